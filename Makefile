@@ -1,0 +1,208 @@
+# restate.h is one header (and restate_wire.h, which it includes): there is no library to build. What
+# is built here are programs that contain it. `make help` lists the targets.
+#
+# CC, CFLAGS, CPPFLAGS, LDFLAGS and LDLIBS are yours. `make test` compiles JOBS files at a time.
+
+CFLAGS ?= -O2 -g
+GCC ?= gcc
+GXX ?= g++
+CLANG ?= clang
+CLANGXX ?= clang++
+NM ?= nm
+VALGRIND ?= valgrind
+
+# ---- What every program is compiled and linked with ----------------------------------------------
+# Asked for in recipes only: `make test` may be what installs pkg-config. nanopb has no .pc file.
+
+STD = -std=c99
+WARN = -Wall -Wextra
+STRICT = -std=c99 -pedantic -Wall -Wextra -Werror -Wconversion -Wsign-conversion -Wshadow \
+	-Wstrict-prototypes -Wmissing-prototypes -Wundef -Wcast-qual -Wvla
+
+PACKAGES = libnghttp2 libcjson
+package_flags = $(shell pkg-config --cflags $(PACKAGES))
+package_libs = $(shell pkg-config --libs $(PACKAGES)) -lprotobuf-nanopb -pthread
+compile = $(CC) $(STD) $(WARN) $(CPPFLAGS) $(CFLAGS) -I. -Itests $(package_flags) -pthread
+link = $(LDFLAGS) $(package_libs) $(LDLIBS)
+
+HEADERS = restate.h restate_wire.h
+EXAMPLES = $(patsubst examples/%.c,%,$(wildcard examples/*.c))
+UNITS = $(patsubst tests/%.c,%,$(wildcard tests/unit_*.c))
+
+# ---- Building --------------------------------------------------------------------------------------
+
+all: examples build/bench-endpoint
+examples: $(EXAMPLES:%=build/examples/%)
+
+# The same programs in several variants: $(1) is the directory they go to, $(2) the flags they get
+# besides. A variant has its examples, its unit tests and the services of the end-to-end tests.
+define variant
+$(1)/examples/%: examples/%.c $$(HEADERS)
+	@mkdir -p $$(@D)
+	$$(compile) $(2) -o $$@ $$< $$(link)
+
+$(1)/unit_%: tests/unit_%.c tests/test.h $$(wildcard tests/*.h) $$(HEADERS)
+	@mkdir -p $$(@D)
+	$$(compile) $(2) -o $$@ $$< $$(link)
+
+$(1)/e2e-services: tests/e2e/services.c $$(HEADERS)
+	@mkdir -p $$(@D)
+	$$(compile) $(2) -o $$@ $$< $$(link)
+endef
+
+ASAN = -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+TSAN = -O1 -fno-omit-frame-pointer -fsanitize=thread
+
+$(eval $(call variant,build,))
+$(eval $(call variant,build/asan,$(ASAN)))
+$(eval $(call variant,build/tsan,$(TSAN)))
+$(eval $(call variant,build/valgrind,-O1 -DRESTATE_VALGRIND))
+$(eval $(call variant,build/ucontext,-DRESTATE_FIBER=RESTATE_FIBER_UCONTEXT))
+$(eval $(call variant,build/thread,-DRESTATE_FIBER=RESTATE_FIBER_THREAD))
+
+build/bench-endpoint: tests/bench/endpoint.c $(HEADERS)
+	@mkdir -p $(@D)
+	$(compile) -o $@ $< $(link)
+
+# The driver of the end-to-end tests talks to servers and endpoints over HTTP; it has no restate.h.
+build/e2e: tests/e2e/e2e.c tests/test.h
+	@mkdir -p $(@D)
+	$(CC) $(STD) $(WARN) $(CPPFLAGS) $(CFLAGS) -Itests $(shell pkg-config --cflags libcurl libcjson) \
+		-o $@ $< $(LDFLAGS) $(shell pkg-config --libs libcurl libcjson) $(LDLIBS)
+
+# ---- Everything, and a first look -------------------------------------------------------------------
+# Both install what is missing, so they are scripts that come back here once it is there.
+
+test:
+	@tests/run.sh
+
+demo:
+	@tests/demo.sh
+
+# ---- Tests, one by one (nothing is installed; see tests/setup.sh) ------------------------------------
+
+# $(1): programs, $(2): what to put before each. All of them run, even after one has failed.
+define run_all
+	@status=0; for program in $(1); do $(2) $$program || status=1; done; exit $$status
+endef
+
+unit: $(UNITS:%=build/%)
+	$(call run_all,$(UNITS:%=build/%))
+
+sanitize: $(UNITS:%=build/asan/%)
+	$(call run_all,$(UNITS:%=build/asan/%),ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=1 \
+		UBSAN_OPTIONS=print_stacktrace=1)
+
+# Without address randomisation where that can be had: older sanitizers do not start with much of it.
+tsan: $(UNITS:%=build/tsan/%)
+	$(call run_all,$(UNITS:%=build/tsan/%),TSAN_OPTIONS=halt_on_error=1 \
+		$$(setarch -R true 2>/dev/null && echo setarch -R))
+
+valgrind: $(UNITS:%=build/valgrind/%)
+	$(call run_all,$(UNITS:%=build/valgrind/%),$(VALGRIND) -q --error-exitcode=9 --leak-check=full \
+		--errors-for-leak-kinds=definite)
+
+e2e: all build/e2e build/e2e-services
+	build/e2e -v
+
+# ---- Checks of the source ---------------------------------------------------------------------------
+
+wire:
+	@mkdir -p build
+	sh proto/generate.sh > build/restate_wire.h.new
+	mv build/restate_wire.h.new restate_wire.h
+
+wire-check:
+	@mkdir -p build
+	sh proto/generate.sh > build/restate_wire.h
+	diff -u restate_wire.h build/restate_wire.h
+
+layers:
+	@tests/layers.sh restate.h
+
+# Functions may be missing a prefix only if nobody outside can see them.
+symbols: build/compile/gcc/two_units_a.o build/compile/gcc/static.o
+	@$(NM) -g --defined-only $< | awk 'NF == 3 { n++; if ($$3 !~ /^restate_/) { print "exported without restate_: " $$3; bad = 1 } } \
+		END { if (!n) { print "nothing is exported"; bad = 1 } exit bad }'
+	@$(NM) -g --defined-only build/compile/gcc/static.o | awk 'NF == 3 && $$3 != "main" { print "exported despite RESTATE_STATIC: " $$3; bad = 1 } \
+		END { exit bad }'
+
+strict: strict-gcc strict-clang compile
+
+# The header alone, as a program's main file would see it, and everything that uses only its public part.
+STRICT_SOURCES = $(EXAMPLES:%=examples/%.c) tests/e2e/services.c tests/bench/endpoint.c
+
+strict-gcc strict-clang: $(HEADERS)
+	@mkdir -p build
+	@set -e; for optimise in -O0 -O2; do \
+		$(STRICT_CC) $(STRICT) $$optimise $(package_flags) -I. -DRESTATE_IMPLEMENTATION -x c -c -o /dev/null restate.h; \
+		$(STRICT_CC) $(STRICT) $$optimise $(package_flags) -I. -DRESTATE_IMPLEMENTATION -DNDEBUG -x c -c -o /dev/null restate.h; \
+	done; \
+	for source in $(STRICT_SOURCES); do \
+		$(STRICT_CC) $(STRICT) -O2 $(package_flags) -I. -c -o /dev/null $$source; \
+	done; \
+	$(STRICT_CC) $(STRICT) -O2 $(package_flags) -Itests -c -o /dev/null tests/e2e/e2e.c
+strict-gcc: STRICT_CC = $(GCC)
+strict-clang: STRICT_CC = $(CLANG)
+
+# ---- The ways to include the header ------------------------------------------------------------------
+# Each program is linked with what its configuration needs and no more, then run.
+
+compile: compile-gcc compile-clang
+COMPILED = restate cxx two_units static no_server no_cjson no_threads bare fiber_ucontext fiber_thread
+compile-gcc: $(COMPILED:%=build/compile/gcc/%)
+compile-clang: $(COMPILED:%=build/compile/clang/%)
+
+# $(1): gcc or clang, $(2): the C compiler, $(3): the C++ compiler.
+define compile_tests
+build/compile/$(1)/%.o: tests/compile/%.c $$(HEADERS)
+	@mkdir -p $$(@D)
+	@$(2) $$(STRICT) -O1 $$(package_flags) -I. -c -o $$@ $$<
+
+build/compile/$(1)/%.cc.o: tests/compile/%.cc $$(HEADERS)
+	@mkdir -p $$(@D)
+	@$(3) -std=c++17 -pedantic -Wall -Wextra -Werror -I. -c -o $$@ $$<
+
+build/compile/$(1)/%: build/compile/$(1)/%.o
+	@$(2) -o $$@ $$< $$(or $$(libs_$$*),$$(package_libs))
+	@$$@
+
+build/compile/$(1)/two_units: build/compile/$(1)/two_units_a.o build/compile/$(1)/two_units_b.o
+	@$(2) -o $$@ $$^ $$(package_libs)
+	@$$@
+
+build/compile/$(1)/cxx: build/compile/$(1)/restate.cc.o build/compile/$(1)/two_units_a.o
+	@$(3) -o $$@ $$^ $$(package_libs)
+	@$$@
+endef
+libs_restate = -lc
+libs_no_server = -lcjson -lprotobuf-nanopb -pthread
+libs_no_cjson = -lnghttp2 -lprotobuf-nanopb -pthread
+libs_no_threads = -lnghttp2 -lcjson -lprotobuf-nanopb
+libs_bare = -lprotobuf-nanopb
+$(eval $(call compile_tests,gcc,$(GCC),$(GXX)))
+$(eval $(call compile_tests,clang,$(CLANG),$(CLANGXX)))
+
+# ---- The rest -----------------------------------------------------------------------------------------
+
+# The server stays: it is big, and setup.sh checks its version.
+clean:
+	@for entry in build/*; do [ "$$entry" = build/server ] || rm -rf "$$entry"; done
+
+help:
+	@echo 'make all          the examples and the endpoint of the benchmarks, in build/'
+	@echo 'make demo         installs what it takes, runs an example against a server, kills and restarts it'
+	@echo 'make test         installs what it takes, runs every test and check'
+	@echo 'make examples     build/examples/NAME of examples/NAME.c; that is a target, too'
+	@echo 'make unit         unit tests; sanitize, tsan, valgrind: the same under those'
+	@echo 'make e2e          examples and services against real servers (build/e2e -v PART-OF-A-NAME)'
+	@echo 'make strict       warnings of gcc and clang are errors; every way to include the header'
+	@echo 'make layers       sections of restate.h use earlier ones only'
+	@echo 'make symbols      only restate_... is exported'
+	@echo 'make wire         restate_wire.h out of proto/; wire-check: whether it is that already'
+	@echo 'make clean        removes what was built, but for the server'
+
+.PHONY: all examples test demo unit sanitize tsan valgrind e2e wire wire-check layers symbols strict \
+	strict-gcc strict-clang compile compile-gcc compile-clang clean help
+.SECONDARY:
+.DELETE_ON_ERROR:

@@ -1,0 +1,10522 @@
+/* restate.h - durable execution for C.
+ *
+ * A handler is a C function that looks blocking: it calls other services, sleeps for a month, waits
+ * for a person. Whatever it does through its `restate_ctx` is written to a journal that the Restate
+ * server keeps. After a crash, a deployment or a long wait the function is called again from its
+ * first line, and every step that is in the journal gives back its recorded result at once.
+ *
+ * ---- Do this in one file -----------------------------------------------------------------------
+ *
+ *     #define RESTATE_IMPLEMENTATION
+ *     #include "restate.h"                  // before the system headers: it asks them for POSIX
+ *
+ * and only `#include "restate.h"` in the others. restate_wire.h has to lie beside restate.h.
+ * Link with -lnghttp2 -lcjson -lprotobuf-nanopb -lpthread. C99 or later, C++17 or later.
+ *
+ * ---- The smallest service ----------------------------------------------------------------------
+ *
+ *     #define RESTATE_IMPLEMENTATION
+ *     #include "restate.h"
+ *     #include <stdlib.h>
+ *
+ *     static restate_status roll(restate_ctx *run, void *arg) {           // executed once
+ *         (void)arg;
+ *         return restate_reply(run, restate_json(run, "%d", rand() % 6 + 1));
+ *     }
+ *
+ *     static restate_status play(restate_ctx *ctx, restate_bytes input) {
+ *         const char *name = "stranger";
+ *         restate_bytes dots;
+ *         RESTATE_TRY(restate_json_string(ctx, input, "name", &name));
+ *         RESTATE_TRY(restate_run(ctx, "roll", roll, NULL, NULL, &dots));  // recorded
+ *         RESTATE_TRY(restate_sleep(ctx, RESTATE_HOURS(1)));               // survives a restart
+ *         return restate_reply(ctx, restate_json(ctx, "{'name': %s, 'dots': %-s}",
+ *                                                name, (const char *)dots.ptr));
+ *     }
+ *
+ *     static const restate_service dice = { .name = "Dice",
+ *         .handlers = RESTATE_HANDLERS({ .name = "play", .fn = play }) };
+ *
+ *     int main(void) {
+ *         return restate_serve(&(restate_endpoint_options){
+ *             .services = RESTATE_SERVICES(&dice) });
+ *     }
+ *
+ * It listens on port 9080. Tell the server once, then call it through the server:
+ *
+ *     restate deployments register http://localhost:9080
+ *     curl localhost:8080/Dice/play --json '{"name": "Ada"}'
+ *
+ * ---- Table of contents (search for the tag) ----------------------------------------------------
+ *
+ *   >>api-base      What everything else is expressed in.
+ *   >>api-service   How a program describes the services it offers.
+ *   >>api-context   What a handler and a closure may do.
+ *   >>api-endpoint  How the services come onto the network.
+ *   >>platform      What the rest may rely on: attributes, alignment, static asserts, atomics.
+ *   >>bytes         Views on memory that somebody else owns.
+ *   >>memory        An invocation's memory is a list of chunks that go back to a pool when it is
+ *                   over.
+ *   >>log           From a numbered message to the logger.
+ *   >>wire          Messages are restate_wire_ structs (restate_wire.h) coded by nanopb; hot paths
+ *                   read by field.
+ *   >>journal       Replays what is recorded, records what is new. No I/O, no clock, no threads.
+ *   >>execution     Where handlers and closures execute: stacks that can be left and entered, and
+ *                   threads.
+ *   >>context       The blocking calls of a handler, made of journal and stack.
+ *   >>json          RFC 8259 to the letter, without recursion; cJSON sees only what passed the
+ *                   scanner.
+ *   >>endpoint      Routes requests to handlers and tells the server what there is.
+ *   >>server        Carries exchanges over HTTP/2 connections; each connection belongs to one loop,
+ *                   each loop to one thread.
+ *
+ * ---- The model ---------------------------------------------------------------------------------
+ *
+ * Invocation. Callers do not talk to your program. They send a request to the Restate server (its
+ * ingress is on port 8080), which stores it and from then on owns it: one invocation, with an id
+ * (inv_...), that ends exactly once, with a value or with a failure. To get it done the server
+ * calls your program, which is an HTTP/2 server, the endpoint. Registering the endpoint makes the
+ * server ask which services and handlers there are ("discovery").
+ *
+ * Attempt. One such HTTP request is one attempt to get the invocation done. It may end without a
+ * result: the process is killed, the connection breaks, the handler asks to be tried again, or it
+ * has to wait long. Then there will be another attempt, on this process or on another one that
+ * offers the service. A `restate_ctx` is one attempt. When it is over while the handler still runs,
+ * every call on the context says so (RESTATE_ENDED) and does nothing, and the handler returns.
+ *
+ * Journal. During an attempt the handler sends the server a list of commands, in the order in which
+ * it issues them: run a step, sleep until, call a service, set a state value. The server stores
+ * each; this list with its results is the journal of the invocation.
+ *
+ * Completion, signal, notification. Results come back from the server as notifications, and are
+ * stored in the journal too. A completion answers one command: the sleep is over, the callee has
+ * replied, the result of the step is stored. A signal answers no command: an awakeable that
+ * somebody completed, or the request to cancel. A handler sees notifications in the order of the
+ * journal and in no other, so that "which of the two came first" has the same answer in every
+ * attempt.
+ *
+ * Replay. A later attempt begins with the journal. The handler is called from its first line, with
+ * the same input, and issues the same commands again; each is compared with the recorded one and
+ * gets the recorded result. Nothing is sent, called or executed a second time. When the recorded
+ * commands are used up the attempt goes on live, in the middle of the handler.
+ *
+ * This works only if the handler is deterministic: between two commands it may compute whatever it
+ * likes, but from nothing except its input and what the context gave it. The clock, random numbers,
+ * files, sockets, other threads and global variables may say something else the next time. Read and
+ * write those in a step: a closure that restate_run() executes once, whose result is recorded. If
+ * the commands differ from the journal (usually because the code was changed while invocations were
+ * open) the attempt ends with error 570, which names the recorded and the new command. The server
+ * keeps sending an invocation to the deployment it began on, so register changed code as a new one.
+ *
+ *      handler                      journal, first attempt      second attempt, after a crash
+ *      restate_run("roll")   ---->  0 input                     0 input       recorded
+ *      restate_sleep(1 h)    ---->  1 run "roll"   -> 5         1 run "roll"  -> 5, not executed
+ *      [crash]                      2 sleep                     2 sleep       the rest of the hour
+ *      restate_reply()       ---->                              3 output      live
+ *
+ * Suspension. If a result has been missing for a while (the inactivity timeout, a minute) the
+ * server closes its side of the stream. The attempt is then given up on purpose: the library says
+ * what it waits for, the call returns RESTATE_ENDED, the stack and memory of the handler are freed.
+ * When the result is there the server begins the next attempt. So a handler may wait for months and
+ * occupies nothing meanwhile. An attempt never suspends while one of its closures executes.
+ *
+ * Cancellation. Anybody may ask an invocation to stop. It learns of it once, at the call where it
+ * waits (an "await point"), which returns RESTATE_CANCELLED; the calls it has made are cancelled
+ * too. The handler then does what has to be undone, with every function of this interface, and
+ * returns. Computing code and closures are not interrupted.
+ *
+ * Services are of three kinds. A plain service has handlers and nothing else; any number of its
+ * invocations run at a time. A virtual object has state under a key, and lets one exclusive handler
+ * at a time run per key, the others queue up. A workflow has a main handler that runs once per key.
+ *
+ * ---- Ownership ---------------------------------------------------------------------------------
+ *
+ * Users free nothing but endpoints. There are three lifetimes, and comments use these words:
+ *
+ *   call        Borrowed while the call runs. All arguments, strings and arrays inside of structs
+ *               included, unless the comment says otherwise.
+ *   invocation  Until the handler has returned and the closures it started have finished, that is,
+ *               for this attempt. All that a context function gives, and the input of the handler.
+ *               Kept past it, for instance in a global variable, it is a dangling pointer.
+ *   endpoint    Until restate_endpoint_free() has returned.
+ *
+ * Services and options are copied by restate_endpoint_new(), strings and lists included. Functions,
+ * `user` pointers and what they point to have to live as long as the endpoint.
+ * What a handler acquires itself (files, malloc) it releases itself, also when a call returned
+ * RESTATE_ENDED: no frame is ever jumped over. (One exception, see rule 2.)
+ *
+ * ---- Errors ------------------------------------------------------------------------------------
+ *
+ *   Status              Meaning                                 What a handler does
+ *   RESTATE_OK          Done.                                   Goes on.
+ *   RESTATE_TERMINAL    The operation failed, and will for      Deals with it, or returns it: then
+ *                       ever: see restate_failed().             the invocation fails with it.
+ *   RESTATE_TIMEOUT     restate_await_for() ran out (408).      The same.
+ *   RESTATE_CANCELLED   This invocation was cancelled (409).    Undoes what it did, returns it.
+ *   RESTATE_ENDED       This attempt is over: suspended, to be  Releases what it holds, returns it.
+ *                       retried, disconnected, or misused.
+ *   RESTATE_ERROR       Endpoints only: it did not work.        (Not seen in a handler.)
+ *
+ * A terminal failure is a result: it is stored, callers get it, nothing is retried. Make one with
+ * restate_fail(). A retryable error is the end of an attempt: the server waits and tries again
+ * (after 0.5 s, then twice as long each time, at most 60 s; after 70 attempts it pauses the
+ * invocation for an operator). Make one with restate_retry(). Crashing, being killed and losing the
+ * connection count as that too. Returning any other number from a handler also does: a wrong
+ * `return -1` loses nothing.
+ *
+ * A retryable error inside of a closure ends the attempt of the whole handler; the code behind
+ * restate_run() does not see it. Bound the tries (restate_run_options.retry) to get
+ * RESTATE_TERMINAL there. Codes of the library itself, shown to operators: 570 the code does not
+ * fit the journal, 571 the protocol was violated, 573 something needs a newer protocol, 500 misuse
+ * and the rest.
+ *
+ * ---- Threads -----------------------------------------------------------------------------------
+ *
+ * An endpoint has `threads` event loops, each a thread. A handler runs on the thread of the loop
+ * that has its connection, on a stack of its own, and gives the thread up wherever it waits; it
+ * never changes thread. So it must not block otherwise: no sleep(), no slow system calls, no locks
+ * that are held across a call on the context. A handler that holds its loop for longer than
+ * `stall_warning_ms` is named in the log. Blocking work goes into closures, which execute on a pool
+ * of threads, or into a handler with `.blocking = RESTATE_ON`, which has a thread of its own.
+ *
+ * Who may call what: a context, and futures made from it, only the handler or closure it was given
+ * to. An endpoint, one thread at a time. restate_endpoint_stop(), any thread and signal handlers.
+ * Loggers and allocators are called from any thread of the endpoint. The library keeps no global
+ * state, installs no signal handlers, blocks all signals in the threads it makes, raises no SIGPIPE
+ * and never exits the process. A "Threads:" line in a comment says what differs.
+ *
+ * ---- Configuration macros ----------------------------------------------------------------------
+ *
+ * All are optional. Define them before the include, the same in every file.
+ *
+ *   RESTATE_IMPLEMENTATION       Emit the implementation too; in exactly one file.
+ *   RESTATE_STATIC               Make all functions static; then every file that includes restate.h
+ *                                needs RESTATE_IMPLEMENTATION.
+ *   RESTATE_API                  Your own linkage of public functions (default: extern).
+ *   RESTATE_ASSERT(x)            Checks of the library's own invariants (default: assert(x),
+ *                                nothing under NDEBUG). Mistakes of users never get there.
+ *   RESTATE_MALLOC(size), RESTATE_REALLOC(old, size), RESTATE_FREE(old)
+ *                                Behind restate_allocator; all three or none (default: libc).
+ *   RESTATE_NO_SERVER            No sockets, no event loops, no nghttp2; what needs them is gone.
+ *   RESTATE_NO_CJSON             No cJSON, and no restate_json_tree(), _own() and _print(); all
+ *                                other JSON functions stay.
+ *   RESTATE_NO_THREADS           No pthreads: one event loop, closures execute on it as if
+ *                                inline_ok were set; threads > 1 and .blocking are wrong options.
+ *   RESTATE_FIBER                How stacks are switched: RESTATE_FIBER_ASM (x86-64 and AArch64),
+ *                                RESTATE_FIBER_UCONTEXT, RESTATE_FIBER_THREAD (a thread per
+ *                                handler) or RESTATE_FIBER_CUSTOM (tasks of your RTOS, by six
+ *                                functions that >>execution names). Default: the best there is.
+ *   RESTATE_STACK_BYTES          Default stack of a handler (default: 65536).
+ *   RESTATE_VALGRIND             Tell valgrind about stacks.
+ *
+ * ---- Firmware ----------------------------------------------------------------------------------
+ *
+ * Everything above >>server uses no sockets and, the default logger aside, no files.
+ * RESTATE_NO_SERVER, RESTATE_NO_CJSON and RESTATE_NO_THREADS together leave C99 code that needs
+ * nanopb, an allocator and a way to switch stacks (RESTATE_FIBER); this version has no public way
+ * to attach a transport of your own to it. The memory of an invocation comes from the endpoint's
+ * allocator, in pieces of 4 KiB, and in larger ones for larger messages. Every allocation may fail,
+ * which costs the attempt and nothing else. Set RESTATE_STACK_BYTES, or stack_bytes per handler, to
+ * what the call depth needs. Bound max_invocations, max_message_bytes and window_bytes.
+ *
+ * ---- Eight rules -------------------------------------------------------------------------------
+ *
+ * They hold for every function below, unless its comment says otherwise.
+ *
+ *  1. Zero is the default of every option field; NULL is the default of every options pointer.
+ *  2. Statuses are those of the table above. RESTATE_ENDED is sticky: once an attempt is over,
+ *     every later call on the context returns it at once and does nothing, so a forgotten check
+ *     does no harm, and what the handler returns is ignored. A handler that goes on calling after
+ *     RESTATE_ENDED is cut off after 100,000 calls: its stack is dropped as it stands, which leaks
+ *     what it holds, and the log names it.
+ *  3. A function that makes a future, bytes or a string returns it and never returns NULL. If it
+ *     cannot, the attempt ends (rule 2), and what it returned is empty but safe to pass on, so
+ *     calls can be nested without a check. A future of an attempt that is over gives RESTATE_ENDED.
+ *  4. Misuse (a bad argument, a state write in a shared handler, a context used by two threads or
+ *     inside of a closure) ends the attempt with an error that names service, handler, command and
+ *     remedy. Like any retryable error it is tried again, so a fixed program picks the work up.
+ *  5. Lifetimes: arguments are `call`, what a context function gives is `invocation`. Only what
+ *     restate_endpoint_new() gave is released by its user.
+ *  6. Bytes: `ptr == NULL` is absent, `len == 0` with a pointer is empty. Bytes that the library
+ *     gives are followed by a zero byte that is not counted, unless they are called a slice.
+ *     Out-parameters may be NULL; otherwise they are always written, on failure to absent bytes,
+ *     "", NULL or zero. (The JSON readers differ: they keep the default that you put there.)
+ *  7. Lists (handlers, services, headers, metadata, keys) end with an all-zero element; NULL is an
+ *     empty list.
+ *  8. Durations are uint64_t milliseconds, named `_ms`. Strings are UTF-8 and end with a zero byte.
+ *
+ * In comments, "Journal:" names the command that a function records: issued on first execution; on
+ * replay the call must be the recorded one (else error 570) and does nothing but give its recorded
+ * result. Names, targets, keys, headers and payload bytes are compared. A function without that
+ * line records nothing. "Await point" means that it may wait, may suspend (it then returns
+ * RESTATE_ENDED, and the handler starts again later), and is where a cancellation arrives
+ * (RESTATE_CANCELLED, once). A function without it does not wait and is not affected by a
+ * cancellation. "Returns:" gives each status with its cause; RESTATE_ENDED, that the attempt is
+ * over, can come from every function with a context and is not repeated there. "Since:" names the
+ * protocol that is needed, 5 if there is no such line. The server chooses the newest protocol that
+ * both sides speak; what needs a newer one than that ends the attempt with error 573. */
+
+/* The implementation calls POSIX functions that strict C modes (-std=c99) hide otherwise. */
+#if defined(RESTATE_IMPLEMENTATION)
+#  ifndef _DEFAULT_SOURCE
+#    define _DEFAULT_SOURCE 1
+#  endif
+#  ifndef _POSIX_C_SOURCE
+#    define _POSIX_C_SOURCE 200809L
+#  endif
+#endif
+
+#ifndef RESTATE_H
+#define RESTATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#  define RESTATE__PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#  define RESTATE__UNUSED __attribute__((unused))
+#else
+#  define RESTATE__PRINTF(fmt, args)
+#  define RESTATE__UNUSED
+#endif
+
+#ifndef RESTATE_API
+#  ifdef RESTATE_STATIC
+#    define RESTATE_API RESTATE__UNUSED static
+#  else
+#    define RESTATE_API extern
+#  endif
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct cJSON;
+
+/* ================================================================================================
+// >>api-base  version, bytes, statuses, failures, allocator, log
+// What everything else is expressed in.
+================================================================================================ */
+
+#define RESTATE_VERSION 0x000100u           /* 0.1.0: major << 16 | minor << 8 | patch */
+
+/* The RESTATE_VERSION that the implementation was compiled with.
+ *
+ * Differs from the macro if restate.h came as a compiled library and the header is another one.
+ * Threads:   any. */
+RESTATE_API uint32_t restate_version(void);
+
+typedef struct restate_ctx restate_ctx;             /* one attempt of an invocation, or a closure */
+typedef struct restate_future restate_future;       /* a result that may come later; invocation */
+typedef struct restate_endpoint restate_endpoint;   /* the services that a process offers */
+
+/* A view on bytes that somebody else owns. (restate_wire.h has the same, to stand alone.) */
+#ifndef RESTATE_BYTES_DEFINED
+#define RESTATE_BYTES_DEFINED
+typedef struct restate_bytes {
+    const uint8_t *ptr;                     /* NULL: absent */
+    size_t len;
+} restate_bytes;
+#endif
+
+/* The bytes of a C string, without its zero; NULL gives absent bytes.
+ *
+ * Lifetime:  that of `text`, nothing is copied.
+ * Threads:   any. */
+RESTATE_API restate_bytes restate_str(const char *text);
+
+typedef enum restate_status {
+    RESTATE_OK = 0,
+    RESTATE_TERMINAL,       /* it failed for good, see restate_failed(): handle it, or return it */
+    RESTATE_TIMEOUT,        /* a terminal failure (408) of restate_await_for(), never of a callee */
+    RESTATE_CANCELLED,      /* this invocation was cancelled (terminal, 409): undo, and return it */
+    RESTATE_ENDED,          /* the attempt is over: release what you hold, and return it */
+    RESTATE_ERROR           /* outside of handlers: it did not work, see restate_endpoint_error() */
+} restate_status;
+
+/* Leaves the calling function with the status of `call` unless that is RESTATE_OK. */
+#define RESTATE_TRY(call) \
+    do { \
+        restate_status restate__s = (call); \
+        if (restate__s != RESTATE_OK) return restate__s; \
+    } while (0)
+
+#define RESTATE_SECONDS(n) ((uint64_t)(n) * 1000u)
+#define RESTATE_MINUTES(n) ((uint64_t)(n) * 60000u)
+#define RESTATE_HOURS(n)   ((uint64_t)(n) * 3600000u)
+#define RESTATE_DAYS(n)    ((uint64_t)(n) * 86400000u)
+#define RESTATE_ZERO_MS    UINT64_MAX       /* in an option: zero milliseconds; 0 means "not set" */
+
+/* A yes or no that is inherited where it is not set. */
+typedef enum restate_switch { RESTATE_DEFAULT = 0, RESTATE_ON, RESTATE_OFF } restate_switch;
+
+/* A header, or an entry of metadata. Lists of them end with {0}; their order counts on replay. */
+typedef struct restate_pair {
+    const char *name;
+    const char *value;
+} restate_pair;
+
+/* A terminal failure: what a call, a run or an invocation failed with for good. */
+typedef struct restate_failure {
+    uint16_t code;                          /* as in HTTP; 0: 500 */
+    const char *message;                    /* NULL: "" */
+    const restate_pair *metadata;           /* ends with {0}; NULL: none; sent since protocol 6 */
+} restate_failure;
+
+/* Where all memory of an endpoint comes from, cJSON's excepted. Give all three functions or none;
+ * none: RESTATE_MALLOC and its family. Sizes are those that were asked for; memory has to be
+ * aligned as malloc's is. A function may return NULL: the attempt or the call then fails, nothing
+ * crashes.
+ * Threads:   called from any thread of the endpoint. */
+typedef struct restate_allocator {
+    void *(*alloc)(void *user, size_t size);
+    void *(*realloc)(void *user, void *old, size_t old_size, size_t size);
+    void (*free)(void *user, void *old, size_t size);
+    void *user;
+} restate_allocator;
+
+typedef enum restate_log_level {
+    RESTATE_LOG_DEFAULT = 0,                /* INFO */
+    RESTATE_LOG_TRACE,
+    RESTATE_LOG_DEBUG,
+    RESTATE_LOG_INFO,
+    RESTATE_LOG_WARN,
+    RESTATE_LOG_ERROR,
+    RESTATE_LOG_OFF
+} restate_log_level;
+
+/* What a logger gets. Lifetime: call. */
+typedef struct restate_log_record {
+    restate_log_level level;
+    int item;                               /* number of the library's message; 0: restate_log() */
+    const char *message;                    /* one line, without its end */
+    const char *service, *handler, *invocation_id;  /* NULL outside of an invocation */
+    bool replaying;                         /* the handler has said this before */
+} restate_log_record;
+
+/* Threads: `write` is called from any thread of the endpoint, by several at a time. */
+typedef struct restate_logger {
+    void (*write)(void *user, const restate_log_record *record);    /* NULL: to standard error */
+    void *user;
+    restate_log_level level;                /* what is below is dropped; INFO */
+    bool with_replay;                       /* pass on also what handlers log while they replay */
+} restate_logger;
+
+/* ================================================================================================
+// >>api-service  payload types, options, handlers, services
+// How a program describes the services it offers.
+================================================================================================ */
+
+/* What kind of payload a restate_codec stands for. */
+typedef enum restate_codec_kind {
+    RESTATE_CODEC_CONTENT = 0,              /* what `content_type` says */
+    RESTATE_CODEC_JSON,
+    RESTATE_CODEC_BYTES,
+    RESTATE_CODEC_VOID
+} restate_codec_kind;
+
+/* The type of a payload, for the description of a handler that the server asks for.
+ *
+ * The server lets in only requests whose content type fits; it does not look into the payload.
+ * Handlers get and give plain bytes, whatever is said here.
+ *     static const restate_codec csv = { .content_type = "text/csv" };
+ * The three below are objects of each file that includes this one, and the library goes by `kind`,
+ * never by their address: so they are constant initialisers under every linkage, and in C++. Later
+ * fields come at the end.
+ * Lifetime:  copied with the service. */
+typedef struct restate_codec {
+    const char *content_type;               /* NULL: application/octet-stream */
+    const char *json_schema;                /* for documents, checked by nobody; NULL: none */
+    bool optional;                          /* input: no body and no content type is let in too */
+    restate_codec_kind kind;
+} restate_codec;
+
+RESTATE__UNUSED static const restate_codec restate_codec_json =
+    { "application/json", NULL, false, RESTATE_CODEC_JSON };
+RESTATE__UNUSED static const restate_codec restate_codec_bytes =
+    { "application/octet-stream", NULL, true, RESTATE_CODEC_BYTES };
+RESTATE__UNUSED static const restate_codec restate_codec_void =
+    { NULL, NULL, true, RESTATE_CODEC_VOID };
+
+#define RESTATE_JSON  (&restate_codec_json)     /* application/json, required */
+#define RESTATE_BYTES (&restate_codec_bytes)    /* input: anything goes; output: octet-stream */
+#define RESTATE_VOID  (&restate_codec_void)     /* no body at all, neither let in nor sent */
+
+/* What happens when the last try has failed. */
+typedef enum restate_exhausted {
+    RESTATE_EXHAUSTED_DEFAULT = 0,          /* runs: FAIL; invocations: what the server says */
+    RESTATE_EXHAUSTED_FAIL,                 /* runs: RESTATE_TERMINAL; invocations: killed */
+    RESTATE_EXHAUSTED_PAUSE                 /* wait for an operator; for runs since protocol 7 */
+} restate_exhausted;
+
+/* How often, and how fast, something is tried again.
+ *
+ * The wait after try n is min(max_interval, initial_interval * factor^(n-1)). All zero: the
+ * server's policy (500 ms, x 2, at most 60 s, 70 attempts, then pause). As soon as one field is set
+ * the others have the defaults noted here. */
+typedef struct restate_retry_policy {
+    uint64_t initial_interval_ms;           /* 50 */
+    double factor;                          /* 2 */
+    uint64_t max_interval_ms;               /* 10,000 */
+    uint32_t max_attempts;                  /* the first try counts; no limit */
+    uint64_t max_duration_ms;               /* runs only, from the first try on; no limit */
+    restate_exhausted when_exhausted;
+} restate_retry_policy;
+
+/* What the server is to do when the code no longer fits the journal (error 570). */
+typedef enum restate_mismatch {
+    RESTATE_MISMATCH_DEFAULT = 0,           /* RETRY */
+    RESTATE_MISMATCH_RETRY,                 /* try again, as after any error */
+    RESTATE_MISMATCH_PAUSE,                 /* wait for an operator; before protocol 7 as RETRY */
+    RESTATE_MISMATCH_FAIL                   /* fail the invocation; before protocol 7 as RETRY */
+} restate_mismatch;
+
+/* Whom to call. By value, so literals read well: (restate_target){ .service = "Greeter", ... } */
+typedef struct restate_target {
+    const char *service;
+    const char *handler;
+    const char *key;                        /* of an object or workflow; NULL: a plain service */
+    const char *scope;                      /* NULL: none; since protocol 7 */
+} restate_target;
+
+/* Options that exist at three levels: a field that is set at the handler wins over the service's,
+ * and that over the one in restate_endpoint_options.defaults. What a comment calls the server's is
+ * told to the server, and may be configured there as well. */
+typedef struct restate_options {
+    void *user;                             /* yours: restate_request()->user; NULL */
+    uint64_t inactivity_timeout_ms;         /* silence before an attempt suspends; server: 60 s;
+                                               RESTATE_ZERO_MS: suspend at every wait */
+    uint64_t abort_timeout_ms;              /* then, until it is cut off; server: 600 s; longer than
+                                               the longest closure takes */
+    uint64_t journal_retention_ms;          /* of finished invocations; server: 24 h */
+    uint64_t idempotency_retention_ms;      /* server: 24 h; not for main handlers of workflows */
+    uint64_t workflow_retention_ms;         /* server: 24 h; only for those */
+    restate_switch lazy_state;              /* OFF; ON: state is fetched by key, not sent along */
+    restate_switch ingress_private;         /* OFF; ON: only other handlers may call */
+    restate_retry_policy retry;             /* of whole invocations; the server's */
+    restate_retry_policy run_retry;         /* of closures that give none themselves */
+    restate_mismatch on_mismatch;           /* RETRY */
+    restate_switch skip_payload_check;      /* OFF; ON: replay does not compare payload bytes */
+    restate_switch cancel_sends;            /* OFF; ON: a cancellation also reaches one-way calls */
+    restate_switch blocking;                /* OFF; ON: a thread of its own, that may block */
+    size_t stack_bytes;                     /* RESTATE_STACK_BYTES */
+    uint64_t stall_warning_ms;              /* 1,000: who holds a loop for longer is in the log */
+} restate_options;
+
+/* A handler: reads `input`, uses `ctx`, replies, returns.
+ *
+ * `input` is the payload of the request, the same in every attempt; absent bytes if it was empty.
+ * Lifetime:  `input` is invocation, and so is `ctx`.
+ * Returns:   RESTATE_OK: the invocation completes with what restate_reply() got, or an empty value.
+ *            RESTATE_TERMINAL, RESTATE_TIMEOUT, RESTATE_CANCELLED: it fails with restate_failed().
+ *            RESTATE_ENDED: nothing more is sent; whatever ended the attempt decides.
+ *            Anything else: a retryable error that names the number. */
+typedef restate_status restate_handler_fn(restate_ctx *ctx, restate_bytes input);
+
+typedef struct restate_handler {
+    const char *name;                       /* letters, digits, _; NULL ends the list */
+    restate_handler_fn *fn;
+    bool shared;                            /* objects: runs beside the exclusive one, only reads;
+                                               workflows: every handler but the main one */
+    const restate_codec *input, *output;    /* what the server is told of them; NULL: JSON */
+    const char *accept;                     /* content type let in, if not that of `input`; may
+                                               end in a star */
+    const char *documentation;              /* NULL: none */
+    const restate_pair *metadata;           /* shown by the server; NULL: none */
+    restate_options options;
+} restate_handler;
+
+typedef enum restate_kind {
+    RESTATE_SERVICE = 0,                    /* no key, no state */
+    RESTATE_OBJECT,                         /* state per key; one handler at a time per key, but
+                                               for the shared ones */
+    RESTATE_WORKFLOW                        /* state per key; its main (unshared) handler runs once
+                                               per key: calling it again is a failure (409) */
+} restate_kind;
+
+typedef struct restate_service {
+    const char *name;                       /* letters, digits, _ . and -, a letter first */
+    restate_kind kind;
+    const restate_handler *handlers;        /* ends with {0} */
+    const char *documentation;              /* NULL: none */
+    const restate_pair *metadata;           /* shown by the server; NULL: none */
+    restate_options options;
+} restate_service;
+
+/* The lists of rule 7, end included, as compound literals. At file scope they last as long as the
+ * program, in a function until its block ends:
+ *     .handlers = RESTATE_HANDLERS({ .name = "add", .fn = add },
+ *                                  { .name = "get", .fn = get, .shared = true })
+ * C only; in C++ write an array and end it with {}, or nullptr for services. */
+#ifndef __cplusplus
+#define RESTATE_HANDLERS(...) ((const restate_handler[]){ __VA_ARGS__, {0} })
+#define RESTATE_SERVICES(...) ((const restate_service *const[]){ __VA_ARGS__, NULL })
+#define RESTATE_PAIRS(...)    ((const restate_pair[]){ __VA_ARGS__, {0} })
+#endif
+
+/* ================================================================================================
+// >>api-context  ending, request, memory, JSON, runs, time, state, calls, awakeables, futures
+// What a handler and a closure may do.
+================================================================================================ */
+
+/* ---- How a handler or a closure ends --------------------------------------------------------- */
+
+/* Sets the value that the handler (or the closure) completes with. `return restate_reply(ctx, v);`
+ *
+ * The last reply counts; a failure that is returned afterwards wins over it. Absent bytes are sent
+ * as an empty value.
+ * Journal:   output (value), when the handler has returned; in a closure: nothing.
+ * Lifetime:  `value` is copied.
+ * Returns:   RESTATE_OK. */
+RESTATE_API restate_status restate_reply(restate_ctx *ctx, restate_bytes value);
+
+/* Makes a terminal failure, its message by printf. `return restate_fail(ctx, 404, "%s", why);`
+ *
+ * It takes effect when it is returned. From a handler: the invocation fails for good, its caller
+ * gets code and message. From a closure: the run does, and its caller gets RESTATE_TERMINAL.
+ * `code` is as in HTTP; 0 is 500.
+ * Journal:   output (failure), when the handler has returned; in a closure: nothing.
+ * Returns:   RESTATE_TERMINAL. */
+RESTATE_API restate_status restate_fail(restate_ctx *ctx, uint16_t code, const char *format, ...)
+    RESTATE__PRINTF(3, 4);
+
+/* The same from a struct: with metadata, or to pass on a failure that was kept from before, as a
+ * saga does after it has compensated. NULL is restate_failed().
+ *
+ * Journal:   as restate_fail().
+ * Lifetime:  `failure` is copied, unless it came from restate_failed().
+ * Returns:   the status that `failure` came with if it is from restate_failed(), else
+ *            RESTATE_TERMINAL.
+ * Since:     protocol 6 if there is metadata. */
+RESTATE_API restate_status restate_fail_with(restate_ctx *ctx, const restate_failure *failure);
+
+typedef struct restate_retry_options {
+    uint16_t code;                          /* shown to operators; 500 */
+    uint64_t delay_ms;                      /* until the next try; as the retry policy says */
+    bool pause;                             /* wait for an operator instead; since protocol 7 */
+} restate_retry_options;
+
+/* Ends this try with a printf-style message for operators; the handler, or the closure, is tried
+ * again later. `return restate_retry(ctx, NULL, "printer: %s", why);`
+ *
+ * From a handler the attempt is over at once. The server's policy counts it, except if delay_ms is
+ * set: then the next attempt comes after just that time. From a closure the policy of the run
+ * counts the try in any case, and when its tries are used up the caller of restate_run() gets
+ * RESTATE_TERMINAL with this code and message. Until then that caller sees nothing: a retryable
+ * error of a closure ends the attempt of the whole handler.
+ * Returns:   RESTATE_ENDED. */
+RESTATE_API restate_status restate_retry(restate_ctx *ctx, const restate_retry_options *options,
+                                         const char *format, ...) RESTATE__PRINTF(3, 4);
+
+/* The failure that the last RESTATE_TERMINAL, RESTATE_TIMEOUT or RESTATE_CANCELLED on this context
+ * stands for.
+ *
+ * The struct never changes, a later failure makes a new one: keep the pointer before you
+ * compensate. Awaiting a failed future again makes its failure the last one again.
+ * Returns:   never NULL; code 0 if nothing failed yet. */
+RESTATE_API const restate_failure *restate_failed(restate_ctx *ctx);
+
+/* ---- Request, log, randomness ---------------------------------------------------------------- */
+
+typedef struct restate_request_info {
+    const char *invocation_id;              /* inv_... */
+    restate_target target;                  /* service, handler, key and scope of this invocation */
+    size_t key_len;                         /* a key may hold zero bytes, and target.key look cut */
+    const char *idempotency_key;            /* NULL: none; since protocol 7 */
+    const char *limit_key;                  /* NULL: none; since protocol 7 */
+    restate_bytes body;                     /* as given to the handler */
+    const restate_pair *headers;            /* of the invocation: the same in every attempt; with
+                                               names in lower case */
+    const restate_pair *attempt_headers;    /* of this HTTP request: NOT the same; for tracing */
+    uint32_t retry_count;                   /* failed attempts since the last stored step: NOT the
+                                               same in every attempt */
+    uint32_t protocol_version;              /* 5 to 7; NOT the same in every attempt */
+    bool replaying;                         /* live: the next command will be replayed */
+    void *user;                             /* the nearest restate_options.user */
+} restate_request_info;
+
+/* What is known about this invocation. Also inside of closures, and when the attempt is over.
+ *
+ * Decide nothing by the fields marked NOT: the handler would no longer be deterministic.
+ * Returns:   never NULL. */
+RESTATE_API const restate_request_info *restate_request(restate_ctx *ctx);
+
+/* The key of the object or workflow, "" in a plain service: restate_request(ctx)->target.key. */
+RESTATE_API const char *restate_key(restate_ctx *ctx);
+
+/* Logs a printf-style message with invocation id, service and handler. Also inside of closures.
+ *
+ * Silent on replay, so that a line appears once (restate_logger.with_replay changes that). A line
+ * can still appear twice: if the attempt ended before the next command was stored. */
+RESTATE_API void restate_log(restate_ctx *ctx, restate_log_level level, const char *format, ...)
+    RESTATE__PRINTF(3, 4);
+
+/* True once the work is no longer wanted: the attempt ended, the invocation was cancelled, the
+ * endpoint stops, or (in a closure) its future lost or its timeout_ms has passed.
+ *
+ * For long closures to poll. Not deterministic: in a handler only good for giving up with
+ * restate_retry(). Works after RESTATE_ENDED.
+ * Threads:   that of the closure or handler whose context it is. */
+RESTATE_API bool restate_stop_requested(restate_ctx *ctx);
+
+/* The next number of a pseudo-random sequence, all 64 bits of it.
+ *
+ * The sequence is seeded per invocation and starts again with every attempt, so it is the same on
+ * replay without being recorded. Not for secrets. In closures misuse: on replay they draw nothing.
+ * Returns:   0 when the attempt is over. */
+RESTATE_API uint64_t restate_random(restate_ctx *ctx);
+
+/* A version 4 UUID from that sequence, 36 characters long: the same in every attempt, and so a
+ * good idempotency key for a side effect. In closures misuse: make it before. */
+RESTATE_API const char *restate_uuid(restate_ctx *ctx);
+
+/* ---- Memory and text (handlers and closures) ------------------------------------------------- */
+
+/* Zeroed memory for any type, released by the library.
+ *
+ * Lifetime:  invocation, also if a closure asked for it.
+ * Returns:   NULL when out of memory, or when the attempt is over (the one exception to rule 3);
+ *            the attempt is over in both cases: return RESTATE_ENDED. */
+RESTATE_API void *restate_alloc(restate_ctx *ctx, size_t size);
+
+/* sprintf into memory of the invocation: `restate_text(ctx, "seat-%d", n)`. "" on failure. */
+RESTATE_API const char *restate_text(restate_ctx *ctx, const char *format, ...)
+    RESTATE__PRINTF(2, 3);
+
+/* ---- JSON (handlers and closures) ------------------------------------------------------------ */
+
+/* JSON by format: `restate_json(ctx, "{'name': %s, 'age': %d}", name, age)`.
+ *
+ * The compiler checks the arguments as for printf, but what comes out is JSON:
+ *   '                 in the format: a quotation mark
+ *   %s, %.*s          a string, quoted and escaped; NULL: null
+ *   %-s, %-.*s        text that is JSON already, inserted as it is
+ *   %hhd              true or false
+ *   %d %u %lld %zu... integers, as in printf
+ *   %g                a double, so that it reads back the same; NaN and infinity are misuse
+ *   %%                a percent sign
+ * Between two apostrophes only numbers may be formatted: 'seat-%d'. The result is checked to be one
+ * JSON document; if it is none, that is misuse. */
+RESTATE_API restate_bytes restate_json(restate_ctx *ctx, const char *format, ...)
+    RESTATE__PRINTF(2, 3);
+
+/* Reads a number, boolean or string of a JSON document: the document itself (`member` NULL), or a
+ * member of it if it is an object.
+ *
+ * Absent bytes, an absent member and null leave `*out` as it was, so initialise it with the
+ * default. Integers are exact over 64 bits; 3.0 and 3e0 count as 3. Strings are unescaped copies;
+ * one with \u0000 in it is refused. Takes time linear in the document.
+ * Lifetime:  `*out` of a string is invocation, if it was written.
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL if it is no JSON, or not of that type, or out of range
+ *            (code 400 if `json` is from the handler's input, else 500). */
+RESTATE_API restate_status restate_json_int(restate_ctx *ctx, restate_bytes json,
+                                            const char *member, long long *out);
+RESTATE_API restate_status restate_json_double(restate_ctx *ctx, restate_bytes json,
+                                               const char *member, double *out);
+RESTATE_API restate_status restate_json_bool(restate_ctx *ctx, restate_bytes json,
+                                             const char *member, bool *out);
+RESTATE_API restate_status restate_json_string(restate_ctx *ctx, restate_bytes json,
+                                               const char *member, const char **out);
+
+/* The JSON text of a member, whatever its type. An absent member, or null: absent bytes.
+ *
+ * Lifetime:  `*out` is a slice of `json`: as long as that, and no zero byte follows.
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL if `json` is no JSON object (code as above). */
+RESTATE_API restate_status restate_json_member(restate_ctx *ctx, restate_bytes json,
+                                               const char *member, restate_bytes *out);
+
+/* Steps through an array: `restate_bytes e = {0}; while (restate_json_next(ctx, array, &e)) ...`
+ *
+ * `*element` says where it is: absent at the start, then a slice of `array`, absent again at the
+ * end.
+ * Returns:   false at the end, and for absent bytes and null. If `array` is anything else: false,
+ *            and that is misuse, as no failure can be returned here. */
+RESTATE_API bool restate_json_next(restate_ctx *ctx, restate_bytes array, restate_bytes *element);
+
+#ifndef RESTATE_NO_CJSON
+
+/* Parses with cJSON, for documents that are read through and through. Absent bytes: *tree == NULL.
+ *
+ * cJSON's numbers are doubles: integers beyond 2^53 need restate_json_int(). Nesting is limited to
+ * 100 levels. The memory is malloc's, not that of the endpoint's allocator.
+ * Lifetime:  `*tree` is invocation; you may change it and take parts out, do not cJSON_Delete() it.
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL if it is no JSON (code as above). */
+RESTATE_API restate_status restate_json_tree(restate_ctx *ctx, restate_bytes json,
+                                             struct cJSON **tree);
+
+/* Gives a tree that you made to the invocation: `restate_json_own(ctx, cJSON_CreateArray())`.
+ *
+ * Not for what is, or will be, part of another tree: it would be deleted twice.
+ * Lifetime:  `tree` is invocation from here on, also if this fails.
+ * Returns:   `tree`; NULL if it is NULL (cJSON is out of memory): the attempt is then over. cJSON's
+ *            functions accept NULL. */
+RESTATE_API struct cJSON *restate_json_own(restate_ctx *ctx, struct cJSON *tree);
+
+/* Prints a tree, without white space and with numbers that read back the same.
+ *
+ * Lifetime:  `tree` stays yours, or the invocation's. NULL is printed as null. */
+RESTATE_API restate_bytes restate_json_print(restate_ctx *ctx, const struct cJSON *tree);
+
+#endif /* RESTATE_NO_CJSON */
+
+/* ---- Side effects and time ------------------------------------------------------------------- */
+
+/* A step with side effects: may block, read the clock, use the network, and fail.
+ *
+ * `run` is a context of a kind of its own: it replies, fails, retries, logs, allocates and makes
+ * JSON; everything that is journaled is misuse. The context of the handler must not be used in
+ * here. Executed until it succeeds or fails terminally, so normally once; but if the process or the
+ * connection is lost before the result is stored, again. Make it idempotent.
+ * Threads:   one of the pool (see restate_run_options.inline_ok).
+ * Returns:   RESTATE_OK: the result is what restate_reply() got, or an empty value.
+ *            RESTATE_TERMINAL: the run fails with restate_failed(run).
+ *            RESTATE_ENDED: what restate_retry() gave, or the attempt is over.
+ *            Anything else: a retryable error that names the number. */
+typedef restate_status restate_closure(restate_ctx *run, void *arg);
+
+typedef struct restate_run_options {
+    restate_retry_policy retry;             /* the nearest run_retry, then the server's policy */
+    size_t arg_bytes;                       /* copy that much of `arg` now; 0: pass the pointer */
+    uint64_t timeout_ms;                    /* a try that takes longer is logged, and
+                                               restate_stop_requested() is true in it; none */
+    bool inline_ok;                         /* it never blocks: execute it on the handler's stack,
+                                               without a thread, which is faster */
+} restate_run_options;
+
+/* Executes `closure` until it has a result, and gives that.
+ *
+ * First time: executed on a thread of the pool, then its result is stored, then this returns. On
+ * replay: the recorded result, nothing is executed; if none is recorded yet, executed (again). A
+ * retryable error does not come back here: it ends the attempt, and the closure is tried again in
+ * the next one. Bound the tries in `options` to get RESTATE_TERMINAL instead.
+ * Journal:   run (name; not the closure). `name` is shown to operators and need not be unique.
+ * Await point, but it never suspends while a closure executes, and neither a cancellation nor the
+ *            end of the attempt interrupts one: this returns when it has finished, and its result
+ *            is stored if it still can be. Long closures ask restate_stop_requested().
+ * Lifetime:  `arg` is borrowed until this returns; `*result` is invocation.
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL (what the closure failed with, or the last error when its
+ *            tries are used up); RESTATE_CANCELLED.
+ * Since:     protocol 7 for RESTATE_EXHAUSTED_PAUSE. */
+RESTATE_API restate_status restate_run(restate_ctx *ctx, const char *name, restate_closure *closure,
+                                       void *arg, const restate_run_options *options,
+                                       restate_bytes *result);
+
+/* The same as a future.
+ *
+ * The closure starts when the future is first awaited, alone or in a combinator; several that are
+ * awaited together execute in parallel. One that is never awaited never executes.
+ * Journal:   run (name), now.
+ * Lifetime:  `arg` must stay as it is until the closure has finished, even if the future lost a
+ *            race and the handler returned: set arg_bytes, or take it from restate_alloc(). */
+RESTATE_API restate_future *restate_run_async(restate_ctx *ctx, const char *name,
+                                              restate_closure *closure, void *arg,
+                                              const restate_run_options *options);
+
+/* Waits, for a second or for months. A long wait suspends the handler and costs nothing.
+ *
+ * On replay the recorded end of the sleep counts: what is left of it is waited for, if anything.
+ * Journal:   sleep (the time of its end, set once; the duration is not compared).
+ * Await point.
+ * Returns:   RESTATE_OK; RESTATE_CANCELLED. */
+RESTATE_API restate_status restate_sleep(restate_ctx *ctx, uint64_t duration_ms);
+
+/* A timer as a future, for combinators. It runs from now on; its value is absent.
+ *
+ * `name` is for operators and compared on replay; NULL: none.
+ * Journal:   sleep (name; the time of its end, set once). */
+RESTATE_API restate_future *restate_sleep_async(restate_ctx *ctx, uint64_t duration_ms,
+                                                const char *name);
+
+/* ---- State (objects and workflows; in plain services misuse) --------------------------------- */
+
+/* Reads a state value; absent bytes if there is none.
+ *
+ * Usually answered at once: from what the server sent along when the attempt began, and what this
+ * handler wrote since. On replay: the recorded value, whatever is stored now.
+ * Journal:   get state (key).
+ * Await point only if the value has to be fetched: lazy_state, or more state than the server sends.
+ * Returns:   RESTATE_OK; RESTATE_CANCELLED. */
+RESTATE_API restate_status restate_get(restate_ctx *ctx, const char *key, restate_bytes *value);
+
+/* The same as a future: several fetches go in parallel.
+ *
+ * Journal:   get state (key), now. */
+RESTATE_API restate_future *restate_get_async(restate_ctx *ctx, const char *key);
+
+/* The keys of all state values, sorted, as a list of strings that ends with NULL.
+ *
+ * Journal:   get state keys.
+ * Await point only if they have to be fetched.
+ * Lifetime:  `*keys` is invocation; on failure it is an empty list, not NULL.
+ * Returns:   RESTATE_OK; RESTATE_CANCELLED. */
+RESTATE_API restate_status restate_keys(restate_ctx *ctx, const char *const **keys);
+
+/* Write a state value, delete one, delete all.
+ *
+ * They go to the server without waiting for an answer, and stay written if the handler fails later.
+ * Other handlers of the key see them as soon as the server has stored them. Absent bytes are
+ * misuse, use restate_clear(); empty ones are a value. In a shared handler misuse.
+ * Journal:   set state (key, value); clear state (key); clear all state.
+ * Returns:   RESTATE_OK. */
+RESTATE_API restate_status restate_set(restate_ctx *ctx, const char *key, restate_bytes value);
+RESTATE_API restate_status restate_clear(restate_ctx *ctx, const char *key);
+RESTATE_API restate_status restate_clear_all(restate_ctx *ctx);
+
+/* ---- Calls ----------------------------------------------------------------------------------- */
+
+typedef struct restate_call_options {
+    const char *idempotency_key;            /* calls with the same one are one invocation; NULL:
+                                               none; "" is misuse; not for main handlers of
+                                               workflows */
+    const restate_pair *headers;            /* for restate_request() of the callee; ends with {0} */
+    uint64_t delay_ms;                      /* only for sends: start this much later */
+    const char *limit_key;                  /* needs target.scope; "a" or "a/b"; since protocol 7 */
+    const char *name;                       /* for operators; NULL: none */
+} restate_call_options;
+
+/* Calls a handler and waits for its reply, for however long.
+ *
+ * First time: the server stores the call and starts it. On replay: the recorded reply, or waiting
+ * for the call that runs. If this invocation is cancelled meanwhile the callee is cancelled too,
+ * and this returns without waiting for it. A target that does not exist ends the attempt, which is
+ * tried again until it does.
+ * Journal:   call (target, input, headers, keys, name).
+ * Await point.
+ * Lifetime:  `to`, `input` and `options` are call, as everywhere.
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL (what the callee failed with); RESTATE_CANCELLED.
+ * Since:     protocol 7 for scope and limit_key. */
+RESTATE_API restate_status restate_call(restate_ctx *ctx, restate_target to, restate_bytes input,
+                                        const restate_call_options *options, restate_bytes *reply);
+
+/* The same as a future. The call goes out now, in program order, awaited or not.
+ *
+ * Journal:   call, now. */
+RESTATE_API restate_future *restate_call_async(restate_ctx *ctx, restate_target to,
+                                               restate_bytes input,
+                                               const restate_call_options *options);
+
+/* Starts a handler without waiting for it, now or after delay_ms; what becomes of it is not told.
+ *
+ * Sends to one key keep their order. The returned future may be ignored; its value is the id of the
+ * invocation. Not cancelled with this invocation (see restate_options.cancel_sends).
+ * Journal:   send (target, input, headers, keys, name; the time of the start is set once).
+ * Since:     protocol 7 for scope and limit_key. */
+RESTATE_API restate_future *restate_send(restate_ctx *ctx, restate_target to, restate_bytes input,
+                                         const restate_call_options *options);
+
+/* The id (inv_...) of the invocation behind a future of restate_call_async() or restate_send().
+ *
+ * Await point, for a round trip; not for the callee.
+ * Lifetime:  `*id` is invocation; "" on failure. Another kind of future is misuse.
+ * Returns:   RESTATE_OK; RESTATE_CANCELLED. */
+RESTATE_API restate_status restate_call_id(restate_ctx *ctx, restate_future *call, const char **id);
+
+/* Cancels another invocation. Does not wait for it, and does not report what becomes of it.
+ *
+ * It is told at its next await point; one that is finished, or unknown, is not disturbed. Text that
+ * cannot be an id makes the server refuse the attempt, again and again: check ids from outside.
+ * Journal:   cancel (invocation_id).
+ * Returns:   RESTATE_OK. */
+RESTATE_API restate_status restate_cancel(restate_ctx *ctx, const char *invocation_id);
+
+/* ---- Waiting for the outside ----------------------------------------------------------------- */
+
+/* A future that whoever knows its id completes, once: a handler with restate_resolve(), or anybody
+ * with an HTTP request to the ingress:
+ *     POST /restate/awakeables/ID/resolve      the body is the value
+ *     POST /restate/awakeables/ID/reject       the body is the message of the failure, code 500
+ *
+ * Journal:   nothing, but ids are counted: the order of creation must not change.
+ * Lifetime:  `*id` is invocation; it is the same in every attempt and may be given to anybody, in a
+ *            run or a call. "" on failure. */
+RESTATE_API restate_future *restate_awakeable(restate_ctx *ctx, const char **id);
+
+/* Completes an awakeable, of any invocation, with a value or with a failure.
+ *
+ * Does not wait. The first completion counts, the server ignores later ones and unknown ids.
+ * Journal:   complete awakeable (id, value or failure).
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL (400: the text cannot be the id of an awakeable).
+ * Since:     protocol 6 for a failure with metadata. */
+RESTATE_API restate_status restate_resolve(restate_ctx *ctx, const char *awakeable_id,
+                                           restate_bytes value);
+RESTATE_API restate_status restate_reject(restate_ctx *ctx, const char *awakeable_id,
+                                          const restate_failure *failure);
+
+/* ---- Futures --------------------------------------------------------------------------------- */
+/* All futures are of one type, whatever made them. They belong to the context they were made from,
+ * in another one they are misuse. Nobody frees them. In closures misuse: results go in by `arg`. */
+
+/* Waits until a future is settled, and gives its value or failure.
+ *
+ * A settled future can be awaited again: the same result, at no cost. A cancellation does not
+ * settle it: `future` stays good and can be awaited during compensation.
+ * Journal:   nothing; which results had come by then is known from the order of notifications.
+ * Await point.
+ * Lifetime:  `*value` is invocation.
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL (its failure); RESTATE_CANCELLED. */
+RESTATE_API restate_status restate_await(restate_ctx *ctx, restate_future *future,
+                                         restate_bytes *value);
+
+/* The same for at most `timeout_ms`. Then the future goes on: nothing is cancelled, and it can be
+ * awaited again.
+ *
+ * Whether the time or the result came first is the journal's to say, the same on replay.
+ * Journal:   sleep (as restate_sleep()).
+ * Await point.
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL (its failure); RESTATE_TIMEOUT; RESTATE_CANCELLED. */
+RESTATE_API restate_status restate_await_for(restate_ctx *ctx, restate_future *future,
+                                             uint64_t timeout_ms, restate_bytes *value);
+
+/* Waits until one of several futures is settled, well or not, and tells which.
+ *
+ * Does not read it: restate_await(ctx, futures[*index], ...) does, and does not wait then. NULL
+ * elements are skipped, so setting futures[*index] = NULL goes through all of them in the order in
+ * which they settle. That order is the journal's, the same on replay. With none left, or count 0:
+ * RESTATE_OK and *index == count, at once.
+ * Journal:   nothing, as restate_await().
+ * Await point. A cancellation settles none of them.
+ * Returns:   RESTATE_OK; RESTATE_CANCELLED. Unless RESTATE_OK, *index == count. */
+RESTATE_API restate_status restate_select(restate_ctx *ctx, restate_future *const *futures,
+                                          size_t count, size_t *index);
+
+/* Futures made of futures, named as in JavaScript. They nest; restate_await() waits for them.
+ *
+ *                 settled by                                    count 0, or only NULL elements
+ *   race          the first one that settles, well or not       misuse
+ *   any           the first success; all failed: last failure   settled: terminal failure, code 500
+ *   all           the last success; or the first failure        settled: value absent
+ *   all_settled   the last one that settles; never fails        settled: value absent
+ *
+ * The value of race and any is the winner's, that of the others is absent. Read the results from
+ * the children, which are settled after all and all_settled, or ask restate_is_done() after race
+ * and any. Losers go on; cancel a call by restate_call_id() and restate_cancel().
+ * Journal:   nothing.
+ * Lifetime:  the array is copied. */
+RESTATE_API restate_future *restate_race(restate_ctx *ctx, restate_future *const *futures,
+                                         size_t count);
+RESTATE_API restate_future *restate_any(restate_ctx *ctx, restate_future *const *futures,
+                                        size_t count);
+RESTATE_API restate_future *restate_all(restate_ctx *ctx, restate_future *const *futures,
+                                        size_t count);
+RESTATE_API restate_future *restate_all_settled(restate_ctx *ctx, restate_future *const *futures,
+                                                size_t count);
+
+/* True if awaiting it would return its result without waiting.
+ *
+ * The same in every attempt: it changes at await points only, never between them, even if the
+ * result has reached the process. So polling it in a loop does not wait for anything. */
+RESTATE_API bool restate_is_done(const restate_future *future);
+
+/* ================================================================================================
+// >>api-endpoint  endpoint
+// How the services come onto the network.
+================================================================================================ */
+
+typedef struct restate_endpoint_options {
+    const restate_service *const *services; /* ends with NULL; copied */
+    const char *address;                    /* IP address to listen on; every interface */
+    uint16_t port;                          /* 9080; RESTATE_ANY_PORT: one that is free */
+    restate_options defaults;               /* for all services */
+    uint32_t threads;                       /* event loops; one per core, 1 with
+                                               restate_endpoint_process() */
+    uint32_t pool_threads;                  /* for closures, at most; 64, started when needed */
+    uint32_t max_invocations;               /* at a time; 10,000; more are refused with 503, and the
+                                               server tries them again later */
+    uint32_t max_streams;                   /* per connection; 256 */
+    size_t max_message_bytes;               /* 32 MiB; larger ones end the attempt */
+    size_t window_bytes;                    /* HTTP/2 window of a stream; 1 MiB */
+    uint64_t drain_ms;                      /* how long a stop waits for invocations; 10,000 */
+    restate_switch log_connections;         /* OFF */
+    restate_allocator allocator;            /* RESTATE_MALLOC and its family */
+    restate_logger logger;                  /* standard error, INFO */
+} restate_endpoint_options;
+#define RESTATE_ANY_PORT UINT16_MAX         /* restate_endpoint_port() tells which it became */
+
+/* Makes an endpoint and checks its services and options.
+ *
+ * It does not listen yet. Wrong options do not give NULL: the reason is in
+ * restate_endpoint_error(), and every function that returns a status returns RESTATE_ERROR.
+ * Lifetime:  everything in `options` is copied (see Ownership). Release the endpoint with
+ *            restate_endpoint_free().
+ * Returns:   NULL only when out of memory; the functions below accept it. */
+RESTATE_API restate_endpoint *restate_endpoint_new(const restate_endpoint_options *options);
+
+/* What went wrong last, as a sentence; "" if nothing did.
+ *
+ * Lifetime:  until the next call on the endpoint. NULL gives "out of memory". */
+RESTATE_API const char *restate_endpoint_error(const restate_endpoint *endpoint);
+
+/* Stops at once, waits for closures that execute, and releases everything. NULL is fine.
+ *
+ * Open attempts are cut off, and tried again by the server; their handlers return with
+ * RESTATE_ENDED first. Not from a handler or a closure. */
+RESTATE_API void restate_endpoint_free(restate_endpoint *endpoint);
+
+#ifndef RESTATE_NO_SERVER
+
+/* Makes an endpoint, serves until the process ends, and gives an exit status: 1 and a line in the
+ * log if it could not. `int main(void) { return restate_serve(&options); }`
+ *
+ * For a stop on demand use the functions below. */
+RESTATE_API int restate_serve(const restate_endpoint_options *options);
+
+/* Listens and serves until it is stopped; then drains (see restate_endpoint_stop()).
+ *
+ * Threads:   the calling one is one of the event loops.
+ * Returns:   RESTATE_OK (stopped); RESTATE_ERROR. */
+RESTATE_API restate_status restate_endpoint_run(restate_endpoint *endpoint);
+
+/* Asks the endpoint to stop, and returns at once.
+ *
+ * No new work is taken. Open invocations get drain_ms to finish or suspend, the rest is cut off;
+ * the server goes on with it elsewhere, or here after a restart. Called twice: cut off now.
+ * Threads:   any, and signal handlers. NULL is fine. */
+RESTATE_API void restate_endpoint_stop(restate_endpoint *endpoint);
+
+/* For an event loop of your own: listens, and gives a descriptor to poll for reading, which is
+ * readable whenever restate_endpoint_process() has something to do, timers included.
+ *
+ * Lifetime:  the descriptor is the endpoint's: do not read, write or close it.
+ * Returns:   -1 on failure. */
+RESTATE_API int restate_endpoint_fd(restate_endpoint *endpoint);
+
+/* Does what there is to do, handlers included, after waiting at most `wait_ms` for something.
+ *
+ * 0 does not wait. Instead of restate_endpoint_run(), not beside it.
+ * Returns:   RESTATE_OK; RESTATE_ENDED once a stop has finished; RESTATE_ERROR. */
+RESTATE_API restate_status restate_endpoint_process(restate_endpoint *endpoint, uint64_t wait_ms);
+
+/* The port that is listened on; 0: none yet.
+ *
+ * Threads:   any, while the endpoint exists. */
+RESTATE_API uint16_t restate_endpoint_port(const restate_endpoint *endpoint);
+
+#endif /* RESTATE_NO_SERVER */
+
+#ifdef __cplusplus
+}
+
+/* C++ has no compound literals: restate_opt(restate_call_options{.idempotency_key = "k"}) gives the
+ * address of a temporary that lives until the end of the full expression. */
+template <class T> inline const T *restate_opt(const T &options) { return &options; }
+#endif
+
+#endif /* RESTATE_H */
+
+#if defined(RESTATE_IMPLEMENTATION) && !defined(RESTATE__IMPLEMENTED)
+#define RESTATE__IMPLEMENTED
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ================================================================================================
+// >>platform  compiler, limits, defaults; every #if of the base                        [restate__]
+// What the rest may rely on: attributes, alignment, static asserts, atomics.
+================================================================================================ */
+
+#include <stdarg.h>
+#include <string.h>
+#if !defined(RESTATE_NO_STDIO)
+#  include <stdio.h>
+#endif
+#if !defined(RESTATE_MALLOC)
+#  include <stdlib.h>
+#endif
+
+#if defined(__GNUC__)
+#  define RESTATE__PRIVATE static __attribute__((unused))
+#  define RESTATE__LIKELY(x) __builtin_expect(!!(x), 1)
+#  define RESTATE__UNLIKELY(x) __builtin_expect(!!(x), 0)
+#  define RESTATE__NOINLINE __attribute__((noinline))
+#else
+#  define RESTATE__PRIVATE static
+#  define RESTATE__LIKELY(x) (x)
+#  define RESTATE__UNLIKELY(x) (x)
+#  define RESTATE__NOINLINE
+#endif
+#define RESTATE__STATIC_ASSERT(name, x) typedef char restate__assert_##name[(x) ? 1 : -1]
+
+#ifndef RESTATE_ASSERT
+#  ifdef NDEBUG
+#    define RESTATE_ASSERT(x) ((void)0)
+#  else
+#    include <assert.h>
+#    define RESTATE_ASSERT(x) assert(x)
+#  endif
+#endif
+
+#if defined(RESTATE_MALLOC) != defined(RESTATE_REALLOC) || defined(RESTATE_MALLOC) != defined(RESTATE_FREE)
+#  error "restate.h: define all of RESTATE_MALLOC, RESTATE_REALLOC and RESTATE_FREE, or none"
+#endif
+#ifndef RESTATE_MALLOC
+#  define RESTATE_MALLOC(size) malloc(size)
+#  define RESTATE_REALLOC(old, size) realloc(old, size)
+#  define RESTATE_FREE(old) free(old)
+#endif
+
+RESTATE__STATIC_ASSERT(size, sizeof(size_t) >= 4);
+
+RESTATE_API uint32_t restate_version(void) { return RESTATE_VERSION; }
+
+/* ================================================================================================
+// >>bytes  slices, big-endian numbers, checked sums                                  [restate__b_]
+// Views on memory that somebody else owns.
+================================================================================================ */
+
+static restate_bytes restate__b(const void *ptr, size_t len) {
+    restate_bytes b;
+    b.ptr = (const uint8_t *)ptr;
+    b.len = len;
+    return b;
+}
+
+RESTATE__PRIVATE restate_bytes restate__b_none(void) { return restate__b(NULL, 0); }
+
+RESTATE_API restate_bytes restate_str(const char *text) {
+    return text ? restate__b(text, strlen(text)) : restate__b_none();
+}
+
+RESTATE__PRIVATE bool restate__b_equal(restate_bytes a, restate_bytes b) {
+    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+
+/* The order of the bytes, shorter first where one is the beginning of the other. */
+RESTATE__PRIVATE int restate__b_compare(restate_bytes a, restate_bytes b) {
+    size_t n = a.len < b.len ? a.len : b.len;
+    int c = n ? memcmp(a.ptr, b.ptr, n) : 0;
+    return c ? c : (a.len > b.len) - (a.len < b.len);
+}
+
+RESTATE__PRIVATE bool restate__b_is(restate_bytes a, const char *text) {
+    return restate__b_equal(a, restate_str(text));
+}
+
+RESTATE__PRIVATE void restate__b_put32(uint8_t *to, uint32_t n) {
+    to[0] = (uint8_t)(n >> 24);
+    to[1] = (uint8_t)(n >> 16);
+    to[2] = (uint8_t)(n >> 8);
+    to[3] = (uint8_t)n;
+}
+
+RESTATE__PRIVATE uint32_t restate__b_get32(const uint8_t *from) {
+    return (uint32_t)from[0] << 24 | (uint32_t)from[1] << 16 | (uint32_t)from[2] << 8 | from[3];
+}
+
+RESTATE__PRIVATE uint64_t restate__b_get64(const uint8_t *from) {
+    return (uint64_t)restate__b_get32(from) << 32 | restate__b_get32(from + 4);
+}
+
+/* Whether it is well-formed UTF-8 (no overlong forms, no surrogates, at most U+10FFFF). */
+RESTATE__PRIVATE bool restate__b_utf8(restate_bytes text) {
+    const uint8_t *p = text.ptr, *end = p + text.len;
+    while (p < end) {
+        uint32_t first = *p++, more, low = 0x80, high = 0xBF;
+        if (RESTATE__LIKELY(first < 0x80)) continue;
+        if (first >= 0xC2 && first <= 0xDF) more = 1;
+        else if (first >= 0xE0 && first <= 0xEF) more = 2;
+        else if (first >= 0xF0 && first <= 0xF4) more = 3;
+        else return false;
+        if (first == 0xE0) low = 0xA0;
+        if (first == 0xED) high = 0x9F;
+        if (first == 0xF0) low = 0x90;
+        if (first == 0xF4) high = 0x8F;
+        if ((size_t)(end - p) < more) return false;
+        for (; more; more--, low = 0x80, high = 0xBF, p++)
+            if (*p < low || *p > high) return false;
+    }
+    return true;
+}
+
+/* ================================================================================================
+// >>memory  allocator, chunk pool, arena, output buffer  [restate__mem_ restate__arena_ restate__buf_]
+// An invocation's memory is a list of chunks that go back to a pool when it is over.
+================================================================================================ */
+
+static void *restate__mem_default_alloc(void *user, size_t size) {
+    (void)user;
+    return RESTATE_MALLOC(size);
+}
+
+static void *restate__mem_default_realloc(void *user, void *old, size_t old_size, size_t size) {
+    (void)user;
+    (void)old_size;
+    return RESTATE_REALLOC(old, size);
+}
+
+static void restate__mem_default_free(void *user, void *old, size_t size) {
+    (void)user;
+    (void)size;
+    RESTATE_FREE(old);
+}
+
+/* `a` with its zeroes replaced: all three functions are given, or the RESTATE_MALLOC family is used. */
+RESTATE__PRIVATE restate_allocator restate__mem_defaults(restate_allocator a) {
+    if (a.alloc && a.realloc && a.free) return a;
+    a.alloc = restate__mem_default_alloc;
+    a.realloc = restate__mem_default_realloc;
+    a.free = restate__mem_default_free;
+    a.user = NULL;
+    return a;
+}
+
+/* Uninitialised; NULL when out of memory. */
+RESTATE__PRIVATE void *restate__mem_alloc(const restate_allocator *a, size_t size) {
+    return a->alloc(a->user, size ? size : 1);
+}
+
+/* Zeroed; NULL when out of memory. */
+RESTATE__PRIVATE void *restate__mem_zalloc(const restate_allocator *a, size_t size) {
+    void *p = restate__mem_alloc(a, size);
+    if (p) memset(p, 0, size);
+    return p;
+}
+
+RESTATE__PRIVATE void restate__mem_free(const restate_allocator *a, void *old, size_t size) {
+    if (old) a->free(a->user, old, size ? size : 1);
+}
+
+/* One piece of memory, its bytes behind the header. Chunks of exactly the pool's size are kept for
+ * reuse, larger ones were made for one request and go straight back to the allocator. */
+typedef struct restate__chunk {
+    struct restate__chunk *next;
+    size_t size;                            /* all of it, this header included */
+} restate__chunk;
+
+#define RESTATE__CHUNK_BYTES 4096u
+#define RESTATE__CHUNK_HEAD ((sizeof(restate__chunk) + 15u) & ~(size_t)15u)
+
+/* Where chunks come from. Belongs to one thread. */
+typedef struct restate__chunks {
+    const restate_allocator *allocator;
+    restate__chunk *free;
+    size_t kept, kept_max;                  /* chunks on `free`, and how many may be there */
+} restate__chunks;
+
+RESTATE__PRIVATE void restate__mem_pool_init(restate__chunks *pool, const restate_allocator *allocator,
+                                            size_t kept_max) {
+    pool->allocator = allocator;
+    pool->free = NULL;
+    pool->kept = 0;
+    pool->kept_max = kept_max;
+}
+
+/* A chunk with room for `need` bytes behind its header; NULL when out of memory. */
+RESTATE__PRIVATE restate__chunk *restate__mem_take(restate__chunks *pool, size_t need) {
+    restate__chunk *c;
+    size_t size = RESTATE__CHUNK_BYTES;
+    if (need > SIZE_MAX - RESTATE__CHUNK_HEAD) return NULL;
+    if (need + RESTATE__CHUNK_HEAD > size) size = need + RESTATE__CHUNK_HEAD;
+    else if (pool->free) {
+        c = pool->free;
+        pool->free = c->next;
+        pool->kept--;
+        c->next = NULL;
+        return c;
+    }
+    c = (restate__chunk *)restate__mem_alloc(pool->allocator, size);
+    if (!c) return NULL;
+    c->next = NULL;
+    c->size = size;
+    return c;
+}
+
+RESTATE__PRIVATE void restate__mem_give(restate__chunks *pool, restate__chunk *c) {
+    if (c->size != RESTATE__CHUNK_BYTES || pool->kept >= pool->kept_max) {
+        restate__mem_free(pool->allocator, c, c->size);
+        return;
+    }
+    c->next = pool->free;
+    pool->free = c;
+    pool->kept++;
+}
+
+RESTATE__PRIVATE void restate__mem_pool_free(restate__chunks *pool) {
+    while (pool->free) {
+        restate__chunk *c = pool->free;
+        pool->free = c->next;
+        restate__mem_free(pool->allocator, c, c->size);
+    }
+    pool->kept = 0;
+}
+
+/* Memory that is freed all at once.
+ *
+ * Invariant: [at, end) is what is free in the first chunk of `chunks`. `failed` is sticky and lets
+ * a caller check once after many allocations. */
+typedef struct restate__arena {
+    restate__chunks *pool;
+    restate__chunk *chunks;
+    uint8_t *at, *end;
+    bool failed;
+} restate__arena;
+
+RESTATE__PRIVATE void restate__arena_init(restate__arena *arena, restate__chunks *pool) {
+    memset(arena, 0, sizeof *arena);
+    arena->pool = pool;
+}
+
+RESTATE__PRIVATE void restate__arena_free(restate__arena *arena) {
+    while (arena->chunks) {
+        restate__chunk *c = arena->chunks;
+        arena->chunks = c->next;
+        restate__mem_give(arena->pool, c);
+    }
+    arena->at = arena->end = NULL;
+}
+
+/* A large request gets a chunk of its own behind the current one, whose rest stays in use. */
+RESTATE__PRIVATE RESTATE__NOINLINE void *restate__arena_grow(restate__arena *arena, size_t size) {
+    restate__chunk *c = restate__mem_take(arena->pool, size);
+    uint8_t *data;
+    if (!c) {
+        arena->failed = true;
+        return NULL;
+    }
+    data = (uint8_t *)c + RESTATE__CHUNK_HEAD;
+    if (c->size != RESTATE__CHUNK_BYTES && arena->chunks) {
+        c->next = arena->chunks->next;
+        arena->chunks->next = c;
+        return data;
+    }
+    c->next = arena->chunks;
+    arena->chunks = c;
+    arena->at = data + size;
+    arena->end = (uint8_t *)c + c->size;
+    return data;
+}
+
+/* Uninitialised bytes, not aligned. NULL when out of memory. */
+RESTATE__PRIVATE uint8_t *restate__arena_bytes(restate__arena *arena, size_t size) {
+    uint8_t *p = arena->at;
+    if (RESTATE__UNLIKELY(size > (size_t)(arena->end - p) || !p))
+        return (uint8_t *)restate__arena_grow(arena, size);
+    arena->at = p + size;
+    return p;
+}
+
+/* Zeroed and aligned to 16. NULL when out of memory. */
+RESTATE__PRIVATE void *restate__arena_alloc(restate__arena *arena, size_t size) {
+    size_t pad = (size_t)(-(uintptr_t)arena->at & 15u), left = (size_t)(arena->end - arena->at);
+    void *p;
+    if (RESTATE__LIKELY(arena->at && left >= pad && left - pad >= size)) {
+        p = arena->at + pad;
+        arena->at += pad + size;
+    } else {
+        p = restate__arena_grow(arena, size);
+    }
+    if (p) memset(p, 0, size);
+    return p;
+}
+
+/* A copy, followed by a zero byte that is not counted. Absent bytes stay absent, and so are the
+ * bytes of a failed copy. */
+RESTATE__PRIVATE restate_bytes restate__arena_copy(restate__arena *arena, restate_bytes from) {
+    uint8_t *p;
+    if (!from.ptr || from.len == SIZE_MAX) return restate__b_none();
+    p = restate__arena_bytes(arena, from.len + 1);
+    if (!p) return restate__b_none();
+    if (from.len) memcpy(p, from.ptr, from.len);
+    p[from.len] = 0;
+    return restate__b(p, from.len);
+}
+
+/* A copy as a C string, "" for absent bytes or when out of memory (then `failed` is set). */
+RESTATE__PRIVATE const char *restate__arena_text(restate__arena *arena, restate_bytes from) {
+    restate_bytes copy = restate__arena_copy(arena, from);
+    return copy.ptr ? (const char *)copy.ptr : "";
+}
+
+/* vsprintf into the arena; "" when out of memory or when the format is bad. */
+RESTATE__PRIVATE const char *restate__arena_vprintf(restate__arena *arena, const char *format, va_list args) {
+    va_list again;
+    size_t room = arena->at ? (size_t)(arena->end - arena->at) : 0;
+    char *text = (char *)arena->at;
+    int n;
+    va_copy(again, args);
+    n = vsnprintf(text, room, format, args);
+    if (n < 0) {
+        va_end(again);
+        return "";
+    }
+    if ((size_t)n < room) {
+        arena->at += (size_t)n + 1;
+    } else {
+        text = (char *)restate__arena_bytes(arena, (size_t)n + 1);
+        if (text) vsnprintf(text, (size_t)n + 1, format, again);
+    }
+    va_end(again);
+    return text ? text : "";
+}
+
+RESTATE__PRIVATE const char *restate__arena_printf(restate__arena *arena, const char *format, ...)
+    RESTATE__PRINTF(2, 3);
+RESTATE__PRIVATE const char *restate__arena_printf(restate__arena *arena, const char *format, ...) {
+    va_list args;
+    const char *text;
+    va_start(args, format);
+    text = restate__arena_vprintf(arena, format, args);
+    va_end(args);
+    return text;
+}
+
+/* Bytes on their way out: written at the end, read and dropped at the front.
+ *
+ * Invariant: `len` bytes lie between `read_at` in the first chunk and `write_at` in the last. */
+typedef struct restate__buf {
+    restate__chunks *pool;
+    restate__chunk *first, *last;
+    size_t read_at, write_at;               /* offsets behind the chunk's header */
+    size_t len;
+    bool failed;                            /* out of memory: what was written is incomplete; sticky */
+} restate__buf;
+
+RESTATE__PRIVATE void restate__buf_init(restate__buf *buf, restate__chunks *pool) {
+    memset(buf, 0, sizeof *buf);
+    buf->pool = pool;
+}
+
+/* Drops everything; the buffer can be written again. */
+RESTATE__PRIVATE void restate__buf_free(restate__buf *buf) {
+    while (buf->first) {
+        restate__chunk *c = buf->first;
+        buf->first = c->next;
+        restate__mem_give(buf->pool, c);
+    }
+    buf->last = NULL;
+    buf->read_at = buf->write_at = buf->len = 0;
+}
+
+static size_t restate__buf_room(const restate__buf *buf) {
+    return buf->last ? buf->last->size - RESTATE__CHUNK_HEAD - buf->write_at : 0;
+}
+
+RESTATE__PRIVATE bool restate__buf_write(restate__buf *buf, const void *data, size_t len) {
+    const uint8_t *from = (const uint8_t *)data;
+    while (len && !buf->failed) {
+        size_t n = restate__buf_room(buf);
+        if (n == 0) {
+            restate__chunk *c = restate__mem_take(buf->pool, len);
+            if (!c) {
+                buf->failed = true;
+                break;
+            }
+            if (buf->last) buf->last->next = c;
+            else buf->first = c;
+            buf->last = c;
+            buf->write_at = 0;
+            continue;
+        }
+        if (n > len) n = len;
+        memcpy((uint8_t *)buf->last + RESTATE__CHUNK_HEAD + buf->write_at, from, n);
+        buf->write_at += n;
+        buf->len += n;
+        from += n;
+        len -= n;
+    }
+    return !buf->failed;
+}
+
+/* The first bytes that lie together; absent when the buffer is empty. */
+RESTATE__PRIVATE restate_bytes restate__buf_peek(const restate__buf *buf) {
+    size_t n;
+    if (!buf->len) return restate__b_none();
+    n = (buf->first == buf->last ? buf->write_at : buf->first->size - RESTATE__CHUNK_HEAD) - buf->read_at;
+    return restate__b((const uint8_t *)buf->first + RESTATE__CHUNK_HEAD + buf->read_at, n);
+}
+
+/* Drops the first `n` bytes, at most as many as the last peek showed. */
+RESTATE__PRIVATE void restate__buf_drop(restate__buf *buf, size_t n) {
+    restate__chunk *c = buf->first;
+    size_t end = c == buf->last ? buf->write_at : c->size - RESTATE__CHUNK_HEAD;
+    RESTATE_ASSERT(n <= end - buf->read_at);
+    buf->read_at += n;
+    buf->len -= n;
+    if (buf->read_at < end) return;
+    buf->first = c->next;
+    if (!buf->first) buf->last = NULL, buf->write_at = 0;
+    buf->read_at = 0;
+    restate__mem_give(buf->pool, c);
+}
+
+/* ================================================================================================
+// >>log  levels and the default logger                                               [restate__log_]
+// From a message to the logger.
+================================================================================================ */
+
+static void restate__log_stderr(void *user, const restate_log_record *r) {
+    static const char *const levels[] = { "", "TRACE", "DEBUG", "INFO", "WARN", "ERROR", "OFF" };
+    (void)user;
+    if (r->invocation_id)
+        fprintf(stderr, "restate %s %s/%s %s: %s\n", levels[r->level], r->service, r->handler, r->invocation_id, r->message);
+    else
+        fprintf(stderr, "restate %s: %s\n", levels[r->level], r->message);
+}
+
+/* `logger` with its zeroes replaced. */
+RESTATE__PRIVATE restate_logger restate__log_defaults(restate_logger logger) {
+    if (!logger.write) logger.write = restate__log_stderr;
+    if (logger.level == RESTATE_LOG_DEFAULT) logger.level = RESTATE_LOG_INFO;
+    return logger;
+}
+
+RESTATE__PRIVATE bool restate__log_wanted(const restate_logger *logger, restate_log_level level) {
+    return level >= logger->level && logger->level != RESTATE_LOG_OFF;
+}
+
+/* A message of the library itself, outside of invocations. */
+RESTATE__PRIVATE void restate__log(const restate_logger *logger, restate_log_level level, const char *format, ...)
+    RESTATE__PRINTF(3, 4);
+RESTATE__PRIVATE void restate__log(const restate_logger *logger, restate_log_level level, const char *format, ...) {
+    restate_log_record record;
+    char text[512];
+    va_list args;
+    if (!restate__log_wanted(logger, level)) return;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    memset(&record, 0, sizeof record);
+    record.level = level;
+    record.message = text;
+    logger->write(logger->user, &record);
+}
+
+#include "restate_wire.h"
+/* ================================================================================================
+// >>wire  protobuf in and out, frames                                            [restate__wire_]
+// Messages are restate_wire_ structs (restate_wire.h) coded by nanopb; hot paths read by field.
+================================================================================================ */
+
+#include <pb_decode.h>
+#include <pb_encode.h>
+
+/* What stands before each message: u16 type (restate_wire_MSG_...), u16 flags, u32 length. */
+#define RESTATE__WIRE_HEAD 8u
+#define RESTATE__WIRE_ACK 0x8000u           /* flag: answer when it is stored */
+
+typedef struct restate__wire_head {
+    uint16_t type, flags;
+    uint32_t len;                           /* of the payload */
+} restate__wire_head;
+
+RESTATE__PRIVATE restate__wire_head restate__wire_get_head(const uint8_t *from) {
+    restate__wire_head head;
+    head.type = (uint16_t)(from[0] << 8 | from[1]);
+    head.flags = (uint16_t)(from[2] << 8 | from[3]);
+    head.len = restate__b_get32(from + 4);
+    return head;
+}
+
+RESTATE__PRIVATE void restate__wire_put_head(uint8_t *to, uint16_t type, uint16_t flags,
+                                             uint32_t len) {
+    restate__b_put32(to, (uint32_t)type << 16 | flags);
+    restate__b_put32(to + 4, len);
+}
+
+/* --- By field -----------------------------------------------------------------------------------
+ * The reader takes a message apart without knowing what it is:
+ *
+ *     restate__wire_reader r = restate__wire_read(payload);
+ *     restate__wire_item item;
+ *     while (restate__wire_next(&r, &item)) ...
+ *     if (r.bad) ...
+ */
+typedef struct restate__wire_reader {
+    const uint8_t *at, *end;
+    bool bad;                               /* what was read is not protobuf; sticky */
+} restate__wire_reader;
+
+enum {
+    RESTATE__WIRE_NUMBER = 0,
+    RESTATE__WIRE_64BIT = 1,
+    RESTATE__WIRE_BYTES = 2,
+    RESTATE__WIRE_32BIT = 5
+};
+
+typedef struct restate__wire_item {
+    uint32_t tag;
+    uint8_t wire;                           /* one of the four above */
+    uint64_t number;                        /* 0 for RESTATE__WIRE_BYTES */
+    restate_bytes bytes;                    /* points into the message; absent for numbers */
+} restate__wire_item;
+
+RESTATE__PRIVATE restate__wire_reader restate__wire_read(restate_bytes message) {
+    restate__wire_reader r;
+    r.at = message.ptr;
+    r.end = message.len ? message.ptr + message.len : message.ptr;
+    r.bad = false;
+    return r;
+}
+
+static bool restate__wire_bad(restate__wire_reader *r) {
+    r->bad = true;
+    r->at = r->end;
+    return false;
+}
+
+/* At most ten bytes, and of the tenth only the bit that still fits. */
+RESTATE__PRIVATE RESTATE__NOINLINE bool restate__wire_varint_long(restate__wire_reader *r,
+                                                                  uint64_t *number) {
+    uint64_t n = 0;
+    const uint8_t *p = r->at;
+    unsigned shift;
+    for (shift = 0; shift < 70 && p < r->end; shift += 7) {
+        uint8_t byte = *p++;
+        if (shift == 63 && byte > 1) break;
+        n |= (uint64_t)(byte & 0x7F) << shift;
+        if (byte < 0x80) {
+            r->at = p;
+            *number = n;
+            return true;
+        }
+    }
+    return restate__wire_bad(r);
+}
+
+static bool restate__wire_varint(restate__wire_reader *r, uint64_t *number) {
+    if (RESTATE__LIKELY(r->at < r->end && *r->at < 0x80)) {
+        *number = *r->at++;
+        return true;
+    }
+    return restate__wire_varint_long(r, number);
+}
+
+/* Little-endian, `size` bytes. */
+static bool restate__wire_fixed(restate__wire_reader *r, unsigned size, uint64_t *number) {
+    unsigned i;
+    uint64_t n = 0;
+    if ((size_t)(r->end - r->at) < size) return restate__wire_bad(r);
+    for (i = 0; i < size; i++) n |= (uint64_t)r->at[i] << (8 * i);
+    r->at += size;
+    *number = n;
+    return true;
+}
+
+/* The next field. false at the end, and when there is none to be read: then `bad` is set (tag 0 or
+ * above 29 bits, a group, a length beyond the end, a number beyond 64 bits). */
+RESTATE__PRIVATE bool restate__wire_next(restate__wire_reader *r, restate__wire_item *item) {
+    uint64_t key;
+    if (r->at == r->end || !restate__wire_varint(r, &key)) return false;
+    if (RESTATE__UNLIKELY(key < 8 || key > UINT32_MAX)) return restate__wire_bad(r);
+    item->tag = (uint32_t)key >> 3;
+    item->wire = (uint8_t)(key & 7);
+    item->bytes.ptr = NULL;
+    item->bytes.len = 0;
+    if (item->wire == RESTATE__WIRE_NUMBER) return restate__wire_varint(r, &item->number);
+    if (RESTATE__LIKELY(item->wire == RESTATE__WIRE_BYTES)) {
+        uint64_t len;
+        item->number = 0;
+        if (!restate__wire_varint(r, &len)) return false;
+        if (RESTATE__UNLIKELY(len > (uint64_t)(r->end - r->at))) return restate__wire_bad(r);
+        item->bytes.ptr = r->at;
+        item->bytes.len = (size_t)len;
+        r->at += len;
+        return true;
+    }
+    if (item->wire == RESTATE__WIRE_64BIT) return restate__wire_fixed(r, 8, &item->number);
+    if (item->wire == RESTATE__WIRE_32BIT) return restate__wire_fixed(r, 4, &item->number);
+    return restate__wire_bad(r);
+}
+
+/* Takes the next number out of an item of a repeated number field, packed or not. false: there is
+ * none left; if `item->bytes` is not empty by then, the rest is malformed. */
+RESTATE__PRIVATE bool restate__wire_number(restate__wire_item *item, uint64_t *number) {
+    restate__wire_reader r = restate__wire_read(item->bytes);
+    if (item->wire == RESTATE__WIRE_NUMBER) {
+        *number = item->number;
+        item->wire = RESTATE__WIRE_BYTES;
+        return true;
+    }
+    if (r.at == r.end || !restate__wire_varint(&r, number)) return false;
+    item->bytes = restate__b(r.at, (size_t)(r.end - r.at));
+    return true;
+}
+
+/* --- As structs, in -------------------------------------------------------------------------- */
+
+/* The state of our input streams: nanopb counts what is left, here is where it is. */
+typedef struct restate__wire_cursor {
+    const uint8_t *at;
+} restate__wire_cursor;
+
+static bool restate__wire_source(pb_istream_t *in, pb_byte_t *to, size_t len) {
+    restate__wire_cursor *cursor = (restate__wire_cursor *)in->state;
+    if (to) memcpy(to, cursor->at, len);
+    cursor->at += len;
+    return true;
+}
+
+static void restate__wire_list_add(restate_wire_list *list, uint32_t tag, restate_bytes element) {
+    if (!list->count) {
+        list->tag = tag;
+        list->ptr = element.ptr;
+        list->first = element.len;
+    }
+    list->len = (size_t)(element.ptr - list->ptr) + element.len;
+    list->count++;
+}
+
+/* Lists of numbers are not kept, only looked at. A single one is a number for sure. */
+static bool restate__wire_numbers_in(const pb_istream_t *in) {
+    const restate__wire_cursor *cursor = (const restate__wire_cursor *)in->state;
+    restate__wire_reader r;
+    uint64_t number;
+    if (in->callback != restate__wire_source) return true;
+    r = restate__wire_read(restate__b(cursor->at, in->bytes_left));
+    while (r.at != r.end && restate__wire_varint(&r, &number)) continue;
+    return !r.bad;
+}
+
+/* A field of the message that is decoded: all that is left in `in`.
+ *
+ * When the field comes as a number, contrary to its type, nanopb passes a stream over a copy on its
+ * stack, which a slice would outlive: such a stream is not ours and the message is bad. */
+static bool restate__wire_field_in(pb_istream_t *in, const pb_field_t *field) {
+    bool repeated = PB_HTYPE(field->type) == PB_HTYPE_REPEATED;
+    restate_bytes content;
+    if (repeated && PB_LTYPE(field->type) <= PB_LTYPE_LAST_PACKABLE)
+        return restate__wire_numbers_in(in);
+    if (in->callback != restate__wire_source) return false;
+    content = restate__b(((restate__wire_cursor *)in->state)->at, in->bytes_left);
+    if (PB_LTYPE(field->type) == PB_LTYPE_STRING && !restate__b_utf8(content)) return false;
+    ((restate__wire_cursor *)in->state)->at += content.len;
+    in->bytes_left = 0;
+    if (repeated) {
+        restate__wire_list_add((restate_wire_list *)field->pData, field->tag, content);
+        return true;
+    }
+    *(restate_bytes *)field->pData = content;
+    /* nanopb leaves this to the callback, where a member of a oneof has one. */
+    if (PB_HTYPE(field->type) == PB_HTYPE_ONEOF) *(pb_size_t *)field->pSize = field->tag;
+    return true;
+}
+
+/* Decodes `payload`, into which the message will point. The message is zeroed first. false if it is
+ * not protobuf, has a field of another wire type than it should, or a string that is not UTF-8; its
+ * fields mean nothing then. Elements of lists are not looked into. */
+RESTATE__PRIVATE bool restate__wire_decode(const pb_msgdesc_t *type, void *message,
+                                           size_t message_size, restate_bytes payload) {
+    restate__wire_cursor cursor;
+    pb_istream_t in;
+    memset(message, 0, message_size);
+    memset(&in, 0, sizeof in);
+    cursor.at = payload.ptr;
+    in.callback = restate__wire_source;
+    in.state = &cursor;
+    in.bytes_left = payload.len;
+    return pb_decode_ex(&in, type, message, PB_DECODE_NOINIT);
+}
+
+/* Takes the next element out of a decoded list (of anything but numbers). */
+RESTATE__PRIVATE bool restate__wire_each(restate_wire_list *list, restate_bytes *element) {
+    restate__wire_reader r;
+    restate__wire_item item;
+    if (!list->count) return false;
+    list->count--;
+    if (list->first != SIZE_MAX) {
+        *element = restate__b(list->ptr, list->first);
+        list->ptr += list->first;
+        list->len -= list->first;
+        list->first = SIZE_MAX;
+        return true;
+    }
+    r = restate__wire_read(restate__b(list->ptr, list->len));
+    while (restate__wire_next(&r, &item)) {
+        if (item.tag != list->tag || item.wire != RESTATE__WIRE_BYTES) continue;
+        *element = item.bytes;
+        list->ptr = r.at;
+        list->len = (size_t)(r.end - r.at);
+        return true;
+    }
+    list->count = 0;
+    return false;
+}
+
+/* Reads an element {1: key, 2: value}: Header, FailureMetadata (both are strings, `text`) or
+ * StateEntry (both are bytes). What is not there is empty, not absent. false: malformed. */
+RESTATE__PRIVATE bool restate__wire_entry(restate_bytes element, bool text, restate_bytes *key,
+                                          restate_bytes *value) {
+    restate__wire_reader r = restate__wire_read(element);
+    restate__wire_item item;
+    *key = *value = restate__b(element.ptr, 0);
+    while (restate__wire_next(&r, &item)) {
+        if (item.tag != 1 && item.tag != 2) continue;
+        if (item.wire != RESTATE__WIRE_BYTES) return false;
+        if (text && !restate__b_utf8(item.bytes)) return false;
+        *(item.tag == 1 ? key : value) = item.bytes;
+    }
+    return !r.bad;
+}
+
+/* --- As structs, out ------------------------------------------------------------------------- */
+
+/* Whether an empty field is written: members of oneofs, messages, and what is `optional`. */
+static bool restate__wire_explicit(const pb_field_t *field) {
+    const struct restate__wire_optional *o;
+    if (PB_HTYPE(field->type) == PB_HTYPE_ONEOF || PB_LTYPE_IS_SUBMSG(field->type)) return true;
+    for (o = restate__wire_optionals; o->message; o++)
+        if (o->message == field->descriptor && o->tag == field->tag) return true;
+    return false;
+}
+
+/* nanopb asks for the chosen member of a oneof only, which is written even if it is absent: without
+ * it the message would say something else. */
+static bool restate__wire_field_out(pb_ostream_t *out, const pb_field_t *field) {
+    const restate_bytes *content = (const restate_bytes *)field->pData;
+    if (PB_HTYPE(field->type) == PB_HTYPE_REPEATED) {
+        const restate_wire_list *list = (const restate_wire_list *)field->pData;
+        return !list->put || list->put(out, field, list->items, list->count);
+    }
+    if (!content->ptr && PB_HTYPE(field->type) != PB_HTYPE_ONEOF) return true;
+    if (!content->len && !restate__wire_explicit(field)) return true;
+    return pb_encode_tag_for_field(out, field) && pb_encode_string(out, content->ptr, content->len);
+}
+
+static bool restate__wire_field(pb_istream_t *in, pb_ostream_t *out, const pb_field_t *field) {
+    return in ? restate__wire_field_in(in, field) : restate__wire_field_out(out, field);
+}
+
+static size_t restate__wire_varint_size(uint64_t number) {
+    size_t n = 1;
+    while (number >>= 7) n++;
+    return n;
+}
+
+static bool restate__wire_put_text(pb_ostream_t *out, uint32_t tag, restate_bytes text) {
+    if (!text.len) return true;
+    return pb_encode_tag(out, PB_WT_STRING, tag) && pb_encode_string(out, text.ptr, text.len);
+}
+
+static size_t restate__wire_text_size(restate_bytes text) {
+    return text.len ? 1 + restate__wire_varint_size(text.len) + text.len : 0;
+}
+
+/* `put` of a list of messages {1: name, 2: value}; `items` are restate_pairs that end with {0},
+ * `count` is not looked at. */
+RESTATE__PRIVATE bool restate__wire_put_pairs(pb_ostream_t *out, const pb_field_t *field,
+                                              const void *items, size_t count) {
+    const restate_pair *pair = (const restate_pair *)items;
+    (void)count;
+    for (; pair && (pair->name || pair->value); pair++) {
+        restate_bytes name = restate_str(pair->name), value = restate_str(pair->value);
+        size_t size = restate__wire_text_size(name) + restate__wire_text_size(value);
+        if (!pb_encode_tag(out, PB_WT_STRING, field->tag)) return false;
+        if (!pb_encode_varint(out, size)) return false;
+        if (!restate__wire_put_text(out, 1, name)) return false;
+        if (!restate__wire_put_text(out, 2, value)) return false;
+    }
+    return true;
+}
+
+/* `put` of a list of bytes, strings or encoded messages; `items` are `count` restate_bytes. */
+RESTATE__PRIVATE bool restate__wire_put_bytes(pb_ostream_t *out, const pb_field_t *field,
+                                              const void *items, size_t count) {
+    const restate_bytes *b = (const restate_bytes *)items, *end = b + count;
+    for (; b != end; b++)
+        if (!pb_encode_tag(out, PB_WT_STRING, field->tag) || !pb_encode_string(out, b->ptr, b->len))
+            return false;
+    return true;
+}
+
+/* `put` of a list of numbers, packed; `items` are `count` uint32_t. */
+RESTATE__PRIVATE bool restate__wire_put_numbers(pb_ostream_t *out, const pb_field_t *field,
+                                                const void *items, size_t count) {
+    const uint32_t *numbers = (const uint32_t *)items;
+    size_t i, size = 0;
+    if (!count) return true;
+    for (i = 0; i < count; i++) size += restate__wire_varint_size(numbers[i]);
+    if (!pb_encode_tag(out, PB_WT_STRING, field->tag) || !pb_encode_varint(out, size)) return false;
+    for (i = 0; i < count; i++)
+        if (!pb_encode_varint(out, numbers[i])) return false;
+    return true;
+}
+
+/* A list to encode, of the `count` things at `items`, which must live until then. */
+RESTATE__PRIVATE restate_wire_list restate__wire_list(restate_wire_writer *put, const void *items,
+                                                      size_t count) {
+    restate_wire_list list;
+    memset(&list, 0, sizeof list);
+    list.put = put;
+    list.items = items;
+    list.count = count;
+    return list;
+}
+
+static bool restate__wire_sink(pb_ostream_t *out, const pb_byte_t *data, size_t len) {
+    return restate__buf_write((restate__buf *)out->state, data, len);
+}
+
+/* Writes `len` into the header that starts `at` bytes into `chunk` and may end in the next one. */
+static void restate__wire_patch(restate__chunk *chunk, size_t at, uint32_t len) {
+    uint8_t bytes[4];
+    size_t i;
+    restate__b_put32(bytes, len);
+    at += RESTATE__WIRE_HEAD - sizeof bytes;
+    for (i = 0; i < sizeof bytes; i++, at++) {
+        while (at >= chunk->size - RESTATE__CHUNK_HEAD) {
+            at -= chunk->size - RESTATE__CHUNK_HEAD;
+            chunk = chunk->next;
+        }
+        ((uint8_t *)chunk)[RESTATE__CHUNK_HEAD + at] = bytes[i];
+    }
+}
+
+/* Writes a frame. The message is encoded once, straight into `out`; its length is known afterwards
+ * and put into the header then. If it fails `out->failed` is set and `out` is of no use. */
+RESTATE__PRIVATE void restate__wire_put(restate__buf *out, uint16_t type, uint16_t flags,
+                                        const pb_msgdesc_t *desc, const void *message) {
+    uint8_t head[RESTATE__WIRE_HEAD];
+    restate__chunk *chunk = out->last;
+    size_t at = out->last ? out->write_at : 0;
+    pb_ostream_t stream;
+    restate__wire_put_head(head, type, flags, 0);
+    if (!restate__buf_write(out, head, sizeof head)) return;
+    if (!chunk) chunk = out->first;
+    memset(&stream, 0, sizeof stream);
+    stream.callback = restate__wire_sink;
+    stream.state = out;
+    stream.max_size = UINT32_MAX;
+    if (!pb_encode(&stream, desc, message)) out->failed = true;
+    else if (stream.bytes_written) restate__wire_patch(chunk, at, (uint32_t)stream.bytes_written);
+}
+
+/* Encodes a message into the arena. false: out of memory, or a list could not be written; `*out` is
+ * absent then. */
+RESTATE__PRIVATE bool restate__wire_encode(restate__arena *arena, const pb_msgdesc_t *desc,
+                                           const void *message, restate_bytes *out) {
+    pb_ostream_t stream;
+    size_t size;
+    uint8_t *to;
+    *out = restate__b_none();
+    if (!pb_get_encoded_size(&size, desc, message)) return false;
+    to = restate__arena_bytes(arena, size);
+    if (!to) return false;
+    stream = pb_ostream_from_buffer(to, size);
+    if (!pb_encode(&stream, desc, message)) return false;
+    *out = restate__b(to, stream.bytes_written);
+    return true;
+}
+
+/* ================================================================================================
+// >>journal  the state machine of one attempt: bytes in, bytes out     [restate__vm_ restate__node_]
+// Replays what is recorded, records what is new. No I/O, no clock, no threads.
+================================================================================================ */
+
+/* How an attempt works.
+ *
+ * The runtime sends a Start message, then the journal recorded so far: *commands* (what the handler
+ * did, in order) and *notifications* (answers, in the order in which they came). The handler then
+ * runs from its first line. Each operation takes the next command number; as long as recorded
+ * commands are left it must be the recorded one (REPLAYING), after that it is written to the output
+ * (PROCESSING). The change happens when the last recorded command is taken, however many
+ * notifications are still unread.
+ *
+ *     WAIT_START --Start--> WAIT_REPLAY --all entries--> REPLAYING --last command--> PROCESSING
+ *           \________________________ any error: ERRORED __________________________/     |
+ *                                                       End or Suspension: CLOSED <------+
+ *
+ * Commands that are answered carry a *completion id*, counted from 1 in program order, so that a
+ * replay gives the same ids. An answer refers to that id and to nothing else: it may lie in the
+ * journal long before the code asks the question again, and it is kept until then.
+ *
+ * Why two places for answers. What arrived lies in `queue`, in journal order. An await delivers one
+ * notification after the other, and stops as soon as it has its answer. So which of two racing
+ * results came first is decided by the journal, the same way in every attempt, and never by how fast
+ * bytes arrive.
+ *
+ * What a handler waits for is a graph of *nodes*: leaves (a completion, a signal) and combinators. A
+ * delivered notification settles its leaf, which may settle combinators above it; each edge is
+ * walked once, so that gathering n results costs O(n).
+ *
+ * Errors are sticky: the first one is sent as an Error message, closes the output, and is what every
+ * later operation meets. */
+
+#define RESTATE__VERSION_MIN 5u
+#define RESTATE__VERSION_MAX 7u
+#define RESTATE__SIGNAL_CANCEL 1u
+#define RESTATE__SIGNAL_FIRST 17u           /* 2 to 16 are reserved */
+#define RESTATE__DEPTH_MAX 1000u            /* of combinators; the runtime's own limit */
+
+enum {                                      /* error codes of the protocol itself */
+    RESTATE__E_INTERNAL = 500,
+    RESTATE__E_MISMATCH = 570,
+    RESTATE__E_PROTOCOL = 571,
+    RESTATE__E_UNSUPPORTED = 573,
+    RESTATE__E_CLOSED = 598
+};
+
+typedef enum restate__phase {
+    RESTATE__WAIT_START, RESTATE__WAIT_REPLAY, RESTATE__REPLAYING, RESTATE__PROCESSING,
+    RESTATE__CLOSED, RESTATE__ERRORED
+} restate__phase;
+
+typedef enum restate__behavior { RESTATE__RETRY, RESTATE__PAUSE, RESTATE__FAIL } restate__behavior;
+
+/* Which command an error is about. */
+typedef struct restate__related {
+    bool known;
+    uint32_t index;
+    uint16_t type;
+    restate_bytes name;                     /* empty: not sent */
+} restate__related;
+
+typedef struct restate__vm_error {
+    uint32_t code;
+    const char *message;
+    const char *stacktrace;                 /* NULL: none */
+    restate__behavior behavior;
+    bool has_delay;
+    uint64_t delay_ms;
+    restate__related related;
+} restate__vm_error;
+
+/* A recorded command that waits for the code to come to it. */
+typedef struct restate__command {
+    struct restate__command *next;
+    restate_bytes payload;
+    uint16_t type;
+} restate__command;
+
+typedef enum restate__id_kind { RESTATE__ID_COMPLETION, RESTATE__ID_SIGNAL, RESTATE__ID_NAME } restate__id_kind;
+
+typedef enum restate__value_kind {
+    RESTATE__VOID, RESTATE__VALUE, RESTATE__FAILURE, RESTATE__INVOCATION_ID, RESTATE__STATE_KEYS
+} restate__value_kind;
+
+/* A result, as it is recorded. */
+typedef struct restate__value {
+    restate__value_kind kind;
+    restate_bytes bytes;                    /* VALUE, INVOCATION_ID; a zero byte follows */
+    const restate_failure *failure;         /* FAILURE */
+    const char *const *keys;                /* STATE_KEYS: ends with NULL */
+} restate__value;
+
+typedef struct restate__notification {
+    struct restate__notification *next;
+    restate__id_kind id_kind;
+    uint32_t id;                            /* of a completion or a signal */
+    restate_bytes name;                     /* of a named signal */
+    restate__value value;
+} restate__notification;
+
+/* ---- Nodes: what can be awaited --------------------------------------------------------------- */
+
+typedef enum restate__node_kind {           /* combinators have the numbers of CombinatorType */
+    RESTATE__UNKNOWN = 0, RESTATE__RACE = 1, RESTATE__ALL_SETTLED = 2, RESTATE__ANY = 3, RESTATE__ALL = 4,
+    RESTATE__LEAF = 5, RESTATE__LEAF_SIGNAL, RESTATE__LEAF_NAME
+} restate__node_kind;
+
+typedef enum restate__node_state { RESTATE__PENDING, RESTATE__SUCCEEDED, RESTATE__FAILED } restate__node_state;
+
+typedef enum restate__run_state { RESTATE__RUN_NONE, RESTATE__RUN_TO_EXECUTE, RESTATE__RUN_EXECUTING } restate__run_state;
+
+typedef struct restate__edge {
+    struct restate__edge *next;
+    struct restate__node *parent;
+} restate__edge;
+
+/* Zeroed memory that outlives the state machine; its owner is the caller.
+ * Invariant: a combinator that is pending has exactly `pending` edges from pending children. */
+typedef struct restate__node {
+    restate__node_kind kind;
+    restate__node_state state;
+    restate__run_state run;
+    bool taken;                             /* a leaf whose value was taken: nothing to await any more */
+    uint32_t id;                            /* completion id or signal number of a leaf */
+    uint32_t pending, depth;                /* of a combinator */
+    uint32_t mark;                          /* the last walk that passed here */
+    uint32_t order;                         /* of settling, from 1: the journal's order */
+    restate__edge *parents;
+    const restate__value *value;            /* of a settled leaf */
+    struct restate__node *decided;          /* the child that settled a combinator; NULL: all of them, or none */
+    struct restate__node **children;        /* of a combinator */
+    size_t count, cursor;                   /* `cursor`: no child before it has a closure to execute */
+    struct restate__node *work;             /* next on the work list, or the way back up of a walk */
+    struct restate__signal_name *name;      /* of a named signal */
+    struct restate__node *next;             /* leaves of one name; closures that execute */
+    const restate__value *proposed;         /* protocol 7: what is to be confirmed */
+    restate_bytes run_name;
+    uint32_t run_command;
+} restate__node;
+
+typedef struct restate__signal_name {
+    struct restate__signal_name *next;
+    restate_bytes name;
+    restate__node *leaves;                  /* pending ones, oldest first */
+    restate__notification *delivered;       /* not claimed by a leaf, oldest first */
+} restate__signal_name;
+
+/* What is known under a completion id or signal number. */
+typedef struct restate__slot {
+    restate__node *leaf;                    /* NULL: the code has not asked yet */
+    restate__notification *arrived;         /* NULL: not arrived */
+    bool delivered;
+} restate__slot;
+
+/* Slots by number. Numbers are dense where they come from a program; what does not look so goes to a
+ * list, so that a wild number in the input costs no memory. */
+typedef struct restate__slots {
+    restate__slot *at;
+    uint32_t room, used;                    /* `used`: numbers seen, which bounds `room` */
+    struct restate__far_slot *far;
+} restate__slots;
+
+typedef struct restate__far_slot {
+    struct restate__far_slot *next;
+    uint32_t id;
+    restate__slot slot;
+} restate__far_slot;
+
+/* ---- The state machine ------------------------------------------------------------------------ */
+
+typedef enum restate__awaiting { RESTATE__AWAITING_NO_RUN, RESTATE__AWAITING_ALWAYS, RESTATE__AWAITING_NEVER } restate__awaiting;
+
+typedef struct restate__vm_options {
+    uint32_t version;                       /* 5 to 7 */
+    bool skip_payload_check;
+    bool explicit_cancellation;             /* no implicit CANCEL at awaits, nothing tracked */
+    bool keep_calls;                        /* cancellation does not reach calls */
+    bool cancel_sends;                      /* and reaches one-way calls */
+    bool finish_runs_first;                 /* no suspension while any closure executes, awaited or not */
+    restate__awaiting awaiting;
+    restate__behavior on_mismatch;
+    size_t max_message_bytes;               /* 0: 64 MiB */
+} restate__vm_options;
+
+typedef struct restate__state_entry {
+    restate_bytes key, value;               /* value absent: cleared */
+} restate__state_entry;
+
+typedef struct restate__tracked {           /* a call that a cancellation reaches */
+    struct restate__tracked *next;
+    restate__node *id;                      /* leaf of its invocation id */
+} restate__tracked;
+
+typedef struct restate__vm {
+    restate__vm_options options;
+    restate__arena *arena;                  /* everything it keeps */
+    restate__buf *out;                      /* everything it says */
+    restate__phase phase;
+    restate__vm_error error;                /* of phase ERRORED */
+    bool input_closed, out_of_memory;
+    bool first_new_entry_pending;           /* nothing was written since PROCESSING began */
+
+    uint8_t head[8];                        /* the frame that is being read */
+    size_t head_len, body_len, body_at;
+    uint8_t *body;
+
+    restate_bytes id, debug_id, key;        /* of Start; a zero byte follows */
+    restate_bytes scope, limit_key, idempotency_key;
+    uint64_t random_seed;
+    uint32_t known_entries, entries;
+    uint32_t retry_count;
+    uint64_t retry_ms;                      /* since the last stored entry */
+
+    restate__command *commands, **commands_end;
+    restate__notification *queue, **queue_end;
+    uint32_t command_index;                 /* UINT32_MAX before the first */
+    restate__related current;
+    uint32_t next_completion, next_signal;
+    restate__slots completions, signals;
+    restate__signal_name *names;
+    uint32_t names_delivered;               /* notifications delivered to a name and not claimed */
+    bool cancel_arrived;                    /* in the queue or later: for closures that ask */
+    bool cancel_delivered;
+    restate__node *executing;               /* closures handed out */
+    uint32_t to_execute;
+    restate__tracked *tracked, **tracked_end;
+    restate__state_entry *state;            /* sorted by key */
+    size_t state_count, state_room;
+    bool state_partial;
+
+    restate__node *awaited;                 /* of the await that runs: where to stop */
+    bool stopped;
+    restate__edge *edges;                   /* to be used again */
+    uint32_t mark, settled;
+    restate_bytes last_awaiting;            /* the last AwaitingOn, to leave out an equal one */
+} restate__vm;
+
+typedef enum restate__wait_kind {
+    RESTATE__READY,                         /* the node is settled, or something inside it is */
+    RESTATE__EXECUTE,                       /* `run`: execute its closure, then propose */
+    RESTATE__CANCEL,                        /* a cancellation came; consumed */
+    RESTATE__WAIT,                          /* come back when there is input or a closure has finished */
+    RESTATE__SUSPENDED,                     /* the attempt is over, a Suspension was written */
+    RESTATE__BROKEN                         /* the attempt is over, see `error` */
+} restate__wait_kind;
+
+typedef struct restate__wait {
+    restate__wait_kind kind;
+    restate__node *run;
+    bool for_input, for_run;
+} restate__wait;
+
+typedef struct restate__vm_input_data {
+    restate_bytes body;                     /* never absent; a zero byte follows */
+    restate_wire_list headers;
+} restate__vm_input_data;
+
+typedef struct restate__vm_call {
+    const char *service, *handler;
+    restate_bytes key;                      /* empty: none */
+    const char *idempotency_key;            /* NULL: none */
+    const char *scope, *limit_key;          /* NULL: none; protocol 7 */
+    const restate_pair *headers;
+    restate_bytes parameter;
+    const char *name;
+    uint64_t invoke_time_ms;                /* sends: since 1970; 0: now */
+    bool unstable;                          /* equal parameters may have different bytes */
+} restate__vm_call;
+
+typedef enum restate__target_kind { RESTATE__BY_ID, RESTATE__BY_WORKFLOW, RESTATE__BY_IDEMPOTENCY_KEY } restate__target_kind;
+
+typedef struct restate__vm_target {         /* an invocation to attach to */
+    restate__target_kind kind;
+    const char *id;
+    const char *service, *key, *handler, *idempotency_key;  /* key NULL: none */
+    const char *scope;                      /* NULL: none; protocol 7 */
+} restate__vm_target;
+
+typedef enum restate__policy_kind {
+    RESTATE__POLICY_INFINITE,               /* all is left to the runtime */
+    RESTATE__POLICY_NONE, RESTATE__POLICY_FIXED, RESTATE__POLICY_EXPONENTIAL
+} restate__policy_kind;
+
+typedef struct restate__policy {
+    restate__policy_kind kind;
+    bool has_interval, has_max_interval, has_max_attempts, has_max_duration, pause;
+    uint64_t interval_ms, max_interval_ms, max_duration_ms;
+    uint32_t max_attempts;
+    double factor;
+} restate__policy;
+
+typedef enum restate__outcome_kind { RESTATE__DONE, RESTATE__TERMINAL, RESTATE__RETRYABLE } restate__outcome_kind;
+
+typedef struct restate__outcome {           /* of a closure */
+    restate__outcome_kind kind;
+    restate_bytes value;                    /* DONE */
+    restate_failure failure;                /* TERMINAL */
+    restate__vm_error error;                /* RETRYABLE; its delay, if any, replaces the policy's */
+    uint64_t duration_ms;                   /* RETRYABLE: of this execution */
+} restate__outcome;
+
+/* ---- Errors ----------------------------------------------------------------------------------- */
+
+static void restate__vm_put(restate__vm *vm, uint16_t type, uint16_t flags, const pb_msgdesc_t *desc, const void *message) {
+    vm->last_awaiting = restate__b_none();
+    restate__wire_put(vm->out, type, flags, desc, message);
+}
+
+/* Text and names of an operation, as a person would say it. */
+static const char *restate__vm_type_name(uint16_t type) {
+    switch (type) {
+    case restate_wire_MSG_START: return "start";
+    case restate_wire_MSG_INPUT_COMMAND: return "handler input";
+    case restate_wire_MSG_OUTPUT_COMMAND: return "handler return";
+    case restate_wire_MSG_GET_LAZY_STATE_COMMAND:
+    case restate_wire_MSG_GET_EAGER_STATE_COMMAND: return "get state";
+    case restate_wire_MSG_SET_STATE_COMMAND: return "set state";
+    case restate_wire_MSG_CLEAR_STATE_COMMAND: return "clear state";
+    case restate_wire_MSG_CLEAR_ALL_STATE_COMMAND: return "clear all state";
+    case restate_wire_MSG_GET_LAZY_STATE_KEYS_COMMAND:
+    case restate_wire_MSG_GET_EAGER_STATE_KEYS_COMMAND: return "get state keys";
+    case restate_wire_MSG_GET_PROMISE_COMMAND: return "get promise";
+    case restate_wire_MSG_PEEK_PROMISE_COMMAND: return "peek promise";
+    case restate_wire_MSG_COMPLETE_PROMISE_COMMAND: return "complete promise";
+    case restate_wire_MSG_SLEEP_COMMAND: return "sleep";
+    case restate_wire_MSG_CALL_COMMAND: return "call";
+    case restate_wire_MSG_ONE_WAY_CALL_COMMAND: return "send";
+    case restate_wire_MSG_SEND_SIGNAL_COMMAND: return "send signal";
+    case restate_wire_MSG_RUN_COMMAND: return "run";
+    case restate_wire_MSG_ATTACH_INVOCATION_COMMAND: return "attach invocation";
+    case restate_wire_MSG_GET_INVOCATION_OUTPUT_COMMAND: return "get invocation output";
+    case restate_wire_MSG_COMPLETE_AWAKEABLE_COMMAND: return "complete awakeable";
+    default: return "unknown command";
+    }
+}
+
+static void restate__vm_put_error(restate__vm *vm, const restate__vm_error *e) {
+    restate_wire_ErrorMessage m;
+    memset(&m, 0, sizeof m);
+    m.code = e->code;
+    m.message = restate_str(e->message);
+    m.stacktrace = restate_str(e->stacktrace);
+    if (e->related.known) {
+        m.has_related_command_index = m.has_related_command_type = true;
+        m.related_command_index = e->related.index;
+        m.related_command_type = e->related.type;
+        if (e->related.name.len) m.related_command_name = e->related.name;
+    }
+    if (e->has_delay && e->behavior == RESTATE__RETRY) {
+        m.has_next_retry_delay = true;
+        m.next_retry_delay = e->delay_ms;
+    }
+    m.behavior = (restate_wire_ErrorBehavior)e->behavior;
+    restate__vm_put(vm, restate_wire_MSG_ERROR, 0, restate_wire_ErrorMessage_fields, &m);
+}
+
+static const char *restate__vm_unsupported(restate__vm *vm, const char *feature, uint32_t needed) {
+    return restate__arena_printf(vm->arena,
+        "%s needs service protocol V%u, but this invocation runs with V%u: upgrade the Restate server, "
+        "or do without", feature, (unsigned)needed, (unsigned)vm->options.version);
+}
+
+/* Ends the attempt with an error, unless it is over already. */
+RESTATE__PRIVATE void restate__vm_fail(restate__vm *vm, const restate__vm_error *error) {
+    if (vm->phase == RESTATE__ERRORED || vm->phase == RESTATE__CLOSED) return;
+    vm->error = *error;
+    if (error->behavior != RESTATE__RETRY && vm->options.version < 7) {
+        vm->error.code = RESTATE__E_UNSUPPORTED;
+        vm->error.behavior = RESTATE__RETRY;
+        vm->error.has_delay = false;
+        vm->error.message = restate__vm_unsupported(vm, "pausing or failing an invocation with an error", 7);
+    }
+    vm->phase = RESTATE__ERRORED;
+    restate__vm_put_error(vm, &vm->error);
+}
+
+/* Fails with `message`, about the current command if there is one. Returns false, for `return`. */
+static bool restate__vm_raise_text(restate__vm *vm, uint32_t code, const char *message) {
+    restate__vm_error e;
+    memset(&e, 0, sizeof e);
+    e.code = code;
+    e.message = message;
+    e.related = vm->current;
+    if (code == RESTATE__E_MISMATCH && vm->options.version >= 7) e.behavior = vm->options.on_mismatch;
+    restate__vm_fail(vm, &e);
+    return false;
+}
+
+static bool restate__vm_raise(restate__vm *vm, uint32_t code, const char *format, ...) RESTATE__PRINTF(3, 4);
+static bool restate__vm_raise(restate__vm *vm, uint32_t code, const char *format, ...) {
+    va_list args;
+    const char *message;
+    if (vm->phase == RESTATE__ERRORED || vm->phase == RESTATE__CLOSED) return false;
+    va_start(args, format);
+    message = restate__arena_vprintf(vm->arena, format, args);
+    va_end(args);
+    return restate__vm_raise_text(vm, code, message);
+}
+
+static bool restate__vm_nomem(restate__vm *vm) {
+    vm->out_of_memory = true;
+    return restate__vm_raise_text(vm, RESTATE__E_INTERNAL, "out of memory");
+}
+
+static bool restate__vm_needs(restate__vm *vm, const char *feature, uint32_t version) {
+    if (vm->options.version >= version) return true;
+    return restate__vm_raise_text(vm, RESTATE__E_UNSUPPORTED, restate__vm_unsupported(vm, feature, version));
+}
+
+RESTATE__PRIVATE restate__related restate__vm_related_last(const restate__vm *vm) {
+    return vm->current;
+}
+
+/* For an error that came up while something was prepared that is not a command yet. */
+RESTATE__PRIVATE restate__related restate__vm_related_next(const restate__vm *vm, uint16_t type, const char *name) {
+    restate__related r;
+    memset(&r, 0, sizeof r);
+    r.known = true;
+    r.index = vm->command_index == UINT32_MAX ? 1 : vm->command_index + 1;
+    r.type = type;
+    r.name = restate_str(name);
+    return r;
+}
+
+/* ---- Slots: what is known by number ----------------------------------------------------------- */
+
+static bool restate__vm_slots_grow(restate__vm *vm, restate__slots *s, uint32_t id) {
+    uint32_t room = s->room ? s->room : 32;
+    restate__far_slot **f = &s->far;
+    restate__slot *at;
+    while (room <= id) room *= 2;
+    at = (restate__slot *)restate__arena_alloc(vm->arena, room * sizeof *at);
+    if (!at) return false;
+    if (s->room) memcpy(at, s->at, s->room * sizeof *at);
+    s->at = at;
+    s->room = room;
+    while (*f) {
+        if ((*f)->id < room) {
+            at[(*f)->id] = (*f)->slot;
+            *f = (*f)->next;
+        } else {
+            f = &(*f)->next;
+        }
+    }
+    return true;
+}
+
+/* The slot of a number, made when it is new. NULL: out of memory. Valid until the next call.
+ *
+ * A program's numbers are at most twice its commands, so whatever is far above four times of what
+ * was seen comes from elsewhere and goes to the list. */
+static restate__slot *restate__vm_slot(restate__vm *vm, restate__slots *s, uint32_t id) {
+    restate__far_slot *f;
+    if (RESTATE__LIKELY(id < s->room)) {
+        s->used++;
+        return &s->at[id];
+    }
+    for (f = s->far; f; f = f->next)
+        if (f->id == id) return &f->slot;
+    if (id / 4 < (uint64_t)s->used + vm->entries + 16u)
+        return restate__vm_slots_grow(vm, s, id) ? restate__vm_slot(vm, s, id) : NULL;
+    s->used++;
+    f = (restate__far_slot *)restate__arena_alloc(vm->arena, sizeof *f);
+    if (!f) return NULL;
+    f->id = id;
+    f->next = s->far;
+    s->far = f;
+    return &f->slot;
+}
+
+/* ---- Nodes ------------------------------------------------------------------------------------ */
+
+static bool restate__node_is_leaf(const restate__node *n) { return n->kind >= RESTATE__LEAF; }
+
+/* Whether `root` is `node` or above it, by way of pending combinators. */
+static bool restate__vm_reaches(restate__vm *vm, restate__node *node, const restate__node *root) {
+    restate__node *work = node;
+    restate__edge *e;
+    uint32_t mark = ++vm->mark;
+    node->work = NULL;
+    while (work) {
+        restate__node *n = work;
+        work = n->work;
+        if (n == root) return true;
+        for (e = n->parents; e; e = e->next) {
+            if (e->parent->mark == mark || e->parent->state != RESTATE__PENDING) {
+                if (e->parent != root) continue;
+                return true;
+            }
+            e->parent->mark = mark;
+            e->parent->work = work;
+            work = e->parent;
+        }
+    }
+    return false;
+}
+
+/* What a settled child means for its parent. Sets the parent's state when that decides it. */
+static void restate__node_child_settled(restate__node *parent, restate__node *child) {
+    if (parent->pending) parent->pending--;
+    switch (parent->kind) {
+    case RESTATE__ALL_SETTLED:
+        if (!parent->pending) parent->state = RESTATE__SUCCEEDED;
+        return;
+    case RESTATE__ANY:
+        if (child->state == RESTATE__FAILED && parent->pending) return;
+        break;
+    case RESTATE__ALL:
+        if (child->state == RESTATE__SUCCEEDED) {
+            if (!parent->pending) parent->state = RESTATE__SUCCEEDED;
+            return;
+        }
+        break;
+    default:
+        break;
+    }
+    parent->state = child->state;
+    parent->decided = child;
+}
+
+/* Whether the caller has something to look at in a combinator that was settled inside a larger tree:
+ * it was decided by one child while others go on. */
+static bool restate__node_stops(const restate__node *n) {
+    return n->kind <= RESTATE__RACE || (n->kind == RESTATE__ANY && n->state == RESTATE__SUCCEEDED) ||
+           (n->kind == RESTATE__ALL && n->state == RESTATE__FAILED);
+}
+
+/* Settles what follows from a node that has just been settled. */
+static void restate__vm_propagate(restate__vm *vm, restate__node *settled) {
+    restate__node *work = settled, *stops = NULL;
+    restate__edge *e;
+    settled->work = NULL;
+    while (work) {
+        restate__node *n = work;
+        work = n->work;
+        n->order = ++vm->settled;
+        for (e = n->parents; e; e = e->next) {
+            restate__node *p = e->parent;
+            if (p->state != RESTATE__PENDING) continue;
+            restate__node_child_settled(p, n);
+            if (p->state == RESTATE__PENDING) continue;
+            p->work = work;
+            work = p;
+            if (restate__node_stops(p)) {
+                p->next = stops;
+                stops = p;
+            }
+        }
+    }
+    for (; stops && vm->awaited && !vm->stopped; stops = stops->next)
+        vm->stopped = restate__vm_reaches(vm, stops, vm->awaited);
+}
+
+static void restate__vm_settle(restate__vm *vm, restate__node *leaf, const restate__value *value) {
+    leaf->value = value;
+    leaf->state = value->kind == RESTATE__FAILURE ? RESTATE__FAILED : RESTATE__SUCCEEDED;
+    restate__vm_propagate(vm, leaf);
+}
+
+/* Makes `leaf` stand for a completion or signal number. It is settled at once when the answer was
+ * delivered before the question. */
+static bool restate__vm_leaf(restate__vm *vm, restate__node *leaf, restate__node_kind kind, uint32_t id) {
+    restate__slot *slot = restate__vm_slot(vm, kind == RESTATE__LEAF ? &vm->completions : &vm->signals, id);
+    if (!slot) return restate__vm_nomem(vm);
+    leaf->kind = kind;
+    leaf->id = id;
+    slot->leaf = leaf;
+    if (slot->delivered) restate__vm_settle(vm, leaf, &slot->arrived->value);
+    return true;
+}
+
+static restate__edge *restate__vm_edge(restate__vm *vm) {
+    restate__edge *e = vm->edges;
+    if (!e) return (restate__edge *)restate__arena_alloc(vm->arena, sizeof *e);
+    vm->edges = e->next;
+    return e;
+}
+
+/* Makes `node` a combinator of `array`, which stays the caller's and must stay. */
+static bool restate__vm_combine_in(restate__vm *vm, restate__node *node, restate__node_kind kind,
+                                   restate__node **array, size_t count) {
+    size_t i;
+    node->kind = kind;
+    node->children = array;
+    node->count = count;
+    node->pending = (uint32_t)count;
+    if (count == 0 && kind != RESTATE__RACE)
+        node->state = kind == RESTATE__ANY ? RESTATE__FAILED : RESTATE__SUCCEEDED;
+    for (i = 0; i < count && node->state == RESTATE__PENDING; i++) {
+        restate__edge *e;
+        if (array[i]->state != RESTATE__PENDING) {
+            restate__node_child_settled(node, array[i]);
+            continue;
+        }
+        e = restate__vm_edge(vm);
+        if (!e) return restate__vm_nomem(vm);
+        e->parent = node;
+        e->next = array[i]->parents;
+        array[i]->parents = e;
+        if (!restate__node_is_leaf(array[i]) && array[i]->depth >= node->depth) node->depth = array[i]->depth + 1;
+    }
+    if (node->state != RESTATE__PENDING) node->order = ++vm->settled;
+    if (node->depth < RESTATE__DEPTH_MAX) return true;
+    return restate__vm_raise(vm, RESTATE__E_INTERNAL,
+        "futures are nested more than %u deep: combine them side by side instead", RESTATE__DEPTH_MAX);
+}
+
+/* The same with a copy of the array. */
+RESTATE__PRIVATE bool restate__vm_combine(restate__vm *vm, restate__node *node, restate__node_kind kind,
+                                         restate__node *const *children, size_t count) {
+    restate__node **array = (restate__node **)restate__arena_alloc(vm->arena, (count + 1) * sizeof *array);
+    if (!array) return restate__vm_nomem(vm);
+    if (count) memcpy(array, children, count * sizeof *array);
+    return restate__vm_combine_in(vm, node, kind, array, count);
+}
+
+/* Undoes restate__vm_combine_in() for a combinator that was made for one await. Its edges are the
+ * first of their children's, because nothing was combined in between. */
+RESTATE__PRIVATE void restate__vm_dissolve(restate__vm *vm, restate__node *node) {
+    size_t i;
+    for (i = node->count; i-- > 0;) {
+        restate__edge *e = node->children[i]->parents;
+        if (!e || e->parent != node) continue;
+        node->children[i]->parents = e->next;
+        e->next = vm->edges;
+        vm->edges = e;
+    }
+}
+
+/* TAKE: the value of a settled leaf, once; NULL otherwise. */
+RESTATE__PRIVATE const restate__value *restate__vm_take(restate__node *leaf) {
+    if (leaf->state == RESTATE__PENDING || leaf->taken) return NULL;
+    leaf->taken = true;
+    return leaf->value;
+}
+
+/* ---- Input: frames, Start, entries ------------------------------------------------------------ */
+
+static restate__state_entry *restate__vm_state_find(restate__vm *vm, restate_bytes key, bool make);
+
+/* `slice` of a message, followed by a zero byte: as it is at the message's end, else copied. */
+static restate_bytes restate__vm_terminated(restate__vm *vm, restate_bytes slice, const uint8_t *end) {
+    if (!slice.ptr || slice.ptr + slice.len == end) return slice;
+    return restate__arena_copy(vm->arena, slice);
+}
+
+/* The pairs of a decoded list of {1: name, 2: value} messages, which are Headers or FailureMetadata.
+ * NULL: out of memory, or malformed. */
+RESTATE__PRIVATE restate_pair *restate__vm_pairs(restate__arena *arena, restate_wire_list list) {
+    restate_pair *pairs = (restate_pair *)restate__arena_alloc(arena, (list.count + 1) * sizeof *pairs), *p = pairs;
+    restate_bytes element;
+    while (pairs && restate__wire_each(&list, &element)) {
+        restate_bytes name, value;
+        if (!restate__wire_entry(element, true, &name, &value)) return NULL;
+        p->name = restate__arena_text(arena, name);
+        p->value = restate__arena_text(arena, value);
+        p++;
+    }
+    return pairs;
+}
+
+static const restate_failure *restate__vm_failure(restate__vm *vm, restate_bytes payload) {
+    restate_wire_Failure m;
+    restate_failure *f = (restate_failure *)restate__arena_alloc(vm->arena, sizeof *f);
+    if (!f || !restate__wire_decode(restate_wire_Failure_fields, &m, sizeof m, payload)) return NULL;
+    f->code = m.code > UINT16_MAX ? UINT16_MAX : (uint16_t)m.code;
+    f->message = restate__arena_text(vm->arena, m.message);
+    f->metadata = restate__vm_pairs(vm->arena, m.metadata);
+    return f->metadata ? f : NULL;
+}
+
+/* The names in a StateKeys message, ending with NULL. */
+static const char *const *restate__vm_keys(restate__vm *vm, restate_bytes payload) {
+    restate__wire_reader r;
+    restate__wire_item item;
+    size_t n = 0;
+    const char **keys;
+    r = restate__wire_read(payload);
+    while (restate__wire_next(&r, &item)) n += item.tag == 1;
+    keys = (const char **)restate__arena_alloc(vm->arena, (n + 1) * sizeof *keys);
+    if (r.bad || !keys) return NULL;
+    r = restate__wire_read(payload);
+    for (n = 0; restate__wire_next(&r, &item);)
+        if (item.tag == 1 && item.wire == RESTATE__WIRE_BYTES) keys[n++] = restate__arena_text(vm->arena, item.bytes);
+    return keys;
+}
+
+/* The content of a Value message; absent when malformed, never absent otherwise. */
+static restate_bytes restate__vm_content(restate_bytes payload) {
+    restate__wire_reader r;
+    restate__wire_item item;
+    restate_bytes content = restate__b(payload.ptr + payload.len, 0);
+    r = restate__wire_read(payload);
+    while (restate__wire_next(&r, &item)) {
+        if (item.tag != 1) continue;
+        if (item.wire != RESTATE__WIRE_BYTES) return restate__b_none();
+        content = item.bytes;
+    }
+    return r.bad ? restate__b_none() : content;
+}
+
+/* Reads the result of a notification from its field. False: malformed or out of memory. */
+static bool restate__vm_read_result(restate__vm *vm, restate__value *v, const restate__wire_item *item, const uint8_t *end) {
+    memset(v, 0, sizeof *v);
+    switch (item->tag) {
+    case restate_wire_NotificationTemplate_void_value_tag:
+        v->kind = RESTATE__VOID;
+        return true;
+    case restate_wire_NotificationTemplate_value_tag:
+        v->kind = RESTATE__VALUE;
+        v->bytes = restate__vm_terminated(vm, restate__vm_content(item->bytes), end);
+        return v->bytes.ptr != NULL;
+    case restate_wire_NotificationTemplate_failure_tag:
+        v->kind = RESTATE__FAILURE;
+        v->failure = restate__vm_failure(vm, item->bytes);
+        return v->failure != NULL;
+    case restate_wire_NotificationTemplate_invocation_id_tag:
+        v->kind = RESTATE__INVOCATION_ID;
+        v->bytes = restate__vm_terminated(vm, item->bytes, end);
+        return v->bytes.ptr && restate__b_utf8(item->bytes);
+    default:
+        v->kind = RESTATE__STATE_KEYS;
+        v->keys = restate__vm_keys(vm, item->bytes);
+        return v->keys != NULL;
+    }
+}
+
+/* Which part of a notification a field is: 1 the id, 2 the result, 0 neither. */
+static int restate__vm_notification_part(const restate__wire_item *item) {
+    switch (item->tag) {
+    case restate_wire_NotificationTemplate_completion_id_tag:
+    case restate_wire_NotificationTemplate_signal_id_tag:
+        return item->wire == RESTATE__WIRE_NUMBER ? 1 : -1;
+    case restate_wire_NotificationTemplate_signal_name_tag:
+        return item->wire == RESTATE__WIRE_BYTES && restate__b_utf8(item->bytes) ? 1 : -1;
+    case restate_wire_NotificationTemplate_void_value_tag:
+    case restate_wire_NotificationTemplate_value_tag:
+    case restate_wire_NotificationTemplate_failure_tag:
+    case restate_wire_NotificationTemplate_invocation_id_tag:
+    case restate_wire_NotificationTemplate_state_keys_tag:
+        return item->wire == RESTATE__WIRE_BYTES ? 2 : -1;
+    default:
+        return 0;
+    }
+}
+
+/* Of several ids or results the last one counts. */
+static bool restate__vm_read_notification(restate__vm *vm, restate__notification *n, restate_bytes payload) {
+    const uint8_t *end = payload.ptr + payload.len;
+    restate__wire_reader r;
+    restate__wire_item item, id, result;
+    memset(&id, 0, sizeof id);
+    memset(&result, 0, sizeof result);
+    r = restate__wire_read(payload);
+    while (restate__wire_next(&r, &item)) {
+        int part = restate__vm_notification_part(&item);
+        if (part < 0) return false;
+        if (part == 1) id = item;
+        if (part == 2) result = item;
+    }
+    if (r.bad || !id.tag || !result.tag) return false;
+    n->id_kind = (restate__id_kind)(id.tag - restate_wire_NotificationTemplate_completion_id_tag);
+    if (n->id_kind == RESTATE__ID_NAME) n->name = id.bytes;
+    else n->id = (uint32_t)id.number;
+    return restate__vm_read_result(vm, &n->value, &result, end);
+}
+
+static void restate__vm_enqueue(restate__vm *vm, restate__notification *n) {
+    n->next = NULL;
+    *vm->queue_end = n;
+    vm->queue_end = &n->next;
+}
+
+static bool restate__vm_on_notification(restate__vm *vm, uint16_t type, restate_bytes payload) {
+    restate__notification *n = (restate__notification *)restate__arena_alloc(vm->arena, sizeof *n);
+    if (!n) return restate__vm_nomem(vm);
+    if (!restate__vm_read_notification(vm, n, payload)) {
+        if (vm->arena->failed) return restate__vm_nomem(vm);
+        return restate__vm_raise(vm, RESTATE__E_INTERNAL, "cannot decode notification 0x%04X: it is not valid protobuf, "
+                                 "or has no id or no result", (unsigned)type);
+    }
+    if (n->id_kind != RESTATE__ID_NAME) {
+        restate__slot *slot = restate__vm_slot(vm, n->id_kind == RESTATE__ID_SIGNAL ? &vm->signals : &vm->completions, n->id);
+        if (!slot) return restate__vm_nomem(vm);
+        if (!slot->arrived) slot->arrived = n;
+        if (n->id_kind == RESTATE__ID_SIGNAL && n->id == RESTATE__SIGNAL_CANCEL) vm->cancel_arrived = true;
+    }
+    restate__vm_enqueue(vm, n);
+    return true;
+}
+
+static bool restate__vm_on_command(restate__vm *vm, uint16_t type, restate_bytes payload) {
+    restate__command *c = (restate__command *)restate__arena_alloc(vm->arena, sizeof *c);
+    if (!c) return restate__vm_nomem(vm);
+    c->type = type;
+    c->payload = payload;
+    *vm->commands_end = c;
+    vm->commands_end = &c->next;
+    return true;
+}
+
+/* An entry of the journal counts while the replay is awaited; later only notifications come. */
+static bool restate__vm_on_entry(restate__vm *vm, uint16_t type, restate_bytes payload) {
+    bool command = type < 0x8000;
+    if (vm->phase == RESTATE__WAIT_START || (command && vm->phase != RESTATE__WAIT_REPLAY))
+        return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "unexpected %s 0x%04X: recorded entries come after Start and "
+                                 "before the handler runs", command ? "command" : "notification", (unsigned)type);
+    vm->entries++;
+    if (!(command ? restate__vm_on_command : restate__vm_on_notification)(vm, type, payload)) return false;
+    if (vm->phase == RESTATE__WAIT_REPLAY && vm->entries == vm->known_entries) vm->phase = RESTATE__REPLAYING;
+    return true;
+}
+
+static bool restate__vm_read_state(restate__vm *vm, restate_wire_list map) {
+    restate_bytes element;
+    while (restate__wire_each(&map, &element)) {
+        restate__state_entry *e;
+        restate_bytes key, value;
+        if (!restate__wire_entry(element, false, &key, &value) || !restate__b_utf8(key))
+            return restate__vm_raise(vm, RESTATE__E_INTERNAL, "a state key sent by the server is not UTF-8");
+        e = restate__vm_state_find(vm, key, true);
+        if (!e) return restate__vm_nomem(vm);
+        e->value = value;
+    }
+    return true;
+}
+
+static restate_bytes restate__vm_keep(restate__vm *vm, restate_bytes slice, bool wanted) {
+    if (!wanted || !slice.ptr) return restate__b_none();
+    return restate__arena_copy(vm->arena, slice);
+}
+
+static bool restate__vm_on_start(restate__vm *vm, restate_bytes payload) {
+    bool v7 = vm->options.version >= 7;
+    restate_wire_StartMessage m;
+    if (vm->phase != RESTATE__WAIT_START)
+        return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "a second Start message");
+    if (!restate__wire_decode(restate_wire_StartMessage_fields, &m, sizeof m, payload))
+        return restate__vm_raise(vm, RESTATE__E_INTERNAL, "cannot decode Start: it is not valid protobuf");
+    if (m.known_entries == 0) return restate__vm_raise(vm, RESTATE__E_INTERNAL, "known entries is zero in Start");
+    vm->id = restate__vm_keep(vm, m.id, true);
+    vm->debug_id = restate__vm_keep(vm, m.debug_id, true);
+    vm->key = restate__vm_keep(vm, m.key, true);
+    vm->scope = restate__vm_keep(vm, m.scope, v7);
+    vm->limit_key = restate__vm_keep(vm, m.limit_key, v7);
+    vm->idempotency_key = restate__vm_keep(vm, m.idempotency_key, v7);
+    vm->random_seed = m.random_seed;
+    vm->known_entries = m.known_entries;
+    vm->retry_count = m.retry_count_since_last_stored_entry;
+    vm->retry_ms = m.duration_since_last_stored_entry;
+    vm->state_partial = m.partial_state;
+    if (vm->arena->failed) return restate__vm_nomem(vm);
+    vm->phase = RESTATE__WAIT_REPLAY;
+    return restate__vm_read_state(vm, m.state_map);
+}
+
+/* Protocol 7: the runtime has stored a proposed result; its place among the notifications is here. */
+static bool restate__vm_on_ack(restate__vm *vm, restate_bytes payload) {
+    restate_wire_ProposeRunCompletionAckMessage m;
+    restate__slot *slot;
+    restate__notification *n;
+    if (!restate__wire_decode(restate_wire_ProposeRunCompletionAckMessage_fields, &m, sizeof m, payload))
+        return restate__vm_raise(vm, RESTATE__E_INTERNAL, "cannot decode ProposeRunCompletionAck");
+    slot = vm->phase == RESTATE__PROCESSING && m.completion_id < vm->next_completion
+         ? restate__vm_slot(vm, &vm->completions, m.completion_id) : NULL;
+    if (!slot || !slot->leaf || !slot->leaf->proposed)
+        return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "unexpected acknowledgement of run completion %u",
+                                 (unsigned)m.completion_id);
+    n = (restate__notification *)restate__arena_alloc(vm->arena, sizeof *n);
+    if (!n) return restate__vm_nomem(vm);
+    n->id = m.completion_id;
+    n->value = *slot->leaf->proposed;
+    slot->leaf->proposed = NULL;
+    if (!slot->arrived) slot->arrived = n;
+    restate__vm_enqueue(vm, n);
+    return true;
+}
+
+static bool restate__vm_on_message(restate__vm *vm, uint16_t type, restate_bytes payload) {
+    vm->last_awaiting = restate__b_none();
+    if (vm->phase == RESTATE__CLOSED) return true;
+    if (type >= 0x0400 && type <= 0xFBFF) return restate__vm_on_entry(vm, type, payload);
+    switch (type) {
+    case restate_wire_MSG_START:
+        return restate__vm_on_start(vm, payload);
+    case restate_wire_MSG_PROPOSE_RUN_COMPLETION_ACK:
+        return restate__vm_on_ack(vm, payload);
+    case restate_wire_MSG_SUSPENSION:
+    case restate_wire_MSG_ERROR:
+    case restate_wire_MSG_END:
+    case restate_wire_MSG_PROPOSE_RUN_COMPLETION:
+    case restate_wire_MSG_AWAITING_ON:
+        return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "message 0x%04X comes from an SDK only, expected an entry",
+                                 (unsigned)type);
+    default:
+        break;
+    }
+    if (type >= 0xFC00)
+        return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "custom entry 0x%04X is not supported, expected an entry",
+                                 (unsigned)type);
+    return restate__vm_raise(vm, RESTATE__E_INTERNAL, "unknown message type 0x%04X", (unsigned)type);
+}
+
+/* A header is complete: makes room for its body. */
+static bool restate__vm_on_head(restate__vm *vm) {
+    size_t max = vm->options.max_message_bytes ? vm->options.max_message_bytes : (size_t)64 << 20;
+    vm->body_len = restate__b_get32(vm->head + 4);
+    vm->body_at = 0;
+    if (vm->body_len > max)
+        return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "a message of %lu bytes was announced, the limit is %lu",
+                                 (unsigned long)vm->body_len, (unsigned long)max);
+    vm->body = restate__arena_bytes(vm->arena, vm->body_len + 1);
+    if (!vm->body) return restate__vm_nomem(vm);
+    vm->body[vm->body_len] = 0;
+    return true;
+}
+
+static size_t restate__vm_fill(uint8_t *to, size_t *have, size_t want, restate_bytes *from) {
+    size_t n = want - *have;
+    if (n > from->len) n = from->len;
+    if (n) memcpy(to + *have, from->ptr, n);
+    *have += n;
+    from->ptr += n;
+    from->len -= n;
+    return want - *have;
+}
+
+/* Takes bytes of the request body, cut anywhere. Errors show in `phase`; what follows one is ignored. */
+RESTATE__PRIVATE void restate__vm_feed(restate__vm *vm, restate_bytes bytes) {
+    while (bytes.len && vm->phase != RESTATE__ERRORED) {
+        if (vm->head_len < 8) {
+            if (restate__vm_fill(vm->head, &vm->head_len, 8, &bytes) || !restate__vm_on_head(vm)) continue;
+        }
+        if (restate__vm_fill(vm->body, &vm->body_at, vm->body_len, &bytes)) continue;
+        vm->head_len = 0;
+        restate__vm_on_message(vm, (uint16_t)(vm->head[0] << 8 | vm->head[1]), restate__b(vm->body, vm->body_len));
+    }
+}
+
+/* The request body has ended: nothing will arrive any more. */
+RESTATE__PRIVATE void restate__vm_end_input(restate__vm *vm) {
+    vm->input_closed = true;
+    if (vm->phase == RESTATE__WAIT_START || vm->phase == RESTATE__WAIT_REPLAY)
+        restate__vm_raise(vm, RESTATE__E_PROTOCOL, "the input was closed before the whole journal had arrived: "
+                          "%u of %u entries", (unsigned)vm->entries, (unsigned)vm->known_entries);
+}
+
+RESTATE__PRIVATE void restate__vm_init(restate__vm *vm, const restate__vm_options *options, restate__arena *arena,
+                                      restate__buf *out) {
+    memset(vm, 0, sizeof *vm);
+    vm->options = *options;
+    vm->arena = arena;
+    vm->out = out;
+    vm->commands_end = &vm->commands;
+    vm->queue_end = &vm->queue;
+    vm->tracked_end = &vm->tracked;
+    vm->command_index = UINT32_MAX;
+    vm->current.type = restate_wire_MSG_START;
+    vm->next_completion = 1;
+    vm->next_signal = RESTATE__SIGNAL_FIRST;
+    vm->state_partial = true;
+}
+
+/* Whether the handler may run. */
+RESTATE__PRIVATE bool restate__vm_ready(const restate__vm *vm) {
+    return vm->phase == RESTATE__REPLAYING || vm->phase == RESTATE__PROCESSING;
+}
+
+/* ---- Delivery: from the queue to the leaves --------------------------------------------------- */
+
+static restate__signal_name *restate__vm_name(restate__vm *vm, restate_bytes name) {
+    restate__signal_name *n;
+    for (n = vm->names; n; n = n->next)
+        if (restate__b_equal(n->name, name)) return n;
+    n = (restate__signal_name *)restate__arena_alloc(vm->arena, sizeof *n);
+    if (!n) return NULL;
+    n->name = restate__arena_copy(vm->arena, name);
+    n->next = vm->names;
+    vm->names = n;
+    return n;
+}
+
+/* Gives the oldest delivered signal of a name to the oldest leaf that is waited for. */
+static bool restate__vm_claim_one(restate__vm *vm, restate__signal_name *name, const restate__node *root) {
+    restate__node **at = &name->leaves;
+    while (*at && !restate__vm_reaches(vm, *at, root)) at = &(*at)->next;
+    if (*at && name->delivered) {
+        restate__node *leaf = *at;
+        restate__notification *n = name->delivered;
+        *at = leaf->next;
+        name->delivered = n->next;
+        vm->names_delivered--;
+        restate__vm_settle(vm, leaf, &n->value);
+        return true;
+    }
+    return false;
+}
+
+/* Named signals go to who waits, not to who asked first: a leaf that was given up (a lost race) must
+ * not swallow what a later one waits for. */
+static void restate__vm_claim(restate__vm *vm, const restate__node *root) {
+    restate__signal_name *name;
+    for (name = vm->names; name && vm->names_delivered; name = name->next)
+        while (name->delivered && root->state == RESTATE__PENDING && restate__vm_claim_one(vm, name, root)) continue;
+}
+
+static void restate__vm_deliver_name(restate__vm *vm, restate__notification *n, restate_bytes name) {
+    restate__signal_name *to = restate__vm_name(vm, name);
+    restate__notification **end;
+    if (!to) {
+        restate__vm_nomem(vm);
+        return;
+    }
+    for (end = &to->delivered; *end; end = &(*end)->next) continue;
+    n->next = NULL;
+    *end = n;
+    vm->names_delivered++;
+}
+
+/* A second result for a number replaces one that was not taken. */
+static void restate__vm_deliver_slot(restate__vm *vm, restate__notification *n) {
+    bool signal = n->id_kind == RESTATE__ID_SIGNAL;
+    restate__slot *slot = restate__vm_slot(vm, signal ? &vm->signals : &vm->completions, n->id);
+    if (!slot) {
+        restate__vm_nomem(vm);
+        return;
+    }
+    slot->arrived = n;
+    slot->delivered = true;
+    if (!slot->leaf) return;
+    if (slot->leaf->state == RESTATE__PENDING) restate__vm_settle(vm, slot->leaf, &n->value);
+    else if (!slot->leaf->taken) slot->leaf->value = &n->value;
+}
+
+/* Moves one notification from the queue to whom it is for. */
+static void restate__vm_deliver(restate__vm *vm) {
+    restate__notification *n = vm->queue;
+    vm->queue = n->next;
+    if (!vm->queue) vm->queue_end = &vm->queue;
+    if (n->id_kind == RESTATE__ID_NAME) restate__vm_deliver_name(vm, n, n->name);
+    else if (n->id_kind != RESTATE__ID_SIGNAL || n->id != RESTATE__SIGNAL_CANCEL) restate__vm_deliver_slot(vm, n);
+    else if (vm->options.explicit_cancellation) restate__vm_deliver_name(vm, n, restate__b_none());
+    else vm->cancel_delivered = true;
+}
+
+/* Delivers as few notifications as it takes until `root` is settled, something inside it calls for
+ * attention, or (with_cancel) a cancellation is there. False: not enough has arrived. */
+static bool restate__vm_resolve(restate__vm *vm, restate__node *root, bool with_cancel) {
+    bool found = false;
+    vm->awaited = root;
+    vm->stopped = false;
+    for (;;) {
+        if (vm->names_delivered) restate__vm_claim(vm, root);
+        found = vm->stopped || (root->state != RESTATE__PENDING && !root->taken) || (with_cancel && vm->cancel_delivered);
+        if (found || !vm->queue || vm->phase == RESTATE__ERRORED) break;
+        restate__vm_deliver(vm);
+    }
+    vm->awaited = NULL;
+    return found;
+}
+
+/* ---- Trees: what is awaited, as it is said to the runtime ------------------------------------- */
+
+/* A combinator of the awaited tree that has something pending, in depth-first order. */
+typedef struct restate__branch {
+    struct restate__branch *next, *previous, *parent;
+    const restate__node *node;
+    size_t bytes;                           /* of its Future message */
+    uint8_t *at;                            /* where its next nested Future goes */
+    bool has_leaf;
+} restate__branch;
+
+/* The awaited node with the implicit CANCEL beside it. */
+typedef struct restate__tree {
+    restate__branch *first, *last;
+    restate__node top, cancel;
+    restate__node *pair[2];
+} restate__tree;
+
+enum { RESTATE__LEAF_KINDS = 3 };
+
+static size_t restate__tree_varint(uint8_t *to, uint64_t n) {
+    size_t len = 0;
+    do {
+        uint8_t byte = (uint8_t)(n & 127u);
+        n >>= 7;
+        if (n) byte |= 128u;
+        if (to) to[len] = byte;
+        len++;
+    } while (n);
+    return len;
+}
+
+static bool restate__tree_open(const restate__node *n, restate__node_kind kind) {
+    return n->state == RESTATE__PENDING && n->kind == kind;
+}
+
+static restate__branch *restate__tree_branch(restate__vm *vm, const restate__node *node, restate__branch *parent) {
+    restate__branch *b = (restate__branch *)restate__arena_alloc(vm->arena, sizeof *b);
+    if (!b) return NULL;
+    b->node = node;
+    b->parent = parent;
+    return b;
+}
+
+/* Lists the branches below `root`. Inserting the children behind their parent while walking the list
+ * gives depth-first order without a stack. */
+static bool restate__tree_init(restate__vm *vm, restate__tree *tree, restate__node *root, bool with_cancel) {
+    restate__branch *b;
+    size_t i;
+    memset(tree, 0, sizeof *tree);
+    tree->pair[0] = root;
+    tree->pair[1] = &tree->cancel;
+    tree->cancel.kind = RESTATE__LEAF_SIGNAL;
+    tree->cancel.id = RESTATE__SIGNAL_CANCEL;
+    tree->top.kind = RESTATE__RACE;
+    tree->top.children = tree->pair;
+    tree->top.count = with_cancel ? 2 : 1;
+    b = tree->first = restate__tree_branch(vm, with_cancel || restate__node_is_leaf(root) ? &tree->top : root, NULL);
+    for (; b; b = b->next) {
+        restate__branch *after = b;
+        tree->last = b;
+        for (i = 0; i < b->node->count; i++) {
+            const restate__node *n = b->node->children[i];
+            restate__branch *child;
+            if (restate__node_is_leaf(n) || n->state != RESTATE__PENDING) continue;
+            child = restate__tree_branch(vm, n, b);
+            if (!child) return restate__vm_nomem(vm);
+            child->previous = after;
+            child->next = after->next;
+            if (child->next) child->next->previous = child;
+            after->next = child;
+            after = child;
+        }
+    }
+    return tree->first ? true : restate__vm_nomem(vm);
+}
+
+/* Writes the ids of one kind (0 completions, 1 signals, 2 names) of a branch, or only counts (`to`
+ * NULL). Numbers come without tag, to be packed; names with theirs. */
+static size_t restate__tree_ids(const restate__node *node, unsigned kind, uint8_t *to) {
+    size_t i, len = 0;
+    for (i = 0; i < node->count; i++) {
+        const restate__node *n = node->children[i];
+        if (!restate__tree_open(n, (restate__node_kind)(RESTATE__LEAF + kind))) continue;
+        if (n->kind != RESTATE__LEAF_NAME) {
+            len += restate__tree_varint(to ? to + len : NULL, n->id);
+            continue;
+        }
+        if (to) to[len] = 3 << 3 | RESTATE__WIRE_BYTES;
+        len++;
+        len += restate__tree_varint(to ? to + len : NULL, n->name->name.len);
+        if (to && n->name->name.len) memcpy(to + len, n->name->name.ptr, n->name->name.len);
+        len += n->name->name.len;
+    }
+    return len;
+}
+
+/* Fields 1 to 3 of one branch. */
+static size_t restate__tree_lists(const restate__node *node, uint8_t *to) {
+    size_t len = 0;
+    unsigned kind;
+    for (kind = 0; kind < RESTATE__LEAF_KINDS; kind++) {
+        size_t ids = restate__tree_ids(node, kind, NULL);
+        if (!ids) continue;
+        if (kind < 2) {
+            if (to) to[len] = (uint8_t)((kind + 1) << 3 | RESTATE__WIRE_BYTES);
+            len++;
+            len += restate__tree_varint(to ? to + len : NULL, ids);
+        }
+        if (to) restate__tree_ids(node, kind, to + len);
+        len += ids;
+    }
+    return len;
+}
+
+/* The size of every branch, from the leaves up; branches without any leaf are left out. */
+static void restate__tree_measure(restate__tree *tree) {
+    restate__branch *b;
+    for (b = tree->first; b; b = b->next) b->bytes = 0;
+    for (b = tree->last; b; b = b->previous) {
+        size_t lists = restate__tree_lists(b->node, NULL);
+        b->bytes += lists + (b->node->kind != RESTATE__UNKNOWN ? 2 : 0);
+        b->has_leaf = b->has_leaf || lists;
+        if (!b->parent || !b->has_leaf) continue;
+        b->parent->has_leaf = true;
+        b->parent->bytes += 1 + restate__tree_varint(NULL, b->bytes) + b->bytes;
+    }
+}
+
+/* The tree as a Future message. Absent: out of memory. */
+static restate_bytes restate__tree_future(restate__vm *vm, restate__tree *tree) {
+    restate__branch *b;
+    uint8_t *start;
+    restate__tree_measure(tree);
+    start = restate__arena_bytes(vm->arena, tree->first->bytes);
+    if (!start) return restate__b_none();
+    for (b = tree->first; b; b = b->next) {
+        uint8_t *at = start;
+        if (!b->has_leaf) continue;
+        if (b->parent) {
+            at = b->parent->at;
+            *at++ = 4 << 3 | RESTATE__WIRE_BYTES;
+            at += restate__tree_varint(at, b->bytes);
+            b->parent->at = at + b->bytes;
+        }
+        b->at = at + restate__tree_lists(b->node, at);
+        if (b->node->kind == RESTATE__UNKNOWN) continue;
+        at[b->bytes - 2] = 5 << 3 | RESTATE__WIRE_NUMBER;
+        at[b->bytes - 1] = (uint8_t)b->node->kind;
+    }
+    return restate__b(start, tree->first->bytes);
+}
+
+/* Before protocol 7: all ids in three lists. They have the field numbers of a Future's own lists. */
+static bool restate__tree_flat(restate__vm *vm, restate__tree *tree, restate_wire_SuspensionMessage *m) {
+    restate__branch *b;
+    size_t i, n = 0, names = 0;
+    uint32_t *ids;
+    restate_bytes *texts;
+    for (b = tree->first; b; b = b->next) n += b->node->count;
+    ids = (uint32_t *)restate__arena_alloc(vm->arena, (2 * n + 1) * sizeof *ids);
+    texts = (restate_bytes *)restate__arena_alloc(vm->arena, (n + 1) * sizeof *texts);
+    if (!ids || !texts) return restate__vm_nomem(vm);
+    for (b = tree->first; b; b = b->next) {
+        for (i = 0; i < b->node->count; i++) {
+            const restate__node *c = b->node->children[i];
+            if (restate__tree_open(c, RESTATE__LEAF)) ids[m->waiting_completions.count++] = c->id;
+            if (restate__tree_open(c, RESTATE__LEAF_SIGNAL)) ids[n + m->waiting_signals.count++] = c->id;
+            if (restate__tree_open(c, RESTATE__LEAF_NAME)) texts[names++] = c->name->name;
+        }
+    }
+    m->waiting_completions = restate__wire_list(restate__wire_put_numbers, ids, m->waiting_completions.count);
+    m->waiting_signals = restate__wire_list(restate__wire_put_numbers, ids + n, m->waiting_signals.count);
+    m->waiting_named_signals = restate__wire_list(restate__wire_put_bytes, texts, names);
+    return true;
+}
+
+/* ---- Await ------------------------------------------------------------------------------------ */
+
+static restate__wait restate__vm_answer(restate__vm *vm, restate__wait_kind kind) {
+    restate__wait w;
+    memset(&w, 0, sizeof w);
+    w.kind = vm->phase == RESTATE__ERRORED ? RESTATE__BROKEN : kind;
+    return w;
+}
+
+static const char *restate__vm_awakeable_id(restate__vm *vm, uint32_t signal);
+
+/* One thing that was awaited, for a person. */
+static const char *restate__vm_describe(restate__vm *vm, const restate__node *n) {
+    if (n->kind == RESTATE__LEAF_NAME) return restate__arena_printf(vm->arena, "signal \"%s\"", (const char *)n->name->name.ptr);
+    if (n->kind == RESTATE__LEAF_SIGNAL) return restate__arena_printf(vm->arena, "awakeable %s", restate__vm_awakeable_id(vm, n->id));
+    if (n->run != RESTATE__RUN_NONE) return restate__arena_printf(vm->arena, "run \"%s\"", (const char *)n->run_name.ptr);
+    return restate__arena_printf(vm->arena, "completion %u", (unsigned)n->id);
+}
+
+/* Replaying, and what is awaited is not in the journal, which holds further commands: the code waits
+ * where the recorded execution did not. */
+static bool restate__vm_unreplayable(restate__vm *vm, restate__tree *tree) {
+    static const restate__node_kind order[] = { RESTATE__LEAF, RESTATE__LEAF_NAME, RESTATE__LEAF_SIGNAL };
+    const char *text = "", *comma = "";
+    const restate__node *run = NULL;
+    restate__branch *b;
+    bool cancel = false;
+    size_t k, i;
+    for (k = 0; k < RESTATE__LEAF_KINDS; k++) {
+        for (b = tree->first; b; b = b->next) {
+            for (i = 0; i < b->node->count; i++) {
+                const restate__node *n = b->node->children[i];
+                if (!restate__tree_open(n, order[k])) continue;
+                if (n->kind == RESTATE__LEAF_SIGNAL && n->id == RESTATE__SIGNAL_CANCEL) {
+                    cancel = true;
+                    continue;
+                }
+                text = restate__arena_printf(vm->arena, "%s%s%s", text, comma, restate__vm_describe(vm, n));
+                comma = ", ";
+                if (!run && n->run != RESTATE__RUN_NONE) run = n;
+            }
+        }
+    }
+    if (cancel) text = restate__arena_printf(vm->arena, "%s%scancellation", text, comma);
+    if (run) {
+        vm->current.index = run->run_command;
+        vm->current.type = restate_wire_MSG_RUN_COMMAND;
+        vm->current.name = run->run_name;
+    }
+    return restate__vm_raise(vm, RESTATE__E_MISMATCH,
+        "the code took another path than the recorded execution: after command %u it waits for [%s], which the journal does "
+        "not answer, while further commands are recorded. An await was added, or what is awaited was changed",
+        (unsigned)vm->command_index, text);
+}
+
+/* The first closure to execute below `root`, in the order of the tree. Cursors make all searches
+ * together linear. */
+static restate__node *restate__vm_next_run(restate__node *root) {
+    restate__node *n = root;
+    if (restate__node_is_leaf(root)) return root->run == RESTATE__RUN_TO_EXECUTE ? root : NULL;
+    root->work = NULL;
+    while (n) {
+        restate__node *child;
+        if (n->cursor == n->count) {
+            n = n->work;
+            if (n) n->cursor++;
+            continue;
+        }
+        child = n->children[n->cursor];
+        if (child->state == RESTATE__PENDING && child->run == RESTATE__RUN_TO_EXECUTE) return child;
+        if (child->state == RESTATE__PENDING && !restate__node_is_leaf(child) && child->cursor < child->count) {
+            child->work = n;
+            n = child;
+        } else {
+            n->cursor++;
+        }
+    }
+    return NULL;
+}
+
+static bool restate__vm_waits_for_run(restate__vm *vm, const restate__node *root) {
+    restate__node *n;
+    for (n = vm->executing; n; n = n->next)
+        if (restate__vm_reaches(vm, n, root)) return true;
+    return false;
+}
+
+static bool restate__vm_put_awaiting(restate__vm *vm, restate__tree *tree, bool runs) {
+    restate_wire_AwaitingOnMessage m;
+    restate_bytes future = restate__tree_future(vm, tree);
+    if (!future.ptr) return restate__vm_nomem(vm);
+    if (vm->last_awaiting.ptr && restate__b_equal(vm->last_awaiting, future)) return true;
+    memset(&m, 0, sizeof m);
+    m.awaiting_on = future;
+    m.executing_side_effects = runs;
+    restate__vm_put(vm, restate_wire_MSG_AWAITING_ON, 0, restate_wire_AwaitingOnMessage_fields, &m);
+    vm->last_awaiting = future;
+    return true;
+}
+
+static restate__wait restate__vm_suspend(restate__vm *vm, restate__tree *tree) {
+    restate_wire_SuspensionMessage m;
+    memset(&m, 0, sizeof m);
+    restate__tree_measure(tree);
+    if (!tree->first->has_leaf) {
+        restate__vm_raise(vm, RESTATE__E_INTERNAL, "awaiting nothing: there is no result left that could come");
+        return restate__vm_answer(vm, RESTATE__BROKEN);
+    }
+    if (vm->options.version >= 7) {
+        m.awaiting_on = restate__tree_future(vm, tree);
+        if (!m.awaiting_on.ptr) restate__vm_nomem(vm);
+    } else {
+        restate__tree_flat(vm, tree, &m);
+    }
+    if (vm->phase == RESTATE__ERRORED) return restate__vm_answer(vm, RESTATE__BROKEN);
+    restate__vm_put(vm, restate_wire_MSG_SUSPENSION, 0, restate_wire_SuspensionMessage_fields, &m);
+    vm->phase = RESTATE__CLOSED;
+    return restate__vm_answer(vm, RESTATE__SUSPENDED);
+}
+
+/* Nothing that arrived answers: execute a closure, wait, or suspend. */
+static restate__wait restate__vm_unresolved(restate__vm *vm, restate__node *root, bool with_cancel) {
+    restate__wait w = restate__vm_answer(vm, RESTATE__WAIT);
+    restate__node *run;
+    restate__tree tree;
+    bool announce;
+    if (w.kind == RESTATE__BROKEN) return w;
+    if (vm->phase == RESTATE__REPLAYING) {
+        if (restate__tree_init(vm, &tree, root, with_cancel)) restate__vm_unreplayable(vm, &tree);
+        return restate__vm_answer(vm, RESTATE__BROKEN);
+    }
+    run = vm->to_execute ? restate__vm_next_run(root) : NULL;
+    if (run) {
+        run->run = RESTATE__RUN_EXECUTING;
+        run->next = vm->executing;
+        vm->executing = run;
+        vm->to_execute--;
+        w.kind = RESTATE__EXECUTE;
+        w.run = run;
+        return w;
+    }
+    w.for_input = !vm->input_closed;
+    w.for_run = vm->executing && (restate__vm_waits_for_run(vm, root) || (!w.for_input && vm->options.finish_runs_first));
+    announce = w.for_input && vm->options.version >= 7 && vm->options.awaiting != RESTATE__AWAITING_NEVER &&
+               (vm->options.awaiting == RESTATE__AWAITING_ALWAYS || !vm->executing);
+    if ((w.for_input && !announce) || (!w.for_input && w.for_run)) return w;
+    if (!restate__tree_init(vm, &tree, root, with_cancel)) return restate__vm_answer(vm, RESTATE__BROKEN);
+    if (!w.for_input) return restate__vm_suspend(vm, &tree);
+    restate__vm_put_awaiting(vm, &tree, w.for_run && vm->options.awaiting == RESTATE__AWAITING_ALWAYS);
+    w.kind = vm->phase == RESTATE__ERRORED ? RESTATE__BROKEN : w.kind;
+    return w;
+}
+
+static bool restate__vm_executable(restate__vm *vm, const char *operation) {
+    if (RESTATE__LIKELY(restate__vm_ready(vm))) return true;
+    if (vm->phase == RESTATE__ERRORED) return false;
+    if (vm->phase != RESTATE__CLOSED)
+        return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "%s before the journal has arrived", operation);
+    vm->phase = RESTATE__ERRORED;           /* the output is closed, nothing more is said */
+    memset(&vm->error, 0, sizeof vm->error);
+    vm->error.code = RESTATE__E_CLOSED;
+    vm->error.message = restate__arena_printf(vm->arena, "the attempt is over, but the code went on with %s", operation);
+    return false;
+}
+
+static bool restate__vm_cancel_call(restate__vm *vm, restate_bytes invocation_id);
+
+/* A cancellation was delivered: it reaches the tracked calls first, in the order of their issue, for
+ * which their ids must be known. If one has to be waited for, the next await goes on from here. */
+static restate__wait restate__vm_cancelled(restate__vm *vm) {
+    restate__tracked *t;
+    for (t = vm->tracked; t; t = t->next)
+        if (t->id->state == RESTATE__PENDING && !restate__vm_resolve(vm, t->id, false))
+            return restate__vm_unresolved(vm, t->id, false);
+    for (t = vm->tracked; t; t = t->next)
+        if (t->id->state == RESTATE__SUCCEEDED && !restate__vm_cancel_call(vm, t->id->value->bytes))
+            return restate__vm_answer(vm, RESTATE__BROKEN);
+    vm->tracked = NULL;
+    vm->tracked_end = &vm->tracked;
+    vm->cancel_delivered = false;
+    return restate__vm_answer(vm, RESTATE__CANCEL);
+}
+
+/* AWAIT: waits for `root`. READY also when a race, or an any or all decided early, was settled inside
+ * the tree: it may be looked at before the caller awaits the rest with the same call. */
+RESTATE__PRIVATE restate__wait restate__vm_await(restate__vm *vm, restate__node *root) {
+    bool with_cancel = !vm->options.explicit_cancellation;
+    if (!restate__vm_executable(vm, "await")) return restate__vm_answer(vm, RESTATE__BROKEN);
+    if (!restate__vm_resolve(vm, root, with_cancel)) return restate__vm_unresolved(vm, root, with_cancel);
+    if (with_cancel && vm->cancel_delivered) return restate__vm_cancelled(vm);
+    return restate__vm_answer(vm, RESTATE__READY);
+}
+
+/* ---- Commands: replayed or written ------------------------------------------------------------ */
+
+/* How a field of a command is held in its struct, and compared on replay. */
+typedef enum restate__field_kind {
+    RESTATE__F_NUMBER,                      /* uint32_t */
+    RESTATE__F_BYTES,                       /* restate_bytes, absent is empty */
+    RESTATE__F_OPTIONAL,                    /* restate_bytes, absent is not empty */
+    RESTATE__F_PAIRS,                       /* restate_wire_list of headers or metadata */
+    RESTATE__F_VALUE,                       /* restate_wire_Value */
+    RESTATE__F_VOID,
+    RESTATE__F_FAILURE,                     /* restate_wire_Failure */
+    RESTATE__F_MESSAGE                      /* described by `fields` */
+} restate__field_kind;
+
+#define RESTATE__ALWAYS UINT16_MAX
+
+typedef struct restate__field {
+    const char *name;
+    uint16_t at;                            /* offset in the struct */
+    uint16_t which;                         /* offset of the tag (pb_size_t) that says it is there, or ALWAYS */
+    uint8_t tag;
+    uint8_t kind;
+    bool payload;                           /* comparing it may be switched off */
+    const struct restate__field *fields;    /* of a message; the last has no name */
+} restate__field;
+
+typedef struct restate__command_type {
+    uint16_t type;
+    size_t size;
+    const pb_msgdesc_t *desc;
+    const restate__field *fields;           /* that take part in replay; the last has no name */
+} restate__command_type;
+
+#define RESTATE__FIELD(message, field, tag, kind) \
+    { #field, offsetof(restate_wire_##message, field), RESTATE__ALWAYS, tag, kind, false, NULL }
+#define RESTATE__PAYLOAD(message, field, tag, kind) \
+    { #field, offsetof(restate_wire_##message, field), RESTATE__ALWAYS, tag, kind, true, NULL }
+#define RESTATE__ONE_OF(message, group, field, tag, kind, fields) \
+    { #field, offsetof(restate_wire_##message, group.field), offsetof(restate_wire_##message, which_##group), tag, kind, \
+      (kind) == RESTATE__F_VALUE, fields }
+#define RESTATE__NO_FIELD { NULL, 0, 0, 0, 0, false, NULL }
+#define RESTATE__COMMAND(message, type, fields) \
+    { type, sizeof(restate_wire_##message), &restate_wire_##message##_msg, fields }
+
+static bool restate__field_there(const restate__field *f, const void *message) {
+    pb_size_t which;
+    if (f->which == RESTATE__ALWAYS) return true;
+    memcpy(&which, (const uint8_t *)message + f->which, sizeof which);
+    return which == f->tag;
+}
+
+/* A command that has just been issued: numbers it. False: the attempt is over. */
+static bool restate__vm_begin(restate__vm *vm, uint16_t type, restate_bytes name) {
+    if (!restate__vm_executable(vm, restate__vm_type_name(type))) return false;
+    vm->command_index++;
+    vm->current.known = true;
+    vm->current.index = vm->command_index;
+    vm->current.type = type;
+    vm->current.name = name.len ? restate__arena_copy(vm->arena, name) : restate__b_none();
+    return true;
+}
+
+/* The recorded command that the one just begun must be. NULL: failed. */
+static restate__command *restate__vm_recorded(restate__vm *vm, uint16_t type) {
+    restate__command *c = vm->commands;
+    if (!c) {
+        restate__vm_raise(vm, RESTATE__E_PROTOCOL, "the replay ended unexpectedly, expected %s", restate__vm_type_name(type));
+        return NULL;
+    }
+    vm->commands = c->next;
+    if (!vm->commands) {
+        vm->commands_end = &vm->commands;
+        vm->phase = RESTATE__PROCESSING;
+        vm->first_new_entry_pending = true;
+    }
+    return c;
+}
+
+static bool restate__vm_mismatch_type(restate__vm *vm, const restate__command *recorded, uint16_t type) {
+    return restate__vm_raise(vm, RESTATE__E_MISMATCH,
+        "the code took another path than the recorded execution: command %u is recorded as '%s', but the code asks for '%s'. "
+        "Code that is not deterministic, or changed while the invocation was under way, does this",
+        (unsigned)vm->command_index, restate__vm_type_name(recorded->type), restate__vm_type_name(type));
+}
+
+static bool restate__vm_undecodable(restate__vm *vm, uint16_t type) {
+    if (vm->arena->failed) return restate__vm_nomem(vm);
+    return restate__vm_raise(vm, RESTATE__E_INTERNAL, "cannot decode the recorded command %u (%s)",
+                             (unsigned)vm->command_index, restate__vm_type_name(type));
+}
+
+/* The quick way, straight on the recorded bytes: true if they certainly equal `m`. False leaves it
+ * open. A field is `seen` by its place in the table, so that one that comes twice is left open. */
+static bool restate__vm_same_bytes(const restate__field *fields, const uint8_t *m, restate_bytes recorded, bool payloads) {
+    restate__wire_reader r = restate__wire_read(recorded);
+    restate__wire_item item;
+    const restate__field *f;
+    uint32_t seen = 0, bit;
+    while (restate__wire_next(&r, &item)) {
+        const uint8_t *at;
+        restate_bytes have;
+        uint32_t number;
+        for (f = fields, bit = 1; f->name && f->tag != item.tag; f++) bit <<= 1;
+        if (!f->name) continue;
+        if (seen & bit || !restate__field_there(f, m)) return false;
+        seen |= bit;
+        at = m + f->at;
+        if (f->kind == RESTATE__F_NUMBER) {
+            memcpy(&number, at, sizeof number);
+            if (item.wire != RESTATE__WIRE_NUMBER || item.number != number) return false;
+            continue;
+        }
+        if (f->kind > RESTATE__F_OPTIONAL && f->kind != RESTATE__F_VALUE) return false;
+        memcpy(&have, at, sizeof have);
+        if (item.wire != RESTATE__WIRE_BYTES) return false;
+        if (f->payload && !payloads) continue;
+        if (f->kind == RESTATE__F_VALUE) item.bytes = restate__vm_content(item.bytes);
+        if (!item.bytes.ptr || !restate__b_equal(item.bytes, have)) return false;
+    }
+    for (f = fields, bit = 1; f->name; f++, bit <<= 1) {
+        restate_bytes have;
+        uint32_t number;
+        if (seen & bit) continue;
+        if (f->which != RESTATE__ALWAYS) {
+            if (restate__field_there(f, m)) return false;
+            continue;
+        }
+        memcpy(&number, m + f->at, sizeof number);
+        if (f->kind == RESTATE__F_NUMBER && number) return false;
+        if (f->kind == RESTATE__F_VALUE) return false;
+        if (f->kind == RESTATE__F_PAIRS && ((const restate_wire_list *)(const void *)(m + f->at))->items) return false;
+        if (f->kind != RESTATE__F_BYTES && f->kind != RESTATE__F_OPTIONAL) continue;
+        memcpy(&have, m + f->at, sizeof have);
+        if (f->kind == RESTATE__F_OPTIONAL ? have.ptr != NULL : have.len != 0) return false;
+    }
+    return !r.bad;
+}
+
+/* ---- The slow way: field by field, with a description of what differs ------------------------- */
+
+static const char *restate__vm_show_bytes(restate__vm *vm, restate_bytes b) {
+    const char *text = "[";
+    size_t i;
+    if (!b.ptr) return "<empty>";
+    if (b.len > 256) return restate__arena_printf(vm->arena, "<%lu bytes>", (unsigned long)b.len);
+    if (restate__b_utf8(b)) return restate__arena_printf(vm->arena, "\"%.*s\"", (int)b.len, (const char *)b.ptr);
+    for (i = 0; i < b.len; i++) text = restate__arena_printf(vm->arena, i ? "%s, %u" : "%s%u", text, b.ptr[i]);
+    return restate__arena_printf(vm->arena, "%s]", text);
+}
+
+/* Both kinds of lists: as decoded, or as given by the code. */
+static restate_pair *restate__vm_list_pairs(restate__vm *vm, const restate_wire_list *list) {
+    const restate_pair *items = (const restate_pair *)list->items;
+    restate_pair *copy;
+    size_t n = 0;
+    if (!items) return restate__vm_pairs(vm->arena, *list);
+    while (items[n].name || items[n].value) n++;
+    copy = (restate_pair *)restate__arena_alloc(vm->arena, (n + 1) * sizeof *copy);
+    if (copy) memcpy(copy, items, n * sizeof *copy);
+    return copy;
+}
+
+static const char *restate__vm_show_pairs(restate__vm *vm, const restate_wire_list *list) {
+    const restate_pair *p = restate__vm_list_pairs(vm, list);
+    const char *text = "";
+    for (; p && (p->name || p->value); p++)
+        text = restate__arena_printf(vm->arena, "%s%s%s: %s", text, *text ? ", " : "", p->name ? p->name : "", p->value ? p->value : "");
+    return *text ? text : "<empty>";
+}
+
+/* The field as text. Two fields that are equal have equal texts; payloads beyond 256 bytes and
+ * absent against empty bytes are told apart by restate__vm_field_differs(). */
+static const char *restate__vm_show(restate__vm *vm, const restate__field *f, const void *message) {
+    const uint8_t *at = (const uint8_t *)message + f->at;
+    const restate_wire_Failure *failure;
+    const char *text = "";
+    uint32_t number;
+    restate_bytes b;
+    if (!restate__field_there(f, message)) return "<empty>";
+    switch ((restate__field_kind)f->kind) {
+    case RESTATE__F_NUMBER:
+        memcpy(&number, at, sizeof number);
+        return restate__arena_printf(vm->arena, "%u", (unsigned)number);
+    case RESTATE__F_PAIRS:
+        return restate__vm_show_pairs(vm, (const restate_wire_list *)(const void *)at);
+    case RESTATE__F_VOID:
+        return "void";
+    case RESTATE__F_FAILURE:
+        failure = (const restate_wire_Failure *)(const void *)at;
+        return restate__arena_printf(vm->arena, "failure %u %s {%s}", (unsigned)failure->code,
+                                     restate__vm_show_bytes(vm, failure->message), restate__vm_show_pairs(vm, &failure->metadata));
+    case RESTATE__F_MESSAGE:
+        for (f = f->fields; f->name; f++)
+            text = restate__arena_printf(vm->arena, "%s%s%s: %s", text, *text ? ", " : "", f->name, restate__vm_show(vm, f, at));
+        return text;
+    default:
+        memcpy(&b, at, sizeof b);
+        if (f->kind != RESTATE__F_OPTIONAL && !b.ptr) b = restate__b("", 0);
+        return restate__vm_show_bytes(vm, b);
+    }
+}
+
+static bool restate__vm_field_differs(restate__vm *vm, const restate__field *f, const void *a, const void *b, bool payloads) {
+    restate_bytes x, y;
+    if (restate__field_there(f, a) != restate__field_there(f, b)) return true;
+    if (!restate__field_there(f, a) || (f->payload && !payloads)) return false;
+    if (f->kind == RESTATE__F_BYTES || f->kind == RESTATE__F_VALUE || f->kind == RESTATE__F_OPTIONAL) {
+        memcpy(&x, (const uint8_t *)a + f->at, sizeof x);
+        memcpy(&y, (const uint8_t *)b + f->at, sizeof y);
+        if (f->kind == RESTATE__F_OPTIONAL && !x.ptr != !y.ptr) return true;
+        return !restate__b_equal(x, y);
+    }
+    return strcmp(restate__vm_show(vm, f, a), restate__vm_show(vm, f, b)) != 0;
+}
+
+/* Compares a recorded command with the one the code issues, `m`. */
+static bool restate__vm_compare(restate__vm *vm, const restate__command_type *ct, const void *m, restate_bytes recorded,
+                                bool payloads) {
+    const restate__field *f;
+    const char *lines = "";
+    void *old;
+    if (restate__vm_same_bytes(ct->fields, (const uint8_t *)m, recorded, payloads)) return true;
+    old = restate__arena_alloc(vm->arena, ct->size);
+    if (!old || !restate__wire_decode(ct->desc, old, ct->size, recorded)) return restate__vm_undecodable(vm, ct->type);
+    for (f = ct->fields; f->name; f++) {
+        if (!restate__vm_field_differs(vm, f, old, m, payloads)) continue;
+        lines = restate__arena_printf(vm->arena, "%s\n  %s: %s != %s", lines, f->name, restate__vm_show(vm, f, old),
+                                      restate__vm_show(vm, f, m));
+    }
+    if (!*lines) return vm->arena->failed ? restate__vm_nomem(vm) : true;
+    return restate__vm_raise(vm, RESTATE__E_MISMATCH,
+        "the code took another path than the recorded execution: command %u (%s) differs (journal != code):%s\n"
+        "Code that is not deterministic, or changed while the invocation was under way, does this",
+        (unsigned)vm->command_index, restate__vm_type_name(ct->type), lines);
+}
+
+/* Issues a command: it must be the recorded one, or is written. `unstable`: its payload may have other
+ * bytes than the recorded one. */
+static bool restate__vm_command(restate__vm *vm, const restate__command_type *ct, const void *m, restate_bytes name, bool unstable) {
+    restate__command *recorded;
+    if (!restate__vm_begin(vm, ct->type, name)) return false;
+    if (vm->phase == RESTATE__PROCESSING) {
+        vm->first_new_entry_pending = false;
+        restate__vm_put(vm, ct->type, 0, ct->desc, m);
+        return true;
+    }
+    recorded = restate__vm_recorded(vm, ct->type);
+    if (!recorded) return false;
+    if (recorded->type != ct->type) return restate__vm_mismatch_type(vm, recorded, ct->type);
+    return restate__vm_compare(vm, ct, m, recorded->payload, !unstable && !vm->options.skip_payload_check);
+}
+
+static restate_wire_Failure restate__vm_wire_failure(const restate_failure *failure) {
+    restate_wire_Failure m;
+    memset(&m, 0, sizeof m);
+    m.code = failure->code ? failure->code : RESTATE__E_INTERNAL;
+    m.message = restate_str(failure->message);
+    if (failure->metadata && failure->metadata[0].name)
+        m.metadata = restate__wire_list(restate__wire_put_pairs, failure->metadata, 1);
+    return m;
+}
+
+/* A copy that lasts as long as the arena. NULL: out of memory. */
+RESTATE__PRIVATE restate_failure *restate__vm_keep_failure(restate__arena *arena, const restate_failure *failure) {
+    restate_failure *copy = (restate_failure *)restate__arena_alloc(arena, sizeof *copy);
+    const restate_pair *from = failure->metadata;
+    restate_pair *to;
+    size_t n = 0;
+    while (from && from[n].name) n++;
+    to = (restate_pair *)restate__arena_alloc(arena, (n + 1) * sizeof *to);
+    if (!copy || !to) return NULL;
+    copy->code = failure->code ? failure->code : RESTATE__E_INTERNAL;
+    copy->message = restate__arena_text(arena, restate_str(failure->message));
+    copy->metadata = to;
+    for (; n > 0; n--, from++, to++) {
+        to->name = restate__arena_text(arena, restate_str(from->name));
+        to->value = restate__arena_text(arena, restate_str(from->value));
+    }
+    return copy;
+}
+
+/* Failure metadata exists since protocol 6. */
+static bool restate__vm_failure_fits(restate__vm *vm, const restate_failure *failure) {
+    if (!failure || !failure->metadata || !failure->metadata[0].name) return true;
+    return restate__vm_needs(vm, "metadata of a failure", 6);
+}
+
+/* The content of a value that is there, be it empty. */
+static restate_bytes restate__vm_present(restate_bytes b) { return b.ptr ? b : restate__b("", 0); }
+
+/* Fills a oneof of {value, failure} that has these two tags. */
+#define RESTATE__SET_RESULT(m, group, value_member, value_tag, failure_member, failure_tag, bytes, failure) \
+    do { \
+        if (failure) { \
+            (m).which_##group = failure_tag; \
+            (m).group.failure_member = restate__vm_wire_failure(failure); \
+        } else { \
+            (m).which_##group = value_tag; \
+            (m).group.value_member.content = restate__vm_present(bytes); \
+        } \
+    } while (0)
+
+/* ---- Input, output, end ----------------------------------------------------------------------- */
+
+RESTATE__PRIVATE bool restate__vm_input(restate__vm *vm, restate__vm_input_data *out) {
+    restate_wire_InputCommandMessage m;
+    restate__command *recorded;
+    memset(out, 0, sizeof *out);
+    out->body = restate__b("", 0);
+    if (!restate__vm_begin(vm, restate_wire_MSG_INPUT_COMMAND, restate__b_none())) return false;
+    if (vm->phase == RESTATE__PROCESSING)
+        return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "the handler's input was asked for twice");
+    recorded = restate__vm_recorded(vm, restate_wire_MSG_INPUT_COMMAND);
+    if (!recorded) return false;
+    if (recorded->type != restate_wire_MSG_INPUT_COMMAND)
+        return restate__vm_mismatch_type(vm, recorded, restate_wire_MSG_INPUT_COMMAND);
+    if (!restate__wire_decode(restate_wire_InputCommandMessage_fields, &m, sizeof m, recorded->payload))
+        return restate__vm_undecodable(vm, recorded->type);
+    if (m.has_value && m.value.content.ptr)
+        out->body = restate__vm_terminated(vm, m.value.content, recorded->payload.ptr + recorded->payload.len);
+    out->headers = m.headers;
+    return out->body.ptr ? true : restate__vm_nomem(vm);
+}
+
+/* OUTPUT: what the invocation completes with; the runtime takes the last one. */
+RESTATE__PRIVATE bool restate__vm_output(restate__vm *vm, restate_bytes value, const restate_failure *failure, bool unstable) {
+    static const restate__field fields[] = {
+        RESTATE__FIELD(OutputCommandMessage, name, 12, RESTATE__F_BYTES),
+        RESTATE__ONE_OF(OutputCommandMessage, result, value, 14, RESTATE__F_VALUE, NULL),
+        RESTATE__ONE_OF(OutputCommandMessage, result, failure, 15, RESTATE__F_FAILURE, NULL),
+        RESTATE__NO_FIELD
+    };
+    static const restate__command_type type = RESTATE__COMMAND(OutputCommandMessage, restate_wire_MSG_OUTPUT_COMMAND, fields);
+    restate_wire_OutputCommandMessage m;
+    if (!restate__vm_failure_fits(vm, failure)) return false;
+    memset(&m, 0, sizeof m);
+    RESTATE__SET_RESULT(m, result, value, restate_wire_OutputCommandMessage_value_tag,
+                        failure, restate_wire_OutputCommandMessage_failure_tag, value, failure);
+    return restate__vm_command(vm, &type, &m, restate__b_none(), unstable);
+}
+
+/* END: the handler is done. On a closed attempt nothing, and no error. */
+RESTATE__PRIVATE bool restate__vm_end(restate__vm *vm) {
+    restate_wire_EndMessage m;
+    if (vm->phase == RESTATE__CLOSED) return true;
+    if (!restate__vm_executable(vm, "end")) return false;
+    if (vm->phase == RESTATE__REPLAYING)
+        return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "the handler returned after command %u, but further commands are "
+            "recorded: the code lost a step since the journal was written", (unsigned)vm->command_index);
+    memset(&m, 0, sizeof m);
+    restate__vm_put(vm, restate_wire_MSG_END, 0, restate_wire_EndMessage_fields, &m);
+    vm->phase = RESTATE__CLOSED;
+    return true;
+}
+
+/* ---- State ------------------------------------------------------------------------------------ */
+
+/* The entry of a key in the sorted list; with `make` a new one, cleared, when there is none. NULL: there
+ * is none, or out of memory. The server sends keys in order, so that making is mostly appending. */
+static restate__state_entry *restate__vm_state_find(restate__vm *vm, restate_bytes key, bool make) {
+    size_t low = 0, high = vm->state_count;
+    restate__state_entry *e;
+    if (make && high && restate__b_compare(vm->state[high - 1].key, key) < 0) low = high;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int c = restate__b_compare(vm->state[middle].key, key);
+        if (c == 0) return &vm->state[middle];
+        if (c < 0) low = middle + 1;
+        else high = middle;
+    }
+    if (!make) return NULL;
+    if (vm->state_count == vm->state_room) {
+        size_t room = vm->state_room ? 2 * vm->state_room : 8;
+        e = (restate__state_entry *)restate__arena_alloc(vm->arena, room * sizeof *e);
+        if (!e) return NULL;
+        if (vm->state_count) memcpy(e, vm->state, vm->state_count * sizeof *e);
+        vm->state = e;
+        vm->state_room = room;
+    }
+    e = &vm->state[low];
+    memmove(e + 1, e, (vm->state_count++ - low) * sizeof *e);
+    e->key = key;
+    e->value = restate__b_none();
+    return e;
+}
+
+/* Records what the code changed: absent bytes clear. */
+static bool restate__vm_state_change(restate__vm *vm, restate_bytes key, restate_bytes value) {
+    restate__state_entry *e = restate__vm_state_find(vm, key, false);
+    if (!e) e = restate__vm_state_find(vm, restate__arena_copy(vm->arena, restate__vm_present(key)), true);
+    if (e) e->value = restate__arena_copy(vm->arena, value);
+    return e && !vm->arena->failed ? true : restate__vm_nomem(vm);
+}
+
+/* Settles a leaf that needs no answer from the runtime. */
+static bool restate__vm_answer_now(restate__vm *vm, restate__node *leaf, uint32_t id, const restate__value *value) {
+    restate__value *copy = (restate__value *)restate__arena_alloc(vm->arena, sizeof *copy);
+    if (!copy) return restate__vm_nomem(vm);
+    *copy = *value;
+    leaf->kind = RESTATE__LEAF;
+    leaf->id = id;
+    restate__vm_settle(vm, leaf, copy);
+    return true;
+}
+
+/* What a recorded eager read gave: it is used, not compared. */
+static bool restate__vm_replay_eager_get(restate__vm *vm, restate_bytes key, const restate__command *recorded, uint32_t id,
+                                         restate__node *leaf) {
+    restate_wire_GetEagerStateCommandMessage m;
+    restate__value v;
+    memset(&v, 0, sizeof v);
+    vm->current.type = recorded->type;
+    if (!restate__wire_decode(restate_wire_GetEagerStateCommandMessage_fields, &m, sizeof m, recorded->payload))
+        return restate__vm_undecodable(vm, recorded->type);
+    if (!restate__b_equal(m.key, key) || m.name.len)
+        return restate__vm_raise(vm, RESTATE__E_MISMATCH,
+            "the code took another path than the recorded execution: command %u (get state) differs (journal != code):\n"
+            "  key: %s != %s", (unsigned)vm->command_index, restate__vm_show_bytes(vm, restate__vm_present(m.key)),
+            restate__vm_show_bytes(vm, key));
+    if (m.which_result == 0)
+        return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "the recorded eager state read has no result");
+    if (m.which_result == restate_wire_GetEagerStateCommandMessage_value_tag) {
+        v.kind = RESTATE__VALUE;
+        v.bytes = restate__vm_terminated(vm, restate__vm_present(m.result.value.content),
+                                         recorded->payload.ptr + recorded->payload.len);
+        if (!v.bytes.ptr) return restate__vm_nomem(vm);
+    }
+    return restate__vm_answer_now(vm, leaf, id, &v);
+}
+
+static bool restate__vm_lazy_get(restate__vm *vm, restate_bytes key, const restate__command *recorded, uint32_t id,
+                                 restate__node *leaf) {
+    static const restate__field fields[] = {
+        RESTATE__FIELD(GetLazyStateCommandMessage, key, 1, RESTATE__F_BYTES),
+        RESTATE__FIELD(GetLazyStateCommandMessage, result_completion_id, 11, RESTATE__F_NUMBER),
+        RESTATE__FIELD(GetLazyStateCommandMessage, name, 12, RESTATE__F_BYTES),
+        RESTATE__NO_FIELD
+    };
+    static const restate__command_type type = RESTATE__COMMAND(GetLazyStateCommandMessage,
+                                                               restate_wire_MSG_GET_LAZY_STATE_COMMAND, fields);
+    restate_wire_GetLazyStateCommandMessage m;
+    memset(&m, 0, sizeof m);
+    m.key = key;
+    m.result_completion_id = id;
+    if (!recorded) restate__vm_put(vm, type.type, 0, type.desc, &m);
+    else if (!restate__vm_compare(vm, &type, &m, recorded->payload, true)) return false;
+    return restate__vm_leaf(vm, leaf, RESTATE__LEAF, id);
+}
+
+static bool restate__vm_eager_get(restate__vm *vm, restate_bytes key, const restate__state_entry *e, uint32_t id,
+                                  restate__node *leaf) {
+    restate_wire_GetEagerStateCommandMessage m;
+    restate__value v;
+    memset(&m, 0, sizeof m);
+    memset(&v, 0, sizeof v);
+    m.key = key;
+    m.which_result = restate_wire_GetEagerStateCommandMessage_void_value_tag;
+    if (e && e->value.ptr) {
+        m.which_result = restate_wire_GetEagerStateCommandMessage_value_tag;
+        m.result.value.content = e->value;
+        v.kind = RESTATE__VALUE;
+        v.bytes = restate__arena_copy(vm->arena, e->value);
+        if (!v.bytes.ptr) return restate__vm_nomem(vm);
+    }
+    restate__vm_put(vm, restate_wire_MSG_GET_EAGER_STATE_COMMAND, 0, restate_wire_GetEagerStateCommandMessage_fields, &m);
+    return restate__vm_answer_now(vm, leaf, id, &v);
+}
+
+/* A state read that has begun: the recorded command if one must be matched. It may be recorded as eager
+ * or as lazy, whatever would be done today. False: failed. */
+static bool restate__vm_state_read(restate__vm *vm, uint16_t lazy, uint16_t eager, restate__command **recorded) {
+    *recorded = NULL;
+    if (!restate__vm_begin(vm, lazy, restate__b_none())) return false;
+    if (vm->phase == RESTATE__PROCESSING) {
+        vm->first_new_entry_pending = false;
+        return true;
+    }
+    *recorded = restate__vm_recorded(vm, lazy);
+    if (!*recorded) return false;
+    if ((*recorded)->type == lazy || (*recorded)->type == eager) return true;
+    return restate__vm_mismatch_type(vm, *recorded, lazy);
+}
+
+/* GET: void when there is no such value. Answered at once if what the server sent along tells. */
+RESTATE__PRIVATE bool restate__vm_get(restate__vm *vm, restate_bytes key, restate__node *leaf) {
+    restate__state_entry *e;
+    restate__command *recorded;
+    uint32_t id;
+    if (!restate__vm_state_read(vm, restate_wire_MSG_GET_LAZY_STATE_COMMAND, restate_wire_MSG_GET_EAGER_STATE_COMMAND, &recorded))
+        return false;
+    id = vm->next_completion++;
+    if (recorded && recorded->type == restate_wire_MSG_GET_EAGER_STATE_COMMAND)
+        return restate__vm_replay_eager_get(vm, key, recorded, id, leaf);
+    e = restate__vm_state_find(vm, key, false);
+    if (recorded || (!e && vm->state_partial)) return restate__vm_lazy_get(vm, key, recorded, id, leaf);
+    return restate__vm_eager_get(vm, key, e, id, leaf);
+}
+
+static bool restate__vm_lazy_keys(restate__vm *vm, const restate__command *recorded, uint32_t id, restate__node *leaf) {
+    static const restate__field fields[] = {
+        RESTATE__FIELD(GetLazyStateKeysCommandMessage, result_completion_id, 11, RESTATE__F_NUMBER),
+        RESTATE__FIELD(GetLazyStateKeysCommandMessage, name, 12, RESTATE__F_BYTES),
+        RESTATE__NO_FIELD
+    };
+    static const restate__command_type type = RESTATE__COMMAND(GetLazyStateKeysCommandMessage,
+                                                               restate_wire_MSG_GET_LAZY_STATE_KEYS_COMMAND, fields);
+    restate_wire_GetLazyStateKeysCommandMessage m;
+    memset(&m, 0, sizeof m);
+    m.result_completion_id = id;
+    if (!recorded) restate__vm_put(vm, type.type, 0, type.desc, &m);
+    else if (!restate__vm_compare(vm, &type, &m, recorded->payload, true)) return false;
+    return restate__vm_leaf(vm, leaf, RESTATE__LEAF, id);
+}
+
+static bool restate__vm_eager_keys(restate__vm *vm, uint32_t id, restate__node *leaf) {
+    restate_wire_GetEagerStateKeysCommandMessage m;
+    restate__value v;
+    size_t i, n = 0;
+    restate_bytes *keys = (restate_bytes *)restate__arena_alloc(vm->arena, (vm->state_count + 1) * sizeof *keys);
+    const char **names = (const char **)restate__arena_alloc(vm->arena, (vm->state_count + 1) * sizeof *names);
+    if (!keys || !names) return restate__vm_nomem(vm);
+    for (i = 0; i < vm->state_count; i++) {
+        if (!vm->state[i].value.ptr) continue;
+        names[n] = restate__arena_text(vm->arena, vm->state[i].key);
+        keys[n++] = vm->state[i].key;
+    }
+    memset(&m, 0, sizeof m);
+    memset(&v, 0, sizeof v);
+    m.has_value = true;
+    m.value.keys = restate__wire_list(restate__wire_put_bytes, keys, n);
+    v.kind = RESTATE__STATE_KEYS;
+    v.keys = names;
+    restate__vm_put(vm, restate_wire_MSG_GET_EAGER_STATE_KEYS_COMMAND, 0, restate_wire_GetEagerStateKeysCommandMessage_fields, &m);
+    return restate__vm_answer_now(vm, leaf, id, &v);
+}
+
+static bool restate__vm_replay_eager_keys(restate__vm *vm, const restate__command *recorded, uint32_t id, restate__node *leaf) {
+    restate__wire_reader r = restate__wire_read(recorded->payload);
+    restate__wire_item item;
+    restate__value v;
+    memset(&v, 0, sizeof v);
+    vm->current.type = recorded->type;
+    while (restate__wire_next(&r, &item)) {
+        if (item.tag != restate_wire_GetEagerStateKeysCommandMessage_value_tag || item.wire != RESTATE__WIRE_BYTES) continue;
+        v.kind = RESTATE__STATE_KEYS;
+        v.keys = restate__vm_keys(vm, item.bytes);
+        if (!v.keys) return restate__vm_undecodable(vm, recorded->type);
+    }
+    if (r.bad) return restate__vm_undecodable(vm, recorded->type);
+    if (!v.keys) return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "the recorded eager read of the state keys has no result");
+    return restate__vm_answer_now(vm, leaf, id, &v);
+}
+
+/* GET_KEYS: sorted, without cleared ones. */
+RESTATE__PRIVATE bool restate__vm_get_keys(restate__vm *vm, restate__node *leaf) {
+    restate__command *recorded;
+    uint32_t id;
+    if (!restate__vm_state_read(vm, restate_wire_MSG_GET_LAZY_STATE_KEYS_COMMAND,
+                                restate_wire_MSG_GET_EAGER_STATE_KEYS_COMMAND, &recorded))
+        return false;
+    id = vm->next_completion++;
+    if (recorded && recorded->type == restate_wire_MSG_GET_EAGER_STATE_KEYS_COMMAND)
+        return restate__vm_replay_eager_keys(vm, recorded, id, leaf);
+    if (recorded || vm->state_partial) return restate__vm_lazy_keys(vm, recorded, id, leaf);
+    return restate__vm_eager_keys(vm, id, leaf);
+}
+
+RESTATE__PRIVATE bool restate__vm_set(restate__vm *vm, restate_bytes key, restate_bytes value, bool unstable) {
+    static const restate__field fields[] = {
+        RESTATE__FIELD(SetStateCommandMessage, key, 1, RESTATE__F_BYTES),
+        RESTATE__PAYLOAD(SetStateCommandMessage, value, 3, RESTATE__F_VALUE),
+        RESTATE__FIELD(SetStateCommandMessage, name, 12, RESTATE__F_BYTES),
+        RESTATE__NO_FIELD
+    };
+    static const restate__command_type type = RESTATE__COMMAND(SetStateCommandMessage, restate_wire_MSG_SET_STATE_COMMAND, fields);
+    restate_wire_SetStateCommandMessage m;
+    memset(&m, 0, sizeof m);
+    m.key = key;
+    m.has_value = true;
+    m.value.content = restate__vm_present(value);
+    return restate__vm_command(vm, &type, &m, restate__b_none(), unstable) &&
+           restate__vm_state_change(vm, key, m.value.content);
+}
+
+RESTATE__PRIVATE bool restate__vm_clear(restate__vm *vm, restate_bytes key) {
+    static const restate__field fields[] = {
+        RESTATE__FIELD(ClearStateCommandMessage, key, 1, RESTATE__F_BYTES),
+        RESTATE__FIELD(ClearStateCommandMessage, name, 12, RESTATE__F_BYTES),
+        RESTATE__NO_FIELD
+    };
+    static const restate__command_type type = RESTATE__COMMAND(ClearStateCommandMessage, restate_wire_MSG_CLEAR_STATE_COMMAND, fields);
+    restate_wire_ClearStateCommandMessage m;
+    memset(&m, 0, sizeof m);
+    m.key = key;
+    return restate__vm_command(vm, &type, &m, restate__b_none(), false) && restate__vm_state_change(vm, key, restate__b_none());
+}
+
+/* Afterwards all of the state is known: there is none. */
+RESTATE__PRIVATE bool restate__vm_clear_all(restate__vm *vm) {
+    static const restate__field fields[] = {
+        RESTATE__FIELD(ClearAllStateCommandMessage, name, 12, RESTATE__F_BYTES), RESTATE__NO_FIELD
+    };
+    static const restate__command_type type = RESTATE__COMMAND(ClearAllStateCommandMessage,
+                                                               restate_wire_MSG_CLEAR_ALL_STATE_COMMAND, fields);
+    restate_wire_ClearAllStateCommandMessage m;
+    memset(&m, 0, sizeof m);
+    if (!restate__vm_command(vm, &type, &m, restate__b_none(), false)) return false;
+    vm->state_count = 0;
+    vm->state_partial = false;
+    return true;
+}
+
+/* ---- Sleep, promises, attach ------------------------------------------------------------------ */
+
+/* SLEEP: the recorded wake-up time stays in force on replay. */
+RESTATE__PRIVATE bool restate__vm_sleep(restate__vm *vm, const char *name, uint64_t wake_up_ms, restate__node *leaf) {
+    static const restate__field fields[] = {
+        RESTATE__FIELD(SleepCommandMessage, name, 12, RESTATE__F_BYTES), RESTATE__NO_FIELD
+    };
+    static const restate__command_type type = RESTATE__COMMAND(SleepCommandMessage, restate_wire_MSG_SLEEP_COMMAND, fields);
+    restate_wire_SleepCommandMessage m;
+    memset(&m, 0, sizeof m);
+    m.wake_up_time = wake_up_ms;
+    m.name = restate_str(name);
+    m.result_completion_id = vm->next_completion;
+    if (!restate__vm_command(vm, &type, &m, m.name, false)) return false;
+    return restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion++);
+}
+
+/* GetPromise and PeekPromise have the same fields. */
+static bool restate__vm_promise(restate__vm *vm, uint16_t message_type, restate_bytes key, restate__node *leaf) {
+    static const restate__field fields[] = {
+        RESTATE__FIELD(GetPromiseCommandMessage, key, 1, RESTATE__F_BYTES),
+        RESTATE__FIELD(GetPromiseCommandMessage, result_completion_id, 11, RESTATE__F_NUMBER),
+        RESTATE__FIELD(GetPromiseCommandMessage, name, 12, RESTATE__F_BYTES),
+        RESTATE__NO_FIELD
+    };
+    restate__command_type type = RESTATE__COMMAND(GetPromiseCommandMessage, message_type, fields);
+    restate_wire_GetPromiseCommandMessage m;
+    memset(&m, 0, sizeof m);
+    m.key = key;
+    m.result_completion_id = vm->next_completion;
+    if (!restate__vm_command(vm, &type, &m, restate__b_none(), false)) return false;
+    return restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion++);
+}
+
+RESTATE__PRIVATE bool restate__vm_get_promise(restate__vm *vm, restate_bytes key, restate__node *leaf) {
+    return restate__vm_promise(vm, restate_wire_MSG_GET_PROMISE_COMMAND, key, leaf);
+}
+
+RESTATE__PRIVATE bool restate__vm_peek_promise(restate__vm *vm, restate_bytes key, restate__node *leaf) {
+    return restate__vm_promise(vm, restate_wire_MSG_PEEK_PROMISE_COMMAND, key, leaf);
+}
+
+RESTATE__PRIVATE bool restate__vm_complete_promise(restate__vm *vm, restate_bytes key, restate_bytes value,
+                                                   const restate_failure *failure, bool unstable, restate__node *leaf) {
+    static const restate__field fields[] = {
+        RESTATE__FIELD(CompletePromiseCommandMessage, key, 1, RESTATE__F_BYTES),
+        RESTATE__ONE_OF(CompletePromiseCommandMessage, completion, completion_value, 2, RESTATE__F_VALUE, NULL),
+        RESTATE__ONE_OF(CompletePromiseCommandMessage, completion, completion_failure, 3, RESTATE__F_FAILURE, NULL),
+        RESTATE__FIELD(CompletePromiseCommandMessage, result_completion_id, 11, RESTATE__F_NUMBER),
+        RESTATE__FIELD(CompletePromiseCommandMessage, name, 12, RESTATE__F_BYTES),
+        RESTATE__NO_FIELD
+    };
+    static const restate__command_type type = RESTATE__COMMAND(CompletePromiseCommandMessage,
+                                                               restate_wire_MSG_COMPLETE_PROMISE_COMMAND, fields);
+    restate_wire_CompletePromiseCommandMessage m;
+    if (!restate__vm_failure_fits(vm, failure)) return false;
+    memset(&m, 0, sizeof m);
+    m.key = key;
+    RESTATE__SET_RESULT(m, completion, completion_value, restate_wire_CompletePromiseCommandMessage_completion_value_tag,
+                        completion_failure, restate_wire_CompletePromiseCommandMessage_completion_failure_tag, value, failure);
+    m.result_completion_id = vm->next_completion;
+    if (!restate__vm_command(vm, &type, &m, restate__b_none(), unstable)) return false;
+    return restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion++);
+}
+
+/* An optional text of a call: present and empty is refused, scopes and limit keys need protocol 7. */
+static bool restate__vm_text_fits(restate__vm *vm, const char *text, const char *what, uint32_t version) {
+    if (!text) return true;
+    if (!*text) return restate__vm_raise(vm, RESTATE__E_INTERNAL, "the %s is empty: leave it out or give one", what);
+    return restate__vm_needs(vm, what, version);
+}
+
+/* AttachInvocation and GetInvocationOutput have the same fields. */
+static bool restate__vm_attach_as(restate__vm *vm, uint16_t message_type, const restate__vm_target *to, restate__node *leaf) {
+    static const restate__field by_key[] = {
+        RESTATE__FIELD(IdempotentRequestTarget, service_name, 1, RESTATE__F_BYTES),
+        RESTATE__FIELD(IdempotentRequestTarget, service_key, 2, RESTATE__F_OPTIONAL),
+        RESTATE__FIELD(IdempotentRequestTarget, handler_name, 3, RESTATE__F_BYTES),
+        RESTATE__FIELD(IdempotentRequestTarget, idempotency_key, 4, RESTATE__F_BYTES),
+        RESTATE__FIELD(IdempotentRequestTarget, scope, 5, RESTATE__F_OPTIONAL),
+        RESTATE__NO_FIELD
+    };
+    static const restate__field by_workflow[] = {
+        RESTATE__FIELD(WorkflowTarget, workflow_name, 1, RESTATE__F_BYTES),
+        RESTATE__FIELD(WorkflowTarget, workflow_key, 2, RESTATE__F_BYTES),
+        RESTATE__FIELD(WorkflowTarget, scope, 3, RESTATE__F_OPTIONAL),
+        RESTATE__NO_FIELD
+    };
+    static const restate__field fields[] = {
+        RESTATE__ONE_OF(AttachInvocationCommandMessage, target, invocation_id, 1, RESTATE__F_BYTES, NULL),
+        RESTATE__ONE_OF(AttachInvocationCommandMessage, target, idempotent_request_target, 3, RESTATE__F_MESSAGE, by_key),
+        RESTATE__ONE_OF(AttachInvocationCommandMessage, target, workflow_target, 4, RESTATE__F_MESSAGE, by_workflow),
+        RESTATE__FIELD(AttachInvocationCommandMessage, result_completion_id, 11, RESTATE__F_NUMBER),
+        RESTATE__FIELD(AttachInvocationCommandMessage, name, 12, RESTATE__F_BYTES),
+        RESTATE__NO_FIELD
+    };
+    restate__command_type type = RESTATE__COMMAND(AttachInvocationCommandMessage, message_type, fields);
+    restate_wire_AttachInvocationCommandMessage m;
+    if (!restate__vm_text_fits(vm, to->scope, "scope", 7)) return false;
+    memset(&m, 0, sizeof m);
+    if (to->kind == RESTATE__BY_ID) {
+        m.which_target = restate_wire_AttachInvocationCommandMessage_invocation_id_tag;
+        m.target.invocation_id = restate_str(to->id);
+    } else if (to->kind == RESTATE__BY_WORKFLOW) {
+        m.which_target = restate_wire_AttachInvocationCommandMessage_workflow_target_tag;
+        m.target.workflow_target.workflow_name = restate_str(to->service);
+        m.target.workflow_target.workflow_key = restate_str(to->key);
+        m.target.workflow_target.scope = restate_str(to->scope);
+    } else {
+        m.which_target = restate_wire_AttachInvocationCommandMessage_idempotent_request_target_tag;
+        m.target.idempotent_request_target.service_name = restate_str(to->service);
+        m.target.idempotent_request_target.service_key = restate_str(to->key);
+        m.target.idempotent_request_target.handler_name = restate_str(to->handler);
+        m.target.idempotent_request_target.idempotency_key = restate_str(to->idempotency_key);
+        m.target.idempotent_request_target.scope = restate_str(to->scope);
+    }
+    m.result_completion_id = vm->next_completion;
+    if (!restate__vm_command(vm, &type, &m, restate__b_none(), false)) return false;
+    return restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion++);
+}
+
+RESTATE__PRIVATE bool restate__vm_attach(restate__vm *vm, const restate__vm_target *to, restate__node *leaf) {
+    return restate__vm_attach_as(vm, restate_wire_MSG_ATTACH_INVOCATION_COMMAND, to, leaf);
+}
+
+RESTATE__PRIVATE bool restate__vm_get_output(restate__vm *vm, const restate__vm_target *to, restate__node *leaf) {
+    return restate__vm_attach_as(vm, restate_wire_MSG_GET_INVOCATION_OUTPUT_COMMAND, to, leaf);
+}
+
+/* ---- Calls ------------------------------------------------------------------------------------ */
+
+static restate_wire_list restate__vm_headers(const restate_pair *headers) {
+    if (headers && headers[0].name) return restate__wire_list(restate__wire_put_pairs, headers, 1);
+    return restate__wire_list(NULL, NULL, 0);
+}
+
+static bool restate__vm_call_fits(restate__vm *vm, const restate__vm_call *call) {
+    return restate__vm_text_fits(vm, call->idempotency_key, "idempotency key", RESTATE__VERSION_MIN) &&
+           restate__vm_text_fits(vm, call->scope, "scope", 7) && restate__vm_text_fits(vm, call->limit_key, "limit key", 7);
+}
+
+static bool restate__vm_track(restate__vm *vm, restate__node *id, bool wanted) {
+    restate__tracked *t;
+    if (!wanted || vm->options.explicit_cancellation) return true;
+    t = (restate__tracked *)restate__arena_alloc(vm->arena, sizeof *t);
+    if (!t) return restate__vm_nomem(vm);
+    t->id = id;
+    *vm->tracked_end = t;
+    vm->tracked_end = &t->next;
+    return true;
+}
+
+#define RESTATE__CALL_FIELDS(message, shift) \
+    RESTATE__FIELD(message, service_name, 1, RESTATE__F_BYTES), \
+    RESTATE__FIELD(message, handler_name, 2, RESTATE__F_BYTES), \
+    RESTATE__PAYLOAD(message, parameter, 3, RESTATE__F_BYTES), \
+    RESTATE__FIELD(message, headers, 4 + shift, RESTATE__F_PAIRS), \
+    RESTATE__FIELD(message, key, 5 + shift, RESTATE__F_BYTES), \
+    RESTATE__FIELD(message, idempotency_key, 6 + shift, RESTATE__F_OPTIONAL), \
+    RESTATE__FIELD(message, scope, 7 + shift, RESTATE__F_OPTIONAL), \
+    RESTATE__FIELD(message, limit_key, 8 + shift, RESTATE__F_OPTIONAL), \
+    RESTATE__FIELD(message, invocation_id_notification_idx, 10, RESTATE__F_NUMBER)
+
+#define RESTATE__FILL_CALL(m, call) \
+    do { \
+        memset(&(m), 0, sizeof(m)); \
+        (m).service_name = restate_str((call)->service); \
+        (m).handler_name = restate_str((call)->handler); \
+        (m).parameter = (call)->parameter; \
+        (m).headers = restate__vm_headers((call)->headers); \
+        (m).key = (call)->key; \
+        (m).idempotency_key = restate_str((call)->idempotency_key); \
+        (m).scope = restate_str((call)->scope); \
+        (m).limit_key = restate_str((call)->limit_key); \
+        (m).name = restate_str((call)->name); \
+    } while (0)
+
+/* CALL: two answers, the id of the new invocation and its result. */
+RESTATE__PRIVATE bool restate__vm_call_invocation(restate__vm *vm, const restate__vm_call *call, restate__node *id, restate__node *result) {
+    static const restate__field fields[] = {
+        RESTATE__CALL_FIELDS(CallCommandMessage, 0),
+        RESTATE__FIELD(CallCommandMessage, result_completion_id, 11, RESTATE__F_NUMBER),
+        RESTATE__FIELD(CallCommandMessage, name, 12, RESTATE__F_BYTES),
+        RESTATE__NO_FIELD
+    };
+    static const restate__command_type type = RESTATE__COMMAND(CallCommandMessage, restate_wire_MSG_CALL_COMMAND, fields);
+    restate_wire_CallCommandMessage m;
+    uint32_t first = vm->next_completion;
+    if (!restate__vm_call_fits(vm, call)) return false;
+    RESTATE__FILL_CALL(m, call);
+    m.invocation_id_notification_idx = first;
+    m.result_completion_id = first + 1;
+    if (!restate__vm_command(vm, &type, &m, m.name, call->unstable)) return false;
+    vm->next_completion = first + 2;
+    return restate__vm_leaf(vm, id, RESTATE__LEAF, first) && restate__vm_leaf(vm, result, RESTATE__LEAF, first + 1) &&
+           restate__vm_track(vm, id, !vm->options.keep_calls);
+}
+
+/* SEND: one answer, the id of the new invocation. The recorded start time stays in force on replay. */
+RESTATE__PRIVATE bool restate__vm_send(restate__vm *vm, const restate__vm_call *call, restate__node *id) {
+    static const restate__field fields[] = {
+        RESTATE__CALL_FIELDS(OneWayCallCommandMessage, 1),
+        RESTATE__FIELD(OneWayCallCommandMessage, name, 12, RESTATE__F_BYTES),
+        RESTATE__NO_FIELD
+    };
+    static const restate__command_type type = RESTATE__COMMAND(OneWayCallCommandMessage, restate_wire_MSG_ONE_WAY_CALL_COMMAND, fields);
+    restate_wire_OneWayCallCommandMessage m;
+    uint32_t first = vm->next_completion;
+    if (!restate__vm_call_fits(vm, call)) return false;
+    RESTATE__FILL_CALL(m, call);
+    m.invoke_time = call->invoke_time_ms;
+    m.invocation_id_notification_idx = first;
+    if (!restate__vm_command(vm, &type, &m, m.name, call->unstable)) return false;
+    vm->next_completion = first + 1;
+    return restate__vm_leaf(vm, id, RESTATE__LEAF, first) && restate__vm_track(vm, id, vm->options.cancel_sends);
+}
+
+/* ---- Signals and awakeables ------------------------------------------------------------------- */
+
+static void restate__vm_base64url(char *to, const uint8_t *from, size_t len) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    size_t i;
+    for (i = 0; i < len; i += 3) {
+        size_t n = len - i < 3 ? len - i : 3, k;
+        uint32_t bits = (uint32_t)from[i] << 16 | (n > 1 ? (uint32_t)from[i + 1] << 8 : 0) | (n > 2 ? from[i + 2] : 0u);
+        for (k = 0; k <= n; k++) *to++ = digits[bits >> (18 - 6 * k) & 63];
+    }
+    *to = 0;
+}
+
+/* "sign_1" + base64url(id of the invocation, number of the signal). "" when out of memory. */
+static const char *restate__vm_awakeable_id(restate__vm *vm, uint32_t signal) {
+    size_t len = vm->id.len + 4;
+    uint8_t *raw = restate__arena_bytes(vm->arena, len);
+    char *text = (char *)restate__arena_bytes(vm->arena, 6 + len / 3 * 4 + 5);
+    if (!raw || !text) return "";
+    if (vm->id.len) memcpy(raw, vm->id.ptr, vm->id.len);
+    restate__b_put32(raw + vm->id.len, signal);
+    memcpy(text, "sign_1", 6);
+    restate__vm_base64url(text + 6, raw, len);
+    return text;
+}
+
+/* AWAKEABLE: no command; the order of creation is all that is recorded. */
+RESTATE__PRIVATE bool restate__vm_awakeable(restate__vm *vm, restate__node *leaf, const char **id) {
+    *id = "";
+    if (!restate__vm_executable(vm, "awakeable")) return false;
+    *id = restate__vm_awakeable_id(vm, vm->next_signal);
+    if (!**id) return restate__vm_nomem(vm);
+    return restate__vm_leaf(vm, leaf, RESTATE__LEAF_SIGNAL, vm->next_signal++);
+}
+
+static bool restate__vm_name_leaf(restate__vm *vm, restate_bytes name, restate__node *leaf) {
+    restate__node **end;
+    leaf->name = restate__vm_name(vm, name);
+    if (!leaf->name) return restate__vm_nomem(vm);
+    for (end = &leaf->name->leaves; *end; end = &(*end)->next) continue;
+    *end = leaf;
+    return true;
+}
+
+/* SIGNAL: no command; addressed by its name. */
+RESTATE__PRIVATE bool restate__vm_signal(restate__vm *vm, restate_bytes name, restate__node *leaf) {
+    if (!restate__vm_executable(vm, "signal")) return false;
+    leaf->kind = RESTATE__LEAF_NAME;
+    return restate__vm_name_leaf(vm, restate__vm_present(name), leaf);
+}
+
+/* The next cancellation, where it does not come by itself. It is kept like a signal without a name. */
+RESTATE__PRIVATE bool restate__vm_cancellation(restate__vm *vm, restate__node *leaf) {
+    if (!restate__vm_executable(vm, "cancellation")) return false;
+    leaf->kind = RESTATE__LEAF_SIGNAL;
+    leaf->id = RESTATE__SIGNAL_CANCEL;
+    return restate__vm_name_leaf(vm, restate__b_none(), leaf);
+}
+
+static bool restate__vm_put_signal(restate__vm *vm, const restate_wire_SendSignalCommandMessage *m) {
+    static const restate__field fields[] = {
+        RESTATE__FIELD(SendSignalCommandMessage, target_invocation_id, 1, RESTATE__F_BYTES),
+        RESTATE__ONE_OF(SendSignalCommandMessage, signal_id, idx, 2, RESTATE__F_NUMBER, NULL),
+        RESTATE__ONE_OF(SendSignalCommandMessage, signal_id, name, 3, RESTATE__F_BYTES, NULL),
+        RESTATE__ONE_OF(SendSignalCommandMessage, result, void_value, 4, RESTATE__F_VOID, NULL),
+        { "value", offsetof(restate_wire_SendSignalCommandMessage, result.value),
+          offsetof(restate_wire_SendSignalCommandMessage, which_result), 5, RESTATE__F_VALUE, false, NULL },
+        RESTATE__ONE_OF(SendSignalCommandMessage, result, failure, 6, RESTATE__F_FAILURE, NULL),
+        RESTATE__FIELD(SendSignalCommandMessage, entry_name, 12, RESTATE__F_BYTES),
+        RESTATE__NO_FIELD
+    };
+    static const restate__command_type type = RESTATE__COMMAND(SendSignalCommandMessage, restate_wire_MSG_SEND_SIGNAL_COMMAND, fields);
+    return restate__vm_command(vm, &type, m, restate__b_none(), false);
+}
+
+RESTATE__PRIVATE bool restate__vm_send_signal(restate__vm *vm, const char *invocation_id, restate_bytes name, restate_bytes value,
+                                              const restate_failure *failure) {
+    restate_wire_SendSignalCommandMessage m;
+    if (!restate__vm_failure_fits(vm, failure)) return false;
+    memset(&m, 0, sizeof m);
+    m.target_invocation_id = restate_str(invocation_id);
+    m.which_signal_id = restate_wire_SendSignalCommandMessage_name_tag;
+    m.signal_id.name = restate__vm_present(name);
+    RESTATE__SET_RESULT(m, result, value, restate_wire_SendSignalCommandMessage_value_tag,
+                        failure, restate_wire_SendSignalCommandMessage_failure_tag, value, failure);
+    return restate__vm_put_signal(vm, &m);
+}
+
+static bool restate__vm_cancel_call(restate__vm *vm, restate_bytes invocation_id) {
+    restate_wire_SendSignalCommandMessage m;
+    memset(&m, 0, sizeof m);
+    m.target_invocation_id = invocation_id;
+    m.which_signal_id = restate_wire_SendSignalCommandMessage_idx_tag;
+    m.signal_id.idx = RESTATE__SIGNAL_CANCEL;
+    m.which_result = restate_wire_SendSignalCommandMessage_void_value_tag;
+    return restate__vm_put_signal(vm, &m);
+}
+
+/* CANCEL_INVOCATION */
+RESTATE__PRIVATE bool restate__vm_cancel(restate__vm *vm, const char *invocation_id) {
+    return restate__vm_cancel_call(vm, restate_str(invocation_id));
+}
+
+RESTATE__PRIVATE bool restate__vm_complete_awakeable(restate__vm *vm, const char *id, restate_bytes value,
+                                                     const restate_failure *failure, bool unstable) {
+    static const restate__field fields[] = {
+        RESTATE__FIELD(CompleteAwakeableCommandMessage, awakeable_id, 1, RESTATE__F_BYTES),
+        RESTATE__ONE_OF(CompleteAwakeableCommandMessage, result, value, 2, RESTATE__F_VALUE, NULL),
+        RESTATE__ONE_OF(CompleteAwakeableCommandMessage, result, failure, 3, RESTATE__F_FAILURE, NULL),
+        RESTATE__FIELD(CompleteAwakeableCommandMessage, name, 12, RESTATE__F_BYTES),
+        RESTATE__NO_FIELD
+    };
+    static const restate__command_type type = RESTATE__COMMAND(CompleteAwakeableCommandMessage,
+                                                               restate_wire_MSG_COMPLETE_AWAKEABLE_COMMAND, fields);
+    restate_wire_CompleteAwakeableCommandMessage m;
+    if (!restate__vm_failure_fits(vm, failure)) return false;
+    memset(&m, 0, sizeof m);
+    m.awakeable_id = restate_str(id);
+    RESTATE__SET_RESULT(m, result, value, restate_wire_CompleteAwakeableCommandMessage_value_tag,
+                        failure, restate_wire_CompleteAwakeableCommandMessage_failure_tag, value, failure);
+    return restate__vm_command(vm, &type, &m, restate__b_none(), unstable);
+}
+
+/* ---- Runs ------------------------------------------------------------------------------------- */
+
+/* RUN: `leaf->run` tells afterwards whether its closure is to be executed, which an await then asks for.
+ * A result anywhere in the journal, be it not delivered yet, means that it never is again. */
+RESTATE__PRIVATE bool restate__vm_run(restate__vm *vm, const char *name, restate__node *leaf) {
+    static const restate__field fields[] = {
+        RESTATE__FIELD(RunCommandMessage, result_completion_id, 11, RESTATE__F_NUMBER),
+        RESTATE__FIELD(RunCommandMessage, name, 12, RESTATE__F_BYTES),
+        RESTATE__NO_FIELD
+    };
+    static const restate__command_type type = RESTATE__COMMAND(RunCommandMessage, restate_wire_MSG_RUN_COMMAND, fields);
+    restate_wire_RunCommandMessage m;
+    restate__slot *slot;
+    memset(&m, 0, sizeof m);
+    m.result_completion_id = vm->next_completion;
+    m.name = restate_str(name);
+    if (!restate__vm_command(vm, &type, &m, m.name, false)) return false;
+    if (!restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion)) return false;
+    slot = restate__vm_slot(vm, &vm->completions, vm->next_completion++);
+    if (slot && slot->arrived) return true;
+    leaf->run = RESTATE__RUN_TO_EXECUTE;
+    leaf->run_command = vm->command_index;
+    leaf->run_name = vm->current.name.ptr ? vm->current.name : restate__b("", 0);
+    vm->to_execute++;
+    return true;
+}
+
+static void restate__vm_run_over(restate__vm *vm, restate__node *run) {
+    restate__node **at = &vm->executing;
+    if (run->run == RESTATE__RUN_TO_EXECUTE) vm->to_execute--;
+    while (*at && *at != run) at = &(*at)->next;
+    if (*at) *at = run->next;
+    run->next = NULL;
+    run->run = RESTATE__RUN_NONE;
+}
+
+static bool restate__vm_propose_result(restate__vm *vm, restate__node *run, restate_bytes value, const restate_failure *failure) {
+    bool v7 = vm->options.version >= 7;
+    restate_wire_ProposeRunCompletionMessage m;
+    restate__value *keep;
+    if (!restate__vm_failure_fits(vm, failure)) return false;
+    memset(&m, 0, sizeof m);
+    m.result_completion_id = run->id;
+    if (failure) {
+        m.which_result = restate_wire_ProposeRunCompletionMessage_failure_tag;
+        m.result.failure = restate__vm_wire_failure(failure);
+    } else {
+        m.which_result = restate_wire_ProposeRunCompletionMessage_value_tag;
+        m.result.value = restate__vm_present(value);
+    }
+    if (v7) {
+        keep = (restate__value *)restate__arena_alloc(vm->arena, sizeof *keep);
+        if (!keep) return restate__vm_nomem(vm);
+        keep->kind = failure ? RESTATE__FAILURE : RESTATE__VALUE;
+        if (failure) keep->failure = restate__vm_keep_failure(vm->arena, failure);
+        else keep->bytes = restate__arena_copy(vm->arena, restate__vm_present(value));
+        if (vm->arena->failed) return restate__vm_nomem(vm);
+        run->proposed = keep;
+    }
+    restate__vm_put(vm, restate_wire_MSG_PROPOSE_RUN_COMPLETION, v7 ? 0x8000 : 0, restate_wire_ProposeRunCompletionMessage_fields, &m);
+    return true;
+}
+
+/* Delay n is min(max, initial * factor^(n-1)); saturates. */
+static uint64_t restate__vm_backoff(const restate__policy *p, uint32_t count) {
+    double delay = (double)p->interval_ms, max = p->has_max_interval ? (double)p->max_interval_ms : 9.0e18;
+    uint32_t i;
+    for (i = 1; i < count && delay < max && p->factor > 1; i++) delay *= p->factor;
+    for (i = 1; i < count && delay >= 1 && p->factor < 1; i++) delay *= p->factor;
+    return (uint64_t)(delay < max ? delay : max);
+}
+
+/* A closure failed and may be tried again. What Start told counts only for a run whose command an earlier
+ * attempt had stored: nothing new was written in this one. */
+static bool restate__vm_propose_retry(restate__vm *vm, restate__node *run, const restate__outcome *o, const restate__policy *p) {
+    restate__vm_error e = o->error;
+    bool known = vm->first_new_entry_pending, exhausted;
+    uint32_t count = known && vm->retry_count < UINT32_MAX ? vm->retry_count : 0;
+    uint64_t spent = count ? vm->retry_ms : 0;
+    restate_failure failure;
+    count++;
+    spent = spent > UINT64_MAX - o->duration_ms ? UINT64_MAX : spent + o->duration_ms;
+    exhausted = (p->has_max_attempts && p->max_attempts <= count) || (p->has_max_duration && p->max_duration_ms <= spent);
+    e.related.known = true;
+    e.related.index = run->run_command;
+    e.related.type = restate_wire_MSG_RUN_COMMAND;
+    e.related.name = run->run_name;
+    if (p->kind == RESTATE__POLICY_NONE || (p->kind != RESTATE__POLICY_INFINITE && exhausted && !p->pause)) {
+        memset(&failure, 0, sizeof failure);
+        failure.code = (uint16_t)e.code;
+        failure.message = e.message;
+        if (e.behavior == RESTATE__RETRY) return restate__vm_propose_result(vm, run, restate__b_none(), &failure);
+    }
+    if (p->kind != RESTATE__POLICY_INFINITE && exhausted && p->pause) e.behavior = RESTATE__PAUSE;
+    if (!e.has_delay && p->kind == RESTATE__POLICY_FIXED) {
+        e.has_delay = p->has_interval;
+        e.delay_ms = p->interval_ms;
+    } else if (!e.has_delay && p->kind == RESTATE__POLICY_EXPONENTIAL) {
+        e.has_delay = true;
+        e.delay_ms = restate__vm_backoff(p, count);
+    }
+    restate__vm_fail(vm, &e);
+    return false;
+}
+
+/* PROPOSE_RUN: what a closure came to. The result is used only when the runtime has confirmed it. */
+RESTATE__PRIVATE bool restate__vm_propose(restate__vm *vm, restate__node *run, const restate__outcome *o, const restate__policy *p) {
+    if (vm->phase == RESTATE__ERRORED) return false;
+    if (vm->phase != RESTATE__PROCESSING || run->state != RESTATE__PENDING) return true;
+    restate__vm_run_over(vm, run);
+    if (p->kind >= RESTATE__POLICY_FIXED && p->pause && !restate__vm_needs(vm, "pausing when a run's retries are exhausted", 7))
+        return false;
+    if (o->kind == RESTATE__DONE) return restate__vm_propose_result(vm, run, o->value, NULL);
+    if (o->kind == RESTATE__TERMINAL) return restate__vm_propose_result(vm, run, restate__b_none(), &o->failure);
+    return restate__vm_propose_retry(vm, run, o, p);
+}
+
+/* ---- Deterministic randomness ----------------------------------------------------------------- */
+
+static uint32_t restate__vm_rotr(uint32_t x, unsigned n) { return x >> n | x << (32 - n); }
+
+/* The first 8 bytes of SHA-256, for protocol 5, which sends no seed; `input` is at most 55 bytes long or
+ * is cut there. (An invocation id has 24.) */
+static uint64_t restate__vm_sha256_64(restate_bytes input) {
+    static const uint32_t k[64] = {
+        0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5, 0xd807aa98, 0x12835b01,
+        0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc,
+        0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147,
+        0x06ca6351, 0x14292967, 0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+        0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070, 0x19a4c116, 0x1e376c08,
+        0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3, 0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208,
+        0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2
+    };
+    static const uint32_t initial[8] = { 0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19 };
+    uint32_t w[64], s[8], i;
+    uint8_t block[64];
+    size_t len = input.len < 56 ? input.len : 55;
+    memset(block, 0, sizeof block);
+    if (len) memcpy(block, input.ptr, len);
+    block[len] = 0x80;
+    restate__b_put32(block + 60, (uint32_t)len * 8);
+    for (i = 0; i < 16; i++) w[i] = restate__b_get32(block + 4 * i);
+    for (i = 16; i < 64; i++) {
+        uint32_t a = w[i - 15], b = w[i - 2];
+        w[i] = w[i - 16] + w[i - 7] + (restate__vm_rotr(a, 7) ^ restate__vm_rotr(a, 18) ^ a >> 3) +
+               (restate__vm_rotr(b, 17) ^ restate__vm_rotr(b, 19) ^ b >> 10);
+    }
+    memcpy(s, initial, sizeof s);
+    for (i = 0; i < 64; i++) {
+        uint32_t a = s[0], e = s[4];
+        uint32_t t1 = s[7] + (restate__vm_rotr(e, 6) ^ restate__vm_rotr(e, 11) ^ restate__vm_rotr(e, 25)) +
+                      ((e & s[5]) ^ (~e & s[6])) + k[i] + w[i];
+        uint32_t t2 = (restate__vm_rotr(a, 2) ^ restate__vm_rotr(a, 13) ^ restate__vm_rotr(a, 22)) +
+                      ((a & s[1]) ^ (a & s[2]) ^ (s[1] & s[2]));
+        memmove(s + 1, s, 7 * sizeof *s);
+        s[4] += t1;
+        s[0] = t1 + t2;
+    }
+    return (uint64_t)(s[0] + initial[0]) << 32 | (s[1] + initial[1]);
+}
+
+RESTATE__PRIVATE uint64_t restate__vm_seed(const restate__vm *vm) {
+    return vm->options.version >= 6 ? vm->random_seed : restate__vm_sha256_64(vm->id);
+}
+
+/* xoshiro256++, its state filled by splitmix64. */
+RESTATE__PRIVATE void restate__vm_random_seed(uint64_t state[4], uint64_t seed) {
+    int i;
+    for (i = 0; i < 4; i++) {
+        uint64_t z = seed += 0x9e3779b97f4a7c15u;
+        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+        z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+        state[i] = z ^ z >> 31;
+    }
+}
+
+RESTATE__PRIVATE uint64_t restate__vm_random(uint64_t state[4]) {
+    uint64_t sum = state[0] + state[3], t = state[1] << 17;
+    uint64_t result = (sum << 23 | sum >> 41) + state[0];
+    state[2] ^= state[0];
+    state[3] ^= state[1];
+    state[1] ^= state[2];
+    state[0] ^= state[3];
+    state[2] ^= t;
+    state[3] = state[3] << 45 | state[3] >> 19;
+    return result;
+}
+
+/* Version 4, 36 characters and a zero. */
+RESTATE__PRIVATE void restate__vm_uuid(uint64_t state[4], char text[37]) {
+    static const char digits[] = "0123456789abcdef";
+    uint8_t raw[16];
+    int i;
+    for (i = 0; i < 16; i += 8) {
+        uint64_t n = restate__vm_random(state);
+        int k;
+        for (k = 0; k < 8; k++) raw[i + k] = (uint8_t)(n >> 8 * k);
+    }
+    raw[6] = (uint8_t)((raw[6] & 0x0f) | 0x40);
+    raw[8] = (uint8_t)((raw[8] & 0x3f) | 0x80);
+    for (i = 0; i < 16; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10) *text++ = '-';
+        *text++ = digits[raw[i] >> 4];
+        *text++ = digits[raw[i] & 15];
+    }
+    *text = 0;
+}
+
+/* ================================================================================================
+// >>execution  fibers and threads [restate__fiber_ restate__task_ restate__worker_ restate__pool_]
+// Where handlers and closures execute: stacks that can be left and entered, and threads.
+================================================================================================ */
+
+/* A handler looks blocking and must not block its thread, so it gets a stack of its own: a fiber.
+ * The thread that owns it resumes it; it parks when it has to wait. There are two kinds.
+ *
+ *  - Switched fibers share the owner's thread. RESTATE_FIBER_ASM switches in a few instructions and
+ *    RESTATE_FIBER_UCONTEXT through the C library. A fiber never changes its thread (compilers
+ *    cache the addresses of thread-local variables), and handlers leave the floating point control
+ *    words as they were (a switch does not save them).
+ *  - Tasks are threads that alternate strictly with their owner, one always waiting for the other.
+ *    Handlers registered `.blocking` get one: between _detach and _attach they run beside it. Under
+ *    RESTATE_FIBER_THREAD every fiber is a task.
+ *
+ * RESTATE_FIBER_CUSTOM is RESTATE_FIBER_THREAD over primitives of the program's own, for an RTOS.
+ * The program defines six functions (with C linkage):
+ *
+ *     void *restate_port_signal_new(void);      a binary semaphore, not given; NULL: there is none
+ *     void restate_port_signal_give(void *);    lets one take through, now or later
+ *     void restate_port_signal_take(void *);    waits until it is given
+ *     void restate_port_signal_free(void *);
+ *     void *restate_port_task_new(void (*run)(void *arg), void *arg, size_t stack_bytes);
+ *                                               calls run(arg) on a stack of its own; NULL: cannot
+ *     void restate_port_task_join(void *);      waits until run returned, then frees the task
+ *
+ * With RESTATE_NO_THREADS there is one kind only, and _detach and _attach do nothing. */
+
+#define RESTATE_FIBER_ASM 1
+#define RESTATE_FIBER_UCONTEXT 2
+#define RESTATE_FIBER_THREAD 3
+#define RESTATE_FIBER_CUSTOM 4
+
+#if defined(__GNUC__) && !defined(__ILP32__) && !defined(_WIN32) \
+    && (defined(__x86_64__) || defined(__aarch64__))
+#  define RESTATE__FIBER_ASM_WORKS 1
+#else
+#  define RESTATE__FIBER_ASM_WORKS 0
+#endif
+
+/* The code may run with a shadow stack, which only the C library knows how to switch. */
+#if defined(__CET__)
+#  define RESTATE__SHADOW_STACK ((__CET__ & 2) != 0)
+#elif defined(__ARM_FEATURE_GCS_DEFAULT)
+#  define RESTATE__SHADOW_STACK 1
+#else
+#  define RESTATE__SHADOW_STACK 0
+#endif
+
+#ifndef RESTATE_FIBER
+#  if RESTATE__FIBER_ASM_WORKS && !RESTATE__SHADOW_STACK
+#    define RESTATE_FIBER RESTATE_FIBER_ASM
+#  elif defined(__GLIBC__) || defined(__FreeBSD__) || defined(__NetBSD__)
+#    define RESTATE_FIBER RESTATE_FIBER_UCONTEXT
+#  elif !defined(RESTATE_NO_THREADS)
+#    define RESTATE_FIBER RESTATE_FIBER_THREAD
+#  else
+#    define RESTATE_FIBER RESTATE_FIBER_CUSTOM
+#  endif
+#endif
+#if RESTATE_FIBER < RESTATE_FIBER_ASM || RESTATE_FIBER > RESTATE_FIBER_CUSTOM
+#  error "restate.h: RESTATE_FIBER is none of RESTATE_FIBER_ASM, _UCONTEXT, _THREAD and _CUSTOM"
+#elif RESTATE_FIBER == RESTATE_FIBER_ASM && !RESTATE__FIBER_ASM_WORKS
+#  error "restate.h: RESTATE_FIBER_ASM needs gcc or clang on x86-64 or AArch64"
+#elif RESTATE_FIBER == RESTATE_FIBER_THREAD && defined(RESTATE_NO_THREADS)
+#  error "restate.h: RESTATE_FIBER_THREAD contradicts RESTATE_NO_THREADS"
+#endif
+
+#define RESTATE__FIBER_SWITCHES (RESTATE_FIBER <= RESTATE_FIBER_UCONTEXT)
+#ifdef RESTATE_NO_THREADS
+#  define RESTATE__FIBER_TASKS (RESTATE_FIBER == RESTATE_FIBER_CUSTOM)
+#else
+#  define RESTATE__FIBER_TASKS 1
+#  include <pthread.h>
+#  include <signal.h>
+#endif
+#if RESTATE__FIBER_TASKS
+#  include <setjmp.h>
+#endif
+#if RESTATE_FIBER == RESTATE_FIBER_UCONTEXT
+#  include <ucontext.h>
+#endif
+
+#if RESTATE__FIBER_SWITCHES && (defined(__unix__) || defined(__APPLE__))
+#  include <sys/mman.h>
+#  include <unistd.h>
+#  if defined(MAP_ANONYMOUS)
+#    define RESTATE__MAP_ANONYMOUS MAP_ANONYMOUS
+#  elif defined(MAP_ANON)
+#    define RESTATE__MAP_ANONYMOUS MAP_ANON
+#  elif defined(__linux__) && !defined(__mips__) && !defined(__alpha__) && !defined(__hppa__) \
+    && !defined(__xtensa__)
+#    define RESTATE__MAP_ANONYMOUS 0x20     /* hidden by strict C99; the kernel's ABI */
+#  endif
+#  ifdef MAP_STACK
+#    define RESTATE__MAP_STACK MAP_STACK
+#  else
+#    define RESTATE__MAP_STACK 0
+#  endif
+#endif
+#ifndef RESTATE__STACK_MMAP                 /* 0: stacks from the allocator, with a canary */
+#  ifdef RESTATE__MAP_ANONYMOUS
+#    define RESTATE__STACK_MMAP 1
+#  else
+#    define RESTATE__STACK_MMAP 0
+#  endif
+#endif
+
+#if defined(__SANITIZE_ADDRESS__)
+#  define RESTATE__ASAN 1
+#elif defined(__has_feature)
+#  if __has_feature(address_sanitizer)
+#    define RESTATE__ASAN 1
+#  endif
+#endif
+#if defined(__SANITIZE_THREAD__)
+#  define RESTATE__TSAN 1
+#elif defined(__has_feature)
+#  if __has_feature(thread_sanitizer)
+#    define RESTATE__TSAN 1
+#  endif
+#endif
+#ifdef RESTATE__ASAN
+#  include <sanitizer/asan_interface.h>
+#  include <sanitizer/common_interface_defs.h>
+#endif
+#ifdef RESTATE__TSAN
+#  include <sanitizer/tsan_interface.h>
+#endif
+#ifdef RESTATE_VALGRIND
+#  include <valgrind/valgrind.h>
+#endif
+
+#if defined(RESTATE__ASAN) || defined(RESTATE__TSAN)
+#  define RESTATE__STACK_FACTOR 4u          /* instrumented frames are several times larger */
+#else
+#  define RESTATE__STACK_FACTOR 1u
+#endif
+
+/* ---- fibers: what both kinds share ---- */
+
+typedef struct restate__fiber restate__fiber;
+typedef enum restate__fiber_kind {
+    RESTATE__FIBER_SWITCHED,
+    RESTATE__FIBER_THREAD
+} restate__fiber_kind;
+
+#define RESTATE__FIBER_BUCKETS 16u
+
+/* Stacks to use again, and tasks that could not end yet. Belongs to one thread. */
+typedef struct restate__fiber_pool {
+    const restate_allocator *allocator;
+    restate__fiber *kept[RESTATE__FIBER_BUCKETS];   /* by a hash of the stack's size */
+    size_t kept_count, kept_max;
+    size_t page_bytes;
+    restate__fiber *orphans;                /* tasks abandoned while they were detached */
+} restate__fiber_pool;
+
+#if RESTATE_FIBER == RESTATE_FIBER_ASM
+typedef struct restate__fiber_regs {
+    void *sp, *fp, *pc;                     /* the switch knows this order */
+} restate__fiber_regs;
+#elif RESTATE_FIBER == RESTATE_FIBER_UCONTEXT
+typedef ucontext_t restate__fiber_regs;
+#endif
+
+/* The control block. That of a switched fiber lies at the top of its own stack, so that a parked
+ * fiber touches as few pages as possible. */
+struct restate__fiber {
+#if RESTATE__FIBER_SWITCHES
+    restate__fiber_regs here, *owner;       /* first; the owner's are on its own stack */
+#endif
+    void (*run)(void *arg);
+    void *arg;
+    restate__fiber *next;                   /* on the list of the pool it is on, if any */
+    uint8_t *stack;                         /* the lowest usable byte; NULL: a task */
+    size_t stack_bytes;                     /* from there to the end of the control block */
+    bool done;
+#if RESTATE__FIBER_SWITCHES
+    bool started;
+#  ifdef RESTATE__ASAN
+    void *fake;                             /* ASan's second stack of the parked fiber */
+    const void *owner_stack;
+    size_t owner_stack_bytes;
+#  endif
+#  ifdef RESTATE__TSAN
+    void *thread, *owner_thread;            /* what TSan takes them for */
+#  endif
+#  ifdef RESTATE_VALGRIND
+    unsigned valgrind_id;
+#  endif
+#endif
+};
+
+RESTATE__PRIVATE bool restate__fiber_done(const restate__fiber *f) { return f->done; }
+
+#if RESTATE__FIBER_SWITCHES
+
+/* ---- switched fibers: what the tools are told ----
+ *
+ * A switch is announced as the last act before the jump and confirmed as the first after it, by the
+ * side that arrives. All of it is inlined: TSan counts the functions that are entered and left on
+ * each side, and a helper would be entered on one side and left on the other. */
+#define RESTATE__FIBER_INLINE static inline __attribute__((always_inline))
+
+/* From the owner to the fiber; `*fake` keeps the owner's until it is back. */
+RESTATE__FIBER_INLINE void restate__fiber_say_resume(restate__fiber *f, void **fake) {
+    (void)f;
+    (void)fake;
+#ifdef RESTATE__ASAN
+    __sanitizer_start_switch_fiber(fake, f->stack, (size_t)((uint8_t *)f - f->stack));
+#endif
+#ifdef RESTATE__TSAN
+    f->owner_thread = __tsan_get_current_fiber();
+    __tsan_switch_to_fiber(f->thread, 0);
+#endif
+}
+
+RESTATE__FIBER_INLINE void restate__fiber_say_back(void *fake) {
+    (void)fake;
+#ifdef RESTATE__ASAN
+    __sanitizer_finish_switch_fiber(fake, NULL, NULL);
+#endif
+}
+
+/* From the fiber to its owner; an ended fiber gives up its fake stack. */
+RESTATE__FIBER_INLINE void restate__fiber_say_park(restate__fiber *f) {
+    (void)f;
+#ifdef RESTATE__ASAN
+    __sanitizer_start_switch_fiber(f->done ? NULL : &f->fake, f->owner_stack, f->owner_stack_bytes);
+#endif
+#ifdef RESTATE__TSAN
+    __tsan_switch_to_fiber(f->owner_thread, 0);
+#endif
+}
+
+RESTATE__FIBER_INLINE void restate__fiber_say_arrived(restate__fiber *f) {
+    (void)f;
+#ifdef RESTATE__ASAN
+    __sanitizer_finish_switch_fiber(f->fake, &f->owner_stack, &f->owner_stack_bytes);
+#endif
+}
+
+static void restate__fiber_say_new(restate__fiber *f) {
+    (void)f;
+#ifdef RESTATE__ASAN
+    f->fake = NULL;
+#endif
+#ifdef RESTATE__TSAN
+    f->thread = __tsan_create_fiber(0);
+#endif
+}
+
+/* Its frames are gone, by return or because it was abandoned. The fake stack of the latter is freed
+ * as if the fiber were entered and left for good, without a jump; meanwhile this function must not
+ * use a fake stack itself. */
+#if defined(RESTATE__ASAN)
+__attribute__((no_sanitize_address))
+#endif
+static void restate__fiber_say_over(restate__fiber *f) {
+    (void)f;
+#ifdef RESTATE__ASAN
+    if (f->started && !f->done) {
+        const void *stack = NULL;
+        size_t stack_bytes = 0;
+        void *fake = NULL;
+        __sanitizer_start_switch_fiber(&fake, f->stack, (size_t)((uint8_t *)f - f->stack));
+        __sanitizer_finish_switch_fiber(f->fake, &stack, &stack_bytes);
+        __sanitizer_start_switch_fiber(NULL, stack, stack_bytes);
+        __sanitizer_finish_switch_fiber(fake, NULL, NULL);
+    }
+    __asan_unpoison_memory_region(f->stack, (size_t)((uint8_t *)f - f->stack));
+#endif
+#ifdef RESTATE__TSAN
+    __tsan_destroy_fiber(f->thread);
+#endif
+}
+
+/* ---- switched fibers: the switch ---- */
+
+static void restate__fiber_leave(restate__fiber *f);
+
+/* The body of every switched fiber; does not return. */
+RESTATE__FIBER_INLINE void restate__fiber_body(restate__fiber *f) {
+    restate__fiber_say_arrived(f);
+    f->run(f->arg);
+    f->done = true;
+    restate__fiber_leave(f);
+}
+
+#if RESTATE_FIBER == RESTATE_FIBER_ASM
+
+/* Saves where it is in `from` and goes on where `to` was saved.
+ *
+ * To the compiler this is a statement that changes every register but the stack and the frame
+ * pointer: it saves what it still needs itself, in the caller's frame. That needs no symbol and
+ * survives LTO and RESTATE_STATIC, and nothing is pushed, which the red zone forbids. It leaves by
+ * a jump because a return would be predicted to the wrong stack. The landing pads are for code that
+ * is compiled for indirect branch tracking; they do nothing elsewhere. */
+#if defined(__x86_64__)
+RESTATE__FIBER_INLINE void restate__fiber_jump(restate__fiber_regs *from, restate__fiber_regs *to) {
+    __asm__ __volatile__(
+        "leaq 1f(%%rip), %%rax\n\t"
+        "movq %%rsp, (%%rdi)\n\t"
+        "movq %%rbp, 8(%%rdi)\n\t"
+        "movq %%rax, 16(%%rdi)\n\t"
+        "movq (%%rsi), %%rsp\n\t"
+        "movq 8(%%rsi), %%rbp\n\t"
+        "jmpq *16(%%rsi)\n"
+        "1:\n\t"
+        ".byte 0xf3, 0x0f, 0x1e, 0xfa"      /* endbr64 */
+        : "+D"(from), "+S"(to)
+        :
+        : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+          "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+          "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15",
+#  ifdef __AVX512F__
+          "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23",
+          "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31",
+          "k1", "k2", "k3", "k4", "k5", "k6", "k7",
+#  endif
+#  ifdef __APX_F__
+          "r16", "r17", "r18", "r19", "r20", "r21", "r22", "r23",
+          "r24", "r25", "r26", "r27", "r28", "r29", "r30", "r31",
+#  endif
+          "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "cc", "memory");
+}
+#else
+RESTATE__FIBER_INLINE void restate__fiber_jump(restate__fiber_regs *from, restate__fiber_regs *to) {
+    register restate__fiber_regs *x0 __asm__("x0") = from;
+    register restate__fiber_regs *x1 __asm__("x1") = to;
+    __asm__ __volatile__(
+        "mov x9, sp\n\t"
+        "adr x10, 1f\n\t"
+        "stp x9, x29, [x0]\n\t"
+        "str x10, [x0, #16]\n\t"
+        "ldr x16, [x1, #16]\n\t"            /* a branch through x16 may land on any kind of pad */
+        "ldp x9, x29, [x1]\n\t"
+        "mov x30, xzr\n\t"                  /* where the entry would return to: nowhere */
+        "mov sp, x9\n\t"
+        "br x16\n"
+        "1:\n\t"
+        "hint #36"                          /* bti j */
+        : "+r"(x0), "+r"(x1)
+        :
+        : "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15",
+          "x16", "x17",
+#  if !defined(__APPLE__) && !defined(__ANDROID__)
+          "x18",
+#  endif
+          "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x30",
+          "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13",
+          "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26",
+          "v27", "v28", "v29", "v30", "v31",
+#  ifdef __ARM_FEATURE_SVE
+          "p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8", "p9", "p10", "p11", "p12", "p13",
+          "p14", "p15", "ffr",
+#  endif
+          "cc", "memory");
+}
+#endif
+
+/* Reached by the jump only, whose operands are its arguments. Nothing is above it on the stack:
+ * unwinders and debuggers are told to stop here. */
+static void restate__fiber_entry(restate__fiber_regs *owner, restate__fiber_regs *here) {
+#ifdef __GCC_HAVE_DWARF2_CFI_ASM
+#  ifdef __x86_64__
+    __asm__ __volatile__(".cfi_undefined 16");
+#  else
+    __asm__ __volatile__(".cfi_undefined 30");
+#  endif
+#endif
+    (void)owner;
+    restate__fiber_body((restate__fiber *)(void *)here);
+    __builtin_unreachable();
+}
+
+/* On x86-64 a function starts with its return address pushed onto an aligned stack. */
+static void restate__fiber_prepare(restate__fiber *f) {
+    uintptr_t top = (uintptr_t)f & ~(uintptr_t)15u;
+    void (*entry)(restate__fiber_regs *, restate__fiber_regs *) = restate__fiber_entry;
+#ifdef __x86_64__
+    top -= 24;
+    *(uintptr_t *)top = 0;
+#endif
+    f->here.sp = (void *)top;
+    f->here.fp = NULL;
+    memcpy(&f->here.pc, &entry, sizeof entry);
+}
+
+RESTATE__STATIC_ASSERT(regs_first, offsetof(restate__fiber, here) == 0);
+
+#else /* RESTATE_FIBER_UCONTEXT */
+
+/* makecontext passes on nothing but ints. */
+static void restate__fiber_entry(unsigned high, unsigned low) {
+    uintptr_t f = (uintptr_t)high << 16 << 16 | low;
+    restate__fiber_body((restate__fiber *)f);
+}
+
+static void restate__fiber_prepare(restate__fiber *f) {
+    uintptr_t self = (uintptr_t)f;
+    getcontext(&f->here);
+    f->here.uc_stack.ss_sp = f->stack;
+    f->here.uc_stack.ss_size = (size_t)((uint8_t *)f - f->stack);
+    f->here.uc_link = NULL;
+    makecontext(&f->here, (void (*)(void))restate__fiber_entry, 2, (unsigned)(self >> 16 >> 16),
+                (unsigned)(self & 0xFFFFFFFFu));
+}
+
+#define restate__fiber_jump swapcontext
+
+#endif
+
+static RESTATE__NOINLINE void restate__fiber_enter(restate__fiber *f) {
+    restate__fiber_regs owner;
+    void *fake = NULL;
+    f->owner = &owner;
+    restate__fiber_say_resume(f, &fake);
+    restate__fiber_jump(&owner, &f->here);
+    restate__fiber_say_back(fake);
+}
+
+static RESTATE__NOINLINE void restate__fiber_leave(restate__fiber *f) {
+    restate__fiber_say_park(f);
+    restate__fiber_jump(&f->here, f->owner);
+    restate__fiber_say_arrived(f);
+}
+
+/* ---- switched fibers: their stacks ---- */
+
+#define RESTATE__STACK_BYTES_MIN 8192u
+#define RESTATE__STACK_CANARY 0x7265737461746521u
+#define RESTATE__FIBER_BLOCK ((sizeof(restate__fiber) + 63u) & ~(size_t)63u)
+
+#if RESTATE__STACK_MMAP
+
+/* `bytes` of lazily committed memory above a page that cannot be touched. NULL: none to be had. */
+static uint8_t *restate__fiber_map(restate__fiber_pool *pool, size_t bytes) {
+    void *p = mmap(NULL, pool->page_bytes + bytes, PROT_NONE,
+                   MAP_PRIVATE | RESTATE__MAP_ANONYMOUS | RESTATE__MAP_STACK, -1, 0);
+    if (p == MAP_FAILED) return NULL;
+    if (mprotect((uint8_t *)p + pool->page_bytes, bytes, PROT_READ | PROT_WRITE) != 0) {
+        munmap(p, pool->page_bytes + bytes);
+        return NULL;
+    }
+    return (uint8_t *)p + pool->page_bytes;
+}
+
+static void restate__fiber_unmap(restate__fiber_pool *pool, uint8_t *stack, size_t bytes) {
+    munmap(stack - pool->page_bytes, pool->page_bytes + bytes);
+}
+
+static bool restate__fiber_intact(const restate__fiber *f) {
+    (void)f;
+    return true;
+}
+
+#else
+
+/* Without a guard page an overflow is noticed afterwards: the lowest bytes have changed. */
+static uint8_t *restate__fiber_map(restate__fiber_pool *pool, size_t bytes) {
+    uint8_t *stack = (uint8_t *)restate__mem_alloc(pool->allocator, bytes);
+    uint64_t canary = RESTATE__STACK_CANARY;
+    if (stack) memcpy(stack, &canary, sizeof canary);
+    return stack;
+}
+
+static void restate__fiber_unmap(restate__fiber_pool *pool, uint8_t *stack, size_t bytes) {
+    restate__mem_free(pool->allocator, stack, bytes);
+}
+
+static bool restate__fiber_intact(const restate__fiber *f) {
+    uint64_t canary;
+    memcpy(&canary, f->stack, sizeof canary);
+    return canary == RESTATE__STACK_CANARY;
+}
+
+#endif
+
+static restate__fiber **restate__fiber_bucket(restate__fiber_pool *pool, size_t bytes) {
+    uint32_t hash = (uint32_t)(bytes >> 10) * 2654435761u;
+    return &pool->kept[hash >> 28];
+}
+
+/* A control block on a stack of `bytes`: one that was kept, or a new one. */
+static restate__fiber *restate__fiber_take(restate__fiber_pool *pool, size_t bytes) {
+    restate__fiber **at = restate__fiber_bucket(pool, bytes), *f;
+    uint8_t *stack;
+    while (*at && (*at)->stack_bytes != bytes) at = &(*at)->next;
+    if (*at) {
+        f = *at;
+        *at = f->next;
+        pool->kept_count--;
+        return f;
+    }
+    stack = restate__fiber_map(pool, bytes);
+    if (!stack) return NULL;
+    f = (restate__fiber *)(void *)(stack + bytes - RESTATE__FIBER_BLOCK);
+    f->stack = stack;
+    f->stack_bytes = bytes;
+#ifdef RESTATE_VALGRIND
+    f->valgrind_id = VALGRIND_STACK_REGISTER(stack, stack + bytes);
+#endif
+    return f;
+}
+
+static void restate__fiber_drop(restate__fiber_pool *pool, restate__fiber *f) {
+#ifdef RESTATE_VALGRIND
+    VALGRIND_STACK_DEREGISTER(f->valgrind_id);
+#endif
+    restate__fiber_unmap(pool, f->stack, f->stack_bytes);
+}
+
+static restate__fiber *restate__fiber_new_switched(restate__fiber_pool *pool, size_t stack_bytes,
+                                                   void (*run)(void *arg), void *arg) {
+    size_t page = pool->page_bytes;
+    restate__fiber *f;
+    if (stack_bytes > SIZE_MAX / 8) return NULL;
+    stack_bytes *= RESTATE__STACK_FACTOR;
+    if (stack_bytes < RESTATE__STACK_BYTES_MIN) stack_bytes = RESTATE__STACK_BYTES_MIN;
+    stack_bytes += RESTATE__FIBER_BLOCK;
+    f = restate__fiber_take(pool, (stack_bytes + page - 1) / page * page);
+    if (!f) return NULL;
+    f->run = run;
+    f->arg = arg;
+    f->next = NULL;
+    f->done = false;
+    f->started = false;
+    restate__fiber_prepare(f);
+    restate__fiber_say_new(f);
+    return f;
+}
+
+static void restate__fiber_free_switched(restate__fiber_pool *pool, restate__fiber *f) {
+    restate__fiber **at = restate__fiber_bucket(pool, f->stack_bytes);
+    restate__fiber_say_over(f);
+    if (pool->kept_count >= pool->kept_max || !restate__fiber_intact(f)) {
+        restate__fiber_drop(pool, f);
+        return;
+    }
+    f->next = *at;
+    *at = f;
+    pool->kept_count++;
+}
+
+#endif /* RESTATE__FIBER_SWITCHES */
+
+/* ---- threads of the library ---- */
+
+#ifndef RESTATE_NO_THREADS
+
+#define RESTATE__THREAD_STACK_BYTES (256u * 1024u)
+
+/* Signals are for the threads of the program: these block them all. (In strict C99 without POSIX
+ * the functions for that are hidden, and the mask is inherited.) */
+static bool restate__fiber_thread_start(pthread_t *thread, size_t stack_bytes, void *(*run)(void *),
+                                        void *arg) {
+    pthread_attr_t attr;
+    bool ok;
+#ifdef SIG_SETMASK
+    sigset_t all, before;
+    sigfillset(&all);
+#endif
+    if (pthread_attr_init(&attr) != 0) return false;
+    /* The C library takes some of it. A rejected size leaves the default, which is larger. */
+    stack_bytes = (stack_bytes * RESTATE__STACK_FACTOR + 3u * 16384u - 1u) & ~(size_t)16383u;
+    (void)pthread_attr_setstacksize(&attr, stack_bytes);
+#ifdef SIG_SETMASK
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+#endif
+    ok = pthread_create(thread, &attr, run, arg) == 0;
+#ifdef SIG_SETMASK
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+#endif
+    pthread_attr_destroy(&attr);
+    return ok;
+}
+
+#endif
+
+/* ---- tasks: fibers that are threads ---- */
+
+#if RESTATE__FIBER_TASKS
+
+/* A binary semaphore, not given at first. */
+#if RESTATE_FIBER == RESTATE_FIBER_CUSTOM
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+extern void *restate_port_signal_new(void);
+extern void restate_port_signal_give(void *signal);
+extern void restate_port_signal_take(void *signal);
+extern void restate_port_signal_free(void *signal);
+extern void *restate_port_task_new(void (*run)(void *arg), void *arg, size_t stack_bytes);
+extern void restate_port_task_join(void *task);
+#ifdef __cplusplus
+}
+#endif
+
+typedef void *restate__task_signal;
+typedef void *restate__task_thread;
+
+static bool restate__task_signal_init(restate__task_signal *s) {
+    *s = restate_port_signal_new();
+    return *s != NULL;
+}
+static void restate__task_signal_free(restate__task_signal *s) { restate_port_signal_free(*s); }
+static void restate__task_give(restate__task_signal *s) { restate_port_signal_give(*s); }
+static void restate__task_take(restate__task_signal *s) { restate_port_signal_take(*s); }
+
+#else
+
+typedef struct restate__task_signal {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool given;
+} restate__task_signal;
+typedef pthread_t restate__task_thread;
+
+static bool restate__task_signal_init(restate__task_signal *s) {
+    s->given = false;
+    if (pthread_mutex_init(&s->lock, NULL) != 0) return false;
+    if (pthread_cond_init(&s->changed, NULL) == 0) return true;
+    pthread_mutex_destroy(&s->lock);
+    return false;
+}
+
+static void restate__task_signal_free(restate__task_signal *s) {
+    pthread_cond_destroy(&s->changed);
+    pthread_mutex_destroy(&s->lock);
+}
+
+static void restate__task_give(restate__task_signal *s) {
+    pthread_mutex_lock(&s->lock);
+    s->given = true;
+    pthread_cond_signal(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void restate__task_take(restate__task_signal *s) {
+    pthread_mutex_lock(&s->lock);
+    while (!s->given) pthread_cond_wait(&s->changed, &s->lock);
+    s->given = false;
+    pthread_mutex_unlock(&s->lock);
+}
+
+#endif
+
+/* Invariant: unless it is detached, exactly one of the owner and the task runs; the other waits in
+ * a take of `back` or `go`. So only what happens while it is detached needs `lock`: whether it is
+ * abandoned before or after it asked to be attached. */
+typedef struct restate__fiber_task {
+    restate__fiber base;
+    const restate_allocator *allocator;
+    restate__task_signal go, back, lock;
+    restate__task_thread thread;
+    bool detached;                          /* set by the task, cleared by the owner's resume */
+    bool abandoned;                         /* under `lock`, or before `go` is given */
+    bool over;                              /* atomic: the thread is about to end */
+    jmp_buf end;                            /* of its thread; the user's frames stay behind */
+} restate__fiber_task;
+
+static restate__fiber_task *restate__task_of(restate__fiber *f) {
+    return (restate__fiber_task *)(void *)f;
+}
+
+/* On the task: until it is resumed. Does not return when it was abandoned. */
+static void restate__task_wait(restate__fiber_task *t) {
+    restate__task_take(&t->go);
+    if (t->abandoned) longjmp(t->end, 1);
+}
+
+static void restate__task_body(restate__fiber_task *t) {
+    restate__task_wait(t);
+    t->base.run(t->base.arg);
+    t->base.done = true;
+}
+
+static void restate__task_run(void *arg) {
+    restate__fiber_task *const t = (restate__fiber_task *)arg;
+    if (setjmp(t->end) == 0) restate__task_body(t);
+    restate__task_give(&t->back);
+    __atomic_store_n(&t->over, true, __ATOMIC_RELEASE);
+}
+
+#if RESTATE_FIBER == RESTATE_FIBER_CUSTOM
+static bool restate__task_start(restate__fiber_task *t, size_t stack_bytes) {
+    t->thread = restate_port_task_new(restate__task_run, t, stack_bytes);
+    return t->thread != NULL;
+}
+static void restate__task_join(restate__fiber_task *t) { restate_port_task_join(t->thread); }
+#else
+static void *restate__task_thread_run(void *arg) {
+    restate__task_run(arg);
+    return NULL;
+}
+static bool restate__task_start(restate__fiber_task *t, size_t stack_bytes) {
+    return restate__fiber_thread_start(&t->thread, stack_bytes, restate__task_thread_run, t);
+}
+static void restate__task_join(restate__fiber_task *t) { pthread_join(t->thread, NULL); }
+#endif
+
+/* Waits for the end of its thread. */
+static void restate__task_reap(restate__fiber_task *t) {
+    restate__task_join(t);
+    restate__task_signal_free(&t->go);
+    restate__task_signal_free(&t->back);
+    restate__task_signal_free(&t->lock);
+    restate__mem_free(t->allocator, t, sizeof *t);
+}
+
+/* Frees the orphans whose thread has ended; all of them, after waiting for it, when `wait`. */
+static void restate__task_reap_orphans(restate__fiber_pool *pool, bool wait) {
+    restate__fiber **at = &pool->orphans;
+    while (*at) {
+        restate__fiber_task *t = restate__task_of(*at);
+        if (wait || __atomic_load_n(&t->over, __ATOMIC_ACQUIRE)) {
+            *at = t->base.next;
+            restate__task_reap(t);
+        } else {
+            at = &t->base.next;
+        }
+    }
+}
+
+static restate__fiber *restate__fiber_new_task(restate__fiber_pool *pool, size_t stack_bytes,
+                                               void (*run)(void *arg), void *arg) {
+    restate__fiber_task *t;
+    int signals = 0;
+    restate__task_reap_orphans(pool, false);
+    if (stack_bytes > SIZE_MAX / 8) return NULL;
+    t = (restate__fiber_task *)restate__mem_zalloc(pool->allocator, sizeof *t);
+    if (!t) return NULL;
+    t->allocator = pool->allocator;
+    t->base.run = run;
+    t->base.arg = arg;
+    if (restate__task_signal_init(&t->go) && ++signals && restate__task_signal_init(&t->back)
+        && ++signals && restate__task_signal_init(&t->lock) && ++signals) {
+        restate__task_give(&t->lock);
+        if (restate__task_start(t, stack_bytes)) return &t->base;
+    }
+    if (signals > 0) restate__task_signal_free(&t->go);
+    if (signals > 1) restate__task_signal_free(&t->back);
+    if (signals > 2) restate__task_signal_free(&t->lock);
+    restate__mem_free(pool->allocator, t, sizeof *t);
+    return NULL;
+}
+
+/* A detached task is busy with code of the user: nobody waits for that before the pool is freed. */
+static void restate__fiber_free_task(restate__fiber_pool *pool, restate__fiber *f) {
+    restate__fiber_task *t = restate__task_of(f);
+    if (!f->done) {
+        restate__task_take(&t->lock);
+        t->abandoned = true;
+        restate__task_give(&t->lock);
+        restate__task_give(&t->go);
+    }
+    if (f->done || !t->detached) {
+        restate__task_reap(t);
+        return;
+    }
+    f->next = pool->orphans;
+    pool->orphans = f;
+}
+
+#endif /* RESTATE__FIBER_TASKS */
+
+/* ---- fibers: the interface ---- */
+
+RESTATE__PRIVATE void restate__fiber_pool_init(restate__fiber_pool *pool,
+                                               const restate_allocator *allocator,
+                                               size_t kept_max) {
+    memset(pool, 0, sizeof *pool);
+    pool->allocator = allocator;
+    pool->kept_max = kept_max;
+    pool->page_bytes = 64;                  /* what the sizes of stacks are multiples of */
+#if RESTATE__FIBER_SWITCHES && RESTATE__STACK_MMAP
+    {
+        long page = sysconf(_SC_PAGESIZE);
+        pool->page_bytes = page > 0 ? (size_t)page : 65536u;
+    }
+#endif
+}
+
+/* All its fibers are freed. Waits for tasks that were abandoned while detached. */
+RESTATE__PRIVATE void restate__fiber_pool_free(restate__fiber_pool *pool) {
+#if RESTATE__FIBER_TASKS
+    restate__task_reap_orphans(pool, true);
+#endif
+#if RESTATE__FIBER_SWITCHES
+    size_t i;
+    for (i = 0; i < RESTATE__FIBER_BUCKETS; i++)
+        while (pool->kept[i]) {
+            restate__fiber *f = pool->kept[i];
+            pool->kept[i] = f->next;
+            restate__fiber_drop(pool, f);
+        }
+    pool->kept_count = 0;
+#endif
+}
+
+/* A fiber that has not run yet: run(arg) begins at the first resume. `stack_bytes` is rounded up.
+ * NULL: out of memory, or no thread to be had. */
+RESTATE__PRIVATE restate__fiber *restate__fiber_new(restate__fiber_pool *pool,
+                                                    restate__fiber_kind kind, size_t stack_bytes,
+                                                    void (*run)(void *arg), void *arg) {
+    (void)kind;
+#if RESTATE__FIBER_TASKS && RESTATE__FIBER_SWITCHES
+    if (kind == RESTATE__FIBER_THREAD) return restate__fiber_new_task(pool, stack_bytes, run, arg);
+#endif
+#if RESTATE__FIBER_SWITCHES
+    return restate__fiber_new_switched(pool, stack_bytes, run, arg);
+#else
+    return restate__fiber_new_task(pool, stack_bytes, run, arg);
+#endif
+}
+
+/* On the owner's thread: runs it until it parks, detaches or ends. */
+RESTATE__PRIVATE void restate__fiber_resume(restate__fiber *f) {
+    RESTATE_ASSERT(!f->done);
+#if RESTATE__FIBER_SWITCHES
+    if (RESTATE__LIKELY(f->stack != NULL)) {
+        f->started = true;
+        restate__fiber_enter(f);
+        RESTATE_ASSERT(restate__fiber_intact(f));
+        return;
+    }
+#endif
+#if RESTATE__FIBER_TASKS
+    restate__task_of(f)->detached = false;
+    restate__task_give(&restate__task_of(f)->go);
+    restate__task_take(&restate__task_of(f)->back);
+#endif
+}
+
+/* On the fiber: back to the owner, until the next resume. Does not return when it is abandoned. */
+RESTATE__PRIVATE void restate__fiber_park(restate__fiber *f) {
+#if RESTATE__FIBER_SWITCHES
+    if (RESTATE__LIKELY(f->stack != NULL)) {
+        restate__fiber_leave(f);
+        return;
+    }
+#endif
+#if RESTATE__FIBER_TASKS
+    restate__task_give(&restate__task_of(f)->back);
+    restate__task_wait(restate__task_of(f));
+#endif
+}
+
+/* One that is not done is abandoned: nothing on its stack is run any more, not even destructors. */
+RESTATE__PRIVATE void restate__fiber_free(restate__fiber_pool *pool, restate__fiber *f) {
+#if RESTATE__FIBER_SWITCHES
+    if (RESTATE__LIKELY(f->stack != NULL)) {
+        restate__fiber_free_switched(pool, f);
+        return;
+    }
+#endif
+#if RESTATE__FIBER_TASKS
+    restate__fiber_free_task(pool, f);
+#endif
+}
+
+/* On a task: lets its owner go on beside it. Until it is attached again it may use nothing of the
+ * owner's. Does nothing on a switched fiber. */
+RESTATE__PRIVATE void restate__fiber_detach(restate__fiber *f) {
+    (void)f;
+#ifndef RESTATE_NO_THREADS
+    if (f->stack) return;
+    restate__task_of(f)->detached = true;
+    restate__task_give(&restate__task_of(f)->back);
+#endif
+}
+
+/* On a detached task: asks to be resumed by want(want_arg), and waits for it. `want` runs on this
+ * thread and only while the task is not abandoned, so what it posts to is still there; it must not
+ * use the fiber. Does not return when it is abandoned, does nothing on a switched fiber. */
+RESTATE__PRIVATE void restate__fiber_attach(restate__fiber *f, void (*want)(void *arg),
+                                            void *want_arg) {
+    (void)f;
+    (void)want;
+    (void)want_arg;
+#ifndef RESTATE_NO_THREADS
+    {
+        restate__fiber_task *t = restate__task_of(f);
+        bool abandoned;
+        if (f->stack) return;
+        restate__task_take(&t->lock);
+        abandoned = t->abandoned;
+        if (!abandoned) want(want_arg);
+        restate__task_give(&t->lock);
+        if (abandoned) longjmp(t->end, 1);
+        restate__task_wait(t);
+    }
+#endif
+}
+
+/* ---- the worker ---- */
+
+/* Something to do later on the worker's thread; embedded in what it is about, which must not be
+ * freed while the note is queued. Posting it again meanwhile changes nothing: it is delivered once,
+ * after the last post. */
+typedef struct restate__note {
+    struct restate__note *next;
+    void (*deliver)(struct restate__note *);
+    bool queued;                            /* atomic */
+} restate__note;
+
+#define RESTATE__WORKER_TURN_MAX 1024u
+
+/* What the handlers of one thread share. Belongs to that thread, but for _post. */
+typedef struct restate__worker {
+    const restate_allocator *allocator;
+    restate__chunks chunks;
+    restate__fiber_pool fibers;
+    void (*wake)(void *user);               /* on any thread: makes the owner call _turn soon; */
+    void *wake_user;                        /* NULL: nobody waits */
+    restate__note *first, *last;            /* ready, in the order of delivery */
+    restate__note *inbox;                   /* atomic: posted, the latest first */
+} restate__worker;
+
+/* Sets `queued` and gives what it was. What was done before a post is seen by the delivery: both
+ * exchange, so the one that comes second sees what the first one published. */
+static bool restate__note_mark(restate__note *note, bool queued) {
+#ifdef RESTATE_NO_THREADS
+    bool before = note->queued;
+    note->queued = queued;
+    return before;
+#else
+    return __atomic_exchange_n(&note->queued, queued, __ATOMIC_ACQ_REL);
+#endif
+}
+
+/* `wake` is set by the caller, before anybody else knows the worker. */
+RESTATE__PRIVATE bool restate__worker_init(restate__worker *w, const restate_allocator *allocator,
+                                           size_t chunks_kept_max, size_t fibers_kept_max) {
+    memset(w, 0, sizeof *w);
+    w->allocator = allocator;
+    restate__mem_pool_init(&w->chunks, allocator, chunks_kept_max);
+    restate__fiber_pool_init(&w->fibers, allocator, fibers_kept_max);
+    return true;
+}
+
+/* Nobody posts any more; notes that are still queued are not delivered. */
+RESTATE__PRIVATE void restate__worker_free(restate__worker *w) {
+    restate__fiber_pool_free(&w->fibers);
+    restate__mem_pool_free(&w->chunks);
+    w->first = w->last = w->inbox = NULL;
+}
+
+/* On the worker's thread; does not wake. */
+RESTATE__PRIVATE void restate__worker_later(restate__worker *w, restate__note *note) {
+    if (restate__note_mark(note, true)) return;
+    note->next = NULL;
+    if (w->last) w->last->next = note;
+    else w->first = note;
+    w->last = note;
+}
+
+/* On any thread. Only a post that finds the inbox empty wakes: the owner takes all at once. */
+RESTATE__PRIVATE void restate__worker_post(restate__worker *w, restate__note *note) {
+    restate__note *head;
+    if (restate__note_mark(note, true)) return;
+#ifdef RESTATE_NO_THREADS
+    head = w->inbox;
+    note->next = head;
+    w->inbox = note;
+#else
+    head = __atomic_load_n(&w->inbox, __ATOMIC_RELAXED);
+    do note->next = head;
+    while (!__atomic_compare_exchange_n(&w->inbox, &head, note, true, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_RELAXED));
+#endif
+    if (!head && w->wake) w->wake(w->wake_user);
+}
+
+/* Moves the inbox behind what is ready, the earliest first. */
+static void restate__worker_collect(restate__worker *w) {
+    restate__note *note, *last, *turned = NULL;
+#ifdef RESTATE_NO_THREADS
+    note = w->inbox;
+    w->inbox = NULL;
+#else
+    if (!__atomic_load_n(&w->inbox, __ATOMIC_RELAXED)) return;
+    note = __atomic_exchange_n(&w->inbox, (restate__note *)NULL, __ATOMIC_ACQ_REL);
+#endif
+    if (!note) return;
+    last = note;
+    while (note) {
+        restate__note *next = note->next;
+        note->next = turned;
+        turned = note;
+        note = next;
+    }
+    if (w->last) w->last->next = turned;
+    else w->first = turned;
+    w->last = last;
+}
+
+/* Delivers until nothing is left, or RESTATE__WORKER_TURN_MAX notes; true: there is more. A note
+ * may be queued again, or freed, by its own delivery. */
+RESTATE__PRIVATE bool restate__worker_turn(restate__worker *w) {
+    uint32_t n;
+    restate__worker_collect(w);
+    for (n = 0; n < RESTATE__WORKER_TURN_MAX; n++) {
+        restate__note *note;
+        if (!w->first) restate__worker_collect(w);
+        note = w->first;
+        if (!note) return false;
+        w->first = note->next;
+        if (!w->first) w->last = NULL;
+        (void)restate__note_mark(note, false);
+        note->deliver(note);
+    }
+    if (!w->first) restate__worker_collect(w);
+    return w->first != NULL;
+}
+
+/* ---- the closure pool ---- */
+
+#ifndef RESTATE_NO_THREADS
+
+typedef struct restate__job {
+    struct restate__job *next;
+    void (*run)(struct restate__job *);     /* may free the job, and may submit */
+} restate__job;
+
+typedef struct restate__pool restate__pool;
+
+typedef struct restate__pool_thread {
+    struct restate__pool_thread *next;      /* of all */
+    struct restate__pool_thread *next_idle;
+    restate__pool *pool;
+    pthread_t thread;
+    pthread_cond_t called;                  /* it got a job, or the pool is closing */
+    restate__job *job;
+} restate__pool_thread;
+
+/* Threads for closures, started on demand; any thread may submit.
+ *
+ * Invariant, under `lock`: jobs wait in the queue only while all `threads_max` threads are busy (or
+ * no more could be started). Otherwise a job is given to one thread by name, the one that became
+ * idle last, so every submit wakes or starts exactly the thread that executes it. */
+struct restate__pool {
+    const restate_allocator *allocator;
+    pthread_mutex_t lock;
+    restate__pool_thread *all, *idle;
+    restate__job *first, *last;
+    uint32_t threads, threads_max;
+    bool closing;
+};
+
+RESTATE__PRIVATE bool restate__pool_init(restate__pool *pool, const restate_allocator *allocator,
+                                         uint32_t threads_max) {
+    memset(pool, 0, sizeof *pool);
+    pool->allocator = allocator;
+    pool->threads_max = threads_max;
+    return pthread_mutex_init(&pool->lock, NULL) == 0;
+}
+
+static restate__job *restate__pool_pop(restate__pool *pool) {
+    restate__job *job = pool->first;
+    if (!job) return NULL;
+    pool->first = job->next;
+    if (!pool->first) pool->last = NULL;
+    return job;
+}
+
+/* Under the lock: the next job for `t`, after waiting for one; NULL: the pool is closing. */
+static restate__job *restate__pool_next(restate__pool *pool, restate__pool_thread *t) {
+    t->job = restate__pool_pop(pool);
+    if (t->job || pool->closing) return t->job;
+    t->next_idle = pool->idle;
+    pool->idle = t;
+    while (!t->job && !pool->closing) pthread_cond_wait(&t->called, &pool->lock);
+    return t->job;
+}
+
+static void *restate__pool_thread_run(void *arg) {
+    restate__pool_thread *t = (restate__pool_thread *)arg;
+    restate__pool *pool = t->pool;
+    restate__job *job;
+    pthread_mutex_lock(&pool->lock);
+    for (job = t->job; job; job = restate__pool_next(pool, t)) {
+        pthread_mutex_unlock(&pool->lock);
+        job->run(job);
+        pthread_mutex_lock(&pool->lock);
+    }
+    pool->threads--;
+    pthread_mutex_unlock(&pool->lock);
+    return NULL;
+}
+
+/* Under the lock: one more thread, which begins with `job`. */
+static bool restate__pool_grow(restate__pool *pool, restate__job *job) {
+    restate__pool_thread *t;
+    if (pool->threads >= pool->threads_max) return false;
+    t = (restate__pool_thread *)restate__mem_zalloc(pool->allocator, sizeof *t);
+    if (!t) return false;
+    t->pool = pool;
+    t->job = job;
+    if (pthread_cond_init(&t->called, NULL) == 0) {
+        if (restate__fiber_thread_start(&t->thread, RESTATE__THREAD_STACK_BYTES,
+                                        restate__pool_thread_run, t)) {
+            t->next = pool->all;
+            pool->all = t;
+            pool->threads++;
+            return true;
+        }
+        pthread_cond_destroy(&t->called);
+    }
+    restate__mem_free(pool->allocator, t, sizeof *t);
+    return false;
+}
+
+/* The job is the pool's until it runs. false: no thread could be started and none exists. */
+RESTATE__PRIVATE bool restate__pool_submit(restate__pool *pool, restate__job *job) {
+    restate__pool_thread *t;
+    bool ok = true;
+    job->next = NULL;
+    pthread_mutex_lock(&pool->lock);
+    t = pool->idle;
+    if (t) {
+        pool->idle = t->next_idle;
+        t->job = job;
+        pthread_cond_signal(&t->called);
+    } else if (!restate__pool_grow(pool, job)) {
+        ok = pool->threads > 0;
+        if (ok && pool->last) pool->last->next = job;
+        else if (ok) pool->first = job;
+        if (ok) pool->last = job;
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return ok;
+}
+
+/* Executes what is queued and what that submits, then joins all threads. Nobody else submits. */
+RESTATE__PRIVATE void restate__pool_free(restate__pool *pool) {
+    restate__pool_thread *t;
+    pthread_mutex_lock(&pool->lock);
+    pool->closing = true;
+    for (t = pool->idle; t; t = t->next_idle) pthread_cond_signal(&t->called);
+    pool->idle = NULL;
+    while ((t = pool->all) != NULL) {
+        pool->all = t->next;
+        pthread_mutex_unlock(&pool->lock);
+        pthread_join(t->thread, NULL);
+        pthread_cond_destroy(&t->called);
+        restate__mem_free(pool->allocator, t, sizeof *t);
+        pthread_mutex_lock(&pool->lock);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    pthread_mutex_destroy(&pool->lock);
+}
+
+#endif
+
+/* ================================================================================================
+// >>context  attempts, closures, futures, the calls of a handler    [restate__ctx_ restate__attempt_]
+// The blocking calls of a handler, made of journal and stack.
+================================================================================================ */
+
+/* How a call waits. A handler runs on a fiber. Where the journal has no answer yet the fiber parks, and
+ * its worker goes on with others. Whatever may change the answer - input, the end of a closure, room in
+ * the output, the loss of the connection - queues the attempt's `turn` note, whose delivery resumes the
+ * fiber; it asks the journal again. So there are no conditions to keep: a wake-up too many is harmless.
+ *
+ * A blocking handler is the same on a thread of its own, which is let go ("detached") while it executes
+ * the user's code and called back ("attached") for the time of each call. The worker stands still
+ * meanwhile, so that journal and memory need no locks. */
+
+#include <time.h>
+
+#define RESTATE__CALLS_AFTER_END_MAX 100000u
+#define RESTATE__OUT_BYTES_MAX (256u << 10)     /* more unsent output than this holds a handler back */
+#ifndef RESTATE_STACK_BYTES
+#  define RESTATE_STACK_BYTES (64u << 10)
+#endif
+
+/* Milliseconds since some fixed time, never going back. */
+static uint64_t restate__clock_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
+}
+
+/* Milliseconds since 1970. */
+static uint64_t restate__wall_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
+}
+
+/* A handler with its options resolved. Made with the endpoint and never changed. */
+typedef struct restate__handler {
+    const char *service, *name;
+    restate_kind kind;
+    bool shared;
+    restate_handler_fn *fn;
+    restate_options options;                /* the nearest ones; zero: not set */
+    const restate_handler *source;          /* endpoint's copy: payloads, documentation */
+} restate__handler;
+
+typedef struct restate__owned {             /* to be released with the invocation's memory */
+    struct restate__owned *next;
+    void *object;
+    void (*release)(void *object);
+} restate__owned;
+
+/* A failure that was given to the user, and the status it was given with. */
+typedef struct restate__failed {
+    struct restate__failed *next;
+    const restate_failure *failure;
+    restate_status as;
+} restate__failed;
+
+/* What handlers and closures have in common. */
+struct restate_ctx {
+    struct restate__attempt *attempt;
+    struct restate__run *run;               /* NULL: the handler's */
+    restate__arena *memory;                 /* for what the user asks for */
+    bool over;                              /* every call returns RESTATE_ENDED */
+    restate_bytes reply;
+    struct restate__failed *failed;         /* the latest first; NULL: nothing failed yet */
+    bool retry;                             /* closures: `error` says why */
+    restate__vm_error error;
+    restate__owned *owned;
+};
+
+typedef enum restate__future_kind {
+    RESTATE__FUTURE_RUN, RESTATE__FUTURE_TIMER, RESTATE__FUTURE_STATE, RESTATE__FUTURE_CALL, RESTATE__FUTURE_SEND,
+    RESTATE__FUTURE_AWAKEABLE, RESTATE__FUTURE_COMBINED
+} restate__future_kind;
+
+struct restate_future {
+    restate__node node;                     /* first: a node that executes is its future */
+    restate_ctx *ctx;
+    restate__future_kind kind;
+    restate__node *id;                      /* calls and sends: their invocation id */
+    restate_closure *closure;               /* runs */
+    void *arg;
+    uint64_t timeout_ms;
+    restate__policy policy;
+    bool inline_ok;
+    struct restate__run *run;               /* while it executes */
+};
+
+typedef enum restate__attempt_state {
+    RESTATE__ATTEMPT_NEW, RESTATE__ATTEMPT_RUNNING, RESTATE__ATTEMPT_PARKED, RESTATE__ATTEMPT_DETACHED, RESTATE__ATTEMPT_DONE
+} restate__attempt_state;
+
+/* One attempt of one invocation. Belongs to its worker's thread. */
+typedef struct restate__attempt {
+    restate_ctx ctx;
+    restate__vm vm;
+    restate__arena *arena;                  /* the host's: of the journal, and of the handler unless it blocks */
+    restate__arena own;                     /* of a blocking handler, used on its thread */
+    restate__chunks own_chunks;
+    restate__worker *worker;
+    const restate__handler *handler;
+    const restate_logger *logger;
+#ifndef RESTATE_NO_THREADS
+    restate__pool *pool;                    /* for closures */
+#endif
+    restate__fiber *fiber;
+    restate__note turn;                     /* resumes the fiber */
+    restate__note want;                     /* a detached thread asks to be attached */
+    restate__attempt_state state;
+    bool blocking, cut, abandoned;
+    unsigned entered;                       /* blocking: nested calls under way */
+    unsigned executing;                     /* closures on other threads */
+    unsigned calls_after_end;
+    int stop;                               /* atomic: closures may give up */
+    struct restate__run *spare;             /* finished closures, their memory to be used on */
+    struct restate__run *runs;              /* all closures, for their memory's sake */
+    bool random_ready, info_ready;
+    uint64_t random[4];
+    restate_future none;                    /* stands in for one that could not be made */
+    restate__vm_input_data input;
+    const restate_pair *attempt_headers;
+    restate_request_info info;
+    uint64_t begun_ms;                      /* monotonic: when the fiber got the thread */
+    void (*progress)(struct restate__attempt *);    /* output was written, or the attempt is over */
+    void *host;
+} restate__attempt;
+
+/* One execution of a closure. */
+typedef struct restate__run {
+    restate_ctx ctx;
+#ifndef RESTATE_NO_THREADS
+    restate__job job;
+#endif
+    restate__note finished;
+    struct restate__run *next;              /* spare */
+    struct restate__run *next_run;          /* all */
+    restate__arena arena;
+    restate__chunks chunks;                 /* hands out and takes back without keeping: any thread */
+    struct restate_future *future;
+    uint64_t started_ms;
+    restate_status status;
+    bool executing;
+} restate__run;
+
+/* ---- Ending ----------------------------------------------------------------------------------- */
+
+static void restate__attempt_progress(restate__attempt *a) {
+    if (a->progress) a->progress(a);
+}
+
+/* The attempt is over: all calls of the handler fail from here on, closures may give up. */
+static restate_status restate__ctx_end(restate_ctx *ctx) {
+    ctx->over = true;
+    if (!ctx->run) __atomic_store_n(&ctx->attempt->stop, 1, __ATOMIC_RELAXED);
+    return RESTATE_ENDED;
+}
+
+static void restate__ctx_vlog(restate_ctx *ctx, restate_log_level level, const char *format, va_list args) {
+    const restate__attempt *a = ctx->attempt;
+    restate_log_record r;
+    char text[1024];
+    memset(&r, 0, sizeof r);
+    r.replaying = !ctx->run && a->vm.phase == RESTATE__REPLAYING;
+    if (!restate__log_wanted(a->logger, level) || (r.replaying && !a->logger->with_replay)) return;
+    vsnprintf(text, sizeof text, format, args);
+    r.level = level;
+    r.message = text;
+    r.service = a->handler->service;
+    r.handler = a->handler->name;
+    r.invocation_id = a->vm.debug_id.ptr ? (const char *)a->vm.debug_id.ptr : "";
+    a->logger->write(a->logger->user, &r);
+}
+
+static void restate__ctx_say(restate_ctx *ctx, restate_log_level level, const char *format, ...) RESTATE__PRINTF(3, 4);
+static void restate__ctx_say(restate_ctx *ctx, restate_log_level level, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    restate__ctx_vlog(ctx, level, format, args);
+    va_end(args);
+}
+
+/* A detached thread wants to use its attempt. Runs on that thread. */
+static void restate__attempt_want(void *arg) {
+    restate__attempt *a = (restate__attempt *)arg;
+    restate__worker_post(a->worker, &a->want);
+}
+
+/* Around every use of the attempt: on a blocking handler's thread the worker has to stand still. */
+static void restate__ctx_attach(restate_ctx *ctx) {
+    restate__attempt *a = ctx->attempt;
+    if (!a->blocking || ctx->run || a->entered++) return;
+    restate__fiber_attach(a->fiber, restate__attempt_want, a);
+    a->state = RESTATE__ATTEMPT_RUNNING;
+}
+
+static void restate__ctx_detach(restate_ctx *ctx) {
+    restate__attempt *a = ctx->attempt;
+    if (!a->blocking || ctx->run || --a->entered) return;
+    a->state = RESTATE__ATTEMPT_DETACHED;
+    restate__fiber_detach(a->fiber);
+}
+
+RESTATE_API void restate_log(restate_ctx *ctx, restate_log_level level, const char *format, ...) {
+    va_list args;
+    if (!restate__log_wanted(ctx->attempt->logger, level)) return;
+    va_start(args, format);
+    restate__ctx_attach(ctx);               /* whether it replays is the journal's to say */
+    restate__ctx_vlog(ctx, level, format, args);
+    restate__ctx_detach(ctx);
+    va_end(args);
+}
+
+/* Parks the handler until something happened. */
+static void restate__attempt_park(restate__attempt *a) {
+    restate__attempt_progress(a);
+    a->state = RESTATE__ATTEMPT_PARKED;
+    restate__fiber_park(a->fiber);
+    a->state = RESTATE__ATTEMPT_RUNNING;
+}
+
+/* A call on a context that is over. Code that loops on one without looking would never return. */
+static void restate__ctx_after_end(restate_ctx *ctx) {
+    restate__attempt *a = ctx->attempt;
+    if (ctx->run || ++a->calls_after_end < RESTATE__CALLS_AFTER_END_MAX) return;
+    restate__ctx_say(ctx, RESTATE_LOG_ERROR, "the handler made %u calls after RESTATE_ENDED and is cut off; what it holds is lost. "
+                     "Return when a call returns RESTATE_ENDED (RESTATE_TRY does it)", RESTATE__CALLS_AFTER_END_MAX);
+    restate__ctx_attach(ctx);
+    a->abandoned = true;
+    for (;;) restate__fiber_park(a->fiber);
+}
+
+/* What a context of a closure keeps as its retryable error. */
+static void restate__ctx_set_error(restate_ctx *ctx, uint16_t code, const char *message, const restate_retry_options *o) {
+    memset(&ctx->error, 0, sizeof ctx->error);
+    ctx->error.code = code ? code : RESTATE__E_INTERNAL;
+    ctx->error.message = message;
+    if (o && o->pause) ctx->error.behavior = RESTATE__PAUSE;
+    else if (o && o->delay_ms) {
+        ctx->error.has_delay = true;
+        ctx->error.delay_ms = o->delay_ms == RESTATE_ZERO_MS ? 0 : o->delay_ms;
+    }
+    ctx->retry = true;
+}
+
+/* Ends this try with an error that may be retried. */
+static restate_status restate__ctx_retry(restate_ctx *ctx, uint16_t code, const char *message, const restate_retry_options *o) {
+    restate__attempt *a = ctx->attempt;
+    restate__ctx_set_error(ctx, code, message, o);
+    if (!ctx->run) {
+        ctx->error.related = restate__vm_related_last(&a->vm);
+        restate__vm_fail(&a->vm, &ctx->error);
+    }
+    return restate__ctx_end(ctx);
+}
+
+static restate_status restate__ctx_nomem(restate_ctx *ctx) {
+    restate__ctx_attach(ctx);
+    restate__ctx_retry(ctx, RESTATE__E_INTERNAL, "out of memory", NULL);
+    restate__ctx_detach(ctx);
+    return RESTATE_ENDED;
+}
+
+/* The user did what cannot be done: ends the attempt with a message that says where, what and what to do
+ * instead. */
+static restate_status restate__ctx_misuse(restate_ctx *ctx, const char *function, const char *format, ...) RESTATE__PRINTF(3, 4);
+static restate_status restate__ctx_misuse(restate_ctx *ctx, const char *function, const char *format, ...) {
+    const restate__handler *h = ctx->attempt->handler;
+    const char *what, *message;
+    va_list args;
+    if (ctx->over) return RESTATE_ENDED;
+    va_start(args, format);
+    what = restate__arena_vprintf(ctx->memory, format, args);
+    va_end(args);
+    message = restate__arena_printf(ctx->memory, "%s/%s%s: %s(): %s", h->service, h->name, ctx->run ? " (in a closure)" : "",
+                                    function, what);
+    restate__ctx_say(ctx, RESTATE_LOG_ERROR, "%s", message);
+    restate__ctx_attach(ctx);
+    restate__ctx_retry(ctx, RESTATE__E_INTERNAL, message, NULL);
+    restate__ctx_detach(ctx);
+    return RESTATE_ENDED;
+}
+
+/* Whether calls fail already. Counts those that did not notice. */
+static bool restate__ctx_over(restate_ctx *ctx) {
+    if (RESTATE__LIKELY(!ctx->over)) return false;
+    restate__ctx_after_end(ctx);
+    return true;
+}
+
+/* Begins a journaled call; ended by restate__ctx_leave() if this gave true. */
+static bool restate__ctx_enter(restate_ctx *ctx, const char *function) {
+    if (restate__ctx_over(ctx)) return false;
+    if (ctx->run) {
+        restate__ctx_misuse(ctx, function, "is journaled and cannot be used in a closure: use it in the handler, before or after the run");
+        return false;
+    }
+    restate__ctx_attach(ctx);
+    if (RESTATE__LIKELY(!ctx->attempt->cut)) return true;
+    restate__ctx_end(ctx);
+    restate__ctx_detach(ctx);
+    return false;
+}
+
+/* Ends a journaled call whose journal part gave `done`. Output that nobody fetches holds it back. */
+static restate_status restate__ctx_leave(restate_ctx *ctx, bool done) {
+    restate__attempt *a = ctx->attempt;
+    if (RESTATE__UNLIKELY(!done)) restate__ctx_end(ctx);
+    while (done && RESTATE__UNLIKELY(a->vm.out->len > RESTATE__OUT_BYTES_MAX) && !a->cut) restate__attempt_park(a);
+    restate__ctx_detach(ctx);
+    return done ? RESTATE_OK : RESTATE_ENDED;
+}
+
+/* ---- Memory, text, request -------------------------------------------------------------------- */
+
+static restate__arena *restate__ctx_arena(restate_ctx *ctx) { return ctx->memory; }
+
+/* Has `object` released with the invocation's memory. False: out of memory, and it was released. */
+RESTATE__PRIVATE bool restate__ctx_own(restate_ctx *ctx, void *object, void (*release)(void *object)) {
+    restate__owned *o = (restate__owned *)restate__arena_alloc(ctx->memory, sizeof *o);
+    if (!o) {
+        release(object);
+        restate__ctx_nomem(ctx);
+        return false;
+    }
+    o->object = object;
+    o->release = release;
+    o->next = ctx->owned;
+    ctx->owned = o;
+    return true;
+}
+
+static void restate__ctx_release(restate_ctx *ctx) {
+    for (; ctx->owned; ctx->owned = ctx->owned->next) ctx->owned->release(ctx->owned->object);
+}
+
+RESTATE_API void *restate_alloc(restate_ctx *ctx, size_t size) {
+    void *p;
+    if (restate__ctx_over(ctx)) return NULL;
+    p = restate__arena_alloc(ctx->memory, size);
+    if (!p) restate__ctx_nomem(ctx);
+    return p;
+}
+
+RESTATE_API const char *restate_text(restate_ctx *ctx, const char *format, ...) {
+    const char *text;
+    va_list args;
+    if (restate__ctx_over(ctx)) return "";
+    va_start(args, format);
+    text = restate__arena_vprintf(ctx->memory, format, args);
+    va_end(args);
+    if (ctx->memory->failed) restate__ctx_nomem(ctx);
+    return text;
+}
+
+/* The code of a failure to read these bytes: the caller's fault if they are the handler's input. */
+static uint16_t restate__ctx_json_code(restate_ctx *ctx, restate_bytes json) {
+    restate_bytes body = ctx->attempt->input.body;
+    return body.ptr && json.ptr >= body.ptr && json.ptr <= body.ptr + body.len ? 400 : 500;
+}
+
+static void restate__attempt_inform(restate__attempt *a) {
+    static const restate_pair none = { NULL, NULL };
+    restate_request_info *i = &a->info;
+    const restate_pair *headers = restate__vm_pairs(a->arena, a->input.headers);
+    i->invocation_id = a->vm.debug_id.ptr ? (const char *)a->vm.debug_id.ptr : "";
+    i->target.service = a->handler->service;
+    i->target.handler = a->handler->name;
+    i->target.key = a->vm.key.ptr ? (const char *)a->vm.key.ptr : "";
+    i->target.scope = (const char *)a->vm.scope.ptr;
+    i->key_len = a->vm.key.len;
+    i->idempotency_key = (const char *)a->vm.idempotency_key.ptr;
+    i->limit_key = (const char *)a->vm.limit_key.ptr;
+    i->body = a->input.body;
+    i->headers = headers ? headers : &none;
+    i->attempt_headers = a->attempt_headers ? a->attempt_headers : &none;
+    i->retry_count = a->vm.retry_count;
+    i->protocol_version = a->vm.options.version;
+    i->user = a->handler->options.user;
+    a->info_ready = true;
+}
+
+RESTATE_API const restate_request_info *restate_request(restate_ctx *ctx) {
+    restate__attempt *a = ctx->attempt;
+    if (ctx->run) return &a->info;          /* complete before the first closure starts, not changed then */
+    restate__ctx_attach(ctx);
+    if (!a->info_ready) restate__attempt_inform(a);
+    a->info.replaying = a->vm.phase == RESTATE__REPLAYING;
+    restate__ctx_detach(ctx);
+    return &a->info;
+}
+
+RESTATE_API const char *restate_key(restate_ctx *ctx) { return restate_request(ctx)->target.key; }
+
+/* Draws from the sequence; false where that is not allowed. */
+static bool restate__ctx_random_ready(restate_ctx *ctx, const char *function) {
+    restate__attempt *a = ctx->attempt;
+    if (restate__ctx_over(ctx)) return false;
+    if (ctx->run) {
+        restate__ctx_misuse(ctx, function, "would not be the same on replay in a closure: draw before the run and pass it in `arg`");
+        return false;
+    }
+    if (!a->random_ready) restate__vm_random_seed(a->random, restate__vm_seed(&a->vm));
+    a->random_ready = true;
+    return true;
+}
+
+RESTATE_API uint64_t restate_random(restate_ctx *ctx) {
+    return restate__ctx_random_ready(ctx, "restate_random") ? restate__vm_random(ctx->attempt->random) : 0;
+}
+
+RESTATE_API const char *restate_uuid(restate_ctx *ctx) {
+    char *text;
+    if (!restate__ctx_random_ready(ctx, "restate_uuid")) return "";
+    text = (char *)restate__arena_bytes(ctx->memory, 37);
+    if (!text) {
+        restate__ctx_nomem(ctx);
+        return "";
+    }
+    restate__vm_uuid(ctx->attempt->random, text);
+    return text;
+}
+
+RESTATE_API bool restate_stop_requested(restate_ctx *ctx) {
+    const restate__run *r = ctx->run;
+    if (ctx->over || __atomic_load_n(&ctx->attempt->stop, __ATOMIC_RELAXED)) return true;
+    return r && r->future->timeout_ms && restate__clock_ms() - r->started_ms >= r->future->timeout_ms;
+}
+
+/* ---- Reply and failures ----------------------------------------------------------------------- */
+
+RESTATE_API restate_status restate_reply(restate_ctx *ctx, restate_bytes value) {
+    restate_bytes copy;
+    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    copy = restate__arena_copy(ctx->memory, value.ptr ? value : restate__b("", 0));
+    if (!copy.ptr) return restate__ctx_nomem(ctx);
+    ctx->reply = copy;
+    return RESTATE_OK;
+}
+
+/* Makes `failure`, which lasts, the one that restate_failed() gives. */
+static restate_status restate__ctx_set_failed(restate_ctx *ctx, const restate_failure *failure, restate_status as) {
+    restate__failed *f;
+    if (ctx->failed && ctx->failed->failure == failure) return ctx->failed->as;
+    f = (restate__failed *)restate__arena_alloc(ctx->memory, sizeof *f);
+    if (!f) return restate__ctx_nomem(ctx);
+    f->failure = failure;
+    f->as = as;
+    f->next = ctx->failed;
+    ctx->failed = f;
+    return as;
+}
+
+/* A failure made here, with a text that lasts. */
+static restate_status restate__ctx_new_failure(restate_ctx *ctx, uint16_t code, const char *message, restate_status as) {
+    restate_failure *f = (restate_failure *)restate__arena_alloc(ctx->memory, sizeof *f);
+    restate_pair *none = (restate_pair *)restate__arena_alloc(ctx->memory, sizeof *none);
+    if (!f || !none || ctx->memory->failed) return restate__ctx_nomem(ctx);
+    f->code = code ? code : RESTATE__E_INTERNAL;
+    f->message = message;
+    f->metadata = none;
+    return restate__ctx_set_failed(ctx, f, as);
+}
+
+RESTATE_API restate_status restate_fail(restate_ctx *ctx, uint16_t code, const char *format, ...) {
+    const char *message;
+    va_list args;
+    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    va_start(args, format);
+    message = restate__arena_vprintf(ctx->memory, format, args);
+    va_end(args);
+    return restate__ctx_new_failure(ctx, code, message, RESTATE_TERMINAL);
+}
+
+RESTATE_API const restate_failure *restate_failed(restate_ctx *ctx) {
+    static const restate_pair no_metadata = { NULL, NULL };
+    static const restate_failure none = { 0, "", &no_metadata };
+    return ctx->failed ? ctx->failed->failure : &none;
+}
+
+RESTATE_API restate_status restate_fail_with(restate_ctx *ctx, const restate_failure *failure) {
+    restate__failed *f = ctx->failed;
+    restate_failure *copy;
+    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    if (!failure && !f) return restate__ctx_misuse(ctx, "restate_fail_with", "nothing has failed yet: give a failure");
+    while (failure && f && f->failure != failure) f = f->next;
+    if (f) return restate__ctx_set_failed(ctx, f->failure, f->as);
+    copy = restate__vm_keep_failure(ctx->memory, failure);
+    if (!copy || ctx->memory->failed) return restate__ctx_nomem(ctx);
+    return restate__ctx_set_failed(ctx, copy, RESTATE_TERMINAL);
+}
+
+RESTATE_API restate_status restate_retry(restate_ctx *ctx, const restate_retry_options *options, const char *format, ...) {
+    const char *message;
+    va_list args;
+    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    va_start(args, format);
+    message = restate__arena_vprintf(ctx->memory, format, args);
+    va_end(args);
+    restate__ctx_attach(ctx);
+    restate__ctx_retry(ctx, options ? options->code : 0, message, options);
+    restate__ctx_detach(ctx);
+    return RESTATE_ENDED;
+}
+
+/* ---- Closures --------------------------------------------------------------------------------- */
+
+/* Nothing is kept: chunks of closures come from and go to the allocator, on any thread. */
+static restate__run *restate__run_take(restate__attempt *a) {
+    restate__run *r = a->spare;
+    if (r) {
+        a->spare = r->next;
+        r->ctx.over = r->ctx.retry = false;
+        r->ctx.reply = restate__b_none();
+        r->ctx.failed = NULL;
+        return r;
+    }
+    r = (restate__run *)restate__arena_alloc(a->arena, sizeof *r);
+    if (!r) return NULL;
+    restate__mem_pool_init(&r->chunks, a->worker->allocator, 0);
+    restate__arena_init(&r->arena, &r->chunks);
+    r->ctx.attempt = a;
+    r->ctx.run = r;
+    r->ctx.memory = &r->arena;
+    r->next_run = a->runs;
+    a->runs = r;
+    return r;
+}
+
+/* On the closure's thread. */
+static void restate__run_execute(restate__run *r) {
+    r->status = r->future->closure(&r->ctx, r->future->arg);
+}
+
+/* What an execution came to, in the journal's terms. */
+static void restate__run_outcome(restate__run *r, restate__outcome *o) {
+    restate_ctx *ctx = &r->ctx;
+    memset(o, 0, sizeof *o);
+    o->duration_ms = restate__clock_ms() - r->started_ms;
+    if (r->status == RESTATE_OK && !ctx->retry) {
+        o->kind = RESTATE__DONE;
+        o->value = ctx->reply;
+        return;
+    }
+    if ((r->status == RESTATE_TERMINAL || r->status == RESTATE_TIMEOUT || r->status == RESTATE_CANCELLED) && !ctx->retry) {
+        o->kind = RESTATE__TERMINAL;
+        o->failure = *restate_failed(ctx);
+        return;
+    }
+    o->kind = RESTATE__RETRYABLE;
+    if (!ctx->retry)
+        restate__ctx_set_error(ctx, 0, r->status == RESTATE_ENDED
+            ? "the closure returned RESTATE_ENDED, but called restate_retry() nowhere"
+            : restate__arena_printf(ctx->memory, "the closure returned %d, which is no restate_status", (int)r->status), NULL);
+    o->error = ctx->error;
+    if (ctx->memory->failed && !o->error.message) o->error.message = "out of memory";
+}
+
+/* A closure has finished: hands its result to the journal. On the worker's thread. */
+static void restate__run_propose(restate__run *r) {
+    restate__attempt *a = r->ctx.attempt;
+    restate_future *f = r->future;
+    restate__outcome o;
+    restate__run_outcome(r, &o);
+    if (f->timeout_ms && o.duration_ms > f->timeout_ms)
+        restate__ctx_say(&a->ctx, RESTATE_LOG_WARN, "the closure of run \"%s\" took %lu ms, its timeout_ms is %lu",
+                         (const char *)f->node.run_name.ptr, (unsigned long)o.duration_ms, (unsigned long)f->timeout_ms);
+    r->executing = false;
+    f->run = NULL;
+    if (!a->cut) restate__vm_propose(&a->vm, &f->node, &o, &f->policy);
+    restate__ctx_release(&r->ctx);
+    r->next = a->spare;
+    a->spare = r;
+}
+
+static void restate__attempt_settle(restate__attempt *a);
+
+#ifndef RESTATE_NO_THREADS
+static void restate__run_on_pool(restate__job *job) {
+    restate__run *r = (restate__run *)(void *)((uint8_t *)job - offsetof(restate__run, job));
+    restate__run_execute(r);
+    restate__worker_post(r->ctx.attempt->worker, &r->finished);
+}
+#endif
+
+static void restate__run_finished(restate__note *note) {
+    restate__run *r = (restate__run *)(void *)((uint8_t *)note - offsetof(restate__run, finished));
+    restate__attempt *a = r->ctx.attempt;
+    restate__run_propose(r);
+    a->executing--;
+    restate__attempt_progress(a);
+    if (a->state == RESTATE__ATTEMPT_PARKED) restate__worker_later(a->worker, &a->turn);
+    restate__attempt_settle(a);
+}
+
+/* Executes the closure of a run that the journal asks for, on a thread of the pool or right here. */
+static bool restate__run_start(restate__attempt *a, restate_future *f) {
+    restate__run *r = restate__run_take(a);
+    if (!r) {
+        restate__ctx_nomem(&a->ctx);
+        return false;
+    }
+    if (!a->info_ready) restate__attempt_inform(a);
+    r->future = f;
+    f->run = r;
+    r->started_ms = restate__clock_ms();
+    r->executing = true;
+#ifndef RESTATE_NO_THREADS
+    if (!f->inline_ok) {
+        r->job.run = restate__run_on_pool;
+        r->finished.deliver = restate__run_finished;
+        a->executing++;
+        if (restate__pool_submit(a->pool, &r->job)) return true;
+        a->executing--;
+    }
+#endif
+    if (a->blocking) restate__fiber_detach(a->fiber);
+    restate__run_execute(r);
+    if (a->blocking) restate__fiber_attach(a->fiber, restate__attempt_want, a);
+    restate__run_propose(r);
+    return true;
+}
+
+static void restate__policy_of(restate__policy *p, const restate_retry_policy *r) {
+    memset(p, 0, sizeof *p);
+    if (!r->initial_interval_ms && r->factor == 0 && !r->max_interval_ms && !r->max_attempts && !r->max_duration_ms &&
+        r->when_exhausted == RESTATE_EXHAUSTED_DEFAULT) return;
+    p->kind = RESTATE__POLICY_EXPONENTIAL;
+    p->has_interval = p->has_max_interval = true;
+    p->interval_ms = r->initial_interval_ms == RESTATE_ZERO_MS ? 0 : r->initial_interval_ms ? r->initial_interval_ms : 50;
+    p->factor = r->factor > 0 ? r->factor : 2;
+    p->max_interval_ms = r->max_interval_ms == RESTATE_ZERO_MS ? 0 : r->max_interval_ms ? r->max_interval_ms : 10000;
+    p->has_max_attempts = r->max_attempts != 0;
+    p->max_attempts = r->max_attempts;
+    p->has_max_duration = r->max_duration_ms != 0;
+    p->max_duration_ms = r->max_duration_ms == RESTATE_ZERO_MS ? 0 : r->max_duration_ms;
+    p->pause = r->when_exhausted == RESTATE_EXHAUSTED_PAUSE;
+}
+
+/* ---- Futures: making and reading them --------------------------------------------------------- */
+
+/* A future of a context that is over, or of what went wrong: awaiting it gives RESTATE_ENDED. */
+static restate_future *restate__future_new(restate_ctx *ctx, restate__future_kind kind) {
+    restate_future *f = (restate_future *)restate__arena_alloc(ctx->memory, sizeof *f);
+    if (!f) {
+        restate__ctx_nomem(ctx);
+        return &ctx->attempt->none;
+    }
+    f->ctx = ctx;
+    f->kind = kind;
+    return f;
+}
+
+static bool restate__future_fits(restate_ctx *ctx, const restate_future *f, const char *function) {
+    if (!f) {
+        restate__ctx_misuse(ctx, function, "the future is NULL");
+        return false;
+    }
+    if (f->ctx == ctx) return true;
+    restate__ctx_misuse(ctx, function, "the future belongs to another invocation: futures are used where they were made");
+    return false;
+}
+
+static restate_status restate__future_failed(restate_ctx *ctx, const restate_failure *failure) {
+    return restate__ctx_set_failed(ctx, failure, RESTATE_TERMINAL);
+}
+
+/* The result of a settled future. */
+static restate_status restate__future_read(restate_ctx *ctx, const restate__node *n, restate_bytes *value) {
+    const restate__value *v;
+    while (n->kind < RESTATE__LEAF && n->decided) n = n->decided;
+    if (n->kind < RESTATE__LEAF) {
+        if (n->state == RESTATE__SUCCEEDED) return RESTATE_OK;
+        return restate__ctx_new_failure(ctx, 500, "restate_any() of no futures", RESTATE_TERMINAL);
+    }
+    v = n->value;
+    if (v->kind == RESTATE__FAILURE) return restate__future_failed(ctx, v->failure);
+    if (value && (v->kind == RESTATE__VALUE || v->kind == RESTATE__INVOCATION_ID)) *value = v->bytes;
+    return RESTATE_OK;
+}
+
+/* Waits for a node, driving the journal. RESTATE_OK: settled. Inside enter and leave. */
+static restate_status restate__ctx_wait(restate_ctx *ctx, restate__node *node) {
+    restate__attempt *a = ctx->attempt;
+    for (;;) {
+        restate__wait w;
+        if (a->cut) return restate__ctx_end(ctx);
+        w = restate__vm_await(&a->vm, node);
+        switch (w.kind) {
+        case RESTATE__READY:
+            if (node->state != RESTATE__PENDING) return RESTATE_OK;
+            break;
+        case RESTATE__EXECUTE:
+            if (!restate__run_start(a, (restate_future *)(void *)w.run)) return RESTATE_ENDED;
+            break;
+        case RESTATE__CANCEL:
+            __atomic_store_n(&a->stop, 0, __ATOMIC_RELAXED);
+            a->vm.cancel_arrived = false;
+            restate__attempt_progress(a);
+            return restate__ctx_new_failure(ctx, 409, "cancelled", RESTATE_CANCELLED);
+        case RESTATE__WAIT:
+            restate__attempt_park(a);
+            break;
+        default:
+            restate__attempt_progress(a);
+            return restate__ctx_end(ctx);
+        }
+    }
+}
+
+/* Waits until a closure no longer executes: its argument may be on the caller's stack. */
+static void restate__ctx_wait_for_run(restate__attempt *a, restate_future *f) {
+    while (f->run) restate__attempt_park(a);
+}
+
+/* Enters, waits, reads, leaves. */
+static restate_status restate__ctx_await(restate_ctx *ctx, const char *function, restate_future *f, restate_bytes *value) {
+    restate_status s;
+    if (value) *value = restate__b_none();
+    if (!restate__ctx_enter(ctx, function)) return RESTATE_ENDED;
+    s = RESTATE_ENDED;
+    if (restate__future_fits(ctx, f, function)) {
+        s = f->node.state != RESTATE__PENDING ? RESTATE_OK : restate__ctx_wait(ctx, &f->node);
+        if (s == RESTATE_OK) s = restate__future_read(ctx, &f->node, value);
+    }
+    restate__ctx_detach(ctx);
+    return s;
+}
+
+RESTATE_API restate_status restate_await(restate_ctx *ctx, restate_future *future, restate_bytes *value) {
+    return restate__ctx_await(ctx, "restate_await", future, value);
+}
+
+RESTATE_API bool restate_is_done(const restate_future *future) {
+    return future && future->node.state != RESTATE__PENDING;
+}
+
+/* A combinator for one wait, over `count` nodes in `array`. */
+static restate_status restate__ctx_wait_any(restate_ctx *ctx, restate__node **array, size_t count) {
+    restate__node race;
+    restate_status s;
+    memset(&race, 0, sizeof race);
+    if (!restate__vm_combine_in(&ctx->attempt->vm, &race, RESTATE__RACE, array, count)) return restate__ctx_end(ctx);
+    s = restate__ctx_wait(ctx, &race);
+    restate__vm_dissolve(&ctx->attempt->vm, &race);
+    return s;
+}
+
+RESTATE_API restate_status restate_await_for(restate_ctx *ctx, restate_future *future, uint64_t timeout_ms, restate_bytes *value) {
+    restate__attempt *a = ctx->attempt;
+    restate__node *both[2];
+    restate_future *timer;
+    restate_status s;
+    if (value) *value = restate__b_none();
+    if (future && future->node.state != RESTATE__PENDING) return restate__ctx_await(ctx, "restate_await_for", future, value);
+    timer = restate_sleep_async(ctx, timeout_ms, NULL);
+    if (!restate__ctx_enter(ctx, "restate_await_for")) return RESTATE_ENDED;
+    s = RESTATE_ENDED;
+    if (restate__future_fits(ctx, future, "restate_await_for")) {
+        both[0] = &future->node;
+        both[1] = &timer->node;
+        s = restate__ctx_wait_any(ctx, both, 2);
+        if (s == RESTATE_OK && future->node.state != RESTATE__PENDING) s = restate__future_read(ctx, &future->node, value);
+        else if (s == RESTATE_OK)
+            s = restate__ctx_new_failure(ctx, 408, restate__arena_printf(a->arena, "timed out after %lu ms", (unsigned long)timeout_ms),
+                                         RESTATE_TIMEOUT);
+    }
+    restate__ctx_detach(ctx);
+    return s;
+}
+
+/* The one of `futures` that was settled first; `count`: none is. */
+static size_t restate__first_settled(restate_future *const *futures, size_t count) {
+    size_t i, best = count;
+    for (i = 0; i < count; i++) {
+        if (!futures[i] || futures[i]->node.state == RESTATE__PENDING) continue;
+        if (best == count || futures[i]->node.order < futures[best]->node.order) best = i;
+    }
+    return best;
+}
+
+/* Copies what is not NULL. NULL: misuse, or out of memory. */
+static restate__node **restate__ctx_nodes(restate_ctx *ctx, const char *function, restate_future *const *futures, size_t count,
+                                          size_t *used) {
+    restate__node **nodes = (restate__node **)restate__arena_alloc(ctx->attempt->arena, (count + 1) * sizeof *nodes);
+    size_t i;
+    *used = 0;
+    if (!nodes) restate__ctx_nomem(ctx);
+    if (nodes && count && !futures) {
+        restate__ctx_misuse(ctx, function, "the array of futures is NULL");
+        return NULL;
+    }
+    for (i = 0; nodes && i < count; i++) {
+        if (!futures[i]) continue;
+        if (!restate__future_fits(ctx, futures[i], function)) return NULL;
+        nodes[(*used)++] = &futures[i]->node;
+    }
+    return nodes;
+}
+
+RESTATE_API restate_status restate_select(restate_ctx *ctx, restate_future *const *futures, size_t count, size_t *index) {
+    restate__node **nodes;
+    restate_status s = RESTATE_ENDED;
+    size_t used, found = count;
+    if (index) *index = count;
+    if (!restate__ctx_enter(ctx, "restate_select")) return RESTATE_ENDED;
+    nodes = restate__ctx_nodes(ctx, "restate_select", futures, count, &used);
+    if (nodes) {
+        s = RESTATE_OK;
+        found = restate__first_settled(futures, count);
+        if (used && found == count) s = restate__ctx_wait_any(ctx, nodes, used);
+        if (s == RESTATE_OK) found = restate__first_settled(futures, count);
+        else found = count;
+    }
+    if (index) *index = found;
+    restate__ctx_detach(ctx);
+    return s;
+}
+
+static restate_future *restate__ctx_combine(restate_ctx *ctx, const char *function, restate__node_kind kind,
+                                            restate_future *const *futures, size_t count) {
+    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_COMBINED);
+    restate__node **nodes;
+    size_t used;
+    if (!f->ctx || !restate__ctx_enter(ctx, function)) return f;
+    nodes = restate__ctx_nodes(ctx, function, futures, count, &used);
+    if (nodes && !used && kind == RESTATE__RACE)
+        restate__ctx_misuse(ctx, function, "a race of no futures never ends: give at least one");
+    else if (nodes && !restate__vm_combine_in(&ctx->attempt->vm, &f->node, kind, nodes, used))
+        restate__ctx_end(ctx);
+    restate__ctx_detach(ctx);
+    return f;
+}
+
+RESTATE_API restate_future *restate_race(restate_ctx *ctx, restate_future *const *futures, size_t count) {
+    return restate__ctx_combine(ctx, "restate_race", RESTATE__RACE, futures, count);
+}
+
+RESTATE_API restate_future *restate_any(restate_ctx *ctx, restate_future *const *futures, size_t count) {
+    return restate__ctx_combine(ctx, "restate_any", RESTATE__ANY, futures, count);
+}
+
+RESTATE_API restate_future *restate_all(restate_ctx *ctx, restate_future *const *futures, size_t count) {
+    return restate__ctx_combine(ctx, "restate_all", RESTATE__ALL, futures, count);
+}
+
+RESTATE_API restate_future *restate_all_settled(restate_ctx *ctx, restate_future *const *futures, size_t count) {
+    return restate__ctx_combine(ctx, "restate_all_settled", RESTATE__ALL_SETTLED, futures, count);
+}
+
+/* ---- Run and sleep ---------------------------------------------------------------------------- */
+
+static restate_future *restate__ctx_run(restate_ctx *ctx, const char *function, const char *name, restate_closure *closure, void *arg,
+                                        const restate_run_options *o) {
+    static const restate_run_options defaults;
+    restate__attempt *a = ctx->attempt;
+    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_RUN);
+    const restate_retry_policy *own;
+    if (!f->ctx || !restate__ctx_enter(ctx, function)) return f;
+    if (!o) o = &defaults;
+    if (!closure) {
+        restate__ctx_misuse(ctx, function, "the closure is NULL");
+        restate__ctx_detach(ctx);
+        return f;
+    }
+    own = &o->retry;
+    restate__policy_of(&f->policy, own);
+    if (f->policy.kind == RESTATE__POLICY_INFINITE) restate__policy_of(&f->policy, &a->handler->options.run_retry);
+    f->closure = closure;
+    f->arg = arg;
+    f->timeout_ms = o->timeout_ms;
+    f->inline_ok = o->inline_ok;
+    if (o->arg_bytes && arg) {
+        f->arg = restate__arena_alloc(a->arena, o->arg_bytes);
+        if (f->arg) memcpy(f->arg, arg, o->arg_bytes);
+        else restate__ctx_nomem(ctx);
+    }
+    restate__ctx_leave(ctx, restate__vm_run(&a->vm, name, &f->node));
+    return f;
+}
+
+RESTATE_API restate_future *restate_run_async(restate_ctx *ctx, const char *name, restate_closure *closure, void *arg,
+                                              const restate_run_options *options) {
+    return restate__ctx_run(ctx, "restate_run_async", name, closure, arg, options);
+}
+
+RESTATE_API restate_status restate_run(restate_ctx *ctx, const char *name, restate_closure *closure, void *arg,
+                                       const restate_run_options *options, restate_bytes *result) {
+    restate_future *f = restate__ctx_run(ctx, "restate_run", name, closure, arg, options);
+    restate_status s = restate__ctx_await(ctx, "restate_run", f, result);
+    if (!f->run) return s;
+    restate__ctx_attach(ctx);
+    restate__ctx_wait_for_run(ctx->attempt, f);
+    restate__ctx_detach(ctx);
+    return s;
+}
+
+static uint64_t restate__later(uint64_t from_ms, uint64_t delay_ms) {
+    if (delay_ms == RESTATE_ZERO_MS) delay_ms = 0;
+    return delay_ms > (uint64_t)INT64_MAX - from_ms ? (uint64_t)INT64_MAX : from_ms + delay_ms;
+}
+
+static restate_future *restate__ctx_sleep(restate_ctx *ctx, const char *function, uint64_t duration_ms, const char *name) {
+    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_TIMER);
+    if (!f->ctx || !restate__ctx_enter(ctx, function)) return f;
+    restate__ctx_leave(ctx, restate__vm_sleep(&ctx->attempt->vm, name, restate__later(restate__wall_ms(), duration_ms), &f->node));
+    return f;
+}
+
+RESTATE_API restate_future *restate_sleep_async(restate_ctx *ctx, uint64_t duration_ms, const char *name) {
+    return restate__ctx_sleep(ctx, "restate_sleep_async", duration_ms, name);
+}
+
+RESTATE_API restate_status restate_sleep(restate_ctx *ctx, uint64_t duration_ms) {
+    return restate__ctx_await(ctx, "restate_sleep", restate__ctx_sleep(ctx, "restate_sleep", duration_ms, NULL), NULL);
+}
+
+/* ---- State ------------------------------------------------------------------------------------ */
+
+/* Whether the handler may do this with state; the server would refuse the attempt again and again. */
+static bool restate__ctx_state_allowed(restate_ctx *ctx, const char *function, const char *key, bool write) {
+    const restate__handler *h = ctx->attempt->handler;
+    if (h->kind == RESTATE_SERVICE)
+        restate__ctx_misuse(ctx, function, "a plain service has no state: make it a RESTATE_OBJECT or a RESTATE_WORKFLOW");
+    else if (write && h->shared)
+        restate__ctx_misuse(ctx, function, "a shared handler cannot write state: register it with .shared = false, or send to a "
+                            "handler that is not shared");
+    else if (!key)
+        restate__ctx_misuse(ctx, function, "the key is NULL");
+    else if (!restate__b_utf8(restate_str(key)))
+        restate__ctx_misuse(ctx, function, "the key is not UTF-8");
+    else
+        return true;
+    return false;
+}
+
+static restate_future *restate__ctx_get(restate_ctx *ctx, const char *function, const char *key) {
+    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_STATE);
+    if (!f->ctx || !restate__ctx_enter(ctx, function)) return f;
+    if (!restate__ctx_state_allowed(ctx, function, key, false)) restate__ctx_detach(ctx);
+    else restate__ctx_leave(ctx, restate__vm_get(&ctx->attempt->vm, restate_str(key), &f->node));
+    return f;
+}
+
+RESTATE_API restate_future *restate_get_async(restate_ctx *ctx, const char *key) {
+    return restate__ctx_get(ctx, "restate_get_async", key);
+}
+
+RESTATE_API restate_status restate_get(restate_ctx *ctx, const char *key, restate_bytes *value) {
+    return restate__ctx_await(ctx, "restate_get", restate__ctx_get(ctx, "restate_get", key), value);
+}
+
+RESTATE_API restate_status restate_keys(restate_ctx *ctx, const char *const **keys) {
+    static const char *const none[] = { NULL };
+    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_STATE);
+    restate_status s;
+    if (keys) *keys = none;
+    if (!f->ctx || !restate__ctx_enter(ctx, "restate_keys")) return RESTATE_ENDED;
+    if (!restate__ctx_state_allowed(ctx, "restate_keys", "", false)) restate__ctx_detach(ctx);
+    else restate__ctx_leave(ctx, restate__vm_get_keys(&ctx->attempt->vm, &f->node));
+    s = restate__ctx_await(ctx, "restate_keys", f, NULL);
+    if (s == RESTATE_OK && keys && f->node.value->keys) *keys = f->node.value->keys;
+    return s;
+}
+
+RESTATE_API restate_status restate_set(restate_ctx *ctx, const char *key, restate_bytes value) {
+    if (!restate__ctx_enter(ctx, "restate_set")) return RESTATE_ENDED;
+    if (restate__ctx_state_allowed(ctx, "restate_set", key, true)) {
+        if (value.ptr) return restate__ctx_leave(ctx, restate__vm_set(&ctx->attempt->vm, restate_str(key), value, false));
+        restate__ctx_misuse(ctx, "restate_set", "the value of \"%s\" is absent: use restate_clear() to delete it", key);
+    }
+    restate__ctx_detach(ctx);
+    return RESTATE_ENDED;
+}
+
+RESTATE_API restate_status restate_clear(restate_ctx *ctx, const char *key) {
+    if (!restate__ctx_enter(ctx, "restate_clear")) return RESTATE_ENDED;
+    if (restate__ctx_state_allowed(ctx, "restate_clear", key, true))
+        return restate__ctx_leave(ctx, restate__vm_clear(&ctx->attempt->vm, restate_str(key)));
+    restate__ctx_detach(ctx);
+    return RESTATE_ENDED;
+}
+
+RESTATE_API restate_status restate_clear_all(restate_ctx *ctx) {
+    if (!restate__ctx_enter(ctx, "restate_clear_all")) return RESTATE_ENDED;
+    if (restate__ctx_state_allowed(ctx, "restate_clear_all", "", true))
+        return restate__ctx_leave(ctx, restate__vm_clear_all(&ctx->attempt->vm));
+    restate__ctx_detach(ctx);
+    return RESTATE_ENDED;
+}
+
+/* ---- Calls ------------------------------------------------------------------------------------ */
+
+/* Checks what the server would refuse again and again. */
+static bool restate__ctx_call_fits(restate_ctx *ctx, const char *function, restate_target to, const restate_call_options *o) {
+    if (!to.service || !*to.service) restate__ctx_misuse(ctx, function, "the target has no service");
+    else if (!to.handler || !*to.handler) restate__ctx_misuse(ctx, function, "the target has no handler");
+    else if (o->idempotency_key && !*o->idempotency_key)
+        restate__ctx_misuse(ctx, function, "the idempotency key of a call to %s/%s is empty: NULL is none", to.service, to.handler);
+    else if (o->limit_key && !to.scope)
+        restate__ctx_misuse(ctx, function, "a limit key needs a scope: set the scope of the target");
+    else return true;
+    return false;
+}
+
+static void restate__ctx_fill_call(restate__vm_call *c, restate_target to, restate_bytes input, const restate_call_options *o) {
+    memset(c, 0, sizeof *c);
+    c->service = to.service;
+    c->handler = to.handler;
+    c->key = to.key ? restate_str(to.key) : restate__b("", 0);
+    c->scope = to.scope;
+    c->parameter = input.ptr ? input : restate__b("", 0);
+    c->idempotency_key = o->idempotency_key;
+    c->limit_key = o->limit_key;
+    c->headers = o->headers;
+    c->name = o->name;
+}
+
+/* A future with a second leaf, for the invocation id. */
+static restate_future *restate__future_of_call(restate_ctx *ctx, restate__future_kind kind) {
+    restate_future *f = restate__future_new(ctx, kind);
+    if (!f->ctx) return f;
+    f->id = kind == RESTATE__FUTURE_SEND ? &f->node : (restate__node *)restate__arena_alloc(ctx->memory, sizeof *f->id);
+    if (!f->id) restate__ctx_nomem(ctx);
+    return f;
+}
+
+static restate_future *restate__ctx_call(restate_ctx *ctx, const char *function, restate__future_kind kind, restate_target to,
+                                         restate_bytes input, const restate_call_options *o) {
+    static const restate_call_options defaults;
+    restate_future *f = ctx->run ? restate__future_new(ctx, kind) : restate__future_of_call(ctx, kind);
+    restate__vm *vm = &ctx->attempt->vm;
+    restate__vm_call call;
+    if (!f->ctx || !restate__ctx_enter(ctx, function)) return f;
+    if (!o) o = &defaults;
+    if (!restate__ctx_call_fits(ctx, function, to, o)) {
+        restate__ctx_detach(ctx);
+        return f;
+    }
+    restate__ctx_fill_call(&call, to, input, o);
+    if (kind == RESTATE__FUTURE_SEND) {
+        if (o->delay_ms) call.invoke_time_ms = restate__later(restate__wall_ms(), o->delay_ms);
+        restate__ctx_leave(ctx, restate__vm_send(vm, &call, f->id));
+    } else {
+        restate__ctx_leave(ctx, restate__vm_call_invocation(vm, &call, f->id, &f->node));
+    }
+    return f;
+}
+
+RESTATE_API restate_future *restate_call_async(restate_ctx *ctx, restate_target to, restate_bytes input,
+                                               const restate_call_options *options) {
+    return restate__ctx_call(ctx, "restate_call_async", RESTATE__FUTURE_CALL, to, input, options);
+}
+
+RESTATE_API restate_status restate_call(restate_ctx *ctx, restate_target to, restate_bytes input, const restate_call_options *options,
+                                        restate_bytes *reply) {
+    restate_future *f = restate__ctx_call(ctx, "restate_call", RESTATE__FUTURE_CALL, to, input, options);
+    return restate__ctx_await(ctx, "restate_call", f, reply);
+}
+
+RESTATE_API restate_future *restate_send(restate_ctx *ctx, restate_target to, restate_bytes input, const restate_call_options *options) {
+    return restate__ctx_call(ctx, "restate_send", RESTATE__FUTURE_SEND, to, input, options);
+}
+
+RESTATE_API restate_status restate_call_id(restate_ctx *ctx, restate_future *call, const char **id) {
+    restate_status s = RESTATE_ENDED;
+    if (id) *id = "";
+    if (!restate__ctx_enter(ctx, "restate_call_id")) return RESTATE_ENDED;
+    if (restate__future_fits(ctx, call, "restate_call_id")) {
+        if (!call->id)
+            restate__ctx_misuse(ctx, "restate_call_id", "the future is not of restate_call_async() or restate_send()");
+        else {
+            s = call->id->state != RESTATE__PENDING ? RESTATE_OK : restate__ctx_wait(ctx, call->id);
+            if (s == RESTATE_OK && id) *id = (const char *)call->id->value->bytes.ptr;
+        }
+    }
+    restate__ctx_detach(ctx);
+    return s;
+}
+
+RESTATE_API restate_status restate_cancel(restate_ctx *ctx, const char *invocation_id) {
+    if (!restate__ctx_enter(ctx, "restate_cancel")) return RESTATE_ENDED;
+    if (invocation_id && *invocation_id) return restate__ctx_leave(ctx, restate__vm_cancel(&ctx->attempt->vm, invocation_id));
+    restate__ctx_misuse(ctx, "restate_cancel", "the invocation id is empty");
+    restate__ctx_detach(ctx);
+    return RESTATE_ENDED;
+}
+
+/* ---- Awakeables ------------------------------------------------------------------------------- */
+
+RESTATE_API restate_future *restate_awakeable(restate_ctx *ctx, const char **id) {
+    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_AWAKEABLE);
+    const char *text = "";
+    if (id) *id = "";
+    if (!f->ctx || !restate__ctx_enter(ctx, "restate_awakeable")) return f;
+    restate__ctx_leave(ctx, restate__vm_awakeable(&ctx->attempt->vm, &f->node, &text));
+    if (id) *id = text;
+    return f;
+}
+
+/* Whether the server can read it: "sign_1" or "prom_1", then 28 bytes in base64url. */
+static bool restate__awakeable_id_fits(const char *id) {
+    size_t i, n;
+    if (!id || (strncmp(id, "sign_1", 6) != 0 && strncmp(id, "prom_1", 6) != 0)) return false;
+    n = strlen(id += 6);
+    if (n == 40 && id[38] == '=' && id[39] == '=') n = 38;
+    for (i = 0; i < n; i++) {
+        char c = id[i];
+        if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_')) return false;
+    }
+    return n == 38;
+}
+
+static restate_status restate__ctx_complete(restate_ctx *ctx, const char *function, const char *id, restate_bytes value,
+                                            const restate_failure *failure) {
+    if (!restate__ctx_enter(ctx, function)) return RESTATE_ENDED;
+    if (restate__awakeable_id_fits(id))
+        return restate__ctx_leave(ctx, restate__vm_complete_awakeable(&ctx->attempt->vm, id, value, failure, false));
+    restate__ctx_detach(ctx);
+    return restate_fail(ctx, 400, "\"%.80s\" is not the id of an awakeable (sign_1...)", id ? id : "");
+}
+
+RESTATE_API restate_status restate_resolve(restate_ctx *ctx, const char *awakeable_id, restate_bytes value) {
+    return restate__ctx_complete(ctx, "restate_resolve", awakeable_id, value, NULL);
+}
+
+RESTATE_API restate_status restate_reject(restate_ctx *ctx, const char *awakeable_id, const restate_failure *failure) {
+    static const restate_failure unsaid = { 500, "rejected", NULL };
+    return restate__ctx_complete(ctx, "restate_reject", awakeable_id, restate__b_none(), failure ? failure : &unsaid);
+}
+
+/* ---- The life of an attempt ------------------------------------------------------------------- */
+
+/* What the handler's return value means. */
+static void restate__attempt_conclude(restate__attempt *a, restate_status s) {
+    restate_ctx *ctx = &a->ctx;
+    if (ctx->over || a->cut) return;
+    if (s == RESTATE_OK || s == RESTATE_TERMINAL || s == RESTATE_TIMEOUT || s == RESTATE_CANCELLED) {
+        static const restate_failure unsaid = { 500, "the handler failed without saying why", NULL };
+        const restate_failure *failure = s == RESTATE_OK ? NULL : ctx->failed ? ctx->failed->failure : &unsaid;
+        if (restate__vm_output(&a->vm, ctx->reply, failure, false)) restate__vm_end(&a->vm);
+    } else if (s == RESTATE_ENDED) {
+        restate__ctx_misuse(ctx, a->handler->name, "the handler returned RESTATE_ENDED although the attempt was not over: return "
+                            "what a call returned, or restate_retry()");
+    } else {
+        restate__ctx_misuse(ctx, a->handler->name, "the handler returned %d, which is no restate_status", (int)s);
+    }
+    restate__ctx_end(ctx);
+}
+
+/* The fiber's function. */
+static void restate__attempt_main(void *arg) {
+    restate__attempt *a = (restate__attempt *)arg;
+    restate_bytes body = restate__b_none();
+    restate_status s;
+    if (!restate__vm_input(&a->vm, &a->input)) {
+        restate__ctx_end(&a->ctx);
+        return;
+    }
+    if (a->input.body.len) body = a->input.body;
+    if (a->blocking) {
+        a->entered = 1;
+        restate__ctx_detach(&a->ctx);
+    }
+    s = a->handler->fn(&a->ctx, body);
+    restate__ctx_attach(&a->ctx);
+    restate__attempt_conclude(a, s);
+}
+
+/* Frees what the attempt had, unless a closure still executes; then the last one does. The attempt's own
+ * memory is its host's, which learns of the end by `progress`. */
+static void restate__attempt_settle(restate__attempt *a) {
+    if (a->state == RESTATE__ATTEMPT_DONE && !a->executing) restate__attempt_progress(a);
+}
+
+static void restate__attempt_after_resume(restate__attempt *a) {
+    uint64_t held = restate__clock_ms() - a->begun_ms, limit = a->handler->options.stall_warning_ms;
+    if (!a->blocking && held >= (limit ? limit : 1000) && limit != RESTATE_ZERO_MS)
+        restate__ctx_say(&a->ctx, RESTATE_LOG_WARN, "the handler held its event loop for %lu ms: block in restate_run(), or register it "
+                         "with .options.blocking", (unsigned long)held);
+    if (!restate__fiber_done(a->fiber) && !a->abandoned) return;
+    restate__fiber_free(&a->worker->fibers, a->fiber);
+    a->fiber = NULL;
+    restate__ctx_end(&a->ctx);
+    a->state = RESTATE__ATTEMPT_DONE;
+    restate__attempt_progress(a);
+    restate__attempt_settle(a);
+}
+
+static void restate__attempt_resume(restate__attempt *a) {
+    a->begun_ms = restate__clock_ms();
+    restate__fiber_resume(a->fiber);
+    restate__attempt_after_resume(a);
+}
+
+static void restate__attempt_start(restate__attempt *a) {
+    restate__fiber_kind kind = a->blocking ? RESTATE__FIBER_THREAD : RESTATE__FIBER_SWITCHED;
+    size_t stack = a->handler->options.stack_bytes ? a->handler->options.stack_bytes : RESTATE_STACK_BYTES;
+    a->fiber = restate__fiber_new(&a->worker->fibers, kind, stack, restate__attempt_main, a);
+    if (a->fiber) {
+        a->state = RESTATE__ATTEMPT_RUNNING;
+        restate__attempt_resume(a);
+        return;
+    }
+    restate__ctx_retry(&a->ctx, RESTATE__E_INTERNAL, "no memory for the handler's stack", NULL);
+    a->state = RESTATE__ATTEMPT_DONE;
+    restate__attempt_progress(a);
+}
+
+/* Something happened that the handler may wait for. */
+static void restate__attempt_turn(restate__note *note) {
+    restate__attempt *a = (restate__attempt *)(void *)((uint8_t *)note - offsetof(restate__attempt, turn));
+    if (a->state == RESTATE__ATTEMPT_PARKED) {
+        if (!a->cut || !a->executing) restate__attempt_resume(a);
+    } else if (a->state == RESTATE__ATTEMPT_NEW && (restate__vm_ready(&a->vm) || a->vm.phase == RESTATE__ERRORED)) {
+        if (restate__vm_ready(&a->vm) && !a->cut) {
+            restate__attempt_start(a);
+            return;
+        }
+        a->state = RESTATE__ATTEMPT_DONE;
+        restate__attempt_progress(a);
+    } else if (a->state == RESTATE__ATTEMPT_NEW && a->cut) {
+        a->state = RESTATE__ATTEMPT_DONE;
+        restate__attempt_progress(a);
+    }
+}
+
+/* A thread that was let go asks for its attempt. */
+static void restate__attempt_wanted(restate__note *note) {
+    restate__attempt_resume((restate__attempt *)(void *)((uint8_t *)note - offsetof(restate__attempt, want)));
+}
+
+/* `a` is zeroed memory of the host, which keeps it, `arena` and `out` until restate__attempt_over(). */
+RESTATE__PRIVATE void restate__attempt_init(restate__attempt *a, restate__worker *worker, const restate__handler *handler,
+                                            const restate_logger *logger, const restate__vm_options *options, restate__arena *arena,
+                                            restate__buf *out) {
+    a->worker = worker;
+    a->arena = arena;
+    a->handler = handler;
+    a->logger = logger;
+    a->blocking = handler->options.blocking == RESTATE_ON;
+    restate__mem_pool_init(&a->own_chunks, worker->allocator, 0);
+    restate__arena_init(&a->own, &a->own_chunks);
+    restate__vm_init(&a->vm, options, arena, out);
+    a->ctx.attempt = a;
+    a->ctx.memory = a->blocking ? &a->own : arena;
+    a->turn.deliver = restate__attempt_turn;
+    a->want.deliver = restate__attempt_wanted;
+}
+
+/* Whether everything is over, so that restate__attempt_free() may be called. */
+RESTATE__PRIVATE bool restate__attempt_over(const restate__attempt *a) {
+    return a->state == RESTATE__ATTEMPT_DONE && !a->executing;
+}
+
+RESTATE__PRIVATE void restate__attempt_free(restate__attempt *a) {
+    restate__run *r;
+    restate__ctx_release(&a->ctx);
+    for (r = a->runs; r; r = r->next_run) {
+        r->arena.pool = &a->worker->chunks;
+        restate__arena_free(&r->arena);
+    }
+    restate__arena_free(&a->own);
+}
+
+/* Bytes of the request body. */
+RESTATE__PRIVATE void restate__attempt_feed(restate__attempt *a, restate_bytes bytes) {
+    restate__vm_feed(&a->vm, bytes);
+    if (a->vm.cancel_arrived) __atomic_store_n(&a->stop, 1, __ATOMIC_RELAXED);
+    restate__worker_later(a->worker, &a->turn);
+}
+
+RESTATE__PRIVATE void restate__attempt_end_input(restate__attempt *a) {
+    if (a->vm.input_closed) return;
+    restate__vm_end_input(&a->vm);
+    restate__worker_later(a->worker, &a->turn);
+}
+
+/* The stream is gone: nothing is said any more; the handler is told when its closures have finished. */
+RESTATE__PRIVATE void restate__attempt_cut(restate__attempt *a) {
+    a->cut = true;
+    __atomic_store_n(&a->stop, 1, __ATOMIC_RELAXED);
+    restate__worker_later(a->worker, &a->turn);
+}
+
+/* ================================================================================================
+// >>json  reading, writing and checking JSON                                       [restate__json_]
+// RFC 8259 to the letter, without recursion; cJSON sees only what passed the scanner.
+================================================================================================ */
+
+#include <float.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#if !defined(RESTATE_NO_CJSON)
+#  include <cjson/cJSON.h>
+#endif
+
+#define RESTATE__JSON_LEVELS 100u           /* of arrays and objects inside each other */
+#define RESTATE__JSON_NUMBER_BYTES 63u      /* cJSON before 1.7.19 cuts longer numbers in two */
+#define RESTATE__JSON_COLUMNS 1000          /* the largest width and precision of a format */
+
+/* ---- Numbers --------------------------------------------------------------------------------- */
+
+static bool restate__json_digit(uint8_t c) { return c >= '0' && c <= '9'; }
+
+#define RESTATE__JSON_POWERS 22             /* 10^22 is the largest power of ten that is a double */
+static const double restate__json_power[RESTATE__JSON_POWERS + 1] = {
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+    1e17, 1e18, 1e19, 1e20, 1e21, 1e22 };
+
+#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD == 0
+#  define RESTATE__JSON_EXACT true          /* one operation on doubles is rounded once */
+#else
+#  define RESTATE__JSON_EXACT false
+#endif
+
+/* A number's text (known to be one), taken apart: digits with a point among them, times 10^scale
+ * once the point is ignored. */
+typedef struct restate__json_decimal {
+    const uint8_t *digits, *end;
+    int64_t count, scale;
+    bool negative;
+} restate__json_decimal;
+
+static restate__json_decimal restate__json_take_apart(restate_bytes text) {
+    restate__json_decimal d;
+    const uint8_t *p = text.ptr, *end = p + text.len;
+    int64_t exponent = 0, fraction = 0;
+    bool point = false, minus;
+    d.negative = *p == '-';
+    d.digits = p += d.negative;
+    d.count = 0;
+    for (; p < end && (*p == '.' || restate__json_digit(*p)); p++) {
+        if (*p == '.') point = true;
+        else d.count++, fraction += point;
+    }
+    d.end = p;
+    if (p < end) {
+        minus = *++p == '-';
+        if (*p == '-' || *p == '+') p++;
+        for (; p < end; p++)
+            if (exponent < INT64_MAX / 100) exponent = exponent * 10 + (*p - '0');
+        if (minus) exponent = -exponent;
+    }
+    d.scale = exponent - fraction;
+    return d;
+}
+
+/* Exactly. Returns NULL, or what was expected. */
+static const char *restate__json_int_of(restate_bytes text, long long *out) {
+    restate__json_decimal d = restate__json_take_apart(text);
+    unsigned long long n = 0, most = (unsigned long long)LLONG_MAX + (d.negative ? 1u : 0u);
+    int64_t i = 0, whole = d.scale < 0 ? d.count + d.scale : d.count;
+    const uint8_t *p;
+    for (p = d.digits; p < d.end; p++) {
+        unsigned digit = *p - (unsigned)'0';
+        if (*p == '.') continue;
+        if (i++ >= whole) {
+            if (digit) return "an integer";
+        } else {
+            if (n > (most - digit) / 10u) return "an integer of 64 bits";
+            n = n * 10u + digit;
+        }
+    }
+    for (i = 0; n && i < d.scale; i++) {
+        if (n > most / 10u) return "an integer of 64 bits";
+        n *= 10u;
+    }
+    *out = d.negative ? (n ? -(long long)(n - 1u) - 1 : 0) : (long long)n;
+    return NULL;
+}
+
+/* The nearest double, as strtod() in the C locale. The C locale's point is replaced by the current
+ * one, which a test print tells. False: beyond the range, or (`failed` of the arena) no memory. A
+ * text of up to RESTATE__JSON_NUMBER_BYTES needs no arena. */
+static bool restate__json_strtod(restate__arena *arena, restate_bytes text, double *out) {
+    char small[RESTATE__JSON_NUMBER_BYTES + 10], point[12], *copy = small, *to;
+    int n = snprintf(point, sizeof point, "%.1f", 0.5);
+    size_t i, wide = n > 2 && n < (int)sizeof point ? (size_t)n - 2 : 1;
+    if (text.len + wide >= sizeof small)
+        copy = (char *)restate__arena_bytes(arena, text.len + wide);
+    if (!copy) return false;
+    for (i = 0, to = copy; i < text.len; i++) {
+        if (text.ptr[i] != '.') {
+            *to++ = (char)text.ptr[i];
+        } else {
+            memcpy(to, point + 1, wide);
+            to += wide;
+        }
+    }
+    *to = 0;
+    *out = strtod(copy, NULL);
+    return *out <= DBL_MAX && *out >= -DBL_MAX;
+}
+
+/* Up to 2^53 times or by a power of ten is one exact operation; everything else is strtod's. */
+static bool restate__json_double_of(restate__arena *arena, restate_bytes text, double *out) {
+    restate__json_decimal d = restate__json_take_apart(text);
+    uint64_t n = 0;
+    const uint8_t *p;
+    if (!RESTATE__JSON_EXACT || d.count > 18 || d.scale > RESTATE__JSON_POWERS
+        || d.scale < -RESTATE__JSON_POWERS)
+        return restate__json_strtod(arena, text, out);
+    for (p = d.digits; p < d.end; p++)
+        if (*p != '.') n = n * 10u + (uint64_t)(*p - '0');
+    if (n > (uint64_t)1 << 53) return restate__json_strtod(arena, text, out);
+    *out = d.scale < 0 ? (double)n / restate__json_power[-d.scale]
+                       : (double)n * restate__json_power[d.scale];
+    if (d.negative) *out = -*out;
+    return true;
+}
+
+/* ---- Scanner --------------------------------------------------------------------------------- */
+
+/* What is read, how far, and what is wrong there.
+ *
+ * The scanner takes one value from `at` and leaves `at` behind it. It keeps no memory but a bit for
+ * each open level. On a fault `at` is the place and `expected` what should have been there. */
+typedef struct restate__json_scan {
+    const uint8_t *begin, *at, *end;
+    const char *expected;                   /* NULL: all is well */
+    restate_bytes wanted;                   /* a member of the outermost object; absent: none */
+    restate_bytes found;                    /* its value: the first of that name, as in cJSON */
+    uint64_t objects[2];                    /* by level, a bit: it is an object */
+    uint32_t depth, levels;                 /* open, and how many may be */
+    bool strict;                            /* refuse what C strings and cJSON cannot hold */
+} restate__json_scan;
+
+static restate__json_scan restate__json_scan_of(restate_bytes text) {
+    restate__json_scan s;
+    memset(&s, 0, sizeof s);
+    s.begin = s.at = text.ptr;
+    s.end = text.len ? text.ptr + text.len : text.ptr;
+    s.levels = RESTATE__JSON_LEVELS;
+    return s;
+}
+
+static bool restate__json_fault(restate__json_scan *s, const uint8_t *at, const char *expected) {
+    s->at = at;
+    s->expected = expected;
+    return false;
+}
+
+static const uint8_t *restate__json_space(restate__json_scan *s) {
+    const uint8_t *p = s->at, *end = s->end;
+    while (p < end && *p <= ' ' && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')) p++;
+    return s->at = p;
+}
+
+static bool restate__json_hex(restate__json_scan *s, const uint8_t *p, uint32_t *unit) {
+    int i;
+    *unit = 0;
+    if (s->end - p < 4) return false;
+    for (i = 0; i < 4; i++) {
+        uint32_t c = p[i], low = c | 0x20u;
+        if (c >= '0' && c <= '9') *unit = *unit << 4 | (c - '0');
+        else if (low >= 'a' && low <= 'f') *unit = *unit << 4 | (low - 'a' + 10u);
+        else return false;
+    }
+    return true;
+}
+
+/* Takes the escape at `at`, both halves of a surrogate pair together. A half that stands alone is
+ * in RFC 8259's grammar but no character: it is given as it is, or refused if strict. */
+static bool restate__json_escape(restate__json_scan *s, uint32_t *code) {
+    static const char names[] = "\"\\/bfnrt", means[] = "\"\\/\b\f\n\r\t";
+    const uint8_t *start = s->at;
+    const char *name = s->end - start > 1 && start[1] ? strchr(names, start[1]) : NULL;
+    uint32_t low;
+    if (name) {
+        *code = (uint8_t)means[name - names];
+        s->at += 2;
+        return true;
+    }
+    if (s->end - start < 2 || start[1] != 'u' || !restate__json_hex(s, start + 2, code))
+        return restate__json_fault(s, start, "an escape of JSON");
+    s->at += 6;
+    if ((*code & 0xFC00u) == 0xD800u && s->end - s->at >= 6 && s->at[0] == '\\' && s->at[1] == 'u'
+        && restate__json_hex(s, s->at + 2, &low) && (low & 0xFC00u) == 0xDC00u) {
+        *code = 0x10000u + ((*code & 0x3FFu) << 10 | (low & 0x3FFu));
+        s->at += 6;
+    }
+    if (!s->strict) return true;
+    if (*code == 0) return restate__json_fault(s, start, "a string without a zero character");
+    if ((*code & 0xFFFFF800u) != 0xD800u) return true;
+    return restate__json_fault(s, start, "a pair of surrogates");
+}
+
+/* Where the first character begins that is no UTF-8. */
+static const uint8_t *restate__json_not_utf8(const uint8_t *p, const uint8_t *end) {
+    while (p < end) {
+        size_t n = 1, left = (size_t)(end - p);
+        while (n < 4 && n < left && !restate__b_utf8(restate__b(p, n))) n++;
+        if (!restate__b_utf8(restate__b(p, n))) break;
+        p += n;
+    }
+    return p;
+}
+
+static bool restate__json_string(restate__json_scan *s) {
+    const uint8_t *start = s->at + 1, *p = start, *end = s->end;
+    uint32_t code, seen = 0;
+    for (;;) {
+        while (p < end && *p >= 0x20 && *p != '"' && *p != '\\') seen |= *p++;
+        if (p == end) return restate__json_fault(s, p, "a closing quotation mark");
+        if (*p == '"') break;
+        if (*p != '\\') return restate__json_fault(s, p, "an escape for a control character");
+        s->at = p;
+        if (!restate__json_escape(s, &code)) return false;
+        p = s->at;
+    }
+    s->at = p + 1;
+    if (!(seen & 0x80u) || restate__b_utf8(restate__b(start, (size_t)(p - start)))) return true;
+    return restate__json_fault(s, restate__json_not_utf8(start, p), "UTF-8");
+}
+
+/* Behind the digits at `p`, at least one; NULL: there is none. */
+static const uint8_t *restate__json_digits(restate__json_scan *s, const uint8_t *p) {
+    const uint8_t *first = p;
+    while (p < s->end && restate__json_digit(*p)) p++;
+    if (p > first) return p;
+    restate__json_fault(s, p, "a digit");
+    return NULL;
+}
+
+static bool restate__json_number(restate__json_scan *s) {
+    const uint8_t *start = s->at, *first = start + (*start == '-'), *end = s->end;
+    const uint8_t *p = restate__json_digits(s, first);
+    bool exponent = false;
+    double value;
+    if (!p) return false;
+    if (*first == '0' && p > first + 1) return restate__json_fault(s, first, "no leading zero");
+    if (p < end && *p == '.' && !(p = restate__json_digits(s, p + 1))) return false;
+    if (p < end && (*p == 'e' || *p == 'E')) {
+        exponent = true;
+        p++;
+        if (p < end && (*p == '+' || *p == '-')) p++;
+        if (!(p = restate__json_digits(s, p))) return false;
+    }
+    s->at = p;
+    if (!s->strict) return true;
+    if ((size_t)(p - start) > RESTATE__JSON_NUMBER_BYTES)
+        return restate__json_fault(s, start, "a number of at most 63 characters");
+    if (exponent && !restate__json_double_of(NULL, restate__b(start, (size_t)(p - start)), &value))
+        return restate__json_fault(s, start, "a number in the range of double");
+    return true;
+}
+
+static bool restate__json_word(restate__json_scan *s, const char *word) {
+    size_t n = strlen(word);
+    if ((size_t)(s->end - s->at) < n || memcmp(s->at, word, n) != 0)
+        return restate__json_fault(s, s->at, "a value");
+    s->at += n;
+    return true;
+}
+
+static bool restate__json_scalar(restate__json_scan *s) {
+    if (s->at == s->end) return restate__json_fault(s, s->at, "a value");
+    switch (*s->at) {
+    case '"': return restate__json_string(s);
+    case 't': return restate__json_word(s, "true");
+    case 'f': return restate__json_word(s, "false");
+    case 'n': return restate__json_word(s, "null");
+    default:
+        if (*s->at == '-' || restate__json_digit(*s->at)) return restate__json_number(s);
+        return restate__json_fault(s, s->at, "a value");
+    }
+}
+
+static size_t restate__json_encode(uint32_t code, uint8_t to[4]) {
+    static const uint8_t lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
+    size_t n = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4, i;
+    for (i = n - 1; i > 0; i--, code >>= 6) to[i] = (uint8_t)(0x80u | (code & 0x3Fu));
+    to[0] = (uint8_t)(lead[n] | code);
+    return n;
+}
+
+/* Whether the name between two quotation marks is the one wanted. An escape is longer than what it
+ * stands for, so a name that is not longer than the one wanted has none or differs. */
+static bool restate__json_name_is(restate_bytes name, restate_bytes wanted) {
+    restate__json_scan s;
+    size_t i = 0;
+    if (name.len < wanted.len) return false;
+    if (!name.len || !memchr(name.ptr, '\\', name.len)) return restate__b_equal(name, wanted);
+    s = restate__json_scan_of(name);
+    while (s.at < s.end) {
+        uint8_t unit[4] = {0};
+        size_t n = 1;
+        uint32_t code;
+        if (*s.at != '\\') unit[0] = *s.at++;
+        else if (restate__json_escape(&s, &code)) n = restate__json_encode(code, unit);
+        else return false;
+        if (wanted.len - i < n || memcmp(wanted.ptr + i, unit, n) != 0) return false;
+        i += n;
+    }
+    return i == wanted.len;
+}
+
+static bool restate__json_name(restate__json_scan *s) {
+    const uint8_t *start = restate__json_space(s) + 1;
+    restate_bytes name;
+    if (s->at == s->end || *s->at != '"') return restate__json_fault(s, s->at, "a member's name");
+    if (!restate__json_string(s)) return false;
+    name = restate__b(start, (size_t)(s->at - start) - 1);
+    if (restate__json_space(s) == s->end || *s->at != ':')
+        return restate__json_fault(s, s->at, "':'");
+    s->at++;
+    restate__json_space(s);
+    if (s->depth == 1 && s->wanted.ptr && !s->found.ptr && restate__json_name_is(name, s->wanted))
+        s->found.ptr = s->at;
+    return true;
+}
+
+static bool restate__json_in_object(const restate__json_scan *s) {
+    uint32_t i = s->depth - 1;
+    return s->depth && (s->objects[i / 64] >> i % 64 & 1u);
+}
+
+/* At a bracket: opens a level and takes a first name. `*empty`: it was closed again at once. */
+static bool restate__json_open(restate__json_scan *s, bool *empty) {
+    bool object = *s->at == '{';
+    uint32_t i = s->depth;
+    uint64_t bit = (uint64_t)1 << i % 64;
+    if (i >= s->levels) return restate__json_fault(s, s->at, "less nesting (at most 100 levels)");
+    s->at++;
+    *empty = restate__json_space(s) < s->end && *s->at == (object ? '}' : ']');
+    if (*empty) {
+        s->at++;
+        return true;
+    }
+    s->objects[i / 64] = object ? s->objects[i / 64] | bit : s->objects[i / 64] & ~bit;
+    s->depth++;
+    return !object || restate__json_name(s);
+}
+
+/* Behind a value: closes levels until another value is due. `*done`: none is, all are closed. */
+static bool restate__json_after(restate__json_scan *s, bool *done) {
+    for (;;) {
+        bool object = restate__json_in_object(s);
+        if (s->depth == 1 && s->found.ptr && !s->found.len)
+            s->found.len = (size_t)(s->at - s->found.ptr);
+        *done = s->depth == 0;
+        if (*done) return true;
+        if (restate__json_space(s) == s->end || (*s->at != ',' && *s->at != (object ? '}' : ']')))
+            return restate__json_fault(s, s->at, object ? "',' or '}'" : "',' or ']'");
+        if (*s->at++ == ',') return !object || restate__json_name(s);
+        s->depth--;
+    }
+}
+
+static bool restate__json_value(restate__json_scan *s) {
+    bool done = false;
+    while (!done) {
+        bool complete = true;
+        if (restate__json_space(s) < s->end && (*s->at == '{' || *s->at == '[')) {
+            if (!restate__json_open(s, &complete)) return false;
+        } else if (!restate__json_scalar(s)) {
+            return false;
+        }
+        if (complete && !restate__json_after(s, &done)) return false;
+    }
+    return true;
+}
+
+/* A value and nothing else. */
+static bool restate__json_document(restate__json_scan *s) {
+    if (!restate__json_value(s)) return false;
+    return restate__json_space(s) == s->end || restate__json_fault(s, s->at, "the end");
+}
+
+/* ---- Messages -------------------------------------------------------------------------------- */
+
+typedef struct restate__json_text { char s[56]; } restate__json_text;
+
+/* What stands at `at`: its kind if a whole value is meant, else the character. ASCII only. */
+static restate__json_text restate__json_found(const uint8_t *at, const uint8_t *end, bool value) {
+    restate__json_text t;
+    size_t n = at == end ? 0 : 1;
+    const char *kind = NULL;
+    if (!n) kind = "the end";
+    else if (*at == '\\') n = (size_t)(end - at) > 1 && at[1] == 'u' ? 6 : 2;
+    else if (value && (*at == '-' || restate__json_digit(*at)))
+        while (n < (size_t)(end - at) && n < 40
+               && (restate__json_digit(at[n]) || strchr("+-.eE", at[n]))) n++;
+    else if (value)
+        kind = *at == '"' ? "string" : *at == '{' ? "object" : *at == '[' ? "array"
+               : *at == 'n' ? "null" : "boolean";
+    if (n > (size_t)(end - at)) n = (size_t)(end - at);
+    if (kind) snprintf(t.s, sizeof t.s, "%s", kind);
+    else if (*at < 0x20 || *at >= 0x7F) snprintf(t.s, sizeof t.s, "byte 0x%02X", *at);
+    else if ((n > 1 || value) && restate__b_utf8(restate__b(at, n)))
+        snprintf(t.s, sizeof t.s, "%.*s", (int)n, (const char *)at);
+    else snprintf(t.s, sizeof t.s, "'%c'", *at);
+    return t;
+}
+
+/* The failure of a getter; `value`: the JSON is right but not what was asked for. */
+static restate_status restate__json_wrong(restate_ctx *ctx, restate_bytes json, const char *member,
+                                          const uint8_t *at, const char *expected, bool value) {
+    restate__json_text found = restate__json_found(at, json.ptr + json.len, value);
+    return restate_fail(ctx, restate__ctx_json_code(ctx, json),
+                        "json: %s%s%sexpected %s, found %s at byte %zu", member ? "member '" : "",
+                        member ? member : "", member ? "': " : "", expected, found.s,
+                        (size_t)(at - json.ptr));
+}
+
+/* ---- Getters --------------------------------------------------------------------------------- */
+
+/* Checks the whole document and finds what a getter reads: absent bytes for what leaves the
+ * default. */
+static restate_status restate__json_find(restate_ctx *ctx, restate_bytes json, const char *member,
+                                         restate_bytes *value) {
+    restate__json_scan s = restate__json_scan_of(json);
+    *value = restate__b_none();
+    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    if (!json.ptr) return RESTATE_OK;
+    s.wanted = restate_str(member);
+    s.begin = restate__json_space(&s);
+    if (!restate__json_value(&s))
+        return restate__json_wrong(ctx, json, member, s.at, s.expected, false);
+    *value = restate__b(s.begin, (size_t)(s.at - s.begin));
+    if (restate__json_space(&s) != s.end) {
+        *value = restate__b_none();
+        return restate__json_wrong(ctx, json, member, s.at, "the end", false);
+    }
+    if (member && *s.begin != 'n') {
+        *value = s.found;
+        if (*s.begin != '{')
+            return restate__json_wrong(ctx, json, member, s.begin, "an object", true);
+    }
+    if (value->ptr && *value->ptr == 'n') *value = restate__b_none();
+    return RESTATE_OK;
+}
+
+static bool restate__json_is_number(restate_bytes value) {
+    return *value.ptr == '-' || restate__json_digit(*value.ptr);
+}
+
+RESTATE_API restate_status restate_json_int(restate_ctx *ctx, restate_bytes json,
+                                            const char *member, long long *out) {
+    restate_bytes value;
+    long long n = 0;
+    const char *expected = "an integer";
+    restate_status e = restate__json_find(ctx, json, member, &value);
+    if (e != RESTATE_OK || !value.ptr) return e;
+    if (restate__json_is_number(value)) expected = restate__json_int_of(value, &n);
+    if (expected) return restate__json_wrong(ctx, json, member, value.ptr, expected, true);
+    if (out) *out = n;
+    return RESTATE_OK;
+}
+
+RESTATE_API restate_status restate_json_double(restate_ctx *ctx, restate_bytes json,
+                                               const char *member, double *out) {
+    restate_bytes value;
+    double n;
+    restate__arena *arena;
+    restate_status e = restate__json_find(ctx, json, member, &value);
+    if (e != RESTATE_OK || !value.ptr) return e;
+    if (!restate__json_is_number(value))
+        return restate__json_wrong(ctx, json, member, value.ptr, "a number", true);
+    arena = restate__ctx_arena(ctx);
+    if (!restate__json_double_of(arena, value, &n)) {
+        if (arena->failed) return restate__ctx_nomem(ctx);
+        return restate__json_wrong(ctx, json, member, value.ptr,
+                                   "a number in the range of double", true);
+    }
+    if (out) *out = n;
+    return RESTATE_OK;
+}
+
+RESTATE_API restate_status restate_json_bool(restate_ctx *ctx, restate_bytes json,
+                                             const char *member, bool *out) {
+    restate_bytes value;
+    restate_status e = restate__json_find(ctx, json, member, &value);
+    if (e != RESTATE_OK || !value.ptr) return e;
+    if (*value.ptr != 't' && *value.ptr != 'f')
+        return restate__json_wrong(ctx, json, member, value.ptr, "a boolean", true);
+    if (out) *out = *value.ptr == 't';
+    return RESTATE_OK;
+}
+
+/* Unescapes the string at `s->at` (known to be one) to `to`. An escape is longer than what it
+ * stands for, so the room of the text without its quotation marks and a zero is enough. */
+static bool restate__json_unescape(restate__json_scan *s, uint8_t *to) {
+    uint32_t code;
+    for (s->at++; *s->at != '"';) {
+        if (*s->at != '\\') *to++ = *s->at++;
+        else if (restate__json_escape(s, &code)) to += restate__json_encode(code, to);
+        else return false;
+    }
+    *to = 0;
+    return true;
+}
+
+static restate_status restate__json_string_of(restate_ctx *ctx, restate_bytes json,
+                                              const char *member, const char **out) {
+    restate_bytes value;
+    restate__json_scan s;
+    uint8_t *copy;
+    restate_status e = restate__json_find(ctx, json, member, &value);
+    if (e != RESTATE_OK || !value.ptr) return e;
+    if (*value.ptr != '"')
+        return restate__json_wrong(ctx, json, member, value.ptr, "a string", true);
+    copy = restate__arena_bytes(restate__ctx_arena(ctx), value.len);
+    if (!copy) return restate__ctx_nomem(ctx);
+    s = restate__json_scan_of(value);
+    s.strict = true;
+    if (!restate__json_unescape(&s, copy))
+        return restate__json_wrong(ctx, json, member, s.at, s.expected, false);
+    *out = (const char *)copy;
+    return RESTATE_OK;
+}
+
+RESTATE_API restate_status restate_json_string(restate_ctx *ctx, restate_bytes json,
+                                               const char *member, const char **out) {
+    const char *ignored;
+    restate_status e = restate__json_string_of(ctx, json, member, out ? out : &ignored);
+    if (e != RESTATE_OK && out) *out = "";
+    return e;
+}
+
+RESTATE_API restate_status restate_json_member(restate_ctx *ctx, restate_bytes json,
+                                               const char *member, restate_bytes *out) {
+    restate_bytes value;
+    restate_status e = restate__json_find(ctx, json, member, &value);
+    if (out) *out = e == RESTATE_OK ? value : restate__b_none();
+    return e;
+}
+
+static bool restate__json_next_wrong(restate_ctx *ctx, const restate__json_scan *s,
+                                     const char *expected, bool value) {
+    restate__json_text found = restate__json_found(s->at, s->end, value);
+    restate__ctx_misuse(ctx, "restate_json_next", "expected %s, found %s at byte %zu", expected,
+                        found.s, (size_t)(s->at - s->begin));
+    return false;
+}
+
+/* The whole array is checked before its first element is given, so that no handler does half of
+ * its work and then finds that the rest is broken. */
+static bool restate__json_step(restate_ctx *ctx, restate_bytes array, restate_bytes last,
+                               restate_bytes *element) {
+    restate__json_scan s = restate__json_scan_of(array);
+    if (last.ptr) {
+        uintptr_t at = (uintptr_t)last.ptr, end = (uintptr_t)s.end;
+        if (at <= (uintptr_t)s.begin || at > end || last.len > end - at)
+            return restate__json_next_wrong(ctx, &s, "an element of it, or absent bytes", true);
+        s.at = last.ptr + last.len;
+        if (restate__json_space(&s) < s.end && *s.at == ']') return false;
+        if (s.at == s.end || *s.at != ',')
+            return restate__json_next_wrong(ctx, &s, "',' or ']'", false);
+    } else {
+        if (!restate__json_document(&s))
+            return restate__json_next_wrong(ctx, &s, s.expected, false);
+        s.at = s.begin;
+        if (*restate__json_space(&s) == 'n') return false;
+        if (*s.at != '[') return restate__json_next_wrong(ctx, &s, "an array", true);
+    }
+    s.at++;
+    element->ptr = restate__json_space(&s);
+    if (!last.ptr && *s.at == ']') return false;
+    s.levels = RESTATE__JSON_LEVELS - 1;
+    if (!restate__json_value(&s)) return restate__json_next_wrong(ctx, &s, s.expected, false);
+    element->len = (size_t)(s.at - element->ptr);
+    return true;
+}
+
+RESTATE_API bool restate_json_next(restate_ctx *ctx, restate_bytes array, restate_bytes *element) {
+    restate_bytes next = {0, 0};
+    bool more = false;
+    if (!restate__ctx_over(ctx)) {
+        if (!element) restate__ctx_misuse(ctx, "restate_json_next", "`element` is NULL");
+        else if (array.ptr) more = restate__json_step(ctx, array, *element, &next);
+    }
+    if (element) *element = more ? next : restate__b_none();
+    return more;
+}
+
+/* ---- Writing --------------------------------------------------------------------------------- */
+
+/* Text that grows in an arena. While begin == arena->at it is written into the free rest of the
+ * arena's chunk, which it takes with _finish(): nothing else may allocate there meanwhile.
+ * `failed`: out of memory, what was written is lost; sticky. */
+typedef struct restate__json_out {
+    restate__arena *arena;
+    uint8_t *begin, *at, *end;
+    bool failed;
+} restate__json_out;
+
+static restate__json_out restate__json_out_on(restate__arena *arena) {
+    restate__json_out o;
+    o.arena = arena;
+    o.begin = o.at = arena->at;
+    o.end = arena->end;
+    o.failed = false;
+    return o;
+}
+
+static size_t restate__json_used(const restate__json_out *o) {
+    return o->begin ? (size_t)(o->at - o->begin) : 0;
+}
+
+static RESTATE__NOINLINE bool restate__json_grow(restate__json_out *o, size_t more) {
+    size_t used = restate__json_used(o), size = o->begin ? (size_t)(o->end - o->begin) * 2 : 0;
+    uint8_t *p = NULL;
+    if (size < used + more) size = used + more + 32;
+    if (!o->failed && more < SIZE_MAX / 4) p = restate__arena_bytes(o->arena, size);
+    o->failed = !p;
+    if (!p) {
+        o->begin = o->at = o->end = NULL;
+        return false;
+    }
+    if (used) memcpy(p, o->begin, used);
+    o->begin = p;
+    o->at = p + used;
+    o->end = p + size;
+    if (o->arena->at == o->end) {
+        o->arena->at = p;
+        o->end = o->arena->end;
+    }
+    return true;
+}
+
+static bool restate__json_room(restate__json_out *o, size_t more) {
+    if (RESTATE__LIKELY(o->at && (size_t)(o->end - o->at) >= more)) return true;
+    return restate__json_grow(o, more);
+}
+
+static void restate__json_put(restate__json_out *o, char c) {
+    if (restate__json_room(o, 1)) *o->at++ = (uint8_t)c;
+}
+
+static void restate__json_put_bytes(restate__json_out *o, restate_bytes text) {
+    if (!text.len || !restate__json_room(o, text.len)) return;
+    memcpy(o->at, text.ptr, text.len);
+    o->at += text.len;
+}
+
+/* Gives the text to the arena, with its zero byte; absent when out of memory. */
+static restate_bytes restate__json_finish(restate__json_out *o) {
+    size_t len;
+    restate__json_put(o, 0);
+    if (o->failed) return restate__b_none();
+    len = restate__json_used(o) - 1;
+    if (o->begin == o->arena->at) o->arena->at = o->at;
+    return restate__b(o->begin, len);
+}
+
+/* Quoted and escaped. False: it is not UTF-8. */
+static bool restate__json_put_string(restate__json_out *o, restate_bytes text) {
+    static const char names[] = "\"\\bfnrt", means[] = "\"\\\b\f\n\r\t", hex[] = "0123456789abcdef";
+    const uint8_t *p = text.ptr, *end = text.len ? p + text.len : p;
+    uint32_t seen = 0;
+    restate__json_put(o, '"');
+    while (restate__json_room(o, (size_t)(end - p) + 1)) {
+        uint8_t *to = o->at;
+        const char *escape;
+        while (p < end && *p >= 0x20 && *p != '"' && *p != '\\') seen |= *to++ = *p++;
+        o->at = to;
+        if (p == end || !restate__json_room(o, 6)) break;
+        *o->at++ = '\\';
+        escape = *p ? strchr(means, *p) : NULL;
+        if (escape) {
+            *o->at++ = (uint8_t)names[escape - means];
+        } else {
+            memcpy(o->at, "u00", 3);
+            o->at[3] = (uint8_t)hex[*p >> 4];
+            o->at[4] = (uint8_t)hex[*p & 15];
+            o->at += 5;
+        }
+        p++;
+    }
+    restate__json_put(o, '"');
+    return !(seen & 0x80u) || restate__b_utf8(text);
+}
+
+/* At least `least` digits. */
+static void restate__json_put_digits(restate__json_out *o, uintmax_t n, size_t least) {
+    uint8_t text[sizeof n * 3];
+    size_t i = sizeof text;
+    do {
+        text[--i] = (uint8_t)('0' + n % 10u);
+        n /= 10u;
+    } while (n);
+    for (; least > sizeof text - i; least--) restate__json_put(o, '0');
+    restate__json_put_bytes(o, restate__b(text + i, sizeof text - i));
+}
+
+/* What snprintf() wrote in the current locale, with JSON's point: everything else is ASCII. */
+static void restate__json_put_printed(restate__json_out *o, const char *text, size_t len) {
+    size_t i;
+    for (i = 0; i < len; i++) {
+        if (restate__json_digit((uint8_t)text[i]) || memchr("+-e", text[i], 3))
+            restate__json_put(o, text[i]);
+        else if (i && restate__json_digit((uint8_t)text[i - 1])) restate__json_put(o, '.');
+    }
+}
+
+/* A few decimals, as in prices: x is the quotient of two exact doubles, and reads back as it. Gives
+ * the characters that %.15g would give. */
+static bool restate__json_put_short(restate__json_out *o, double x) {
+    int k;
+    for (k = 1; RESTATE__JSON_EXACT && k <= 9; k++) {
+        double power = restate__json_power[k];
+        uint64_t n, whole;
+        if (!(x >= 1e-4 && x * power < 1e15)) return false;
+        n = (uint64_t)(x * power + 0.5);
+        if ((double)n / power != x) continue;
+        whole = n / (uint64_t)power;
+        restate__json_put_digits(o, whole, 1);
+        restate__json_put(o, '.');
+        restate__json_put_digits(o, n - whole * (uint64_t)power, (size_t)k);
+        return true;
+    }
+    return false;
+}
+
+/* So that it reads back the same, whole numbers of 64 bits in full. False: not finite. */
+static bool restate__json_put_double(restate__json_out *o, double x) {
+    char text[40];
+    int precision, n = 0;
+    uint64_t bits;
+    double size = x < 0 ? -x : x;
+    memcpy(&bits, &x, sizeof bits);
+    if (!(size <= DBL_MAX)) return false;
+    if (bits >> 63) restate__json_put(o, '-');
+    if (size < 9223372036854775808.0 && (double)(uint64_t)size == size) {
+        restate__json_put_digits(o, (uint64_t)size, 1);
+    } else if (!restate__json_put_short(o, size)) {
+        for (precision = 15; precision <= 17; precision++) {
+            n = snprintf(text, sizeof text, "%.*g", precision, size);
+            if (strtod(text, NULL) == size) break;
+        }
+        restate__json_put_printed(o, text, (size_t)n);
+    }
+    return true;
+}
+
+/* ---- Formats --------------------------------------------------------------------------------- */
+
+typedef struct restate__json_spec {
+    const char *text;                       /* from the % to behind the conversion */
+    size_t len;
+    int width, precision;                   /* precision -1: none */
+    bool minus, zero;
+    char sign;                              /* 0, '+' or ' ': in front of what is not negative */
+    char length;                            /* 0, h, l, j, z, t, L; H: hh, q: ll */
+    char conversion;
+} restate__json_spec;
+
+typedef struct restate__json_format {
+    restate_ctx *ctx;
+    const char *format;
+    restate__json_out out;
+    unsigned argument;                      /* how many were taken */
+    bool in_string;
+    va_list args;
+} restate__json_format;
+
+static bool restate__json_bad_spec(restate__json_format *f, const restate__json_spec *s,
+                                   const char *why) {
+    bool shown = restate__b_utf8(restate__b(s->text, s->len));
+    restate__ctx_misuse(f->ctx, "restate_json", "'%.*s' at byte %zu of the format: %s",
+                        shown ? (int)s->len : 1, s->text, (size_t)(s->text - f->format), why);
+    return false;
+}
+
+static bool restate__json_bad_argument(restate__json_format *f, const char *why) {
+    restate__ctx_misuse(f->ctx, "restate_json", "argument %u behind the format %s", f->argument,
+                        why);
+    return false;
+}
+
+static int restate__json_count(restate__json_format *f, const char **p) {
+    int n = 0;
+    if (**p == '*') {
+        ++*p;
+        f->argument++;
+        return va_arg(f->args, int);
+    }
+    for (; restate__json_digit((uint8_t)**p); ++*p)
+        if (n < INT_MAX / 100) n = n * 10 + (**p - '0');
+    return n;
+}
+
+static char restate__json_length(const char **p) {
+    char c = **p;
+    if (!c || !strchr("hljztL", c)) return 0;
+    ++*p;
+    if ((c == 'h' || c == 'l') && **p == c) {
+        ++*p;
+        return c == 'h' ? 'H' : 'q';
+    }
+    return c;
+}
+
+/* Reads from the % at `text`; what is no conversion of printf ends up as an odd `conversion`. */
+static restate__json_spec restate__json_read_spec(restate__json_format *f, const char *text) {
+    restate__json_spec s;
+    const char *p = text + 1;
+    memset(&s, 0, sizeof s);
+    s.text = text;
+    for (;; p++) {
+        if (*p == '-') s.minus = true;
+        else if (*p == '0') s.zero = true;
+        else if (*p == '+') s.sign = '+';
+        else if (*p == ' ') s.sign = s.sign ? s.sign : ' ';
+        else break;
+    }
+    s.width = restate__json_count(f, &p);
+    if (s.width < 0) {
+        s.minus = true;
+        s.width = s.width < -RESTATE__JSON_COLUMNS ? RESTATE__JSON_COLUMNS + 1 : -s.width;
+    }
+    s.precision = -1;
+    if (*p == '.') {
+        p++;
+        s.precision = restate__json_count(f, &p);
+        if (s.precision < 0) s.precision = -1;
+    }
+    s.length = restate__json_length(&p);
+    s.conversion = *p;
+    s.len = (size_t)(p - text) + (*p ? 1u : 0u);
+    return s;
+}
+
+/* Pads the number written since `from` bytes to the width, as printf does. */
+static void restate__json_pad(restate__json_out *o, const restate__json_spec *s, size_t from) {
+    size_t n = restate__json_used(o) - from, width = (size_t)s->width, more;
+    uint8_t *p;
+    if (o->failed || n >= width || !restate__json_room(o, width - n)) return;
+    more = width - n;
+    p = o->begin + from;
+    if (s->minus) p = o->at;
+    else if (s->zero && (*p == '-' || *p == '+' || *p == ' ')) p++;
+    memmove(p + more, p, (size_t)(o->at - p));
+    memset(p, s->zero && !s->minus ? '0' : ' ', more);
+    o->at += more;
+}
+
+/* %hhd and %hhi are booleans: any int but 0 is true. */
+static bool restate__json_format_int(restate__json_format *f, restate__json_spec *s) {
+    intmax_t n;
+    uintmax_t size;
+    size_t from = restate__json_used(&f->out), bytes = sizeof(int);
+    switch (s->length) {
+    case 'l': n = va_arg(f->args, long), bytes = sizeof(long); break;
+    case 'q': n = va_arg(f->args, long long), bytes = sizeof(long long); break;
+    case 'j': n = va_arg(f->args, intmax_t), bytes = sizeof n; break;
+    case 'z': case 't': n = va_arg(f->args, ptrdiff_t), bytes = sizeof(ptrdiff_t); break;
+    case 'h': n = (short)va_arg(f->args, int), bytes = sizeof(short); break;
+    case 'H': n = va_arg(f->args, int), bytes = 1; break;
+    default: n = va_arg(f->args, int); break;
+    }
+    if (s->length == 'H' && s->conversion != 'u') {
+        if (f->in_string) return restate__json_bad_spec(f, s, "only numbers can be inside '...'");
+        restate__json_put_bytes(&f->out, restate_str(n ? "true" : "false"));
+        return true;
+    }
+    size = (uintmax_t)n;
+    if (s->conversion == 'u') {
+        if (bytes < sizeof size) size &= ((uintmax_t)1 << bytes * 8) - 1;
+    } else if (n < 0) {
+        restate__json_put(&f->out, '-');
+        size = 0 - size;
+    } else if (s->sign) {
+        restate__json_put(&f->out, s->sign);
+    }
+    restate__json_put_digits(&f->out, size, s->precision > 0 ? (size_t)s->precision : 1);
+    if (s->precision >= 0) s->zero = false;
+    restate__json_pad(&f->out, s, from);
+    return true;
+}
+
+/* With a precision as printf does, without one so that it reads back the same. */
+static bool restate__json_format_double(restate__json_format *f, const restate__json_spec *s) {
+    double x = va_arg(f->args, double);
+    size_t from = restate__json_used(&f->out), room;
+    const char *how = s->conversion == 'g' ? "%.*g" : s->conversion == 'e' ? "%.*e" : "%.*f";
+    uint8_t *text;
+    int n;
+    if (!(x <= DBL_MAX && x >= -DBL_MAX))
+        return restate__json_bad_argument(f, "is NaN or infinite, which JSON cannot say");
+    if (s->sign && !(x < 0 || (x == 0 && 1 / x < 0))) restate__json_put(&f->out, s->sign);
+    if (s->precision < 0) {
+        restate__json_put_double(&f->out, x);
+    } else {
+        /* Printed in the back half of the room, then copied to the front with JSON's point. */
+        room = (size_t)s->precision + DBL_MAX_10_EXP + 20;
+        if (!restate__json_room(&f->out, 2 * room)) return true;
+        text = f->out.at + room;
+        n = snprintf((char *)text, room, how, s->precision, x);
+        if (n > 0) restate__json_put_printed(&f->out, (const char *)text, (size_t)n);
+    }
+    restate__json_pad(&f->out, s, from);
+    return true;
+}
+
+/* %s: a JSON string; %-s: JSON, which must be one value for itself, or else text from outside
+ * could add members. */
+static bool restate__json_format_string(restate__json_format *f, const restate__json_spec *s) {
+    const char *p = va_arg(f->args, const char *), *zero;
+    restate_bytes text;
+    restate__json_scan scan;
+    if (!p) {
+        restate__json_put_bytes(&f->out, restate_str("null"));
+        return true;
+    }
+    text = restate__b(p, s->precision < 0 ? strlen(p) : (size_t)s->precision);
+    if (s->precision >= 0) {
+        zero = text.len ? (const char *)memchr(p, 0, text.len) : NULL;
+        if (zero) text.len = (size_t)(zero - p);
+    }
+    if (!s->minus)
+        return restate__json_put_string(&f->out, text)
+            || restate__json_bad_argument(f, "is not UTF-8");
+    scan = restate__json_scan_of(text);
+    if (!restate__json_document(&scan)) {
+        restate__json_text found = restate__json_found(scan.at, scan.end, false);
+        restate__ctx_misuse(f->ctx, "restate_json",
+                            "argument %u behind the format is not JSON: expected %s, found %s at "
+                            "byte %zu", f->argument, scan.expected, found.s,
+                            (size_t)(scan.at - scan.begin));
+        return false;
+    }
+    restate__json_put_bytes(&f->out, text);
+    return true;
+}
+
+/* One % of the format; false: misuse, the attempt has ended. */
+static bool restate__json_convert(restate__json_format *f, restate__json_spec *s) {
+    bool text = s->conversion == 's' && !s->length;
+    if (text ? s->width != 0 || s->zero || s->sign
+             : s->width > RESTATE__JSON_COLUMNS || s->precision > RESTATE__JSON_COLUMNS)
+        return restate__json_bad_spec(f, s, text ? "a string has no width"
+                                                 : "wider than 1000 columns");
+    f->argument++;
+    switch (s->conversion) {
+    case 'd': case 'i': case 'u':
+        if (s->length != 'L') return restate__json_format_int(f, s);
+        break;
+    case 'f': case 'e': case 'g':
+        if (!s->length || s->length == 'l') return restate__json_format_double(f, s);
+        break;
+    case 's':
+        if (text && !f->in_string) return restate__json_format_string(f, s);
+        if (!text) break;
+        return restate__json_bad_spec(f, s, "only numbers can be inside '...'; make the whole "
+                                      "string with restate_text() and insert it with %s");
+    default: break;
+    }
+    return restate__json_bad_spec(f, s, "not for JSON; there are %d %u (h l ll j z t), %g %f %e, "
+                                  "%s (text), %-s (JSON) and %hhd (boolean)");
+}
+
+static bool restate__json_write(restate__json_format *f) {
+    const char *p;
+    for (p = f->format; *p; p++) {
+        char c = *p;
+        if (c == '%' && p[1] != '%') {
+            restate__json_spec s = restate__json_read_spec(f, p);
+            if (!restate__json_convert(f, &s)) return false;
+            p += s.len - 1;
+            continue;
+        }
+        if (c == '%') p++;
+        if (c == '\'') c = '"';
+        if (c == '"') f->in_string = !f->in_string;
+        restate__json_put(&f->out, c);
+        if (c == '\\' && p[1] && p[1] != '%') {
+            p++;
+            restate__json_put(&f->out, *p == '\'' ? '"' : *p);
+        }
+    }
+    return true;
+}
+
+/* Shows up to 80 bytes around the fault, cut between characters. */
+static restate_bytes restate__json_not_json(restate_ctx *ctx, const restate__json_scan *s) {
+    const uint8_t *from = s->at - s->begin > 50 ? s->at - 50 : s->begin, *to = s->end;
+    restate__json_text found = restate__json_found(s->at, s->end, false);
+    while (from < s->at && (*from & 0xC0) == 0x80) from++;
+    if (to - from > 80)
+        for (to = from + 80; (*to & 0xC0) == 0x80 && to > from;) to--;
+    if (!restate__b_utf8(restate__b(from, (size_t)(to - from)))) from = to;
+    restate__ctx_misuse(ctx, "restate_json",
+                        "what came out is not JSON: expected %s, found %s at byte %zu of %s%.*s%s",
+                        s->expected, found.s, (size_t)(s->at - s->begin),
+                        from > s->begin ? "..." : "", (int)(to - from), (const char *)from,
+                        to < s->end ? "..." : "");
+    return restate__b_none();
+}
+
+RESTATE_API restate_bytes restate_json(restate_ctx *ctx, const char *format, ...) {
+    restate__json_format f;
+    restate__json_scan s;
+    restate_bytes text = {0, 0};
+    bool well;
+    if (restate__ctx_over(ctx)) return text;
+    if (!format) {
+        restate__ctx_misuse(ctx, "restate_json", "the format is NULL");
+        return text;
+    }
+    f.ctx = ctx;
+    f.format = format;
+    f.out = restate__json_out_on(restate__ctx_arena(ctx));
+    f.argument = 0;
+    f.in_string = false;
+    va_start(f.args, format);
+    well = restate__json_write(&f);
+    va_end(f.args);
+    if (!well) return text;
+    text = restate__json_finish(&f.out);
+    if (!text.ptr) {
+        restate__ctx_nomem(ctx);
+        return text;
+    }
+    s = restate__json_scan_of(text);
+    return restate__json_document(&s) ? text : restate__json_not_json(ctx, &s);
+}
+
+/* ---- Trees ----------------------------------------------------------------------------------- */
+
+#if !defined(RESTATE_NO_CJSON)
+
+static void restate__json_release(void *tree) { cJSON_Delete((cJSON *)tree); }
+
+RESTATE_API restate_status restate_json_tree(restate_ctx *ctx, restate_bytes json,
+                                             struct cJSON **tree) {
+    restate__json_scan s = restate__json_scan_of(json);
+    cJSON *parsed;
+    if (tree) *tree = NULL;
+    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    if (!json.ptr) return RESTATE_OK;
+    s.strict = true;
+    if (!restate__json_document(&s))
+        return restate__json_wrong(ctx, json, NULL, s.at, s.expected, false);
+    if (!tree) return RESTATE_OK;
+    parsed = cJSON_ParseWithLengthOpts((const char *)json.ptr, json.len, NULL, 0);
+    if (!parsed) return restate__ctx_nomem(ctx);
+    if (!restate__ctx_own(ctx, parsed, restate__json_release)) return RESTATE_ENDED;
+    *tree = parsed;
+    return RESTATE_OK;
+}
+
+/* Also when the attempt is over: what the handler goes on to put into the tree is not lost. */
+RESTATE_API struct cJSON *restate_json_own(restate_ctx *ctx, struct cJSON *tree) {
+    if (!tree) {
+        if (!restate__ctx_over(ctx)) restate__ctx_nomem(ctx);
+        return NULL;
+    }
+    return restate__ctx_own(ctx, tree, restate__json_release) ? tree : NULL;
+}
+
+/* Returns NULL, or what is wrong with it. */
+static const char *restate__json_print_leaf(restate__json_out *o, const cJSON *item,
+                                            uint32_t depth) {
+    restate_bytes text = restate_str(item->valuestring ? item->valuestring : "");
+    restate__json_scan s;
+    switch (item->type & 0xFF) {
+    case cJSON_NULL: restate__json_put_bytes(o, restate_str("null")); return NULL;
+    case cJSON_True: restate__json_put_bytes(o, restate_str("true")); return NULL;
+    case cJSON_False: restate__json_put_bytes(o, restate_str("false")); return NULL;
+    case cJSON_Number:
+        return restate__json_put_double(o, item->valuedouble) ? NULL
+                                                              : "a number that is NaN or infinite";
+    case cJSON_String:
+        return restate__json_put_string(o, text) ? NULL : "a string that is not UTF-8";
+    case cJSON_Raw:
+        s = restate__json_scan_of(text);
+        s.levels = RESTATE__JSON_LEVELS - depth;
+        if (!restate__json_document(&s)) return "raw text that is not JSON";
+        restate__json_put_bytes(o, text);
+        return NULL;
+    default: return "an item without a valid type";
+    }
+}
+
+static const char *restate__json_print_tree(restate__json_out *o, const cJSON *tree,
+                                            const cJSON **at) {
+    const cJSON *open[RESTATE__JSON_LEVELS], *item = tree;
+    uint32_t depth = 0;
+    const char *wrong = NULL;
+    for (;;) {
+        bool object = cJSON_IsObject(item);
+        *at = item;
+        if (depth && cJSON_IsObject(open[depth - 1])) {
+            if (!restate__json_put_string(o, restate_str(item->string ? item->string : "")))
+                return "a name that is not UTF-8";
+            restate__json_put(o, ':');
+        }
+        if (object || cJSON_IsArray(item)) {
+            if (depth == RESTATE__JSON_LEVELS) return "more than 100 levels";
+            restate__json_put(o, object ? '{' : '[');
+            open[depth] = item;
+            if (item->child) {
+                depth++;
+                item = item->child;
+                continue;
+            }
+            restate__json_put(o, object ? '}' : ']');
+        } else if ((wrong = restate__json_print_leaf(o, item, depth)) != NULL) {
+            return wrong;
+        }
+        for (; depth && !item->next; item = open[depth])
+            restate__json_put(o, cJSON_IsObject(open[--depth]) ? '}' : ']');
+        if (!depth || o->failed) return NULL;
+        restate__json_put(o, ',');
+        item = item->next;
+    }
+}
+
+RESTATE_API restate_bytes restate_json_print(restate_ctx *ctx, const struct cJSON *tree) {
+    restate__json_out o;
+    restate_bytes text = {0, 0};
+    const cJSON *at = tree;
+    const char *wrong = "NULL instead of a tree";
+    if (restate__ctx_over(ctx)) return text;
+    o = restate__json_out_on(restate__ctx_arena(ctx));
+    if (tree) wrong = restate__json_print_tree(&o, tree, &at);
+    if (wrong) {
+        bool named = at && at->string && restate__b_utf8(restate_str(at->string));
+        restate__ctx_misuse(ctx, "restate_json_print", "found %s%s%s%s", wrong,
+                            named ? " at member '" : "", named ? at->string : "", named ? "'" : "");
+        return text;
+    }
+    text = restate__json_finish(&o);
+    if (!text.ptr) restate__ctx_nomem(ctx);
+    return text;
+}
+
+#endif /* RESTATE_NO_CJSON */
+
+/* ================================================================================================
+// >>endpoint  services, routing, discovery, exchanges                         [restate__ep_ restate__x_]
+// Routes requests to handlers and tells the server what there is.
+================================================================================================ */
+
+#define RESTATE__SERVER_NAME "restate-sdk-c/0.1.0"
+#define RESTATE__HEADER_BYTES_MAX (64u << 10)
+#define RESTATE__MANIFEST_MIN 2
+#define RESTATE__MANIFEST_MAX 4
+
+/* A service as the endpoint keeps it: everything copied, handlers sorted by name. */
+typedef struct restate__service {
+    restate_service source;
+    restate_options options;                /* the endpoint's where its own are not set */
+    restate__handler *handlers;
+    size_t count;
+} restate__service;
+
+struct restate_endpoint {
+    restate_endpoint_options options;       /* defaults applied; strings copied */
+    restate_allocator allocator;
+    restate_logger logger;
+    restate__chunks chunks;
+    restate__arena arena;                   /* of everything that is copied */
+    restate__service *services;             /* sorted by name */
+    size_t count;
+    char error[512];
+    bool invalid;                           /* the options were wrong: it can only tell so */
+    int stop_fd;                            /* written by restate_endpoint_stop(); -1: none */
+    unsigned stops;                         /* atomic: how often a stop was asked for */
+    unsigned invocations;                   /* atomic: attempts that are not over */
+#ifndef RESTATE_NO_THREADS
+    restate__pool pool;                     /* executes closures */
+    bool has_pool;
+#endif
+    struct restate__server *server;         /* NULL until needed */
+    void (*server_quiet)(restate_endpoint *);   /* cuts what is open; before the pool is freed */
+    void (*server_free)(restate_endpoint *);    /* after it */
+};
+
+/* Keeps a sentence for restate_endpoint_error(). */
+static restate_status restate__ep_error(restate_endpoint *e, const char *format, ...) RESTATE__PRINTF(2, 3);
+static restate_status restate__ep_error(restate_endpoint *e, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(e->error, sizeof e->error, format, args);
+    va_end(args);
+    return RESTATE_ERROR;
+}
+
+/* ---- Options and their levels ----------------------------------------------------------------- */
+
+static bool restate__ep_policy_set(const restate_retry_policy *p) {
+    return p->initial_interval_ms || p->factor > 0 || p->factor < 0 || p->max_interval_ms || p->max_attempts || p->max_duration_ms ||
+           p->when_exhausted != RESTATE_EXHAUSTED_DEFAULT;
+}
+
+/* `near` with what it leaves open taken from `far`. */
+static restate_options restate__ep_merge(restate_options near_, const restate_options *far_) {
+#define RESTATE__INHERIT(field) do { if (!near_.field) near_.field = far_->field; } while (0)
+    RESTATE__INHERIT(user);
+    RESTATE__INHERIT(inactivity_timeout_ms);
+    RESTATE__INHERIT(abort_timeout_ms);
+    RESTATE__INHERIT(journal_retention_ms);
+    RESTATE__INHERIT(idempotency_retention_ms);
+    RESTATE__INHERIT(workflow_retention_ms);
+    RESTATE__INHERIT(lazy_state);
+    RESTATE__INHERIT(ingress_private);
+    RESTATE__INHERIT(on_mismatch);
+    RESTATE__INHERIT(skip_payload_check);
+    RESTATE__INHERIT(cancel_sends);
+    RESTATE__INHERIT(blocking);
+    RESTATE__INHERIT(stack_bytes);
+    RESTATE__INHERIT(stall_warning_ms);
+#undef RESTATE__INHERIT
+    if (!restate__ep_policy_set(&near_.retry)) near_.retry = far_->retry;
+    if (!restate__ep_policy_set(&near_.run_retry)) near_.run_retry = far_->run_retry;
+    return near_;
+}
+
+/* ---- Checks: one sentence each, naming what and where ----------------------------------------- */
+
+static bool restate__ep_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+static bool restate__ep_alnum(char c) { return restate__ep_letter(c) || (c >= '0' && c <= '9'); }
+
+/* ^([a-zA-Z]|_[a-zA-Z0-9])[a-zA-Z0-9_]*$, for services also dots and dashes. */
+static bool restate__ep_name_fits(const char *name, bool service) {
+    const char *p = name;
+    if (*p == '_') p++;
+    if (p == name ? !restate__ep_letter(*p) : !restate__ep_alnum(*p)) return false;
+    while (*p && (restate__ep_alnum(*p) || *p == '_' || (service && (*p == '.' || *p == '-')))) p++;
+    return !*p;
+}
+
+static bool restate__ep_starts(const char *text, const char *start) {
+    for (; *start; text++, start++)
+        if ((*text | 0x20) != *start) return false;
+    return true;
+}
+
+static bool restate__ep_reserved(const char *name) {
+    return restate__ep_starts(name, "restate") || (restate__ep_starts(name, "openapi") && strlen(name) == 7);
+}
+
+static bool restate__ep_bad_policy(const restate_retry_policy *p) {
+    return p->factor < 0 || p->factor != p->factor || (p->factor > 0 && p->factor < 1);
+}
+
+static restate_status restate__ep_check_options(restate_endpoint *e, const restate_options *o, const char *where) {
+    if (restate__ep_bad_policy(&o->retry)) return restate__ep_error(e, "%s: retry.factor is below 1", where);
+    if (restate__ep_bad_policy(&o->run_retry)) return restate__ep_error(e, "%s: run_retry.factor is below 1", where);
+    if (o->retry.max_duration_ms)
+        return restate__ep_error(e, "%s: retry.max_duration_ms is for runs only: set run_retry.max_duration_ms, or retry.max_attempts", where);
+    if (o->stack_bytes && o->stack_bytes < 4096) return restate__ep_error(e, "%s: stack_bytes is below 4096", where);
+#ifdef RESTATE_NO_THREADS
+    if (o->blocking == RESTATE_ON) return restate__ep_error(e, "%s: .blocking needs threads, but RESTATE_NO_THREADS is defined", where);
+#endif
+    return RESTATE_OK;
+}
+
+static restate_status restate__ep_check_codec(restate_endpoint *e, const restate_codec *c, const char *what, const char *where) {
+    restate__json_scan scan;
+    if (!c || !c->json_schema) return RESTATE_OK;
+    scan = restate__json_scan_of(restate_str(c->json_schema));
+    if (restate__json_document(&scan)) return RESTATE_OK;
+    return restate__ep_error(e, "%s: the json_schema of its %s is not JSON", where, what);
+}
+
+static restate_status restate__ep_check_handler(restate_endpoint *e, const restate_service *s, const restate_handler *h) {
+    char where[160];
+    const restate_handler *other;
+    snprintf(where, sizeof where, "handler %.60s/%.60s", s->name, h->name);
+    if (!restate__ep_name_fits(h->name, false))
+        return restate__ep_error(e, "%s: the name of a handler is letters, digits and _, and begins with a letter", where);
+    if (!h->fn) return restate__ep_error(e, "%s: .fn is NULL", where);
+    if (h->shared && s->kind == RESTATE_SERVICE)
+        return restate__ep_error(e, "%s: .shared is for handlers of objects and workflows", where);
+    for (other = s->handlers; other != h; other++)
+        if (strcmp(other->name, h->name) == 0) return restate__ep_error(e, "%s: there are two of that name", where);
+    if (h->options.idempotency_retention_ms && s->kind == RESTATE_WORKFLOW && !h->shared)
+        return restate__ep_error(e, "%s: idempotency_retention_ms is not for the main handler of a workflow", where);
+    if (restate__ep_check_codec(e, h->input, "input", where) != RESTATE_OK) return RESTATE_ERROR;
+    if (restate__ep_check_codec(e, h->output, "output", where) != RESTATE_OK) return RESTATE_ERROR;
+    return restate__ep_check_options(e, &h->options, where);
+}
+
+static restate_status restate__ep_check_service(restate_endpoint *e, const restate_service *s) {
+    char where[100];
+    size_t main_handlers = 0;
+    const restate_handler *h;
+    bool is_private;
+    if (!s->name) return restate__ep_error(e, "a service has no name");
+    snprintf(where, sizeof where, "service %.60s", s->name);
+    if (!restate__ep_name_fits(s->name, true))
+        return restate__ep_error(e, "%s: the name of a service is letters, digits, _ . and -, and begins with a letter", where);
+    if (restate__ep_reserved(s->name)) return restate__ep_error(e, "%s: the name is reserved", where);
+    if (!s->handlers || !s->handlers[0].name) return restate__ep_error(e, "%s: it has no handlers", where);
+    if (restate__ep_check_options(e, &s->options, where) != RESTATE_OK) return RESTATE_ERROR;
+    is_private = restate__ep_merge(s->options, &e->options.defaults).ingress_private == RESTATE_ON;
+    for (h = s->handlers; h->name; h++) {
+        if (restate__ep_check_handler(e, s, h) != RESTATE_OK) return RESTATE_ERROR;
+        if (is_private && h->options.ingress_private == RESTATE_OFF)
+            return restate__ep_error(e, "handler %.60s/%.60s: it cannot be public in a private service", s->name, h->name);
+        main_handlers += !h->shared;
+    }
+    if (s->kind != RESTATE_WORKFLOW || main_handlers == 1) return RESTATE_OK;
+    return restate__ep_error(e, "%s: a workflow has exactly one handler that is not .shared, but %lu are", where, (unsigned long)main_handlers);
+}
+
+/* ---- Making it: everything the user gave is copied -------------------------------------------- */
+
+static const char *restate__ep_text(restate_endpoint *e, const char *text) {
+    return text ? restate__arena_text(&e->arena, restate_str(text)) : NULL;
+}
+
+static const restate_pair *restate__ep_pairs(restate_endpoint *e, const restate_pair *from) {
+    restate_pair *to;
+    size_t n = 0, i;
+    if (!from) return NULL;
+    while (from[n].name) n++;
+    to = (restate_pair *)restate__arena_alloc(&e->arena, (n + 1) * sizeof *to);
+    for (i = 0; to && i < n; i++) {
+        to[i].name = restate__ep_text(e, from[i].name);
+        to[i].value = restate__ep_text(e, from[i].value ? from[i].value : "");
+    }
+    return to;
+}
+
+static const restate_codec *restate__ep_codec(restate_endpoint *e, const restate_codec *from) {
+    restate_codec *to = (restate_codec *)restate__arena_alloc(&e->arena, sizeof *to);
+    if (!to) return NULL;
+    *to = from ? *from : restate_codec_json;
+    to->content_type = restate__ep_text(e, to->content_type);
+    to->json_schema = restate__ep_text(e, to->json_schema);
+    return to;
+}
+
+static void restate__ep_copy_handler(restate_endpoint *e, const restate__service *s, restate__handler *to, const restate_handler *from) {
+    restate_handler *source = (restate_handler *)restate__arena_alloc(&e->arena, sizeof *source);
+    if (!source) return;
+    *source = *from;
+    source->name = restate__ep_text(e, from->name);
+    source->input = restate__ep_codec(e, from->input);
+    source->output = restate__ep_codec(e, from->output);
+    source->accept = restate__ep_text(e, from->accept);
+    source->documentation = restate__ep_text(e, from->documentation);
+    source->metadata = restate__ep_pairs(e, from->metadata);
+    to->service = s->source.name;
+    to->name = source->name;
+    to->kind = s->source.kind;
+    to->shared = from->shared;
+    to->fn = from->fn;
+    to->options = restate__ep_merge(from->options, &s->options);
+    to->source = source;
+}
+
+static void restate__ep_sort_handlers(restate__service *s) {
+    size_t i, k;
+    for (i = 1; i < s->count; i++) {
+        restate__handler h = s->handlers[i];
+        for (k = i; k > 0 && strcmp(s->handlers[k - 1].name, h.name) > 0; k--) s->handlers[k] = s->handlers[k - 1];
+        s->handlers[k] = h;
+    }
+}
+
+static void restate__ep_copy_service(restate_endpoint *e, restate__service *to, const restate_service *from) {
+    size_t i;
+    to->source = *from;
+    to->source.handlers = NULL;
+    to->source.name = restate__ep_text(e, from->name);
+    to->source.documentation = restate__ep_text(e, from->documentation);
+    to->source.metadata = restate__ep_pairs(e, from->metadata);
+    to->options = restate__ep_merge(from->options, &e->options.defaults);
+    for (to->count = 0; from->handlers[to->count].name; to->count++) continue;
+    to->handlers = (restate__handler *)restate__arena_alloc(&e->arena, to->count * sizeof *to->handlers);
+    for (i = 0; to->handlers && !e->arena.failed && i < to->count; i++)
+        restate__ep_copy_handler(e, to, &to->handlers[i], &from->handlers[i]);
+    if (!e->arena.failed) restate__ep_sort_handlers(to);
+}
+
+static restate_status restate__ep_copy_services(restate_endpoint *e, const restate_service *const *services) {
+    size_t i, k;
+    for (; services && services[e->count]; e->count++)
+        if (restate__ep_check_service(e, services[e->count]) != RESTATE_OK) return RESTATE_ERROR;
+    if (!e->count) return restate__ep_error(e, "the endpoint has no services: set .services = RESTATE_SERVICES(&yours)");
+    e->services = (restate__service *)restate__arena_alloc(&e->arena, e->count * sizeof *e->services);
+    for (i = 0; e->services && i < e->count && !e->arena.failed; i++) {
+        restate__service s;
+        memset(&s, 0, sizeof s);
+        restate__ep_copy_service(e, &s, services[i]);
+        for (k = i; k > 0 && strcmp(e->services[k - 1].source.name, s.source.name) > 0; k--) e->services[k] = e->services[k - 1];
+        if (k > 0 && strcmp(e->services[k - 1].source.name, s.source.name) == 0)
+            return restate__ep_error(e, "there are two services named %.60s", s.source.name);
+        e->services[k] = s;
+    }
+    return e->arena.failed ? restate__ep_error(e, "out of memory") : RESTATE_OK;
+}
+
+static restate_endpoint_options restate__ep_defaults(restate_endpoint_options o) {
+    if (!o.port) o.port = 9080;
+    if (!o.pool_threads) o.pool_threads = 64;
+    if (!o.max_invocations) o.max_invocations = 10000;
+    if (!o.max_streams) o.max_streams = 256;
+    if (!o.max_message_bytes) o.max_message_bytes = (size_t)64 << 20;
+    if (!o.window_bytes) o.window_bytes = (size_t)1 << 20;
+    if (!o.drain_ms) o.drain_ms = 10000;
+    return o;
+}
+
+static restate_status restate__ep_check(restate_endpoint *e, const restate_endpoint_options *o) {
+    const restate_allocator *a = &o->allocator;
+    if ((a->alloc || a->realloc || a->free) && !(a->alloc && a->realloc && a->free))
+        return restate__ep_error(e, ".allocator: give all three functions or none");
+    if (o->threads > 1024) return restate__ep_error(e, ".threads is %u, at most 1024", (unsigned)o->threads);
+#ifdef RESTATE_NO_THREADS
+    if (o->threads > 1) return restate__ep_error(e, ".threads is %u, but RESTATE_NO_THREADS is defined", (unsigned)o->threads);
+#endif
+    if (restate__ep_check_options(e, &o->defaults, "defaults") != RESTATE_OK) return RESTATE_ERROR;
+    return restate__ep_copy_services(e, o->services);
+}
+
+RESTATE_API restate_endpoint *restate_endpoint_new(const restate_endpoint_options *options) {
+    static const restate_endpoint_options none;
+    restate_allocator allocator = restate__mem_defaults(options ? options->allocator : none.allocator);
+    restate_endpoint *e = (restate_endpoint *)restate__mem_zalloc(&allocator, sizeof *e);
+    if (!e) return NULL;
+    if (!options) options = &none;
+    e->allocator = allocator;
+    e->options = restate__ep_defaults(*options);
+    e->logger = restate__log_defaults(options->logger);
+    e->stop_fd = -1;
+    restate__mem_pool_init(&e->chunks, &e->allocator, 0);
+    restate__arena_init(&e->arena, &e->chunks);
+    e->options.address = restate__ep_text(e, options->address);
+    e->options.services = NULL;
+    e->invalid = restate__ep_check(e, options) != RESTATE_OK;
+#ifndef RESTATE_NO_THREADS
+    if (!e->invalid) e->has_pool = restate__pool_init(&e->pool, &e->allocator, e->options.pool_threads);
+    if (!e->invalid && !e->has_pool) {
+        restate__ep_error(e, "the thread pool could not be made");
+        e->invalid = true;
+    }
+#endif
+    return e;
+}
+
+RESTATE_API const char *restate_endpoint_error(const restate_endpoint *endpoint) {
+    return endpoint ? endpoint->error : "out of memory";
+}
+
+RESTATE_API void restate_endpoint_free(restate_endpoint *endpoint) {
+    restate_allocator allocator;
+    if (!endpoint) return;
+    if (endpoint->server && endpoint->server_quiet) endpoint->server_quiet(endpoint);
+#ifndef RESTATE_NO_THREADS
+    if (endpoint->has_pool) restate__pool_free(&endpoint->pool);
+#endif
+    if (endpoint->server && endpoint->server_free) endpoint->server_free(endpoint);
+    restate__arena_free(&endpoint->arena);
+    restate__mem_pool_free(&endpoint->chunks);
+    allocator = endpoint->allocator;
+    restate__mem_free(&allocator, endpoint, sizeof *endpoint);
+}
+
+/* ---- Discovery: the manifest ------------------------------------------------------------------ */
+
+/* A manifest being written. The first option that the asked for version does not know stops it. */
+typedef struct restate__manifest {
+    restate__json_out out;
+    int version;
+    const char *too_new;                    /* what needs `needed` */
+    int needed;
+    bool first;                             /* of the object that is open */
+} restate__manifest;
+
+static void restate__manifest_raw(restate__manifest *m, const char *text) {
+    restate__json_put_bytes(&m->out, restate_str(text));
+}
+
+static void restate__manifest_key(restate__manifest *m, const char *key, int since) {
+    if (since > m->version && !m->too_new) {
+        m->too_new = key;
+        m->needed = since;
+    }
+    if (!m->first) restate__manifest_raw(m, ",");
+    m->first = false;
+    restate__json_put_string(&m->out, restate_str(key));
+    restate__manifest_raw(m, ":");
+}
+
+static void restate__manifest_text(restate__manifest *m, const char *key, int since, const char *text) {
+    if (!text) return;
+    restate__manifest_key(m, key, since);
+    restate__json_put_string(&m->out, restate_str(text));
+}
+
+static void restate__manifest_number(restate__manifest *m, const char *key, int since, uint64_t n) {
+    restate__manifest_key(m, key, since);
+    restate__json_put_digits(&m->out, n, 1);
+}
+
+static void restate__manifest_ms(restate__manifest *m, const char *key, uint64_t ms) {
+    if (ms) restate__manifest_number(m, key, 3, ms == RESTATE_ZERO_MS ? 0 : ms);
+}
+
+static void restate__manifest_switch(restate__manifest *m, const char *key, restate_switch on) {
+    if (on == RESTATE_DEFAULT) return;
+    restate__manifest_key(m, key, 3);
+    restate__manifest_raw(m, on == RESTATE_ON ? "true" : "false");
+}
+
+static void restate__manifest_open(restate__manifest *m, const char *bracket) {
+    restate__manifest_raw(m, bracket);
+    m->first = true;
+}
+
+static void restate__manifest_close(restate__manifest *m, const char *bracket) {
+    restate__manifest_raw(m, bracket);
+    m->first = false;
+}
+
+static void restate__manifest_metadata(restate__manifest *m, const restate_pair *pairs) {
+    if (!pairs || !pairs->name) return;
+    restate__manifest_key(m, "metadata", 2);
+    restate__manifest_open(m, "{");
+    for (; pairs->name; pairs++) restate__manifest_text(m, pairs->name, 2, pairs->value);
+    restate__manifest_close(m, "}");
+}
+
+static void restate__manifest_retry(restate__manifest *m, const restate_retry_policy *p) {
+    restate__policy resolved;
+    if (!restate__ep_policy_set(p)) return;
+    restate__policy_of(&resolved, p);
+    restate__manifest_number(m, "retryPolicyInitialInterval", 4, resolved.interval_ms);
+    restate__manifest_number(m, "retryPolicyMaxInterval", 4, resolved.max_interval_ms);
+    restate__manifest_key(m, "retryPolicyExponentiationFactor", 4);
+    restate__json_put_double(&m->out, resolved.factor);
+    if (resolved.has_max_attempts) restate__manifest_number(m, "retryPolicyMaxAttempts", 4, resolved.max_attempts);
+    if (p->when_exhausted != RESTATE_EXHAUSTED_DEFAULT)
+        restate__manifest_text(m, "retryPolicyOnMaxAttempts", 4, p->when_exhausted == RESTATE_EXHAUSTED_PAUSE ? "PAUSE" : "KILL");
+}
+
+/* What services and handlers have in common. */
+static void restate__manifest_options(restate__manifest *m, const restate_options *o) {
+    restate__manifest_ms(m, "inactivityTimeout", o->inactivity_timeout_ms);
+    restate__manifest_ms(m, "abortTimeout", o->abort_timeout_ms);
+    restate__manifest_ms(m, "journalRetention", o->journal_retention_ms);
+    restate__manifest_ms(m, "idempotencyRetention", o->idempotency_retention_ms);
+    restate__manifest_switch(m, "enableLazyState", o->lazy_state);
+    restate__manifest_switch(m, "ingressPrivate", o->ingress_private);
+    restate__manifest_retry(m, &o->retry);
+}
+
+static void restate__manifest_payload(restate__manifest *m, const char *key, const restate_codec *c, const char *accept, bool input) {
+    const char *type = c->content_type ? c->content_type : "application/octet-stream";
+    restate__manifest_key(m, key, 1);
+    restate__manifest_open(m, "{");
+    if (c->kind != RESTATE_CODEC_VOID || accept) {
+        if (input) {
+            restate__manifest_key(m, "required", 1);
+            restate__manifest_raw(m, c->optional ? "false" : "true");
+            if (c->kind == RESTATE_CODEC_BYTES) type = "*/*";
+        }
+        restate__manifest_text(m, "contentType", 1, accept ? accept : type);
+        if (c->json_schema) {
+            restate__manifest_key(m, "jsonSchema", 1);
+            restate__manifest_raw(m, c->json_schema);
+        }
+    }
+    restate__manifest_close(m, "}");
+}
+
+static void restate__manifest_handler(restate__manifest *m, const restate__handler *h) {
+    bool main_handler = h->kind == RESTATE_WORKFLOW && !h->shared;
+    restate__manifest_open(m, "{");
+    restate__manifest_text(m, "name", 1, h->name);
+    if (h->kind != RESTATE_SERVICE)
+        restate__manifest_text(m, "ty", 1, h->shared ? "SHARED" : h->kind == RESTATE_WORKFLOW ? "WORKFLOW" : "EXCLUSIVE");
+    restate__manifest_payload(m, "input", h->source->input, h->source->accept, true);
+    restate__manifest_payload(m, "output", h->source->output, NULL, false);
+    restate__manifest_text(m, "documentation", 2, h->source->documentation);
+    restate__manifest_metadata(m, h->source->metadata);
+    restate__manifest_options(m, &h->source->options);
+    if (main_handler) restate__manifest_ms(m, "workflowCompletionRetention", h->options.workflow_retention_ms);
+    restate__manifest_close(m, "}");
+}
+
+static void restate__manifest_service(restate__manifest *m, const restate__service *s) {
+    static const char *const kinds[] = { "SERVICE", "VIRTUAL_OBJECT", "WORKFLOW" };
+    size_t i;
+    restate__manifest_open(m, "{");
+    restate__manifest_text(m, "name", 1, s->source.name);
+    restate__manifest_text(m, "ty", 1, kinds[s->source.kind]);
+    restate__manifest_key(m, "handlers", 1);
+    restate__manifest_raw(m, "[");
+    for (i = 0; i < s->count; i++) {
+        if (i) restate__manifest_raw(m, ",");
+        restate__manifest_handler(m, &s->handlers[i]);
+    }
+    restate__manifest_close(m, "]");
+    restate__manifest_text(m, "documentation", 2, s->source.documentation);
+    restate__manifest_metadata(m, s->source.metadata);
+    restate__manifest_options(m, &s->options);
+    restate__manifest_close(m, "}");
+}
+
+static restate_bytes restate__manifest_write(restate__manifest *m, const restate_endpoint *e, restate__arena *arena, bool whole) {
+    size_t i;
+    m->out = restate__json_out_on(arena);
+    restate__manifest_open(m, "{");
+    restate__manifest_text(m, "protocolMode", 1, whole ? "REQUEST_RESPONSE" : "BIDI_STREAM");
+    restate__manifest_number(m, "minProtocolVersion", 1, RESTATE__VERSION_MIN);
+    restate__manifest_number(m, "maxProtocolVersion", 1, RESTATE__VERSION_MAX);
+    restate__manifest_key(m, "services", 1);
+    restate__manifest_raw(m, "[");
+    for (i = 0; i < e->count; i++) {
+        if (i) restate__manifest_raw(m, ",");
+        restate__manifest_service(m, &e->services[i]);
+    }
+    restate__manifest_raw(m, "]}");
+    return restate__json_finish(&m->out);
+}
+
+/* The highest manifest version that both sides know; 0: none. `accept` is a list without parameters. */
+static int restate__ep_manifest_version(const char *accept) {
+    static const char start[] = "application/vnd.restate.endpointmanifest.v";
+    int best = 0;
+    while (accept && *accept) {
+        size_t n;
+        accept += strspn(accept, ", \t");
+        n = strcspn(accept, ",");
+        while (n && (accept[n - 1] == ' ' || accept[n - 1] == '\t')) n--;
+        if (n == sizeof start - 1 + 6 && strncmp(accept, start, sizeof start - 1) == 0 && strncmp(accept + n - 5, "+json", 5) == 0) {
+            int v = accept[n - 6] - '0';
+            if (v >= RESTATE__MANIFEST_MIN && v <= RESTATE__MANIFEST_MAX && v > best) best = v;
+        }
+        accept += strcspn(accept, ",");
+    }
+    return best;
+}
+
+/* ---- Exchanges: one request and its response -------------------------------------------------- */
+
+/* On its worker's thread only. It lies in its own arena. */
+typedef struct restate__x {
+    restate__worker *worker;
+    uint16_t status;                        /* of the response; 0: not known yet */
+    const restate_pair *response;           /* its headers, known with the status */
+    restate__buf out;                       /* body bytes to be sent */
+    bool finished;                          /* nothing follows what is in `out` */
+    void (*changed)(struct restate__x *);   /* status, out or finished changed: to be noted only */
+    void *carrier;
+
+    restate_endpoint *endpoint;
+    restate__arena arena;
+    const char *method, *path;
+    restate_pair *headers;                  /* ends with {0} */
+    size_t header_count, header_room, header_bytes;
+    bool too_large, whole, input_over, released, counted;
+    restate__attempt *attempt;              /* NULL: the response is complete without a handler */
+} restate__x;
+
+RESTATE__PRIVATE restate__x *restate__x_new(restate_endpoint *endpoint, restate__worker *worker, void (*changed)(restate__x *),
+                                            void *carrier) {
+    restate__arena arena;
+    restate__x *x;
+    restate__arena_init(&arena, &worker->chunks);
+    x = (restate__x *)restate__arena_alloc(&arena, sizeof *x);
+    if (!x) return NULL;
+    x->arena = arena;
+    x->endpoint = endpoint;
+    x->worker = worker;
+    x->changed = changed;
+    x->carrier = carrier;
+    restate__buf_init(&x->out, &worker->chunks);
+    return x;
+}
+
+static bool restate__x_room_for_header(restate__x *x) {
+    size_t room = x->header_room ? 2 * x->header_room : 16;
+    restate_pair *headers;
+    if (x->header_count + 1 < x->header_room) return true;
+    headers = (restate_pair *)restate__arena_alloc(&x->arena, room * sizeof *headers);
+    if (!headers) return false;
+    if (x->header_count) memcpy(headers, x->headers, x->header_count * sizeof *headers);
+    x->headers = headers;
+    x->header_room = room;
+    return true;
+}
+
+RESTATE__PRIVATE bool restate__x_header(restate__x *x, restate_bytes name, restate_bytes value) {
+    x->header_bytes += name.len + value.len + 32;
+    if (x->header_bytes > RESTATE__HEADER_BYTES_MAX) x->too_large = true;
+    if (x->too_large) return false;
+    if (name.len && name.ptr[0] == ':') {
+        if (restate__b_is(name, ":method")) x->method = restate__arena_text(&x->arena, value);
+        if (restate__b_is(name, ":path")) x->path = restate__arena_text(&x->arena, value);
+        return !x->arena.failed;
+    }
+    if (!restate__x_room_for_header(x)) return false;
+    x->headers[x->header_count].name = restate__arena_text(&x->arena, name);
+    x->headers[x->header_count++].value = restate__arena_text(&x->arena, value);
+    return !x->arena.failed;
+}
+
+static const char *restate__x_get_header(const restate__x *x, const char *name) {
+    const restate_pair *h = x->headers;
+    for (; h && h->name; h++)
+        if (strcmp(h->name, name) == 0) return h->value;
+    return NULL;
+}
+
+/* A response that is complete: status, type and body. */
+static void restate__x_respond(restate__x *x, uint16_t status, const restate_pair *headers, restate_bytes body) {
+    x->status = status;
+    x->response = headers;
+    if (body.len) restate__buf_write(&x->out, body.ptr, body.len);
+    x->finished = true;
+}
+
+/* An error, with a message for people. */
+static void restate__x_refuse(restate__x *x, uint16_t status, const char *format, ...) RESTATE__PRINTF(3, 4);
+static void restate__x_refuse(restate__x *x, uint16_t status, const char *format, ...) {
+    static const restate_pair headers[] = { { "content-type", "application/json" }, { "x-restate-server", RESTATE__SERVER_NAME }, { NULL, NULL } };
+    restate__json_out out;
+    const char *text;
+    va_list args;
+    va_start(args, format);
+    text = restate__arena_vprintf(&x->arena, format, args);
+    va_end(args);
+    restate__log(&x->endpoint->logger, RESTATE_LOG_WARN, "refused %s %s with %u: %s", x->method ? x->method : "?", x->path ? x->path : "?",
+                 (unsigned)status, text);
+    out = restate__json_out_on(&x->arena);
+    restate__json_put_bytes(&out, restate_str("{\"message\":"));
+    if (!restate__json_put_string(&out, restate_str(text))) restate__json_put_bytes(&out, restate_str("\"\""));
+    restate__json_put_bytes(&out, restate_str("}"));
+    restate__x_respond(x, status, headers, restate__json_finish(&out));
+}
+
+static void restate__x_health(restate__x *x) {
+    static const restate_pair headers[] = { { "content-type", "text/plain" }, { "x-restate-server", RESTATE__SERVER_NAME }, { NULL, NULL } };
+    restate__x_respond(x, 200, headers, restate_str("ok"));
+}
+
+static void restate__x_discover(restate__x *x) {
+    static const restate_pair headers[][3] = {
+#define RESTATE__MANIFEST_HEADERS(v) \
+        { { "content-type", "application/vnd.restate.endpointmanifest.v" v "+json" }, { "x-restate-server", RESTATE__SERVER_NAME }, { NULL, NULL } }
+        RESTATE__MANIFEST_HEADERS("2"), RESTATE__MANIFEST_HEADERS("3"), RESTATE__MANIFEST_HEADERS("4")
+#undef RESTATE__MANIFEST_HEADERS
+    };
+    const char *accept = restate__x_get_header(x, "accept");
+    restate__manifest m;
+    restate_bytes body;
+    memset(&m, 0, sizeof m);
+    m.version = restate__ep_manifest_version(accept);
+    if (!m.version) {
+        restate__x_refuse(x, 415, "discovery needs an accept header with application/vnd.restate.endpointmanifest.v2+json to v4+json, got: %s",
+                          accept ? accept : "none");
+        return;
+    }
+    body = restate__manifest_write(&m, x->endpoint, &x->arena, x->whole);
+    if (m.too_new)
+        restate__x_refuse(x, 500, "%s needs discovery version %d, but the server asks for %d: upgrade the server, or do not set it",
+                          m.too_new, m.needed, m.version);
+    else if (!body.ptr) restate__x_refuse(x, 500, "out of memory");
+    else restate__x_respond(x, 200, headers[m.version - RESTATE__MANIFEST_MIN], body);
+}
+
+/* ---- Routing ---------------------------------------------------------------------------------- */
+
+typedef enum restate__route { RESTATE__ROUTE_NONE, RESTATE__ROUTE_INVOKE, RESTATE__ROUTE_DISCOVER, RESTATE__ROUTE_HEALTH } restate__route;
+
+/* From the path's end, because a prefix may precede it: .../invoke/SERVICE/HANDLER, .../discover, .../health */
+static restate__route restate__ep_route(const char *path, restate_bytes *service, restate_bytes *handler) {
+    const char *end = path + strcspn(path, "?"), *cut[3];
+    const char *p = end;
+    size_t n = 0;
+    while (n < 3 && p > path)
+        if (*--p == '/') cut[n++] = p;
+    *service = *handler = restate__b_none();
+    if (n == 3 && cut[1] - cut[2] == 7 && strncmp(cut[2], "/invoke", 7) == 0) {
+        *service = restate__b(cut[1] + 1, (size_t)(cut[0] - cut[1]) - 1);
+        *handler = restate__b(cut[0] + 1, (size_t)(end - cut[0]) - 1);
+        return RESTATE__ROUTE_INVOKE;
+    }
+    if (n && restate__b_is(restate__b(cut[0], (size_t)(end - cut[0])), "/discover")) return RESTATE__ROUTE_DISCOVER;
+    if (n && restate__b_is(restate__b(cut[0], (size_t)(end - cut[0])), "/health")) return RESTATE__ROUTE_HEALTH;
+    return RESTATE__ROUTE_NONE;
+}
+
+static const restate__service *restate__ep_service(const restate_endpoint *e, restate_bytes name) {
+    size_t low = 0, high = e->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int c = restate__b_compare(restate_str(e->services[middle].source.name), name);
+        if (c == 0) return &e->services[middle];
+        if (c < 0) low = middle + 1;
+        else high = middle;
+    }
+    return NULL;
+}
+
+static const restate__handler *restate__ep_handler(const restate__service *s, restate_bytes name) {
+    size_t i;
+    for (i = 0; i < s->count; i++)
+        if (restate__b_is(name, s->handlers[i].name)) return &s->handlers[i];
+    return NULL;
+}
+
+/* ---- Attempts --------------------------------------------------------------------------------- */
+
+static void restate__x_free(restate__x *x) {
+    restate__arena arena = x->arena;
+    if (x->attempt) restate__attempt_free(x->attempt);
+    if (x->counted) __atomic_fetch_sub(&x->endpoint->invocations, 1, __ATOMIC_RELAXED);
+    restate__buf_free(&x->out);
+    restate__arena_free(&arena);
+}
+
+static void restate__x_free_if_over(restate__x *x) {
+    if (x->released && (!x->attempt || restate__attempt_over(x->attempt))) restate__x_free(x);
+}
+
+/* The attempt wrote something or is over. */
+static void restate__x_progress(restate__attempt *a) {
+    restate__x *x = (restate__x *)a->host;
+    if (!x->finished && !restate__vm_ready(&a->vm) && a->vm.phase >= RESTATE__CLOSED) {
+        x->finished = true;
+        if (a->vm.phase == RESTATE__ERRORED)
+            restate__ctx_say(&a->ctx, RESTATE_LOG_WARN, "the attempt failed with %u: %s", (unsigned)a->vm.error.code, a->vm.error.message);
+    }
+    if (!x->released) x->changed(x);
+    else restate__x_free_if_over(x);
+}
+
+/* The protocol version that a content type names; 0: not one of ours. */
+static uint32_t restate__ep_version(const char *content_type) {
+    static const char start[] = "application/vnd.restate.invocation.v";
+    size_t n = sizeof start - 1;
+    if (strncmp(content_type, start, n) != 0 || strlen(content_type) != n + 1) return 0;
+    if (content_type[n] < '0' + (char)RESTATE__VERSION_MIN || content_type[n] > '0' + (char)RESTATE__VERSION_MAX) return 0;
+    return (uint32_t)(content_type[n] - '0');
+}
+
+static void restate__x_invoke(restate__x *x, const restate__handler *handler, uint32_t version) {
+    static const restate_pair headers[][3] = {
+#define RESTATE__INVOKE_HEADERS(v) \
+        { { "content-type", "application/vnd.restate.invocation.v" v }, { "x-restate-server", RESTATE__SERVER_NAME }, { NULL, NULL } }
+        RESTATE__INVOKE_HEADERS("5"), RESTATE__INVOKE_HEADERS("6"), RESTATE__INVOKE_HEADERS("7")
+#undef RESTATE__INVOKE_HEADERS
+    };
+    restate__attempt *a = (restate__attempt *)restate__arena_alloc(&x->arena, sizeof *a);
+    restate__vm_options o;
+    if (!a) {
+        restate__x_refuse(x, 503, "out of memory");
+        return;
+    }
+    memset(&o, 0, sizeof o);
+    o.version = version;
+    o.skip_payload_check = handler->options.skip_payload_check == RESTATE_ON;
+    o.cancel_sends = handler->options.cancel_sends == RESTATE_ON;
+    o.finish_runs_first = true;
+    o.max_message_bytes = x->endpoint->options.max_message_bytes;
+    if (handler->options.on_mismatch == RESTATE_MISMATCH_PAUSE) o.on_mismatch = RESTATE__PAUSE;
+    if (handler->options.on_mismatch == RESTATE_MISMATCH_FAIL) o.on_mismatch = RESTATE__FAIL;
+    restate__attempt_init(a, x->worker, handler, &x->endpoint->logger, &o, &x->arena, &x->out);
+#ifndef RESTATE_NO_THREADS
+    a->pool = &x->endpoint->pool;
+#endif
+    a->attempt_headers = x->headers;
+    a->progress = restate__x_progress;
+    a->host = x;
+    x->attempt = a;
+    x->status = 200;
+    x->response = headers[version - RESTATE__VERSION_MIN];
+}
+
+/* Whether there is room for one more; counts it if so. */
+static bool restate__x_admit(restate__x *x) {
+    restate_endpoint *e = x->endpoint;
+    if (__atomic_load_n(&e->stops, __ATOMIC_RELAXED)) return false;
+    if (__atomic_fetch_add(&e->invocations, 1, __ATOMIC_RELAXED) < e->options.max_invocations) {
+        x->counted = true;
+        return true;
+    }
+    __atomic_fetch_sub(&e->invocations, 1, __ATOMIC_RELAXED);
+    return false;
+}
+
+static void restate__x_route_invoke(restate__x *x, restate_bytes service, restate_bytes handler) {
+    const char *type = restate__x_get_header(x, "content-type");
+    const restate__service *s = restate__ep_service(x->endpoint, service);
+    const restate__handler *h = s ? restate__ep_handler(s, handler) : NULL;
+    uint32_t version = type ? restate__ep_version(type) : 0;
+    if (!x->method || strcmp(x->method, "POST") != 0)
+        restate__x_refuse(x, 405, "a handler is invoked with POST, got %s", x->method ? x->method : "no method");
+    else if (!type)
+        restate__x_refuse(x, 415, "the content type is missing: is this called directly? Call it through the Restate server's ingress");
+    else if (!version && strncmp(type, "application/vnd.restate.invocation.v", 36) == 0)
+        restate__x_refuse(x, 415, "service protocol %s is not supported, only v%u to v%u: register the deployment again", type + 35,
+                          RESTATE__VERSION_MIN, RESTATE__VERSION_MAX);
+    else if (!version)
+        restate__x_refuse(x, 415, "%s is not a content type of Restate: call the handler through the Restate server's ingress", type);
+    else if (!s)
+        restate__x_refuse(x, 404, "no service %.*s here", (int)service.len, (const char *)service.ptr);
+    else if (!h)
+        restate__x_refuse(x, 404, "service %s has no handler %.*s", s->source.name, (int)handler.len, (const char *)handler.ptr);
+    else if (!restate__x_admit(x))
+        restate__x_refuse(x, 503, "%s", __atomic_load_n(&x->endpoint->stops, __ATOMIC_RELAXED)
+            ? "the endpoint is stopping" : "the endpoint has max_invocations under way");
+    else
+        restate__x_invoke(x, h, version);
+}
+
+/* All headers are there. `whole`: the request body is complete before the response starts. */
+RESTATE__PRIVATE void restate__x_begin(restate__x *x, bool whole) {
+    restate_bytes service, handler;
+    restate__route route = restate__ep_route(x->path ? x->path : "", &service, &handler);
+    x->whole = whole;
+    if (x->too_large) {
+        restate__x_refuse(x, 431, "the headers are larger than %u bytes", RESTATE__HEADER_BYTES_MAX);
+    } else if (x->arena.failed) {
+        restate__x_refuse(x, 500, "out of memory");
+    } else if (route == RESTATE__ROUTE_INVOKE) {
+        restate__x_route_invoke(x, service, handler);
+    } else if (route == RESTATE__ROUTE_NONE) {
+        restate__x_refuse(x, 404, "there is /invoke/SERVICE/HANDLER, /discover and /health, got %s", x->path ? x->path : "no path");
+    } else if (!x->method || strcmp(x->method, "GET") != 0) {
+        restate__x_refuse(x, 405, "this is asked for with GET, got %s", x->method ? x->method : "no method");
+    } else if (route == RESTATE__ROUTE_DISCOVER) {
+        restate__x_discover(x);
+    } else {
+        restate__x_health(x);
+    }
+    x->changed(x);
+}
+
+RESTATE__PRIVATE void restate__x_feed(restate__x *x, restate_bytes bytes) {
+    if (x->attempt && !x->finished) restate__attempt_feed(x->attempt, bytes);
+}
+
+/* The request body ended; also used when the endpoint stops, so that the handler suspends. */
+RESTATE__PRIVATE void restate__x_end_input(restate__x *x) {
+    if (x->attempt) restate__attempt_end_input(x->attempt);
+}
+
+/* The stream is gone. */
+RESTATE__PRIVATE void restate__x_cut(restate__x *x) {
+    if (x->attempt && !restate__attempt_over(x->attempt)) restate__attempt_cut(x->attempt);
+}
+
+/* Bytes left `out`. */
+RESTATE__PRIVATE void restate__x_drained(restate__x *x) {
+    restate__attempt *a = x->attempt;
+    if (a && a->state == RESTATE__ATTEMPT_PARKED && x->out.len <= RESTATE__OUT_BYTES_MAX / 2) restate__worker_later(x->worker, &a->turn);
+}
+
+/* The carrier will not touch it again. */
+RESTATE__PRIVATE void restate__x_release(restate__x *x) {
+    x->released = true;
+    restate__x_free_if_over(x);
+}
+
+/* ================================================================================================
+// >>server  event loops, HTTP/2 sessions, limits, drain    [restate__h2_ restate__loop_ restate__srv_]
+// Carries exchanges over HTTP/2 connections; each connection belongs to one loop, each loop to one thread.
+================================================================================================ */
+#if !defined(RESTATE_NO_SERVER)
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <nghttp2/nghttp2.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
+#if !defined(RESTATE_NO_THREADS)
+#  include <pthread.h>
+#endif
+#if defined(__linux__) && !defined(RESTATE__USE_POLL)
+#  define RESTATE__EPOLL 1
+#  include <sys/epoll.h>
+#  include <sys/eventfd.h>
+#  include <sys/timerfd.h>
+#else
+#  define RESTATE__EPOLL 0
+#  include <poll.h>
+#endif
+#if !defined(MSG_NOSIGNAL)
+#  define MSG_NOSIGNAL 0                    /* such systems have SO_NOSIGPIPE */
+#endif
+#if NGHTTP2_VERSION_NUM >= 0x013c00
+#  define RESTATE__H2_V(name) name##2
+typedef nghttp2_ssize restate__h2_ssize;
+#else
+#  define RESTATE__H2_V(name) name
+typedef ssize_t restate__h2_ssize;
+#endif
+
+enum {
+    RESTATE__H2_FRAME = 9,                  /* bytes of a frame's header */
+    RESTATE__H2_FRAME_MAX = 16384 + 512,    /* what one call of mem_send may return */
+    RESTATE__H2_RESETS = 1000,              /* RST_STREAM frames we send: burst */
+    RESTATE__H2_RESETS_PER_S = 33,
+    RESTATE__H2_QUEUE_MAX = 1000,           /* frames waiting for the peer to read, beside 4 per stream */
+    RESTATE__H2_FIELDS = 32,                /* fields of a response */
+    RESTATE__H2_YOUNG_MS = 200,             /* a drain gives an exchange this time to receive its journal */
+    RESTATE__H2_NOTICE_MS = 1000,           /* from the shutdown notice to the last GOAWAY, at most */
+    RESTATE__H2_SPARES = 256,
+    RESTATE__LOOP_IN = 65536,               /* at least 16 KiB, or one header block needs too many calls */
+    RESTATE__LOOP_OUT = 131072,             /* the most that waits for a peer that does not read */
+    RESTATE__LOOP_ROUNDS = 4,
+    RESTATE__LOOP_LINGER_MS = 2000,
+    RESTATE__LOOP_SWEEP_MS = 50,            /* between looks at the connections, while something is timed */
+    RESTATE__SRV_ACCEPT_PAUSE_MS = 500,
+    RESTATE__SRV_WARN_MS = 60000,
+    RESTATE__SRV_GRACE_MS = 5000            /* for handlers whose exchange was cut */
+};
+#define RESTATE__SRV_NEVER UINT64_MAX
+#define RESTATE__SRV_CHUNKS 1024u           /* what a worker keeps for reuse */
+#define RESTATE__SRV_FIBERS 256u
+
+/* ---- HTTP/2 without sockets: bytes in through _feed, bytes out through _take ---- */
+
+/* One stream, carrier of its exchange.
+ *
+ * In its connection's list from the request's HEADERS until nghttp2 closes it. `x` is NULL from the
+ * moment its END_STREAM was written: an early answer holds no memory while its request goes on.
+ * A stream that closes while it is on the dirty list is freed when its turn comes (`gone`). */
+typedef struct restate__h2_stream {
+    struct restate__h2 *h2;
+    restate__x *x;
+    struct restate__h2_stream *prev, *next, *next_dirty;
+    uint64_t born_ms;
+    size_t ignored;                         /* request bytes that came after the answer */
+    int32_t id;
+    char status[4];
+    bool dirty, gone, overfull, input_over, submitted, deferred, reset;
+} restate__h2_stream;
+
+/* What the connections of one thread share. */
+typedef struct restate__h2_env {
+    restate_endpoint *endpoint;
+    restate__worker *worker;
+    nghttp2_session_callbacks *callbacks;   /* belong to the server */
+    nghttp2_option *option;
+    nghttp2_mem mem;
+    restate__h2_stream *spare;
+    size_t spares;
+    uint64_t now_ms;
+    struct restate__h2 *touched, **touched_tail;    /* connections that may have something to send */
+} restate__h2_env;
+
+/* One connection. */
+typedef struct restate__h2 {
+    restate__h2_env *env;
+    nghttp2_session *session;               /* NULL: not open yet, or closed */
+    restate__h2_stream *streams;
+    restate__h2_stream *dirty, **dirty_tail;    /* whose exchange changed since the last settle */
+    struct restate__h2 *next_touched;
+    uint8_t *at, *end;                      /* room for frames, while _take runs */
+    uint64_t resets_at_ms, drain_at_ms;
+    uint32_t resets;                        /* tokens left */
+    bool touched, full, failed, draining, goaway, cut;
+} restate__h2;
+
+static const uint8_t restate__h2_ping[8] = { 'r', 'e', 's', 't', 'a', 't', 'e', 0 };
+
+/* nghttp2 frees without a size, our allocator wants one: it stands in front of the block. */
+#define RESTATE__H2_PREFIX ((size_t)16)
+
+static void *restate__h2_malloc(size_t size, void *user) {
+    restate_allocator *a = (restate_allocator *)user;
+    size_t *p;
+    if (size > SIZE_MAX - RESTATE__H2_PREFIX) return NULL;
+    p = (size_t *)restate__mem_alloc(a, size + RESTATE__H2_PREFIX);
+    if (!p) return NULL;
+    *p = size + RESTATE__H2_PREFIX;
+    return (uint8_t *)p + RESTATE__H2_PREFIX;
+}
+
+static void restate__h2_free(void *old, void *user) {
+    size_t *p;
+    if (!old) return;
+    p = (size_t *)(void *)((uint8_t *)old - RESTATE__H2_PREFIX);
+    restate__mem_free((restate_allocator *)user, p, *p);
+}
+
+static void *restate__h2_calloc(size_t count, size_t size, void *user) {
+    void *p;
+    if (size && count > SIZE_MAX / size) return NULL;
+    p = restate__h2_malloc(count * size, user);
+    if (p) memset(p, 0, count * size);
+    return p;
+}
+
+static void *restate__h2_realloc(void *old, size_t size, void *user) {
+    restate_allocator *a = (restate_allocator *)user;
+    size_t *p;
+    if (!old) return restate__h2_malloc(size, user);
+    if (size > SIZE_MAX - RESTATE__H2_PREFIX) return NULL;
+    p = (size_t *)(void *)((uint8_t *)old - RESTATE__H2_PREFIX);
+    p = (size_t *)a->realloc(a->user, p, *p, size + RESTATE__H2_PREFIX);
+    if (!p) return NULL;
+    *p = size + RESTATE__H2_PREFIX;
+    return (uint8_t *)p + RESTATE__H2_PREFIX;
+}
+
+static void restate__h2_env_init(restate__h2_env *env, restate_endpoint *endpoint, restate__worker *worker,
+                                 nghttp2_session_callbacks *callbacks, nghttp2_option *option) {
+    memset(env, 0, sizeof *env);
+    env->endpoint = endpoint;
+    env->worker = worker;
+    env->callbacks = callbacks;
+    env->option = option;
+    env->mem.mem_user_data = &endpoint->allocator;
+    env->mem.malloc = restate__h2_malloc;
+    env->mem.free = restate__h2_free;
+    env->mem.calloc = restate__h2_calloc;
+    env->mem.realloc = restate__h2_realloc;
+    env->touched_tail = &env->touched;
+}
+
+static void restate__h2_env_free(restate__h2_env *env) {
+    while (env->spare) {
+        restate__h2_stream *s = env->spare;
+        env->spare = s->next;
+        restate__mem_free(&env->endpoint->allocator, s, sizeof *s);
+    }
+}
+
+/* Has the owner settle the connection and take from it soon. */
+static void restate__h2_touch(restate__h2 *h2) {
+    if (h2->touched) return;
+    h2->touched = true;
+    h2->next_touched = NULL;
+    *h2->env->touched_tail = h2;
+    h2->env->touched_tail = &h2->next_touched;
+}
+
+static void restate__h2_changed(restate__x *x) {
+    restate__h2_stream *s = (restate__h2_stream *)x->carrier;
+    if (!s) return;
+    if (!s->dirty) {
+        s->dirty = true;
+        s->next_dirty = NULL;
+        *s->h2->dirty_tail = s;
+        s->h2->dirty_tail = &s->next_dirty;
+    }
+    restate__h2_touch(s->h2);
+}
+
+static restate__h2_stream *restate__h2_stream_new(restate__h2 *h2, int32_t id) {
+    restate__h2_env *env = h2->env;
+    restate__h2_stream *s = env->spare;
+    if (s) {
+        env->spare = s->next;
+        env->spares--;
+    } else {
+        s = (restate__h2_stream *)restate__mem_alloc(&env->endpoint->allocator, sizeof *s);
+        if (!s) return NULL;
+    }
+    memset(s, 0, sizeof *s);
+    s->h2 = h2;
+    s->id = id;
+    s->born_ms = env->now_ms;
+    s->next = h2->streams;
+    if (s->next) s->next->prev = s;
+    h2->streams = s;
+    return s;
+}
+
+static void restate__h2_stream_free(restate__h2_env *env, restate__h2_stream *s) {
+    if (env->spares >= RESTATE__H2_SPARES) {
+        restate__mem_free(&env->endpoint->allocator, s, sizeof *s);
+        return;
+    }
+    s->next = env->spare;
+    env->spare = s;
+    env->spares++;
+}
+
+/* Parts with the exchange; `cut`: before all of its response was written. */
+static void restate__h2_part(restate__h2_stream *s, bool cut) {
+    restate__x *x = s->x;
+    if (!x) return;
+    s->x = NULL;
+    x->carrier = NULL;
+    if (cut) restate__x_cut(x);
+    restate__x_release(x);
+}
+
+static void restate__h2_stream_end(restate__h2_stream *s) {
+    restate__h2_part(s, true);
+    if (s->prev) s->prev->next = s->next;
+    else s->h2->streams = s->next;
+    if (s->next) s->next->prev = s->prev;
+    if (s->dirty) s->gone = true;
+    else restate__h2_stream_free(s->h2->env, s);
+}
+
+static restate__h2_stream *restate__h2_find(nghttp2_session *session, int32_t id) {
+    return (restate__h2_stream *)nghttp2_session_get_stream_user_data(session, id);
+}
+
+static bool restate__h2_is_request(const nghttp2_frame *frame) {
+    return frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST;
+}
+
+static int restate__h2_on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user) {
+    restate__h2 *h2 = (restate__h2 *)user;
+    restate__h2_stream *s;
+    if (!restate__h2_is_request(frame)) return 0;
+    s = restate__h2_stream_new(h2, frame->hd.stream_id);
+    if (!s) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    s->x = restate__x_new(h2->env->endpoint, h2->env->worker, restate__h2_changed, s);
+    if (!s->x || nghttp2_session_set_stream_user_data(session, s->id, s)) {
+        restate__h2_stream_end(s);
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    }
+    return 0;
+}
+
+static int restate__h2_on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+                                 size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
+                                 void *user) {
+    restate__h2_stream *s;
+    (void)flags;
+    (void)user;
+    if (!restate__h2_is_request(frame)) return 0;
+    s = restate__h2_find(session, frame->hd.stream_id);
+    if (s && s->x && !s->overfull)
+        s->overfull = !restate__x_header(s->x, restate__b(name, name_len), restate__b(value, value_len));
+    return 0;
+}
+
+static void restate__h2_end_input(restate__h2_stream *s) {
+    if (s->input_over) return;
+    s->input_over = true;
+    if (s->x) restate__x_end_input(s->x);
+}
+
+static void restate__h2_goaway(restate__h2 *h2) {
+    if (h2->goaway) return;
+    h2->goaway = true;
+    if (nghttp2_submit_goaway(h2->session, 0, nghttp2_session_get_last_proc_stream_id(h2->session),
+                              NGHTTP2_NO_ERROR, NULL, 0))
+        h2->failed = true;
+}
+
+static int restate__h2_on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *user) {
+    restate__h2 *h2 = (restate__h2 *)user;
+    restate__h2_stream *s;
+    if (frame->hd.type == NGHTTP2_PING) {
+        if (h2->draining && (frame->hd.flags & NGHTTP2_FLAG_ACK) &&
+            memcmp(frame->ping.opaque_data, restate__h2_ping, sizeof restate__h2_ping) == 0)
+            restate__h2_goaway(h2);
+        return 0;
+    }
+    if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) return 0;
+    s = restate__h2_find(session, frame->hd.stream_id);
+    if (!s) return 0;
+    if (s->x && restate__h2_is_request(frame)) restate__x_begin(s->x, false);
+    if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) restate__h2_end_input(s);
+    return 0;
+}
+
+/* What comes is consumed at once, whoever wants it: a window that is not given back would starve the
+ * other streams. A peer that goes on sending what nobody reads is told to stop. */
+static int restate__h2_on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
+                               size_t len, void *user) {
+    restate__h2 *h2 = (restate__h2 *)user;
+    restate__h2_stream *s = restate__h2_find(session, id);
+    (void)flags;
+    if (s && s->x && !s->input_over) {
+        restate__x_feed(s->x, restate__b(data, len));
+    } else if (s && !s->x && !s->reset) {
+        s->ignored += len;
+        if (s->ignored > h2->env->endpoint->options.window_bytes) {
+            s->reset = true;
+            if (nghttp2_submit_rst_stream(session, 0, id, NGHTTP2_NO_ERROR)) return NGHTTP2_ERR_CALLBACK_FAILURE;
+        }
+    }
+    return nghttp2_session_consume(session, id, len) ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+}
+
+/* Never fails: in some versions of nghttp2 a failure here leaks. */
+static int restate__h2_on_close(nghttp2_session *session, int32_t id, uint32_t code, void *user) {
+    restate__h2_stream *s = restate__h2_find(session, id);
+    (void)code;
+    (void)user;
+    if (s) restate__h2_stream_end(s);
+    return 0;
+}
+
+/* A peer may make us send resets without sending any itself: those have a token bucket of their own. */
+static void restate__h2_count_reset(restate__h2 *h2) {
+    uint64_t now = h2->env->now_ms, earned = (now - h2->resets_at_ms) * RESTATE__H2_RESETS_PER_S / 1000;
+    if (earned) {
+        h2->resets_at_ms = now;
+        h2->resets = earned >= RESTATE__H2_RESETS - h2->resets ? (uint32_t)RESTATE__H2_RESETS
+                                                               : h2->resets + (uint32_t)earned;
+    }
+    if (h2->cut) return;
+    if (h2->resets) h2->resets--;
+    else if (nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM)) h2->failed = true;
+}
+
+static int restate__h2_on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user) {
+    restate__h2 *h2 = (restate__h2 *)user;
+    uint8_t type = frame->hd.type;
+    if (type == NGHTTP2_RST_STREAM) {
+        restate__h2_count_reset(h2);
+    } else if (type == NGHTTP2_GOAWAY && h2->draining && !h2->goaway) {
+        /* Only now: a PING that is queued together with the notice would overtake it. */
+        if (nghttp2_submit_ping(session, 0, restate__h2_ping)) h2->failed = true;
+    } else if ((type == NGHTTP2_DATA || type == NGHTTP2_HEADERS) &&
+               (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
+        restate__h2_stream *s = restate__h2_find(session, frame->hd.stream_id);
+        if (s) restate__h2_part(s, false);
+    }
+    return 0;
+}
+
+/* Says how much the next DATA frame carries; restate__h2_send_data moves the bytes. */
+static restate__h2_ssize restate__h2_read(nghttp2_session *session, int32_t id, uint8_t *to, size_t room,
+                                          uint32_t *flags, nghttp2_data_source *source, void *user) {
+    restate__h2_stream *s = (restate__h2_stream *)source->ptr;
+    size_t n;
+    (void)session;
+    (void)id;
+    (void)to;
+    (void)user;
+    if (!s->x) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    n = s->x->out.len;
+    if (!n && !s->x->finished) {
+        s->deferred = true;
+        return NGHTTP2_ERR_DEFERRED;
+    }
+    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+    if (n > room) n = room;
+    if (s->x->finished && n == s->x->out.len) *flags |= NGHTTP2_DATA_FLAG_EOF;
+    return (restate__h2_ssize)n;
+}
+
+static int restate__h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head,
+                                 size_t len, nghttp2_data_source *source, void *user) {
+    restate__h2 *h2 = (restate__h2 *)user;
+    restate__x *x = ((restate__h2_stream *)source->ptr)->x;
+    (void)session;
+    (void)frame;                            /* never padded */
+    if (!x || x->out.len < len) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    if ((size_t)(h2->end - h2->at) < len + RESTATE__H2_FRAME) {
+        h2->full = true;
+        return NGHTTP2_ERR_WOULDBLOCK;
+    }
+    memcpy(h2->at, head, RESTATE__H2_FRAME);
+    h2->at += RESTATE__H2_FRAME;
+    while (len) {
+        restate_bytes piece = restate__buf_peek(&x->out);
+        if (piece.len > len) piece.len = len;
+        memcpy(h2->at, piece.ptr, piece.len);
+        h2->at += piece.len;
+        len -= piece.len;
+        restate__buf_drop(&x->out, piece.len);
+    }
+    restate__x_drained(x);
+    return 0;
+}
+
+static void restate__h2_field(nghttp2_nv *nv, const char *name, const char *value) {
+    union { const char *from; uint8_t *to; } n, v;      /* nghttp2 only reads them */
+    n.from = name;
+    v.from = value;
+    nv->name = n.to;
+    nv->namelen = strlen(name);
+    nv->value = v.to;
+    nv->valuelen = strlen(value);
+    nv->flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE;
+}
+
+/* Fields are not copied: they live as long as the exchange, and nghttp2 reads none of a closed stream. */
+static void restate__h2_respond(restate__h2 *h2, restate__h2_stream *s) {
+    RESTATE__H2_V(nghttp2_data_provider) body;
+    nghttp2_nv fields[RESTATE__H2_FIELDS];
+    const restate_pair *pair = s->x->response;
+    bool bare = s->x->finished && !s->x->out.len;
+    size_t n = 1;
+    uint16_t code = s->x->status;
+    s->status[0] = (char)('0' + code / 100 % 10);
+    s->status[1] = (char)('0' + code / 10 % 10);
+    s->status[2] = (char)('0' + code % 10);
+    restate__h2_field(&fields[0], ":status", s->status);
+    for (; pair && pair->name && n < RESTATE__H2_FIELDS; pair++)
+        restate__h2_field(&fields[n++], pair->name, pair->value);
+    body.source.ptr = s;
+    body.read_callback = restate__h2_read;
+    s->submitted = true;
+    if (RESTATE__H2_V(nghttp2_submit_response)(h2->session, s->id, fields, n, bare ? NULL : &body))
+        h2->failed = true;
+}
+
+static void restate__h2_advance(restate__h2 *h2, restate__h2_stream *s) {
+    restate__x *x = s->x;
+    if (s->reset) return;
+    if (x->out.failed || (x->finished && !x->status)) {
+        s->reset = true;
+        if (nghttp2_submit_rst_stream(h2->session, 0, s->id, NGHTTP2_INTERNAL_ERROR)) h2->failed = true;
+    } else if (!s->submitted) {
+        if (x->status) restate__h2_respond(h2, s);
+    } else if (s->deferred && (x->out.len || x->finished)) {
+        s->deferred = false;
+        if (nghttp2_is_fatal(nghttp2_session_resume_data(h2->session, s->id))) h2->failed = true;
+    }
+}
+
+/* Tells nghttp2 what the exchanges did since the last time. */
+static void restate__h2_settle(restate__h2 *h2) {
+    while (h2->dirty) {
+        restate__h2_stream *s = h2->dirty;
+        h2->dirty = s->next_dirty;
+        if (!h2->dirty) h2->dirty_tail = &h2->dirty;
+        s->dirty = false;
+        if (s->gone) restate__h2_stream_free(h2->env, s);
+        else if (s->x) restate__h2_advance(h2, s);
+    }
+}
+
+/* Writes frames to `to`, at least RESTATE__H2_FRAME_MAX bytes long; `full` says whether more wait.
+ *
+ * DATA frames are written from inside mem_send, by restate__h2_send_data, so what an earlier call
+ * returned must be in its place before the next call. */
+static size_t restate__h2_take(restate__h2 *h2, uint8_t *to, size_t room) {
+    h2->at = to;
+    h2->end = to + room;
+    h2->full = false;
+    while (!h2->failed && !h2->full) {
+        const uint8_t *frame;
+        restate__h2_ssize n;
+        if (h2->end - h2->at < RESTATE__H2_FRAME_MAX) {
+            h2->full = true;
+            break;
+        }
+        n = RESTATE__H2_V(nghttp2_session_mem_send)(h2->session, &frame);
+        if (n < 0 || n > h2->end - h2->at) h2->failed = true;
+        if (n <= 0 || h2->failed) break;
+        memcpy(h2->at, frame, (size_t)n);
+        h2->at += n;
+    }
+    return (size_t)(h2->at - to);
+}
+
+/* Returns 0 or an error of nghttp2, after which the session is of no use. */
+static int restate__h2_feed(restate__h2 *h2, restate_bytes in) {
+    restate__h2_ssize n = RESTATE__H2_V(nghttp2_session_mem_recv)(h2->session, in.ptr, in.len);
+    restate__h2_touch(h2);
+    if (n < 0) return (int)n;
+    if (nghttp2_session_get_outbound_queue_size(h2->session) >
+        RESTATE__H2_QUEUE_MAX + 4 * (size_t)h2->env->endpoint->options.max_streams)
+        return NGHTTP2_ERR_FLOODED;
+    return 0;
+}
+
+static bool restate__h2_over(const restate__h2 *h2) {
+    return h2->session && !nghttp2_session_want_read(h2->session) && !nghttp2_session_want_write(h2->session);
+}
+
+/* Begins a graceful end: a notice now, the last GOAWAY when everything the peer sent before it saw the
+ * notice has arrived. */
+static void restate__h2_drain(restate__h2 *h2) {
+    h2->draining = true;
+    h2->drain_at_ms = h2->env->now_ms;
+    if (nghttp2_submit_shutdown_notice(h2->session)) h2->failed = true;
+    restate__h2_touch(h2);
+}
+
+/* Goes on with the drain: ends the input of exchanges that had time to receive their journal, so that
+ * their handlers suspend where they would wait. */
+static void restate__h2_sweep(restate__h2 *h2) {
+    restate__h2_stream *s;
+    uint64_t now = h2->env->now_ms;
+    for (s = h2->streams; s; s = s->next)
+        if (now - s->born_ms >= RESTATE__H2_YOUNG_MS) restate__h2_end_input(s);
+    if (now - h2->drain_at_ms >= RESTATE__H2_NOTICE_MS) restate__h2_goaway(h2);
+    restate__h2_touch(h2);
+}
+
+/* Resets every stream and ends the session, as far as the peer still reads. */
+static void restate__h2_cut(restate__h2 *h2) {
+    restate__h2_stream *s;
+    for (s = h2->streams; s; s = s->next)
+        if (nghttp2_submit_rst_stream(h2->session, 0, s->id, NGHTTP2_CANCEL)) h2->failed = true;
+    h2->cut = true;
+    restate__h2_goaway(h2);                 /* not terminate_session: that would drop the resets */
+    restate__h2_touch(h2);
+}
+
+static void restate__h2_close(restate__h2 *h2) {
+    if (!h2->session) return;
+    while (h2->streams) restate__h2_stream_end(h2->streams);
+    restate__h2_settle(h2);                 /* only streams that are gone are on the list now */
+    nghttp2_session_del(h2->session);
+    h2->session = NULL;
+}
+
+static void restate__h2_init(restate__h2 *h2, restate__h2_env *env) {
+    memset(h2, 0, sizeof *h2);
+    h2->env = env;
+    h2->dirty_tail = &h2->dirty;
+}
+
+/* Makes the session, when the first bytes are there: a connection costs little before. False: out of
+ * memory. */
+static bool restate__h2_open(restate__h2 *h2) {
+    restate__h2_env *env = h2->env;
+    const restate_endpoint_options *o = &env->endpoint->options;
+    size_t window = o->window_bytes > INT32_MAX / 4 ? INT32_MAX / 4 : o->window_bytes;
+    nghttp2_settings_entry set[3];
+    h2->resets = RESTATE__H2_RESETS;
+    h2->resets_at_ms = env->now_ms;
+    set[0].settings_id = NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS;
+    set[0].value = o->max_streams;
+    set[1].settings_id = NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE;
+    set[1].value = (uint32_t)window;
+    set[2].settings_id = NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE;
+    set[2].value = 65536;
+    if (nghttp2_session_server_new3(&h2->session, env->callbacks, h2, env->option, &env->mem)) return false;
+    window = 4 * window < 4u << 20 ? 4u << 20 : 4 * window;
+    if (nghttp2_submit_settings(h2->session, 0, set, sizeof set / sizeof set[0]) ||
+        nghttp2_session_set_local_window_size(h2->session, 0, 0, (int32_t)window)) {
+        nghttp2_session_del(h2->session);
+        h2->session = NULL;
+        return false;
+    }
+    return true;
+}
+
+static bool restate__h2_callbacks_new(nghttp2_session_callbacks **out) {
+    nghttp2_session_callbacks *c;
+    if (nghttp2_session_callbacks_new(&c)) return false;
+    nghttp2_session_callbacks_set_on_begin_headers_callback(c, restate__h2_on_begin_headers);
+    nghttp2_session_callbacks_set_on_header_callback(c, restate__h2_on_header);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(c, restate__h2_on_frame_recv);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, restate__h2_on_data);
+    nghttp2_session_callbacks_set_on_stream_close_callback(c, restate__h2_on_close);
+    nghttp2_session_callbacks_set_on_frame_send_callback(c, restate__h2_on_frame_send);
+    nghttp2_session_callbacks_set_send_data_callback(c, restate__h2_send_data);
+    *out = c;
+    return true;
+}
+
+/* Every limit is set, also where it is the default: another version of the library changes nothing. */
+static bool restate__h2_option_new(nghttp2_option **out) {
+    nghttp2_option *o;
+    if (nghttp2_option_new(&o)) return false;
+    nghttp2_option_set_no_auto_window_update(o, 1);
+    nghttp2_option_set_no_closed_streams(o, 1);
+    nghttp2_option_set_max_continuations(o, 8);
+    nghttp2_option_set_stream_reset_rate_limit(o, 1000, 33);
+    nghttp2_option_set_max_outbound_ack(o, 1000);
+    nghttp2_option_set_max_settings(o, 32);
+    *out = o;
+    return true;
+}
+
+/* ---- Loops ---- */
+
+typedef struct restate__loop restate__loop;
+
+/* A descriptor and what to do when it is ready. */
+typedef struct restate__loop_source {
+    int fd;
+    bool watched, want_out;
+    size_t index;                           /* with poll(): its place in `fds` */
+    void (*ready)(void *owner, bool in, bool out);
+    void *owner;
+} restate__loop_source;
+
+/* A connection of a loop. Only restate__loop_flush destroys it, after `dead` was set. */
+typedef struct restate__loop_conn {
+    restate__h2 h2;                         /* first: from the list of touched ones back to the connection */
+    restate__loop *loop;
+    struct restate__loop_conn *prev, *next;
+    restate__loop_source source;
+    restate__note arrival;                  /* brings it from the accepting loop to its own */
+    restate__buf pending;                   /* written, but the socket took no more */
+    uint64_t deadline_ms;                   /* of `closing` */
+    const char *why;                        /* for the log */
+    bool dead, closing, shut;               /* closing: the session is over, the peer shall see its last bytes */
+} restate__loop_conn;
+
+typedef enum restate__srv_phase { RESTATE__SRV_SERVING, RESTATE__SRV_DRAINING, RESTATE__SRV_CUT } restate__srv_phase;
+
+struct restate__loop {
+    struct restate__server *server;
+    restate__worker worker;
+    restate__h2_env env;
+    restate__loop_source wake, timer;
+    int wake_fd;                            /* written to wake it: by any thread, or a signal handler */
+    restate__loop_conn *conns;
+    unsigned conn_count;                    /* __atomic: those on their way here included */
+    uint8_t *in, *out;                      /* shared by its connections; made for the first one */
+    uint64_t sweep_at_ms, armed_ms;
+    unsigned phase;
+    bool busy;                              /* there is more to do without waiting */
+#if RESTATE__EPOLL
+    int epoll;
+#else
+    struct pollfd *fds;
+    restate__loop_source **sources;         /* of each of `fds`; NULL: forgotten during dispatch */
+    size_t fd_count, fd_room;
+#endif
+#if !defined(RESTATE_NO_THREADS)
+    pthread_t thread;
+#endif
+    bool worker_made;
+    char apart[64];                         /* from the next loop's cache lines */
+};
+
+struct restate__server {
+    restate_endpoint *endpoint;
+    nghttp2_session_callbacks *callbacks;
+    nghttp2_option *option;
+    restate__loop *loops;
+    unsigned loop_count, loop_room, next_loop;
+    unsigned phase;                         /* __atomic: restate__srv_phase; loop 0 advances it */
+    restate__loop_source listener;
+    uint16_t port;
+    uint64_t accept_at_ms, warned_at_ms;    /* accepting is paused until; when that was last said */
+    uint64_t phase_until_ms;
+    bool ended;
+};
+
+static uint64_t restate__loop_clock(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* Any thread, signal handlers too. A full pipe or counter is fine: then a wake is under way. */
+static void restate__loop_signal(int fd) {
+    uint64_t one = 1;
+    ssize_t n = write(fd, &one, sizeof one);
+    (void)n;
+}
+
+static void restate__loop_wake(void *user) { restate__loop_signal(((restate__loop *)user)->wake_fd); }
+
+static void restate__loop_on_wake(void *owner, bool in, bool out) {
+    uint64_t said[32];
+    ssize_t n = read(((restate__loop_source *)owner)->fd, said, sizeof said);
+    (void)n;
+    (void)in;
+    (void)out;
+}
+
+static bool restate__loop_set_flags(int fd) {
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
+}
+
+#if RESTATE__EPOLL
+static bool restate__loop_poll_init(restate__loop *loop) {
+    loop->epoll = epoll_create1(EPOLL_CLOEXEC);
+    loop->wake.fd = loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return loop->epoll >= 0 && loop->wake.fd >= 0;
+}
+
+static void restate__loop_poll_free(restate__loop *loop) {
+    if (loop->epoll >= 0) close(loop->epoll);
+    if (loop->timer.fd >= 0) close(loop->timer.fd);
+    if (loop->wake.fd >= 0) close(loop->wake.fd);
+}
+
+/* Reading is always of interest, writing as `want_out` says. */
+static bool restate__loop_watch(restate__loop *loop, restate__loop_source *source, bool want_out) {
+    struct epoll_event e;
+    if (source->watched && source->want_out == want_out) return true;
+    memset(&e, 0, sizeof e);
+    e.events = EPOLLIN | (want_out ? (uint32_t)EPOLLOUT : 0u);
+    e.data.ptr = source;
+    if (epoll_ctl(loop->epoll, source->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, source->fd, &e)) return false;
+    source->watched = true;
+    source->want_out = want_out;
+    return true;
+}
+
+static void restate__loop_forget(restate__loop *loop, restate__loop_source *source) {
+    struct epoll_event e;
+    if (!source->watched) return;
+    source->watched = false;
+    memset(&e, 0, sizeof e);
+    (void)epoll_ctl(loop->epoll, EPOLL_CTL_DEL, source->fd, &e);
+}
+
+/* No event of a batch can outlive its source: sources go away in their own event or after the batch. */
+static void restate__loop_wait(restate__loop *loop, int timeout_ms) {
+    struct epoll_event ready[64];
+    int i, n = epoll_wait(loop->epoll, ready, 64, timeout_ms);
+    loop->env.now_ms = restate__loop_clock();
+    for (i = 0; i < n; i++) {
+        restate__loop_source *source = (restate__loop_source *)ready[i].data.ptr;
+        bool bad = (ready[i].events & (EPOLLERR | EPOLLHUP)) != 0;
+        source->ready(source->owner, bad || (ready[i].events & EPOLLIN), bad || (ready[i].events & EPOLLOUT));
+    }
+}
+#else
+static bool restate__loop_poll_init(restate__loop *loop) {
+    int ends[2];
+    if (pipe(ends)) return false;
+    loop->wake.fd = ends[0];
+    loop->wake_fd = ends[1];
+    return restate__loop_set_flags(ends[0]) && restate__loop_set_flags(ends[1]);
+}
+
+static void restate__loop_poll_free(restate__loop *loop) {
+    const restate_allocator *a = &loop->server->endpoint->allocator;
+    if (loop->wake.fd >= 0) close(loop->wake.fd);
+    if (loop->wake_fd >= 0) close(loop->wake_fd);
+    restate__mem_free(a, loop->fds, loop->fd_room * sizeof *loop->fds);
+    restate__mem_free(a, loop->sources, loop->fd_room * sizeof *loop->sources);
+}
+
+static bool restate__loop_poll_grow(restate__loop *loop) {
+    const restate_allocator *a = &loop->server->endpoint->allocator;
+    size_t room = loop->fd_room ? loop->fd_room * 2 : 16;
+    struct pollfd *fds = (struct pollfd *)restate__mem_alloc(a, room * sizeof *fds);
+    restate__loop_source **sources = (restate__loop_source **)restate__mem_alloc(a, room * sizeof *sources);
+    if (!fds || !sources) {
+        restate__mem_free(a, fds, room * sizeof *fds);
+        restate__mem_free(a, sources, room * sizeof *sources);
+        return false;
+    }
+    if (loop->fd_count) {
+        memcpy(fds, loop->fds, loop->fd_count * sizeof *fds);
+        memcpy(sources, loop->sources, loop->fd_count * sizeof *sources);
+    }
+    restate__mem_free(a, loop->fds, loop->fd_room * sizeof *fds);
+    restate__mem_free(a, loop->sources, loop->fd_room * sizeof *sources);
+    loop->fds = fds;
+    loop->sources = sources;
+    loop->fd_room = room;
+    return true;
+}
+
+/* Reading is always of interest, writing as `want_out` says. */
+static bool restate__loop_watch(restate__loop *loop, restate__loop_source *source, bool want_out) {
+    if (!source->watched) {
+        if (loop->fd_count == loop->fd_room && !restate__loop_poll_grow(loop)) return false;
+        source->index = loop->fd_count++;
+        loop->fds[source->index].fd = source->fd;
+        loop->fds[source->index].revents = 0;
+        loop->sources[source->index] = source;
+        source->watched = true;
+    }
+    source->want_out = want_out;
+    loop->fds[source->index].events = (short)(POLLIN | (want_out ? POLLOUT : 0));
+    return true;
+}
+
+static void restate__loop_forget(restate__loop *loop, restate__loop_source *source) {
+    if (!source->watched) return;
+    source->watched = false;
+    loop->sources[source->index] = NULL;
+}
+
+static void restate__loop_wait(restate__loop *loop, int timeout_ms) {
+    size_t i, kept = 0, count;
+    for (i = 0; i < loop->fd_count; i++) {
+        if (!loop->sources[i]) continue;
+        loop->fds[kept] = loop->fds[i];
+        loop->sources[kept] = loop->sources[i];
+        loop->sources[kept]->index = kept;
+        kept++;
+    }
+    loop->fd_count = count = kept;
+    if (poll(loop->fds, (nfds_t)count, timeout_ms) <= 0) count = 0;
+    loop->env.now_ms = restate__loop_clock();
+    for (i = 0; i < count; i++) {
+        short r = loop->fds[i].revents;
+        bool bad = (r & (POLLERR | POLLHUP | POLLNVAL)) != 0;
+        if (r && loop->sources[i])
+            loop->sources[i]->ready(loop->sources[i]->owner, bad || (r & POLLIN), bad || (r & POLLOUT));
+    }
+}
+#endif
+
+static void restate__loop_sweep_soon(restate__loop *loop) {
+    uint64_t at = loop->env.now_ms + RESTATE__LOOP_SWEEP_MS;
+    if (loop->sweep_at_ms > at) loop->sweep_at_ms = at;
+}
+
+static void restate__loop_kill(restate__loop_conn *conn, const char *why) {
+    if (!conn->dead) conn->why = why;
+    conn->dead = true;
+    restate__h2_touch(&conn->h2);
+}
+
+/* Ends the session and, once all is written, the connection; input is still read away, because a close
+ * with unread bytes would make the peer lose what it has not read yet. */
+static void restate__loop_finish(restate__loop_conn *conn, const char *why) {
+    restate__h2_close(&conn->h2);
+    conn->closing = true;
+    conn->why = why;
+    conn->deadline_ms = conn->loop->env.now_ms + RESTATE__LOOP_LINGER_MS;
+    restate__loop_sweep_soon(conn->loop);
+    restate__h2_touch(&conn->h2);
+}
+
+/* A peer that is not HTTP/2: told so where it may be a person with an HTTP/1 client. */
+static void restate__loop_misspoken(restate__loop_conn *conn, restate_bytes in) {
+    static const char text[] =
+        "HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-type: text/plain\r\nconnection: close\r\n"
+        "content-length: 73\r\n\r\nThis endpoint speaks HTTP/2 with prior knowledge (h2c), without upgrade.\n";
+    bool http1 = in.len && in.ptr[0] >= 'A' && in.ptr[0] <= 'Z';
+    if (!http1) {
+        restate__loop_kill(conn, in.len && in.ptr[0] == 0x16 ? "it speaks TLS" : "it does not speak HTTP/2");
+        return;
+    }
+    restate__buf_write(&conn->pending, text, sizeof text - 1);
+    restate__loop_finish(conn, "it speaks HTTP/1");
+}
+
+static void restate__loop_receive(restate__loop_conn *conn) {
+    restate__loop *loop = conn->loop;
+    int rounds = 0;
+    while (rounds++ < RESTATE__LOOP_ROUNDS && !conn->dead) {
+        ssize_t n = recv(conn->source.fd, loop->in, RESTATE__LOOP_IN, 0);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
+        if (n <= 0) {
+            restate__loop_kill(conn, n ? "connection lost" : "closed by the peer");
+            return;
+        }
+        if (!conn->closing) {
+            restate_bytes in = restate__b(loop->in, (size_t)n);
+            bool open = conn->h2.session || restate__h2_open(&conn->h2);
+            int error = open ? restate__h2_feed(&conn->h2, in) : NGHTTP2_ERR_NOMEM;
+            if (error == NGHTTP2_ERR_BAD_CLIENT_MAGIC) restate__loop_misspoken(conn, in);
+            else if (error) restate__loop_kill(conn, nghttp2_strerror(error));
+        }
+        if (n < RESTATE__LOOP_IN) return;
+    }
+}
+
+static void restate__loop_on_conn(void *owner, bool in, bool out) {
+    restate__loop_conn *conn = (restate__loop_conn *)owner;
+    if (out) restate__h2_touch(&conn->h2);
+    if (in) restate__loop_receive(conn);
+}
+
+/* How much of it the socket took; fewer: it blocks, or the connection is dead. */
+static size_t restate__loop_send(restate__loop_conn *conn, restate_bytes bytes) {
+    size_t done = 0;
+    while (done < bytes.len) {
+        ssize_t n = send(conn->source.fd, bytes.ptr + done, bytes.len - done, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) restate__loop_kill(conn, "connection lost");
+        if (n < 0) break;
+        done += (size_t)n;
+    }
+    return done;
+}
+
+/* Sends what was left over. True: nothing is left. */
+static bool restate__loop_push(restate__loop_conn *conn) {
+    while (conn->pending.len && !conn->dead) {
+        restate_bytes piece = restate__buf_peek(&conn->pending);
+        size_t n = restate__loop_send(conn, piece);
+        if (n) restate__buf_drop(&conn->pending, n);
+        if (n < piece.len) return false;
+    }
+    return !conn->dead;
+}
+
+/* Sends what the session has to say, in one call as a rule. */
+static void restate__loop_write(restate__loop *loop, restate__loop_conn *conn) {
+    int rounds;
+    for (rounds = 0; restate__loop_push(conn) && !conn->closing; rounds++) {
+        restate_bytes made;
+        size_t sent;
+        if (rounds == RESTATE__LOOP_ROUNDS) {
+            restate__h2_touch(&conn->h2);   /* the others' turn */
+            return;
+        }
+        if (!conn->h2.session) return;
+        made = restate__b(loop->out, restate__h2_take(&conn->h2, loop->out, RESTATE__LOOP_OUT));
+        if (conn->h2.failed) restate__loop_kill(conn, "out of memory");
+        sent = restate__loop_send(conn, made);
+        if (sent < made.len && !restate__buf_write(&conn->pending, made.ptr + sent, made.len - sent))
+            restate__loop_kill(conn, "out of memory");
+        if (!conn->h2.full) break;
+    }
+}
+
+static void restate__loop_say(restate__loop_conn *conn, const char *what) {
+    restate_endpoint *ep = conn->loop->server->endpoint;
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof peer;
+    char host[64] = "?", port[16] = "?";
+    if (ep->options.log_connections != RESTATE_ON) return;
+    if (getpeername(conn->source.fd, (struct sockaddr *)&peer, &len) == 0)
+        (void)getnameinfo((struct sockaddr *)&peer, len, host, sizeof host, port, sizeof port,
+                          NI_NUMERICHOST | NI_NUMERICSERV);
+    restate__log(&ep->logger, RESTATE_LOG_INFO, "connection from %s port %s: %s", host, port, what);
+}
+
+static void restate__loop_destroy(restate__loop_conn *conn) {
+    restate__loop *loop = conn->loop;
+    restate__loop_say(conn, conn->why ? conn->why : "closed");
+    restate__loop_forget(loop, &conn->source);
+    close(conn->source.fd);
+    restate__h2_close(&conn->h2);
+    restate__buf_free(&conn->pending);
+    if (conn->prev) conn->prev->next = conn->next;
+    else loop->conns = conn->next;
+    if (conn->next) conn->next->prev = conn->prev;
+    __atomic_fetch_sub(&loop->conn_count, 1u, __ATOMIC_RELEASE);
+    restate__mem_free(&loop->server->endpoint->allocator, conn, sizeof *conn);
+}
+
+static void restate__loop_flush(restate__loop *loop, restate__loop_conn *conn) {
+    bool cut = loop->phase == RESTATE__SRV_CUT;
+    if (!conn->dead) {
+        restate__h2_settle(&conn->h2);
+        restate__loop_write(loop, conn);
+    }
+    if (!conn->dead && !conn->closing && !conn->h2.touched && !conn->pending.len && restate__h2_over(&conn->h2))
+        restate__loop_finish(conn, "done");
+    if (!conn->dead && conn->closing && !conn->pending.len && !conn->shut) {
+        conn->shut = true;
+        shutdown(conn->source.fd, SHUT_WR);
+    }
+    if (!conn->dead && cut) restate__loop_kill(conn, "cut by the stop");
+    if (!conn->dead && !restate__loop_watch(loop, &conn->source, conn->pending.len != 0))
+        restate__loop_kill(conn, "out of memory");
+    if (conn->dead && !conn->h2.touched) restate__loop_destroy(conn);
+}
+
+/* Gives every touched connection its turn; what is touched meanwhile waits for the next call. */
+static void restate__loop_flush_all(restate__loop *loop) {
+    restate__h2 *h2 = loop->env.touched;
+    loop->env.touched = NULL;
+    loop->env.touched_tail = &loop->env.touched;
+    while (h2) {
+        restate__h2 *next = h2->next_touched;
+        h2->touched = false;
+        restate__loop_flush(loop, (restate__loop_conn *)(void *)h2);
+        h2 = next;
+    }
+}
+
+/* Makes the connection the loop's own. */
+static void restate__loop_adopt(restate__loop_conn *conn) {
+    restate__loop *loop = conn->loop;
+    const restate_allocator *a = &loop->server->endpoint->allocator;
+    if (!loop->in) loop->in = (uint8_t *)restate__mem_alloc(a, RESTATE__LOOP_IN);
+    if (!loop->out) loop->out = (uint8_t *)restate__mem_alloc(a, RESTATE__LOOP_OUT);
+    conn->next = loop->conns;
+    if (conn->next) conn->next->prev = conn;
+    loop->conns = conn;
+    restate__buf_init(&conn->pending, &loop->worker.chunks);
+    restate__h2_init(&conn->h2, &loop->env);
+    restate__loop_say(conn, "accepted");
+    if (!loop->in || !loop->out || !restate__loop_watch(loop, &conn->source, false))
+        restate__loop_kill(conn, "out of memory");
+    else if (loop->phase != RESTATE__SRV_SERVING)
+        restate__loop_finish(conn, "it came while stopping");
+}
+
+static void restate__loop_on_arrival(restate__note *note) {
+    restate__loop_conn *conn =
+        (restate__loop_conn *)(void *)((uint8_t *)note - offsetof(restate__loop_conn, arrival));
+    restate__loop_adopt(conn);
+}
+
+/* Timed business of the connections, while there is any. */
+static void restate__loop_sweep(restate__loop *loop) {
+    restate__loop_conn *conn;
+    loop->sweep_at_ms = RESTATE__SRV_NEVER;
+    if (loop->phase != RESTATE__SRV_SERVING) restate__loop_sweep_soon(loop);
+    for (conn = loop->conns; conn; conn = conn->next) {
+        if (conn->dead) continue;
+        if (conn->closing) {
+            if (loop->env.now_ms >= conn->deadline_ms) restate__loop_kill(conn, conn->why);
+            else restate__loop_sweep_soon(loop);
+        } else if (conn->h2.draining) {
+            restate__h2_sweep(&conn->h2);
+        }
+    }
+}
+
+/* Follows the server into another phase. */
+static void restate__loop_enter(restate__loop *loop, unsigned phase) {
+    restate__loop_conn *conn;
+    loop->phase = phase;
+    for (conn = loop->conns; conn; conn = conn->next) {
+        if (conn->dead || conn->closing) restate__h2_touch(&conn->h2);
+        else if (!conn->h2.session) restate__loop_finish(conn, "stopping");
+        else if (phase == RESTATE__SRV_DRAINING) restate__h2_drain(&conn->h2);
+        else restate__h2_cut(&conn->h2);
+    }
+    loop->sweep_at_ms = 0;
+}
+
+static void restate__srv_watch(struct restate__server *server);
+static bool restate__srv_done(struct restate__server *server, const restate__loop *loop);
+
+static uint64_t restate__loop_next_ms(const restate__loop *loop) {
+    uint64_t at = loop->sweep_at_ms;
+    if (loop == loop->server->loops && loop->server->accept_at_ms < at) at = loop->server->accept_at_ms;
+    return at;
+}
+
+static int restate__loop_timeout(const restate__loop *loop, uint64_t wait_ms) {
+    uint64_t at = restate__loop_next_ms(loop), now;
+    if (loop->busy || wait_ms == 0) return 0;
+    if (at != RESTATE__SRV_NEVER) {
+        now = restate__loop_clock();
+        if (at <= now) return 0;
+        if (at - now < wait_ms) wait_ms = at - now;
+    }
+    return wait_ms == UINT64_MAX ? -1 : wait_ms > 3600000 ? 3600000 : (int)wait_ms;
+}
+
+/* One turn: waits, receives, lets handlers run, sends. False: the loop is over. */
+static bool restate__loop_turn(restate__loop *loop, uint64_t wait_ms) {
+    unsigned phase;
+    int rounds;
+    restate__loop_wait(loop, restate__loop_timeout(loop, wait_ms));
+    if (loop == loop->server->loops) restate__srv_watch(loop->server);
+    phase = __atomic_load_n(&loop->server->phase, __ATOMIC_ACQUIRE);
+    if (phase != loop->phase) restate__loop_enter(loop, phase);
+    if (loop->env.now_ms >= loop->sweep_at_ms) restate__loop_sweep(loop);
+    for (rounds = 0; rounds < RESTATE__LOOP_ROUNDS; rounds++) {
+        loop->busy = restate__worker_turn(&loop->worker);
+        if (!loop->env.touched) break;
+        restate__loop_flush_all(loop);      /* and back: handlers may have waited for room */
+    }
+    if (rounds == RESTATE__LOOP_ROUNDS) loop->busy = true;
+    return phase == RESTATE__SRV_SERVING || !restate__srv_done(loop->server, loop);
+}
+
+#if !defined(RESTATE_NO_THREADS)
+static void *restate__loop_main(void *arg) {
+    while (restate__loop_turn((restate__loop *)arg, UINT64_MAX)) {}
+    return NULL;
+}
+#endif
+
+static bool restate__loop_init(restate__loop *loop, struct restate__server *server) {
+    restate_endpoint *ep = server->endpoint;
+    loop->server = server;
+    loop->sweep_at_ms = loop->armed_ms = RESTATE__SRV_NEVER;
+    loop->wake.fd = loop->timer.fd = loop->wake_fd = -1;
+    if (!restate__loop_poll_init(loop)) return false;
+    loop->wake.ready = restate__loop_on_wake;
+    loop->wake.owner = &loop->wake;
+    loop->worker_made = restate__worker_init(&loop->worker, &ep->allocator, RESTATE__SRV_CHUNKS,
+                                              RESTATE__SRV_FIBERS);
+    if (!loop->worker_made) return false;
+    loop->worker.wake = restate__loop_wake;
+    loop->worker.wake_user = loop;
+    restate__h2_env_init(&loop->env, ep, &loop->worker, server->callbacks, server->option);
+    loop->env.now_ms = restate__loop_clock();
+    return restate__loop_watch(loop, &loop->wake, false);
+}
+
+static void restate__loop_free(restate__loop *loop) {
+    const restate_allocator *a = &loop->server->endpoint->allocator;
+    if (loop->worker_made) {
+        restate__h2_env_free(&loop->env);
+        restate__worker_free(&loop->worker);
+    }
+    restate__mem_free(a, loop->in, RESTATE__LOOP_IN);
+    restate__mem_free(a, loop->out, RESTATE__LOOP_OUT);
+    restate__loop_poll_free(loop);
+}
+
+/* ---- The server: listening, stopping, the public functions ---- */
+
+static void restate__srv_tell(struct restate__server *server, unsigned phase) {
+    unsigned i;
+    __atomic_store_n(&server->phase, phase, __ATOMIC_RELEASE);
+    for (i = 1; i < server->loop_count; i++) restate__loop_wake(&server->loops[i]);
+}
+
+static unsigned restate__srv_conns(struct restate__server *server) {
+    unsigned i, n = 0;
+    for (i = 0; i < server->loop_count; i++)
+        n += __atomic_load_n(&server->loops[i].conn_count, __ATOMIC_ACQUIRE);
+    return n;
+}
+
+static void restate__srv_unlisten(struct restate__server *server) {
+    if (server->listener.fd < 0) return;
+    restate__loop_forget(&server->loops[0], &server->listener);
+    close(server->listener.fd);
+    server->listener.fd = -1;
+    server->accept_at_ms = RESTATE__SRV_NEVER;
+}
+
+/* On loop 0, once a turn: stops, phases that end, accepting that goes on. */
+static void restate__srv_watch(struct restate__server *server) {
+    restate_endpoint *ep = server->endpoint;
+    uint64_t now = server->loops[0].env.now_ms;
+    unsigned stops = __atomic_load_n(&ep->stops, __ATOMIC_SEQ_CST);
+    if (now >= server->accept_at_ms) {
+        server->accept_at_ms = RESTATE__SRV_NEVER;
+        if (!restate__loop_watch(&server->loops[0], &server->listener, false))
+            server->accept_at_ms = now + RESTATE__SRV_ACCEPT_PAUSE_MS;
+    }
+    if (stops && server->phase == RESTATE__SRV_SERVING) {
+        uint64_t drain = ep->options.drain_ms == RESTATE_ZERO_MS ? 0 : ep->options.drain_ms;
+        restate__srv_unlisten(server);
+        server->phase_until_ms = drain > UINT64_MAX - now ? UINT64_MAX : now + drain;
+        restate__srv_tell(server, RESTATE__SRV_DRAINING);
+    }
+    if (server->phase == RESTATE__SRV_DRAINING && (stops > 1 || now >= server->phase_until_ms)) {
+        server->phase_until_ms = now + RESTATE__SRV_GRACE_MS;
+        restate__srv_tell(server, RESTATE__SRV_CUT);
+    }
+}
+
+/* After a stop: whether the loop has nothing left to do. Loop 0 stays the longest, it keeps the time. */
+static bool restate__srv_done(struct restate__server *server, const restate__loop *loop) {
+    bool cut = loop->phase == RESTATE__SRV_CUT;
+    if (loop->conns || loop->busy) return false;
+    if (loop == server->loops && restate__srv_conns(server)) return false;
+    if (!__atomic_load_n(&server->endpoint->invocations, __ATOMIC_ACQUIRE)) return true;
+    return cut && restate__loop_clock() >= server->phase_until_ms;
+}
+
+static restate__loop *restate__srv_pick(struct restate__server *server) {
+    unsigned i, best = 0, fewest = UINT_MAX;
+    for (i = 0; i < server->loop_count; i++) {
+        unsigned at = (server->next_loop + i) % server->loop_count;
+        unsigned n = __atomic_load_n(&server->loops[at].conn_count, __ATOMIC_RELAXED);
+        if (n < fewest) best = at, fewest = n;
+    }
+    server->next_loop = (best + 1) % server->loop_count;
+    return &server->loops[best];
+}
+
+/* The connection goes to its loop. false: it could not be kept. */
+static bool restate__srv_hand_over(struct restate__server *server, int fd) {
+    restate__loop *loop = restate__srv_pick(server);
+    restate__loop_conn *conn;
+    int on = 1;
+    if (!restate__loop_set_flags(fd)) return false;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+#if defined(SO_NOSIGPIPE)
+    (void)setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
+#endif
+    conn = (restate__loop_conn *)restate__mem_zalloc(&server->endpoint->allocator, sizeof *conn);
+    if (!conn) return false;
+    conn->loop = loop;
+    conn->source.fd = fd;
+    conn->source.ready = restate__loop_on_conn;
+    conn->source.owner = conn;
+    conn->arrival.deliver = restate__loop_on_arrival;
+    __atomic_fetch_add(&loop->conn_count, 1u, __ATOMIC_RELAXED);
+    if (loop == server->loops) restate__worker_later(&loop->worker, &conn->arrival);
+    else restate__worker_post(&loop->worker, &conn->arrival);
+    return true;
+}
+
+/* Out of descriptors or memory: the listener would stay readable, so it is left alone for a while. */
+static void restate__srv_pause(struct restate__server *server, const char *why) {
+    uint64_t now = server->loops[0].env.now_ms;
+    restate__loop_forget(&server->loops[0], &server->listener);
+    server->accept_at_ms = now + RESTATE__SRV_ACCEPT_PAUSE_MS;
+    if (server->warned_at_ms && now - server->warned_at_ms < RESTATE__SRV_WARN_MS) return;
+    server->warned_at_ms = now;
+    restate__log(&server->endpoint->logger, RESTATE_LOG_WARN,
+                 "cannot accept a connection: %s; trying again every %d ms", why,
+                 (int)RESTATE__SRV_ACCEPT_PAUSE_MS);
+}
+
+static void restate__srv_on_listener(void *owner, bool in, bool out) {
+    struct restate__server *server = (struct restate__server *)owner;
+    int i;
+    (void)in;
+    (void)out;
+    for (i = 0; i < 64; i++) {
+        int fd = accept(server->listener.fd, NULL, NULL);
+        if (fd < 0) {
+            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+                restate__srv_pause(server, strerror(errno));
+            if (errno != EINTR && errno != ECONNABORTED) return;
+        } else if (!restate__srv_hand_over(server, fd)) {
+            close(fd);
+        }
+    }
+}
+
+/* A listening socket for one address; -1: none, errno says why. */
+static int restate__srv_socket(const struct addrinfo *at) {
+    int on = 1, off = 0, error, fd = socket(at->ai_family, at->ai_socktype, at->ai_protocol);
+    if (fd < 0) return -1;
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (at->ai_family == AF_INET6) (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    if (restate__loop_set_flags(fd) && bind(fd, at->ai_addr, at->ai_addrlen) == 0 &&
+        listen(fd, SOMAXCONN) == 0)
+        return fd;
+    error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+static void restate__srv_learn_port(struct restate__server *server) {
+    union { struct sockaddr any; struct sockaddr_in v4; struct sockaddr_in6 v6; } at;
+    socklen_t len = sizeof at;
+    memset(&at, 0, sizeof at);
+    if (getsockname(server->listener.fd, &at.any, &len)) return;
+    server->port = ntohs(at.any.sa_family == AF_INET6 ? at.v6.sin6_port : at.v4.sin_port);
+}
+
+/* Listens on every interface through one IPv6 socket where there is IPv6. */
+static restate_status restate__srv_listen(struct restate__server *server) {
+    restate_endpoint *ep = server->endpoint;
+    const char *given = ep->options.address, *host = given ? given : "::";
+    unsigned wanted = ep->options.port == RESTATE_ANY_PORT ? 0u : ep->options.port;
+    struct addrinfo hints, *at = NULL;
+    char port[8];
+    int error;
+    memset(&hints, 0, sizeof hints);
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = AI_NUMERICHOST | AI_PASSIVE | AI_NUMERICSERV;
+    snprintf(port, sizeof port, "%u", wanted);
+    for (;;) {
+        error = getaddrinfo(host, port, &hints, &at);
+        if (error && given)
+            return restate__ep_error(ep, "cannot listen on \"%s\": not an IP address; set .address to "
+                                     "one such as \"127.0.0.1\" or \"::1\"", given);
+        if (!error) {
+            server->listener.fd = restate__srv_socket(at);
+            error = errno;
+            freeaddrinfo(at);
+            if (server->listener.fd >= 0) break;
+        }
+        if (given || strcmp(host, "::") || error == EADDRINUSE || error == EACCES)
+            return restate__ep_error(ep, "cannot listen on %s%s%s:%u: %s; choose another %s",
+                                     strchr(host, ':') ? "[" : "", host, strchr(host, ':') ? "]" : "", wanted,
+                                     strerror(error), error == EADDRNOTAVAIL ? ".address" : ".port");
+        host = "0.0.0.0";
+    }
+    restate__srv_learn_port(server);
+    server->listener.ready = restate__srv_on_listener;
+    server->listener.owner = server;
+    if (!restate__loop_watch(&server->loops[0], &server->listener, false))
+        return restate__ep_error(ep, "cannot listen: %s", strerror(errno));
+    restate__log(&ep->logger, RESTATE_LOG_INFO, "listening on %s%s%s:%u (HTTP/2), event loops: %u",
+                 strchr(host, ':') ? "[" : "", host, strchr(host, ':') ? "]" : "", (unsigned)server->port,
+                 server->loop_count);
+    return RESTATE_OK;
+}
+
+/* Has open exchanges cut and their handlers return, and waits for closures that execute. Called
+ * before the closure pool goes, because its threads wake our workers; no loop thread runs. */
+static void restate__srv_quiet(restate_endpoint *ep) {
+    struct restate__server *server = ep->server;
+    unsigned i;
+    bool more = true;
+    restate__srv_unlisten(server);
+    __atomic_store_n(&server->phase, RESTATE__SRV_CUT, __ATOMIC_RELEASE);
+    while (more) {
+        more = __atomic_load_n(&ep->invocations, __ATOMIC_ACQUIRE) != 0;
+        for (i = 0; i < server->loop_count; i++) {
+            restate__loop *loop = &server->loops[i];
+            (void)restate__loop_turn(loop, i ? 0 : 5);
+            if (loop->conns || loop->busy) more = true;
+        }
+    }
+}
+
+static void restate__srv_release(struct restate__server *server) {
+    restate_endpoint *ep = server->endpoint;
+    const restate_allocator *a = &ep->allocator;
+    unsigned i;
+    if (server->listener.fd >= 0) close(server->listener.fd);
+    for (i = 0; server->loops && i < server->loop_count; i++)
+        if (server->loops[i].server) restate__loop_free(&server->loops[i]);
+    restate__mem_free(a, server->loops, server->loop_room * sizeof *server->loops);
+    nghttp2_session_callbacks_del(server->callbacks);
+    nghttp2_option_del(server->option);
+    restate__mem_free(a, server, sizeof *server);
+}
+
+/* Called by restate_endpoint_free() when nobody uses the workers any more. */
+static void restate__srv_free(restate_endpoint *ep) {
+    struct restate__server *server = ep->server;
+    __atomic_store_n(&ep->stop_fd, -1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&ep->server, (struct restate__server *)NULL, __ATOMIC_RELEASE);
+    if (server) restate__srv_release(server);
+}
+
+static unsigned restate__srv_loop_count(const restate_endpoint *ep) {
+#if defined(RESTATE_NO_THREADS)
+    (void)ep;
+    return 1;
+#else
+    long n = ep->options.threads ? (long)ep->options.threads : sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1u : n > 256 ? 256u : (unsigned)n;
+#endif
+}
+
+/* Makes the server and listens. Its loops do not run yet. */
+static restate_status restate__srv_start(restate_endpoint *ep, unsigned loops) {
+    const restate_allocator *a = &ep->allocator;
+    struct restate__server *server;
+    restate_status status;
+    unsigned i;
+    if (ep->server) return RESTATE_OK;
+    if (ep->invalid) return RESTATE_ERROR;
+    server = (struct restate__server *)restate__mem_zalloc(a, sizeof *server);
+    if (!server) return restate__ep_error(ep, "out of memory");
+    server->endpoint = ep;
+    server->listener.fd = -1;
+    server->accept_at_ms = RESTATE__SRV_NEVER;
+    server->loop_count = server->loop_room = loops;
+    server->loops = (restate__loop *)restate__mem_zalloc(a, loops * sizeof *server->loops);
+    if (!server->loops || !restate__h2_callbacks_new(&server->callbacks) ||
+        !restate__h2_option_new(&server->option)) {
+        restate__srv_release(server);
+        return restate__ep_error(ep, "out of memory");
+    }
+    for (i = 0, status = RESTATE_OK; i < loops && status == RESTATE_OK; i++)
+        if (!restate__loop_init(&server->loops[i], server))
+            status = restate__ep_error(ep, "cannot make event loop %u of %u: %s", i + 1, loops, strerror(errno));
+    if (status == RESTATE_OK) status = restate__srv_listen(server);
+    if (status != RESTATE_OK) {
+        restate__srv_release(server);
+        return status;
+    }
+    ep->server_quiet = restate__srv_quiet;
+    ep->server_free = restate__srv_free;
+    __atomic_store_n(&ep->server, server, __ATOMIC_RELEASE);
+    __atomic_store_n(&ep->stop_fd, server->loops[0].wake_fd, __ATOMIC_SEQ_CST);
+    return RESTATE_OK;
+}
+
+/* A loop that gets no thread is given up, with those behind it. */
+static void restate__srv_start_threads(struct restate__server *server) {
+#if !defined(RESTATE_NO_THREADS)
+    unsigned i;
+    for (i = 1; i < server->loop_count; i++)
+        if (!restate__fiber_thread_start(&server->loops[i].thread, RESTATE__THREAD_STACK_BYTES, restate__loop_main,
+                                   &server->loops[i]))
+            break;
+    if (i == server->loop_count) return;
+    restate__log(&server->endpoint->logger, RESTATE_LOG_WARN, "cannot start more than %u event loops", i);
+    while (server->loop_count > i) restate__loop_free(&server->loops[--server->loop_count]);
+#else
+    (void)server;
+#endif
+}
+
+static void restate__srv_join_threads(struct restate__server *server) {
+#if !defined(RESTATE_NO_THREADS)
+    unsigned i;
+    for (i = 1; i < server->loop_count; i++) pthread_join(server->loops[i].thread, NULL);
+#else
+    (void)server;
+#endif
+}
+
+RESTATE_API restate_status restate_endpoint_run(restate_endpoint *endpoint) {
+    struct restate__server *server;
+    if (!endpoint || restate__srv_start(endpoint, restate__srv_loop_count(endpoint)) != RESTATE_OK)
+        return RESTATE_ERROR;
+    server = endpoint->server;
+    if (server->ended) return RESTATE_OK;
+    restate__srv_start_threads(server);
+    while (restate__loop_turn(&server->loops[0], RESTATE__SRV_NEVER)) {}
+    restate__srv_join_threads(server);
+    server->ended = true;
+    return RESTATE_OK;
+}
+
+/* Only what a signal handler may do. A stop that comes before there is a descriptor is seen by the
+ * first turn. */
+RESTATE_API void restate_endpoint_stop(restate_endpoint *endpoint) {
+    int fd, error = errno;
+    if (!endpoint) return;
+    __atomic_fetch_add(&endpoint->stops, 1u, __ATOMIC_SEQ_CST);
+    fd = __atomic_load_n(&endpoint->stop_fd, __ATOMIC_SEQ_CST);
+    if (fd >= 0) restate__loop_signal(fd);
+    errno = error;
+}
+
+/* Makes the descriptor readable when there is more to do, now or at the next deadline. */
+static void restate__srv_arm(restate__loop *loop) {
+#if RESTATE__EPOLL
+    uint64_t at = restate__loop_next_ms(loop);
+    struct itimerspec t;
+    if (loop->timer.fd < 0) return;
+    if (loop->busy) restate__loop_wake(loop);
+    if (at == loop->armed_ms) return;
+    loop->armed_ms = at;
+    memset(&t, 0, sizeof t);
+    if (at != RESTATE__SRV_NEVER) {
+        t.it_value.tv_sec = (time_t)(at / 1000);
+        t.it_value.tv_nsec = (long)(at % 1000) * 1000000 + 1;     /* all zero would disarm it */
+    }
+    (void)timerfd_settime(loop->timer.fd, TFD_TIMER_ABSTIME, &t, NULL);
+#else
+    (void)loop;
+#endif
+}
+
+RESTATE_API int restate_endpoint_fd(restate_endpoint *endpoint) {
+    restate__loop *loop;
+    if (!endpoint || restate__srv_start(endpoint, 1) != RESTATE_OK) return -1;
+    loop = &endpoint->server->loops[0];
+#if RESTATE__EPOLL
+    if (loop->timer.fd < 0) {
+        loop->timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+        loop->timer.ready = restate__loop_on_wake;
+        loop->timer.owner = &loop->timer;
+        if (loop->timer.fd < 0 || !restate__loop_watch(loop, &loop->timer, false)) {
+            (void)restate__ep_error(endpoint, "cannot make a timer: %s", strerror(errno));
+            return -1;
+        }
+        restate__srv_arm(loop);
+    }
+    return loop->epoll;
+#else
+    (void)loop;
+    (void)restate__ep_error(endpoint, "this system has no descriptor that covers others; call "
+                                      "restate_endpoint_process() with a wait");
+    return -1;
+#endif
+}
+
+RESTATE_API restate_status restate_endpoint_process(restate_endpoint *endpoint, uint64_t wait_ms) {
+    struct restate__server *server;
+    if (!endpoint || restate__srv_start(endpoint, 1) != RESTATE_OK) return RESTATE_ERROR;
+    server = endpoint->server;
+    if (!server->ended) server->ended = !restate__loop_turn(&server->loops[0], wait_ms);
+    restate__srv_arm(&server->loops[0]);
+    return server->ended ? RESTATE_ENDED : RESTATE_OK;
+}
+
+RESTATE_API uint16_t restate_endpoint_port(const restate_endpoint *endpoint) {
+    const struct restate__server *server = endpoint ? __atomic_load_n(&endpoint->server, __ATOMIC_ACQUIRE) : NULL;
+    return server ? server->port : 0;
+}
+
+RESTATE_API int restate_serve(const restate_endpoint_options *options) {
+    restate_endpoint *ep = restate_endpoint_new(options);
+    restate_status status = restate_endpoint_run(ep);
+    if (ep && status != RESTATE_OK)
+        restate__log(&ep->logger, RESTATE_LOG_ERROR, "%s", restate_endpoint_error(ep));
+#if !defined(RESTATE_NO_STDIO)
+    if (!ep) fputs("restate: out of memory\n", stderr);
+#endif
+    restate_endpoint_free(ep);
+    return status == RESTATE_OK ? 0 : 1;
+}
+
+#endif /* RESTATE_NO_SERVER */
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* RESTATE_IMPLEMENTATION */

@@ -1,0 +1,8 @@
+/* Stacks switched by the C library. */
+#define RESTATE_FIBER RESTATE_FIBER_UCONTEXT
+#define RESTATE_IMPLEMENTATION
+#include "restate.h"
+
+int main(void) {
+    return restate_version() == RESTATE_VERSION && restate_str("abc").len == 3 ? 0 : 1;
+}

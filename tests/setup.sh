@@ -1,0 +1,95 @@
+#!/bin/sh
+# Installs what is missing, and nothing else. Quick, and off the network, when everything is there.
+#
+#   tests/setup.sh demo    what building and running an example against a server takes
+#   tests/setup.sh test    that, and the tools of the tests
+#
+# System packages come from apt, which needs root; elsewhere the missing ones are named and the exit
+# status is 1. The server is an npm package, kept in build/server. The log is build/setup.log.
+set -eu
+cd "$(dirname "$0")/.."
+
+SERVER_VERSION=1.7.12
+SERVER_DIR=build/server
+LOG=build/setup.log
+
+say() { printf 'setup: %s\n' "$*"; }
+die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+need() { missing="$missing $*"; }
+
+# The platform's own binary: the one in node_modules/.bin is a script that starts it.
+server_binary() {
+    case $(uname -s) in Linux) os=linux ;; Darwin) os=darwin ;; *) die "no restate-server for $(uname -s)" ;; esac
+    case $(uname -m) in
+        x86_64 | amd64) arch=x64 ;;
+        aarch64 | arm64) arch=arm64 ;;
+        *) die "no restate-server for $(uname -m)" ;;
+    esac
+    echo "$SERVER_DIR/node_modules/@restatedev/restate-server-$os-$arch/bin/restate-server"
+}
+server_works() { [ -x "$1" ] && "$1" --version 2>/dev/null | grep -qF "$SERVER_VERSION"; }
+
+# Whether the compiler finds a header, and whether it can link a library.
+has_header() { printf '#include <stddef.h>\n#include <%s>\n' "$1" | "$cc" -E -x c - >/dev/null 2>&1; }
+has_library() { printf 'int main(void) { return 0; }\n' | "$cc" -x c - -o build/.probe "-l$1" >/dev/null 2>&1; }
+
+missing_for_demo() {
+    cc=${CC:-cc}
+    has "${cc%% *}" || { need gcc; cc=false; }
+    has_header stdio.h || need libc6-dev
+    has pkg-config || need pkg-config
+    { has_header nghttp2/nghttp2.h && has_library nghttp2; } || need libnghttp2-dev
+    { has_header cjson/cJSON.h && has_library cjson; } || need libcjson-dev
+    { has_header pb.h && has_library protobuf-nanopb; } || need libnanopb-dev
+    has curl || need curl
+    if ! server_works "$binary"; then
+        has npm || need nodejs npm
+        [ -e /etc/ssl/certs/ca-certificates.crt ] || [ "$(uname -s)" != Linux ] || need ca-certificates
+    fi
+}
+missing_for_tests() {
+    has g++ || need g++
+    has clang++ || need clang
+    has valgrind || need valgrind
+    has protoc || need protobuf-compiler
+    has nanopb_generator.py || need nanopb
+    { has_header curl/curl.h && has_library curl; } || need libcurl4-openssl-dev
+}
+
+# apt's lists may be absent (a fresh image) or too old for what the mirror still has: then once more.
+apt_install() {
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" </dev/null >>"$LOG" 2>&1
+}
+install_packages() {
+    has apt-get || die "missing:$missing (Debian's names; there is no apt-get here to install them)"
+    [ "$(id -u)" = 0 ] || die "missing:$missing (as root: apt-get install$missing)"
+    say "installing$missing"
+    # shellcheck disable=SC2086  # a list of words
+    if ! apt_install $missing; then
+        apt-get update -q </dev/null >>"$LOG" 2>&1 || { tail -n 5 "$LOG" >&2; die "apt-get update failed, see $LOG"; }
+        apt_install $missing || { tail -n 5 "$LOG" >&2; die "apt-get install failed, see $LOG"; }
+    fi
+}
+
+# --ignore-scripts: one of the package's dependencies reports its installation somewhere.
+install_server() {
+    say "installing restate-server $SERVER_VERSION from npm"
+    mkdir -p "$SERVER_DIR"
+    npm install --prefix "$SERVER_DIR" --ignore-scripts --include=optional --no-save --no-package-lock \
+        --no-audit --no-fund --loglevel=error "@restatedev/restate-server@$SERVER_VERSION" \
+        </dev/null >>"$LOG" 2>&1 || { tail -n 5 "$LOG" >&2; die "npm install failed, see $LOG"; }
+    server_works "$binary" || die "$binary does not run, or is not version $SERVER_VERSION"
+}
+
+what=${1:-test}
+case $what in demo | test) ;; *) die "usage: tests/setup.sh demo|test" ;; esac
+mkdir -p build
+binary=$(server_binary)
+missing=
+missing_for_demo
+[ "$what" = demo ] || missing_for_tests
+rm -f build/.probe
+: >"$LOG"
+[ -z "$missing" ] || install_packages
+server_works "$binary" || install_server

@@ -1,0 +1,80 @@
+/* A very small test harness: cases by name, checks that say what they saw, one closing line.
+ *
+ *     TEST(adds) { CHECK_INT(1 + 1, 2); }
+ *     int main(int argc, char **argv) {
+ *         static const test_case cases[] = { T(adds), {0} };
+ *         return test_main(argc, argv, cases);
+ *     }
+ *
+ * Arguments choose cases by a part of their name; -v names each one. The last line is
+ * "NAME: N passed, N failed". */
+#ifndef TEST_H
+#define TEST_H
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct test_case {
+    const char *name;
+    void (*run)(void);
+} test_case;
+
+#define TEST(name) static void test_##name(void)
+#define T(name) { #name, test_##name }
+
+static int test_failures;           /* of the case that runs */
+static const char *test_note = "";  /* what a loop inside a case is at, shown with a failure */
+
+#define CHECK(x) \
+    ((x) ? (void)0 : (void)(test_failures++, \
+        printf("  %s:%d: %s %s\n", __FILE__, __LINE__, #x, test_note)))
+#define CHECK_INT(got, want) test_int(__FILE__, __LINE__, #got, (long long)(got), (long long)(want))
+#define CHECK_STR(got, want) test_str(__FILE__, __LINE__, #got, got, want)
+#define CHECK_HAS(got, part) test_has(__FILE__, __LINE__, #got, got, part)
+
+static inline void test_int(const char *file, int line, const char *what, long long got, long long want) {
+    if (got == want) return;
+    test_failures++;
+    printf("  %s:%d: %s is %lld, not %lld %s\n", file, line, what, got, want, test_note);
+}
+
+static inline void test_str(const char *file, int line, const char *what, const char *got, const char *want) {
+    if (got && want ? strcmp(got, want) == 0 : got == want) return;
+    test_failures++;
+    printf("  %s:%d: %s is\n    «%s», not\n    «%s» %s\n", file, line, what, got ? got : "NULL", want ? want : "NULL", test_note);
+}
+
+static inline void test_has(const char *file, int line, const char *what, const char *got, const char *part) {
+    if (got && strstr(got, part)) return;
+    test_failures++;
+    printf("  %s:%d: %s is\n    «%s», without\n    «%s» %s\n", file, line, what, got ? got : "NULL", part, test_note);
+}
+
+static inline int test_wanted(int argc, char **argv, const char *name) {
+    int any = 0;
+    for (int i = 1; i < argc; i++) {
+        if (argv[i][0] == '-') continue;
+        any = 1;
+        if (strstr(name, argv[i])) return 1;
+    }
+    return !any;
+}
+
+static inline int test_main(int argc, char **argv, const test_case *cases) {
+    int passed = 0, failed = 0, verbose = argc > 1 && strcmp(argv[1], "-v") == 0;
+    const char *program = strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0];
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    for (const test_case *c = cases; c->name; c++) {
+        if (!test_wanted(argc, argv, c->name)) continue;
+        if (verbose) printf("%s\n", c->name);
+        test_failures = 0;
+        test_note = "";
+        c->run();
+        if (test_failures) failed++, printf("FAILED %s %s\n", program, c->name);
+        else passed++;
+    }
+    printf("%s: %d passed, %d failed\n", program, passed, failed);
+    return failed != 0;
+}
+
+#endif

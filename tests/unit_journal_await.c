@@ -1,0 +1,1232 @@
+/* The state machine, part 2: combinators, runs, cancellation. */
+#define RESTATE_IMPLEMENTATION
+#define RESTATE_NO_SERVER
+#include "restate.h"
+#include "runtime.h"
+
+static void given(unsigned known) {
+    start(known);
+    input("my-data");
+}
+
+/* ---- Combinators: leaf i is awakeable i, signal 17 + i -------------------------------------------------- */
+
+enum { LEAVES = 6 };
+static node *leaf[LEAVES];
+
+static void make_leaves(void) {
+    for (int i = 0; i < LEAVES; i++) leaf[i] = op_awakeable();
+}
+
+/* "all(0,race(1,2))" */
+static node *tree(const char **text) {
+    static const struct { const char *name; restate__node_kind kind; } kinds[] = {
+        { "allSettled", RESTATE__ALL_SETTLED }, { "all", RESTATE__ALL }, { "any", RESTATE__ANY }, { "race", RESTATE__RACE },
+        { "unknown", RESTATE__UNKNOWN }
+    };
+    node *children[16];
+    size_t len = strcspn(*text, "("), k = 0, n = 0;
+    if (**text >= '0' && **text <= '9') return leaf[*(*text)++ - '0'];
+    while (k < 4 && (strlen(kinds[k].name) != len || memcmp(kinds[k].name, *text, len) != 0)) k++;
+    for (*text += len + 1; **text != ')'; *text += **text == ',') children[n++] = tree(text);
+    ++*text;
+    return rt_combine(kinds[k].kind, children, n);
+}
+
+static node *tree_of(const char *text) { return tree(&text); }
+
+/* "f0,1": awakeable 0 fails, awakeable 1 gets a value. */
+static void notify(const char *text) {
+    for (; *text; text++) {
+        if (*text == 'f') note_signal_failure(17u + (unsigned)(*++text - '0'), 500, "no");
+        else if (*text != ',') note_signal(17u + (unsigned)(*text - '0'), "v");
+    }
+}
+
+static const char *completed_leaves(void) {                 /* "0,2" */
+    static char text[2 * LEAVES];
+    size_t n = 0;
+    for (int i = 0; i < LEAVES; i++)
+        if (completed(leaf[i])) n += (size_t)snprintf(text + n, sizeof text - n, "%s%d", n ? "," : "", i);
+    text[n] = 0;
+    return text;
+}
+
+static node *combinator_root;
+
+static void begin_combinator(const char *what) {
+    rt.options.explicit_cancellation = true;
+    given(1); go();
+    make_leaves();
+    combinator_root = tree_of(what);
+}
+
+static void combinator_settles(const char *what, const char *notes, const char *done) {
+    EVERY(5, 7) {
+        begin_combinator(what);
+        notify(notes);
+        AWAIT(combinator_root, "ANY");
+        CHECK_STR(completed_leaves(), done);
+        OUT_NOTHING();
+    }
+}
+
+/* `remaining` is what is still waited for after all of the notifications, which come at once or one by one. */
+static void combinator_waits(const char *what, const char *notes, const char *remaining) {
+    char awaiting[128], suspension[128];
+    snprintf(awaiting, sizeof awaiting, "AwaitingOn %s", remaining);
+    snprintf(suspension, sizeof suspension, "Suspension %s", remaining);
+    for (int split = 0; split < 2; split++)
+        EVERY(5, 7) {
+            begin_combinator(what);
+            for (const char *at = notes; *at; at += strspn(at, ",")) {
+                char one[4] = "";
+                memcpy(one, at, strcspn(at, ","));
+                at += strlen(one);
+                notify(one);
+                drop_output();
+                if (split) AWAIT(combinator_root, "WAIT(i)");
+            }
+            if (!split) AWAIT(combinator_root, "WAIT(i)");
+            OUT(awaiting);
+            eof();
+            AWAIT(combinator_root, "599");
+            OUT(suspension);
+        }
+}
+
+TEST(s069_race) {
+    combinator_settles("race(0,1)", "1,0", "1");
+    combinator_settles("race(0,1)", "f0", "0");
+}
+TEST(s070_all_settled) { combinator_waits("allSettled(0,1)", "1", "ALL_COMPLETED{s:17}"); }
+TEST(s071_any_after_a_failure) { combinator_waits("any(0,1,2)", "f0", "FIRST_SUCCEEDED{s:18,19}"); }
+TEST(s072_any_all_failed) { combinator_settles("any(0,1)", "f0,f1", "0,1"); }
+TEST(s073_any_succeeds) { combinator_settles("any(0,1,2)", "f0,2,1", "0,2"); }
+TEST(s074_all_waits) { combinator_waits("all(0,1,2)", "0", "ALL_SUCCEEDED{s:18,19}"); }
+TEST(s075_all_fails) { combinator_settles("all(0,1,2)", "f1,0", "1"); }
+
+TEST(s076_settled_race_and_settled) {
+    EVERY(5, 7) {
+        begin_combinator("allSettled(race(0,1),allSettled(0,1,2))");
+        notify("1,0,2");
+        AWAIT(combinator_root, "ANY");
+        CHECK_STR(completed_leaves(), "1");
+        TAKE(leaf[1], "\"v\"");
+        AWAIT(combinator_root, "ANY");
+        CHECK_STR(completed_leaves(), "0,2");
+        CHECK_INT(combinator_root->state, RESTATE__SUCCEEDED);
+        OUT_NOTHING();
+    }
+}
+
+TEST(s077_settled_of_two_races) {
+    EVERY(5, 7) {
+        begin_combinator("allSettled(race(0,1),race(2,1))");
+        notify("2,1");
+        AWAIT(combinator_root, "ANY");
+        CHECK_STR(completed_leaves(), "2");
+        TAKE(leaf[2], "\"v\"");
+        AWAIT(combinator_root, "ANY");
+        CHECK_STR(completed_leaves(), "1");
+        OUT_NOTHING();
+    }
+}
+
+TEST(s078_failures_inside_settled) {
+    combinator_waits("all(allSettled(0,1),allSettled(2,3))", "f1,f0", "ALL_SUCCEEDED{N:[ALL_COMPLETED{s:19,20}]}");
+}
+
+TEST(s079_unknown_on_the_wire) {
+    combinator_waits("race(unknown(allSettled(0,1)),2)", "0", "W{s:19,N:[UNKNOWN{N:[ALL_COMPLETED{s:18}]}]}");
+}
+
+TEST(s080_unknown_is_settled_by_a_failure) {
+    combinator_settles("all(0,unknown(1))", "f1", "1");
+    combinator_settles("any(0,unknown(1))", "f1", "1");
+}
+
+TEST(s081_duplicates) {
+    combinator_settles("allSettled(1,1)", "1", "1");
+    combinator_settles("any(1,1)", "1", "1");
+    combinator_settles("race(1,1,2)", "1", "1");
+    combinator_settles("all(1,1)", "1", "1");
+    combinator_settles("any(1,1)", "f1", "1");
+    combinator_waits("all(1,1,0)", "1", "ALL_SUCCEEDED{s:17}");
+    combinator_settles("allSettled(all(1,2),any(1,1),race(2,2))", "f2,1", "2");
+}
+
+TEST(s082_await_again_without_take) {
+    EVERY(5, 7) {
+        begin_combinator("race(0,1)");
+        notify("1");
+        for (int i = 0; i < 3; i++) AWAIT(combinator_root, "ANY");
+        AWAIT(leaf[1], "ANY");
+        AWAIT(leaf[1], "ANY");
+        OUT_NOTHING();
+    }
+}
+
+TEST(s083_empty) {
+    static const restate__node_kind kinds[] = { RESTATE__ALL, RESTATE__ALL_SETTLED, RESTATE__ANY };
+    for (size_t i = 0; i < 3; i++)
+        EVERY(5, 7) {
+            node *empty;
+            given(1); go();
+            empty = rt_combine(kinds[i], NULL, 0);
+            AWAIT(empty, "ANY");
+            CHECK_INT(empty->state, kinds[i] == RESTATE__ANY ? RESTATE__FAILED : RESTATE__SUCCEEDED);
+            OUT_NOTHING();
+        }
+    for (int explicit = 0; explicit < 2; explicit++)
+        EVERY(5, 7) {                                       /* never, and nothing empty reaches the wire */
+            node *empty;
+            rt.options.explicit_cancellation = explicit;
+            given(1); eof(); go();
+            empty = rt_combine(RESTATE__RACE, NULL, 0);
+            CHECK_INT(empty->state, RESTATE__PENDING);
+            CHECK_STR(await(empty), explicit ? "500" : "599");
+            if (explicit) OUT("Error 500...");
+            else OUT("Suspension W{s:1}");
+        }
+}
+
+TEST(x_empty_branches_are_pruned) {
+    EVERY(5, 7) {
+        node *empty, *also, *all;
+        given(1); eof(); go();
+        make_leaves();
+        empty = rt_combine(RESTATE__RACE, NULL, 0);
+        also = RACE(empty);
+        all = ALL(leaf[0], also, RACE(empty, leaf[1]));
+        AWAIT(all, "599");
+        OUT("Suspension W{s:1,N:[ALL_SUCCEEDED{s:17,N:[W{s:18}]}]}");
+    }
+}
+
+TEST(x_combine_what_is_settled) {
+    EVERY(5, 7) {
+        node *settled, *all, *any, *race, *any2;
+        given(1); note_signal(17, "v"); note_signal_failure(18, 500, "no"); go();
+        make_leaves();
+        AWAIT(leaf[1], "ANY");
+        settled = ALL_SETTLED(leaf[0], leaf[1]);
+        CHECK_INT(settled->state, RESTATE__SUCCEEDED);
+        all = ALL(leaf[0], leaf[1], leaf[2]);
+        CHECK_INT(all->state, RESTATE__FAILED);
+        any = ANY(leaf[1], leaf[0], leaf[2]);
+        CHECK_INT(any->state, RESTATE__SUCCEEDED);
+        race = RACE(leaf[2], leaf[1]);
+        CHECK_INT(race->state, RESTATE__FAILED);
+        any2 = ANY(leaf[1], leaf[2]);
+        CHECK_INT(any2->state, RESTATE__PENDING);
+        AWAIT(all, "ANY");
+        AWAIT(race, "ANY");
+        AWAIT(any2, "WAIT(i)");
+        OUT("AwaitingOn W{s:1,N:[FIRST_SUCCEEDED{s:19}]}");
+    }
+}
+
+/* Random trees against the definition of what settles what. */
+
+typedef struct model { restate__node_kind kind; int leaf; struct model *children[4]; int count; restate__node_state state; node *real; } model;
+
+static model *random_model(int depth) {
+    model *m = (model *)rt_alloc(sizeof *m);
+    if (depth == 0 || rt_dice(4) == 0) {
+        m->kind = RESTATE__LEAF;
+        m->leaf = (int)rt_dice(LEAVES);
+        m->real = leaf[m->leaf];
+        return m;
+    }
+    m->kind = (restate__node_kind)rt_dice(5);
+    m->count = 1 + (int)rt_dice(4);
+    {
+        node *children[4];
+        for (int i = 0; i < m->count; i++) {
+            m->children[i] = random_model(depth - 1);
+            children[i] = m->children[i]->real;
+        }
+        m->real = rt_combine(m->kind, children, (size_t)m->count);
+    }
+    return m;
+}
+
+static bool model_unclear;                                  /* one leaf settled children of a race in both ways */
+
+/* What the children of a combinator mean for it. */
+static restate__node_state model_state(const model *m) {
+    int pending = 0, failed = 0, succeeded = 0;
+    for (int i = 0; i < m->count; i++) {
+        restate__node_state s = m->children[i]->state;
+        pending += s == RESTATE__PENDING;
+        failed += s == RESTATE__FAILED;
+        succeeded += s == RESTATE__SUCCEEDED;
+    }
+    switch (m->kind) {
+    case RESTATE__ALL_SETTLED: return pending ? RESTATE__PENDING : RESTATE__SUCCEEDED;
+    case RESTATE__ANY: return succeeded ? RESTATE__SUCCEEDED : pending ? RESTATE__PENDING : RESTATE__FAILED;
+    case RESTATE__ALL: return failed ? RESTATE__FAILED : pending ? RESTATE__PENDING : RESTATE__SUCCEEDED;
+    default:
+        if (failed && succeeded) model_unclear = true;
+        return failed ? RESTATE__FAILED : succeeded ? RESTATE__SUCCEEDED : RESTATE__PENDING;
+    }
+}
+
+/* Updates from the leaves up. True if there is something to look at: a combinator was decided by one
+ * child while others may go on; not if it is below one that was settled before (`gone`). */
+static bool model_update(model *m, const restate__node_state *leaves, bool gone) {
+    bool stop = false;
+    if (m->kind == RESTATE__LEAF) {
+        m->state = leaves[m->leaf];
+        return false;
+    }
+    gone = gone || m->state != RESTATE__PENDING;
+    for (int i = 0; i < m->count; i++) stop |= model_update(m->children[i], leaves, gone);
+    if (m->state != RESTATE__PENDING) return stop;
+    m->state = model_state(m);
+    if (m->state == RESTATE__PENDING || gone) return stop;
+    return stop || m->kind == RESTATE__RACE || m->kind == RESTATE__UNKNOWN ||
+           (m->kind == RESTATE__ANY && m->state == RESTATE__SUCCEEDED) || (m->kind == RESTATE__ALL && m->state == RESTATE__FAILED);
+}
+
+static void model_print(rt_bytes *to, const model *m) {
+    static const char *const names[] = { "unknown", "race", "allSettled", "any", "all" };
+    if (m->kind == RESTATE__LEAF) rt_print(to, "%d", m->leaf);
+    else rt_print(to, "%s(", names[m->kind]);
+    for (int i = 0; i < m->count; i++) {
+        if (i) rt_print(to, ",");
+        model_print(to, m->children[i]);
+    }
+    if (m->kind != RESTATE__LEAF) rt_print(to, ")");
+}
+
+TEST(x_random_trees) {
+    for (unsigned seed = 1; seed <= 3000; seed++) {
+        restate__node_state states[LEAVES] = { RESTATE__PENDING };
+        int order[LEAVES];
+        bool fails[LEAVES];
+        model *root;
+        rt_bytes text = { NULL, 0, 0 };
+        rt_begin(7, RT_WHOLE);
+        model_unclear = false;
+        rt.random = seed * 7919u;
+        rt.ignore_output = true;
+        rt.options.explicit_cancellation = true;
+        given(1); go();
+        make_leaves();
+        root = random_model(1 + (int)rt_dice(3));
+        for (int i = 0; i < LEAVES; i++) order[i] = i, fails[i] = rt_dice(2);
+        for (int i = LEAVES - 1; i > 0; i--) {
+            int j = (int)rt_dice((unsigned)i + 1), t = order[i];
+            order[i] = order[j], order[j] = t;
+        }
+        model_print(&text, root);
+        for (int i = 0; i < LEAVES; i++) rt_print(&text, " %s%d", fails[order[i]] ? "f" : "", order[i]);
+        test_note = (const char *)text.at;
+        for (int i = 0; i < LEAVES; i++) {
+            if (fails[order[i]]) note_signal_failure(17u + (unsigned)order[i], 500, "no");
+            else note_signal(17u + (unsigned)order[i], "v");
+        }
+        for (int i = 0; i < LEAVES && root->state == RESTATE__PENDING; i++) {
+            bool stop;
+            states[order[i]] = fails[order[i]] ? RESTATE__FAILED : RESTATE__SUCCEEDED;
+            stop = model_update(root, states, false);
+            if (model_unclear) break;
+            if (!stop && root->state == RESTATE__PENDING) continue;
+            AWAIT(root->real, "ANY");
+            CHECK_INT(root->real->state != RESTATE__PENDING, root->state != RESTATE__PENDING);
+            for (int k = 0; k < LEAVES; k++) CHECK_INT(leaf[k]->state, states[k]);      /* not one notification too many */
+        }
+        rt_end();
+        test_note = "";
+        rt_drop(&text);
+        if (test_failures) break;
+    }
+    rt_drop(&rt.raw);
+    rt_drop(&rt_script);
+}
+
+/* ---- Runs ------------------------------------------------------------------------------------------------- */
+
+TEST(s084_run) {
+    EVERY(5, 7) {
+        node *run;
+        start(1, .complete = true); input(""); go();
+        run = op_run("");
+        CHECK_INT(run->run, RESTATE__RUN_TO_EXECUTE);
+        AWAIT(run, "RUN 1");
+        CHECK(rt_to_run == run);
+        AWAIT(run, "WAIT(i,r)");
+        CHECK(propose_value(run, "v"));
+        AWAIT(run, "WAIT(i)");
+        eof();
+        AWAIT(run, "599");
+        OUT("Run 1", "Propose 1 value \"v\" ack", "AwaitingOn W{c:1,s:1}", "Suspension W{c:1,s:1}");
+    }
+}
+
+TEST(s085_run_acknowledged) {
+    EVERY(7, 7) {
+        node *run;
+        given(1); go();
+        AWAIT((run = op_run("r")), "RUN 1");
+        CHECK(propose_value(run, "v"));
+        TAKE(run, "-");
+        note_ack(1);
+        AWAIT(run, "ANY");
+        TAKE(run, "\"v\"");
+        CHECK(op_output("v") && op_end());
+        OUT("Run 1 \"r\"", "Propose 1 value \"v\" ack", "Output value \"v\"", "End");
+    }
+}
+
+TEST(s086_run_before_7) {
+    EVERY(5, 6) {
+        node *run;
+        given(1); go();
+        AWAIT((run = op_run("r")), "RUN 1");
+        CHECK(propose_value(run, "v"));
+        AWAIT(run, "WAIT(i)");
+        note_value(N_RUN, 1, "stored");
+        AWAIT(run, "ANY");
+        TAKE(run, "\"stored\"");
+        OUT("Run 1 \"r\"", "Propose 1 value \"v\"");
+    }
+}
+
+TEST(s087_run_fails) {
+    EVERY(5, 7) {
+        node *run;
+        given(1); go();
+        AWAIT((run = op_run("r")), "RUN 1");
+        CHECK(propose_failure(run, rt_failure(500, "my-failure")));
+        if (rt.version == 7) note_ack(1);
+        else note_failure(N_RUN, 1, 500, "my-failure");
+        AWAIT(run, "ANY");
+        TAKE(run, "failure 500 \"my-failure\"");
+        CHECK(op_output_failure(500, "my-failure") && op_end());
+        OUT("Run 1 \"r\"", "Propose 1 failure 500 \"my-failure\" ack", "Output failure 500 \"my-failure\"", "End");
+    }
+}
+
+TEST(s088_input_ends_while_executing) {
+    EVERY(5, 7) {
+        node *run;
+        given(1); go();
+        AWAIT((run = op_run("")), "RUN 1");
+        eof();
+        AWAIT(run, "WAIT(r)");
+        CHECK(propose_value(run, ""));
+        AWAIT(run, "599");
+        OUT("Run 1", "Propose 1 value \"\" ack", "Suspension W{c:1,s:1}");
+    }
+}
+
+TEST(s089_run_recorded_without_result) {
+    EVERY(5, 7) {
+        node *run;
+        given(2); cmd_run(1, "r"); eof(); go();
+        run = op_run("r");
+        CHECK_INT(run->run, RESTATE__RUN_TO_EXECUTE);
+        AWAIT(run, "RUN 1");
+        CHECK(propose_value(run, "v"));
+        AWAIT(run, "599");
+        OUT("Propose 1 value \"v\" ack", "Suspension W{c:1,s:1}");
+    }
+}
+
+TEST(s090_run_raced_in_the_replay) {
+    EVERY(5, 7) {
+        node *run, *s2, *s3, *race;
+        given(5); cmd_run(1, "r"); cmd_sleep(2, "", 0); cmd_sleep(3, "", 0); note_sleep(2); eof(); go();
+        run = op_run("r");
+        s2 = op_sleep("", 0);
+        AWAIT(RACE(run, s2), "ANY");
+        CHECK_INT(rt.vm.phase, RESTATE__REPLAYING);
+        s3 = op_sleep("", 0);
+        CHECK_INT(rt.vm.phase, RESTATE__PROCESSING);
+        race = RACE(run, s3);
+        AWAIT(race, "RUN 1");
+        CHECK(propose_value(run, "v"));
+        AWAIT(race, "599");
+        OUT("Propose 1 value \"v\" ack", "Suspension W{s:1,N:[{c:1,3}]}");
+    }
+}
+
+TEST(s091_run_replayed) {
+    EVERY(5, 7) {
+        node *run;
+        given(3); cmd_run(1, "r"); note_value(N_RUN, 1, "v"); go();
+        run = op_run("r");
+        CHECK_INT(run->run, RESTATE__RUN_NONE);
+        AWAIT(run, "ANY");
+        TAKE(run, "\"v\"");
+        OUT_NOTHING();
+    }
+}
+
+TEST(s092_run_replayed_later) {
+    EVERY(5, 7) {
+        node *run;
+        given(4); cmd_run(1, "r"); cmd_sleep(2, "", 0); note_value(N_RUN, 1, "v"); go();
+        run = op_run("r");
+        CHECK_INT(run->run, RESTATE__RUN_NONE);
+        CHECK_INT(rt.vm.phase, RESTATE__REPLAYING);
+        op_sleep("", 0);
+        CHECK_INT(rt.vm.phase, RESTATE__PROCESSING);
+        AWAIT(run, "ANY");
+        OUT_NOTHING();
+    }
+}
+
+TEST(s093_error_after_run) {
+    EVERY(5, 7) {
+        restate__vm_error e;
+        memset(&e, 0, sizeof e);
+        given(1); go();
+        op_run("r");
+        e.code = 500;
+        e.message = "boom";
+        e.stacktrace = "at here";
+        restate__vm_fail(rt_op(), &e);
+        OUT("Run 1 \"r\"", "Error 500 message:\"boom\" stack:\"at here\"");
+    }
+}
+
+TEST(s094_bad_acks) {
+    EVERY(5, 7) { given(1); go(); note_ack(99); feed(); CHECK_ERROR(571, ""); OUT("Error 571..."); }
+    EVERY(5, 7) { given(2); note_ack(1); CHECK(!ready()); CHECK_ERROR(571, ""); OUT("Error 571..."); }
+    EVERY(7, 7) {
+        node *run;
+        given(1); go();
+        AWAIT((run = op_run("r")), "RUN 1");
+        CHECK(propose_value(run, "v"));
+        note_ack(1); note_ack(1); feed();
+        CHECK_ERROR(571, "");
+        OUT("Run 1 \"r\"", "Propose 1 value \"v\" ack", "Error 571...");
+    }
+    EVERY(5, 7) {                                           /* nothing was proposed; before 7 nothing is acknowledged */
+        node *run;
+        given(1); go();
+        AWAIT((run = op_run("r")), "RUN 1");
+        if (rt.version < 7) CHECK(propose_value(run, "v"));
+        note_ack(1); feed();
+        CHECK_ERROR(571, "");
+        rt.ignore_output = true;
+    }
+}
+
+TEST(s095_full_completion_in_7) {
+    EVERY(7, 7) {
+        node *run;
+        given(1); go();
+        AWAIT((run = op_run("r")), "RUN 1");
+        CHECK(propose_value(run, "mine"));
+        note_value(N_RUN, 1, "stored");
+        AWAIT(run, "ANY");
+        TAKE(run, "\"stored\"");
+        OUT("Run 1 \"r\"", "Propose 1 value \"mine\" ack");
+    }
+}
+
+TEST(s096_three_runs) {
+    EVERY(5, 7) {
+        node *a, *b, *c, *all;
+        given(1); go();
+        a = op_run("a"), b = op_run("b"), c = op_run("c");
+        all = ALL_SETTLED(b, RACE(c), a);
+        AWAIT(all, "RUN 2");
+        AWAIT(all, "RUN 3");
+        AWAIT(all, "RUN 1");
+        AWAIT(all, "WAIT(i,r)");
+        OUT("Run 1 \"a\"", "Run 2 \"b\"", "Run 3 \"c\"");
+    }
+}
+
+TEST(s097_run_beside_a_sleep) {
+    for (int closed = 0; closed < 2; closed++)
+        EVERY(5, 7) {
+            node *run, *sleep;
+            given(1); go();
+            run = op_run("r");
+            sleep = op_sleep("", 0);
+            AWAIT(run, "RUN 1");
+            if (closed) eof();
+            AWAIT(sleep, closed ? "599" : "WAIT(i)");
+            OUT("Run 1 \"r\"", "Sleep 2", closed ? "Suspension W{c:2,s:1}" : "? AwaitingOn {}");
+        }
+}
+
+TEST(s098_propose_in_the_replay) {
+    EVERY(5, 7) {
+        node *run;
+        given(3); cmd_run(1, "r"); cmd_sleep(2, "", 0); go();
+        run = op_run("r");
+        CHECK(propose_value(run, "v"));
+        OUT_NOTHING();
+        op_sleep("", 0);
+        AWAIT(run, "RUN 1");
+        CHECK(propose_value(run, "v"));
+        OUT("Propose 1 value \"v\" ack");
+    }
+}
+
+/* ---- Retry policies ------------------------------------------------------------------------------------------- */
+
+static restate__policy exponential(uint64_t initial_ms, double factor) {
+    restate__policy p;
+    memset(&p, 0, sizeof p);
+    p.kind = RESTATE__POLICY_EXPONENTIAL;
+    p.has_interval = true;
+    p.interval_ms = initial_ms;
+    p.factor = factor;
+    return p;
+}
+
+static restate__policy fixed(uint64_t interval_ms) {
+    restate__policy p = exponential(interval_ms, 0);
+    p.kind = RESTATE__POLICY_FIXED;
+    return p;
+}
+
+static restate__policy attempts(restate__policy p, unsigned max) {
+    p.has_max_attempts = true;
+    p.max_attempts = max;
+    return p;
+}
+
+static restate__policy lasting(restate__policy p, uint64_t max_ms) {
+    p.has_max_duration = true;
+    p.max_duration_ms = max_ms;
+    return p;
+}
+
+static restate__policy pausing(restate__policy p) {
+    p.pause = true;
+    return p;
+}
+
+/* A run that was recorded as the last command, or is new (`fresh`), fails after `duration`; Start told
+ * `retries` and `stored`. */
+static void failing(bool fresh, restate__policy policy, unsigned retries, uint64_t stored, uint64_t duration, bool ok) {
+    node *run;
+    rt.policy = policy;
+    start(fresh ? 1 : 2, .retries = retries, .duration_ms = stored); input("");
+    if (!fresh) cmd_run(1, "my-run");
+    go();
+    run = op_run("my-run");
+    AWAIT(run, "RUN 1");
+    CHECK_INT(propose_error(run, duration), ok);
+    if (!ok) CHECK_ERROR(500, "my-error");
+}
+
+#define RETRY(delay) "Error 500 index:1 Run \"my-run\" delay:" #delay " message:\"my-error\" stack:\"my-stack\""
+#define RETRY_PLAIN "Error 500 index:1 Run \"my-run\" message:\"my-error\" stack:\"my-stack\""
+#define GIVE_UP "Propose 1 failure 500 \"my-error\" ack"
+#define PAUSE "Error 500 index:1 Run \"my-run\" behavior:1 message:\"my-error\" stack:\"my-stack\""
+
+TEST(s099_exhausted) {
+    static const unsigned cases[][2] = { { 0, 0 }, { 0, 1 }, { 1, 2 }, { 2, 2 }, { 2, 1 }, { 2, 0 }, { 99, 100 } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        EVERY(5, 7) {
+            failing(false, attempts(exponential(1000, 1), cases[i][1]), cases[i][0], 0, 0, true);
+            OUT(GIVE_UP);
+        }
+}
+
+TEST(s100_not_exhausted) {
+    static const unsigned cases[][2] = { { 0, 2 }, { 1, 3 }, { 99, 101 } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        EVERY(5, 7) { failing(true, attempts(exponential(1000, 1), cases[i][1]), cases[i][0], 0, 0, false); OUT("Run 1 \"my-run\"", RETRY(1000)); }
+        EVERY(5, 7) { failing(false, attempts(exponential(1000, 1), cases[i][1]), cases[i][0], 0, 0, false); OUT(RETRY(1000)); }
+    }
+}
+
+TEST(s101_counts_of_start) {
+    EVERY(5, 7) { failing(false, exponential(100, 2), 3, 0, 0, false); OUT(RETRY(800)); }
+    EVERY(5, 7) { failing(true, exponential(100, 2), 3, 0, 0, false); OUT("Run 1 \"my-run\"", RETRY(100)); }
+    EVERY(5, 7) {
+        node *run;
+        rt.policy = exponential(100, 2);
+        start(2, .retries = 3); input(""); cmd_run(1, "my-run"); go();
+        run = op_run("my-run");
+        AWAIT(run, "RUN 1");
+        CHECK(op_set("k", "v"));
+        CHECK(!propose_error(run, 0));
+        OUT("SetState \"k\" value \"v\"", RETRY(100));
+    }
+}
+
+TEST(s102_backoff) {
+    restate__policy p = lasting(exponential(100, 2), 10000);
+    p.has_max_interval = true;
+    p.max_interval_ms = 500;
+    EVERY(5, 7) { failing(false, p, 1, 0, 1000, false); OUT(RETRY(200)); }
+    EVERY(5, 7) { failing(false, p, 2, 0, 1000, false); OUT(RETRY(400)); }
+    EVERY(5, 7) { failing(false, p, 3, 0, 1000, false); OUT(RETRY(500)); }
+    EVERY(5, 7) { failing(false, p, 3, 0, 10000, true); OUT(GIVE_UP); }
+    EVERY(5, 7) { failing(false, p, 3, 9000, 1000, true); OUT(GIVE_UP); }
+}
+
+TEST(s103_max_duration) {
+    EVERY(5, 7) { failing(false, lasting(fixed(5), 1000), 0, 0, 1000, true); OUT(GIVE_UP); }
+    EVERY(5, 7) { failing(false, lasting(fixed(5), 2000), 1, 1000, 1000, true); OUT(GIVE_UP); }
+    EVERY(5, 7) { failing(false, lasting(fixed(5), 2001), 1, 1000, 1000, false); OUT(RETRY(5)); }
+    EVERY(5, 7) { failing(false, lasting(fixed(5), 2000), 0, 990000, 1000, false); OUT(RETRY(5)); }
+}
+
+TEST(s104_infinite_and_none) {
+    restate__policy p;
+    memset(&p, 0, sizeof p);
+    p.kind = RESTATE__POLICY_INFINITE;
+    EVERY(5, 7) { failing(false, p, 7, 7, 7, false); OUT(RETRY_PLAIN); }
+    p.kind = RESTATE__POLICY_NONE;
+    EVERY(5, 7) { failing(false, p, 0, 0, 0, true); OUT(GIVE_UP); }
+}
+
+TEST(s105_counters_start_from_zero) {
+    EVERY(5, 7) {
+        node *run;
+        rt.policy = lasting(attempts(fixed(1000), 2), 100);
+        start(1, .retries = 10, .duration_ms = 10000); input(""); go();
+        op_sleep("", 0);
+        AWAIT((run = op_run("my-run")), "RUN 2");
+        CHECK(!propose_error(run, 99));
+        OUT("Sleep 1", "Run 2 \"my-run\"", "Error 500 index:2 Run \"my-run\" delay:1000 message:\"my-error\"...");
+    }
+}
+
+TEST(s106_pause_when_exhausted) {
+    EVERY(7, 7) { failing(false, pausing(attempts(fixed(1000), 2)), 1, 0, 0, false); OUT(PAUSE); }
+    EVERY(7, 7) { failing(false, pausing(lasting(fixed(1000), 100)), 0, 0, 100, false); OUT(PAUSE); }
+    EVERY(7, 7) { failing(false, pausing(attempts(exponential(1000, 2), 0)), 0, 0, 0, false); OUT(PAUSE); }
+    EVERY(7, 7) { failing(false, pausing(attempts(fixed(1000), 2)), 0, 0, 0, false); OUT(RETRY(1000)); }
+    for (int i = 0; i < 3; i++)                             /* before 7, whatever the outcome */
+        EVERY(5, 6) {
+            node *run;
+            rt.policy = pausing(attempts(fixed(1), 9));
+            given(1); go();
+            AWAIT((run = op_run("r")), "RUN 1");
+            CHECK(!(i == 0 ? propose_error(run, 0) : i == 1 ? propose_value(run, "v") : propose_failure(run, rt_failure(1, ""))));
+            CHECK_ERROR(573, "");
+            OUT("Run 1 \"r\"", "Error 573...");
+        }
+}
+
+TEST(s107_two_runs_one_error) {
+    EVERY(5, 7) {
+        node *a, *b, *all;
+        given(1); go();
+        a = op_run("a"), b = op_run("b");
+        all = ALL(a, b);
+        AWAIT(all, "RUN 1");
+        AWAIT(all, "RUN 2");
+        CHECK(!propose_error(a, 0));
+        CHECK_ERROR(500, "my-error");
+        CHECK(!propose_value(b, "v"));
+        CHECK_ERROR(500, "my-error");
+        OUT("Run 1 \"a\"", "Run 2 \"b\"", "Error 500 index:1 Run \"a\" message:\"my-error\"...");
+    }
+}
+
+TEST(x_policy_limits) {
+    restate__policy p = fixed(0);
+    p.has_interval = false;
+    EVERY(5, 7) { failing(false, p, 5, 0, 0, false); OUT(RETRY_PLAIN); }
+    EVERY(5, 7) { failing(false, fixed(0), 5, 0, 0, false); OUT(RETRY(0)); }
+    EVERY(5, 7) { failing(false, exponential(1, 1e300), 5, 0, 0, false); OUT("Error 500 index:1 Run \"my-run\" delay:..."); }
+    EVERY(5, 7) { failing(false, exponential(1000, 2), 4000000000u, 0, 0, false); OUT("Error 500 index:1 Run \"my-run\" delay:..."); }
+    EVERY(5, 7) { failing(false, exponential(UINT64_MAX, 2), 3, 0, 0, false); OUT("Error 500 index:1 Run \"my-run\" delay:..."); }
+    EVERY(5, 7) { failing(false, attempts(fixed(1), UINT32_MAX), UINT32_MAX, 0, 0, true); OUT(GIVE_UP); }
+    EVERY(5, 7) { failing(false, lasting(fixed(1), UINT64_MAX), 1, UINT64_MAX, 5, true); OUT(GIVE_UP); }
+    EVERY(5, 7) { failing(false, exponential(100, 1.5), 3, 0, 0, false); OUT(RETRY(337)); }
+}
+
+TEST(x_own_delay_wins) {
+    EVERY(5, 7) {
+        node *run;
+        restate__outcome o;
+        memset(&o, 0, sizeof o);
+        o.kind = RESTATE__RETRYABLE;
+        o.error.code = 503;
+        o.error.message = "later";
+        o.error.has_delay = true;
+        o.error.delay_ms = 77;
+        rt.policy = fixed(1000);
+        given(1); go();
+        AWAIT((run = op_run("r")), "RUN 1");
+        CHECK(!restate__vm_propose(rt_op(), run, &o, &rt.policy));
+        OUT("Run 1 \"r\"", "Error 503 index:1 Run \"r\" delay:77 message:\"later\"");
+    }
+}
+
+TEST(x_run_error_asks_for_pause) {
+    EVERY(5, 7) {
+        node *run;
+        restate__outcome o;
+        memset(&o, 0, sizeof o);
+        o.kind = RESTATE__RETRYABLE;
+        o.error.code = 500;
+        o.error.message = "stop";
+        o.error.behavior = RESTATE__PAUSE;
+        rt.policy = fixed(1000);
+        given(1); go();
+        AWAIT((run = op_run("r")), "RUN 1");
+        CHECK(!restate__vm_propose(rt_op(), run, &o, &rt.policy));
+        OUT("Run 1 \"r\"", rt.version == 7 ? "Error 500 index:1 Run \"r\" behavior:1 message:\"stop\"" : "Error 573...");
+    }
+}
+
+TEST(x_counters_survive_proposals_and_awakeables) {
+    EVERY(5, 7) {
+        node *a, *b;
+        rt.policy = exponential(100, 2);
+        start(3, .retries = 3); input(""); cmd_run(1, "a"); cmd_run(2, "b"); go();
+        a = op_run("a"), b = op_run("b");
+        op_awakeable();
+        op_signal("s");
+        AWAIT(a, "RUN 1");
+        AWAIT(b, "RUN 2");
+        CHECK(propose_value(a, "v"));
+        CHECK(!propose_error(b, 0));
+        OUT("Propose 1 value \"v\" ack", "Error 500 index:2 Run \"b\" delay:800 message:...");
+    }
+}
+
+TEST(x_eager_read_is_a_new_entry) {
+    EVERY(5, 7) {
+        node *run;
+        rt.policy = exponential(100, 2);
+        start(2, .retries = 3, .complete = true); input(""); cmd_run(1, "my-run"); go();
+        run = op_run("my-run");
+        op_get("k");
+        AWAIT(run, "RUN 1");
+        CHECK(!propose_error(run, 0));
+        OUT("GetEagerState \"k\" void", RETRY(100));
+    }
+}
+
+/* ---- More of runs ------------------------------------------------------------------------------------------------ */
+
+TEST(x_position_of_the_ack_decides) {
+    for (int sleep_first = 0; sleep_first < 2; sleep_first++)
+        EVERY(5, 7) {
+            node *run, *sleep, *race;
+            given(1); go();
+            run = op_run("r");
+            sleep = op_sleep("", 0);
+            race = RACE(run, sleep);
+            AWAIT(race, "RUN 1");
+            CHECK(propose_value(run, "v"));
+            if (sleep_first) note_sleep(2);
+            if (rt.version == 7) note_ack(1);
+            else note_value(N_RUN, 1, "v");
+            if (!sleep_first) note_sleep(2);
+            AWAIT(race, "ANY");
+            CHECK_INT(completed(run), !sleep_first);
+            CHECK_INT(completed(sleep), sleep_first);
+            OUT("Run 1 \"r\"", "Sleep 2", "Propose 1 value \"v\" ack");
+        }
+}
+
+TEST(x_acks_in_another_order) {
+    EVERY(7, 7) {
+        node *a, *b, *all;
+        given(1); go();
+        a = op_run("a"), b = op_run("b");
+        all = ALL(a, b);
+        AWAIT(all, "RUN 1");
+        AWAIT(all, "RUN 2");
+        CHECK(propose_value(b, "B"));
+        AWAIT(all, "WAIT(i,r)");
+        CHECK(propose_value(a, "A"));
+        note_ack(2);
+        AWAIT(all, "WAIT(i)");
+        note_ack(1);
+        AWAIT(all, "ANY");
+        TAKE(a, "\"A\"");
+        TAKE(b, "\"B\"");
+        OUT("Run 1 \"a\"", "Run 2 \"b\"", "Propose 2 value \"B\" ack", "Propose 1 value \"A\" ack",
+            "AwaitingOn W{s:1,N:[ALL_SUCCEEDED{c:1}]}");
+    }
+}
+
+TEST(x_run_not_awaited_is_not_executed) {
+    EVERY(5, 7) {
+        node *sleep;
+        given(1); note_sleep(2); go();
+        op_run("r");
+        sleep = op_sleep("", 0);
+        AWAIT(sleep, "ANY");
+        CHECK(op_output("") && op_end());
+        OUT("Run 1 \"r\"", "Sleep 2", "Output value \"\"", "End");
+    }
+}
+
+TEST(x_settled_race_does_not_execute) {
+    EVERY(5, 7) {
+        node *run, *sleep;
+        given(1); note_sleep(2); go();
+        run = op_run("r");
+        sleep = op_sleep("", 0);
+        AWAIT(RACE(run, sleep), "ANY");
+        AWAIT(ALL_SETTLED(sleep, RACE(sleep, run)), "ANY");
+        OUT("Run 1 \"r\"", "Sleep 2");
+    }
+}
+
+TEST(x_same_run_twice_in_a_tree) {
+    EVERY(5, 7) {
+        node *run, *all;
+        given(1); go();
+        run = op_run("r");
+        all = ALL(run, RACE(run), run);
+        AWAIT(all, "RUN 1");
+        AWAIT(all, "WAIT(i,r)");
+        AWAIT(run, "WAIT(i,r)");
+        CHECK(propose_value(run, "v"));
+        if (rt.version == 7) note_ack(1);
+        else note_value(N_RUN, 1, "v");
+        AWAIT(all, "ANY");
+        AWAIT(all, "ANY");
+        CHECK_INT(all->state, RESTATE__SUCCEEDED);
+        OUT("Run 1 \"r\"", "Propose 1 value \"v\" ack");
+    }
+}
+
+TEST(x_proposed_value_is_copied) {
+    EVERY(7, 7) {
+        char value[] = "value", message[] = "message";
+        node *a, *b, *all;
+        given(1); go();
+        a = op_run("a"), b = op_run("b");
+        all = ALL_SETTLED(a, b);
+        AWAIT(all, "RUN 1");
+        AWAIT(all, "RUN 2");
+        CHECK(propose_value(a, value) && propose_failure(b, rt_failure(400, message)));
+        memset(value, 'x', 5);
+        memset(message, 'x', 7);
+        note_ack(1); note_ack(2);
+        AWAIT(all, "ANY");
+        TAKE(a, "\"value\"");
+        TAKE(b, "failure 400 \"message\"");
+        rt.ignore_output = true;
+    }
+}
+
+TEST(x_awaiting_on_policies) {
+    static const char *const always[] = { "AwaitingOn W{c:1,s:1} executing", "AwaitingOn W{c:1,s:1}" };
+    for (int policy = 0; policy < 3; policy++)
+        EVERY(7, 7) {
+            node *run;
+            rt.options.awaiting = (restate__awaiting)policy;
+            given(1); go();
+            AWAIT((run = op_run("r")), "RUN 1");
+            AWAIT(run, "WAIT(i,r)");
+            CHECK(propose_value(run, "v"));
+            AWAIT(run, "WAIT(i)");
+            if (policy == RESTATE__AWAITING_NO_RUN) OUT("Run 1 \"r\"", "Propose 1 value \"v\" ack", always[1]);
+            if (policy == RESTATE__AWAITING_ALWAYS) OUT("Run 1 \"r\"", always[0], "Propose 1 value \"v\" ack", always[1]);
+            if (policy == RESTATE__AWAITING_NEVER) OUT("Run 1 \"r\"", "Propose 1 value \"v\" ack");
+        }
+}
+
+TEST(x_awaiting_on_always_beside_a_run) {
+    EVERY(7, 7) {
+        node *run, *sleep;
+        rt.options.awaiting = RESTATE__AWAITING_ALWAYS;
+        given(1); go();
+        run = op_run("r");
+        sleep = op_sleep("", 0);
+        AWAIT(run, "RUN 1");
+        AWAIT(sleep, "WAIT(i)");
+        OUT("Run 1 \"r\"", "Sleep 2", "AwaitingOn W{c:2,s:1}");
+    }
+}
+
+TEST(x_awaiting_on_again_after_input) {
+    EVERY(7, 7) {
+        node *sleep;
+        given(1); go();
+        sleep = op_sleep("", 0);
+        AWAIT(sleep, "WAIT(i)");
+        note_named("other", "v");
+        AWAIT(sleep, "WAIT(i)");
+        CHECK(op_set("k", "v"));
+        AWAIT(sleep, "WAIT(i)");
+        OUT("Sleep 1", "AwaitingOn W{c:1,s:1}", "AwaitingOn W{c:1,s:1}", "SetState \"k\" value \"v\"", "AwaitingOn W{c:1,s:1}");
+    }
+}
+
+/* ---- Cancellation ----------------------------------------------------------------------------------------------- */
+
+#define CALL(id, next) "Call " #id " " #next " \"Greeter\" \"greet\""
+#define CANCEL(id) "SendSignal \"" id "\" index:1 void"
+
+TEST(s108_cancel_with_known_id) {
+    for (int touch = 1; touch >= 0; touch--)                /* 0: s109 */
+        EVERY(5, 7) {
+            rt_calls c;
+            given(1); note_id(1, "my-id"); note_cancel(); eof(); go();
+            c = op_call();
+            if (touch) {
+                AWAIT(c.id, "ANY");
+                TAKE(c.id, "id \"my-id\"");
+            }
+            AWAIT(c.result, "CXL");
+            CHECK(op_end());
+            OUT(CALL(1, 2), CANCEL("my-id"), "End");
+        }
+}
+
+TEST(s109_id_stays_takeable) {
+    EVERY(5, 7) {
+        rt_calls c;
+        given(1); note_id(1, "my-id"); note_cancel(); go();
+        c = op_call();
+        AWAIT(c.result, "CXL");
+        AWAIT(c.id, "ANY");
+        TAKE(c.id, "id \"my-id\"");
+        OUT(CALL(1, 2), CANCEL("my-id"));
+    }
+}
+
+TEST(s110_cancel_waits_for_the_id) {
+    EVERY(5, 7) {
+        given(1); note_cancel(); eof(); go();
+        AWAIT(op_call().result, "599");
+        OUT(CALL(1, 2), "Suspension W{c:1}");
+    }
+}
+
+TEST(s111_cancel_waits_for_two_ids) {
+    EVERY(5, 7) {
+        rt_calls a;
+        given(1); note_cancel(); go();
+        a = op_call();
+        op_call();
+        AWAIT(a.result, "WAIT(i)");
+        note_id(1, "id-1");
+        AWAIT(a.result, "WAIT(i)");
+        note_id(3, "id-3");
+        AWAIT(a.result, "CXL");
+        OUT(CALL(1, 2), CALL(3, 4), "AwaitingOn W{c:1}", "AwaitingOn W{c:3}", CANCEL("id-1"), CANCEL("id-3"));
+    }
+}
+
+TEST(s112_calls_are_kept) {
+    EVERY(5, 7) {
+        rt.options.keep_calls = true;
+        given(1); note_cancel(); go();
+        AWAIT(op_call().result, "CXL");
+        OUT(CALL(1, 2));
+    }
+}
+
+TEST(s113_explicit_mode) {
+    EVERY(5, 7) {
+        rt.options.explicit_cancellation = true;
+        given(1); note_cancel(); eof(); go();
+        AWAIT(op_call().result, "599");
+        OUT(CALL(1, 2), "Suspension W{c:2}");
+    }
+    EVERY(5, 7) {
+        node *cancel;
+        rt.options.explicit_cancellation = true;
+        given(1); note_cancel(); go();
+        cancel = op_cancellation();
+        AWAIT(cancel, "ANY");
+        TAKE(cancel, "void");
+        AWAIT(op_cancellation(), "WAIT(i)");
+        OUT("AwaitingOn W{s:1}");
+    }
+}
+
+TEST(s114_cancel_replayed) {
+    EVERY(5, 7) {
+        rt_calls a, b;
+        given(7); cmd_call(1, ""); note_id(1, "my-id-1"); cmd_call(3, ""); note_id(3, "my-id-2"); note_cancel();
+        cmd_cancel("my-id-1"); go();
+        a = op_call(), b = op_call();
+        AWAIT(RACE(a.result, b.result), "CXL");
+        CHECK(op_end());
+        OUT(CANCEL("my-id-2"), "End");
+    }
+}
+
+TEST(s115_sends_are_not_cancelled) {
+    EVERY(5, 7) {
+        given(1); note_id(1, "my-id"); note_cancel(); go();
+        op_send();
+        AWAIT(op_awakeable(), "CXL");
+        OUT("OneWayCall 1 \"Greeter\" \"greet\"");
+    }
+    EVERY(5, 7) {                                           /* unless asked for, in the order of the calls */
+        rt.options.cancel_sends = true;
+        given(1); note_id(2, "call"); note_id(1, "send"); note_cancel(); go();
+        op_send();
+        op_call();
+        AWAIT(op_awakeable(), "CXL");
+        OUT("OneWayCall 1 \"Greeter\" \"greet\"", CALL(2, 3), CANCEL("send"), CANCEL("call"));
+    }
+}
+
+TEST(s116_finished_calls_are_cancelled) {
+    EVERY(5, 7) {
+        rt_calls c;
+        given(1); note_id(1, "my-id"); note_value(N_CALL, 2, "v"); go();
+        c = op_call();
+        AWAIT(c.result, "ANY");
+        TAKE(c.result, "\"v\"");
+        note_cancel();
+        AWAIT(op_awakeable(), "CXL");
+        OUT(CALL(1, 2), CANCEL("my-id"));
+    }
+}
+
+TEST(s117_result_before_cancel) {
+    EVERY(5, 7) {
+        node *a, *b;
+        given(1); note_signal(17, "v"); note_cancel(); go();
+        a = op_awakeable(), b = op_awakeable();
+        AWAIT(a, "ANY");
+        AWAIT(b, "CXL");
+        TAKE(a, "\"v\"");
+        OUT_NOTHING();
+    }
+}
+
+TEST(s118_cancel_before_result) {
+    EVERY(5, 7) {
+        node *a;
+        given(1); note_cancel(); note_signal(17, "v"); go();
+        a = op_awakeable();
+        AWAIT(a, "CXL");
+        AWAIT(a, "ANY");
+        TAKE(a, "\"v\"");
+        OUT_NOTHING();
+    }
+}
+
+TEST(s119_cancel_amid_a_gather) {
+    EVERY(5, 7) {
+        node *a, *b;
+        given(1); note_signal(17, "v"); note_cancel(); go();
+        a = op_awakeable(), b = op_awakeable();
+        AWAIT(ALL_SETTLED(a, b), "CXL");
+        TAKE(a, "\"v\"");
+        CHECK(!completed(b));
+        OUT_NOTHING();
+    }
+}
+
+TEST(s120_two_cancellations) {
+    EVERY(5, 7) {
+        node *a;
+        given(1); note_cancel(); note_cancel(); go();
+        a = op_awakeable();
+        AWAIT(a, "CXL");
+        AWAIT(a, "CXL");
+        AWAIT(a, "WAIT(i)");
+        OUT("AwaitingOn W{s:1,17}");
+    }
+}
+
+TEST(s121_cancel_while_executing) {
+    EVERY(5, 7) {
+        node *run;
+        given(1); go();
+        AWAIT((run = op_run("r")), "RUN 1");
+        note_cancel();
+        AWAIT(run, "CXL");
+        CHECK(propose_value(run, "v"));
+        if (rt.version == 7) note_ack(1);
+        else note_value(N_RUN, 1, "v");
+        AWAIT(run, "ANY");
+        TAKE(run, "\"v\"");
+        OUT("Run 1 \"r\"", "Propose 1 value \"v\" ack");
+    }
+}
+
+TEST(x_cancelled_once) {                                    /* tracked calls are forgotten with the cancellation */
+    EVERY(5, 7) {
+        node *a;
+        given(1); note_id(1, "id-1"); note_cancel(); note_id(3, "id-3"); note_cancel(); go();
+        op_call();
+        a = op_awakeable();
+        AWAIT(a, "CXL");
+        op_call();
+        AWAIT(a, "CXL");
+        OUT(CALL(1, 2), CANCEL("id-1"), CALL(3, 4), CANCEL("id-3"));
+    }
+}
+
+TEST(x_cancel_beats_what_is_ready) {
+    EVERY(5, 7) {
+        rt_calls c;
+        node *a;
+        given(1); note_cancel(); note_signal(17, "v"); go();
+        c = op_call();
+        a = op_awakeable();
+        AWAIT(a, "WAIT(i)");                                /* the id of the call is needed first */
+        CHECK(completed(a));
+        note_id(1, "my-id");
+        AWAIT(a, "CXL");
+        AWAIT(a, "ANY");
+        CHECK(completed(c.id));
+        OUT(CALL(1, 2), "AwaitingOn W{c:1}", CANCEL("my-id"));
+    }
+}
+
+TEST(x_cancel_not_noticed_without_await) {
+    EVERY(5, 7) {
+        given(1); note_cancel(); go();
+        op_call();
+        CHECK(op_set("k", "v") && op_output("") && op_end());
+        OUT(CALL(1, 2), "SetState \"k\" value \"v\"", "Output value \"\"", "End");
+    }
+}
+
+TEST(x_await_cancel_handle_repeatedly) {
+    EVERY(5, 7) {
+        node *a, *first, *second;
+        rt.options.explicit_cancellation = true;
+        given(1); note_cancel(); note_signal(17, "v"); note_cancel(); go();
+        a = op_awakeable();
+        first = op_cancellation();
+        AWAIT(RACE(a, first), "ANY");
+        CHECK(completed(first) && !completed(a));
+        TAKE(first, "void");
+        second = op_cancellation();
+        AWAIT(a, "ANY");
+        AWAIT(second, "ANY");
+        TAKE(second, "void");
+        OUT_NOTHING();
+    }
+}
+
+int main(int argc, char **argv) {
+    static const test_case cases[] = {
+        T(s069_race), T(s070_all_settled), T(s071_any_after_a_failure), T(s072_any_all_failed), T(s073_any_succeeds), T(s074_all_waits),
+        T(s075_all_fails), T(s076_settled_race_and_settled), T(s077_settled_of_two_races), T(s078_failures_inside_settled),
+        T(s079_unknown_on_the_wire), T(s080_unknown_is_settled_by_a_failure), T(s081_duplicates), T(s082_await_again_without_take),
+        T(s083_empty), T(x_empty_branches_are_pruned), T(x_combine_what_is_settled), T(x_random_trees),
+        T(s084_run), T(s085_run_acknowledged), T(s086_run_before_7), T(s087_run_fails), T(s088_input_ends_while_executing),
+        T(s089_run_recorded_without_result), T(s090_run_raced_in_the_replay), T(s091_run_replayed), T(s092_run_replayed_later),
+        T(s093_error_after_run), T(s094_bad_acks), T(s095_full_completion_in_7), T(s096_three_runs), T(s097_run_beside_a_sleep),
+        T(s098_propose_in_the_replay), T(s099_exhausted), T(s100_not_exhausted), T(s101_counts_of_start), T(s102_backoff),
+        T(s103_max_duration), T(s104_infinite_and_none), T(s105_counters_start_from_zero), T(s106_pause_when_exhausted),
+        T(s107_two_runs_one_error), T(x_policy_limits), T(x_own_delay_wins), T(x_run_error_asks_for_pause),
+        T(x_counters_survive_proposals_and_awakeables), T(x_eager_read_is_a_new_entry), T(x_position_of_the_ack_decides),
+        T(x_acks_in_another_order), T(x_run_not_awaited_is_not_executed), T(x_settled_race_does_not_execute),
+        T(x_same_run_twice_in_a_tree), T(x_proposed_value_is_copied), T(x_awaiting_on_policies), T(x_awaiting_on_always_beside_a_run),
+        T(x_awaiting_on_again_after_input), T(s108_cancel_with_known_id), T(s109_id_stays_takeable), T(s110_cancel_waits_for_the_id),
+        T(s111_cancel_waits_for_two_ids), T(s112_calls_are_kept), T(s113_explicit_mode), T(s114_cancel_replayed),
+        T(s115_sends_are_not_cancelled), T(s116_finished_calls_are_cancelled), T(s117_result_before_cancel),
+        T(s118_cancel_before_result), T(s119_cancel_amid_a_gather), T(s120_two_cancellations), T(s121_cancel_while_executing),
+        T(x_cancelled_once), T(x_cancel_beats_what_is_ready), T(x_cancel_not_noticed_without_await),
+        T(x_await_cancel_handle_repeatedly), { NULL, NULL }
+    };
+    return test_main(argc, argv, cases);
+}
