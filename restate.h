@@ -2079,8 +2079,6 @@ typedef struct restate__command {
     uint16_t type;
 } restate__command;
 
-typedef enum restate__id_kind { RESTATE__ID_COMPLETION, RESTATE__ID_SIGNAL, RESTATE__ID_NAME } restate__id_kind;
-
 typedef enum restate__value_kind {
     RESTATE__VOID, RESTATE__VALUE, RESTATE__FAILURE, RESTATE__INVOCATION_ID, RESTATE__STATE_KEYS
 } restate__value_kind;
@@ -2088,17 +2086,19 @@ typedef enum restate__value_kind {
 /* A result, as it is recorded. */
 typedef struct restate__value {
     restate__value_kind kind;
-    restate_bytes bytes;                    /* VALUE, INVOCATION_ID; a zero byte follows */
-    const restate_failure *failure;         /* FAILURE */
-    const char *const *keys;                /* STATE_KEYS: ends with NULL */
+    union {
+        restate_bytes bytes;                /* VALUE, INVOCATION_ID; a zero byte follows */
+        const restate_failure *failure;     /* FAILURE */
+        const char *const *keys;            /* STATE_KEYS: ends with NULL */
+    } is;
 } restate__value;
 
 typedef struct restate__notification {
     struct restate__notification *next;
-    restate__id_kind id_kind;
-    uint32_t id;                            /* of a completion or a signal */
-    restate_bytes name;                     /* of a named signal */
     restate__value value;
+    const restate_bytes *name;              /* of a named signal; NULL: of the number */
+    uint32_t id;
+    bool signal;                            /* `id` is a signal's, else a completion's */
 } restate__notification;
 
 /* ---- Nodes: what can be awaited --------------------------------------------------------------- */
@@ -2110,35 +2110,44 @@ typedef enum restate__node_kind {           /* combinators have the numbers of C
 
 typedef enum restate__node_state { RESTATE__PENDING, RESTATE__SUCCEEDED, RESTATE__FAILED } restate__node_state;
 
-typedef enum restate__run_state { RESTATE__RUN_NONE, RESTATE__RUN_TO_EXECUTE, RESTATE__RUN_EXECUTING } restate__run_state;
+typedef enum restate__run_state {
+    RESTATE__RUN_NONE, RESTATE__RUN_TO_EXECUTE, RESTATE__RUN_EXECUTING,
+    RESTATE__RUN_PROPOSED                   /* protocol 7: to be confirmed */
+} restate__run_state;
 
 typedef struct restate__edge {
     struct restate__edge *next;
     struct restate__node *parent;
 } restate__edge;
 
-/* Zeroed memory that outlives the state machine; its owner is the caller.
+/* Zeroed memory of the caller's that outlives the state machine, or is settled and forgotten.
  * Invariant: a combinator that is pending has exactly `pending` edges from pending children. */
 typedef struct restate__node {
-    restate__node_kind kind;
-    restate__node_state state;
-    restate__run_state run;
+    uint8_t kind;                           /* restate__node_kind */
+    uint8_t state;                          /* restate__node_state */
+    uint8_t run;                            /* restate__run_state */
     bool taken;                             /* a leaf whose value was taken: nothing to await any more */
-    uint32_t id;                            /* completion id or signal number of a leaf */
-    uint32_t pending, depth;                /* of a combinator */
-    uint32_t mark;                          /* the last walk that passed here */
     uint32_t order;                         /* of settling, from 1: the journal's order */
+    uint32_t mark;                          /* the last walk that passed here */
+    uint32_t id;                            /* completion id or signal number of a leaf */
     restate__edge *parents;
     const restate__value *value;            /* of a settled leaf */
-    struct restate__node *decided;          /* the child that settled a combinator; NULL: all of them, or none */
-    struct restate__node **children;        /* of a combinator */
-    size_t count, cursor;                   /* `cursor`: no child before it has a closure to execute */
     struct restate__node *work;             /* next on the work list, or the way back up of a walk */
-    struct restate__signal_name *name;      /* of a named signal */
     struct restate__node *next;             /* leaves of one name; closures that execute */
-    const restate__value *proposed;         /* protocol 7: what is to be confirmed */
-    restate_bytes run_name;
-    uint32_t run_command;
+    union {
+        struct {
+            struct restate__node **children;
+            struct restate__node *decided;  /* the child that settled it; NULL: all of them, or none */
+            uint32_t count, pending, depth;
+            uint32_t cursor;                /* no child before it has a closure to execute */
+        } all;                              /* of a combinator */
+        struct {
+            const restate__value *proposed; /* protocol 7: what is to be confirmed */
+            restate_bytes name;
+            uint32_t command;
+        } closure;                          /* of a run that is not replayed */
+        struct restate__signal_name *name;  /* of a named signal */
+    } of;
 } restate__node;
 
 typedef struct restate__signal_name {
@@ -2500,17 +2509,17 @@ static bool restate__vm_reaches(restate__vm *vm, restate__node *node, const rest
 
 /* What a settled child means for its parent. Sets the parent's state when that decides it. */
 static void restate__node_child_settled(restate__node *parent, restate__node *child) {
-    if (parent->pending) parent->pending--;
+    if (parent->of.all.pending) parent->of.all.pending--;
     switch (parent->kind) {
     case RESTATE__ALL_SETTLED:
-        if (!parent->pending) parent->state = RESTATE__SUCCEEDED;
+        if (!parent->of.all.pending) parent->state = RESTATE__SUCCEEDED;
         return;
     case RESTATE__ANY:
-        if (child->state == RESTATE__FAILED && parent->pending) return;
+        if (child->state == RESTATE__FAILED && parent->of.all.pending) return;
         break;
     case RESTATE__ALL:
         if (child->state == RESTATE__SUCCEEDED) {
-            if (!parent->pending) parent->state = RESTATE__SUCCEEDED;
+            if (!parent->of.all.pending) parent->state = RESTATE__SUCCEEDED;
             return;
         }
         break;
@@ -2518,7 +2527,7 @@ static void restate__node_child_settled(restate__node *parent, restate__node *ch
         break;
     }
     parent->state = child->state;
-    parent->decided = child;
+    parent->of.all.decided = child;
 }
 
 /* Whether the caller has something to look at in a combinator that was settled inside a larger tree:
@@ -2565,7 +2574,7 @@ static void restate__vm_settle(restate__vm *vm, restate__node *leaf, const resta
 static bool restate__vm_leaf(restate__vm *vm, restate__node *leaf, restate__node_kind kind, uint32_t id) {
     restate__slot *slot = restate__vm_slot(vm, kind == RESTATE__LEAF ? &vm->completions : &vm->signals, id);
     if (!slot) return restate__vm_nomem(vm);
-    leaf->kind = kind;
+    leaf->kind = (uint8_t)kind;
     leaf->id = id;
     slot->leaf = leaf;
     if (slot->delivered) restate__vm_settle(vm, leaf, &slot->arrived->value);
@@ -2583,10 +2592,9 @@ static restate__edge *restate__vm_edge(restate__vm *vm) {
 static bool restate__vm_combine_in(restate__vm *vm, restate__node *node, restate__node_kind kind,
                                    restate__node **array, size_t count) {
     size_t i;
-    node->kind = kind;
-    node->children = array;
-    node->count = count;
-    node->pending = (uint32_t)count;
+    node->kind = (uint8_t)kind;
+    node->of.all.children = array;
+    node->of.all.count = node->of.all.pending = (uint32_t)count;
     if (count == 0 && kind != RESTATE__RACE)
         node->state = kind == RESTATE__ANY ? RESTATE__FAILED : RESTATE__SUCCEEDED;
     for (i = 0; i < count && node->state == RESTATE__PENDING; i++) {
@@ -2600,10 +2608,11 @@ static bool restate__vm_combine_in(restate__vm *vm, restate__node *node, restate
         e->parent = node;
         e->next = array[i]->parents;
         array[i]->parents = e;
-        if (!restate__node_is_leaf(array[i]) && array[i]->depth >= node->depth) node->depth = array[i]->depth + 1;
+        if (!restate__node_is_leaf(array[i]) && array[i]->of.all.depth >= node->of.all.depth)
+            node->of.all.depth = array[i]->of.all.depth + 1;
     }
     if (node->state != RESTATE__PENDING) node->order = ++vm->settled;
-    if (node->depth < RESTATE__DEPTH_MAX) return true;
+    if (node->of.all.depth < RESTATE__DEPTH_MAX) return true;
     return restate__vm_raise(vm, RESTATE__E_INTERNAL,
         "futures are nested more than %u deep: combine them side by side instead", RESTATE__DEPTH_MAX);
 }
@@ -2621,13 +2630,19 @@ RESTATE__PRIVATE bool restate__vm_combine(restate__vm *vm, restate__node *node, 
  * first of their children's, because nothing was combined in between. */
 RESTATE__PRIVATE void restate__vm_dissolve(restate__vm *vm, restate__node *node) {
     size_t i;
-    for (i = node->count; i-- > 0;) {
-        restate__edge *e = node->children[i]->parents;
+    for (i = node->of.all.count; i-- > 0;) {
+        restate__edge *e = node->of.all.children[i]->parents;
         if (!e || e->parent != node) continue;
-        node->children[i]->parents = e->next;
+        node->of.all.children[i]->parents = e->next;
         e->next = vm->edges;
         vm->edges = e;
     }
+}
+
+/* Lets go of a settled leaf of a completion that nobody awaits any more: its memory is the caller's again. */
+RESTATE__PRIVATE void restate__vm_forget(restate__vm *vm, const restate__node *leaf) {
+    restate__slot *slot = restate__vm_slot(vm, &vm->completions, leaf->id);
+    if (slot && slot->leaf == leaf) slot->leaf = NULL;
 }
 
 /* TAKE: the value of a settled leaf, once; NULL otherwise. */
@@ -2711,20 +2726,20 @@ static bool restate__vm_read_result(restate__vm *vm, restate__value *v, const re
         return true;
     case restate_wire_NotificationTemplate_value_tag:
         v->kind = RESTATE__VALUE;
-        v->bytes = restate__vm_terminated(vm, restate__vm_content(item->bytes), end);
-        return v->bytes.ptr != NULL;
+        v->is.bytes = restate__vm_terminated(vm, restate__vm_content(item->bytes), end);
+        return v->is.bytes.ptr != NULL;
     case restate_wire_NotificationTemplate_failure_tag:
         v->kind = RESTATE__FAILURE;
-        v->failure = restate__vm_failure(vm, item->bytes);
-        return v->failure != NULL;
+        v->is.failure = restate__vm_failure(vm, item->bytes);
+        return v->is.failure != NULL;
     case restate_wire_NotificationTemplate_invocation_id_tag:
         v->kind = RESTATE__INVOCATION_ID;
-        v->bytes = restate__vm_terminated(vm, item->bytes, end);
-        return v->bytes.ptr && restate__b_utf8(item->bytes);
+        v->is.bytes = restate__vm_terminated(vm, item->bytes, end);
+        return v->is.bytes.ptr && restate__b_utf8(item->bytes);
     default:
         v->kind = RESTATE__STATE_KEYS;
-        v->keys = restate__vm_keys(vm, item->bytes);
-        return v->keys != NULL;
+        v->is.keys = restate__vm_keys(vm, item->bytes);
+        return v->is.keys != NULL;
     }
 }
 
@@ -2762,9 +2777,14 @@ static bool restate__vm_read_notification(restate__vm *vm, restate__notification
         if (part == 2) result = item;
     }
     if (r.bad || !id.tag || !result.tag) return false;
-    n->id_kind = (restate__id_kind)(id.tag - restate_wire_NotificationTemplate_completion_id_tag);
-    if (n->id_kind == RESTATE__ID_NAME) n->name = id.bytes;
-    else n->id = (uint32_t)id.number;
+    n->id = (uint32_t)id.number;
+    n->signal = id.tag == restate_wire_NotificationTemplate_signal_id_tag;
+    if (id.tag == restate_wire_NotificationTemplate_signal_name_tag) {
+        restate_bytes *name = (restate_bytes *)restate__arena_alloc(vm->arena, sizeof *name);
+        if (!name) return false;
+        *name = id.bytes;
+        n->name = name;
+    }
     return restate__vm_read_result(vm, &n->value, &result, end);
 }
 
@@ -2782,11 +2802,11 @@ static bool restate__vm_on_notification(restate__vm *vm, uint16_t type, restate_
         return restate__vm_raise(vm, RESTATE__E_INTERNAL, "cannot decode notification 0x%04X: it is not valid protobuf, "
                                  "or has no id or no result", (unsigned)type);
     }
-    if (n->id_kind != RESTATE__ID_NAME) {
-        restate__slot *slot = restate__vm_slot(vm, n->id_kind == RESTATE__ID_SIGNAL ? &vm->signals : &vm->completions, n->id);
+    if (!n->name) {
+        restate__slot *slot = restate__vm_slot(vm, n->signal ? &vm->signals : &vm->completions, n->id);
         if (!slot) return restate__vm_nomem(vm);
         if (!slot->arrived) slot->arrived = n;
-        if (n->id_kind == RESTATE__ID_SIGNAL && n->id == RESTATE__SIGNAL_CANCEL) vm->cancel_arrived = true;
+        if (n->signal && n->id == RESTATE__SIGNAL_CANCEL) vm->cancel_arrived = true;
     }
     restate__vm_enqueue(vm, n);
     return true;
@@ -2866,14 +2886,14 @@ static bool restate__vm_on_ack(restate__vm *vm, restate_bytes payload) {
         return restate__vm_raise(vm, RESTATE__E_INTERNAL, "cannot decode ProposeRunCompletionAck");
     slot = vm->phase == RESTATE__PROCESSING && m.completion_id < vm->next_completion
          ? restate__vm_slot(vm, &vm->completions, m.completion_id) : NULL;
-    if (!slot || !slot->leaf || !slot->leaf->proposed)
+    if (!slot || !slot->leaf || slot->leaf->run != RESTATE__RUN_PROPOSED)
         return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "unexpected acknowledgement of run completion %u",
                                  (unsigned)m.completion_id);
     n = (restate__notification *)restate__arena_alloc(vm->arena, sizeof *n);
     if (!n) return restate__vm_nomem(vm);
     n->id = m.completion_id;
-    n->value = *slot->leaf->proposed;
-    slot->leaf->proposed = NULL;
+    n->value = *slot->leaf->of.closure.proposed;
+    slot->leaf->run = RESTATE__RUN_NONE;
     if (!slot->arrived) slot->arrived = n;
     restate__vm_enqueue(vm, n);
     return true;
@@ -3022,8 +3042,7 @@ static void restate__vm_deliver_name(restate__vm *vm, restate__notification *n, 
 
 /* A second result for a number replaces one that was not taken. */
 static void restate__vm_deliver_slot(restate__vm *vm, restate__notification *n) {
-    bool signal = n->id_kind == RESTATE__ID_SIGNAL;
-    restate__slot *slot = restate__vm_slot(vm, signal ? &vm->signals : &vm->completions, n->id);
+    restate__slot *slot = restate__vm_slot(vm, n->signal ? &vm->signals : &vm->completions, n->id);
     if (!slot) {
         restate__vm_nomem(vm);
         return;
@@ -3040,8 +3059,8 @@ static void restate__vm_deliver(restate__vm *vm) {
     restate__notification *n = vm->queue;
     vm->queue = n->next;
     if (!vm->queue) vm->queue_end = &vm->queue;
-    if (n->id_kind == RESTATE__ID_NAME) restate__vm_deliver_name(vm, n, n->name);
-    else if (n->id_kind != RESTATE__ID_SIGNAL || n->id != RESTATE__SIGNAL_CANCEL) restate__vm_deliver_slot(vm, n);
+    if (n->name) restate__vm_deliver_name(vm, n, *n->name);
+    else if (!n->signal || n->id != RESTATE__SIGNAL_CANCEL) restate__vm_deliver_slot(vm, n);
     else if (vm->options.explicit_cancellation) restate__vm_deliver_name(vm, n, restate__b_none());
     else vm->cancel_delivered = true;
 }
@@ -3117,14 +3136,14 @@ static bool restate__tree_init(restate__vm *vm, restate__tree *tree, restate__no
     tree->cancel.kind = RESTATE__LEAF_SIGNAL;
     tree->cancel.id = RESTATE__SIGNAL_CANCEL;
     tree->top.kind = RESTATE__RACE;
-    tree->top.children = tree->pair;
-    tree->top.count = with_cancel ? 2 : 1;
+    tree->top.of.all.children = tree->pair;
+    tree->top.of.all.count = with_cancel ? 2 : 1;
     b = tree->first = restate__tree_branch(vm, with_cancel || restate__node_is_leaf(root) ? &tree->top : root, NULL);
     for (; b; b = b->next) {
         restate__branch *after = b;
         tree->last = b;
-        for (i = 0; i < b->node->count; i++) {
-            const restate__node *n = b->node->children[i];
+        for (i = 0; i < b->node->of.all.count; i++) {
+            const restate__node *n = b->node->of.all.children[i];
             restate__branch *child;
             if (restate__node_is_leaf(n) || n->state != RESTATE__PENDING) continue;
             child = restate__tree_branch(vm, n, b);
@@ -3143,8 +3162,8 @@ static bool restate__tree_init(restate__vm *vm, restate__tree *tree, restate__no
  * NULL). Numbers come without tag, to be packed; names with theirs. */
 static size_t restate__tree_ids(const restate__node *node, unsigned kind, uint8_t *to) {
     size_t i, len = 0;
-    for (i = 0; i < node->count; i++) {
-        const restate__node *n = node->children[i];
+    for (i = 0; i < node->of.all.count; i++) {
+        const restate__node *n = node->of.all.children[i];
         if (!restate__tree_open(n, (restate__node_kind)(RESTATE__LEAF + kind))) continue;
         if (n->kind != RESTATE__LEAF_NAME) {
             len += restate__tree_varint(to ? to + len : NULL, n->id);
@@ -3152,9 +3171,9 @@ static size_t restate__tree_ids(const restate__node *node, unsigned kind, uint8_
         }
         if (to) to[len] = 3 << 3 | RESTATE__WIRE_BYTES;
         len++;
-        len += restate__tree_varint(to ? to + len : NULL, n->name->name.len);
-        if (to && n->name->name.len) memcpy(to + len, n->name->name.ptr, n->name->name.len);
-        len += n->name->name.len;
+        len += restate__tree_varint(to ? to + len : NULL, n->of.name->name.len);
+        if (to && n->of.name->name.len) memcpy(to + len, n->of.name->name.ptr, n->of.name->name.len);
+        len += n->of.name->name.len;
     }
     return len;
 }
@@ -3221,16 +3240,16 @@ static bool restate__tree_flat(restate__vm *vm, restate__tree *tree, restate_wir
     size_t i, n = 0, names = 0;
     uint32_t *ids;
     restate_bytes *texts;
-    for (b = tree->first; b; b = b->next) n += b->node->count;
+    for (b = tree->first; b; b = b->next) n += b->node->of.all.count;
     ids = (uint32_t *)restate__arena_alloc(vm->arena, (2 * n + 1) * sizeof *ids);
     texts = (restate_bytes *)restate__arena_alloc(vm->arena, (n + 1) * sizeof *texts);
     if (!ids || !texts) return restate__vm_nomem(vm);
     for (b = tree->first; b; b = b->next) {
-        for (i = 0; i < b->node->count; i++) {
-            const restate__node *c = b->node->children[i];
+        for (i = 0; i < b->node->of.all.count; i++) {
+            const restate__node *c = b->node->of.all.children[i];
             if (restate__tree_open(c, RESTATE__LEAF)) ids[m->waiting_completions.count++] = c->id;
             if (restate__tree_open(c, RESTATE__LEAF_SIGNAL)) ids[n + m->waiting_signals.count++] = c->id;
-            if (restate__tree_open(c, RESTATE__LEAF_NAME)) texts[names++] = c->name->name;
+            if (restate__tree_open(c, RESTATE__LEAF_NAME)) texts[names++] = c->of.name->name;
         }
     }
     m->waiting_completions = restate__wire_list(restate__wire_put_numbers, ids, m->waiting_completions.count);
@@ -3252,9 +3271,9 @@ static const char *restate__vm_awakeable_id(restate__vm *vm, uint32_t signal);
 
 /* One thing that was awaited, for a person. */
 static const char *restate__vm_describe(restate__vm *vm, const restate__node *n) {
-    if (n->kind == RESTATE__LEAF_NAME) return restate__arena_printf(vm->arena, "signal \"%s\"", (const char *)n->name->name.ptr);
+    if (n->kind == RESTATE__LEAF_NAME) return restate__arena_printf(vm->arena, "signal \"%s\"", (const char *)n->of.name->name.ptr);
     if (n->kind == RESTATE__LEAF_SIGNAL) return restate__arena_printf(vm->arena, "awakeable %s", restate__vm_awakeable_id(vm, n->id));
-    if (n->run != RESTATE__RUN_NONE) return restate__arena_printf(vm->arena, "run \"%s\"", (const char *)n->run_name.ptr);
+    if (n->run != RESTATE__RUN_NONE) return restate__arena_printf(vm->arena, "run \"%s\"", (const char *)n->of.closure.name.ptr);
     return restate__arena_printf(vm->arena, "completion %u", (unsigned)n->id);
 }
 
@@ -3269,8 +3288,8 @@ static bool restate__vm_unreplayable(restate__vm *vm, restate__tree *tree) {
     size_t k, i;
     for (k = 0; k < RESTATE__LEAF_KINDS; k++) {
         for (b = tree->first; b; b = b->next) {
-            for (i = 0; i < b->node->count; i++) {
-                const restate__node *n = b->node->children[i];
+            for (i = 0; i < b->node->of.all.count; i++) {
+                const restate__node *n = b->node->of.all.children[i];
                 if (!restate__tree_open(n, order[k])) continue;
                 if (n->kind == RESTATE__LEAF_SIGNAL && n->id == RESTATE__SIGNAL_CANCEL) {
                     cancel = true;
@@ -3284,9 +3303,9 @@ static bool restate__vm_unreplayable(restate__vm *vm, restate__tree *tree) {
     }
     if (cancel) text = restate__arena_printf(vm->arena, "%s%scancellation", text, comma);
     if (run) {
-        vm->current.index = run->run_command;
+        vm->current.index = run->of.closure.command;
         vm->current.type = restate_wire_MSG_RUN_COMMAND;
-        vm->current.name = run->run_name;
+        vm->current.name = run->of.closure.name;
     }
     return restate__vm_raise(vm, RESTATE__E_MISMATCH,
         "the code took another path than the recorded execution: after command %u it waits for [%s], which the journal does "
@@ -3302,18 +3321,18 @@ static restate__node *restate__vm_next_run(restate__node *root) {
     root->work = NULL;
     while (n) {
         restate__node *child;
-        if (n->cursor == n->count) {
+        if (n->of.all.cursor == n->of.all.count) {
             n = n->work;
-            if (n) n->cursor++;
+            if (n) n->of.all.cursor++;
             continue;
         }
-        child = n->children[n->cursor];
+        child = n->of.all.children[n->of.all.cursor];
         if (child->state == RESTATE__PENDING && child->run == RESTATE__RUN_TO_EXECUTE) return child;
-        if (child->state == RESTATE__PENDING && !restate__node_is_leaf(child) && child->cursor < child->count) {
+        if (child->state == RESTATE__PENDING && !restate__node_is_leaf(child) && child->of.all.cursor < child->of.all.count) {
             child->work = n;
             n = child;
         } else {
-            n->cursor++;
+            n->of.all.cursor++;
         }
     }
     return NULL;
@@ -3414,7 +3433,7 @@ static restate__wait restate__vm_cancelled(restate__vm *vm) {
         if (t->id->state == RESTATE__PENDING && !restate__vm_resolve(vm, t->id, false))
             return restate__vm_unresolved(vm, t->id, false);
     for (t = vm->tracked; t; t = t->next)
-        if (t->id->state == RESTATE__SUCCEEDED && !restate__vm_cancel_call(vm, t->id->value->bytes))
+        if (t->id->state == RESTATE__SUCCEEDED && !restate__vm_cancel_call(vm, t->id->value->is.bytes))
             return restate__vm_answer(vm, RESTATE__BROKEN);
     vm->tracked = NULL;
     vm->tracked_end = &vm->tracked;
@@ -3490,7 +3509,7 @@ static bool restate__vm_begin(restate__vm *vm, uint16_t type, restate_bytes name
     vm->current.known = true;
     vm->current.index = vm->command_index;
     vm->current.type = type;
-    vm->current.name = name.len ? restate__arena_copy(vm->arena, name) : restate__b_none();
+    vm->current.name = name;                /* as long as the call: see restate__vm_command() */
     return true;
 }
 
@@ -3668,6 +3687,15 @@ static bool restate__vm_compare(restate__vm *vm, const restate__command_type *ct
         (unsigned)vm->command_index, restate__vm_type_name(ct->type), lines);
 }
 
+/* The name of a recorded command that is known to be `name`: it mostly ends the message, else a copy. */
+static restate_bytes restate__vm_recorded_name(restate__vm *vm, const restate__command *recorded, restate_bytes name) {
+    const uint8_t *end = recorded->payload.ptr + recorded->payload.len;
+    if (!name.len) return restate__b_none();
+    if (recorded->payload.len >= name.len && memcmp(end - name.len, name.ptr, name.len) == 0)
+        return restate__b(end - name.len, name.len);
+    return restate__arena_copy(vm->arena, name);
+}
+
 /* Issues a command: it must be the recorded one, or is written. `unstable`: its payload may have other
  * bytes than the recorded one. */
 static bool restate__vm_command(restate__vm *vm, const restate__command_type *ct, const void *m, restate_bytes name, bool unstable) {
@@ -3676,12 +3704,15 @@ static bool restate__vm_command(restate__vm *vm, const restate__command_type *ct
     if (vm->phase == RESTATE__PROCESSING) {
         vm->first_new_entry_pending = false;
         restate__vm_put(vm, ct->type, 0, ct->desc, m);
+        vm->current.name = name.len ? restate__arena_copy(vm->arena, name) : restate__b_none();
         return true;
     }
     recorded = restate__vm_recorded(vm, ct->type);
     if (!recorded) return false;
     if (recorded->type != ct->type) return restate__vm_mismatch_type(vm, recorded, ct->type);
-    return restate__vm_compare(vm, ct, m, recorded->payload, !unstable && !vm->options.skip_payload_check);
+    if (!restate__vm_compare(vm, ct, m, recorded->payload, !unstable && !vm->options.skip_payload_check)) return false;
+    vm->current.name = restate__vm_recorded_name(vm, recorded, name);
+    return true;
 }
 
 static restate_wire_Failure restate__vm_wire_failure(const restate_failure *failure) {
@@ -3855,9 +3886,9 @@ static bool restate__vm_replay_eager_get(restate__vm *vm, restate_bytes key, con
         return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "the recorded eager state read has no result");
     if (m.which_result == restate_wire_GetEagerStateCommandMessage_value_tag) {
         v.kind = RESTATE__VALUE;
-        v.bytes = restate__vm_terminated(vm, restate__vm_present(m.result.value.content),
+        v.is.bytes = restate__vm_terminated(vm, restate__vm_present(m.result.value.content),
                                          recorded->payload.ptr + recorded->payload.len);
-        if (!v.bytes.ptr) return restate__vm_nomem(vm);
+        if (!v.is.bytes.ptr) return restate__vm_nomem(vm);
     }
     return restate__vm_answer_now(vm, leaf, id, &v);
 }
@@ -3893,8 +3924,8 @@ static bool restate__vm_eager_get(restate__vm *vm, restate_bytes key, const rest
         m.which_result = restate_wire_GetEagerStateCommandMessage_value_tag;
         m.result.value.content = e->value;
         v.kind = RESTATE__VALUE;
-        v.bytes = restate__arena_copy(vm->arena, e->value);
-        if (!v.bytes.ptr) return restate__vm_nomem(vm);
+        v.is.bytes = restate__arena_copy(vm->arena, e->value);
+        if (!v.is.bytes.ptr) return restate__vm_nomem(vm);
     }
     restate__vm_put(vm, restate_wire_MSG_GET_EAGER_STATE_COMMAND, 0, restate_wire_GetEagerStateCommandMessage_fields, &m);
     return restate__vm_answer_now(vm, leaf, id, &v);
@@ -3963,7 +3994,7 @@ static bool restate__vm_eager_keys(restate__vm *vm, uint32_t id, restate__node *
     m.has_value = true;
     m.value.keys = restate__wire_list(restate__wire_put_bytes, keys, n);
     v.kind = RESTATE__STATE_KEYS;
-    v.keys = names;
+    v.is.keys = names;
     restate__vm_put(vm, restate_wire_MSG_GET_EAGER_STATE_KEYS_COMMAND, 0, restate_wire_GetEagerStateKeysCommandMessage_fields, &m);
     return restate__vm_answer_now(vm, leaf, id, &v);
 }
@@ -3977,11 +4008,11 @@ static bool restate__vm_replay_eager_keys(restate__vm *vm, const restate__comman
     while (restate__wire_next(&r, &item)) {
         if (item.tag != restate_wire_GetEagerStateKeysCommandMessage_value_tag || item.wire != RESTATE__WIRE_BYTES) continue;
         v.kind = RESTATE__STATE_KEYS;
-        v.keys = restate__vm_keys(vm, item.bytes);
-        if (!v.keys) return restate__vm_undecodable(vm, recorded->type);
+        v.is.keys = restate__vm_keys(vm, item.bytes);
+        if (!v.is.keys) return restate__vm_undecodable(vm, recorded->type);
     }
     if (r.bad) return restate__vm_undecodable(vm, recorded->type);
-    if (!v.keys) return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "the recorded eager read of the state keys has no result");
+    if (!v.is.keys) return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "the recorded eager read of the state keys has no result");
     return restate__vm_answer_now(vm, leaf, id, &v);
 }
 
@@ -4298,9 +4329,9 @@ RESTATE__PRIVATE bool restate__vm_awakeable(restate__vm *vm, restate__node *leaf
 
 static bool restate__vm_name_leaf(restate__vm *vm, restate_bytes name, restate__node *leaf) {
     restate__node **end;
-    leaf->name = restate__vm_name(vm, name);
-    if (!leaf->name) return restate__vm_nomem(vm);
-    for (end = &leaf->name->leaves; *end; end = &(*end)->next) continue;
+    leaf->of.name = restate__vm_name(vm, name);
+    if (!leaf->of.name) return restate__vm_nomem(vm);
+    for (end = &leaf->of.name->leaves; *end; end = &(*end)->next) continue;
     *end = leaf;
     return true;
 }
@@ -4405,10 +4436,10 @@ RESTATE__PRIVATE bool restate__vm_run(restate__vm *vm, const char *name, restate
     slot = restate__vm_slot(vm, &vm->completions, vm->next_completion++);
     if (slot && slot->arrived) return true;
     leaf->run = RESTATE__RUN_TO_EXECUTE;
-    leaf->run_command = vm->command_index;
-    leaf->run_name = vm->current.name.ptr ? vm->current.name : restate__b("", 0);
+    leaf->of.closure.command = vm->command_index;
+    leaf->of.closure.name = restate__arena_copy(vm->arena, restate__vm_present(m.name));
     vm->to_execute++;
-    return true;
+    return leaf->of.closure.name.ptr ? true : restate__vm_nomem(vm);
 }
 
 static void restate__vm_run_over(restate__vm *vm, restate__node *run) {
@@ -4438,10 +4469,11 @@ static bool restate__vm_propose_result(restate__vm *vm, restate__node *run, rest
         keep = (restate__value *)restate__arena_alloc(vm->arena, sizeof *keep);
         if (!keep) return restate__vm_nomem(vm);
         keep->kind = failure ? RESTATE__FAILURE : RESTATE__VALUE;
-        if (failure) keep->failure = restate__vm_keep_failure(vm->arena, failure);
-        else keep->bytes = restate__arena_copy(vm->arena, restate__vm_present(value));
+        if (failure) keep->is.failure = restate__vm_keep_failure(vm->arena, failure);
+        else keep->is.bytes = restate__arena_copy(vm->arena, restate__vm_present(value));
         if (vm->arena->failed) return restate__vm_nomem(vm);
-        run->proposed = keep;
+        run->of.closure.proposed = keep;
+        run->run = RESTATE__RUN_PROPOSED;
     }
     restate__vm_put(vm, restate_wire_MSG_PROPOSE_RUN_COMPLETION, v7 ? 0x8000 : 0, restate_wire_ProposeRunCompletionMessage_fields, &m);
     return true;
@@ -4468,9 +4500,9 @@ static bool restate__vm_propose_retry(restate__vm *vm, restate__node *run, const
     spent = spent > UINT64_MAX - o->duration_ms ? UINT64_MAX : spent + o->duration_ms;
     exhausted = (p->has_max_attempts && p->max_attempts <= count) || (p->has_max_duration && p->max_duration_ms <= spent);
     e.related.known = true;
-    e.related.index = run->run_command;
+    e.related.index = run->of.closure.command;
     e.related.type = restate_wire_MSG_RUN_COMMAND;
-    e.related.name = run->run_name;
+    e.related.name = run->of.closure.name;
     if (p->kind == RESTATE__POLICY_NONE || (p->kind != RESTATE__POLICY_INFINITE && exhausted && !p->pause)) {
         memset(&failure, 0, sizeof failure);
         failure.code = (uint16_t)e.code;
@@ -5794,6 +5826,7 @@ typedef struct restate__handler {
     bool shared;
     restate_handler_fn *fn;
     restate_options options;                /* the nearest ones; zero: not set */
+    restate__policy run_policy;             /* of its run_retry */
     const restate_handler *source;          /* endpoint's copy: payloads, documentation */
 } restate__handler;
 
@@ -5839,6 +5872,7 @@ struct restate_future {
     restate__policy policy;
     bool inline_ok;
     struct restate__run *run;               /* while it executes */
+    restate_future *next_free;
 };
 
 typedef enum restate__attempt_state {
@@ -5872,6 +5906,7 @@ typedef struct restate__attempt {
     bool random_ready, info_ready;
     uint64_t random[4];
     restate_future none;                    /* stands in for one that could not be made */
+    restate_future *free_futures;           /* of blocking calls, to be used again */
     restate__vm_input_data input;
     const restate_pair *attempt_headers;
     restate_request_info info;
@@ -6318,7 +6353,7 @@ static void restate__run_propose(restate__run *r) {
     restate__run_outcome(r, &o);
     if (f->timeout_ms && o.duration_ms > f->timeout_ms)
         restate__ctx_say(&a->ctx, RESTATE_LOG_WARN, "the closure of run \"%s\" took %lu ms, its timeout_ms is %lu",
-                         (const char *)f->node.run_name.ptr, (unsigned long)o.duration_ms, (unsigned long)f->timeout_ms);
+                         (const char *)f->node.of.closure.name.ptr, (unsigned long)o.duration_ms, (unsigned long)f->timeout_ms);
     r->executing = false;
     f->run = NULL;
     if (!a->cut) restate__vm_propose(&a->vm, &f->node, &o, &f->policy);
@@ -6395,10 +6430,17 @@ static void restate__policy_of(restate__policy *p, const restate_retry_policy *r
 
 /* A future of a context that is over, or of what went wrong: awaiting it gives RESTATE_ENDED. */
 static restate_future *restate__future_new(restate_ctx *ctx, restate__future_kind kind) {
-    restate_future *f = (restate_future *)restate__arena_alloc(ctx->memory, sizeof *f);
+    restate__attempt *a = ctx->attempt;
+    restate_future *f = ctx->run ? NULL : a->free_futures;
+    if (f) {
+        a->free_futures = f->next_free;
+        memset(f, 0, sizeof *f);
+    } else {
+        f = (restate_future *)restate__arena_alloc(ctx->memory, sizeof *f);
+    }
     if (!f) {
         restate__ctx_nomem(ctx);
-        return &ctx->attempt->none;
+        return &a->none;
     }
     f->ctx = ctx;
     f->kind = kind;
@@ -6422,14 +6464,14 @@ static restate_status restate__future_failed(restate_ctx *ctx, const restate_fai
 /* The result of a settled future. */
 static restate_status restate__future_read(restate_ctx *ctx, const restate__node *n, restate_bytes *value) {
     const restate__value *v;
-    while (n->kind < RESTATE__LEAF && n->decided) n = n->decided;
+    while (n->kind < RESTATE__LEAF && n->of.all.decided) n = n->of.all.decided;
     if (n->kind < RESTATE__LEAF) {
         if (n->state == RESTATE__SUCCEEDED) return RESTATE_OK;
         return restate__ctx_new_failure(ctx, 500, "restate_any() of no futures", RESTATE_TERMINAL);
     }
     v = n->value;
-    if (v->kind == RESTATE__FAILURE) return restate__future_failed(ctx, v->failure);
-    if (value && (v->kind == RESTATE__VALUE || v->kind == RESTATE__INVOCATION_ID)) *value = v->bytes;
+    if (v->kind == RESTATE__FAILURE) return restate__future_failed(ctx, v->is.failure);
+    if (value && (v->kind == RESTATE__VALUE || v->kind == RESTATE__INVOCATION_ID)) *value = v->is.bytes;
     return RESTATE_OK;
 }
 
@@ -6478,6 +6520,17 @@ static restate_status restate__ctx_await(restate_ctx *ctx, const char *function,
         if (s == RESTATE_OK) s = restate__future_read(ctx, &f->node, value);
     }
     restate__ctx_detach(ctx);
+    return s;
+}
+
+/* The same for a future that nobody else has, so that it can be used again. */
+static restate_status restate__ctx_await_own(restate_ctx *ctx, const char *function, restate_future *f, restate_bytes *value) {
+    restate__attempt *a = ctx->attempt;
+    restate_status s = restate__ctx_await(ctx, function, f, value);
+    if (!f->ctx || f->node.state == RESTATE__PENDING || f->run || a->blocking) return s;
+    restate__vm_forget(&a->vm, &f->node);
+    f->next_free = a->free_futures;
+    a->free_futures = f;
     return s;
 }
 
@@ -6609,7 +6662,6 @@ static restate_future *restate__ctx_run(restate_ctx *ctx, const char *function, 
     static const restate_run_options defaults;
     restate__attempt *a = ctx->attempt;
     restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_RUN);
-    const restate_retry_policy *own;
     if (!f->ctx || !restate__ctx_enter(ctx, function)) return f;
     if (!o) o = &defaults;
     if (!closure) {
@@ -6617,9 +6669,8 @@ static restate_future *restate__ctx_run(restate_ctx *ctx, const char *function, 
         restate__ctx_detach(ctx);
         return f;
     }
-    own = &o->retry;
-    restate__policy_of(&f->policy, own);
-    if (f->policy.kind == RESTATE__POLICY_INFINITE) restate__policy_of(&f->policy, &a->handler->options.run_retry);
+    restate__policy_of(&f->policy, &o->retry);
+    if (f->policy.kind == RESTATE__POLICY_INFINITE) f->policy = a->handler->run_policy;
     f->closure = closure;
     f->arg = arg;
     f->timeout_ms = o->timeout_ms;
@@ -6641,8 +6692,8 @@ RESTATE_API restate_future *restate_run_async(restate_ctx *ctx, const char *name
 RESTATE_API restate_status restate_run(restate_ctx *ctx, const char *name, restate_closure *closure, void *arg,
                                        const restate_run_options *options, restate_bytes *result) {
     restate_future *f = restate__ctx_run(ctx, "restate_run", name, closure, arg, options);
-    restate_status s = restate__ctx_await(ctx, "restate_run", f, result);
-    if (!f->run) return s;
+    restate_status s = restate__ctx_await_own(ctx, "restate_run", f, result);
+    if (s == RESTATE_OK || !f->run) return s;
     restate__ctx_attach(ctx);
     restate__ctx_wait_for_run(ctx->attempt, f);
     restate__ctx_detach(ctx);
@@ -6666,7 +6717,7 @@ RESTATE_API restate_future *restate_sleep_async(restate_ctx *ctx, uint64_t durat
 }
 
 RESTATE_API restate_status restate_sleep(restate_ctx *ctx, uint64_t duration_ms) {
-    return restate__ctx_await(ctx, "restate_sleep", restate__ctx_sleep(ctx, "restate_sleep", duration_ms, NULL), NULL);
+    return restate__ctx_await_own(ctx, "restate_sleep", restate__ctx_sleep(ctx, "restate_sleep", duration_ms, NULL), NULL);
 }
 
 /* ---- State ------------------------------------------------------------------------------------ */
@@ -6701,7 +6752,7 @@ RESTATE_API restate_future *restate_get_async(restate_ctx *ctx, const char *key)
 }
 
 RESTATE_API restate_status restate_get(restate_ctx *ctx, const char *key, restate_bytes *value) {
-    return restate__ctx_await(ctx, "restate_get", restate__ctx_get(ctx, "restate_get", key), value);
+    return restate__ctx_await_own(ctx, "restate_get", restate__ctx_get(ctx, "restate_get", key), value);
 }
 
 RESTATE_API restate_status restate_keys(restate_ctx *ctx, const char *const **keys) {
@@ -6713,7 +6764,7 @@ RESTATE_API restate_status restate_keys(restate_ctx *ctx, const char *const **ke
     if (!restate__ctx_state_allowed(ctx, "restate_keys", "", false)) restate__ctx_detach(ctx);
     else restate__ctx_leave(ctx, restate__vm_get_keys(&ctx->attempt->vm, &f->node));
     s = restate__ctx_await(ctx, "restate_keys", f, NULL);
-    if (s == RESTATE_OK && keys && f->node.value->keys) *keys = f->node.value->keys;
+    if (s == RESTATE_OK && keys && f->node.value->is.keys) *keys = f->node.value->is.keys;
     return s;
 }
 
@@ -6809,7 +6860,7 @@ RESTATE_API restate_future *restate_call_async(restate_ctx *ctx, restate_target 
 RESTATE_API restate_status restate_call(restate_ctx *ctx, restate_target to, restate_bytes input, const restate_call_options *options,
                                         restate_bytes *reply) {
     restate_future *f = restate__ctx_call(ctx, "restate_call", RESTATE__FUTURE_CALL, to, input, options);
-    return restate__ctx_await(ctx, "restate_call", f, reply);
+    return restate__ctx_await_own(ctx, "restate_call", f, reply);
 }
 
 RESTATE_API restate_future *restate_send(restate_ctx *ctx, restate_target to, restate_bytes input, const restate_call_options *options) {
@@ -6825,7 +6876,7 @@ RESTATE_API restate_status restate_call_id(restate_ctx *ctx, restate_future *cal
             restate__ctx_misuse(ctx, "restate_call_id", "the future is not of restate_call_async() or restate_send()");
         else {
             s = call->id->state != RESTATE__PENDING ? RESTATE_OK : restate__ctx_wait(ctx, call->id);
-            if (s == RESTATE_OK && id) *id = (const char *)call->id->value->bytes.ptr;
+            if (s == RESTATE_OK && id) *id = (const char *)call->id->value->is.bytes.ptr;
         }
     }
     restate__ctx_detach(ctx);
@@ -8398,6 +8449,7 @@ static void restate__ep_copy_handler(restate_endpoint *e, const restate__service
     to->shared = from->shared;
     to->fn = from->fn;
     to->options = restate__ep_merge(from->options, &s->options);
+    restate__policy_of(&to->run_policy, &to->options.run_retry);
     to->source = source;
 }
 
