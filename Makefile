@@ -43,7 +43,7 @@ $(1)/examples/%: examples/%.c $$(HEADERS)
 
 $(1)/unit_%: tests/unit_%.c tests/test.h $$(wildcard tests/*.h) $$(HEADERS)
 	@mkdir -p $$(@D)
-	$$(compile) $(2) -o $$@ $$< $$(link)
+	$$(compile) -O1 $(2) -o $$@ $$< $$(link)
 
 $(1)/e2e-services: tests/e2e/services.c $$(HEADERS)
 	@mkdir -p $$(@D)
@@ -134,14 +134,10 @@ STRICT_SOURCES = $(EXAMPLES:%=examples/%.c) tests/e2e/services.c tests/bench/end
 
 strict-gcc strict-clang: $(HEADERS)
 	@mkdir -p build
-	@set -e; for optimise in -O0 -O2; do \
-		$(STRICT_CC) $(STRICT) $$optimise $(package_flags) -I. -DRESTATE_IMPLEMENTATION -x c -c -o /dev/null restate.h; \
-		$(STRICT_CC) $(STRICT) $$optimise $(package_flags) -I. -DRESTATE_IMPLEMENTATION -DNDEBUG -x c -c -o /dev/null restate.h; \
-	done; \
-	for source in $(STRICT_SOURCES); do \
-		$(STRICT_CC) $(STRICT) -O2 $(package_flags) -I. -c -o /dev/null $$source; \
-	done; \
-	$(STRICT_CC) $(STRICT) -O2 $(package_flags) -Itests -c -o /dev/null tests/e2e/e2e.c
+	@set -e; strict() { $(STRICT_CC) $(STRICT) $(package_flags) -I. -Itests -c -o /dev/null "$$@"; }; \
+	strict -O2 -DRESTATE_IMPLEMENTATION -x c restate.h; \
+	strict -O0 -DRESTATE_IMPLEMENTATION -DNDEBUG -x c restate.h; \
+	for source in $(STRICT_SOURCES) tests/e2e/e2e.c; do strict -O0 $$source; done
 strict-gcc: STRICT_CC = $(GCC)
 strict-clang: STRICT_CC = $(CLANG)
 
@@ -157,7 +153,7 @@ compile-clang: $(COMPILED:%=build/compile/clang/%)
 define compile_tests
 build/compile/$(1)/%.o: tests/compile/%.c $$(HEADERS)
 	@mkdir -p $$(@D)
-	@$(2) $$(STRICT) -O1 $$(package_flags) -I. -c -o $$@ $$<
+	@$(2) $$(STRICT) $$(package_flags) -I. -c -o $$@ $$<
 
 build/compile/$(1)/%.cc.o: tests/compile/%.cc $$(HEADERS)
 	@mkdir -p $$(@D)

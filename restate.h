@@ -2151,10 +2151,12 @@ typedef struct restate__node {
 } restate__node;
 
 typedef struct restate__signal_name {
-    struct restate__signal_name *next;
+    struct restate__signal_name *next;      /* of the same hash */
+    struct restate__signal_name *next_delivered;
     restate_bytes name;
-    restate__node *leaves;                  /* pending ones, oldest first */
-    restate__notification *delivered;       /* not claimed by a leaf, oldest first */
+    uint32_t hash;
+    restate__node *leaves, *leaves_last;    /* pending ones, oldest first */
+    restate__notification *delivered, *delivered_last;  /* not claimed by a leaf, oldest first */
 } restate__signal_name;
 
 /* What is known under a completion id or signal number. */
@@ -2229,8 +2231,9 @@ typedef struct restate__vm {
     restate__related current;
     uint32_t next_completion, next_signal;
     restate__slots completions, signals;
-    restate__signal_name *names;
-    uint32_t names_delivered;               /* notifications delivered to a name and not claimed */
+    restate__signal_name **names;           /* by hash; `names_room` is a power of two, or 0 */
+    uint32_t names_room, names_count;
+    restate__signal_name *delivered;        /* names that have unclaimed signals */
     bool cancel_arrived;                    /* in the queue or later: for closures that ask */
     bool cancel_delivered;
     restate__node *executing;               /* closures handed out */
@@ -2244,6 +2247,9 @@ typedef struct restate__vm {
     bool stopped;
     restate__edge *edges;                   /* to be used again */
     uint32_t mark, settled;
+    struct restate__branch *branches;       /* to be used again */
+    uint8_t *scratch[2];                    /* Future messages: the one being made, and the last one */
+    size_t scratch_room[2];
     restate_bytes last_awaiting;            /* the last AwaitingOn, to leave out an equal one */
 } restate__vm;
 
@@ -2484,8 +2490,9 @@ static restate__slot *restate__vm_slot(restate__vm *vm, restate__slots *s, uint3
 
 static bool restate__node_is_leaf(const restate__node *n) { return n->kind >= RESTATE__LEAF; }
 
-/* Whether `root` is `node` or above it, by way of pending combinators. */
-static bool restate__vm_reaches(restate__vm *vm, restate__node *node, const restate__node *root) {
+/* Whether `root` is `node` or above it, by way of combinators that are pending or were settled after
+ * the settling number `since`. */
+static bool restate__vm_reaches(restate__vm *vm, restate__node *node, const restate__node *root, uint32_t since) {
     restate__node *work = node;
     restate__edge *e;
     uint32_t mark = ++vm->mark;
@@ -2495,13 +2502,12 @@ static bool restate__vm_reaches(restate__vm *vm, restate__node *node, const rest
         work = n->work;
         if (n == root) return true;
         for (e = n->parents; e; e = e->next) {
-            if (e->parent->mark == mark || e->parent->state != RESTATE__PENDING) {
-                if (e->parent != root) continue;
-                return true;
-            }
-            e->parent->mark = mark;
-            e->parent->work = work;
-            work = e->parent;
+            restate__node *p = e->parent;
+            if (p == root) return true;
+            if (p->mark == mark || (p->state != RESTATE__PENDING && p->order <= since)) continue;
+            p->mark = mark;
+            p->work = work;
+            work = p;
         }
     }
     return false;
@@ -2541,6 +2547,7 @@ static bool restate__node_stops(const restate__node *n) {
 static void restate__vm_propagate(restate__vm *vm, restate__node *settled) {
     restate__node *work = settled, *stops = NULL;
     restate__edge *e;
+    uint32_t before = vm->settled;
     settled->work = NULL;
     while (work) {
         restate__node *n = work;
@@ -2560,7 +2567,7 @@ static void restate__vm_propagate(restate__vm *vm, restate__node *settled) {
         }
     }
     for (; stops && vm->awaited && !vm->stopped; stops = stops->next)
-        vm->stopped = restate__vm_reaches(vm, stops, vm->awaited);
+        vm->stopped = restate__vm_reaches(vm, stops, vm->awaited, before);
 }
 
 static void restate__vm_settle(restate__vm *vm, restate__node *leaf, const restate__value *value) {
@@ -2991,53 +2998,80 @@ RESTATE__PRIVATE bool restate__vm_ready(const restate__vm *vm) {
 
 /* ---- Delivery: from the queue to the leaves --------------------------------------------------- */
 
+static bool restate__vm_names_grow(restate__vm *vm) {
+    uint32_t room = vm->names_room ? 2 * vm->names_room : 8, i;
+    restate__signal_name **names = (restate__signal_name **)restate__arena_alloc(vm->arena, room * sizeof *names);
+    if (!names) return false;
+    for (i = 0; i < vm->names_room; i++) {
+        while (vm->names[i]) {
+            restate__signal_name *n = vm->names[i];
+            vm->names[i] = n->next;
+            n->next = names[n->hash & (room - 1)];
+            names[n->hash & (room - 1)] = n;
+        }
+    }
+    vm->names = names;
+    vm->names_room = room;
+    return true;
+}
+
+/* The entry of a signal's name, made when it is new. NULL: out of memory. */
 static restate__signal_name *restate__vm_name(restate__vm *vm, restate_bytes name) {
     restate__signal_name *n;
-    for (n = vm->names; n; n = n->next)
-        if (restate__b_equal(n->name, name)) return n;
+    uint32_t hash = 2166136261u;
+    size_t i;
+    for (i = 0; i < name.len; i++) hash = (hash ^ name.ptr[i]) * 16777619u;
+    for (n = vm->names_room ? vm->names[hash & (vm->names_room - 1)] : NULL; n; n = n->next)
+        if (n->hash == hash && !n->name.ptr == !name.ptr && restate__b_equal(n->name, name)) return n;
+    if (vm->names_count == vm->names_room && !restate__vm_names_grow(vm)) return NULL;
     n = (restate__signal_name *)restate__arena_alloc(vm->arena, sizeof *n);
     if (!n) return NULL;
     n->name = restate__arena_copy(vm->arena, name);
-    n->next = vm->names;
-    vm->names = n;
+    n->hash = hash;
+    n->next = vm->names[hash & (vm->names_room - 1)];
+    vm->names[hash & (vm->names_room - 1)] = n;
+    vm->names_count++;
     return n;
 }
 
 /* Gives the oldest delivered signal of a name to the oldest leaf that is waited for. */
 static bool restate__vm_claim_one(restate__vm *vm, restate__signal_name *name, const restate__node *root) {
-    restate__node **at = &name->leaves;
-    while (*at && !restate__vm_reaches(vm, *at, root)) at = &(*at)->next;
-    if (*at && name->delivered) {
-        restate__node *leaf = *at;
-        restate__notification *n = name->delivered;
-        *at = leaf->next;
-        name->delivered = n->next;
-        vm->names_delivered--;
-        restate__vm_settle(vm, leaf, &n->value);
-        return true;
-    }
-    return false;
+    restate__node *before = NULL, *leaf = name->leaves;
+    restate__notification *n = name->delivered;
+    for (; leaf && !restate__vm_reaches(vm, leaf, root, UINT32_MAX); leaf = leaf->next) before = leaf;
+    if (!leaf) return false;
+    *(before ? &before->next : &name->leaves) = leaf->next;
+    if (name->leaves_last == leaf) name->leaves_last = before;
+    name->delivered = n->next;
+    restate__vm_settle(vm, leaf, &n->value);
+    return true;
 }
 
 /* Named signals go to who waits, not to who asked first: a leaf that was given up (a lost race) must
  * not swallow what a later one waits for. */
 static void restate__vm_claim(restate__vm *vm, const restate__node *root) {
-    restate__signal_name *name;
-    for (name = vm->names; name && vm->names_delivered; name = name->next)
+    restate__signal_name **at = &vm->delivered;
+    while (*at) {
+        restate__signal_name *name = *at;
         while (name->delivered && root->state == RESTATE__PENDING && restate__vm_claim_one(vm, name, root)) continue;
+        if (name->delivered) at = &name->next_delivered;
+        else *at = name->next_delivered;
+    }
 }
 
 static void restate__vm_deliver_name(restate__vm *vm, restate__notification *n, restate_bytes name) {
     restate__signal_name *to = restate__vm_name(vm, name);
-    restate__notification **end;
     if (!to) {
         restate__vm_nomem(vm);
         return;
     }
-    for (end = &to->delivered; *end; end = &(*end)->next) continue;
+    if (!to->delivered) {
+        to->next_delivered = vm->delivered;
+        vm->delivered = to;
+    }
     n->next = NULL;
-    *end = n;
-    vm->names_delivered++;
+    *(to->delivered ? &to->delivered_last->next : &to->delivered) = n;
+    to->delivered_last = n;
 }
 
 /* A second result for a number replaces one that was not taken. */
@@ -3068,13 +3102,14 @@ static void restate__vm_deliver(restate__vm *vm) {
 /* Delivers as few notifications as it takes until `root` is settled, something inside it calls for
  * attention, or (with_cancel) a cancellation is there. False: not enough has arrived. */
 static bool restate__vm_resolve(restate__vm *vm, restate__node *root, bool with_cancel) {
-    bool found = false;
+    bool found = false, named = true;
     vm->awaited = root;
     vm->stopped = false;
     for (;;) {
-        if (vm->names_delivered) restate__vm_claim(vm, root);
+        if (named && vm->delivered) restate__vm_claim(vm, root);
         found = vm->stopped || (root->state != RESTATE__PENDING && !root->taken) || (with_cancel && vm->cancel_delivered);
         if (found || !vm->queue || vm->phase == RESTATE__ERRORED) break;
+        named = vm->queue->name || vm->queue->signal;
         restate__vm_deliver(vm);
     }
     vm->awaited = NULL;
@@ -3118,11 +3153,23 @@ static bool restate__tree_open(const restate__node *n, restate__node_kind kind) 
 }
 
 static restate__branch *restate__tree_branch(restate__vm *vm, const restate__node *node, restate__branch *parent) {
-    restate__branch *b = (restate__branch *)restate__arena_alloc(vm->arena, sizeof *b);
+    restate__branch *b = vm->branches;
+    if (b) {
+        vm->branches = b->next;
+        memset(b, 0, sizeof *b);
+    } else {
+        b = (restate__branch *)restate__arena_alloc(vm->arena, sizeof *b);
+    }
     if (!b) return NULL;
     b->node = node;
     b->parent = parent;
     return b;
+}
+
+static void restate__tree_free(restate__vm *vm, restate__tree *tree) {
+    if (!tree->last) return;
+    tree->last->next = vm->branches;
+    vm->branches = tree->first;
 }
 
 /* Lists the branches below `root`. Inserting the children behind their parent while walking the list
@@ -3210,12 +3257,23 @@ static void restate__tree_measure(restate__tree *tree) {
     }
 }
 
+/* Room for a Future message beside the last one that was sent. NULL: out of memory. */
+static uint8_t *restate__tree_scratch(restate__vm *vm, size_t bytes) {
+    unsigned i = vm->last_awaiting.ptr && vm->last_awaiting.ptr == vm->scratch[0];
+    if (bytes > vm->scratch_room[i]) {
+        size_t room = bytes < 64 ? 64 : bytes + bytes / 2;
+        vm->scratch[i] = restate__arena_bytes(vm->arena, room);
+        vm->scratch_room[i] = vm->scratch[i] ? room : 0;
+    }
+    return vm->scratch[i];
+}
+
 /* The tree as a Future message. Absent: out of memory. */
 static restate_bytes restate__tree_future(restate__vm *vm, restate__tree *tree) {
     restate__branch *b;
     uint8_t *start;
     restate__tree_measure(tree);
-    start = restate__arena_bytes(vm->arena, tree->first->bytes);
+    start = restate__tree_scratch(vm, tree->first->bytes);
     if (!start) return restate__b_none();
     for (b = tree->first; b; b = b->next) {
         uint8_t *at = start;
@@ -3341,7 +3399,7 @@ static restate__node *restate__vm_next_run(restate__node *root) {
 static bool restate__vm_waits_for_run(restate__vm *vm, const restate__node *root) {
     restate__node *n;
     for (n = vm->executing; n; n = n->next)
-        if (restate__vm_reaches(vm, n, root)) return true;
+        if (restate__vm_reaches(vm, n, root, UINT32_MAX)) return true;
     return false;
 }
 
@@ -3407,6 +3465,7 @@ static restate__wait restate__vm_unresolved(restate__vm *vm, restate__node *root
     if (!restate__tree_init(vm, &tree, root, with_cancel)) return restate__vm_answer(vm, RESTATE__BROKEN);
     if (!w.for_input) return restate__vm_suspend(vm, &tree);
     restate__vm_put_awaiting(vm, &tree, w.for_run && vm->options.awaiting == RESTATE__AWAITING_ALWAYS);
+    restate__tree_free(vm, &tree);
     w.kind = vm->phase == RESTATE__ERRORED ? RESTATE__BROKEN : w.kind;
     return w;
 }
@@ -3470,10 +3529,12 @@ typedef enum restate__field_kind {
 typedef struct restate__field {
     const char *name;
     uint16_t at;                            /* offset in the struct */
-    uint16_t which;                         /* offset of the tag (pb_size_t) that says it is there, or ALWAYS */
+    uint16_t which;                         /* offset of what says that it is there: the tag (pb_size_t) of a
+                                               oneof, or a bool (`flag`); or ALWAYS */
     uint8_t tag;
     uint8_t kind;
     bool payload;                           /* comparing it may be switched off */
+    bool flag;
     const struct restate__field *fields;    /* of a message; the last has no name */
 } restate__field;
 
@@ -3485,19 +3546,22 @@ typedef struct restate__command_type {
 } restate__command_type;
 
 #define RESTATE__FIELD(message, field, tag, kind) \
-    { #field, offsetof(restate_wire_##message, field), RESTATE__ALWAYS, tag, kind, false, NULL }
+    { #field, offsetof(restate_wire_##message, field), RESTATE__ALWAYS, tag, kind, false, false, NULL }
 #define RESTATE__PAYLOAD(message, field, tag, kind) \
-    { #field, offsetof(restate_wire_##message, field), RESTATE__ALWAYS, tag, kind, true, NULL }
+    { #field, offsetof(restate_wire_##message, field), RESTATE__ALWAYS, tag, kind, true, false, NULL }
 #define RESTATE__ONE_OF(message, group, field, tag, kind, fields) \
     { #field, offsetof(restate_wire_##message, group.field), offsetof(restate_wire_##message, which_##group), tag, kind, \
-      (kind) == RESTATE__F_VALUE, fields }
-#define RESTATE__NO_FIELD { NULL, 0, 0, 0, 0, false, NULL }
+      (kind) == RESTATE__F_VALUE, false, fields }
+#define RESTATE__FLAGGED(message, field, has, tag, kind) \
+    { #field, offsetof(restate_wire_##message, field), offsetof(restate_wire_##message, has), tag, kind, true, true, NULL }
+#define RESTATE__NO_FIELD { NULL, 0, 0, 0, 0, false, false, NULL }
 #define RESTATE__COMMAND(message, type, fields) \
     { type, sizeof(restate_wire_##message), &restate_wire_##message##_msg, fields }
 
 static bool restate__field_there(const restate__field *f, const void *message) {
     pb_size_t which;
     if (f->which == RESTATE__ALWAYS) return true;
+    if (f->flag) return ((const uint8_t *)message)[f->which] != 0;
     memcpy(&which, (const uint8_t *)message + f->which, sizeof which);
     return which == f->tag;
 }
@@ -3868,6 +3932,12 @@ static bool restate__vm_answer_now(restate__vm *vm, restate__node *leaf, uint32_
     return true;
 }
 
+static bool restate__vm_mismatch_name(restate__vm *vm, uint16_t type, restate_bytes name) {
+    return restate__vm_raise(vm, RESTATE__E_MISMATCH,
+        "the code took another path than the recorded execution: command %u (%s) differs (journal != code):\n"
+        "  name: %s != <empty>", (unsigned)vm->command_index, restate__vm_type_name(type), restate__vm_show_bytes(vm, name));
+}
+
 /* What a recorded eager read gave: it is used, not compared. */
 static bool restate__vm_replay_eager_get(restate__vm *vm, restate_bytes key, const restate__command *recorded, uint32_t id,
                                          restate__node *leaf) {
@@ -3877,7 +3947,8 @@ static bool restate__vm_replay_eager_get(restate__vm *vm, restate_bytes key, con
     vm->current.type = recorded->type;
     if (!restate__wire_decode(restate_wire_GetEagerStateCommandMessage_fields, &m, sizeof m, recorded->payload))
         return restate__vm_undecodable(vm, recorded->type);
-    if (!restate__b_equal(m.key, key) || m.name.len)
+    if (m.name.len) return restate__vm_mismatch_name(vm, recorded->type, m.name);
+    if (!restate__b_equal(m.key, key))
         return restate__vm_raise(vm, RESTATE__E_MISMATCH,
             "the code took another path than the recorded execution: command %u (get state) differs (journal != code):\n"
             "  key: %s != %s", (unsigned)vm->command_index, restate__vm_show_bytes(vm, restate__vm_present(m.key)),
@@ -4006,6 +4077,8 @@ static bool restate__vm_replay_eager_keys(restate__vm *vm, const restate__comman
     memset(&v, 0, sizeof v);
     vm->current.type = recorded->type;
     while (restate__wire_next(&r, &item)) {
+        if (item.tag == restate_wire_GetEagerStateKeysCommandMessage_name_tag && item.bytes.len)
+            return restate__vm_mismatch_name(vm, recorded->type, item.bytes);
         if (item.tag != restate_wire_GetEagerStateKeysCommandMessage_value_tag || item.wire != RESTATE__WIRE_BYTES) continue;
         v.kind = RESTATE__STATE_KEYS;
         v.is.keys = restate__vm_keys(vm, item.bytes);
@@ -4033,7 +4106,7 @@ RESTATE__PRIVATE bool restate__vm_get_keys(restate__vm *vm, restate__node *leaf)
 RESTATE__PRIVATE bool restate__vm_set(restate__vm *vm, restate_bytes key, restate_bytes value, bool unstable) {
     static const restate__field fields[] = {
         RESTATE__FIELD(SetStateCommandMessage, key, 1, RESTATE__F_BYTES),
-        RESTATE__PAYLOAD(SetStateCommandMessage, value, 3, RESTATE__F_VALUE),
+        RESTATE__FLAGGED(SetStateCommandMessage, value, has_value, 3, RESTATE__F_VALUE),
         RESTATE__FIELD(SetStateCommandMessage, name, 12, RESTATE__F_BYTES),
         RESTATE__NO_FIELD
     };
@@ -4328,11 +4401,11 @@ RESTATE__PRIVATE bool restate__vm_awakeable(restate__vm *vm, restate__node *leaf
 }
 
 static bool restate__vm_name_leaf(restate__vm *vm, restate_bytes name, restate__node *leaf) {
-    restate__node **end;
-    leaf->of.name = restate__vm_name(vm, name);
-    if (!leaf->of.name) return restate__vm_nomem(vm);
-    for (end = &leaf->of.name->leaves; *end; end = &(*end)->next) continue;
-    *end = leaf;
+    restate__signal_name *n = restate__vm_name(vm, name);
+    if (!n) return restate__vm_nomem(vm);
+    leaf->of.name = n;
+    *(n->leaves ? &n->leaves_last->next : &n->leaves) = leaf;
+    n->leaves_last = leaf;
     return true;
 }
 
@@ -4358,7 +4431,7 @@ static bool restate__vm_put_signal(restate__vm *vm, const restate_wire_SendSigna
         RESTATE__ONE_OF(SendSignalCommandMessage, signal_id, name, 3, RESTATE__F_BYTES, NULL),
         RESTATE__ONE_OF(SendSignalCommandMessage, result, void_value, 4, RESTATE__F_VOID, NULL),
         { "value", offsetof(restate_wire_SendSignalCommandMessage, result.value),
-          offsetof(restate_wire_SendSignalCommandMessage, which_result), 5, RESTATE__F_VALUE, false, NULL },
+          offsetof(restate_wire_SendSignalCommandMessage, which_result), 5, RESTATE__F_VALUE, false, false, NULL },
         RESTATE__ONE_OF(SendSignalCommandMessage, result, failure, 6, RESTATE__F_FAILURE, NULL),
         RESTATE__FIELD(SendSignalCommandMessage, entry_name, 12, RESTATE__F_BYTES),
         RESTATE__NO_FIELD
@@ -9062,38 +9135,12 @@ RESTATE__PRIVATE void restate__x_release(restate__x *x) {
 }
 
 /* ================================================================================================
-// >>server  event loops, HTTP/2 sessions, limits, drain    [restate__h2_ restate__loop_ restate__srv_]
-// Carries exchanges over HTTP/2 connections; each connection belongs to one loop, each loop to one thread.
+// >>http2  one HTTP/2 connection, without sockets                                    [restate__h2_]
+// Carries exchanges in an nghttp2 session: bytes in through _feed, bytes out through _take.
 ================================================================================================ */
 #if !defined(RESTATE_NO_SERVER)
 
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <nghttp2/nghttp2.h>
-#include <signal.h>
-#include <sys/socket.h>
-#include <sys/types.h>
-#include <time.h>
-#include <unistd.h>
-#if !defined(RESTATE_NO_THREADS)
-#  include <pthread.h>
-#endif
-#if defined(__linux__) && !defined(RESTATE__USE_POLL)
-#  define RESTATE__EPOLL 1
-#  include <sys/epoll.h>
-#  include <sys/eventfd.h>
-#  include <sys/timerfd.h>
-#else
-#  define RESTATE__EPOLL 0
-#  include <poll.h>
-#endif
-#if !defined(MSG_NOSIGNAL)
-#  define MSG_NOSIGNAL 0                    /* such systems have SO_NOSIGPIPE */
-#endif
 #if NGHTTP2_VERSION_NUM >= 0x013c00
 #  define RESTATE__H2_V(name) name##2
 typedef nghttp2_ssize restate__h2_ssize;
@@ -9107,25 +9154,12 @@ enum {
     RESTATE__H2_FRAME_MAX = 16384 + 512,    /* what one call of mem_send may return */
     RESTATE__H2_RESETS = 1000,              /* RST_STREAM frames we send: burst */
     RESTATE__H2_RESETS_PER_S = 33,
-    RESTATE__H2_QUEUE_MAX = 1000,           /* frames waiting for the peer to read, beside 4 per stream */
+    RESTATE__H2_QUEUE_MAX = 1000,           /* frames that wait to be read, beside 4 per stream */
     RESTATE__H2_FIELDS = 32,                /* fields of a response */
-    RESTATE__H2_YOUNG_MS = 200,             /* a drain gives an exchange this time to receive its journal */
-    RESTATE__H2_NOTICE_MS = 1000,           /* from the shutdown notice to the last GOAWAY, at most */
-    RESTATE__H2_SPARES = 256,
-    RESTATE__LOOP_IN = 65536,               /* at least 16 KiB, or one header block needs too many calls */
-    RESTATE__LOOP_OUT = 131072,             /* the most that waits for a peer that does not read */
-    RESTATE__LOOP_ROUNDS = 4,
-    RESTATE__LOOP_LINGER_MS = 2000,
-    RESTATE__LOOP_SWEEP_MS = 50,            /* between looks at the connections, while something is timed */
-    RESTATE__SRV_ACCEPT_PAUSE_MS = 500,
-    RESTATE__SRV_WARN_MS = 60000,
-    RESTATE__SRV_GRACE_MS = 5000            /* for handlers whose exchange was cut */
+    RESTATE__H2_YOUNG_MS = 200,             /* what a drain gives an exchange to get its journal */
+    RESTATE__H2_NOTICE_MS = 1000,           /* from shutdown notice to last GOAWAY, at most */
+    RESTATE__H2_SPARES = 256
 };
-#define RESTATE__SRV_NEVER UINT64_MAX
-#define RESTATE__SRV_CHUNKS 1024u           /* what a worker keeps for reuse */
-#define RESTATE__SRV_FIBERS 256u
-
-/* ---- HTTP/2 without sockets: bytes in through _feed, bytes out through _take ---- */
 
 /* One stream, carrier of its exchange.
  *
@@ -9153,7 +9187,7 @@ typedef struct restate__h2_env {
     restate__h2_stream *spare;
     size_t spares;
     uint64_t now_ms;
-    struct restate__h2 *touched, **touched_tail;    /* connections that may have something to send */
+    struct restate__h2 *touched, **touched_tail;    /* may have something to send */
 } restate__h2_env;
 
 /* One connection. */
@@ -9211,8 +9245,9 @@ static void *restate__h2_realloc(void *old, size_t size, void *user) {
     return (uint8_t *)p + RESTATE__H2_PREFIX;
 }
 
-static void restate__h2_env_init(restate__h2_env *env, restate_endpoint *endpoint, restate__worker *worker,
-                                 nghttp2_session_callbacks *callbacks, nghttp2_option *option) {
+static void restate__h2_env_init(restate__h2_env *env, restate_endpoint *endpoint,
+                                 restate__worker *worker, nghttp2_session_callbacks *callbacks,
+                                 nghttp2_option *option) {
     memset(env, 0, sizeof *env);
     env->endpoint = endpoint;
     env->worker = worker;
@@ -9232,6 +9267,10 @@ static void restate__h2_env_free(restate__h2_env *env) {
         env->spare = s->next;
         restate__mem_free(&env->endpoint->allocator, s, sizeof *s);
     }
+}
+
+static void restate__h2_must(restate__h2 *h2, int error) {
+    if (error) h2->failed = true;
 }
 
 /* Has the owner settle the connection and take from it soon. */
@@ -9312,7 +9351,8 @@ static bool restate__h2_is_request(const nghttp2_frame *frame) {
     return frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST;
 }
 
-static int restate__h2_on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user) {
+static int restate__h2_on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame,
+                                        void *user) {
     restate__h2 *h2 = (restate__h2 *)user;
     restate__h2_stream *s;
     if (!restate__h2_is_request(frame)) return 0;
@@ -9326,16 +9366,16 @@ static int restate__h2_on_begin_headers(nghttp2_session *session, const nghttp2_
     return 0;
 }
 
-static int restate__h2_on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
-                                 size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
-                                 void *user) {
+static int restate__h2_on_header(nghttp2_session *session, const nghttp2_frame *frame,
+                                 const uint8_t *name, size_t name_len, const uint8_t *value,
+                                 size_t value_len, uint8_t flags, void *user) {
+    restate_bytes n = restate__b(name, name_len), v = restate__b(value, value_len);
     restate__h2_stream *s;
     (void)flags;
     (void)user;
     if (!restate__h2_is_request(frame)) return 0;
     s = restate__h2_find(session, frame->hd.stream_id);
-    if (s && s->x && !s->overfull)
-        s->overfull = !restate__x_header(s->x, restate__b(name, name_len), restate__b(value, value_len));
+    if (s && s->x && !s->overfull) s->overfull = !restate__x_header(s->x, n, v);
     return 0;
 }
 
@@ -9348,12 +9388,13 @@ static void restate__h2_end_input(restate__h2_stream *s) {
 static void restate__h2_goaway(restate__h2 *h2) {
     if (h2->goaway) return;
     h2->goaway = true;
-    if (nghttp2_submit_goaway(h2->session, 0, nghttp2_session_get_last_proc_stream_id(h2->session),
-                              NGHTTP2_NO_ERROR, NULL, 0))
-        h2->failed = true;
+    restate__h2_must(h2, nghttp2_submit_goaway(h2->session, 0,
+                                               nghttp2_session_get_last_proc_stream_id(h2->session),
+                                               NGHTTP2_NO_ERROR, NULL, 0));
 }
 
-static int restate__h2_on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *user) {
+static int restate__h2_on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame,
+                                     void *user) {
     restate__h2 *h2 = (restate__h2 *)user;
     restate__h2_stream *s;
     if (frame->hd.type == NGHTTP2_PING) {
@@ -9370,21 +9411,25 @@ static int restate__h2_on_frame_recv(nghttp2_session *session, const nghttp2_fra
     return 0;
 }
 
-/* What comes is consumed at once, whoever wants it: a window that is not given back would starve the
- * other streams. A peer that goes on sending what nobody reads is told to stop. */
-static int restate__h2_on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
-                               size_t len, void *user) {
+static void restate__h2_reset(restate__h2 *h2, restate__h2_stream *s, uint32_t code) {
+    if (s->reset) return;
+    s->reset = true;
+    restate__h2_must(h2, nghttp2_submit_rst_stream(h2->session, 0, s->id, code));
+}
+
+/* What comes is consumed at once, whoever wants it: a window that is not given back would starve
+ * the other streams. A peer that goes on sending what nobody reads is told to stop. */
+static int restate__h2_on_data(nghttp2_session *session, uint8_t flags, int32_t id,
+                               const uint8_t *data, size_t len, void *user) {
     restate__h2 *h2 = (restate__h2 *)user;
     restate__h2_stream *s = restate__h2_find(session, id);
     (void)flags;
     if (s && s->x && !s->input_over) {
         restate__x_feed(s->x, restate__b(data, len));
-    } else if (s && !s->x && !s->reset) {
+    } else if (s && !s->x) {
         s->ignored += len;
-        if (s->ignored > h2->env->endpoint->options.window_bytes) {
-            s->reset = true;
-            if (nghttp2_submit_rst_stream(session, 0, id, NGHTTP2_NO_ERROR)) return NGHTTP2_ERR_CALLBACK_FAILURE;
-        }
+        if (s->ignored > h2->env->endpoint->options.window_bytes)
+            restate__h2_reset(h2, s, NGHTTP2_NO_ERROR);
     }
     return nghttp2_session_consume(session, id, len) ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
@@ -9398,9 +9443,10 @@ static int restate__h2_on_close(nghttp2_session *session, int32_t id, uint32_t c
     return 0;
 }
 
-/* A peer may make us send resets without sending any itself: those have a token bucket of their own. */
+/* A peer may make us send resets without sending any itself: ours have a token bucket, too. */
 static void restate__h2_count_reset(restate__h2 *h2) {
-    uint64_t now = h2->env->now_ms, earned = (now - h2->resets_at_ms) * RESTATE__H2_RESETS_PER_S / 1000;
+    uint64_t now = h2->env->now_ms;
+    uint64_t earned = (now - h2->resets_at_ms) * RESTATE__H2_RESETS_PER_S / 1000;
     if (earned) {
         h2->resets_at_ms = now;
         h2->resets = earned >= RESTATE__H2_RESETS - h2->resets ? (uint32_t)RESTATE__H2_RESETS
@@ -9408,17 +9454,19 @@ static void restate__h2_count_reset(restate__h2 *h2) {
     }
     if (h2->cut) return;
     if (h2->resets) h2->resets--;
-    else if (nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM)) h2->failed = true;
+    else restate__h2_must(h2, nghttp2_session_terminate_session(h2->session,
+                                                                NGHTTP2_ENHANCE_YOUR_CALM));
 }
 
-static int restate__h2_on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user) {
+static int restate__h2_on_frame_send(nghttp2_session *session, const nghttp2_frame *frame,
+                                     void *user) {
     restate__h2 *h2 = (restate__h2 *)user;
     uint8_t type = frame->hd.type;
     if (type == NGHTTP2_RST_STREAM) {
         restate__h2_count_reset(h2);
     } else if (type == NGHTTP2_GOAWAY && h2->draining && !h2->goaway) {
         /* Only now: a PING that is queued together with the notice would overtake it. */
-        if (nghttp2_submit_ping(session, 0, restate__h2_ping)) h2->failed = true;
+        restate__h2_must(h2, nghttp2_submit_ping(session, 0, restate__h2_ping));
     } else if ((type == NGHTTP2_DATA || type == NGHTTP2_HEADERS) &&
                (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
         restate__h2_stream *s = restate__h2_find(session, frame->hd.stream_id);
@@ -9428,8 +9476,9 @@ static int restate__h2_on_frame_send(nghttp2_session *session, const nghttp2_fra
 }
 
 /* Says how much the next DATA frame carries; restate__h2_send_data moves the bytes. */
-static restate__h2_ssize restate__h2_read(nghttp2_session *session, int32_t id, uint8_t *to, size_t room,
-                                          uint32_t *flags, nghttp2_data_source *source, void *user) {
+static restate__h2_ssize restate__h2_read(nghttp2_session *session, int32_t id, uint8_t *to,
+                                          size_t room, uint32_t *flags,
+                                          nghttp2_data_source *source, void *user) {
     restate__h2_stream *s = (restate__h2_stream *)source->ptr;
     size_t n;
     (void)session;
@@ -9448,8 +9497,9 @@ static restate__h2_ssize restate__h2_read(nghttp2_session *session, int32_t id, 
     return (restate__h2_ssize)n;
 }
 
-static int restate__h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head,
-                                 size_t len, nghttp2_data_source *source, void *user) {
+static int restate__h2_send_data(nghttp2_session *session, nghttp2_frame *frame,
+                                 const uint8_t *head, size_t len, nghttp2_data_source *source,
+                                 void *user) {
     restate__h2 *h2 = (restate__h2 *)user;
     restate__x *x = ((restate__h2_stream *)source->ptr)->x;
     (void)session;
@@ -9484,7 +9534,8 @@ static void restate__h2_field(nghttp2_nv *nv, const char *name, const char *valu
     nv->flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE;
 }
 
-/* Fields are not copied: they live as long as the exchange, and nghttp2 reads none of a closed stream. */
+/* Fields are not copied: they live as long as the exchange, and nghttp2 reads none of a stream
+ * that is closed. */
 static void restate__h2_respond(restate__h2 *h2, restate__h2_stream *s) {
     RESTATE__H2_V(nghttp2_data_provider) body;
     nghttp2_nv fields[RESTATE__H2_FIELDS];
@@ -9501,21 +9552,20 @@ static void restate__h2_respond(restate__h2 *h2, restate__h2_stream *s) {
     body.source.ptr = s;
     body.read_callback = restate__h2_read;
     s->submitted = true;
-    if (RESTATE__H2_V(nghttp2_submit_response)(h2->session, s->id, fields, n, bare ? NULL : &body))
-        h2->failed = true;
+    restate__h2_must(h2, RESTATE__H2_V(nghttp2_submit_response)(h2->session, s->id, fields, n,
+                                                               bare ? NULL : &body));
 }
 
 static void restate__h2_advance(restate__h2 *h2, restate__h2_stream *s) {
     restate__x *x = s->x;
     if (s->reset) return;
     if (x->out.failed || (x->finished && !x->status)) {
-        s->reset = true;
-        if (nghttp2_submit_rst_stream(h2->session, 0, s->id, NGHTTP2_INTERNAL_ERROR)) h2->failed = true;
+        restate__h2_reset(h2, s, NGHTTP2_INTERNAL_ERROR);
     } else if (!s->submitted) {
         if (x->status) restate__h2_respond(h2, s);
     } else if (s->deferred && (x->out.len || x->finished)) {
         s->deferred = false;
-        if (nghttp2_is_fatal(nghttp2_session_resume_data(h2->session, s->id))) h2->failed = true;
+        restate__h2_must(h2, nghttp2_is_fatal(nghttp2_session_resume_data(h2->session, s->id)));
     }
 }
 
@@ -9567,20 +9617,21 @@ static int restate__h2_feed(restate__h2 *h2, restate_bytes in) {
 }
 
 static bool restate__h2_over(const restate__h2 *h2) {
-    return h2->session && !nghttp2_session_want_read(h2->session) && !nghttp2_session_want_write(h2->session);
+    return h2->session && !nghttp2_session_want_read(h2->session) &&
+           !nghttp2_session_want_write(h2->session);
 }
 
-/* Begins a graceful end: a notice now, the last GOAWAY when everything the peer sent before it saw the
- * notice has arrived. */
+/* Begins a graceful end: a notice now, the last GOAWAY when everything the peer sent before it saw
+ * the notice has arrived. */
 static void restate__h2_drain(restate__h2 *h2) {
     h2->draining = true;
     h2->drain_at_ms = h2->env->now_ms;
-    if (nghttp2_submit_shutdown_notice(h2->session)) h2->failed = true;
+    restate__h2_must(h2, nghttp2_submit_shutdown_notice(h2->session));
     restate__h2_touch(h2);
 }
 
-/* Goes on with the drain: ends the input of exchanges that had time to receive their journal, so that
- * their handlers suspend where they would wait. */
+/* Goes on with the drain: ends the input of exchanges that had time to receive their journal, so
+ * that their handlers suspend where they would wait. */
 static void restate__h2_sweep(restate__h2 *h2) {
     restate__h2_stream *s;
     uint64_t now = h2->env->now_ms;
@@ -9593,8 +9644,7 @@ static void restate__h2_sweep(restate__h2 *h2) {
 /* Resets every stream and ends the session, as far as the peer still reads. */
 static void restate__h2_cut(restate__h2 *h2) {
     restate__h2_stream *s;
-    for (s = h2->streams; s; s = s->next)
-        if (nghttp2_submit_rst_stream(h2->session, 0, s->id, NGHTTP2_CANCEL)) h2->failed = true;
+    for (s = h2->streams; s; s = s->next) restate__h2_reset(h2, s, NGHTTP2_CANCEL);
     h2->cut = true;
     restate__h2_goaway(h2);                 /* not terminate_session: that would drop the resets */
     restate__h2_touch(h2);
@@ -9614,8 +9664,8 @@ static void restate__h2_init(restate__h2 *h2, restate__h2_env *env) {
     h2->dirty_tail = &h2->dirty;
 }
 
-/* Makes the session, when the first bytes are there: a connection costs little before. False: out of
- * memory. */
+/* Makes the session, when the first bytes are there: a connection costs little before. False: out
+ * of memory. */
 static bool restate__h2_open(restate__h2 *h2) {
     restate__h2_env *env = h2->env;
     const restate_endpoint_options *o = &env->endpoint->options;
@@ -9629,7 +9679,8 @@ static bool restate__h2_open(restate__h2 *h2) {
     set[1].value = (uint32_t)window;
     set[2].settings_id = NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE;
     set[2].value = 65536;
-    if (nghttp2_session_server_new3(&h2->session, env->callbacks, h2, env->option, &env->mem)) return false;
+    if (nghttp2_session_server_new3(&h2->session, env->callbacks, h2, env->option, &env->mem))
+        return false;
     window = 4 * window < 4u << 20 ? 4u << 20 : 4 * window;
     if (nghttp2_submit_settings(h2->session, 0, set, sizeof set / sizeof set[0]) ||
         nghttp2_session_set_local_window_size(h2->session, 0, 0, (int32_t)window)) {
@@ -9654,7 +9705,7 @@ static bool restate__h2_callbacks_new(nghttp2_session_callbacks **out) {
     return true;
 }
 
-/* Every limit is set, also where it is the default: another version of the library changes nothing. */
+/* Every limit is set, also where it is the default: another version of nghttp2 changes nothing. */
 static bool restate__h2_option_new(nghttp2_option **out) {
     nghttp2_option *o;
     if (nghttp2_option_new(&o)) return false;
@@ -9668,7 +9719,54 @@ static bool restate__h2_option_new(nghttp2_option **out) {
     return true;
 }
 
-/* ---- Loops ---- */
+#endif /* RESTATE_NO_SERVER */
+
+/* ================================================================================================
+// >>server  event loops, sockets, limits, drain                     [restate__loop_ restate__srv_]
+// Gives each connection to one loop, each loop to one thread, and stops without losing work.
+================================================================================================ */
+#if !defined(RESTATE_NO_SERVER)
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
+#if !defined(RESTATE_NO_THREADS)
+#  include <pthread.h>
+#endif
+#if defined(__linux__) && !defined(RESTATE__USE_POLL)
+#  define RESTATE__EPOLL 1
+#  include <sys/epoll.h>
+#  include <sys/eventfd.h>
+#  include <sys/timerfd.h>
+#else
+#  define RESTATE__EPOLL 0
+#  include <poll.h>
+#endif
+#if !defined(MSG_NOSIGNAL)
+#  define MSG_NOSIGNAL 0                    /* such systems have SO_NOSIGPIPE */
+#endif
+
+enum {
+    RESTATE__LOOP_IN = 65536,               /* 16 KiB at least: a header block in few calls */
+    RESTATE__LOOP_OUT = 131072,             /* the most that waits for a peer that does not read */
+    RESTATE__LOOP_ROUNDS = 4,
+    RESTATE__LOOP_LINGER_MS = 2000,
+    RESTATE__LOOP_SWEEP_MS = 50,            /* between looks at connections, while one is timed */
+    RESTATE__SRV_ACCEPT_PAUSE_MS = 500,
+    RESTATE__SRV_WARN_MS = 60000,
+    RESTATE__SRV_GRACE_MS = 5000            /* for handlers whose exchange was cut */
+};
+#define RESTATE__SRV_NEVER UINT64_MAX
+#define RESTATE__SRV_CHUNKS 1024u           /* what a worker keeps for reuse */
+#define RESTATE__SRV_FIBERS 256u
 
 typedef struct restate__loop restate__loop;
 
@@ -9683,7 +9781,7 @@ typedef struct restate__loop_source {
 
 /* A connection of a loop. Only restate__loop_flush destroys it, after `dead` was set. */
 typedef struct restate__loop_conn {
-    restate__h2 h2;                         /* first: from the list of touched ones back to the connection */
+    restate__h2 h2;                         /* first: what is on the list of touched ones */
     restate__loop *loop;
     struct restate__loop_conn *prev, *next;
     restate__loop_source source;
@@ -9691,17 +9789,17 @@ typedef struct restate__loop_conn {
     restate__buf pending;                   /* written, but the socket took no more */
     uint64_t deadline_ms;                   /* of `closing` */
     const char *why;                        /* for the log */
-    bool dead, closing, shut;               /* closing: the session is over, the peer shall see its last bytes */
+    bool dead, closing, shut;               /* closing: after the session, for its last bytes */
 } restate__loop_conn;
 
-typedef enum restate__srv_phase { RESTATE__SRV_SERVING, RESTATE__SRV_DRAINING, RESTATE__SRV_CUT } restate__srv_phase;
+enum { RESTATE__SRV_SERVING, RESTATE__SRV_DRAINING, RESTATE__SRV_CUT };    /* phases of a server */
 
 struct restate__loop {
     struct restate__server *server;
     restate__worker worker;
     restate__h2_env env;
     restate__loop_source wake, timer;
-    int wake_fd;                            /* written to wake it: by any thread, or a signal handler */
+    int wake_fd;                            /* written to wake it, by anybody */
     restate__loop_conn *conns;
     unsigned conn_count;                    /* __atomic: those on their way here included */
     uint8_t *in, *out;                      /* shared by its connections; made for the first one */
@@ -9728,7 +9826,7 @@ struct restate__server {
     nghttp2_option *option;
     restate__loop *loops;
     unsigned loop_count, loop_room, next_loop;
-    unsigned phase;                         /* __atomic: restate__srv_phase; loop 0 advances it */
+    unsigned phase;                         /* __atomic: loop 0 advances it */
     restate__loop_source listener;
     uint16_t port;
     uint64_t accept_at_ms, warned_at_ms;    /* accepting is paused until; when that was last said */
@@ -9749,7 +9847,9 @@ static void restate__loop_signal(int fd) {
     (void)n;
 }
 
-static void restate__loop_wake(void *user) { restate__loop_signal(((restate__loop *)user)->wake_fd); }
+static void restate__loop_wake(void *user) {
+    restate__loop_signal(((restate__loop *)user)->wake_fd);
+}
 
 static void restate__loop_on_wake(void *owner, bool in, bool out) {
     uint64_t said[32];
@@ -9761,7 +9861,8 @@ static void restate__loop_on_wake(void *owner, bool in, bool out) {
 
 static bool restate__loop_set_flags(int fd) {
     int flags = fcntl(fd, F_GETFL);
-    return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
+    return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 &&
+           fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
 }
 
 #if RESTATE__EPOLL
@@ -9780,11 +9881,12 @@ static void restate__loop_poll_free(restate__loop *loop) {
 /* Reading is always of interest, writing as `want_out` says. */
 static bool restate__loop_watch(restate__loop *loop, restate__loop_source *source, bool want_out) {
     struct epoll_event e;
+    int op = source->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
     if (source->watched && source->want_out == want_out) return true;
     memset(&e, 0, sizeof e);
     e.events = EPOLLIN | (want_out ? (uint32_t)EPOLLOUT : 0u);
     e.data.ptr = source;
-    if (epoll_ctl(loop->epoll, source->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, source->fd, &e)) return false;
+    if (epoll_ctl(loop->epoll, op, source->fd, &e)) return false;
     source->watched = true;
     source->want_out = want_out;
     return true;
@@ -9798,15 +9900,15 @@ static void restate__loop_forget(restate__loop *loop, restate__loop_source *sour
     (void)epoll_ctl(loop->epoll, EPOLL_CTL_DEL, source->fd, &e);
 }
 
-/* No event of a batch can outlive its source: sources go away in their own event or after the batch. */
+/* No event of a batch outlives its source: they go away in their own event or after the batch. */
 static void restate__loop_wait(restate__loop *loop, int timeout_ms) {
     struct epoll_event ready[64];
     int i, n = epoll_wait(loop->epoll, ready, 64, timeout_ms);
     loop->env.now_ms = restate__loop_clock();
     for (i = 0; i < n; i++) {
         restate__loop_source *source = (restate__loop_source *)ready[i].data.ptr;
-        bool bad = (ready[i].events & (EPOLLERR | EPOLLHUP)) != 0;
-        source->ready(source->owner, bad || (ready[i].events & EPOLLIN), bad || (ready[i].events & EPOLLOUT));
+        uint32_t e = ready[i].events, bad = EPOLLERR | EPOLLHUP;
+        source->ready(source->owner, (e & (EPOLLIN | bad)) != 0, (e & (EPOLLOUT | bad)) != 0);
     }
 }
 #else
@@ -9830,7 +9932,8 @@ static bool restate__loop_poll_grow(restate__loop *loop) {
     const restate_allocator *a = &loop->server->endpoint->allocator;
     size_t room = loop->fd_room ? loop->fd_room * 2 : 16;
     struct pollfd *fds = (struct pollfd *)restate__mem_alloc(a, room * sizeof *fds);
-    restate__loop_source **sources = (restate__loop_source **)restate__mem_alloc(a, room * sizeof *sources);
+    restate__loop_source **sources =
+        (restate__loop_source **)restate__mem_alloc(a, room * sizeof *sources);
     if (!fds || !sources) {
         restate__mem_free(a, fds, room * sizeof *fds);
         restate__mem_free(a, sources, room * sizeof *sources);
@@ -9882,10 +9985,10 @@ static void restate__loop_wait(restate__loop *loop, int timeout_ms) {
     if (poll(loop->fds, (nfds_t)count, timeout_ms) <= 0) count = 0;
     loop->env.now_ms = restate__loop_clock();
     for (i = 0; i < count; i++) {
-        short r = loop->fds[i].revents;
-        bool bad = (r & (POLLERR | POLLHUP | POLLNVAL)) != 0;
-        if (r && loop->sources[i])
-            loop->sources[i]->ready(loop->sources[i]->owner, bad || (r & POLLIN), bad || (r & POLLOUT));
+        restate__loop_source *source = loop->sources[i];
+        int e = loop->fds[i].revents, bad = POLLERR | POLLHUP | POLLNVAL;
+        if (!e || !source) continue;
+        source->ready(source->owner, (e & (POLLIN | bad)) != 0, (e & (POLLOUT | bad)) != 0);
     }
 }
 #endif
@@ -9896,13 +9999,13 @@ static void restate__loop_sweep_soon(restate__loop *loop) {
 }
 
 static void restate__loop_kill(restate__loop_conn *conn, const char *why) {
-    if (!conn->dead) conn->why = why;
+    if (!conn->why) conn->why = why;
     conn->dead = true;
     restate__h2_touch(&conn->h2);
 }
 
-/* Ends the session and, once all is written, the connection; input is still read away, because a close
- * with unread bytes would make the peer lose what it has not read yet. */
+/* Ends the session and, once all is written, the connection; input is still read away, because a
+ * close with unread bytes would make the peer lose what it has not read yet. */
 static void restate__loop_finish(restate__loop_conn *conn, const char *why) {
     restate__h2_close(&conn->h2);
     conn->closing = true;
@@ -9915,15 +10018,16 @@ static void restate__loop_finish(restate__loop_conn *conn, const char *why) {
 /* A peer that is not HTTP/2: told so where it may be a person with an HTTP/1 client. */
 static void restate__loop_misspoken(restate__loop_conn *conn, restate_bytes in) {
     static const char text[] =
-        "HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-type: text/plain\r\nconnection: close\r\n"
-        "content-length: 73\r\n\r\nThis endpoint speaks HTTP/2 with prior knowledge (h2c), without upgrade.\n";
-    bool http1 = in.len && in.ptr[0] >= 'A' && in.ptr[0] <= 'Z';
-    if (!http1) {
-        restate__loop_kill(conn, in.len && in.ptr[0] == 0x16 ? "it speaks TLS" : "it does not speak HTTP/2");
-        return;
+        "HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-type: text/plain\r\n"
+        "connection: close\r\ncontent-length: 73\r\n\r\n"
+        "This endpoint speaks HTTP/2 with prior knowledge (h2c), without upgrade.\n";
+    uint8_t first = in.len ? in.ptr[0] : 0;
+    if (first >= 'A' && first <= 'Z') {
+        restate__buf_write(&conn->pending, text, sizeof text - 1);
+        restate__loop_finish(conn, "it speaks HTTP/1");
+    } else {
+        restate__loop_kill(conn, first == 0x16 ? "it speaks TLS" : "it does not speak HTTP/2");
     }
-    restate__buf_write(&conn->pending, text, sizeof text - 1);
-    restate__loop_finish(conn, "it speaks HTTP/1");
 }
 
 static void restate__loop_receive(restate__loop_conn *conn) {
@@ -9960,7 +10064,8 @@ static size_t restate__loop_send(restate__loop_conn *conn, restate_bytes bytes) 
     while (done < bytes.len) {
         ssize_t n = send(conn->source.fd, bytes.ptr + done, bytes.len - done, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) restate__loop_kill(conn, "connection lost");
+        if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+            restate__loop_kill(conn, "connection lost");
         if (n < 0) break;
         done += (size_t)n;
     }
@@ -9992,7 +10097,7 @@ static void restate__loop_write(restate__loop *loop, restate__loop_conn *conn) {
         made = restate__b(loop->out, restate__h2_take(&conn->h2, loop->out, RESTATE__LOOP_OUT));
         if (conn->h2.failed) restate__loop_kill(conn, "out of memory");
         sent = restate__loop_send(conn, made);
-        if (sent < made.len && !restate__buf_write(&conn->pending, made.ptr + sent, made.len - sent))
+        if (!restate__buf_write(&conn->pending, made.ptr + sent, made.len - sent))
             restate__loop_kill(conn, "out of memory");
         if (!conn->h2.full) break;
     }
@@ -10024,21 +10129,27 @@ static void restate__loop_destroy(restate__loop_conn *conn) {
     restate__mem_free(&loop->server->endpoint->allocator, conn, sizeof *conn);
 }
 
+/* Where a connection stands after its turn. */
+static void restate__loop_settle(restate__loop *loop, restate__loop_conn *conn) {
+    bool empty = !conn->pending.len;
+    if (!conn->closing && !conn->h2.touched && empty && restate__h2_over(&conn->h2))
+        restate__loop_finish(conn, "done");
+    if (conn->closing && empty && !conn->shut) {
+        conn->shut = true;
+        shutdown(conn->source.fd, SHUT_WR);
+    }
+    if (loop->phase == RESTATE__SRV_CUT)
+        restate__loop_kill(conn, "cut by the stop");
+    else if (!restate__loop_watch(loop, &conn->source, !empty))
+        restate__loop_kill(conn, "out of memory");
+}
+
 static void restate__loop_flush(restate__loop *loop, restate__loop_conn *conn) {
-    bool cut = loop->phase == RESTATE__SRV_CUT;
     if (!conn->dead) {
         restate__h2_settle(&conn->h2);
         restate__loop_write(loop, conn);
     }
-    if (!conn->dead && !conn->closing && !conn->h2.touched && !conn->pending.len && restate__h2_over(&conn->h2))
-        restate__loop_finish(conn, "done");
-    if (!conn->dead && conn->closing && !conn->pending.len && !conn->shut) {
-        conn->shut = true;
-        shutdown(conn->source.fd, SHUT_WR);
-    }
-    if (!conn->dead && cut) restate__loop_kill(conn, "cut by the stop");
-    if (!conn->dead && !restate__loop_watch(loop, &conn->source, conn->pending.len != 0))
-        restate__loop_kill(conn, "out of memory");
+    if (!conn->dead) restate__loop_settle(loop, conn);
     if (conn->dead && !conn->h2.touched) restate__loop_destroy(conn);
 }
 
@@ -10112,9 +10223,9 @@ static void restate__srv_watch(struct restate__server *server);
 static bool restate__srv_done(struct restate__server *server, const restate__loop *loop);
 
 static uint64_t restate__loop_next_ms(const restate__loop *loop) {
-    uint64_t at = loop->sweep_at_ms;
-    if (loop == loop->server->loops && loop->server->accept_at_ms < at) at = loop->server->accept_at_ms;
-    return at;
+    const struct restate__server *server = loop->server;
+    bool accepts = loop == server->loops && server->accept_at_ms < loop->sweep_at_ms;
+    return accepts ? server->accept_at_ms : loop->sweep_at_ms;
 }
 
 static int restate__loop_timeout(const restate__loop *loop, uint64_t wait_ms) {
@@ -10227,7 +10338,7 @@ static void restate__srv_watch(struct restate__server *server) {
     }
 }
 
-/* After a stop: whether the loop has nothing left to do. Loop 0 stays the longest, it keeps the time. */
+/* After a stop: whether the loop has nothing left to do. Loop 0 stays longest: it keeps time. */
 static bool restate__srv_done(struct restate__server *server, const restate__loop *loop) {
     bool cut = loop->phase == RESTATE__SRV_CUT;
     if (loop->conns || loop->busy) return false;
@@ -10271,7 +10382,7 @@ static bool restate__srv_hand_over(struct restate__server *server, int fd) {
     return true;
 }
 
-/* Out of descriptors or memory: the listener would stay readable, so it is left alone for a while. */
+/* Out of descriptors or memory: the listener would stay readable, so it is left alone a while. */
 static void restate__srv_pause(struct restate__server *server, const char *why) {
     uint64_t now = server->loops[0].env.now_ms;
     restate__loop_forget(&server->loops[0], &server->listener);
@@ -10305,7 +10416,8 @@ static int restate__srv_socket(const struct addrinfo *at) {
     int on = 1, off = 0, error, fd = socket(at->ai_family, at->ai_socktype, at->ai_protocol);
     if (fd < 0) return -1;
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (at->ai_family == AF_INET6) (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    if (at->ai_family == AF_INET6)
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
     if (restate__loop_set_flags(fd) && bind(fd, at->ai_addr, at->ai_addrlen) == 0 &&
         listen(fd, SOMAXCONN) == 0)
         return fd;
@@ -10323,43 +10435,48 @@ static void restate__srv_learn_port(struct restate__server *server) {
     server->port = ntohs(at.any.sa_family == AF_INET6 ? at.v6.sin6_port : at.v4.sin_port);
 }
 
-/* Listens on every interface through one IPv6 socket where there is IPv6. */
-static restate_status restate__srv_listen(struct restate__server *server) {
-    restate_endpoint *ep = server->endpoint;
-    const char *given = ep->options.address, *host = given ? given : "::";
-    unsigned wanted = ep->options.port == RESTATE_ANY_PORT ? 0u : ep->options.port;
+/* Makes the listening socket for a numeric address. Returns 0, or what was wrong. */
+static int restate__srv_bind(struct restate__server *server, const char *host, unsigned port) {
     struct addrinfo hints, *at = NULL;
-    char port[8];
-    int error;
+    char text[8];
+    int error = EINVAL;
     memset(&hints, 0, sizeof hints);
     hints.ai_socktype = SOCK_STREAM;
     hints.ai_flags = AI_NUMERICHOST | AI_PASSIVE | AI_NUMERICSERV;
-    snprintf(port, sizeof port, "%u", wanted);
-    for (;;) {
-        error = getaddrinfo(host, port, &hints, &at);
-        if (error && given)
-            return restate__ep_error(ep, "cannot listen on \"%s\": not an IP address; set .address to "
-                                     "one such as \"127.0.0.1\" or \"::1\"", given);
-        if (!error) {
-            server->listener.fd = restate__srv_socket(at);
-            error = errno;
-            freeaddrinfo(at);
-            if (server->listener.fd >= 0) break;
-        }
-        if (given || strcmp(host, "::") || error == EADDRINUSE || error == EACCES)
-            return restate__ep_error(ep, "cannot listen on %s%s%s:%u: %s; choose another %s",
-                                     strchr(host, ':') ? "[" : "", host, strchr(host, ':') ? "]" : "", wanted,
-                                     strerror(error), error == EADDRNOTAVAIL ? ".address" : ".port");
+    snprintf(text, sizeof text, "%u", port);
+    if (getaddrinfo(host, text, &hints, &at)) return error;
+    server->listener.fd = restate__srv_socket(at);
+    error = server->listener.fd < 0 ? errno : 0;
+    freeaddrinfo(at);
+    return error;
+}
+
+/* Listens on every interface through one IPv6 socket where there is IPv6. */
+static restate_status restate__srv_listen(struct restate__server *server) {
+    restate_endpoint *ep = server->endpoint;
+    const char *host = ep->options.address ? ep->options.address : "::", *open, *shut;
+    unsigned port = ep->options.port == RESTATE_ANY_PORT ? 0u : ep->options.port;
+    int error = restate__srv_bind(server, host, port);
+    if (error && !ep->options.address && error != EADDRINUSE && error != EACCES) {
         host = "0.0.0.0";
+        error = restate__srv_bind(server, host, port);
     }
+    open = strchr(host, ':') ? "[" : "";
+    shut = *open ? "]" : "";
+    if (error == EINVAL)
+        return restate__ep_error(ep, "cannot listen on \"%s\": it is not an IP address; set "
+                                     ".address to one such as \"127.0.0.1\" or \"::1\"", host);
+    if (error)
+        return restate__ep_error(ep, "cannot listen on %s%s%s:%u: %s; choose another %s", open,
+                                 host, shut, port, strerror(error),
+                                 error == EADDRNOTAVAIL ? ".address" : ".port");
     restate__srv_learn_port(server);
     server->listener.ready = restate__srv_on_listener;
     server->listener.owner = server;
     if (!restate__loop_watch(&server->loops[0], &server->listener, false))
         return restate__ep_error(ep, "cannot listen: %s", strerror(errno));
-    restate__log(&ep->logger, RESTATE_LOG_INFO, "listening on %s%s%s:%u (HTTP/2), event loops: %u",
-                 strchr(host, ':') ? "[" : "", host, strchr(host, ':') ? "]" : "", (unsigned)server->port,
-                 server->loop_count);
+    restate__log(&ep->logger, RESTATE_LOG_INFO, "listening on %s%s%s:%u, event loops: %u", open,
+                 host, shut, (unsigned)server->port, server->loop_count);
     return RESTATE_OK;
 }
 
@@ -10408,7 +10525,7 @@ static unsigned restate__srv_loop_count(const restate_endpoint *ep) {
     return 1;
 #else
     long n = ep->options.threads ? (long)ep->options.threads : sysconf(_SC_NPROCESSORS_ONLN);
-    return n < 1 ? 1u : n > 256 ? 256u : (unsigned)n;
+    return n < 1 ? 1u : n > 1024 ? 1024u : (unsigned)n;
 #endif
 }
 
@@ -10434,7 +10551,8 @@ static restate_status restate__srv_start(restate_endpoint *ep, unsigned loops) {
     }
     for (i = 0, status = RESTATE_OK; i < loops && status == RESTATE_OK; i++)
         if (!restate__loop_init(&server->loops[i], server))
-            status = restate__ep_error(ep, "cannot make event loop %u of %u: %s", i + 1, loops, strerror(errno));
+            status = restate__ep_error(ep, "cannot make event loop %u of %u: %s", i + 1, loops,
+                                       strerror(errno));
     if (status == RESTATE_OK) status = restate__srv_listen(server);
     if (status != RESTATE_OK) {
         restate__srv_release(server);
@@ -10444,6 +10562,7 @@ static restate_status restate__srv_start(restate_endpoint *ep, unsigned loops) {
     ep->server_free = restate__srv_free;
     __atomic_store_n(&ep->server, server, __ATOMIC_RELEASE);
     __atomic_store_n(&ep->stop_fd, server->loops[0].wake_fd, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&ep->stops, __ATOMIC_SEQ_CST)) restate__loop_wake(&server->loops[0]);
     return RESTATE_OK;
 }
 
@@ -10451,12 +10570,15 @@ static restate_status restate__srv_start(restate_endpoint *ep, unsigned loops) {
 static void restate__srv_start_threads(struct restate__server *server) {
 #if !defined(RESTATE_NO_THREADS)
     unsigned i;
-    for (i = 1; i < server->loop_count; i++)
-        if (!restate__fiber_thread_start(&server->loops[i].thread, RESTATE__THREAD_STACK_BYTES, restate__loop_main,
-                                   &server->loops[i]))
+    for (i = 1; i < server->loop_count; i++) {
+        restate__loop *loop = &server->loops[i];
+        if (!restate__fiber_thread_start(&loop->thread, RESTATE__THREAD_STACK_BYTES,
+                                         restate__loop_main, loop))
             break;
+    }
     if (i == server->loop_count) return;
-    restate__log(&server->endpoint->logger, RESTATE_LOG_WARN, "cannot start more than %u event loops", i);
+    restate__log(&server->endpoint->logger, RESTATE_LOG_WARN,
+                 "only %u event loops could be started", i);
     while (server->loop_count > i) restate__loop_free(&server->loops[--server->loop_count]);
 #else
     (void)server;
@@ -10485,8 +10607,8 @@ RESTATE_API restate_status restate_endpoint_run(restate_endpoint *endpoint) {
     return RESTATE_OK;
 }
 
-/* Only what a signal handler may do. A stop that comes before there is a descriptor is seen by the
- * first turn. */
+/* Only what a signal handler may do. A stop that comes before there is a descriptor is seen by
+ * restate__srv_start. */
 RESTATE_API void restate_endpoint_stop(restate_endpoint *endpoint) {
     int fd, error = errno;
     if (!endpoint) return;
@@ -10550,7 +10672,9 @@ RESTATE_API restate_status restate_endpoint_process(restate_endpoint *endpoint, 
 }
 
 RESTATE_API uint16_t restate_endpoint_port(const restate_endpoint *endpoint) {
-    const struct restate__server *server = endpoint ? __atomic_load_n(&endpoint->server, __ATOMIC_ACQUIRE) : NULL;
+    const struct restate__server *server;
+    if (!endpoint) return 0;
+    server = __atomic_load_n(&endpoint->server, __ATOMIC_ACQUIRE);
     return server ? server->port : 0;
 }
 

@@ -71,7 +71,7 @@ done
 variant_of() { # UNIT VARIANT WORDS...
     local unit=$1 name=$2 status
     shift 2
-    "$@" timeout 300 "build/$name/$unit" >"$logs/$unit@$name.log" 2>&1 </dev/null
+    "$@" timeout 120 "build/$name/$unit" >"$logs/$unit@$name.log" 2>&1 </dev/null
     status=$?
     sed -i "s/^$unit: \\([0-9]* passed\\)/$unit@$name: \\1/" "$logs/$unit@$name.log"
     count "$unit@$name" $status
@@ -93,7 +93,7 @@ check examples "$MAKE" -k -s -j "$JOBS" all
 
 heading "unit tests"
 build "${units[@]/#/build/}" build/e2e build/e2e-services
-for unit in ${units[@]+"${units[@]}"}; do program "$unit" timeout 300 "build/$unit"; done
+for unit in ${units[@]+"${units[@]}"}; do program "$unit" timeout 120 "build/$unit"; done
 
 # TSan does not start where addresses are randomised too much.
 fixed=()

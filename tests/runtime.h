@@ -514,7 +514,7 @@ static inline void rt_quote(rt_bytes *out, const uint8_t *at, size_t len) {
     rt_add(out, "\"", 1);
     for (size_t i = 0; i < len; i++) {
         if (at[i] < 32 || at[i] > 126) rt_print(out, "\\x%02x", at[i]);
-        else rt_print(out, "%c", at[i]);
+        else rt_add(out, at + i, 1);
     }
     rt_add(out, "\"", 1);
 }
@@ -686,7 +686,8 @@ static inline void rt_compare(const char *file, int line, const char *got, const
     }
     if (!good || *at) {
         test_failures++;
-        printf("  %s:%d: the output is\n%s   not\n%s   %s\n", file, line, got, want.at ? (const char *)want.at : "", test_note);
+        printf("  %s:%d: the output is\n%.3000s   not\n%.3000s   %s\n", file, line, got, want.at ? (const char *)want.at : "",
+               test_note);
     }
     rt_drop(&want);
 }
@@ -872,7 +873,7 @@ static inline void rt_end(void) {
     if (rt.seen != rt.raw.len && !rt.ignore_output) {
         rt_bytes text = rt_lines();
         test_failures++;
-        printf("  not expected, but in the output:\n%s   %s\n", (const char *)text.at, test_note);
+        printf("  not expected, but in the output:\n%.3000s   %s\n", (const char *)text.at, test_note);
         rt_drop(&text);
     }
     restate__buf_free(&rt.out);
@@ -1088,21 +1089,21 @@ static inline const char *rt_value_text(const restate__value *v) {
     if (!v) return "-";
     switch (v->kind) {
     case RESTATE__VOID: return "void";
-    case RESTATE__VALUE: rt_quote(&b, v->bytes.ptr, v->bytes.len); break;
-    case RESTATE__INVOCATION_ID: rt_print(&b, "id "); rt_quote(&b, v->bytes.ptr, v->bytes.len); break;
+    case RESTATE__VALUE: rt_quote(&b, v->is.bytes.ptr, v->is.bytes.len); break;
+    case RESTATE__INVOCATION_ID: rt_print(&b, "id "); rt_quote(&b, v->is.bytes.ptr, v->is.bytes.len); break;
     case RESTATE__STATE_KEYS:
         rt_print(&b, "[");
-        for (const char *const *k = v->keys; k && *k; k++, comma = ",") rt_print(&b, "%s%s", comma, *k);
+        for (const char *const *k = v->is.keys; k && *k; k++, comma = ",") rt_print(&b, "%s%s", comma, *k);
         rt_print(&b, "]");
         break;
     case RESTATE__FAILURE:
-        rt_print(&b, "failure %u ", v->failure->code);
-        rt_quote(&b, (const uint8_t *)v->failure->message, strlen(v->failure->message));
-        for (const restate_pair *p = v->failure->metadata; p && p->name; p++) rt_print(&b, " %s:%s", p->name, p->value);
+        rt_print(&b, "failure %u ", v->is.failure->code);
+        rt_quote(&b, (const uint8_t *)v->is.failure->message, strlen(v->is.failure->message));
+        for (const restate_pair *p = v->is.failure->metadata; p && p->name; p++) rt_print(&b, " %s:%s", p->name, p->value);
         break;
     default: return "?";
     }
-    if ((v->kind == RESTATE__VALUE || v->kind == RESTATE__INVOCATION_ID) && v->bytes.ptr && v->bytes.ptr[v->bytes.len])
+    if ((v->kind == RESTATE__VALUE || v->kind == RESTATE__INVOCATION_ID) && v->is.bytes.ptr && v->is.bytes.ptr[v->is.bytes.len])
         rt_print(&b, " without a zero");
     text = (char *)rt_alloc(b.len + 1);
     memcpy(text, b.at, b.len);
