@@ -3633,6 +3633,7 @@ static bool restate__vm_same_bytes(const restate__field *fields, const uint8_t *
         if (f->payload && !payloads) continue;
         if (f->kind == RESTATE__F_VALUE) item.bytes = restate__vm_content(item.bytes);
         if (!item.bytes.ptr || !restate__b_equal(item.bytes, have)) return false;
+        if (f->kind == RESTATE__F_OPTIONAL && !have.ptr) return false;
     }
     for (f = fields, bit = 1; f->name; f++, bit <<= 1) {
         restate_bytes have;
@@ -9788,7 +9789,8 @@ typedef struct restate__loop_conn {
     restate__note arrival;                  /* brings it from the accepting loop to its own */
     restate__buf pending;                   /* written, but the socket took no more */
     uint64_t deadline_ms;                   /* of `closing` */
-    const char *why;                        /* for the log */
+    const char *why;                        /* it ended; for the log, like `peer` */
+    char peer[64];
     bool dead, closing, shut;               /* closing: after the session, for its last bytes */
 } restate__loop_conn;
 
@@ -10103,16 +10105,24 @@ static void restate__loop_write(restate__loop *loop, restate__loop_conn *conn) {
     }
 }
 
-static void restate__loop_say(restate__loop_conn *conn, const char *what) {
+static void restate__loop_say(const restate__loop_conn *conn, const char *what) {
     restate_endpoint *ep = conn->loop->server->endpoint;
+    if (ep->options.log_connections != RESTATE_ON) return;
+    restate__log(&ep->logger, RESTATE_LOG_INFO, "connection from %s: %s", conn->peer, what);
+}
+
+/* Writes down who the peer is, while the socket still knows. */
+static void restate__loop_name(restate__loop_conn *conn) {
     struct sockaddr_storage peer;
     socklen_t len = sizeof peer;
-    char host[64] = "?", port[16] = "?";
-    if (ep->options.log_connections != RESTATE_ON) return;
-    if (getpeername(conn->source.fd, (struct sockaddr *)&peer, &len) == 0)
-        (void)getnameinfo((struct sockaddr *)&peer, len, host, sizeof host, port, sizeof port,
-                          NI_NUMERICHOST | NI_NUMERICSERV);
-    restate__log(&ep->logger, RESTATE_LOG_INFO, "connection from %s port %s: %s", host, port, what);
+    char host[48], port[8];
+    if (conn->loop->server->endpoint->options.log_connections != RESTATE_ON) return;
+    if (getpeername(conn->source.fd, (struct sockaddr *)&peer, &len) ||
+        getnameinfo((struct sockaddr *)&peer, len, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV))
+        snprintf(conn->peer, sizeof conn->peer, "?");
+    else
+        snprintf(conn->peer, sizeof conn->peer, "%s port %s", host, port);
 }
 
 static void restate__loop_destroy(restate__loop_conn *conn) {
@@ -10177,6 +10187,7 @@ static void restate__loop_adopt(restate__loop_conn *conn) {
     loop->conns = conn;
     restate__buf_init(&conn->pending, &loop->worker.chunks);
     restate__h2_init(&conn->h2, &loop->env);
+    restate__loop_name(conn);
     restate__loop_say(conn, "accepted");
     if (!loop->in || !loop->out || !restate__loop_watch(loop, &conn->source, false))
         restate__loop_kill(conn, "out of memory");
