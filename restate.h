@@ -6436,8 +6436,6 @@ static void restate__run_propose(restate__run *r) {
     a->spare = r;
 }
 
-static void restate__attempt_settle(restate__attempt *a);
-
 #ifndef RESTATE_NO_THREADS
 static void restate__run_on_pool(restate__job *job) {
     restate__run *r = (restate__run *)(void *)((uint8_t *)job - offsetof(restate__run, job));
@@ -6451,9 +6449,8 @@ static void restate__run_finished(restate__note *note) {
     restate__attempt *a = r->ctx.attempt;
     restate__run_propose(r);
     a->executing--;
-    restate__attempt_progress(a);
     if (a->state == RESTATE__ATTEMPT_PARKED) restate__worker_later(a->worker, &a->turn);
-    restate__attempt_settle(a);
+    restate__attempt_progress(a);           /* the last one after the handler: frees the attempt */
 }
 
 /* Executes the closure of a run that the journal asks for, on a thread of the pool or right here. */
@@ -7046,10 +7043,11 @@ static void restate__attempt_main(void *arg) {
     restate__attempt_conclude(a, s);
 }
 
-/* Frees what the attempt had, unless a closure still executes; then the last one does. The attempt's own
- * memory is its host's, which learns of the end by `progress`. */
-static void restate__attempt_settle(restate__attempt *a) {
-    if (a->state == RESTATE__ATTEMPT_DONE && !a->executing) restate__attempt_progress(a);
+/* The handler is over. Its host learns of it by `progress` and may free the attempt in there, unless a
+ * closure still executes or its turn is queued; these tell it again. */
+static void restate__attempt_done(restate__attempt *a) {
+    a->state = RESTATE__ATTEMPT_DONE;
+    restate__attempt_progress(a);
 }
 
 static void restate__attempt_after_resume(restate__attempt *a) {
@@ -7061,9 +7059,7 @@ static void restate__attempt_after_resume(restate__attempt *a) {
     restate__fiber_free(&a->worker->fibers, a->fiber);
     a->fiber = NULL;
     restate__ctx_end(&a->ctx);
-    a->state = RESTATE__ATTEMPT_DONE;
-    restate__attempt_progress(a);
-    restate__attempt_settle(a);
+    restate__attempt_done(a);
 }
 
 static void restate__attempt_resume(restate__attempt *a) {
@@ -7082,25 +7078,25 @@ static void restate__attempt_start(restate__attempt *a) {
         return;
     }
     restate__ctx_retry(&a->ctx, RESTATE__E_INTERNAL, "no memory for the handler's stack", NULL);
-    a->state = RESTATE__ATTEMPT_DONE;
-    restate__attempt_progress(a);
+    restate__attempt_done(a);
 }
 
-/* Something happened that the handler may wait for. */
+/* Something happened that the handler may wait for, or that keeps it from being started. */
 static void restate__attempt_turn(restate__note *note) {
     restate__attempt *a = (restate__attempt *)(void *)((uint8_t *)note - offsetof(restate__attempt, turn));
-    if (a->state == RESTATE__ATTEMPT_PARKED) {
+    switch (a->state) {
+    case RESTATE__ATTEMPT_NEW:
+        if (a->cut || a->vm.phase == RESTATE__ERRORED) restate__attempt_done(a);
+        else if (restate__vm_ready(&a->vm)) restate__attempt_start(a);
+        return;
+    case RESTATE__ATTEMPT_PARKED:
         if (!a->cut || !a->executing) restate__attempt_resume(a);
-    } else if (a->state == RESTATE__ATTEMPT_NEW && (restate__vm_ready(&a->vm) || a->vm.phase == RESTATE__ERRORED)) {
-        if (restate__vm_ready(&a->vm) && !a->cut) {
-            restate__attempt_start(a);
-            return;
-        }
-        a->state = RESTATE__ATTEMPT_DONE;
+        return;
+    case RESTATE__ATTEMPT_DONE:
         restate__attempt_progress(a);
-    } else if (a->state == RESTATE__ATTEMPT_NEW && a->cut) {
-        a->state = RESTATE__ATTEMPT_DONE;
-        restate__attempt_progress(a);
+        return;
+    default:
+        return;
     }
 }
 
@@ -7129,7 +7125,7 @@ RESTATE__PRIVATE void restate__attempt_init(restate__attempt *a, restate__worker
 
 /* Whether everything is over, so that restate__attempt_free() may be called. */
 RESTATE__PRIVATE bool restate__attempt_over(const restate__attempt *a) {
-    return a->state == RESTATE__ATTEMPT_DONE && !a->executing;
+    return a->state == RESTATE__ATTEMPT_DONE && !a->executing && !a->turn.queued;
 }
 
 RESTATE__PRIVATE void restate__attempt_free(restate__attempt *a) {
