@@ -4567,10 +4567,10 @@ static uint64_t restate__vm_backoff(const restate__policy *p, uint32_t count) {
 static bool restate__vm_propose_retry(restate__vm *vm, restate__node *run, const restate__outcome *o, const restate__policy *p) {
     restate__vm_error e = o->error;
     bool known = vm->first_new_entry_pending, exhausted;
-    uint32_t count = known && vm->retry_count < UINT32_MAX ? vm->retry_count : 0;
+    uint32_t count = known ? vm->retry_count : 0;
     uint64_t spent = count ? vm->retry_ms : 0;
     restate_failure failure;
-    count++;
+    if (count < UINT32_MAX) count++;
     spent = spent > UINT64_MAX - o->duration_ms ? UINT64_MAX : spent + o->duration_ms;
     exhausted = (p->has_max_attempts && p->max_attempts <= count) || (p->has_max_duration && p->max_duration_ms <= spent);
     e.related.known = true;
@@ -4611,33 +4611,26 @@ RESTATE__PRIVATE bool restate__vm_propose(restate__vm *vm, restate__node *run, c
 
 static uint32_t restate__vm_rotr(uint32_t x, unsigned n) { return x >> n | x << (32 - n); }
 
-/* The first 8 bytes of SHA-256, for protocol 5, which sends no seed; `input` is at most 55 bytes long or
- * is cut there. (An invocation id has 24.) */
-static uint64_t restate__vm_sha256_64(restate_bytes input) {
+/* One block of SHA-256. */
+static void restate__vm_sha256_block(uint32_t state[8], const uint8_t block[64]) {
     static const uint32_t k[64] = {
-        0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5, 0xd807aa98, 0x12835b01,
-        0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc,
-        0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147,
-        0x06ca6351, 0x14292967, 0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-        0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070, 0x19a4c116, 0x1e376c08,
-        0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3, 0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208,
-        0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2
+        0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+        0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+        0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+        0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+        0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+        0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+        0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+        0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2
     };
-    static const uint32_t initial[8] = { 0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19 };
     uint32_t w[64], s[8], i;
-    uint8_t block[64];
-    size_t len = input.len < 56 ? input.len : 55;
-    memset(block, 0, sizeof block);
-    if (len) memcpy(block, input.ptr, len);
-    block[len] = 0x80;
-    restate__b_put32(block + 60, (uint32_t)len * 8);
     for (i = 0; i < 16; i++) w[i] = restate__b_get32(block + 4 * i);
     for (i = 16; i < 64; i++) {
         uint32_t a = w[i - 15], b = w[i - 2];
         w[i] = w[i - 16] + w[i - 7] + (restate__vm_rotr(a, 7) ^ restate__vm_rotr(a, 18) ^ a >> 3) +
                (restate__vm_rotr(b, 17) ^ restate__vm_rotr(b, 19) ^ b >> 10);
     }
-    memcpy(s, initial, sizeof s);
+    memcpy(s, state, sizeof s);
     for (i = 0; i < 64; i++) {
         uint32_t a = s[0], e = s[4];
         uint32_t t1 = s[7] + (restate__vm_rotr(e, 6) ^ restate__vm_rotr(e, 11) ^ restate__vm_rotr(e, 25)) +
@@ -4648,7 +4641,28 @@ static uint64_t restate__vm_sha256_64(restate_bytes input) {
         s[4] += t1;
         s[0] = t1 + t2;
     }
-    return (uint64_t)(s[0] + initial[0]) << 32 | (s[1] + initial[1]);
+    for (i = 0; i < 8; i++) state[i] += s[i];
+}
+
+/* The first 8 bytes of SHA-256: the seed under protocol 5, which sends none. */
+static uint64_t restate__vm_sha256_64(restate_bytes input) {
+    uint32_t state[8] = { 0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                          0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19 };
+    size_t at = 0, n;
+    uint8_t block[64];
+    bool last = false;
+    while (!last) {
+        n = input.len - (at < input.len ? at : input.len);
+        if (n > 64) n = 64;
+        memset(block, 0, sizeof block);
+        if (n) memcpy(block, input.ptr + at, n);
+        if (n < 64 && at <= input.len) block[n] = 0x80;
+        last = n < 56;
+        if (last) restate__b_put32(block + 60, (uint32_t)(input.len * 8));
+        restate__vm_sha256_block(state, block);
+        at += 64;
+    }
+    return (uint64_t)state[0] << 32 | state[1];
 }
 
 RESTATE__PRIVATE uint64_t restate__vm_seed(const restate__vm *vm) {

@@ -41,29 +41,55 @@ static void test_free(void *user, void *old, size_t size) {
     free(old);
 }
 
-/* A context that gives memory and keeps what went wrong; NULL: out of memory. */
+/* An attempt that has not begun: its context gives memory and keeps what went wrong. */
+typedef struct json_host {
+    restate__attempt attempt;               /* first: its context, first in it, is the host's address */
+    restate__worker worker;
+    restate__arena arena;
+    restate__buf out;
+    restate_allocator allocator;
+} json_host;
+
+static void json_no_log(void *user, const restate_log_record *record) {
+    (void)user;
+    (void)record;
+}
+
 static restate_ctx *json_ctx(void) {
-    restate_ctx *ctx = calloc(1, sizeof *ctx);
-    if (!ctx) return NULL;
-    ctx->allocator.alloc = test_alloc;
-    ctx->allocator.realloc = test_realloc;
-    ctx->allocator.free = test_free;
-    restate__mem_pool_init(&ctx->chunks, &ctx->allocator, 0);
-    restate__arena_init(&ctx->arena, &ctx->chunks);
-    return ctx;
+    static const restate_logger logger = {json_no_log, NULL, RESTATE_LOG_TRACE, false};
+    static restate__handler handler;
+    restate__vm_options options;
+    json_host *h = calloc(1, sizeof *h);
+    if (!h) abort();
+    handler.service = "S";
+    handler.name = "h";
+    h->allocator.alloc = test_alloc;
+    h->allocator.realloc = test_realloc;
+    h->allocator.free = test_free;
+    restate__worker_init(&h->worker, &h->allocator, 0, 0);
+    restate__arena_init(&h->arena, &h->worker.chunks);
+    restate__buf_init(&h->out, &h->worker.chunks);
+    memset(&options, 0, sizeof options);
+    options.version = 7;
+    restate__attempt_init(&h->attempt, &h->worker, &handler, &logger, &options, &h->arena, &h->out);
+    return &h->attempt.ctx;
 }
 
 static void json_ctx_free(restate_ctx *ctx) {
-    for (; ctx->owned; ctx->owned = ctx->owned->next) ctx->owned->release(ctx->owned->object);
-    restate__arena_free(&ctx->arena);
-    restate__mem_pool_free(&ctx->chunks);
-    free(ctx);
+    json_host *h = (json_host *)(void *)ctx;
+    restate__attempt_free(&h->attempt);
+    restate__buf_free(&h->out);
+    restate__arena_free(&h->arena);
+    restate__worker_free(&h->worker);
+    free(h);
 }
 
-static const char *last_failure(restate_ctx *ctx) { return ctx->failure; }  /* message of restate_fail() */
-static int last_code(restate_ctx *ctx) { return ctx->code; }                /* and its code */
-static const char *last_misuse(restate_ctx *ctx) { return ctx->misuse; }    /* why the attempt ended; "": it has not */
-static void set_input(restate_ctx *ctx, restate_bytes input) { ctx->input = input; }
+static const char *last_failure(restate_ctx *ctx) { return restate_failed(ctx)->message; }
+static int last_code(restate_ctx *ctx) { return restate_failed(ctx)->code; }
+static const char *last_misuse(restate_ctx *ctx) {                          /* why the attempt ended; "": it has not */
+    return ctx->over ? ctx->attempt->vm.error.message : "";
+}
+static void set_input(restate_ctx *ctx, restate_bytes input) { ctx->attempt->input.body = input; }
 
 /* ---- Helpers --------------------------------------------------------------------------------------------------- */
 
@@ -431,7 +457,7 @@ TEST(next) {
 
 TEST(next_misuse) {
     static const struct { const char *text, *part; } wrong[] = {
-        {"{}", "restate_json_next: expected an array, found object at byte 0"},
+        {"{}", "restate_json_next(): expected an array, found object at byte 0"},
         {" 12", "expected an array, found 12 at byte 1"}, {"\"[]\"", "found string"},
         {"", "expected a value, found the end"}, {"[1,2", "expected ',' or ']', found the end at byte 4"},
         {"[1,]", "expected a value, found ']' at byte 3"},
@@ -536,7 +562,7 @@ TEST(format_doubles) {
         "[%g,%.2f,%.2g,%.1e,'%6.2f','%06.2f','%-6.2f','%+.1f']", -0.0, 3.14159, 3.1,
           1.5, 3.14, 3.14, 3.14, 3.1);
     GIVES("[1.25,\"  1.5\"]", "[%lg,'%5g']", 1.25, 1.5);
-    REFUSES("restate_json: argument 1 behind the format is NaN or infinite", "%g", strtod("nan", NULL));
+    REFUSES("restate_json(): argument 1 behind the format is NaN or infinite", "%g", strtod("nan", NULL));
     REFUSES("argument 3 behind the format is NaN or infinite", "[%d,%s,%f]", 1, "a", -strtod("inf", NULL));
     {
         restate_ctx *ctx = json_ctx();
@@ -571,7 +597,7 @@ TEST(format_doubles) {
 
 TEST(format_misuse) {
     bool yes = true;
-    REFUSES("restate_json: '%x' at byte 0 of the format: not for JSON", "%x", 1u);
+    REFUSES("restate_json(): '%x' at byte 0 of the format: not for JSON", "%x", 1u);
     REFUSES("'%c' at byte 1 of the format: not for JSON", "[%c]", 'a');
     REFUSES("'%o'", "%o", 1u);
     REFUSES("'%p'", "%p", (void *)0);
@@ -725,7 +751,7 @@ TEST(print_levels) {
         }
         json = restate_json_print(ctx, tree);
         CHECK_INT(json.ptr != NULL, levels <= 100);
-        CHECK_STR(last_misuse(ctx), levels <= 100 ? "" : "restate_json_print: found more than 100 levels at member 'a'");
+        CHECK_STR(last_misuse(ctx), levels <= 100 ? "" : "S/h: restate_json_print(): found more than 100 levels at member 'a'");
         if (json.ptr) {
             char *want = nested(levels);
             CHECK_STR((const char *)json.ptr, want);
@@ -760,22 +786,22 @@ TEST(print_misuse) {
     restate_ctx *ctx = json_ctx();
     cJSON *odd = cJSON_CreateNull();
     odd->type = cJSON_Invalid;
-    refuses_tree(odd, "restate_json_print: found an item without a valid type at member 'm'");
+    refuses_tree(odd, "S/h: restate_json_print(): found an item without a valid type at member 'm'");
     refuses_tree(cJSON_CreateNumber(strtod("inf", NULL)),
-        "restate_json_print: found a number that is NaN or infinite at member 'm'");
+        "S/h: restate_json_print(): found a number that is NaN or infinite at member 'm'");
     refuses_tree(cJSON_CreateNumber(strtod("nan", NULL)),
-        "restate_json_print: found a number that is NaN or infinite at member 'm'");
-    refuses_tree(cJSON_CreateString("\xFF"), "restate_json_print: found a string that is not UTF-8 at member 'm'");
-    refuses_tree(cJSON_CreateRaw("1,2"), "restate_json_print: found raw text that is not JSON at member 'm'");
-    refuses_tree(cJSON_CreateRaw(""), "restate_json_print: found raw text that is not JSON at member 'm'");
+        "S/h: restate_json_print(): found a number that is NaN or infinite at member 'm'");
+    refuses_tree(cJSON_CreateString("\xFF"), "S/h: restate_json_print(): found a string that is not UTF-8 at member 'm'");
+    refuses_tree(cJSON_CreateRaw("1,2"), "S/h: restate_json_print(): found raw text that is not JSON at member 'm'");
+    refuses_tree(cJSON_CreateRaw(""), "S/h: restate_json_print(): found raw text that is not JSON at member 'm'");
     CHECK(!restate_json_print(ctx, NULL).ptr);
-    CHECK_STR(last_misuse(ctx), "restate_json_print: found NULL instead of a tree");
+    CHECK_STR(last_misuse(ctx), "S/h: restate_json_print(): found NULL instead of a tree");
     json_ctx_free(ctx);
     ctx = json_ctx();
     odd = restate_json_own(ctx, cJSON_CreateObject());
     cJSON_AddItemToObject(odd, "\xFF", cJSON_CreateNull());
     CHECK(!restate_json_print(ctx, odd).ptr);
-    CHECK_STR(last_misuse(ctx), "restate_json_print: found a name that is not UTF-8");
+    CHECK_STR(last_misuse(ctx), "S/h: restate_json_print(): found a name that is not UTF-8");
     json_ctx_free(ctx);
 }
 
