@@ -1148,8 +1148,9 @@ extern "C" {
 #  endif
 #endif
 
-#if defined(RESTATE_MALLOC) != defined(RESTATE_REALLOC) || defined(RESTATE_MALLOC) != defined(RESTATE_FREE)
-#  error "restate.h: define all of RESTATE_MALLOC, RESTATE_REALLOC and RESTATE_FREE, or none"
+#if defined(RESTATE_MALLOC) != defined(RESTATE_REALLOC) || \
+    defined(RESTATE_MALLOC) != defined(RESTATE_FREE)
+#    error "restate.h: define all of RESTATE_MALLOC, RESTATE_REALLOC and RESTATE_FREE, or none"
 #endif
 #ifndef RESTATE_MALLOC
 #  define RESTATE_MALLOC(size) malloc(size)
@@ -1231,7 +1232,8 @@ RESTATE__PRIVATE bool restate__b_utf8(restate_bytes text) {
 }
 
 /* ================================================================================================
-// >>memory  allocator, chunk pool, arena, output buffer  [restate__mem_ restate__arena_ restate__buf_]
+// >>memory  allocator, chunk pool, arena, output buffer  [restate__mem_ restate__arena_
+restate__buf_]
 // An invocation's memory is a list of chunks that go back to a pool when it is over.
 ================================================================================================ */
 
@@ -1252,7 +1254,8 @@ static void restate__mem_default_free(void *user, void *old, size_t size) {
     RESTATE_FREE(old);
 }
 
-/* `a` with its zeroes replaced: all three functions are given, or the RESTATE_MALLOC family is used. */
+/* `a` with its zeroes replaced: all three functions are given, or the RESTATE_MALLOC family is
+ * used. */
 RESTATE__PRIVATE restate_allocator restate__mem_defaults(restate_allocator a) {
     if (a.alloc && a.realloc && a.free) return a;
     a.alloc = restate__mem_default_alloc;
@@ -1295,8 +1298,8 @@ typedef struct restate__chunks {
     size_t kept, kept_max;                  /* chunks on `free`, and how many may be there */
 } restate__chunks;
 
-RESTATE__PRIVATE void restate__mem_pool_init(restate__chunks *pool, const restate_allocator *allocator,
-                                            size_t kept_max) {
+RESTATE__PRIVATE void restate__mem_pool_init(restate__chunks *pool,
+                                             const restate_allocator *allocator, size_t kept_max) {
     pool->allocator = allocator;
     pool->free = NULL;
     pool->kept = 0;
@@ -1430,7 +1433,8 @@ RESTATE__PRIVATE const char *restate__arena_text(restate__arena *arena, restate_
 }
 
 /* vsprintf into the arena; "" when out of memory or when the format is bad. */
-RESTATE__PRIVATE const char *restate__arena_vprintf(restate__arena *arena, const char *format, va_list args) {
+RESTATE__PRIVATE const char *restate__arena_vprintf(restate__arena *arena, const char *format,
+                                                    va_list args) {
     va_list again;
     size_t room = arena->at ? (size_t)(arena->end - arena->at) : 0;
     char *text = (char *)arena->at;
@@ -1470,7 +1474,7 @@ typedef struct restate__buf {
     restate__chunk *first, *last;
     size_t read_at, write_at;               /* offsets behind the chunk's header */
     size_t len;
-    bool failed;                            /* out of memory: what was written is incomplete; sticky */
+    bool failed; /* out of memory: what was written is incomplete; sticky */
 } restate__buf;
 
 RESTATE__PRIVATE void restate__buf_init(restate__buf *buf, restate__chunks *pool) {
@@ -1523,7 +1527,8 @@ RESTATE__PRIVATE bool restate__buf_write(restate__buf *buf, const void *data, si
 RESTATE__PRIVATE restate_bytes restate__buf_peek(const restate__buf *buf) {
     size_t n;
     if (!buf->len) return restate__b_none();
-    n = (buf->first == buf->last ? buf->write_at : buf->first->size - RESTATE__CHUNK_HEAD) - buf->read_at;
+    n = (buf->first == buf->last ? buf->write_at : buf->first->size - RESTATE__CHUNK_HEAD) -
+        buf->read_at;
     return restate__b((const uint8_t *)buf->first + RESTATE__CHUNK_HEAD + buf->read_at, n);
 }
 
@@ -1542,7 +1547,7 @@ RESTATE__PRIVATE void restate__buf_drop(restate__buf *buf, size_t n) {
 }
 
 /* ================================================================================================
-// >>log  levels and the default logger                                               [restate__log_]
+// >>log  levels and the default logger [restate__log_]
 // From a message to the logger.
 ================================================================================================ */
 
@@ -1550,7 +1555,8 @@ static void restate__log_stderr(void *user, const restate_log_record *r) {
     static const char *const levels[] = { "", "TRACE", "DEBUG", "INFO", "WARN", "ERROR", "OFF" };
     (void)user;
     if (r->invocation_id)
-        fprintf(stderr, "restate %s %s/%s %s: %s\n", levels[r->level], r->service, r->handler, r->invocation_id, r->message);
+        fprintf(stderr, "restate %s %s/%s %s: %s\n", levels[r->level], r->service, r->handler,
+                r->invocation_id, r->message);
     else
         fprintf(stderr, "restate %s: %s\n", levels[r->level], r->message);
 }
@@ -1567,9 +1573,10 @@ RESTATE__PRIVATE bool restate__log_wanted(const restate_logger *logger, restate_
 }
 
 /* A message of the library itself, outside of invocations. */
-RESTATE__PRIVATE void restate__log(const restate_logger *logger, restate_log_level level, const char *format, ...)
-    RESTATE__PRINTF(3, 4);
-RESTATE__PRIVATE void restate__log(const restate_logger *logger, restate_log_level level, const char *format, ...) {
+RESTATE__PRIVATE void restate__log(const restate_logger *logger, restate_log_level level,
+                                   const char *format, ...) RESTATE__PRINTF(3, 4);
+RESTATE__PRIVATE void restate__log(const restate_logger *logger, restate_log_level level,
+                                   const char *format, ...) {
     restate_log_record record;
     char text[512];
     va_list args;
@@ -2000,7 +2007,8 @@ RESTATE__PRIVATE bool restate__wire_encode(restate__arena *arena, const pb_msgde
 }
 
 /* ================================================================================================
-// >>journal  the state machine of one attempt: bytes in, bytes out     [restate__vm_ restate__node_]
+// >>journal  the state machine of one attempt: bytes in, bytes out     [restate__vm_
+restate__node_]
 // Replays what is recorded, records what is new. No I/O, no clock, no threads.
 ================================================================================================ */
 
@@ -2023,15 +2031,15 @@ RESTATE__PRIVATE bool restate__wire_encode(restate__arena *arena, const pb_msgde
  *
  * Why two places for answers. What arrived lies in `queue`, in journal order. An await delivers one
  * notification after the other, and stops as soon as it has its answer. So which of two racing
- * results came first is decided by the journal, the same way in every attempt, and never by how fast
- * bytes arrive.
+ * results came first is decided by the journal, the same way in every attempt, and never by how
+ * fast bytes arrive.
  *
- * What a handler waits for is a graph of *nodes*: leaves (a completion, a signal) and combinators. A
- * delivered notification settles its leaf, which may settle combinators above it; each edge is
+ * What a handler waits for is a graph of *nodes*: leaves (a completion, a signal) and combinators.
+ * A delivered notification settles its leaf, which may settle combinators above it; each edge is
  * walked once, so that gathering n results costs O(n).
  *
- * Errors are sticky: the first one is sent as an Error message, closes the output, and is what every
- * later operation meets. */
+ * Errors are sticky: the first one is sent as an Error message, closes the output, and is what
+ * every later operation meets. */
 
 #define RESTATE__VERSION_MIN 5u
 #define RESTATE__VERSION_MAX 7u
@@ -2101,14 +2109,24 @@ typedef struct restate__notification {
     bool signal;                            /* `id` is a signal's, else a completion's */
 } restate__notification;
 
-/* ---- Nodes: what can be awaited --------------------------------------------------------------- */
+/* ---- Nodes: what can be awaited -------------------------------------------------------------- */
 
-typedef enum restate__node_kind {           /* combinators have the numbers of CombinatorType */
-    RESTATE__UNKNOWN = 0, RESTATE__RACE = 1, RESTATE__ALL_SETTLED = 2, RESTATE__ANY = 3, RESTATE__ALL = 4,
-    RESTATE__LEAF = 5, RESTATE__LEAF_SIGNAL, RESTATE__LEAF_NAME
+typedef enum restate__node_kind { /* combinators have the numbers of CombinatorType */
+                                  RESTATE__UNKNOWN = 0,
+                                  RESTATE__RACE = 1,
+                                  RESTATE__ALL_SETTLED = 2,
+                                  RESTATE__ANY = 3,
+                                  RESTATE__ALL = 4,
+                                  RESTATE__LEAF = 5,
+                                  RESTATE__LEAF_SIGNAL,
+                                  RESTATE__LEAF_NAME
 } restate__node_kind;
 
-typedef enum restate__node_state { RESTATE__PENDING, RESTATE__SUCCEEDED, RESTATE__FAILED } restate__node_state;
+typedef enum restate__node_state {
+    RESTATE__PENDING,
+    RESTATE__SUCCEEDED,
+    RESTATE__FAILED
+} restate__node_state;
 
 typedef enum restate__run_state {
     RESTATE__RUN_NONE, RESTATE__RUN_TO_EXECUTE, RESTATE__RUN_EXECUTING,
@@ -2126,18 +2144,19 @@ typedef struct restate__node {
     uint8_t kind;                           /* restate__node_kind */
     uint8_t state;                          /* restate__node_state */
     uint8_t run;                            /* restate__run_state */
-    bool taken;                             /* a leaf whose value was taken: nothing to await any more */
+    bool taken; /* a leaf whose value was taken: nothing to await any more */
     uint32_t order;                         /* of settling, from 1: the journal's order */
     uint32_t mark;                          /* the last walk that passed here */
     uint32_t id;                            /* completion id or signal number of a leaf */
     restate__edge *parents;
     const restate__value *value;            /* of a settled leaf */
-    struct restate__node *work;             /* next on the work list, or the way back up of a walk */
+    struct restate__node *work; /* next on the work list, or the way back up of a walk */
     struct restate__node *next;             /* leaves of one name; closures that execute */
     union {
         struct {
             struct restate__node **children;
-            struct restate__node *decided;  /* the child that settled it; NULL: all of them, or none */
+            struct restate__node
+                *decided; /* the child that settled it; NULL: all of them, or none */
             uint32_t count, pending, depth;
             uint32_t cursor;                /* no child before it has a closure to execute */
         } all;                              /* of a combinator */
@@ -2166,8 +2185,8 @@ typedef struct restate__slot {
     bool delivered;
 } restate__slot;
 
-/* Slots by number. Numbers are dense where they come from a program; what does not look so goes to a
- * list, so that a wild number in the input costs no memory. */
+/* Slots by number. Numbers are dense where they come from a program; what does not look so goes to
+ * a list, so that a wild number in the input costs no memory. */
 typedef struct restate__slots {
     restate__slot *at;
     uint32_t room, used;                    /* `used`: numbers seen, which bounds `room` */
@@ -2180,9 +2199,13 @@ typedef struct restate__far_slot {
     restate__slot slot;
 } restate__far_slot;
 
-/* ---- The state machine ------------------------------------------------------------------------ */
+/* ---- The state machine ----------------------------------------------------------------------- */
 
-typedef enum restate__awaiting { RESTATE__AWAITING_NO_RUN, RESTATE__AWAITING_ALWAYS, RESTATE__AWAITING_NEVER } restate__awaiting;
+typedef enum restate__awaiting {
+    RESTATE__AWAITING_NO_RUN,
+    RESTATE__AWAITING_ALWAYS,
+    RESTATE__AWAITING_NEVER
+} restate__awaiting;
 
 typedef struct restate__vm_options {
     uint32_t version;                       /* 5 to 7 */
@@ -2190,7 +2213,7 @@ typedef struct restate__vm_options {
     bool explicit_cancellation;             /* no implicit CANCEL at awaits, nothing tracked */
     bool keep_calls;                        /* cancellation does not reach calls */
     bool cancel_sends;                      /* and reaches one-way calls */
-    bool finish_runs_first;                 /* no suspension while any closure executes, awaited or not */
+    bool finish_runs_first; /* no suspension while any closure executes, awaited or not */
     restate__awaiting awaiting;
     restate__behavior on_mismatch;
     size_t max_message_bytes;               /* 0: 64 MiB */
@@ -2248,18 +2271,18 @@ typedef struct restate__vm {
     restate__edge *edges;                   /* to be used again */
     uint32_t mark, settled;
     struct restate__branch *branches;       /* to be used again */
-    uint8_t *scratch[2];                    /* Future messages: the one being made, and the last one */
+    uint8_t *scratch[2]; /* Future messages: the one being made, and the last one */
     size_t scratch_room[2];
     restate_bytes last_awaiting;            /* the last AwaitingOn, to leave out an equal one */
 } restate__vm;
 
 typedef enum restate__wait_kind {
-    RESTATE__READY,                         /* the node is settled, or something inside it is */
-    RESTATE__EXECUTE,                       /* `run`: execute its closure, then propose */
-    RESTATE__CANCEL,                        /* a cancellation came; consumed */
-    RESTATE__WAIT,                          /* come back when there is input or a closure has finished */
-    RESTATE__SUSPENDED,                     /* the attempt is over, a Suspension was written */
-    RESTATE__BROKEN                         /* the attempt is over, see `error` */
+    RESTATE__READY,     /* the node is settled, or something inside it is */
+    RESTATE__EXECUTE,   /* `run`: execute its closure, then propose */
+    RESTATE__CANCEL,    /* a cancellation came; consumed */
+    RESTATE__WAIT,      /* come back when there is input or a closure has finished */
+    RESTATE__SUSPENDED, /* the attempt is over, a Suspension was written */
+    RESTATE__BROKEN     /* the attempt is over, see `error` */
 } restate__wait_kind;
 
 typedef struct restate__wait {
@@ -2285,7 +2308,11 @@ typedef struct restate__vm_call {
     bool unstable;                          /* equal parameters may have different bytes */
 } restate__vm_call;
 
-typedef enum restate__target_kind { RESTATE__BY_ID, RESTATE__BY_WORKFLOW, RESTATE__BY_IDEMPOTENCY_KEY } restate__target_kind;
+typedef enum restate__target_kind {
+    RESTATE__BY_ID,
+    RESTATE__BY_WORKFLOW,
+    RESTATE__BY_IDEMPOTENCY_KEY
+} restate__target_kind;
 
 typedef struct restate__vm_target {         /* an invocation to attach to */
     restate__target_kind kind;
@@ -2307,19 +2334,24 @@ typedef struct restate__policy {
     double factor;
 } restate__policy;
 
-typedef enum restate__outcome_kind { RESTATE__DONE, RESTATE__TERMINAL, RESTATE__RETRYABLE } restate__outcome_kind;
+typedef enum restate__outcome_kind {
+    RESTATE__DONE,
+    RESTATE__TERMINAL,
+    RESTATE__RETRYABLE
+} restate__outcome_kind;
 
 typedef struct restate__outcome {           /* of a closure */
     restate__outcome_kind kind;
     restate_bytes value;                    /* DONE */
     restate_failure failure;                /* TERMINAL */
-    restate__vm_error error;                /* RETRYABLE; its delay, if any, replaces the policy's */
+    restate__vm_error error; /* RETRYABLE; its delay, if any, replaces the policy's */
     uint64_t duration_ms;                   /* RETRYABLE: of this execution */
 } restate__outcome;
 
-/* ---- Errors ----------------------------------------------------------------------------------- */
+/* ---- Errors ---------------------------------------------------------------------------------- */
 
-static void restate__vm_put(restate__vm *vm, uint16_t type, uint16_t flags, const pb_msgdesc_t *desc, const void *message) {
+static void restate__vm_put(restate__vm *vm, uint16_t type, uint16_t flags,
+                            const pb_msgdesc_t *desc, const void *message) {
     vm->last_awaiting = restate__b_none();
     restate__wire_put(vm->out, type, flags, desc, message);
 }
@@ -2374,8 +2406,10 @@ static void restate__vm_put_error(restate__vm *vm, const restate__vm_error *e) {
 
 static const char *restate__vm_unsupported(restate__vm *vm, const char *feature, uint32_t needed) {
     return restate__arena_printf(vm->arena,
-        "%s needs service protocol V%u, but this invocation runs with V%u: upgrade the Restate server, "
-        "or do without", feature, (unsigned)needed, (unsigned)vm->options.version);
+                                 "%s needs service protocol V%u, but this invocation runs with "
+                                 "V%u: upgrade the Restate server, "
+                                 "or do without",
+                                 feature, (unsigned)needed, (unsigned)vm->options.version);
 }
 
 /* Ends the attempt with an error, unless it is over already. */
@@ -2386,7 +2420,8 @@ RESTATE__PRIVATE void restate__vm_fail(restate__vm *vm, const restate__vm_error 
         vm->error.code = RESTATE__E_UNSUPPORTED;
         vm->error.behavior = RESTATE__RETRY;
         vm->error.has_delay = false;
-        vm->error.message = restate__vm_unsupported(vm, "pausing or failing an invocation with an error", 7);
+        vm->error.message =
+            restate__vm_unsupported(vm, "pausing or failing an invocation with an error", 7);
     }
     vm->phase = RESTATE__ERRORED;
     restate__vm_put_error(vm, &vm->error);
@@ -2399,12 +2434,14 @@ static bool restate__vm_raise_text(restate__vm *vm, uint32_t code, const char *m
     e.code = code;
     e.message = message;
     e.related = vm->current;
-    if (code == RESTATE__E_MISMATCH && vm->options.version >= 7) e.behavior = vm->options.on_mismatch;
+    if (code == RESTATE__E_MISMATCH && vm->options.version >= 7)
+        e.behavior = vm->options.on_mismatch;
     restate__vm_fail(vm, &e);
     return false;
 }
 
-static bool restate__vm_raise(restate__vm *vm, uint32_t code, const char *format, ...) RESTATE__PRINTF(3, 4);
+static bool restate__vm_raise(restate__vm *vm, uint32_t code, const char *format, ...)
+    RESTATE__PRINTF(3, 4);
 static bool restate__vm_raise(restate__vm *vm, uint32_t code, const char *format, ...) {
     va_list args;
     const char *message;
@@ -2422,7 +2459,8 @@ static bool restate__vm_nomem(restate__vm *vm) {
 
 static bool restate__vm_needs(restate__vm *vm, const char *feature, uint32_t version) {
     if (vm->options.version >= version) return true;
-    return restate__vm_raise_text(vm, RESTATE__E_UNSUPPORTED, restate__vm_unsupported(vm, feature, version));
+    return restate__vm_raise_text(vm, RESTATE__E_UNSUPPORTED,
+                                  restate__vm_unsupported(vm, feature, version));
 }
 
 RESTATE__PRIVATE restate__related restate__vm_related_last(const restate__vm *vm) {
@@ -2430,7 +2468,8 @@ RESTATE__PRIVATE restate__related restate__vm_related_last(const restate__vm *vm
 }
 
 /* For an error that came up while something was prepared that is not a command yet. */
-RESTATE__PRIVATE restate__related restate__vm_related_next(const restate__vm *vm, uint16_t type, const char *name) {
+RESTATE__PRIVATE restate__related restate__vm_related_next(const restate__vm *vm, uint16_t type,
+                                                           const char *name) {
     restate__related r;
     memset(&r, 0, sizeof r);
     r.known = true;
@@ -2440,7 +2479,7 @@ RESTATE__PRIVATE restate__related restate__vm_related_next(const restate__vm *vm
     return r;
 }
 
-/* ---- Slots: what is known by number ----------------------------------------------------------- */
+/* ---- Slots: what is known by number ---------------------------------------------------------- */
 
 static bool restate__vm_slots_grow(restate__vm *vm, restate__slots *s, uint32_t id) {
     uint32_t room = s->room ? s->room : 32;
@@ -2486,13 +2525,14 @@ static restate__slot *restate__vm_slot(restate__vm *vm, restate__slots *s, uint3
     return &f->slot;
 }
 
-/* ---- Nodes ------------------------------------------------------------------------------------ */
+/* ---- Nodes ----------------------------------------------------------------------------------- */
 
 static bool restate__node_is_leaf(const restate__node *n) { return n->kind >= RESTATE__LEAF; }
 
-/* Whether `root` is `node` or above it, by way of combinators that are pending or were settled after
- * the settling number `since`. */
-static bool restate__vm_reaches(restate__vm *vm, restate__node *node, const restate__node *root, uint32_t since) {
+/* Whether `root` is `node` or above it, by way of combinators that are pending or were settled
+ * after the settling number `since`. */
+static bool restate__vm_reaches(restate__vm *vm, restate__node *node, const restate__node *root,
+                                uint32_t since) {
     restate__node *work = node;
     restate__edge *e;
     uint32_t mark = ++vm->mark;
@@ -2536,10 +2576,11 @@ static void restate__node_child_settled(restate__node *parent, restate__node *ch
     parent->of.all.decided = child;
 }
 
-/* Whether the caller has something to look at in a combinator that was settled inside a larger tree:
- * it was decided by one child while others go on. */
+/* Whether the caller has something to look at in a combinator that was settled inside a larger
+ * tree: it was decided by one child while others go on. */
 static bool restate__node_stops(const restate__node *n) {
-    return n->kind <= RESTATE__RACE || (n->kind == RESTATE__ANY && n->state == RESTATE__SUCCEEDED) ||
+    return n->kind <= RESTATE__RACE ||
+           (n->kind == RESTATE__ANY && n->state == RESTATE__SUCCEEDED) ||
            (n->kind == RESTATE__ALL && n->state == RESTATE__FAILED);
 }
 
@@ -2578,8 +2619,10 @@ static void restate__vm_settle(restate__vm *vm, restate__node *leaf, const resta
 
 /* Makes `leaf` stand for a completion or signal number. It is settled at once when the answer was
  * delivered before the question. */
-static bool restate__vm_leaf(restate__vm *vm, restate__node *leaf, restate__node_kind kind, uint32_t id) {
-    restate__slot *slot = restate__vm_slot(vm, kind == RESTATE__LEAF ? &vm->completions : &vm->signals, id);
+static bool restate__vm_leaf(restate__vm *vm, restate__node *leaf, restate__node_kind kind,
+                             uint32_t id) {
+    restate__slot *slot =
+        restate__vm_slot(vm, kind == RESTATE__LEAF ? &vm->completions : &vm->signals, id);
     if (!slot) return restate__vm_nomem(vm);
     leaf->kind = (uint8_t)kind;
     leaf->id = id;
@@ -2620,14 +2663,18 @@ static bool restate__vm_combine_in(restate__vm *vm, restate__node *node, restate
     }
     if (node->state != RESTATE__PENDING) node->order = ++vm->settled;
     if (node->of.all.depth < RESTATE__DEPTH_MAX) return true;
-    return restate__vm_raise(vm, RESTATE__E_INTERNAL,
-        "futures are nested more than %u deep: combine them side by side instead", RESTATE__DEPTH_MAX);
+    return restate__vm_raise(
+        vm, RESTATE__E_INTERNAL,
+        "futures are nested more than %u deep: combine them side by side instead",
+        RESTATE__DEPTH_MAX);
 }
 
 /* The same with a copy of the array. */
-RESTATE__PRIVATE bool restate__vm_combine(restate__vm *vm, restate__node *node, restate__node_kind kind,
-                                         restate__node *const *children, size_t count) {
-    restate__node **array = (restate__node **)restate__arena_alloc(vm->arena, (count + 1) * sizeof *array);
+RESTATE__PRIVATE bool restate__vm_combine(restate__vm *vm, restate__node *node,
+                                          restate__node_kind kind, restate__node *const *children,
+                                          size_t count) {
+    restate__node **array =
+        (restate__node **)restate__arena_alloc(vm->arena, (count + 1) * sizeof *array);
     if (!array) return restate__vm_nomem(vm);
     if (count) memcpy(array, children, count * sizeof *array);
     return restate__vm_combine_in(vm, node, kind, array, count);
@@ -2646,7 +2693,8 @@ RESTATE__PRIVATE void restate__vm_dissolve(restate__vm *vm, restate__node *node)
     }
 }
 
-/* Lets go of a settled leaf of a completion that nobody awaits any more: its memory is the caller's again. */
+/* Lets go of a settled leaf of a completion that nobody awaits any more: its memory is the caller's
+ * again. */
 RESTATE__PRIVATE void restate__vm_forget(restate__vm *vm, const restate__node *leaf) {
     restate__slot *slot = restate__vm_slot(vm, &vm->completions, leaf->id);
     if (slot && slot->leaf == leaf) slot->leaf = NULL;
@@ -2659,20 +2707,23 @@ RESTATE__PRIVATE const restate__value *restate__vm_take(restate__node *leaf) {
     return leaf->value;
 }
 
-/* ---- Input: frames, Start, entries ------------------------------------------------------------ */
+/* ---- Input: frames, Start, entries ----------------------------------------------------------- */
 
 static restate__state_entry *restate__vm_state_find(restate__vm *vm, restate_bytes key, bool make);
 
 /* `slice` of a message, followed by a zero byte: as it is at the message's end, else copied. */
-static restate_bytes restate__vm_terminated(restate__vm *vm, restate_bytes slice, const uint8_t *end) {
+static restate_bytes restate__vm_terminated(restate__vm *vm, restate_bytes slice,
+                                            const uint8_t *end) {
     if (!slice.ptr || slice.ptr + slice.len == end) return slice;
     return restate__arena_copy(vm->arena, slice);
 }
 
-/* The pairs of a decoded list of {1: name, 2: value} messages, which are Headers or FailureMetadata.
- * NULL: out of memory, or malformed. */
+/* The pairs of a decoded list of {1: name, 2: value} messages, which are Headers or
+ * FailureMetadata. NULL: out of memory, or malformed. */
 RESTATE__PRIVATE restate_pair *restate__vm_pairs(restate__arena *arena, restate_wire_list list) {
-    restate_pair *pairs = (restate_pair *)restate__arena_alloc(arena, (list.count + 1) * sizeof *pairs), *p = pairs;
+    restate_pair *pairs =
+                     (restate_pair *)restate__arena_alloc(arena, (list.count + 1) * sizeof *pairs),
+                 *p = pairs;
     restate_bytes element;
     while (pairs && restate__wire_each(&list, &element)) {
         restate_bytes name, value;
@@ -2687,7 +2738,8 @@ RESTATE__PRIVATE restate_pair *restate__vm_pairs(restate__arena *arena, restate_
 static const restate_failure *restate__vm_failure(restate__vm *vm, restate_bytes payload) {
     restate_wire_Failure m;
     restate_failure *f = (restate_failure *)restate__arena_alloc(vm->arena, sizeof *f);
-    if (!f || !restate__wire_decode(restate_wire_Failure_fields, &m, sizeof m, payload)) return NULL;
+    if (!f || !restate__wire_decode(restate_wire_Failure_fields, &m, sizeof m, payload))
+        return NULL;
     f->code = m.code > UINT16_MAX ? UINT16_MAX : (uint16_t)m.code;
     f->message = restate__arena_text(vm->arena, m.message);
     f->metadata = restate__vm_pairs(vm->arena, m.metadata);
@@ -2706,7 +2758,8 @@ static const char *const *restate__vm_keys(restate__vm *vm, restate_bytes payloa
     if (r.bad || !keys) return NULL;
     r = restate__wire_read(payload);
     for (n = 0; restate__wire_next(&r, &item);)
-        if (item.tag == 1 && item.wire == RESTATE__WIRE_BYTES) keys[n++] = restate__arena_text(vm->arena, item.bytes);
+        if (item.tag == 1 && item.wire == RESTATE__WIRE_BYTES)
+            keys[n++] = restate__arena_text(vm->arena, item.bytes);
     return keys;
 }
 
@@ -2725,7 +2778,8 @@ static restate_bytes restate__vm_content(restate_bytes payload) {
 }
 
 /* Reads the result of a notification from its field. False: malformed or out of memory. */
-static bool restate__vm_read_result(restate__vm *vm, restate__value *v, const restate__wire_item *item, const uint8_t *end) {
+static bool restate__vm_read_result(restate__vm *vm, restate__value *v,
+                                    const restate__wire_item *item, const uint8_t *end) {
     memset(v, 0, sizeof *v);
     switch (item->tag) {
     case restate_wire_NotificationTemplate_void_value_tag:
@@ -2770,7 +2824,8 @@ static int restate__vm_notification_part(const restate__wire_item *item) {
 }
 
 /* Of several ids or results the last one counts. */
-static bool restate__vm_read_notification(restate__vm *vm, restate__notification *n, restate_bytes payload) {
+static bool restate__vm_read_notification(restate__vm *vm, restate__notification *n,
+                                          restate_bytes payload) {
     const uint8_t *end = payload.ptr + payload.len;
     restate__wire_reader r;
     restate__wire_item item, id, result;
@@ -2806,11 +2861,14 @@ static bool restate__vm_on_notification(restate__vm *vm, uint16_t type, restate_
     if (!n) return restate__vm_nomem(vm);
     if (!restate__vm_read_notification(vm, n, payload)) {
         if (vm->arena->failed) return restate__vm_nomem(vm);
-        return restate__vm_raise(vm, RESTATE__E_INTERNAL, "cannot decode notification 0x%04X: it is not valid protobuf, "
-                                 "or has no id or no result", (unsigned)type);
+        return restate__vm_raise(vm, RESTATE__E_INTERNAL,
+                                 "cannot decode notification 0x%04X: it is not valid protobuf, "
+                                 "or has no id or no result",
+                                 (unsigned)type);
     }
     if (!n->name) {
-        restate__slot *slot = restate__vm_slot(vm, n->signal ? &vm->signals : &vm->completions, n->id);
+        restate__slot *slot =
+            restate__vm_slot(vm, n->signal ? &vm->signals : &vm->completions, n->id);
         if (!slot) return restate__vm_nomem(vm);
         if (!slot->arrived) slot->arrived = n;
         if (n->signal && n->id == RESTATE__SIGNAL_CANCEL) vm->cancel_arrived = true;
@@ -2833,11 +2891,15 @@ static bool restate__vm_on_command(restate__vm *vm, uint16_t type, restate_bytes
 static bool restate__vm_on_entry(restate__vm *vm, uint16_t type, restate_bytes payload) {
     bool command = type < 0x8000;
     if (vm->phase == RESTATE__WAIT_START || (command && vm->phase != RESTATE__WAIT_REPLAY))
-        return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "unexpected %s 0x%04X: recorded entries come after Start and "
-                                 "before the handler runs", command ? "command" : "notification", (unsigned)type);
+        return restate__vm_raise(vm, RESTATE__E_PROTOCOL,
+                                 "unexpected %s 0x%04X: recorded entries come after Start and "
+                                 "before the handler runs",
+                                 command ? "command" : "notification", (unsigned)type);
     vm->entries++;
-    if (!(command ? restate__vm_on_command : restate__vm_on_notification)(vm, type, payload)) return false;
-    if (vm->phase == RESTATE__WAIT_REPLAY && vm->entries == vm->known_entries) vm->phase = RESTATE__REPLAYING;
+    if (!(command ? restate__vm_on_command : restate__vm_on_notification)(vm, type, payload))
+        return false;
+    if (vm->phase == RESTATE__WAIT_REPLAY && vm->entries == vm->known_entries)
+        vm->phase = RESTATE__REPLAYING;
     return true;
 }
 
@@ -2847,7 +2909,8 @@ static bool restate__vm_read_state(restate__vm *vm, restate_wire_list map) {
         restate__state_entry *e;
         restate_bytes key, value;
         if (!restate__wire_entry(element, false, &key, &value) || !restate__b_utf8(key))
-            return restate__vm_raise(vm, RESTATE__E_INTERNAL, "a state key sent by the server is not UTF-8");
+            return restate__vm_raise(vm, RESTATE__E_INTERNAL,
+                                     "a state key sent by the server is not UTF-8");
         e = restate__vm_state_find(vm, key, true);
         if (!e) return restate__vm_nomem(vm);
         e->value = value;
@@ -2866,8 +2929,10 @@ static bool restate__vm_on_start(restate__vm *vm, restate_bytes payload) {
     if (vm->phase != RESTATE__WAIT_START)
         return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "a second Start message");
     if (!restate__wire_decode(restate_wire_StartMessage_fields, &m, sizeof m, payload))
-        return restate__vm_raise(vm, RESTATE__E_INTERNAL, "cannot decode Start: it is not valid protobuf");
-    if (m.known_entries == 0) return restate__vm_raise(vm, RESTATE__E_INTERNAL, "known entries is zero in Start");
+        return restate__vm_raise(vm, RESTATE__E_INTERNAL,
+                                 "cannot decode Start: it is not valid protobuf");
+    if (m.known_entries == 0)
+        return restate__vm_raise(vm, RESTATE__E_INTERNAL, "known entries is zero in Start");
     vm->id = restate__vm_keep(vm, m.id, true);
     vm->debug_id = restate__vm_keep(vm, m.debug_id, true);
     vm->key = restate__vm_keep(vm, m.key, true);
@@ -2884,17 +2949,20 @@ static bool restate__vm_on_start(restate__vm *vm, restate_bytes payload) {
     return restate__vm_read_state(vm, m.state_map);
 }
 
-/* Protocol 7: the runtime has stored a proposed result; its place among the notifications is here. */
+/* Protocol 7: the runtime has stored a proposed result; its place among the notifications is here.
+ */
 static bool restate__vm_on_ack(restate__vm *vm, restate_bytes payload) {
     restate_wire_ProposeRunCompletionAckMessage m;
     restate__slot *slot;
     restate__notification *n;
-    if (!restate__wire_decode(restate_wire_ProposeRunCompletionAckMessage_fields, &m, sizeof m, payload))
+    if (!restate__wire_decode(restate_wire_ProposeRunCompletionAckMessage_fields, &m, sizeof m,
+                              payload))
         return restate__vm_raise(vm, RESTATE__E_INTERNAL, "cannot decode ProposeRunCompletionAck");
     slot = vm->phase == RESTATE__PROCESSING && m.completion_id < vm->next_completion
          ? restate__vm_slot(vm, &vm->completions, m.completion_id) : NULL;
     if (!slot || !slot->leaf || slot->leaf->run != RESTATE__RUN_PROPOSED)
-        return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "unexpected acknowledgement of run completion %u",
+        return restate__vm_raise(vm, RESTATE__E_PROTOCOL,
+                                 "unexpected acknowledgement of run completion %u",
                                  (unsigned)m.completion_id);
     n = (restate__notification *)restate__arena_alloc(vm->arena, sizeof *n);
     if (!n) return restate__vm_nomem(vm);
@@ -2920,15 +2988,18 @@ static bool restate__vm_on_message(restate__vm *vm, uint16_t type, restate_bytes
     case restate_wire_MSG_END:
     case restate_wire_MSG_PROPOSE_RUN_COMPLETION:
     case restate_wire_MSG_AWAITING_ON:
-        return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "message 0x%04X comes from an SDK only, expected an entry",
+        return restate__vm_raise(vm, RESTATE__E_PROTOCOL,
+                                 "message 0x%04X comes from an SDK only, expected an entry",
                                  (unsigned)type);
     default:
         break;
     }
     if (type >= 0xFC00)
-        return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "custom entry 0x%04X is not supported, expected an entry",
+        return restate__vm_raise(vm, RESTATE__E_PROTOCOL,
+                                 "custom entry 0x%04X is not supported, expected an entry",
                                  (unsigned)type);
-    return restate__vm_raise(vm, RESTATE__E_INTERNAL, "unknown message type 0x%04X", (unsigned)type);
+    return restate__vm_raise(vm, RESTATE__E_INTERNAL, "unknown message type 0x%04X",
+                             (unsigned)type);
 }
 
 /* A header is complete: makes room for its body. */
@@ -2937,7 +3008,8 @@ static bool restate__vm_on_head(restate__vm *vm) {
     vm->body_len = restate__b_get32(vm->head + 4);
     vm->body_at = 0;
     if (vm->body_len > max)
-        return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "a message of %lu bytes was announced, the limit is %lu",
+        return restate__vm_raise(vm, RESTATE__E_PROTOCOL,
+                                 "a message of %lu bytes was announced, the limit is %lu",
                                  (unsigned long)vm->body_len, (unsigned long)max);
     vm->body = restate__arena_bytes(vm->arena, vm->body_len + 1);
     if (!vm->body) return restate__vm_nomem(vm);
@@ -2955,15 +3027,18 @@ static size_t restate__vm_fill(uint8_t *to, size_t *have, size_t want, restate_b
     return want - *have;
 }
 
-/* Takes bytes of the request body, cut anywhere. Errors show in `phase`; what follows one is ignored. */
+/* Takes bytes of the request body, cut anywhere. Errors show in `phase`; what follows one is
+ * ignored. */
 RESTATE__PRIVATE void restate__vm_feed(restate__vm *vm, restate_bytes bytes) {
     while (bytes.len && vm->phase != RESTATE__ERRORED) {
         if (vm->head_len < 8) {
-            if (restate__vm_fill(vm->head, &vm->head_len, 8, &bytes) || !restate__vm_on_head(vm)) continue;
+            if (restate__vm_fill(vm->head, &vm->head_len, 8, &bytes) || !restate__vm_on_head(vm))
+                continue;
         }
         if (restate__vm_fill(vm->body, &vm->body_at, vm->body_len, &bytes)) continue;
         vm->head_len = 0;
-        restate__vm_on_message(vm, (uint16_t)(vm->head[0] << 8 | vm->head[1]), restate__b(vm->body, vm->body_len));
+        restate__vm_on_message(vm, (uint16_t)(vm->head[0] << 8 | vm->head[1]),
+                               restate__b(vm->body, vm->body_len));
     }
 }
 
@@ -2971,12 +3046,14 @@ RESTATE__PRIVATE void restate__vm_feed(restate__vm *vm, restate_bytes bytes) {
 RESTATE__PRIVATE void restate__vm_end_input(restate__vm *vm) {
     vm->input_closed = true;
     if (vm->phase == RESTATE__WAIT_START || vm->phase == RESTATE__WAIT_REPLAY)
-        restate__vm_raise(vm, RESTATE__E_PROTOCOL, "the input was closed before the whole journal had arrived: "
-                          "%u of %u entries", (unsigned)vm->entries, (unsigned)vm->known_entries);
+        restate__vm_raise(vm, RESTATE__E_PROTOCOL,
+                          "the input was closed before the whole journal had arrived: "
+                          "%u of %u entries",
+                          (unsigned)vm->entries, (unsigned)vm->known_entries);
 }
 
-RESTATE__PRIVATE void restate__vm_init(restate__vm *vm, const restate__vm_options *options, restate__arena *arena,
-                                      restate__buf *out) {
+RESTATE__PRIVATE void restate__vm_init(restate__vm *vm, const restate__vm_options *options,
+                                       restate__arena *arena, restate__buf *out) {
     memset(vm, 0, sizeof *vm);
     vm->options = *options;
     vm->arena = arena;
@@ -2996,11 +3073,12 @@ RESTATE__PRIVATE bool restate__vm_ready(const restate__vm *vm) {
     return vm->phase == RESTATE__REPLAYING || vm->phase == RESTATE__PROCESSING;
 }
 
-/* ---- Delivery: from the queue to the leaves --------------------------------------------------- */
+/* ---- Delivery: from the queue to the leaves -------------------------------------------------- */
 
 static bool restate__vm_names_grow(restate__vm *vm) {
     uint32_t room = vm->names_room ? 2 * vm->names_room : 8, i;
-    restate__signal_name **names = (restate__signal_name **)restate__arena_alloc(vm->arena, room * sizeof *names);
+    restate__signal_name **names =
+        (restate__signal_name **)restate__arena_alloc(vm->arena, room * sizeof *names);
     if (!names) return false;
     for (i = 0; i < vm->names_room; i++) {
         while (vm->names[i]) {
@@ -3022,7 +3100,8 @@ static restate__signal_name *restate__vm_name(restate__vm *vm, restate_bytes nam
     size_t i;
     for (i = 0; i < name.len; i++) hash = (hash ^ name.ptr[i]) * 16777619u;
     for (n = vm->names_room ? vm->names[hash & (vm->names_room - 1)] : NULL; n; n = n->next)
-        if (n->hash == hash && !n->name.ptr == !name.ptr && restate__b_equal(n->name, name)) return n;
+        if (n->hash == hash && !n->name.ptr == !name.ptr && restate__b_equal(n->name, name))
+            return n;
     if (vm->names_count == vm->names_room && !restate__vm_names_grow(vm)) return NULL;
     n = (restate__signal_name *)restate__arena_alloc(vm->arena, sizeof *n);
     if (!n) return NULL;
@@ -3035,10 +3114,12 @@ static restate__signal_name *restate__vm_name(restate__vm *vm, restate_bytes nam
 }
 
 /* Gives the oldest delivered signal of a name to the oldest leaf that is waited for. */
-static bool restate__vm_claim_one(restate__vm *vm, restate__signal_name *name, const restate__node *root) {
+static bool restate__vm_claim_one(restate__vm *vm, restate__signal_name *name,
+                                  const restate__node *root) {
     restate__node *before = NULL, *leaf = name->leaves;
     restate__notification *n = name->delivered;
-    for (; leaf && !restate__vm_reaches(vm, leaf, root, UINT32_MAX); leaf = leaf->next) before = leaf;
+    for (; leaf && !restate__vm_reaches(vm, leaf, root, UINT32_MAX); leaf = leaf->next)
+        before = leaf;
     if (!leaf) return false;
     *(before ? &before->next : &name->leaves) = leaf->next;
     if (name->leaves_last == leaf) name->leaves_last = before;
@@ -3047,19 +3128,22 @@ static bool restate__vm_claim_one(restate__vm *vm, restate__signal_name *name, c
     return true;
 }
 
-/* Named signals go to who waits, not to who asked first: a leaf that was given up (a lost race) must
- * not swallow what a later one waits for. */
+/* Named signals go to who waits, not to who asked first: a leaf that was given up (a lost race)
+ * must not swallow what a later one waits for. */
 static void restate__vm_claim(restate__vm *vm, const restate__node *root) {
     restate__signal_name **at = &vm->delivered;
     while (*at) {
         restate__signal_name *name = *at;
-        while (name->delivered && root->state == RESTATE__PENDING && restate__vm_claim_one(vm, name, root)) continue;
+        while (name->delivered && root->state == RESTATE__PENDING &&
+               restate__vm_claim_one(vm, name, root))
+            continue;
         if (name->delivered) at = &name->next_delivered;
         else *at = name->next_delivered;
     }
 }
 
-static void restate__vm_deliver_name(restate__vm *vm, restate__notification *n, restate_bytes name) {
+static void restate__vm_deliver_name(restate__vm *vm, restate__notification *n,
+                                     restate_bytes name) {
     restate__signal_name *to = restate__vm_name(vm, name);
     if (!to) {
         restate__vm_nomem(vm);
@@ -3107,7 +3191,8 @@ static bool restate__vm_resolve(restate__vm *vm, restate__node *root, bool with_
     vm->stopped = false;
     for (;;) {
         if (named && vm->delivered) restate__vm_claim(vm, root);
-        found = vm->stopped || (root->state != RESTATE__PENDING && !root->taken) || (with_cancel && vm->cancel_delivered);
+        found = vm->stopped || (root->state != RESTATE__PENDING && !root->taken) ||
+                (with_cancel && vm->cancel_delivered);
         if (found || !vm->queue || vm->phase == RESTATE__ERRORED) break;
         named = vm->queue->name || vm->queue->signal;
         restate__vm_deliver(vm);
@@ -3116,7 +3201,7 @@ static bool restate__vm_resolve(restate__vm *vm, restate__node *root, bool with_
     return found;
 }
 
-/* ---- Trees: what is awaited, as it is said to the runtime ------------------------------------- */
+/* ---- Trees: what is awaited, as it is said to the runtime ------------------------------------ */
 
 /* A combinator of the awaited tree that has something pending, in depth-first order. */
 typedef struct restate__branch {
@@ -3152,7 +3237,8 @@ static bool restate__tree_open(const restate__node *n, restate__node_kind kind) 
     return n->state == RESTATE__PENDING && n->kind == kind;
 }
 
-static restate__branch *restate__tree_branch(restate__vm *vm, const restate__node *node, restate__branch *parent) {
+static restate__branch *restate__tree_branch(restate__vm *vm, const restate__node *node,
+                                             restate__branch *parent) {
     restate__branch *b = vm->branches;
     if (b) {
         vm->branches = b->next;
@@ -3172,9 +3258,10 @@ static void restate__tree_free(restate__vm *vm, restate__tree *tree) {
     vm->branches = tree->first;
 }
 
-/* Lists the branches below `root`. Inserting the children behind their parent while walking the list
- * gives depth-first order without a stack. */
-static bool restate__tree_init(restate__vm *vm, restate__tree *tree, restate__node *root, bool with_cancel) {
+/* Lists the branches below `root`. Inserting the children behind their parent while walking the
+ * list gives depth-first order without a stack. */
+static bool restate__tree_init(restate__vm *vm, restate__tree *tree, restate__node *root,
+                               bool with_cancel) {
     restate__branch *b;
     size_t i;
     memset(tree, 0, sizeof *tree);
@@ -3185,7 +3272,8 @@ static bool restate__tree_init(restate__vm *vm, restate__tree *tree, restate__no
     tree->top.kind = RESTATE__RACE;
     tree->top.of.all.children = tree->pair;
     tree->top.of.all.count = with_cancel ? 2 : 1;
-    b = tree->first = restate__tree_branch(vm, with_cancel || restate__node_is_leaf(root) ? &tree->top : root, NULL);
+    b = tree->first = restate__tree_branch(
+        vm, with_cancel || restate__node_is_leaf(root) ? &tree->top : root, NULL);
     for (; b; b = b->next) {
         restate__branch *after = b;
         tree->last = b;
@@ -3219,7 +3307,8 @@ static size_t restate__tree_ids(const restate__node *node, unsigned kind, uint8_
         if (to) to[len] = 3 << 3 | RESTATE__WIRE_BYTES;
         len++;
         len += restate__tree_varint(to ? to + len : NULL, n->of.name->name.len);
-        if (to && n->of.name->name.len) memcpy(to + len, n->of.name->name.ptr, n->of.name->name.len);
+        if (to && n->of.name->name.len)
+            memcpy(to + len, n->of.name->name.ptr, n->of.name->name.len);
         len += n->of.name->name.len;
     }
     return len;
@@ -3292,8 +3381,10 @@ static restate_bytes restate__tree_future(restate__vm *vm, restate__tree *tree) 
     return restate__b(start, tree->first->bytes);
 }
 
-/* Before protocol 7: all ids in three lists. They have the field numbers of a Future's own lists. */
-static bool restate__tree_flat(restate__vm *vm, restate__tree *tree, restate_wire_SuspensionMessage *m) {
+/* Before protocol 7: all ids in three lists. They have the field numbers of a Future's own lists.
+ */
+static bool restate__tree_flat(restate__vm *vm, restate__tree *tree,
+                               restate_wire_SuspensionMessage *m) {
     restate__branch *b;
     size_t i, n = 0, names = 0;
     uint32_t *ids;
@@ -3306,17 +3397,20 @@ static bool restate__tree_flat(restate__vm *vm, restate__tree *tree, restate_wir
         for (i = 0; i < b->node->of.all.count; i++) {
             const restate__node *c = b->node->of.all.children[i];
             if (restate__tree_open(c, RESTATE__LEAF)) ids[m->waiting_completions.count++] = c->id;
-            if (restate__tree_open(c, RESTATE__LEAF_SIGNAL)) ids[n + m->waiting_signals.count++] = c->id;
+            if (restate__tree_open(c, RESTATE__LEAF_SIGNAL))
+                ids[n + m->waiting_signals.count++] = c->id;
             if (restate__tree_open(c, RESTATE__LEAF_NAME)) texts[names++] = c->of.name->name;
         }
     }
-    m->waiting_completions = restate__wire_list(restate__wire_put_numbers, ids, m->waiting_completions.count);
-    m->waiting_signals = restate__wire_list(restate__wire_put_numbers, ids + n, m->waiting_signals.count);
+    m->waiting_completions =
+        restate__wire_list(restate__wire_put_numbers, ids, m->waiting_completions.count);
+    m->waiting_signals =
+        restate__wire_list(restate__wire_put_numbers, ids + n, m->waiting_signals.count);
     m->waiting_named_signals = restate__wire_list(restate__wire_put_bytes, texts, names);
     return true;
 }
 
-/* ---- Await ------------------------------------------------------------------------------------ */
+/* ---- Await ----------------------------------------------------------------------------------- */
 
 static restate__wait restate__vm_answer(restate__vm *vm, restate__wait_kind kind) {
     restate__wait w;
@@ -3329,16 +3423,22 @@ static const char *restate__vm_awakeable_id(restate__vm *vm, uint32_t signal);
 
 /* One thing that was awaited, for a person. */
 static const char *restate__vm_describe(restate__vm *vm, const restate__node *n) {
-    if (n->kind == RESTATE__LEAF_NAME) return restate__arena_printf(vm->arena, "signal \"%s\"", (const char *)n->of.name->name.ptr);
-    if (n->kind == RESTATE__LEAF_SIGNAL) return restate__arena_printf(vm->arena, "awakeable %s", restate__vm_awakeable_id(vm, n->id));
-    if (n->run != RESTATE__RUN_NONE) return restate__arena_printf(vm->arena, "run \"%s\"", (const char *)n->of.closure.name.ptr);
+    if (n->kind == RESTATE__LEAF_NAME)
+        return restate__arena_printf(vm->arena, "signal \"%s\"",
+                                     (const char *)n->of.name->name.ptr);
+    if (n->kind == RESTATE__LEAF_SIGNAL)
+        return restate__arena_printf(vm->arena, "awakeable %s",
+                                     restate__vm_awakeable_id(vm, n->id));
+    if (n->run != RESTATE__RUN_NONE)
+        return restate__arena_printf(vm->arena, "run \"%s\"", (const char *)n->of.closure.name.ptr);
     return restate__arena_printf(vm->arena, "completion %u", (unsigned)n->id);
 }
 
-/* Replaying, and what is awaited is not in the journal, which holds further commands: the code waits
- * where the recorded execution did not. */
+/* Replaying, and what is awaited is not in the journal, which holds further commands: the code
+ * waits where the recorded execution did not. */
 static bool restate__vm_unreplayable(restate__vm *vm, restate__tree *tree) {
-    static const restate__node_kind order[] = { RESTATE__LEAF, RESTATE__LEAF_NAME, RESTATE__LEAF_SIGNAL };
+    static const restate__node_kind order[] = { RESTATE__LEAF, RESTATE__LEAF_NAME,
+                                                RESTATE__LEAF_SIGNAL };
     const char *text = "", *comma = "";
     const restate__node *run = NULL;
     restate__branch *b;
@@ -3353,7 +3453,8 @@ static bool restate__vm_unreplayable(restate__vm *vm, restate__tree *tree) {
                     cancel = true;
                     continue;
                 }
-                text = restate__arena_printf(vm->arena, "%s%s%s", text, comma, restate__vm_describe(vm, n));
+                text = restate__arena_printf(vm->arena, "%s%s%s", text, comma,
+                                             restate__vm_describe(vm, n));
                 comma = ", ";
                 if (!run && n->run != RESTATE__RUN_NONE) run = n;
             }
@@ -3366,9 +3467,11 @@ static bool restate__vm_unreplayable(restate__vm *vm, restate__tree *tree) {
         vm->current.name = run->of.closure.name;
     }
     return restate__vm_raise(vm, RESTATE__E_MISMATCH,
-        "the code took another path than the recorded execution: after command %u it waits for [%s], which the journal does "
-        "not answer, while further commands are recorded. An await was added, or what is awaited was changed",
-        (unsigned)vm->command_index, text);
+                             "the code took another path than the recorded execution: after "
+                             "command %u it waits for [%s], which the journal does "
+                             "not answer, while further commands are recorded. An await was added, "
+                             "or what is awaited was changed",
+                             (unsigned)vm->command_index, text);
 }
 
 /* The first closure to execute below `root`, in the order of the tree. Cursors make all searches
@@ -3386,7 +3489,8 @@ static restate__node *restate__vm_next_run(restate__node *root) {
         }
         child = n->of.all.children[n->of.all.cursor];
         if (child->state == RESTATE__PENDING && child->run == RESTATE__RUN_TO_EXECUTE) return child;
-        if (child->state == RESTATE__PENDING && !restate__node_is_leaf(child) && child->of.all.cursor < child->of.all.count) {
+        if (child->state == RESTATE__PENDING && !restate__node_is_leaf(child) &&
+            child->of.all.cursor < child->of.all.count) {
             child->work = n;
             n = child;
         } else {
@@ -3421,7 +3525,8 @@ static restate__wait restate__vm_suspend(restate__vm *vm, restate__tree *tree) {
     memset(&m, 0, sizeof m);
     restate__tree_measure(tree);
     if (!tree->first->has_leaf) {
-        restate__vm_raise(vm, RESTATE__E_INTERNAL, "awaiting nothing: there is no result left that could come");
+        restate__vm_raise(vm, RESTATE__E_INTERNAL,
+                          "awaiting nothing: there is no result left that could come");
         return restate__vm_answer(vm, RESTATE__BROKEN);
     }
     if (vm->options.version >= 7) {
@@ -3437,7 +3542,8 @@ static restate__wait restate__vm_suspend(restate__vm *vm, restate__tree *tree) {
 }
 
 /* Nothing that arrived answers: execute a closure, wait, or suspend. */
-static restate__wait restate__vm_unresolved(restate__vm *vm, restate__node *root, bool with_cancel) {
+static restate__wait restate__vm_unresolved(restate__vm *vm, restate__node *root,
+                                            bool with_cancel) {
     restate__wait w = restate__vm_answer(vm, RESTATE__WAIT);
     restate__node *run;
     restate__tree tree;
@@ -3458,13 +3564,17 @@ static restate__wait restate__vm_unresolved(restate__vm *vm, restate__node *root
         return w;
     }
     w.for_input = !vm->input_closed;
-    w.for_run = vm->executing && (restate__vm_waits_for_run(vm, root) || (!w.for_input && vm->options.finish_runs_first));
-    announce = w.for_input && vm->options.version >= 7 && vm->options.awaiting != RESTATE__AWAITING_NEVER &&
+    w.for_run = vm->executing && (restate__vm_waits_for_run(vm, root) ||
+                                  (!w.for_input && vm->options.finish_runs_first));
+    announce = w.for_input && vm->options.version >= 7 &&
+               vm->options.awaiting != RESTATE__AWAITING_NEVER &&
                (vm->options.awaiting == RESTATE__AWAITING_ALWAYS || !vm->executing);
     if ((w.for_input && !announce) || (!w.for_input && w.for_run)) return w;
-    if (!restate__tree_init(vm, &tree, root, with_cancel)) return restate__vm_answer(vm, RESTATE__BROKEN);
+    if (!restate__tree_init(vm, &tree, root, with_cancel))
+        return restate__vm_answer(vm, RESTATE__BROKEN);
     if (!w.for_input) return restate__vm_suspend(vm, &tree);
-    restate__vm_put_awaiting(vm, &tree, w.for_run && vm->options.awaiting == RESTATE__AWAITING_ALWAYS);
+    restate__vm_put_awaiting(vm, &tree,
+                             w.for_run && vm->options.awaiting == RESTATE__AWAITING_ALWAYS);
     restate__tree_free(vm, &tree);
     w.kind = vm->phase == RESTATE__ERRORED ? RESTATE__BROKEN : w.kind;
     return w;
@@ -3474,25 +3584,29 @@ static bool restate__vm_executable(restate__vm *vm, const char *operation) {
     if (RESTATE__LIKELY(restate__vm_ready(vm))) return true;
     if (vm->phase == RESTATE__ERRORED) return false;
     if (vm->phase != RESTATE__CLOSED)
-        return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "%s before the journal has arrived", operation);
+        return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "%s before the journal has arrived",
+                                 operation);
     vm->phase = RESTATE__ERRORED;           /* the output is closed, nothing more is said */
     memset(&vm->error, 0, sizeof vm->error);
     vm->error.code = RESTATE__E_CLOSED;
-    vm->error.message = restate__arena_printf(vm->arena, "the attempt is over, but the code went on with %s", operation);
+    vm->error.message = restate__arena_printf(
+        vm->arena, "the attempt is over, but the code went on with %s", operation);
     return false;
 }
 
 static bool restate__vm_cancel_call(restate__vm *vm, restate_bytes invocation_id);
 
-/* A cancellation was delivered: it reaches the tracked calls first, in the order of their issue, for
- * which their ids must be known. If one has to be waited for, the next await goes on from here. */
+/* A cancellation was delivered: it reaches the tracked calls first, in the order of their issue,
+ * for which their ids must be known. If one has to be waited for, the next await goes on from here.
+ */
 static restate__wait restate__vm_cancelled(restate__vm *vm) {
     restate__tracked *t;
     for (t = vm->tracked; t; t = t->next)
         if (t->id->state == RESTATE__PENDING && !restate__vm_resolve(vm, t->id, false))
             return restate__vm_unresolved(vm, t->id, false);
     for (t = vm->tracked; t; t = t->next)
-        if (t->id->state == RESTATE__SUCCEEDED && !restate__vm_cancel_call(vm, t->id->value->is.bytes))
+        if (t->id->state == RESTATE__SUCCEEDED &&
+            !restate__vm_cancel_call(vm, t->id->value->is.bytes))
             return restate__vm_answer(vm, RESTATE__BROKEN);
     vm->tracked = NULL;
     vm->tracked_end = &vm->tracked;
@@ -3500,17 +3614,18 @@ static restate__wait restate__vm_cancelled(restate__vm *vm) {
     return restate__vm_answer(vm, RESTATE__CANCEL);
 }
 
-/* AWAIT: waits for `root`. READY also when a race, or an any or all decided early, was settled inside
- * the tree: it may be looked at before the caller awaits the rest with the same call. */
+/* AWAIT: waits for `root`. READY also when a race, or an any or all decided early, was settled
+ * inside the tree: it may be looked at before the caller awaits the rest with the same call. */
 RESTATE__PRIVATE restate__wait restate__vm_await(restate__vm *vm, restate__node *root) {
     bool with_cancel = !vm->options.explicit_cancellation;
     if (!restate__vm_executable(vm, "await")) return restate__vm_answer(vm, RESTATE__BROKEN);
-    if (!restate__vm_resolve(vm, root, with_cancel)) return restate__vm_unresolved(vm, root, with_cancel);
+    if (!restate__vm_resolve(vm, root, with_cancel))
+        return restate__vm_unresolved(vm, root, with_cancel);
     if (with_cancel && vm->cancel_delivered) return restate__vm_cancelled(vm);
     return restate__vm_answer(vm, RESTATE__READY);
 }
 
-/* ---- Commands: replayed or written ------------------------------------------------------------ */
+/* ---- Commands: replayed or written ----------------------------------------------------------- */
 
 /* How a field of a command is held in its struct, and compared on replay. */
 typedef enum restate__field_kind {
@@ -3529,8 +3644,8 @@ typedef enum restate__field_kind {
 typedef struct restate__field {
     const char *name;
     uint16_t at;                            /* offset in the struct */
-    uint16_t which;                         /* offset of what says that it is there: the tag (pb_size_t) of a
-                                               oneof, or a bool (`flag`); or ALWAYS */
+    uint16_t which; /* offset of what says that it is there: the tag (pb_size_t) of a
+                       oneof, or a bool (`flag`); or ALWAYS */
     uint8_t tag;
     uint8_t kind;
     bool payload;                           /* comparing it may be switched off */
@@ -3546,14 +3661,26 @@ typedef struct restate__command_type {
 } restate__command_type;
 
 #define RESTATE__FIELD(message, field, tag, kind) \
-    { #field, offsetof(restate_wire_##message, field), RESTATE__ALWAYS, tag, kind, false, false, NULL }
+    { \
+#        field, offsetof(restate_wire_##message, field), RESTATE__ALWAYS, tag, kind, false, false, \
+            NULL \
+    }
 #define RESTATE__PAYLOAD(message, field, tag, kind) \
-    { #field, offsetof(restate_wire_##message, field), RESTATE__ALWAYS, tag, kind, true, false, NULL }
+    { \
+#        field, offsetof(restate_wire_##message, field), RESTATE__ALWAYS, tag, kind, true, false, \
+            NULL \
+    }
 #define RESTATE__ONE_OF(message, group, field, tag, kind, fields) \
-    { #field, offsetof(restate_wire_##message, group.field), offsetof(restate_wire_##message, which_##group), tag, kind, \
-      (kind) == RESTATE__F_VALUE, false, fields }
+    { \
+#        field, offsetof(restate_wire_##message, group.field), \
+            offsetof(restate_wire_##message, which_##group), tag, kind, \
+            (kind) == RESTATE__F_VALUE, false, fields \
+    }
 #define RESTATE__FLAGGED(message, field, has, tag, kind) \
-    { #field, offsetof(restate_wire_##message, field), offsetof(restate_wire_##message, has), tag, kind, true, true, NULL }
+    { \
+#        field, offsetof(restate_wire_##message, field), offsetof(restate_wire_##message, has), \
+            tag, kind, true, true, NULL \
+    }
 #define RESTATE__NO_FIELD { NULL, 0, 0, 0, 0, false, false, NULL }
 #define RESTATE__COMMAND(message, type, fields) \
     { type, sizeof(restate_wire_##message), &restate_wire_##message##_msg, fields }
@@ -3581,7 +3708,8 @@ static bool restate__vm_begin(restate__vm *vm, uint16_t type, restate_bytes name
 static restate__command *restate__vm_recorded(restate__vm *vm, uint16_t type) {
     restate__command *c = vm->commands;
     if (!c) {
-        restate__vm_raise(vm, RESTATE__E_PROTOCOL, "the replay ended unexpectedly, expected %s", restate__vm_type_name(type));
+        restate__vm_raise(vm, RESTATE__E_PROTOCOL, "the replay ended unexpectedly, expected %s",
+                          restate__vm_type_name(type));
         return NULL;
     }
     vm->commands = c->next;
@@ -3593,11 +3721,15 @@ static restate__command *restate__vm_recorded(restate__vm *vm, uint16_t type) {
     return c;
 }
 
-static bool restate__vm_mismatch_type(restate__vm *vm, const restate__command *recorded, uint16_t type) {
-    return restate__vm_raise(vm, RESTATE__E_MISMATCH,
-        "the code took another path than the recorded execution: command %u is recorded as '%s', but the code asks for '%s'. "
+static bool restate__vm_mismatch_type(restate__vm *vm, const restate__command *recorded,
+                                      uint16_t type) {
+    return restate__vm_raise(
+        vm, RESTATE__E_MISMATCH,
+        "the code took another path than the recorded execution: command %u is recorded as '%s', "
+        "but the code asks for '%s'. "
         "Code that is not deterministic, or changed while the invocation was under way, does this",
-        (unsigned)vm->command_index, restate__vm_type_name(recorded->type), restate__vm_type_name(type));
+        (unsigned)vm->command_index, restate__vm_type_name(recorded->type),
+        restate__vm_type_name(type));
 }
 
 static bool restate__vm_undecodable(restate__vm *vm, uint16_t type) {
@@ -3608,7 +3740,8 @@ static bool restate__vm_undecodable(restate__vm *vm, uint16_t type) {
 
 /* The quick way, straight on the recorded bytes: true if they certainly equal `m`. False leaves it
  * open. A field is `seen` by its place in the table, so that one that comes twice is left open. */
-static bool restate__vm_same_bytes(const restate__field *fields, const uint8_t *m, restate_bytes recorded, bool payloads) {
+static bool restate__vm_same_bytes(const restate__field *fields, const uint8_t *m,
+                                   restate_bytes recorded, bool payloads) {
     restate__wire_reader r = restate__wire_read(recorded);
     restate__wire_item item;
     const restate__field *f;
@@ -3646,7 +3779,9 @@ static bool restate__vm_same_bytes(const restate__field *fields, const uint8_t *
         memcpy(&number, m + f->at, sizeof number);
         if (f->kind == RESTATE__F_NUMBER && number) return false;
         if (f->kind == RESTATE__F_VALUE) return false;
-        if (f->kind == RESTATE__F_PAIRS && ((const restate_wire_list *)(const void *)(m + f->at))->items) return false;
+        if (f->kind == RESTATE__F_PAIRS &&
+            ((const restate_wire_list *)(const void *)(m + f->at))->items)
+            return false;
         if (f->kind != RESTATE__F_BYTES && f->kind != RESTATE__F_OPTIONAL) continue;
         memcpy(&have, m + f->at, sizeof have);
         if (f->kind == RESTATE__F_OPTIONAL ? have.ptr != NULL : have.len != 0) return false;
@@ -3654,15 +3789,17 @@ static bool restate__vm_same_bytes(const restate__field *fields, const uint8_t *
     return !r.bad;
 }
 
-/* ---- The slow way: field by field, with a description of what differs ------------------------- */
+/* ---- The slow way: field by field, with a description of what differs ------------------------ */
 
 static const char *restate__vm_show_bytes(restate__vm *vm, restate_bytes b) {
     const char *text = "[";
     size_t i;
     if (!b.ptr) return "<empty>";
     if (b.len > 256) return restate__arena_printf(vm->arena, "<%lu bytes>", (unsigned long)b.len);
-    if (restate__b_utf8(b)) return restate__arena_printf(vm->arena, "\"%.*s\"", (int)b.len, (const char *)b.ptr);
-    for (i = 0; i < b.len; i++) text = restate__arena_printf(vm->arena, i ? "%s, %u" : "%s%u", text, b.ptr[i]);
+    if (restate__b_utf8(b))
+        return restate__arena_printf(vm->arena, "\"%.*s\"", (int)b.len, (const char *)b.ptr);
+    for (i = 0; i < b.len; i++)
+        text = restate__arena_printf(vm->arena, i ? "%s, %u" : "%s%u", text, b.ptr[i]);
     return restate__arena_printf(vm->arena, "%s]", text);
 }
 
@@ -3682,7 +3819,8 @@ static const char *restate__vm_show_pairs(restate__vm *vm, const restate_wire_li
     const restate_pair *p = restate__vm_list_pairs(vm, list);
     const char *text = "";
     for (; p && (p->name || p->value); p++)
-        text = restate__arena_printf(vm->arena, "%s%s%s: %s", text, *text ? ", " : "", p->name ? p->name : "", p->value ? p->value : "");
+        text = restate__arena_printf(vm->arena, "%s%s%s: %s", text, *text ? ", " : "",
+                                     p->name ? p->name : "", p->value ? p->value : "");
     return *text ? text : "<empty>";
 }
 
@@ -3706,10 +3844,12 @@ static const char *restate__vm_show(restate__vm *vm, const restate__field *f, co
     case RESTATE__F_FAILURE:
         failure = (const restate_wire_Failure *)(const void *)at;
         return restate__arena_printf(vm->arena, "failure %u %s {%s}", (unsigned)failure->code,
-                                     restate__vm_show_bytes(vm, failure->message), restate__vm_show_pairs(vm, &failure->metadata));
+                                     restate__vm_show_bytes(vm, failure->message),
+                                     restate__vm_show_pairs(vm, &failure->metadata));
     case RESTATE__F_MESSAGE:
         for (f = f->fields; f->name; f++)
-            text = restate__arena_printf(vm->arena, "%s%s%s: %s", text, *text ? ", " : "", f->name, restate__vm_show(vm, f, at));
+            text = restate__arena_printf(vm->arena, "%s%s%s: %s", text, *text ? ", " : "", f->name,
+                                         restate__vm_show(vm, f, at));
         return text;
     default:
         memcpy(&b, at, sizeof b);
@@ -3718,11 +3858,13 @@ static const char *restate__vm_show(restate__vm *vm, const restate__field *f, co
     }
 }
 
-static bool restate__vm_field_differs(restate__vm *vm, const restate__field *f, const void *a, const void *b, bool payloads) {
+static bool restate__vm_field_differs(restate__vm *vm, const restate__field *f, const void *a,
+                                      const void *b, bool payloads) {
     restate_bytes x, y;
     if (restate__field_there(f, a) != restate__field_there(f, b)) return true;
     if (!restate__field_there(f, a) || (f->payload && !payloads)) return false;
-    if (f->kind == RESTATE__F_BYTES || f->kind == RESTATE__F_VALUE || f->kind == RESTATE__F_OPTIONAL) {
+    if (f->kind == RESTATE__F_BYTES || f->kind == RESTATE__F_VALUE ||
+        f->kind == RESTATE__F_OPTIONAL) {
         memcpy(&x, (const uint8_t *)a + f->at, sizeof x);
         memcpy(&y, (const uint8_t *)b + f->at, sizeof y);
         if (f->kind == RESTATE__F_OPTIONAL && !x.ptr != !y.ptr) return true;
@@ -3732,28 +3874,33 @@ static bool restate__vm_field_differs(restate__vm *vm, const restate__field *f, 
 }
 
 /* Compares a recorded command with the one the code issues, `m`. */
-static bool restate__vm_compare(restate__vm *vm, const restate__command_type *ct, const void *m, restate_bytes recorded,
-                                bool payloads) {
+static bool restate__vm_compare(restate__vm *vm, const restate__command_type *ct, const void *m,
+                                restate_bytes recorded, bool payloads) {
     const restate__field *f;
     const char *lines = "";
     void *old;
     if (restate__vm_same_bytes(ct->fields, (const uint8_t *)m, recorded, payloads)) return true;
     old = restate__arena_alloc(vm->arena, ct->size);
-    if (!old || !restate__wire_decode(ct->desc, old, ct->size, recorded)) return restate__vm_undecodable(vm, ct->type);
+    if (!old || !restate__wire_decode(ct->desc, old, ct->size, recorded))
+        return restate__vm_undecodable(vm, ct->type);
     for (f = ct->fields; f->name; f++) {
         if (!restate__vm_field_differs(vm, f, old, m, payloads)) continue;
-        lines = restate__arena_printf(vm->arena, "%s\n  %s: %s != %s", lines, f->name, restate__vm_show(vm, f, old),
-                                      restate__vm_show(vm, f, m));
+        lines = restate__arena_printf(vm->arena, "%s\n  %s: %s != %s", lines, f->name,
+                                      restate__vm_show(vm, f, old), restate__vm_show(vm, f, m));
     }
     if (!*lines) return vm->arena->failed ? restate__vm_nomem(vm) : true;
-    return restate__vm_raise(vm, RESTATE__E_MISMATCH,
-        "the code took another path than the recorded execution: command %u (%s) differs (journal != code):%s\n"
+    return restate__vm_raise(
+        vm, RESTATE__E_MISMATCH,
+        "the code took another path than the recorded execution: command %u (%s) differs (journal "
+        "!= code):%s\n"
         "Code that is not deterministic, or changed while the invocation was under way, does this",
         (unsigned)vm->command_index, restate__vm_type_name(ct->type), lines);
 }
 
-/* The name of a recorded command that is known to be `name`: it mostly ends the message, else a copy. */
-static restate_bytes restate__vm_recorded_name(restate__vm *vm, const restate__command *recorded, restate_bytes name) {
+/* The name of a recorded command that is known to be `name`: it mostly ends the message, else a
+ * copy. */
+static restate_bytes restate__vm_recorded_name(restate__vm *vm, const restate__command *recorded,
+                                               restate_bytes name) {
     const uint8_t *end = recorded->payload.ptr + recorded->payload.len;
     if (!name.len) return restate__b_none();
     if (recorded->payload.len >= name.len && memcmp(end - name.len, name.ptr, name.len) == 0)
@@ -3761,9 +3908,10 @@ static restate_bytes restate__vm_recorded_name(restate__vm *vm, const restate__c
     return restate__arena_copy(vm->arena, name);
 }
 
-/* Issues a command: it must be the recorded one, or is written. `unstable`: its payload may have other
- * bytes than the recorded one. */
-static bool restate__vm_command(restate__vm *vm, const restate__command_type *ct, const void *m, restate_bytes name, bool unstable) {
+/* Issues a command: it must be the recorded one, or is written. `unstable`: its payload may have
+ * other bytes than the recorded one. */
+static bool restate__vm_command(restate__vm *vm, const restate__command_type *ct, const void *m,
+                                restate_bytes name, bool unstable) {
     restate__command *recorded;
     if (!restate__vm_begin(vm, ct->type, name)) return false;
     if (vm->phase == RESTATE__PROCESSING) {
@@ -3775,7 +3923,9 @@ static bool restate__vm_command(restate__vm *vm, const restate__command_type *ct
     recorded = restate__vm_recorded(vm, ct->type);
     if (!recorded) return false;
     if (recorded->type != ct->type) return restate__vm_mismatch_type(vm, recorded, ct->type);
-    if (!restate__vm_compare(vm, ct, m, recorded->payload, !unstable && !vm->options.skip_payload_check)) return false;
+    if (!restate__vm_compare(vm, ct, m, recorded->payload,
+                             !unstable && !vm->options.skip_payload_check))
+        return false;
     vm->current.name = restate__vm_recorded_name(vm, recorded, name);
     return true;
 }
@@ -3791,7 +3941,8 @@ static restate_wire_Failure restate__vm_wire_failure(const restate_failure *fail
 }
 
 /* A copy that lasts as long as the arena. NULL: out of memory. */
-RESTATE__PRIVATE restate_failure *restate__vm_keep_failure(restate__arena *arena, const restate_failure *failure) {
+RESTATE__PRIVATE restate_failure *restate__vm_keep_failure(restate__arena *arena,
+                                                           const restate_failure *failure) {
     restate_failure *copy = (restate_failure *)restate__arena_alloc(arena, sizeof *copy);
     const restate_pair *from = failure->metadata;
     restate_pair *to;
@@ -3819,7 +3970,8 @@ static bool restate__vm_failure_fits(restate__vm *vm, const restate_failure *fai
 static restate_bytes restate__vm_present(restate_bytes b) { return b.ptr ? b : restate__b("", 0); }
 
 /* Fills a oneof of {value, failure} that has these two tags. */
-#define RESTATE__SET_RESULT(m, group, value_member, value_tag, failure_member, failure_tag, bytes, failure) \
+#define RESTATE__SET_RESULT(m, group, value_member, value_tag, failure_member, failure_tag, bytes, \
+                            failure) \
     do { \
         if (failure) { \
             (m).which_##group = failure_tag; \
@@ -3830,7 +3982,7 @@ static restate_bytes restate__vm_present(restate_bytes b) { return b.ptr ? b : r
         } \
     } while (0)
 
-/* ---- Input, output, end ----------------------------------------------------------------------- */
+/* ---- Input, output, end ---------------------------------------------------------------------- */
 
 RESTATE__PRIVATE bool restate__vm_input(restate__vm *vm, restate__vm_input_data *out) {
     restate_wire_InputCommandMessage m;
@@ -3839,28 +3991,33 @@ RESTATE__PRIVATE bool restate__vm_input(restate__vm *vm, restate__vm_input_data 
     out->body = restate__b("", 0);
     if (!restate__vm_begin(vm, restate_wire_MSG_INPUT_COMMAND, restate__b_none())) return false;
     if (vm->phase == RESTATE__PROCESSING)
-        return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "the handler's input was asked for twice");
+        return restate__vm_raise(vm, RESTATE__E_PROTOCOL,
+                                 "the handler's input was asked for twice");
     recorded = restate__vm_recorded(vm, restate_wire_MSG_INPUT_COMMAND);
     if (!recorded) return false;
     if (recorded->type != restate_wire_MSG_INPUT_COMMAND)
         return restate__vm_mismatch_type(vm, recorded, restate_wire_MSG_INPUT_COMMAND);
-    if (!restate__wire_decode(restate_wire_InputCommandMessage_fields, &m, sizeof m, recorded->payload))
+    if (!restate__wire_decode(restate_wire_InputCommandMessage_fields, &m, sizeof m,
+                              recorded->payload))
         return restate__vm_undecodable(vm, recorded->type);
     if (m.has_value && m.value.content.ptr)
-        out->body = restate__vm_terminated(vm, m.value.content, recorded->payload.ptr + recorded->payload.len);
+        out->body = restate__vm_terminated(vm, m.value.content,
+                                           recorded->payload.ptr + recorded->payload.len);
     out->headers = m.headers;
     return out->body.ptr ? true : restate__vm_nomem(vm);
 }
 
 /* OUTPUT: what the invocation completes with; the runtime takes the last one. */
-RESTATE__PRIVATE bool restate__vm_output(restate__vm *vm, restate_bytes value, const restate_failure *failure, bool unstable) {
+RESTATE__PRIVATE bool restate__vm_output(restate__vm *vm, restate_bytes value,
+                                         const restate_failure *failure, bool unstable) {
     static const restate__field fields[] = {
         RESTATE__FIELD(OutputCommandMessage, name, 12, RESTATE__F_BYTES),
         RESTATE__ONE_OF(OutputCommandMessage, result, value, 14, RESTATE__F_VALUE, NULL),
         RESTATE__ONE_OF(OutputCommandMessage, result, failure, 15, RESTATE__F_FAILURE, NULL),
         RESTATE__NO_FIELD
     };
-    static const restate__command_type type = RESTATE__COMMAND(OutputCommandMessage, restate_wire_MSG_OUTPUT_COMMAND, fields);
+    static const restate__command_type type =
+        RESTATE__COMMAND(OutputCommandMessage, restate_wire_MSG_OUTPUT_COMMAND, fields);
     restate_wire_OutputCommandMessage m;
     if (!restate__vm_failure_fits(vm, failure)) return false;
     memset(&m, 0, sizeof m);
@@ -3875,18 +4032,21 @@ RESTATE__PRIVATE bool restate__vm_end(restate__vm *vm) {
     if (vm->phase == RESTATE__CLOSED) return true;
     if (!restate__vm_executable(vm, "end")) return false;
     if (vm->phase == RESTATE__REPLAYING)
-        return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "the handler returned after command %u, but further commands are "
-            "recorded: the code lost a step since the journal was written", (unsigned)vm->command_index);
+        return restate__vm_raise(vm, RESTATE__E_PROTOCOL,
+                                 "the handler returned after command %u, but further commands are "
+                                 "recorded: the code lost a step since the journal was written",
+                                 (unsigned)vm->command_index);
     memset(&m, 0, sizeof m);
     restate__vm_put(vm, restate_wire_MSG_END, 0, restate_wire_EndMessage_fields, &m);
     vm->phase = RESTATE__CLOSED;
     return true;
 }
 
-/* ---- State ------------------------------------------------------------------------------------ */
+/* ---- State ----------------------------------------------------------------------------------- */
 
-/* The entry of a key in the sorted list; with `make` a new one, cleared, when there is none. NULL: there
- * is none, or out of memory. The server sends keys in order, so that making is mostly appending. */
+/* The entry of a key in the sorted list; with `make` a new one, cleared, when there is none. NULL:
+ * there is none, or out of memory. The server sends keys in order, so that making is mostly
+ * appending. */
 static restate__state_entry *restate__vm_state_find(restate__vm *vm, restate_bytes key, bool make) {
     size_t low = 0, high = vm->state_count;
     restate__state_entry *e;
@@ -3917,13 +4077,16 @@ static restate__state_entry *restate__vm_state_find(restate__vm *vm, restate_byt
 /* Records what the code changed: absent bytes clear. */
 static bool restate__vm_state_change(restate__vm *vm, restate_bytes key, restate_bytes value) {
     restate__state_entry *e = restate__vm_state_find(vm, key, false);
-    if (!e) e = restate__vm_state_find(vm, restate__arena_copy(vm->arena, restate__vm_present(key)), true);
+    if (!e)
+        e = restate__vm_state_find(vm, restate__arena_copy(vm->arena, restate__vm_present(key)),
+                                   true);
     if (e) e->value = restate__arena_copy(vm->arena, value);
     return e && !vm->arena->failed ? true : restate__vm_nomem(vm);
 }
 
 /* Settles a leaf that needs no answer from the runtime. */
-static bool restate__vm_answer_now(restate__vm *vm, restate__node *leaf, uint32_t id, const restate__value *value) {
+static bool restate__vm_answer_now(restate__vm *vm, restate__node *leaf, uint32_t id,
+                                   const restate__value *value) {
     restate__value *copy = (restate__value *)restate__arena_alloc(vm->arena, sizeof *copy);
     if (!copy) return restate__vm_nomem(vm);
     *copy = *value;
@@ -3935,27 +4098,36 @@ static bool restate__vm_answer_now(restate__vm *vm, restate__node *leaf, uint32_
 
 static bool restate__vm_mismatch_name(restate__vm *vm, uint16_t type, restate_bytes name) {
     return restate__vm_raise(vm, RESTATE__E_MISMATCH,
-        "the code took another path than the recorded execution: command %u (%s) differs (journal != code):\n"
-        "  name: %s != <empty>", (unsigned)vm->command_index, restate__vm_type_name(type), restate__vm_show_bytes(vm, name));
+                             "the code took another path than the recorded execution: command %u "
+                             "(%s) differs (journal != code):\n"
+                             "  name: %s != <empty>",
+                             (unsigned)vm->command_index, restate__vm_type_name(type),
+                             restate__vm_show_bytes(vm, name));
 }
 
 /* What a recorded eager read gave: it is used, not compared. */
-static bool restate__vm_replay_eager_get(restate__vm *vm, restate_bytes key, const restate__command *recorded, uint32_t id,
+static bool restate__vm_replay_eager_get(restate__vm *vm, restate_bytes key,
+                                         const restate__command *recorded, uint32_t id,
                                          restate__node *leaf) {
     restate_wire_GetEagerStateCommandMessage m;
     restate__value v;
     memset(&v, 0, sizeof v);
     vm->current.type = recorded->type;
-    if (!restate__wire_decode(restate_wire_GetEagerStateCommandMessage_fields, &m, sizeof m, recorded->payload))
+    if (!restate__wire_decode(restate_wire_GetEagerStateCommandMessage_fields, &m, sizeof m,
+                              recorded->payload))
         return restate__vm_undecodable(vm, recorded->type);
     if (m.name.len) return restate__vm_mismatch_name(vm, recorded->type, m.name);
     if (!restate__b_equal(m.key, key))
         return restate__vm_raise(vm, RESTATE__E_MISMATCH,
-            "the code took another path than the recorded execution: command %u (get state) differs (journal != code):\n"
-            "  key: %s != %s", (unsigned)vm->command_index, restate__vm_show_bytes(vm, restate__vm_present(m.key)),
-            restate__vm_show_bytes(vm, key));
+                                 "the code took another path than the recorded execution: command "
+                                 "%u (get state) differs (journal != code):\n"
+                                 "  key: %s != %s",
+                                 (unsigned)vm->command_index,
+                                 restate__vm_show_bytes(vm, restate__vm_present(m.key)),
+                                 restate__vm_show_bytes(vm, key));
     if (m.which_result == 0)
-        return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "the recorded eager state read has no result");
+        return restate__vm_raise(vm, RESTATE__E_PROTOCOL,
+                                 "the recorded eager state read has no result");
     if (m.which_result == restate_wire_GetEagerStateCommandMessage_value_tag) {
         v.kind = RESTATE__VALUE;
         v.is.bytes = restate__vm_terminated(vm, restate__vm_present(m.result.value.content),
@@ -3965,7 +4137,8 @@ static bool restate__vm_replay_eager_get(restate__vm *vm, restate_bytes key, con
     return restate__vm_answer_now(vm, leaf, id, &v);
 }
 
-static bool restate__vm_lazy_get(restate__vm *vm, restate_bytes key, const restate__command *recorded, uint32_t id,
+static bool restate__vm_lazy_get(restate__vm *vm, restate_bytes key,
+                                 const restate__command *recorded, uint32_t id,
                                  restate__node *leaf) {
     static const restate__field fields[] = {
         RESTATE__FIELD(GetLazyStateCommandMessage, key, 1, RESTATE__F_BYTES),
@@ -3973,8 +4146,8 @@ static bool restate__vm_lazy_get(restate__vm *vm, restate_bytes key, const resta
         RESTATE__FIELD(GetLazyStateCommandMessage, name, 12, RESTATE__F_BYTES),
         RESTATE__NO_FIELD
     };
-    static const restate__command_type type = RESTATE__COMMAND(GetLazyStateCommandMessage,
-                                                               restate_wire_MSG_GET_LAZY_STATE_COMMAND, fields);
+    static const restate__command_type type = RESTATE__COMMAND(
+        GetLazyStateCommandMessage, restate_wire_MSG_GET_LAZY_STATE_COMMAND, fields);
     restate_wire_GetLazyStateCommandMessage m;
     memset(&m, 0, sizeof m);
     m.key = key;
@@ -3984,8 +4157,8 @@ static bool restate__vm_lazy_get(restate__vm *vm, restate_bytes key, const resta
     return restate__vm_leaf(vm, leaf, RESTATE__LEAF, id);
 }
 
-static bool restate__vm_eager_get(restate__vm *vm, restate_bytes key, const restate__state_entry *e, uint32_t id,
-                                  restate__node *leaf) {
+static bool restate__vm_eager_get(restate__vm *vm, restate_bytes key, const restate__state_entry *e,
+                                  uint32_t id, restate__node *leaf) {
     restate_wire_GetEagerStateCommandMessage m;
     restate__value v;
     memset(&m, 0, sizeof m);
@@ -3999,13 +4172,15 @@ static bool restate__vm_eager_get(restate__vm *vm, restate_bytes key, const rest
         v.is.bytes = restate__arena_copy(vm->arena, e->value);
         if (!v.is.bytes.ptr) return restate__vm_nomem(vm);
     }
-    restate__vm_put(vm, restate_wire_MSG_GET_EAGER_STATE_COMMAND, 0, restate_wire_GetEagerStateCommandMessage_fields, &m);
+    restate__vm_put(vm, restate_wire_MSG_GET_EAGER_STATE_COMMAND, 0,
+                    restate_wire_GetEagerStateCommandMessage_fields, &m);
     return restate__vm_answer_now(vm, leaf, id, &v);
 }
 
-/* A state read that has begun: the recorded command if one must be matched. It may be recorded as eager
- * or as lazy, whatever would be done today. False: failed. */
-static bool restate__vm_state_read(restate__vm *vm, uint16_t lazy, uint16_t eager, restate__command **recorded) {
+/* A state read that has begun: the recorded command if one must be matched. It may be recorded as
+ * eager or as lazy, whatever would be done today. False: failed. */
+static bool restate__vm_state_read(restate__vm *vm, uint16_t lazy, uint16_t eager,
+                                   restate__command **recorded) {
     *recorded = NULL;
     if (!restate__vm_begin(vm, lazy, restate__b_none())) return false;
     if (vm->phase == RESTATE__PROCESSING) {
@@ -4023,24 +4198,27 @@ RESTATE__PRIVATE bool restate__vm_get(restate__vm *vm, restate_bytes key, restat
     restate__state_entry *e;
     restate__command *recorded;
     uint32_t id;
-    if (!restate__vm_state_read(vm, restate_wire_MSG_GET_LAZY_STATE_COMMAND, restate_wire_MSG_GET_EAGER_STATE_COMMAND, &recorded))
+    if (!restate__vm_state_read(vm, restate_wire_MSG_GET_LAZY_STATE_COMMAND,
+                                restate_wire_MSG_GET_EAGER_STATE_COMMAND, &recorded))
         return false;
     id = vm->next_completion++;
     if (recorded && recorded->type == restate_wire_MSG_GET_EAGER_STATE_COMMAND)
         return restate__vm_replay_eager_get(vm, key, recorded, id, leaf);
     e = restate__vm_state_find(vm, key, false);
-    if (recorded || (!e && vm->state_partial)) return restate__vm_lazy_get(vm, key, recorded, id, leaf);
+    if (recorded || (!e && vm->state_partial))
+        return restate__vm_lazy_get(vm, key, recorded, id, leaf);
     return restate__vm_eager_get(vm, key, e, id, leaf);
 }
 
-static bool restate__vm_lazy_keys(restate__vm *vm, const restate__command *recorded, uint32_t id, restate__node *leaf) {
+static bool restate__vm_lazy_keys(restate__vm *vm, const restate__command *recorded, uint32_t id,
+                                  restate__node *leaf) {
     static const restate__field fields[] = {
         RESTATE__FIELD(GetLazyStateKeysCommandMessage, result_completion_id, 11, RESTATE__F_NUMBER),
         RESTATE__FIELD(GetLazyStateKeysCommandMessage, name, 12, RESTATE__F_BYTES),
         RESTATE__NO_FIELD
     };
-    static const restate__command_type type = RESTATE__COMMAND(GetLazyStateKeysCommandMessage,
-                                                               restate_wire_MSG_GET_LAZY_STATE_KEYS_COMMAND, fields);
+    static const restate__command_type type = RESTATE__COMMAND(
+        GetLazyStateKeysCommandMessage, restate_wire_MSG_GET_LAZY_STATE_KEYS_COMMAND, fields);
     restate_wire_GetLazyStateKeysCommandMessage m;
     memset(&m, 0, sizeof m);
     m.result_completion_id = id;
@@ -4053,8 +4231,10 @@ static bool restate__vm_eager_keys(restate__vm *vm, uint32_t id, restate__node *
     restate_wire_GetEagerStateKeysCommandMessage m;
     restate__value v;
     size_t i, n = 0;
-    restate_bytes *keys = (restate_bytes *)restate__arena_alloc(vm->arena, (vm->state_count + 1) * sizeof *keys);
-    const char **names = (const char **)restate__arena_alloc(vm->arena, (vm->state_count + 1) * sizeof *names);
+    restate_bytes *keys =
+        (restate_bytes *)restate__arena_alloc(vm->arena, (vm->state_count + 1) * sizeof *keys);
+    const char **names =
+        (const char **)restate__arena_alloc(vm->arena, (vm->state_count + 1) * sizeof *names);
     if (!keys || !names) return restate__vm_nomem(vm);
     for (i = 0; i < vm->state_count; i++) {
         if (!vm->state[i].value.ptr) continue;
@@ -4067,11 +4247,13 @@ static bool restate__vm_eager_keys(restate__vm *vm, uint32_t id, restate__node *
     m.value.keys = restate__wire_list(restate__wire_put_bytes, keys, n);
     v.kind = RESTATE__STATE_KEYS;
     v.is.keys = names;
-    restate__vm_put(vm, restate_wire_MSG_GET_EAGER_STATE_KEYS_COMMAND, 0, restate_wire_GetEagerStateKeysCommandMessage_fields, &m);
+    restate__vm_put(vm, restate_wire_MSG_GET_EAGER_STATE_KEYS_COMMAND, 0,
+                    restate_wire_GetEagerStateKeysCommandMessage_fields, &m);
     return restate__vm_answer_now(vm, leaf, id, &v);
 }
 
-static bool restate__vm_replay_eager_keys(restate__vm *vm, const restate__command *recorded, uint32_t id, restate__node *leaf) {
+static bool restate__vm_replay_eager_keys(restate__vm *vm, const restate__command *recorded,
+                                          uint32_t id, restate__node *leaf) {
     restate__wire_reader r = restate__wire_read(recorded->payload);
     restate__wire_item item;
     restate__value v;
@@ -4080,13 +4262,17 @@ static bool restate__vm_replay_eager_keys(restate__vm *vm, const restate__comman
     while (restate__wire_next(&r, &item)) {
         if (item.tag == restate_wire_GetEagerStateKeysCommandMessage_name_tag && item.bytes.len)
             return restate__vm_mismatch_name(vm, recorded->type, item.bytes);
-        if (item.tag != restate_wire_GetEagerStateKeysCommandMessage_value_tag || item.wire != RESTATE__WIRE_BYTES) continue;
+        if (item.tag != restate_wire_GetEagerStateKeysCommandMessage_value_tag ||
+            item.wire != RESTATE__WIRE_BYTES)
+            continue;
         v.kind = RESTATE__STATE_KEYS;
         v.is.keys = restate__vm_keys(vm, item.bytes);
         if (!v.is.keys) return restate__vm_undecodable(vm, recorded->type);
     }
     if (r.bad) return restate__vm_undecodable(vm, recorded->type);
-    if (!v.is.keys) return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "the recorded eager read of the state keys has no result");
+    if (!v.is.keys)
+        return restate__vm_raise(vm, RESTATE__E_PROTOCOL,
+                                 "the recorded eager read of the state keys has no result");
     return restate__vm_answer_now(vm, leaf, id, &v);
 }
 
@@ -4104,14 +4290,16 @@ RESTATE__PRIVATE bool restate__vm_get_keys(restate__vm *vm, restate__node *leaf)
     return restate__vm_eager_keys(vm, id, leaf);
 }
 
-RESTATE__PRIVATE bool restate__vm_set(restate__vm *vm, restate_bytes key, restate_bytes value, bool unstable) {
+RESTATE__PRIVATE bool restate__vm_set(restate__vm *vm, restate_bytes key, restate_bytes value,
+                                      bool unstable) {
     static const restate__field fields[] = {
         RESTATE__FIELD(SetStateCommandMessage, key, 1, RESTATE__F_BYTES),
         RESTATE__FLAGGED(SetStateCommandMessage, value, has_value, 3, RESTATE__F_VALUE),
         RESTATE__FIELD(SetStateCommandMessage, name, 12, RESTATE__F_BYTES),
         RESTATE__NO_FIELD
     };
-    static const restate__command_type type = RESTATE__COMMAND(SetStateCommandMessage, restate_wire_MSG_SET_STATE_COMMAND, fields);
+    static const restate__command_type type =
+        RESTATE__COMMAND(SetStateCommandMessage, restate_wire_MSG_SET_STATE_COMMAND, fields);
     restate_wire_SetStateCommandMessage m;
     memset(&m, 0, sizeof m);
     m.key = key;
@@ -4127,11 +4315,13 @@ RESTATE__PRIVATE bool restate__vm_clear(restate__vm *vm, restate_bytes key) {
         RESTATE__FIELD(ClearStateCommandMessage, name, 12, RESTATE__F_BYTES),
         RESTATE__NO_FIELD
     };
-    static const restate__command_type type = RESTATE__COMMAND(ClearStateCommandMessage, restate_wire_MSG_CLEAR_STATE_COMMAND, fields);
+    static const restate__command_type type =
+        RESTATE__COMMAND(ClearStateCommandMessage, restate_wire_MSG_CLEAR_STATE_COMMAND, fields);
     restate_wire_ClearStateCommandMessage m;
     memset(&m, 0, sizeof m);
     m.key = key;
-    return restate__vm_command(vm, &type, &m, restate__b_none(), false) && restate__vm_state_change(vm, key, restate__b_none());
+    return restate__vm_command(vm, &type, &m, restate__b_none(), false) &&
+           restate__vm_state_change(vm, key, restate__b_none());
 }
 
 /* Afterwards all of the state is known: there is none. */
@@ -4139,8 +4329,8 @@ RESTATE__PRIVATE bool restate__vm_clear_all(restate__vm *vm) {
     static const restate__field fields[] = {
         RESTATE__FIELD(ClearAllStateCommandMessage, name, 12, RESTATE__F_BYTES), RESTATE__NO_FIELD
     };
-    static const restate__command_type type = RESTATE__COMMAND(ClearAllStateCommandMessage,
-                                                               restate_wire_MSG_CLEAR_ALL_STATE_COMMAND, fields);
+    static const restate__command_type type = RESTATE__COMMAND(
+        ClearAllStateCommandMessage, restate_wire_MSG_CLEAR_ALL_STATE_COMMAND, fields);
     restate_wire_ClearAllStateCommandMessage m;
     memset(&m, 0, sizeof m);
     if (!restate__vm_command(vm, &type, &m, restate__b_none(), false)) return false;
@@ -4149,14 +4339,16 @@ RESTATE__PRIVATE bool restate__vm_clear_all(restate__vm *vm) {
     return true;
 }
 
-/* ---- Sleep, promises, attach ------------------------------------------------------------------ */
+/* ---- Sleep, promises, attach ----------------------------------------------------------------- */
 
 /* SLEEP: the recorded wake-up time stays in force on replay. */
-RESTATE__PRIVATE bool restate__vm_sleep(restate__vm *vm, const char *name, uint64_t wake_up_ms, restate__node *leaf) {
+RESTATE__PRIVATE bool restate__vm_sleep(restate__vm *vm, const char *name, uint64_t wake_up_ms,
+                                        restate__node *leaf) {
     static const restate__field fields[] = {
         RESTATE__FIELD(SleepCommandMessage, name, 12, RESTATE__F_BYTES), RESTATE__NO_FIELD
     };
-    static const restate__command_type type = RESTATE__COMMAND(SleepCommandMessage, restate_wire_MSG_SLEEP_COMMAND, fields);
+    static const restate__command_type type =
+        RESTATE__COMMAND(SleepCommandMessage, restate_wire_MSG_SLEEP_COMMAND, fields);
     restate_wire_SleepCommandMessage m;
     memset(&m, 0, sizeof m);
     m.wake_up_time = wake_up_ms;
@@ -4167,7 +4359,8 @@ RESTATE__PRIVATE bool restate__vm_sleep(restate__vm *vm, const char *name, uint6
 }
 
 /* GetPromise and PeekPromise have the same fields. */
-static bool restate__vm_promise(restate__vm *vm, uint16_t message_type, restate_bytes key, restate__node *leaf) {
+static bool restate__vm_promise(restate__vm *vm, uint16_t message_type, restate_bytes key,
+                                restate__node *leaf) {
     static const restate__field fields[] = {
         RESTATE__FIELD(GetPromiseCommandMessage, key, 1, RESTATE__F_BYTES),
         RESTATE__FIELD(GetPromiseCommandMessage, result_completion_id, 11, RESTATE__F_NUMBER),
@@ -4183,46 +4376,59 @@ static bool restate__vm_promise(restate__vm *vm, uint16_t message_type, restate_
     return restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion++);
 }
 
-RESTATE__PRIVATE bool restate__vm_get_promise(restate__vm *vm, restate_bytes key, restate__node *leaf) {
+RESTATE__PRIVATE bool restate__vm_get_promise(restate__vm *vm, restate_bytes key,
+                                              restate__node *leaf) {
     return restate__vm_promise(vm, restate_wire_MSG_GET_PROMISE_COMMAND, key, leaf);
 }
 
-RESTATE__PRIVATE bool restate__vm_peek_promise(restate__vm *vm, restate_bytes key, restate__node *leaf) {
+RESTATE__PRIVATE bool restate__vm_peek_promise(restate__vm *vm, restate_bytes key,
+                                               restate__node *leaf) {
     return restate__vm_promise(vm, restate_wire_MSG_PEEK_PROMISE_COMMAND, key, leaf);
 }
 
-RESTATE__PRIVATE bool restate__vm_complete_promise(restate__vm *vm, restate_bytes key, restate_bytes value,
-                                                   const restate_failure *failure, bool unstable, restate__node *leaf) {
+RESTATE__PRIVATE bool restate__vm_complete_promise(restate__vm *vm, restate_bytes key,
+                                                   restate_bytes value,
+                                                   const restate_failure *failure, bool unstable,
+                                                   restate__node *leaf) {
     static const restate__field fields[] = {
         RESTATE__FIELD(CompletePromiseCommandMessage, key, 1, RESTATE__F_BYTES),
-        RESTATE__ONE_OF(CompletePromiseCommandMessage, completion, completion_value, 2, RESTATE__F_VALUE, NULL),
-        RESTATE__ONE_OF(CompletePromiseCommandMessage, completion, completion_failure, 3, RESTATE__F_FAILURE, NULL),
+        RESTATE__ONE_OF(CompletePromiseCommandMessage, completion, completion_value, 2,
+                        RESTATE__F_VALUE, NULL),
+        RESTATE__ONE_OF(CompletePromiseCommandMessage, completion, completion_failure, 3,
+                        RESTATE__F_FAILURE, NULL),
         RESTATE__FIELD(CompletePromiseCommandMessage, result_completion_id, 11, RESTATE__F_NUMBER),
         RESTATE__FIELD(CompletePromiseCommandMessage, name, 12, RESTATE__F_BYTES),
         RESTATE__NO_FIELD
     };
-    static const restate__command_type type = RESTATE__COMMAND(CompletePromiseCommandMessage,
-                                                               restate_wire_MSG_COMPLETE_PROMISE_COMMAND, fields);
+    static const restate__command_type type = RESTATE__COMMAND(
+        CompletePromiseCommandMessage, restate_wire_MSG_COMPLETE_PROMISE_COMMAND, fields);
     restate_wire_CompletePromiseCommandMessage m;
     if (!restate__vm_failure_fits(vm, failure)) return false;
     memset(&m, 0, sizeof m);
     m.key = key;
-    RESTATE__SET_RESULT(m, completion, completion_value, restate_wire_CompletePromiseCommandMessage_completion_value_tag,
-                        completion_failure, restate_wire_CompletePromiseCommandMessage_completion_failure_tag, value, failure);
+    RESTATE__SET_RESULT(
+        m, completion, completion_value,
+        restate_wire_CompletePromiseCommandMessage_completion_value_tag, completion_failure,
+        restate_wire_CompletePromiseCommandMessage_completion_failure_tag, value, failure);
     m.result_completion_id = vm->next_completion;
     if (!restate__vm_command(vm, &type, &m, restate__b_none(), unstable)) return false;
     return restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion++);
 }
 
-/* An optional text of a call: present and empty is refused, scopes and limit keys need protocol 7. */
-static bool restate__vm_text_fits(restate__vm *vm, const char *text, const char *what, uint32_t version) {
+/* An optional text of a call: present and empty is refused, scopes and limit keys need protocol 7.
+ */
+static bool restate__vm_text_fits(restate__vm *vm, const char *text, const char *what,
+                                  uint32_t version) {
     if (!text) return true;
-    if (!*text) return restate__vm_raise(vm, RESTATE__E_INTERNAL, "the %s is empty: leave it out or give one", what);
+    if (!*text)
+        return restate__vm_raise(vm, RESTATE__E_INTERNAL,
+                                 "the %s is empty: leave it out or give one", what);
     return restate__vm_needs(vm, what, version);
 }
 
 /* AttachInvocation and GetInvocationOutput have the same fields. */
-static bool restate__vm_attach_as(restate__vm *vm, uint16_t message_type, const restate__vm_target *to, restate__node *leaf) {
+static bool restate__vm_attach_as(restate__vm *vm, uint16_t message_type,
+                                  const restate__vm_target *to, restate__node *leaf) {
     static const restate__field by_key[] = {
         RESTATE__FIELD(IdempotentRequestTarget, service_name, 1, RESTATE__F_BYTES),
         RESTATE__FIELD(IdempotentRequestTarget, service_key, 2, RESTATE__F_OPTIONAL),
@@ -4238,14 +4444,18 @@ static bool restate__vm_attach_as(restate__vm *vm, uint16_t message_type, const 
         RESTATE__NO_FIELD
     };
     static const restate__field fields[] = {
-        RESTATE__ONE_OF(AttachInvocationCommandMessage, target, invocation_id, 1, RESTATE__F_BYTES, NULL),
-        RESTATE__ONE_OF(AttachInvocationCommandMessage, target, idempotent_request_target, 3, RESTATE__F_MESSAGE, by_key),
-        RESTATE__ONE_OF(AttachInvocationCommandMessage, target, workflow_target, 4, RESTATE__F_MESSAGE, by_workflow),
+        RESTATE__ONE_OF(AttachInvocationCommandMessage, target, invocation_id, 1, RESTATE__F_BYTES,
+                        NULL),
+        RESTATE__ONE_OF(AttachInvocationCommandMessage, target, idempotent_request_target, 3,
+                        RESTATE__F_MESSAGE, by_key),
+        RESTATE__ONE_OF(AttachInvocationCommandMessage, target, workflow_target, 4,
+                        RESTATE__F_MESSAGE, by_workflow),
         RESTATE__FIELD(AttachInvocationCommandMessage, result_completion_id, 11, RESTATE__F_NUMBER),
         RESTATE__FIELD(AttachInvocationCommandMessage, name, 12, RESTATE__F_BYTES),
         RESTATE__NO_FIELD
     };
-    restate__command_type type = RESTATE__COMMAND(AttachInvocationCommandMessage, message_type, fields);
+    restate__command_type type =
+        RESTATE__COMMAND(AttachInvocationCommandMessage, message_type, fields);
     restate_wire_AttachInvocationCommandMessage m;
     if (!restate__vm_text_fits(vm, to->scope, "scope", 7)) return false;
     memset(&m, 0, sizeof m);
@@ -4270,15 +4480,17 @@ static bool restate__vm_attach_as(restate__vm *vm, uint16_t message_type, const 
     return restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion++);
 }
 
-RESTATE__PRIVATE bool restate__vm_attach(restate__vm *vm, const restate__vm_target *to, restate__node *leaf) {
+RESTATE__PRIVATE bool restate__vm_attach(restate__vm *vm, const restate__vm_target *to,
+                                         restate__node *leaf) {
     return restate__vm_attach_as(vm, restate_wire_MSG_ATTACH_INVOCATION_COMMAND, to, leaf);
 }
 
-RESTATE__PRIVATE bool restate__vm_get_output(restate__vm *vm, const restate__vm_target *to, restate__node *leaf) {
+RESTATE__PRIVATE bool restate__vm_get_output(restate__vm *vm, const restate__vm_target *to,
+                                             restate__node *leaf) {
     return restate__vm_attach_as(vm, restate_wire_MSG_GET_INVOCATION_OUTPUT_COMMAND, to, leaf);
 }
 
-/* ---- Calls ------------------------------------------------------------------------------------ */
+/* ---- Calls ----------------------------------------------------------------------------------- */
 
 static restate_wire_list restate__vm_headers(const restate_pair *headers) {
     if (headers && headers[0].name) return restate__wire_list(restate__wire_put_pairs, headers, 1);
@@ -4286,8 +4498,10 @@ static restate_wire_list restate__vm_headers(const restate_pair *headers) {
 }
 
 static bool restate__vm_call_fits(restate__vm *vm, const restate__vm_call *call) {
-    return restate__vm_text_fits(vm, call->idempotency_key, "idempotency key", RESTATE__VERSION_MIN) &&
-           restate__vm_text_fits(vm, call->scope, "scope", 7) && restate__vm_text_fits(vm, call->limit_key, "limit key", 7);
+    return restate__vm_text_fits(vm, call->idempotency_key, "idempotency key",
+                                 RESTATE__VERSION_MIN) &&
+           restate__vm_text_fits(vm, call->scope, "scope", 7) &&
+           restate__vm_text_fits(vm, call->limit_key, "limit key", 7);
 }
 
 static bool restate__vm_track(restate__vm *vm, restate__node *id, bool wanted) {
@@ -4327,14 +4541,16 @@ static bool restate__vm_track(restate__vm *vm, restate__node *id, bool wanted) {
     } while (0)
 
 /* CALL: two answers, the id of the new invocation and its result. */
-RESTATE__PRIVATE bool restate__vm_call_invocation(restate__vm *vm, const restate__vm_call *call, restate__node *id, restate__node *result) {
+RESTATE__PRIVATE bool restate__vm_call_invocation(restate__vm *vm, const restate__vm_call *call,
+                                                  restate__node *id, restate__node *result) {
     static const restate__field fields[] = {
         RESTATE__CALL_FIELDS(CallCommandMessage, 0),
         RESTATE__FIELD(CallCommandMessage, result_completion_id, 11, RESTATE__F_NUMBER),
         RESTATE__FIELD(CallCommandMessage, name, 12, RESTATE__F_BYTES),
         RESTATE__NO_FIELD
     };
-    static const restate__command_type type = RESTATE__COMMAND(CallCommandMessage, restate_wire_MSG_CALL_COMMAND, fields);
+    static const restate__command_type type =
+        RESTATE__COMMAND(CallCommandMessage, restate_wire_MSG_CALL_COMMAND, fields);
     restate_wire_CallCommandMessage m;
     uint32_t first = vm->next_completion;
     if (!restate__vm_call_fits(vm, call)) return false;
@@ -4343,18 +4559,22 @@ RESTATE__PRIVATE bool restate__vm_call_invocation(restate__vm *vm, const restate
     m.result_completion_id = first + 1;
     if (!restate__vm_command(vm, &type, &m, m.name, call->unstable)) return false;
     vm->next_completion = first + 2;
-    return restate__vm_leaf(vm, id, RESTATE__LEAF, first) && restate__vm_leaf(vm, result, RESTATE__LEAF, first + 1) &&
+    return restate__vm_leaf(vm, id, RESTATE__LEAF, first) &&
+           restate__vm_leaf(vm, result, RESTATE__LEAF, first + 1) &&
            restate__vm_track(vm, id, !vm->options.keep_calls);
 }
 
-/* SEND: one answer, the id of the new invocation. The recorded start time stays in force on replay. */
-RESTATE__PRIVATE bool restate__vm_send(restate__vm *vm, const restate__vm_call *call, restate__node *id) {
+/* SEND: one answer, the id of the new invocation. The recorded start time stays in force on replay.
+ */
+RESTATE__PRIVATE bool restate__vm_send(restate__vm *vm, const restate__vm_call *call,
+                                       restate__node *id) {
     static const restate__field fields[] = {
         RESTATE__CALL_FIELDS(OneWayCallCommandMessage, 1),
         RESTATE__FIELD(OneWayCallCommandMessage, name, 12, RESTATE__F_BYTES),
         RESTATE__NO_FIELD
     };
-    static const restate__command_type type = RESTATE__COMMAND(OneWayCallCommandMessage, restate_wire_MSG_ONE_WAY_CALL_COMMAND, fields);
+    static const restate__command_type type =
+        RESTATE__COMMAND(OneWayCallCommandMessage, restate_wire_MSG_ONE_WAY_CALL_COMMAND, fields);
     restate_wire_OneWayCallCommandMessage m;
     uint32_t first = vm->next_completion;
     if (!restate__vm_call_fits(vm, call)) return false;
@@ -4363,17 +4583,19 @@ RESTATE__PRIVATE bool restate__vm_send(restate__vm *vm, const restate__vm_call *
     m.invocation_id_notification_idx = first;
     if (!restate__vm_command(vm, &type, &m, m.name, call->unstable)) return false;
     vm->next_completion = first + 1;
-    return restate__vm_leaf(vm, id, RESTATE__LEAF, first) && restate__vm_track(vm, id, vm->options.cancel_sends);
+    return restate__vm_leaf(vm, id, RESTATE__LEAF, first) &&
+           restate__vm_track(vm, id, vm->options.cancel_sends);
 }
 
-/* ---- Signals and awakeables ------------------------------------------------------------------- */
+/* ---- Signals and awakeables ------------------------------------------------------------------ */
 
 static void restate__vm_base64url(char *to, const uint8_t *from, size_t len) {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     size_t i;
     for (i = 0; i < len; i += 3) {
         size_t n = len - i < 3 ? len - i : 3, k;
-        uint32_t bits = (uint32_t)from[i] << 16 | (n > 1 ? (uint32_t)from[i + 1] << 8 : 0) | (n > 2 ? from[i + 2] : 0u);
+        uint32_t bits = (uint32_t)from[i] << 16 | (n > 1 ? (uint32_t)from[i + 1] << 8 : 0) |
+                        (n > 2 ? from[i + 2] : 0u);
         for (k = 0; k <= n; k++) *to++ = digits[bits >> (18 - 6 * k) & 63];
     }
     *to = 0;
@@ -4417,7 +4639,8 @@ RESTATE__PRIVATE bool restate__vm_signal(restate__vm *vm, restate_bytes name, re
     return restate__vm_name_leaf(vm, restate__vm_present(name), leaf);
 }
 
-/* The next cancellation, where it does not come by itself. It is kept like a signal without a name. */
+/* The next cancellation, where it does not come by itself. It is kept like a signal without a name.
+ */
 RESTATE__PRIVATE bool restate__vm_cancellation(restate__vm *vm, restate__node *leaf) {
     if (!restate__vm_executable(vm, "cancellation")) return false;
     leaf->kind = RESTATE__LEAF_SIGNAL;
@@ -4425,23 +4648,27 @@ RESTATE__PRIVATE bool restate__vm_cancellation(restate__vm *vm, restate__node *l
     return restate__vm_name_leaf(vm, restate__b_none(), leaf);
 }
 
-static bool restate__vm_put_signal(restate__vm *vm, const restate_wire_SendSignalCommandMessage *m) {
+static bool restate__vm_put_signal(restate__vm *vm,
+                                   const restate_wire_SendSignalCommandMessage *m) {
     static const restate__field fields[] = {
         RESTATE__FIELD(SendSignalCommandMessage, target_invocation_id, 1, RESTATE__F_BYTES),
         RESTATE__ONE_OF(SendSignalCommandMessage, signal_id, idx, 2, RESTATE__F_NUMBER, NULL),
         RESTATE__ONE_OF(SendSignalCommandMessage, signal_id, name, 3, RESTATE__F_BYTES, NULL),
         RESTATE__ONE_OF(SendSignalCommandMessage, result, void_value, 4, RESTATE__F_VOID, NULL),
         { "value", offsetof(restate_wire_SendSignalCommandMessage, result.value),
-          offsetof(restate_wire_SendSignalCommandMessage, which_result), 5, RESTATE__F_VALUE, false, false, NULL },
+          offsetof(restate_wire_SendSignalCommandMessage, which_result), 5, RESTATE__F_VALUE, false,
+          false, NULL },
         RESTATE__ONE_OF(SendSignalCommandMessage, result, failure, 6, RESTATE__F_FAILURE, NULL),
         RESTATE__FIELD(SendSignalCommandMessage, entry_name, 12, RESTATE__F_BYTES),
         RESTATE__NO_FIELD
     };
-    static const restate__command_type type = RESTATE__COMMAND(SendSignalCommandMessage, restate_wire_MSG_SEND_SIGNAL_COMMAND, fields);
+    static const restate__command_type type =
+        RESTATE__COMMAND(SendSignalCommandMessage, restate_wire_MSG_SEND_SIGNAL_COMMAND, fields);
     return restate__vm_command(vm, &type, m, restate__b_none(), false);
 }
 
-RESTATE__PRIVATE bool restate__vm_send_signal(restate__vm *vm, const char *invocation_id, restate_bytes name, restate_bytes value,
+RESTATE__PRIVATE bool restate__vm_send_signal(restate__vm *vm, const char *invocation_id,
+                                              restate_bytes name, restate_bytes value,
                                               const restate_failure *failure) {
     restate_wire_SendSignalCommandMessage m;
     if (!restate__vm_failure_fits(vm, failure)) return false;
@@ -4469,37 +4696,42 @@ RESTATE__PRIVATE bool restate__vm_cancel(restate__vm *vm, const char *invocation
     return restate__vm_cancel_call(vm, restate_str(invocation_id));
 }
 
-RESTATE__PRIVATE bool restate__vm_complete_awakeable(restate__vm *vm, const char *id, restate_bytes value,
-                                                     const restate_failure *failure, bool unstable) {
+RESTATE__PRIVATE bool restate__vm_complete_awakeable(restate__vm *vm, const char *id,
+                                                     restate_bytes value,
+                                                     const restate_failure *failure,
+                                                     bool unstable) {
     static const restate__field fields[] = {
         RESTATE__FIELD(CompleteAwakeableCommandMessage, awakeable_id, 1, RESTATE__F_BYTES),
         RESTATE__ONE_OF(CompleteAwakeableCommandMessage, result, value, 2, RESTATE__F_VALUE, NULL),
-        RESTATE__ONE_OF(CompleteAwakeableCommandMessage, result, failure, 3, RESTATE__F_FAILURE, NULL),
+        RESTATE__ONE_OF(CompleteAwakeableCommandMessage, result, failure, 3, RESTATE__F_FAILURE,
+                        NULL),
         RESTATE__FIELD(CompleteAwakeableCommandMessage, name, 12, RESTATE__F_BYTES),
         RESTATE__NO_FIELD
     };
-    static const restate__command_type type = RESTATE__COMMAND(CompleteAwakeableCommandMessage,
-                                                               restate_wire_MSG_COMPLETE_AWAKEABLE_COMMAND, fields);
+    static const restate__command_type type = RESTATE__COMMAND(
+        CompleteAwakeableCommandMessage, restate_wire_MSG_COMPLETE_AWAKEABLE_COMMAND, fields);
     restate_wire_CompleteAwakeableCommandMessage m;
     if (!restate__vm_failure_fits(vm, failure)) return false;
     memset(&m, 0, sizeof m);
     m.awakeable_id = restate_str(id);
     RESTATE__SET_RESULT(m, result, value, restate_wire_CompleteAwakeableCommandMessage_value_tag,
-                        failure, restate_wire_CompleteAwakeableCommandMessage_failure_tag, value, failure);
+                        failure, restate_wire_CompleteAwakeableCommandMessage_failure_tag, value,
+                        failure);
     return restate__vm_command(vm, &type, &m, restate__b_none(), unstable);
 }
 
-/* ---- Runs ------------------------------------------------------------------------------------- */
+/* ---- Runs ------------------------------------------------------------------------------------ */
 
-/* RUN: `leaf->run` tells afterwards whether its closure is to be executed, which an await then asks for.
- * A result anywhere in the journal, be it not delivered yet, means that it never is again. */
+/* RUN: `leaf->run` tells afterwards whether its closure is to be executed, which an await then asks
+ * for. A result anywhere in the journal, be it not delivered yet, means that it never is again. */
 RESTATE__PRIVATE bool restate__vm_run(restate__vm *vm, const char *name, restate__node *leaf) {
     static const restate__field fields[] = {
         RESTATE__FIELD(RunCommandMessage, result_completion_id, 11, RESTATE__F_NUMBER),
         RESTATE__FIELD(RunCommandMessage, name, 12, RESTATE__F_BYTES),
         RESTATE__NO_FIELD
     };
-    static const restate__command_type type = RESTATE__COMMAND(RunCommandMessage, restate_wire_MSG_RUN_COMMAND, fields);
+    static const restate__command_type type =
+        RESTATE__COMMAND(RunCommandMessage, restate_wire_MSG_RUN_COMMAND, fields);
     restate_wire_RunCommandMessage m;
     restate__slot *slot;
     memset(&m, 0, sizeof m);
@@ -4525,7 +4757,8 @@ static void restate__vm_run_over(restate__vm *vm, restate__node *run) {
     run->run = RESTATE__RUN_NONE;
 }
 
-static bool restate__vm_propose_result(restate__vm *vm, restate__node *run, restate_bytes value, const restate_failure *failure) {
+static bool restate__vm_propose_result(restate__vm *vm, restate__node *run, restate_bytes value,
+                                       const restate_failure *failure) {
     bool v7 = vm->options.version >= 7;
     restate_wire_ProposeRunCompletionMessage m;
     restate__value *keep;
@@ -4549,22 +4782,25 @@ static bool restate__vm_propose_result(restate__vm *vm, restate__node *run, rest
         run->of.closure.proposed = keep;
         run->run = RESTATE__RUN_PROPOSED;
     }
-    restate__vm_put(vm, restate_wire_MSG_PROPOSE_RUN_COMPLETION, v7 ? 0x8000 : 0, restate_wire_ProposeRunCompletionMessage_fields, &m);
+    restate__vm_put(vm, restate_wire_MSG_PROPOSE_RUN_COMPLETION, v7 ? 0x8000 : 0,
+                    restate_wire_ProposeRunCompletionMessage_fields, &m);
     return true;
 }
 
 /* Delay n is min(max, initial * factor^(n-1)); saturates. */
 static uint64_t restate__vm_backoff(const restate__policy *p, uint32_t count) {
-    double delay = (double)p->interval_ms, max = p->has_max_interval ? (double)p->max_interval_ms : 9.0e18;
+    double delay = (double)p->interval_ms,
+           max = p->has_max_interval ? (double)p->max_interval_ms : 9.0e18;
     uint32_t i;
     for (i = 1; i < count && delay < max && p->factor > 1; i++) delay *= p->factor;
     for (i = 1; i < count && delay >= 1 && p->factor < 1; i++) delay *= p->factor;
     return (uint64_t)(delay < max ? delay : max);
 }
 
-/* A closure failed and may be tried again. What Start told counts only for a run whose command an earlier
- * attempt had stored: nothing new was written in this one. */
-static bool restate__vm_propose_retry(restate__vm *vm, restate__node *run, const restate__outcome *o, const restate__policy *p) {
+/* A closure failed and may be tried again. What Start told counts only for a run whose command an
+ * earlier attempt had stored: nothing new was written in this one. */
+static bool restate__vm_propose_retry(restate__vm *vm, restate__node *run,
+                                      const restate__outcome *o, const restate__policy *p) {
     restate__vm_error e = o->error;
     bool known = vm->first_new_entry_pending, exhausted;
     uint32_t count = known ? vm->retry_count : 0;
@@ -4572,16 +4808,19 @@ static bool restate__vm_propose_retry(restate__vm *vm, restate__node *run, const
     restate_failure failure;
     if (count < UINT32_MAX) count++;
     spent = spent > UINT64_MAX - o->duration_ms ? UINT64_MAX : spent + o->duration_ms;
-    exhausted = (p->has_max_attempts && p->max_attempts <= count) || (p->has_max_duration && p->max_duration_ms <= spent);
+    exhausted = (p->has_max_attempts && p->max_attempts <= count) ||
+                (p->has_max_duration && p->max_duration_ms <= spent);
     e.related.known = true;
     e.related.index = run->of.closure.command;
     e.related.type = restate_wire_MSG_RUN_COMMAND;
     e.related.name = run->of.closure.name;
-    if (p->kind == RESTATE__POLICY_NONE || (p->kind != RESTATE__POLICY_INFINITE && exhausted && !p->pause)) {
+    if (p->kind == RESTATE__POLICY_NONE ||
+        (p->kind != RESTATE__POLICY_INFINITE && exhausted && !p->pause)) {
         memset(&failure, 0, sizeof failure);
         failure.code = (uint16_t)e.code;
         failure.message = e.message;
-        if (e.behavior == RESTATE__RETRY) return restate__vm_propose_result(vm, run, restate__b_none(), &failure);
+        if (e.behavior == RESTATE__RETRY)
+            return restate__vm_propose_result(vm, run, restate__b_none(), &failure);
     }
     if (p->kind != RESTATE__POLICY_INFINITE && exhausted && p->pause) e.behavior = RESTATE__PAUSE;
     if (!e.has_delay && p->kind == RESTATE__POLICY_FIXED) {
@@ -4595,33 +4834,39 @@ static bool restate__vm_propose_retry(restate__vm *vm, restate__node *run, const
     return false;
 }
 
-/* PROPOSE_RUN: what a closure came to. The result is used only when the runtime has confirmed it. */
-RESTATE__PRIVATE bool restate__vm_propose(restate__vm *vm, restate__node *run, const restate__outcome *o, const restate__policy *p) {
+/* PROPOSE_RUN: what a closure came to. The result is used only when the runtime has confirmed it.
+ */
+RESTATE__PRIVATE bool restate__vm_propose(restate__vm *vm, restate__node *run,
+                                          const restate__outcome *o, const restate__policy *p) {
     if (vm->phase == RESTATE__ERRORED) return false;
     if (vm->phase != RESTATE__PROCESSING || run->state != RESTATE__PENDING) return true;
     restate__vm_run_over(vm, run);
-    if (p->kind >= RESTATE__POLICY_FIXED && p->pause && !restate__vm_needs(vm, "pausing when a run's retries are exhausted", 7))
+    if (p->kind >= RESTATE__POLICY_FIXED && p->pause &&
+        !restate__vm_needs(vm, "pausing when a run's retries are exhausted", 7))
         return false;
     if (o->kind == RESTATE__DONE) return restate__vm_propose_result(vm, run, o->value, NULL);
-    if (o->kind == RESTATE__TERMINAL) return restate__vm_propose_result(vm, run, restate__b_none(), &o->failure);
+    if (o->kind == RESTATE__TERMINAL)
+        return restate__vm_propose_result(vm, run, restate__b_none(), &o->failure);
     return restate__vm_propose_retry(vm, run, o, p);
 }
 
-/* ---- Deterministic randomness ----------------------------------------------------------------- */
+/* ---- Deterministic randomness ---------------------------------------------------------------- */
 
 static uint32_t restate__vm_rotr(uint32_t x, unsigned n) { return x >> n | x << (32 - n); }
 
 /* One block of SHA-256. */
 static void restate__vm_sha256_block(uint32_t state[8], const uint8_t block[64]) {
     static const uint32_t k[64] = {
-        0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
-        0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
-        0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
-        0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
-        0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-        0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
-        0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
-        0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2
+        0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4,
+        0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe,
+        0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f,
+        0x4a7484aa, 0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7,
+        0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967, 0x27b70a85, 0x2e1b2138, 0x4d2c6dfc,
+        0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85, 0xa2bfe8a1, 0xa81a664b,
+        0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070, 0x19a4c116,
+        0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+        0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7,
+        0xc67178f2
     };
     uint32_t w[64], s[8], i;
     for (i = 0; i < 16; i++) w[i] = restate__b_get32(block + 4 * i);
@@ -4633,7 +4878,8 @@ static void restate__vm_sha256_block(uint32_t state[8], const uint8_t block[64])
     memcpy(s, state, sizeof s);
     for (i = 0; i < 64; i++) {
         uint32_t a = s[0], e = s[4];
-        uint32_t t1 = s[7] + (restate__vm_rotr(e, 6) ^ restate__vm_rotr(e, 11) ^ restate__vm_rotr(e, 25)) +
+        uint32_t t1 = s[7] +
+                      (restate__vm_rotr(e, 6) ^ restate__vm_rotr(e, 11) ^ restate__vm_rotr(e, 25)) +
                       ((e & s[5]) ^ (~e & s[6])) + k[i] + w[i];
         uint32_t t2 = (restate__vm_rotr(a, 2) ^ restate__vm_rotr(a, 13) ^ restate__vm_rotr(a, 22)) +
                       ((a & s[1]) ^ (a & s[2]) ^ (s[1] & s[2]));
@@ -5872,23 +6118,26 @@ RESTATE__PRIVATE void restate__pool_free(restate__pool *pool) {
 #endif
 
 /* ================================================================================================
-// >>context  attempts, closures, futures, the calls of a handler    [restate__ctx_ restate__attempt_]
+// >>context  attempts, closures, futures, the calls of a handler    [restate__ctx_
+restate__attempt_]
 // The blocking calls of a handler, made of journal and stack.
 ================================================================================================ */
 
-/* How a call waits. A handler runs on a fiber. Where the journal has no answer yet the fiber parks, and
- * its worker goes on with others. Whatever may change the answer - input, the end of a closure, room in
- * the output, the loss of the connection - queues the attempt's `turn` note, whose delivery resumes the
- * fiber; it asks the journal again. So there are no conditions to keep: a wake-up too many is harmless.
+/* How a call waits. A handler runs on a fiber. Where the journal has no answer yet the fiber parks,
+ * and its worker goes on with others. Whatever may change the answer - input, the end of a closure,
+ * room in the output, the loss of the connection - queues the attempt's `turn` note, whose delivery
+ * resumes the fiber; it asks the journal again. So there are no conditions to keep: a wake-up too
+ * many is harmless.
  *
- * A blocking handler is the same on a thread of its own, which is let go ("detached") while it executes
- * the user's code and called back ("attached") for the time of each call. The worker stands still
- * meanwhile, so that journal and memory need no locks. */
+ * A blocking handler is the same on a thread of its own, which is let go ("detached") while it
+ * executes the user's code and called back ("attached") for the time of each call. The worker
+ * stands still meanwhile, so that journal and memory need no locks. */
 
 #include <time.h>
 
 #define RESTATE__CALLS_AFTER_END_MAX 100000u
-#define RESTATE__OUT_BYTES_MAX (256u << 10)     /* more unsent output than this holds a handler back */
+#define RESTATE__OUT_BYTES_MAX (256u << 10) /* more unsent output than this holds a handler back \
+                                             */
 #ifndef RESTATE_STACK_BYTES
 #  define RESTATE_STACK_BYTES (64u << 10)
 #endif
@@ -5945,8 +6194,13 @@ struct restate_ctx {
 };
 
 typedef enum restate__future_kind {
-    RESTATE__FUTURE_RUN, RESTATE__FUTURE_TIMER, RESTATE__FUTURE_STATE, RESTATE__FUTURE_CALL, RESTATE__FUTURE_SEND,
-    RESTATE__FUTURE_AWAKEABLE, RESTATE__FUTURE_COMBINED
+    RESTATE__FUTURE_RUN,
+    RESTATE__FUTURE_TIMER,
+    RESTATE__FUTURE_STATE,
+    RESTATE__FUTURE_CALL,
+    RESTATE__FUTURE_SEND,
+    RESTATE__FUTURE_AWAKEABLE,
+    RESTATE__FUTURE_COMBINED
 } restate__future_kind;
 
 struct restate_future {
@@ -5964,14 +6218,18 @@ struct restate_future {
 };
 
 typedef enum restate__attempt_state {
-    RESTATE__ATTEMPT_NEW, RESTATE__ATTEMPT_RUNNING, RESTATE__ATTEMPT_PARKED, RESTATE__ATTEMPT_DETACHED, RESTATE__ATTEMPT_DONE
+    RESTATE__ATTEMPT_NEW,
+    RESTATE__ATTEMPT_RUNNING,
+    RESTATE__ATTEMPT_PARKED,
+    RESTATE__ATTEMPT_DETACHED,
+    RESTATE__ATTEMPT_DONE
 } restate__attempt_state;
 
 /* One attempt of one invocation. Belongs to its worker's thread. */
 typedef struct restate__attempt {
     restate_ctx ctx;
     restate__vm vm;
-    restate__arena *arena;                  /* the host's: of the journal, and of the handler unless it blocks */
+    restate__arena *arena; /* the host's: of the journal, and of the handler unless it blocks */
     restate__arena own;                     /* of a blocking handler, used on its thread */
     restate__chunks own_chunks;
     restate__worker *worker;
@@ -6013,14 +6271,14 @@ typedef struct restate__run {
     struct restate__run *next;              /* spare */
     struct restate__run *next_run;          /* all */
     restate__arena arena;
-    restate__chunks chunks;                 /* hands out and takes back without keeping: any thread */
+    restate__chunks chunks; /* hands out and takes back without keeping: any thread */
     struct restate_future *future;
     uint64_t started_ms;
     restate_status status;
     bool executing;
 } restate__run;
 
-/* ---- Ending ----------------------------------------------------------------------------------- */
+/* ---- Ending ---------------------------------------------------------------------------------- */
 
 static void restate__attempt_progress(restate__attempt *a) {
     if (a->progress) a->progress(a);
@@ -6033,7 +6291,8 @@ static restate_status restate__ctx_end(restate_ctx *ctx) {
     return RESTATE_ENDED;
 }
 
-static void restate__ctx_vlog(restate_ctx *ctx, restate_log_level level, const char *format, va_list args) {
+static void restate__ctx_vlog(restate_ctx *ctx, restate_log_level level, const char *format,
+                              va_list args) {
     const restate__attempt *a = ctx->attempt;
     restate_log_record r;
     char text[1024];
@@ -6049,7 +6308,8 @@ static void restate__ctx_vlog(restate_ctx *ctx, restate_log_level level, const c
     a->logger->write(a->logger->user, &r);
 }
 
-static void restate__ctx_say(restate_ctx *ctx, restate_log_level level, const char *format, ...) RESTATE__PRINTF(3, 4);
+static void restate__ctx_say(restate_ctx *ctx, restate_log_level level, const char *format, ...)
+    RESTATE__PRINTF(3, 4);
 static void restate__ctx_say(restate_ctx *ctx, restate_log_level level, const char *format, ...) {
     va_list args;
     va_start(args, format);
@@ -6100,15 +6360,19 @@ static void restate__attempt_park(restate__attempt *a) {
 static void restate__ctx_after_end(restate_ctx *ctx) {
     restate__attempt *a = ctx->attempt;
     if (ctx->run || ++a->calls_after_end < RESTATE__CALLS_AFTER_END_MAX) return;
-    restate__ctx_say(ctx, RESTATE_LOG_ERROR, "the handler made %u calls after RESTATE_ENDED and is cut off; what it holds is lost. "
-                     "Return when a call returns RESTATE_ENDED (RESTATE_TRY does it)", RESTATE__CALLS_AFTER_END_MAX);
+    restate__ctx_say(
+        ctx, RESTATE_LOG_ERROR,
+        "the handler made %u calls after RESTATE_ENDED and is cut off; what it holds is lost. "
+        "Return when a call returns RESTATE_ENDED (RESTATE_TRY does it)",
+        RESTATE__CALLS_AFTER_END_MAX);
     restate__ctx_attach(ctx);
     a->abandoned = true;
     for (;;) restate__fiber_park(a->fiber);
 }
 
 /* What a context of a closure keeps as its retryable error. */
-static void restate__ctx_set_error(restate_ctx *ctx, uint16_t code, const char *message, const restate_retry_options *o) {
+static void restate__ctx_set_error(restate_ctx *ctx, uint16_t code, const char *message,
+                                   const restate_retry_options *o) {
     memset(&ctx->error, 0, sizeof ctx->error);
     ctx->error.code = code ? code : RESTATE__E_INTERNAL;
     ctx->error.message = message;
@@ -6121,7 +6385,8 @@ static void restate__ctx_set_error(restate_ctx *ctx, uint16_t code, const char *
 }
 
 /* Ends this try with an error that may be retried. */
-static restate_status restate__ctx_retry(restate_ctx *ctx, uint16_t code, const char *message, const restate_retry_options *o) {
+static restate_status restate__ctx_retry(restate_ctx *ctx, uint16_t code, const char *message,
+                                         const restate_retry_options *o) {
     restate__attempt *a = ctx->attempt;
     restate__ctx_set_error(ctx, code, message, o);
     if (!ctx->run) {
@@ -6138,10 +6403,12 @@ static restate_status restate__ctx_nomem(restate_ctx *ctx) {
     return RESTATE_ENDED;
 }
 
-/* The user did what cannot be done: ends the attempt with a message that says where, what and what to do
- * instead. */
-static restate_status restate__ctx_misuse(restate_ctx *ctx, const char *function, const char *format, ...) RESTATE__PRINTF(3, 4);
-static restate_status restate__ctx_misuse(restate_ctx *ctx, const char *function, const char *format, ...) {
+/* The user did what cannot be done: ends the attempt with a message that says where, what and what
+ * to do instead. */
+static restate_status restate__ctx_misuse(restate_ctx *ctx, const char *function,
+                                          const char *format, ...) RESTATE__PRINTF(3, 4);
+static restate_status restate__ctx_misuse(restate_ctx *ctx, const char *function,
+                                          const char *format, ...) {
     const restate__handler *h = ctx->attempt->handler;
     const char *what, *message;
     va_list args;
@@ -6149,8 +6416,8 @@ static restate_status restate__ctx_misuse(restate_ctx *ctx, const char *function
     va_start(args, format);
     what = restate__arena_vprintf(ctx->memory, format, args);
     va_end(args);
-    message = restate__arena_printf(ctx->memory, "%s/%s%s: %s(): %s", h->service, h->name, ctx->run ? " (in a closure)" : "",
-                                    function, what);
+    message = restate__arena_printf(ctx->memory, "%s/%s%s: %s(): %s", h->service, h->name,
+                                    ctx->run ? " (in a closure)" : "", function, what);
     restate__ctx_say(ctx, RESTATE_LOG_ERROR, "%s", message);
     restate__ctx_attach(ctx);
     restate__ctx_retry(ctx, RESTATE__E_INTERNAL, message, NULL);
@@ -6169,7 +6436,9 @@ static bool restate__ctx_over(restate_ctx *ctx) {
 static bool restate__ctx_enter(restate_ctx *ctx, const char *function) {
     if (restate__ctx_over(ctx)) return false;
     if (ctx->run) {
-        restate__ctx_misuse(ctx, function, "is journaled and cannot be used in a closure: use it in the handler, before or after the run");
+        restate__ctx_misuse(ctx, function,
+                            "is journaled and cannot be used in a closure: use it in the handler, "
+                            "before or after the run");
         return false;
     }
     restate__ctx_attach(ctx);
@@ -6179,21 +6448,24 @@ static bool restate__ctx_enter(restate_ctx *ctx, const char *function) {
     return false;
 }
 
-/* Ends a journaled call whose journal part gave `done`. Output that nobody fetches holds it back. */
+/* Ends a journaled call whose journal part gave `done`. Output that nobody fetches holds it back.
+ */
 static restate_status restate__ctx_leave(restate_ctx *ctx, bool done) {
     restate__attempt *a = ctx->attempt;
     if (RESTATE__UNLIKELY(!done)) restate__ctx_end(ctx);
-    while (done && RESTATE__UNLIKELY(a->vm.out->len > RESTATE__OUT_BYTES_MAX) && !a->cut) restate__attempt_park(a);
+    while (done && RESTATE__UNLIKELY(a->vm.out->len > RESTATE__OUT_BYTES_MAX) && !a->cut)
+        restate__attempt_park(a);
     restate__ctx_detach(ctx);
     return done ? RESTATE_OK : RESTATE_ENDED;
 }
 
-/* ---- Memory, text, request -------------------------------------------------------------------- */
+/* ---- Memory, text, request ------------------------------------------------------------------- */
 
 static restate__arena *restate__ctx_arena(restate_ctx *ctx) { return ctx->memory; }
 
 /* Has `object` released with the invocation's memory. False: out of memory, and it was released. */
-RESTATE__PRIVATE bool restate__ctx_own(restate_ctx *ctx, void *object, void (*release)(void *object)) {
+RESTATE__PRIVATE bool restate__ctx_own(restate_ctx *ctx, void *object,
+                                       void (*release)(void *object)) {
     restate__owned *o = (restate__owned *)restate__arena_alloc(ctx->memory, sizeof *o);
     if (!o) {
         release(object);
@@ -6259,7 +6531,7 @@ static void restate__attempt_inform(restate__attempt *a) {
 
 RESTATE_API const restate_request_info *restate_request(restate_ctx *ctx) {
     restate__attempt *a = ctx->attempt;
-    if (ctx->run) return &a->info;          /* complete before the first closure starts, not changed then */
+    if (ctx->run) return &a->info; /* complete before the first closure starts, not changed then */
     restate__ctx_attach(ctx);
     if (!a->info_ready) restate__attempt_inform(a);
     a->info.replaying = a->vm.phase == RESTATE__REPLAYING;
@@ -6274,7 +6546,9 @@ static bool restate__ctx_random_ready(restate_ctx *ctx, const char *function) {
     restate__attempt *a = ctx->attempt;
     if (restate__ctx_over(ctx)) return false;
     if (ctx->run) {
-        restate__ctx_misuse(ctx, function, "would not be the same on replay in a closure: draw before the run and pass it in `arg`");
+        restate__ctx_misuse(ctx, function,
+                            "would not be the same on replay in a closure: draw before the run and "
+                            "pass it in `arg`");
         return false;
     }
     if (!a->random_ready) restate__vm_random_seed(a->random, restate__vm_seed(&a->vm));
@@ -6283,7 +6557,9 @@ static bool restate__ctx_random_ready(restate_ctx *ctx, const char *function) {
 }
 
 RESTATE_API uint64_t restate_random(restate_ctx *ctx) {
-    return restate__ctx_random_ready(ctx, "restate_random") ? restate__vm_random(ctx->attempt->random) : 0;
+    return restate__ctx_random_ready(ctx, "restate_random")
+               ? restate__vm_random(ctx->attempt->random)
+               : 0;
 }
 
 RESTATE_API const char *restate_uuid(restate_ctx *ctx) {
@@ -6301,10 +6577,11 @@ RESTATE_API const char *restate_uuid(restate_ctx *ctx) {
 RESTATE_API bool restate_stop_requested(restate_ctx *ctx) {
     const restate__run *r = ctx->run;
     if (ctx->over || __atomic_load_n(&ctx->attempt->stop, __ATOMIC_RELAXED)) return true;
-    return r && r->future->timeout_ms && restate__clock_ms() - r->started_ms >= r->future->timeout_ms;
+    return r && r->future->timeout_ms &&
+           restate__clock_ms() - r->started_ms >= r->future->timeout_ms;
 }
 
-/* ---- Reply and failures ----------------------------------------------------------------------- */
+/* ---- Reply and failures ---------------------------------------------------------------------- */
 
 RESTATE_API restate_status restate_reply(restate_ctx *ctx, restate_bytes value) {
     restate_bytes copy;
@@ -6316,7 +6593,8 @@ RESTATE_API restate_status restate_reply(restate_ctx *ctx, restate_bytes value) 
 }
 
 /* Makes `failure`, which lasts, the one that restate_failed() gives. */
-static restate_status restate__ctx_set_failed(restate_ctx *ctx, const restate_failure *failure, restate_status as) {
+static restate_status restate__ctx_set_failed(restate_ctx *ctx, const restate_failure *failure,
+                                              restate_status as) {
     restate__failed *f;
     if (ctx->failed && ctx->failed->failure == failure) return ctx->failed->as;
     f = (restate__failed *)restate__arena_alloc(ctx->memory, sizeof *f);
@@ -6329,7 +6607,8 @@ static restate_status restate__ctx_set_failed(restate_ctx *ctx, const restate_fa
 }
 
 /* A failure made here, with a text that lasts. */
-static restate_status restate__ctx_new_failure(restate_ctx *ctx, uint16_t code, const char *message, restate_status as) {
+static restate_status restate__ctx_new_failure(restate_ctx *ctx, uint16_t code, const char *message,
+                                               restate_status as) {
     restate_failure *f = (restate_failure *)restate__arena_alloc(ctx->memory, sizeof *f);
     restate_pair *none = (restate_pair *)restate__arena_alloc(ctx->memory, sizeof *none);
     if (!f || !none || ctx->memory->failed) return restate__ctx_nomem(ctx);
@@ -6359,7 +6638,9 @@ RESTATE_API restate_status restate_fail_with(restate_ctx *ctx, const restate_fai
     restate__failed *f = ctx->failed;
     restate_failure *copy;
     if (restate__ctx_over(ctx)) return RESTATE_ENDED;
-    if (!failure && !f) return restate__ctx_misuse(ctx, "restate_fail_with", "nothing has failed yet: give a failure");
+    if (!failure && !f)
+        return restate__ctx_misuse(ctx, "restate_fail_with",
+                                   "nothing has failed yet: give a failure");
     while (failure && f && f->failure != failure) f = f->next;
     if (f) return restate__ctx_set_failed(ctx, f->failure, f->as);
     copy = restate__vm_keep_failure(ctx->memory, failure);
@@ -6367,7 +6648,8 @@ RESTATE_API restate_status restate_fail_with(restate_ctx *ctx, const restate_fai
     return restate__ctx_set_failed(ctx, copy, RESTATE_TERMINAL);
 }
 
-RESTATE_API restate_status restate_retry(restate_ctx *ctx, const restate_retry_options *options, const char *format, ...) {
+RESTATE_API restate_status restate_retry(restate_ctx *ctx, const restate_retry_options *options,
+                                         const char *format, ...) {
     const char *message;
     va_list args;
     if (restate__ctx_over(ctx)) return RESTATE_ENDED;
@@ -6380,7 +6662,7 @@ RESTATE_API restate_status restate_retry(restate_ctx *ctx, const restate_retry_o
     return RESTATE_ENDED;
 }
 
-/* ---- Closures --------------------------------------------------------------------------------- */
+/* ---- Closures -------------------------------------------------------------------------------- */
 
 /* Nothing is kept: chunks of closures come from and go to the allocator, on any thread. */
 static restate__run *restate__run_take(restate__attempt *a) {
@@ -6419,16 +6701,23 @@ static void restate__run_outcome(restate__run *r, restate__outcome *o) {
         o->value = ctx->reply;
         return;
     }
-    if ((r->status == RESTATE_TERMINAL || r->status == RESTATE_TIMEOUT || r->status == RESTATE_CANCELLED) && !ctx->retry) {
+    if ((r->status == RESTATE_TERMINAL || r->status == RESTATE_TIMEOUT ||
+         r->status == RESTATE_CANCELLED) &&
+        !ctx->retry) {
         o->kind = RESTATE__TERMINAL;
         o->failure = *restate_failed(ctx);
         return;
     }
     o->kind = RESTATE__RETRYABLE;
     if (!ctx->retry)
-        restate__ctx_set_error(ctx, 0, r->status == RESTATE_ENDED
-            ? "the closure returned RESTATE_ENDED, but called restate_retry() nowhere"
-            : restate__arena_printf(ctx->memory, "the closure returned %d, which is no restate_status", (int)r->status), NULL);
+        restate__ctx_set_error(
+            ctx, 0,
+            r->status == RESTATE_ENDED
+                ? "the closure returned RESTATE_ENDED, but called restate_retry() nowhere"
+                : restate__arena_printf(ctx->memory,
+                                        "the closure returned %d, which is no restate_status",
+                                        (int)r->status),
+            NULL);
     o->error = ctx->error;
     if (ctx->memory->failed && !o->error.message) o->error.message = "out of memory";
 }
@@ -6440,8 +6729,10 @@ static void restate__run_propose(restate__run *r) {
     restate__outcome o;
     restate__run_outcome(r, &o);
     if (f->timeout_ms && o.duration_ms > f->timeout_ms)
-        restate__ctx_say(&a->ctx, RESTATE_LOG_WARN, "the closure of run \"%s\" took %lu ms, its timeout_ms is %lu",
-                         (const char *)f->node.of.closure.name.ptr, (unsigned long)o.duration_ms, (unsigned long)f->timeout_ms);
+        restate__ctx_say(&a->ctx, RESTATE_LOG_WARN,
+                         "the closure of run \"%s\" took %lu ms, its timeout_ms is %lu",
+                         (const char *)f->node.of.closure.name.ptr, (unsigned long)o.duration_ms,
+                         (unsigned long)f->timeout_ms);
     r->executing = false;
     f->run = NULL;
     if (!a->cut) restate__vm_propose(&a->vm, &f->node, &o, &f->policy);
@@ -6467,7 +6758,8 @@ static void restate__run_finished(restate__note *note) {
     restate__attempt_progress(a);           /* the last one after the handler: frees the attempt */
 }
 
-/* Executes the closure of a run that the journal asks for, on a thread of the pool or right here. */
+/* Executes the closure of a run that the journal asks for, on a thread of the pool or right here.
+ */
 static bool restate__run_start(restate__attempt *a, restate_future *f) {
     restate__run *r = restate__run_take(a);
     if (!r) {
@@ -6497,13 +6789,18 @@ static bool restate__run_start(restate__attempt *a, restate_future *f) {
 
 static void restate__policy_of(restate__policy *p, const restate_retry_policy *r) {
     memset(p, 0, sizeof *p);
-    if (!r->initial_interval_ms && r->factor == 0 && !r->max_interval_ms && !r->max_attempts && !r->max_duration_ms &&
-        r->when_exhausted == RESTATE_EXHAUSTED_DEFAULT) return;
+    if (!r->initial_interval_ms && r->factor == 0 && !r->max_interval_ms && !r->max_attempts &&
+        !r->max_duration_ms && r->when_exhausted == RESTATE_EXHAUSTED_DEFAULT)
+        return;
     p->kind = RESTATE__POLICY_EXPONENTIAL;
     p->has_interval = p->has_max_interval = true;
-    p->interval_ms = r->initial_interval_ms == RESTATE_ZERO_MS ? 0 : r->initial_interval_ms ? r->initial_interval_ms : 50;
+    p->interval_ms = r->initial_interval_ms == RESTATE_ZERO_MS ? 0
+                     : r->initial_interval_ms                  ? r->initial_interval_ms
+                                                               : 50;
     p->factor = r->factor > 0 ? r->factor : 2;
-    p->max_interval_ms = r->max_interval_ms == RESTATE_ZERO_MS ? 0 : r->max_interval_ms ? r->max_interval_ms : 10000;
+    p->max_interval_ms = r->max_interval_ms == RESTATE_ZERO_MS ? 0
+                         : r->max_interval_ms                  ? r->max_interval_ms
+                                                               : 10000;
     p->has_max_attempts = r->max_attempts != 0;
     p->max_attempts = r->max_attempts;
     p->has_max_duration = r->max_duration_ms != 0;
@@ -6511,7 +6808,7 @@ static void restate__policy_of(restate__policy *p, const restate_retry_policy *r
     p->pause = r->when_exhausted == RESTATE_EXHAUSTED_PAUSE;
 }
 
-/* ---- Futures: making and reading them --------------------------------------------------------- */
+/* ---- Futures: making and reading them -------------------------------------------------------- */
 
 /* A future of a context that is over, or of what went wrong: awaiting it gives RESTATE_ENDED. */
 static restate_future *restate__future_new(restate_ctx *ctx, restate__future_kind kind) {
@@ -6538,7 +6835,9 @@ static bool restate__future_fits(restate_ctx *ctx, const restate_future *f, cons
         return false;
     }
     if (f->ctx == ctx) return true;
-    restate__ctx_misuse(ctx, function, "the future belongs to another invocation: futures are used where they were made");
+    restate__ctx_misuse(
+        ctx, function,
+        "the future belongs to another invocation: futures are used where they were made");
     return false;
 }
 
@@ -6547,7 +6846,8 @@ static restate_status restate__future_failed(restate_ctx *ctx, const restate_fai
 }
 
 /* The result of a settled future. */
-static restate_status restate__future_read(restate_ctx *ctx, const restate__node *n, restate_bytes *value) {
+static restate_status restate__future_read(restate_ctx *ctx, const restate__node *n,
+                                           restate_bytes *value) {
     const restate__value *v;
     while (n->kind < RESTATE__LEAF && n->of.all.decided) n = n->of.all.decided;
     if (n->kind < RESTATE__LEAF) {
@@ -6556,7 +6856,8 @@ static restate_status restate__future_read(restate_ctx *ctx, const restate__node
     }
     v = n->value;
     if (v->kind == RESTATE__FAILURE) return restate__future_failed(ctx, v->is.failure);
-    if (value && (v->kind == RESTATE__VALUE || v->kind == RESTATE__INVOCATION_ID)) *value = v->is.bytes;
+    if (value && (v->kind == RESTATE__VALUE || v->kind == RESTATE__INVOCATION_ID))
+        *value = v->is.bytes;
     return RESTATE_OK;
 }
 
@@ -6595,7 +6896,8 @@ static void restate__ctx_wait_for_run(restate__attempt *a, restate_future *f) {
 }
 
 /* Enters, waits, reads, leaves. */
-static restate_status restate__ctx_await(restate_ctx *ctx, const char *function, restate_future *f, restate_bytes *value) {
+static restate_status restate__ctx_await(restate_ctx *ctx, const char *function, restate_future *f,
+                                         restate_bytes *value) {
     restate_status s;
     if (value) *value = restate__b_none();
     if (!restate__ctx_enter(ctx, function)) return RESTATE_ENDED;
@@ -6609,7 +6911,8 @@ static restate_status restate__ctx_await(restate_ctx *ctx, const char *function,
 }
 
 /* The same for a future that nobody else has, so that it can be used again. */
-static restate_status restate__ctx_await_own(restate_ctx *ctx, const char *function, restate_future *f, restate_bytes *value) {
+static restate_status restate__ctx_await_own(restate_ctx *ctx, const char *function,
+                                             restate_future *f, restate_bytes *value) {
     restate__attempt *a = ctx->attempt;
     restate_status s = restate__ctx_await(ctx, function, f, value);
     if (!f->ctx || f->node.state == RESTATE__PENDING || f->run || a->blocking) return s;
@@ -6619,7 +6922,8 @@ static restate_status restate__ctx_await_own(restate_ctx *ctx, const char *funct
     return s;
 }
 
-RESTATE_API restate_status restate_await(restate_ctx *ctx, restate_future *future, restate_bytes *value) {
+RESTATE_API restate_status restate_await(restate_ctx *ctx, restate_future *future,
+                                         restate_bytes *value) {
     return restate__ctx_await(ctx, "restate_await", future, value);
 }
 
@@ -6632,19 +6936,22 @@ static restate_status restate__ctx_wait_any(restate_ctx *ctx, restate__node **ar
     restate__node race;
     restate_status s;
     memset(&race, 0, sizeof race);
-    if (!restate__vm_combine_in(&ctx->attempt->vm, &race, RESTATE__RACE, array, count)) return restate__ctx_end(ctx);
+    if (!restate__vm_combine_in(&ctx->attempt->vm, &race, RESTATE__RACE, array, count))
+        return restate__ctx_end(ctx);
     s = restate__ctx_wait(ctx, &race);
     restate__vm_dissolve(&ctx->attempt->vm, &race);
     return s;
 }
 
-RESTATE_API restate_status restate_await_for(restate_ctx *ctx, restate_future *future, uint64_t timeout_ms, restate_bytes *value) {
+RESTATE_API restate_status restate_await_for(restate_ctx *ctx, restate_future *future,
+                                             uint64_t timeout_ms, restate_bytes *value) {
     restate__attempt *a = ctx->attempt;
     restate__node *both[2];
     restate_future *timer;
     restate_status s;
     if (value) *value = restate__b_none();
-    if (future && future->node.state != RESTATE__PENDING) return restate__ctx_await(ctx, "restate_await_for", future, value);
+    if (future && future->node.state != RESTATE__PENDING)
+        return restate__ctx_await(ctx, "restate_await_for", future, value);
     timer = restate_sleep_async(ctx, timeout_ms, NULL);
     if (!restate__ctx_enter(ctx, "restate_await_for")) return RESTATE_ENDED;
     s = RESTATE_ENDED;
@@ -6652,9 +6959,12 @@ RESTATE_API restate_status restate_await_for(restate_ctx *ctx, restate_future *f
         both[0] = &future->node;
         both[1] = &timer->node;
         s = restate__ctx_wait_any(ctx, both, 2);
-        if (s == RESTATE_OK && future->node.state != RESTATE__PENDING) s = restate__future_read(ctx, &future->node, value);
+        if (s == RESTATE_OK && future->node.state != RESTATE__PENDING)
+            s = restate__future_read(ctx, &future->node, value);
         else if (s == RESTATE_OK)
-            s = restate__ctx_new_failure(ctx, 408, restate__arena_printf(a->arena, "timed out after %lu ms", (unsigned long)timeout_ms),
+            s = restate__ctx_new_failure(ctx, 408,
+                                         restate__arena_printf(a->arena, "timed out after %lu ms",
+                                                               (unsigned long)timeout_ms),
                                          RESTATE_TIMEOUT);
     }
     restate__ctx_detach(ctx);
@@ -6672,9 +6982,11 @@ static size_t restate__first_settled(restate_future *const *futures, size_t coun
 }
 
 /* Copies what is not NULL. NULL: misuse, or out of memory. */
-static restate__node **restate__ctx_nodes(restate_ctx *ctx, const char *function, restate_future *const *futures, size_t count,
+static restate__node **restate__ctx_nodes(restate_ctx *ctx, const char *function,
+                                          restate_future *const *futures, size_t count,
                                           size_t *used) {
-    restate__node **nodes = (restate__node **)restate__arena_alloc(ctx->attempt->arena, (count + 1) * sizeof *nodes);
+    restate__node **nodes =
+        (restate__node **)restate__arena_alloc(ctx->attempt->arena, (count + 1) * sizeof *nodes);
     size_t i;
     *used = 0;
     if (!nodes) restate__ctx_nomem(ctx);
@@ -6690,7 +7002,8 @@ static restate__node **restate__ctx_nodes(restate_ctx *ctx, const char *function
     return nodes;
 }
 
-RESTATE_API restate_status restate_select(restate_ctx *ctx, restate_future *const *futures, size_t count, size_t *index) {
+RESTATE_API restate_status restate_select(restate_ctx *ctx, restate_future *const *futures,
+                                          size_t count, size_t *index) {
     restate__node **nodes;
     restate_status s = RESTATE_ENDED;
     size_t used, found = count;
@@ -6709,8 +7022,9 @@ RESTATE_API restate_status restate_select(restate_ctx *ctx, restate_future *cons
     return s;
 }
 
-static restate_future *restate__ctx_combine(restate_ctx *ctx, const char *function, restate__node_kind kind,
-                                            restate_future *const *futures, size_t count) {
+static restate_future *restate__ctx_combine(restate_ctx *ctx, const char *function,
+                                            restate__node_kind kind, restate_future *const *futures,
+                                            size_t count) {
     restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_COMBINED);
     restate__node **nodes;
     size_t used;
@@ -6724,25 +7038,30 @@ static restate_future *restate__ctx_combine(restate_ctx *ctx, const char *functi
     return f;
 }
 
-RESTATE_API restate_future *restate_race(restate_ctx *ctx, restate_future *const *futures, size_t count) {
+RESTATE_API restate_future *restate_race(restate_ctx *ctx, restate_future *const *futures,
+                                         size_t count) {
     return restate__ctx_combine(ctx, "restate_race", RESTATE__RACE, futures, count);
 }
 
-RESTATE_API restate_future *restate_any(restate_ctx *ctx, restate_future *const *futures, size_t count) {
+RESTATE_API restate_future *restate_any(restate_ctx *ctx, restate_future *const *futures,
+                                        size_t count) {
     return restate__ctx_combine(ctx, "restate_any", RESTATE__ANY, futures, count);
 }
 
-RESTATE_API restate_future *restate_all(restate_ctx *ctx, restate_future *const *futures, size_t count) {
+RESTATE_API restate_future *restate_all(restate_ctx *ctx, restate_future *const *futures,
+                                        size_t count) {
     return restate__ctx_combine(ctx, "restate_all", RESTATE__ALL, futures, count);
 }
 
-RESTATE_API restate_future *restate_all_settled(restate_ctx *ctx, restate_future *const *futures, size_t count) {
+RESTATE_API restate_future *restate_all_settled(restate_ctx *ctx, restate_future *const *futures,
+                                                size_t count) {
     return restate__ctx_combine(ctx, "restate_all_settled", RESTATE__ALL_SETTLED, futures, count);
 }
 
-/* ---- Run and sleep ---------------------------------------------------------------------------- */
+/* ---- Run and sleep --------------------------------------------------------------------------- */
 
-static restate_future *restate__ctx_run(restate_ctx *ctx, const char *function, const char *name, restate_closure *closure, void *arg,
+static restate_future *restate__ctx_run(restate_ctx *ctx, const char *function, const char *name,
+                                        restate_closure *closure, void *arg,
                                         const restate_run_options *o) {
     static const restate_run_options defaults;
     restate__attempt *a = ctx->attempt;
@@ -6769,13 +7088,15 @@ static restate_future *restate__ctx_run(restate_ctx *ctx, const char *function, 
     return f;
 }
 
-RESTATE_API restate_future *restate_run_async(restate_ctx *ctx, const char *name, restate_closure *closure, void *arg,
+RESTATE_API restate_future *restate_run_async(restate_ctx *ctx, const char *name,
+                                              restate_closure *closure, void *arg,
                                               const restate_run_options *options) {
     return restate__ctx_run(ctx, "restate_run_async", name, closure, arg, options);
 }
 
-RESTATE_API restate_status restate_run(restate_ctx *ctx, const char *name, restate_closure *closure, void *arg,
-                                       const restate_run_options *options, restate_bytes *result) {
+RESTATE_API restate_status restate_run(restate_ctx *ctx, const char *name, restate_closure *closure,
+                                       void *arg, const restate_run_options *options,
+                                       restate_bytes *result) {
     restate_future *f = restate__ctx_run(ctx, "restate_run", name, closure, arg, options);
     restate_status s = restate__ctx_await_own(ctx, "restate_run", f, result);
     if (s == RESTATE_OK || !f->run) return s;
@@ -6790,31 +7111,42 @@ static uint64_t restate__later(uint64_t from_ms, uint64_t delay_ms) {
     return delay_ms > (uint64_t)INT64_MAX - from_ms ? (uint64_t)INT64_MAX : from_ms + delay_ms;
 }
 
-static restate_future *restate__ctx_sleep(restate_ctx *ctx, const char *function, uint64_t duration_ms, const char *name) {
+static restate_future *restate__ctx_sleep(restate_ctx *ctx, const char *function,
+                                          uint64_t duration_ms, const char *name) {
     restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_TIMER);
     if (!f->ctx || !restate__ctx_enter(ctx, function)) return f;
-    restate__ctx_leave(ctx, restate__vm_sleep(&ctx->attempt->vm, name, restate__later(restate__wall_ms(), duration_ms), &f->node));
+    restate__ctx_leave(ctx, restate__vm_sleep(&ctx->attempt->vm, name,
+                                              restate__later(restate__wall_ms(), duration_ms),
+                                              &f->node));
     return f;
 }
 
-RESTATE_API restate_future *restate_sleep_async(restate_ctx *ctx, uint64_t duration_ms, const char *name) {
+RESTATE_API restate_future *restate_sleep_async(restate_ctx *ctx, uint64_t duration_ms,
+                                                const char *name) {
     return restate__ctx_sleep(ctx, "restate_sleep_async", duration_ms, name);
 }
 
 RESTATE_API restate_status restate_sleep(restate_ctx *ctx, uint64_t duration_ms) {
-    return restate__ctx_await_own(ctx, "restate_sleep", restate__ctx_sleep(ctx, "restate_sleep", duration_ms, NULL), NULL);
+    return restate__ctx_await_own(
+        ctx, "restate_sleep", restate__ctx_sleep(ctx, "restate_sleep", duration_ms, NULL), NULL);
 }
 
-/* ---- State ------------------------------------------------------------------------------------ */
+/* ---- State ----------------------------------------------------------------------------------- */
 
-/* Whether the handler may do this with state; the server would refuse the attempt again and again. */
-static bool restate__ctx_state_allowed(restate_ctx *ctx, const char *function, const char *key, bool write) {
+/* Whether the handler may do this with state; the server would refuse the attempt again and again.
+ */
+static bool restate__ctx_state_allowed(restate_ctx *ctx, const char *function, const char *key,
+                                       bool write) {
     const restate__handler *h = ctx->attempt->handler;
     if (h->kind == RESTATE_SERVICE)
-        restate__ctx_misuse(ctx, function, "a plain service has no state: make it a RESTATE_OBJECT or a RESTATE_WORKFLOW");
+        restate__ctx_misuse(
+            ctx, function,
+            "a plain service has no state: make it a RESTATE_OBJECT or a RESTATE_WORKFLOW");
     else if (write && h->shared)
-        restate__ctx_misuse(ctx, function, "a shared handler cannot write state: register it with .shared = false, or send to a "
-                            "handler that is not shared");
+        restate__ctx_misuse(
+            ctx, function,
+            "a shared handler cannot write state: register it with .shared = false, or send to a "
+            "handler that is not shared");
     else if (!key)
         restate__ctx_misuse(ctx, function, "the key is NULL");
     else if (!restate__b_utf8(restate_str(key)))
@@ -6837,7 +7169,8 @@ RESTATE_API restate_future *restate_get_async(restate_ctx *ctx, const char *key)
 }
 
 RESTATE_API restate_status restate_get(restate_ctx *ctx, const char *key, restate_bytes *value) {
-    return restate__ctx_await_own(ctx, "restate_get", restate__ctx_get(ctx, "restate_get", key), value);
+    return restate__ctx_await_own(ctx, "restate_get", restate__ctx_get(ctx, "restate_get", key),
+                                  value);
 }
 
 RESTATE_API restate_status restate_keys(restate_ctx *ctx, const char *const **keys) {
@@ -6856,8 +7189,11 @@ RESTATE_API restate_status restate_keys(restate_ctx *ctx, const char *const **ke
 RESTATE_API restate_status restate_set(restate_ctx *ctx, const char *key, restate_bytes value) {
     if (!restate__ctx_enter(ctx, "restate_set")) return RESTATE_ENDED;
     if (restate__ctx_state_allowed(ctx, "restate_set", key, true)) {
-        if (value.ptr) return restate__ctx_leave(ctx, restate__vm_set(&ctx->attempt->vm, restate_str(key), value, false));
-        restate__ctx_misuse(ctx, "restate_set", "the value of \"%s\" is absent: use restate_clear() to delete it", key);
+        if (value.ptr)
+            return restate__ctx_leave(
+                ctx, restate__vm_set(&ctx->attempt->vm, restate_str(key), value, false));
+        restate__ctx_misuse(ctx, "restate_set",
+                            "the value of \"%s\" is absent: use restate_clear() to delete it", key);
     }
     restate__ctx_detach(ctx);
     return RESTATE_ENDED;
@@ -6879,21 +7215,28 @@ RESTATE_API restate_status restate_clear_all(restate_ctx *ctx) {
     return RESTATE_ENDED;
 }
 
-/* ---- Calls ------------------------------------------------------------------------------------ */
+/* ---- Calls ----------------------------------------------------------------------------------- */
 
 /* Checks what the server would refuse again and again. */
-static bool restate__ctx_call_fits(restate_ctx *ctx, const char *function, restate_target to, const restate_call_options *o) {
-    if (!to.service || !*to.service) restate__ctx_misuse(ctx, function, "the target has no service");
-    else if (!to.handler || !*to.handler) restate__ctx_misuse(ctx, function, "the target has no handler");
+static bool restate__ctx_call_fits(restate_ctx *ctx, const char *function, restate_target to,
+                                   const restate_call_options *o) {
+    if (!to.service || !*to.service)
+        restate__ctx_misuse(ctx, function, "the target has no service");
+    else if (!to.handler || !*to.handler)
+        restate__ctx_misuse(ctx, function, "the target has no handler");
     else if (o->idempotency_key && !*o->idempotency_key)
-        restate__ctx_misuse(ctx, function, "the idempotency key of a call to %s/%s is empty: NULL is none", to.service, to.handler);
+        restate__ctx_misuse(ctx, function,
+                            "the idempotency key of a call to %s/%s is empty: NULL is none",
+                            to.service, to.handler);
     else if (o->limit_key && !to.scope)
-        restate__ctx_misuse(ctx, function, "a limit key needs a scope: set the scope of the target");
+        restate__ctx_misuse(ctx, function,
+                            "a limit key needs a scope: set the scope of the target");
     else return true;
     return false;
 }
 
-static void restate__ctx_fill_call(restate__vm_call *c, restate_target to, restate_bytes input, const restate_call_options *o) {
+static void restate__ctx_fill_call(restate__vm_call *c, restate_target to, restate_bytes input,
+                                   const restate_call_options *o) {
     memset(c, 0, sizeof *c);
     c->service = to.service;
     c->handler = to.handler;
@@ -6910,15 +7253,19 @@ static void restate__ctx_fill_call(restate__vm_call *c, restate_target to, resta
 static restate_future *restate__future_of_call(restate_ctx *ctx, restate__future_kind kind) {
     restate_future *f = restate__future_new(ctx, kind);
     if (!f->ctx) return f;
-    f->id = kind == RESTATE__FUTURE_SEND ? &f->node : (restate__node *)restate__arena_alloc(ctx->memory, sizeof *f->id);
+    f->id = kind == RESTATE__FUTURE_SEND
+                ? &f->node
+                : (restate__node *)restate__arena_alloc(ctx->memory, sizeof *f->id);
     if (!f->id) restate__ctx_nomem(ctx);
     return f;
 }
 
-static restate_future *restate__ctx_call(restate_ctx *ctx, const char *function, restate__future_kind kind, restate_target to,
+static restate_future *restate__ctx_call(restate_ctx *ctx, const char *function,
+                                         restate__future_kind kind, restate_target to,
                                          restate_bytes input, const restate_call_options *o) {
     static const restate_call_options defaults;
-    restate_future *f = ctx->run ? restate__future_new(ctx, kind) : restate__future_of_call(ctx, kind);
+    restate_future *f =
+        ctx->run ? restate__future_new(ctx, kind) : restate__future_of_call(ctx, kind);
     restate__vm *vm = &ctx->attempt->vm;
     restate__vm_call call;
     if (!f->ctx || !restate__ctx_enter(ctx, function)) return f;
@@ -6937,28 +7284,33 @@ static restate_future *restate__ctx_call(restate_ctx *ctx, const char *function,
     return f;
 }
 
-RESTATE_API restate_future *restate_call_async(restate_ctx *ctx, restate_target to, restate_bytes input,
+RESTATE_API restate_future *restate_call_async(restate_ctx *ctx, restate_target to,
+                                               restate_bytes input,
                                                const restate_call_options *options) {
     return restate__ctx_call(ctx, "restate_call_async", RESTATE__FUTURE_CALL, to, input, options);
 }
 
-RESTATE_API restate_status restate_call(restate_ctx *ctx, restate_target to, restate_bytes input, const restate_call_options *options,
-                                        restate_bytes *reply) {
-    restate_future *f = restate__ctx_call(ctx, "restate_call", RESTATE__FUTURE_CALL, to, input, options);
+RESTATE_API restate_status restate_call(restate_ctx *ctx, restate_target to, restate_bytes input,
+                                        const restate_call_options *options, restate_bytes *reply) {
+    restate_future *f =
+        restate__ctx_call(ctx, "restate_call", RESTATE__FUTURE_CALL, to, input, options);
     return restate__ctx_await_own(ctx, "restate_call", f, reply);
 }
 
-RESTATE_API restate_future *restate_send(restate_ctx *ctx, restate_target to, restate_bytes input, const restate_call_options *options) {
+RESTATE_API restate_future *restate_send(restate_ctx *ctx, restate_target to, restate_bytes input,
+                                         const restate_call_options *options) {
     return restate__ctx_call(ctx, "restate_send", RESTATE__FUTURE_SEND, to, input, options);
 }
 
-RESTATE_API restate_status restate_call_id(restate_ctx *ctx, restate_future *call, const char **id) {
+RESTATE_API restate_status restate_call_id(restate_ctx *ctx, restate_future *call,
+                                           const char **id) {
     restate_status s = RESTATE_ENDED;
     if (id) *id = "";
     if (!restate__ctx_enter(ctx, "restate_call_id")) return RESTATE_ENDED;
     if (restate__future_fits(ctx, call, "restate_call_id")) {
         if (!call->id)
-            restate__ctx_misuse(ctx, "restate_call_id", "the future is not of restate_call_async() or restate_send()");
+            restate__ctx_misuse(ctx, "restate_call_id",
+                                "the future is not of restate_call_async() or restate_send()");
         else {
             s = call->id->state != RESTATE__PENDING ? RESTATE_OK : restate__ctx_wait(ctx, call->id);
             if (s == RESTATE_OK && id) *id = (const char *)call->id->value->is.bytes.ptr;
@@ -6970,13 +7322,14 @@ RESTATE_API restate_status restate_call_id(restate_ctx *ctx, restate_future *cal
 
 RESTATE_API restate_status restate_cancel(restate_ctx *ctx, const char *invocation_id) {
     if (!restate__ctx_enter(ctx, "restate_cancel")) return RESTATE_ENDED;
-    if (invocation_id && *invocation_id) return restate__ctx_leave(ctx, restate__vm_cancel(&ctx->attempt->vm, invocation_id));
+    if (invocation_id && *invocation_id)
+        return restate__ctx_leave(ctx, restate__vm_cancel(&ctx->attempt->vm, invocation_id));
     restate__ctx_misuse(ctx, "restate_cancel", "the invocation id is empty");
     restate__ctx_detach(ctx);
     return RESTATE_ENDED;
 }
 
-/* ---- Awakeables ------------------------------------------------------------------------------- */
+/* ---- Awakeables ------------------------------------------------------------------------------ */
 
 RESTATE_API restate_future *restate_awakeable(restate_ctx *ctx, const char **id) {
     restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_AWAKEABLE);
@@ -6996,44 +7349,58 @@ static bool restate__awakeable_id_fits(const char *id) {
     if (n == 40 && id[38] == '=' && id[39] == '=') n = 38;
     for (i = 0; i < n; i++) {
         char c = id[i];
-        if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_')) return false;
+        if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+              c == '-' || c == '_'))
+            return false;
     }
     return n == 38;
 }
 
-static restate_status restate__ctx_complete(restate_ctx *ctx, const char *function, const char *id, restate_bytes value,
-                                            const restate_failure *failure) {
+static restate_status restate__ctx_complete(restate_ctx *ctx, const char *function, const char *id,
+                                            restate_bytes value, const restate_failure *failure) {
     if (!restate__ctx_enter(ctx, function)) return RESTATE_ENDED;
     if (restate__awakeable_id_fits(id))
-        return restate__ctx_leave(ctx, restate__vm_complete_awakeable(&ctx->attempt->vm, id, value, failure, false));
+        return restate__ctx_leave(
+            ctx, restate__vm_complete_awakeable(&ctx->attempt->vm, id, value, failure, false));
     restate__ctx_detach(ctx);
-    return restate_fail(ctx, 400, "\"%.80s\" is not the id of an awakeable (sign_1...)", id ? id : "");
+    return restate_fail(ctx, 400, "\"%.80s\" is not the id of an awakeable (sign_1...)",
+                        id ? id : "");
 }
 
-RESTATE_API restate_status restate_resolve(restate_ctx *ctx, const char *awakeable_id, restate_bytes value) {
+RESTATE_API restate_status restate_resolve(restate_ctx *ctx, const char *awakeable_id,
+                                           restate_bytes value) {
     return restate__ctx_complete(ctx, "restate_resolve", awakeable_id, value, NULL);
 }
 
-RESTATE_API restate_status restate_reject(restate_ctx *ctx, const char *awakeable_id, const restate_failure *failure) {
+RESTATE_API restate_status restate_reject(restate_ctx *ctx, const char *awakeable_id,
+                                          const restate_failure *failure) {
     static const restate_failure unsaid = { 500, "rejected", NULL };
-    return restate__ctx_complete(ctx, "restate_reject", awakeable_id, restate__b_none(), failure ? failure : &unsaid);
+    return restate__ctx_complete(ctx, "restate_reject", awakeable_id, restate__b_none(),
+                                 failure ? failure : &unsaid);
 }
 
-/* ---- The life of an attempt ------------------------------------------------------------------- */
+/* ---- The life of an attempt ------------------------------------------------------------------ */
 
 /* What the handler's return value means. */
 static void restate__attempt_conclude(restate__attempt *a, restate_status s) {
     restate_ctx *ctx = &a->ctx;
     if (ctx->over || a->cut) return;
-    if (s == RESTATE_OK || s == RESTATE_TERMINAL || s == RESTATE_TIMEOUT || s == RESTATE_CANCELLED) {
-        static const restate_failure unsaid = { 500, "the handler failed without saying why", NULL };
-        const restate_failure *failure = s == RESTATE_OK ? NULL : ctx->failed ? ctx->failed->failure : &unsaid;
+    if (s == RESTATE_OK || s == RESTATE_TERMINAL || s == RESTATE_TIMEOUT ||
+        s == RESTATE_CANCELLED) {
+        static const restate_failure unsaid = { 500, "the handler failed without saying why",
+                                                NULL };
+        const restate_failure *failure = s == RESTATE_OK ? NULL
+                                         : ctx->failed   ? ctx->failed->failure
+                                                         : &unsaid;
         if (restate__vm_output(&a->vm, ctx->reply, failure, false)) restate__vm_end(&a->vm);
     } else if (s == RESTATE_ENDED) {
-        restate__ctx_misuse(ctx, a->handler->name, "the handler returned RESTATE_ENDED although the attempt was not over: return "
-                            "what a call returned, or restate_retry()");
+        restate__ctx_misuse(
+            ctx, a->handler->name,
+            "the handler returned RESTATE_ENDED although the attempt was not over: return "
+            "what a call returned, or restate_retry()");
     } else {
-        restate__ctx_misuse(ctx, a->handler->name, "the handler returned %d, which is no restate_status", (int)s);
+        restate__ctx_misuse(ctx, a->handler->name,
+                            "the handler returned %d, which is no restate_status", (int)s);
     }
     restate__ctx_end(ctx);
 }
@@ -7057,8 +7424,8 @@ static void restate__attempt_main(void *arg) {
     restate__attempt_conclude(a, s);
 }
 
-/* The handler is over. Its host learns of it by `progress` and may free the attempt in there, unless a
- * closure still executes or its turn is queued; these tell it again. */
+/* The handler is over. Its host learns of it by `progress` and may free the attempt in there,
+ * unless a closure still executes or its turn is queued; these tell it again. */
 static void restate__attempt_done(restate__attempt *a) {
     a->state = RESTATE__ATTEMPT_DONE;
     restate__attempt_progress(a);
@@ -7067,8 +7434,11 @@ static void restate__attempt_done(restate__attempt *a) {
 static void restate__attempt_after_resume(restate__attempt *a) {
     uint64_t held = restate__clock_ms() - a->begun_ms, limit = a->handler->options.stall_warning_ms;
     if (!a->blocking && held >= (limit ? limit : 1000) && limit != RESTATE_ZERO_MS)
-        restate__ctx_say(&a->ctx, RESTATE_LOG_WARN, "the handler held its event loop for %lu ms: block in restate_run(), or register it "
-                         "with .options.blocking", (unsigned long)held);
+        restate__ctx_say(
+            &a->ctx, RESTATE_LOG_WARN,
+            "the handler held its event loop for %lu ms: block in restate_run(), or register it "
+            "with .options.blocking",
+            (unsigned long)held);
     if (!restate__fiber_done(a->fiber) && !a->abandoned) return;
     restate__fiber_free(&a->worker->fibers, a->fiber);
     a->fiber = NULL;
@@ -7084,7 +7454,8 @@ static void restate__attempt_resume(restate__attempt *a) {
 
 static void restate__attempt_start(restate__attempt *a) {
     restate__fiber_kind kind = a->blocking ? RESTATE__FIBER_THREAD : RESTATE__FIBER_SWITCHED;
-    size_t stack = a->handler->options.stack_bytes ? a->handler->options.stack_bytes : RESTATE_STACK_BYTES;
+    size_t stack =
+        a->handler->options.stack_bytes ? a->handler->options.stack_bytes : RESTATE_STACK_BYTES;
     a->fiber = restate__fiber_new(&a->worker->fibers, kind, stack, restate__attempt_main, a);
     if (a->fiber) {
         a->state = RESTATE__ATTEMPT_RUNNING;
@@ -7097,7 +7468,8 @@ static void restate__attempt_start(restate__attempt *a) {
 
 /* Something happened that the handler may wait for, or that keeps it from being started. */
 static void restate__attempt_turn(restate__note *note) {
-    restate__attempt *a = (restate__attempt *)(void *)((uint8_t *)note - offsetof(restate__attempt, turn));
+    restate__attempt *a =
+        (restate__attempt *)(void *)((uint8_t *)note - offsetof(restate__attempt, turn));
     switch (a->state) {
     case RESTATE__ATTEMPT_NEW:
         if (a->cut || a->vm.phase == RESTATE__ERRORED) restate__attempt_done(a);
@@ -7116,13 +7488,17 @@ static void restate__attempt_turn(restate__note *note) {
 
 /* A thread that was let go asks for its attempt. */
 static void restate__attempt_wanted(restate__note *note) {
-    restate__attempt_resume((restate__attempt *)(void *)((uint8_t *)note - offsetof(restate__attempt, want)));
+    restate__attempt_resume(
+        (restate__attempt *)(void *)((uint8_t *)note - offsetof(restate__attempt, want)));
 }
 
-/* `a` is zeroed memory of the host, which keeps it, `arena` and `out` until restate__attempt_over(). */
-RESTATE__PRIVATE void restate__attempt_init(restate__attempt *a, restate__worker *worker, const restate__handler *handler,
-                                            const restate_logger *logger, const restate__vm_options *options, restate__arena *arena,
-                                            restate__buf *out) {
+/* `a` is zeroed memory of the host, which keeps it, `arena` and `out` until
+ * restate__attempt_over(). */
+RESTATE__PRIVATE void restate__attempt_init(restate__attempt *a, restate__worker *worker,
+                                            const restate__handler *handler,
+                                            const restate_logger *logger,
+                                            const restate__vm_options *options,
+                                            restate__arena *arena, restate__buf *out) {
     a->worker = worker;
     a->arena = arena;
     a->handler = handler;
@@ -7165,7 +7541,8 @@ RESTATE__PRIVATE void restate__attempt_end_input(restate__attempt *a) {
     restate__worker_later(a->worker, &a->turn);
 }
 
-/* The stream is gone: nothing is said any more; the handler is told when its closures have finished. */
+/* The stream is gone: nothing is said any more; the handler is told when its closures have
+ * finished. */
 RESTATE__PRIVATE void restate__attempt_cut(restate__attempt *a) {
     a->cut = true;
     __atomic_store_n(&a->stop, 1, __ATOMIC_RELAXED);
@@ -8321,7 +8698,8 @@ RESTATE_API restate_bytes restate_json_print(restate_ctx *ctx, const struct cJSO
 #endif /* RESTATE_NO_CJSON */
 
 /* ================================================================================================
-// >>endpoint  services, routing, discovery, exchanges                         [restate__ep_ restate__x_]
+// >>endpoint  services, routing, discovery, exchanges                         [restate__ep_
+restate__x_]
 // Routes requests to handlers and tells the server what there is.
 ================================================================================================ */
 
@@ -8361,7 +8739,8 @@ struct restate_endpoint {
 };
 
 /* Keeps a sentence for restate_endpoint_error(). */
-static restate_status restate__ep_error(restate_endpoint *e, const char *format, ...) RESTATE__PRINTF(2, 3);
+static restate_status restate__ep_error(restate_endpoint *e, const char *format, ...)
+    RESTATE__PRINTF(2, 3);
 static restate_status restate__ep_error(restate_endpoint *e, const char *format, ...) {
     va_list args;
     va_start(args, format);
@@ -8370,11 +8749,11 @@ static restate_status restate__ep_error(restate_endpoint *e, const char *format,
     return RESTATE_ERROR;
 }
 
-/* ---- Options and their levels ----------------------------------------------------------------- */
+/* ---- Options and their levels ---------------------------------------------------------------- */
 
 static bool restate__ep_policy_set(const restate_retry_policy *p) {
-    return p->initial_interval_ms || p->factor > 0 || p->factor < 0 || p->max_interval_ms || p->max_attempts || p->max_duration_ms ||
-           p->when_exhausted != RESTATE_EXHAUSTED_DEFAULT;
+    return p->initial_interval_ms || p->factor > 0 || p->factor < 0 || p->max_interval_ms ||
+           p->max_attempts || p->max_duration_ms || p->when_exhausted != RESTATE_EXHAUSTED_DEFAULT;
 }
 
 /* `near` with what it leaves open taken from `far`. */
@@ -8400,7 +8779,7 @@ static restate_options restate__ep_merge(restate_options near_, const restate_op
     return near_;
 }
 
-/* ---- Checks: one sentence each, naming what and where ----------------------------------------- */
+/* ---- Checks: one sentence each, naming what and where ---------------------------------------- */
 
 static bool restate__ep_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 static bool restate__ep_alnum(char c) { return restate__ep_letter(c) || (c >= '0' && c <= '9'); }
@@ -8421,26 +8800,37 @@ static bool restate__ep_starts(const char *text, const char *start) {
 }
 
 static bool restate__ep_reserved(const char *name) {
-    return restate__ep_starts(name, "restate") || (restate__ep_starts(name, "openapi") && strlen(name) == 7);
+    return restate__ep_starts(name, "restate") ||
+           (restate__ep_starts(name, "openapi") && strlen(name) == 7);
 }
 
 static bool restate__ep_bad_policy(const restate_retry_policy *p) {
     return p->factor < 0 || p->factor != p->factor || (p->factor > 0 && p->factor < 1);
 }
 
-static restate_status restate__ep_check_options(restate_endpoint *e, const restate_options *o, const char *where) {
-    if (restate__ep_bad_policy(&o->retry)) return restate__ep_error(e, "%s: retry.factor is below 1", where);
-    if (restate__ep_bad_policy(&o->run_retry)) return restate__ep_error(e, "%s: run_retry.factor is below 1", where);
+static restate_status restate__ep_check_options(restate_endpoint *e, const restate_options *o,
+                                                const char *where) {
+    if (restate__ep_bad_policy(&o->retry))
+        return restate__ep_error(e, "%s: retry.factor is below 1", where);
+    if (restate__ep_bad_policy(&o->run_retry))
+        return restate__ep_error(e, "%s: run_retry.factor is below 1", where);
     if (o->retry.max_duration_ms)
-        return restate__ep_error(e, "%s: retry.max_duration_ms is for runs only: set run_retry.max_duration_ms, or retry.max_attempts", where);
-    if (o->stack_bytes && o->stack_bytes < 4096) return restate__ep_error(e, "%s: stack_bytes is below 4096", where);
+        return restate__ep_error(e,
+                                 "%s: retry.max_duration_ms is for runs only: set "
+                                 "run_retry.max_duration_ms, or retry.max_attempts",
+                                 where);
+    if (o->stack_bytes && o->stack_bytes < 4096)
+        return restate__ep_error(e, "%s: stack_bytes is below 4096", where);
 #ifdef RESTATE_NO_THREADS
-    if (o->blocking == RESTATE_ON) return restate__ep_error(e, "%s: .blocking needs threads, but RESTATE_NO_THREADS is defined", where);
+    if (o->blocking == RESTATE_ON)
+        return restate__ep_error(
+            e, "%s: .blocking needs threads, but RESTATE_NO_THREADS is defined", where);
 #endif
     return RESTATE_OK;
 }
 
-static restate_status restate__ep_check_codec(restate_endpoint *e, const restate_codec *c, const char *what, const char *where) {
+static restate_status restate__ep_check_codec(restate_endpoint *e, const restate_codec *c,
+                                              const char *what, const char *where) {
     restate__json_scan scan;
     if (!c || !c->json_schema) return RESTATE_OK;
     scan = restate__json_scan_of(restate_str(c->json_schema));
@@ -8448,19 +8838,24 @@ static restate_status restate__ep_check_codec(restate_endpoint *e, const restate
     return restate__ep_error(e, "%s: the json_schema of its %s is not JSON", where, what);
 }
 
-static restate_status restate__ep_check_handler(restate_endpoint *e, const restate_service *s, const restate_handler *h) {
+static restate_status restate__ep_check_handler(restate_endpoint *e, const restate_service *s,
+                                                const restate_handler *h) {
     char where[160];
     const restate_handler *other;
     snprintf(where, sizeof where, "handler %.60s/%.60s", s->name, h->name);
     if (!restate__ep_name_fits(h->name, false))
-        return restate__ep_error(e, "%s: the name of a handler is letters, digits and _, and begins with a letter", where);
+        return restate__ep_error(
+            e, "%s: the name of a handler is letters, digits and _, and begins with a letter",
+            where);
     if (!h->fn) return restate__ep_error(e, "%s: .fn is NULL", where);
     if (h->shared && s->kind == RESTATE_SERVICE)
         return restate__ep_error(e, "%s: .shared is for handlers of objects and workflows", where);
     for (other = s->handlers; other != h; other++)
-        if (strcmp(other->name, h->name) == 0) return restate__ep_error(e, "%s: there are two of that name", where);
+        if (strcmp(other->name, h->name) == 0)
+            return restate__ep_error(e, "%s: there are two of that name", where);
     if (h->options.idempotency_retention_ms && s->kind == RESTATE_WORKFLOW && !h->shared)
-        return restate__ep_error(e, "%s: idempotency_retention_ms is not for the main handler of a workflow", where);
+        return restate__ep_error(
+            e, "%s: idempotency_retention_ms is not for the main handler of a workflow", where);
     if (restate__ep_check_codec(e, h->input, "input", where) != RESTATE_OK) return RESTATE_ERROR;
     if (restate__ep_check_codec(e, h->output, "output", where) != RESTATE_OK) return RESTATE_ERROR;
     return restate__ep_check_options(e, &h->options, where);
@@ -8474,22 +8869,30 @@ static restate_status restate__ep_check_service(restate_endpoint *e, const resta
     if (!s->name) return restate__ep_error(e, "a service has no name");
     snprintf(where, sizeof where, "service %.60s", s->name);
     if (!restate__ep_name_fits(s->name, true))
-        return restate__ep_error(e, "%s: the name of a service is letters, digits, _ . and -, and begins with a letter", where);
-    if (restate__ep_reserved(s->name)) return restate__ep_error(e, "%s: the name is reserved", where);
-    if (!s->handlers || !s->handlers[0].name) return restate__ep_error(e, "%s: it has no handlers", where);
+        return restate__ep_error(
+            e, "%s: the name of a service is letters, digits, _ . and -, and begins with a letter",
+            where);
+    if (restate__ep_reserved(s->name))
+        return restate__ep_error(e, "%s: the name is reserved", where);
+    if (!s->handlers || !s->handlers[0].name)
+        return restate__ep_error(e, "%s: it has no handlers", where);
     if (restate__ep_check_options(e, &s->options, where) != RESTATE_OK) return RESTATE_ERROR;
     is_private = restate__ep_merge(s->options, &e->options.defaults).ingress_private == RESTATE_ON;
     for (h = s->handlers; h->name; h++) {
         if (restate__ep_check_handler(e, s, h) != RESTATE_OK) return RESTATE_ERROR;
         if (is_private && h->options.ingress_private == RESTATE_OFF)
-            return restate__ep_error(e, "handler %.60s/%.60s: it cannot be public in a private service", s->name, h->name);
+            return restate__ep_error(
+                e, "handler %.60s/%.60s: it cannot be public in a private service", s->name,
+                h->name);
         main_handlers += !h->shared;
     }
     if (s->kind != RESTATE_WORKFLOW || main_handlers == 1) return RESTATE_OK;
-    return restate__ep_error(e, "%s: a workflow has exactly one handler that is not .shared, but %lu are", where, (unsigned long)main_handlers);
+    return restate__ep_error(
+        e, "%s: a workflow has exactly one handler that is not .shared, but %lu are", where,
+        (unsigned long)main_handlers);
 }
 
-/* ---- Making it: everything the user gave is copied -------------------------------------------- */
+/* ---- Making it: everything the user gave is copied ------------------------------------------- */
 
 static const char *restate__ep_text(restate_endpoint *e, const char *text) {
     return text ? restate__arena_text(&e->arena, restate_str(text)) : NULL;
@@ -8517,7 +8920,8 @@ static const restate_codec *restate__ep_codec(restate_endpoint *e, const restate
     return to;
 }
 
-static void restate__ep_copy_handler(restate_endpoint *e, const restate__service *s, restate__handler *to, const restate_handler *from) {
+static void restate__ep_copy_handler(restate_endpoint *e, const restate__service *s,
+                                     restate__handler *to, const restate_handler *from) {
     restate_handler *source = (restate_handler *)restate__arena_alloc(&e->arena, sizeof *source);
     if (!source) return;
     *source = *from;
@@ -8541,12 +8945,14 @@ static void restate__ep_sort_handlers(restate__service *s) {
     size_t i, k;
     for (i = 1; i < s->count; i++) {
         restate__handler h = s->handlers[i];
-        for (k = i; k > 0 && strcmp(s->handlers[k - 1].name, h.name) > 0; k--) s->handlers[k] = s->handlers[k - 1];
+        for (k = i; k > 0 && strcmp(s->handlers[k - 1].name, h.name) > 0; k--)
+            s->handlers[k] = s->handlers[k - 1];
         s->handlers[k] = h;
     }
 }
 
-static void restate__ep_copy_service(restate_endpoint *e, restate__service *to, const restate_service *from) {
+static void restate__ep_copy_service(restate_endpoint *e, restate__service *to,
+                                     const restate_service *from) {
     size_t i;
     to->source = *from;
     to->source.handlers = NULL;
@@ -8555,23 +8961,29 @@ static void restate__ep_copy_service(restate_endpoint *e, restate__service *to, 
     to->source.metadata = restate__ep_pairs(e, from->metadata);
     to->options = restate__ep_merge(from->options, &e->options.defaults);
     for (to->count = 0; from->handlers[to->count].name; to->count++) continue;
-    to->handlers = (restate__handler *)restate__arena_alloc(&e->arena, to->count * sizeof *to->handlers);
+    to->handlers =
+        (restate__handler *)restate__arena_alloc(&e->arena, to->count * sizeof *to->handlers);
     for (i = 0; to->handlers && !e->arena.failed && i < to->count; i++)
         restate__ep_copy_handler(e, to, &to->handlers[i], &from->handlers[i]);
     if (!e->arena.failed) restate__ep_sort_handlers(to);
 }
 
-static restate_status restate__ep_copy_services(restate_endpoint *e, const restate_service *const *services) {
+static restate_status restate__ep_copy_services(restate_endpoint *e,
+                                                const restate_service *const *services) {
     size_t i, k;
     for (; services && services[e->count]; e->count++)
         if (restate__ep_check_service(e, services[e->count]) != RESTATE_OK) return RESTATE_ERROR;
-    if (!e->count) return restate__ep_error(e, "the endpoint has no services: set .services = RESTATE_SERVICES(&yours)");
-    e->services = (restate__service *)restate__arena_alloc(&e->arena, e->count * sizeof *e->services);
+    if (!e->count)
+        return restate__ep_error(
+            e, "the endpoint has no services: set .services = RESTATE_SERVICES(&yours)");
+    e->services =
+        (restate__service *)restate__arena_alloc(&e->arena, e->count * sizeof *e->services);
     for (i = 0; e->services && i < e->count && !e->arena.failed; i++) {
         restate__service s;
         memset(&s, 0, sizeof s);
         restate__ep_copy_service(e, &s, services[i]);
-        for (k = i; k > 0 && strcmp(e->services[k - 1].source.name, s.source.name) > 0; k--) e->services[k] = e->services[k - 1];
+        for (k = i; k > 0 && strcmp(e->services[k - 1].source.name, s.source.name) > 0; k--)
+            e->services[k] = e->services[k - 1];
         if (k > 0 && strcmp(e->services[k - 1].source.name, s.source.name) == 0)
             return restate__ep_error(e, "there are two services named %.60s", s.source.name);
         e->services[k] = s;
@@ -8594,9 +9006,12 @@ static restate_status restate__ep_check(restate_endpoint *e, const restate_endpo
     const restate_allocator *a = &o->allocator;
     if ((a->alloc || a->realloc || a->free) && !(a->alloc && a->realloc && a->free))
         return restate__ep_error(e, ".allocator: give all three functions or none");
-    if (o->threads > 1024) return restate__ep_error(e, ".threads is %u, at most 1024", (unsigned)o->threads);
+    if (o->threads > 1024)
+        return restate__ep_error(e, ".threads is %u, at most 1024", (unsigned)o->threads);
 #ifdef RESTATE_NO_THREADS
-    if (o->threads > 1) return restate__ep_error(e, ".threads is %u, but RESTATE_NO_THREADS is defined", (unsigned)o->threads);
+    if (o->threads > 1)
+        return restate__ep_error(e, ".threads is %u, but RESTATE_NO_THREADS is defined",
+                                 (unsigned)o->threads);
 #endif
     if (restate__ep_check_options(e, &o->defaults, "defaults") != RESTATE_OK) return RESTATE_ERROR;
     return restate__ep_copy_services(e, o->services);
@@ -8604,7 +9019,8 @@ static restate_status restate__ep_check(restate_endpoint *e, const restate_endpo
 
 RESTATE_API restate_endpoint *restate_endpoint_new(const restate_endpoint_options *options) {
     static const restate_endpoint_options none;
-    restate_allocator allocator = restate__mem_defaults(options ? options->allocator : none.allocator);
+    restate_allocator allocator =
+        restate__mem_defaults(options ? options->allocator : none.allocator);
     restate_endpoint *e = (restate_endpoint *)restate__mem_zalloc(&allocator, sizeof *e);
     if (!e) return NULL;
     if (!options) options = &none;
@@ -8618,7 +9034,8 @@ RESTATE_API restate_endpoint *restate_endpoint_new(const restate_endpoint_option
     e->options.services = NULL;
     e->invalid = restate__ep_check(e, options) != RESTATE_OK;
 #ifndef RESTATE_NO_THREADS
-    if (!e->invalid) e->has_pool = restate__pool_init(&e->pool, &e->allocator, e->options.pool_threads);
+    if (!e->invalid)
+        e->has_pool = restate__pool_init(&e->pool, &e->allocator, e->options.pool_threads);
     if (!e->invalid && !e->has_pool) {
         restate__ep_error(e, "the thread pool could not be made");
         e->invalid = true;
@@ -8645,7 +9062,7 @@ RESTATE_API void restate_endpoint_free(restate_endpoint *endpoint) {
     restate__mem_free(&allocator, endpoint, sizeof *endpoint);
 }
 
-/* ---- Discovery: the manifest ------------------------------------------------------------------ */
+/* ---- Discovery: the manifest ----------------------------------------------------------------- */
 
 /* A manifest being written. The first option that the asked for version does not know stops it. */
 typedef struct restate__manifest {
@@ -8671,7 +9088,8 @@ static void restate__manifest_key(restate__manifest *m, const char *key, int sin
     restate__manifest_raw(m, ":");
 }
 
-static void restate__manifest_text(restate__manifest *m, const char *key, int since, const char *text) {
+static void restate__manifest_text(restate__manifest *m, const char *key, int since,
+                                   const char *text) {
     if (!text) return;
     restate__manifest_key(m, key, since);
     restate__json_put_string(&m->out, restate_str(text));
@@ -8718,9 +9136,11 @@ static void restate__manifest_retry(restate__manifest *m, const restate_retry_po
     restate__manifest_number(m, "retryPolicyMaxInterval", 4, resolved.max_interval_ms);
     restate__manifest_key(m, "retryPolicyExponentiationFactor", 4);
     restate__json_put_double(&m->out, resolved.factor);
-    if (resolved.has_max_attempts) restate__manifest_number(m, "retryPolicyMaxAttempts", 4, resolved.max_attempts);
+    if (resolved.has_max_attempts)
+        restate__manifest_number(m, "retryPolicyMaxAttempts", 4, resolved.max_attempts);
     if (p->when_exhausted != RESTATE_EXHAUSTED_DEFAULT)
-        restate__manifest_text(m, "retryPolicyOnMaxAttempts", 4, p->when_exhausted == RESTATE_EXHAUSTED_PAUSE ? "PAUSE" : "KILL");
+        restate__manifest_text(m, "retryPolicyOnMaxAttempts", 4,
+                               p->when_exhausted == RESTATE_EXHAUSTED_PAUSE ? "PAUSE" : "KILL");
 }
 
 /* What services and handlers have in common. */
@@ -8734,7 +9154,8 @@ static void restate__manifest_options(restate__manifest *m, const restate_option
     restate__manifest_retry(m, &o->retry);
 }
 
-static void restate__manifest_payload(restate__manifest *m, const char *key, const restate_codec *c, const char *accept, bool input) {
+static void restate__manifest_payload(restate__manifest *m, const char *key, const restate_codec *c,
+                                      const char *accept, bool input) {
     const char *type = c->content_type ? c->content_type : "application/octet-stream";
     restate__manifest_key(m, key, 1);
     restate__manifest_open(m, "{");
@@ -8758,13 +9179,17 @@ static void restate__manifest_handler(restate__manifest *m, const restate__handl
     restate__manifest_open(m, "{");
     restate__manifest_text(m, "name", 1, h->name);
     if (h->kind != RESTATE_SERVICE)
-        restate__manifest_text(m, "ty", 1, h->shared ? "SHARED" : h->kind == RESTATE_WORKFLOW ? "WORKFLOW" : "EXCLUSIVE");
+        restate__manifest_text(m, "ty", 1,
+                               h->shared                     ? "SHARED"
+                               : h->kind == RESTATE_WORKFLOW ? "WORKFLOW"
+                                                             : "EXCLUSIVE");
     restate__manifest_payload(m, "input", h->source->input, h->source->accept, true);
     restate__manifest_payload(m, "output", h->source->output, NULL, false);
     restate__manifest_text(m, "documentation", 2, h->source->documentation);
     restate__manifest_metadata(m, h->source->metadata);
     restate__manifest_options(m, &h->source->options);
-    if (main_handler) restate__manifest_ms(m, "workflowCompletionRetention", h->options.workflow_retention_ms);
+    if (main_handler)
+        restate__manifest_ms(m, "workflowCompletionRetention", h->options.workflow_retention_ms);
     restate__manifest_close(m, "}");
 }
 
@@ -8787,7 +9212,8 @@ static void restate__manifest_service(restate__manifest *m, const restate__servi
     restate__manifest_close(m, "}");
 }
 
-static restate_bytes restate__manifest_write(restate__manifest *m, const restate_endpoint *e, restate__arena *arena, bool whole) {
+static restate_bytes restate__manifest_write(restate__manifest *m, const restate_endpoint *e,
+                                             restate__arena *arena, bool whole) {
     size_t i;
     m->out = restate__json_out_on(arena);
     restate__manifest_open(m, "{");
@@ -8804,7 +9230,8 @@ static restate_bytes restate__manifest_write(restate__manifest *m, const restate
     return restate__json_finish(&m->out);
 }
 
-/* The highest manifest version that both sides know; 0: none. `accept` is a list without parameters. */
+/* The highest manifest version that both sides know; 0: none. `accept` is a list without
+ * parameters. */
 static int restate__ep_manifest_version(const char *accept) {
     static const char start[] = "application/vnd.restate.endpointmanifest.v";
     int best = 0;
@@ -8813,7 +9240,8 @@ static int restate__ep_manifest_version(const char *accept) {
         accept += strspn(accept, ", \t");
         n = strcspn(accept, ",");
         while (n && (accept[n - 1] == ' ' || accept[n - 1] == '\t')) n--;
-        if (n == sizeof start - 1 + 6 && strncmp(accept, start, sizeof start - 1) == 0 && strncmp(accept + n - 5, "+json", 5) == 0) {
+        if (n == sizeof start - 1 + 6 && strncmp(accept, start, sizeof start - 1) == 0 &&
+            strncmp(accept + n - 5, "+json", 5) == 0) {
             int v = accept[n - 6] - '0';
             if (v >= RESTATE__MANIFEST_MIN && v <= RESTATE__MANIFEST_MAX && v > best) best = v;
         }
@@ -8822,7 +9250,7 @@ static int restate__ep_manifest_version(const char *accept) {
     return best;
 }
 
-/* ---- Exchanges: one request and its response -------------------------------------------------- */
+/* ---- Exchanges: one request and its response ------------------------------------------------- */
 
 /* On its worker's thread only. It lies in its own arena. */
 typedef struct restate__x {
@@ -8843,8 +9271,8 @@ typedef struct restate__x {
     restate__attempt *attempt;              /* NULL: the response is complete without a handler */
 } restate__x;
 
-RESTATE__PRIVATE restate__x *restate__x_new(restate_endpoint *endpoint, restate__worker *worker, void (*changed)(restate__x *),
-                                            void *carrier) {
+RESTATE__PRIVATE restate__x *restate__x_new(restate_endpoint *endpoint, restate__worker *worker,
+                                            void (*changed)(restate__x *), void *carrier) {
     restate__arena arena;
     restate__x *x;
     restate__arena_init(&arena, &worker->chunks);
@@ -8894,7 +9322,8 @@ static const char *restate__x_get_header(const restate__x *x, const char *name) 
 }
 
 /* A response that is complete: status, type and body. */
-static void restate__x_respond(restate__x *x, uint16_t status, const restate_pair *headers, restate_bytes body) {
+static void restate__x_respond(restate__x *x, uint16_t status, const restate_pair *headers,
+                               restate_bytes body) {
     x->status = status;
     x->response = headers;
     if (body.len) restate__buf_write(&x->out, body.ptr, body.len);
@@ -8902,34 +9331,46 @@ static void restate__x_respond(restate__x *x, uint16_t status, const restate_pai
 }
 
 /* An error, with a message for people. */
-static void restate__x_refuse(restate__x *x, uint16_t status, const char *format, ...) RESTATE__PRINTF(3, 4);
+static void restate__x_refuse(restate__x *x, uint16_t status, const char *format, ...)
+    RESTATE__PRINTF(3, 4);
 static void restate__x_refuse(restate__x *x, uint16_t status, const char *format, ...) {
-    static const restate_pair headers[] = { { "content-type", "application/json" }, { "x-restate-server", RESTATE__SERVER_NAME }, { NULL, NULL } };
+    static const restate_pair headers[] = { { "content-type", "application/json" },
+                                            { "x-restate-server", RESTATE__SERVER_NAME },
+                                            { NULL, NULL } };
     restate__json_out out;
     const char *text;
     va_list args;
     va_start(args, format);
     text = restate__arena_vprintf(&x->arena, format, args);
     va_end(args);
-    restate__log(&x->endpoint->logger, RESTATE_LOG_WARN, "refused %s %s with %u: %s", x->method ? x->method : "?", x->path ? x->path : "?",
-                 (unsigned)status, text);
+    restate__log(&x->endpoint->logger, RESTATE_LOG_WARN, "refused %s %s with %u: %s",
+                 x->method ? x->method : "?", x->path ? x->path : "?", (unsigned)status, text);
     out = restate__json_out_on(&x->arena);
     restate__json_put_bytes(&out, restate_str("{\"message\":"));
-    if (!restate__json_put_string(&out, restate_str(text))) restate__json_put_bytes(&out, restate_str("\"\""));
+    if (!restate__json_put_string(&out, restate_str(text)))
+        restate__json_put_bytes(&out, restate_str("\"\""));
     restate__json_put_bytes(&out, restate_str("}"));
     restate__x_respond(x, status, headers, restate__json_finish(&out));
 }
 
 static void restate__x_health(restate__x *x) {
-    static const restate_pair headers[] = { { "content-type", "text/plain" }, { "x-restate-server", RESTATE__SERVER_NAME }, { NULL, NULL } };
+    static const restate_pair headers[] = { { "content-type", "text/plain" },
+                                            { "x-restate-server", RESTATE__SERVER_NAME },
+                                            { NULL, NULL } };
     restate__x_respond(x, 200, headers, restate_str("ok"));
 }
 
 static void restate__x_discover(restate__x *x) {
     static const restate_pair headers[][3] = {
 #define RESTATE__MANIFEST_HEADERS(v) \
-        { { "content-type", "application/vnd.restate.endpointmanifest.v" v "+json" }, { "x-restate-server", RESTATE__SERVER_NAME }, { NULL, NULL } }
-        RESTATE__MANIFEST_HEADERS("2"), RESTATE__MANIFEST_HEADERS("3"), RESTATE__MANIFEST_HEADERS("4")
+    { \
+        { "content-type", "application/vnd.restate.endpointmanifest.v" v "+json" }, \
+            { "x-restate-server", RESTATE__SERVER_NAME }, { \
+            NULL, NULL \
+        } \
+    }
+        RESTATE__MANIFEST_HEADERS("2"), RESTATE__MANIFEST_HEADERS("3"),
+        RESTATE__MANIFEST_HEADERS("4")
 #undef RESTATE__MANIFEST_HEADERS
     };
     const char *accept = restate__x_get_header(x, "accept");
@@ -8938,24 +9379,35 @@ static void restate__x_discover(restate__x *x) {
     memset(&m, 0, sizeof m);
     m.version = restate__ep_manifest_version(accept);
     if (!m.version) {
-        restate__x_refuse(x, 415, "discovery needs an accept header with application/vnd.restate.endpointmanifest.v2+json to v4+json, got: %s",
+        restate__x_refuse(x, 415,
+                          "discovery needs an accept header with "
+                          "application/vnd.restate.endpointmanifest.v2+json to v4+json, got: %s",
                           accept ? accept : "none");
         return;
     }
     body = restate__manifest_write(&m, x->endpoint, &x->arena, x->whole);
     if (m.too_new)
-        restate__x_refuse(x, 500, "%s needs discovery version %d, but the server asks for %d: upgrade the server, or do not set it",
+        restate__x_refuse(x, 500,
+                          "%s needs discovery version %d, but the server asks for %d: upgrade the "
+                          "server, or do not set it",
                           m.too_new, m.needed, m.version);
     else if (!body.ptr) restate__x_refuse(x, 500, "out of memory");
     else restate__x_respond(x, 200, headers[m.version - RESTATE__MANIFEST_MIN], body);
 }
 
-/* ---- Routing ---------------------------------------------------------------------------------- */
+/* ---- Routing --------------------------------------------------------------------------------- */
 
-typedef enum restate__route { RESTATE__ROUTE_NONE, RESTATE__ROUTE_INVOKE, RESTATE__ROUTE_DISCOVER, RESTATE__ROUTE_HEALTH } restate__route;
+typedef enum restate__route {
+    RESTATE__ROUTE_NONE,
+    RESTATE__ROUTE_INVOKE,
+    RESTATE__ROUTE_DISCOVER,
+    RESTATE__ROUTE_HEALTH
+} restate__route;
 
-/* From the path's end, because a prefix may precede it: .../invoke/SERVICE/HANDLER, .../discover, .../health */
-static restate__route restate__ep_route(const char *path, restate_bytes *service, restate_bytes *handler) {
+/* From the path's end, because a prefix may precede it: .../invoke/SERVICE/HANDLER, .../discover,
+ * .../health */
+static restate__route restate__ep_route(const char *path, restate_bytes *service,
+                                        restate_bytes *handler) {
     const char *end = path + strcspn(path, "?"), *cut[3];
     const char *p = end;
     size_t n = 0;
@@ -8967,8 +9419,10 @@ static restate__route restate__ep_route(const char *path, restate_bytes *service
         *handler = restate__b(cut[0] + 1, (size_t)(end - cut[0]) - 1);
         return RESTATE__ROUTE_INVOKE;
     }
-    if (n && restate__b_is(restate__b(cut[0], (size_t)(end - cut[0])), "/discover")) return RESTATE__ROUTE_DISCOVER;
-    if (n && restate__b_is(restate__b(cut[0], (size_t)(end - cut[0])), "/health")) return RESTATE__ROUTE_HEALTH;
+    if (n && restate__b_is(restate__b(cut[0], (size_t)(end - cut[0])), "/discover"))
+        return RESTATE__ROUTE_DISCOVER;
+    if (n && restate__b_is(restate__b(cut[0], (size_t)(end - cut[0])), "/health"))
+        return RESTATE__ROUTE_HEALTH;
     return RESTATE__ROUTE_NONE;
 }
 
@@ -8991,7 +9445,7 @@ static const restate__handler *restate__ep_handler(const restate__service *s, re
     return NULL;
 }
 
-/* ---- Attempts --------------------------------------------------------------------------------- */
+/* ---- Attempts -------------------------------------------------------------------------------- */
 
 static void restate__x_free(restate__x *x) {
     restate__arena arena = x->arena;
@@ -9011,7 +9465,8 @@ static void restate__x_progress(restate__attempt *a) {
     if (!x->finished && !restate__vm_ready(&a->vm) && a->vm.phase >= RESTATE__CLOSED) {
         x->finished = true;
         if (a->vm.phase == RESTATE__ERRORED)
-            restate__ctx_say(&a->ctx, RESTATE_LOG_WARN, "the attempt failed with %u: %s", (unsigned)a->vm.error.code, a->vm.error.message);
+            restate__ctx_say(&a->ctx, RESTATE_LOG_WARN, "the attempt failed with %u: %s",
+                             (unsigned)a->vm.error.code, a->vm.error.message);
     }
     if (!x->released) x->changed(x);
     else restate__x_free_if_over(x);
@@ -9022,14 +9477,21 @@ static uint32_t restate__ep_version(const char *content_type) {
     static const char start[] = "application/vnd.restate.invocation.v";
     size_t n = sizeof start - 1;
     if (strncmp(content_type, start, n) != 0 || strlen(content_type) != n + 1) return 0;
-    if (content_type[n] < '0' + (char)RESTATE__VERSION_MIN || content_type[n] > '0' + (char)RESTATE__VERSION_MAX) return 0;
+    if (content_type[n] < '0' + (char)RESTATE__VERSION_MIN ||
+        content_type[n] > '0' + (char)RESTATE__VERSION_MAX)
+        return 0;
     return (uint32_t)(content_type[n] - '0');
 }
 
 static void restate__x_invoke(restate__x *x, const restate__handler *handler, uint32_t version) {
     static const restate_pair headers[][3] = {
 #define RESTATE__INVOKE_HEADERS(v) \
-        { { "content-type", "application/vnd.restate.invocation.v" v }, { "x-restate-server", RESTATE__SERVER_NAME }, { NULL, NULL } }
+    { \
+        { "content-type", "application/vnd.restate.invocation.v" v }, \
+            { "x-restate-server", RESTATE__SERVER_NAME }, { \
+            NULL, NULL \
+        } \
+    }
         RESTATE__INVOKE_HEADERS("5"), RESTATE__INVOKE_HEADERS("6"), RESTATE__INVOKE_HEADERS("7")
 #undef RESTATE__INVOKE_HEADERS
     };
@@ -9077,18 +9539,28 @@ static void restate__x_route_invoke(restate__x *x, restate_bytes service, restat
     const restate__handler *h = s ? restate__ep_handler(s, handler) : NULL;
     uint32_t version = type ? restate__ep_version(type) : 0;
     if (!x->method || strcmp(x->method, "POST") != 0)
-        restate__x_refuse(x, 405, "a handler is invoked with POST, got %s", x->method ? x->method : "no method");
+        restate__x_refuse(x, 405, "a handler is invoked with POST, got %s",
+                          x->method ? x->method : "no method");
     else if (!type)
-        restate__x_refuse(x, 415, "the content type is missing: is this called directly? Call it through the Restate server's ingress");
+        restate__x_refuse(x, 415,
+                          "the content type is missing: is this called directly? Call it through "
+                          "the Restate server's ingress");
     else if (!version && strncmp(type, "application/vnd.restate.invocation.v", 36) == 0)
-        restate__x_refuse(x, 415, "service protocol %s is not supported, only v%u to v%u: register the deployment again", type + 35,
-                          RESTATE__VERSION_MIN, RESTATE__VERSION_MAX);
+        restate__x_refuse(
+            x, 415,
+            "service protocol %s is not supported, only v%u to v%u: register the deployment again",
+            type + 35, RESTATE__VERSION_MIN, RESTATE__VERSION_MAX);
     else if (!version)
-        restate__x_refuse(x, 415, "%s is not a content type of Restate: call the handler through the Restate server's ingress", type);
+        restate__x_refuse(x, 415,
+                          "%s is not a content type of Restate: call the handler through the "
+                          "Restate server's ingress",
+                          type);
     else if (!s)
-        restate__x_refuse(x, 404, "no service %.*s here", (int)service.len, (const char *)service.ptr);
+        restate__x_refuse(x, 404, "no service %.*s here", (int)service.len,
+                          (const char *)service.ptr);
     else if (!h)
-        restate__x_refuse(x, 404, "service %s has no handler %.*s", s->source.name, (int)handler.len, (const char *)handler.ptr);
+        restate__x_refuse(x, 404, "service %s has no handler %.*s", s->source.name,
+                          (int)handler.len, (const char *)handler.ptr);
     else if (!restate__x_admit(x))
         restate__x_refuse(x, 503, "%s", __atomic_load_n(&x->endpoint->stops, __ATOMIC_RELAXED)
             ? "the endpoint is stopping" : "the endpoint has max_invocations under way");
@@ -9102,15 +9574,18 @@ RESTATE__PRIVATE void restate__x_begin(restate__x *x, bool whole) {
     restate__route route = restate__ep_route(x->path ? x->path : "", &service, &handler);
     x->whole = whole;
     if (x->too_large) {
-        restate__x_refuse(x, 431, "the headers are larger than %u bytes", RESTATE__HEADER_BYTES_MAX);
+        restate__x_refuse(x, 431, "the headers are larger than %u bytes",
+                          RESTATE__HEADER_BYTES_MAX);
     } else if (x->arena.failed) {
         restate__x_refuse(x, 500, "out of memory");
     } else if (route == RESTATE__ROUTE_INVOKE) {
         restate__x_route_invoke(x, service, handler);
     } else if (route == RESTATE__ROUTE_NONE) {
-        restate__x_refuse(x, 404, "there is /invoke/SERVICE/HANDLER, /discover and /health, got %s", x->path ? x->path : "no path");
+        restate__x_refuse(x, 404, "there is /invoke/SERVICE/HANDLER, /discover and /health, got %s",
+                          x->path ? x->path : "no path");
     } else if (!x->method || strcmp(x->method, "GET") != 0) {
-        restate__x_refuse(x, 405, "this is asked for with GET, got %s", x->method ? x->method : "no method");
+        restate__x_refuse(x, 405, "this is asked for with GET, got %s",
+                          x->method ? x->method : "no method");
     } else if (route == RESTATE__ROUTE_DISCOVER) {
         restate__x_discover(x);
     } else {
@@ -9136,7 +9611,8 @@ RESTATE__PRIVATE void restate__x_cut(restate__x *x) {
 /* Bytes left `out`. */
 RESTATE__PRIVATE void restate__x_drained(restate__x *x) {
     restate__attempt *a = x->attempt;
-    if (a && a->state == RESTATE__ATTEMPT_PARKED && x->out.len <= RESTATE__OUT_BYTES_MAX / 2) restate__worker_later(x->worker, &a->turn);
+    if (a && a->state == RESTATE__ATTEMPT_PARKED && x->out.len <= RESTATE__OUT_BYTES_MAX / 2)
+        restate__worker_later(x->worker, &a->turn);
 }
 
 /* The carrier will not touch it again. */
