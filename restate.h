@@ -57,7 +57,7 @@
  *   >>bytes         Views on memory that somebody else owns.
  *   >>memory        An invocation's memory is a list of chunks that go back to a pool when it is
  *                   over.
- *   >>log           From a numbered message to the logger.
+ *   >>log           From a message to the logger.
  *   >>wire          Messages are restate_wire_ structs (restate_wire.h) coded by nanopb; hot paths
  *                   read by field.
  *   >>journal       Replays what is recorded, records what is new. No I/O, no clock, no threads.
@@ -67,8 +67,10 @@
  *   >>json          RFC 8259 to the letter, without recursion; cJSON sees only what passed the
  *                   scanner.
  *   >>endpoint      Routes requests to handlers and tells the server what there is.
- *   >>server        Carries exchanges over HTTP/2 connections; each connection belongs to one loop,
- *                   each loop to one thread.
+ *   >>http2         Carries exchanges in an nghttp2 session: bytes in through _feed, bytes out
+ *                   through _take.
+ *   >>server        Gives each connection to one loop, each loop to one thread, and stops without
+ *                   losing work.
  *
  * ---- The model ---------------------------------------------------------------------------------
  *
@@ -6747,7 +6749,6 @@ static void restate__run_on_pool(restate__job *job) {
     restate__run_execute(r);
     restate__worker_post(r->ctx.attempt->worker, &r->finished);
 }
-#endif
 
 static void restate__run_finished(restate__note *note) {
     restate__run *r = (restate__run *)(void *)((uint8_t *)note - offsetof(restate__run, finished));
@@ -6757,6 +6758,7 @@ static void restate__run_finished(restate__note *note) {
     if (a->state == RESTATE__ATTEMPT_PARKED) restate__worker_later(a->worker, &a->turn);
     restate__attempt_progress(a);           /* the last one after the handler: frees the attempt */
 }
+#endif
 
 /* Executes the closure of a run that the journal asks for, on a thread of the pool or right here.
  */
