@@ -312,6 +312,7 @@ RESTATE_API uint32_t restate_version(void);
 
 typedef struct restate_ctx restate_ctx;             /* one attempt of an invocation, or a closure */
 typedef struct restate_future restate_future;       /* a result that may come later; invocation */
+typedef struct restate_selector restate_selector;   /* futures as they settle; invocation */
 typedef struct restate_endpoint restate_endpoint;   /* the services that a process offers */
 
 /* A view on bytes that somebody else owns. (restate_wire.h has the same, to stand alone.) */
@@ -483,6 +484,22 @@ typedef struct restate_target {
     const char *scope;                      /* NULL: none; since protocol 7 */
 } restate_target;
 
+/* What to call around handlers, closures and outgoing calls, for tracing and metrics.
+ *
+ * Members may be NULL. On replay none is called but `begin` and `end`, which surround every
+ * attempt. They must not use anything that is journaled.
+ * Lifetime:  endpoint. What `outbound` returns is read before the next call of it. */
+typedef struct restate_hooks {
+    void (*begin)(void *user, restate_ctx *ctx);
+    void (*end)(void *user, restate_ctx *ctx, restate_status status);   /* RESTATE_ENDED: suspended,
+                                                                           or to be retried */
+    void (*run_begin)(void *user, restate_ctx *run, const char *name);  /* the closure's thread */
+    void (*run_end)(void *user, restate_ctx *run, const char *name, restate_status status);
+    const restate_pair *(*outbound)(void *user, restate_ctx *ctx,
+                                    const restate_target *to);          /* headers to add */
+    void *user;
+} restate_hooks;
+
 /* Options that exist at three levels: a field that is set at the handler wins over the service's,
  * and that over the one in restate_endpoint_options.defaults. What a comment calls the server's is
  * told to the server, and may be configured there as well. */
@@ -501,10 +518,16 @@ typedef struct restate_options {
     restate_retry_policy run_retry;         /* of closures that give none themselves */
     restate_mismatch on_mismatch;           /* RETRY */
     restate_switch skip_payload_check;      /* OFF; ON: replay does not compare payload bytes */
+    restate_switch explicit_cancellation;   /* OFF; ON: see restate_cancellation() */
     restate_switch cancel_sends;            /* OFF; ON: a cancellation also reaches one-way calls */
     restate_switch blocking;                /* OFF; ON: a thread of its own, that may block */
     size_t stack_bytes;                     /* RESTATE_STACK_BYTES */
     uint64_t stall_warning_ms;              /* 1,000: who holds a loop for longer is in the log */
+    const restate_hooks *hooks;             /* none; those of all three levels are called, the
+                                               endpoint's first */
+    /* Turns a retryable error of a handler or closure into a terminal one: fill `out`, return
+     * true. Gets `user` above. Lifetime: `message` is call, and so is what `out` refers to. */
+    bool (*map_error)(void *user, uint16_t code, const char *message, restate_failure *out);
 } restate_options;
 
 /* A handler: reads `input`, uses `ctx`, replies, returns.
@@ -673,6 +696,13 @@ RESTATE_API uint64_t restate_random(restate_ctx *ctx);
 /* A version 4 UUID from that sequence, 36 characters long: the same in every attempt, and so a
  * good idempotency key for a side effect. In closures misuse: make it before. */
 RESTATE_API const char *restate_uuid(restate_ctx *ctx);
+
+/* The wall-clock time in milliseconds since 1970, recorded: the same in every attempt.
+ *
+ * Journal:   run (named "now").
+ * Await point.
+ * Returns:   RESTATE_OK; RESTATE_CANCELLED. */
+RESTATE_API restate_status restate_now(restate_ctx *ctx, uint64_t *epoch_ms);
 
 /* ---- Memory and text (handlers and closures) ------------------------------------------------- */
 
@@ -923,6 +953,38 @@ RESTATE_API restate_status restate_call_id(restate_ctx *ctx, restate_future *cal
  * Returns:   RESTATE_OK. */
 RESTATE_API restate_status restate_cancel(restate_ctx *ctx, const char *invocation_id);
 
+/* An invocation, in one of three ways. */
+typedef struct restate_invocation {
+    const char *id;                         /* its id, or NULL */
+    restate_target target;                  /* a workflow (handler NULL), or, with the next, any
+                                               handler */
+    const char *idempotency_key;
+} restate_invocation;
+
+/* Waits for the result of an invocation that somebody started. It is not cancelled with this one.
+ *
+ * Journal:   attach (id, or target and key).
+ * Await point.
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL (what it failed with; 404: there is none);
+ *            RESTATE_CANCELLED.
+ * Since:     protocol 7 for target.scope. */
+RESTATE_API restate_status restate_attach(restate_ctx *ctx, restate_invocation to,
+                                          restate_bytes *reply);
+
+/* The same as a future.
+ *
+ * Journal:   attach, now. */
+RESTATE_API restate_future *restate_attach_async(restate_ctx *ctx, restate_invocation to);
+
+/* Its result if it is finished; absent bytes if not. On replay: what was recorded, even if it has
+ * finished since.
+ *
+ * Journal:   get output (id, or target and key).
+ * Await point, for a round trip.
+ * Returns:   as restate_attach(). */
+RESTATE_API restate_status restate_output(restate_ctx *ctx, restate_invocation of,
+                                          restate_bytes *reply);
+
 /* ---- Waiting for the outside ----------------------------------------------------------------- */
 
 /* A future that whoever knows its id completes, once: a handler with restate_resolve(), or anybody
@@ -945,6 +1007,50 @@ RESTATE_API restate_status restate_resolve(restate_ctx *ctx, const char *awakeab
                                            restate_bytes value);
 RESTATE_API restate_status restate_reject(restate_ctx *ctx, const char *awakeable_id,
                                           const restate_failure *failure);
+
+/* A future completed by the next signal of that name sent to this invocation.
+ *
+ * The signal may have come before it is asked for. Ask again for the one after it.
+ * Journal:   nothing.
+ * Since:     server 1.7. */
+RESTATE_API restate_future *restate_signal(restate_ctx *ctx, const char *name);
+
+/* Sends a signal to an invocation: a value, or a failure. Does not wait; nothing tells whether it
+ * was received.
+ *
+ * Journal:   send signal (id, name, value or failure).
+ * Returns:   RESTATE_OK.
+ * Since:     server 1.7; protocol 6 for a failure with metadata. */
+RESTATE_API restate_status restate_signal_resolve(restate_ctx *ctx, const char *invocation_id,
+                                                  const char *name, restate_bytes value);
+RESTATE_API restate_status restate_signal_reject(restate_ctx *ctx, const char *invocation_id,
+                                                 const char *name,
+                                                 const restate_failure *failure);
+
+/* The durable promise of that name of this workflow run, as a future: settled once somebody
+ * completes it. Only in workflows, else misuse.
+ *
+ * Journal:   get promise (name), now. */
+RESTATE_API restate_future *restate_promise(restate_ctx *ctx, const char *name);
+
+/* Its value if it is completed; absent bytes if not.
+ *
+ * Journal:   peek promise (name).
+ * Await point, for a round trip.
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL (it was rejected); RESTATE_CANCELLED. */
+RESTATE_API restate_status restate_promise_peek(restate_ctx *ctx, const char *name,
+                                                restate_bytes *value);
+
+/* Completes it, with a value or with a failure.
+ *
+ * Journal:   complete promise (name, value or failure).
+ * Await point, for a round trip.
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL (409: somebody was first); RESTATE_CANCELLED.
+ * Since:     protocol 6 for a failure with metadata. */
+RESTATE_API restate_status restate_promise_resolve(restate_ctx *ctx, const char *name,
+                                                   restate_bytes value);
+RESTATE_API restate_status restate_promise_reject(restate_ctx *ctx, const char *name,
+                                                  const restate_failure *failure);
 
 /* ---- Futures --------------------------------------------------------------------------------- */
 /* All futures are of one type, whatever made them. They belong to the context they were made from,
@@ -983,6 +1089,33 @@ RESTATE_API restate_status restate_await_for(restate_ctx *ctx, restate_future *f
 RESTATE_API restate_status restate_select(restate_ctx *ctx, restate_future *const *futures,
                                           size_t count, size_t *index);
 
+/* An iterator over futures in the order in which they settle, for many of them: linear in all,
+ * where restate_select() is linear each time.
+ *
+ *     restate_selector *left = restate_selector_new(ctx, futures, n);
+ *     while (restate_selector_remaining(left) > 0) {
+ *         size_t i;
+ *         RESTATE_TRY(restate_selector_next(ctx, left, &i));
+ *         RESTATE_TRY(restate_await(ctx, futures[i], &value));
+ *     }
+ * There are exactly as many results as there were futures; NULL elements are skipped.
+ * Journal:   nothing.
+ * Lifetime:  the array is copied; the iterator is invocation, nobody frees it. */
+RESTATE_API restate_selector *restate_selector_new(restate_ctx *ctx,
+                                                   restate_future *const *futures, size_t count);
+
+/* Waits for the next one and tells its index in the array that was given. None remaining:
+ * RESTATE_OK and *index == count, at once.
+ *
+ * Journal:   nothing.
+ * Await point. A cancellation uses up none of them.
+ * Returns:   RESTATE_OK; RESTATE_CANCELLED. Unless RESTATE_OK, *index == count. */
+RESTATE_API restate_status restate_selector_next(restate_ctx *ctx, restate_selector *selector,
+                                                 size_t *index);
+
+/* How many have not been given out yet. */
+RESTATE_API size_t restate_selector_remaining(const restate_selector *selector);
+
 /* Futures made of futures, named as in JavaScript. They nest; restate_await() waits for them.
  *
  *                 settled by                                    count 0, or only NULL elements
@@ -1005,11 +1138,32 @@ RESTATE_API restate_future *restate_all(restate_ctx *ctx, restate_future *const 
 RESTATE_API restate_future *restate_all_settled(restate_ctx *ctx, restate_future *const *futures,
                                                 size_t count);
 
+/* A future that is settled already: with `failure`, or, if that is NULL, with `value`.
+ *
+ * Journal:   nothing.
+ * Lifetime:  both are copied. */
+RESTATE_API restate_future *restate_settled(restate_ctx *ctx, restate_bytes value,
+                                            const restate_failure *failure);
+
 /* True if awaiting it would return its result without waiting.
  *
  * The same in every attempt: it changes at await points only, never between them, even if the
  * result has reached the process. So polling it in a loop does not wait for anything. */
 RESTATE_API bool restate_is_done(const restate_future *future);
+
+/* The next cancellation as a future (value absent), with explicit_cancellation; without: misuse.
+ *
+ * No await point returns RESTATE_CANCELLED then. Ask again for the cancellation after it.
+ * Journal:   nothing. */
+RESTATE_API restate_future *restate_cancellation(restate_ctx *ctx);
+
+/* Cancels the calls made since the last time, as happens by itself without explicit_cancellation;
+ * without it: misuse.
+ *
+ * Journal:   cancel, for each.
+ * Await point, for ids that are not known yet.
+ * Returns:   RESTATE_OK. */
+RESTATE_API restate_status restate_cancel_calls(restate_ctx *ctx);
 
 /* ================================================================================================
 // >>api-endpoint  endpoint
@@ -2048,6 +2202,8 @@ restate__node_]
 #define RESTATE__SIGNAL_CANCEL 1u
 #define RESTATE__SIGNAL_FIRST 17u           /* 2 to 16 are reserved */
 #define RESTATE__DEPTH_MAX 1000u            /* of combinators; the runtime's own limit */
+#    define RESTATE__AWAITING_BYTES_LARGE \
+        2048u /* an AwaitingOn above it is not repeated as it shrinks */
 
 enum {                                      /* error codes of the protocol itself */
     RESTATE__E_INTERNAL = 500,
@@ -2113,15 +2269,16 @@ typedef struct restate__notification {
 
 /* ---- Nodes: what can be awaited -------------------------------------------------------------- */
 
-typedef enum restate__node_kind { /* combinators have the numbers of CombinatorType */
-                                  RESTATE__UNKNOWN = 0,
-                                  RESTATE__RACE = 1,
-                                  RESTATE__ALL_SETTLED = 2,
-                                  RESTATE__ANY = 3,
-                                  RESTATE__ALL = 4,
-                                  RESTATE__LEAF = 5,
-                                  RESTATE__LEAF_SIGNAL,
-                                  RESTATE__LEAF_NAME
+typedef enum restate__node_kind {           /* the first five have the numbers of CombinatorType */
+    RESTATE__UNKNOWN = 0,
+    RESTATE__RACE = 1,
+    RESTATE__ALL_SETTLED = 2,
+    RESTATE__ANY = 3,
+    RESTATE__ALL = 4,
+    RESTATE__SELECT,                        /* gives out one settled child after the other */
+    RESTATE__LEAF,
+    RESTATE__LEAF_SIGNAL,
+    RESTATE__LEAF_NAME
 } restate__node_kind;
 
 typedef enum restate__node_state {
@@ -2138,6 +2295,8 @@ typedef enum restate__run_state {
 typedef struct restate__edge {
     struct restate__edge *next;
     struct restate__node *parent;
+    struct restate__edge *ready;            /* of a SELECT: the next settled one */
+    size_t index;                           /* of a SELECT: of the child */
 } restate__edge;
 
 /* Zeroed memory of the caller's that outlives the state machine, or is settled and forgotten.
@@ -2161,6 +2320,7 @@ typedef struct restate__node {
                 *decided; /* the child that settled it; NULL: all of them, or none */
             uint32_t count, pending, depth;
             uint32_t cursor;                /* no child before it has a closure to execute */
+            restate__edge *ready, *ready_last;  /* of a SELECT: settled and not given out */
         } all;                              /* of a combinator */
         struct {
             const restate__value *proposed; /* protocol 7: what is to be confirmed */
@@ -2276,6 +2436,7 @@ typedef struct restate__vm {
     uint8_t *scratch[2]; /* Future messages: the one being made, and the last one */
     size_t scratch_room[2];
     restate_bytes last_awaiting;            /* the last AwaitingOn, to leave out an equal one */
+    const restate__node *announced;         /* the last large tree that was announced */
 } restate__vm;
 
 typedef enum restate__wait_kind {
@@ -2308,6 +2469,7 @@ typedef struct restate__vm_call {
     const char *name;
     uint64_t invoke_time_ms;                /* sends: since 1970; 0: now */
     bool unstable;                          /* equal parameters may have different bytes */
+    bool loose_headers;                     /* replay does not compare them */
 } restate__vm_call;
 
 typedef enum restate__target_kind {
@@ -2586,6 +2748,14 @@ static bool restate__node_stops(const restate__node *n) {
            (n->kind == RESTATE__ALL && n->state == RESTATE__FAILED);
 }
 
+/* A child of a SELECT is settled. */
+static void restate__node_select_add(restate__node *select, restate__edge *e) {
+    e->ready = NULL;
+    *(select->of.all.ready ? &select->of.all.ready_last->ready : &select->of.all.ready) = e;
+    select->of.all.ready_last = e;
+    select->state = RESTATE__SUCCEEDED;
+}
+
 /* Settles what follows from a node that has just been settled. */
 static void restate__vm_propagate(restate__vm *vm, restate__node *settled) {
     restate__node *work = settled, *stops = NULL;
@@ -2598,7 +2768,8 @@ static void restate__vm_propagate(restate__vm *vm, restate__node *settled) {
         n->order = ++vm->settled;
         for (e = n->parents; e; e = e->next) {
             restate__node *p = e->parent;
-            if (p->state != RESTATE__PENDING) continue;
+            if (p->kind == RESTATE__SELECT) restate__node_select_add(p, e);
+            if (p->kind == RESTATE__SELECT || p->state != RESTATE__PENDING) continue;
             restate__node_child_settled(p, n);
             if (p->state == RESTATE__PENDING) continue;
             p->work = work;
@@ -2637,6 +2808,7 @@ static restate__edge *restate__vm_edge(restate__vm *vm) {
     restate__edge *e = vm->edges;
     if (!e) return (restate__edge *)restate__arena_alloc(vm->arena, sizeof *e);
     vm->edges = e->next;
+    memset(e, 0, sizeof *e);
     return e;
 }
 
@@ -2680,6 +2852,55 @@ RESTATE__PRIVATE bool restate__vm_combine(restate__vm *vm, restate__node *node,
     if (!array) return restate__vm_nomem(vm);
     if (count) memcpy(array, children, count * sizeof *array);
     return restate__vm_combine_in(vm, node, kind, array, count);
+}
+
+static int restate__node_earlier(const void *a, const void *b) {
+    const restate__edge *x = *(restate__edge *const *)a, *y = *(restate__edge *const *)b;
+    return (x->parent->order > y->parent->order) - (x->parent->order < y->parent->order);
+}
+
+/* Makes `node` a SELECT of `children`, without NULLs; `indexes` are what restate__vm_selected()
+ * gives for them. What is settled already comes first, in the order in which that happened. */
+RESTATE__PRIVATE bool restate__vm_select(restate__vm *vm, restate__node *node,
+                                         restate__node *const *children, const size_t *indexes,
+                                         size_t count) {
+    restate__node **array =
+        (restate__node **)restate__arena_alloc(vm->arena, (count + 1) * sizeof *array);
+    restate__edge **settled =
+        (restate__edge **)restate__arena_alloc(vm->arena, (count + 1) * sizeof *settled);
+    size_t i, n = 0;
+    if (!array || !settled) return restate__vm_nomem(vm);
+    if (count) memcpy(array, children, count * sizeof *array);
+    node->kind = RESTATE__SELECT;
+    node->of.all.children = array;
+    node->of.all.count = node->of.all.pending = (uint32_t)count;
+    for (i = 0; i < count; i++) {
+        restate__edge *e = restate__vm_edge(vm);
+        if (!e) return restate__vm_nomem(vm);
+        e->parent = node;
+        e->index = indexes[i];
+        if (array[i]->state == RESTATE__PENDING) {
+            e->next = array[i]->parents;
+            array[i]->parents = e;
+            if (!restate__node_is_leaf(array[i]) && array[i]->of.all.depth >= node->of.all.depth)
+                node->of.all.depth = array[i]->of.all.depth + 1;
+        } else {
+            e->parent = array[i];           /* for the sort */
+            settled[n++] = e;
+        }
+    }
+    if (n > 1) qsort(settled, n, sizeof *settled, restate__node_earlier);
+    for (i = 0; i < n; i++) restate__node_select_add(node, settled[i]);
+    return true;
+}
+
+/* The next settled child of a SELECT that is not pending: its index. */
+RESTATE__PRIVATE size_t restate__vm_selected(restate__node *node) {
+    restate__edge *e = node->of.all.ready;
+    node->of.all.ready = e->ready;
+    node->of.all.pending--;
+    if (!e->ready) node->state = RESTATE__PENDING;
+    return e->index;
 }
 
 /* Undoes restate__vm_combine_in() for a combinator that was made for one await. Its edges are the
@@ -3378,7 +3599,7 @@ static restate_bytes restate__tree_future(restate__vm *vm, restate__tree *tree) 
         b->at = at + restate__tree_lists(b->node, at);
         if (b->node->kind == RESTATE__UNKNOWN) continue;
         at[b->bytes - 2] = 5 << 3 | RESTATE__WIRE_NUMBER;
-        at[b->bytes - 1] = (uint8_t)b->node->kind;
+        at[b->bytes - 1] = b->node->kind == RESTATE__SELECT ? RESTATE__RACE : b->node->kind;
     }
     return restate__b(start, tree->first->bytes);
 }
@@ -3509,11 +3730,13 @@ static bool restate__vm_waits_for_run(restate__vm *vm, const restate__node *root
     return false;
 }
 
-static bool restate__vm_put_awaiting(restate__vm *vm, restate__tree *tree, bool runs) {
+static bool restate__vm_put_awaiting(restate__vm *vm, restate__tree *tree,
+                                     const restate__node *root, bool runs) {
     restate_wire_AwaitingOnMessage m;
     restate_bytes future = restate__tree_future(vm, tree);
     if (!future.ptr) return restate__vm_nomem(vm);
     if (vm->last_awaiting.ptr && restate__b_equal(vm->last_awaiting, future)) return true;
+    vm->announced = future.len > RESTATE__AWAITING_BYTES_LARGE ? root : NULL;
     memset(&m, 0, sizeof m);
     m.awaiting_on = future;
     m.executing_side_effects = runs;
@@ -3571,11 +3794,13 @@ static restate__wait restate__vm_unresolved(restate__vm *vm, restate__node *root
     announce = w.for_input && vm->options.version >= 7 &&
                vm->options.awaiting != RESTATE__AWAITING_NEVER &&
                (vm->options.awaiting == RESTATE__AWAITING_ALWAYS || !vm->executing);
+    if (announce && vm->announced == root)
+        return w; /* a large one shrinks step by step: once is enough */
     if ((w.for_input && !announce) || (!w.for_input && w.for_run)) return w;
     if (!restate__tree_init(vm, &tree, root, with_cancel))
         return restate__vm_answer(vm, RESTATE__BROKEN);
     if (!w.for_input) return restate__vm_suspend(vm, &tree);
-    restate__vm_put_awaiting(vm, &tree,
+    restate__vm_put_awaiting(vm, &tree, root,
                              w.for_run && vm->options.awaiting == RESTATE__AWAITING_ALWAYS);
     restate__tree_free(vm, &tree);
     w.kind = vm->phase == RESTATE__ERRORED ? RESTATE__BROKEN : w.kind;
@@ -3598,11 +3823,12 @@ static bool restate__vm_executable(restate__vm *vm, const char *operation) {
 
 static bool restate__vm_cancel_call(restate__vm *vm, restate_bytes invocation_id);
 
-/* A cancellation was delivered: it reaches the tracked calls first, in the order of their issue,
- * for which their ids must be known. If one has to be waited for, the next await goes on from here.
- */
-static restate__wait restate__vm_cancelled(restate__vm *vm) {
+/* Cancels the tracked calls, in the order of their issue, for which their ids must be known. If one
+ * has to be waited for, the next call goes on from here. READY: done. */
+RESTATE__PRIVATE restate__wait restate__vm_cancel_calls(restate__vm *vm) {
     restate__tracked *t;
+    if (!restate__vm_executable(vm, "cancelling calls"))
+        return restate__vm_answer(vm, RESTATE__BROKEN);
     for (t = vm->tracked; t; t = t->next)
         if (t->id->state == RESTATE__PENDING && !restate__vm_resolve(vm, t->id, false))
             return restate__vm_unresolved(vm, t->id, false);
@@ -3612,6 +3838,13 @@ static restate__wait restate__vm_cancelled(restate__vm *vm) {
             return restate__vm_answer(vm, RESTATE__BROKEN);
     vm->tracked = NULL;
     vm->tracked_end = &vm->tracked;
+    return restate__vm_answer(vm, RESTATE__READY);
+}
+
+/* A cancellation was delivered: it reaches the tracked calls before the handler. */
+static restate__wait restate__vm_cancelled(restate__vm *vm) {
+    restate__wait w = restate__vm_cancel_calls(vm);
+    if (w.kind != RESTATE__READY) return w;
     vm->cancel_delivered = false;
     return restate__vm_answer(vm, RESTATE__CANCEL);
 }
@@ -3642,6 +3875,11 @@ typedef enum restate__field_kind {
 } restate__field_kind;
 
 #define RESTATE__ALWAYS UINT16_MAX
+
+enum {                                      /* what a replayed command may differ in */
+    RESTATE__LOOSE_PAYLOAD = 1,
+    RESTATE__LOOSE_HEADERS = 2
+};
 
 typedef struct restate__field {
     const char *name;
@@ -3743,7 +3981,7 @@ static bool restate__vm_undecodable(restate__vm *vm, uint16_t type) {
 /* The quick way, straight on the recorded bytes: true if they certainly equal `m`. False leaves it
  * open. A field is `seen` by its place in the table, so that one that comes twice is left open. */
 static bool restate__vm_same_bytes(const restate__field *fields, const uint8_t *m,
-                                   restate_bytes recorded, bool payloads) {
+                                   restate_bytes recorded, unsigned loose) {
     restate__wire_reader r = restate__wire_read(recorded);
     restate__wire_item item;
     const restate__field *f;
@@ -3754,6 +3992,7 @@ static bool restate__vm_same_bytes(const restate__field *fields, const uint8_t *
         uint32_t number;
         for (f = fields, bit = 1; f->name && f->tag != item.tag; f++) bit <<= 1;
         if (!f->name) continue;
+        if (f->kind == RESTATE__F_PAIRS && loose & RESTATE__LOOSE_HEADERS) continue;
         if (seen & bit || !restate__field_there(f, m)) return false;
         seen |= bit;
         at = m + f->at;
@@ -3765,7 +4004,7 @@ static bool restate__vm_same_bytes(const restate__field *fields, const uint8_t *
         if (f->kind > RESTATE__F_OPTIONAL && f->kind != RESTATE__F_VALUE) return false;
         memcpy(&have, at, sizeof have);
         if (item.wire != RESTATE__WIRE_BYTES) return false;
-        if (f->payload && !payloads) continue;
+        if (f->payload && loose & RESTATE__LOOSE_PAYLOAD) continue;
         if (f->kind == RESTATE__F_VALUE) item.bytes = restate__vm_content(item.bytes);
         if (!item.bytes.ptr || !restate__b_equal(item.bytes, have)) return false;
         if (f->kind == RESTATE__F_OPTIONAL && !have.ptr) return false;
@@ -3781,7 +4020,7 @@ static bool restate__vm_same_bytes(const restate__field *fields, const uint8_t *
         memcpy(&number, m + f->at, sizeof number);
         if (f->kind == RESTATE__F_NUMBER && number) return false;
         if (f->kind == RESTATE__F_VALUE) return false;
-        if (f->kind == RESTATE__F_PAIRS &&
+        if (f->kind == RESTATE__F_PAIRS && !(loose & RESTATE__LOOSE_HEADERS) &&
             ((const restate_wire_list *)(const void *)(m + f->at))->items)
             return false;
         if (f->kind != RESTATE__F_BYTES && f->kind != RESTATE__F_OPTIONAL) continue;
@@ -3861,10 +4100,12 @@ static const char *restate__vm_show(restate__vm *vm, const restate__field *f, co
 }
 
 static bool restate__vm_field_differs(restate__vm *vm, const restate__field *f, const void *a,
-                                      const void *b, bool payloads) {
+                                      const void *b, unsigned loose) {
     restate_bytes x, y;
     if (restate__field_there(f, a) != restate__field_there(f, b)) return true;
-    if (!restate__field_there(f, a) || (f->payload && !payloads)) return false;
+    if (!restate__field_there(f, a) || (f->payload && loose & RESTATE__LOOSE_PAYLOAD))
+        return false;
+    if (f->kind == RESTATE__F_PAIRS && loose & RESTATE__LOOSE_HEADERS) return false;
     if (f->kind == RESTATE__F_BYTES || f->kind == RESTATE__F_VALUE ||
         f->kind == RESTATE__F_OPTIONAL) {
         memcpy(&x, (const uint8_t *)a + f->at, sizeof x);
@@ -3877,16 +4118,16 @@ static bool restate__vm_field_differs(restate__vm *vm, const restate__field *f, 
 
 /* Compares a recorded command with the one the code issues, `m`. */
 static bool restate__vm_compare(restate__vm *vm, const restate__command_type *ct, const void *m,
-                                restate_bytes recorded, bool payloads) {
+                                restate_bytes recorded, unsigned loose) {
     const restate__field *f;
     const char *lines = "";
     void *old;
-    if (restate__vm_same_bytes(ct->fields, (const uint8_t *)m, recorded, payloads)) return true;
+    if (restate__vm_same_bytes(ct->fields, (const uint8_t *)m, recorded, loose)) return true;
     old = restate__arena_alloc(vm->arena, ct->size);
     if (!old || !restate__wire_decode(ct->desc, old, ct->size, recorded))
         return restate__vm_undecodable(vm, ct->type);
     for (f = ct->fields; f->name; f++) {
-        if (!restate__vm_field_differs(vm, f, old, m, payloads)) continue;
+        if (!restate__vm_field_differs(vm, f, old, m, loose)) continue;
         lines = restate__arena_printf(vm->arena, "%s\n  %s: %s != %s", lines, f->name,
                                       restate__vm_show(vm, f, old), restate__vm_show(vm, f, m));
     }
@@ -3910,10 +4151,9 @@ static restate_bytes restate__vm_recorded_name(restate__vm *vm, const restate__c
     return restate__arena_copy(vm->arena, name);
 }
 
-/* Issues a command: it must be the recorded one, or is written. `unstable`: its payload may have
- * other bytes than the recorded one. */
+/* Issues a command: it must be the recorded one, but for what is `loose`, or is written. */
 static bool restate__vm_command(restate__vm *vm, const restate__command_type *ct, const void *m,
-                                restate_bytes name, bool unstable) {
+                                restate_bytes name, unsigned loose) {
     restate__command *recorded;
     if (!restate__vm_begin(vm, ct->type, name)) return false;
     if (vm->phase == RESTATE__PROCESSING) {
@@ -3925,9 +4165,8 @@ static bool restate__vm_command(restate__vm *vm, const restate__command_type *ct
     recorded = restate__vm_recorded(vm, ct->type);
     if (!recorded) return false;
     if (recorded->type != ct->type) return restate__vm_mismatch_type(vm, recorded, ct->type);
-    if (!restate__vm_compare(vm, ct, m, recorded->payload,
-                             !unstable && !vm->options.skip_payload_check))
-        return false;
+    if (vm->options.skip_payload_check) loose |= RESTATE__LOOSE_PAYLOAD;
+    if (!restate__vm_compare(vm, ct, m, recorded->payload, loose)) return false;
     vm->current.name = restate__vm_recorded_name(vm, recorded, name);
     return true;
 }
@@ -4025,7 +4264,8 @@ RESTATE__PRIVATE bool restate__vm_output(restate__vm *vm, restate_bytes value,
     memset(&m, 0, sizeof m);
     RESTATE__SET_RESULT(m, result, value, restate_wire_OutputCommandMessage_value_tag,
                         failure, restate_wire_OutputCommandMessage_failure_tag, value, failure);
-    return restate__vm_command(vm, &type, &m, restate__b_none(), unstable);
+    return restate__vm_command(vm, &type, &m, restate__b_none(),
+                               unstable ? RESTATE__LOOSE_PAYLOAD : 0);
 }
 
 /* END: the handler is done. On a closed attempt nothing, and no error. */
@@ -4155,7 +4395,7 @@ static bool restate__vm_lazy_get(restate__vm *vm, restate_bytes key,
     m.key = key;
     m.result_completion_id = id;
     if (!recorded) restate__vm_put(vm, type.type, 0, type.desc, &m);
-    else if (!restate__vm_compare(vm, &type, &m, recorded->payload, true)) return false;
+    else if (!restate__vm_compare(vm, &type, &m, recorded->payload, 0)) return false;
     return restate__vm_leaf(vm, leaf, RESTATE__LEAF, id);
 }
 
@@ -4225,7 +4465,7 @@ static bool restate__vm_lazy_keys(restate__vm *vm, const restate__command *recor
     memset(&m, 0, sizeof m);
     m.result_completion_id = id;
     if (!recorded) restate__vm_put(vm, type.type, 0, type.desc, &m);
-    else if (!restate__vm_compare(vm, &type, &m, recorded->payload, true)) return false;
+    else if (!restate__vm_compare(vm, &type, &m, recorded->payload, 0)) return false;
     return restate__vm_leaf(vm, leaf, RESTATE__LEAF, id);
 }
 
@@ -4307,7 +4547,8 @@ RESTATE__PRIVATE bool restate__vm_set(restate__vm *vm, restate_bytes key, restat
     m.key = key;
     m.has_value = true;
     m.value.content = restate__vm_present(value);
-    return restate__vm_command(vm, &type, &m, restate__b_none(), unstable) &&
+    return restate__vm_command(vm, &type, &m, restate__b_none(),
+                               unstable ? RESTATE__LOOSE_PAYLOAD : 0) &&
            restate__vm_state_change(vm, key, m.value.content);
 }
 
@@ -4322,7 +4563,7 @@ RESTATE__PRIVATE bool restate__vm_clear(restate__vm *vm, restate_bytes key) {
     restate_wire_ClearStateCommandMessage m;
     memset(&m, 0, sizeof m);
     m.key = key;
-    return restate__vm_command(vm, &type, &m, restate__b_none(), false) &&
+    return restate__vm_command(vm, &type, &m, restate__b_none(), 0) &&
            restate__vm_state_change(vm, key, restate__b_none());
 }
 
@@ -4335,7 +4576,7 @@ RESTATE__PRIVATE bool restate__vm_clear_all(restate__vm *vm) {
         ClearAllStateCommandMessage, restate_wire_MSG_CLEAR_ALL_STATE_COMMAND, fields);
     restate_wire_ClearAllStateCommandMessage m;
     memset(&m, 0, sizeof m);
-    if (!restate__vm_command(vm, &type, &m, restate__b_none(), false)) return false;
+    if (!restate__vm_command(vm, &type, &m, restate__b_none(), 0)) return false;
     vm->state_count = 0;
     vm->state_partial = false;
     return true;
@@ -4356,7 +4597,7 @@ RESTATE__PRIVATE bool restate__vm_sleep(restate__vm *vm, const char *name, uint6
     m.wake_up_time = wake_up_ms;
     m.name = restate_str(name);
     m.result_completion_id = vm->next_completion;
-    if (!restate__vm_command(vm, &type, &m, m.name, false)) return false;
+    if (!restate__vm_command(vm, &type, &m, m.name, 0)) return false;
     return restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion++);
 }
 
@@ -4374,7 +4615,7 @@ static bool restate__vm_promise(restate__vm *vm, uint16_t message_type, restate_
     memset(&m, 0, sizeof m);
     m.key = key;
     m.result_completion_id = vm->next_completion;
-    if (!restate__vm_command(vm, &type, &m, restate__b_none(), false)) return false;
+    if (!restate__vm_command(vm, &type, &m, restate__b_none(), 0)) return false;
     return restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion++);
 }
 
@@ -4413,7 +4654,9 @@ RESTATE__PRIVATE bool restate__vm_complete_promise(restate__vm *vm, restate_byte
         restate_wire_CompletePromiseCommandMessage_completion_value_tag, completion_failure,
         restate_wire_CompletePromiseCommandMessage_completion_failure_tag, value, failure);
     m.result_completion_id = vm->next_completion;
-    if (!restate__vm_command(vm, &type, &m, restate__b_none(), unstable)) return false;
+    if (!restate__vm_command(vm, &type, &m, restate__b_none(),
+                             unstable ? RESTATE__LOOSE_PAYLOAD : 0))
+        return false;
     return restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion++);
 }
 
@@ -4478,7 +4721,7 @@ static bool restate__vm_attach_as(restate__vm *vm, uint16_t message_type,
         m.target.idempotent_request_target.scope = restate_str(to->scope);
     }
     m.result_completion_id = vm->next_completion;
-    if (!restate__vm_command(vm, &type, &m, restate__b_none(), false)) return false;
+    if (!restate__vm_command(vm, &type, &m, restate__b_none(), 0)) return false;
     return restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion++);
 }
 
@@ -4506,9 +4749,14 @@ static bool restate__vm_call_fits(restate__vm *vm, const restate__vm_call *call)
            restate__vm_text_fits(vm, call->limit_key, "limit key", 7);
 }
 
+static unsigned restate__vm_call_loose(const restate__vm_call *call) {
+    return (call->unstable ? RESTATE__LOOSE_PAYLOAD : 0u) |
+           (call->loose_headers ? RESTATE__LOOSE_HEADERS : 0u);
+}
+
 static bool restate__vm_track(restate__vm *vm, restate__node *id, bool wanted) {
     restate__tracked *t;
-    if (!wanted || vm->options.explicit_cancellation) return true;
+    if (!wanted) return true;
     t = (restate__tracked *)restate__arena_alloc(vm->arena, sizeof *t);
     if (!t) return restate__vm_nomem(vm);
     t->id = id;
@@ -4559,7 +4807,7 @@ RESTATE__PRIVATE bool restate__vm_call_invocation(restate__vm *vm, const restate
     RESTATE__FILL_CALL(m, call);
     m.invocation_id_notification_idx = first;
     m.result_completion_id = first + 1;
-    if (!restate__vm_command(vm, &type, &m, m.name, call->unstable)) return false;
+    if (!restate__vm_command(vm, &type, &m, m.name, restate__vm_call_loose(call))) return false;
     vm->next_completion = first + 2;
     return restate__vm_leaf(vm, id, RESTATE__LEAF, first) &&
            restate__vm_leaf(vm, result, RESTATE__LEAF, first + 1) &&
@@ -4583,7 +4831,7 @@ RESTATE__PRIVATE bool restate__vm_send(restate__vm *vm, const restate__vm_call *
     RESTATE__FILL_CALL(m, call);
     m.invoke_time = call->invoke_time_ms;
     m.invocation_id_notification_idx = first;
-    if (!restate__vm_command(vm, &type, &m, m.name, call->unstable)) return false;
+    if (!restate__vm_command(vm, &type, &m, m.name, restate__vm_call_loose(call))) return false;
     vm->next_completion = first + 1;
     return restate__vm_leaf(vm, id, RESTATE__LEAF, first) &&
            restate__vm_track(vm, id, vm->options.cancel_sends);
@@ -4666,7 +4914,7 @@ static bool restate__vm_put_signal(restate__vm *vm,
     };
     static const restate__command_type type =
         RESTATE__COMMAND(SendSignalCommandMessage, restate_wire_MSG_SEND_SIGNAL_COMMAND, fields);
-    return restate__vm_command(vm, &type, m, restate__b_none(), false);
+    return restate__vm_command(vm, &type, m, restate__b_none(), 0);
 }
 
 RESTATE__PRIVATE bool restate__vm_send_signal(restate__vm *vm, const char *invocation_id,
@@ -4719,7 +4967,8 @@ RESTATE__PRIVATE bool restate__vm_complete_awakeable(restate__vm *vm, const char
     RESTATE__SET_RESULT(m, result, value, restate_wire_CompleteAwakeableCommandMessage_value_tag,
                         failure, restate_wire_CompleteAwakeableCommandMessage_failure_tag, value,
                         failure);
-    return restate__vm_command(vm, &type, &m, restate__b_none(), unstable);
+    return restate__vm_command(vm, &type, &m, restate__b_none(),
+                               unstable ? RESTATE__LOOSE_PAYLOAD : 0);
 }
 
 /* ---- Runs ------------------------------------------------------------------------------------ */
@@ -4739,7 +4988,7 @@ RESTATE__PRIVATE bool restate__vm_run(restate__vm *vm, const char *name, restate
     memset(&m, 0, sizeof m);
     m.result_completion_id = vm->next_completion;
     m.name = restate_str(name);
-    if (!restate__vm_command(vm, &type, &m, m.name, false)) return false;
+    if (!restate__vm_command(vm, &type, &m, m.name, 0)) return false;
     if (!restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion)) return false;
     slot = restate__vm_slot(vm, &vm->completions, vm->next_completion++);
     if (slot && slot->arrived) return true;
@@ -6166,6 +6415,7 @@ typedef struct restate__handler {
     restate_handler_fn *fn;
     restate_options options;                /* the nearest ones; zero: not set */
     restate__policy run_policy;             /* of its run_retry */
+    const restate_hooks *hooks[3]; /* of the endpoint, the service, the handler; may be NULL */
     const restate_handler *source;          /* endpoint's copy: payloads, documentation */
 } restate__handler;
 
@@ -6201,7 +6451,12 @@ typedef enum restate__future_kind {
     RESTATE__FUTURE_STATE,
     RESTATE__FUTURE_CALL,
     RESTATE__FUTURE_SEND,
+    RESTATE__FUTURE_ATTACH,
     RESTATE__FUTURE_AWAKEABLE,
+    RESTATE__FUTURE_SIGNAL,
+    RESTATE__FUTURE_PROMISE,
+    RESTATE__FUTURE_SETTLED,
+    RESTATE__FUTURE_CANCELLATION,
     RESTATE__FUTURE_COMBINED
 } restate__future_kind;
 
@@ -6217,6 +6472,12 @@ struct restate_future {
     bool inline_ok;
     struct restate__run *run;               /* while it executes */
     restate_future *next_free;
+};
+
+struct restate_selector {
+    restate__node node;                     /* a SELECT */
+    restate_ctx *ctx;
+    size_t count;                           /* of the array it was made from */
 };
 
 typedef enum restate__attempt_state {
@@ -6253,7 +6514,8 @@ typedef struct restate__attempt {
     struct restate__run *runs;              /* all closures, for their memory's sake */
     bool random_ready, info_ready;
     uint64_t random[4];
-    restate_future none;                    /* stands in for one that could not be made */
+    restate_future none;                    /* stand in for what could not be made */
+    restate_selector no_selector;
     restate_future *free_futures;           /* of blocking calls, to be used again */
     restate__vm_input_data input;
     const restate_pair *attempt_headers;
@@ -6650,18 +6912,99 @@ RESTATE_API restate_status restate_fail_with(restate_ctx *ctx, const restate_fai
     return restate__ctx_set_failed(ctx, copy, RESTATE_TERMINAL);
 }
 
+/* Whether the user's map_error makes a terminal failure of a retryable error. */
+static bool restate__ctx_map_error(restate_ctx *ctx, uint16_t code, const char *message,
+                                   restate_failure *out) {
+    const restate_options *o = &ctx->attempt->handler->options;
+    memset(out, 0, sizeof *out);
+    return o->map_error && o->map_error(o->user, code ? code : RESTATE__E_INTERNAL, message, out);
+}
+
 RESTATE_API restate_status restate_retry(restate_ctx *ctx, const restate_retry_options *options,
                                          const char *format, ...) {
     const char *message;
+    restate_failure mapped;
     va_list args;
     if (restate__ctx_over(ctx)) return RESTATE_ENDED;
     va_start(args, format);
     message = restate__arena_vprintf(ctx->memory, format, args);
     va_end(args);
+    if (restate__ctx_map_error(ctx, options ? options->code : 0, message, &mapped))
+        return restate_fail_with(ctx, &mapped);
     restate__ctx_attach(ctx);
     restate__ctx_retry(ctx, options ? options->code : 0, message, options);
     restate__ctx_detach(ctx);
     return RESTATE_ENDED;
+}
+
+/* ---- Hooks ----------------------------------------------------------------------------------- */
+
+enum { RESTATE__HOOK_LEVELS = 3 };
+
+static void restate__hooks_begin(restate_ctx *ctx) {
+    const restate__handler *h = ctx->attempt->handler;
+    size_t i;
+    for (i = 0; i < RESTATE__HOOK_LEVELS; i++)
+        if (h->hooks[i] && h->hooks[i]->begin) h->hooks[i]->begin(h->hooks[i]->user, ctx);
+}
+
+/* Inner levels first: the reverse of the beginning. */
+static void restate__hooks_end(restate_ctx *ctx, restate_status status) {
+    const restate__handler *h = ctx->attempt->handler;
+    size_t i;
+    for (i = RESTATE__HOOK_LEVELS; i-- > 0;)
+        if (h->hooks[i] && h->hooks[i]->end) h->hooks[i]->end(h->hooks[i]->user, ctx, status);
+}
+
+static void restate__hooks_run_begin(restate_ctx *run, const char *name) {
+    const restate__handler *h = run->attempt->handler;
+    size_t i;
+    for (i = 0; i < RESTATE__HOOK_LEVELS; i++)
+        if (h->hooks[i] && h->hooks[i]->run_begin)
+            h->hooks[i]->run_begin(h->hooks[i]->user, run, name);
+}
+
+static void restate__hooks_run_end(restate_ctx *run, const char *name, restate_status status) {
+    const restate__handler *h = run->attempt->handler;
+    size_t i;
+    for (i = RESTATE__HOOK_LEVELS; i-- > 0;)
+        if (h->hooks[i] && h->hooks[i]->run_end)
+            h->hooks[i]->run_end(h->hooks[i]->user, run, name, status);
+}
+
+static size_t restate__pairs_count(const restate_pair *pairs) {
+    size_t n = 0;
+    while (pairs && pairs[n].name) n++;
+    return n;
+}
+
+/* The headers of a call with those of the hooks behind them. On replay the hooks are not asked, and
+ * the recorded headers are not compared. NULL: out of memory. */
+static const restate_pair *restate__hooks_headers(restate_ctx *ctx, const restate_target *to,
+                                                  const restate_pair *own, bool *loose) {
+    static const restate_pair none = { NULL, NULL };
+    const restate__handler *h = ctx->attempt->handler;
+    const restate_pair *all = own ? own : &none;
+    size_t i;
+    *loose = false;
+    for (i = 0; i < RESTATE__HOOK_LEVELS; i++) {
+        const restate_hooks *hooks = h->hooks[i];
+        const restate_pair *more;
+        restate_pair *both;
+        size_t n, k;
+        if (!hooks || !hooks->outbound) continue;
+        *loose = true;
+        if (ctx->attempt->vm.phase == RESTATE__REPLAYING) continue;
+        more = hooks->outbound(hooks->user, ctx, to);
+        n = restate__pairs_count(all);
+        k = restate__pairs_count(more);
+        both = (restate_pair *)restate__arena_alloc(ctx->memory, (n + k + 1) * sizeof *both);
+        if (!both) return NULL;
+        if (n) memcpy(both, all, n * sizeof *both);
+        if (k) memcpy(both + n, more, k * sizeof *both);
+        all = both;
+    }
+    return all;
 }
 
 /* ---- Closures -------------------------------------------------------------------------------- */
@@ -6690,7 +7033,10 @@ static restate__run *restate__run_take(restate__attempt *a) {
 
 /* On the closure's thread. */
 static void restate__run_execute(restate__run *r) {
+    const char *name = (const char *)r->future->node.of.closure.name.ptr;
+    restate__hooks_run_begin(&r->ctx, name);
     r->status = r->future->closure(&r->ctx, r->future->arg);
+    restate__hooks_run_end(&r->ctx, name, r->status);
 }
 
 /* What an execution came to, in the journal's terms. */
@@ -7277,6 +7623,12 @@ static restate_future *restate__ctx_call(restate_ctx *ctx, const char *function,
         return f;
     }
     restate__ctx_fill_call(&call, to, input, o);
+    call.headers = restate__hooks_headers(ctx, &to, o->headers, &call.loose_headers);
+    if (!call.headers) {
+        restate__ctx_nomem(ctx);
+        restate__ctx_detach(ctx);
+        return f;
+    }
     if (kind == RESTATE__FUTURE_SEND) {
         if (o->delay_ms) call.invoke_time_ms = restate__later(restate__wall_ms(), o->delay_ms);
         restate__ctx_leave(ctx, restate__vm_send(vm, &call, f->id));
@@ -7381,6 +7733,280 @@ RESTATE_API restate_status restate_reject(restate_ctx *ctx, const char *awakeabl
                                  failure ? failure : &unsaid);
 }
 
+/* ---- Signals, promises, attach --------------------------------------------------------------- */
+
+static bool restate__ctx_text_given(restate_ctx *ctx, const char *function, const char *text,
+                                    const char *what) {
+    if (!text || !*text) restate__ctx_misuse(ctx, function, "the %s is empty", what);
+    else if (!restate__b_utf8(restate_str(text)))
+        restate__ctx_misuse(ctx, function, "the %s is not UTF-8", what);
+    else return true;
+    return false;
+}
+
+RESTATE_API restate_future *restate_signal(restate_ctx *ctx, const char *name) {
+    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_SIGNAL);
+    if (!f->ctx || !restate__ctx_enter(ctx, "restate_signal")) return f;
+    if (!restate__ctx_text_given(ctx, "restate_signal", name, "name")) restate__ctx_detach(ctx);
+    else
+        restate__ctx_leave(ctx, restate__vm_signal(&ctx->attempt->vm, restate_str(name), &f->node));
+    return f;
+}
+
+static restate_status restate__ctx_send_signal(restate_ctx *ctx, const char *function,
+                                               const char *id, const char *name,
+                                               restate_bytes value,
+                                               const restate_failure *failure) {
+    if (!restate__ctx_enter(ctx, function)) return RESTATE_ENDED;
+    if (restate__ctx_text_given(ctx, function, id, "invocation id") &&
+        restate__ctx_text_given(ctx, function, name, "name"))
+        return restate__ctx_leave(ctx, restate__vm_send_signal(&ctx->attempt->vm, id,
+                                                               restate_str(name), value, failure));
+    restate__ctx_detach(ctx);
+    return RESTATE_ENDED;
+}
+
+RESTATE_API restate_status restate_signal_resolve(restate_ctx *ctx, const char *invocation_id,
+                                                  const char *name, restate_bytes value) {
+    return restate__ctx_send_signal(ctx, "restate_signal_resolve", invocation_id, name, value,
+                                    NULL);
+}
+
+RESTATE_API restate_status restate_signal_reject(restate_ctx *ctx, const char *invocation_id,
+                                                 const char *name, const restate_failure *failure) {
+    static const restate_failure unsaid = { 500, "rejected", NULL };
+    return restate__ctx_send_signal(ctx, "restate_signal_reject", invocation_id, name,
+                                    restate__b_none(), failure ? failure : &unsaid);
+}
+
+static bool restate__ctx_promise_allowed(restate_ctx *ctx, const char *function, const char *name) {
+    if (ctx->attempt->handler->kind == RESTATE_WORKFLOW)
+        return restate__ctx_text_given(ctx, function, name, "name of the promise");
+    restate__ctx_misuse(ctx, function, "only a workflow has durable promises: make the service a "
+                        "RESTATE_WORKFLOW, or use restate_awakeable()");
+    return false;
+}
+
+RESTATE_API restate_future *restate_promise(restate_ctx *ctx, const char *name) {
+    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_PROMISE);
+    if (!f->ctx || !restate__ctx_enter(ctx, "restate_promise")) return f;
+    if (!restate__ctx_promise_allowed(ctx, "restate_promise", name)) restate__ctx_detach(ctx);
+    else
+        restate__ctx_leave(
+            ctx, restate__vm_get_promise(&ctx->attempt->vm, restate_str(name), &f->node));
+    return f;
+}
+
+RESTATE_API restate_status restate_promise_peek(restate_ctx *ctx, const char *name,
+                                                restate_bytes *value) {
+    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_PROMISE);
+    if (value) *value = restate__b_none();
+    if (!f->ctx || !restate__ctx_enter(ctx, "restate_promise_peek")) return RESTATE_ENDED;
+    if (!restate__ctx_promise_allowed(ctx, "restate_promise_peek", name)) restate__ctx_detach(ctx);
+    else
+        restate__ctx_leave(
+            ctx, restate__vm_peek_promise(&ctx->attempt->vm, restate_str(name), &f->node));
+    return restate__ctx_await_own(ctx, "restate_promise_peek", f, value);
+}
+
+static restate_status restate__ctx_complete_promise(restate_ctx *ctx, const char *function,
+                                                    const char *name, restate_bytes value,
+                                                    const restate_failure *failure) {
+    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_PROMISE);
+    if (!f->ctx || !restate__ctx_enter(ctx, function)) return RESTATE_ENDED;
+    if (!restate__ctx_promise_allowed(ctx, function, name)) restate__ctx_detach(ctx);
+    else
+        restate__ctx_leave(ctx, restate__vm_complete_promise(&ctx->attempt->vm, restate_str(name),
+                                                             value, failure, false, &f->node));
+    return restate__ctx_await_own(ctx, function, f, NULL);
+}
+
+RESTATE_API restate_status restate_promise_resolve(restate_ctx *ctx, const char *name,
+                                                   restate_bytes value) {
+    return restate__ctx_complete_promise(ctx, "restate_promise_resolve", name, value, NULL);
+}
+
+RESTATE_API restate_status restate_promise_reject(restate_ctx *ctx, const char *name,
+                                                  const restate_failure *failure) {
+    static const restate_failure unsaid = { 500, "rejected", NULL };
+    return restate__ctx_complete_promise(ctx, "restate_promise_reject", name, restate__b_none(),
+                                         failure ? failure : &unsaid);
+}
+
+/* Which of the three ways an invocation is named in. */
+static bool restate__ctx_target(restate_ctx *ctx, const char *function, restate_invocation of,
+                                restate__vm_target *to) {
+    memset(to, 0, sizeof *to);
+    to->id = of.id;
+    to->service = of.target.service;
+    to->handler = of.target.handler;
+    to->key = of.target.key;
+    to->scope = of.target.scope;
+    to->idempotency_key = of.idempotency_key;
+    if (of.id) {
+        to->scope = NULL;
+        return restate__ctx_text_given(ctx, function, of.id, "invocation id");
+    }
+    if (!restate__ctx_text_given(ctx, function, of.target.service, "service of the target"))
+        return false;
+    if (!of.idempotency_key) {
+        to->kind = RESTATE__BY_WORKFLOW;
+        return restate__ctx_text_given(ctx, function, of.target.key, "key of the workflow");
+    }
+    to->kind = RESTATE__BY_IDEMPOTENCY_KEY;
+    return restate__ctx_text_given(ctx, function, of.target.handler, "handler of the target") &&
+           restate__ctx_text_given(ctx, function, of.idempotency_key, "idempotency key");
+}
+
+static restate_future *restate__ctx_attach_as(restate_ctx *ctx, const char *function,
+                                              restate_invocation to, bool wait) {
+    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_ATTACH);
+    restate__vm *vm = &ctx->attempt->vm;
+    restate__vm_target target;
+    if (!f->ctx || !restate__ctx_enter(ctx, function)) return f;
+    if (!restate__ctx_target(ctx, function, to, &target)) restate__ctx_detach(ctx);
+    else
+        restate__ctx_leave(ctx, wait ? restate__vm_attach(vm, &target, &f->node)
+                                     : restate__vm_get_output(vm, &target, &f->node));
+    return f;
+}
+
+RESTATE_API restate_future *restate_attach_async(restate_ctx *ctx, restate_invocation to) {
+    return restate__ctx_attach_as(ctx, "restate_attach_async", to, true);
+}
+
+RESTATE_API restate_status restate_attach(restate_ctx *ctx, restate_invocation to,
+                                          restate_bytes *reply) {
+    restate_future *f = restate__ctx_attach_as(ctx, "restate_attach", to, true);
+    return restate__ctx_await_own(ctx, "restate_attach", f, reply);
+}
+
+RESTATE_API restate_status restate_output(restate_ctx *ctx, restate_invocation of,
+                                          restate_bytes *reply) {
+    restate_future *f = restate__ctx_attach_as(ctx, "restate_output", of, false);
+    return restate__ctx_await_own(ctx, "restate_output", f, reply);
+}
+
+/* ---- Cancellation as a future ---------------------------------------------------------------- */
+
+static bool restate__ctx_explicit(restate_ctx *ctx, const char *function) {
+    if (ctx->attempt->vm.options.explicit_cancellation) return true;
+    restate__ctx_misuse(
+        ctx, function,
+        "needs .options.explicit_cancellation = RESTATE_ON; without "
+        "it awaits return RESTATE_CANCELLED, and calls are cancelled by themselves");
+    return false;
+}
+
+RESTATE_API restate_future *restate_cancellation(restate_ctx *ctx) {
+    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_CANCELLATION);
+    if (!f->ctx || !restate__ctx_enter(ctx, "restate_cancellation")) return f;
+    if (!restate__ctx_explicit(ctx, "restate_cancellation")) restate__ctx_detach(ctx);
+    else restate__ctx_leave(ctx, restate__vm_cancellation(&ctx->attempt->vm, &f->node));
+    return f;
+}
+
+RESTATE_API restate_status restate_cancel_calls(restate_ctx *ctx) {
+    restate__attempt *a = ctx->attempt;
+    restate_status s = RESTATE_ENDED;
+    if (!restate__ctx_enter(ctx, "restate_cancel_calls")) return RESTATE_ENDED;
+    while (restate__ctx_explicit(ctx, "restate_cancel_calls") && !a->cut) {
+        restate__wait w = restate__vm_cancel_calls(&a->vm);
+        if (w.kind == RESTATE__READY) s = RESTATE_OK;
+        if (w.kind != RESTATE__WAIT) break;
+        restate__attempt_park(a);
+    }
+    return restate__ctx_leave(ctx, s == RESTATE_OK);
+}
+
+/* ---- Futures that are settled, and many of them ---------------------------------------------- */
+
+RESTATE_API restate_future *restate_settled(restate_ctx *ctx, restate_bytes value,
+                                            const restate_failure *failure) {
+    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_SETTLED);
+    restate__value v;
+    if (!f->ctx || !restate__ctx_enter(ctx, "restate_settled")) return f;
+    memset(&v, 0, sizeof v);
+    v.kind = failure ? RESTATE__FAILURE : value.ptr ? RESTATE__VALUE : RESTATE__VOID;
+    if (failure) v.is.failure = restate__vm_keep_failure(ctx->attempt->arena, failure);
+    else v.is.bytes = restate__arena_copy(ctx->attempt->arena, value);
+    if (ctx->attempt->arena->failed) restate__ctx_nomem(ctx);
+    else restate__vm_answer_now(&ctx->attempt->vm, &f->node, 0, &v);
+    restate__ctx_detach(ctx);
+    return f;
+}
+
+RESTATE_API restate_selector *restate_selector_new(restate_ctx *ctx,
+                                                   restate_future *const *futures, size_t count) {
+    restate__attempt *a = ctx->attempt;
+    restate_selector *s = (restate_selector *)restate__arena_alloc(ctx->memory, sizeof *s);
+    restate__node **nodes;
+    size_t *indexes, used, i, n = 0;
+    if (!s) {
+        restate__ctx_nomem(ctx);
+        return &a->no_selector;
+    }
+    if (!restate__ctx_enter(ctx, "restate_selector_new")) return s;
+    nodes = restate__ctx_nodes(ctx, "restate_selector_new", futures, count, &used);
+    indexes = (size_t *)restate__arena_alloc(a->arena, (used + 1) * sizeof *indexes);
+    if (nodes && indexes) {
+        for (i = 0; i < count; i++)
+            if (futures[i]) indexes[n++] = i;
+        s->ctx = ctx;
+        s->count = count;
+        if (!restate__vm_select(&a->vm, &s->node, nodes, indexes, used)) restate__ctx_end(ctx);
+    } else if (nodes) {
+        restate__ctx_nomem(ctx);
+    }
+    restate__ctx_detach(ctx);
+    return s;
+}
+
+RESTATE_API restate_status restate_selector_next(restate_ctx *ctx, restate_selector *selector,
+                                                 size_t *index) {
+    restate_status s = RESTATE_OK;
+    if (index) *index = selector ? selector->count : 0;
+    if (!restate__ctx_enter(ctx, "restate_selector_next")) return RESTATE_ENDED;
+    if (!selector || selector->ctx != ctx) {
+        s = restate__ctx_misuse(ctx, "restate_selector_next",
+                                "the selector is NULL, or of another invocation");
+    } else if (selector->node.of.all.pending) {
+        if (selector->node.state == RESTATE__PENDING) s = restate__ctx_wait(ctx, &selector->node);
+        if (s == RESTATE_OK) {
+            size_t found = restate__vm_selected(&selector->node);
+            if (index) *index = found;
+        }
+    }
+    restate__ctx_detach(ctx);
+    return s;
+}
+
+RESTATE_API size_t restate_selector_remaining(const restate_selector *selector) {
+    return selector && selector->ctx && !selector->ctx->over ? selector->node.of.all.pending : 0;
+}
+
+/* ---- Time ------------------------------------------------------------------------------------ */
+
+static restate_status restate__ctx_read_clock(restate_ctx *run, void *arg) {
+    (void)arg;
+    return restate_reply(
+        run, restate_str(restate_text(run, "%llu", (unsigned long long)restate__wall_ms())));
+}
+
+RESTATE_API restate_status restate_now(restate_ctx *ctx, uint64_t *epoch_ms) {
+    restate_run_options o;
+    restate_bytes text;
+    restate_status s;
+    size_t i;
+    memset(&o, 0, sizeof o);
+    o.inline_ok = true;
+    s = restate_run(ctx, "now", restate__ctx_read_clock, NULL, &o, &text);
+    if (s != RESTATE_OK || !epoch_ms) return s;
+    for (i = 0, *epoch_ms = 0; i < text.len && text.ptr[i] >= '0' && text.ptr[i] <= '9'; i++)
+        *epoch_ms = *epoch_ms * 10 + (uint64_t)(text.ptr[i] - '0');
+    return s;
+}
+
 /* ---- The life of an attempt ------------------------------------------------------------------ */
 
 /* What the handler's return value means. */
@@ -7421,7 +8047,9 @@ static void restate__attempt_main(void *arg) {
         a->entered = 1;
         restate__ctx_detach(&a->ctx);
     }
+    restate__hooks_begin(&a->ctx);
     s = a->handler->fn(&a->ctx, body);
+    restate__hooks_end(&a->ctx, a->ctx.over ? RESTATE_ENDED : s);
     restate__ctx_attach(&a->ctx);
     restate__attempt_conclude(a, s);
 }
@@ -8771,10 +9399,12 @@ static restate_options restate__ep_merge(restate_options near_, const restate_op
     RESTATE__INHERIT(ingress_private);
     RESTATE__INHERIT(on_mismatch);
     RESTATE__INHERIT(skip_payload_check);
+    RESTATE__INHERIT(explicit_cancellation);
     RESTATE__INHERIT(cancel_sends);
     RESTATE__INHERIT(blocking);
     RESTATE__INHERIT(stack_bytes);
     RESTATE__INHERIT(stall_warning_ms);
+    RESTATE__INHERIT(map_error);
 #undef RESTATE__INHERIT
     if (!restate__ep_policy_set(&near_.retry)) near_.retry = far_->retry;
     if (!restate__ep_policy_set(&near_.run_retry)) near_.run_retry = far_->run_retry;
@@ -8941,6 +9571,9 @@ static void restate__ep_copy_handler(restate_endpoint *e, const restate__service
     to->options = restate__ep_merge(from->options, &s->options);
     restate__policy_of(&to->run_policy, &to->options.run_retry);
     to->source = source;
+    to->hooks[0] = e->options.defaults.hooks;
+    to->hooks[1] = s->source.options.hooks;
+    to->hooks[2] = from->options.hooks;
 }
 
 static void restate__ep_sort_handlers(restate__service *s) {
@@ -9506,6 +10139,7 @@ static void restate__x_invoke(restate__x *x, const restate__handler *handler, ui
     memset(&o, 0, sizeof o);
     o.version = version;
     o.skip_payload_check = handler->options.skip_payload_check == RESTATE_ON;
+    o.explicit_cancellation = handler->options.explicit_cancellation == RESTATE_ON;
     o.cancel_sends = handler->options.cancel_sends == RESTATE_ON;
     o.finish_runs_first = true;
     o.max_message_bytes = x->endpoint->options.max_message_bytes;

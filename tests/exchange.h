@@ -1,0 +1,358 @@
+/* One exchange with an endpoint, without sockets: what a carrier does, done by a test.
+ *
+ *     TEST(sleeps) {
+ *         EACH(RESTATE_SERVICE, .fn = handler) {   // protocols 5 to 7, blocking and not
+ *             start(1); input("x"); give();        // what the runtime sends; the handler goes on
+ *             SAYS("Sleep 1 wake:...", "AwaitingOn W{c:1,s:1}");
+ *             note_sleep(1); give();
+ *             SAYS("Output value \"\"", "End");
+ *         }
+ *     }
+ *
+ * Frames are written and read as in runtime.h. EACH makes an endpoint with one handler, S/h, and an
+ * exchange with it. When its block ends everything is released, and it is checked that no memory is
+ * left, that all of the output was looked at, and that the log has nothing but what was. */
+#ifndef EXCHANGE_H
+#define EXCHANGE_H
+
+#include "runtime.h"
+
+#include <pthread.h>
+#include <time.h>
+
+typedef struct ex_state {
+    restate_endpoint *endpoint;
+    restate__worker worker;
+    restate__x *x;                          /* NULL: there is none, or it was released */
+    restate_endpoint_options options;       /* for the next endpoint */
+    restate_service service;
+    restate_handler handlers[2];
+    unsigned version;
+    int round;
+    bool bytewise;                          /* input in single bytes */
+    bool keep_output;                       /* it is not fetched */
+    size_t changes;                         /* how often the exchange said that it changed */
+
+    pthread_mutex_t lock;                   /* of what follows */
+    pthread_cond_t happened;
+    bool awake;                             /* the worker was woken */
+    unsigned reached;                       /* closures at the gate */
+    bool open;                              /* they may go on */
+    size_t live, live_count, peak, allocations, fail_at;    /* fail_at: counted from 1; 0: none */
+    bool fail_on;                           /* and all after it */
+    rt_bytes log;                           /* "LEVEL message" lines */
+    rt_bytes told;                          /* by the code under test, see tell() */
+} ex_state;
+
+static ex_state ex = { .lock = PTHREAD_MUTEX_INITIALIZER, .happened = PTHREAD_COND_INITIALIZER };
+
+/* ---- Memory, log, what handlers tell: from any thread ---------------------------------------- */
+
+static inline bool ex_refuses(void) {
+    ex.allocations++;
+    return ex.fail_at && (ex.fail_on ? ex.allocations >= ex.fail_at : ex.allocations == ex.fail_at);
+}
+
+static inline void *ex_realloc(void *user, void *old, size_t old_size, size_t size) {
+    void *p = NULL;
+    (void)user;
+    pthread_mutex_lock(&ex.lock);
+    if (!ex_refuses()) p = realloc(old, size);
+    if (p) {
+        ex.live += size - (old ? old_size : 0);
+        ex.live_count += !old;
+        if (ex.live > ex.peak) ex.peak = ex.live;
+    }
+    pthread_mutex_unlock(&ex.lock);
+    return p;
+}
+
+static inline void *ex_alloc(void *user, size_t size) { return ex_realloc(user, NULL, 0, size); }
+
+static inline void ex_free(void *user, void *old, size_t size) {
+    (void)user;
+    pthread_mutex_lock(&ex.lock);
+    ex.live -= size;
+    ex.live_count--;
+    free(old);
+    pthread_mutex_unlock(&ex.lock);
+}
+
+static inline void ex_log(void *user, const restate_log_record *r) {
+    static const char *const levels[] = { "", "TRACE", "DEBUG", "INFO", "WARN", "ERROR", "OFF" };
+    (void)user;
+    pthread_mutex_lock(&ex.lock);
+    rt_print(&ex.log, "%s %s%s\n", levels[r->level], r->replaying ? "(replaying) " : "", r->message);
+    pthread_mutex_unlock(&ex.lock);
+}
+
+/* Text that a test can look at; handlers and closures use it. */
+#define tell(...) do { \
+        pthread_mutex_lock(&ex.lock); \
+        rt_print(&ex.told, __VA_ARGS__); \
+        pthread_mutex_unlock(&ex.lock); \
+    } while (0)
+
+static inline const char *ex_text(const rt_bytes *b) { return b->at ? (const char *)b->at : ""; }
+
+/* What was told since the last TOLD. */
+#define TOLD(text) do { CHECK_STR(ex_text(&ex.told), text); ex.told.len = 0; if (ex.told.at) *ex.told.at = 0; } while (0)
+/* The log since the last one; LOG_HAS: at least this. */
+#define LOG(text) do { CHECK_STR(ex_text(&ex.log), text); ex.log.len = 0; if (ex.log.at) *ex.log.at = 0; } while (0)
+#define LOG_HAS(text) do { CHECK_HAS(ex_text(&ex.log), text); ex.log.len = 0; if (ex.log.at) *ex.log.at = 0; } while (0)
+
+/* ---- Waiting without sleeping ------------------------------------------------------------------ */
+
+static inline bool ex_wait(void) {          /* under the lock; false: nothing came for too long */
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 20;
+    return pthread_cond_timedwait(&ex.happened, &ex.lock, &until) == 0;
+}
+
+static inline void ex_wake(void *user) {
+    (void)user;
+    pthread_mutex_lock(&ex.lock);
+    ex.awake = true;
+    pthread_cond_broadcast(&ex.happened);
+    pthread_mutex_unlock(&ex.lock);
+}
+
+/* For closures: waits until the test opens the gate. */
+static inline void gate(void) {
+    pthread_mutex_lock(&ex.lock);
+    ex.reached++;
+    pthread_cond_broadcast(&ex.happened);
+    while (!ex.open && ex_wait()) continue;
+    pthread_mutex_unlock(&ex.lock);
+}
+
+/* For the test: waits until that many are at the gate. */
+static inline void gate_reached(unsigned count) {
+    pthread_mutex_lock(&ex.lock);
+    while (ex.reached < count && ex_wait()) continue;
+    CHECK_INT(ex.reached, count);
+    pthread_mutex_unlock(&ex.lock);
+}
+
+static inline void gate_open(void) {
+    pthread_mutex_lock(&ex.lock);
+    ex.open = true;
+    pthread_cond_broadcast(&ex.happened);
+    pthread_mutex_unlock(&ex.lock);
+}
+
+/* ---- The exchange ------------------------------------------------------------------------------ */
+
+static inline void ex_changed(restate__x *x) {
+    (void)x;
+    ex.changes++;
+}
+
+static inline void ex_collect(void) {
+    if (!ex.x || ex.keep_output) return;
+    while (ex.x->out.len) {
+        restate_bytes b = restate__buf_peek(&ex.x->out);
+        rt_add(&rt.raw, b.ptr, b.len);
+        restate__buf_drop(&ex.x->out, b.len);
+        restate__x_drained(ex.x);
+    }
+}
+
+/* Whether other threads work on attempts. */
+static inline bool ex_busy(void) {
+    const restate__attempt *a;
+    if (!ex.x) return __atomic_load_n(&ex.endpoint->invocations, __ATOMIC_RELAXED) != 0;
+    a = ex.x->attempt;
+    return a && (a->executing || a->state == RESTATE__ATTEMPT_DETACHED || a->state == RESTATE__ATTEMPT_RUNNING);
+}
+
+static inline void turn(void) {             /* what can be done now */
+    do {
+        while (restate__worker_turn(&ex.worker)) continue;
+        ex_collect();
+    } while (ex.worker.first);
+}
+
+static inline void settle(void) {           /* until nothing happens any more */
+    for (;;) {
+        bool came;
+        turn();
+        if (!ex_busy()) return;
+        pthread_mutex_lock(&ex.lock);
+        for (came = true; came && !ex.awake;) came = ex_wait();
+        ex.awake = false;
+        pthread_mutex_unlock(&ex.lock);
+        if (came) continue;
+        test_failures++;
+        printf("  nothing happens %s\n", test_note);
+        return;
+    }
+}
+
+/* From memory that is gone afterwards. */
+static inline void ex_feed(void) {
+    size_t at = 0, n;
+    for (; ex.x && at < rt_script.len; at += n) {
+        uint8_t *copy;
+        n = ex.bytewise ? 1 : rt_script.len - at;
+        copy = (uint8_t *)malloc(n);
+        if (!copy) abort();
+        memcpy(copy, rt_script.at + at, n);
+        restate__x_feed(ex.x, restate__b(copy, n));
+        free(copy);
+    }
+    rt_script.len = 0;
+}
+
+static inline void give(void) { ex_feed(); settle(); }      /* the script so far */
+static inline void give_and_end(void) { ex_feed(); restate__x_end_input(ex.x); settle(); }
+static inline void end_of_input(void) { restate__x_end_input(ex.x); settle(); }
+
+static inline bool header(const char *name, const char *value) {
+    return restate__x_header(ex.x, restate_str(name), restate_str(value));
+}
+
+static inline void ex_release(void) {
+    if (!ex.x) return;
+    ex_collect();
+    if (!ex.x->finished) restate__x_cut(ex.x);
+    restate__x_release(ex.x);
+    ex.x = NULL;
+}
+
+static inline bool ex_new(void) {           /* false: out of memory */
+    ex_release();
+    ex.x = restate__x_new(ex.endpoint, &ex.worker, ex_changed, NULL);
+    return ex.x != NULL;
+}
+
+/* A request for S/h, of the version of this round. */
+static inline bool ex_invoke_with(const char *name, const char *value) {
+    char type[64];
+    snprintf(type, sizeof type, "application/vnd.restate.invocation.v%u", ex.version);
+    if (!ex_new()) return false;
+    header(":method", "POST");
+    header(":scheme", "http");
+    header(":path", "/invoke/S/h");
+    header("content-type", type);
+    if (name) header(name, value);
+    restate__x_begin(ex.x, false);
+    return true;
+}
+static inline bool invoke(void) { return ex_invoke_with(NULL, NULL); }
+
+static inline void ex_says(const char *file, int line, const char *const *expected) {
+    rt_bytes text;
+    ex_collect();
+    text = rt_lines();
+    rt_compare(file, line, (const char *)text.at, expected, ex.version);
+    rt_drop(&text);
+}
+
+/* What came out since the last SAYS: all frames, nothing else. */
+#define SAYS(...) ex_says(__FILE__, __LINE__, (const char *const[]){ __VA_ARGS__, NULL })
+#define SAYS_NOTHING() ex_says(__FILE__, __LINE__, (const char *const[]){ NULL })
+
+static inline void drop_said(void) {
+    ex_collect();
+    rt.seen = rt.raw.len;
+}
+
+/* ---- Rounds ------------------------------------------------------------------------------------ */
+
+static inline void ex_memory(void) {        /* before the first allocation of a round */
+    memset(&ex.options, 0, sizeof ex.options);
+    ex.options.pool_threads = 8;
+    ex.options.allocator.alloc = ex_alloc;
+    ex.options.allocator.realloc = ex_realloc;
+    ex.options.allocator.free = ex_free;
+    ex.options.logger.write = ex_log;
+    ex.allocations = ex.fail_at = ex.peak = 0;
+    ex.fail_on = ex.keep_output = ex.open = ex.awake = false;
+    ex.reached = 0;
+    rt.raw.len = rt.seen = 0;
+    rt_script.len = 0;
+}
+
+static inline void ex_worker(void) {
+    restate__worker_init(&ex.worker, &ex.options.allocator, 0, 2);
+    ex.worker.wake = ex_wake;
+}
+
+static inline void ex_begin(restate_kind kind, restate_handler handler, unsigned version, bool blocking) {
+    const restate_service *services[2] = { &ex.service, NULL };
+    ex_memory();
+    ex.version = version;
+    memset(&ex.service, 0, sizeof ex.service);
+    memset(ex.handlers, 0, sizeof ex.handlers);
+    handler.name = "h";
+    if (blocking) handler.options.blocking = RESTATE_ON;
+    ex.handlers[0] = handler;
+    ex.service.name = "S";
+    ex.service.kind = kind;
+    ex.service.handlers = ex.handlers;
+    ex.options.services = services;
+    ex_worker();
+    ex.endpoint = restate_endpoint_new(&ex.options);
+    ex.options.services = NULL;
+    CHECK_STR(restate_endpoint_error(ex.endpoint), "");
+}
+
+static inline void ex_close(void) {
+    ex_release();
+    if (ex.endpoint) settle();
+    CHECK_INT(ex.endpoint ? ex.endpoint->invocations : 0, 0);
+    restate_endpoint_free(ex.endpoint);
+    ex.endpoint = NULL;
+    restate__worker_free(&ex.worker);
+}
+
+static inline void ex_end(void) {
+    ex_close();
+    if (rt.seen != rt.raw.len) {
+        rt_bytes text = rt_lines();
+        test_failures++;
+        printf("  not expected, but in the output:\n%.3000s   %s\n", (const char *)text.at, test_note);
+        rt_drop(&text);
+    }
+    LOG("");
+    TOLD("");
+    if (ex.live || ex.live_count) {
+        test_failures++;
+        printf("  %lu bytes were not freed %s\n", (unsigned long)ex.live, test_note);
+        ex.live = ex.live_count = 0;
+    }
+    rt_free_all();
+    rt_drop(&rt.raw);
+    rt_drop(&rt_script);
+    rt_drop(&ex.log);
+    rt_drop(&ex.told);
+}
+
+/* Rounds go through the versions, each with the handler on a fiber and as a blocking one, the input
+ * at once and in bytes. */
+static inline bool ex_again(restate_kind kind, restate_handler handler, unsigned from, unsigned to) {
+    static char where[64];
+    bool blocking;
+    if (ex.round) ex_end();
+    if (ex.round == (int)(to - from + 1) * 3) {
+        ex.round = 0;
+        test_note = "";
+        return false;
+    }
+    blocking = ex.round % 3 == 1;
+    ex.bytewise = ex.round % 3 == 2;
+    snprintf(where, sizeof where, "(protocol %u%s%s)", from + (unsigned)ex.round / 3, blocking ? ", blocking" : "",
+             ex.bytewise ? ", bytewise" : "");
+    test_note = where;
+    ex_begin(kind, handler, from + (unsigned)ex.round / 3, blocking);
+    ex.round++;
+    invoke();
+    return true;
+}
+
+#define EACH_OF(from, to, kind, ...) while (ex_again(kind, (restate_handler){ __VA_ARGS__ }, from, to))
+#define EACH(kind, ...) EACH_OF(5, 7, kind, __VA_ARGS__)
+
+#endif

@@ -1,0 +1,777 @@
+/* Section >>context: handlers and closures, on an endpoint that a scripted runtime talks to. */
+#define RESTATE_IMPLEMENTATION
+#define RESTATE_NO_SERVER
+#include "restate.h"
+#include "exchange.h"
+
+static const char *status(restate_status s) {
+    static const char *const names[] = { "ok", "terminal", "timeout", "cancelled", "ended", "error" };
+    return (unsigned)s < 6 ? names[s] : "?";
+}
+
+/* A status, and what came with it: "ok(value) ", "ok() " if absent, "terminal(409 why) ". */
+static restate_status say(restate_ctx *ctx, restate_status s, restate_bytes value) {
+    const restate_failure *f = restate_failed(ctx);
+    if (s == RESTATE_OK) tell("ok(%s) ", value.ptr ? (const char *)value.ptr : "-");
+    else if (s == RESTATE_ENDED) tell("ended ");
+    else tell("%s(%u %s) ", status(s), f->code, f->message);
+    CHECK(s == RESTATE_OK || !value.ptr);
+    return s;
+}
+
+static restate_bytes text(const char *s) { return restate_str(s); }
+static restate_bytes absent(void) { return restate__b_none(); }
+
+static int variant;                         /* what a handler is to do */
+static restate_target greeter(const char *handler) {
+    restate_target to = { "Greeter", handler, NULL, NULL };
+    return to;
+}
+
+/* Start and Input of a handler that is new. */
+static void begins(void) {
+    start(1, .complete = true, .seed = 1);
+    input("in");
+}
+
+#define STARTED() do { begins(); give(); } while (0)
+#define EMPTY_OUTPUT "Output value \"\"", "End"
+
+/* ---- How a handler ends ---------------------------------------------------------------------- */
+
+static const restate_pair metadata[] = { { "a", "1" }, { "b", NULL }, { NULL, NULL } };
+
+static restate_status ends(restate_ctx *ctx, restate_bytes in) {
+    static const restate_failure failure = { 418, "teapot", NULL };
+    static const restate_failure with_metadata = { 0, NULL, metadata };
+    restate_retry_options o = { 0, 0, false };
+    char temporary[8] = "gone";
+    CHECK(in.len == 2 && memcmp(in.ptr, "in", 3) == 0);
+    CHECK_INT(restate_failed(ctx)->code, 0);
+    CHECK_STR(restate_failed(ctx)->message, "");
+    CHECK(restate_failed(ctx)->metadata && !restate_failed(ctx)->metadata->name);
+    switch (variant) {
+    case 0: return RESTATE_OK;
+    case 1:
+        CHECK_INT(restate_reply(ctx, text("first")), RESTATE_OK);
+        CHECK_INT(restate_reply(ctx, text(temporary)), RESTATE_OK);
+        memset(temporary, 'x', 4);
+        return RESTATE_OK;
+    case 2: return restate_reply(ctx, absent());
+    case 3: restate_reply(ctx, text("lost")); return restate_fail(ctx, 404, "no %s here", "such thing");
+    case 4: return restate_fail(ctx, 0, "%s", "");
+    case 5: return restate_fail_with(ctx, &failure);
+    case 6: return restate_fail_with(ctx, &with_metadata);
+    case 7: restate_fail(ctx, 404, "handled"); return restate_reply(ctx, text("fine"));
+    case 8: {
+        const restate_failure *first;
+        CHECK_INT(restate_fail(ctx, 1, "first"), RESTATE_TERMINAL);
+        first = restate_failed(ctx);
+        CHECK_INT(restate_fail(ctx, 2, "second"), RESTATE_TERMINAL);
+        CHECK_STR(first->message, "first");
+        CHECK_STR(restate_failed(ctx)->message, "second");
+        return restate_fail_with(ctx, first);
+    }
+    case 9: restate_fail(ctx, 3, "kept"); return restate_fail_with(ctx, NULL);
+    case 10: return RESTATE_TERMINAL;
+    case 11: return restate_fail_with(ctx, NULL);
+    case 12: return RESTATE_ENDED;
+    case 13: return (restate_status)42;
+    case 14: return (restate_status)-1;
+    case 15: return RESTATE_ERROR;
+    case 16: return restate_retry(ctx, NULL, "later %d", 1);
+    case 17: o.code = 503; o.delay_ms = 1500; return restate_retry(ctx, &o, "later");
+    case 18: o.delay_ms = RESTATE_ZERO_MS; return restate_retry(ctx, &o, "now");
+    case 19: o.pause = true; return restate_retry(ctx, &o, "paused");
+    case 20:
+        restate_retry(ctx, NULL, "over");
+        CHECK_INT(restate_reply(ctx, text("x")), RESTATE_ENDED);
+        CHECK_INT(restate_fail(ctx, 1, "x"), RESTATE_ENDED);
+        CHECK_INT(restate_fail_with(ctx, &failure), RESTATE_ENDED);
+        CHECK_INT(restate_retry(ctx, NULL, "x"), RESTATE_ENDED);
+        CHECK_INT(restate_sleep(ctx, 1), RESTATE_ENDED);
+        CHECK(restate_stop_requested(ctx));
+        CHECK(!restate_alloc(ctx, 1));
+        CHECK_STR(restate_text(ctx, "x"), "");
+        CHECK_STR(restate_uuid(ctx), "");
+        CHECK_INT(restate_random(ctx), 0);
+        CHECK_STR(restate_request(ctx)->target.service, "S");
+        CHECK_STR(restate_key(ctx), "");
+        return RESTATE_OK;
+    default: return RESTATE_TIMEOUT;
+    }
+}
+
+TEST(handler_ends) {
+    static const struct { const char *line, *line5, *log; } cases[] = {
+        { "Output value \"\"", NULL, "" },
+        { "Output value \"gone\"", NULL, "" },
+        { "Output value \"\"", NULL, "" },
+        { "Output failure 404 \"no such thing here\"", NULL, "" },
+        { "Output failure 500 \"\"", NULL, "" },
+        { "Output failure 418 \"teapot\"", NULL, "" },
+        { "Output failure 500 \"\" \"a\":\"1\" \"b\":\"\"", "Error 573...", "" },
+        { "Output value \"fine\"", NULL, "" },
+        { "Output failure 1 \"first\"", NULL, "" },
+        { "Output failure 3 \"kept\"", NULL, "" },
+        { "Output failure 500 \"the handler failed without saying why\"", NULL, "" },
+        { "Error 500 index:0 Input message:\"S/h: restate_fail_with(): nothing has failed yet: give a failure\"", NULL,
+          "ERROR S/h: restate_fail_with(): nothing has failed yet" },
+        { "Error 500 index:0 Input message:\"S/h: h(): the handler returned RESTATE_ENDED although...", NULL, "ERROR S/h: h()" },
+        { "Error 500 index:0 Input message:\"S/h: h(): the handler returned 42, which is no restate_status\"", NULL,
+          "WARN the attempt failed with 500: S/h" },
+        { "Error 500 index:0 Input message:\"S/h: h(): the handler returned -1, which is no restate_status\"", NULL, "" },
+        { "Error 500 index:0 Input message:\"S/h: h(): the handler returned 5, which is no restate_status\"", NULL, "" },
+        { "Error 500 index:0 Input message:\"later 1\"", NULL, "WARN the attempt failed with 500: later 1\n" },
+        { "Error 503 index:0 Input delay:1500 message:\"later\"", NULL, "failed with 503" },
+        { "Error 500 index:0 Input delay:0 message:\"now\"", NULL, "" },
+        { "Error 500 index:0 Input behavior:1 message:\"paused\"", "Error 573 index:0 Input message:...", "" },
+        { "Error 500 index:0 Input message:\"over\"", NULL, "" },
+        { "Output failure 500 \"the handler failed without saying why\"", NULL, "" }
+    };
+    for (variant = 0; variant < 22; variant++)
+        EACH(RESTATE_SERVICE, .fn = ends) {
+            bool older = cases[variant].line5 && ex.version < (variant == 6 ? 6 : 7);
+            const char *line = older ? cases[variant].line5 : cases[variant].line;
+            CHECK_INT(ex.x->status, 200);
+            STARTED();
+            CHECK(ex.x->finished);
+            if (line[0] == 'O') SAYS(line, "End");
+            else SAYS(line);
+            LOG_HAS(cases[variant].log);
+        }
+}
+
+/* ---- Request, log, randomness, memory -------------------------------------------------------- */
+
+static int user_data;
+
+static restate_status inspects(restate_ctx *ctx, restate_bytes in) {
+    const restate_request_info *i = restate_request(ctx);
+    CHECK(i == restate_request(ctx));
+    CHECK_STR(i->invocation_id, "inv_1debug");
+    CHECK_STR(i->target.service, "S");
+    CHECK_STR(i->target.handler, "h");
+    CHECK_INT(i->key_len, 5);
+    CHECK(memcmp(i->target.key, "ke\0ey", 6) == 0);
+    CHECK_STR(restate_key(ctx), "ke");
+    CHECK(in.ptr && i->body.ptr == in.ptr && i->body.len == in.len);
+    CHECK_STR((const char *)in.ptr, "in");
+    CHECK_STR(i->headers[0].name, "x-one");
+    CHECK_STR(i->headers[0].value, "1");
+    CHECK_STR(i->headers[1].name, "x-two");
+    CHECK_STR(i->headers[1].value, "");
+    CHECK(!i->headers[2].name);
+    CHECK_STR(i->attempt_headers[0].name, "content-type");
+    CHECK_STR(i->attempt_headers[1].name, "traceparent");
+    CHECK_STR(i->attempt_headers[1].value, "00-1-2-3");
+    CHECK(!i->attempt_headers[2].name);
+    CHECK_INT(i->retry_count, 7);
+    CHECK_INT(i->protocol_version, ex.version);
+    CHECK(i->user == &user_data);
+    if (ex.version == 7) {
+        CHECK_STR(i->target.scope, "sc");
+        CHECK_STR(i->limit_key, "li/mit");
+        CHECK_STR(i->idempotency_key, "idem");
+    } else {
+        CHECK(!i->target.scope && !i->limit_key && !i->idempotency_key);
+    }
+    tell("%s ", i->replaying ? "replays" : "new");
+    restate_sleep_async(ctx, 1, NULL);
+    tell("%s ", restate_request(ctx)->replaying ? "replays" : "new");
+    return RESTATE_OK;
+}
+
+TEST(request_info) {
+    for (variant = 0; variant < 2; variant++)
+        EACH(RESTATE_OBJECT, .fn = inspects, .options = { .user = &user_data }) {
+            ex_invoke_with("traceparent", "00-1-2-3");
+            frame(M_START, "1s 2s 3u 5u 6b 7u 10s 11s 12s", "id", "inv_1debug", variant + 1, 1, "ke\0ey", (size_t)5, 7, "sc", "li/mit", "idem");
+            frame(M_INPUT, "1(1s2s) 1(1s2s) 14(1s)", "x-one", "1", "x-two", "", "in");
+            if (variant) cmd_sleep(1, "", 5);
+            give();
+            TOLD(variant ? "replays new " : "new new ");
+            if (variant) SAYS(EMPTY_OUTPUT);
+            else SAYS("Sleep 1 wake:...", EMPTY_OUTPUT);
+        }
+}
+
+static restate_status inspects_little(restate_ctx *ctx, restate_bytes in) {
+    const restate_request_info *i = restate_request(ctx);
+    CHECK(!in.ptr && !in.len);
+    CHECK(i->headers && !i->headers->name);
+    CHECK(i->attempt_headers && i->attempt_headers[0].name && !i->attempt_headers[1].name);
+    CHECK_STR(i->target.key, "");
+    CHECK_STR(restate_key(ctx), "");
+    CHECK(!i->user && !i->idempotency_key && !i->target.scope && !i->limit_key && !i->key_len && !i->retry_count);
+    return RESTATE_OK;
+}
+
+TEST(request_info_of_little) {
+    EACH(RESTATE_SERVICE, .fn = inspects_little) {
+        start(1); input(""); give();
+        SAYS(EMPTY_OUTPUT);
+    }
+}
+
+static restate_status logs(restate_ctx *ctx, restate_bytes in) {
+    (void)in;
+    restate_log(ctx, RESTATE_LOG_INFO, "one %d", 1);
+    restate_sleep_async(ctx, 1, NULL);
+    restate_log(ctx, RESTATE_LOG_WARN, "two");
+    restate_log(ctx, RESTATE_LOG_DEBUG, "never");
+    restate_sleep_async(ctx, 1, NULL);
+    restate_log(ctx, RESTATE_LOG_ERROR, "three");
+    return RESTATE_OK;
+}
+
+TEST(log_on_replay) {
+    EACH(RESTATE_SERVICE, .fn = logs) {
+        STARTED();
+        LOG("INFO one 1\nWARN two\nERROR three\n");
+        SAYS("Sleep 1 wake:...", "Sleep 2 wake:...", EMPTY_OUTPUT);
+    }
+    EACH(RESTATE_SERVICE, .fn = logs) {
+        start(2); input(""); cmd_sleep(1, "", 5); give();
+        LOG("WARN two\nERROR three\n");
+        SAYS("Sleep 2 wake:...", EMPTY_OUTPUT);
+    }
+    EACH(RESTATE_SERVICE, .fn = logs) {
+        ex.endpoint->logger.with_replay = true;
+        ex.endpoint->logger.level = RESTATE_LOG_TRACE;
+        start(2); input(""); cmd_sleep(1, "", 5); give();
+        LOG("INFO (replaying) one 1\nWARN two\nDEBUG never\nERROR three\n");
+        SAYS("Sleep 2 wake:...", EMPTY_OUTPUT);
+    }
+    EACH(RESTATE_SERVICE, .fn = logs) {
+        ex.endpoint->logger.level = RESTATE_LOG_OFF;
+        STARTED();
+        drop_said();
+    }
+}
+
+static restate_status draws(restate_ctx *ctx, restate_bytes in) {
+    (void)in;
+    if (variant == 0) {
+        CHECK(restate_random(ctx) == 14971601782005023387u);
+        CHECK(restate_random(ctx) == 13781649495232077965u);
+        CHECK(restate_random(ctx) == 1847458086238483744u);
+        CHECK(restate_random(ctx) == 13765271635752736470u);
+    } else if (variant == 1) {
+        CHECK_STR(restate_uuid(ctx), "9bc2036f-7fd0-45cf-8de0-3f96324142bf");
+        CHECK_STR(restate_uuid(ctx), "20f5aa57-577d-4319-9656-cd059f1108bf");
+        CHECK_STR(restate_uuid(ctx), "a46f1886-4b18-472f-8523-20e7ca9f2997");
+    } else if (variant == 2) {
+        CHECK(restate_random(ctx) == 5987356902031041503u);
+        CHECK(restate_random(ctx) == 7051070477665621255u);
+    } else if (variant == 3) {
+        CHECK(restate_random(ctx) == 6254647548650071986u);
+        CHECK(restate_random(ctx) == 16610832622747802512u);
+    } else {                                /* the same in every attempt, whatever waits between */
+        tell("%s ", restate_uuid(ctx));
+        RESTATE_TRY(restate_sleep(ctx, 1));
+        tell("%llu ", (unsigned long long)restate_random(ctx));
+    }
+    return RESTATE_OK;
+}
+
+TEST(random_vectors) {
+    static const uint64_t seeds[] = { 1, 1, 0, UINT64_MAX };
+    for (variant = 0; variant < 4; variant++)
+        EACH_OF(6, 7, RESTATE_SERVICE, .fn = draws) {
+            start(1, .seed = seeds[variant]); input(""); give();
+            SAYS(EMPTY_OUTPUT);
+        }
+}
+
+TEST(random_is_the_same_on_replay) {
+    variant = 4;
+    EACH(RESTATE_SERVICE, .fn = draws) {
+        char first[64];
+        uint64_t state[4];
+        start(1, .seed = 1); input(""); give_and_end();
+        SAYS("Sleep 1 wake:...", "Suspension W{c:1,s:1}");
+        snprintf(first, sizeof first, "%s", ex_text(&ex.told));
+        TOLD(first);
+        if (ex.version > 5) CHECK_STR(first, "9bc2036f-7fd0-45cf-8de0-3f96324142bf ");
+        restate__vm_random_seed(state, ex.version == 5 ? 11990170285644066717u : 1);    /* of the id "123" */
+        restate__vm_random(state);
+        restate__vm_random(state);
+        invoke();
+        start(3, .seed = 1); input(""); cmd_sleep(1, "", 5); note_sleep(1); give_and_end();
+        SAYS(EMPTY_OUTPUT);
+        snprintf(first + 37, sizeof first - 37, "%llu ", (unsigned long long)restate__vm_random(state));
+        TOLD(first);
+    }
+}
+
+static restate_status allocates(restate_ctx *ctx, restate_bytes in) {
+    char *small = (char *)restate_alloc(ctx, 1), *large = (char *)restate_alloc(ctx, 100000);
+    double *aligned = (double *)restate_alloc(ctx, sizeof *aligned);
+    const char *long_text;
+    (void)in;
+    CHECK(restate_alloc(ctx, 0) != NULL);
+    CHECK(small && !*small && ((uintptr_t)aligned & 15) == 0);
+    for (size_t i = 0; large && i < 100000; i++) if (large[i]) { CHECK(false); break; }
+    if (large) memset(large, 'x', 100000), large[99999] = 0;
+    CHECK_STR(restate_text(ctx, "seat-%d", 12), "seat-12");
+    CHECK_STR(restate_text(ctx, "%s", ""), "");
+    long_text = restate_text(ctx, "<%s>", large);
+    CHECK_INT(strlen(long_text), 100001);
+    return restate_reply(ctx, text(restate_text(ctx, "%zu", strlen(long_text))));
+}
+
+TEST(memory_and_text) {
+    EACH(RESTATE_SERVICE, .fn = allocates) {
+        STARTED();
+        SAYS("Output value \"100001\"", "End");
+    }
+}
+
+/* ---- Runs -------------------------------------------------------------------------------------- */
+
+static restate_status closure(restate_ctx *run, void *arg) {
+    restate_retry_options o = { 503, 2500, false };
+    const char *what = (const char *)arg;
+    tell("%s ", what);
+    if (strcmp(what, "value") == 0) return restate_reply(run, text("result"));
+    if (strcmp(what, "nothing") == 0) return RESTATE_OK;
+    if (strcmp(what, "fail") == 0) return restate_fail(run, 409, "conflict %d", 7);
+    if (strcmp(what, "terminal") == 0) return RESTATE_TERMINAL;
+    if (strcmp(what, "retry") == 0) return restate_retry(run, NULL, "not %s", "yet");
+    if (strcmp(what, "delay") == 0) return restate_retry(run, &o, "busy");
+    if (strcmp(what, "ended") == 0) return RESTATE_ENDED;
+    if (strcmp(what, "odd") == 0) return (restate_status)77;
+    if (strcmp(what, "retry, then ok") == 0) return restate_retry(run, NULL, "sticky"), RESTATE_OK;
+    if (strcmp(what, "memory") == 0) {
+        const restate_request_info *i = restate_request(run);
+        char *p = (char *)restate_alloc(run, 10000);
+        CHECK_STR(i->target.service, "S");
+        CHECK_STR(restate_key(run), "");
+        restate_log(run, RESTATE_LOG_INFO, "from a closure");
+        CHECK(p && !p[9999]);
+        CHECK(!restate_stop_requested(run));
+        CHECK_INT(restate_failed(run)->code, 0);
+        return restate_reply(run, restate_json(run, "{'n': %d, 's': %s}", 5, restate_text(run, "%d", 6)));
+    }
+    return restate_fail(run, 1, "unknown");
+}
+
+static const char *to_run;                  /* what the closure does */
+static restate_run_options run_options;
+
+static restate_status runs(restate_ctx *ctx, restate_bytes in) {
+    restate_bytes result = text("before");
+    restate_status s;
+    (void)in;
+    s = restate_run(ctx, "step", closure, (void *)(uintptr_t)to_run, &run_options, &result);
+    say(ctx, s, result);
+    return s;
+}
+
+/* What the runtime answers to a proposal. */
+static void run_stored(unsigned id, const char *value) {
+    if (ex.version == 7) note_ack(id);
+    else note_value(N_RUN, id, value);
+}
+static void run_stored_failure(unsigned id, unsigned code, const char *message) {
+    if (ex.version == 7) note_ack(id);
+    else note_failure(N_RUN, id, code, message);
+}
+
+static const char *with_inline(int on) {
+    memset(&run_options, 0, sizeof run_options);
+    run_options.inline_ok = on;
+    return "";
+}
+
+TEST(run_result) {
+    for (int on = 0; on < 2; on++) {
+        with_inline(on);
+        to_run = "value";
+        EACH(RESTATE_SERVICE, .fn = runs) {
+            STARTED();
+            SAYS("Run 1 \"step\"", "Propose 1 value \"result\" ack", "AwaitingOn W{c:1,s:1}");
+            run_stored(1, "result"); give();
+            TOLD("value ok(result) ");
+            SAYS(EMPTY_OUTPUT);
+        }
+        to_run = "nothing";
+        EACH(RESTATE_SERVICE, .fn = runs) {
+            STARTED();
+            SAYS("Run 1 \"step\"", "Propose 1 value \"\" ack", "AwaitingOn W{c:1,s:1}");
+            run_stored(1, ""); give();
+            TOLD("nothing ok() ");
+            SAYS(EMPTY_OUTPUT);
+        }
+        to_run = "memory";
+        EACH(RESTATE_SERVICE, .fn = runs) {
+            STARTED();
+            SAYS("Run 1 \"step\"", "Propose 1 value \"{\"n\": 5, \"s\": \"6\"}\" ack", "AwaitingOn W{c:1,s:1}");
+            run_stored(1, "x"); give();
+            LOG("INFO from a closure\n");
+            TOLD(ex.version == 7 ? "memory ok({\"n\": 5, \"s\": \"6\"}) " : "memory ok(x) ");
+            SAYS(EMPTY_OUTPUT);
+        }
+        EACH(RESTATE_SERVICE, .fn = runs) { /* suspends only after the closure */
+            begins(); give_and_end();
+            SAYS("Run 1 \"step\"", "Propose 1 value \"{\"n\": 5, \"s\": \"6\"}\" ack", "Suspension W{c:1,s:1}");
+            TOLD("memory ended ");
+            LOG("INFO from a closure\n");
+        }
+        EACH(RESTATE_SERVICE, .fn = runs) { /* replayed: not executed */
+            start(3); input("in"); cmd_run(1, "step"); note_value(N_RUN, 1, "old"); give();
+            TOLD("ok(old) ");
+            SAYS(EMPTY_OUTPUT);
+        }
+        EACH(RESTATE_SERVICE, .fn = runs) {
+            start(3); input("in"); cmd_run(1, "step"); note_failure(N_RUN, 1, 410, "old"); give();
+            TOLD("terminal(410 old) ");
+            SAYS("Output failure 410 \"old\"", "End");
+        }
+    }
+}
+
+TEST(run_fails) {
+    for (int on = 0; on < 2; on++) {
+        with_inline(on);
+        to_run = "fail";
+        EACH(RESTATE_SERVICE, .fn = runs) {
+            STARTED();
+            SAYS("Run 1 \"step\"", "Propose 1 failure 409 \"conflict 7\" ack", "AwaitingOn W{c:1,s:1}");
+            run_stored_failure(1, 409, "conflict 7"); give();
+            TOLD("fail terminal(409 conflict 7) ");
+            SAYS("Output failure 409 \"conflict 7\"", "End");
+        }
+        to_run = "terminal";                /* without saying why */
+        EACH(RESTATE_SERVICE, .fn = runs) {
+            STARTED();
+            SAYS("Run 1 \"step\"", "Propose 1 failure 500...", "AwaitingOn W{c:1,s:1}");
+            TOLD("terminal ");
+        }
+    }
+}
+
+TEST(run_is_retried) {
+    static const struct { const char *what, *line; } cases[] = {
+        { "retry", "Error 500 index:1 Run \"step\" message:\"not yet\"" },
+        { "delay", "Error 503 index:1 Run \"step\" delay:2500 message:\"busy\"" },
+        { "ended", "Error 500 index:1 Run \"step\" message:\"the closure returned RESTATE_ENDED, but called restate_retry() nowhere\"" },
+        { "odd", "Error 500 index:1 Run \"step\" message:\"the closure returned 77, which is no restate_status\"" },
+        { "retry, then ok", "Error 500 index:1 Run \"step\" message:\"sticky\"" }
+    };
+    for (int i = 0; i < 10; i++) {
+        with_inline(i % 2);
+        to_run = cases[i / 2].what;
+        EACH(RESTATE_SERVICE, .fn = runs) {
+            char told[64];
+            STARTED();
+            SAYS("Run 1 \"step\"", cases[i / 2].line);
+            snprintf(told, sizeof told, "%s ended ", to_run);
+            TOLD(told);
+            LOG_HAS("WARN the attempt failed with ");
+        }
+    }
+}
+
+TEST(run_policy) {
+    with_inline(1);
+    to_run = "retry";
+    run_options.retry.max_attempts = 3;
+    run_options.retry.initial_interval_ms = 100;
+    EACH(RESTATE_SERVICE, .fn = runs) {
+        STARTED();
+        SAYS("Run 1 \"step\"", "Error 500 index:1 Run \"step\" delay:100 message:\"not yet\"");
+        invoke();
+        start(2, .retries = 1); input("in"); cmd_run(1, "step"); give();
+        SAYS("Error 500 index:1 Run \"step\" delay:200 message:\"not yet\"");
+        TOLD("retry ended retry ended ");
+        invoke();
+        start(2, .retries = 2); input("in"); cmd_run(1, "step"); give();
+        SAYS("Propose 1 failure 500 \"not yet\" ack", "AwaitingOn W{c:1,s:1}");
+        run_stored_failure(1, 500, "not yet"); give();
+        TOLD("retry terminal(500 not yet) ");
+        SAYS("Output failure 500 \"not yet\"", "End");
+        LOG_HAS("WARN");
+    }
+    to_run = "delay";                       /* the delay of the closure wins over the policy's */
+    EACH(RESTATE_SERVICE, .fn = runs) {
+        STARTED();
+        SAYS("Run 1 \"step\"", "Error 503 index:1 Run \"step\" delay:2500 message:\"busy\"");
+        TOLD("delay ended ");
+        LOG_HAS("WARN");
+    }
+    to_run = "retry";
+    run_options.retry.max_attempts = 1;
+    EACH(RESTATE_SERVICE, .fn = runs) {
+        STARTED();
+        SAYS("Run 1 \"step\"", "Propose 1 failure 500 \"not yet\" ack", "AwaitingOn W{c:1,s:1}");
+        TOLD("retry ");
+    }
+    run_options.retry.when_exhausted = RESTATE_EXHAUSTED_PAUSE;
+    EACH(RESTATE_SERVICE, .fn = runs) {
+        STARTED();
+        SAYS("Run 1 \"step\"", ex.version < 7 ? "Error 573..." : "Error 500 index:1 Run \"step\" behavior:1 message:\"not yet\"");
+        TOLD("retry ended ");
+        LOG_HAS("WARN");
+    }
+    with_inline(1);                         /* of the handler; its own would win */
+    EACH(RESTATE_SERVICE, .fn = runs, .options = { .run_retry = { .max_attempts = 1 } }) {
+        STARTED();
+        SAYS("Run 1 \"step\"", "Propose 1 failure 500 \"not yet\" ack", "AwaitingOn W{c:1,s:1}");
+        TOLD("retry ");
+    }
+    run_options.retry.max_attempts = 9;
+    EACH(RESTATE_SERVICE, .fn = runs, .options = { .run_retry = { .max_attempts = 1 } }) {
+        STARTED();
+        SAYS("Run 1 \"step\"", "Error 500 index:1 Run \"step\" delay:50 message:\"not yet\"");
+        TOLD("retry ended ");
+        LOG_HAS("WARN");
+    }
+}
+
+static restate_status sums(restate_ctx *run, void *arg) {
+    const int *n = (const int *)arg;
+    return restate_reply(run, text(restate_text(run, "%d", n[0] + n[1])));
+}
+
+static restate_status waits_at_gate(restate_ctx *run, void *arg) {
+    gate();
+    tell(restate_stop_requested(run) ? "stop " : "go ");
+    return restate_reply(run, arg ? text((const char *)arg) : absent());
+}
+
+static restate_status runs_copy(restate_ctx *ctx, restate_bytes in) {
+    int n[2] = { 30, 4 };
+    restate_bytes value;
+    restate_run_options o = { .arg_bytes = sizeof n };
+    restate_future *f = restate_run_async(ctx, NULL, sums, n, &o);
+    (void)in;
+    memset(n, 0, sizeof n);
+    RESTATE_TRY(restate_await(ctx, f, &value));
+    return restate_reply(ctx, value);
+}
+
+TEST(run_copies_its_argument) {
+    EACH(RESTATE_SERVICE, .fn = runs_copy) {
+        STARTED();
+        SAYS("Run 1", "Propose 1 value \"34\" ack", "AwaitingOn W{c:1,s:1}");
+        run_stored(1, "34"); give();
+        SAYS("Output value \"34\"", "End");
+    }
+}
+
+static restate_status runs_too_long(restate_ctx *run, void *arg) {
+    (void)arg;
+    CHECK(!restate_stop_requested(run) || ex.version);      /* may be slow before it gets here */
+    while (!restate_stop_requested(run)) continue;
+    return RESTATE_OK;
+}
+
+static restate_status runs_with_timeout(restate_ctx *ctx, restate_bytes in) {
+    restate_run_options o = { .timeout_ms = 2 };
+    (void)in;
+    return restate_run(ctx, "slow", runs_too_long, NULL, &o, NULL);
+}
+
+TEST(run_timeout) {
+    EACH(RESTATE_SERVICE, .fn = runs_with_timeout) {
+        STARTED();
+        SAYS("Run 1 \"slow\"", "Propose 1 value \"\" ack", "AwaitingOn W{c:1,s:1}");
+        run_stored(1, ""); give();
+        SAYS(EMPTY_OUTPUT);
+        if (ex.log.len) LOG_HAS("WARN the closure of run \"slow\" took ");    /* not if it was 2 ms exactly */
+    }
+}
+
+/* The journaled calls, in a closure. */
+static restate_ctx *outer;                  /* the handler's */
+static restate_future *outer_future;
+
+static void *misused[1];
+
+static restate_status misuses_in_closure(restate_ctx *run, void *arg) {
+    const char *id = "x", *const *keys = NULL;
+    restate_bytes value = text("x");
+    size_t index = 9;
+    restate_future *f = NULL;
+    (void)arg;
+    misused[0] = NULL;
+    switch (variant) {
+    case 0: CHECK_INT(restate_sleep(run, 1), RESTATE_ENDED); break;
+    case 1: CHECK_INT(restate_run(run, "x", closure, NULL, NULL, &value), RESTATE_ENDED); CHECK(!value.ptr); break;
+    case 2: f = restate_run_async(run, "x", closure, NULL, NULL); break;
+    case 3: f = restate_sleep_async(run, 1, NULL); break;
+    case 4: CHECK_INT(restate_get(run, "k", &value), RESTATE_ENDED); CHECK(!value.ptr); break;
+    case 5: f = restate_get_async(run, "k"); break;
+    case 6: CHECK_INT(restate_keys(run, &keys), RESTATE_ENDED); CHECK(keys && !*keys); break;
+    case 7: CHECK_INT(restate_set(run, "k", value), RESTATE_ENDED); break;
+    case 8: CHECK_INT(restate_clear(run, "k"), RESTATE_ENDED); break;
+    case 9: CHECK_INT(restate_clear_all(run), RESTATE_ENDED); break;
+    case 10: CHECK_INT(restate_call(run, greeter("greet"), value, NULL, &value), RESTATE_ENDED); CHECK(!value.ptr); break;
+    case 11: f = restate_call_async(run, greeter("greet"), value, NULL); break;
+    case 12: f = restate_send(run, greeter("greet"), value, NULL); break;
+    case 13: CHECK_INT(restate_call_id(run, outer_future, &id), RESTATE_ENDED); CHECK_STR(id, ""); break;
+    case 14: CHECK_INT(restate_cancel(run, "inv_1"), RESTATE_ENDED); break;
+    case 15: f = restate_awakeable(run, &id); CHECK_STR(id, ""); break;
+    case 16: CHECK_INT(restate_resolve(run, "x", value), RESTATE_ENDED); break;
+    case 17: CHECK_INT(restate_reject(run, "x", NULL), RESTATE_ENDED); break;
+    case 18: CHECK_INT(restate_await(run, outer_future, &value), RESTATE_ENDED); CHECK(!value.ptr); break;
+    case 19: CHECK_INT(restate_await_for(run, outer_future, 5, &value), RESTATE_ENDED); CHECK(!value.ptr); break;
+    case 20: CHECK_INT(restate_select(run, &outer_future, 1, &index), RESTATE_ENDED); CHECK_INT(index, 1); break;
+    case 21: f = restate_race(run, &outer_future, 1); break;
+    case 22: f = restate_any(run, &outer_future, 1); break;
+    case 23: f = restate_all(run, &outer_future, 1); break;
+    case 24: f = restate_all_settled(run, &outer_future, 1); break;
+    case 25: CHECK_INT(restate_random(run), 0); break;
+    default: CHECK_STR(restate_uuid(run), ""); break;
+    }
+    if (f) {
+        CHECK(!restate_is_done(f));
+        CHECK_INT(restate_await(run, f, &value), RESTATE_ENDED);
+    }
+    CHECK(restate_stop_requested(run));
+    CHECK_INT(restate_reply(run, text("lost")), RESTATE_ENDED);
+    return RESTATE_OK;
+}
+
+static restate_status runs_misuse(restate_ctx *ctx, restate_bytes in) {
+    restate_run_options o = { .inline_ok = *in.ptr == 'i' };
+    restate_status s;
+    outer = ctx;
+    outer_future = restate_awakeable(ctx, NULL);
+    s = restate_run(ctx, "bad", misuses_in_closure, NULL, &o, NULL);
+    CHECK_INT(s, RESTATE_ENDED);
+    return s;
+}
+
+TEST(run_misuse_inside) {
+    static const char *const names[] = {
+        "sleep", "run", "run_async", "sleep_async", "get", "get_async", "keys", "set", "clear", "clear_all", "call", "call_async",
+        "send", "call_id", "cancel", "awakeable", "resolve", "reject", "await", "await_for", "select", "race", "any", "all",
+        "all_settled", "random", "uuid"
+    };
+    for (variant = 0; variant < 27; variant++)
+        EACH(RESTATE_OBJECT, .fn = runs_misuse) {
+            char line[160];
+            start(1); input(variant % 2 ? "inline" : "pool"); give();
+            snprintf(line, sizeof line, "Error 500 index:1 Run \"bad\" message:\"S/h (in a closure): restate_%s(): %s...", names[variant],
+                     variant < 25 ? "is journaled and cannot be used in a closure" : "would not be the same on replay");
+            if (variant == 19) SAYS("Run 1 \"bad\"", "Error 500 index:1 Run \"bad\" message:\"S/h (in a closure): restate_...");
+            else SAYS("Run 1 \"bad\"", line);
+            LOG_HAS("ERROR S/h (in a closure): restate_");
+        }
+}
+
+/* Several at a time. */
+static restate_status runs_three(restate_ctx *ctx, restate_bytes in) {
+    restate_future *f[3], *c;
+    restate_bytes value;
+    restate_status s = RESTATE_OK;
+    f[0] = restate_run_async(ctx, "a", waits_at_gate, (void *)(uintptr_t)"A", NULL);
+    f[1] = restate_run_async(ctx, "b", waits_at_gate, (void *)(uintptr_t)"B", NULL);
+    f[2] = restate_run_async(ctx, "c", waits_at_gate, (void *)(uintptr_t)"C", NULL);
+    switch (*in.ptr) {
+    case 'l': c = restate_all(ctx, f, 3); break;
+    case 'y': c = restate_any(ctx, f, 3); break;
+    case 'r': c = restate_race(ctx, f, 3); break;
+    case 's': c = restate_all_settled(ctx, f, 3); break;
+    default: c = NULL; break;
+    }
+    if (c) {
+        s = restate_await(ctx, c, &value);
+        say(ctx, s, value);
+        RESTATE_TRY(s);
+        CHECK(restate_is_done(c));
+    }
+    for (size_t n = 0; !c && n < 3; n++) {
+        size_t index = 99;
+        RESTATE_TRY(restate_select(ctx, f, 3, &index));
+        tell("%c ", "abc?"[index < 3 ? index : 3]);
+        RESTATE_TRY(restate_await(ctx, f[index], NULL));
+        f[index] = NULL;
+    }
+    for (size_t i = 0; c && i < 3; i++) tell("%d", restate_is_done(f[i]));
+    return RESTATE_OK;
+}
+
+TEST(runs_in_parallel) {
+    static const struct { const char *how, *told, *tree; } cases[] = {
+        { "l", "ok(-) 111", "N:[ALL_SUCCEEDED{" },
+        { "y", "ok(B) 010", "" },
+        { "r", "ok(B) 010", "" },
+        { "s", "ok(-) 111", "" },
+        { "-", "b c a ", "" }
+    };
+    for (size_t i = 0; i < 5; i++)
+        EACH(RESTATE_SERVICE, .fn = runs_three) {
+            begins();
+            rt_script.len = 0;
+            start(1); input(cases[i].how); ex_feed(); turn();
+            gate_reached(3);
+            gate_open();
+            settle();
+            drop_said();
+            TOLD("go go go ");
+            CHECK(!ex.x->finished);
+            run_stored(2, "B"); give();
+            run_stored(3, "C"); give();
+            run_stored(1, "A"); give();
+            CHECK(ex.x->finished);
+            TOLD(cases[i].told);
+            SAYS("? AwaitingOn...", "? AwaitingOn...", EMPTY_OUTPUT);
+        }
+}
+
+static restate_status never_awaits(restate_ctx *ctx, restate_bytes in) {
+    (void)in;
+    restate_run_async(ctx, "a", closure, (void *)(uintptr_t)"value", NULL);
+    return RESTATE_OK;
+}
+
+TEST(run_never_awaited) {
+    EACH(RESTATE_SERVICE, .fn = never_awaits) {
+        STARTED();
+        SAYS("Run 1 \"a\"", EMPTY_OUTPUT);
+        TOLD("");
+    }
+}
+
+/* A closure that lost a race goes on, and the memory of its attempt stays as long. */
+static restate_status leaves_a_run(restate_ctx *ctx, restate_bytes in) {
+    restate_future *f[2];
+    (void)in;
+    f[0] = restate_run_async(ctx, "slow", waits_at_gate, restate_alloc(ctx, 100), NULL);
+    f[1] = restate_awakeable(ctx, NULL);
+    return restate_await(ctx, restate_race(ctx, f, 2), NULL);
+}
+
+TEST(run_outlives_its_handler) {
+    for (int release = 0; release < 2; release++)
+        EACH(RESTATE_SERVICE, .fn = leaves_a_run) {
+            begins(); ex_feed(); turn();
+            gate_reached(1);
+            note_signal(17, "x"); ex_feed();
+            if (ex.handlers[0].options.blocking) while (!ex.x->finished) turn();
+            else turn();
+            SAYS("Run 1 \"slow\"", EMPTY_OUTPUT);
+            CHECK(ex.x->finished);
+            CHECK_INT(ex.endpoint->invocations, 1);
+            if (release) ex_release();
+            turn();
+            gate_open();
+            settle();
+            CHECK_INT(ex.told.len ? 1 : 0, 1);
+            ex.told.len = 0;
+        }
+}
+
+int main(int argc, char **argv) {
+    static const test_case cases[] = {
+        T(handler_ends), T(request_info), T(request_info_of_little), T(log_on_replay), T(random_vectors),
+        T(random_is_the_same_on_replay), T(memory_and_text), T(run_result), T(run_fails), T(run_is_retried), T(run_policy),
+        T(run_copies_its_argument), T(run_timeout), T(run_misuse_inside), T(runs_in_parallel), T(run_never_awaited),
+        T(run_outlives_its_handler), { NULL, NULL }
+    };
+    return test_main(argc, argv, cases);
+}
