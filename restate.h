@@ -420,28 +420,40 @@ typedef enum restate_codec_kind {
     RESTATE_CODEC_VOID
 } restate_codec_kind;
 
-/* The type of a payload, for the description of a handler that the server asks for.
+/* How a C value becomes bytes, and what the server is told of the payloads of a handler.
  *
- * The server lets in only requests whose content type fits; it does not look into the payload.
- * Handlers get and give plain bytes, whatever is said here.
- *     static const restate_codec csv = { .content_type = "text/csv" };
- * The three below are objects of each file that includes this one, and the library goes by `kind`,
- * never by their address: so they are constant initialisers under every linkage, and in C++. Later
- * fields come at the end.
- * Lifetime:  copied with the service. */
-typedef struct restate_codec {
+ * Handlers get and give plain bytes; a codec is for restate_encode() and restate_decode(). The
+ * server lets in only requests whose content type fits; it does not look into the payload. static
+ * const restate_codec csv = { .content_type = "text/csv", .encode = csv_encode, .decode =
+ * csv_decode }; The three below are objects of each file that includes this one, and the library
+ * goes by `kind`, never by their address: so they are constant initialisers under every linkage,
+ * and in C++. RESTATE_JSON    values are cJSON: const cJSON * to encode, cJSON ** to decode
+ *   RESTATE_BYTES   values are restate_bytes
+ *   RESTATE_VOID    no value
+ * Lifetime:  endpoint where a handler names it (it is copied), else call. */
+typedef struct restate_codec restate_codec;
+struct restate_codec {
     const char *content_type;               /* NULL: application/octet-stream */
     const char *json_schema;                /* for documents, checked by nobody; NULL: none */
     bool optional;                          /* input: no body and no content type is let in too */
     restate_codec_kind kind;
-} restate_codec;
+    /* For CONTENT. Both return RESTATE_OK or restate_fail(); they may use restate_alloc() and
+     * nothing that is journaled. `*value` and `*out` are invocation. */
+    restate_status (*encode)(const restate_codec *self, restate_ctx *ctx, const void *value,
+                             restate_bytes *out);
+    restate_status (*decode)(const restate_codec *self, restate_ctx *ctx, restate_bytes in,
+                             void *value);
+    const void *type;                       /* the codec's own: a message descriptor, a key, ... */
+    bool unstable;                          /* equal values may give different bytes: replay does
+                                               not compare them */
+};
 
 RESTATE__UNUSED static const restate_codec restate_codec_json =
-    { "application/json", NULL, false, RESTATE_CODEC_JSON };
+    { "application/json", NULL, false, RESTATE_CODEC_JSON, NULL, NULL, NULL, false };
 RESTATE__UNUSED static const restate_codec restate_codec_bytes =
-    { "application/octet-stream", NULL, true, RESTATE_CODEC_BYTES };
+    { "application/octet-stream", NULL, true, RESTATE_CODEC_BYTES, NULL, NULL, NULL, false };
 RESTATE__UNUSED static const restate_codec restate_codec_void =
-    { NULL, NULL, true, RESTATE_CODEC_VOID };
+    { NULL, NULL, true, RESTATE_CODEC_VOID, NULL, NULL, NULL, false };
 
 #define RESTATE_JSON  (&restate_codec_json)     /* application/json, required */
 #define RESTATE_BYTES (&restate_codec_bytes)    /* input: anything goes; output: octet-stream */
@@ -484,6 +496,24 @@ typedef struct restate_target {
     const char *scope;                      /* NULL: none; since protocol 7 */
 } restate_target;
 
+/* A transformation of all payload bytes below the codecs, such as encryption or compression:
+ * inputs, outputs, state values, results of runs, calls, promises, awakeables and signals.
+ *
+ * Give both functions or none.
+ * Lifetime:  endpoint; `*sealed` and `*plain` come from restate_alloc().
+ * Threads:   that of the handler, or of the closure.
+ * Returns:   (both) RESTATE_OK; restate_fail(). What cannot be sealed ends the attempt with a
+ *            retryable error; what cannot be opened is a terminal failure (400 if it is the
+ *            handler's input, else 500). */
+typedef struct restate_seal {
+    restate_status (*seal)(void *user, restate_ctx *ctx, restate_bytes plain,
+                           restate_bytes *sealed);
+    restate_status (*open)(void *user, restate_ctx *ctx, restate_bytes sealed,
+                           restate_bytes *plain);
+    void *user;
+    bool unstable;                          /* sealing twice gives different bytes (a nonce) */
+} restate_seal;
+
 /* What to call around handlers, closures and outgoing calls, for tracing and metrics.
  *
  * Members may be NULL. On replay none is called but `begin` and `end`, which surround every
@@ -523,6 +553,7 @@ typedef struct restate_options {
     restate_switch blocking;                /* OFF; ON: a thread of its own, that may block */
     size_t stack_bytes;                     /* RESTATE_STACK_BYTES */
     uint64_t stall_warning_ms;              /* 1,000: who holds a loop for longer is in the log */
+    const restate_seal *seal;               /* none */
     const restate_hooks *hooks;             /* none; those of all three levels are called, the
                                                endpoint's first */
     /* Turns a retryable error of a handler or closure into a terminal one: fill `out`, return
@@ -792,6 +823,23 @@ RESTATE_API struct cJSON *restate_json_own(restate_ctx *ctx, struct cJSON *tree)
 RESTATE_API restate_bytes restate_json_print(restate_ctx *ctx, const struct cJSON *tree);
 
 #endif /* RESTATE_NO_CJSON */
+
+/* ---- Codecs (handlers and closures) ---------------------------------------------------------- */
+
+/* A value through a codec. One that cannot be encoded ends the attempt with a retryable error, so a
+ * fixed program picks the work up.
+ *
+ * Lifetime:  `value` is call. */
+RESTATE_API restate_bytes restate_encode(restate_ctx *ctx, const restate_codec *codec,
+                                         const void *value);
+
+/* And back. Absent bytes leave `*value` as it was.
+ *
+ * Lifetime:  what `*value` refers to is invocation.
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL if the bytes cannot be decoded (code 400 if they are from
+ *            the handler's input, else 500). */
+RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec *codec,
+                                          restate_bytes bytes, void *value);
 
 /* ---- Side effects and time ------------------------------------------------------------------- */
 
@@ -6439,6 +6487,8 @@ struct restate_ctx {
     restate__arena *memory;                 /* for what the user asks for */
     bool over;                              /* every call returns RESTATE_ENDED */
     restate_bytes reply;
+    bool reply_unstable;                    /* equal replies may have different bytes */
+    const uint8_t *unstable;                /* what an unstable codec made last */
     struct restate__failed *failed;         /* the latest first; NULL: nothing failed yet */
     bool retry;                             /* closures: `error` says why */
     restate__vm_error error;
@@ -6471,6 +6521,7 @@ struct restate_future {
     restate__policy policy;
     bool inline_ok;
     struct restate__run *run;               /* while it executes */
+    restate_bytes opened;                   /* the value without its seal, once it was read */
     restate_future *next_free;
 };
 
@@ -6845,11 +6896,52 @@ RESTATE_API bool restate_stop_requested(restate_ctx *ctx) {
            restate__clock_ms() - r->started_ms >= r->future->timeout_ms;
 }
 
+/* ---- Seals ----------------------------------------------------------------------------------- */
+
+/* Whether these bytes, handed on whole, may differ on replay. */
+static bool restate__ctx_unstable(const restate_ctx *ctx, restate_bytes value) {
+    const restate_seal *seal = ctx->attempt->handler->options.seal;
+    return (value.ptr && value.ptr == ctx->unstable) || (seal && seal->unstable);
+}
+
+/* Seals a payload on its way out. False: the attempt is over. Absent bytes are sealed as empty. */
+static bool restate__ctx_seal(restate_ctx *ctx, restate_bytes *value) {
+    const restate_seal *seal = ctx->attempt->handler->options.seal;
+    restate_bytes sealed = restate__b_none();
+    if (!seal) return true;
+    if (seal->seal(seal->user, ctx, value->ptr ? *value : restate__b("", 0), &sealed) ==
+            RESTATE_OK &&
+        sealed.ptr) {
+        *value = sealed;
+        return true;
+    }
+    restate__ctx_misuse(ctx, "seal", "a payload could not be sealed: %s",
+                        restate_failed(ctx)->message);
+    return false;
+}
+
+/* Opens a payload that came in. */
+static restate_status restate__ctx_open(restate_ctx *ctx, restate_bytes *value, uint16_t code) {
+    const restate_seal *seal = ctx->attempt->handler->options.seal;
+    restate_bytes plain = restate__b_none();
+    if (!seal || !value->ptr) return RESTATE_OK;
+    if (seal->open(seal->user, ctx, *value, &plain) == RESTATE_OK) {
+        *value = plain.ptr ? plain : restate__b("", 0);
+        return RESTATE_OK;
+    }
+    *value = restate__b_none();
+    if (ctx->over) return RESTATE_ENDED;
+    return restate_fail(ctx, code, "a sealed payload could not be opened: %s",
+                        restate_failed(ctx)->message);
+}
+
 /* ---- Reply and failures ---------------------------------------------------------------------- */
 
 RESTATE_API restate_status restate_reply(restate_ctx *ctx, restate_bytes value) {
     restate_bytes copy;
     if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    ctx->reply_unstable = restate__ctx_unstable(ctx, value);
+    if (!restate__ctx_seal(ctx, &value)) return RESTATE_ENDED;
     copy = restate__arena_copy(ctx->memory, value.ptr ? value : restate__b("", 0));
     if (!copy.ptr) return restate__ctx_nomem(ctx);
     ctx->reply = copy;
@@ -7193,8 +7285,22 @@ static restate_status restate__future_failed(restate_ctx *ctx, const restate_fai
     return restate__ctx_set_failed(ctx, failure, RESTATE_TERMINAL);
 }
 
+/* The value of a future, without its seal. */
+static restate_status restate__future_open(restate_ctx *ctx, restate_future *f,
+                                           restate_bytes *value) {
+    if (!f->opened.ptr) {
+        f->opened = f->node.value->is.bytes;
+        if (f->kind != RESTATE__FUTURE_SETTLED) {
+            restate_status s = restate__ctx_open(ctx, &f->opened, 500);
+            if (s != RESTATE_OK) return s;
+        }
+    }
+    if (value) *value = f->opened;
+    return RESTATE_OK;
+}
+
 /* The result of a settled future. */
-static restate_status restate__future_read(restate_ctx *ctx, const restate__node *n,
+static restate_status restate__future_read(restate_ctx *ctx, restate__node *n,
                                            restate_bytes *value) {
     const restate__value *v;
     while (n->kind < RESTATE__LEAF && n->of.all.decided) n = n->of.all.decided;
@@ -7204,9 +7310,9 @@ static restate_status restate__future_read(restate_ctx *ctx, const restate__node
     }
     v = n->value;
     if (v->kind == RESTATE__FAILURE) return restate__future_failed(ctx, v->is.failure);
-    if (value && (v->kind == RESTATE__VALUE || v->kind == RESTATE__INVOCATION_ID))
-        *value = v->is.bytes;
-    return RESTATE_OK;
+    if (v->kind == RESTATE__INVOCATION_ID && value) *value = v->is.bytes;
+    if (v->kind != RESTATE__VALUE) return RESTATE_OK;
+    return restate__future_open(ctx, (restate_future *)(void *)n, value);
 }
 
 /* Waits for a node, driving the journal. RESTATE_OK: settled. Inside enter and leave. */
@@ -7535,13 +7641,16 @@ RESTATE_API restate_status restate_keys(restate_ctx *ctx, const char *const **ke
 }
 
 RESTATE_API restate_status restate_set(restate_ctx *ctx, const char *key, restate_bytes value) {
+    bool unstable = restate__ctx_unstable(ctx, value);
     if (!restate__ctx_enter(ctx, "restate_set")) return RESTATE_ENDED;
     if (restate__ctx_state_allowed(ctx, "restate_set", key, true)) {
-        if (value.ptr)
+        if (!value.ptr)
+            restate__ctx_misuse(ctx, "restate_set",
+                                "the value of \"%s\" is absent: use restate_clear() to delete it",
+                                key);
+        else if (restate__ctx_seal(ctx, &value))
             return restate__ctx_leave(
-                ctx, restate__vm_set(&ctx->attempt->vm, restate_str(key), value, false));
-        restate__ctx_misuse(ctx, "restate_set",
-                            "the value of \"%s\" is absent: use restate_clear() to delete it", key);
+                ctx, restate__vm_set(&ctx->attempt->vm, restate_str(key), value, unstable));
     }
     restate__ctx_detach(ctx);
     return RESTATE_ENDED;
@@ -7616,13 +7725,16 @@ static restate_future *restate__ctx_call(restate_ctx *ctx, const char *function,
         ctx->run ? restate__future_new(ctx, kind) : restate__future_of_call(ctx, kind);
     restate__vm *vm = &ctx->attempt->vm;
     restate__vm_call call;
+    bool unstable;
     if (!f->ctx || !restate__ctx_enter(ctx, function)) return f;
     if (!o) o = &defaults;
-    if (!restate__ctx_call_fits(ctx, function, to, o)) {
+    unstable = restate__ctx_unstable(ctx, input);
+    if (!restate__ctx_call_fits(ctx, function, to, o) || !restate__ctx_seal(ctx, &input)) {
         restate__ctx_detach(ctx);
         return f;
     }
     restate__ctx_fill_call(&call, to, input, o);
+    call.unstable = unstable;
     call.headers = restate__hooks_headers(ctx, &to, o->headers, &call.loose_headers);
     if (!call.headers) {
         restate__ctx_nomem(ctx);
@@ -7712,10 +7824,15 @@ static bool restate__awakeable_id_fits(const char *id) {
 
 static restate_status restate__ctx_complete(restate_ctx *ctx, const char *function, const char *id,
                                             restate_bytes value, const restate_failure *failure) {
+    bool unstable = restate__ctx_unstable(ctx, value);
     if (!restate__ctx_enter(ctx, function)) return RESTATE_ENDED;
-    if (restate__awakeable_id_fits(id))
-        return restate__ctx_leave(
-            ctx, restate__vm_complete_awakeable(&ctx->attempt->vm, id, value, failure, false));
+    if (restate__awakeable_id_fits(id)) {
+        if (failure || restate__ctx_seal(ctx, &value))
+            return restate__ctx_leave(ctx, restate__vm_complete_awakeable(
+                                               &ctx->attempt->vm, id, value, failure, unstable));
+        restate__ctx_detach(ctx);
+        return RESTATE_ENDED;
+    }
     restate__ctx_detach(ctx);
     return restate_fail(ctx, 400, "\"%.80s\" is not the id of an awakeable (sign_1...)",
                         id ? id : "");
@@ -7759,7 +7876,8 @@ static restate_status restate__ctx_send_signal(restate_ctx *ctx, const char *fun
                                                const restate_failure *failure) {
     if (!restate__ctx_enter(ctx, function)) return RESTATE_ENDED;
     if (restate__ctx_text_given(ctx, function, id, "invocation id") &&
-        restate__ctx_text_given(ctx, function, name, "name"))
+        restate__ctx_text_given(ctx, function, name, "name") &&
+        (failure || restate__ctx_seal(ctx, &value)))
         return restate__ctx_leave(ctx, restate__vm_send_signal(&ctx->attempt->vm, id,
                                                                restate_str(name), value, failure));
     restate__ctx_detach(ctx);
@@ -7813,11 +7931,14 @@ static restate_status restate__ctx_complete_promise(restate_ctx *ctx, const char
                                                     const char *name, restate_bytes value,
                                                     const restate_failure *failure) {
     restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_PROMISE);
+    bool unstable = restate__ctx_unstable(ctx, value);
     if (!f->ctx || !restate__ctx_enter(ctx, function)) return RESTATE_ENDED;
-    if (!restate__ctx_promise_allowed(ctx, function, name)) restate__ctx_detach(ctx);
+    if (!restate__ctx_promise_allowed(ctx, function, name) ||
+        (!failure && !restate__ctx_seal(ctx, &value)))
+        restate__ctx_detach(ctx);
     else
         restate__ctx_leave(ctx, restate__vm_complete_promise(&ctx->attempt->vm, restate_str(name),
-                                                             value, failure, false, &f->node));
+                                                             value, failure, unstable, &f->node));
     return restate__ctx_await_own(ctx, function, f, NULL);
 }
 
@@ -8020,7 +8141,8 @@ static void restate__attempt_conclude(restate__attempt *a, restate_status s) {
         const restate_failure *failure = s == RESTATE_OK ? NULL
                                          : ctx->failed   ? ctx->failed->failure
                                                          : &unsaid;
-        if (restate__vm_output(&a->vm, ctx->reply, failure, false)) restate__vm_end(&a->vm);
+        if (restate__vm_output(&a->vm, ctx->reply, failure, ctx->reply_unstable))
+            restate__vm_end(&a->vm);
     } else if (s == RESTATE_ENDED) {
         restate__ctx_misuse(
             ctx, a->handler->name,
@@ -8040,6 +8162,10 @@ static void restate__attempt_main(void *arg) {
     restate_status s;
     if (!restate__vm_input(&a->vm, &a->input)) {
         restate__ctx_end(&a->ctx);
+        return;
+    }
+    if (a->input.body.len && restate__ctx_open(&a->ctx, &a->input.body, 400) != RESTATE_OK) {
+        restate__attempt_conclude(a, RESTATE_TERMINAL);
         return;
     }
     if (a->input.body.len) body = a->input.body;
@@ -9327,6 +9453,50 @@ RESTATE_API restate_bytes restate_json_print(restate_ctx *ctx, const struct cJSO
 
 #endif /* RESTATE_NO_CJSON */
 
+/* ---- Codecs ---------------------------------------------------------------------------------- */
+
+RESTATE_API restate_bytes restate_encode(restate_ctx *ctx, const restate_codec *codec,
+                                         const void *value) {
+    restate_bytes out = restate__b_none();
+    if (restate__ctx_over(ctx)) return out;
+    if (!codec) codec = RESTATE_JSON;
+    if (codec->kind == RESTATE_CODEC_BYTES && value) memcpy(&out, value, sizeof out);
+    if (codec->kind == RESTATE_CODEC_VOID) out = restate__b("", 0);
+#ifndef RESTATE_NO_CJSON
+    if (codec->kind == RESTATE_CODEC_JSON)
+        out = restate_json_print(ctx, (const struct cJSON *)value);
+#endif
+    if (codec->kind != RESTATE_CODEC_CONTENT) return out;
+    if (!codec->encode) {
+        restate__ctx_misuse(ctx, "restate_encode", "the codec has no .encode");
+    } else if (codec->encode(codec, ctx, value, &out) != RESTATE_OK) {
+        restate__ctx_misuse(ctx, "restate_encode", "%s", restate_failed(ctx)->message);
+        out = restate__b_none();
+    }
+    if (codec->unstable) ctx->unstable = out.ptr;
+    return out;
+}
+
+RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec *codec,
+                                          restate_bytes bytes, void *value) {
+    uint16_t code = restate__ctx_json_code(ctx, bytes);
+    restate_status s;
+    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    if (!bytes.ptr) return RESTATE_OK;
+    if (!codec) codec = RESTATE_JSON;
+#ifndef RESTATE_NO_CJSON
+    if (codec->kind == RESTATE_CODEC_JSON)
+        return restate_json_tree(ctx, bytes, (struct cJSON **)value);
+#endif
+    if (codec->kind == RESTATE_CODEC_BYTES && value) memcpy(value, &bytes, sizeof bytes);
+    if (codec->kind != RESTATE_CODEC_CONTENT) return RESTATE_OK;
+    if (!codec->decode)
+        return restate__ctx_misuse(ctx, "restate_decode", "the codec has no .decode");
+    s = codec->decode(codec, ctx, bytes, value);
+    if (s == RESTATE_OK || s == RESTATE_ENDED || restate_failed(ctx)->code == code) return s;
+    return restate_fail(ctx, code, "%s", restate_failed(ctx)->message);
+}
+
 /* ================================================================================================
 // >>endpoint  services, routing, discovery, exchanges                         [restate__ep_
 restate__x_]
@@ -9404,6 +9574,7 @@ static restate_options restate__ep_merge(restate_options near_, const restate_op
     RESTATE__INHERIT(blocking);
     RESTATE__INHERIT(stack_bytes);
     RESTATE__INHERIT(stall_warning_ms);
+    RESTATE__INHERIT(seal);
     RESTATE__INHERIT(map_error);
 #undef RESTATE__INHERIT
     if (!restate__ep_policy_set(&near_.retry)) near_.retry = far_->retry;

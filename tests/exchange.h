@@ -87,11 +87,17 @@ static inline void ex_log(void *user, const restate_log_record *r) {
 }
 
 /* Text that a test can look at; handlers and closures use it. */
-#define tell(...) do { \
-        pthread_mutex_lock(&ex.lock); \
-        rt_print(&ex.told, __VA_ARGS__); \
-        pthread_mutex_unlock(&ex.lock); \
-    } while (0)
+static inline void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static inline void tell(const char *format, ...) {
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    pthread_mutex_lock(&ex.lock);
+    rt_print(&ex.told, "%s", text);
+    pthread_mutex_unlock(&ex.lock);
+}
 
 static inline const char *ex_text(const rt_bytes *b) { return b->at ? (const char *)b->at : ""; }
 
@@ -124,14 +130,6 @@ static inline void gate(void) {
     ex.reached++;
     pthread_cond_broadcast(&ex.happened);
     while (!ex.open && ex_wait()) continue;
-    pthread_mutex_unlock(&ex.lock);
-}
-
-/* For the test: waits until that many are at the gate. */
-static inline void gate_reached(unsigned count) {
-    pthread_mutex_lock(&ex.lock);
-    while (ex.reached < count && ex_wait()) continue;
-    CHECK_INT(ex.reached, count);
     pthread_mutex_unlock(&ex.lock);
 }
 
@@ -187,6 +185,21 @@ static inline void settle(void) {           /* until nothing happens any more */
         test_failures++;
         printf("  nothing happens %s\n", test_note);
         return;
+    }
+}
+
+/* Waits until that many closures are at the gate; handlers go on meanwhile. */
+static inline void gate_reached(unsigned count) {
+    for (;;) {
+        bool there, came = true;
+        turn();
+        pthread_mutex_lock(&ex.lock);
+        while (came && !ex.awake && ex.reached < count) came = ex_wait();
+        ex.awake = false;
+        there = ex.reached >= count;
+        if (!came) CHECK_INT(ex.reached, count);
+        pthread_mutex_unlock(&ex.lock);
+        if (there || !came) return;
     }
 }
 
@@ -309,7 +322,9 @@ static inline void ex_close(void) {
 }
 
 static inline void ex_end(void) {
+    TOLD("");
     ex_close();
+    ex.told.len = 0;                        /* how handlers took it that they were cut */
     if (rt.seen != rt.raw.len) {
         rt_bytes text = rt_lines();
         test_failures++;
@@ -317,7 +332,6 @@ static inline void ex_end(void) {
         rt_drop(&text);
     }
     LOG("");
-    TOLD("");
     if (ex.live || ex.live_count) {
         test_failures++;
         printf("  %lu bytes were not freed %s\n", (unsigned long)ex.live, test_note);

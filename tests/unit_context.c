@@ -705,8 +705,6 @@ TEST(runs_in_parallel) {
     };
     for (size_t i = 0; i < 5; i++)
         EACH(RESTATE_SERVICE, .fn = runs_three) {
-            begins();
-            rt_script.len = 0;
             start(1); input(cases[i].how); ex_feed(); turn();
             gate_reached(3);
             gate_open();
@@ -761,8 +759,7 @@ TEST(run_outlives_its_handler) {
             turn();
             gate_open();
             settle();
-            CHECK_INT(ex.told.len ? 1 : 0, 1);
-            ex.told.len = 0;
+            TOLD("stop ");
         }
 }
 
