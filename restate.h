@@ -423,13 +423,18 @@ typedef enum restate_codec_kind {
 /* How a C value becomes bytes, and what the server is told of the payloads of a handler.
  *
  * Handlers get and give plain bytes; a codec is for restate_encode() and restate_decode(). The
- * server lets in only requests whose content type fits; it does not look into the payload. static
- * const restate_codec csv = { .content_type = "text/csv", .encode = csv_encode, .decode =
- * csv_decode }; The three below are objects of each file that includes this one, and the library
- * goes by `kind`, never by their address: so they are constant initialisers under every linkage,
- * and in C++. RESTATE_JSON    values are cJSON: const cJSON * to encode, cJSON ** to decode
+ * server lets in only requests whose content type fits; it does not look into the payload.
+ *
+ *     static const restate_codec csv = { .content_type = "text/csv",
+ *                                        .encode = csv_encode, .decode = csv_decode };
+ *
+ * The three below are objects of each file that includes this one, and the library goes by `kind`,
+ * never by their address: so they are constant initialisers under every linkage, and in C++.
+ *
+ *   RESTATE_JSON    values are cJSON: const cJSON * to encode, cJSON ** to decode
  *   RESTATE_BYTES   values are restate_bytes
  *   RESTATE_VOID    no value
+ *
  * Lifetime:  endpoint where a handler names it (it is copied), else call. */
 typedef struct restate_codec restate_codec;
 struct restate_codec {
@@ -6531,6 +6536,11 @@ struct restate_selector {
     size_t count;                           /* of the array it was made from */
 };
 
+enum {
+    RESTATE__STOP_ENDED = 1,    /* the attempt is over */
+    RESTATE__STOP_CANCELLED = 2 /* a cancellation came that the handler was not told of */
+};
+
 typedef enum restate__attempt_state {
     RESTATE__ATTEMPT_NEW,
     RESTATE__ATTEMPT_RUNNING,
@@ -6560,7 +6570,8 @@ typedef struct restate__attempt {
     unsigned entered;                       /* blocking: nested calls under way */
     unsigned executing;                     /* closures on other threads */
     unsigned calls_after_end;
-    int stop;                               /* atomic: closures may give up */
+    int stop;                               /* atomic: RESTATE__STOP_ bits */
+    const unsigned *stops; /* atomic: the endpoint was asked to stop; NULL: cannot be */
     struct restate__run *spare;             /* finished closures, their memory to be used on */
     struct restate__run *runs;              /* all closures, for their memory's sake */
     bool random_ready, info_ready;
@@ -6591,6 +6602,7 @@ typedef struct restate__run {
     uint64_t started_ms;
     restate_status status;
     bool executing;
+    int stop;                               /* atomic: the invocation was cancelled meanwhile */
 } restate__run;
 
 /* ---- Ending ---------------------------------------------------------------------------------- */
@@ -6602,7 +6614,7 @@ static void restate__attempt_progress(restate__attempt *a) {
 /* The attempt is over: all calls of the handler fail from here on, closures may give up. */
 static restate_status restate__ctx_end(restate_ctx *ctx) {
     ctx->over = true;
-    if (!ctx->run) __atomic_store_n(&ctx->attempt->stop, 1, __ATOMIC_RELAXED);
+    if (!ctx->run) __atomic_fetch_or(&ctx->attempt->stop, RESTATE__STOP_ENDED, __ATOMIC_RELAXED);
     return RESTATE_ENDED;
 }
 
@@ -6610,11 +6622,13 @@ static void restate__ctx_vlog(restate_ctx *ctx, restate_log_level level, const c
                               va_list args) {
     const restate__attempt *a = ctx->attempt;
     restate_log_record r;
-    char text[1024];
+    char text[1024], *p;
     memset(&r, 0, sizeof r);
     r.replaying = !ctx->run && a->vm.phase == RESTATE__REPLAYING;
     if (!restate__log_wanted(a->logger, level) || (r.replaying && !a->logger->with_replay)) return;
     vsnprintf(text, sizeof text, format, args);
+    for (p = text; *p; p++)
+        if (*p == '\n' || *p == '\r') *p = ' ';
     r.level = level;
     r.message = text;
     r.service = a->handler->service;
@@ -6890,10 +6904,14 @@ RESTATE_API const char *restate_uuid(restate_ctx *ctx) {
 }
 
 RESTATE_API bool restate_stop_requested(restate_ctx *ctx) {
+    const restate__attempt *a = ctx->attempt;
     const restate__run *r = ctx->run;
-    if (ctx->over || __atomic_load_n(&ctx->attempt->stop, __ATOMIC_RELAXED)) return true;
-    return r && r->future->timeout_ms &&
-           restate__clock_ms() - r->started_ms >= r->future->timeout_ms;
+    int stop = __atomic_load_n(&a->stop, __ATOMIC_RELAXED);
+    if (ctx->over || stop & RESTATE__STOP_ENDED || (!r && stop)) return true;
+    if (a->stops && __atomic_load_n(a->stops, __ATOMIC_RELAXED)) return true;
+    if (!r) return false;
+    return __atomic_load_n(&r->stop, __ATOMIC_RELAXED) ||
+           (r->future->timeout_ms && restate__clock_ms() - r->started_ms >= r->future->timeout_ms);
 }
 
 /* ---- Seals ----------------------------------------------------------------------------------- */
@@ -7211,6 +7229,7 @@ static bool restate__run_start(restate__attempt *a, restate_future *f) {
     f->run = r;
     r->started_ms = restate__clock_ms();
     r->executing = true;
+    __atomic_store_n(&r->stop, a->vm.cancel_arrived, __ATOMIC_RELAXED);
 #ifndef RESTATE_NO_THREADS
     if (!f->inline_ok) {
         r->job.run = restate__run_on_pool;
@@ -7330,7 +7349,7 @@ static restate_status restate__ctx_wait(restate_ctx *ctx, restate__node *node) {
             if (!restate__run_start(a, (restate_future *)(void *)w.run)) return RESTATE_ENDED;
             break;
         case RESTATE__CANCEL:
-            __atomic_store_n(&a->stop, 0, __ATOMIC_RELAXED);
+            __atomic_fetch_and(&a->stop, ~RESTATE__STOP_CANCELLED, __ATOMIC_RELAXED);
             a->vm.cancel_arrived = false;
             restate__attempt_progress(a);
             return restate__ctx_new_failure(ctx, 409, "cancelled", RESTATE_CANCELLED);
@@ -7517,7 +7536,9 @@ RESTATE_API restate_future *restate_all_settled(restate_ctx *ctx, restate_future
 static restate_future *restate__ctx_run(restate_ctx *ctx, const char *function, const char *name,
                                         restate_closure *closure, void *arg,
                                         const restate_run_options *o) {
-    static const restate_run_options defaults;
+    static const restate_run_options defaults = {
+        { 0, 0, 0, 0, 0, RESTATE_EXHAUSTED_DEFAULT }, 0, 0, false
+    };
     restate__attempt *a = ctx->attempt;
     restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_RUN);
     if (!f->ctx || !restate__ctx_enter(ctx, function)) return f;
@@ -7720,7 +7741,7 @@ static restate_future *restate__future_of_call(restate_ctx *ctx, restate__future
 static restate_future *restate__ctx_call(restate_ctx *ctx, const char *function,
                                          restate__future_kind kind, restate_target to,
                                          restate_bytes input, const restate_call_options *o) {
-    static const restate_call_options defaults;
+    static const restate_call_options defaults = { NULL, NULL, 0, NULL, NULL };
     restate_future *f =
         ctx->run ? restate__future_new(ctx, kind) : restate__future_of_call(ctx, kind);
     restate__vm *vm = &ctx->attempt->vm;
@@ -8284,10 +8305,18 @@ RESTATE__PRIVATE void restate__attempt_free(restate__attempt *a) {
     restate__arena_free(&a->own);
 }
 
+/* A cancellation is in the queue: closures that execute now may give up. */
+static void restate__attempt_cancelled(restate__attempt *a) {
+    restate__run *r;
+    __atomic_fetch_or(&a->stop, RESTATE__STOP_CANCELLED, __ATOMIC_RELAXED);
+    for (r = a->runs; r; r = r->next_run)
+        if (r->executing) __atomic_store_n(&r->stop, 1, __ATOMIC_RELAXED);
+}
+
 /* Bytes of the request body. */
 RESTATE__PRIVATE void restate__attempt_feed(restate__attempt *a, restate_bytes bytes) {
     restate__vm_feed(&a->vm, bytes);
-    if (a->vm.cancel_arrived) __atomic_store_n(&a->stop, 1, __ATOMIC_RELAXED);
+    if (a->vm.cancel_arrived) restate__attempt_cancelled(a);
     restate__worker_later(a->worker, &a->turn);
 }
 
@@ -8301,7 +8330,7 @@ RESTATE__PRIVATE void restate__attempt_end_input(restate__attempt *a) {
  * finished. */
 RESTATE__PRIVATE void restate__attempt_cut(restate__attempt *a) {
     a->cut = true;
-    __atomic_store_n(&a->stop, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_or(&a->stop, RESTATE__STOP_ENDED, __ATOMIC_RELAXED);
     restate__worker_later(a->worker, &a->turn);
 }
 
@@ -9824,12 +9853,14 @@ static restate_status restate__ep_check(restate_endpoint *e, const restate_endpo
 }
 
 RESTATE_API restate_endpoint *restate_endpoint_new(const restate_endpoint_options *options) {
-    static const restate_endpoint_options none;
-    restate_allocator allocator =
-        restate__mem_defaults(options ? options->allocator : none.allocator);
-    restate_endpoint *e = (restate_endpoint *)restate__mem_zalloc(&allocator, sizeof *e);
-    if (!e) return NULL;
+    restate_endpoint_options none;
+    restate_allocator allocator;
+    restate_endpoint *e;
+    memset(&none, 0, sizeof none);
     if (!options) options = &none;
+    allocator = restate__mem_defaults(options->allocator);
+    e = (restate_endpoint *)restate__mem_zalloc(&allocator, sizeof *e);
+    if (!e) return NULL;
     e->allocator = allocator;
     e->options = restate__ep_defaults(*options);
     e->logger = restate__log_defaults(options->logger);
@@ -10321,6 +10352,7 @@ static void restate__x_invoke(restate__x *x, const restate__handler *handler, ui
     a->pool = &x->endpoint->pool;
 #endif
     a->attempt_headers = x->headers;
+    a->stops = &x->endpoint->stops;
     a->progress = restate__x_progress;
     a->host = x;
     x->attempt = a;

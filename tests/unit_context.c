@@ -763,12 +763,688 @@ TEST(run_outlives_its_handler) {
         }
 }
 
+/* ---- Sleep and state --------------------------------------------------------------------------- */
+
+static uint64_t delay;
+
+static restate_status sleeps(restate_ctx *ctx, restate_bytes in) {
+    restate_status s;
+    (void)in;
+    if (variant) return say(ctx, restate_await(ctx, restate_sleep_async(ctx, delay, "nap"), NULL), absent());
+    s = restate_sleep(ctx, delay);
+    return say(ctx, s, absent());
+}
+
+static uint64_t wake_up(void) {             /* of the Sleep command that came last, at the start of the output */
+    rt_field f;
+    const uint8_t *p = rt.raw.at + 8;
+    while (rt_next_field(&p, rt.raw.at + 8 + rt.raw.at[7], &f) == 1)
+        if (f.number == 1) return f.n;
+    return 0;
+}
+
+TEST(sleep_time) {
+    static const uint64_t delays[] = { 0, 1, 86400000, RESTATE_ZERO_MS, UINT64_MAX - 1, (uint64_t)1 << 63 };
+    for (size_t i = 0; i < 6; i++)
+        EACH(RESTATE_SERVICE, .fn = sleeps) {
+            uint64_t before = restate__wall_ms(), wake;
+            delay = delays[i];
+            variant = i % 2;
+            STARTED();
+            ex_collect();
+            wake = wake_up();
+            if (i < 3) CHECK(wake >= before + delay && wake <= restate__wall_ms() + delay);
+            if (i == 3) CHECK(wake >= before && wake <= restate__wall_ms());
+            if (i > 3) CHECK(wake == (uint64_t)INT64_MAX);
+            SAYS("Sleep 1 wake:...", "AwaitingOn W{c:1,s:1}");
+            note_sleep(1); give();
+            SAYS(EMPTY_OUTPUT);
+            TOLD("ok(-) ");
+        }
+}
+
+static restate_status keeps_state(restate_ctx *ctx, restate_bytes in) {
+    const char *const *keys;
+    restate_bytes value, other;
+    (void)in;
+    RESTATE_TRY(say(ctx, restate_get(ctx, "a", &value), value));
+    RESTATE_TRY(restate_set(ctx, "b", text("new")));
+    RESTATE_TRY(restate_set(ctx, "", text("")));
+    RESTATE_TRY(restate_get(ctx, "b", &other));
+    CHECK_STR((const char *)other.ptr, "new");
+    CHECK(value.ptr == NULL || strcmp((const char *)value.ptr, "1") == 0);      /* still there */
+    RESTATE_TRY(restate_clear(ctx, "a"));
+    RESTATE_TRY(restate_get(ctx, "a", NULL));
+    RESTATE_TRY(restate_get(ctx, "", &value));
+    CHECK(value.ptr && value.len == 0);
+    RESTATE_TRY(restate_await(ctx, restate_get_async(ctx, "never"), &value));
+    CHECK(!value.ptr);
+    RESTATE_TRY(restate_keys(ctx, &keys));
+    for (; *keys; keys++) tell("[%s]", *keys);
+    RESTATE_TRY(restate_clear_all(ctx));
+    RESTATE_TRY(restate_keys(ctx, &keys));
+    CHECK(keys && !*keys);
+    return restate_keys(ctx, NULL);
+}
+
+TEST(state_eager) {
+    EACH(RESTATE_OBJECT, .fn = keeps_state) {
+        start(1, .complete = true, .state = "a=1;z=26", .key = "k"); input(""); give();
+        TOLD("ok(1) [][b][z]");
+        SAYS("GetEagerState \"a\" value \"1\"", "SetState \"b\" value \"new\"", "SetState value \"\"", "GetEagerState \"b\" value \"new\"",
+             "ClearState \"a\"", "GetEagerState \"a\" void", "GetEagerState value \"\"", "GetEagerState \"never\" void",
+             "GetEagerStateKeys [,b,z]", "ClearAllState", "GetEagerStateKeys []", "GetEagerStateKeys []", EMPTY_OUTPUT);
+    }
+}
+
+TEST(state_lazy) {
+    EACH(RESTATE_WORKFLOW, .fn = keeps_state) {
+        start(1, .key = "k"); input(""); give();
+        SAYS("GetLazyState 1 \"a\"", "AwaitingOn W{c:1,s:1}");
+        note_void(N_GET_LAZY, 1); give();
+        SAYS("SetState \"b\" value \"new\"", "SetState value \"\"", "GetEagerState \"b\" value \"new\"", "ClearState \"a\"",
+             "GetEagerState \"a\" void", "GetEagerState value \"\"", "GetLazyState 5 \"never\"", "AwaitingOn W{c:5,s:1}");
+        note_void(N_GET_LAZY, 5); give();
+        SAYS("GetLazyStateKeys 6", "AwaitingOn W{c:6,s:1}");
+        frame(N_GET_LAZY_KEYS, "1u 17(1s1s)", 6, "b", "z"); give();
+        TOLD("ok(-) [b][z]");
+        SAYS("ClearAllState", "GetEagerStateKeys []", "GetEagerStateKeys []", EMPTY_OUTPUT);
+    }
+}
+
+static restate_status fetches_in_parallel(restate_ctx *ctx, restate_bytes in) {
+    restate_future *f[2];
+    restate_bytes value;
+    (void)in;
+    f[0] = restate_get_async(ctx, "a");
+    f[1] = restate_get_async(ctx, "b");
+    RESTATE_TRY(restate_await(ctx, restate_all(ctx, f, 2), NULL));
+    for (int i = 0; i < 2; i++) RESTATE_TRY(say(ctx, restate_await(ctx, f[i], &value), value));
+    return RESTATE_OK;
+}
+
+TEST(state_in_parallel) {
+    EACH(RESTATE_OBJECT, .fn = fetches_in_parallel, .shared = true) {
+        start(1, .key = "k"); input(""); give();
+        SAYS("GetLazyState 1 \"a\"", "GetLazyState 2 \"b\"", "AwaitingOn W{s:1,N:[ALL_SUCCEEDED{c:1,2}]}");
+        note_value(N_GET_LAZY, 2, "B"); give();
+        SAYS("AwaitingOn W{s:1,N:[ALL_SUCCEEDED{c:1}]}");
+        note_value(N_GET_LAZY, 1, "A"); give();
+        TOLD("ok(A) ok(B) ");
+        SAYS(EMPTY_OUTPUT);
+    }
+}
+
+/* ---- Misuse ------------------------------------------------------------------------------------- */
+
+static restate_status misuses(restate_ctx *ctx, restate_bytes in) {
+    static restate_future *no_futures[2];
+    static const restate_pair no_name[] = { { NULL, "x" }, { NULL, NULL } };
+    restate_bytes value = text("x");
+    const char *const *keys, *id = "x";
+    restate_target to = { NULL, "h", NULL, NULL };
+    restate_call_options o = { "", NULL, 0, NULL, NULL };
+    restate_failure odd = { 600, "\xFF", NULL };
+    size_t index = 7;
+    (void)in;
+    (void)no_name;
+    (void)odd;
+    switch (variant) {
+    case 0: CHECK_INT(restate_get(ctx, "k", &value), RESTATE_ENDED); CHECK(!value.ptr); break;
+    case 1: CHECK(!restate_is_done(restate_get_async(ctx, "k"))); break;
+    case 2: CHECK_INT(restate_keys(ctx, &keys), RESTATE_ENDED); CHECK(!*keys); break;
+    case 3: CHECK_INT(restate_set(ctx, "k", value), RESTATE_ENDED); break;
+    case 4: CHECK_INT(restate_clear(ctx, "k"), RESTATE_ENDED); break;
+    case 5: CHECK_INT(restate_clear_all(ctx), RESTATE_ENDED); break;
+    case 6: CHECK_INT(restate_get(ctx, NULL, NULL), RESTATE_ENDED); break;
+    case 7: CHECK_INT(restate_set(ctx, NULL, value), RESTATE_ENDED); break;
+    case 8: CHECK_INT(restate_set(ctx, "k", absent()), RESTATE_ENDED); break;
+    case 9: CHECK_INT(restate_clear(ctx, NULL), RESTATE_ENDED); break;
+    case 10: CHECK_INT(restate_set(ctx, "\xC3", value), RESTATE_ENDED); break;
+    case 11: CHECK_INT(restate_call(ctx, to, value, NULL, &value), RESTATE_ENDED); break;
+    case 12: to.service = "S"; to.handler = ""; restate_send(ctx, to, value, NULL); break;
+    case 13: CHECK_INT(restate_call(ctx, greeter("g"), value, &o, &value), RESTATE_ENDED); CHECK(!value.ptr); break;
+    case 14: o.idempotency_key = NULL; o.limit_key = "l"; restate_call_async(ctx, greeter("g"), value, &o); break;
+    case 15: CHECK_INT(restate_cancel(ctx, NULL), RESTATE_ENDED); break;
+    case 16: CHECK_INT(restate_cancel(ctx, ""), RESTATE_ENDED); break;
+    case 17: CHECK_INT(restate_await(ctx, NULL, &value), RESTATE_ENDED); CHECK(!value.ptr); break;
+    case 18: CHECK_INT(restate_await_for(ctx, NULL, 1, &value), RESTATE_ENDED); break;
+    case 19: CHECK_INT(restate_select(ctx, NULL, 2, &index), RESTATE_ENDED); CHECK_INT(index, 2); break;
+    case 20: CHECK_INT(restate_await(ctx, restate_race(ctx, NULL, 0), &value), RESTATE_ENDED); break;
+    case 21: CHECK_INT(restate_await(ctx, restate_race(ctx, no_futures, 2), &value), RESTATE_ENDED); break;
+    case 22: CHECK_INT(restate_await(ctx, restate_all(ctx, NULL, 1), &value), RESTATE_ENDED); break;
+    case 23: CHECK_INT(restate_run(ctx, "x", NULL, NULL, NULL, &value), RESTATE_ENDED); CHECK(!value.ptr); break;
+    case 24: restate_run_async(ctx, "x", NULL, NULL, NULL); break;
+    case 25: CHECK_INT(restate_call_id(ctx, restate_awakeable(ctx, NULL), &id), RESTATE_ENDED); CHECK_STR(id, ""); break;
+    case 26: CHECK_INT(restate_call_id(ctx, NULL, &id), RESTATE_ENDED); break;
+    default: CHECK(!restate_json(ctx, "{").ptr); break;
+    }
+    CHECK(restate_stop_requested(ctx));
+    return RESTATE_OK;
+}
+
+TEST(misuse) {
+    static const struct { restate_kind kind; bool shared; const char *message; } cases[] = {
+        { RESTATE_SERVICE, false, "restate_get(): a plain service has no state: make it a RESTATE_OBJECT or a RESTATE_WORKFLOW" },
+        { RESTATE_SERVICE, false, "restate_get_async(): a plain service has no state" },
+        { RESTATE_SERVICE, false, "restate_keys(): a plain service has no state" },
+        { RESTATE_OBJECT, true, "restate_set(): a shared handler cannot write state: register it with .shared = false" },
+        { RESTATE_OBJECT, true, "restate_clear(): a shared handler cannot write state" },
+        { RESTATE_OBJECT, true, "restate_clear_all(): a shared handler cannot write state" },
+        { RESTATE_OBJECT, false, "restate_get(): the key is NULL" },
+        { RESTATE_OBJECT, false, "restate_set(): the key is NULL" },
+        { RESTATE_OBJECT, false, "restate_set(): the value of \"k\" is absent: use restate_clear() to delete it" },
+        { RESTATE_OBJECT, false, "restate_clear(): the key is NULL" },
+        { RESTATE_OBJECT, false, "restate_set(): the key is not UTF-8" },
+        { RESTATE_SERVICE, false, "restate_call(): the target has no service" },
+        { RESTATE_SERVICE, false, "restate_send(): the target has no handler" },
+        { RESTATE_SERVICE, false, "restate_call(): the idempotency key of a call to Greeter/g is empty" },
+        { RESTATE_SERVICE, false, "restate_call_async(): a limit key needs a scope" },
+        { RESTATE_SERVICE, false, "restate_cancel(): the invocation id is empty" },
+        { RESTATE_SERVICE, false, "restate_cancel(): the invocation id is empty" },
+        { RESTATE_SERVICE, false, "restate_await(): the future is NULL" },
+        { RESTATE_SERVICE, false, "restate_await_for(): the future is NULL" },
+        { RESTATE_SERVICE, false, "restate_select(): the array of futures is NULL" },
+        { RESTATE_SERVICE, false, "restate_race(): a race of no futures never ends" },
+        { RESTATE_SERVICE, false, "restate_race(): a race of no futures never ends" },
+        { RESTATE_SERVICE, false, "restate_all(): the array of futures is NULL" },
+        { RESTATE_SERVICE, false, "restate_run(): the closure is NULL" },
+        { RESTATE_SERVICE, false, "restate_run_async(): the closure is NULL" },
+        { RESTATE_SERVICE, false, "restate_call_id(): the future is not of restate_call_async() or restate_send()" },
+        { RESTATE_SERVICE, false, "restate_call_id(): the future is NULL" },
+        { RESTATE_SERVICE, false, "restate_json(): " }
+    };
+    for (variant = 0; variant < (int)(sizeof cases / sizeof *cases); variant++) {
+        const restate_handler handler = { .fn = misuses, .shared = cases[variant].shared };
+        while (ex_again(cases[variant].kind, handler, 5, 7)) {
+            char line[200];
+            snprintf(line, sizeof line, "Error 500 index:0 Input message:\"S/h: %s", cases[variant].message);
+            start(1, .complete = true); input("in"); give();
+            for (char *p = line; *p; p++) if (*p == '\xC3') *p = '?';
+            strcat(line, "...");
+            if (variant == 18) SAYS("Sleep 1 wake:...", "Error 500 index:1 Sleep message:\"S/h: restate_await_for(): the future is NULL\"");
+            else SAYS(line);
+            LOG_HAS(cases[variant].message);
+        }
+    }
+}
+
+static restate_status leaks_its_future(restate_ctx *ctx, restate_bytes in) {
+    restate_future *own;
+    restate_status s;
+    if (*in.ptr == '1') {
+        outer_future = restate_awakeable(ctx, NULL);
+        return restate_await(ctx, outer_future, NULL);
+    }
+    own = restate_awakeable(ctx, NULL);
+    {
+        restate_future *both[2] = { own, outer_future };
+        size_t index;
+        if (*in.ptr == 'a') s = restate_await(ctx, outer_future, NULL);
+        else if (*in.ptr == 's') s = restate_select(ctx, both, 2, &index), CHECK_INT(index, 2);
+        else s = restate_await(ctx, restate_all(ctx, both, 2), NULL);
+    }
+    CHECK_INT(s, RESTATE_ENDED);
+    return s;
+}
+
+TEST(future_of_another_invocation) {
+    static const char *const ways[] = { "a", "s", "c" };
+    for (int i = 0; i < 3; i++)
+        EACH(RESTATE_SERVICE, .fn = leaks_its_future) {
+            restate__x *first;
+            start(1); input("1"); give();
+            drop_said();
+            first = ex.x;
+            ex.x = NULL;
+            invoke();
+            start(1); input(ways[i]); give();
+            SAYS(i == 0 ? "Error 500 index:0 Input message:\"S/h: restate_await(): the future belongs to another invocation..."
+                 : i == 1 ? "Error 500 index:0 Input message:\"S/h: restate_select(): the future belongs to another invocation..."
+                 : "Error 500 index:0 Input message:\"S/h: restate_all(): the future belongs to another invocation...");
+            LOG_HAS("ERROR S/h: restate_");
+            ex_release();
+            ex.x = first;
+        }
+}
+
+/* ---- Calls, sends, awakeables ----------------------------------------------------------------- */
+
+static restate_status calls(restate_ctx *ctx, restate_bytes in) {
+    static const restate_pair headers[] = { { "h1", "v1" }, { "h2", "v2" }, { NULL, NULL } };
+    restate_call_options o = { "idem", headers, 0, NULL, "named" };
+    restate_target to = { "Greeter", "greet", "key", NULL };
+    restate_bytes reply = text("before");
+    restate_future *f;
+    const char *id = "before";
+    (void)in;
+    say(ctx, restate_call(ctx, greeter("greet"), text("one"), NULL, &reply), reply);
+    f = restate_call_async(ctx, to, absent(), &o);
+    RESTATE_TRY(restate_call_id(ctx, f, &id));
+    tell("%s ", id);
+    say(ctx, restate_await(ctx, f, &reply), reply);
+    say(ctx, restate_await(ctx, f, &reply), reply);         /* twice */
+    RESTATE_TRY(restate_call_id(ctx, f, &id));
+    tell("%s ", id);
+    return restate_cancel(ctx, id);
+}
+
+TEST(calls_and_replies) {
+    EACH(RESTATE_SERVICE, .fn = calls) {
+        STARTED();
+        SAYS("Call 1 2 \"Greeter\" \"greet\" parameter:\"one\"", "AwaitingOn W{c:2,s:1}");
+        note_id(1, "inv_a"); note_value(N_CALL, 2, "hello"); give();
+        SAYS("Call 3 4 \"Greeter\" \"greet\" key:\"key\" \"h1\":\"v1\" \"h2\":\"v2\" idempotency:\"idem\" name:\"named\"",
+             "AwaitingOn W{c:3,s:1}");
+        note_id(3, "inv_b"); give();
+        SAYS("AwaitingOn W{c:4,s:1}");
+        note_failure(N_CALL, 4, 418, "teapot"); give();
+        TOLD("ok(hello) inv_b terminal(418 teapot) terminal(418 teapot) inv_b ");
+        SAYS("SendSignal \"inv_b\" index:1 void", EMPTY_OUTPUT);
+    }
+}
+
+static restate_status calls_scoped(restate_ctx *ctx, restate_bytes in) {
+    restate_target to = { "Greeter", "greet", NULL, "sc" };
+    restate_call_options o = { NULL, NULL, 0, "li/mit", NULL };
+    (void)in;
+    restate_call_async(ctx, to, text("x"), &o);
+    restate_send(ctx, to, text("x"), &o);
+    return RESTATE_OK;
+}
+
+TEST(call_scope) {
+    EACH(RESTATE_SERVICE, .fn = calls_scoped) {
+        STARTED();
+        if (ex.version < 7) { SAYS("Error 573..."); LOG_HAS("needs service protocol V7"); continue; }
+        SAYS("Call 1 2 \"Greeter\" \"greet\" parameter:\"x\" scope:\"sc\" limit:\"li/mit\"",
+             "OneWayCall 3 \"Greeter\" \"greet\" parameter:\"x\" scope:\"sc\" limit:\"li/mit\"", EMPTY_OUTPUT);
+    }
+}
+
+static restate_status sends(restate_ctx *ctx, restate_bytes in) {
+    restate_call_options o = { NULL, NULL, delay, NULL, NULL };
+    const char *id;
+    restate_future *f = restate_send(ctx, greeter("greet"), text("x"), &o);
+    restate_bytes value;
+    (void)in;
+    RESTATE_TRY(restate_call_id(ctx, f, &id));
+    CHECK(restate_is_done(f));
+    RESTATE_TRY(say(ctx, restate_await(ctx, f, &value), value));
+    return restate_reply(ctx, text(id));
+}
+
+TEST(sends_and_ids) {
+    static const uint64_t delays[] = { 0, 60000, RESTATE_ZERO_MS };
+    for (int i = 0; i < 3; i++)
+        EACH(RESTATE_SERVICE, .fn = sends) {
+            delay = delays[i];
+            STARTED();
+            SAYS(i ? "OneWayCall 1 \"Greeter\" \"greet\" parameter:\"x\" at:..." : "OneWayCall 1 \"Greeter\" \"greet\" parameter:\"x\"",
+                 "AwaitingOn W{c:1,s:1}");
+            note_id(1, "inv_x"); give();
+            TOLD("ok(inv_x) ");
+            SAYS("Output value \"inv_x\"", "End");
+        }
+}
+
+#define OWN_ID "0123456789abcdefghijklmn"
+#define OWN_AWAKEABLE(last) "sign_1MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1uAAAA" last
+
+static restate_status awaits_awakeables(restate_ctx *ctx, restate_bytes in) {
+    const char *id[2];
+    restate_future *f[2];
+    restate_bytes value;
+    (void)in;
+    f[0] = restate_awakeable(ctx, &id[0]);
+    f[1] = restate_awakeable(ctx, &id[1]);
+    CHECK_STR(id[0], OWN_AWAKEABLE("EQ"));
+    CHECK_STR(id[1], OWN_AWAKEABLE("Eg"));
+    say(ctx, restate_await(ctx, f[1], &value), value);
+    return say(ctx, restate_await(ctx, f[0], &value), value);
+}
+
+TEST(awakeables) {
+    EACH(RESTATE_SERVICE, .fn = awaits_awakeables) {
+        start(1, .id = OWN_ID); input("in"); give();
+        SAYS("AwaitingOn W{s:1,18}");
+        note_signal(18, "eighteen"); note_signal_failure(17, 500, "rejected"); give();
+        TOLD("ok(eighteen) terminal(500 rejected) ");
+        SAYS("Output failure 500 \"rejected\"", "End");
+    }
+}
+
+static restate_status completes(restate_ctx *ctx, restate_bytes in) {
+    static const restate_failure failure = { 0, "no", NULL };
+    static const restate_failure with_metadata = { 409, "no", metadata };
+    const char *id = OWN_AWAKEABLE("EQ");
+    (void)in;
+    if (variant == 1) return restate_reject(ctx, id, &with_metadata);
+    RESTATE_TRY(restate_resolve(ctx, id, text("v")));
+    RESTATE_TRY(restate_resolve(ctx, id, text("")));
+    RESTATE_TRY(restate_resolve(ctx, id, absent()));
+    RESTATE_TRY(restate_resolve(ctx, OWN_AWAKEABLE("EQ=="), text("v")));
+    RESTATE_TRY(restate_reject(ctx, id, &failure));
+    RESTATE_TRY(restate_reject(ctx, id, NULL));
+    return RESTATE_OK;
+}
+
+TEST(completes_awakeables) {
+    variant = 0;
+    EACH(RESTATE_SERVICE, .fn = completes) {
+        STARTED();
+        SAYS("CompleteAwakeable \"" OWN_AWAKEABLE("EQ") "\" value \"v\"", "CompleteAwakeable \"" OWN_AWAKEABLE("EQ") "\" value \"\"",
+             "CompleteAwakeable \"" OWN_AWAKEABLE("EQ") "\" value \"\"", "CompleteAwakeable \"" OWN_AWAKEABLE("EQ==") "\" value \"v\"",
+             "CompleteAwakeable \"" OWN_AWAKEABLE("EQ") "\" failure 500 \"no\"",
+             "CompleteAwakeable \"" OWN_AWAKEABLE("EQ") "\" failure 500 \"rejected\"", EMPTY_OUTPUT);
+    }
+    variant = 1;
+    EACH(RESTATE_SERVICE, .fn = completes) {
+        STARTED();
+        if (ex.version == 5) { SAYS("Error 573..."); LOG_HAS("WARN"); continue; }
+        SAYS("CompleteAwakeable \"" OWN_AWAKEABLE("EQ") "\" failure 409 \"no\" \"a\":\"1\" \"b\":\"\"", EMPTY_OUTPUT);
+    }
+}
+
+static restate_status completes_nothing(restate_ctx *ctx, restate_bytes in) {
+    static const char *const wrong[] = {
+        NULL, "", "x", "sign_1", "sign_1short", "sign_2MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1uAAAAEQ", OWN_AWAKEABLE("E"), OWN_AWAKEABLE("EQQ"),
+        OWN_AWAKEABLE("E!"), OWN_AWAKEABLE("EQ="), OWN_AWAKEABLE("EQ==="), "SIGN_1MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1uAAAAEQ"
+    };
+    size_t i;
+    (void)in;
+    for (i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        CHECK_INT(i % 2 ? restate_resolve(ctx, wrong[i], text("v")) : restate_reject(ctx, wrong[i], NULL), RESTATE_TERMINAL);
+        CHECK_INT(restate_failed(ctx)->code, 400);
+        CHECK_HAS(restate_failed(ctx)->message, "is not the id of an awakeable");
+    }
+    return restate_reply(ctx, text("fine"));
+}
+
+TEST(bad_awakeable_ids) {
+    EACH(RESTATE_SERVICE, .fn = completes_nothing) {
+        STARTED();
+        SAYS("Output value \"fine\"", "End");
+    }
+}
+
+/* ---- Futures ------------------------------------------------------------------------------------ */
+
+static restate_status waits_for(restate_ctx *ctx, restate_bytes in) {
+    restate_future *f = restate_awakeable(ctx, NULL);
+    restate_bytes value;
+    (void)in;
+    say(ctx, restate_await_for(ctx, f, 1000, &value), value);
+    return say(ctx, restate_await_for(ctx, f, 2000, &value), value);
+}
+
+TEST(await_for) {
+    EACH(RESTATE_SERVICE, .fn = waits_for) {        /* in time; then it is there, without a timer */
+        STARTED();
+        SAYS("Sleep 1 wake:...", "AwaitingOn W{s:1,N:[{c:1,s:17}]}");
+        note_signal(17, "v"); give();
+        TOLD("ok(v) ok(v) ");
+        SAYS(EMPTY_OUTPUT);
+    }
+    EACH(RESTATE_SERVICE, .fn = waits_for) {        /* too late, then in time with a failure */
+        STARTED();
+        drop_said();
+        note_sleep(1); give();
+        TOLD("timeout(408 timed out after 1000 ms) ");
+        SAYS("Sleep 2 wake:...", "AwaitingOn W{s:1,N:[{c:2,s:17}]}");
+        note_signal_failure(17, 400, "bad"); give();
+        TOLD("terminal(400 bad) ");
+        SAYS("Output failure 400 \"bad\"", "End");
+    }
+    EACH(RESTATE_SERVICE, .fn = waits_for) {        /* returned as it is */
+        STARTED();
+        drop_said();
+        note_sleep(1); note_sleep(2); give();
+        TOLD("timeout(408 timed out after 1000 ms) timeout(408 timed out after 2000 ms) ");
+        SAYS("Sleep 2 wake:...", "Output failure 408 \"timed out after 2000 ms\"", "End");
+    }
+    EACH(RESTATE_SERVICE, .fn = waits_for) {        /* the order of the journal decides */
+        start(4); input(""); cmd_sleep(1, "", 5); note_sleep(1); note_signal(17, "v"); give();
+        TOLD("timeout(408 timed out after 1000 ms) ok(v) ");
+        SAYS("Sleep 2 wake:...", EMPTY_OUTPUT);
+    }
+    EACH(RESTATE_SERVICE, .fn = waits_for) {
+        start(4); input(""); cmd_sleep(1, "", 5); note_signal(17, "v"); note_sleep(1); give();
+        TOLD("ok(v) ok(v) ");
+        SAYS(EMPTY_OUTPUT);
+    }
+}
+
+static restate_status selects(restate_ctx *ctx, restate_bytes in) {
+    restate_future *f[4];
+    size_t index = 77;
+    restate_bytes value;
+    (void)in;
+    CHECK_INT(restate_select(ctx, NULL, 0, &index), RESTATE_OK);
+    CHECK_INT(index, 0);
+    f[0] = restate_awakeable(ctx, NULL);
+    f[1] = NULL;
+    f[2] = restate_awakeable(ctx, NULL);
+    f[3] = restate_awakeable(ctx, NULL);
+    for (;;) {
+        RESTATE_TRY(restate_select(ctx, f, 4, &index));
+        if (index == 4) break;
+        CHECK(restate_is_done(f[index]));
+        tell("%zu:", index);
+        say(ctx, restate_await(ctx, f[index], &value), value);
+        CHECK_INT(restate_select(ctx, f, 4, NULL), RESTATE_OK);     /* the same again, at once */
+        f[index] = NULL;
+    }
+    return RESTATE_OK;
+}
+
+TEST(select_order) {
+    EACH(RESTATE_SERVICE, .fn = selects) {
+        STARTED();
+        SAYS("AwaitingOn W{s:1,N:[{s:17,18,19}]}");
+        note_signal(18, "B"); note_signal_failure(19, 5, "C"); note_signal(17, "A"); give();
+        TOLD("2:ok(B) 3:terminal(5 C) 0:ok(A) ");
+        SAYS(EMPTY_OUTPUT);
+    }
+    EACH(RESTATE_SERVICE, .fn = selects) {
+        start(4); input(""); note_signal(19, "C"); note_signal(17, "A"); note_signal(18, "B"); give();
+        TOLD("3:ok(C) 0:ok(A) 2:ok(B) ");
+        SAYS(EMPTY_OUTPUT);
+    }
+    EACH(RESTATE_SERVICE, .fn = selects) {
+        begins(); note_signal(19, "C"); give_and_end();
+        TOLD("3:ok(C) ");
+        SAYS("Suspension W{s:1,N:[{s:17,18}]}");
+    }
+}
+
+static restate_status combines_nothing(restate_ctx *ctx, restate_bytes in) {
+    restate_future *none[2] = { NULL, NULL };
+    restate_future *f;
+    restate_bytes value = text("before");
+    (void)in;
+    for (int i = 0; i < 2; i++) {
+        f = restate_all(ctx, none, i ? 2 : 0);
+        CHECK(restate_is_done(f));
+        say(ctx, restate_await(ctx, f, &value), value);
+        f = restate_all_settled(ctx, i ? none : NULL, i ? 2 : 0);
+        CHECK(restate_is_done(f));
+        say(ctx, restate_await(ctx, f, &value), value);
+        f = restate_any(ctx, none, i ? 2 : 0);
+        CHECK(restate_is_done(f));
+        CHECK_INT(restate_await(ctx, f, &value), RESTATE_TERMINAL);
+        CHECK(!value.ptr);
+        CHECK_INT(restate_failed(ctx)->code, 500);
+    }
+    CHECK_INT(restate_select(ctx, none, 2, NULL), RESTATE_OK);
+    CHECK(!restate_is_done(NULL));
+    return RESTATE_OK;
+}
+
+TEST(combinators_of_nothing) {
+    EACH(RESTATE_SERVICE, .fn = combines_nothing) {
+        STARTED();
+        TOLD("ok(-) ok(-) ok(-) ok(-) ");
+        SAYS(EMPTY_OUTPUT);
+    }
+}
+
+static restate_status combines(restate_ctx *ctx, restate_bytes in) {
+    restate_future *f[3], *c, *all[2];
+    restate_bytes value;
+    for (int i = 0; i < 3; i++) f[i] = restate_awakeable(ctx, NULL);
+    switch (in.ptr[0]) {
+    case 'r': c = restate_race(ctx, f, 3); break;
+    case 'y': c = restate_any(ctx, f, 3); break;
+    case 'l': c = restate_all(ctx, f, 3); break;
+    case 's': c = restate_all_settled(ctx, f, 3); break;
+    default:                                /* nested: race(all(0,1), any(2)) */
+        all[0] = restate_all(ctx, f, 2);
+        all[1] = restate_any(ctx, &f[2], 1);
+        c = restate_race(ctx, all, 2);
+        f[0] = f[1] = f[2] = NULL;
+        break;
+    }
+    CHECK(!restate_is_done(c));
+    say(ctx, restate_await(ctx, c, &value), value);
+    for (int i = 0; i < 3; i++) tell("%d", restate_is_done(f[i]));
+    tell(" ");
+    say(ctx, restate_await(ctx, c, &value), value);
+    return RESTATE_OK;
+}
+
+TEST(combinators) {
+    static const struct { const char *how; int order[3]; const char *told; } cases[] = {    /* n < 0: a failure */
+        { "r", { 18, 17, 19 }, "ok(18) 010 ok(18) " },
+        { "r", { -19, 17, 18 }, "terminal(19 no) 001 terminal(19 no) " },
+        { "y", { -19, 17, 18 }, "ok(17) 101 ok(17) " },
+        { "y", { -19, -17, -18 }, "terminal(18 no) 111 terminal(18 no) " },
+        { "l", { 19, 17, 18 }, "ok(-) 111 ok(-) " },
+        { "l", { 19, -17, 18 }, "terminal(17 no) 101 terminal(17 no) " },
+        { "s", { 19, -17, -18 }, "ok(-) 111 ok(-) " },
+        { "n", { 17, 19, 18 }, "ok(19) 000 ok(19) " },
+        { "n", { 17, 18, 19 }, "ok(-) 000 ok(-) " },
+        { "n", { 17, -18, 19 }, "terminal(18 no) 000 terminal(18 no) " }
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int together = 0; together < 2; together++)
+            EACH(RESTATE_SERVICE, .fn = combines) {
+                start(1); input(cases[i].how);
+                for (int k = 0; k < 3; k++) {
+                    if (!together) give();
+                    if (cases[i].order[k] > 0) note_signal((unsigned)cases[i].order[k], cases[i].order[k] == 17 ? "17" : cases[i].order[k] == 18 ? "18" : "19");
+                    else note_signal_failure((unsigned)-cases[i].order[k], (unsigned)-cases[i].order[k], "no");
+                }
+                give();
+                CHECK(ex.x->finished);
+                TOLD(cases[i].told);
+                SAYS("? AwaitingOn...", "? AwaitingOn...", "? AwaitingOn...", EMPTY_OUTPUT);
+            }
+}
+
+/* What has come is not seen before an await. */
+static restate_status polls(restate_ctx *ctx, restate_bytes in) {
+    restate_future *a = restate_awakeable(ctx, NULL), *b = restate_awakeable(ctx, NULL);
+    (void)in;
+    for (int i = 0; i < 100; i++) CHECK(!restate_is_done(a) && !restate_is_done(b));
+    RESTATE_TRY(restate_await(ctx, b, NULL));
+    CHECK(restate_is_done(a) && restate_is_done(b));        /* a came first */
+    return RESTATE_OK;
+}
+
+TEST(is_done) {
+    EACH(RESTATE_SERVICE, .fn = polls) {
+        start(3); input(""); note_signal(17, "A"); note_signal(18, "B"); give();
+        SAYS(EMPTY_OUTPUT);
+    }
+}
+
+/* ---- Cancellation ------------------------------------------------------------------------------ */
+
+static restate_status is_cancelled(restate_ctx *ctx, restate_bytes in) {
+    restate_future *f = restate_awakeable(ctx, NULL);
+    const restate_failure *kept;
+    restate_bytes value;
+    restate_status s;
+    restate_send(ctx, greeter("sent"), text("s"), NULL);
+    s = restate_call(ctx, greeter("called"), text("c"), NULL, &value);
+    say(ctx, s, value);
+    if (s != RESTATE_CANCELLED) return s;
+    CHECK(!restate_stop_requested(ctx));
+    CHECK_INT(restate_failed(ctx)->code, 409);
+    kept = restate_failed(ctx);
+    if (*in.ptr == 'i') return s;
+    say(ctx, restate_run(ctx, "undo", closure, (void *)(uintptr_t)"fail", NULL, &value), value);
+    CHECK(restate_failed(ctx) != kept);
+    say(ctx, restate_await(ctx, f, &value), value);         /* the future is as good as before */
+    return restate_fail_with(ctx, kept);
+}
+
+TEST(cancellation) {
+    EACH(RESTATE_SERVICE, .fn = is_cancelled) {
+        STARTED();
+        SAYS("OneWayCall 1 \"Greeter\" \"sent\" parameter:\"s\"", "Call 2 3 \"Greeter\" \"called\" parameter:\"c\"", "AwaitingOn W{c:3,s:1}");
+        note_cancel(); give();              /* the id of the call is not known yet */
+        SAYS("AwaitingOn W{c:2}");
+        note_id(2, "inv_called"); give();
+        SAYS("SendSignal \"inv_called\" index:1 void", "Output failure 409 \"cancelled\"", "End");
+        TOLD("cancelled(409 cancelled) ");
+    }
+    EACH(RESTATE_SERVICE, .fn = is_cancelled, .options = { .cancel_sends = RESTATE_ON }) {
+        begins(); note_id(1, "inv_sent"); note_id(2, "inv_called"); note_cancel(); give();
+        SAYS("OneWayCall 1 \"Greeter\" \"sent\" parameter:\"s\"", "Call 2 3 \"Greeter\" \"called\" parameter:\"c\"",
+             "SendSignal \"inv_sent\" index:1 void", "SendSignal \"inv_called\" index:1 void", "Output failure 409 \"cancelled\"", "End");
+        TOLD("cancelled(409 cancelled) ");
+    }
+}
+
+TEST(compensation) {
+    EACH(RESTATE_SERVICE, .fn = is_cancelled) {
+        start(1); input("undo"); note_id(2, "inv_called"); note_cancel(); give();
+        SAYS("OneWayCall 1 \"Greeter\" \"sent\" parameter:\"s\"", "Call 2 3 \"Greeter\" \"called\" parameter:\"c\"",
+             "SendSignal \"inv_called\" index:1 void", "Run 4 \"undo\"", "Propose 4 failure 409 \"conflict 7\" ack", "AwaitingOn W{c:4,s:1}");
+        run_stored_failure(4, 409, "conflict 7"); give();
+        SAYS("AwaitingOn W{s:1,17}");
+        note_signal(17, "late"); give();
+        SAYS("Output failure 409 \"cancelled\"", "End");
+        TOLD("cancelled(409 cancelled) fail terminal(409 conflict 7) ok(late) ");
+    }
+}
+
+/* Cancelled while a closure runs: it is told, not interrupted, and its result is stored. */
+static restate_status runs_at_gate(restate_ctx *ctx, restate_bytes in) {
+    char here[] = "on the stack";
+    restate_bytes value;
+    (void)in;
+    return say(ctx, restate_run(ctx, "slow", waits_at_gate, here, NULL, &value), value);
+}
+
+TEST(cancelled_in_a_closure) {
+    EACH(RESTATE_SERVICE, .fn = runs_at_gate) {
+        begins(); ex_feed(); turn();
+        gate_reached(1);
+        SAYS("Run 1 \"slow\"");
+        note_cancel(); ex_feed(); turn();
+        SAYS_NOTHING();
+        gate_open();
+        settle();
+        TOLD("stop cancelled(409 cancelled) ");
+        SAYS("Propose 1 value \"on the stack\" ack", "Output failure 409 \"cancelled\"", "End");
+    }
+}
+
 int main(int argc, char **argv) {
     static const test_case cases[] = {
-        T(handler_ends), T(request_info), T(request_info_of_little), T(log_on_replay), T(random_vectors),
-        T(random_is_the_same_on_replay), T(memory_and_text), T(run_result), T(run_fails), T(run_is_retried), T(run_policy),
-        T(run_copies_its_argument), T(run_timeout), T(run_misuse_inside), T(runs_in_parallel), T(run_never_awaited),
-        T(run_outlives_its_handler), { NULL, NULL }
+        T(handler_ends), T(request_info), T(request_info_of_little), T(log_on_replay),
+        T(random_vectors), T(random_is_the_same_on_replay), T(memory_and_text), T(run_result),
+        T(run_fails), T(run_is_retried), T(run_policy), T(run_copies_its_argument), T(run_timeout),
+        T(run_misuse_inside), T(runs_in_parallel), T(run_never_awaited),
+        T(run_outlives_its_handler), T(sleep_time), T(state_eager), T(state_lazy),
+        T(state_in_parallel), T(misuse), T(future_of_another_invocation), T(calls_and_replies),
+        T(call_scope), T(sends_and_ids), T(awakeables), T(completes_awakeables),
+        T(bad_awakeable_ids), T(await_for), T(select_order), T(combinators_of_nothing),
+        T(combinators), T(is_done), T(cancellation), T(compensation), T(cancelled_in_a_closure),
+        { NULL, NULL }
     };
     return test_main(argc, argv, cases);
 }

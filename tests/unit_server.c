@@ -1,0 +1,2807 @@
+/* The endpoint over real sockets: it runs in a thread of this program (or in its event loop, by the
+ * process API), and is talked to by an HTTP/2 client made of nghttp2's client session, or by bytes that no
+ * client would send. One thread drives all clients, so what happens when is the test's to say. */
+#define RESTATE_IMPLEMENTATION
+#include "restate.h"
+#include "runtime.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <poll.h>
+
+#ifndef __has_feature
+#  define __has_feature(x) 0
+#endif
+#if defined(RESTATE_VALGRIND)
+#  define SLOW 20                           /* how much slower than usual it may be */
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || __has_feature(address_sanitizer) || \
+      __has_feature(thread_sanitizer)
+#  define SLOW 4
+#else
+#  define SLOW 1
+#endif
+#define RSS_COUNTS (SLOW == 1)              /* memory of the process means nothing with shadow memory */
+#define PATIENCE_MS (15000 * (SLOW > 1 ? 3 : 1))
+#define HOUR_MS 3600000u
+#define MIB ((size_t)1 << 20)
+
+/* ---- What the endpoint's threads and the test share ----------------------------------------------- */
+
+static int bell[2];                         /* a pipe: something in here changed */
+static unsigned started, ended, at_gate, progress, errors;      /* of handlers and closures; of the log */
+static bool gate_is_open;
+static size_t live, peak;                   /* bytes of the endpoint */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;        /* of what follows, and of the gate */
+static pthread_cond_t gate_opened = PTHREAD_COND_INITIALIZER;
+static pthread_t seen_on[16];               /* threads that handlers were on */
+static size_t seen_count;
+static char last_error[256];                /* of the log */
+
+#define GET(x) __atomic_load_n(&(x), __ATOMIC_SEQ_CST)
+#define PUT(x, n) __atomic_store_n(&(x), n, __ATOMIC_SEQ_CST)
+
+static void ring(void) {
+    ssize_t n = write(bell[1], "", 1);      /* a full pipe rings, too */
+    (void)n;
+}
+static void count(unsigned *what) {
+    __atomic_fetch_add(what, 1, __ATOMIC_SEQ_CST);
+    ring();
+}
+
+static void *counted_realloc(void *user, void *old, size_t old_size, size_t size) {
+    void *p = realloc(old, size);
+    size_t now, top;
+    (void)user;
+    if (!p) return NULL;
+    now = __atomic_add_fetch(&live, size - (old ? old_size : 0), __ATOMIC_SEQ_CST);
+    for (top = GET(peak); now > top && !__atomic_compare_exchange_n(&peak, &top, now, false, __ATOMIC_SEQ_CST,
+                                                                    __ATOMIC_SEQ_CST);) continue;
+    return p;
+}
+static void *counted_alloc(void *user, size_t size) { return counted_realloc(user, NULL, 0, size); }
+static void counted_free(void *user, void *old, size_t size) {
+    (void)user;
+    __atomic_sub_fetch(&live, size, __ATOMIC_SEQ_CST);
+    free(old);
+}
+
+static void on_log(void *user, const restate_log_record *r) {
+    (void)user;
+    if (r->level < RESTATE_LOG_ERROR) return;
+    pthread_mutex_lock(&lock);
+    snprintf(last_error, sizeof last_error, "%s", r->message);
+    pthread_mutex_unlock(&lock);
+    count(&errors);
+}
+
+/* Waits until the test opens the gate, or until nobody wants the work any more. */
+static bool gate(restate_ctx *ctx, bool obedient) {
+    struct timespec until;
+    bool stopped = false;
+    int tries;
+    count(&at_gate);
+    pthread_mutex_lock(&lock);
+    for (tries = 0; !gate_is_open && !stopped && tries < 6000; tries++) {
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += 10000000;
+        if (until.tv_nsec >= 1000000000) until.tv_nsec -= 1000000000, until.tv_sec++;
+        pthread_cond_timedwait(&gate_opened, &lock, &until);
+        stopped = obedient && restate_stop_requested(ctx);
+    }
+    pthread_mutex_unlock(&lock);
+    return !stopped;
+}
+
+static void open_gate(void) {
+    pthread_mutex_lock(&lock);
+    gate_is_open = true;
+    pthread_cond_broadcast(&gate_opened);
+    pthread_mutex_unlock(&lock);
+}
+
+/* ---- Handlers --------------------------------------------------------------------------------------- */
+
+static restate_status done_with(restate_status s) {
+    if (s == RESTATE_ENDED) count(&ended);
+    return s;
+}
+
+static restate_status echo(restate_ctx *ctx, restate_bytes in) { return restate_reply(ctx, in); }
+
+static restate_status nap(restate_ctx *ctx, restate_bytes in) {
+    restate_status s;
+    count(&started);
+    s = restate_sleep(ctx, HOUR_MS);
+    return s == RESTATE_OK ? restate_reply(ctx, in) : done_with(s);
+}
+
+static restate_status naps(restate_ctx *ctx, restate_bytes in) {        /* two of them */
+    restate_status s;
+    count(&started);
+    s = restate_sleep(ctx, HOUR_MS);
+    if (s == RESTATE_OK) s = restate_sleep(ctx, HOUR_MS);
+    return s == RESTATE_OK ? restate_reply(ctx, in) : done_with(s);
+}
+
+/* "COUNT SIZE": sends that many commands with payloads of that size, each of another byte. */
+static restate_status flood(restate_ctx *ctx, restate_bytes in) {
+    static const restate_target to = { .service = "S", .handler = "echo" };
+    unsigned n, i, size;
+    uint8_t *payload;
+    if (sscanf((const char *)in.ptr, "%u %u", &n, &size) != 2) return restate_fail(ctx, 400, "what?");
+    count(&started);
+    payload = (uint8_t *)malloc(size + 1);
+    if (!payload) return restate_fail(ctx, 500, "no memory");
+    for (i = 0; i < n; i++) {
+        memset(payload, 'a' + (int)(i % 26), size);
+        restate_send(ctx, to, (restate_bytes){ payload, size }, NULL);
+        if (restate_stop_requested(ctx)) break;
+        if (size >= 1000) count(&progress);
+    }
+    free(payload);
+    return i < n ? done_with(RESTATE_ENDED) : RESTATE_OK;
+}
+
+static restate_status flood_then_nap(restate_ctx *ctx, restate_bytes in) {
+    RESTATE_TRY(flood(ctx, in));
+    return done_with(restate_sleep(ctx, HOUR_MS));
+}
+
+static restate_status step(restate_ctx *run, void *arg) {
+    gate(run, arg != NULL);
+    return restate_reply(run, restate_str("stepped"));
+}
+static restate_status steps(restate_ctx *ctx, restate_bytes in) {
+    restate_bytes result;
+    restate_status s = restate_run(ctx, "step", step, NULL, NULL, &result);
+    (void)in;
+    return s == RESTATE_OK ? restate_reply(ctx, result) : done_with(s);
+}
+static restate_status steps_obediently(restate_ctx *ctx, restate_bytes in) {
+    restate_bytes result;
+    restate_status s = restate_run(ctx, "step", step, &bell, NULL, &result);
+    (void)in;
+    return s == RESTATE_OK ? restate_reply(ctx, result) : done_with(s);
+}
+
+static restate_status blocks(restate_ctx *ctx, restate_bytes in) {      /* .blocking */
+    if (!gate(ctx, true)) return done_with(RESTATE_ENDED);
+    return restate_reply(ctx, in);
+}
+
+static restate_status where(restate_ctx *ctx, restate_bytes in) {
+    size_t i;
+    pthread_mutex_lock(&lock);
+    for (i = 0; i < seen_count && !pthread_equal(seen_on[i], pthread_self()); i++) continue;
+    if (i == seen_count && i < 16) seen_on[seen_count++] = pthread_self();
+    pthread_mutex_unlock(&lock);
+    return restate_reply(ctx, restate_text(ctx, "%u", (unsigned)i)[0] ? restate_str(restate_text(ctx, "%u", (unsigned)i)) : in);
+}
+
+static const restate_service service = { .name = "S", .handlers = RESTATE_HANDLERS(
+    { .name = "echo", .fn = echo }, { .name = "nap", .fn = nap }, { .name = "naps", .fn = naps },
+    { .name = "flood", .fn = flood, .options.stall_warning_ms = RESTATE_ZERO_MS },
+    { .name = "flood_then_nap", .fn = flood_then_nap }, { .name = "steps", .fn = steps },
+    { .name = "steps_obediently", .fn = steps_obediently },
+    { .name = "blocks", .fn = blocks, .options.blocking = RESTATE_ON }, { .name = "where", .fn = where }) };
+
+/* ---- Clients ------------------------------------------------------------------------------------------ */
+
+typedef struct call {
+    struct call *next;
+    struct client *on;
+    int32_t id;
+    rt_bytes up;                            /* request body */
+    size_t sent, piece;                     /* piece: the most in a DATA frame; 0: as it comes */
+    bool over, waits;                       /* over: END_STREAM follows */
+    int status;
+    char type[80], server[40];
+    rt_bytes body;                          /* response */
+    size_t seen, frames, empty, small;      /* DATA frames; empty or below 256 bytes: without END_STREAM */
+    bool answered, closed;                  /* END_STREAM came; both sides are over */
+    uint32_t code;                          /* closed with */
+} call;
+
+typedef struct client {
+    struct client *next;
+    int fd;
+    nghttp2_session *session;
+    rt_bytes out;
+    size_t out_at;
+    call *calls;
+    bool deaf, gone;                        /* deaf: does not read; gone: the connection is over */
+    unsigned pings, goaways;                /* answered; received */
+    int32_t last_id;                        /* of the last GOAWAY */
+    uint32_t goaway_code;
+} client;
+
+static client *clients;                     /* that are open */
+static restate_endpoint *ep;
+static int host_fd = -1;                    /* the endpoint's, if this thread runs it */
+static restate_status ran;                  /* what run or process gave last */
+static bool run_over;
+static uint64_t patience_until;
+
+static uint64_t now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static void client_send(client *c) {
+    const uint8_t *data;
+    restate__h2_ssize n;
+    for (;;) {
+        while (c->out_at < c->out.len) {
+            ssize_t k = send(c->fd, c->out.at + c->out_at, c->out.len - c->out_at, MSG_NOSIGNAL);
+            if (k < 0 && errno != EAGAIN) c->gone = true;
+            if (k < 0) return;
+            c->out_at += (size_t)k;
+        }
+        c->out.len = c->out_at = 0;
+        while (c->out.len < 100000 && (n = RESTATE__H2_V(nghttp2_session_mem_send)(c->session, &data)) > 0)
+            rt_add(&c->out, data, (size_t)n);
+        if (!c->out.len) return;
+    }
+}
+
+static void client_receive(client *c) {
+    static uint8_t in[65536];
+    ssize_t n;
+    while (!c->gone && (n = recv(c->fd, in, sizeof in, 0)) != -1) {
+        if (n == 0 || RESTATE__H2_V(nghttp2_session_mem_recv)(c->session, in, (size_t)n) < 0) c->gone = true;
+        client_send(c);
+    }
+    if (!c->gone && errno != EAGAIN) c->gone = true;
+}
+
+/* Lets everything go on until something happened, 10 ms at most; `fd` may be one more to wait for.
+ * False: the time of UNTIL is up. */
+static bool pump(int fd) {
+    struct pollfd fds[136];
+    client *c;
+    nfds_t n = 0, i;
+    uint8_t rings[256];
+    fds[n].fd = bell[0], fds[n++].events = POLLIN;
+    if (host_fd >= 0) fds[n].fd = host_fd, fds[n++].events = POLLIN;
+    if (fd >= 0) fds[n].fd = fd, fds[n++].events = POLLIN;
+    for (c = clients; c; c = c->next) {
+        if (c->gone) continue;
+        client_send(c);
+        if (n == 136) abort();
+        fds[n].fd = c->fd;
+        fds[n++].events = (short)((c->deaf ? 0 : POLLIN) | (c->out.len ? POLLOUT : 0));
+    }
+    for (i = 0; i < n; i++) fds[i].revents = 0;
+    poll(fds, n, 10);
+    while (read(bell[0], rings, sizeof rings) == (ssize_t)sizeof rings) continue;
+    if (host_fd >= 0 && fds[1].revents) {
+        ran = restate_endpoint_process(ep, 0);
+        if (ran != RESTATE_OK) run_over = true, host_fd = -1;
+    }
+    for (c = clients; c; c = c->next)
+        if (!c->gone && !c->deaf) client_receive(c);
+    return now_ms() < patience_until;
+}
+
+/* Pumps until `condition` holds; a failure if that takes too long. */
+#define UNTIL(condition) do { \
+        patience_until = now_ms() + PATIENCE_MS; \
+        while (!(condition) && pump(-1)) continue; \
+        CHECK(condition); \
+    } while (0)
+
+static void pump_for(uint64_t ms) {         /* where it is to be seen that nothing happens */
+    uint64_t until = now_ms() + ms;
+    patience_until = until + PATIENCE_MS;
+    while (now_ms() < until) pump(-1);
+}
+
+static int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *name, size_t name_len,
+                     const uint8_t *value, size_t len, uint8_t flags, void *user) {
+    call *k = (call *)nghttp2_session_get_stream_user_data(s, f->hd.stream_id);
+    (void)flags, (void)user;
+    if (!k) return 0;
+    if (name_len == 7 && memcmp(name, ":status", 7) == 0) k->status = atoi((const char *)value);
+    if (name_len == 12 && memcmp(name, "content-type", 12) == 0)
+        snprintf(k->type, sizeof k->type, "%.*s", (int)len, (const char *)value);
+    if (name_len == 16 && memcmp(name, "x-restate-server", 16) == 0)
+        snprintf(k->server, sizeof k->server, "%.*s", (int)len, (const char *)value);
+    return 0;
+}
+
+static int on_data(nghttp2_session *s, uint8_t flags, int32_t id, const uint8_t *data, size_t len, void *user) {
+    call *k = (call *)nghttp2_session_get_stream_user_data(s, id);
+    (void)flags, (void)user;
+    if (k) rt_add(&k->body, data, len);
+    return 0;
+}
+
+static int on_frame(nghttp2_session *s, const nghttp2_frame *f, void *user) {
+    client *c = (client *)user;
+    call *k = (call *)nghttp2_session_get_stream_user_data(s, f->hd.stream_id);
+    bool last = (f->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+    if (f->hd.type == NGHTTP2_PING && (f->hd.flags & NGHTTP2_FLAG_ACK)) c->pings++;
+    if (f->hd.type == NGHTTP2_GOAWAY)
+        c->goaways++, c->last_id = f->goaway.last_stream_id, c->goaway_code = f->goaway.error_code;
+    if (!k) return 0;
+    if (f->hd.type == NGHTTP2_DATA) {
+        k->frames++;
+        k->empty += !last && f->hd.length == 0;
+        k->small += !last && f->hd.length < 256;
+    }
+    if (last && (f->hd.type == NGHTTP2_DATA || f->hd.type == NGHTTP2_HEADERS)) k->answered = true;
+    return 0;
+}
+
+static int on_close(nghttp2_session *s, int32_t id, uint32_t code, void *user) {
+    call *k = (call *)nghttp2_session_get_stream_user_data(s, id);
+    (void)user;
+    if (k) k->closed = true, k->code = code;
+    return 0;
+}
+
+static restate__h2_ssize on_upload(nghttp2_session *s, int32_t id, uint8_t *to, size_t room, uint32_t *flags,
+                                   nghttp2_data_source *source, void *user) {
+    call *k = (call *)source->ptr;
+    size_t n = k->up.len - k->sent;
+    (void)s, (void)id, (void)user;
+    if (k->piece && room > k->piece) room = k->piece;
+    if (n > room) n = room;
+    k->waits = n == 0 && !k->over;
+    if (k->waits) return NGHTTP2_ERR_DEFERRED;
+    if (n) memcpy(to, k->up.at + k->sent, n);
+    k->sent += n;
+    if (k->over && k->sent == k->up.len) *flags |= NGHTTP2_DATA_FLAG_EOF;
+    return (restate__h2_ssize)n;
+}
+
+static int dial_fd(uint16_t port, int rcvbuf) {
+    struct sockaddr_in at;
+    int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+    memset(&at, 0, sizeof at);
+    at.sin_family = AF_INET;
+    at.sin_port = htons(port);
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (rcvbuf) setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, sizeof rcvbuf);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&at, sizeof at) || fcntl(fd, F_SETFL, O_NONBLOCK)) {
+        perror("cannot connect");
+        abort();
+    }
+    return fd;
+}
+
+typedef struct dialling {
+    int64_t window;                         /* of a stream, in bytes; 0: 2 MiB, -1: none at all */
+    bool keep_window;                       /* what was received is not given back */
+    int rcvbuf;
+    int32_t room;                           /* window of the connection; 0: 5 MiB */
+} dialling;
+
+static client *dial_with(dialling d) {
+    client *c = (client *)calloc(1, sizeof *c);
+    nghttp2_session_callbacks *calls;
+    nghttp2_option *option;
+    nghttp2_settings_entry window = { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 2u << 20 };
+    if (!c || nghttp2_session_callbacks_new(&calls) || nghttp2_option_new(&option)) abort();
+    nghttp2_session_callbacks_set_on_header_callback(calls, on_header);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(calls, on_data);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(calls, on_frame);
+    nghttp2_session_callbacks_set_on_stream_close_callback(calls, on_close);
+    nghttp2_option_set_no_auto_window_update(option, d.keep_window);
+    if (nghttp2_session_client_new2(&c->session, calls, c, option)) abort();
+    nghttp2_session_callbacks_del(calls);
+    nghttp2_option_del(option);
+    if (d.window) window.value = d.window < 0 ? 0 : (uint32_t)d.window;
+    nghttp2_submit_settings(c->session, 0, &window, 1);
+    nghttp2_session_set_local_window_size(c->session, 0, 0, d.room ? d.room : 5 << 20);
+    c->fd = dial_fd(restate_endpoint_port(ep), d.rcvbuf);
+    c->next = clients;
+    clients = c;
+    return c;
+}
+#define dial_to(...) dial_with((dialling){ __VA_ARGS__ })
+static client *dial(void) { return dial_to(.window = 0); }
+
+static void hang_up(client *c) {
+    client **at = &clients;
+    while (*at && *at != c) at = &(*at)->next;
+    if (*at) *at = c->next;
+    close(c->fd);
+    nghttp2_session_del(c->session);
+    while (c->calls) {
+        call *k = c->calls;
+        c->calls = k->next;
+        rt_drop(&k->up);
+        rt_drop(&k->body);
+        free(k);
+    }
+    rt_drop(&c->out);
+    free(c);
+}
+
+static nghttp2_nv field(const char *name, const char *value) {
+    union { const char *from; uint8_t *to; } n, v;
+    nghttp2_nv nv;
+    n.from = name, v.from = value;
+    memset(&nv, 0, sizeof nv);
+    nv.name = n.to, nv.namelen = strlen(name);
+    nv.value = v.to, nv.valuelen = strlen(value);
+    return nv;
+}
+
+/* Begins a request with one more header (unless NULL); its body is what `send_on` gives it. */
+static call *request(client *c, const char *method, const char *path, const char *name, const char *value) {
+    RESTATE__H2_V(nghttp2_data_provider) body;
+    nghttp2_nv fields[5];
+    call *k = (call *)calloc(1, sizeof *k);
+    if (!k) abort();
+    fields[0] = field(":method", method), fields[1] = field(":scheme", "http");
+    fields[2] = field(":path", path), fields[3] = field(":authority", "test");
+    if (name) fields[4] = field(name, value);
+    k->on = c;
+    k->next = c->calls;
+    c->calls = k;
+    body.source.ptr = k;
+    body.read_callback = on_upload;
+    k->id = RESTATE__H2_V(nghttp2_submit_request)(c->session, NULL, fields, name ? 5 : 4, &body, k);
+    CHECK(k->id > 0);
+    return k;
+}
+
+static call *invoke_as(client *c, unsigned version, const char *handler) {
+    char path[64], type[64];
+    snprintf(path, sizeof path, "/invoke/S/%s", handler);
+    snprintf(type, sizeof type, "application/vnd.restate.invocation.v%u", version);
+    return request(c, "POST", path, "content-type", type);
+}
+static call *invoke(client *c, const char *handler) { return invoke_as(c, 7, handler); }
+
+static void resume(call *k) {
+    if (!k->waits) return;
+    k->waits = false;
+    nghttp2_session_resume_data(k->on->session, k->id);
+}
+static void give(call *k, const void *data, size_t len) {
+    rt_add(&k->up, data, len);
+    resume(k);
+}
+static void send_on(call *k) {              /* the script so far */
+    give(k, rt_script.at, rt_script.len);
+    rt_script.len = 0;
+}
+static void end(call *k) {                  /* with the script */
+    k->over = true;
+    send_on(k);
+}
+static void reset(call *k) { nghttp2_submit_rst_stream(k->on->session, 0, k->id, NGHTTP2_CANCEL); }
+
+static void given(const char *text) { start(1); input(text); }
+
+static void call_says(const char *file, int line, call *k, const char *const *expected) {
+    rt_bytes text = { NULL, 0, 0 };
+    rt_add(&text, "", 0);
+    while (k->seen < k->body.len) {
+        size_t n = rt_show_frame(&text, k->body.at + k->seen, k->body.len - k->seen);
+        if (!n) rt_print(&text, "PARTIAL FRAME\n"), n = k->body.len - k->seen;
+        k->seen += n;
+    }
+    rt_compare(file, line, (const char *)text.at, expected, 7);
+    rt_drop(&text);
+}
+/* What came since the last SAYS. */
+#define SAYS(k, ...) call_says(__FILE__, __LINE__, k, (const char *const[]){ __VA_ARGS__, NULL })
+#define SAYS_NOTHING(k) call_says(__FILE__, __LINE__, k, (const char *const[]){ NULL })
+
+/* Whether `count` frames came since the last SAYS. */
+static bool frames_came(const call *k, unsigned n) {
+    size_t at = k->seen;
+    for (; n && at + 8 <= k->body.len; n--)
+        at += 8 + ((size_t)k->body.at[at + 4] << 24 | (size_t)k->body.at[at + 5] << 16 |
+                   (size_t)k->body.at[at + 6] << 8 | k->body.at[at + 7]);
+    return n == 0 && at <= k->body.len;
+}
+
+/* Waits until the endpoint has seen all that was sent, and what it says at once is here. */
+static void settle(client *c) {
+    unsigned before = c->pings;
+    client_send(c);
+    nghttp2_submit_ping(c->session, 0, (const uint8_t *)"settling");
+    UNTIL(c->pings > before || c->gone);
+    CHECK(!c->gone);
+}
+
+/* The connection is good for an invocation. */
+static void good_at(int line, client *c) {
+    char note[200];
+    const char *before = test_note;
+    call *k = invoke(c, "echo");
+    snprintf(note, sizeof note, "(good call in line %d) %s", line, before);
+    test_note = note;
+    given("good");
+    end(k);
+    UNTIL(k->closed || c->gone);
+    CHECK_INT(k->status, 200);
+    CHECK_STR(k->type, "application/vnd.restate.invocation.v7");
+    CHECK_HAS(k->server, "restate-sdk-c/");
+    SAYS(k, "Output value \"good\"", "End");
+    CHECK_INT(k->frames, 1);
+    CHECK_INT(k->code, 0);
+    test_note = before;
+}
+#define GOOD(c) good_at(__LINE__, c)
+
+/* ---- Endpoints -------------------------------------------------------------------------------------------- */
+
+static pthread_t runner;
+static int fds_before;
+
+static int open_fds(void) {
+    DIR *d = opendir("/proc/self/fd");
+    int n = 0;
+    if (!d) return 0;
+    while (readdir(d)) n++;
+    closedir(d);
+    return n;
+}
+
+static size_t rss(void) {                   /* of the process, in bytes */
+    FILE *f = fopen("/proc/self/statm", "r");
+    unsigned long all, resident = 0;
+    if (f && fscanf(f, "%lu %lu", &all, &resident) != 2) resident = 0;
+    if (f) fclose(f);
+    return resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static restate_endpoint *endpoint_of(restate_endpoint_options o) {
+    if (!o.services) o.services = RESTATE_SERVICES(&service);
+    if (!o.port) o.port = RESTATE_ANY_PORT;
+    if (!o.address) o.address = "127.0.0.1";
+    o.allocator.alloc = counted_alloc;
+    o.allocator.realloc = counted_realloc;
+    o.allocator.free = counted_free;
+    o.logger.write = on_log;
+    return restate_endpoint_new(&o);
+}
+
+static void *run_it(void *arg) {
+    ran = restate_endpoint_run((restate_endpoint *)arg);
+    PUT(run_over, true);
+    ring();
+    return NULL;
+}
+
+static void prepare(restate_endpoint_options o) {
+    PUT(started, 0), PUT(ended, 0), PUT(at_gate, 0), PUT(progress, 0), PUT(errors, 0), PUT(run_over, false);
+    gate_is_open = false;
+    seen_count = 0;
+    rt_script.len = 0;
+    fds_before = open_fds();
+    ep = endpoint_of(o);
+    CHECK_STR(restate_endpoint_error(ep), "");
+    PUT(peak, GET(live));
+}
+
+static void up_with(restate_endpoint_options o) {
+    prepare(o);
+    if (pthread_create(&runner, NULL, run_it, ep)) abort();
+    UNTIL(restate_endpoint_port(ep) || GET(run_over));
+    PUT(peak, GET(live));
+}
+#define up(...) up_with((restate_endpoint_options){ __VA_ARGS__ })
+
+static void up_hosted_with(restate_endpoint_options o) {
+    prepare(o);
+    host_fd = restate_endpoint_fd(ep);
+    CHECK(host_fd >= 0);
+    CHECK_INT(restate_endpoint_fd(ep), host_fd);
+}
+#define up_hosted(...) up_hosted_with((restate_endpoint_options){ __VA_ARGS__ })
+
+/* Frees the endpoint; nothing of it is left. */
+static void freed(void) {
+    while (clients) hang_up(clients);
+    restate_endpoint_free(ep);
+    ep = NULL;
+    host_fd = -1;
+    CHECK_INT(GET(live), 0);
+    CHECK_INT(open_fds(), fds_before);
+    if (GET(errors)) CHECK_STR(last_error, "");
+    rt_free_all();
+    rt_drop(&rt_script);
+}
+
+/* After a stop: run has returned. */
+static void stopped(void) {
+    bool hosted = host_fd >= 0 || run_over;
+    if (hosted && !run_over) UNTIL(run_over);
+    UNTIL(GET(run_over));
+    if (ran == RESTATE_ENDED) ran = RESTATE_OK;
+    else pthread_join(runner, NULL);
+    CHECK_INT(ran, RESTATE_OK);
+    freed();
+}
+
+/* Everybody hangs up, then the endpoint is stopped; it must find nothing to wait for. */
+static void down(void) {
+    uint64_t before;
+    while (clients) hang_up(clients);
+    UNTIL(GET(ep->invocations) == 0);
+    before = now_ms();
+    restate_endpoint_stop(ep);
+    stopped();
+    CHECK(now_ms() - before < 1000 * SLOW);
+}
+
+/* ---- Raw connections ------------------------------------------------------------------------------------- */
+
+typedef struct wire {
+    int fd;
+    rt_bytes in;
+    size_t at;
+    bool gone;                              /* closed by the endpoint */
+    nghttp2_hd_inflater *inflater;
+} wire;
+
+typedef struct h2_frame {
+    unsigned type, flags;
+    int32_t id;
+    const uint8_t *at;                      /* until the next one is read */
+    size_t len;
+    int status;                             /* of HEADERS */
+} h2_frame;
+
+static void wire_open(wire *w) {
+    memset(w, 0, sizeof *w);
+    w->fd = dial_fd(restate_endpoint_port(ep), 0);
+    if (nghttp2_hd_inflate_new(&w->inflater)) abort();
+}
+
+static void wire_close(wire *w) {
+    close(w->fd);
+    nghttp2_hd_inflate_del(w->inflater);
+    rt_drop(&w->in);
+}
+
+/* More bytes are here; false: none will come. */
+static bool wire_more(wire *w) {
+    uint8_t in[16384];
+    struct pollfd p;
+    patience_until = now_ms() + PATIENCE_MS;
+    while (!w->gone) {
+        ssize_t n = recv(w->fd, in, sizeof in, 0);
+        if (n > 0) {
+            rt_add(&w->in, in, (size_t)n);
+            return true;
+        }
+        if (n == 0 || errno != EAGAIN) w->gone = true;
+        else if (!pump(w->fd)) break;
+    }
+    (void)p;
+    return false;
+}
+
+/* True: all was taken. The endpoint may hang up meanwhile. */
+static bool wire_send(wire *w, const void *data, size_t len) {
+    const uint8_t *from = (const uint8_t *)data;
+    patience_until = now_ms() + PATIENCE_MS;
+    while (len) {
+        struct pollfd p = { w->fd, POLLOUT, 0 };
+        ssize_t n = send(w->fd, from, len, MSG_NOSIGNAL);
+        if (n < 0 && errno != EAGAIN) return false;
+        if (n > 0) {
+            from += n, len -= (size_t)n;
+            continue;
+        }
+        if (poll(&p, 1, 100) < 0 || now_ms() > patience_until) return false;
+    }
+    return true;
+}
+
+static size_t wire_status(wire *w, const uint8_t *at, size_t len, int *status) {
+    nghttp2_nv nv;
+    int flags = 0;
+    size_t done = 0;
+    while (done < len || !(flags & NGHTTP2_HD_INFLATE_FINAL)) {
+        ssize_t n = nghttp2_hd_inflate_hd2(w->inflater, &nv, &flags, at + done, len - done, 1);
+        if (n < 0) break;
+        done += (size_t)n;
+        if ((flags & NGHTTP2_HD_INFLATE_EMIT) && nv.namelen == 7 && memcmp(nv.name, ":status", 7) == 0)
+            *status = atoi((const char *)nv.value);
+        if (!(flags & (NGHTTP2_HD_INFLATE_EMIT | NGHTTP2_HD_INFLATE_FINAL)) && done == len) break;
+    }
+    nghttp2_hd_inflate_end_headers(w->inflater);
+    return done;
+}
+
+/* The next frame; false: there is none any more. */
+static bool wire_frame(wire *w, h2_frame *f) {
+    const uint8_t *p;
+    memset(f, 0, sizeof *f);
+    for (;;) {
+        p = w->in.at + w->at;
+        f->len = w->in.len - w->at >= 9 ? (size_t)p[0] << 16 | (size_t)p[1] << 8 | p[2] : 0;
+        if (w->in.len - w->at >= 9 + f->len) break;
+        if (!wire_more(w)) return false;
+    }
+    f->type = p[3], f->flags = p[4];
+    f->id = (int32_t)(((uint32_t)p[5] & 127u) << 24 | (uint32_t)p[6] << 16 | (uint32_t)p[7] << 8 | p[8]);
+    f->at = p + 9;
+    w->at += 9 + f->len;
+    if (f->type == NGHTTP2_HEADERS) wire_status(w, f->at, f->len, &f->status);
+    return true;
+}
+
+/* Reads on up to a frame of this type (of this stream unless 0). */
+static bool wire_until(wire *w, unsigned type, int32_t id, h2_frame *f) {
+    while (wire_frame(w, f))
+        if (f->type == type && (!id || f->id == id)) return true;
+    return false;
+}
+
+static rt_bytes raw_out;                    /* frames to be sent */
+
+static void put_frame(unsigned type, unsigned flags, uint32_t id, const void *payload, size_t len) {
+    uint8_t head[9] = { (uint8_t)(len >> 16), (uint8_t)(len >> 8), (uint8_t)len, (uint8_t)type, (uint8_t)flags,
+                        (uint8_t)(id >> 24), (uint8_t)(id >> 16), (uint8_t)(id >> 8), (uint8_t)id };
+    rt_add(&raw_out, head, 9);
+    rt_add(&raw_out, payload, len);
+}
+
+static void hpack_text(rt_bytes *b, const char *text, size_t len) {
+    uint8_t byte = (uint8_t)(len < 127 ? len : 127);
+    size_t n = len - byte;
+    rt_add(b, &byte, 1);
+    for (; len >= 127; n >>= 7) {
+        byte = (uint8_t)((n & 127) | (n > 127 ? 128 : 0));
+        rt_add(b, &byte, 1);
+        if (n <= 127) break;
+    }
+    rt_add(b, text, len);
+}
+
+static void hpack_field(rt_bytes *b, const char *name, const char *value) {
+    rt_add(b, "", 1);
+    hpack_text(b, name, strlen(name));
+    hpack_text(b, value, strlen(value));
+}
+
+static rt_bytes raw_headers(const char *method, const char *path) {
+    rt_bytes b = { NULL, 0, 0 };
+    hpack_field(&b, ":method", method);
+    hpack_field(&b, ":scheme", "http");
+    hpack_field(&b, ":path", path);
+    hpack_field(&b, ":authority", "test");
+    return b;
+}
+
+static void put_request(uint32_t id, const char *path, bool over) {
+    rt_bytes b = raw_headers("POST", path);
+    hpack_field(&b, "content-type", "application/vnd.restate.invocation.v7");
+    put_frame(NGHTTP2_HEADERS, over ? 5 : 4, id, b.at, b.len);
+    rt_drop(&b);
+}
+
+static void put_preface(void) {
+    raw_out.len = 0;
+    rt_add(&raw_out, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24);
+    put_frame(NGHTTP2_SETTINGS, 0, 0, NULL, 0);
+}
+
+static bool wire_flush(wire *w) {
+    bool all = wire_send(w, raw_out.at, raw_out.len);
+    raw_out.len = 0;
+    return all;
+}
+
+/* A new connection works, whatever happened to others. */
+static void alive_at(int line) {
+    client *c = dial();
+    good_at(line, c);
+    hang_up(c);
+}
+#define ALIVE() alive_at(__LINE__)
+
+/* ---- Routing, content types, discovery ------------------------------------------------------------------- */
+
+TEST(health_and_versions) {
+    client *c;
+    up(.threads = 1);
+    c = dial();
+    call *k = request(c, "GET", "/health", NULL, NULL);
+    k->over = true;
+    UNTIL(k->closed);
+    CHECK_INT(k->status, 200);
+    CHECK_STR(k->type, "text/plain");
+    CHECK_STR((const char *)k->body.at, "ok");
+    CHECK_HAS(k->server, "restate-sdk-c/");
+    for (unsigned version = 5; version <= 7; version++) {
+        char type[64];
+        k = invoke_as(c, version, "echo");
+        given("my-data");
+        end(k);
+        UNTIL(k->closed);
+        CHECK_INT(k->status, 200);
+        snprintf(type, sizeof type, "application/vnd.restate.invocation.v%u", version);
+        CHECK_STR(k->type, type);
+        SAYS(k, "Output value \"my-data\"", "End");
+    }
+    down();
+}
+
+#define V "application/vnd.restate.invocation.v"
+
+TEST(refusals) {
+    static const struct { const char *method, *path, *type; int status; const char *text; } cases[] = {
+        { "POST", "/nope", V "7", 404, "/nope" }, { "POST", "/", V "7", 404, "/invoke" },
+        { "POST", "/invoke/S", V "7", 404, "/invoke" }, { "POST", "/invoke/S/echo/", V "7", 404, "/invoke" },
+        { "POST", "/invoke//echo", V "7", 404, "service" }, { "POST", "/invoke/S/", V "7", 404, "handler" },
+        { "GET", "/discover/", NULL, 404, "/discover/" }, { "GET", "/healthy", NULL, 404, "/healthy" },
+        { "GET", "/invoke/S/echo", V "7", 405, "POST" }, { "PUT", "/invoke/S/echo", V "7", 405, "POST" },
+        { "post", "/invoke/S/echo", V "7", 405, "POST" },
+        { "POST", "/discover", NULL, 405, "GET" }, { "POST", "/health", NULL, 405, "GET" },
+        { "POST", "/invoke/S/echo", NULL, 415, "missing" }, { "POST", "/invoke/S/echo", "application/json", 415, "ingress" },
+        { "POST", "/invoke/S/echo", "", 415, "ingress" }, { "POST", "/invoke/S/echo", "x", 415, "ingress" },
+        { "POST", "/invoke/S/echo", V "4", 415, "v4" }, { "POST", "/invoke/S/echo", V "8", 415, "v8" },
+        { "POST", "/invoke/S/echo", V "1", 415, "register" }, { "POST", "/invoke/S/echo", V "", 415, "v5 to v7" },
+        { "POST", "/invoke/S/echo", V "77", 415, "v77" }, { "POST", "/invoke/S/echo", V "7; charset=x", 415, "v7; charset=x" },
+        { "POST", "/invoke/S/echo", V "07", 415, "v07" }, { "POST", "/invoke/S/echo", V "x", 415, "vx" },
+        { "POST", "/invoke/S/echo", "Application/vnd.restate.invocation.v7", 415, "ingress" },
+        { "POST", "/invoke/S/echo", "application/vnd.restate.invocation.V7", 415, "ingress" },
+        { "POST", "/invoke/S/echo", "APPLICATION/VND.RESTATE.INVOCATION.V7", 415, "ingress" },
+        { "POST", "/invoke/T/echo", V "7", 404, "T" }, { "POST", "/invoke/s/echo", V "7", 404, "s" },
+        { "POST", "/invoke/S/nope", V "7", 404, "nope" }, { "POST", "/invoke/S/Echo", V "7", 404, "Echo" },
+        { "POST", "/invoke/S/echo%20", V "7", 404, "echo%20" }, { "POST", "/invoke/T/echo", V "8", 415, "v8" }
+    };
+    client *c;
+    up(.threads = 1);
+    c = dial();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int body = 0; body < 3; body++) {      /* none, there before the answer, going on after it */
+            char note[100];
+            call *k = request(c, cases[i].method, cases[i].path, cases[i].type ? "content-type" : NULL, cases[i].type);
+            snprintf(note, sizeof note, "(%s %s as %s, %d)", cases[i].method, cases[i].path, cases[i].type ? cases[i].type : "-", body);
+            test_note = note;
+            if (body == 0) k->over = true;
+            if (body == 1) given("x"), end(k);
+            if (body == 2) {
+                UNTIL(k->answered);
+                given("x");
+                end(k);
+            }
+            UNTIL(k->closed);
+            CHECK_INT(k->status, cases[i].status);
+            CHECK_STR(k->type, "application/json");
+            CHECK_HAS(k->server, "restate-sdk-c/");
+            CHECK_HAS((const char *)k->body.at, "{\"message\":\"");
+            CHECK_HAS((const char *)k->body.at, cases[i].text);
+            CHECK_INT(k->code, 0);
+            if (body == 2) GOOD(c);
+        }
+    test_note = "";
+    down();
+}
+
+/* Bytes in a path or a type that JSON has to escape, or that are no UTF-8. */
+TEST(refusals_of_strange_bytes) {
+    client *c;
+    up(.threads = 1);
+    c = dial();
+    call *k = request(c, "POST", "/invoke/S/echo", "content-type", "\"quoted\" \xff\x80 text");
+    end(k);
+    UNTIL(k->closed || c->gone);
+    CHECK_INT(k->status, 415);
+    CHECK_HAS((const char *)k->body.at, "{\"message\":\"");
+    GOOD(c);
+    k = request(c, "POST", "/invoke/S/%22\xc3\xa9", "content-type", V "7");
+    end(k);
+    UNTIL(k->closed || c->gone);
+    CHECK(k->status == 404 || k->code != 0);
+    GOOD(c);
+    down();
+}
+
+TEST(paths) {
+    static const struct { const char *method, *path; int status; } cases[] = {     /* scenario 138 */
+        { "POST", "/invoke/S/echo", 200 }, { "POST", "/p/q/invoke/S/echo", 200 }, { "POST", "/invoke/S/echo?x=/a/b", 200 },
+        { "POST", "/invoke/invoke/S/echo", 200 }, { "GET", "/discover", 200 }, { "GET", "/p/discover?x", 200 },
+        { "GET", "/health", 200 }, { "GET", "/a/b/c/d/health", 200 }, { "GET", "//health", 200 }
+    };
+    client *c;
+    up(.threads = 1);
+    c = dial();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bool get = cases[i].method[0] == 'G';
+        call *k = request(c, cases[i].method, cases[i].path, get ? "accept" : "content-type",
+                          get ? "application/vnd.restate.endpointmanifest.v4+json" : V "7");
+        test_note = cases[i].path;
+        if (!get) given("p");
+        end(k);
+        UNTIL(k->closed);
+        CHECK_INT(k->status, cases[i].status);
+        if (!get) SAYS(k, "Output value \"p\"", "End");
+    }
+    test_note = "";
+    GOOD(c);
+    down();
+}
+
+/* An answer to HEAD has no body, whatever its status. */
+TEST(head_request) {
+    client *c;
+    up(.threads = 1);
+    c = dial();
+    for (int i = 0; i < 2; i++) {
+        call *k = request(c, "HEAD", i ? "/nope" : "/health", NULL, NULL);
+        k->over = true;
+        UNTIL(k->closed || c->gone);
+        CHECK(k->status >= 200);
+        CHECK_INT(k->body.len, 0);
+        CHECK_INT(k->code, 0);
+        GOOD(c);
+    }
+    down();
+}
+
+#define M "application/vnd.restate.endpointmanifest.v"
+
+TEST(discovery) {
+    static const struct { const char *accept; int status; const char *type; } cases[] = {   /* scenario 140 */
+        { M "1+json, " M "2+json, " M "3+json, " M "4+json", 200, M "4+json" }, { M "2+json", 200, M "2+json" },
+        { M "3+json", 200, M "3+json" }, { M "4+json," M "2+json", 200, M "4+json" },
+        { "  " M "2+json \t,\t" M "3+json ", 200, M "3+json" }, { "text/html, " M "3+json", 200, M "3+json" },
+        { M "9+json, " M "4+json", 200, M "4+json" }, { M "1+json", 415, NULL }, { M "5+json", 415, NULL },
+        { "application/json", 415, NULL }, { "*/*", 415, NULL }, { "", 415, NULL }, { ",,,", 415, NULL },
+        { M "4", 415, NULL }, { M "4+jsonx", 415, NULL }, { NULL, 415, NULL }
+    };
+    client *c;
+    up(.threads = 1);
+    c = dial();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        call *k = request(c, "GET", "/discover", cases[i].accept ? "accept" : NULL, cases[i].accept);
+        test_note = cases[i].accept ? cases[i].accept : "no accept";
+        k->over = true;
+        UNTIL(k->closed);
+        CHECK_INT(k->status, cases[i].status);
+        CHECK_STR(k->type, cases[i].type ? cases[i].type : "application/json");
+        CHECK_HAS(k->server, "restate-sdk-c/");
+        if (cases[i].type) {
+            CHECK_HAS((const char *)k->body.at, "{\"protocolMode\":\"BIDI_STREAM\",\"minProtocolVersion\":5,\"maxProtocolVersion\":7,");
+            CHECK_HAS((const char *)k->body.at, "\"name\":\"S\"");
+        }
+        GOOD(c);
+    }
+    test_note = "";
+    down();
+}
+
+/* Options that a manifest version does not have: 500 there, told in a newer one. */
+TEST(discovery_needs_newer_version) {
+    const restate_service retries = { .name = "R", .options.retry.max_attempts = 3,
+                                             .handlers = RESTATE_HANDLERS({ .name = "echo", .fn = echo }) };
+    client *c;
+    up(.threads = 1, .services = RESTATE_SERVICES(&retries));
+    c = dial();
+    for (unsigned version = 2; version <= 4; version++) {
+        char accept[80];
+        call *k;
+        snprintf(accept, sizeof accept, M "%u+json", version);
+        k = request(c, "GET", "/discover", "accept", accept);
+        k->over = true;
+        UNTIL(k->closed);
+        CHECK_INT(k->status, version < 4 ? 500 : 200);
+        CHECK_HAS((const char *)k->body.at, version < 4 ? "upgrade the server" : "retryPolicyMaxAttempts");
+    }
+    down();
+}
+
+/* ---- Frames that are wrong --------------------------------------------------------------------------------- */
+
+/* The script is answered by an error, before and after which the connection is good. */
+static void fails_with(client *c, const char *handler, const char *error, const char *prelude) {
+    for (int more = 0; more < 2; more++) {          /* the request ends, or goes on for a while */
+        call *k = invoke(c, handler);
+        give(k, rt_script.at, rt_script.len);
+        if (more) {
+            UNTIL(k->answered);
+            given("this is ignored");
+            give(k, rt_script.at, rt_script.len);
+        }
+        k->over = true;
+        resume(k);
+        UNTIL(k->closed);
+        CHECK_INT(k->status, 200);
+        CHECK_INT(k->code, 0);
+        if (!prelude) SAYS(k, error);
+        else SAYS(k, prelude, "? AwaitingOn W{c:1,s:1}", error);
+        if (!more) {
+            rt_bytes again = { NULL, 0, 0 };        /* GOOD has a script of its own */
+            rt_add(&again, rt_script.at, rt_script.len);
+            rt_script.len = 0;
+            GOOD(c);
+            rt_add(&rt_script, again.at, again.len);
+            rt_drop(&again);
+        } else {
+            rt_script.len = 0;
+            GOOD(c);
+        }
+    }
+}
+
+TEST(unknown_types_in_preflight) {
+    static const struct { unsigned type, code; } cases[] = {
+        { 0x0020, 500 }, { M_COMMAND_ACK, 500 }, { 0x03FF, 500 }, { 0xFC00, 571 }, { 0xFC01, 571 }, { 0xFFFF, 571 },
+        { M_SUSPENSION, 571 }, { M_ERROR, 571 }, { M_END, 571 }, { M_PROPOSE, 571 }, { M_AWAITING_ON, 571 },
+        { M_START, 571 }, { 0x0415, 570 }, { 0x7FFF, 570 }
+    };
+    client *c;
+    up(.threads = 1);
+    c = dial();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char note[40], error[40];
+        snprintf(note, sizeof note, "(type %04X)", cases[i].type);
+        snprintf(error, sizeof error, "Error %u...", cases[i].code);
+        test_note = note;
+        start(2);
+        input("x");
+        frame(cases[i].type, "");
+        fails_with(c, "nap", error, NULL);
+    }
+    test_note = "";
+    down();
+}
+
+TEST(unknown_types_later) {
+    static const struct { unsigned type, code; } cases[] = {
+        { 0x0020, 500 }, { M_COMMAND_ACK, 500 }, { M_SLEEP, 571 }, { 0x0415, 571 }, { 0xFC00, 571 }, { 0xFFFF, 571 },
+        { M_SUSPENSION, 571 }, { M_START, 571 }, { M_ACK, 571 }
+    };
+    client *c;
+    up(.threads = 1);
+    c = dial();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char note[40], error[40];
+        call *k = invoke(c, "nap");
+        snprintf(note, sizeof note, "(type %04X)", cases[i].type);
+        snprintf(error, sizeof error, "Error %u...", cases[i].code);
+        test_note = note;
+        given("x");
+        send_on(k);
+        UNTIL(frames_came(k, 2));
+        SAYS(k, "Sleep 1 wake:...", "AwaitingOn W{c:1,s:1}");
+        frame(cases[i].type, cases[i].type == M_ACK ? "1u" : "", 7);
+        send_on(k);
+        UNTIL(k->answered);
+        SAYS(k, error);
+        end(k);
+        UNTIL(k->closed);
+        GOOD(c);
+    }
+    test_note = "";
+    /* One that is not known is a notification like any other. */
+    call *k = invoke(c, "nap");
+    given("x");
+    note_void(0x8020, 9);
+    send_on(k);
+    UNTIL(frames_came(k, 2));
+    note_void(0xFB00, 10);
+    note_sleep(1);
+    end(k);
+    UNTIL(k->closed);
+    SAYS(k, "Sleep 1 wake:...", "AwaitingOn W{c:1,s:1}", "Output value \"x\"", "End");
+    down();
+}
+
+TEST(bad_protobuf) {
+    static const unsigned commands[] = { M_OUTPUT, M_GET_LAZY, M_SET, M_CLEAR, M_CLEAR_ALL, M_GET_LAZY_KEYS, M_GET_EAGER,
+        M_GET_EAGER_KEYS, M_GET_PROMISE, M_PEEK_PROMISE, M_COMPLETE_PROMISE, M_CALL, M_SEND, M_SEND_SIGNAL, M_RUN, M_ATTACH,
+        M_GET_OUTPUT, M_COMPLETE_AWAKEABLE };
+    static const unsigned notes[] = { N_GET_LAZY, N_GET_LAZY_KEYS, N_GET_PROMISE, N_PEEK_PROMISE, N_COMPLETE_PROMISE, N_SLEEP,
+        N_CALL, N_CALL_ID, N_RUN, N_ATTACH, N_GET_OUTPUT, N_SIGNAL, 0x8020 };
+    static const char *const bad[] = { "00000003ffffff", "0000000208ff", "0000000472000a7f" };
+    client *c;
+    up(.threads = 1);
+    c = dial();
+    for (size_t b = 0; b < sizeof bad / sizeof *bad; b++) {
+        char hex[40];
+        test_note = bad[b];
+        if (b < 2) {
+            snprintf(hex, sizeof hex, "00000000%s", bad[b] + 0);
+            rt_hex(&rt_script, "00000000"), rt_hex(&rt_script, bad[b]);
+            fails_with(c, "nap", "Error 500...", NULL);
+        }
+        start(1);
+        rt_hex(&rt_script, "04000000"), rt_hex(&rt_script, bad[b]);
+        fails_with(c, "nap", "Error 500...", NULL);
+        start(2), input("x");
+        rt_hex(&rt_script, "040c0000"), rt_hex(&rt_script, bad[b]);
+        if (b < 2) fails_with(c, "nap", "Error 500...", NULL);
+        else rt_script.len = 0;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {      /* told by its type alone */
+        char hex[40];
+        snprintf(hex, sizeof hex, "%04x0000 00000003ffffff", commands[i]);
+        test_note = hex;
+        start(2), input("x"), raw(hex);
+        fails_with(c, "nap", "Error 570...", NULL);
+    }
+    for (size_t i = 0; i < sizeof notes / sizeof *notes; i++) {
+        char hex[40];
+        snprintf(hex, sizeof hex, "%04x0000 00000003ffffff", notes[i]);
+        test_note = hex;
+        start(2), input("x"), raw(hex);
+        fails_with(c, "nap", "Error 500...", NULL);
+        given("x"), raw(hex);               /* behind the replay, but before the handler runs */
+        fails_with(c, "nap", "Error 500...", NULL);
+    }
+    given("x"), raw("00070000 00000003 ffffff");
+    fails_with(c, "nap", "Error 500...", NULL);
+    test_note = "";
+    down();
+}
+
+TEST(frame_of_4_gib) {
+    static const uint8_t zeroes[200000];
+    client *c;
+    size_t before;
+    up(.threads = 1);
+    c = dial();
+    GOOD(c);
+    PUT(peak, GET(live));
+    before = rss();
+    for (int i = 0; i < 4; i++) {
+        call *k = invoke(c, "nap");
+        const char *const heads[] = { "00000000ffffffff", "04000000ffffffff", "800c0000ffffffff", "80200000ffffffff" };
+        if (i) start(2);
+        if (i > 1) input("x");
+        raw(heads[i]);
+        send_on(k);
+        UNTIL(k->answered);                 /* nobody waits for the rest */
+        SAYS(k, "Error 571...");
+        give(k, zeroes, sizeof zeroes);
+        end(k);
+        UNTIL(k->closed);
+        GOOD(c);
+    }
+    call *k = invoke(c, "nap");             /* and while the handler waits */
+    given("x");
+    send_on(k);
+    UNTIL(frames_came(k, 2));
+    raw("800c0000ffffffff");
+    send_on(k);
+    UNTIL(k->answered);
+    SAYS(k, "Sleep 1 wake:...", "AwaitingOn W{c:1,s:1}", "Error 571...");
+    end(k);
+    UNTIL(k->closed);
+    GOOD(c);
+    CHECK(GET(peak) < GET(live) + MIB);
+    if (RSS_COUNTS) CHECK(rss() < before + 8 * MIB);
+    down();
+}
+
+/* Large messages that are announced and never come cost no memory, as far as the system goes along. */
+TEST(large_frames_that_do_not_come) {
+    client *c;
+    size_t before;
+    up(.threads = 1);
+    c = dial();
+    GOOD(c);
+    before = rss();
+    for (int i = 0; i < 50; i++) {
+        call *k = invoke(c, "nap");
+        raw("00000000 02000000 0a");
+        send_on(k);
+    }
+    settle(c);
+    GOOD(c);
+    if (RSS_COUNTS) CHECK(rss() < before + 16 * MIB);
+    down();
+}
+
+TEST(message_limit) {
+    client *c;
+    up(.threads = 1, .max_message_bytes = 1000);
+    c = dial();
+    for (unsigned size = 990; size <= 1010; size++) {
+        char *text = (char *)calloc(1, size);
+        call *k = invoke(c, "echo");
+        size_t payload;
+        memset(text, 'x', size - 1);
+        given(text);
+        payload = size - 1 + 6;             /* two tags with lengths of two bytes */
+        end(k);
+        UNTIL(k->closed);
+        if (payload <= 1000) SAYS(k, "Output value...", "End");
+        else SAYS(k, "Error 571 ...");
+        free(text);
+    }
+    GOOD(c);
+    down();
+}
+
+/* ---- Where the input ends --------------------------------------------------------------------------------- */
+
+/* A request for naps(): the first sleep is replayed, the second one is completed live. */
+static rt_bytes nap_body(size_t *replay) {
+    rt_bytes b;
+    rt_script.len = 0;
+    start(3), input("x"), cmd_sleep(1, "", 5), note_sleep(1);
+    *replay = rt_script.len;
+    rt_script.at[8 + 3 + 2 + 5 + 1] = rt_script.at[8 + 3 + 2 + 5 + 1];
+    note_sleep(2);
+    b = rt_script;
+    memset(&rt_script, 0, sizeof rt_script);
+    return b;
+}
+
+TEST(input_ends_at_every_byte) {
+    size_t replay, n;
+    rt_bytes all;
+    client *c;
+    up(.threads = 1);
+    c = dial();
+    all = nap_body(&replay);
+    for (int apart = 0; apart < 2; apart++)         /* END_STREAM with the last bytes, or in an empty frame */
+        for (n = 0; n <= all.len; n++) {
+            char note[60];
+            call *k = invoke(c, "naps");
+            snprintf(note, sizeof note, "(%u of %u bytes, %d)", (unsigned)n, (unsigned)all.len, apart);
+            test_note = note;
+            give(k, all.at, n);
+            if (apart) settle(c);
+            end(k);
+            UNTIL(k->closed);
+            CHECK_INT(k->status, 200);
+            CHECK_INT(k->code, 0);
+            CHECK_INT(k->empty, 0);
+            if (n < replay - 13) SAYS(k, "Error 571...");
+            else if (n < replay) SAYS(k, apart ? "Error 571..." : "Error 571...");
+            else if (n < all.len) SAYS(k, "Sleep 2 wake:...", "? AwaitingOn W{c:2,s:1}", "Suspension W{c:2,s:1}");
+            else SAYS(k, "Sleep 2 wake:...", "? AwaitingOn W{c:2,s:1}", "Output value \"x\"", "End");
+        }
+    test_note = "";
+    GOOD(c);
+    rt_drop(&all);
+    down();
+}
+
+/* The input stops at any byte, stays open, and goes on: all at the same time, on one connection. */
+TEST(input_pauses_at_every_byte) {
+    size_t replay, n;
+    rt_bytes all;
+    call *k[256];
+    client *c;
+    up(.threads = 1);
+    c = dial();
+    all = nap_body(&replay);
+    CHECK(all.len < 200);
+    for (n = 0; n <= all.len; n++) {
+        k[n] = invoke(c, "naps");
+        give(k[n], all.at, n);
+    }
+    settle(c);
+    GOOD(c);
+    CHECK_INT(GET(started), all.len + 1 - replay);
+    for (n = 0; n <= all.len; n++) {
+        CHECK_INT(k[n]->status, 200);               /* the head comes before the journal is complete */
+        CHECK_INT(k[n]->answered, n == all.len);
+        if (n < replay) CHECK_INT(k[n]->body.len, 0);
+        else if (n < all.len) SAYS(k[n], "Sleep 2 wake:...", "AwaitingOn W{c:2,s:1}");
+    }
+    for (n = 0; n <= all.len; n++) {
+        give(k[n], all.at + n, all.len - n);
+        if (n % 2) end(k[n]);
+    }
+    for (n = 0; n <= all.len; n++) {
+        UNTIL(k[n]->answered);
+        if (!(n % 2)) end(k[n]);
+        UNTIL(k[n]->closed);
+        if (n < replay || n == all.len) SAYS(k[n], "Sleep 2 wake:...", "? AwaitingOn W{c:2,s:1}", "Output value \"x\"", "End");
+        else SAYS(k[n], "Output value \"x\"", "End");
+        CHECK_INT(k[n]->empty, 0);
+    }
+    CHECK_INT(GET(ended), 0);
+    rt_drop(&all);
+    down();
+}
+
+TEST(reset_at_every_byte) {
+    size_t replay, n;
+    rt_bytes all;
+    client *c;
+    up(.threads = 1);
+    c = dial();
+    all = nap_body(&replay);
+    for (int pause = 0; pause < 2; pause++)
+        for (n = 0; n <= all.len; n++) {
+            call *k = invoke(c, "naps");
+            give(k, all.at, n);
+            client_send(c);
+            if (pause) settle(c);
+            reset(k);
+            if (n % 16 == 0) GOOD(c);
+        }
+    settle(c);
+    UNTIL(GET(ep->invocations) == 0);
+    CHECK_INT(GET(started) >= all.len + 1 - replay, 1);
+    CHECK_INT(GET(ended), GET(started) - (GET(started) > all.len - replay + 1 ? 2 : 1));    /* all but the completed ones */
+    GOOD(c);
+    rt_drop(&all);
+    down();
+}
+
+TEST(disconnects_at_every_byte) {
+    size_t replay, n;
+    rt_bytes all;
+    up(.threads = 1);
+    all = nap_body(&replay);
+    for (n = 0; n <= all.len; n += SLOW > 4 ? 5 : 1) {
+        client *c = dial();
+        call *k = invoke(c, "naps");
+        give(k, all.at, n);
+        if (n % 2) settle(c);
+        else client_send(c);
+        hang_up(c);
+    }
+    ALIVE();
+    UNTIL(GET(ep->invocations) == 0);
+    UNTIL(GET(ep->server->loops[0].conn_count) == 0);
+    CHECK(GET(ended) <= GET(started));
+    rt_drop(&all);
+    down();
+}
+
+TEST(bytewise) {
+    client *c;
+    up(.threads = 1);
+    c = dial();
+    for (size_t piece = 1; piece < 20; piece += 2) {
+        call *k = invoke(c, "nap");
+        k->piece = piece;
+        start(3, .key = "k", .state = "a=1;b=22"), input("some-more-data"), cmd_sleep(1, "", 9), note_sleep(1);
+        end(k);
+        UNTIL(k->closed);
+        SAYS(k, "Output value \"some-more-data\"", "End");
+        CHECK_INT(k->frames, 1);
+    }
+    down();
+}
+
+/* Every byte of a connection in a write of its own, preface and headers included. */
+TEST(connection_in_single_bytes) {
+    wire w;
+    h2_frame f;
+    up(.threads = 1);
+    wire_open(&w);
+    put_preface();
+    put_request(1, "/invoke/S/echo", false);
+    given("tiny");
+    for (size_t i = 0; i < rt_script.len; i++) put_frame(NGHTTP2_DATA, i + 1 == rt_script.len, 1, rt_script.at + i, 1);
+    for (size_t i = 0; i < raw_out.len; i++) CHECK(wire_send(&w, raw_out.at + i, 1));
+    CHECK(wire_until(&w, NGHTTP2_HEADERS, 1, &f));
+    CHECK_INT(f.status, 200);
+    CHECK(wire_until(&w, NGHTTP2_DATA, 1, &f));
+    CHECK_INT(f.flags, 1);
+    CHECK(f.len > 8 && memcmp(f.at, "\x04\x01", 2) == 0);
+    wire_close(&w);
+    down();
+}
+
+/* ---- Several at a time ------------------------------------------------------------------------------------- */
+
+TEST(interleaved) {
+    enum { N = 12 };
+    call *k[N];
+    rt_bytes body[N];
+    client *c;
+    size_t longest = 0;
+    up(.threads = 1);
+    c = dial();
+    for (unsigned i = 0; i < N; i++) {
+        char text[80];
+        memset(text, 'a' + (int)i, sizeof text);
+        text[5 * i + 1] = 0;
+        k[i] = invoke_as(c, 5 + i % 3, "echo");
+        given(text);
+        body[i] = rt_script;
+        memset(&rt_script, 0, sizeof rt_script);
+        if (body[i].len > longest) longest = body[i].len;
+    }
+    for (size_t at = 0; at < longest; at++) {
+        for (unsigned i = 0; i < N; i++)
+            if (at < body[i].len) give(k[i], body[i].at + at, 1);
+        client_send(c);
+        if (at % 10 == 0) settle(c);
+    }
+    for (unsigned i = 0; i < N; i++) {
+        char want[120];
+        UNTIL(k[i]->answered);
+        end(k[i]);
+        UNTIL(k[i]->closed);
+        snprintf(want, sizeof want, "Output value \"%.*s\"", (int)(5 * i + 1), (const char *)body[i].at + body[i].len - 5 * i - 1);
+        SAYS(k[i], want, "End");
+        rt_drop(&body[i]);
+    }
+    down();
+}
+
+TEST(hundred_streams) {
+    enum { N = 100 };
+    call *k[N];
+    client *c;
+    up(.threads = 1);
+    c = dial();
+    for (unsigned i = 0; i < N; i++) {
+        char text[8];
+        k[i] = invoke(c, "nap");
+        snprintf(text, sizeof text, "%u", i);
+        given(text);
+        send_on(k[i]);
+    }
+    for (unsigned i = 0; i < N; i++) {
+        UNTIL(frames_came(k[i], 2));
+        SAYS(k[i], "Sleep 1 wake:...", "AwaitingOn W{c:1,s:1}");
+    }
+    CHECK_INT(GET(ep->invocations), N);
+    for (unsigned i = N; i-- > 0;) {
+        char want[40];
+        note_sleep(1);
+        end(k[i]);
+        UNTIL(k[i]->closed);
+        snprintf(want, sizeof want, "Output value \"%u\"", i);
+        SAYS(k[i], want, "End");
+        CHECK_INT(k[i]->empty, 0);
+    }
+    GOOD(c);
+    down();
+}
+
+TEST(streams_beyond_the_limit) {
+    call *k[12];
+    unsigned refused = 0, waiting = 0;
+    wire w;
+    h2_frame f;
+    client *c;
+    up(.threads = 1, .max_streams = 10);
+    wire_open(&w);                          /* all at once, before the limit is known */
+    put_preface();
+    for (uint32_t i = 0; i < 14; i++) {
+        put_request(2 * i + 1, "/invoke/S/nap", false);
+        given("x");
+        put_frame(NGHTTP2_DATA, 0, 2 * i + 1, rt_script.at, rt_script.len);
+        rt_script.len = 0;
+    }
+    put_frame(NGHTTP2_PING, 0, 0, "12345678", 8);
+    wire_flush(&w);
+    while (wire_frame(&w, &f) && f.type != NGHTTP2_PING) {
+        if (f.type == NGHTTP2_RST_STREAM && f.at[3] == NGHTTP2_REFUSED_STREAM) refused++;
+    }
+    CHECK_INT(refused, 4);
+    UNTIL(GET(started) == 10);
+    wire_close(&w);
+    UNTIL(GET(ended) == 10);
+    c = dial();                             /* a client that knows it has the others wait */
+    settle(c);
+    for (unsigned i = 0; i < 12; i++) {
+        k[i] = invoke(c, "nap");
+        given("x");
+        send_on(k[i]);
+    }
+    for (unsigned i = 0; i < 10; i++) UNTIL(frames_came(k[i], 2));
+    settle(c);
+    for (unsigned i = 0; i < 12; i++) waiting += !k[i]->status;
+    CHECK_INT(waiting, 2);
+    for (unsigned i = 0; i < 12; i++) {
+        UNTIL(frames_came(k[i], 2));
+        note_sleep(1);
+        end(k[i]);
+        UNTIL(k[i]->closed);
+        SAYS(k[i], "Sleep 1 wake:...", "AwaitingOn W{c:1,s:1}", "Output value \"x\"", "End");
+    }
+    down();
+}
+
+TEST(too_many_invocations) {
+    call *k[3], *extra;
+    client *c;
+    up(.threads = 1, .max_invocations = 3);
+    c = dial();
+    for (int i = 0; i < 3; i++) {
+        k[i] = invoke(c, "nap");
+        given("x");
+        send_on(k[i]);
+        UNTIL(frames_came(k[i], 2));
+    }
+    for (int i = 0; i < 3; i++) {
+        extra = invoke(c, "echo");
+        given("x");
+        end(extra);
+        UNTIL(extra->closed);
+        CHECK_INT(extra->status, 503);
+        CHECK_HAS((const char *)extra->body.at, "max_invocations");
+        CHECK_INT(extra->code, 0);
+    }
+    extra = request(c, "GET", "/health", NULL, NULL);
+    end(extra);
+    UNTIL(extra->closed);
+    CHECK_INT(extra->status, 200);
+    note_sleep(1);
+    end(k[1]);
+    UNTIL(k[1]->closed);
+    GOOD(c);
+    reset(k[0]);
+    settle(c);
+    GOOD(c), GOOD(c);
+    down();
+}
+
+TEST(loops_share_the_connections) {
+    enum { N = 12 };
+    client *c[N];
+    unsigned on[16] = { 0 };
+    up(.threads = 4);
+    for (int i = 0; i < N; i++) {
+        c[i] = dial();
+        settle(c[i]);
+    }
+    for (int round = 0; round < 2; round++)
+        for (int i = 0; i < N; i++) {
+            call *k = invoke(c[i], "where");
+            unsigned thread = 99;
+            given("?");
+            end(k);
+            UNTIL(k->closed);
+            if (k->body.len > 12) thread = k->body.at[12] - (unsigned)'0';
+            CHECK(thread < 4);
+            if (thread < 16) on[thread]++;
+        }
+    CHECK_INT(seen_count, 4);
+    for (int i = 0; i < 4; i++) CHECK_INT(on[i], 2 * N / 4);
+    for (int i = 0; i < N; i++) {
+        call *k = invoke(c[i], "nap");
+        given("?");
+        send_on(k);
+    }
+    UNTIL(GET(started) == N);
+    for (int i = 0; i < N; i++) hang_up(c[i]);
+    UNTIL(GET(ended) == N);
+    down();
+}
+
+/* ---- Flow control ------------------------------------------------------------------------------------------ */
+
+/* The commands of flood(), all of them, in their order, and what follows them. */
+static void check_flood(call *k, unsigned n, unsigned size, unsigned last) {
+    size_t at = 0;
+    unsigned i, bad = 0;
+    for (i = 0; i < n && at + 8 <= k->body.len; i++) {
+        const uint8_t *p = k->body.at + at, *payload = p + 8, *end_of;
+        size_t len = (size_t)p[4] << 24 | (size_t)p[5] << 16 | (size_t)p[6] << 8 | p[7], at_byte;
+        rt_field f;
+        uint64_t id = 0, filled = 0;
+        if ((unsigned)(p[0] << 8 | p[1]) != M_SEND || at + 8 + len > k->body.len) break;
+        for (end_of = payload + len; rt_next_field(&payload, end_of, &f) == 1;) {
+            if (f.number == 10) id = f.n;
+            if (f.number != 3) continue;
+            for (at_byte = 0; at_byte < f.len && f.at[at_byte] == 'a' + (int)(i % 26); at_byte++) continue;
+            filled = at_byte;
+        }
+        bad += id != i + 1 || filled != size;
+        at += 8 + len;
+    }
+    CHECK_INT(i, n);
+    CHECK_INT(bad, 0);
+    CHECK(at + 8 <= k->body.len && (unsigned)(k->body.at[at] << 8 | k->body.at[at + 1]) == last);
+    k->seen = at;
+}
+
+TEST(small_windows) {
+    static const struct { int window; const char *what; unsigned n, size; } cases[] = {
+        { 1, "6 10", 6, 10 }, { 100, "100 100", 100, 100 }, { 1000, "20 5000", 20, 5000 }, { 70000, "100 20000", 100, 20000 }
+    };
+    up(.threads = 1);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        client *c = dial_to(.window = cases[i].window);
+        call *a = invoke(c, "flood"), *b;
+        given(cases[i].what);
+        send_on(a);
+        b = invoke(c, "flood");
+        given(cases[i].what);
+        send_on(b);
+        UNTIL(a->answered && b->answered);
+        check_flood(a, cases[i].n, cases[i].size, M_OUTPUT);
+        check_flood(b, cases[i].n, cases[i].size, M_OUTPUT);
+        SAYS(a, "Output value \"\"", "End");
+        CHECK_INT(a->empty + b->empty, 0);
+        hang_up(c);
+    }
+    down();
+}
+
+TEST(closed_window) {
+    nghttp2_settings_entry open_it = { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 << 20 };
+    client *c;
+    call *k[20];
+    up(.threads = 1);
+    c = dial_to(.window = -1);
+    for (int i = 0; i < 20; i++) {
+        k[i] = invoke(c, i % 2 ? "echo" : "flood");
+        given("500 1000");
+        send_on(k[i]);
+    }
+    settle(c);
+    for (int i = 0; i < 20; i++) {
+        CHECK_INT(k[i]->status, 200);
+        CHECK_INT(k[i]->body.len, 0);
+    }
+    CHECK_INT(GET(ep->invocations) >= 10, 1);
+    CHECK(GET(peak) < 10 * 400000 + MIB);           /* 256 KiB each, whatever they write */
+    nghttp2_submit_settings(c->session, 0, &open_it, 1);
+    for (int i = 0; i < 20; i++) {
+        UNTIL(k[i]->answered);
+        if (i % 2) SAYS(k[i], "Output value \"500 1000\"", "End");
+        else check_flood(k[i], 500, 1000, M_OUTPUT);
+        CHECK_INT(k[i]->empty, 0);
+    }
+    down();
+}
+
+/* One stream whose window is used up holds back nobody else. */
+TEST(window_of_one_stream) {
+    client *c;
+    call *a, *b;
+    up(.threads = 1);
+    c = dial_to(.window = 65535, .keep_window = true, .room = INT32_MAX);
+    a = invoke(c, "flood");
+    given("200 10000");
+    send_on(a);
+    UNTIL(a->body.len == 65535);
+    for (int i = 0; i < 20; i++) GOOD(c);
+    b = invoke(c, "nap");
+    given("b");
+    send_on(b);
+    UNTIL(frames_came(b, 2));
+    CHECK_INT(a->body.len, 65535);
+    CHECK(GET(peak) < 2 * MIB);
+    nghttp2_submit_window_update(c->session, 0, a->id, 1);
+    UNTIL(a->body.len == 65536);
+    settle(c);
+    CHECK_INT(a->body.len, 65536);
+    nghttp2_submit_window_update(c->session, 0, a->id, 100 << 20);
+    UNTIL(a->answered);
+    check_flood(a, 200, 10000, M_OUTPUT);
+    note_sleep(1);
+    end(b);
+    UNTIL(b->closed);
+    SAYS(b, "Sleep 1 wake:...", "AwaitingOn W{c:1,s:1}", "Output value \"b\"", "End");
+    down();
+}
+
+/* The window of the connection is used up: nothing more comes, and what is sent is still read. */
+TEST(window_of_the_connection) {
+    client *c;
+    call *a, *b;
+    up(.threads = 1);
+    c = dial_to(.window = INT32_MAX, .keep_window = true, .room = 65535);
+    a = invoke(c, "flood");
+    given("200 10000");
+    send_on(a);
+    UNTIL(a->body.len == 65535);
+    b = invoke(c, "nap");
+    given("b");
+    send_on(b);
+    UNTIL(GET(started) == 2);
+    note_sleep(1);
+    send_on(b);
+    settle(c);
+    CHECK_INT(b->body.len, 0);
+    CHECK(GET(peak) < 2 * MIB);
+    nghttp2_submit_window_update(c->session, 0, 0, 100 << 20);
+    UNTIL(a->answered && b->answered);
+    check_flood(a, 200, 10000, M_OUTPUT);
+    SAYS(b, "Sleep 1 wake:...", "? AwaitingOn W{c:1,s:1}", "Output value \"b\"", "End");
+    down();
+}
+
+/* Waits until handlers wrote all they can. */
+static void until_stalled(void) {
+    unsigned before;
+    UNTIL(GET(progress) > 0);
+    do {
+        before = GET(progress);
+        pump_for(60 * SLOW);
+    } while (GET(progress) != before);
+}
+
+TEST(peer_that_does_not_read) {
+    enum { N = SLOW > 4 ? 2 : 4, PIECES = SLOW > 4 ? 80 : 160, SIZE = 65536 };
+    call *k[N];
+    client *c, *other;
+    size_t before;
+    char what[32];
+    snprintf(what, sizeof what, "%d %d", (int)PIECES, (int)SIZE);       /* 10 MiB */
+    up(.threads = 1);
+    other = dial();
+    GOOD(other);
+    c = dial_to(.window = INT32_MAX, .room = INT32_MAX, .rcvbuf = 4096);
+    settle(c);
+    PUT(peak, GET(live));
+    before = rss();
+    c->deaf = true;
+    for (int i = 0; i < N; i++) {
+        k[i] = invoke(c, "flood");
+        given(what);
+        end(k[i]);
+    }
+    until_stalled();
+    CHECK(GET(progress) < N * PIECES);
+    CHECK(GET(peak) < GET(live) + N * MIB);
+    CHECK(GET(peak) < N * 512 * 1024 + MIB);
+    if (RSS_COUNTS) CHECK(rss() < before + N * MIB + 2 * MIB);
+    GOOD(other);
+    c->deaf = false;
+    for (int i = 0; i < N; i++) {
+        UNTIL(k[i]->closed);
+        check_flood(k[i], PIECES, SIZE, M_OUTPUT);
+        CHECK_INT(k[i]->empty, 0);
+    }
+    CHECK(GET(peak) < N * 512 * 1024 + MIB);
+    GOOD(c);
+    down();
+}
+
+TEST(peer_that_does_not_read_and_leaves) {
+    client *c;
+    up(.threads = 1);
+    c = dial_to(.window = INT32_MAX, .room = INT32_MAX, .rcvbuf = 4096);
+    settle(c);
+    c->deaf = true;
+    for (int i = 0; i < 5; i++) {
+        call *k = invoke(c, "flood");
+        given("1000 65536");
+        send_on(k);
+    }
+    until_stalled();
+    hang_up(c);
+    UNTIL(GET(ended) == 5);
+    UNTIL(GET(ep->invocations) == 0);
+    ALIVE();
+    down();
+}
+
+/* A stream is reset while its handler is held back by the window. */
+TEST(reset_while_held_back) {
+    client *c;
+    call *k[10];
+    up(.threads = 1);
+    c = dial_to(.window = 100, .keep_window = true);
+    for (int i = 0; i < 10; i++) {
+        k[i] = invoke(c, "flood");
+        given("1000 65536");
+        send_on(k[i]);
+    }
+    until_stalled();
+    for (int i = 0; i < 10; i++) reset(k[i]);
+    UNTIL(GET(ended) == 10);
+    settle(c);
+    CHECK_INT(GET(ep->invocations), 0);
+    GOOD(c);
+    down();
+}
+
+/* The endpoint gives the windows of large requests back while it reads. */
+TEST(large_messages_both_ways) {
+    size_t size = SLOW > 4 ? 3 * MIB : 10 * MIB;
+    char *text = (char *)malloc(size + 1);
+    client *c;
+    call *a, *b;
+    memset(text, 'z', size);
+    text[size] = 0;
+    up(.threads = 1);
+    c = dial();
+    a = invoke(c, "echo"), b = invoke(c, "echo");
+    start(1), input(text);
+    b->piece = 1000;
+    give(b, rt_script.at, rt_script.len);
+    end(a);
+    UNTIL(a->closed);
+    end(b);
+    UNTIL(b->closed);
+    for (int i = 0; i < 2; i++) {
+        call *k = i ? b : a;
+        CHECK(k->body.len > size + 16 && k->body.len < size + 64);
+        CHECK(k->body.len > size + 16 && memcmp(k->body.at + 20, text, size - 20) == 0);
+        CHECK_INT(k->empty, 0);
+    }
+    GOOD(c);
+    free(text);
+    down();
+}
+
+/* ---- What goes when over the wire --------------------------------------------------------------------------- */
+
+TEST(full_duplex) {
+    client *c;
+    call *k;
+    up(.threads = 1);
+    c = dial();
+    k = invoke(c, "naps");
+    client_send(c);
+    UNTIL(k->status == 200);                        /* before there is any body */
+    given("x");
+    send_on(k);
+    UNTIL(frames_came(k, 2));
+    SAYS(k, "Sleep 1 wake:...", "AwaitingOn W{c:1,s:1}");
+    note_sleep(1);
+    send_on(k);
+    UNTIL(frames_came(k, 2));
+    SAYS(k, "Sleep 2 wake:...", "AwaitingOn W{c:2,s:1}");
+    CHECK(!k->answered);
+    note_sleep(2);
+    send_on(k);
+    UNTIL(k->answered);
+    CHECK(!k->closed);
+    SAYS(k, "Output value \"x\"", "End");
+    CHECK_INT(k->empty, 0);
+    CHECK_INT(k->frames, 3);
+    note_void(0x8020, 5);                           /* nobody minds */
+    end(k);
+    UNTIL(k->closed);
+    CHECK_INT(k->code, 0);
+    down();
+}
+
+TEST(inactivity) {
+    client *c;
+    call *k;
+    up(.threads = 1);
+    c = dial();
+    k = invoke(c, "nap");
+    given("x");
+    send_on(k);
+    UNTIL(frames_came(k, 2));
+    end(k);
+    UNTIL(k->closed);
+    SAYS(k, "Sleep 1 wake:...", "AwaitingOn W{c:1,s:1}", "Suspension W{c:1,s:1}");
+    CHECK_INT(GET(ended), 1);
+    k = invoke(c, "nap");                           /* request and response */
+    given("x");
+    end(k);
+    UNTIL(k->closed);
+    SAYS(k, "Sleep 1 wake:...", "Suspension W{c:1,s:1}");
+    CHECK_INT(k->frames, 1);
+    CHECK_INT(k->empty, 0);
+    CHECK_INT(GET(ended), 2);
+    down();
+}
+
+TEST(trailers_end_the_input) {
+    wire w;
+    h2_frame f;
+    rt_bytes b = { NULL, 0, 0 };
+    up(.threads = 1);
+    wire_open(&w);
+    put_preface();
+    put_request(1, "/invoke/S/nap", false);
+    given("x");
+    put_frame(NGHTTP2_DATA, 0, 1, rt_script.at, rt_script.len);
+    hpack_field(&b, "x-trailer", "1");
+    put_frame(NGHTTP2_HEADERS, 5, 1, b.at, b.len);
+    wire_flush(&w);
+    do CHECK(wire_frame(&w, &f));
+    while (!w.gone && !(f.type == NGHTTP2_DATA && (f.flags & 1)));
+    CHECK_INT(GET(ended), 1);
+    rt_drop(&b);
+    wire_close(&w);
+    down();
+}
+
+TEST(pings) {
+    client *c;
+    call *parked, *closure, *blocking;
+    uint64_t before;
+    up(.threads = 1);
+    c = dial();
+    parked = invoke(c, "nap"), closure = invoke(c, "steps"), blocking = invoke(c, "blocks");
+    given("x"), give(parked, rt_script.at, rt_script.len);
+    give(closure, rt_script.at, rt_script.len), give(blocking, rt_script.at, rt_script.len);
+    rt_script.len = 0;
+    UNTIL(GET(at_gate) == 2 && GET(started) == 1);
+    before = now_ms();
+    for (int i = 0; i < 10; i++) settle(c);
+    CHECK(now_ms() - before < 500 * SLOW);
+    GOOD(c);
+    open_gate();
+    UNTIL(blocking->answered);
+    SAYS(blocking, "Output value \"x\"", "End");
+    UNTIL(frames_came(closure, 3));
+    SAYS(closure, "Run 1 \"step\"", "? AwaitingOn W{c:1,s:1}", "Propose 1 value \"stepped\" ack", "? AwaitingOn W{c:1,s:1}");
+    note_ack(1);
+    end(closure);
+    UNTIL(closure->answered);
+    SAYS(closure, "? AwaitingOn W{c:1,s:1}", "Output value \"stepped\"", "End");
+    down();
+}
+
+TEST(blocking_handlers) {
+    enum { N = 20 };
+    client *c;
+    call *k[N];
+    up(.threads = 1);
+    c = dial();
+    for (int i = 0; i < N; i++) {
+        char text[8];
+        snprintf(text, sizeof text, "%d", i);
+        k[i] = invoke(c, "blocks");
+        given(text);
+        send_on(k[i]);
+    }
+    UNTIL(GET(at_gate) == N);
+    for (int i = 0; i < 10; i++) GOOD(c);
+    for (int i = 0; i < N / 2; i++) reset(k[i]);    /* is seen by restate_stop_requested */
+    UNTIL(GET(ended) == N / 2);
+    GOOD(c);
+    open_gate();
+    for (int i = N / 2; i < N; i++) {
+        char want[40];
+        UNTIL(k[i]->answered);
+        snprintf(want, sizeof want, "Output value \"%d\"", i);
+        SAYS(k[i], want, "End");
+    }
+    down();
+}
+
+TEST(data_frames) {
+    client *c;
+    call *k;
+    up(.threads = 1);
+    c = dial();
+    for (int i = 0; i < 6; i++) {
+        k = invoke_as(c, 5 + (unsigned)i % 3, "echo");
+        if (i < 3) settle(c);                       /* the head goes first */
+        given("x");
+        if (i % 2) send_on(k);
+        else end(k);
+        UNTIL(k->answered);
+        CHECK_INT(k->frames, 1);
+        CHECK_INT(k->empty, 0);
+        SAYS(k, "Output value \"x\"", "End");
+        end(k);
+    }
+    down();
+}
+
+TEST(s148_small_commands) {
+    enum { N = 10000 };
+    client *c;
+    call *k;
+    size_t bytes;
+    up(.threads = 1);
+    c = dial();
+    k = invoke(c, "flood_then_nap");
+    given("10000 3");
+    send_on(k);
+    UNTIL(frames_came(k, N + 2));
+    CHECK(GET(peak) < 4 * MIB);
+    bytes = k->body.len;
+    check_flood(k, N, 3, M_SLEEP);
+    SAYS(k, "Sleep 10001 wake:...", "AwaitingOn W{c:10001,s:1}");
+    CHECK(bytes > 25 * N);
+    CHECK_INT(k->empty, 0);
+    CHECK(k->frames <= bytes / 16384 + 8);
+    CHECK(k->small <= 2);
+    note_sleep(10001);
+    end(k);
+    UNTIL(k->closed);
+    SAYS(k, "Output value \"\"", "End");
+    down();
+}
+
+/* ---- Peers that misbehave ------------------------------------------------------------------------------------ */
+
+TEST(header_flood) {
+    client *c;
+    wire w;
+    h2_frame f;
+    rt_bytes block;
+    char value[20001];
+    up(.threads = 1);
+    memset(value, 'v', 20000);
+    value[20000] = 0;
+    for (int fields = 1; fields <= 6; fields++) {   /* of 20 KB each: 64 KiB are the limit */
+        wire_open(&w);
+        put_preface();
+        block = raw_headers("GET", "/health");
+        for (int i = 0; i < fields; i++) hpack_field(&block, "x-flood", value);
+        for (size_t at = 0; at < block.len; at += 16384) {
+            size_t n = block.len - at < 16384 ? block.len - at : 16384;
+            put_frame(at ? NGHTTP2_CONTINUATION : NGHTTP2_HEADERS, (at ? 0u : 1u) | (at + n == block.len ? 4u : 0u), 1, block.at + at, n);
+        }
+        wire_flush(&w);
+        CHECK(wire_until(&w, NGHTTP2_HEADERS, 1, &f));
+        CHECK_INT(f.status, fields <= 3 ? 200 : 431);
+        rt_drop(&block);
+        block = raw_headers("GET", "/health");      /* the connection is good for more */
+        put_frame(NGHTTP2_HEADERS, 5, 3, block.at, block.len);
+        wire_flush(&w);
+        CHECK(wire_until(&w, NGHTTP2_HEADERS, 3, &f));
+        CHECK_INT(f.status, 200);
+        rt_drop(&block);
+        wire_close(&w);
+    }
+    wire_open(&w);                                  /* a header block without an end */
+    put_preface();
+    block = raw_headers("GET", "/health");
+    put_frame(NGHTTP2_HEADERS, 1, 1, block.at, block.len);
+    for (int i = 0; i < 1000; i++) put_frame(NGHTTP2_CONTINUATION, 0, 1, "", 0);
+    wire_flush(&w);
+    while (wire_frame(&w, &f)) CHECK(f.type != NGHTTP2_HEADERS);
+    CHECK(w.gone);
+    wire_close(&w);
+    rt_drop(&block);
+    wire_open(&w);                                  /* a small block that unpacks to 64 MB */
+    put_preface();
+    block = raw_headers("GET", "/health");
+    rt_add(&block, "\x40", 1), hpack_text(&block, "x-bomb", 6), hpack_text(&block, value, 4000);
+    while (block.len < 16000) rt_add(&block, "\xbe", 1);
+    put_frame(NGHTTP2_HEADERS, 5, 1, block.at, block.len);
+    PUT(peak, GET(live));
+    wire_flush(&w);
+    CHECK(wire_until(&w, NGHTTP2_HEADERS, 1, &f));
+    CHECK_INT(f.status, 431);
+    CHECK(GET(peak) < GET(live) + MIB);
+    wire_close(&w);
+    rt_drop(&block);
+    c = dial();
+    GOOD(c);
+    down();
+}
+
+TEST(not_http2) {
+    static const struct { const char *bytes; size_t len; const char *answer; } cases[] = {
+        { "GET / HTTP/1.1\r\nhost: x\r\n\r\n", 0, "HTTP/1.1 505 " },
+        { "POST /invoke/S/echo HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc", 0, "HTTP/1.1 505 " },
+        { "PRI * HTTP/1.1\r\n\r\n", 0, "HTTP/1.1 505 " }, { "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", 0, "HTTP/1.1 505 " },
+        { "HELLO", 0, "HTTP/1.1 505 " }, { "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11, "" },
+        { "hello\n", 0, "" }, { "\0\0\0\0", 4, "" }, { "\r\n", 0, "" }
+    };
+    wire w;
+    up(.threads = 1);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t len = cases[i].len ? cases[i].len : strlen(cases[i].bytes);
+        test_note = cases[i].bytes;
+        wire_open(&w);
+        wire_send(&w, cases[i].bytes, len);
+        while (wire_more(&w)) continue;
+        CHECK(w.gone);
+        CHECK_HAS(w.in.at ? (const char *)w.in.at : "", cases[i].answer);
+        if (!*cases[i].answer) CHECK_INT(w.in.len, 0);
+        else CHECK_HAS((const char *)w.in.at, "HTTP/2");
+        wire_close(&w);
+    }
+    test_note = "";
+    wire_open(&w);                                  /* a long one: the answer is not lost in a reset */
+    {
+        rt_bytes b = { NULL, 0, 0 };
+        rt_print(&b, "POST /x HTTP/1.1\r\nhost: x\r\ncontent-length: 300000\r\n\r\n");
+        while (b.len < 300000) rt_add(&b, "some more of it ", 16);
+        wire_send(&w, b.at, b.len);
+        rt_drop(&b);
+    }
+    while (wire_more(&w)) continue;
+    CHECK_HAS((const char *)w.in.at, "HTTP/1.1 505 ");
+    CHECK_HAS((const char *)w.in.at, "without upgrade.\n");
+    wire_close(&w);
+    wire_open(&w);                                  /* half a preface, then nothing: leaves with it */
+    wire_send(&w, "PRI * HT", 8);
+    wire_close(&w);
+    ALIVE();
+    UNTIL(GET(ep->server->loops[0].conn_count) == 0);
+    down();
+}
+
+TEST(violations) {
+    rt_bytes get = raw_headers("GET", "/health"), post;
+    wire w;
+    h2_frame f;
+    up(.threads = 1);
+    for (int i = 0; i < 12; i++) {
+        bool told = false;
+        char note[16];
+        snprintf(note, sizeof note, "(%d)", i);
+        test_note = note;
+        wire_open(&w);
+        put_preface();
+        switch (i) {
+        case 0: put_frame(NGHTTP2_DATA, 1, 1, "x", 1); break;                   /* of a stream that is not */
+        case 1: put_frame(NGHTTP2_WINDOW_UPDATE, 0, 0, "\0\0\0\0", 4); break;   /* by nothing */
+        case 2: put_frame(NGHTTP2_SETTINGS, 0, 0, "x", 1); break;
+        case 3: put_frame(NGHTTP2_CONTINUATION, 4, 1, NULL, 0); break;
+        case 4: put_frame(NGHTTP2_HEADERS, 5, 2, get.at, get.len); break;       /* a server's number */
+        case 5: rt_add(&raw_out, "\xff\xff\xff\0\0\0\0\0\0", 9); break;         /* a DATA frame of 16 MiB */
+        case 6: put_frame(NGHTTP2_PING, 0, 1, "12345678", 8); break;
+        case 7: put_frame(NGHTTP2_PUSH_PROMISE, 4, 1, "\0\0\0\2", 4); break;
+        case 8: put_frame(NGHTTP2_HEADERS, 5, 1, "\xff\xff\xff\xff\xff", 5); break;
+        case 9: put_frame(NGHTTP2_RST_STREAM, 0, 1, "\0\0\0\0", 4); break;      /* idle */
+        case 10: put_frame(NGHTTP2_SETTINGS, 0, 0, "\0\4\xff\xff\xff\xff", 6); break;
+        case 11:                                                                /* a window beyond 2^31 */
+            put_request(1, "/invoke/S/nap", false);
+            put_frame(NGHTTP2_WINDOW_UPDATE, 0, 0, "\x7f\xff\xff\xff", 4);
+            break;
+        }
+        wire_flush(&w);
+        while (wire_frame(&w, &f)) told = told || f.type == NGHTTP2_GOAWAY;
+        CHECK(told && w.gone);
+        wire_close(&w);
+    }
+    test_note = "";
+    wire_open(&w);                                  /* what concerns a stream ends that stream */
+    put_preface();
+    post = raw_headers("POST", "/invoke/S/echo");
+    hpack_field(&post, "Upper", "x");
+    put_frame(NGHTTP2_HEADERS, 5, 1, post.at, post.len);
+    rt_drop(&post);
+    post = raw_headers("POST", "/invoke/S/nap");
+    hpack_field(&post, "content-type", V "7");
+    hpack_field(&post, "content-length", "3");
+    put_frame(NGHTTP2_HEADERS, 4, 3, post.at, post.len);
+    put_frame(NGHTTP2_DATA, 1, 3, "abcdef", 6);
+    rt_drop(&post);
+    post = raw_headers("POST", "/invoke/S/nap");
+    hpack_field(&post, "connection", "close");
+    put_frame(NGHTTP2_HEADERS, 5, 5, post.at, post.len);
+    rt_drop(&post);
+    put_frame(0xfa, 0xff, 0, "unknown frames are ignored", 26);
+    put_frame(0xbb, 1, 3, "xyz", 3);
+    put_frame(NGHTTP2_HEADERS, 5, 7, get.at, get.len);
+    wire_flush(&w);
+    {
+        unsigned resets = 0;
+        while (wire_frame(&w, &f) && !(f.type == NGHTTP2_DATA && f.id == 7)) resets += f.type == NGHTTP2_RST_STREAM;
+        CHECK_INT(resets, 3);
+        CHECK_INT(f.id, 7);
+    }
+    wire_close(&w);
+    rt_drop(&get);
+    ALIVE();
+    down();
+}
+
+TEST(rapid_reset) {
+    for (int how = 0; how < 2; how++) {             /* by the peer, or made to be done by the endpoint */
+        wire w;
+        h2_frame f;
+        bool sent = true, told = false;
+        uint32_t id = 1;
+        test_note = how ? "(ours)" : "(theirs)";
+        up(.threads = 1);
+        wire_open(&w);
+        put_preface();
+        PUT(peak, GET(live));
+        for (; sent && id < 12000; id += 2) {
+            rt_bytes b = raw_headers("POST", "/invoke/S/nap");
+            hpack_field(&b, "content-type", V "7");
+            if (how) hpack_field(&b, "content-length", "1");
+            put_frame(NGHTTP2_HEADERS, 4, id, b.at, b.len);
+            rt_drop(&b);
+            given("x");
+            put_frame(NGHTTP2_DATA, 0, id, rt_script.at, rt_script.len);
+            rt_script.len = 0;
+            if (!how) put_frame(NGHTTP2_RST_STREAM, 0, id, "\0\0\0\10", 4);
+            if (raw_out.len > 30000) sent = wire_flush(&w);
+        }
+        wire_flush(&w);
+        while (wire_frame(&w, &f)) told = told || f.type == NGHTTP2_GOAWAY;
+        CHECK(w.gone);
+        CHECK(told || !sent);                       /* the GOAWAY may be lost in a reset of TCP */
+        CHECK(GET(peak) < 8 * MIB);
+        wire_close(&w);
+        ALIVE();
+        CHECK_INT(GET(started), GET(ended));
+        down();
+    }
+    test_note = "";
+}
+
+TEST(floods_without_reading) {
+    for (int how = 0; how < 3; how++) {
+        wire w;
+        bool sent = true;
+        size_t bytes = 0;
+        test_note = how == 0 ? "(PING)" : how == 1 ? "(SETTINGS)" : "(404)";
+        up(.threads = 1);
+        wire_open(&w);
+        put_preface();
+        PUT(peak, GET(live));
+        for (uint32_t id = 1; sent && bytes < 200 * MIB; ) {
+            while (raw_out.len < 60000) {
+                if (how == 0) put_frame(NGHTTP2_PING, 0, 0, "12345678", 8);
+                if (how == 1) put_frame(NGHTTP2_SETTINGS, 0, 0, NULL, 0);
+                if (how == 2) put_request(id, "/nope", true), id += 2;
+            }
+            bytes += raw_out.len;
+            if (how == 2 && id > 20000) break;
+            sent = wire_flush(&w);
+        }
+        raw_out.len = 0;
+        if (how < 2) CHECK(!sent);                  /* was stopped */
+        CHECK(GET(peak) < 8 * MIB);
+        ALIVE();
+        wire_close(&w);
+        down();
+    }
+    test_note = "";
+}
+
+/* ---- Peers that leave ---------------------------------------------------------------------------------------- */
+
+TEST(leaves_in_the_middle_of_everything) {
+    for (int how = 0; how < 3; how++) {             /* by FIN, by RST, by a reset of each stream */
+        client *c;
+        call *k[6];
+        struct linger hard = { 1, 0 };
+        test_note = how == 0 ? "(FIN)" : how == 1 ? "(RST)" : "(streams)";
+        up(.threads = 1);
+        c = dial_to(.window = 1000, .keep_window = true);
+        k[0] = invoke(c, "nap"), k[1] = invoke(c, "flood"), k[2] = invoke(c, "steps_obediently");
+        k[3] = invoke(c, "blocks"), k[4] = invoke(c, "nap"), k[5] = invoke(c, "nap");
+        given("x"), give(k[0], rt_script.at, rt_script.len), give(k[2], rt_script.at, rt_script.len);
+        give(k[3], rt_script.at, rt_script.len), give(k[4], rt_script.at, rt_script.len - 1), rt_script.len = 0;
+        given("1000 65536"), send_on(k[1]);
+        UNTIL(GET(at_gate) == 2 && GET(started) == 2);
+        settle(c);
+        if (how == 2) for (int i = 0; i < 6; i++) reset(k[i]);
+        if (how == 1) setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+        if (how < 2) hang_up(c);
+        UNTIL(GET(ended) == 4);
+        UNTIL(GET(ep->invocations) == 0);
+        if (how == 2) GOOD(c);
+        ALIVE();
+        down();
+    }
+    test_note = "";
+}
+
+/* The client closes its side and reads on; TCP knows no difference to leaving, but nothing breaks. */
+TEST(half_closed_connection) {
+    client *c;
+    call *k;
+    up(.threads = 1);
+    c = dial();
+    k = invoke(c, "nap");
+    given("x");
+    send_on(k);
+    UNTIL(frames_came(k, 2));
+    shutdown(c->fd, SHUT_WR);
+    UNTIL(c->gone);
+    UNTIL(GET(ended) == 1);
+    down();
+}
+
+TEST(goaway_of_the_peer) {
+    client *c;
+    call *k;
+    up(.threads = 1);
+    c = dial();
+    k = invoke(c, "nap");
+    given("x");
+    send_on(k);
+    UNTIL(frames_came(k, 2));
+    nghttp2_submit_goaway(c->session, 0, 0, NGHTTP2_NO_ERROR, NULL, 0);
+    settle(c);
+    note_sleep(1);
+    end(k);
+    UNTIL(k->closed || c->gone);
+    SAYS(k, "Sleep 1 wake:...", "AwaitingOn W{c:1,s:1}", "Output value \"x\"", "End");
+    UNTIL(c->gone);
+    down();
+}
+
+/* ---- Starting and stopping ------------------------------------------------------------------------------------ */
+
+TEST(cannot_listen) {
+    restate_endpoint *other;
+    client *c;
+    up(.threads = 1);
+    other = endpoint_of((restate_endpoint_options){ .port = restate_endpoint_port(ep) });
+    CHECK_INT(restate_endpoint_port(other), 0);
+    CHECK_INT(restate_endpoint_run(other), RESTATE_ERROR);
+    CHECK_HAS(restate_endpoint_error(other), "cannot listen on 127.0.0.1:");
+    CHECK_HAS(restate_endpoint_error(other), "choose another .port");
+    CHECK_INT(restate_endpoint_port(other), 0);
+    CHECK_INT(restate_endpoint_fd(other), -1);
+    CHECK_INT(restate_endpoint_process(other, 0), RESTATE_ERROR);
+    restate_endpoint_free(other);
+    other = endpoint_of((restate_endpoint_options){ .address = "localhost" });
+    CHECK_INT(restate_endpoint_run(other), RESTATE_ERROR);
+    CHECK_HAS(restate_endpoint_error(other), "not an IP address");
+    restate_endpoint_free(other);
+    other = endpoint_of((restate_endpoint_options){ .address = "192.0.2.1" });
+    CHECK_INT(restate_endpoint_run(other), RESTATE_ERROR);
+    CHECK_HAS(restate_endpoint_error(other), "choose another .address");
+    restate_endpoint_free(other);
+    c = dial();
+    GOOD(c);
+    down();
+}
+
+TEST(options_that_are_wrong) {
+    restate_endpoint *e = endpoint_of((restate_endpoint_options){ .threads = 5000 });
+    CHECK_INT(restate_endpoint_run(e), RESTATE_ERROR);
+    CHECK_INT(restate_endpoint_fd(e), -1);
+    CHECK_INT(restate_endpoint_process(e, 0), RESTATE_ERROR);
+    CHECK_INT(restate_endpoint_port(e), 0);
+    CHECK_HAS(restate_endpoint_error(e), ".threads");
+    restate_endpoint_stop(e);
+    restate_endpoint_free(e);
+    CHECK_INT(restate_endpoint_run(NULL), RESTATE_ERROR);
+    CHECK_INT(restate_endpoint_fd(NULL), -1);
+    CHECK_INT(restate_endpoint_port(NULL), 0);
+    CHECK_INT(restate_endpoint_process(NULL, 0), RESTATE_ERROR);
+    restate_endpoint_stop(NULL);
+    restate_endpoint_free(NULL);
+    CHECK_INT(GET(live), 0);
+}
+
+TEST(stop_comes_early) {
+    prepare((restate_endpoint_options){ .threads = 3 });
+    restate_endpoint_stop(ep);                      /* before there is anything to stop */
+    CHECK_INT(restate_endpoint_run(ep), RESTATE_OK);
+    CHECK_INT(restate_endpoint_run(ep), RESTATE_OK);
+    freed();
+    prepare((restate_endpoint_options){ .threads = 3 });
+    freed();                                        /* never used */
+    prepare((restate_endpoint_options){ .threads = 3 });
+    CHECK(restate_endpoint_fd(ep) >= 0);
+    freed();                                        /* listens, and that is all */
+}
+
+TEST(every_interface) {
+    prepare((restate_endpoint_options){ .threads = 1, .address = NULL });
+    restate_endpoint_free(ep);
+    {
+        restate_endpoint_options o = { .services = RESTATE_SERVICES(&service), .port = RESTATE_ANY_PORT, .threads = 1 };
+        o.logger.write = on_log;
+        ep = restate_endpoint_new(&o);
+    }
+    if (pthread_create(&runner, NULL, run_it, ep)) abort();
+    UNTIL(restate_endpoint_port(ep) || GET(run_over));
+    ALIVE();
+    down();
+}
+
+TEST(graceful_stop) {
+    client *c, *idle, *silent;
+    call *parked, *closure, *finishing;
+    uint64_t before;
+    up(.threads = 2, .drain_ms = 30000);
+    idle = dial();
+    GOOD(idle);
+    silent = dial();                                /* connected, and never says a word */
+    silent->deaf = true;
+    c = dial();
+    parked = invoke(c, "nap"), closure = invoke(c, "steps"), finishing = invoke(c, "blocks");
+    given("x"), give(parked, rt_script.at, rt_script.len);
+    give(closure, rt_script.at, rt_script.len), give(finishing, rt_script.at, rt_script.len);
+    rt_script.len = 0;
+    UNTIL(GET(at_gate) == 2 && frames_came(parked, 2));
+    before = now_ms();
+    restate_endpoint_stop(ep);
+    UNTIL(c->goaways == 2 && c->last_id == finishing->id);
+    CHECK_INT(c->goaway_code, 0);
+    UNTIL(parked->closed || parked->answered);
+    SAYS(parked, "Sleep 1 wake:...", "AwaitingOn W{c:1,s:1}", "Suspension W{c:1,s:1}");
+    end(parked);
+    UNTIL(idle->gone);
+    CHECK_INT(idle->goaways, 2);
+    CHECK(!GET(run_over));                          /* waits for the closure */
+    settle(c);
+    open_gate();
+    UNTIL(finishing->answered && closure->answered);
+    SAYS(finishing, "Output value \"x\"", "End");
+    SAYS(closure, "Run 1 \"step\"", "? AwaitingOn W{c:1,s:1}", "Propose 1 value \"stepped\" ack", "? AwaitingOn W{c:1,s:1}", "Suspension W{c:1,s:1}");
+    end(closure), end(finishing);
+    UNTIL(c->gone);
+    UNTIL(GET(run_over));
+    CHECK(now_ms() - before < 4000 * SLOW);
+    stopped();
+}
+
+/* Between the notice and the last GOAWAY streams are still taken, but no work. */
+TEST(requests_during_a_stop) {
+    wire w;
+    h2_frame f;
+    uint8_t ping[8];
+    rt_bytes get = raw_headers("GET", "/health");
+    up(.threads = 1);
+    wire_open(&w);
+    put_preface();
+    put_request(1, "/invoke/S/nap", false);
+    given("x");
+    put_frame(NGHTTP2_DATA, 0, 1, rt_script.at, rt_script.len);
+    rt_script.len = 0;
+    wire_flush(&w);
+    CHECK(wire_until(&w, NGHTTP2_DATA, 1, &f));
+    restate_endpoint_stop(ep);
+    CHECK(wire_until(&w, NGHTTP2_GOAWAY, 0, &f));
+    CHECK(f.len >= 8 && memcmp(f.at, "\x7f\xff\xff\xff\0\0\0\0", 8) == 0);
+    CHECK(wire_until(&w, NGHTTP2_PING, 0, &f));
+    if (f.len == 8) memcpy(ping, f.at, 8);
+    put_request(3, "/invoke/S/echo", true);
+    put_frame(NGHTTP2_HEADERS, 5, 5, get.at, get.len);
+    put_frame(NGHTTP2_PING, 1, 0, ping, 8);
+    wire_flush(&w);
+    CHECK(wire_until(&w, NGHTTP2_HEADERS, 3, &f));
+    CHECK_INT(f.status, 503);
+    CHECK(wire_until(&w, NGHTTP2_HEADERS, 5, &f));
+    CHECK_INT(f.status, 200);
+    CHECK(wire_until(&w, NGHTTP2_GOAWAY, 0, &f));
+    CHECK(f.len >= 8 && memcmp(f.at, "\0\0\0\5\0\0\0\0", 8) == 0);
+    put_request(7, "/invoke/S/echo", true);         /* beyond it: ignored */
+    wire_flush(&w);
+    {
+        bool ended_1 = false;
+        while (wire_frame(&w, &f)) {
+            CHECK(f.id != 7);
+            if (f.type == NGHTTP2_DATA && f.id == 1 && (f.flags & 1)) {
+                ended_1 = true;
+                put_frame(NGHTTP2_DATA, 1, 1, NULL, 0);
+                wire_flush(&w);
+            }
+        }
+        CHECK(ended_1 && w.gone);
+    }
+    CHECK_INT(GET(ended), 1);
+    wire_close(&w);
+    rt_drop(&get);
+    stopped();
+}
+
+/* A new connection is refused at the latest when the stop was seen. */
+TEST(connections_during_a_stop) {
+    client *c;
+    call *k;
+    struct sockaddr_in at;
+    int fd;
+    up(.threads = 1, .drain_ms = 30000);
+    memset(&at, 0, sizeof at);
+    at.sin_family = AF_INET;
+    at.sin_port = htons(restate_endpoint_port(ep));
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    c = dial();
+    k = invoke(c, "steps");
+    given("x");
+    send_on(k);
+    UNTIL(GET(at_gate) == 1);
+    restate_endpoint_stop(ep);
+    UNTIL(c->goaways >= 1);
+    fd = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(connect(fd, (struct sockaddr *)&at, sizeof at) == -1 && errno == ECONNREFUSED);
+    close(fd);
+    open_gate();
+    UNTIL(k->answered);
+    end(k);
+    stopped();
+}
+
+TEST(second_stop_cuts) {
+    client *c;
+    call *closure, *blocking, *flooding;
+    uint64_t before;
+    up(.threads = 2, .drain_ms = 60000);
+    c = dial_to(.window = 1000, .keep_window = true);
+    closure = invoke(c, "steps_obediently"), blocking = invoke(c, "blocks"), flooding = invoke(c, "flood");
+    given("x"), give(closure, rt_script.at, rt_script.len), send_on(blocking);
+    given("100 65536"), send_on(flooding);
+    UNTIL(GET(at_gate) == 2);
+    until_stalled();
+    restate_endpoint_stop(ep);
+    UNTIL(c->goaways >= 1);
+    pump_for(300);
+    CHECK(!GET(run_over));
+    before = now_ms();
+    restate_endpoint_stop(ep);
+    UNTIL(closure->closed && blocking->closed && flooding->closed);
+    CHECK_INT(closure->code, NGHTTP2_CANCEL);
+    CHECK_INT(blocking->code, NGHTTP2_CANCEL);
+    UNTIL(c->gone);
+    UNTIL(GET(run_over));
+    CHECK_INT(GET(ended), 3);
+    CHECK(now_ms() - before < 2000 * SLOW);
+    stopped();
+}
+
+TEST(drain_time_is_over) {
+    client *c;
+    call *k;
+    uint64_t before, took;
+    up(.threads = 1, .drain_ms = 300);
+    c = dial();
+    k = invoke(c, "steps_obediently");
+    given("x");
+    send_on(k);
+    UNTIL(GET(at_gate) == 1);
+    before = now_ms();
+    restate_endpoint_stop(ep);
+    UNTIL(k->closed);
+    CHECK_INT(k->code, NGHTTP2_CANCEL);
+    UNTIL(GET(run_over));
+    took = now_ms() - before;
+    CHECK(took >= 300 && took < 2000 * SLOW);
+    CHECK_INT(GET(ended), 1);
+    stopped();
+}
+
+/* Without any time to drain, with clients that do not react, on several loops. */
+TEST(stop_without_a_drain) {
+    uint64_t before;
+    up(.threads = 4, .drain_ms = RESTATE_ZERO_MS);
+    for (int i = 0; i < 8; i++) {
+        client *c = dial();
+        call *k = invoke(c, i % 2 ? "nap" : "flood");
+        given(i % 2 ? "x" : "1000 65536");
+        send_on(k);
+        client_send(c);
+        c->deaf = i % 3 != 0;
+    }
+    UNTIL(GET(started) == 8);
+    before = now_ms();
+    restate_endpoint_stop(ep);
+    UNTIL(GET(run_over));
+    CHECK(now_ms() - before < 1500 * SLOW);
+    stopped();
+}
+
+static void on_signal(int number) {
+    (void)number;
+    restate_endpoint_stop(ep);
+}
+
+TEST(stop_from_a_signal_handler) {
+    client *c;
+    call *k;
+    struct sigaction act;
+    up(.threads = 2);
+    memset(&act, 0, sizeof act);
+    act.sa_handler = on_signal;
+    sigaction(SIGUSR1, &act, NULL);
+    c = dial();
+    k = invoke(c, "nap");
+    given("x");
+    send_on(k);
+    UNTIL(frames_came(k, 2));
+    raise(SIGUSR1);
+    UNTIL(k->answered);
+    end(k);
+    UNTIL(GET(run_over));
+    stopped();
+}
+
+TEST(stop_under_load) {
+    client *c[6];
+    unsigned asked = 0, good = 0, refused = 0, cut = 0;
+    up(.threads = 3, .drain_ms = 3000);
+    for (int i = 0; i < 6; i++) c[i] = dial();
+    for (int round = 0; round < 30; round++) {
+        if (round == 15) restate_endpoint_stop(ep);
+        for (int i = 0; i < 6; i++) {
+            call *k;
+            if (c[i]->goaways || c[i]->gone) continue;
+            k = invoke(c[i], round % 3 ? "echo" : "nap");
+            given("x");
+            end(k);
+            client_send(c[i]);
+            asked++;
+        }
+        pump(-1);
+    }
+    UNTIL(c[0]->gone && c[1]->gone && c[2]->gone && c[3]->gone && c[4]->gone && c[5]->gone);
+    for (int i = 0; i < 6; i++)
+        for (call *k = c[i]->calls; k; k = k->next) {
+            if (k->status == 200 && k->answered) good++;
+            else if (k->status == 503) refused++;
+            else cut++;
+        }
+    CHECK_INT(good + refused + cut, asked);
+    CHECK(good >= 60);
+    for (int i = 0; i < 6; i++)                     /* whoever was taken was answered */
+        for (call *k = c[i]->calls; k; k = k->next)
+            CHECK(k->answered || k->id > c[i]->last_id);
+    stopped();
+}
+
+/* ---- In the event loop of the program ------------------------------------------------------------------------- */
+
+TEST(hosted) {
+    client *c;
+    call *k, *closure;
+    up_hosted(.drain_ms = 5000);
+    CHECK(restate_endpoint_port(ep) != 0);
+    c = dial();
+    GOOD(c);
+    k = invoke(c, "nap"), closure = invoke(c, "steps");
+    given("x"), give(k, rt_script.at, rt_script.len), send_on(closure);
+    UNTIL(GET(at_gate) == 1 && frames_came(k, 2));
+    GOOD(c);
+    open_gate();
+    UNTIL(frames_came(closure, 3));
+    note_ack(1);
+    end(closure);
+    UNTIL(closure->closed);
+    restate_endpoint_stop(ep);                      /* timers included: nobody else calls process */
+    UNTIL(k->answered);
+    SAYS(k, "Sleep 1 wake:...", "AwaitingOn W{c:1,s:1}", "Suspension W{c:1,s:1}");
+    end(k);
+    UNTIL(run_over);
+    CHECK_INT(ran, RESTATE_ENDED);
+    CHECK_INT(restate_endpoint_process(ep, 1000), RESTATE_ENDED);
+    freed();
+}
+
+TEST(process_waits_no_longer_than_told) {
+    uint64_t before;
+    up_hosted(.threads = 1);
+    host_fd = -1;
+    before = now_ms();
+    for (int i = 0; i < 50; i++) CHECK_INT(restate_endpoint_process(ep, 0), RESTATE_OK);
+    CHECK(now_ms() - before < 100 * SLOW);
+    before = now_ms();
+    CHECK_INT(restate_endpoint_process(ep, 50), RESTATE_OK);
+    CHECK(now_ms() - before >= 49 && now_ms() - before < 1000 * SLOW);
+    restate_endpoint_stop(ep);
+    before = now_ms();
+    CHECK_INT(restate_endpoint_process(ep, 10000), RESTATE_ENDED);
+    CHECK(now_ms() - before < 1000 * SLOW);
+    freed();
+}
+
+/* An idle endpoint leaves its descriptor quiet. */
+TEST(hosted_and_idle) {
+    client *c;
+    struct pollfd p;
+    call *k;
+    up_hosted(.threads = 1);
+    c = dial();
+    GOOD(c);
+    k = invoke(c, "nap");
+    given("x");
+    send_on(k);
+    UNTIL(frames_came(k, 2));
+    pump_for(20);
+    p.fd = host_fd, p.events = POLLIN, p.revents = 0;
+    CHECK_INT(poll(&p, 1, 150), 0);
+    hang_up(c);
+    CHECK_INT(poll(&p, 1, PATIENCE_MS), 1);
+    UNTIL(GET(ended) == 1);
+    pump_for(20);
+    CHECK_INT(poll(&p, 1, 50), 0);
+    down();
+}
+
+TEST(freed_while_all_is_running) {
+    for (int threads = 0; threads < 2; threads++) {
+        client *c;
+        call *k[6];
+        up_hosted(.threads = 1);
+        c = dial_to(.window = 1000, .keep_window = true);
+        k[0] = invoke(c, "nap"), k[1] = invoke(c, "flood"), k[2] = invoke(c, "steps_obediently");
+        k[3] = invoke(c, "blocks"), k[4] = invoke(c, "nap"), k[5] = invoke(c, "nap");
+        given("x"), give(k[0], rt_script.at, rt_script.len), give(k[2], rt_script.at, rt_script.len);
+        give(k[3], rt_script.at, rt_script.len), give(k[4], rt_script.at, rt_script.len - 1), rt_script.len = 0;
+        given("1000 65536"), send_on(k[1]);
+        UNTIL(GET(at_gate) == 2 && GET(started) == 2);
+        if (threads) restate_endpoint_stop(ep), pump_for(300);
+        host_fd = -1;
+        restate_endpoint_free(ep);
+        ep = NULL;
+        CHECK_INT(GET(ended), 4);
+        CHECK_INT(GET(live), 0);
+        UNTIL(c->gone);
+        hang_up(c);
+        CHECK_INT(open_fds(), fds_before);
+        rt_free_all();
+    }
+}
+
+/* ---- Everything at once ----------------------------------------------------------------------------------------- */
+
+static unsigned dice(unsigned sides) {
+    static uint64_t state = 88172645463325252u;
+    state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+    return (unsigned)(state >> 20) % sides;
+}
+
+TEST(chaos) {
+    static const char *const handlers[] = { "echo", "nap", "naps", "flood", "steps_obediently", "blocks", "where", "nope" };
+    uint64_t until;
+    client *c[6] = { NULL };
+    up(.threads = 2, .pool_threads = 8);
+    until = now_ms() + 1500;
+    while (now_ms() < until) {
+        unsigned i = dice(6);
+        if (c[i] && (c[i]->gone || dice(40) == 0)) {
+            if (dice(2)) client_send(c[i]);
+            hang_up(c[i]);
+            c[i] = NULL;
+        }
+        if (!c[i]) c[i] = dial_to(.window = dice(3) ? 0 : 1 + dice(2000), .keep_window = dice(4) == 0);
+        if (dice(3)) {
+            call *k = invoke_as(c[i], 4 + dice(4), handlers[dice(8)]);
+            if (k->id < 0) break;
+            start(1 + dice(2));
+            input(dice(2) ? "30 5000" : "3 7");
+            if (dice(2)) cmd_sleep(1, "", 5), note_sleep(1);
+            if (dice(4) == 0) note_sleep(2);
+            if (dice(8) == 0) rt_script.at[dice((unsigned)rt_script.len)] ^= (uint8_t)(1 + dice(255));
+            k->piece = dice(3) ? 0 : 1 + dice(20);
+            if (dice(2)) end(k);
+            else send_on(k);
+            if (dice(5) == 0) client_send(c[i]), reset(k);
+        }
+        if (dice(10) == 0) nghttp2_submit_ping(c[i]->session, 0, NULL);
+        if (dice(300) == 0) open_gate();
+        if (dice(4) == 0) patience_until = until + PATIENCE_MS, pump(-1);
+    }
+    open_gate();
+    ALIVE();
+    PUT(errors, 0);
+    down();
+}
+
+/* The same requests with bytes turned over, at any place behind the preface. */
+TEST(mutated_connections) {
+    up(.threads = 1);
+    for (int i = 0; i < (SLOW > 4 ? 60 : 400); i++) {
+        wire w;
+        uint8_t in[4096];
+        struct pollfd p;
+        wire_open(&w);
+        put_preface();
+        put_request(1, "/invoke/S/naps", false);
+        given("x");
+        put_frame(NGHTTP2_DATA, 0, 1, rt_script.at, rt_script.len);
+        rt_script.len = 0;
+        put_frame(NGHTTP2_WINDOW_UPDATE, 0, 1, "\0\0\1\0", 4);
+        note_sleep(1);
+        put_frame(NGHTTP2_DATA, 1, 1, rt_script.at, rt_script.len);
+        rt_script.len = 0;
+        put_frame(NGHTTP2_PING, 0, 0, "12345678", 8);
+        for (unsigned n = 1 + dice(5); n; n--) raw_out.at[24 + dice((unsigned)raw_out.len - 24)] = (uint8_t)dice(256);
+        wire_flush(&w);
+        p.fd = w.fd, p.events = POLLIN, p.revents = 0;
+        if (dice(2) && poll(&p, 1, 2) > 0) {
+            ssize_t n = recv(w.fd, in, sizeof in, 0);
+            (void)n;
+        }
+        wire_close(&w);
+    }
+    ALIVE();
+    down();
+}
+
+int main(int argc, char **argv) {
+    static const test_case cases[] = {
+        T(health_and_versions), T(refusals), T(refusals_of_strange_bytes), T(paths), T(head_request), T(discovery),
+        T(discovery_needs_newer_version), T(unknown_types_in_preflight), T(unknown_types_later), T(bad_protobuf),
+        T(frame_of_4_gib), T(large_frames_that_do_not_come), T(message_limit), T(input_ends_at_every_byte),
+        T(input_pauses_at_every_byte), T(reset_at_every_byte), T(disconnects_at_every_byte), T(bytewise),
+        T(connection_in_single_bytes), T(interleaved), T(hundred_streams), T(streams_beyond_the_limit),
+        T(too_many_invocations), T(loops_share_the_connections), T(small_windows), T(closed_window),
+        T(window_of_one_stream), T(window_of_the_connection), T(peer_that_does_not_read),
+        T(peer_that_does_not_read_and_leaves), T(reset_while_held_back), T(large_messages_both_ways), T(full_duplex),
+        T(inactivity), T(trailers_end_the_input), T(pings), T(blocking_handlers), T(data_frames), T(s148_small_commands),
+        T(header_flood), T(not_http2), T(violations), T(rapid_reset), T(floods_without_reading),
+        T(leaves_in_the_middle_of_everything), T(half_closed_connection), T(goaway_of_the_peer), T(cannot_listen),
+        T(options_that_are_wrong), T(stop_comes_early), T(every_interface), T(graceful_stop), T(requests_during_a_stop),
+        T(connections_during_a_stop), T(second_stop_cuts), T(drain_time_is_over), T(stop_without_a_drain),
+        T(stop_from_a_signal_handler), T(stop_under_load), T(hosted), T(process_waits_no_longer_than_told), T(hosted_and_idle),
+        T(freed_while_all_is_running), T(chaos), T(mutated_connections), { NULL, NULL }
+    };
+    int status;
+    if (pipe(bell) || fcntl(bell[0], F_SETFL, O_NONBLOCK) || fcntl(bell[1], F_SETFL, O_NONBLOCK)) return 1;
+    status = test_main(argc, argv, cases);
+    rt_drop(&raw_out);
+    return status;
+}
