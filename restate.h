@@ -606,6 +606,12 @@ typedef struct restate_service {
     restate_options options;
 } restate_service;
 
+/* The first two fields of a handler whose name is that of its function; others may follow:
+ *     .handlers = RESTATE_HANDLERS({ RESTATE_HANDLER(add) },
+ *                                  { RESTATE_HANDLER(get), .shared = true })
+ * C, and C++20. */
+#define RESTATE_HANDLER(function) .name = #function, .fn = function
+
 /* The lists of rule 7, end included, as compound literals. At file scope they last as long as the
  * program, in a function until its block ends:
  *     .handlers = RESTATE_HANDLERS({ .name = "add", .fn = add },
@@ -1896,6 +1902,11 @@ static bool restate__wire_varint(restate__wire_reader *r, uint64_t *number) {
         *number = *r->at++;
         return true;
     }
+    if (RESTATE__LIKELY(r->end - r->at > 1 && r->at[1] < 0x80)) {
+        *number = (uint64_t)(r->at[0] & 0x7Fu) | (uint64_t)r->at[1] << 7;
+        r->at += 2;
+        return true;
+    }
     return restate__wire_varint_long(r, number);
 }
 
@@ -2719,27 +2730,31 @@ static bool restate__vm_slots_grow(restate__vm *vm, restate__slots *s, uint32_t 
     return true;
 }
 
-/* The slot of a number, made when it is new. NULL: out of memory. Valid until the next call.
+/* A slot that is not in the table (yet).
  *
  * A program's numbers are at most twice its commands, so whatever is far above four times of what
  * was seen comes from elsewhere and goes to the list. */
-static restate__slot *restate__vm_slot(restate__vm *vm, restate__slots *s, uint32_t id) {
+static RESTATE__NOINLINE restate__slot *restate__vm_slot_far(restate__vm *vm, restate__slots *s,
+                                                             uint32_t id) {
     restate__far_slot *f;
-    if (RESTATE__LIKELY(id < s->room)) {
-        s->used++;
-        return &s->at[id];
-    }
     for (f = s->far; f; f = f->next)
         if (f->id == id) return &f->slot;
-    if (id / 4 < (uint64_t)s->used + vm->entries + 16u)
-        return restate__vm_slots_grow(vm, s, id) ? restate__vm_slot(vm, s, id) : NULL;
     s->used++;
+    if (id / 4 < (uint64_t)s->used + vm->entries + 16u)
+        return restate__vm_slots_grow(vm, s, id) ? &s->at[id] : NULL;
     f = (restate__far_slot *)restate__arena_alloc(vm->arena, sizeof *f);
     if (!f) return NULL;
     f->id = id;
     f->next = s->far;
     s->far = f;
     return &f->slot;
+}
+
+/* The slot of a number, made when it is new. NULL: out of memory. Valid until the next call. */
+static inline restate__slot *restate__vm_slot(restate__vm *vm, restate__slots *s, uint32_t id) {
+    if (RESTATE__UNLIKELY(id >= s->room)) return restate__vm_slot_far(vm, s, id);
+    s->used++;
+    return &s->at[id];
 }
 
 /* ---- Nodes ----------------------------------------------------------------------------------- */
@@ -7548,7 +7563,7 @@ static restate_future *restate__ctx_run(restate_ctx *ctx, const char *function, 
         restate__ctx_detach(ctx);
         return f;
     }
-    restate__policy_of(&f->policy, &o->retry);
+    if (o != &defaults) restate__policy_of(&f->policy, &o->retry);
     if (f->policy.kind == RESTATE__POLICY_INFINITE) f->policy = a->handler->run_policy;
     f->closure = closure;
     f->arg = arg;
@@ -8788,12 +8803,31 @@ static bool restate__json_is_number(restate_bytes value) {
     return *value.ptr == '-' || restate__json_digit(*value.ptr);
 }
 
+/* The commonest document of all, a whole number without anything around it, at first sight. */
+static bool restate__json_plain_int(restate_bytes json, long long *out) {
+    size_t i = json.len && json.ptr[0] == '-', first = i;
+    long long n = 0;
+    if (json.len <= i || json.len - i > 18 || (json.ptr[i] == '0' && json.len - i > 1))
+        return false;
+    for (; i < json.len; i++) {
+        if (!restate__json_digit(json.ptr[i])) return false;
+        n = 10 * n + (json.ptr[i] - '0');
+    }
+    *out = first ? -n : n;
+    return true;
+}
+
 RESTATE_API restate_status restate_json_int(restate_ctx *ctx, restate_bytes json,
                                             const char *member, long long *out) {
     restate_bytes value;
     long long n = 0;
     const char *expected = "an integer";
-    restate_status e = restate__json_find(ctx, json, member, &value);
+    restate_status e;
+    if (!member && !ctx->over && restate__json_plain_int(json, &n)) {
+        if (out) *out = n;
+        return RESTATE_OK;
+    }
+    e = restate__json_find(ctx, json, member, &value);
     if (e != RESTATE_OK || !value.ptr) return e;
     if (restate__json_is_number(value)) expected = restate__json_int_of(value, &n);
     if (expected) return restate__json_wrong(ctx, json, member, value.ptr, expected, true);

@@ -9,7 +9,7 @@
  *     curl localhost:9070/deployments --json '{"uri": "http://localhost:9080"}'
  * Call it through the server:
  *     curl localhost:8080/Echo/ping --json '"hello"'
- * Meanwhile the program answers "stats" on its standard input. "stop", Ctrl-C and SIGTERM end it. */
+ * Meanwhile the program answers "stats" on standard input. "stop", Ctrl-C and SIGTERM end it. */
 #define RESTATE_IMPLEMENTATION
 #include "restate.h"
 #include <poll.h>

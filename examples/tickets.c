@@ -15,10 +15,8 @@
  *     curl localhost:8080/Carts/ada/expire --json '"A1"' */
 #define RESTATE_IMPLEMENTATION
 #include "restate.h"
-#include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* ---- Seats: one object per seat, so nobody sells it twice ------------------------------------ */
 
@@ -36,79 +34,71 @@ static restate_status release(restate_ctx *ctx, restate_bytes input) {
     return restate_clear(ctx, "taken");
 }
 
-/* ---- Carts: one object per customer, a list of seats ----------------------------------------- */
-
-static restate_status read_cart(restate_ctx *ctx, cJSON **cart) {
-    restate_bytes stored;
-    RESTATE_TRY(restate_get(ctx, "seats", &stored));
-    RESTATE_TRY(restate_json_tree(ctx, stored, cart));
-    if (!*cart) *cart = restate_json_own(ctx, cJSON_CreateArray());
-    return RESTATE_OK;
-}
+/* ---- Carts: one object per customer, a state value for each seat in it ----------------------- */
 
 static restate_status add(restate_ctx *ctx, restate_bytes input) {
-    const restate_target self = { .service = "Carts", .handler = "expire", .key = restate_key(ctx) };
-    const restate_call_options later = { .delay_ms = RESTATE_MINUTES(15) };
     restate_target seat = { .service = "Seats", .handler = "reserve" };
+    restate_target self = { .service = "Carts", .handler = "expire", .key = restate_key(ctx) };
+    const restate_call_options later = { .delay_ms = RESTATE_MINUTES(15) };
     restate_bytes reply;
     bool reserved = false;
-    cJSON *cart;
     RESTATE_TRY(restate_json_string(ctx, input, "seat", &seat.key));
     if (!seat.key) return restate_fail(ctx, 400, "seat is missing");
     RESTATE_TRY(restate_call(ctx, seat, (restate_bytes){0}, NULL, &reply));
     RESTATE_TRY(restate_json_bool(ctx, reply, NULL, &reserved));
     if (reserved) {
-        RESTATE_TRY(read_cart(ctx, &cart));
-        cJSON_AddItemToArray(cart, cJSON_CreateString(seat.key));
-        RESTATE_TRY(restate_set(ctx, "seats", restate_json_print(ctx, cart)));
+        RESTATE_TRY(restate_set(ctx, seat.key, restate_json(ctx, "'reserved'")));
         restate_send(ctx, self, restate_json(ctx, "%s", seat.key), &later);
     }
     return restate_reply(ctx, reply);
 }
 
-/* Comes when the time of a seat is over; if it was bought meanwhile it is not in the cart. */
+/* Comes when the time of a seat is over. One that was bought is not in the cart any more. */
 static restate_status expire(restate_ctx *ctx, restate_bytes input) {
     restate_target seat = { .service = "Seats", .handler = "release" };
-    cJSON *cart;
+    restate_bytes held;
     RESTATE_TRY(restate_json_string(ctx, input, NULL, &seat.key));
     if (!seat.key) return restate_fail(ctx, 400, "which seat?");
-    RESTATE_TRY(read_cart(ctx, &cart));
-    for (int i = 0; i < cJSON_GetArraySize(cart); i++) {
-        if (strcmp(cJSON_GetArrayItem(cart, i)->valuestring, seat.key) != 0) continue;
-        cJSON_DeleteItemFromArray(cart, i);
-        restate_send(ctx, seat, (restate_bytes){0}, NULL);
-        return restate_set(ctx, "seats", restate_json_print(ctx, cart));
-    }
-    return RESTATE_OK;
+    RESTATE_TRY(restate_get(ctx, seat.key, &held));
+    if (!held.ptr) return RESTATE_OK;
+    restate_send(ctx, seat, (restate_bytes){0}, NULL);
+    return restate_clear(ctx, seat.key);
 }
 
 static restate_status check_out(restate_ctx *ctx, restate_bytes input) {
     const restate_target desk = { .service = "Checkout", .handler = "pay" };
+    const char *const *seats;
     restate_bytes paid;
-    cJSON *cart;
+    int count = 0;
     (void)input;
-    RESTATE_TRY(read_cart(ctx, &cart));
-    if (cJSON_GetArraySize(cart) == 0) return restate_fail(ctx, 409, "the cart is empty");
-    RESTATE_TRY(restate_call(ctx, desk, restate_json_print(ctx, cart), NULL, &paid));
-    RESTATE_TRY(restate_clear(ctx, "seats"));
+    RESTATE_TRY(restate_keys(ctx, &seats));
+    while (seats[count]) count++;
+    if (count == 0) return restate_fail(ctx, 409, "the cart is empty");
+    RESTATE_TRY(restate_call(ctx, desk, restate_json(ctx, "%d", 25 * count), NULL, &paid));
+    RESTATE_TRY(restate_clear_all(ctx));
     return restate_reply(ctx, paid);
 }
 
 /* ---- Checkout -------------------------------------------------------------------------------- */
 
+typedef struct payment {
+    const char *id;
+    long long amount;
+} payment;
+
 static restate_status charge(restate_ctx *run, void *arg) {
-    const char *const *payment = arg;
-    printf("The bank is asked for payment %s\n", *payment);
+    const payment *p = arg;
+    printf("The bank is asked for %lld euros, payment %s\n", p->amount, p->id);
     fflush(stdout);
-    return restate_reply(run, restate_json(run, "{'payment': %s}", *payment));
+    return restate_reply(run, restate_json(run, "{'payment': %s, 'euros': %lld}", p->id, p->amount));
 }
 
 static restate_status pay(restate_ctx *ctx, restate_bytes input) {
     const restate_run_options few = { .retry = { .max_attempts = 5, .max_interval_ms = 2000 } };
-    const char *payment = restate_uuid(ctx);    /* the same in every try: the bank sees one */
+    payment p = { restate_uuid(ctx), 0 };   /* the same in every try: the bank sees one payment */
     restate_bytes paid;
-    (void)input;
-    RESTATE_TRY(restate_run(ctx, "charge", charge, &payment, &few, &paid));
+    RESTATE_TRY(restate_json_int(ctx, input, NULL, &p.amount));
+    RESTATE_TRY(restate_run(ctx, "charge", charge, &p, &few, &paid));
     return restate_reply(ctx, paid);
 }
 

@@ -1433,6 +1433,705 @@ TEST(cancelled_in_a_closure) {
     }
 }
 
+/* ---- A runtime that keeps a journal, and handlers that go to their end ------------------------- */
+
+/* It stores what the handler records and answers it: sleeps end, calls of "fail" fail, others echo,
+ * state is as in `state`, awakeables of the handler itself are completed. An attempt that suspends or
+ * fails is followed by another one, from the journal. */
+typedef struct sim_answer { rt_bytes wire, stored; } sim_answer;    /* what is sent, what the journal has */
+
+typedef struct sim_state {
+    bool stream;                            /* answers come while the attempt runs; else it suspends */
+    bool backwards;                         /* the latest answer first */
+    unsigned attempts_max;
+    const char *state;
+    rt_bytes journal;
+    unsigned entries, attempts, failures, retries;
+    sim_answer answers[64];
+    size_t first, count;
+    bool suspended, failed, ended;
+    rt_bytes commands;                      /* all there were, as text */
+} sim_state;
+
+static sim_state sim;
+
+static void sim_drop(void) {
+    for (size_t i = sim.first; i < sim.count; i++) {
+        rt_drop(&sim.answers[i].wire);
+        rt_drop(&sim.answers[i].stored);
+    }
+    rt_drop(&sim.journal);
+    rt_drop(&sim.commands);
+    memset(&sim, 0, sizeof sim);
+}
+
+/* What was just added to the script becomes an answer. `stored`: how the journal has it, if otherwise. */
+static void sim_answer_is(rt_bytes stored) {
+    sim_answer *a = &sim.answers[sim.count];
+    if (sim.count == 64) abort();
+    sim.count++;
+    a->wire = rt_script;
+    memset(&rt_script, 0, sizeof rt_script);
+    a->stored = stored;
+}
+static void sim_answered(void) {
+    rt_bytes none = { NULL, 0, 0 };
+    sim_answer_is(none);
+}
+
+typedef struct sim_fields { uint64_t n[18]; const uint8_t *at[18]; size_t len[18]; bool has[18]; } sim_fields;
+
+static sim_fields sim_read(const uint8_t *p, size_t len) {
+    sim_fields f;
+    rt_field one;
+    const uint8_t *end = p + len;
+    memset(&f, 0, sizeof f);
+    while (rt_next_field(&p, end, &one) == 1)
+        if (one.number < 18) {
+            f.n[one.number] = one.n;
+            f.at[one.number] = one.at;
+            f.len[one.number] = one.len;
+            f.has[one.number] = true;
+        }
+    return f;
+}
+
+static const char *sim_text(const sim_fields *f, int n) {
+    char *text = (char *)rt_alloc(f->len[n] + 1);
+    if (f->len[n]) memcpy(text, f->at[n], f->len[n]);
+    return text;
+}
+
+static const char *sim_state_of(const char *key) {          /* of "a=1;b=2" */
+    const char *at = sim.state;
+    size_t k = strlen(key);
+    while (at && *at) {
+        size_t len = strcspn(at, ";");
+        if (strncmp(at, key, k) == 0 && at[k] == '=') {
+            char *text = (char *)rt_alloc(len);
+            memcpy(text, at + k + 1, len - k - 1);
+            return text;
+        }
+        at += len + (at[len] == ';');
+    }
+    return NULL;
+}
+
+static void sim_call(const sim_fields *f) {
+    const char *handler = sim_text(f, 2);
+    char id[32];
+    snprintf(id, sizeof id, "inv_%u", (unsigned)f->n[10]);
+    note_id((unsigned)f->n[10], id);
+    sim_answered();
+    if (strcmp(handler, "fail") == 0) note_failure(N_CALL, (unsigned)f->n[11], 418, "teapot");
+    else if (strcmp(handler, "never") == 0) return;
+    else note_value(N_CALL, (unsigned)f->n[11], sim_text(f, 3));
+    sim_answered();
+}
+
+static void sim_command(unsigned type, const uint8_t *payload, size_t len) {
+    sim_fields f = sim_read(payload, len);
+    const char *text;
+    rt_show_frame(&sim.commands, payload - 8, len + 8);
+    rt_frame(&sim.journal, type, 0, payload, len);
+    sim.entries++;
+    sim.retries = 0;
+    switch (type) {
+    case M_SLEEP: note_sleep((unsigned)f.n[11]); sim_answered(); break;
+    case M_CALL: sim_call(&f); break;
+    case M_SEND: note_id((unsigned)f.n[10], "inv_sent"); sim_answered(); break;
+    case M_GET_LAZY:
+        text = sim_state_of(sim_text(&f, 1));
+        if (text) note_value(N_GET_LAZY, (unsigned)f.n[11], text);
+        else note_void(N_GET_LAZY, (unsigned)f.n[11]);
+        sim_answered();
+        break;
+    case M_GET_LAZY_KEYS: frame(N_GET_LAZY_KEYS, "1u 17(1s1s)", (unsigned)f.n[11], "a", "b"); sim_answered(); break;
+    case M_COMPLETE_AWAKEABLE:
+        text = sim_text(&f, 1);
+        if (f.has[2]) note_signal(strcmp(text, OWN_AWAKEABLE("EQ")) == 0 ? 17 : 18, "resolved");
+        else note_signal_failure(strcmp(text, OWN_AWAKEABLE("EQ")) == 0 ? 17 : 18, 400, "rejected");
+        sim_answered();
+        break;
+    default: break;
+    }
+}
+
+static void sim_proposal(const sim_fields *f, bool acknowledge) {
+    rt_bytes stored = { NULL, 0, 0 }, rest = rt_script;
+    memset(&rt_script, 0, sizeof rt_script);
+    if (f->has[14]) frame(N_RUN, "1u 5(1b)", (unsigned)f->n[1], f->at[14], f->len[14]);
+    else frame(N_RUN, "1u 6b", (unsigned)f->n[1], f->at[15], f->len[15]);
+    if (acknowledge) {
+        stored = rt_script;
+        memset(&rt_script, 0, sizeof rt_script);
+        note_ack((unsigned)f->n[1]);
+    }
+    sim_answer_is(stored);
+    rt_drop(&rt_script);
+    rt_script = rest;
+}
+
+static void sim_read_output(void) {
+    ex_collect();
+    while (rt.seen + 8 <= rt.raw.len) {
+        const uint8_t *at = rt.raw.at + rt.seen;
+        unsigned type = (unsigned)(at[0] << 8 | at[1]);
+        size_t len = (size_t)at[4] << 24 | (size_t)at[5] << 16 | (size_t)at[6] << 8 | at[7];
+        sim_fields f;
+        if (rt.seen + 8 + len > rt.raw.len) return;
+        CHECK(!sim.suspended && !sim.failed && !sim.ended);         /* nothing follows those */
+        f = sim_read(at + 8, len);
+        rt.seen += 8 + len;
+        if (type == M_SUSPENSION) sim.suspended = true;
+        else if (type == M_ERROR) sim.failed = true;
+        else if (type == M_END) sim.ended = true;
+        else if (type == M_PROPOSE) sim_proposal(&f, at[2] & 0x80);
+        else if (type != M_AWAITING_ON) sim_command(type, at + 8, len);
+    }
+}
+
+/* The next answer happens; `send`: the attempt is told. False: there is none. */
+static bool sim_next(bool send) {
+    sim_answer *a;
+    if (sim.first == sim.count) return false;
+    if (sim.backwards) a = &sim.answers[--sim.count];
+    else a = &sim.answers[sim.first++];
+    rt_add(&sim.journal, a->stored.at ? a->stored.at : a->wire.at, a->stored.at ? a->stored.len : a->wire.len);
+    sim.entries++;
+    if (send) rt_add(&rt_script, a->wire.at, a->wire.len);
+    rt_drop(&a->wire);
+    rt_drop(&a->stored);
+    if (sim.first == sim.count) sim.first = sim.count = 0;
+    return true;
+}
+
+/* One attempt, to its end. */
+static void sim_attempt(void) {
+    rt_start s = { .known = sim.entries, .id = OWN_ID, .seed = 1, .state = sim.stream ? NULL : sim.state, .key = "k",
+                   .retries = sim.retries };
+    sim.suspended = sim.failed = false;
+    sim.attempts++;
+    rt_script.len = 0;
+    ex.told.len = 0;
+    if (ex.told.at) *ex.told.at = 0;
+    if (!invoke()) { sim.failed = true; return; }
+    rt.seen = rt.raw.len;                   /* of an attempt that was out of memory: part of a frame */
+    rt_add_start(&s);
+    rt_add(&rt_script, sim.journal.at, sim.journal.len);
+    if (sim.stream) give();
+    else give_and_end();
+    sim_read_output();
+    while (ex.x->status == 200 && !ex.x->finished && sim_next(true)) {
+        give();
+        sim_read_output();
+    }
+    if (ex.x->status == 200 && !ex.x->finished) {
+        end_of_input();
+        sim_read_output();
+    }
+    CHECK(ex.x->finished);
+    sim.failed |= !sim.suspended && !sim.ended;     /* the stream just ended */
+}
+
+/* From the input to the end of the invocation. */
+static void sim_run(const char *body) {
+    input(body);
+    rt_add(&sim.journal, rt_script.at, rt_script.len);
+    rt_script.len = 0;
+    sim.entries = 1;
+    while (!sim.ended && sim.attempts < (sim.attempts_max ? sim.attempts_max : 300)) {
+        sim_attempt();
+        if (sim.suspended && !sim_next(false)) break;       /* nothing will ever happen */
+        if (sim.failed) sim.failures++, sim.retries++;
+    }
+    rt.seen = rt.raw.len;
+}
+
+/* ---- The loop: the same result with and without suspensions ------------------------------------ */
+
+static restate_status flaky(restate_ctx *run, void *arg) {
+    const unsigned *tries = (const unsigned *)arg;
+    if (*tries < 2) return restate_retry(run, NULL, "try %u", *tries);
+    return restate_reply(run, text("at last"));
+}
+
+static unsigned flaky_tries;
+
+static restate_status everything(restate_ctx *ctx, restate_bytes in) {
+    restate_future *f[4];
+    restate_bytes v = absent();
+    const char *const *keys, *id;
+    size_t index;
+    RESTATE_TRY(say(ctx, restate_get(ctx, "a", &v), v));
+    RESTATE_TRY(restate_set(ctx, "c", in));
+    RESTATE_TRY(say(ctx, restate_get(ctx, "c", &v), v));
+    RESTATE_TRY(restate_clear(ctx, "a"));
+    RESTATE_TRY(say(ctx, restate_get(ctx, "a", &v), v));
+    tell("%s ", restate_uuid(ctx));
+    f[0] = restate_run_async(ctx, "sum", closure, restate_alloc(ctx, 1), NULL);     /* never awaited */
+    RESTATE_TRY(say(ctx, restate_run(ctx, "inline", sums, memcpy(restate_alloc(ctx, 8), "\1\0\0\0\2\0\0\0", 8),
+                                     &(restate_run_options){ .inline_ok = true }, &v), v));
+    for (int i = 0; i < 3; i++) {
+        int n[2] = { i, 10 };
+        f[i] = restate_run_async(ctx, restate_text(ctx, "r%d", i), sums, n, &(restate_run_options){ .arg_bytes = sizeof n });
+    }
+    RESTATE_TRY(say(ctx, restate_await(ctx, restate_all(ctx, f, 3), &v), v));
+    for (int i = 0; i < 3; i++) RESTATE_TRY(say(ctx, restate_await(ctx, f[i], &v), v));
+    RESTATE_TRY(say(ctx, restate_sleep(ctx, 5), absent()));
+    say(ctx, restate_call(ctx, greeter("fail"), text("x"), NULL, &v), v);
+    f[0] = restate_call_async(ctx, greeter("echo"), text("one"), NULL);
+    f[1] = restate_call_async(ctx, greeter("never"), text("two"), NULL);
+    f[2] = restate_call_async(ctx, greeter("echo"), text("three"), NULL);
+    RESTATE_TRY(restate_call_id(ctx, f[1], &id));
+    tell("%s ", id);
+    RESTATE_TRY(say(ctx, restate_await(ctx, restate_all(ctx, (restate_future *[]){ f[0], f[2] }, 2), &v), v));
+    RESTATE_TRY(restate_cancel(ctx, id));
+    say(ctx, restate_await_for(ctx, f[1], 10, &v), v);
+    f[0] = restate_awakeable(ctx, &id);
+    RESTATE_TRY(restate_resolve(ctx, id, text("own")));
+    f[1] = restate_awakeable(ctx, &id);
+    RESTATE_TRY(restate_reject(ctx, id, NULL));
+    for (int n = 0; n < 2; n++) {
+        RESTATE_TRY(restate_select(ctx, f, 2, &index));
+        say(ctx, restate_await(ctx, f[index], &v), v);
+        f[index] = NULL;
+    }
+    restate_send(ctx, greeter("later"), text("s"), NULL);
+    RESTATE_TRY(restate_keys(ctx, &keys));
+    RESTATE_TRY(restate_clear_all(ctx));
+    return restate_reply(ctx, text(restate_text(ctx, "done %s", (const char *)in.ptr)));
+}
+
+
+TEST(to_the_end) {
+    for (int mode = 0; mode < 3; mode++)
+        EACH(RESTATE_OBJECT, .fn = everything) {
+            char told[600];
+            sim.stream = mode == 1;
+            sim.backwards = mode == 2;
+            sim.state = "a=1;b=2";
+            sim_run("body");
+            CHECK(sim.ended);
+            CHECK_INT(sim.failures, 0);
+            if (mode == 1) CHECK_INT(sim.attempts, 1);
+            else CHECK(sim.attempts > 10);
+            snprintf(told, sizeof told, "ok(1) ok(body) ok(-) %s ok(3) ok(-) ok(10) ok(11) ok(12) ok(-) terminal(418 teapot) inv_14 "
+                     "ok(-) timeout(408 timed out after 10 ms) %s ",
+                     ex.version == 5 ? "84d2e1b2-b72d-4c77-a9bb-a51eb9c34ebb" : "9bc2036f-7fd0-45cf-8de0-3f96324142bf",
+                     mode == 2 ? "terminal(400 rejected) ok(resolved)" : "ok(resolved) terminal(400 rejected)");
+            TOLD(told);
+            CHECK_HAS(ex_text(&sim.commands), "ClearAllState\nOutput value \"done body\"\n");
+            sim_drop();
+        }
+}
+
+/* Answers in the other order while it runs: what settled first is what the replay has, too. */
+static restate_status orders(restate_ctx *ctx, restate_bytes in) {
+    restate_future *f[3];
+    size_t index;
+    (void)in;
+    for (int i = 0; i < 3; i++) f[i] = restate_call_async(ctx, greeter("echo"), text(restate_text(ctx, "%d", i)), NULL);
+    for (;;) {
+        RESTATE_TRY(restate_select(ctx, f, 3, &index));
+        if (index == 3) break;
+        tell("%zu", index);
+        f[index] = NULL;
+        RESTATE_TRY(restate_sleep(ctx, 1));
+    }
+    return RESTATE_OK;
+}
+
+TEST(order_is_the_journals) {
+    for (int mode = 0; mode < 4; mode++)
+        EACH(RESTATE_SERVICE, .fn = orders) {
+            sim.stream = mode & 1;
+            sim.backwards = mode & 2;
+            sim_run("");
+            CHECK(sim.ended);
+            TOLD(sim.backwards ? "210" : "012");
+            sim_drop();
+        }
+}
+
+static restate_status is_flaky(restate_ctx *ctx, restate_bytes in) {
+    restate_bytes v;
+    restate_status s;
+    unsigned *tries = (unsigned *)restate_alloc(ctx, sizeof *tries);
+    if (!tries) return RESTATE_ENDED;
+    *tries = flaky_tries++;
+    s = restate_run(ctx, "flaky", flaky, tries, *in.ptr == 'b' ? &(restate_run_options){ .retry = { .max_attempts = 2 } } : NULL, &v);
+    if (s == RESTATE_ENDED) return s;
+    return say(ctx, s, v);
+}
+
+TEST(retried_to_the_end) {
+    for (int bounded = 0; bounded < 2; bounded++)
+        EACH(RESTATE_SERVICE, .fn = is_flaky) {
+            sim.stream = true;
+            flaky_tries = 0;
+            sim_run(bounded ? "bounded" : "unbounded");
+            CHECK(sim.ended);
+            CHECK_INT(sim.failures, bounded ? 1 : 2);
+            CHECK_INT(sim.attempts, bounded ? 2 : 3);
+            TOLD(bounded ? "terminal(500 try 1) " : "ok(at last) ");
+            LOG_HAS("WARN");
+            sim_drop();
+        }
+}
+
+/* ---- Handlers that do not behave ---------------------------------------------------------------- */
+
+static unsigned spins;
+
+static restate_status spins_on(restate_ctx *ctx, restate_bytes in) {
+    restate_bytes v;
+    (void)in;
+    restate_retry(ctx, NULL, "over");
+    for (spins = 0;; spins++) {
+        switch (variant) {
+        case 0: restate_sleep(ctx, 1); break;
+        case 1: restate_get(ctx, "k", &v); break;
+        case 2: restate_await(ctx, restate_awakeable(ctx, NULL), &v); break;
+        case 3: restate_run(ctx, "x", closure, NULL, NULL, &v); break;
+        case 4: restate_call(ctx, greeter("x"), absent(), NULL, &v); break;
+        case 5: restate_text(ctx, "x"); break;
+        case 6: restate_random(ctx); break;
+        default: restate_await(ctx, restate_all(ctx, NULL, 0), NULL); break;
+        }
+    }
+    return RESTATE_OK;
+}
+
+TEST(spinning) {
+    for (variant = 0; variant < 8; variant++)
+        EACH_OF(7, 7, RESTATE_OBJECT, .fn = spins_on) {
+            STARTED();
+            SAYS("Error 500...");
+            LOG_HAS("ERROR the handler made 100000 calls after RESTATE_ENDED and is cut off");
+            CHECK(spins >= 49000 && spins <= 100000);
+            CHECK(restate__attempt_over(ex.x->attempt));
+            CHECK(ex.peak < 1000000);
+        }
+}
+
+/* Spinning while a closure uses what lies on the stack that will be dropped. */
+static restate_status reads_at_gate(restate_ctx *run, void *arg) {
+    gate();
+    return restate_reply(run, text((const char *)arg));
+}
+
+static restate_status spins_beside_closure(restate_ctx *ctx, restate_bytes in) {
+    char here[64] = "still there";
+    restate_future *f[2];
+    (void)in;
+    f[0] = restate_run_async(ctx, "r", reads_at_gate, here, NULL);
+    f[1] = restate_awakeable(ctx, NULL);
+    if (restate_await(ctx, restate_race(ctx, f, 2), NULL) != RESTATE_OK) return RESTATE_ENDED;
+    restate_retry(ctx, NULL, "over");
+    for (;;) restate_sleep(ctx, 1);
+    return here[0] ? RESTATE_OK : RESTATE_ENDED;
+}
+
+TEST(spinning_beside_a_closure) {
+    EACH_OF(7, 7, RESTATE_SERVICE, .fn = spins_beside_closure) {
+        begins(); ex_feed(); turn();
+        gate_reached(1);
+        note_signal(17, "x"); ex_feed(); turn();
+        drop_said();
+        gate_open();
+        settle();
+        drop_said();
+        ex.log.len = 0;
+        if (ex.log.at) *ex.log.at = 0;
+    }
+}
+
+static char payload[100001];
+
+static restate_status writes_much(restate_ctx *ctx, restate_bytes in) {
+    (void)in;
+    for (int i = 0; i < 20; i++) {
+        restate_status s = restate_set(ctx, "k", text(payload));
+        tell(s == RESTATE_OK ? "." : "!");
+        RESTATE_TRY(s);
+    }
+    return RESTATE_OK;
+}
+
+TEST(output_holds_back) {
+    memset(payload, 'p', sizeof payload - 1);
+    EACH(RESTATE_OBJECT, .fn = writes_much) {
+        ex.keep_output = true;
+        start(1, .complete = true); input(""); ex_feed();
+        while (!ex.x->attempt->fiber || ex.x->attempt->state != RESTATE__ATTEMPT_PARKED) turn();
+        TOLD("..");
+        CHECK(ex.x->out.len > 256 << 10 && ex.x->out.len < 400 << 10);
+        restate__x_drained(ex.x);               /* nothing left: nothing happens */
+        turn();
+        TOLD("");
+        restate__buf_drop(&ex.x->out, restate__buf_peek(&ex.x->out).len);
+        restate__x_drained(ex.x);               /* not enough left */
+        turn();
+        TOLD("");
+        ex.keep_output = false;
+        give();
+        TOLD("..................");
+        CHECK(ex.x->finished);
+        drop_said();
+    }
+}
+
+TEST(output_held_back_is_cut) {
+    EACH(RESTATE_OBJECT, .fn = writes_much) {
+        ex.keep_output = true;
+        start(1, .complete = true); input(""); ex_feed();
+        while (!ex.x->attempt->fiber || ex.x->attempt->state != RESTATE__ATTEMPT_PARKED) turn();
+        TOLD("..");
+        restate__x_cut(ex.x);
+        settle();
+        CHECK(restate__attempt_over(ex.x->attempt));
+        CHECK_STR(ex_text(&ex.told) , ".!");
+        ex.told.len = 0;
+        *ex.told.at = 0;
+    }
+}
+
+/* ---- The connection is lost -------------------------------------------------------------------- */
+
+static restate_status parks(restate_ctx *ctx, restate_bytes in) {
+    restate_status s = restate_await(ctx, restate_awakeable(ctx, NULL), NULL);
+    (void)in;
+    tell("%s ", status(s));
+    CHECK(restate_stop_requested(ctx));
+    CHECK_INT(restate_sleep(ctx, 1), RESTATE_ENDED);
+    return s;
+}
+
+TEST(cut_while_parked) {
+    for (int release = 0; release < 3; release++)
+        EACH(RESTATE_SERVICE, .fn = parks) {
+            STARTED();
+            drop_said();
+            restate__x_cut(ex.x);
+            if (release == 1) restate__x_cut(ex.x);
+            if (release == 2) ex_release();
+            settle();
+            TOLD("ended ");
+            CHECK_INT(ex.endpoint->invocations, release == 2 ? 0 : 1);
+        }
+}
+
+TEST(cut_before_start) {
+    for (int at = 0; at < 3; at++)
+        EACH(RESTATE_SERVICE, .fn = parks) {
+            if (at) start(2), input("x");
+            if (at == 2) cmd_sleep(1, "", 1);
+            ex_feed();
+            restate__x_cut(ex.x);
+            settle();
+            TOLD("");
+            CHECK(restate__attempt_over(ex.x->attempt));
+        }
+}
+
+TEST(cut_in_a_closure) {
+    for (int release = 0; release < 2; release++)
+        EACH(RESTATE_SERVICE, .fn = runs_at_gate) {
+            begins(); ex_feed(); turn();
+            gate_reached(1);
+            SAYS("Run 1 \"slow\"");
+            restate__x_cut(ex.x);
+            if (release) ex_release();
+            turn();
+            TOLD("");                       /* the handler goes on only when the closure has finished */
+            CHECK_INT(ex.endpoint->invocations, 1);
+            gate_open();
+            settle();
+            TOLD("stop ended ");
+            if (!release) SAYS_NOTHING();
+        }
+}
+
+static restate_status works_at_gate(restate_ctx *ctx, restate_bytes in) {
+    (void)in;
+    gate();
+    while (!restate_stop_requested(ctx)) continue;
+    tell("stop ");
+    tell("%s ", status(restate_sleep(ctx, 1)));
+    return RESTATE_OK;
+}
+
+TEST(cut_while_detached) {
+    for (int release = 0; release < 2; release++)
+        EACH(RESTATE_SERVICE, .fn = works_at_gate) {
+            if (!ex.handlers[0].options.blocking) continue;
+            begins(); ex_feed(); turn();
+            gate_reached(1);
+            CHECK_INT(ex.x->attempt->state, RESTATE__ATTEMPT_DETACHED);
+            restate__x_cut(ex.x);
+            if (release) ex_release();
+            turn();
+            gate_open();
+            settle();
+            TOLD("stop ended ");
+        }
+}
+
+/* A frame that nobody can read arrives while the handler's own thread is busy. */
+static restate_status misuses_at_gate(restate_ctx *ctx, restate_bytes in) {
+    (void)in;
+    gate();
+    restate_json(ctx, "{");
+    restate_json(ctx, "{");
+    return RESTATE_OK;
+}
+
+TEST(broken_while_detached) {
+    EACH(RESTATE_SERVICE, .fn = misuses_at_gate) {
+        if (!ex.handlers[0].options.blocking) continue;
+        begins(); ex_feed(); turn();
+        gate_reached(1);
+        gate_open();
+        raw("800c0000 00000003 ffffff"); ex_feed();
+        settle();
+        SAYS("Error 500...");
+        ex.log.len = 0;
+        if (ex.log.at) *ex.log.at = 0;
+    }
+}
+
+/* A frame that nobody can read arrives while a closure executes. */
+TEST(broken_in_a_closure) {
+    EACH(RESTATE_SERVICE, .fn = runs_at_gate) {
+        begins(); ex_feed(); turn();
+        gate_reached(1);
+        SAYS("Run 1 \"slow\"");
+        raw("800c0000 00000003 ffffff"); ex_feed(); turn();
+        SAYS("Error 500...");
+        TOLD("");                           /* the closure uses the handler's stack */
+        gate_open();
+        settle();
+        TOLD("stop ended ");
+        LOG_HAS("WARN the attempt failed with 500");
+    }
+}
+
+TEST(input_ends_after_the_end) {
+    for (int release = 0; release < 2; release++)
+        EACH(RESTATE_SERVICE, .fn = never_awaits) {
+            STARTED();
+            SAYS("Run 1 \"a\"", EMPTY_OUTPUT);
+            restate__x_end_input(ex.x);
+            restate__x_cut(ex.x);
+            if (release) ex_release();
+            settle();
+        }
+}
+
+static restate_status stays_long(restate_ctx *ctx, restate_bytes in) {
+    uint64_t until = restate__clock_ms() + 3;
+    (void)in;
+    while (restate__clock_ms() < until) continue;
+    return restate_sleep(ctx, 1);
+}
+
+TEST(stall_warning) {
+    EACH(RESTATE_SERVICE, .fn = stays_long, .options = { .stall_warning_ms = 2 }) {
+        STARTED();
+        drop_said();
+        if (ex.handlers[0].options.blocking) LOG("");
+        else LOG_HAS("WARN the handler held its event loop for ");
+    }
+    EACH(RESTATE_SERVICE, .fn = stays_long, .options = { .stall_warning_ms = RESTATE_ZERO_MS }) {
+        STARTED();
+        drop_said();
+        LOG("");
+    }
+}
+
+/* ---- Out of memory ------------------------------------------------------------------------------ */
+
+static restate_status careless(restate_ctx *ctx, restate_bytes in) {     /* checks nothing */
+    restate_future *f[3];
+    restate_bytes v;
+    const char *id;
+    f[0] = restate_awakeable(ctx, &id);
+    f[1] = restate_call_async(ctx, greeter("echo"), text(payload), NULL);
+    f[2] = restate_sleep_async(ctx, 1, NULL);
+    restate_await(ctx, restate_all_settled(ctx, &f[1], 2), &v);
+    restate_await(ctx, f[1], &v);
+    CHECK(!v.ptr || v.len == sizeof payload - 1);
+    restate_call_id(ctx, f[1], &id);
+    restate_fail(ctx, 404, "%s", payload);
+    restate_fail_with(ctx, NULL);
+    restate_retry(ctx, NULL, "%s", restate_text(ctx, "%s", payload));
+    restate_set(ctx, restate_uuid(ctx), in);
+    return restate_reply(ctx, v);
+}
+
+static restate_status in_closures(restate_ctx *run, void *arg) {
+    char *p = (char *)restate_alloc(run, 5000);
+    (void)arg;
+    return restate_reply(run, restate_json(run, "[%s, %s]", restate_text(run, "%d", p != NULL), payload));
+}
+
+static restate_status many_runs(restate_ctx *ctx, restate_bytes in) {
+    restate_future *f[5];
+    restate_run_options o = { .inline_ok = true };
+    restate_bytes v;
+    (void)in;
+    for (int i = 0; i < 5; i++) f[i] = restate_run_async(ctx, "r", in_closures, NULL, i % 2 ? &o : NULL);
+    RESTATE_TRY(restate_await(ctx, restate_all(ctx, f, 5), NULL));
+    for (int i = 0; i < 5; i++) {
+        RESTATE_TRY(restate_await(ctx, f[i], &v));
+        RESTATE_TRY(restate_reply(ctx, v));
+    }
+    return restate_set(ctx, "k", v);
+}
+
+/* Whatever allocation fails: no crash, no leak, the attempt fails or ends well; the next one ends well. */
+static void out_of_memory(restate_handler_fn *fn, bool on, bool stream) {
+    static char where[64];
+    memset(payload, 'p', sizeof payload - 1);
+    for (unsigned version = 5; version <= 7; version += 2)
+        for (int blocking = 0; blocking < 2; blocking++) {
+            bool enough = false;
+            size_t n;
+            for (n = 1; !enough && n < 4000; n++) {
+                restate_handler handler = { .fn = fn };
+                snprintf(where, sizeof where, "(protocol %u%s, allocation %lu fails)", version, blocking ? ", blocking" : "",
+                         (unsigned long)n);
+                test_note = where;
+                ex.bytewise = false;
+                ex_begin(RESTATE_OBJECT, handler, version, blocking);
+                sim.state = "a=1;b=2";
+                sim.stream = stream;
+                sim.attempts_max = fn == careless ? 3 : 40;
+                ex.allocations = 0;
+                ex.fail_at = n;
+                ex.fail_on = on;
+                if (on) sim.attempts_max = 1;
+                sim_run("body");
+                enough = ex.allocations < n;
+                if (!on && fn != careless) CHECK(sim.ended);
+                sim_drop();
+                ex.fail_at = 0;
+                ex.told.len = ex.log.len = 0;
+                if (ex.told.at) *ex.told.at = 0;
+                if (ex.log.at) *ex.log.at = 0;
+                ex_end();
+            }
+            CHECK(enough && n > 5);
+        }
+    test_note = "";
+}
+
+TEST(out_of_memory_everything) { out_of_memory(everything, false, true); }
+TEST(out_of_memory_from_then_on) { out_of_memory(everything, true, true); }
+TEST(out_of_memory_careless) { out_of_memory(careless, false, true); out_of_memory(careless, true, true); }
+TEST(out_of_memory_in_runs) { out_of_memory(many_runs, false, true); out_of_memory(many_runs, true, true); }
+
 int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(handler_ends), T(request_info), T(request_info_of_little), T(log_on_replay),
@@ -1444,6 +2143,12 @@ int main(int argc, char **argv) {
         T(call_scope), T(sends_and_ids), T(awakeables), T(completes_awakeables),
         T(bad_awakeable_ids), T(await_for), T(select_order), T(combinators_of_nothing),
         T(combinators), T(is_done), T(cancellation), T(compensation), T(cancelled_in_a_closure),
+        T(to_the_end), T(order_is_the_journals), T(retried_to_the_end), T(spinning),
+        T(spinning_beside_a_closure), T(output_holds_back), T(output_held_back_is_cut),
+        T(cut_while_parked), T(cut_before_start), T(cut_in_a_closure), T(cut_while_detached),
+        T(broken_while_detached), T(broken_in_a_closure), T(input_ends_after_the_end),
+        T(stall_warning), T(out_of_memory_everything), T(out_of_memory_from_then_on),
+        T(out_of_memory_careless), T(out_of_memory_in_runs),
         { NULL, NULL }
     };
     return test_main(argc, argv, cases);
