@@ -635,7 +635,8 @@ typedef struct restate_service {
  * The last reply counts; a failure that is returned afterwards wins over it. Absent bytes are sent
  * as an empty value.
  * Journal:   output (value), when the handler has returned; in a closure: nothing.
- * Lifetime:  `value` is copied.
+ * Lifetime:  `value` is copied; but 4 KiB and more of invocation memory are not, and must not be
+ *            changed until the handler (or the closure) has returned.
  * Returns:   RESTATE_OK. */
 RESTATE_API restate_status restate_reply(restate_ctx *ctx, restate_bytes value);
 
@@ -1496,14 +1497,17 @@ RESTATE__PRIVATE void restate__mem_free(const restate_allocator *a, void *old, s
     if (old) a->free(a->user, old, size ? size : 1);
 }
 
-/* One piece of memory, its bytes behind the header. Chunks of exactly the pool's size are kept for
- * reuse, larger ones were made for one request and go straight back to the allocator. */
+/* One piece of memory, its bytes behind the header; or, in a buffer, a reference to bytes that are
+ * somewhere else. Chunks of exactly the pool's size are kept for reuse, and some larger ones. */
 typedef struct restate__chunk {
     struct restate__chunk *next;
     size_t size;                            /* all of it, this header included */
+    const uint8_t *elsewhere;               /* a reference: to `elsewhere_len` bytes; else NULL */
+    size_t elsewhere_len;
 } restate__chunk;
 
 #define RESTATE__CHUNK_BYTES 4096u
+#define RESTATE__CHUNKS_LARGE_BYTES (4u << 20)  /* how much a pool keeps in larger chunks */
 #define RESTATE__CHUNK_HEAD ((sizeof(restate__chunk) + 15u) & ~(size_t)15u)
 
 /* Where chunks come from. Belongs to one thread. */
@@ -1511,53 +1515,81 @@ typedef struct restate__chunks {
     const restate_allocator *allocator;
     restate__chunk *free;
     size_t kept, kept_max;                  /* chunks on `free`, and how many may be there */
+    restate__chunk *large;                  /* larger ones, the last one given first */
+    size_t large_bytes;
 } restate__chunks;
 
 RESTATE__PRIVATE void restate__mem_pool_init(restate__chunks *pool,
                                              const restate_allocator *allocator, size_t kept_max) {
+    memset(pool, 0, sizeof *pool);
     pool->allocator = allocator;
-    pool->free = NULL;
-    pool->kept = 0;
     pool->kept_max = kept_max;
+}
+
+/* A kept large chunk that fits without wasting more than it holds. NULL: none. */
+static restate__chunk *restate__mem_take_large(restate__chunks *pool, size_t size) {
+    restate__chunk **at = &pool->large, *c;
+    while (*at && ((*at)->size < size || (*at)->size / 2 > size)) at = &(*at)->next;
+    c = *at;
+    if (!c) return NULL;
+    *at = c->next;
+    pool->large_bytes -= c->size;
+    c->next = NULL;
+    return c;
 }
 
 /* A chunk with room for `need` bytes behind its header; NULL when out of memory. */
 RESTATE__PRIVATE restate__chunk *restate__mem_take(restate__chunks *pool, size_t need) {
-    restate__chunk *c;
+    restate__chunk *c = NULL;
     size_t size = RESTATE__CHUNK_BYTES;
     if (need > SIZE_MAX - RESTATE__CHUNK_HEAD) return NULL;
-    if (need + RESTATE__CHUNK_HEAD > size) size = need + RESTATE__CHUNK_HEAD;
-    else if (pool->free) {
+    if (need + RESTATE__CHUNK_HEAD > size) {
+        size = need + RESTATE__CHUNK_HEAD;
+        c = restate__mem_take_large(pool, size);
+    } else if (pool->free) {
         c = pool->free;
         pool->free = c->next;
         pool->kept--;
         c->next = NULL;
-        return c;
     }
+    if (c) return c;
     c = (restate__chunk *)restate__mem_alloc(pool->allocator, size);
     if (!c) return NULL;
-    c->next = NULL;
+    memset(c, 0, sizeof *c);
     c->size = size;
     return c;
 }
 
 RESTATE__PRIVATE void restate__mem_give(restate__chunks *pool, restate__chunk *c) {
-    if (c->size != RESTATE__CHUNK_BYTES || pool->kept >= pool->kept_max) {
+    bool usual = c->size == RESTATE__CHUNK_BYTES;
+    c->elsewhere = NULL;
+    if (usual && pool->kept < pool->kept_max) {
+        c->next = pool->free;
+        pool->free = c;
+        pool->kept++;
+    } else if (!usual && pool->kept_max &&
+               pool->large_bytes + c->size <= RESTATE__CHUNKS_LARGE_BYTES) {
+        c->next = pool->large;
+        pool->large = c;
+        pool->large_bytes += c->size;
+    } else {
         restate__mem_free(pool->allocator, c, c->size);
-        return;
     }
-    c->next = pool->free;
-    pool->free = c;
-    pool->kept++;
+}
+
+static void restate__mem_free_list(restate__chunks *pool, restate__chunk *c) {
+    while (c) {
+        restate__chunk *next = c->next;
+        restate__mem_free(pool->allocator, c, c->size);
+        c = next;
+    }
 }
 
 RESTATE__PRIVATE void restate__mem_pool_free(restate__chunks *pool) {
-    while (pool->free) {
-        restate__chunk *c = pool->free;
-        pool->free = c->next;
-        restate__mem_free(pool->allocator, c, c->size);
-    }
-    pool->kept = 0;
+    restate__mem_free_list(pool, pool->free);
+    restate__mem_free_list(pool, pool->large);
+    pool->free = pool->large = NULL;
+    pool->kept = pool->large_bytes = 0;
 }
 
 /* Memory that is freed all at once.
@@ -1629,6 +1661,19 @@ RESTATE__PRIVATE void *restate__arena_alloc(restate__arena *arena, size_t size) 
     return p;
 }
 
+/* Whether these bytes are the arena's. Takes time with the number of its chunks. */
+RESTATE__PRIVATE bool restate__arena_holds(const restate__arena *arena, const void *data,
+                                           size_t len) {
+    const uint8_t *p = (const uint8_t *)data;
+    const restate__chunk *c;
+    for (c = arena->chunks; c; c = c->next) {
+        const uint8_t *start = (const uint8_t *)c + RESTATE__CHUNK_HEAD;
+        const uint8_t *end = (const uint8_t *)c + c->size;
+        if (p >= start && p <= end) return len <= (size_t)(end - p);
+    }
+    return false;
+}
+
 /* A copy, followed by a zero byte that is not counted. Absent bytes stay absent, and so are the
  * bytes of a failed copy. */
 RESTATE__PRIVATE restate_bytes restate__arena_copy(restate__arena *arena, restate_bytes from) {
@@ -1683,9 +1728,12 @@ RESTATE__PRIVATE const char *restate__arena_printf(restate__arena *arena, const 
 
 /* Bytes on their way out: written at the end, read and dropped at the front.
  *
+ * Much at once that lies in `stable` is not copied but referred to: that arena outlives the buffer,
+ * and what is in it is not changed once it was handed over.
  * Invariant: `len` bytes lie between `read_at` in the first chunk and `write_at` in the last. */
 typedef struct restate__buf {
     restate__chunks *pool;
+    const restate__arena *stable;           /* NULL: everything is copied */
     restate__chunk *first, *last;
     size_t read_at, write_at;               /* offsets behind the chunk's header */
     size_t len;
@@ -1708,24 +1756,57 @@ RESTATE__PRIVATE void restate__buf_free(restate__buf *buf) {
     buf->read_at = buf->write_at = buf->len = 0;
 }
 
+/* The bytes of a chunk of a buffer. */
+static restate_bytes restate__buf_chunk(const restate__chunk *c) {
+    if (c->elsewhere) return restate__b(c->elsewhere, c->elsewhere_len);
+    return restate__b((const uint8_t *)c + RESTATE__CHUNK_HEAD, c->size - RESTATE__CHUNK_HEAD);
+}
+
 static size_t restate__buf_room(const restate__buf *buf) {
-    return buf->last ? buf->last->size - RESTATE__CHUNK_HEAD - buf->write_at : 0;
+    return buf->last ? restate__buf_chunk(buf->last).len - buf->write_at : 0;
+}
+
+static restate__chunk *restate__buf_append(restate__buf *buf, size_t need) {
+    restate__chunk *c = restate__mem_take(buf->pool, need);
+    if (!c) {
+        buf->failed = true;
+        return NULL;
+    }
+    if (buf->last) buf->last->next = c;
+    else buf->first = c;
+    buf->last = c;
+    buf->write_at = 0;
+    return c;
+}
+
+/* What is not written in the last chunk stays so: it is cut to what is. */
+static void restate__buf_cut_last(restate__buf *buf) {
+    restate__chunk *c = buf->last;
+    if (!c || c->elsewhere || !restate__buf_room(buf)) return;
+    c->elsewhere = (const uint8_t *)c + RESTATE__CHUNK_HEAD;
+    c->elsewhere_len = buf->write_at;
+}
+
+static bool restate__buf_refer(restate__buf *buf, const void *data, size_t len) {
+    restate__chunk *c;
+    restate__buf_cut_last(buf);
+    c = restate__buf_append(buf, 0);
+    if (!c) return false;
+    c->elsewhere = (const uint8_t *)data;
+    c->elsewhere_len = buf->write_at = len;
+    buf->len += len;
+    return true;
 }
 
 RESTATE__PRIVATE bool restate__buf_write(restate__buf *buf, const void *data, size_t len) {
     const uint8_t *from = (const uint8_t *)data;
+    if (len >= RESTATE__CHUNK_BYTES && buf->stable && !buf->failed &&
+        restate__arena_holds(buf->stable, data, len))
+        return restate__buf_refer(buf, data, len);
     while (len && !buf->failed) {
         size_t n = restate__buf_room(buf);
         if (n == 0) {
-            restate__chunk *c = restate__mem_take(buf->pool, len);
-            if (!c) {
-                buf->failed = true;
-                break;
-            }
-            if (buf->last) buf->last->next = c;
-            else buf->first = c;
-            buf->last = c;
-            buf->write_at = 0;
+            restate__buf_append(buf, len);
             continue;
         }
         if (n > len) n = len;
@@ -1740,23 +1821,26 @@ RESTATE__PRIVATE bool restate__buf_write(restate__buf *buf, const void *data, si
 
 /* The first bytes that lie together; absent when the buffer is empty. */
 RESTATE__PRIVATE restate_bytes restate__buf_peek(const restate__buf *buf) {
-    size_t n;
+    restate_bytes b;
     if (!buf->len) return restate__b_none();
-    n = (buf->first == buf->last ? buf->write_at : buf->first->size - RESTATE__CHUNK_HEAD) -
-        buf->read_at;
-    return restate__b((const uint8_t *)buf->first + RESTATE__CHUNK_HEAD + buf->read_at, n);
+    b = restate__buf_chunk(buf->first);
+    if (buf->first == buf->last) b.len = buf->write_at;
+    return restate__b(b.ptr + buf->read_at, b.len - buf->read_at);
 }
 
 /* Drops the first `n` bytes, at most as many as the last peek showed. */
 RESTATE__PRIVATE void restate__buf_drop(restate__buf *buf, size_t n) {
     restate__chunk *c = buf->first;
-    size_t end = c == buf->last ? buf->write_at : c->size - RESTATE__CHUNK_HEAD;
+    size_t end = c == buf->last ? buf->write_at : restate__buf_chunk(c).len;
     RESTATE_ASSERT(n <= end - buf->read_at);
     buf->read_at += n;
     buf->len -= n;
     if (buf->read_at < end) return;
     buf->first = c->next;
-    if (!buf->first) buf->last = NULL, buf->write_at = 0;
+    if (!buf->first) {
+        buf->last = NULL;
+        buf->write_at = 0;
+    }
     buf->read_at = 0;
     restate__mem_give(buf->pool, c);
 }
@@ -2182,8 +2266,8 @@ static void restate__wire_patch(restate__chunk *chunk, size_t at, uint32_t len) 
     restate__b_put32(bytes, len);
     at += RESTATE__WIRE_HEAD - sizeof bytes;
     for (i = 0; i < sizeof bytes; i++, at++) {
-        while (at >= chunk->size - RESTATE__CHUNK_HEAD) {
-            at -= chunk->size - RESTATE__CHUNK_HEAD;
+        while (at >= restate__buf_chunk(chunk).len) {
+            at -= restate__buf_chunk(chunk).len;
             chunk = chunk->next;
         }
         ((uint8_t *)chunk)[RESTATE__CHUNK_HEAD + at] = bytes[i];
@@ -6975,6 +7059,11 @@ RESTATE_API restate_status restate_reply(restate_ctx *ctx, restate_bytes value) 
     if (restate__ctx_over(ctx)) return RESTATE_ENDED;
     ctx->reply_unstable = restate__ctx_unstable(ctx, value);
     if (!restate__ctx_seal(ctx, &value)) return RESTATE_ENDED;
+    if (value.len >= RESTATE__CHUNK_BYTES &&
+        restate__arena_holds(ctx->memory, value.ptr, value.len)) {
+        ctx->reply = value;
+        return RESTATE_OK;
+    }
     copy = restate__arena_copy(ctx->memory, value.ptr ? value : restate__b("", 0));
     if (!copy.ptr) return restate__ctx_nomem(ctx);
     ctx->reply = copy;
@@ -8177,6 +8266,7 @@ static void restate__attempt_conclude(restate__attempt *a, restate_status s) {
         const restate_failure *failure = s == RESTATE_OK ? NULL
                                          : ctx->failed   ? ctx->failed->failure
                                                          : &unsaid;
+        a->vm.out->stable = ctx->memory;
         if (restate__vm_output(&a->vm, ctx->reply, failure, ctx->reply_unstable))
             restate__vm_end(&a->vm);
     } else if (s == RESTATE_ENDED) {
