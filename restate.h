@@ -1241,7 +1241,7 @@ typedef struct restate_endpoint_options {
     uint32_t max_invocations;               /* at a time; 10,000; more are refused with 503, and the
                                                server tries them again later */
     uint32_t max_streams;                   /* per connection; 256 */
-    size_t max_message_bytes;               /* 32 MiB; larger ones end the attempt */
+    size_t max_message_bytes;               /* 64 MiB; larger ones end the attempt */
     size_t window_bytes;                    /* HTTP/2 window of a stream; 1 MiB */
     uint64_t drain_ms;                      /* how long a stop waits for invocations; 10,000 */
     restate_switch log_connections;         /* OFF */
@@ -7377,6 +7377,7 @@ static void restate__policy_of(restate__policy *p, const restate_retry_policy *r
 static restate_future *restate__future_new(restate_ctx *ctx, restate__future_kind kind) {
     restate__attempt *a = ctx->attempt;
     restate_future *f = ctx->run ? NULL : a->free_futures;
+    if (ctx->over) return &a->none;
     if (f) {
         a->free_futures = f->next_free;
         memset(f, 0, sizeof *f);
@@ -8185,11 +8186,12 @@ RESTATE_API restate_future *restate_settled(restate_ctx *ctx, restate_bytes valu
 RESTATE_API restate_selector *restate_selector_new(restate_ctx *ctx,
                                                    restate_future *const *futures, size_t count) {
     restate__attempt *a = ctx->attempt;
-    restate_selector *s = (restate_selector *)restate__arena_alloc(ctx->memory, sizeof *s);
+    restate_selector *s;
     restate__node **nodes;
     size_t *indexes, used, i, n = 0;
+    s = ctx->over ? NULL : (restate_selector *)restate__arena_alloc(ctx->memory, sizeof *s);
     if (!s) {
-        restate__ctx_nomem(ctx);
+        if (!restate__ctx_over(ctx)) restate__ctx_nomem(ctx);
         return &a->no_selector;
     }
     if (!restate__ctx_enter(ctx, "restate_selector_new")) return s;
@@ -8246,9 +8248,10 @@ RESTATE_API restate_status restate_now(restate_ctx *ctx, uint64_t *epoch_ms) {
     size_t i;
     memset(&o, 0, sizeof o);
     o.inline_ok = true;
+    if (epoch_ms) *epoch_ms = 0;
     s = restate_run(ctx, "now", restate__ctx_read_clock, NULL, &o, &text);
     if (s != RESTATE_OK || !epoch_ms) return s;
-    for (i = 0, *epoch_ms = 0; i < text.len && text.ptr[i] >= '0' && text.ptr[i] <= '9'; i++)
+    for (i = 0; i < text.len && text.ptr[i] >= '0' && text.ptr[i] <= '9'; i++)
         *epoch_ms = *epoch_ms * 10 + (uint64_t)(text.ptr[i] - '0');
     return s;
 }
@@ -10287,6 +10290,7 @@ static void restate__x_respond(restate__x *x, uint16_t status, const restate_pai
                                restate_bytes body) {
     x->status = status;
     x->response = headers;
+    if (x->method && strcmp(x->method, "HEAD") == 0) body.len = 0;
     if (body.len) restate__buf_write(&x->out, body.ptr, body.len);
     x->finished = true;
 }

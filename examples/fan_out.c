@@ -70,7 +70,7 @@ static restate_status process(restate_ctx *ctx, restate_bytes input) {
         counts[i] = restate_run_async(ctx, "count", count_words, &j, &copied);
         texts[i] = restate_call_async(ctx, to, line, NULL);
     }
-    RESTATE_TRY(restate_await(ctx, restate_all(ctx, all, 2 * n), NULL));    /* or the first failure */
+    RESTATE_TRY(restate_await(ctx, restate_all(ctx, all, 2 * n), NULL));  /* or the first failure */
 
     for (i = 0; i < n; i++) {       /* all are settled: nothing waits here */
         restate_bytes value;

@@ -88,9 +88,9 @@ typedef struct payment {
 
 static restate_status charge(restate_ctx *run, void *arg) {
     const payment *p = arg;
-    printf("The bank is asked for %lld euros, payment %s\n", p->amount, p->id);
+    printf("The bank is asked for %lld euro, payment %s\n", p->amount, p->id);
     fflush(stdout);
-    return restate_reply(run, restate_json(run, "{'payment': %s, 'euros': %lld}", p->id, p->amount));
+    return restate_reply(run, restate_json(run, "{'payment': %s, 'euro': %lld}", p->id, p->amount));
 }
 
 static restate_status pay(restate_ctx *ctx, restate_bytes input) {
@@ -101,8 +101,6 @@ static restate_status pay(restate_ctx *ctx, restate_bytes input) {
     RESTATE_TRY(restate_run(ctx, "charge", charge, &p, &few, &paid));
     return restate_reply(ctx, paid);
 }
-
-/* ---- The endpoint ---------------------------------------------------------------------------- */
 
 static const restate_service seats = { "Seats", RESTATE_OBJECT, .handlers = RESTATE_HANDLERS(
     { .name = "reserve", .fn = reserve, .input = RESTATE_VOID },

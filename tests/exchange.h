@@ -147,8 +147,9 @@ static inline void ex_changed(restate__x *x) {
     ex.changes++;
 }
 
+/* What was written when memory ran out is of no use: a carrier resets the stream. */
 static inline void ex_collect(void) {
-    if (!ex.x || ex.keep_output) return;
+    if (!ex.x || ex.keep_output || ex.x->out.failed) return;
     while (ex.x->out.len) {
         restate_bytes b = restate__buf_peek(&ex.x->out);
         rt_add(&rt.raw, b.ptr, b.len);

@@ -24,7 +24,7 @@ static restate_bytes absent(void) { return restate__b_none(); }
 
 static int variant;                         /* what a handler is to do */
 static restate_target greeter(const char *handler) {
-    restate_target to = { "Greeter", handler, NULL, NULL };
+    restate_target to = { .service = "Greeter", .handler = handler };
     return to;
 }
 
@@ -42,9 +42,9 @@ static void begins(void) {
 static const restate_pair metadata[] = { { "a", "1" }, { "b", NULL }, { NULL, NULL } };
 
 static restate_status ends(restate_ctx *ctx, restate_bytes in) {
-    static const restate_failure failure = { 418, "teapot", NULL };
-    static const restate_failure with_metadata = { 0, NULL, metadata };
-    restate_retry_options o = { 0, 0, false };
+    static const restate_failure failure = { .code = 418, .message = "teapot" };
+    static const restate_failure with_metadata = { .metadata = metadata };
+    restate_retry_options o = { .code = 0 };
     char temporary[8] = "gone";
     CHECK(in.len == 2 && memcmp(in.ptr, "in", 3) == 0);
     CHECK_INT(restate_failed(ctx)->code, 0);
@@ -331,7 +331,7 @@ TEST(memory_and_text) {
 /* ---- Runs -------------------------------------------------------------------------------------- */
 
 static restate_status closure(restate_ctx *run, void *arg) {
-    restate_retry_options o = { 503, 2500, false };
+    restate_retry_options o = { .code = 503, .delay_ms = 2500 };
     const char *what = (const char *)arg;
     tell("%s ", what);
     if (strcmp(what, "value") == 0) return restate_reply(run, text("result"));
@@ -879,16 +879,12 @@ TEST(state_in_parallel) {
 
 static restate_status misuses(restate_ctx *ctx, restate_bytes in) {
     static restate_future *no_futures[2];
-    static const restate_pair no_name[] = { { NULL, "x" }, { NULL, NULL } };
     restate_bytes value = text("x");
     const char *const *keys, *id = "x";
-    restate_target to = { NULL, "h", NULL, NULL };
-    restate_call_options o = { "", NULL, 0, NULL, NULL };
-    restate_failure odd = { 600, "\xFF", NULL };
+    restate_target to = { .handler = "h" };
+    restate_call_options o = { .idempotency_key = "" };
     size_t index = 7;
     (void)in;
-    (void)no_name;
-    (void)odd;
     switch (variant) {
     case 0: CHECK_INT(restate_get(ctx, "k", &value), RESTATE_ENDED); CHECK(!value.ptr); break;
     case 1: CHECK(!restate_is_done(restate_get_async(ctx, "k"))); break;
@@ -1012,8 +1008,8 @@ TEST(future_of_another_invocation) {
 
 static restate_status calls(restate_ctx *ctx, restate_bytes in) {
     static const restate_pair headers[] = { { "h1", "v1" }, { "h2", "v2" }, { NULL, NULL } };
-    restate_call_options o = { "idem", headers, 0, NULL, "named" };
-    restate_target to = { "Greeter", "greet", "key", NULL };
+    restate_call_options o = { .idempotency_key = "idem", .headers = headers, .name = "named" };
+    restate_target to = { .service = "Greeter", .handler = "greet", .key = "key" };
     restate_bytes reply = text("before");
     restate_future *f;
     const char *id = "before";
@@ -1045,8 +1041,8 @@ TEST(calls_and_replies) {
 }
 
 static restate_status calls_scoped(restate_ctx *ctx, restate_bytes in) {
-    restate_target to = { "Greeter", "greet", NULL, "sc" };
-    restate_call_options o = { NULL, NULL, 0, "li/mit", NULL };
+    restate_target to = { .service = "Greeter", .handler = "greet", .scope = "sc" };
+    restate_call_options o = { .limit_key = "li/mit" };
     (void)in;
     restate_call_async(ctx, to, text("x"), &o);
     restate_send(ctx, to, text("x"), &o);
@@ -1063,7 +1059,7 @@ TEST(call_scope) {
 }
 
 static restate_status sends(restate_ctx *ctx, restate_bytes in) {
-    restate_call_options o = { NULL, NULL, delay, NULL, NULL };
+    restate_call_options o = { .delay_ms = delay };
     const char *id;
     restate_future *f = restate_send(ctx, greeter("greet"), text("x"), &o);
     restate_bytes value;
@@ -1115,8 +1111,8 @@ TEST(awakeables) {
 }
 
 static restate_status completes(restate_ctx *ctx, restate_bytes in) {
-    static const restate_failure failure = { 0, "no", NULL };
-    static const restate_failure with_metadata = { 409, "no", metadata };
+    static const restate_failure failure = { .message = "no" };
+    static const restate_failure with_metadata = { .code = 409, .message = "no", .metadata = metadata };
     const char *id = OWN_AWAKEABLE("EQ");
     (void)in;
     if (variant == 1) return restate_reject(ctx, id, &with_metadata);
@@ -1616,21 +1612,20 @@ static void sim_attempt(void) {
     ex.told.len = 0;
     if (ex.told.at) *ex.told.at = 0;
     if (!invoke()) { sim.failed = true; return; }
-    rt.seen = rt.raw.len;                   /* of an attempt that was out of memory: part of a frame */
     rt_add_start(&s);
     rt_add(&rt_script, sim.journal.at, sim.journal.len);
     if (sim.stream) give();
     else give_and_end();
     sim_read_output();
-    while (ex.x->status == 200 && !ex.x->finished && sim_next(true)) {
+    while (ex.x->status == 200 && !ex.x->finished && !ex.x->out.failed && sim_next(true)) {
         give();
         sim_read_output();
     }
-    if (ex.x->status == 200 && !ex.x->finished) {
+    if (ex.x->status == 200 && !ex.x->finished && !ex.x->out.failed) {
         end_of_input();
         sim_read_output();
     }
-    CHECK(ex.x->finished);
+    CHECK(ex.x->finished || ex.x->out.failed);
     sim.failed |= !sim.suspended && !sim.ended;     /* the stream just ended */
 }
 
@@ -1847,12 +1842,12 @@ TEST(spinning_beside_a_closure) {
     }
 }
 
-static char payload[100001];
+static char payload[6001], large_payload[100001];
 
 static restate_status writes_much(restate_ctx *ctx, restate_bytes in) {
     (void)in;
     for (int i = 0; i < 20; i++) {
-        restate_status s = restate_set(ctx, "k", text(payload));
+        restate_status s = restate_set(ctx, "k", text(large_payload));
         tell(s == RESTATE_OK ? "." : "!");
         RESTATE_TRY(s);
     }
@@ -1860,7 +1855,7 @@ static restate_status writes_much(restate_ctx *ctx, restate_bytes in) {
 }
 
 TEST(output_holds_back) {
-    memset(payload, 'p', sizeof payload - 1);
+    memset(large_payload, 'p', sizeof large_payload - 1);
     EACH(RESTATE_OBJECT, .fn = writes_much) {
         ex.keep_output = true;
         start(1, .complete = true); input(""); ex_feed();
@@ -2132,6 +2127,214 @@ TEST(out_of_memory_from_then_on) { out_of_memory(everything, true, true); }
 TEST(out_of_memory_careless) { out_of_memory(careless, false, true); out_of_memory(careless, true, true); }
 TEST(out_of_memory_in_runs) { out_of_memory(many_runs, false, true); out_of_memory(many_runs, true, true); }
 
+/* ---- Time, promises, signals, other invocations ------------------------------------------------ */
+
+static restate_status asks_for_time(restate_ctx *ctx, restate_bytes in) {
+    uint64_t now = 7;
+    restate_status s = restate_now(ctx, &now);
+    (void)in;
+    tell("%s %d ", status(s), now == 1700000000123u ? 1 : now == 0 ? 0 : now > 1700000000123u ? 2 : 3);
+    RESTATE_TRY(s);
+    return restate_now(ctx, NULL);
+}
+
+TEST(now) {
+    EACH(RESTATE_SERVICE, .fn = asks_for_time) {
+        STARTED();
+        SAYS("Run 1 \"now\"", "Propose 1 value \"...", "AwaitingOn W{c:1,s:1}");
+        run_stored(1, "1700000000123"); give();
+        TOLD(ex.version == 7 ? "ok 2 " : "ok 1 ");
+        SAYS("Run 2 \"now\"", "Propose 2 value \"...", "AwaitingOn W{c:2,s:1}");
+        run_stored(2, "1"); give();
+        SAYS(EMPTY_OUTPUT);
+    }
+    EACH(RESTATE_SERVICE, .fn = asks_for_time) {
+        start(4); input(""); cmd_run(1, "now"); note_value(N_RUN, 1, "1700000000123"); cmd_run(2, "now"); give_and_end();
+        TOLD("ok 1 ");
+        SAYS("Propose 2 value \"...", "Suspension W{c:2,s:1}");
+    }
+    EACH(RESTATE_SERVICE, .fn = asks_for_time) {
+        STARTED();
+        drop_said();
+        note_cancel(); give();
+        TOLD("cancelled 0 ");
+        SAYS("Output failure 409 \"cancelled\"", "End");
+    }
+}
+
+static restate_status promises(restate_ctx *ctx, restate_bytes in) {
+    restate_future *f = restate_promise(ctx, "p");
+    restate_bytes value;
+    (void)in;
+    RESTATE_TRY(say(ctx, restate_promise_peek(ctx, "p", &value), value));
+    RESTATE_TRY(restate_promise_resolve(ctx, "p", text("mine")));
+    say(ctx, restate_promise_reject(ctx, "p", NULL), absent());
+    return say(ctx, restate_await(ctx, f, &value), value);
+}
+
+TEST(promises_of_workflows) {
+    EACH(RESTATE_WORKFLOW, .fn = promises) {
+        STARTED();
+        SAYS("GetPromise 1 \"p\"", "PeekPromise 2 \"p\"", "AwaitingOn W{c:2,s:1}");
+        note_void(N_PEEK_PROMISE, 2); give();
+        SAYS("CompletePromise 3 \"p\" value \"mine\"", "AwaitingOn W{c:3,s:1}");
+        note_void(N_COMPLETE_PROMISE, 3); give();
+        SAYS("CompletePromise 4 \"p\" failure 500 \"rejected\"", "AwaitingOn W{c:4,s:1}");
+        note_failure(N_COMPLETE_PROMISE, 4, 409, "done already"); give();
+        SAYS("AwaitingOn W{c:1,s:1}");
+        note_value(N_GET_PROMISE, 1, "mine"); give();
+        TOLD("ok(-) terminal(409 done already) ok(mine) ");
+        SAYS(EMPTY_OUTPUT);
+    }
+    EACH(RESTATE_OBJECT, .fn = promises) {
+        STARTED();
+        SAYS("Error 500 index:0 Input message:\"S/h: restate_promise(): ...");
+        LOG_HAS("ERROR S/h: restate_promise()");
+        TOLD("ended ");
+    }
+}
+
+static restate_status signals(restate_ctx *ctx, restate_bytes in) {
+    static const restate_failure no = { .code = 410, .message = "no" };
+    restate_future *f = restate_signal(ctx, "go");
+    restate_bytes value;
+    (void)in;
+    RESTATE_TRY(restate_signal_resolve(ctx, "inv_x", "their", text("v")));
+    RESTATE_TRY(restate_signal_reject(ctx, "inv_x", "their", &no));
+    say(ctx, restate_await(ctx, f, &value), value);
+    return say(ctx, restate_await(ctx, restate_signal(ctx, "go"), &value), value);
+}
+
+TEST(named_signals) {
+    EACH(RESTATE_SERVICE, .fn = signals) {
+        STARTED();
+        SAYS("SendSignal \"inv_x\" name:\"their\" value \"v\"", "SendSignal \"inv_x\" name:\"their\" failure 410 \"no\"",
+             "AwaitingOn W{s:1,n:go}");
+        note_named("go", "first"); give();
+        SAYS("AwaitingOn W{s:1,n:go}");
+        note_named("go", "second"); give();
+        TOLD("ok(first) ok(second) ");
+        SAYS(EMPTY_OUTPUT);
+    }
+}
+
+static restate_status attaches(restate_ctx *ctx, restate_bytes in) {
+    const restate_invocation by_id = { .id = "inv_x" };
+    const restate_invocation workflow = { .target = { .service = "W", .key = "k" } };
+    const restate_invocation idempotent = { .target = { .service = "G", .handler = "g" }, .idempotency_key = "i" };
+    restate_bytes value;
+    (void)in;
+    say(ctx, restate_attach(ctx, by_id, &value), value);
+    say(ctx, restate_output(ctx, workflow, &value), value);
+    return say(ctx, restate_await(ctx, restate_attach_async(ctx, idempotent), &value), value);
+}
+
+TEST(other_invocations) {
+    EACH(RESTATE_SERVICE, .fn = attaches) {
+        STARTED();
+        SAYS("AttachInvocation 1 \"inv_x\"", "AwaitingOn W{c:1,s:1}");
+        note_failure(N_ATTACH, 1, 404, "not found"); give();
+        SAYS("GetInvocationOutput 2 workflow:( \"W\" \"k\" )", "AwaitingOn W{c:2,s:1}");
+        note_void(N_GET_OUTPUT, 2); give();
+        SAYS("AttachInvocation 3 idempotent:(...", "AwaitingOn W{c:3,s:1}");
+        note_value(N_ATTACH, 3, "v"); give();
+        TOLD("terminal(404 not found) ok(-) ok(v) ");
+        SAYS(EMPTY_OUTPUT);
+    }
+}
+
+static restate_status attaches_wrongly(restate_ctx *ctx, restate_bytes in) {
+    restate_invocation to = { .id = NULL };
+    (void)in;
+    if (variant == 1) to.target.service = "S";
+    if (variant == 2) to.idempotency_key = "i";
+    if (variant == 3) to.id = "";
+    CHECK_INT(variant % 2 ? restate_output(ctx, to, NULL) : restate_attach(ctx, to, NULL), RESTATE_ENDED);
+    return RESTATE_ENDED;
+}
+
+TEST(attach_misuse) {
+    for (variant = 0; variant < 4; variant++)
+        EACH(RESTATE_SERVICE, .fn = attaches_wrongly) {
+            STARTED();
+            SAYS("Error 500 index:0 Input message:\"S/h: restate_...");
+            LOG_HAS("ERROR S/h: restate_");
+        }
+}
+
+/* ---- Iterators, settled futures, cancellation as a future ------------------------------------- */
+
+static restate_status iterates(restate_ctx *ctx, restate_bytes in) {
+    restate_future *f[5];
+    restate_failure no = { .code = 3, .message = "no" };
+    restate_selector *left;
+    restate_bytes value;
+    size_t index;
+    (void)in;
+    for (int i = 0; i < 3; i++) f[i] = restate_awakeable(ctx, NULL);
+    f[3] = NULL;
+    f[4] = restate_settled(ctx, text("there"), NULL);
+    CHECK(restate_is_done(f[4]));
+    left = restate_selector_new(ctx, f, 5);
+    while (restate_selector_remaining(left) > 0) {
+        restate_status s = restate_selector_next(ctx, left, &index);
+        if (s == RESTATE_CANCELLED) {
+            CHECK_INT(index, 5);
+            tell("cancelled ");
+            continue;
+        }
+        RESTATE_TRY(s);
+        tell("%zu:", index);
+        say(ctx, restate_await(ctx, f[index], &value), value);
+    }
+    CHECK_INT(restate_selector_next(ctx, left, &index), RESTATE_OK);
+    CHECK_INT(index, 5);
+    return say(ctx, restate_await(ctx, restate_settled(ctx, text("ignored"), &no), &value), value);
+}
+
+TEST(selectors) {
+    EACH(RESTATE_SERVICE, .fn = iterates) {
+        STARTED();
+        note_signal(18, "B"); give();
+        note_cancel(); note_signal_failure(19, 5, "C"); note_signal(17, "A"); give();
+        TOLD("4:ok(there) 1:ok(B) cancelled 2:terminal(5 C) 0:ok(A) terminal(3 no) ");
+        SAYS("? AwaitingOn...", "? AwaitingOn...", "? AwaitingOn...", "? AwaitingOn...", "Output failure 3 \"no\"", "End");
+    }
+}
+
+static restate_status sees_cancellation(restate_ctx *ctx, restate_bytes in) {
+    restate_future *f[2];
+    size_t index;
+    (void)in;
+    f[0] = restate_call_async(ctx, greeter("called"), text("c"), NULL);
+    f[1] = restate_cancellation(ctx);
+    RESTATE_TRY(restate_select(ctx, f, 2, &index));
+    tell("%zu ", index);
+    RESTATE_TRY(restate_await(ctx, f[1], NULL));
+    RESTATE_TRY(restate_cancel_calls(ctx));
+    RESTATE_TRY(restate_cancel_calls(ctx));
+    return restate_sleep(ctx, 1);
+}
+
+TEST(explicit_cancellation) {
+    EACH(RESTATE_SERVICE, .fn = sees_cancellation, .options = { .explicit_cancellation = RESTATE_ON }) {
+        STARTED();
+        drop_said();
+        note_cancel(); give();
+        TOLD("1 ");
+        SAYS("AwaitingOn W{c:1}");
+        note_id(1, "inv_called"); give();
+        SAYS("SendSignal \"inv_called\" index:1 void", "Sleep 3 wake:...", "AwaitingOn W{c:3}");
+        note_cancel(); note_sleep(3); give();   /* nobody asks for the second one */
+        SAYS(EMPTY_OUTPUT);
+    }
+    EACH(RESTATE_SERVICE, .fn = sees_cancellation) {
+        STARTED();
+        SAYS("Call 1 2 \"Greeter\" \"called\" parameter:\"c\"", "Error 500 index:1 Call message:\"S/h: restate_cancellation(): ...");
+        LOG_HAS("ERROR S/h: restate_cancellation()");
+    }
+}
+
 int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(handler_ends), T(request_info), T(request_info_of_little), T(log_on_replay),
@@ -2148,7 +2351,9 @@ int main(int argc, char **argv) {
         T(cut_while_parked), T(cut_before_start), T(cut_in_a_closure), T(cut_while_detached),
         T(broken_while_detached), T(broken_in_a_closure), T(input_ends_after_the_end),
         T(stall_warning), T(out_of_memory_everything), T(out_of_memory_from_then_on),
-        T(out_of_memory_careless), T(out_of_memory_in_runs),
+        T(out_of_memory_careless), T(out_of_memory_in_runs), T(now), T(promises_of_workflows),
+        T(named_signals), T(other_invocations), T(attach_misuse), T(selectors),
+        T(explicit_cancellation),
         { NULL, NULL }
     };
     return test_main(argc, argv, cases);

@@ -257,8 +257,16 @@ typedef struct endpoint {
 static endpoint greeter = { .program = "examples/greeter", .log = LOGS "/greeter.log" };
 static endpoint counter = { .program = "examples/counter", .log = LOGS "/counter.log" };
 static endpoint approval = { .program = "examples/approval", .log = LOGS "/approval.log" };
+static endpoint signup = { .program = "examples/signup", .log = LOGS "/signup.log" };
+static endpoint saga = { .program = "examples/saga", .log = LOGS "/saga.log" };
+static endpoint fan_out = { .program = "examples/fan_out", .log = LOGS "/fan_out.log" };
+static endpoint first_of = { .program = "examples/first_of", .log = LOGS "/first_of.log" };
+static endpoint cron = { .program = "examples/cron", .log = LOGS "/cron.log" };
+static endpoint tickets = { .program = "examples/tickets", .log = LOGS "/tickets.log" };
+static endpoint own_loop = { .program = "examples/own_loop", .log = LOGS "/own_loop.log" };
 static endpoint services = { .program = "e2e-services", .log = LOGS "/services.log" };
-static endpoint *const endpoints[] = { &greeter, &counter, &approval, &services, NULL };
+static endpoint *const endpoints[] = { &greeter, &counter, &approval, &signup, &saga, &fan_out, &first_of, &cron,
+                                       &tickets, &own_loop, &services, NULL };
 
 static int free_port(void) {
     struct sockaddr_in a;
@@ -423,6 +431,54 @@ static void attach(reply *r, const char *id) {
     http(r, "GET", text("%s/restate/invocation/%s/attach", ingress, id), NULL);
 }
 
+/* Calls, and judges status and body; `body` and `want` may be NULL: send none, any will do. `want`
+ * "*x": x is in it. */
+#define ASK(path, body, status, want) ask(__LINE__, path, body, status, want)
+static void ask(int line, const char *path, const char *body, long status, const char *want) {
+    static reply r;
+    call(&r, path, body);
+    if (r.status == status && (!want || (want[0] == '*' ? strstr(r.body, want + 1) != NULL : strcmp(r.body, want) == 0)))
+        return;
+    test_failures++;
+    printf("  %s:%d: %s %s gives %ld\n    «%s», not %ld\n    «%s»\n", __FILE__, line, path, body ? body : "", r.status, r.body,
+           status, want ? want : "(anything)");
+}
+
+/* The same for the result of an invocation. */
+#define ATTACH(id, status, want) attach_ask(__LINE__, id, status, want)
+static void attach_ask(int line, const char *id, long status, const char *want) {
+    static reply r;
+    attach(&r, id);
+    if (r.status == status && (want[0] == '*' ? strstr(r.body, want + 1) != NULL : strcmp(r.body, want) == 0)) return;
+    test_failures++;
+    printf("  %s:%d: %s ends with %ld\n    «%s», not %ld\n    «%s»\n", __FILE__, line, id, r.status, r.body, status, want);
+}
+
+static void cancel(const char *id) {
+    static reply r;
+    http(&r, "PATCH", text("%s/invocations/%s/cancel", admin, id), NULL);
+    CHECK_INT(r.status, 202);
+}
+
+/* Until the call gives `want`; false: it never did. */
+static bool comes_to(const char *path, const char *want) {
+    static reply r;
+    for (double end = now() + 20; now() < end; pause_ms(20)) {
+        call(&r, path, NULL);
+        if (r.status == 200 && strcmp(r.body, want) == 0) return true;
+    }
+    printf("  %s stays %ld %s\n", path, r.status, r.body);
+    return false;
+}
+
+/* Until there are `count` commands of that type in a journal. */
+static bool has_commands(const char *id, const char *type, long long count) {
+    for (double end = now() + 20; now() < end; pause_ms(20))
+        if (query_number("c", text("select count(*) c from sys_journal where id = '%s' and entry_type = 'Command: %s'", id, type)) >= count)
+            return true;
+    return false;
+}
+
 /* Many calls, at most `parallel` at a time. `make` writes path and body of call i; `good` judges. */
 typedef struct batch {
     size_t count, parallel;
@@ -532,37 +588,168 @@ static void counter_case(void) {
     CHECK_STR(r.body, "0");
 }
 
-/* The id that the example prints; it follows "sign_1" or, from older servers, "prom_1". */
-static word printed_awakeable(const endpoint *e, long from) {
+static long log_size(const endpoint *e) {
+    struct stat st;
+    return stat(e->log, &st) == 0 ? (long)st.st_size : 0;
+}
+
+/* The id that an example prints behind `before`, waited for; "" if it does not come. */
+static word printed(const endpoint *e, long from, const char *before) {
     char line[1024];
     word found = make_word("");
-    FILE *log = fopen(e->log, "r");
-    if (log) fseek(log, from, SEEK_SET);
-    while (log && !found.s[0] && fgets(line, sizeof line, log)) {
-        char *id = strstr(line, "sign_1");
-        if (!id) id = strstr(line, "prom_1");
-        if (id) found = make_word("%.*s", (int)strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"), id);
+    for (double end = now() + 20; !found.s[0] && now() < end; pause_ms(10)) {
+        FILE *log = fopen(e->log, "r");
+        if (log) fseek(log, from, SEEK_SET);
+        while (log && !found.s[0] && fgets(line, sizeof line, log)) {
+            char *id = strstr(line, before);
+            if (!id) continue;
+            id += strlen(before);
+            found = make_word("%.*s", (int)strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"), id);
+        }
+        if (log) fclose(log);
     }
-    if (log) fclose(log);
+    CHECK(found.s[0] != 0);
     return found;
 }
 
 static void approval_case(void) {
     static reply r;
-    struct stat before;
-    word awakeable = make_word(""), id;
     if (!endpoint_register(&approval)) { test_failures++; return; }
-    stat(approval.log, &before);
-    id = start_call("/Approvals/approve", "{\"what\":\"a holiday\"}");
-    for (double end = now() + 20; !awakeable.s[0] && now() < end; pause_ms(20))
-        awakeable = printed_awakeable(&approval, (long)before.st_size);
-    CHECK(awakeable.s[0] != 0);
-    if (!awakeable.s[0]) return;
+    long from = log_size(&approval);
+    word id = start_call("/Approvals/approve", "{\"what\":\"a holiday\"}");
+    word awakeable = printed(&approval, from, "/awakeables/");
     http(&r, "POST", text("%s/restate/awakeables/%s/resolve", ingress, awakeable.s), "{\"approved\":true}");
     CHECK_INT(r.status, 202);
     attach(&r, id.s);
     CHECK_INT(r.status, 200);
     CHECK_HAS(r.body, "true");
+}
+
+static void signup_case(void) {
+    if (!endpoint_register(&signup)) { test_failures++; return; }
+    word key = make_word("ada-%s", running->name);
+    long from = log_size(&signup);
+    ASK(text("/SignUp/%s/status", key.s), NULL, 200, "\"unknown\"");
+    word id = start_call(text("/SignUp/%s/run", key.s), "{\"email\":\"ada@example.com\"}");
+    word secret = printed(&signup, from, "--json '\"");
+    CHECK(comes_to(text("/SignUp/%s/status", key.s), "\"mail sent\""));
+    ASK(text("/SignUp/%s/click", key.s), text("\"%s\"", secret.s), 200, "");
+    ASK(text("/SignUp/%s/click", key.s), "\"guessed\"", 409, NULL);
+    ATTACH(id.s, 200, "{\"verified\": true}");
+    ASK(text("/SignUp/%s/status", key.s), NULL, 200, "\"verified\"");
+    ASK(text("/SignUp/%s/run", key.s), "{\"email\":\"ada@example.com\"}", 409, NULL);
+
+    id = start_call(text("/SignUp/%s-2/run", key.s), "{\"email\":\"eve@example.com\"}");
+    ASK(text("/SignUp/%s-2/click", key.s), "\"guessed\"", 200, "");
+    ATTACH(id.s, 200, "{\"verified\": false}");
+    ASK(text("/SignUp/%s-3/run", key.s), "{}", 400, "*email is missing");
+}
+
+/* Whether the parts of a trip are booked: a letter each. */
+static void check_trip(const char *trip, const char *all) {
+    static const char *const parts[] = { "Flights", "Cars", "Hotels" };
+    for (int i = 0; i < 3; i++) {
+        test_note = parts[i];
+        ASK(text("/%s/%s/get", parts[i], trip), NULL, 200, all[i] == 'y' ? "true" : "false");
+    }
+    test_note = "";
+}
+
+static void saga_case(void) {
+    static reply r;
+    if (!endpoint_register(&saga)) { test_failures++; return; }
+    call(&r, "/Trips/book", "{}");
+    CHECK_INT(r.status, 200);
+    CHECK(r.len > 20);
+    check_trip(text("%.36s", r.body + strlen("{\"trip\": \"")), "yyy");
+    long from = log_size(&saga);
+    ASK("/Trips/book", "{\"soldOut\":\"Hotels\"}", 409, "*Hotels: none left");
+    check_trip(printed(&saga, from, "booking trip ").s, "nnn");
+
+    from = log_size(&saga);
+    word id = start_call("/Trips/book", "{\"slow\":\"Hotels\"}"), trip = printed(&saga, from, "booking trip ");
+    CHECK(comes_to(text("/Hotels/%s/get", trip.s), "true"));
+    check_trip(trip.s, "yyy");
+    cancel(id.s);
+    ATTACH(id.s, 409, "*");
+    check_trip(trip.s, "nnn");
+}
+
+static void fan_out_case(void) {
+    if (!endpoint_register(&fan_out)) { test_failures++; return; }
+    double start = now();
+    ASK("/FanOut/process", "[\"to be\",\"or not\",\" to  be, that is \",\"\"]", 200,
+        "{\"words\": 8, \"text\": \"TO BE\\nOR NOT\\n TO  BE, THAT IS \\n\\n\"}");
+    CHECK(now() - start > 0.9 && now() - start < 3);
+    ASK("/FanOut/process", "[]", 200, "{\"words\": 0, \"text\": \"\"}");
+    ASK("/FanOut/process", "[1]", 400, NULL);
+}
+
+static void first_of_case(void) {
+    if (!endpoint_register(&first_of)) { test_failures++; return; }
+    ASK("/Quotes/quote", "{\"item\":7}", 200, "{\"price\": 7, \"from\": \"cache\"}");
+    word late = start_call("/Quotes/quote", "{\"item\":70}"), never = start_call("/Quotes/quote", "{\"item\":700}");
+    word told = start_call("/Quotes/quote", "{\"item\":701}");
+    ASK("/Quotes/tell", text("{\"id\":\"%s\",\"price\":12}", told.s), 200, "");
+    ATTACH(told.s, 200, "{\"price\": 12, \"from\": \"a person\"}");
+    ATTACH(late.s, 200, "{\"price\": 71, \"from\": \"pricing\"}");
+    ATTACH(never.s, 504, "*no price of 700 in time");
+    for (double end = now() + 10; now() < end; pause_ms(20))
+        if (query_number("c", "select count(*) c from sys_invocation where target_service_name = 'Pricing' and status != 'completed'") == 0)
+            break;
+    CHECK_INT(query_number("c", "select count(*) c from sys_invocation where target_service_name = 'Pricing' "
+                                "and completion_failure like '%409%'"), 3);
+}
+
+static void cron_case(void) {
+    static reply r;
+    if (!endpoint_register(&cron)) { test_failures++; return; }
+    word key = make_word("/Cron/%s", running->name);
+    long from = log_size(&cron);
+    ASK(text("%s/start", key.s), "{\"everyMillis\":100}", 200, "");
+    ASK(text("%s/start", key.s), "{\"everyMillis\":100}", 409, "*is running already");
+    ASK(text("%s/tick", key.s), NULL, 400, NULL);       /* private */
+    CHECK(comes_to(text("%s/status", key.s), "{\"everyMillis\": 100, \"ticks\": 3}"));
+    ASK(text("%s/stop", key.s), NULL, 200, "");
+    ASK(text("%s/stop", key.s), NULL, 404, "*is not running");
+    CHECK_STR(printed(&cron, from, "report ").s, "1");
+    pause_ms(150);
+    ASK(text("%s/status", key.s), NULL, 200, "{\"everyMillis\": 0, \"ticks\": 0}");
+    CHECK_INT(query_number("c", "select count(*) c from sys_invocation where target_service_name = 'Cron' and status != 'completed'"), 0);
+    ASK(text("%s/start", key.s), "{\"everyMillis\":3600000}", 200, "");      /* and once more */
+    call(&r, text("%s/stop", key.s), NULL);
+    CHECK_INT(r.status, 200);
+}
+
+static void tickets_case(void) {
+    if (!endpoint_register(&tickets)) { test_failures++; return; }
+    const char *m = running->name;
+    word seat = make_word("{\"seat\":\"A1-%s\"}", m), ada = make_word("/Carts/ada-%s", m), bob = make_word("/Carts/bob-%s", m);
+    ASK(text("%s/add", ada.s), seat.s, 200, "true");
+    ASK(text("%s/add", bob.s), seat.s, 200, "false");
+    ASK(text("%s/checkout", bob.s), NULL, 409, "*the cart is empty");
+    ASK(text("%s/add", ada.s), text("{\"seat\":\"A2-%s\"}", m), 200, "true");
+    ASK(text("%s/expire", ada.s), text("\"A1-%s\"", m), 200, "");
+    double end = now() + 10;
+    static reply r;
+    do call(&r, text("%s/add", bob.s), seat.s);         /* the release is on its way */
+    while (strcmp(r.body, "false") == 0 && now() < end);
+    CHECK_STR(r.body, "true");
+    ASK(text("%s/checkout", ada.s), NULL, 200, "*\"euro\": 25}");
+    ASK(text("%s/expire", ada.s), text("\"A2-%s\"", m), 200, "");
+    ASK(text("%s/add", bob.s), text("{\"seat\":\"A2-%s\"}", m), 200, "false");   /* it is sold */
+    ASK(text("%s/checkout", bob.s), NULL, 200, "*\"euro\": 25}");
+    ASK("/Checkout/pay", "1", 400, NULL);               /* private */
+}
+
+static void own_loop_case(void) {
+    if (!endpoint_register(&own_loop)) { test_failures++; return; }
+    long from = log_size(&own_loop);
+    for (int i = 0; i < 20; i++) ASK("/Echo/ping", "\"hello\"", 200, "\"hello\"");
+    CHECK_STR(printed(&own_loop, from, "7 ").s, "bytes");       /* through the log of the host */
+    CHECK_INT(endpoint_stop(&own_loop), 0);             /* a clean stop */
+    CHECK(endpoint_start(&own_loop));
+    ASK("/Echo/ping", "\"again\"", 200, "\"again\"");
 }
 
 /* ---- Cases: our services -------------------------------------------------------------------------------- */
@@ -641,16 +828,11 @@ static void flaky_case(void) {
 }
 
 static void cancel_case(void) {
-    static reply r;
     if (!endpoint_register(&services)) { test_failures++; return; }
     word id = start_call("/Load/nap", "3600000");
-    for (double end = now() + 20; now() < end; pause_ms(20))
-        if (query_number("c", text("select count(*) c from sys_journal where id = '%s' and entry_type = 'Command: Sleep'", id.s)) > 0)
-            break;
-    http(&r, "PATCH", text("%s/invocations/%s/cancel", admin, id.s), NULL);
-    CHECK_INT(r.status, 202);
-    attach(&r, id.s);
-    CHECK_INT(r.status, 409);
+    CHECK(has_commands(id.s, "Sleep", 1));
+    cancel(id.s);
+    ATTACH(id.s, 409, "*");
 }
 
 static void make_block(size_t i, char path[256], char body[256]) {
@@ -743,6 +925,320 @@ static void restart_case(void) {
     test_note = "";
 }
 
+/* ---- Cases: promises, signals, results of others --------------------------------------------------------- */
+
+static void promise_case(void) {
+    static reply r;
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    word flow = make_word("/Flow/%s", running->name);
+    word id = start_call(text("%s-1/run", flow.s), NULL);
+    ASK(text("%s-1/peek", flow.s), NULL, 200, "\"not yet\"");
+    CHECK(has_commands(id.s, "GetPromise", 1));
+    ASK(text("%s-1/resolve", flow.s), "[1,2]", 200, "");
+    ASK(text("%s-1/resolve", flow.s), "3", 409, NULL);
+    ASK(text("%s-1/reject", flow.s), "\"too late\"", 409, NULL);
+    ASK(text("%s-1/peek", flow.s), NULL, 200, "[1,2]");
+    ATTACH(id.s, 200, "{\"went\": [1,2]}");
+    ASK(text("%s-1/run", flow.s), NULL, 409, NULL);     /* once per key */
+    http(&r, "GET", text("%s/restate/workflow%s-1/attach", ingress, flow.s), NULL);
+    CHECK_STR(r.body, "{\"went\": [1,2]}");
+
+    id = start_call(text("%s-2/run", flow.s), NULL);
+    ASK(text("%s-2/reject", flow.s), "\"no tea\"", 200, "");
+    ASK(text("%s-2/resolve", flow.s), "3", 409, NULL);
+    ASK(text("%s-2/peek", flow.s), NULL, 418, "*no tea");
+    ATTACH(id.s, 418, "*no tea");
+
+    ASK(text("%s-3/resolve", flow.s), "true", 200, ""); /* before the workflow is there */
+    ASK(text("%s-3/run", flow.s), NULL, 200, "{\"went\": true}");
+}
+
+static void tell(const char *id, const char *rest) {
+    ASK("/Ear/tell", text("{\"id\":\"%s\",%s}", id, rest), 200, "");
+}
+
+static void signal_case(void) {
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    word early = start_call("/Ear/listen", "3");        /* the words are there when it asks for them */
+    tell(early.s, "\"name\":\"word\",\"value\":1");
+    tell(early.s, "\"name\":\"word\",\"failure\":\"hush\"");
+    tell(early.s, "\"name\":\"word\",\"value\":[2]");
+    tell(early.s, "\"name\":\"begin\",\"value\":\"now\"");
+    ATTACH(early.s, 200, "\"\\\"now\\\", 1, 406 hush, [2]\"");
+
+    word late = start_call("/Ear/listen", "3");
+    tell(late.s, "\"name\":\"begin\",\"value\":0");
+    pause_ms(100);
+    tell(late.s, "\"name\":\"word\",\"value\":\"a\"");
+    tell(late.s, "\"name\":\"other\",\"value\":\"not this\"");
+    pause_ms(50);
+    tell(late.s, "\"name\":\"word\",\"failure\":\"no\"");
+    pause_ms(50);
+    tell(late.s, "\"name\":\"word\",\"value\":\"b\"");
+    ATTACH(late.s, 200, "\"0, \\\"a\\\", 406 no, \\\"b\\\"\"");
+}
+
+static void attach_case(void) {
+    static reply r;
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    word key = make_word("\"idempotencyKey\":\"nap-%s\"", running->name), flow = make_word("/Flow/attach-%s", running->name);
+    const char *start = text("{%s,\"millis\":800}", key.s);
+    call(&r, "/Desk/start", start);
+    CHECK_INT(r.status, 200);
+    word id = make_word("{\"id\":%s}", r.body), by_key = make_word("{%s}", key.s);
+    ASK("/Desk/start", start, 200, r.body);             /* the same invocation */
+    ASK("/Desk/output", id.s, 200, "\"not yet\"");
+    ASK("/Desk/output", by_key.s, 200, "\"not yet\"");
+    ASK("/Desk/attachFor", text("{%s,\"waitMillis\":20}", key.s), 200, "\"still busy\"");
+    ASK("/Desk/attach", id.s, 200, "800");
+    ASK("/Desk/attach", by_key.s, 200, "800");
+    ASK("/Desk/attachFor", text("{%s,\"waitMillis\":20000}", key.s), 200, "800");
+    ASK("/Desk/output", id.s, 200, "800");
+    ASK("/Desk/output", by_key.s, 200, "800");
+
+    word workflow = make_word("{\"flow\":\"attach-%s\"}", running->name);
+    start_call(text("%s/run", flow.s), NULL);
+    ASK("/Desk/output", workflow.s, 200, "\"not yet\"");
+    word waits = start_call("/Desk/attach", workflow.s);
+    ASK(text("%s/reject", flow.s), "\"no tea\"", 200, "");
+    ATTACH(waits.s, 418, "*no tea");                    /* with its failure */
+    ASK("/Desk/attach", workflow.s, 418, "*no tea");
+    ASK("/Desk/output", workflow.s, 418, "*no tea");
+
+    word of_object = make_word("{\"idempotencyKey\":\"once-%s\",\"tally\":\"attach-%s\",\"millis\":5}", running->name, running->name);
+    for (int i = 0; i < 2; i++) ASK("/Desk/start", of_object.s, 200, NULL);
+    ASK("/Desk/attach", of_object.s, 200, "5");
+    ASK(text("/Tally/attach-%s/get", running->name), NULL, 200, "5");   /* it was added once */
+    ASK("/Desk/attach", "{\"flow\":\"nobody\"}", 404, NULL);
+    ASK("/Desk/output", "{\"flow\":\"nobody\"}", 404, NULL);
+}
+
+/* ---- Cases: futures ------------------------------------------------------------------------------------------ */
+
+static void futures_case(void) {
+    static reply r;
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    ASK("/Small/settled", NULL, 200, "[\"yes\", \"yes\", 402, \"no\"]");
+    ASK("/Small/patience", "3", 200, "\"408 408 408 300\"");
+    ASK("/Small/impatience", NULL, 408, NULL);
+
+    ASK("/Small/relay", NULL, 200, "\"451 not here, law=42, empty=\"");
+    ASK("/Small/myself", NULL, 200, "[1, 2]");
+    ASK("/Small/large", "3000000", 200, "3000000");
+    ASK("/Small/loser", NULL, 200, "5");
+
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    long long before = (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000, first = 0, then = 0;
+    call(&r, "/Small/now", NULL);
+    CHECK_INT(r.status, 200);
+    CHECK_INT(sscanf(r.body, "{\"first\": %lld, \"then\": %lld}", &first, &then), 2);
+    CHECK(first >= before && then >= first + 30 && then < before + 20000);
+}
+
+/* Whether the numbers up to 200 are there, in any order. */
+static void check_order(reply *r) {
+    bool there[200] = { false };
+    int numbers = 0;
+    CHECK_INT(r->status, 200);
+    for (char *p = strtok(r->body, " \""); p; p = strtok(NULL, " \"")) {
+        int i = atoi(p);
+        CHECK(i >= 0 && i < 200 && !there[i]);
+        if (i >= 0 && i < 200) there[i] = true;
+        numbers++;
+    }
+    CHECK_INT(numbers, 200);
+}
+
+/* 200 futures settle in the same order in every attempt, also if the endpoint dies in between. */
+static void selector_case(void) {
+    static reply r;
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    call(&r, "/Many/order", "200");
+    check_order(&r);
+    call(&r, "/Many/orderBlocking", "200");
+    check_order(&r);
+    word ids[3];
+    for (int i = 0; i < 3; i++) ids[i] = start_call("/Many/order", "200");
+    for (int i = 0; i < 3; i++) {
+        pause_ms(15);
+        endpoint_kill(&services);
+        CHECK(endpoint_start(&services));
+    }
+    for (int i = 0; i < 3; i++) {
+        attach(&r, ids[i].s);
+        check_order(&r);
+    }
+}
+
+static void deep_case(void) {
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    ASK("/Many/deep", "60", 200, "60");
+}
+
+static void sleeps_case(void) {
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    size_t count = scaled(1000);
+    ASK("/Many/sleeps", text("{\"count\":%zu,\"millis\":200}", count), 200, text("%zu", count));
+}
+
+/* ---- Cases: cancellation --------------------------------------------------------------------------------------- */
+
+static void children_case(void) {
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    static const char *const handlers[] = { "wait", "waitForAll" };
+    for (int i = 0; i < 2; i++) {
+        word key = make_word("%s-%s", running->name, handlers[i]);
+        word id = start_call(text("/Parent/%s/%s", key.s, handlers[i]), NULL);
+        CHECK(comes_to(text("/Child/%s-sent/state", key.s), "\"hangs\""));
+        CHECK(comes_to(text("/Child/%s-a/state", key.s), "\"hangs\""));
+        CHECK(comes_to(text("/Child/%s-b/state", key.s), "\"hangs\""));
+        cancel(id.s);
+        ATTACH(id.s, 409, "*");
+        test_note = handlers[i];
+        ASK(text("/Tally/undone-%s/get", key.s), NULL, 200, "1");
+        CHECK(comes_to(text("/Child/%s-a/state", key.s), "\"cancelled\""));
+        CHECK(comes_to(text("/Child/%s-b/state", key.s), "\"cancelled\""));
+        if (i == 1) CHECK(comes_to(text("/Child/%s-sent/state", key.s), "\"cancelled\""));
+        else ASK(text("/Child/%s-sent/state", key.s), NULL, 200, "\"hangs\"");
+    }
+    test_note = "";
+}
+
+static void explicit_case(void) {
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    word key = make_word("%s-explicit", running->name), id = start_call(text("/Parent/%s/explicit", key.s), NULL);
+    CHECK(comes_to(text("/Child/%s-a/state", key.s), "\"hangs\""));
+    CHECK(comes_to(text("/Child/%s-b/state", key.s), "\"hangs\""));
+    cancel(id.s);
+    CHECK(comes_to(text("/Child/%s-a/state", key.s), "\"cancelled\""));
+    CHECK(comes_to(text("/Child/%s-b/state", key.s), "\"cancelled\""));
+    CHECK(has_commands(id.s, "Sleep", 1));
+    CHECK_INT(query_number("c", text("select count(*) c from sys_invocation where id = '%s' and status = 'completed'", id.s)), 0);
+    cancel(id.s);
+    ATTACH(id.s, 200, "[2, 409, 409]");
+}
+
+/* At every kind of await point, once. */
+static void points_case(void) {
+    static const char *const points[] = { "await", "awaitFor", "select", "selector", "all", "signal", "attach", "run" };
+    enum { POINTS = sizeof points / sizeof points[0] };
+    word ids[POINTS];
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    for (int i = 0; i < POINTS; i++)
+        ids[i] = start_call(text("/Parent/%s-%s/point", points[i], running->name), text("\"%s\"", points[i]));
+    for (int i = 0; i < POINTS; i++) {
+        CHECK(comes_to(text("/Parent/%s-%s/state", points[i], running->name), "\"waits\""));
+        CHECK(comes_to(text("/Child/%s-%s-sent/state", points[i], running->name), "\"hangs\""));
+    }
+    pause_ms(50);
+    for (int i = 0; i < POINTS; i++) cancel(ids[i].s);
+    for (int i = 0; i < POINTS; i++) ATTACH(ids[i].s, 200, text("\"%s\"", points[i]));
+    for (int i = 0; i < POINTS; i++)                    /* sent, or attached to: not cancelled */
+        ASK(text("/Child/%s-%s-sent/state", points[i], running->name), NULL, 200, "\"hangs\"");
+}
+
+/* ---- Cases: hooks, errors, state ---------------------------------------------------------------------------------- */
+
+static long long count_of(const reply *r, const char *name) {
+    const char *at = strstr(r->body, text("\"%s\": ", name));
+    return at ? atoll(at + strlen(name) + 4) : -1;
+}
+
+static void hooks_case(void) {
+    static reply r;
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    call(&r, "/Watch/counts", NULL);
+    ASK("/Hooked/work", NULL, 200, "[\"a hook\", \"a handler\"]");
+    pause_ms(20);                                       /* `end` comes after the reply has left */
+    call(&r, "/Watch/counts", NULL);
+    test_note = r.body;
+    CHECK(count_of(&r, "begin") >= 2);                  /* it fails once */
+    CHECK_INT(count_of(&r, "end"), count_of(&r, "begin"));
+    CHECK_INT(count_of(&r, "ok"), 1);
+    CHECK_INT(count_of(&r, "runBegin"), 1);
+    CHECK_INT(count_of(&r, "runEnd"), 1);
+    CHECK_INT(count_of(&r, "outbound"), 2);
+    test_note = "";
+}
+
+static void errors_case(void) {
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    ASK("/Mapped/handler", NULL, 410, "*the shop is closed");
+    ASK("/Mapped/step", NULL, 200, "[410, \"the bank is closed\"]");
+    ASK("/Mapped/other", "5", 200, "5");
+    ASK("/Rationed/count", NULL, 200, "[507, \"dry, 3\"]");
+    double start = now();
+    ASK("/Rationed/time", NULL, 200, "*[507, \"dry, ");
+    CHECK(now() - start >= 0.1 && now() - start < 5);
+}
+
+/* Handlers and steps that ask for an operator, who then lets them go on. */
+static void pause_case(void) {
+    static const char *const paths[] = { "/Small/pause", "/Small/pauseStep" }, *const failures[] = { "look at this", "look at that" };
+    static reply r;
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    if (running != &modes[V7]) {                        /* error 573, again and again */
+        word id = start_call(paths[0], "3");
+        const char *failure = "";
+        for (double end = now() + 20; now() < end && !failure[0]; pause_ms(10))
+            failure = query_text("last_failure", text("select last_failure from sys_invocation where id = '%s'", id.s));
+        CHECK_HAS(failure, "573");
+        ATTACH(id.s, 200, "3");
+        return;
+    }
+    for (int i = 0; i < 2; i++) {
+        const char *failure = "";
+        word id = start_call(paths[i], i == 0 ? "3" : NULL);
+        long long paused = 0;
+        for (double end = now() + 20; now() < end && paused != 1; pause_ms(20))
+            paused = query_number("c", text("select count(*) c from sys_invocation where id = '%s' and status = 'paused'", id.s));
+        CHECK_INT(paused, 1);
+        failure = query_text("event_json", text("select event_json from sys_journal_events where id = '%s' and event_type = 'Paused'", id.s));
+        CHECK_HAS(failure, failures[i]);
+        http(&r, "PATCH", text("%s/invocations/%s/resume", admin, id.s), NULL);
+        CHECK_INT(r.status, 200);
+        ATTACH(id.s, 200, "3");
+    }
+}
+
+static void state_case(void) {
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    word store = make_word("/Store/%s", running->name);
+    ASK(text("%s/keys", store.s), NULL, 200, "\"\"");
+    ASK(text("%s/fill", store.s), "4", 200, "\"k1 k2 k3 k4 \"");
+    ASK(text("%s/drop", store.s), "\"k3\"", 200, "\"k1 k2 k4 \"");
+    ASK(text("%s/keys", store.s), NULL, 200, "\"k1 k2 k4 \"");
+    ASK(text("%s/sum", store.s), NULL, 200, "3");
+    ASK(text("%s/wipe", store.s), NULL, 200, "\"after \"");
+    ASK(text("%s/keys", store.s), NULL, 200, "\"after \"");
+    ASK(text("%s/sum", store.s), NULL, 200, "0");
+    ASK(text("%s/misuse", store.s), "1", 500, "*shared");
+    ASK(text("%s/misuse", store.s), "1", 500, "*Store/misuse");
+    ASK(text("%s/keys", store.s), NULL, 200, "\"after \"");
+}
+
+/* The code changes between two attempts. */
+static void mismatch_case(void) {
+    static reply r;
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    word id = start_call("/Fickle/change", NULL);
+    const char *from = text("from sys_invocation where id = '%s'", id.s), *failure = "";
+    for (double end = now() + 20; now() < end && !strstr(failure, "570"); pause_ms(10))
+        failure = query_text("f", text("select concat(last_failure_related_command_index, ' ', last_failure) f %s", from));
+    CHECK_HAS(failure, "2 [570");                       /* shown while the next try is still to come */
+    CHECK_HAS(failure, "alpha");
+    CHECK_HAS(failure, "beta");
+    for (double end = now() + 20; now() < end; pause_ms(20))
+        if (query_number("c", text("select count(*) c %s and status = 'paused'", from)) == 1) break;
+    http(&r, "PATCH", text("%s/invocations/%s/kill", admin, id.s), NULL);
+    CHECK_INT(r.status, 200);
+
+    if (running != &modes[V7]) return;
+    id = start_call("/Fickle/changeAndFail", NULL);
+    ATTACH(id.s, 570, "*beta");
+}
+
 /* ---- Case: load ------------------------------------------------------------------------------------------- */
 
 static void make_next(size_t i, char path[256], char body[256]) {
@@ -814,8 +1310,12 @@ static void in_mode(const mode *m, const char *name, void (*run)(void)) {
 }
 
 #define CASES(X, MODE, m) \
-    X(MODE, m, greeter) X(MODE, m, counter) X(MODE, m, approval) X(MODE, m, chain) X(MODE, m, delayed) \
-    X(MODE, m, awakeable) X(MODE, m, flaky) X(MODE, m, cancel) X(MODE, m, blocking) \
+    X(MODE, m, greeter) X(MODE, m, counter) X(MODE, m, approval) X(MODE, m, signup) X(MODE, m, saga) \
+    X(MODE, m, fan_out) X(MODE, m, first_of) X(MODE, m, cron) X(MODE, m, tickets) X(MODE, m, own_loop) \
+    X(MODE, m, chain) X(MODE, m, delayed) X(MODE, m, awakeable) X(MODE, m, flaky) X(MODE, m, cancel) \
+    X(MODE, m, blocking) X(MODE, m, promise) X(MODE, m, signal) X(MODE, m, attach) X(MODE, m, futures) \
+    X(MODE, m, selector) X(MODE, m, deep) X(MODE, m, sleeps) X(MODE, m, children) X(MODE, m, explicit) \
+    X(MODE, m, points) X(MODE, m, hooks) X(MODE, m, errors) X(MODE, m, pause) X(MODE, m, state) X(MODE, m, mismatch) \
     X(MODE, m, crash) X(MODE, m, restart) X(MODE, m, load)
 #define DEFINE(MODE, m, name) \
     static void test_##m##_##name(void) { in_mode(&modes[MODE], #m "_" #name, name##_case); }

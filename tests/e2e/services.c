@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 /* ---- Tally: a number per key ------------------------------------------------------------------ */
@@ -221,6 +222,691 @@ static restate_status block_nap(restate_ctx *ctx, restate_bytes input) {
     return restate_reply(ctx, result);
 }
 
+/* ---- Flow: a workflow that waits for a promise --------------------------------------------------- */
+
+static restate_status flow_run(restate_ctx *ctx, restate_bytes input) {
+    restate_bytes value;
+    (void)input;
+    RESTATE_TRY(restate_await(ctx, restate_promise(ctx, "go"), &value));
+    return restate_reply(ctx, restate_json(ctx, "{'went': %-s}", (const char *)value.ptr));
+}
+
+static restate_status flow_peek(restate_ctx *ctx, restate_bytes input) {
+    restate_bytes value;
+    (void)input;
+    RESTATE_TRY(restate_promise_peek(ctx, "go", &value));
+    return restate_reply(ctx, value.ptr ? value : restate_json(ctx, "'not yet'"));
+}
+
+static restate_status flow_resolve(restate_ctx *ctx, restate_bytes input) {
+    return restate_promise_resolve(ctx, "go", input);
+}
+
+/* The input is the message of the failure. */
+static restate_status flow_reject(restate_ctx *ctx, restate_bytes input) {
+    restate_failure why = { .code = 418 };
+    RESTATE_TRY(restate_json_string(ctx, input, NULL, &why.message));
+    return restate_promise_reject(ctx, "go", &why);
+}
+
+/* ---- Ear: listens to signals --------------------------------------------------------------------- */
+
+/* n -> what came with the signal "begin" and n signals "word" */
+static restate_status ear_listen(restate_ctx *ctx, restate_bytes input) {
+    long long words = 0;
+    const char *heard;
+    restate_bytes value;
+    RESTATE_TRY(restate_json_int(ctx, input, NULL, &words));
+    RESTATE_TRY(restate_await(ctx, restate_signal(ctx, "begin"), &value));
+    heard = restate_text(ctx, "%.*s", (int)value.len, (const char *)value.ptr);
+    for (; words > 0; words--) {
+        restate_status s = restate_await(ctx, restate_signal(ctx, "word"), &value);
+        if (s == RESTATE_TERMINAL) {
+            heard = restate_text(ctx, "%s, %d %s", heard, restate_failed(ctx)->code, restate_failed(ctx)->message);
+            continue;
+        }
+        RESTATE_TRY(s);
+        heard = restate_text(ctx, "%s, %.*s", heard, (int)value.len, (const char *)value.ptr);
+    }
+    return restate_reply(ctx, restate_json(ctx, "%s", heard));
+}
+
+/* {"id", "name", "value": anything} or {"id", "name", "failure": message} */
+static restate_status ear_tell(restate_ctx *ctx, restate_bytes input) {
+    const char *id = "", *name = "";
+    restate_failure failure = { .code = 406 };
+    restate_bytes value;
+    RESTATE_TRY(restate_json_string(ctx, input, "id", &id));
+    RESTATE_TRY(restate_json_string(ctx, input, "name", &name));
+    RESTATE_TRY(restate_json_string(ctx, input, "failure", &failure.message));
+    RESTATE_TRY(restate_json_member(ctx, input, "value", &value));
+    if (failure.message) return restate_signal_reject(ctx, id, name, &failure);
+    return restate_signal_resolve(ctx, id, name, value);
+}
+
+/* ---- Desk: asks for the results of invocations --------------------------------------------------- */
+
+/* {"idempotencyKey", "millis"}: starts Load.nap, or, with "tally": key, Tally.add; replies with the id */
+static restate_status desk_start(restate_ctx *ctx, restate_bytes input) {
+    restate_target nap = { .service = "Load", .handler = "nap" };
+    restate_call_options options = { 0 };
+    const char *id;
+    long long ms = 0;
+    RESTATE_TRY(restate_json_string(ctx, input, "tally", &nap.key));
+    if (nap.key) nap.service = "Tally", nap.handler = "add";
+    RESTATE_TRY(restate_json_string(ctx, input, "idempotencyKey", &options.idempotency_key));
+    RESTATE_TRY(restate_json_int(ctx, input, "millis", &ms));
+    RESTATE_TRY(restate_call_id(ctx, restate_send(ctx, nap, restate_json(ctx, "%lld", ms), &options), &id));
+    return restate_reply(ctx, restate_json(ctx, "%s", id));
+}
+
+/* What to ask for: {"id"}, {"flow": key}, {"idempotencyKey"} or {"tally": key, "idempotencyKey"} */
+static restate_status read_invocation(restate_ctx *ctx, restate_bytes input, restate_invocation *of) {
+    const char *tally = NULL;
+    *of = (restate_invocation){ 0 };
+    RESTATE_TRY(restate_json_string(ctx, input, "id", &of->id));
+    RESTATE_TRY(restate_json_string(ctx, input, "flow", &of->target.key));
+    RESTATE_TRY(restate_json_string(ctx, input, "idempotencyKey", &of->idempotency_key));
+    if (of->target.key) of->target.service = "Flow";
+    if (of->idempotency_key) of->target = (restate_target){ .service = "Load", .handler = "nap" };
+    RESTATE_TRY(restate_json_string(ctx, input, "tally", &tally));
+    if (tally) of->target = (restate_target){ .service = "Tally", .handler = "add", .key = tally };
+    return RESTATE_OK;
+}
+
+static restate_status desk_attach(restate_ctx *ctx, restate_bytes input) {
+    restate_invocation to;
+    restate_bytes reply;
+    RESTATE_TRY(read_invocation(ctx, input, &to));
+    RESTATE_TRY(restate_attach(ctx, to, &reply));
+    return restate_reply(ctx, reply);
+}
+
+/* As a future. {"waitMillis": n} -> the result, or "still busy" */
+static restate_status desk_attach_for(restate_ctx *ctx, restate_bytes input) {
+    restate_invocation to;
+    restate_bytes reply;
+    restate_status s;
+    long long ms = 0;
+    RESTATE_TRY(restate_json_int(ctx, input, "waitMillis", &ms));
+    RESTATE_TRY(read_invocation(ctx, input, &to));
+    s = restate_await_for(ctx, restate_attach_async(ctx, to), (uint64_t)ms, &reply);
+    if (s == RESTATE_TIMEOUT) return restate_reply(ctx, restate_json(ctx, "'still busy'"));
+    RESTATE_TRY(s);
+    return restate_reply(ctx, reply);
+}
+
+static restate_status desk_output(restate_ctx *ctx, restate_bytes input) {
+    restate_invocation of;
+    restate_bytes reply;
+    RESTATE_TRY(read_invocation(ctx, input, &of));
+    RESTATE_TRY(restate_output(ctx, of, &reply));
+    return restate_reply(ctx, reply.ptr ? reply : restate_json(ctx, "'not yet'"));
+}
+
+/* ---- Many: futures in numbers ----------------------------------------------------------------------- */
+
+/* The first attempt that gets here fails. */
+static restate_status fail_once(restate_ctx *ctx) {
+    if (restate_request(ctx)->retry_count > 0) return RESTATE_OK;
+    return restate_retry(ctx, NULL, "once more");
+}
+
+static restate_status echo_number(restate_ctx *run, void *arg) {
+    return restate_reply(run, restate_json(run, "%lld", *(const long long *)arg));
+}
+
+static restate_status echo_text(restate_ctx *run, void *arg) {
+    return restate_reply(run, restate_json(run, "%s", *(const char **)arg));
+}
+
+/* n -> the order in which n timers, steps, calls and awakeables settled, which has to be the same
+ * in the attempt after. */
+static restate_status many_order(restate_ctx *ctx, restate_bytes input) {
+    const restate_target nap = { .service = "Load", .handler = "nap" };
+    const restate_run_options copied = { .arg_bytes = sizeof(long long) };
+    long long count = 0, i;
+    restate_future **futures;
+    restate_selector *left;
+    const char *order = "", *recorded = "", *id;
+    restate_bytes value;
+    RESTATE_TRY(restate_json_int(ctx, input, NULL, &count));
+    futures = restate_alloc(ctx, (size_t)count * sizeof *futures);
+    if (!futures) return RESTATE_ENDED;
+    for (i = 0; i < count; i++) {
+        uint64_t ms = restate_random(ctx) % 100;
+        switch (i % 5) {
+        case 0: futures[i] = restate_sleep_async(ctx, ms, NULL); break;
+        case 1: futures[i] = restate_run_async(ctx, "echo", echo_number, &i, &copied); break;
+        case 2: futures[i] = restate_call_async(ctx, nap, restate_json(ctx, "%llu", (unsigned long long)ms), NULL); break;
+        case 3:
+            futures[i] = restate_awakeable(ctx, &id);
+            RESTATE_TRY(restate_resolve(ctx, id, restate_json(ctx, "%lld", i)));
+            break;
+        default: futures[i] = restate_settled(ctx, restate_json(ctx, "%lld", i), NULL);
+        }
+    }
+    left = restate_selector_new(ctx, futures, (size_t)count);
+    while (restate_selector_remaining(left) > 0) {
+        size_t which;
+        long long number = -1;
+        RESTATE_TRY(restate_selector_next(ctx, left, &which));
+        if (!restate_is_done(futures[which])) return restate_fail(ctx, 500, "%zu is not done", which);
+        RESTATE_TRY(restate_await(ctx, futures[which], &value));
+        order = restate_text(ctx, "%s%zu ", order, which);
+        if (which % 5 == 0 || which % 5 == 2) continue;
+        RESTATE_TRY(restate_json_int(ctx, value, NULL, &number));
+        if (number != (long long)which) return restate_fail(ctx, 500, "%zu gave %lld", which, number);
+    }
+    RESTATE_TRY(restate_run(ctx, "order", echo_text, &order, NULL, &value));
+    RESTATE_TRY(fail_once(ctx));
+    RESTATE_TRY(restate_json_string(ctx, value, NULL, &recorded));
+    if (strcmp(order, recorded) != 0) return restate_fail(ctx, 500, "now %s", order);
+    return restate_reply(ctx, value);
+}
+
+/* {"count", "millis"} -> count, after so many timers at the same time */
+static restate_status many_sleeps(restate_ctx *ctx, restate_bytes input) {
+    long long count = 0, ms = 0, i;
+    restate_future **timers;
+    RESTATE_TRY(restate_json_int(ctx, input, "count", &count));
+    RESTATE_TRY(restate_json_int(ctx, input, "millis", &ms));
+    timers = restate_alloc(ctx, (size_t)count * sizeof *timers);
+    if (!timers) return RESTATE_ENDED;
+    for (i = 0; i < count; i++) timers[i] = restate_sleep_async(ctx, (uint64_t)(ms + i % 50), NULL);
+    RESTATE_TRY(restate_await(ctx, restate_all(ctx, timers, (size_t)count), NULL));
+    return restate_reply(ctx, restate_json(ctx, "%lld", count));
+}
+
+/* n -> n, by as many calls, each made by the one before */
+static restate_status many_deep(restate_ctx *ctx, restate_bytes input) {
+    const restate_target self = { .service = "Many", .handler = "deep" };
+    long long depth = 0, below = 0;
+    restate_bytes reply;
+    RESTATE_TRY(restate_json_int(ctx, input, NULL, &depth));
+    if (depth == 0) return restate_reply(ctx, input);
+    RESTATE_TRY(restate_call(ctx, self, restate_json(ctx, "%lld", depth - 1), NULL, &reply));
+    RESTATE_TRY(restate_json_int(ctx, reply, NULL, &below));
+    return restate_reply(ctx, restate_json(ctx, "%lld", below + 1));
+}
+
+/* ---- Small: one thing each ---------------------------------------------------------------------------- */
+
+/* -> two times, of which the first is the same in every attempt */
+static restate_status small_now(restate_ctx *ctx, restate_bytes input) {
+    uint64_t first, then;
+    long long number, recorded = 0;
+    restate_bytes value;
+    (void)input;
+    RESTATE_TRY(restate_now(ctx, &first));
+    number = (long long)first;
+    RESTATE_TRY(restate_run(ctx, "first", echo_number, &number, NULL, &value));
+    RESTATE_TRY(restate_sleep(ctx, 30));
+    RESTATE_TRY(fail_once(ctx));
+    RESTATE_TRY(restate_now(ctx, &then));
+    RESTATE_TRY(restate_json_int(ctx, value, NULL, &recorded));
+    if (recorded != number) return restate_fail(ctx, 500, "%lld was %lld", number, recorded);
+    return restate_reply(ctx, restate_json(ctx, "{'first': %lld, 'then': %lld}", number, (long long)then));
+}
+
+/* Futures that are settled already, alone and in combinators. */
+static restate_status small_settled(restate_ctx *ctx, restate_bytes input) {
+    const restate_failure no = { .code = 402, .message = "no" };
+    restate_future *good = restate_settled(ctx, restate_str("\"yes\""), NULL);
+    restate_future *bad = restate_settled(ctx, (restate_bytes){0}, &no);
+    restate_future *both[] = { bad, good };
+    restate_bytes value, any;
+    restate_status s;
+    (void)input;
+    if (!restate_is_done(good) || !restate_is_done(bad)) return restate_fail(ctx, 500, "not done");
+    RESTATE_TRY(restate_await(ctx, good, &value));
+    RESTATE_TRY(restate_await(ctx, restate_any(ctx, both, 2), &any));
+    RESTATE_TRY(restate_await(ctx, restate_all_settled(ctx, both, 2), NULL));
+    s = restate_await(ctx, bad, NULL);
+    if (s != RESTATE_TERMINAL) return s == RESTATE_OK ? restate_fail(ctx, 500, "no failure") : s;
+    if (restate_await(ctx, restate_all(ctx, both, 2), NULL) != RESTATE_TERMINAL) return restate_fail(ctx, 500, "all");
+    if (restate_await(ctx, restate_race(ctx, both, 2), NULL) != RESTATE_TERMINAL) return restate_fail(ctx, 500, "race");
+    return restate_reply(ctx, restate_json(ctx, "[%-s, %-s, %d, %s]", (const char *)value.ptr, (const char *)any.ptr,
+                                           restate_failed(ctx)->code, restate_failed(ctx)->message));
+}
+
+/* n -> how it went to wait n times for 40 ms for a call that takes 300, and then for as long as it takes */
+static restate_status small_patience(restate_ctx *ctx, restate_bytes input) {
+    const restate_target nap = { .service = "Load", .handler = "nap" };
+    restate_future *slow = restate_call_async(ctx, nap, restate_str("300"), NULL);
+    const char *story = "";
+    restate_bytes value;
+    long long tries = 0;
+    RESTATE_TRY(restate_json_int(ctx, input, NULL, &tries));
+    for (; tries > 0; tries--) {
+        restate_status s = restate_await_for(ctx, slow, 40, NULL);
+        if (s != RESTATE_TIMEOUT) return s == RESTATE_OK ? restate_fail(ctx, 500, "too early") : s;
+        story = restate_text(ctx, "%s%d ", story, restate_failed(ctx)->code);
+    }
+    RESTATE_TRY(restate_await(ctx, slow, &value));
+    RESTATE_TRY(restate_await_for(ctx, slow, 40, &value));         /* settled: at once */
+    return restate_reply(ctx, restate_json(ctx, "%s", restate_text(ctx, "%s%s", story, (const char *)value.ptr)));
+}
+
+/* Nobody comes: the timeout is the result. */
+static restate_status small_impatience(restate_ctx *ctx, restate_bytes input) {
+    const char *id;
+    (void)input;
+    return restate_await_for(ctx, restate_awakeable(ctx, &id), 20, NULL);
+}
+
+/* {"name"} -> the request header of that name */
+static restate_status small_header(restate_ctx *ctx, restate_bytes input) {
+    const restate_pair *h = restate_request(ctx)->headers;
+    const char *name = "";
+    RESTATE_TRY(restate_json_string(ctx, input, "name", &name));
+    while (h->name && strcmp(h->name, name) != 0) h++;
+    return restate_reply(ctx, restate_json(ctx, "%s", h->name ? h->value : NULL));
+}
+
+/* Fails with metadata. */
+static restate_status small_fail(restate_ctx *ctx, restate_bytes input) {
+    const restate_failure why = { .code = 451, .message = "not here", .metadata = RESTATE_PAIRS({ "law", "42" }, { "empty", "" }) };
+    (void)input;
+    return restate_fail_with(ctx, &why);
+}
+
+/* -> what small_fail looks like to its caller */
+static restate_status small_relay(restate_ctx *ctx, restate_bytes input) {
+    const restate_target fails = { .service = "Small", .handler = "fail" };
+    restate_status s = restate_call(ctx, fails, (restate_bytes){0}, NULL, NULL);
+    const restate_failure *f = restate_failed(ctx);
+    const char *list = "";
+    (void)input;
+    if (s != RESTATE_TERMINAL) return s;
+    for (const restate_pair *m = f->metadata; m->name; m++) list = restate_text(ctx, "%s, %s=%s", list, m->name, m->value);
+    return restate_reply(ctx, restate_json(ctx, "%s", restate_text(ctx, "%d %s%s", f->code, f->message, list)));
+}
+
+/* Sends signals to itself: the second is there before it is asked for. */
+static restate_status small_myself(restate_ctx *ctx, restate_bytes input) {
+    const char *me = restate_request(ctx)->invocation_id;
+    restate_future *first = restate_signal(ctx, "note"), *second;
+    restate_bytes one, two;
+    (void)input;
+    RESTATE_TRY(restate_signal_resolve(ctx, me, "note", restate_str("1")));
+    RESTATE_TRY(restate_signal_resolve(ctx, me, "note", restate_str("2")));
+    RESTATE_TRY(restate_await(ctx, first, &one));
+    second = restate_signal(ctx, "note");
+    RESTATE_TRY(restate_await(ctx, second, &two));
+    return restate_reply(ctx, restate_json(ctx, "[%-s, %-s]", (const char *)one.ptr, (const char *)two.ptr));
+}
+
+/* A JSON string of n letters, in a step and through a call -> n */
+static restate_status make_letters(restate_ctx *run, void *arg) {
+    const long long *n = (const long long *)arg;
+    char *letters = restate_alloc(run, (size_t)*n + 1);
+    if (!letters) return RESTATE_ENDED;
+    for (long long i = 0; i < *n; i++) letters[i] = (char)('a' + i % 26);
+    return restate_reply(run, restate_json(run, "%s", letters));
+}
+
+static restate_status small_large(restate_ctx *ctx, restate_bytes input) {
+    const restate_target echo = { .service = "Small", .handler = "echo" };
+    long long n = 0;
+    restate_bytes letters, echoed;
+    RESTATE_TRY(restate_json_int(ctx, input, NULL, &n));
+    RESTATE_TRY(restate_run(ctx, "letters", make_letters, &n, NULL, &letters));
+    RESTATE_TRY(restate_call(ctx, echo, letters, NULL, &echoed));
+    RESTATE_TRY(restate_sleep(ctx, 10));
+    if (letters.len != echoed.len || memcmp(letters.ptr, echoed.ptr, letters.len) != 0)
+        return restate_fail(ctx, 500, "%zu letters came back as %zu", letters.len, echoed.len);
+    return restate_reply(ctx, restate_json(ctx, "%zu", echoed.len - 2));
+}
+
+static restate_status small_echo(restate_ctx *ctx, restate_bytes input) { return restate_reply(ctx, input); }
+
+/* Asks for an operator, in the handler and in a step. Since protocol 7. */
+static restate_status small_pause(restate_ctx *ctx, restate_bytes input) {
+    const restate_retry_options wait = { .pause = true };
+    if (restate_request(ctx)->retry_count == 0) return restate_retry(ctx, &wait, "look at this");
+    return restate_reply(ctx, input);
+}
+
+static long long paused_tries;              /* atomic */
+
+static restate_status fail_first(restate_ctx *run, void *arg) {
+    (void)arg;
+    if (__atomic_fetch_add(&paused_tries, 1, __ATOMIC_RELAXED) < 2) return restate_retry(run, NULL, "look at that");
+    __atomic_store_n(&paused_tries, 0, __ATOMIC_RELAXED);
+    return restate_reply(run, restate_str("3"));
+}
+
+static restate_status small_pause_step(restate_ctx *ctx, restate_bytes input) {
+    const restate_run_options options = { .retry = { .initial_interval_ms = 10, .max_attempts = 2, .when_exhausted = RESTATE_EXHAUSTED_PAUSE } };
+    restate_bytes value;
+    (void)input;
+    RESTATE_TRY(restate_run(ctx, "pause", fail_first, NULL, &options, &value));
+    return restate_reply(ctx, value);
+}
+
+/* A step that lost is still executing when the handler has returned. */
+static restate_status nap_in_step(restate_ctx *run, void *arg) {
+    const struct timespec t = { 0, 1000000 };
+    long long left = *(const long long *)arg;
+    for (; left > 0 && !restate_stop_requested(run); left--) nanosleep(&t, NULL);
+    return restate_reply(run, restate_json(run, "%lld", *(const long long *)arg));
+}
+
+static restate_status small_loser(restate_ctx *ctx, restate_bytes input) {
+    long long soon = 5, late = 400;
+    const restate_run_options copied = { .arg_bytes = sizeof soon };
+    restate_future *both[] = { restate_run_async(ctx, "late", nap_in_step, &late, &copied),
+                               restate_run_async(ctx, "soon", nap_in_step, &soon, &copied) };
+    restate_bytes winner;
+    (void)input;
+    RESTATE_TRY(restate_await(ctx, restate_race(ctx, both, 2), &winner));
+    return restate_reply(ctx, winner);
+}
+
+/* ---- Child, Parent: who is cancelled ------------------------------------------------------------------ */
+
+static restate_status child_hang(restate_ctx *ctx, restate_bytes input) {
+    restate_status s;
+    (void)input;
+    RESTATE_TRY(restate_set(ctx, "state", restate_json(ctx, "'hangs'")));
+    s = restate_sleep(ctx, RESTATE_HOURS(1));
+    if (s == RESTATE_CANCELLED) RESTATE_TRY(restate_set(ctx, "state", restate_json(ctx, "'cancelled'")));
+    return s;
+}
+
+static restate_status child_state(restate_ctx *ctx, restate_bytes input) {
+    restate_bytes state;
+    (void)input;
+    RESTATE_TRY(restate_get(ctx, "state", &state));
+    return restate_reply(ctx, state.ptr ? state : restate_json(ctx, "'new'"));
+}
+
+static restate_target child(restate_ctx *ctx, const char *name) {
+    return (restate_target){ .service = "Child", .handler = "hang", .key = restate_text(ctx, "%s-%s", restate_key(ctx), name) };
+}
+
+/* Two calls and a send. When it is cancelled it counts that in Tally, and waits for one of the calls
+ * again. */
+static restate_status parent_wait(restate_ctx *ctx, restate_bytes input) {
+    const restate_target tally = { .service = "Tally", .handler = "add", .key = restate_text(ctx, "undone-%s", restate_key(ctx)) };
+    const restate_failure *why;
+    restate_future *a;
+    restate_status s;
+    (void)input;
+    restate_send(ctx, child(ctx, "sent"), (restate_bytes){0}, NULL);
+    a = restate_call_async(ctx, child(ctx, "a"), (restate_bytes){0}, NULL);
+    s = restate_call(ctx, child(ctx, "b"), (restate_bytes){0}, NULL, NULL);
+    if (s != RESTATE_CANCELLED) return s;
+    why = restate_failed(ctx);
+    RESTATE_TRY(restate_call(ctx, tally, restate_str("1"), NULL, NULL));
+    s = restate_await(ctx, a, NULL);
+    if (s == RESTATE_OK) return restate_fail(ctx, 500, "the child has finished");
+    if (s != RESTATE_TERMINAL) return s;
+    if (restate_failed(ctx)->code != 409) return s;
+    return restate_fail_with(ctx, why);
+}
+
+/* With explicit_cancellation. The first cancellation stops the calls, the second one the rest. */
+static restate_status parent_explicit(restate_ctx *ctx, restate_bytes input) {
+    restate_future *f[3];
+    size_t first;
+    int codes[2];
+    (void)input;
+    f[0] = restate_call_async(ctx, child(ctx, "a"), (restate_bytes){0}, NULL);
+    f[1] = restate_call_async(ctx, child(ctx, "b"), (restate_bytes){0}, NULL);
+    f[2] = restate_cancellation(ctx);
+    RESTATE_TRY(restate_select(ctx, f, 3, &first));
+    RESTATE_TRY(restate_await(ctx, f[2], NULL));
+    RESTATE_TRY(restate_cancel_calls(ctx));
+    RESTATE_TRY(restate_await(ctx, restate_all_settled(ctx, f, 2), NULL));
+    for (int i = 0; i < 2; i++) {
+        restate_status s = restate_await(ctx, f[i], NULL);
+        if (s == RESTATE_ENDED) return s;
+        codes[i] = s == RESTATE_TERMINAL ? restate_failed(ctx)->code : 0;
+    }
+    RESTATE_TRY(restate_sleep(ctx, 10));
+    RESTATE_TRY(restate_await(ctx, restate_cancellation(ctx), NULL));
+    return restate_reply(ctx, restate_json(ctx, "[%zu, %d, %d]", first, codes[0], codes[1]));
+}
+
+/* "select", "attach" ...: where a cancellation finds it. It comes once, and futures stay good. */
+static restate_status parent_point(restate_ctx *ctx, restate_bytes input) {
+    const char *where = "", *id, *child_id;
+    restate_status s = RESTATE_OK;
+    restate_future *never, *sent;
+    restate_selector *selector;
+    restate_bytes value;
+    long long ms = 150;
+    size_t which;
+    RESTATE_TRY(restate_json_string(ctx, input, NULL, &where));
+    never = restate_awakeable(ctx, &id);
+    selector = restate_selector_new(ctx, &never, 1);
+    sent = restate_send(ctx, child(ctx, "sent"), (restate_bytes){0}, NULL);
+    RESTATE_TRY(restate_call_id(ctx, sent, &child_id));
+    RESTATE_TRY(restate_set(ctx, "state", restate_json(ctx, "'waits'")));
+    if (strcmp(where, "await") == 0) s = restate_await(ctx, never, &value);
+    else if (strcmp(where, "awaitFor") == 0) s = restate_await_for(ctx, never, RESTATE_HOURS(1), &value);
+    else if (strcmp(where, "select") == 0) s = restate_select(ctx, &never, 1, &which);
+    else if (strcmp(where, "selector") == 0) s = restate_selector_next(ctx, selector, &which);
+    else if (strcmp(where, "all") == 0) s = restate_await(ctx, restate_all(ctx, &never, 1), NULL);
+    else if (strcmp(where, "signal") == 0) s = restate_await(ctx, restate_signal(ctx, "never"), NULL);
+    else if (strcmp(where, "attach") == 0) s = restate_attach(ctx, (restate_invocation){ .id = child_id }, NULL);
+    else if (strcmp(where, "run") == 0) {               /* the step is over first */
+        s = restate_run(ctx, "nap", nap_in_step, &ms, NULL, &value);
+        if (s == RESTATE_OK) s = restate_sleep(ctx, RESTATE_HOURS(1));
+    } else return restate_fail(ctx, 400, "where?");
+    if (s == RESTATE_OK) return restate_fail(ctx, 500, "it went on");
+    if (s != RESTATE_CANCELLED) return s;
+    if (restate_failed(ctx)->code != 409) return restate_fail(ctx, 500, "%d", restate_failed(ctx)->code);
+    RESTATE_TRY(restate_sleep(ctx, 20));
+    if (restate_selector_remaining(selector) != 1) return restate_fail(ctx, 500, "the selector is empty");
+    RESTATE_TRY(restate_resolve(ctx, id, input));
+    RESTATE_TRY(restate_selector_next(ctx, selector, &which));
+    RESTATE_TRY(restate_await(ctx, never, &value));
+    return restate_reply(ctx, value);
+}
+
+/* ---- Hooked: counts what hooks see --------------------------------------------------------------------- */
+
+enum { BEGIN, END, END_OK, RUN_BEGIN, RUN_END, OUTBOUND, COUNTERS };
+static long long seen[COUNTERS];            /* atomic */
+
+static void see(int what) { __atomic_add_fetch(&seen[what], 1, __ATOMIC_RELAXED); }
+
+static void hook_begin(void *user, restate_ctx *ctx) {
+    (void)user;
+    if (strcmp(restate_request(ctx)->target.service, "Hooked") == 0) see(BEGIN);
+}
+static void hook_end(void *user, restate_ctx *ctx, restate_status status) {
+    (void)user;
+    (void)ctx;
+    see(END);
+    if (status == RESTATE_OK) see(END_OK);
+}
+static void hook_run_begin(void *user, restate_ctx *run, const char *name) {
+    (void)user;
+    if (restate_request(run)->target.service && strcmp(name, "next") == 0) see(RUN_BEGIN);
+}
+static void hook_run_end(void *user, restate_ctx *run, const char *name, restate_status status) {
+    (void)user;
+    (void)run;
+    if (status == RESTATE_OK && strcmp(name, "next") == 0) see(RUN_END);
+}
+static const restate_pair *hook_outbound(void *user, restate_ctx *ctx, const restate_target *to) {
+    static const restate_pair headers[] = { { "x-from", "a hook" }, { NULL, NULL } };
+    (void)user;
+    (void)ctx;
+    if (strcmp(to->handler, "header") == 0) see(OUTBOUND);
+    return headers;
+}
+static const restate_hooks hooks = { hook_begin, hook_end, hook_run_begin, hook_run_end, hook_outbound, NULL };
+
+/* -> [what the hook's header was at the callee, what our own was] */
+static restate_status hooked_work(restate_ctx *ctx, restate_bytes input) {
+    const restate_target header = { .service = "Small", .handler = "header" };
+    const restate_call_options options = { .headers = RESTATE_PAIRS({ "x-mine", "a handler" }) };
+    long long number = 1;
+    restate_bytes from, mine;
+    (void)input;
+    RESTATE_TRY(restate_run(ctx, "next", next_number, &number, NULL, NULL));
+    RESTATE_TRY(restate_call(ctx, header, restate_json(ctx, "{'name': 'x-from'}"), NULL, &from));
+    RESTATE_TRY(restate_sleep(ctx, 10));
+    RESTATE_TRY(fail_once(ctx));
+    RESTATE_TRY(restate_call(ctx, header, restate_json(ctx, "{'name': 'x-mine'}"), &options, &mine));
+    return restate_reply(ctx, restate_json(ctx, "[%-s, %-s]", (const char *)from.ptr, (const char *)mine.ptr));
+}
+
+/* -> the counters, which start again then */
+static restate_status hooked_counts(restate_ctx *ctx, restate_bytes input) {
+    long long n[COUNTERS];
+    (void)input;
+    for (int i = 0; i < COUNTERS; i++) n[i] = __atomic_exchange_n(&seen[i], 0, __ATOMIC_RELAXED);
+    return restate_reply(ctx, restate_json(ctx,
+        "{'begin': %lld, 'end': %lld, 'ok': %lld, 'runBegin': %lld, 'runEnd': %lld, 'outbound': %lld}",
+        n[BEGIN], n[END], n[END_OK], n[RUN_BEGIN], n[RUN_END], n[OUTBOUND]));
+}
+
+/* ---- Mapped: 503 is for ever ---------------------------------------------------------------------------- */
+
+static bool map_error(void *user, uint16_t code, const char *message, restate_failure *out) {
+    (void)user;
+    if (code != 503) return false;
+    out->code = 410;
+    out->message = message;
+    return true;
+}
+
+static restate_status mapped_handler(restate_ctx *ctx, restate_bytes input) {
+    const restate_retry_options closed = { .code = 503 };
+    (void)input;
+    return restate_retry(ctx, &closed, "the shop is closed");
+}
+
+static restate_status find_closed(restate_ctx *run, void *arg) {
+    const restate_retry_options closed = { .code = 503 };
+    (void)arg;
+    return restate_retry(run, &closed, "the bank is closed");
+}
+
+/* -> the code of the step */
+static restate_status mapped_step(restate_ctx *ctx, restate_bytes input) {
+    restate_status s = restate_run(ctx, "closed", find_closed, NULL, NULL, NULL);
+    (void)input;
+    if (s != RESTATE_TERMINAL) return s;
+    return restate_reply(ctx, restate_json(ctx, "[%d, %s]", restate_failed(ctx)->code, restate_failed(ctx)->message));
+}
+
+/* Another code: tried again. */
+static restate_status mapped_other(restate_ctx *ctx, restate_bytes input) {
+    RESTATE_TRY(fail_once(ctx));
+    return restate_reply(ctx, input);
+}
+
+/* ---- Rationed: steps have three tries, or so much time --------------------------------------------------- */
+
+static long long rationed_tries;            /* atomic */
+
+static restate_status try_in_vain(restate_ctx *run, void *arg) {
+    const restate_retry_options dry = { .code = 507 };
+    (void)arg;
+    return restate_retry(run, &dry, "dry, %lld", __atomic_add_fetch(&rationed_tries, 1, __ATOMIC_RELAXED));
+}
+
+static restate_status ration(restate_ctx *ctx, const restate_run_options *options) {
+    restate_status s = restate_run(ctx, "in vain", try_in_vain, NULL, options, NULL);
+    if (s != RESTATE_TERMINAL) return s;
+    __atomic_store_n(&rationed_tries, 0, __ATOMIC_RELAXED);
+    return restate_reply(ctx, restate_json(ctx, "[%d, %s]", restate_failed(ctx)->code, restate_failed(ctx)->message));
+}
+
+static restate_status rationed_count(restate_ctx *ctx, restate_bytes input) {
+    (void)input;
+    return ration(ctx, NULL);               /* the policy of the service */
+}
+
+static restate_status rationed_time(restate_ctx *ctx, restate_bytes input) {
+    const restate_run_options short_time = { .retry = { .initial_interval_ms = 20, .factor = 1, .max_duration_ms = 150 } };
+    (void)input;
+    return ration(ctx, &short_time);
+}
+
+/* ---- Store: state under many keys --------------------------------------------------------------------------- */
+
+static restate_status reply_keys(restate_ctx *ctx) {
+    const char *const *keys;
+    const char *list = "";
+    RESTATE_TRY(restate_keys(ctx, &keys));
+    for (; *keys; keys++) list = restate_text(ctx, "%s%s ", list, *keys);
+    return restate_reply(ctx, restate_json(ctx, "%s", list));
+}
+
+/* n -> the keys, after n values were written */
+static restate_status store_fill(restate_ctx *ctx, restate_bytes input) {
+    long long n = 0;
+    RESTATE_TRY(restate_json_int(ctx, input, NULL, &n));
+    for (long long i = n; i > 0; i--)
+        RESTATE_TRY(restate_set(ctx, restate_text(ctx, "k%lld", i), restate_json(ctx, "%lld", i)));
+    return reply_keys(ctx);
+}
+
+/* The key to delete -> the keys that are left */
+static restate_status store_drop(restate_ctx *ctx, restate_bytes input) {
+    const char *key = "";
+    RESTATE_TRY(restate_json_string(ctx, input, NULL, &key));
+    RESTATE_TRY(restate_clear(ctx, key));
+    return reply_keys(ctx);
+}
+
+/* Deletes everything but a value that is written afterwards. */
+static restate_status store_wipe(restate_ctx *ctx, restate_bytes input) {
+    restate_bytes gone;
+    (void)input;
+    RESTATE_TRY(restate_clear_all(ctx));
+    RESTATE_TRY(restate_get(ctx, "k1", &gone));
+    if (gone.ptr) return restate_fail(ctx, 500, "k1 is still there");
+    RESTATE_TRY(restate_set(ctx, "after", restate_str("")));
+    RESTATE_TRY(restate_get(ctx, "after", &gone));
+    if (!gone.ptr) return restate_fail(ctx, 500, "the empty value is absent");
+    return reply_keys(ctx);
+}
+
+static restate_status store_keys(restate_ctx *ctx, restate_bytes input) {
+    (void)input;
+    return reply_keys(ctx);
+}
+
+/* Two values as futures -> their sum */
+static restate_status store_sum(restate_ctx *ctx, restate_bytes input) {
+    restate_future *two[] = { restate_get_async(ctx, "k1"), restate_get_async(ctx, "k2") };
+    long long sum = 0;
+    (void)input;
+    for (int i = 0; i < 2; i++) {
+        long long number = 0;
+        restate_bytes value;
+        RESTATE_TRY(restate_await(ctx, two[i], &value));
+        RESTATE_TRY(restate_json_int(ctx, value, NULL, &number));
+        sum += number;
+    }
+    return restate_reply(ctx, restate_json(ctx, "%lld", sum));
+}
+
+/* Misuse: this handler is shared. */
+static restate_status store_misuse(restate_ctx *ctx, restate_bytes input) {
+    return restate_set(ctx, "k1", input);
+}
+
+/* ---- Fickle: has other ideas in the second attempt ----------------------------------------------------------- */
+
+static restate_status fickle_change(restate_ctx *ctx, restate_bytes input) {
+    const char *name = restate_request(ctx)->retry_count == 0 ? "alpha" : "beta";
+    long long number = 1;
+    (void)input;
+    RESTATE_TRY(restate_run(ctx, "same", next_number, &number, NULL, NULL));
+    RESTATE_TRY(restate_run(ctx, name, next_number, &number, NULL, NULL));
+    return fail_once(ctx);
+}
+
 /* ---- The endpoint ----------------------------------------------------------------------------------- */
 
 static const restate_service tally = { .name = "Tally", .kind = RESTATE_OBJECT, .handlers = RESTATE_HANDLERS(
@@ -246,6 +932,72 @@ static const restate_service load = { .name = "Load", .handlers = RESTATE_HANDLE
 static const restate_service blocking = { .name = "Block", .handlers = RESTATE_HANDLERS(
     { .name = "nap", .fn = block_nap, .options = { .blocking = RESTATE_ON } }) };
 
+static const restate_service flow = { .name = "Flow", .kind = RESTATE_WORKFLOW, .handlers = RESTATE_HANDLERS(
+    { .name = "run", .fn = flow_run, .input = RESTATE_VOID },
+    { .name = "peek", .fn = flow_peek, .shared = true, .input = RESTATE_VOID },
+    { .name = "resolve", .fn = flow_resolve, .shared = true, .output = RESTATE_VOID },
+    { .name = "reject", .fn = flow_reject, .shared = true, .output = RESTATE_VOID }) };
+static const restate_service ear = { .name = "Ear", .handlers = RESTATE_HANDLERS(
+    { .name = "listen", .fn = ear_listen },
+    { .name = "tell", .fn = ear_tell, .output = RESTATE_VOID }) };
+static const restate_service desk = { .name = "Desk", .handlers = RESTATE_HANDLERS(
+    { .name = "start", .fn = desk_start },
+    { .name = "attach", .fn = desk_attach },
+    { .name = "attachFor", .fn = desk_attach_for },
+    { .name = "output", .fn = desk_output }) };
+static const restate_service many = { .name = "Many", .handlers = RESTATE_HANDLERS(
+    { .name = "order", .fn = many_order },
+    { .name = "orderBlocking", .fn = many_order, .options = { .blocking = RESTATE_ON } },
+    { .name = "sleeps", .fn = many_sleeps },
+    { .name = "deep", .fn = many_deep }) };
+static const restate_service small = { .name = "Small", .handlers = RESTATE_HANDLERS(
+    { .name = "now", .fn = small_now, .input = RESTATE_VOID },
+    { .name = "settled", .fn = small_settled, .input = RESTATE_VOID },
+    { .name = "patience", .fn = small_patience },
+    { .name = "impatience", .fn = small_impatience, .input = RESTATE_VOID },
+    { .name = "fail", .fn = small_fail, .input = RESTATE_VOID },
+    { .name = "relay", .fn = small_relay, .input = RESTATE_VOID },
+    { .name = "myself", .fn = small_myself, .input = RESTATE_VOID },
+    { .name = "large", .fn = small_large },
+    { .name = "echo", .fn = small_echo },
+    { .name = "pause", .fn = small_pause },
+    { .name = "pauseStep", .fn = small_pause_step, .input = RESTATE_VOID },
+    { .name = "loser", .fn = small_loser, .input = RESTATE_VOID },
+    { .name = "header", .fn = small_header }) };
+static const restate_service children = { .name = "Child", .kind = RESTATE_OBJECT, .handlers = RESTATE_HANDLERS(
+    { .name = "hang", .fn = child_hang, .input = RESTATE_VOID },
+    { .name = "state", .fn = child_state, .shared = true, .input = RESTATE_VOID }) };
+static const restate_service parent = { .name = "Parent", .kind = RESTATE_OBJECT, .handlers = RESTATE_HANDLERS(
+    { .name = "point", .fn = parent_point },
+    { .name = "state", .fn = child_state, .shared = true, .input = RESTATE_VOID },
+    { .name = "wait", .fn = parent_wait, .input = RESTATE_VOID },
+    { .name = "waitForAll", .fn = parent_wait, .input = RESTATE_VOID, .options = { .cancel_sends = RESTATE_ON } },
+    { .name = "explicit", .fn = parent_explicit, .input = RESTATE_VOID, .options = { .explicit_cancellation = RESTATE_ON } }) };
+static const restate_service hooked = { .name = "Hooked", .options = { .hooks = &hooks }, .handlers = RESTATE_HANDLERS(
+    { .name = "work", .fn = hooked_work, .input = RESTATE_VOID }) };
+static const restate_service watch = { .name = "Watch", .handlers = RESTATE_HANDLERS(
+    { .name = "counts", .fn = hooked_counts, .input = RESTATE_VOID }) };
+static const restate_service mapped = { .name = "Mapped", .options = { .map_error = map_error }, .handlers = RESTATE_HANDLERS(
+    { .name = "handler", .fn = mapped_handler, .input = RESTATE_VOID },
+    { .name = "step", .fn = mapped_step, .input = RESTATE_VOID },
+    { .name = "other", .fn = mapped_other }) };
+static const restate_service rationed = { .name = "Rationed", .handlers = RESTATE_HANDLERS(
+        { .name = "count", .fn = rationed_count, .input = RESTATE_VOID },
+        { .name = "time", .fn = rationed_time, .input = RESTATE_VOID }),
+    .options = { .run_retry = { .initial_interval_ms = 10, .max_attempts = 3 } } };
+static const restate_service store = { .name = "Store", .kind = RESTATE_OBJECT, .handlers = RESTATE_HANDLERS(
+        { .name = "fill", .fn = store_fill },
+        { .name = "drop", .fn = store_drop },
+        { .name = "wipe", .fn = store_wipe, .input = RESTATE_VOID },
+        { .name = "keys", .fn = store_keys, .shared = true, .input = RESTATE_VOID },
+        { .name = "sum", .fn = store_sum, .shared = true, .input = RESTATE_VOID },
+        { .name = "misuse", .fn = store_misuse, .shared = true }),
+    .options = { .retry = { .initial_interval_ms = 10, .max_attempts = 2, .when_exhausted = RESTATE_EXHAUSTED_FAIL } } };
+static const restate_service fickle = { .name = "Fickle", .handlers = RESTATE_HANDLERS(
+        { .name = "change", .fn = fickle_change, .input = RESTATE_VOID },
+        { .name = "changeAndFail", .fn = fickle_change, .input = RESTATE_VOID, .options = { .on_mismatch = RESTATE_MISMATCH_FAIL } }),
+    .options = { .retry = { .initial_interval_ms = 10, .factor = 30, .max_attempts = 3, .when_exhausted = RESTATE_EXHAUSTED_PAUSE } } };
+
 static restate_endpoint *endpoint;                  /* for the signal handler */
 
 static void on_term(int number) {
@@ -260,7 +1012,9 @@ static unsigned long from_env(const char *variable, unsigned long otherwise) {
 
 int main(void) {
     endpoint = restate_endpoint_new(&(restate_endpoint_options){
-        .services = RESTATE_SERVICES(&tally, &order, &pricing, &later, &gate, &worker, &load, &blocking),
+        .services = RESTATE_SERVICES(&tally, &order, &pricing, &later, &gate, &worker, &load, &blocking,
+            &flow, &ear, &desk, &many, &small, &children, &parent, &hooked, &watch, &mapped, &rationed,
+            &store, &fickle),
         .address = "127.0.0.1",
         .port = (uint16_t)from_env("PORT", 9080),
         .threads = (uint32_t)from_env("THREADS", 0),
