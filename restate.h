@@ -636,7 +636,7 @@ typedef struct restate_service {
  * as an empty value.
  * Journal:   output (value), when the handler has returned; in a closure: nothing.
  * Lifetime:  `value` is copied; but 4 KiB and more of invocation memory are not, and must not be
- *            changed until the handler (or the closure) has returned.
+ *            changed any more.
  * Returns:   RESTATE_OK. */
 RESTATE_API restate_status restate_reply(restate_ctx *ctx, restate_bytes value);
 
@@ -1338,9 +1338,7 @@ extern "C" {
 #if !defined(RESTATE_NO_STDIO)
 #  include <stdio.h>
 #endif
-#if !defined(RESTATE_MALLOC)
-#  include <stdlib.h>
-#endif
+#include <stdlib.h>
 
 #if defined(__GNUC__)
 #  define RESTATE__PRIVATE static __attribute__((unused))
@@ -1690,6 +1688,24 @@ RESTATE__PRIVATE restate_bytes restate__arena_copy(restate__arena *arena, restat
 RESTATE__PRIVATE const char *restate__arena_text(restate__arena *arena, restate_bytes from) {
     restate_bytes copy = restate__arena_copy(arena, from);
     return copy.ptr ? (const char *)copy.ptr : "";
+}
+
+/* `text` if it is UTF-8, else a copy with a question mark for each byte that is not: for texts that
+ * go onto the wire, where the runtime would refuse the whole message. */
+RESTATE__PRIVATE const char *restate__arena_clean(restate__arena *arena, const char *text) {
+    restate_bytes rest = restate_str(text);
+    uint8_t *copy, *p;
+    if (!text || restate__b_utf8(rest)) return text;
+    p = copy = (uint8_t *)restate__arena_bytes(arena, rest.len + 1);
+    if (!copy) return "";
+    memcpy(copy, text, rest.len + 1);
+    while (*p) {
+        size_t n = 1;
+        while (n < 4 && p[n] && !restate__b_utf8(restate__b(p, n))) n++;
+        if (restate__b_utf8(restate__b(p, n))) p += n;
+        else *p++ = '?';
+    }
+    return (const char *)copy;
 }
 
 /* vsprintf into the arena; "" when out of memory or when the format is bad. */
@@ -2274,23 +2290,44 @@ static void restate__wire_patch(restate__chunk *chunk, size_t at, uint32_t len) 
     }
 }
 
+/* Takes back what was written since `last` was the last chunk, filled to `write_at`. */
+static void restate__wire_take_back(restate__buf *out, restate__chunk *last, size_t write_at,
+                                    size_t len) {
+    if (!last) {
+        restate__buf_free(out);
+        return;
+    }
+    while (last->next) {
+        restate__chunk *c = last->next;
+        last->next = c->next;
+        restate__mem_give(out->pool, c);
+    }
+    out->last = last;
+    out->write_at = write_at;
+    out->len = len;
+}
+
 /* Writes a frame. The message is encoded once, straight into `out`; its length is known afterwards
- * and put into the header then. If it fails `out->failed` is set and `out` is of no use. */
+ * and put into the header then. If it fails `out->failed` is set, and nothing of it stays: half a
+ * frame would read as a whole one. */
 RESTATE__PRIVATE void restate__wire_put(restate__buf *out, uint16_t type, uint16_t flags,
                                         const pb_msgdesc_t *desc, const void *message) {
     uint8_t head[RESTATE__WIRE_HEAD];
-    restate__chunk *chunk = out->last;
-    size_t at = out->last ? out->write_at : 0;
+    restate__chunk *before = out->last, *chunk;
+    size_t at = before ? out->write_at : 0, len = out->len;
     pb_ostream_t stream;
-    restate__wire_put_head(head, type, flags, 0);
-    if (!restate__buf_write(out, head, sizeof head)) return;
-    if (!chunk) chunk = out->first;
     memset(&stream, 0, sizeof stream);
     stream.callback = restate__wire_sink;
     stream.state = out;
     stream.max_size = UINT32_MAX;
-    if (!pb_encode(&stream, desc, message)) out->failed = true;
-    else if (stream.bytes_written) restate__wire_patch(chunk, at, (uint32_t)stream.bytes_written);
+    restate__wire_put_head(head, type, flags, 0);
+    if (!restate__buf_write(out, head, sizeof head) || !pb_encode(&stream, desc, message)) {
+        out->failed = true;
+        restate__wire_take_back(out, before, at, len);
+        return;
+    }
+    chunk = before ? before : out->first;
+    restate__wire_patch(chunk, at, (uint32_t)stream.bytes_written);
 }
 
 /* Encodes a message into the arena. false: out of memory, or a list could not be written; `*out` is
@@ -2567,7 +2604,7 @@ typedef struct restate__vm {
     restate__signal_name **names;           /* by hash; `names_room` is a power of two, or 0 */
     uint32_t names_room, names_count;
     restate__signal_name *delivered;        /* names that have unclaimed signals */
-    bool cancel_arrived;                    /* in the queue or later: for closures that ask */
+    uint32_t cancel_arrived;                /* cancellations the code was not told of */
     bool cancel_delivered;
     restate__node *executing;               /* closures handed out */
     uint32_t to_execute;
@@ -2666,6 +2703,12 @@ static void restate__vm_put(restate__vm *vm, uint16_t type, uint16_t flags,
                             const pb_msgdesc_t *desc, const void *message) {
     vm->last_awaiting = restate__b_none();
     restate__wire_put(vm->out, type, flags, desc, message);
+    if (RESTATE__LIKELY(!vm->out->failed)) return;
+    vm->out_of_memory = true;               /* the frame is incomplete: nothing more can be said */
+    vm->phase = RESTATE__ERRORED;
+    memset(&vm->error, 0, sizeof vm->error);
+    vm->error.code = RESTATE__E_INTERNAL;
+    vm->error.message = "out of memory";
 }
 
 /* Text and names of an operation, as a person would say it. */
@@ -2728,6 +2771,7 @@ static const char *restate__vm_unsupported(restate__vm *vm, const char *feature,
 RESTATE__PRIVATE void restate__vm_fail(restate__vm *vm, const restate__vm_error *error) {
     if (vm->phase == RESTATE__ERRORED || vm->phase == RESTATE__CLOSED) return;
     vm->error = *error;
+    vm->error.message = restate__arena_clean(vm->arena, error->message);
     if (error->behavior != RESTATE__RETRY && vm->options.version < 7) {
         vm->error.code = RESTATE__E_UNSUPPORTED;
         vm->error.behavior = RESTATE__RETRY;
@@ -2964,9 +3008,38 @@ static restate__edge *restate__vm_edge(restate__vm *vm) {
     return e;
 }
 
+static restate__node *restate__node_earlier_of(restate__node *a, restate__node *b) {
+    return !a || b->order < a->order ? b : a;
+}
+
+/* What children that were settled before mean for a new combinator: the journal's order decides,
+ * not that of the array. */
+static void restate__vm_combine_settled(restate__node *node) {
+    restate__node *first_ok = NULL, *first_failed = NULL, *last_failed = NULL, *by = NULL;
+    size_t i;
+    for (i = 0; i < node->of.all.count; i++) {
+        restate__node *n = node->of.all.children[i];
+        if (n->state == RESTATE__PENDING) continue;
+        node->of.all.pending--;
+        if (n->state == RESTATE__SUCCEEDED) first_ok = restate__node_earlier_of(first_ok, n);
+        else first_failed = restate__node_earlier_of(first_failed, n);
+        if (n->state == RESTATE__FAILED && (!last_failed || n->order > last_failed->order))
+            last_failed = n;
+    }
+    if (node->kind == RESTATE__ANY) by = first_ok || node->of.all.pending ? first_ok : last_failed;
+    else if (node->kind == RESTATE__ALL) by = first_failed;
+    else if (node->kind <= RESTATE__RACE)
+        by = first_ok && first_failed ? restate__node_earlier_of(first_ok, first_failed)
+           : first_ok ? first_ok : first_failed;
+    node->of.all.decided = by;
+    if (by) node->state = by->state;
+    else if (!node->of.all.pending) node->state = RESTATE__SUCCEEDED;
+}
+
 /* Makes `node` a combinator of `array`, which stays the caller's and must stay. */
 static bool restate__vm_combine_in(restate__vm *vm, restate__node *node, restate__node_kind kind,
                                    restate__node **array, size_t count) {
+    bool settled = false;
     size_t i;
     node->kind = (uint8_t)kind;
     node->of.all.children = array;
@@ -2976,7 +3049,7 @@ static bool restate__vm_combine_in(restate__vm *vm, restate__node *node, restate
     for (i = 0; i < count && node->state == RESTATE__PENDING; i++) {
         restate__edge *e;
         if (array[i]->state != RESTATE__PENDING) {
-            restate__node_child_settled(node, array[i]);
+            settled = true;
             continue;
         }
         e = restate__vm_edge(vm);
@@ -2987,6 +3060,7 @@ static bool restate__vm_combine_in(restate__vm *vm, restate__node *node, restate
         if (!restate__node_is_leaf(array[i]) && array[i]->of.all.depth >= node->of.all.depth)
             node->of.all.depth = array[i]->of.all.depth + 1;
     }
+    if (settled) restate__vm_combine_settled(node);
     if (node->state != RESTATE__PENDING) node->order = ++vm->settled;
     if (node->of.all.depth < RESTATE__DEPTH_MAX) return true;
     return restate__vm_raise(
@@ -3066,6 +3140,7 @@ RESTATE__PRIVATE void restate__vm_dissolve(restate__vm *vm, restate__node *node)
         e->next = vm->edges;
         vm->edges = e;
     }
+    if (vm->announced == node) vm->announced = NULL;        /* its memory may become another one */
 }
 
 /* Lets go of a settled leaf of a completion that nobody awaits any more: its memory is the caller's
@@ -3246,7 +3321,7 @@ static bool restate__vm_on_notification(restate__vm *vm, uint16_t type, restate_
             restate__vm_slot(vm, n->signal ? &vm->signals : &vm->completions, n->id);
         if (!slot) return restate__vm_nomem(vm);
         if (!slot->arrived) slot->arrived = n;
-        if (n->signal && n->id == RESTATE__SIGNAL_CANCEL) vm->cancel_arrived = true;
+        if (n->signal && n->id == RESTATE__SIGNAL_CANCEL) vm->cancel_arrived++;
     }
     restate__vm_enqueue(vm, n);
     return true;
@@ -3273,6 +3348,7 @@ static bool restate__vm_on_entry(restate__vm *vm, uint16_t type, restate_bytes p
     vm->entries++;
     if (!(command ? restate__vm_on_command : restate__vm_on_notification)(vm, type, payload))
         return false;
+    if (vm->arena->failed) return restate__vm_nomem(vm);    /* texts may have become empty */
     if (vm->phase == RESTATE__WAIT_REPLAY && vm->entries == vm->known_entries)
         vm->phase = RESTATE__REPLAYING;
     return true;
@@ -3499,6 +3575,7 @@ static bool restate__vm_claim_one(restate__vm *vm, restate__signal_name *name,
     *(before ? &before->next : &name->leaves) = leaf->next;
     if (name->leaves_last == leaf) name->leaves_last = before;
     name->delivered = n->next;
+    if (!name->name.ptr) vm->cancel_arrived--;
     restate__vm_settle(vm, leaf, &n->value);
     return true;
 }
@@ -3555,7 +3632,10 @@ static void restate__vm_deliver(restate__vm *vm) {
     if (n->name) restate__vm_deliver_name(vm, n, *n->name);
     else if (!n->signal || n->id != RESTATE__SIGNAL_CANCEL) restate__vm_deliver_slot(vm, n);
     else if (vm->options.explicit_cancellation) restate__vm_deliver_name(vm, n, restate__b_none());
-    else vm->cancel_delivered = true;
+    else {
+        if (vm->cancel_delivered) vm->cancel_arrived--;     /* the one before was not noticed yet */
+        vm->cancel_delivered = true;
+    }
 }
 
 /* Delivers as few notifications as it takes until `root` is settled, something inside it calls for
@@ -3998,6 +4078,7 @@ static restate__wait restate__vm_cancelled(restate__vm *vm) {
     restate__wait w = restate__vm_cancel_calls(vm);
     if (w.kind != RESTATE__READY) return w;
     vm->cancel_delivered = false;
+    vm->cancel_arrived--;
     return restate__vm_answer(vm, RESTATE__CANCEL);
 }
 
@@ -4030,7 +4111,8 @@ typedef enum restate__field_kind {
 
 enum {                                      /* what a replayed command may differ in */
     RESTATE__LOOSE_PAYLOAD = 1,
-    RESTATE__LOOSE_HEADERS = 2
+    RESTATE__LOOSE_HEADERS = 2,
+    RESTATE__LOOSE_VALUE = 4                /* of a signal, which skip_payload_check compares */
 };
 
 typedef struct restate__field {
@@ -4083,6 +4165,12 @@ static bool restate__field_there(const restate__field *f, const void *message) {
     if (f->flag) return ((const uint8_t *)message)[f->which] != 0;
     memcpy(&which, (const uint8_t *)message + f->which, sizeof which);
     return which == f->tag;
+}
+
+static bool restate__field_loose(const restate__field *f, unsigned loose) {
+    return (f->payload && loose & RESTATE__LOOSE_PAYLOAD) ||
+           (f->kind == RESTATE__F_PAIRS && loose & RESTATE__LOOSE_HEADERS) ||
+           (f->kind == RESTATE__F_VALUE && loose & RESTATE__LOOSE_VALUE);
 }
 
 /* A command that has just been issued: numbers it. False: the attempt is over. */
@@ -4144,7 +4232,7 @@ static bool restate__vm_same_bytes(const restate__field *fields, const uint8_t *
         uint32_t number;
         for (f = fields, bit = 1; f->name && f->tag != item.tag; f++) bit <<= 1;
         if (!f->name) continue;
-        if (f->kind == RESTATE__F_PAIRS && loose & RESTATE__LOOSE_HEADERS) continue;
+        if (f->kind == RESTATE__F_PAIRS && restate__field_loose(f, loose)) continue;
         if (seen & bit || !restate__field_there(f, m)) return false;
         seen |= bit;
         at = m + f->at;
@@ -4156,7 +4244,7 @@ static bool restate__vm_same_bytes(const restate__field *fields, const uint8_t *
         if (f->kind > RESTATE__F_OPTIONAL && f->kind != RESTATE__F_VALUE) return false;
         memcpy(&have, at, sizeof have);
         if (item.wire != RESTATE__WIRE_BYTES) return false;
-        if (f->payload && loose & RESTATE__LOOSE_PAYLOAD) continue;
+        if (restate__field_loose(f, loose)) continue;
         if (f->kind == RESTATE__F_VALUE) item.bytes = restate__vm_content(item.bytes);
         if (!item.bytes.ptr || !restate__b_equal(item.bytes, have)) return false;
         if (f->kind == RESTATE__F_OPTIONAL && !have.ptr) return false;
@@ -4217,8 +4305,7 @@ static const char *restate__vm_show_pairs(restate__vm *vm, const restate_wire_li
     return *text ? text : "<empty>";
 }
 
-/* The field as text. Two fields that are equal have equal texts; payloads beyond 256 bytes and
- * absent against empty bytes are told apart by restate__vm_field_differs(). */
+/* The field as text, for people. */
 static const char *restate__vm_show(restate__vm *vm, const restate__field *f, const void *message) {
     const uint8_t *at = (const uint8_t *)message + f->at;
     const restate_wire_Failure *failure;
@@ -4251,13 +4338,22 @@ static const char *restate__vm_show(restate__vm *vm, const restate__field *f, co
     }
 }
 
+static bool restate__vm_pairs_differ(restate__vm *vm, const restate_wire_list *a,
+                                     const restate_wire_list *b) {
+    const restate_pair *x = restate__vm_list_pairs(vm, a), *y = restate__vm_list_pairs(vm, b);
+    for (; x && y && (x->name || y->name); x++, y++)
+        if (!x->name || !y->name || strcmp(x->name, y->name) != 0 ||
+            strcmp(x->value ? x->value : "", y->value ? y->value : "") != 0)
+            return true;
+    return !x || !y;
+}
+
+/* One level of messages in messages: the recursion ends there. */
 static bool restate__vm_field_differs(restate__vm *vm, const restate__field *f, const void *a,
                                       const void *b, unsigned loose) {
     restate_bytes x, y;
     if (restate__field_there(f, a) != restate__field_there(f, b)) return true;
-    if (!restate__field_there(f, a) || (f->payload && loose & RESTATE__LOOSE_PAYLOAD))
-        return false;
-    if (f->kind == RESTATE__F_PAIRS && loose & RESTATE__LOOSE_HEADERS) return false;
+    if (!restate__field_there(f, a) || restate__field_loose(f, loose)) return false;
     if (f->kind == RESTATE__F_BYTES || f->kind == RESTATE__F_VALUE ||
         f->kind == RESTATE__F_OPTIONAL) {
         memcpy(&x, (const uint8_t *)a + f->at, sizeof x);
@@ -4265,7 +4361,27 @@ static bool restate__vm_field_differs(restate__vm *vm, const restate__field *f, 
         if (f->kind == RESTATE__F_OPTIONAL && !x.ptr != !y.ptr) return true;
         return !restate__b_equal(x, y);
     }
-    return strcmp(restate__vm_show(vm, f, a), restate__vm_show(vm, f, b)) != 0;
+    a = (const uint8_t *)a + f->at;
+    b = (const uint8_t *)b + f->at;
+    switch ((restate__field_kind)f->kind) {
+    case RESTATE__F_NUMBER:
+        return memcmp(a, b, sizeof(uint32_t)) != 0;
+    case RESTATE__F_PAIRS:
+        return restate__vm_pairs_differ(vm, (const restate_wire_list *)a,
+                                        (const restate_wire_list *)b);
+    case RESTATE__F_FAILURE:
+        return ((const restate_wire_Failure *)a)->code != ((const restate_wire_Failure *)b)->code ||
+               !restate__b_equal(((const restate_wire_Failure *)a)->message,
+                                 ((const restate_wire_Failure *)b)->message) ||
+               restate__vm_pairs_differ(vm, &((const restate_wire_Failure *)a)->metadata,
+                                        &((const restate_wire_Failure *)b)->metadata);
+    case RESTATE__F_MESSAGE:
+        for (f = f->fields; f->name; f++)
+            if (restate__vm_field_differs(vm, f, a, b, loose)) return true;
+        return false;
+    default:
+        return false;
+    }
 }
 
 /* Compares a recorded command with the one the code issues, `m`. */
@@ -4312,7 +4428,7 @@ static bool restate__vm_command(restate__vm *vm, const restate__command_type *ct
         vm->first_new_entry_pending = false;
         restate__vm_put(vm, ct->type, 0, ct->desc, m);
         vm->current.name = name.len ? restate__arena_copy(vm->arena, name) : restate__b_none();
-        return true;
+        return vm->phase == RESTATE__PROCESSING;
     }
     recorded = restate__vm_recorded(vm, ct->type);
     if (!recorded) return false;
@@ -4344,11 +4460,13 @@ RESTATE__PRIVATE restate_failure *restate__vm_keep_failure(restate__arena *arena
     to = (restate_pair *)restate__arena_alloc(arena, (n + 1) * sizeof *to);
     if (!copy || !to) return NULL;
     copy->code = failure->code ? failure->code : RESTATE__E_INTERNAL;
-    copy->message = restate__arena_text(arena, restate_str(failure->message));
+    copy->message = restate__arena_clean(
+        arena, restate__arena_text(arena, restate_str(failure->message)));
     copy->metadata = to;
     for (; n > 0; n--, from++, to++) {
-        to->name = restate__arena_text(arena, restate_str(from->name));
-        to->value = restate__arena_text(arena, restate_str(from->value));
+        to->name = restate__arena_clean(arena, restate__arena_text(arena, restate_str(from->name)));
+        to->value =
+            restate__arena_clean(arena, restate__arena_text(arena, restate_str(from->value)));
     }
     return copy;
 }
@@ -4482,7 +4600,7 @@ static bool restate__vm_state_change(restate__vm *vm, restate_bytes key, restate
 static bool restate__vm_answer_now(restate__vm *vm, restate__node *leaf, uint32_t id,
                                    const restate__value *value) {
     restate__value *copy = (restate__value *)restate__arena_alloc(vm->arena, sizeof *copy);
-    if (!copy) return restate__vm_nomem(vm);
+    if (!copy || vm->arena->failed) return restate__vm_nomem(vm);
     *copy = *value;
     leaf->kind = RESTATE__LEAF;
     leaf->id = id;
@@ -5051,7 +5169,8 @@ RESTATE__PRIVATE bool restate__vm_cancellation(restate__vm *vm, restate__node *l
 }
 
 static bool restate__vm_put_signal(restate__vm *vm,
-                                   const restate_wire_SendSignalCommandMessage *m) {
+                                   const restate_wire_SendSignalCommandMessage *m,
+                                   bool unstable) {
     static const restate__field fields[] = {
         RESTATE__FIELD(SendSignalCommandMessage, target_invocation_id, 1, RESTATE__F_BYTES),
         RESTATE__ONE_OF(SendSignalCommandMessage, signal_id, idx, 2, RESTATE__F_NUMBER, NULL),
@@ -5066,12 +5185,13 @@ static bool restate__vm_put_signal(restate__vm *vm,
     };
     static const restate__command_type type =
         RESTATE__COMMAND(SendSignalCommandMessage, restate_wire_MSG_SEND_SIGNAL_COMMAND, fields);
-    return restate__vm_command(vm, &type, m, restate__b_none(), 0);
+    return restate__vm_command(vm, &type, m, restate__b_none(),
+                               unstable ? RESTATE__LOOSE_VALUE : 0);
 }
 
 RESTATE__PRIVATE bool restate__vm_send_signal(restate__vm *vm, const char *invocation_id,
                                               restate_bytes name, restate_bytes value,
-                                              const restate_failure *failure) {
+                                              const restate_failure *failure, bool unstable) {
     restate_wire_SendSignalCommandMessage m;
     if (!restate__vm_failure_fits(vm, failure)) return false;
     memset(&m, 0, sizeof m);
@@ -5080,7 +5200,7 @@ RESTATE__PRIVATE bool restate__vm_send_signal(restate__vm *vm, const char *invoc
     m.signal_id.name = restate__vm_present(name);
     RESTATE__SET_RESULT(m, result, value, restate_wire_SendSignalCommandMessage_value_tag,
                         failure, restate_wire_SendSignalCommandMessage_failure_tag, value, failure);
-    return restate__vm_put_signal(vm, &m);
+    return restate__vm_put_signal(vm, &m, unstable);
 }
 
 static bool restate__vm_cancel_call(restate__vm *vm, restate_bytes invocation_id) {
@@ -5090,7 +5210,7 @@ static bool restate__vm_cancel_call(restate__vm *vm, restate_bytes invocation_id
     m.which_signal_id = restate_wire_SendSignalCommandMessage_idx_tag;
     m.signal_id.idx = RESTATE__SIGNAL_CANCEL;
     m.which_result = restate_wire_SendSignalCommandMessage_void_value_tag;
-    return restate__vm_put_signal(vm, &m);
+    return restate__vm_put_signal(vm, &m, false);
 }
 
 /* CANCEL_INVOCATION */
@@ -5192,9 +5312,9 @@ static bool restate__vm_propose_result(restate__vm *vm, restate__node *run, rest
 
 /* Delay n is min(max, initial * factor^(n-1)); saturates. */
 static uint64_t restate__vm_backoff(const restate__policy *p, uint32_t count) {
-    double delay = (double)p->interval_ms,
-           max = p->has_max_interval ? (double)p->max_interval_ms : 9.0e18;
+    double delay = (double)p->interval_ms, max = 9.0e18;
     uint32_t i;
+    if (p->has_max_interval && (double)p->max_interval_ms < max) max = (double)p->max_interval_ms;
     for (i = 1; i < count && delay < max && p->factor > 1; i++) delay *= p->factor;
     for (i = 1; i < count && delay >= 1 && p->factor < 1; i++) delay *= p->factor;
     return (uint64_t)(delay < max ? delay : max);
@@ -5242,8 +5362,9 @@ static bool restate__vm_propose_retry(restate__vm *vm, restate__node *run,
 RESTATE__PRIVATE bool restate__vm_propose(restate__vm *vm, restate__node *run,
                                           const restate__outcome *o, const restate__policy *p) {
     if (vm->phase == RESTATE__ERRORED) return false;
-    if (vm->phase != RESTATE__PROCESSING || run->state != RESTATE__PENDING) return true;
+    if (vm->phase != RESTATE__PROCESSING) return true;
     restate__vm_run_over(vm, run);
+    if (run->state != RESTATE__PENDING) return true;
     if (p->kind >= RESTATE__POLICY_FIXED && p->pause &&
         !restate__vm_needs(vm, "pausing when a run's retries are exhausted", 7))
         return false;
@@ -6584,6 +6705,11 @@ typedef struct restate__failed {
     restate_status as;
 } restate__failed;
 
+typedef struct restate__unstable {          /* bytes that an unstable codec made */
+    struct restate__unstable *next;
+    const uint8_t *ptr;
+} restate__unstable;
+
 /* What handlers and closures have in common. */
 struct restate_ctx {
     struct restate__attempt *attempt;
@@ -6592,7 +6718,7 @@ struct restate_ctx {
     bool over;                              /* every call returns RESTATE_ENDED */
     restate_bytes reply;
     bool reply_unstable;                    /* equal replies may have different bytes */
-    const uint8_t *unstable;                /* what an unstable codec made last */
+    struct restate__unstable *unstable;     /* what unstable codecs made */
     struct restate__failed *failed;         /* the latest first; NULL: nothing failed yet */
     bool retry;                             /* closures: `error` says why */
     restate__vm_error error;
@@ -6669,6 +6795,8 @@ typedef struct restate__attempt {
     unsigned entered;                       /* blocking: nested calls under way */
     unsigned executing;                     /* closures on other threads */
     unsigned calls_after_end;
+    restate_ctx *inline_run;                /* the closure that executes on the handler's stack */
+    int foreign;                            /* atomic: somebody else used the handler's context */
     int stop;                               /* atomic: RESTATE__STOP_ bits */
     const unsigned *stops; /* atomic: the endpoint was asked to stop; NULL: cannot be */
     struct restate__run *spare;             /* finished closures, their memory to be used on */
@@ -6677,10 +6805,13 @@ typedef struct restate__attempt {
     uint64_t random[4];
     restate_future none;                    /* stand in for what could not be made */
     restate_selector no_selector;
+    restate__node **select_nodes;           /* of restate_select() */
+    size_t select_room;
     restate_future *free_futures;           /* of blocking calls, to be used again */
     restate__vm_input_data input;
     const restate_pair *attempt_headers;
-    restate_request_info info;
+    restate_request_info info, run_info;    /* the handler's; the closures' */
+    bool run_info_ready;
     uint64_t begun_ms;                      /* monotonic: when the fiber got the thread */
     void (*progress)(struct restate__attempt *);    /* output was written, or the attempt is over */
     void *host;
@@ -6788,12 +6919,12 @@ static void restate__attempt_park(restate__attempt *a) {
 static void restate__ctx_after_end(restate_ctx *ctx) {
     restate__attempt *a = ctx->attempt;
     if (ctx->run || ++a->calls_after_end < RESTATE__CALLS_AFTER_END_MAX) return;
+    restate__ctx_attach(ctx);
     restate__ctx_say(
         ctx, RESTATE_LOG_ERROR,
         "the handler made %u calls after RESTATE_ENDED and is cut off; what it holds is lost. "
         "Return when a call returns RESTATE_ENDED (RESTATE_TRY does it)",
         RESTATE__CALLS_AFTER_END_MAX);
-    restate__ctx_attach(ctx);
     a->abandoned = true;
     for (;;) restate__fiber_park(a->fiber);
 }
@@ -6846,8 +6977,9 @@ static restate_status restate__ctx_misuse(restate_ctx *ctx, const char *function
     va_end(args);
     message = restate__arena_printf(ctx->memory, "%s/%s%s: %s(): %s", h->service, h->name,
                                     ctx->run ? " (in a closure)" : "", function, what);
-    restate__ctx_say(ctx, RESTATE_LOG_ERROR, "%s", message);
+    if (ctx->memory->failed) message = "out of memory";
     restate__ctx_attach(ctx);
+    restate__ctx_say(ctx, RESTATE_LOG_ERROR, "%s", message);
     restate__ctx_retry(ctx, RESTATE__E_INTERNAL, message, NULL);
     restate__ctx_detach(ctx);
     return RESTATE_ENDED;
@@ -6860,6 +6992,20 @@ static bool restate__ctx_over(restate_ctx *ctx) {
     return true;
 }
 
+/* Whether it is the handler that calls. In a closure its context is somebody else's: an inline
+ * closure fails for it; one on the pool only leaves a note, because it may touch nothing. */
+static bool restate__ctx_here(restate_ctx *ctx, const char *function) {
+    restate__attempt *a = ctx->attempt;
+    if (a->inline_run) {
+        restate__ctx_misuse(a->inline_run, function,
+                            "the handler's context was used in a closure: use the closure's own");
+        return false;
+    }
+    if (a->blocking || a->state == RESTATE__ATTEMPT_RUNNING) return true;
+    __atomic_store_n(&a->foreign, 1, __ATOMIC_RELAXED);
+    return false;
+}
+
 /* Begins a journaled call; ended by restate__ctx_leave() if this gave true. */
 static bool restate__ctx_enter(restate_ctx *ctx, const char *function) {
     if (restate__ctx_over(ctx)) return false;
@@ -6869,6 +7015,7 @@ static bool restate__ctx_enter(restate_ctx *ctx, const char *function) {
                             "before or after the run");
         return false;
     }
+    if (!restate__ctx_here(ctx, function)) return false;
     restate__ctx_attach(ctx);
     if (RESTATE__LIKELY(!ctx->attempt->cut)) return true;
     restate__ctx_end(ctx);
@@ -6959,9 +7106,10 @@ static void restate__attempt_inform(restate__attempt *a) {
 
 RESTATE_API const restate_request_info *restate_request(restate_ctx *ctx) {
     restate__attempt *a = ctx->attempt;
-    if (ctx->run) return &a->info; /* complete before the first closure starts, not changed then */
+    if (ctx->run) return &a->run_info;      /* made before the first closure, never changed */
     restate__ctx_attach(ctx);
     if (!a->info_ready) restate__attempt_inform(a);
+    if (a->arena->failed) restate__ctx_nomem(ctx);  /* headers may be missing */
     a->info.replaying = a->vm.phase == RESTATE__REPLAYING;
     restate__ctx_detach(ctx);
     return &a->info;
@@ -7018,7 +7166,9 @@ RESTATE_API bool restate_stop_requested(restate_ctx *ctx) {
 /* Whether these bytes, handed on whole, may differ on replay. */
 static bool restate__ctx_unstable(const restate_ctx *ctx, restate_bytes value) {
     const restate_seal *seal = ctx->attempt->handler->options.seal;
-    return (value.ptr && value.ptr == ctx->unstable) || (seal && seal->unstable);
+    const restate__unstable *u = ctx->unstable;
+    while (u && u->ptr != value.ptr) u = u->next;
+    return (value.ptr && u) || (seal && seal->unstable);
 }
 
 /* Seals a payload on its way out. False: the attempt is over. Absent bytes are sealed as empty. */
@@ -7041,7 +7191,7 @@ static bool restate__ctx_seal(restate_ctx *ctx, restate_bytes *value) {
 static restate_status restate__ctx_open(restate_ctx *ctx, restate_bytes *value, uint16_t code) {
     const restate_seal *seal = ctx->attempt->handler->options.seal;
     restate_bytes plain = restate__b_none();
-    if (!seal || !value->ptr) return RESTATE_OK;
+    if (!seal || !value->len) return RESTATE_OK;
     if (seal->open(seal->user, ctx, *value, &plain) == RESTATE_OK) {
         *value = plain.ptr ? plain : restate__b("", 0);
         return RESTATE_OK;
@@ -7091,7 +7241,7 @@ static restate_status restate__ctx_new_failure(restate_ctx *ctx, uint16_t code, 
     restate_pair *none = (restate_pair *)restate__arena_alloc(ctx->memory, sizeof *none);
     if (!f || !none || ctx->memory->failed) return restate__ctx_nomem(ctx);
     f->code = code ? code : RESTATE__E_INTERNAL;
-    f->message = message;
+    f->message = restate__arena_clean(ctx->memory, message);
     f->metadata = none;
     return restate__ctx_set_failed(ctx, f, as);
 }
@@ -7215,7 +7365,11 @@ static const restate_pair *restate__hooks_headers(restate_ctx *ctx, const restat
         both = (restate_pair *)restate__arena_alloc(ctx->memory, (n + k + 1) * sizeof *both);
         if (!both) return NULL;
         if (n) memcpy(both, all, n * sizeof *both);
-        if (k) memcpy(both + n, more, k * sizeof *both);
+        for (; k-- > 0;) {
+            both[n + k].name = restate__arena_text(ctx->memory, restate_str(more[k].name));
+            both[n + k].value = restate__arena_text(ctx->memory, restate_str(more[k].value));
+        }
+        if (ctx->memory->failed) return NULL;
         all = both;
     }
     return all;
@@ -7231,6 +7385,7 @@ static restate__run *restate__run_take(restate__attempt *a) {
         r->ctx.over = r->ctx.retry = false;
         r->ctx.reply = restate__b_none();
         r->ctx.failed = NULL;
+        r->arena.failed = false;
         return r;
     }
     r = (restate__run *)restate__arena_alloc(a->arena, sizeof *r);
@@ -7289,6 +7444,10 @@ static void restate__run_propose(restate__run *r) {
     restate__attempt *a = r->ctx.attempt;
     restate_future *f = r->future;
     restate__outcome o;
+    if (__atomic_load_n(&a->foreign, __ATOMIC_RELAXED))
+        restate__ctx_misuse(&r->ctx, "restate_run",
+                            "the handler's context was used in a closure, or "
+                            "by another thread: use the closure's own");
     restate__run_outcome(r, &o);
     if (f->timeout_ms && o.duration_ms > f->timeout_ms)
         restate__ctx_say(&a->ctx, RESTATE_LOG_WARN,
@@ -7301,6 +7460,12 @@ static void restate__run_propose(restate__run *r) {
     restate__ctx_release(&r->ctx);
     r->next = a->spare;
     a->spare = r;
+}
+
+/* Closures may use what lies on the stack of a handler that was cut off, so it stays for them. */
+static void restate__attempt_drop_fiber(restate__attempt *a) {
+    restate__fiber_free(&a->worker->fibers, a->fiber);
+    a->fiber = NULL;
 }
 
 #ifndef RESTATE_NO_THREADS
@@ -7316,6 +7481,8 @@ static void restate__run_finished(restate__note *note) {
     restate__run_propose(r);
     a->executing--;
     if (a->state == RESTATE__ATTEMPT_PARKED) restate__worker_later(a->worker, &a->turn);
+    if (a->state == RESTATE__ATTEMPT_DONE && !a->executing && a->fiber)
+        restate__attempt_drop_fiber(a);
     restate__attempt_progress(a);           /* the last one after the handler: frees the attempt */
 }
 #endif
@@ -7329,11 +7496,13 @@ static bool restate__run_start(restate__attempt *a, restate_future *f) {
         return false;
     }
     if (!a->info_ready) restate__attempt_inform(a);
+    if (!a->run_info_ready) a->run_info = a->info;
+    a->run_info_ready = true;
     r->future = f;
     f->run = r;
     r->started_ms = restate__clock_ms();
     r->executing = true;
-    __atomic_store_n(&r->stop, a->vm.cancel_arrived, __ATOMIC_RELAXED);
+    __atomic_store_n(&r->stop, a->vm.cancel_arrived != 0, __ATOMIC_RELAXED);
 #ifndef RESTATE_NO_THREADS
     if (!f->inline_ok) {
         r->job.run = restate__run_on_pool;
@@ -7344,7 +7513,9 @@ static bool restate__run_start(restate__attempt *a, restate_future *f) {
     }
 #endif
     if (a->blocking) restate__fiber_detach(a->fiber);
+    a->inline_run = &r->ctx;
     restate__run_execute(r);
+    a->inline_run = NULL;
     if (a->blocking) restate__fiber_attach(a->fiber, restate__attempt_want, a);
     restate__run_propose(r);
     return true;
@@ -7439,6 +7610,23 @@ static restate_status restate__future_read(restate_ctx *ctx, restate__node *n,
     return restate__future_open(ctx, (restate_future *)(void *)n, value);
 }
 
+/* Whether a closure executes for nobody: it was in combinators, and all of them are decided. */
+static bool restate__run_lost(const restate__run *r) {
+    const restate__edge *e = r->future->node.parents;
+    if (!e) return false;
+    while (e && e->parent->state != RESTATE__PENDING) e = e->next;
+    return !e;
+}
+
+/* An await has told the handler something: tells closures what it means for them. */
+static void restate__attempt_told(restate__attempt *a) {
+    restate__run *r;
+    if (!a->vm.cancel_arrived)
+        __atomic_fetch_and(&a->stop, ~RESTATE__STOP_CANCELLED, __ATOMIC_RELAXED);
+    for (r = a->executing ? a->runs : NULL; r; r = r->next_run)
+        if (r->executing && restate__run_lost(r)) __atomic_store_n(&r->stop, 1, __ATOMIC_RELAXED);
+}
+
 /* Waits for a node, driving the journal. RESTATE_OK: settled. Inside enter and leave. */
 static restate_status restate__ctx_wait(restate_ctx *ctx, restate__node *node) {
     restate__attempt *a = ctx->attempt;
@@ -7448,14 +7636,14 @@ static restate_status restate__ctx_wait(restate_ctx *ctx, restate__node *node) {
         w = restate__vm_await(&a->vm, node);
         switch (w.kind) {
         case RESTATE__READY:
-            if (node->state != RESTATE__PENDING) return RESTATE_OK;
-            break;
+            if (node->state == RESTATE__PENDING) break;
+            restate__attempt_told(a);
+            return RESTATE_OK;
         case RESTATE__EXECUTE:
             if (!restate__run_start(a, (restate_future *)(void *)w.run)) return RESTATE_ENDED;
             break;
         case RESTATE__CANCEL:
-            __atomic_fetch_and(&a->stop, ~RESTATE__STOP_CANCELLED, __ATOMIC_RELAXED);
-            a->vm.cancel_arrived = false;
+            restate__attempt_told(a);
             restate__attempt_progress(a);
             return restate__ctx_new_failure(ctx, 409, "cancelled", RESTATE_CANCELLED);
         case RESTATE__WAIT:
@@ -7493,7 +7681,7 @@ static restate_status restate__ctx_await_own(restate_ctx *ctx, const char *funct
                                              restate_future *f, restate_bytes *value) {
     restate__attempt *a = ctx->attempt;
     restate_status s = restate__ctx_await(ctx, function, f, value);
-    if (!f->ctx || f->node.state == RESTATE__PENDING || f->run || a->blocking) return s;
+    if (!f->ctx || ctx->run || a->blocking || f->node.state == RESTATE__PENDING || f->run) return s;
     restate__vm_forget(&a->vm, &f->node);
     f->next_free = a->free_futures;
     a->free_futures = f;
@@ -7559,25 +7747,51 @@ static size_t restate__first_settled(restate_future *const *futures, size_t coun
     return best;
 }
 
-/* Copies what is not NULL. NULL: misuse, or out of memory. */
-static restate__node **restate__ctx_nodes(restate_ctx *ctx, const char *function,
-                                          restate_future *const *futures, size_t count,
-                                          size_t *used) {
-    restate__node **nodes =
-        (restate__node **)restate__arena_alloc(ctx->attempt->arena, (count + 1) * sizeof *nodes);
+/* Fills `nodes` with what is not NULL. NULL: misuse. */
+static restate__node **restate__ctx_fill_nodes(restate_ctx *ctx, const char *function,
+                                               restate__node **nodes,
+                                               restate_future *const *futures, size_t count,
+                                               size_t *used) {
     size_t i;
     *used = 0;
-    if (!nodes) restate__ctx_nomem(ctx);
-    if (nodes && count && !futures) {
+    if (count && !futures) {
         restate__ctx_misuse(ctx, function, "the array of futures is NULL");
         return NULL;
     }
-    for (i = 0; nodes && i < count; i++) {
+    for (i = 0; i < count; i++) {
         if (!futures[i]) continue;
         if (!restate__future_fits(ctx, futures[i], function)) return NULL;
         nodes[(*used)++] = &futures[i]->node;
     }
     return nodes;
+}
+
+/* The same into a new array. NULL: misuse, or out of memory. */
+static restate__node **restate__ctx_nodes(restate_ctx *ctx, const char *function,
+                                          restate_future *const *futures, size_t count,
+                                          size_t *used) {
+    restate__node **nodes = (restate__node **)restate__arena_alloc(ctx->attempt->arena,
+                                                                   (count + 1) * sizeof *nodes);
+    *used = 0;
+    if (nodes) return restate__ctx_fill_nodes(ctx, function, nodes, futures, count, used);
+    restate__ctx_nomem(ctx);
+    return NULL;
+}
+
+/* The same for restate_select(), which is called again and again: into one array that is kept. */
+static restate__node **restate__ctx_select_nodes(restate_ctx *ctx, restate_future *const *futures,
+                                                 size_t count, size_t *used) {
+    restate__attempt *a = ctx->attempt;
+    restate__node **nodes;
+    if (count > a->select_room || !a->select_nodes) {
+        nodes = restate__ctx_nodes(ctx, "restate_select", futures, count, used);
+        if (nodes) {
+            a->select_nodes = nodes;
+            a->select_room = count;
+        }
+        return nodes;
+    }
+    return restate__ctx_fill_nodes(ctx, "restate_select", a->select_nodes, futures, count, used);
 }
 
 RESTATE_API restate_status restate_select(restate_ctx *ctx, restate_future *const *futures,
@@ -7587,7 +7801,7 @@ RESTATE_API restate_status restate_select(restate_ctx *ctx, restate_future *cons
     size_t used, found = count;
     if (index) *index = count;
     if (!restate__ctx_enter(ctx, "restate_select")) return RESTATE_ENDED;
-    nodes = restate__ctx_nodes(ctx, "restate_select", futures, count, &used);
+    nodes = restate__ctx_select_nodes(ctx, futures, count, &used);
     if (nodes) {
         s = RESTATE_OK;
         found = restate__first_settled(futures, count);
@@ -7679,7 +7893,7 @@ RESTATE_API restate_status restate_run(restate_ctx *ctx, const char *name, resta
                                        restate_bytes *result) {
     restate_future *f = restate__ctx_run(ctx, "restate_run", name, closure, arg, options);
     restate_status s = restate__ctx_await_own(ctx, "restate_run", f, result);
-    if (s == RESTATE_OK || !f->run) return s;
+    if (s == RESTATE_OK || ctx->run) return s;
     restate__ctx_attach(ctx);
     restate__ctx_wait_for_run(ctx->attempt, f);
     restate__ctx_detach(ctx);
@@ -7807,6 +8021,12 @@ static bool restate__ctx_call_fits(restate_ctx *ctx, const char *function, resta
         restate__ctx_misuse(ctx, function, "the target has no service");
     else if (!to.handler || !*to.handler)
         restate__ctx_misuse(ctx, function, "the target has no handler");
+    else if (!restate__b_utf8(restate_str(to.service)) ||
+             !restate__b_utf8(restate_str(to.handler)) || !restate__b_utf8(restate_str(to.key)) ||
+             !restate__b_utf8(restate_str(to.scope)) ||
+             !restate__b_utf8(restate_str(o->idempotency_key)) ||
+             !restate__b_utf8(restate_str(o->limit_key)) || !restate__b_utf8(restate_str(o->name)))
+        restate__ctx_misuse(ctx, function, "a name or a key of the call is not UTF-8");
     else if (o->idempotency_key && !*o->idempotency_key)
         restate__ctx_misuse(ctx, function,
                             "the idempotency key of a call to %s/%s is empty: NULL is none",
@@ -8000,12 +8220,14 @@ static restate_status restate__ctx_send_signal(restate_ctx *ctx, const char *fun
                                                const char *id, const char *name,
                                                restate_bytes value,
                                                const restate_failure *failure) {
+    bool unstable = restate__ctx_unstable(ctx, value);
     if (!restate__ctx_enter(ctx, function)) return RESTATE_ENDED;
     if (restate__ctx_text_given(ctx, function, id, "invocation id") &&
         restate__ctx_text_given(ctx, function, name, "name") &&
         (failure || restate__ctx_seal(ctx, &value)))
         return restate__ctx_leave(ctx, restate__vm_send_signal(&ctx->attempt->vm, id,
-                                                               restate_str(name), value, failure));
+                                                               restate_str(name), value, failure,
+                                                               unstable));
     restate__ctx_detach(ctx);
     return RESTATE_ENDED;
 }
@@ -8098,6 +8320,12 @@ static bool restate__ctx_target(restate_ctx *ctx, const char *function, restate_
         return false;
     if (!of.idempotency_key) {
         to->kind = RESTATE__BY_WORKFLOW;
+        if (of.target.handler) {
+            restate__ctx_misuse(ctx, function,
+                                "a target with a handler needs the idempotency key of "
+                                "its call; a workflow is named without handler");
+            return false;
+        }
         return restate__ctx_text_given(ctx, function, of.target.key, "key of the workflow");
     }
     to->kind = RESTATE__BY_IDEMPOTENCY_KEY;
@@ -8288,23 +8516,21 @@ static void restate__attempt_conclude(restate__attempt *a, restate_status s) {
 static void restate__attempt_main(void *arg) {
     restate__attempt *a = (restate__attempt *)arg;
     restate_bytes body = restate__b_none();
+    restate__failed *failed;
     restate_status s;
     if (!restate__vm_input(&a->vm, &a->input)) {
         restate__ctx_end(&a->ctx);
         return;
     }
-    if (a->input.body.len && restate__ctx_open(&a->ctx, &a->input.body, 400) != RESTATE_OK) {
-        restate__attempt_conclude(a, RESTATE_TERMINAL);
-        return;
-    }
-    if (a->input.body.len) body = a->input.body;
-    if (a->blocking) {
-        a->entered = 1;
-        restate__ctx_detach(&a->ctx);
-    }
+    a->entered = 1;                         /* the thread has the attempt: let it go */
+    restate__ctx_detach(&a->ctx);
     restate__hooks_begin(&a->ctx);
-    s = a->handler->fn(&a->ctx, body);
+    s = restate__ctx_open(&a->ctx, &a->input.body, 400);
+    if (a->input.body.len) body = a->input.body;
+    if (s == RESTATE_OK) s = a->handler->fn(&a->ctx, body);
+    failed = a->ctx.failed;                 /* a hook must not change the outcome */
     restate__hooks_end(&a->ctx, a->ctx.over ? RESTATE_ENDED : s);
+    a->ctx.failed = failed;
     restate__ctx_attach(&a->ctx);
     restate__attempt_conclude(a, s);
 }
@@ -8325,9 +8551,8 @@ static void restate__attempt_after_resume(restate__attempt *a) {
             "with .options.blocking",
             (unsigned long)held);
     if (!restate__fiber_done(a->fiber) && !a->abandoned) return;
-    restate__fiber_free(&a->worker->fibers, a->fiber);
-    a->fiber = NULL;
     restate__ctx_end(&a->ctx);
+    if (!a->abandoned || !a->executing) restate__attempt_drop_fiber(a);
     restate__attempt_done(a);
 }
 
@@ -9629,7 +9854,16 @@ RESTATE_API restate_bytes restate_encode(restate_ctx *ctx, const restate_codec *
         restate__ctx_misuse(ctx, "restate_encode", "%s", restate_failed(ctx)->message);
         out = restate__b_none();
     }
-    if (codec->unstable) ctx->unstable = out.ptr;
+    if (codec->unstable && out.ptr) {
+        restate__unstable *u = (restate__unstable *)restate__arena_alloc(ctx->memory, sizeof *u);
+        if (!u) {
+            restate__ctx_nomem(ctx);
+            return restate__b_none();
+        }
+        u->ptr = out.ptr;
+        u->next = ctx->unstable;
+        ctx->unstable = u;
+    }
     return out;
 }
 
@@ -9778,6 +10012,8 @@ static restate_status restate__ep_check_options(restate_endpoint *e, const resta
                                  "%s: retry.max_duration_ms is for runs only: set "
                                  "run_retry.max_duration_ms, or retry.max_attempts",
                                  where);
+    if (o->seal && (!o->seal->seal || !o->seal->open))
+        return restate__ep_error(e, "%s: .seal: give both functions or none", where);
     if (o->stack_bytes && o->stack_bytes < 4096)
         return restate__ep_error(e, "%s: stack_bytes is below 4096", where);
 #ifdef RESTATE_NO_THREADS
@@ -9788,10 +10024,28 @@ static restate_status restate__ep_check_options(restate_endpoint *e, const resta
     return RESTATE_OK;
 }
 
+static restate_status restate__ep_check_text(restate_endpoint *e, const char *text,
+                                             const char *what, const char *where) {
+    if (restate__b_utf8(restate_str(text))) return RESTATE_OK;
+    return restate__ep_error(e, "%s: its %s is not UTF-8", where, what);
+}
+
+static restate_status restate__ep_check_pairs(restate_endpoint *e, const restate_pair *pairs,
+                                              const char *where) {
+    for (; pairs && pairs->name; pairs++)
+        if (restate__ep_check_text(e, pairs->name, "metadata", where) != RESTATE_OK ||
+            restate__ep_check_text(e, pairs->value, "metadata", where) != RESTATE_OK)
+            return RESTATE_ERROR;
+    return RESTATE_OK;
+}
+
 static restate_status restate__ep_check_codec(restate_endpoint *e, const restate_codec *c,
                                               const char *what, const char *where) {
     restate__json_scan scan;
-    if (!c || !c->json_schema) return RESTATE_OK;
+    if (!c) return RESTATE_OK;
+    if (restate__ep_check_text(e, c->content_type, "content type", where) != RESTATE_OK)
+        return RESTATE_ERROR;
+    if (!c->json_schema) return RESTATE_OK;
     scan = restate__json_scan_of(restate_str(c->json_schema));
     if (restate__json_document(&scan)) return RESTATE_OK;
     return restate__ep_error(e, "%s: the json_schema of its %s is not JSON", where, what);
@@ -9815,6 +10069,10 @@ static restate_status restate__ep_check_handler(restate_endpoint *e, const resta
     if (h->options.idempotency_retention_ms && s->kind == RESTATE_WORKFLOW && !h->shared)
         return restate__ep_error(
             e, "%s: idempotency_retention_ms is not for the main handler of a workflow", where);
+    if (restate__ep_check_text(e, h->documentation, "documentation", where) != RESTATE_OK ||
+        restate__ep_check_text(e, h->accept, "accept", where) != RESTATE_OK ||
+        restate__ep_check_pairs(e, h->metadata, where) != RESTATE_OK)
+        return RESTATE_ERROR;
     if (restate__ep_check_codec(e, h->input, "input", where) != RESTATE_OK) return RESTATE_ERROR;
     if (restate__ep_check_codec(e, h->output, "output", where) != RESTATE_OK) return RESTATE_ERROR;
     return restate__ep_check_options(e, &h->options, where);
@@ -9835,6 +10093,9 @@ static restate_status restate__ep_check_service(restate_endpoint *e, const resta
         return restate__ep_error(e, "%s: the name is reserved", where);
     if (!s->handlers || !s->handlers[0].name)
         return restate__ep_error(e, "%s: it has no handlers", where);
+    if (restate__ep_check_text(e, s->documentation, "documentation", where) != RESTATE_OK ||
+        restate__ep_check_pairs(e, s->metadata, where) != RESTATE_OK)
+        return RESTATE_ERROR;
     if (restate__ep_check_options(e, &s->options, where) != RESTATE_OK) return RESTATE_ERROR;
     is_private = restate__ep_merge(s->options, &e->options.defaults).ingress_private == RESTATE_ON;
     for (h = s->handlers; h->name; h++) {
@@ -10939,7 +11200,7 @@ static restate__h2_ssize restate__h2_read(nghttp2_session *session, int32_t id, 
     (void)id;
     (void)to;
     (void)user;
-    if (!s->x) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    if (!s->x || s->x->out.failed) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     n = s->x->out.len;
     if (!n && !s->x->finished) {
         s->deferred = true;

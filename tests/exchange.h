@@ -302,6 +302,7 @@ static inline void ex_begin(restate_kind kind, restate_handler handler, unsigned
     memset(ex.handlers, 0, sizeof ex.handlers);
     handler.name = "h";
     if (blocking) handler.options.blocking = RESTATE_ON;
+    if (!handler.options.stall_warning_ms) handler.options.stall_warning_ms = RESTATE_ZERO_MS;     /* on a slow machine */
     ex.handlers[0] = handler;
     ex.service.name = "S";
     ex.service.kind = kind;

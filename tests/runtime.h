@@ -1005,7 +1005,7 @@ static inline bool op_output_failure(unsigned code, const char *message) {
 static inline bool op_end(void) { return restate__vm_end(rt_op()); }
 static inline bool op_cancel(const char *id) { return restate__vm_cancel(rt_op(), id); }
 static inline bool op_send_signal(const char *id, const char *name, const char *value) {
-    return restate__vm_send_signal(rt_op(), id, rt_b(name), rt_b(value), NULL);
+    return restate__vm_send_signal(rt_op(), id, rt_b(name), rt_b(value), NULL, false);
 }
 static inline bool op_complete_awakeable(const char *id, const char *value, bool unstable) {
     return restate__vm_complete_awakeable(rt_op(), id, rt_b(value), NULL, unstable);

@@ -1665,7 +1665,7 @@ static restate_status everything(restate_ctx *ctx, restate_bytes in) {
     RESTATE_TRY(say(ctx, restate_get(ctx, "a", &v), v));
     tell("%s ", restate_uuid(ctx));
     f[0] = restate_run_async(ctx, "sum", closure, restate_alloc(ctx, 1), NULL);     /* never awaited */
-    RESTATE_TRY(say(ctx, restate_run(ctx, "inline", sums, memcpy(restate_alloc(ctx, 8), "\1\0\0\0\2\0\0\0", 8),
+    RESTATE_TRY(say(ctx, restate_run(ctx, "inline", sums, (int[2]){ 1, 2 },
                                      &(restate_run_options){ .inline_ok = true }, &v), v));
     for (int i = 0; i < 3; i++) {
         int n[2] = { i, 10 };

@@ -215,7 +215,7 @@ TEST(s134_metadata) {
             if (i == 0) ok = restate__vm_output(rt_op(), restate__b_none(), &f, false);
             if (i == 1) ok = op_reject_promise("p", &f) && rt_ok;
             if (i == 2) ok = op_reject_awakeable("sign_1x", &f);
-            if (i == 3) ok = restate__vm_send_signal(rt_op(), "inv_x", rt_b("n"), restate__b_none(), &f);
+            if (i == 3) ok = restate__vm_send_signal(rt_op(), "inv_x", rt_b("n"), restate__b_none(), &f, false);
             if (i == 4) {
                 run = op_run("");
                 AWAIT(run, "RUN 1");

@@ -454,7 +454,7 @@ TEST(x_send_signal_variants) {
         restate_failure f = rt_failure(400, "no");
         given(1); go();
         CHECK(op_send_signal("inv_x", "n", ""));
-        CHECK(restate__vm_send_signal(rt_op(), "inv_x", rt_b("n"), restate__b_none(), &f));
+        CHECK(restate__vm_send_signal(rt_op(), "inv_x", rt_b("n"), restate__b_none(), &f, false));
         OUT("SendSignal \"inv_x\" name:\"n\" value \"\"", "SendSignal \"inv_x\" name:\"n\" failure 400 \"no\"");
     }
 }

@@ -91,6 +91,12 @@ static const char *last_misuse(restate_ctx *ctx) {                          /* w
 }
 static void set_input(restate_ctx *ctx, restate_bytes input) { ctx->attempt->input.body = input; }
 
+#ifdef RESTATE_VALGRIND
+#  define FUZZ(n) ((n) / 20)                 /* it takes its time */
+#else
+#  define FUZZ(n) (n)
+#endif
+
 /* ---- Helpers --------------------------------------------------------------------------------------------------- */
 
 static restate_bytes bytes_of(const void *ptr, size_t len) {
@@ -375,7 +381,7 @@ TEST(doubles) {
         CHECK_INT(restate_json_double(ctx, restate_str(texts[i]), NULL, &d), RESTATE_OK);
         CHECK(memcmp(&d, &want, sizeof d) == 0);
     }
-    for (int i = 0; i < 200000; i++) {
+    for (int i = 0; i < FUZZ(200000); i++) {
         char text[40];
         restate_bytes b;
         double x, want;
@@ -567,7 +573,7 @@ TEST(format_doubles) {
     {
         restate_ctx *ctx = json_ctx();
         size_t shown = 0;
-        for (int i = 0; i < 200000; i++) {
+        for (int i = 0; i < FUZZ(200000); i++) {
             char want[40];
             uint64_t bits = random64();
             double x, back = 0;
@@ -1033,7 +1039,7 @@ static void fuzz_one(restate_bytes json, size_t counts[2]) {
 TEST(fuzz) {
     size_t counts[2] = {0, 0};
     random_state = 42;
-    for (int i = 0; i < 60000; i++) {
+    for (int i = 0; i < FUZZ(60000); i++) {
         char text[256];
         size_t len, n = 1 + random_below(5);
         restate_bytes json;
@@ -1044,7 +1050,7 @@ TEST(fuzz) {
         fuzz_one(json, counts);
         drop(json);
     }
-    CHECK(counts[0] > 10000 && counts[1] > 3000);
+    CHECK(counts[0] > FUZZ(10000) && counts[1] > FUZZ(3000));
 }
 
 /* Random formats and arguments: nothing but JSON ever comes out. */
@@ -1052,7 +1058,7 @@ TEST(fuzz_formats) {
     static const char *const parts[] = {"{", "}", "[", "]", ",", ":", "'", "'a'", "%d", "%5d", "%-3d", "%05d", "%.3d",
         "%hhd", "\\", " ", "%%", "1", "-", "%+d", "%u", "%i", "null",
                                         "\xC3", "\xA9", "%q", "%*d", "%.*d"};
-    for (int i = 0; i < 100000; i++) {
+    for (int i = 0; i < FUZZ(100000); i++) {
         char format[80] = "";
         restate_ctx *ctx = json_ctx();
         restate_bytes json;
