@@ -36,6 +36,12 @@ examples: $(EXAMPLES:%=build/examples/%)
 
 # The same programs in several variants: $(1) is the directory they go to, $(2) the flags they get
 # besides. A variant has its examples, its unit tests and the services of the end-to-end tests.
+# nanopb's code for the messages of a test.
+PROTOS = $(patsubst tests/proto/%.proto,build/proto/%.pb.c,$(wildcard tests/proto/*.proto))
+build/proto/%.pb.c build/proto/%.pb.h: tests/proto/%.proto tests/proto/%.options
+	@mkdir -p $(@D)
+	@nanopb_generator.py -q -D build/proto -I tests/proto $<
+
 define variant
 $(1)/examples/%: examples/%.c $$(HEADERS)
 	@mkdir -p $$(@D)
@@ -44,6 +50,8 @@ $(1)/examples/%: examples/%.c $$(HEADERS)
 $(1)/unit_%: tests/unit_%.c tests/test.h $$(wildcard tests/*.h) $$(HEADERS)
 	@mkdir -p $$(@D)
 	$$(compile) -O1 $(2) -o $$@ $$< $$(link)
+
+$(1)/unit_proto: $$(PROTOS)
 
 $(1)/e2e-services: tests/e2e/services.c $$(HEADERS)
 	@mkdir -p $$(@D)

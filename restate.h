@@ -66,6 +66,8 @@
  *   >>context       The blocking calls of a handler, made of journal and stack.
  *   >>json          RFC 8259 to the letter, without recursion; cJSON sees only what passed the
  *                   scanner.
+ *   >>proto         Codes structs by nanopb's descriptors; names and types, which those lack, are
+ *                   in the codec.
  *   >>endpoint      Routes requests to handlers and tells the server what there is.
  *   >>http2         Carries exchanges in an nghttp2 session: bytes in through _feed, bytes out
  *                   through _take.
@@ -295,6 +297,7 @@
 extern "C" {
 #endif
 
+struct pb_msgdesc_s;
 struct cJSON;
 
 /* ================================================================================================
@@ -463,6 +466,144 @@ RESTATE__UNUSED static const restate_codec restate_codec_void =
 #define RESTATE_JSON  (&restate_codec_json)     /* application/json, required */
 #define RESTATE_BYTES (&restate_codec_bytes)    /* input: anything goes; output: octet-stream */
 #define RESTATE_VOID  (&restate_codec_void)     /* no body at all, neither let in nor sent */
+
+/* The type of a payload that is a nanopb message; its values are Type structs. At file scope:
+ *     static const restate_codec order_codec = RESTATE_PROTO(Order);
+ *
+ * _PROTO is protobuf's binary form, _PROTOJSON its JSON mapping. What JSON needs is in the .options
+ * file: max_size or max_count for every string, bytes and repeated field, and, where there are
+ * enums, the line `* enum_to_string:true`. A field that cannot be done does not compile, and the
+ * error names it. Decoding overwrites the struct, on failure with nothing of use; pb_callback_t
+ * members (binary only) are left alone and called as nanopb calls them. */
+#define RESTATE_PROTO(Type) \
+    { "application/proto", NULL, false, RESTATE_CODEC_CONTENT, restate__proto_encode, \
+      restate__proto_decode, RESTATE__PROTO_EVAL(RESTATE__PROTO_TYPE(Type, BINARY)), false }
+#define RESTATE_PROTOJSON(Type) \
+    { "application/json", NULL, false, RESTATE_CODEC_CONTENT, restate__protojson_encode, \
+      restate__protojson_decode, RESTATE__PROTO_EVAL(RESTATE__PROTO_TYPE(Type, JSON)), false }
+
+/* What nanopb's descriptors leave out. It is read from the macros of the .pb.h file. */
+typedef enum restate__proto_kind {
+    RESTATE__PROTO_KIND_BOOL,
+    RESTATE__PROTO_KIND_INT32,
+    RESTATE__PROTO_KIND_SINT32 = RESTATE__PROTO_KIND_INT32,
+    RESTATE__PROTO_KIND_SFIXED32 = RESTATE__PROTO_KIND_INT32,
+    RESTATE__PROTO_KIND_INT64,
+    RESTATE__PROTO_KIND_SINT64 = RESTATE__PROTO_KIND_INT64,
+    RESTATE__PROTO_KIND_SFIXED64 = RESTATE__PROTO_KIND_INT64,
+    RESTATE__PROTO_KIND_UINT32,
+    RESTATE__PROTO_KIND_FIXED32 = RESTATE__PROTO_KIND_UINT32,
+    RESTATE__PROTO_KIND_UINT64,
+    RESTATE__PROTO_KIND_FIXED64 = RESTATE__PROTO_KIND_UINT64,
+    RESTATE__PROTO_KIND_ENUM,
+    RESTATE__PROTO_KIND_UENUM = RESTATE__PROTO_KIND_ENUM,
+    RESTATE__PROTO_KIND_FLOAT,
+    RESTATE__PROTO_KIND_DOUBLE = RESTATE__PROTO_KIND_FLOAT,
+    RESTATE__PROTO_KIND_STRING,
+    RESTATE__PROTO_KIND_BYTES,
+    RESTATE__PROTO_KIND_FIXED_LENGTH_BYTES,
+    RESTATE__PROTO_KIND_MESSAGE,
+    RESTATE__PROTO_KIND_MSG_W_CB = RESTATE__PROTO_KIND_MESSAGE,
+    RESTATE__PROTO_KIND_EXTENSION
+} restate__proto_kind;
+typedef struct restate__proto_field {
+    const char *name;                       /* as in the .proto file; NULL: the end */
+    uint8_t kind;
+    const struct restate__proto_type *type; /* of messages, and of enums in JSON */
+} restate__proto_field;
+typedef struct restate__proto_type {
+    const char *name;                       /* of the C type */
+    const struct pb_msgdesc_s *message;     /* NULL: an enum */
+    const restate__proto_field *fields;     /* of a message, in the descriptor's order */
+    void (*value_name)(void);               /* of an enum: what enum_to_string makes */
+    size_t size;                            /* of an enum; 0: value_name takes int32_t */
+    int32_t least, most;                    /* values of an enum */
+} restate__proto_type;
+
+/* Tables inside of an initialiser. */
+#ifdef __cplusplus
+#  define RESTATE__PROTO_OPEN(type) ([]() -> const type * { static const type table[] = {
+#  define RESTATE__PROTO_CLOSE      }; return table; }())
+#  define RESTATE__PROTO_VALUES(E) \
+    (void (*)(void))(const char *(*)(int32_t))[](int32_t n) { return E##_name((E)n); }, 0
+#else
+#  define RESTATE__PROTO_OPEN(type) ((const type[]){
+#  define RESTATE__PROTO_CLOSE      })
+#  define RESTATE__PROTO_VALUES(E)  (void (*)(void))E##_name, sizeof(E)
+#endif
+
+/* No macro expands itself: a message inside of a message leaves _AGAIN behind, and each of the
+ * scans that _EVAL makes goes one level deeper. What is too deep does not compile. */
+#define RESTATE__PROTO_EVAL(...)   RESTATE__PROTO_EVAL_1(RESTATE__PROTO_EVAL_1(__VA_ARGS__))
+#define RESTATE__PROTO_EVAL_1(...) RESTATE__PROTO_EVAL_2(RESTATE__PROTO_EVAL_2(__VA_ARGS__))
+#define RESTATE__PROTO_EVAL_2(...) RESTATE__PROTO_EVAL_3(RESTATE__PROTO_EVAL_3(__VA_ARGS__))
+#define RESTATE__PROTO_EVAL_3(...) RESTATE__PROTO_EVAL_4(RESTATE__PROTO_EVAL_4(__VA_ARGS__))
+#define RESTATE__PROTO_EVAL_4(...) __VA_ARGS__
+#define RESTATE__PROTO_AGAIN()     RESTATE__PROTO_TYPE
+#define RESTATE__PROTO_NOTHING
+
+#define RESTATE__PROTO_TYPE(T, form) RESTATE__PROTO_TYPE_1(T, form)
+#define RESTATE__PROTO_TYPE_1(T, form) \
+    RESTATE__PROTO_OPEN(restate__proto_type) \
+        { #T, &T##_msg, RESTATE__PROTO_OPEN(restate__proto_field) \
+          T##_FIELDLIST(RESTATE__PROTO_##form, T) { NULL, 0, NULL } \
+          RESTATE__PROTO_CLOSE, NULL, 0, 0, 0 } \
+    RESTATE__PROTO_CLOSE
+
+/* The X of FIELDLIST. A oneof's name is (oneof, member, path), for macros it is oneof_member. */
+#define RESTATE__PROTO_JSON(T, atype, htype, ltype, name, tag) \
+    RESTATE__PROTO_JSON_##atype(T, RESTATE__PROTO_ID_##htype(name), JSON, \
+                                RESTATE__PROTO_KIND_##ltype, RESTATE__PROTO_MORE_##ltype)
+#define RESTATE__PROTO_BINARY(T, atype, htype, ltype, name, tag) \
+    RESTATE__PROTO_BINARY_##atype(T, RESTATE__PROTO_ID_##htype(name), BINARY, \
+                                  RESTATE__PROTO_KIND_##ltype, RESTATE__PROTO_MORE_##ltype)
+#define RESTATE__PROTO_ID_REQUIRED(name) name, name
+#define RESTATE__PROTO_ID_OPTIONAL(name) name, name
+#define RESTATE__PROTO_ID_SINGULAR(name) name, name
+#define RESTATE__PROTO_ID_REPEATED(name) name, name
+#define RESTATE__PROTO_ID_FIXARRAY(name) name, name
+#define RESTATE__PROTO_ID_ONEOF(names)   RESTATE__PROTO_ID_MEMBER names
+#define RESTATE__PROTO_ID_MEMBER(oneof, member, path) oneof##_##member, member
+
+#define RESTATE__PROTO_JSON_STATIC(...)     RESTATE__PROTO_ENTRY(__VA_ARGS__)
+#define RESTATE__PROTO_JSON_POINTER(...)    RESTATE__PROTO_POINTER(__VA_ARGS__)
+#define RESTATE__PROTO_JSON_CALLBACK(...)   RESTATE__PROTO_CALLBACK(__VA_ARGS__)
+#define RESTATE__PROTO_BINARY_STATIC(...)   RESTATE__PROTO_ENTRY(__VA_ARGS__)
+#define RESTATE__PROTO_BINARY_POINTER(...)  RESTATE__PROTO_POINTER(__VA_ARGS__)
+#define RESTATE__PROTO_BINARY_CALLBACK(...) RESTATE__PROTO_OPAQUE(__VA_ARGS__)
+#define RESTATE__PROTO_ENTRY(T, id, member, form, kind, ...) \
+    { #member, kind, RESTATE__PROTO_PICK(__VA_ARGS__, RESTATE__PROTO_LEAF, 0)(T##_##id, form) },
+#define RESTATE__PROTO_OPAQUE(T, id, member, form, kind, ...) { #member, kind, NULL },
+#define RESTATE__PROTO_CALLBACK(T, id, member, form, kind, ...) \
+    { RESTATE_PROTOJSON_needs_max_size_or_max_count_for_##T##_##id, 0, NULL },
+#define RESTATE__PROTO_POINTER(T, id, member, form, kind, ...) \
+    { RESTATE_PROTO_does_not_do_pointers_such_as_##T##_##id, 0, NULL },
+
+/* The second argument: only a name of _MORE_ that is a macro brings one before _LEAF. */
+#define RESTATE__PROTO_PICK(...)           RESTATE__PROTO_PICK_1(__VA_ARGS__)
+#define RESTATE__PROTO_PICK_1(a, b, ...)   b
+#define RESTATE__PROTO_MORE_MESSAGE        0, RESTATE__PROTO_MESSAGE
+#define RESTATE__PROTO_MORE_MSG_W_CB       0, RESTATE__PROTO_MESSAGE
+#define RESTATE__PROTO_MORE_ENUM           0, RESTATE__PROTO_ENUM
+#define RESTATE__PROTO_MORE_UENUM          0, RESTATE__PROTO_ENUM
+#define RESTATE__PROTO_LEAF(id, form)      NULL
+#define RESTATE__PROTO_MESSAGE(id, form)   \
+    RESTATE__PROTO_AGAIN RESTATE__PROTO_NOTHING () (id##_MSGTYPE, form)
+#define RESTATE__PROTO_ENUM(id, form)      RESTATE__PROTO_ENUM_##form(id##_ENUMTYPE)
+#define RESTATE__PROTO_ENUM_BINARY(E)      NULL
+#define RESTATE__PROTO_ENUM_JSON(E)        RESTATE__PROTO_ENUM_1(E)
+#define RESTATE__PROTO_ENUM_1(E) \
+    RESTATE__PROTO_OPEN(restate__proto_type) \
+        { #E, NULL, NULL, RESTATE__PROTO_VALUES(E), _##E##_MIN, _##E##_MAX } RESTATE__PROTO_CLOSE
+
+RESTATE_API restate_status restate__proto_encode(const restate_codec *codec, restate_ctx *ctx,
+                                                 const void *value, restate_bytes *out);
+RESTATE_API restate_status restate__proto_decode(const restate_codec *codec, restate_ctx *ctx,
+                                                 restate_bytes in, void *value);
+RESTATE_API restate_status restate__protojson_encode(const restate_codec *codec, restate_ctx *ctx,
+                                                     const void *value, restate_bytes *out);
+RESTATE_API restate_status restate__protojson_decode(const restate_codec *codec, restate_ctx *ctx,
+                                                     restate_bytes in, void *value);
 
 /* What happens when the last try has failed. */
 typedef enum restate_exhausted {
@@ -9885,6 +10026,1173 @@ RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec 
     s = codec->decode(codec, ctx, bytes, value);
     if (s == RESTATE_OK || s == RESTATE_ENDED || restate_failed(ctx)->code == code) return s;
     return restate_fail(ctx, code, "%s", restate_failed(ctx)->message);
+}
+
+/* ================================================================================================
+// >>proto  nanopb messages, in binary form and as JSON       [restate__proto_ restate__protojson_]
+// Codes structs by nanopb's descriptors; names and types, which those lack, are in the codec.
+================================================================================================ */
+
+#include <math.h>
+#include <pb_common.h>
+
+#define RESTATE__PROTO_PATH 200             /* bytes of a path that a message shows */
+
+/* ---- Binary ---------------------------------------------------------------------------------- */
+
+/* The path of the field at `place`, where nanopb stopped, from the type down: each step is the
+ * field that begins before it and does not end before it. */
+static void restate__proto_locate(const restate__proto_type *type, restate_bytes message,
+                                  const uint8_t *place, char path[RESTATE__PROTO_PATH]) {
+    restate__wire_reader r = restate__wire_read(message);
+    size_t used = (size_t)snprintf(path, RESTATE__PROTO_PATH, "%s", type->name);
+    while (type && r.at < place && used < RESTATE__PROTO_PATH) {
+        const restate__proto_type *inner = NULL;
+        pb_field_iter_t i;
+        restate__wire_item item;
+        bool more;
+        item.tag = 0;
+        item.bytes.ptr = NULL;
+        more = restate__wire_next(&r, &item);
+        if (more && r.at < place) continue;
+        if (item.tag && pb_field_iter_begin(&i, type->message, NULL)
+            && pb_field_iter_find(&i, item.tag)) {
+            const restate__proto_field *field = &type->fields[i.index];
+            used += (size_t)snprintf(path + used, RESTATE__PROTO_PATH - used, ".%s", field->name);
+            inner = field->type;
+        }
+        if (!more || !item.bytes.ptr || !inner || !inner->message) break;
+        type = inner;
+        r = restate__wire_read(item.bytes);
+    }
+}
+
+/* Two passes, as nanopb does it with messages inside: callbacks write the same in both. */
+RESTATE_API restate_status restate__proto_encode(const restate_codec *codec, restate_ctx *ctx,
+                                                 const void *value, restate_bytes *out) {
+    const restate__proto_type *type = (const restate__proto_type *)codec->type;
+    pb_ostream_t s = PB_OSTREAM_SIZING;
+    uint8_t *bytes = NULL;
+    *out = restate__b_none();
+    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    if (pb_encode(&s, type->message, value)) {
+        size_t size = s.bytes_written;
+        bytes = restate__arena_bytes(restate__ctx_arena(ctx), size + 1);
+        if (!bytes) return restate__ctx_nomem(ctx);
+        s = pb_ostream_from_buffer(bytes, size);
+        if (pb_encode(&s, type->message, value)) {
+            bytes[s.bytes_written] = 0;
+            *out = restate__b(bytes, s.bytes_written);
+            return RESTATE_OK;
+        }
+    }
+    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    return restate_fail(ctx, RESTATE__E_INTERNAL, "proto: %s cannot be encoded: %s", type->name,
+                        PB_GET_ERROR(&s));
+}
+
+RESTATE_API restate_status restate__proto_decode(const restate_codec *codec, restate_ctx *ctx,
+                                                 restate_bytes in, void *value) {
+    const restate__proto_type *type = (const restate__proto_type *)codec->type;
+    restate__wire_cursor cursor;
+    pb_istream_t s = PB_ISTREAM_EMPTY;
+    char path[RESTATE__PROTO_PATH];
+    const char *why;
+    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    if (!in.ptr) return RESTATE_OK;
+    cursor.at = in.ptr;
+    s.callback = restate__wire_source;
+    s.state = &cursor;
+    s.bytes_left = in.len;
+    if (pb_decode(&s, type->message, value)) return RESTATE_OK;
+    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    why = PB_GET_ERROR(&s);
+    /* These two are found at the end of a message, behind fields that are right. */
+    if (strcmp(why, "missing required field") == 0 || strncmp(why, "wrong size", 10) == 0)
+        return restate_fail(ctx, restate__ctx_json_code(ctx, in), "proto: %s: %s", type->name, why);
+    restate__proto_locate(type, in, cursor.at, path);
+    return restate_fail(ctx, restate__ctx_json_code(ctx, in), "proto: %s: %s at byte %zu of %zu",
+                        path, why, (size_t)(cursor.at - in.ptr), in.len);
+}
+
+/* ---- Names and numbers ----------------------------------------------------------------------- */
+
+/* Where one is inside of a message, for what went wrong there. */
+typedef struct restate__proto_spot {
+    struct restate__proto_spot *up;         /* NULL: a member of the outermost message */
+    const char *field;                      /* as in the .proto file */
+    restate_bytes key;                      /* of a map's value, as in the JSON; absent: none */
+    size_t index;                           /* of an element; SIZE_MAX: none */
+} restate__proto_spot;
+
+/* A message on its way into JSON or out of it. */
+typedef struct restate__proto_walk {
+    restate_ctx *ctx;
+    const restate__proto_type *type;        /* the outermost */
+    restate__proto_spot *spot;              /* NULL: the outermost message itself */
+    restate__json_out out;
+    restate__json_scan scan;
+    restate_bytes json;
+    restate_status status;                  /* of the first fault */
+} restate__proto_walk;
+
+static void restate__proto_begin(restate__proto_walk *w, const restate_codec *codec,
+                                 restate_ctx *ctx, restate_bytes json) {
+    memset(w, 0, sizeof *w);
+    w->ctx = ctx;
+    w->type = (const restate__proto_type *)codec->type;
+    w->json = json;
+    w->scan = restate__json_scan_of(json);
+    w->out = restate__json_out_on(restate__ctx_arena(ctx));
+    w->status = RESTATE_OK;
+}
+
+/* `spot` is on the stack, so whoever enters leaves, but for one who reports a fault there. */
+static void restate__proto_enter(restate__proto_walk *w, restate__proto_spot *spot,
+                                 const restate__proto_field *field) {
+    spot->up = w->spot;
+    spot->field = field->name;
+    spot->key = restate__b_none();
+    spot->index = SIZE_MAX;
+    w->spot = spot;
+}
+
+static bool restate__proto_leave(restate__proto_walk *w, const restate__proto_spot *spot,
+                                 bool well) {
+    w->spot = spot->up;
+    return well;
+}
+
+/* Takes the next character of a field's name in JSON; 0: the end. */
+static char restate__proto_name_next(const char **name) {
+    const char *p = *name;
+    bool upper = false;
+    char c;
+    while (*p == '_') upper = true, p++;
+    c = *p;
+    *name = c ? p + 1 : p;
+    return upper && c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+}
+
+/* Whether it is the name of a field: the one of JSON, or that of the .proto file. */
+static bool restate__proto_named(const restate__proto_field *field, restate_bytes name) {
+    const char *from = field->name;
+    size_t i = 0;
+    char c;
+    if (restate__b_is(name, from)) return true;
+    while ((c = restate__proto_name_next(&from)) != 0)
+        if (i == name.len || name.ptr[i++] != (uint8_t)c) return false;
+    return i == name.len;
+}
+
+/* "lines[2].unitPrice"; a path that is too long is cut. Gives its length. */
+static size_t restate__proto_path(const restate__proto_spot *s, char path[RESTATE__PROTO_PATH]) {
+    size_t n = s ? restate__proto_path(s->up, path) : 0, room = RESTATE__PROTO_PATH - 60;
+    const char *name = s ? s->field : "";
+    char c;
+    if (n && n < room) path[n++] = '.';
+    while (n < room && (c = restate__proto_name_next(&name)) != 0) path[n++] = c;
+    path[n] = 0;
+    if (s && n < room && s->key.ptr && s->key.len < 40)
+        n += (size_t)sprintf(path + n, "[\"%.*s\"]", (int)s->key.len, (const char *)s->key.ptr);
+    else if (s && n < room && s->index != SIZE_MAX)
+        n += (size_t)sprintf(path + n, "[%zu]", s->index);
+    return n;
+}
+
+static bool restate__proto_signed(const restate__proto_field *field) {
+    if (field->kind == RESTATE__PROTO_KIND_ENUM) return field->type->least < 0;
+    return field->kind == RESTATE__PROTO_KIND_INT32 || field->kind == RESTATE__PROTO_KIND_INT64;
+}
+
+/* Whether JSON has it as a string, because JavaScript's numbers end at 2^53. */
+static bool restate__proto_wide(const restate__proto_field *field) {
+    return field->kind == RESTATE__PROTO_KIND_INT64 || field->kind == RESTATE__PROTO_KIND_UINT64;
+}
+
+/* A number of 1, 2, 4 or 8 bytes, sign extended (the option int_size makes the small ones). */
+static uint64_t restate__proto_load(const void *from, size_t size, bool is_signed) {
+    uint8_t n8;
+    uint16_t n16;
+    uint32_t n32;
+    uint64_t n = 0;
+    switch (size) {
+    case 1: memcpy(&n8, from, 1), n = is_signed ? (uint64_t)(int64_t)(int8_t)n8 : n8; break;
+    case 2: memcpy(&n16, from, 2), n = is_signed ? (uint64_t)(int64_t)(int16_t)n16 : n16; break;
+    case 4: memcpy(&n32, from, 4), n = is_signed ? (uint64_t)(int64_t)(int32_t)n32 : n32; break;
+    default: memcpy(&n, from, sizeof n); break;
+    }
+    return n;
+}
+
+static void restate__proto_store(void *to, size_t size, uint64_t n) {
+    uint8_t n8 = (uint8_t)n;
+    uint16_t n16 = (uint16_t)n;
+    uint32_t n32 = (uint32_t)n;
+    switch (size) {
+    case 1: memcpy(to, &n8, 1); break;
+    case 2: memcpy(to, &n16, 2); break;
+    case 4: memcpy(to, &n32, 4); break;
+    default: memcpy(to, &n, sizeof n); break;
+    }
+}
+
+/* The nearest float. False: beyond the range; FLT_MAX in its 8 digits is not. */
+static bool restate__proto_float(double x, float *out) {
+    double size = x < 0 ? -x : x;
+    if (!(size < 3.4028235677973366e38)) return false;
+    if (size > FLT_MAX) *out = x < 0 ? -FLT_MAX : FLT_MAX;
+    else *out = (float)x;
+    return true;
+}
+
+/* ---- Types that are special ------------------------------------------------------------------ */
+
+#define RESTATE__PROTO_NAMES_MAX 65536      /* values between the least and the most of an enum */
+
+typedef enum restate__proto_special {
+    RESTATE__PROTO_PLAIN,
+    RESTATE__PROTO_TIMESTAMP,
+    RESTATE__PROTO_DURATION,
+    RESTATE__PROTO_WRAPPER,                 /* StringValue, Int64Value, ...: JSON has the value */
+    RESTATE__PROTO_REFUSED                  /* Any and others whose JSON form is not done */
+} restate__proto_special;
+
+static restate__proto_special restate__proto_special_of(const restate__proto_type *type) {
+    static const char package[] = "google_protobuf_";
+    const char *name = type->name + sizeof package - 1, *first = type->fields[0].name;
+    if (strncmp(type->name, package, sizeof package - 1) != 0) return RESTATE__PROTO_PLAIN;
+    if (strcmp(name, "Timestamp") == 0) return RESTATE__PROTO_TIMESTAMP;
+    if (strcmp(name, "Duration") == 0) return RESTATE__PROTO_DURATION;
+    if (!first) return RESTATE__PROTO_PLAIN;
+    return strcmp(first, "value") == 0 ? RESTATE__PROTO_WRAPPER : RESTATE__PROTO_REFUSED;
+}
+
+/* protoc makes `map<K, V> by_id` of message M a repeated M_ByIdEntry with a key and a value. Only
+ * the name tells it from a message that somebody wrote. */
+static bool restate__proto_is_map(const restate__proto_type *parent,
+                                  const restate__proto_field *field) {
+    const restate__proto_field *entry = field->type ? field->type->fields : NULL;
+    size_t n = strlen(parent->name);
+    const char *name, *from = field->name;
+    char c, before = '_';
+    if (!entry || !entry[0].name || strcmp(entry[0].name, "key") != 0 || !entry[1].name
+        || strcmp(entry[1].name, "value") != 0 || entry[2].name)
+        return false;
+    name = field->type->name;
+    if (strncmp(name, parent->name, n) != 0 || name[n] != '_') return false;
+    for (name += n + 1; (c = restate__proto_name_next(&from)) != 0; name++, before = c) {
+        if (before == '_' && c >= 'a' && c <= 'z') c = (char)(c - 'a' + 'A');
+        if (*name != c) return false;
+    }
+    return strcmp(name, "Entry") == 0;
+}
+
+/* Whether one of the entries from `from` to before `to` has the key of `entry`. */
+static bool restate__proto_again(const restate__proto_type *type, const void *entry,
+                                 const uint8_t *from, const uint8_t *to, size_t size) {
+    bool text = type->fields[0].kind == RESTATE__PROTO_KIND_STRING;
+    pb_field_iter_t i;
+    if (!pb_field_iter_begin_const(&i, type->message, entry)) return false;
+    for (from += (const uint8_t *)i.pData - (const uint8_t *)entry; from < to; from += size)
+        if (text ? strncmp((const char *)from, (const char *)i.pData, i.data_size) == 0
+                 : memcmp(from, i.pData, i.data_size) == 0)
+            return true;
+    return false;
+}
+
+/* C lets an enum be one of several integer types: the call is made with the one that it is. (In
+ * C++ the function is one that takes an int32_t.) clang's sanitizer tells them apart by name. */
+#if defined(__clang__)
+__attribute__((no_sanitize("undefined")))
+#endif
+static const char *restate__proto_value_name(const restate__proto_type *e, int32_t n) {
+    bool minus = e->least < 0;
+    const char *name;
+    if (n < e->least || n > e->most) return NULL;
+    if (!e->size || (e->size == 4 && minus))
+        name = ((const char *(*)(int32_t))e->value_name)(n);
+    else if (e->size == 4)
+        name = ((const char *(*)(uint32_t))e->value_name)((uint32_t)n);
+    else if (e->size == 2)
+        name = minus ? ((const char *(*)(int16_t))e->value_name)((int16_t)n)
+                     : ((const char *(*)(uint16_t))e->value_name)((uint16_t)n);
+    else
+        name = minus ? ((const char *(*)(int8_t))e->value_name)((int8_t)n)
+                     : ((const char *(*)(uint8_t))e->value_name)((uint8_t)n);
+    return strcmp(name, "unknown") == 0 ? NULL : name;
+}
+
+/* Names are found by asking for that of each number. An enum of too wide a range has none here: it
+ * is written as a number, which every reader takes. */
+static bool restate__proto_has_names(const restate__proto_type *e) {
+    return (int64_t)e->most - e->least < RESTATE__PROTO_NAMES_MAX;
+}
+
+/* Days since 1970 of a day in the Gregorian calendar, years from 1 on; March begins the year. */
+static int64_t restate__proto_days(int64_t year, int64_t month, int64_t day) {
+    int64_t y = month <= 2 ? year - 1 : year, era = y / 400, in_era = y - era * 400;
+    int64_t in_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+    return era * 146097 + in_era * 365 + in_era / 4 - in_era / 100 + in_year - 719468;
+}
+
+#define RESTATE__PROTO_TIME_LEAST (-62135596800)    /* 0001-01-01 */
+#define RESTATE__PROTO_TIME_MOST 253402300799       /* 9999-12-31, its last second */
+#define RESTATE__PROTO_DURATION_MOST 315576000000   /* 10,000 years */
+
+static bool restate__proto_time_fits(bool duration, int64_t seconds, int64_t nanos) {
+    int64_t most = duration ? RESTATE__PROTO_DURATION_MOST : RESTATE__PROTO_TIME_MOST;
+    int64_t least = duration ? -RESTATE__PROTO_DURATION_MOST : RESTATE__PROTO_TIME_LEAST;
+    if (seconds < least || seconds > most || nanos < -999999999 || nanos > 999999999) return false;
+    return nanos == 0 || (nanos > 0 ? !duration || seconds >= 0 : duration && seconds <= 0);
+}
+
+/* The two fields of a time, read or written. */
+static void restate__proto_time(const restate__proto_type *type, void *message, int64_t *seconds,
+                                int64_t *nanos, bool write) {
+    pb_field_iter_t i;
+    int64_t *n;
+    if (pb_field_iter_begin(&i, type->message, message)) do {
+        n = i.tag == 1 ? seconds : nanos;
+        if (write) restate__proto_store(i.pData, i.data_size, (uint64_t)*n);
+        else *n = (int64_t)restate__proto_load(i.pData, i.data_size, true);
+    } while (pb_field_iter_next(&i));
+}
+
+/* ---- JSON, out ------------------------------------------------------------------------------- */
+
+static bool restate__proto_unfit(restate__proto_walk *w, const char *what) {
+    char path[RESTATE__PROTO_PATH];
+    size_t n = restate__proto_path(w->spot, path);
+    w->status = restate_fail(w->ctx, RESTATE__E_INTERNAL, "json: %s%s%s cannot be encoded: %s",
+                             w->type->name, n ? "." : "", path, what);
+    return false;
+}
+
+static void restate__proto_put_integer(restate__json_out *o, uint64_t n, bool is_signed) {
+    if (is_signed && n >> 63) {
+        restate__json_put(o, '-');
+        n = 0 - n;
+    }
+    restate__json_put_digits(o, n, 1);
+}
+
+/* A float in as few digits as tell it from its neighbours. */
+static void restate__proto_put_float(restate__json_out *o, const void *data, size_t size) {
+    double x, shorter;
+    float narrow;
+    char text[40];
+    int digits;
+    memcpy(size == sizeof x ? (void *)&x : (void *)&narrow, data, size);
+    if (size != sizeof x) {
+        x = (double)narrow;
+        for (digits = 6; digits < 9 && x <= FLT_MAX && x >= -FLT_MAX; digits++) {
+            snprintf(text, sizeof text, "%.*g", digits, x);
+            shorter = strtod(text, NULL);
+            if (shorter > FLT_MAX || shorter < -FLT_MAX || (float)shorter != narrow) continue;
+            x = shorter;
+            break;
+        }
+    }
+    if (!restate__json_put_double(o, x))
+        restate__json_put_bytes(o, restate_str(x > 0   ? "\"Infinity\""
+                                               : x < 0 ? "\"-Infinity\"" : "\"NaN\""));
+}
+
+static void restate__proto_put_base64(restate__json_out *o, const uint8_t *from, size_t len) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    size_t i, k;
+    restate__json_put(o, '"');
+    for (i = 0; i < len && restate__json_room(o, 4); i += 3) {
+        size_t n = len - i < 3 ? len - i : 3;
+        uint32_t bits = (uint32_t)from[i] << 16 | (n > 1 ? (uint32_t)from[i + 1] << 8 : 0u)
+                      | (n > 2 ? from[i + 2] : 0u);
+        for (k = 0; k < 4; k++)
+            *o->at++ = k <= n ? (uint8_t)digits[bits >> (18 - 6 * k) & 63] : '=';
+    }
+    restate__json_put(o, '"');
+}
+
+static void restate__proto_put_enum(restate__json_out *o, const restate__proto_type *e, int32_t n) {
+    const char *name = restate__proto_has_names(e) ? restate__proto_value_name(e, n) : NULL;
+    if (name) restate__json_put_string(o, restate_str(name));
+    else restate__proto_put_integer(o, (uint64_t)(int64_t)n, true);
+}
+
+/* Behind a point as few groups of three digits as it takes. */
+static void restate__proto_put_nanos(restate__json_out *o, uint64_t nanos) {
+    size_t digits = 9;
+    if (!nanos) return;
+    for (; nanos % 1000u == 0; digits -= 3) nanos /= 1000u;
+    restate__json_put(o, '.');
+    restate__json_put_digits(o, nanos, digits);
+}
+
+/* The calendar is counted from March 1 of the year 0, so that leap days are the last of a year. */
+static void restate__proto_put_timestamp(restate__json_out *o, int64_t seconds, int64_t nanos) {
+    uint64_t n = (uint64_t)(seconds - RESTATE__PROTO_TIME_LEAST), day = n / 86400u + 306;
+    uint64_t era = day / 146097, in_era = day % 146097;
+    uint64_t y = (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365;
+    uint64_t in_year = in_era - (365 * y + y / 4 - y / 100), month = (5 * in_year + 2) / 153;
+    char text[40];
+    sprintf(text, "\"%04u-%02u-%02uT%02u:%02u:%02u", (unsigned)(y + era * 400 + (month >= 10)),
+            (unsigned)(month < 10 ? month + 3 : month - 9),
+            (unsigned)(in_year - (153 * month + 2) / 5 + 1), (unsigned)(n / 3600 % 24),
+            (unsigned)(n / 60 % 60), (unsigned)(n % 60));
+    restate__json_put_bytes(o, restate_str(text));
+    restate__proto_put_nanos(o, (uint64_t)nanos);
+    restate__json_put_bytes(o, restate_str("Z\""));
+}
+
+static void restate__proto_put_duration(restate__json_out *o, int64_t seconds, int64_t nanos) {
+    restate__json_put(o, '"');
+    if (seconds < 0 || nanos < 0) restate__json_put(o, '-');
+    restate__json_put_digits(o, (uint64_t)(seconds < 0 ? -seconds : seconds), 1);
+    restate__proto_put_nanos(o, (uint64_t)(nanos < 0 ? -nanos : nanos));
+    restate__json_put_bytes(o, restate_str("s\""));
+}
+
+/* Messages are inside of messages, as deep as their types are: no struct contains itself. */
+static bool restate__proto_put_message(restate__proto_walk *w, const restate__proto_type *type,
+                                       const void *message);
+
+static bool restate__proto_put_text(restate__proto_walk *w, const void *data, size_t size) {
+    const void *zero = memchr(data, 0, size);
+    if (!zero) return restate__proto_unfit(w, "the string does not end");
+    return restate__json_put_string(
+               &w->out, restate__b(data, (size_t)((const uint8_t *)zero - (const uint8_t *)data)))
+        || restate__proto_unfit(w, "the string is not UTF-8");
+}
+
+static bool restate__proto_put_bytes(restate__proto_walk *w, const void *data, size_t size) {
+    const pb_bytes_array_t *bytes = (const pb_bytes_array_t *)data;
+    if (bytes->size > size - offsetof(pb_bytes_array_t, bytes))
+        return restate__proto_unfit(w, "there are more bytes than fit");
+    restate__proto_put_base64(&w->out, bytes->bytes, bytes->size);
+    return true;
+}
+
+static bool restate__proto_put_value(restate__proto_walk *w, const restate__proto_field *field,
+                                     const pb_field_iter_t *i, const void *data) {
+    restate__json_out *o = &w->out;
+    size_t size = i->data_size;
+    bool wide = restate__proto_wide(field), is_signed = restate__proto_signed(field);
+    switch (field->kind) {
+    case RESTATE__PROTO_KIND_BOOL:
+        restate__json_put_bytes(o, restate_str(*(const uint8_t *)data ? "true" : "false"));
+        return true;
+    case RESTATE__PROTO_KIND_STRING: return restate__proto_put_text(w, data, size);
+    case RESTATE__PROTO_KIND_BYTES: return restate__proto_put_bytes(w, data, size);
+    case RESTATE__PROTO_KIND_MESSAGE: return restate__proto_put_message(w, field->type, data);
+    case RESTATE__PROTO_KIND_FLOAT: restate__proto_put_float(o, data, size); return true;
+    case RESTATE__PROTO_KIND_FIXED_LENGTH_BYTES:
+        restate__proto_put_base64(o, (const uint8_t *)data, size);
+        return true;
+    case RESTATE__PROTO_KIND_ENUM:
+        restate__proto_put_enum(o, field->type,
+                                (int32_t)restate__proto_load(data, size, is_signed));
+        return true;
+    default:
+        if (wide) restate__json_put(o, '"');
+        restate__proto_put_integer(o, restate__proto_load(data, size, is_signed), is_signed);
+        if (wide) restate__json_put(o, '"');
+        return true;
+    }
+}
+
+/* How many values are there; what has its default without saying so is not, as in binary. */
+static size_t restate__proto_count(const restate__proto_field *field, const pb_field_iter_t *i) {
+    const uint8_t *p = (const uint8_t *)i->pData, *end = p + i->data_size;
+    switch (PB_HTYPE(i->type)) {
+    case PB_HTYPE_REPEATED: return *(const pb_size_t *)i->pSize;
+    case PB_HTYPE_ONEOF: return *(const pb_size_t *)i->pSize == i->tag;
+    case PB_HTYPE_REQUIRED: return 1;
+    default: break;
+    }
+    if (i->pSize) return *(const uint8_t *)i->pSize != 0;
+    switch (field->kind) {
+    case RESTATE__PROTO_KIND_STRING: return *p != 0;
+    case RESTATE__PROTO_KIND_BYTES: return ((const pb_bytes_array_t *)i->pData)->size != 0;
+    case RESTATE__PROTO_KIND_FIXED_LENGTH_BYTES: case RESTATE__PROTO_KIND_MESSAGE: return 1;
+    default: break;
+    }
+    while (p < end && !*p) p++;
+    return p < end;
+}
+
+/* A member of a map's object; names in JSON are strings. */
+static bool restate__proto_put_entry(restate__proto_walk *w, const restate__proto_type *entry,
+                                     const void *message) {
+    const restate__proto_field *key = &entry->fields[0], *value = &entry->fields[1];
+    bool quoted = key->kind == RESTATE__PROTO_KIND_STRING || restate__proto_wide(key);
+    pb_field_iter_t i;
+    if (!pb_field_iter_begin_const(&i, entry->message, message)) return true;
+    if (!quoted) restate__json_put(&w->out, '"');
+    if (!restate__proto_put_value(w, key, &i, i.pData)) return false;
+    if (!quoted) restate__json_put(&w->out, '"');
+    restate__json_put(&w->out, ':');
+    pb_field_iter_next(&i);
+    return restate__proto_put_value(w, value, &i, i.pData);
+}
+
+static bool restate__proto_put_list(restate__proto_walk *w, const restate__proto_type *type,
+                                    const pb_field_iter_t *i, size_t count) {
+    const restate__proto_field *field = &type->fields[i->index];
+    const uint8_t *data = (const uint8_t *)i->pData, *end;
+    bool map = restate__proto_is_map(type, field), first = true;
+    size_t size = i->data_size;
+    if (count > i->array_size) return restate__proto_unfit(w, "there are more elements than fit");
+    restate__json_put(&w->out, map ? '{' : '[');
+    end = data + count * size;
+    for (w->spot->index = 0; data < end; w->spot->index++, data += size) {
+        /* Of entries with the same key the last one counts. */
+        if (map && restate__proto_again(field->type, data, data + size, end, size)) continue;
+        if (!first) restate__json_put(&w->out, ',');
+        first = false;
+        if (map ? !restate__proto_put_entry(w, field->type, data)
+                : !restate__proto_put_value(w, field, i, data))
+            return false;
+    }
+    restate__json_put(&w->out, map ? '}' : ']');
+    return true;
+}
+
+/* With the comma before it. */
+static bool restate__proto_put_field(restate__proto_walk *w, const restate__proto_type *type,
+                                     const pb_field_iter_t *i, bool *first) {
+    const restate__proto_field *field = &type->fields[i->index];
+    size_t count = restate__proto_count(field, i);
+    restate__json_out *o = &w->out;
+    const char *name = field->name;
+    restate__proto_spot spot;
+    char c;
+    if (!count) return true;
+    restate__json_put_bytes(o, restate_str(*first ? "\"" : ",\""));
+    *first = false;
+    while ((c = restate__proto_name_next(&name)) != 0) restate__json_put(o, c);
+    restate__json_put_bytes(o, restate_str("\":"));
+    restate__proto_enter(w, &spot, field);
+    if (PB_HTYPE(i->type) == PB_HTYPE_REPEATED)
+        return restate__proto_leave(w, &spot, restate__proto_put_list(w, type, i, count));
+    return restate__proto_leave(w, &spot, restate__proto_put_value(w, field, i, i->pData));
+}
+
+static bool restate__proto_put_time(restate__proto_walk *w, const restate__proto_type *type,
+                                    const pb_field_iter_t *i, bool duration) {
+    int64_t seconds = 0, nanos = 0;
+    restate__proto_time(type, i->message, &seconds, &nanos, false);
+    if (!restate__proto_time_fits(duration, seconds, nanos))
+        return restate__proto_unfit(w, "the time is out of range");
+    if (duration) restate__proto_put_duration(&w->out, seconds, nanos);
+    else restate__proto_put_timestamp(&w->out, seconds, nanos);
+    return true;
+}
+
+static bool restate__proto_put_message(restate__proto_walk *w, const restate__proto_type *type,
+                                       const void *message) {
+    restate__proto_special special = restate__proto_special_of(type);
+    pb_field_iter_t i;
+    bool first = true, any = pb_field_iter_begin_const(&i, type->message, message);
+    if (special == RESTATE__PROTO_TIMESTAMP || special == RESTATE__PROTO_DURATION)
+        return restate__proto_put_time(w, type, &i, special == RESTATE__PROTO_DURATION);
+    if (special == RESTATE__PROTO_WRAPPER && any)
+        return restate__proto_put_value(w, &type->fields[0], &i, i.pData);
+    if (special == RESTATE__PROTO_REFUSED)
+        return restate__proto_unfit(w, "this type of google.protobuf has no JSON form here");
+    restate__json_put(&w->out, '{');
+    if (any) do {
+        if (!restate__proto_put_field(w, type, &i, &first)) return false;
+    } while (!w->out.failed && pb_field_iter_next(&i));
+    restate__json_put(&w->out, '}');
+    return true;
+}
+
+RESTATE_API restate_status restate__protojson_encode(const restate_codec *codec, restate_ctx *ctx,
+                                                     const void *value, restate_bytes *out) {
+    restate__proto_walk w;
+    *out = restate__b_none();
+    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    restate__proto_begin(&w, codec, ctx, restate__b_none());
+    if (!restate__proto_put_message(&w, w.type, value)) return w.status;
+    *out = restate__json_finish(&w.out);
+    return out->ptr ? RESTATE_OK : restate__ctx_nomem(ctx);
+}
+
+/* ---- JSON, in: scalars ----------------------------------------------------------------------- */
+
+/* The whole text is known to be JSON before any of it is taken: the scanner cannot fail then, but
+ * for what strings of C cannot hold. */
+static bool restate__proto_wrong(restate__proto_walk *w, const uint8_t *at, const char *expected,
+                                 bool value) {
+    restate__json_text found = restate__json_found(at, w->scan.end, value);
+    char path[RESTATE__PROTO_PATH];
+    restate__proto_path(w->spot, path);
+    w->status = restate_fail(w->ctx, restate__ctx_json_code(w->ctx, w->json),
+                             "json: %s%s%s%s: expected %s, found %s at byte %zu",
+                             w->spot ? "member '" : "", path, w->spot ? "' of " : "", w->type->name,
+                             expected, found.s, (size_t)(at - w->json.ptr));
+    return false;
+}
+
+static bool restate__proto_unexpected(restate__proto_walk *w, const char *expected) {
+    return restate__proto_wrong(w, w->scan.at, expected, true);
+}
+
+/* Takes the next character of the string that `at` is in, as its UTF-8; with a byte above 0x7F, one
+ * of several. `*n`: how many bytes; 0: the string ended. False: it cannot be in a C string. */
+static bool restate__proto_unit(restate__json_scan *s, uint8_t unit[4], size_t *n) {
+    uint32_t code;
+    *n = 1;
+    unit[0] = *s->at;
+    if (*s->at == '"') *n = 0;
+    if (*s->at != '\\') {
+        s->at++;
+        return true;
+    }
+    if (!restate__json_escape(s, &code)) return false;
+    *n = restate__json_encode(code, unit);
+    return true;
+}
+
+/* The string at `at`, with a zero behind it. `*len` SIZE_MAX: it takes more room (`at` is inside of
+ * it then). False: faulty, the reason is in the scanner. */
+static bool restate__proto_string(restate__json_scan *s, void *to, size_t room, size_t *len) {
+    uint8_t *p = (uint8_t *)to, *end = p + room - 1, unit[4];
+    size_t n;
+    s->strict = true;
+    for (s->at++;; p += n) {
+        if (!restate__proto_unit(s, unit, &n)) return false;
+        if (!n) break;
+        *len = SIZE_MAX;
+        if ((size_t)(end - p) < n) return true;
+        memcpy(p, unit, n);
+    }
+    *p = 0;
+    *len = (size_t)(p - (uint8_t *)to);
+    return true;
+}
+
+static bool restate__proto_get_text(restate__proto_walk *w, void *data, size_t size) {
+    const uint8_t *start = w->scan.at;
+    char expected[64];
+    size_t len = 0;
+    if (*start != '"') return restate__proto_unexpected(w, "a string");
+    if (!restate__proto_string(&w->scan, data, size, &len))
+        return restate__proto_wrong(w, w->scan.at, w->scan.expected, false);
+    if (len != SIZE_MAX) return true;
+    snprintf(expected, sizeof expected, "a string of at most %zu bytes", size - 1);
+    return restate__proto_wrong(w, start, expected, true);
+}
+
+/* A short string or a number as text. Absent: it is neither. */
+static restate_bytes restate__proto_token(restate__json_scan *s, char text[128]) {
+    const uint8_t *start = s->at;
+    size_t len = 0;
+    if (*start == '"')
+        return restate__proto_string(s, text, 128, &len) && len != SIZE_MAX ? restate__b(text, len)
+                                                                            : restate__b_none();
+    if (*start != '-' && !restate__json_digit(*start)) return restate__b_none();
+    s->strict = false;
+    restate__json_number(s);
+    return restate__b(start, (size_t)(s->at - start));
+}
+
+static bool restate__proto_is_number(restate_bytes text) {
+    restate__json_scan s = restate__json_scan_of(text);
+    if (!text.len || (*s.at != '-' && !restate__json_digit(*s.at))) return false;
+    return restate__json_number(&s) && s.at == s.end;
+}
+
+/* Exactly; "1e2" and "1.0" are integers too. */
+static bool restate__proto_integer(restate_bytes text, bool *negative, uint64_t *size) {
+    restate__json_decimal d;
+    const uint8_t *p;
+    int64_t i = 0, whole;
+    uint64_t n = 0;
+    if (!restate__proto_is_number(text)) return false;
+    d = restate__json_take_apart(text);
+    whole = d.scale < 0 ? d.count + d.scale : d.count;
+    for (p = d.digits; p < d.end; p++) {
+        unsigned digit = *p - (unsigned)'0';
+        if (*p == '.') continue;
+        if (i++ >= whole) {
+            if (digit) return false;
+            continue;
+        }
+        if (n > (UINT64_MAX - digit) / 10u) return false;
+        n = n * 10u + digit;
+    }
+    for (i = 0; n && i < d.scale; i++) {
+        if (n > UINT64_MAX / 10u) return false;
+        n *= 10u;
+    }
+    *negative = d.negative && n;
+    *size = n;
+    return true;
+}
+
+/* Whether an integer of that many bytes can hold it; `*bits` is it then. */
+static bool restate__proto_fits(restate_bytes text, size_t bytes, bool is_signed, uint64_t *bits) {
+    uint64_t n = 0, most = UINT64_MAX >> (64 - 8 * (bytes > 8 ? 8 : bytes));
+    bool negative = false;
+    if (!restate__proto_integer(text, &negative, &n)) return false;
+    if (is_signed) most = (most >> 1) + (negative ? 1u : 0u);
+    else if (negative) return false;
+    *bits = negative ? 0 - n : n;
+    return n <= most;
+}
+
+static bool restate__proto_get_integer(restate__proto_walk *w, bool is_signed, void *data,
+                                       size_t size) {
+    const uint8_t *start = w->scan.at;
+    char text[128], expected[64];
+    restate_bytes token = restate__proto_token(&w->scan, text);
+    uint64_t bits = 0;
+    if (restate__proto_fits(token, size, is_signed, &bits)) {
+        restate__proto_store(data, size, bits);
+        return true;
+    }
+    snprintf(expected, sizeof expected, "an integer of %zu bits%s", size * 8,
+             is_signed ? "" : ", not negative");
+    return restate__proto_wrong(w, start, expected, true);
+}
+
+static bool restate__proto_get_float(restate__proto_walk *w, void *data, size_t size) {
+    static const char *const names[] = { "NaN", "Infinity", "-Infinity" };
+    static const double special[] = { (double)NAN, (double)INFINITY, -(double)INFINITY };
+    const uint8_t *start = w->scan.at;
+    restate__arena *arena = restate__ctx_arena(w->ctx);
+    char text[128];
+    restate_bytes token = restate__proto_token(&w->scan, text);
+    size_t i = 0;
+    double x = 0;
+    float narrow = 0;
+    bool well;
+    while (i < 3 && !(*start == '"' && restate__b_is(token, names[i]))) i++;
+    if (i == 3 && !restate__proto_is_number(token))
+        return restate__proto_wrong(w, start, "a number", true);
+    if (i < 3) x = special[i];
+    well = i < 3 || restate__json_double_of(arena, token, &x);
+    if (i < 3) narrow = (float)x;
+    else if (well && size == sizeof narrow) well = restate__proto_float(x, &narrow);
+    if (arena->failed) w->status = restate__ctx_nomem(w->ctx);
+    else if (!well) restate__proto_wrong(w, start, "a number in the range of its type", true);
+    memcpy(data, size == sizeof x ? (void *)&x : (void *)&narrow, size);
+    return well;
+}
+
+static bool restate__proto_get_bool(restate__proto_walk *w, void *data) {
+    bool yes = *w->scan.at == 't';
+    if (!yes && *w->scan.at != 'f') return restate__proto_unexpected(w, "a boolean");
+    w->scan.at += yes ? 4 : 5;
+    memcpy(data, &yes, sizeof yes);
+    return true;
+}
+
+static bool restate__proto_get_enum(restate__proto_walk *w, const restate__proto_type *e,
+                                    void *data, size_t size) {
+    const uint8_t *start = w->scan.at;
+    char text[128];
+    const char *name;
+    restate_bytes token = restate__proto_token(&w->scan, text);
+    uint64_t bits = 0;
+    int64_t n;
+    if (*start != '"') {
+        if (restate__proto_fits(token, size, e->least < 0, &bits) && (int64_t)bits <= INT32_MAX) {
+            restate__proto_store(data, size, bits);
+            return true;
+        }
+    } else if (token.ptr && restate__proto_has_names(e)) {
+        for (n = e->least; n <= e->most; n++) {
+            name = restate__proto_value_name(e, (int32_t)n);
+            if (!name || !restate__b_is(token, name)) continue;
+            restate__proto_store(data, size, (uint64_t)n);
+            return true;
+        }
+    }
+    snprintf(text, sizeof text, restate__proto_has_names(e) ? "a value of %.90s"
+                                                            : "a value of %.90s, as a number",
+             e->name);
+    return restate__proto_wrong(w, start, text, true);
+}
+
+/* What a digit of base64 or base64url stands for; 64: it is none. */
+static uint32_t restate__proto_sextet(uint8_t c) {
+    if (c >= 'A' && c <= 'Z') return c - 'A' + 0u;
+    if (c >= 'a' && c <= 'z') return c - 'a' + 26u;
+    if (c >= '0' && c <= '9') return c - '0' + 52u;
+    if (c == '+' || c == '-') return 62;
+    return c == '/' || c == '_' ? 63 : 64;
+}
+
+/* Padding may be missing. `*len` SIZE_MAX: more than `room` bytes. False: it is not base64. */
+static bool restate__proto_base64(restate__json_scan *s, uint8_t *to, size_t room, size_t *len) {
+    uint8_t unit[4];
+    uint32_t bits = 0, digits = 0, pads = 0, sextet;
+    size_t n, written = 0;
+    for (s->at++;;) {
+        if (!restate__proto_unit(s, unit, &n)) return false;
+        if (!n) break;
+        if (n == 1 && unit[0] == '=' && digits % 4 >= 2 && pads < 4 - digits % 4) {
+            pads++;
+            continue;
+        }
+        sextet = n == 1 ? restate__proto_sextet(unit[0]) : 64;
+        if (sextet == 64 || pads) return false;
+        bits = bits << 6 | sextet;
+        if (++digits % 4 == 1) continue;
+        *len = SIZE_MAX;
+        if (written == room) return true;
+        to[written++] = (uint8_t)(bits >> (8 - digits % 4 * 2) % 8);
+    }
+    *len = written;
+    return digits % 4 != 1 && (!pads || (digits + pads) % 4 == 0);
+}
+
+static bool restate__proto_get_bytes(restate__proto_walk *w, bool fixed, void *data, size_t size) {
+    const uint8_t *start = w->scan.at;
+    pb_bytes_array_t *array = (pb_bytes_array_t *)data;
+    size_t room = fixed ? size : size - offsetof(pb_bytes_array_t, bytes), len = 0;
+    char expected[64];
+    w->scan.strict = true;
+    if (*start != '"'
+        || !restate__proto_base64(&w->scan, fixed ? (uint8_t *)data : array->bytes, room, &len))
+        return restate__proto_wrong(w, start, "bytes in base64", true);
+    if (fixed ? len == room || !len : len <= room) {
+        if (!fixed) array->size = (pb_size_t)len;
+        return true;
+    }
+    snprintf(expected, sizeof expected, "%s%zu bytes in base64", fixed ? "" : "at most ", room);
+    return restate__proto_wrong(w, start, expected, true);
+}
+
+/* ---- JSON, in: times ------------------------------------------------------------------------- */
+
+/* Takes digits, at least `least`. SIZE_MAX as `most`: up to 12. */
+static bool restate__proto_digits(const char **p, size_t least, size_t most, int64_t *n) {
+    size_t i = 0;
+    *n = 0;
+    for (; i < most && restate__json_digit((uint8_t)**p); i++) *n = *n * 10 + (*(*p)++ - '0');
+    return i >= least;
+}
+
+/* Nothing, or a point and up to nine digits. */
+static bool restate__proto_nanos(const char **p, int64_t *nanos) {
+    const char *first;
+    ptrdiff_t n;
+    *nanos = 0;
+    if (**p != '.') return true;
+    first = ++*p;
+    if (!restate__proto_digits(p, 1, 9, nanos)) return false;
+    for (n = *p - first; n < 9; n++) *nanos *= 10;
+    return true;
+}
+
+/* RFC 3339; a time zone is taken off. */
+static bool restate__proto_timestamp(const char *p, int64_t *seconds, int64_t *nanos) {
+    static const char ends[] = "--T::";
+    static const int8_t month_days[] = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+    int64_t part[6], hours = 0, minutes = 0;
+    int i;
+    bool leap, minus;
+    for (i = 0; i < 6; i++) {
+        if (!restate__proto_digits(&p, i ? 2 : 4, i ? 2 : 4, &part[i])) return false;
+        if (i < 5 && *p++ != ends[i]) return false;
+    }
+    if (!restate__proto_nanos(&p, nanos)) return false;
+    minus = *p == '-';
+    if (*p == 'Z') {
+        p++;
+    } else {
+        if (*p != '+' && *p != '-') return false;
+        p++;
+        if (!restate__proto_digits(&p, 2, 2, &hours) || *p++ != ':') return false;
+        if (!restate__proto_digits(&p, 2, 2, &minutes)) return false;
+    }
+    leap = part[0] % 4 == 0 && (part[0] % 100 != 0 || part[0] % 400 == 0);
+    if (*p || part[0] < 1 || part[1] < 1 || part[1] > 12 || part[2] < 1
+        || part[2] > month_days[part[1] - 1] || (part[1] == 2 && part[2] == 29 && !leap)
+        || part[3] > 23 || part[4] > 59 || part[5] > 59 || hours > 23 || minutes > 59)
+        return false;
+    *seconds = restate__proto_days(part[0], part[1], part[2]) * 86400 + part[3] * 3600
+             + part[4] * 60 + part[5];
+    *seconds += (minus ? 1 : -1) * (hours * 3600 + minutes * 60);
+    return restate__proto_time_fits(false, *seconds, *nanos);
+}
+
+static bool restate__proto_duration(const char *p, int64_t *seconds, int64_t *nanos) {
+    bool minus = *p == '-';
+    p += minus;
+    if (!restate__proto_digits(&p, 1, 12, seconds)) return false;
+    if (!restate__proto_nanos(&p, nanos)) return false;
+    if (minus) *seconds = -*seconds, *nanos = -*nanos;
+    return p[0] == 's' && !p[1] && restate__proto_time_fits(true, *seconds, *nanos);
+}
+
+static bool restate__proto_get_time(restate__proto_walk *w, const restate__proto_type *type,
+                                    void *message, bool duration) {
+    const uint8_t *start = w->scan.at;
+    char text[128];
+    int64_t seconds = 0, nanos = 0;
+    if (*start != '"' || !restate__proto_token(&w->scan, text).ptr
+        || !(duration ? restate__proto_duration(text, &seconds, &nanos)
+                      : restate__proto_timestamp(text, &seconds, &nanos)))
+        return restate__proto_wrong(w, start, duration
+                                    ? "a duration such as \"1.5s\""
+                                    : "a time such as \"2006-01-02T15:04:05Z\"", true);
+    restate__proto_time(type, message, &seconds, &nanos, true);
+    return true;
+}
+
+/* ---- JSON, in: messages ---------------------------------------------------------------------- */
+
+static bool restate__proto_get_message(restate__proto_walk *w, const restate__proto_type *type,
+                                       void *message);
+
+/* All fields as in an empty message. What nanopb says of one that lacks required fields is not
+ * asked for here. */
+static void restate__proto_reset(const restate__proto_type *type, void *message) {
+    static const pb_byte_t nothing[1] = { 0 };
+    pb_istream_t s = pb_istream_from_buffer(nothing, 0);
+    if (!pb_decode(&s, type->message, message)) return;
+}
+
+static bool restate__proto_get_value(restate__proto_walk *w, const restate__proto_field *field,
+                                     const pb_field_iter_t *i, void *data) {
+    size_t size = i->data_size;
+    if (*w->scan.at == 'n') return restate__proto_unexpected(w, "a value");
+    switch (field->kind) {
+    case RESTATE__PROTO_KIND_BOOL: return restate__proto_get_bool(w, data);
+    case RESTATE__PROTO_KIND_FLOAT: return restate__proto_get_float(w, data, size);
+    case RESTATE__PROTO_KIND_STRING: return restate__proto_get_text(w, data, size);
+    case RESTATE__PROTO_KIND_BYTES: return restate__proto_get_bytes(w, false, data, size);
+    case RESTATE__PROTO_KIND_FIXED_LENGTH_BYTES:
+        return restate__proto_get_bytes(w, true, data, size);
+    case RESTATE__PROTO_KIND_ENUM: return restate__proto_get_enum(w, field->type, data, size);
+    case RESTATE__PROTO_KIND_MESSAGE: return restate__proto_get_message(w, field->type, data);
+    default: return restate__proto_get_integer(w, restate__proto_signed(field), data, size);
+    }
+}
+
+/* Behind an element or member: takes the comma, or what closes. */
+static bool restate__proto_more(restate__json_scan *s) {
+    bool more = *restate__json_space(s) == ',';
+    s->at++;
+    restate__json_space(s);
+    return more;
+}
+
+/* Behind the bracket that opens: whether there is anything. If not, it is closed. */
+static bool restate__proto_any(restate__json_scan *s, char close) {
+    s->at++;
+    if (*restate__json_space(s) != (uint8_t)close) return true;
+    s->at++;
+    return false;
+}
+
+/* Takes a member's name and its colon. Gives the name, still escaped. */
+static restate_bytes restate__proto_name(restate__json_scan *s) {
+    const uint8_t *start = s->at + 1;
+    restate_bytes name;
+    s->strict = false;
+    restate__json_string(s);
+    name = restate__b(start, (size_t)(s->at - start) - 1);
+    restate__json_space(s);
+    s->at++;
+    restate__json_space(s);
+    return name;
+}
+
+/* A map's key, which is a string whatever its type. */
+static bool restate__proto_get_key(restate__proto_walk *w, const restate__proto_field *key,
+                                   const pb_field_iter_t *i) {
+    const uint8_t *start = w->scan.at;
+    char text[128];
+    restate_bytes token;
+    bool yes;
+    if (key->kind != RESTATE__PROTO_KIND_BOOL)
+        return restate__proto_get_value(w, key, i, i->pData);
+    token = restate__proto_token(&w->scan, text);
+    yes = restate__b_is(token, "true");
+    if (!yes && !restate__b_is(token, "false"))
+        return restate__proto_wrong(w, start, "\"true\" or \"false\"", true);
+    memcpy(i->pData, &yes, sizeof yes);
+    return true;
+}
+
+static bool restate__proto_get_entry(restate__proto_walk *w, const restate__proto_type *type,
+                                     uint8_t *entry, const uint8_t *first, size_t size) {
+    restate__json_scan *s = &w->scan;
+    const uint8_t *start = s->at;
+    pb_field_iter_t i;
+    restate__proto_reset(type, entry);
+    if (!pb_field_iter_begin(&i, type->message, entry)) return true;
+    w->spot->key = restate__b_none();
+    if (!restate__proto_get_key(w, &type->fields[0], &i)) return false;
+    w->spot->key = restate__b(start + 1, (size_t)(s->at - start) - 2);
+    if (restate__proto_again(type, entry, first, entry, size))
+        return restate__proto_wrong(w, start, "each key once", true);
+    s->at = start;
+    restate__proto_name(s);
+    pb_field_iter_next(&i);
+    if (i.pSize) *(bool *)i.pSize = true;
+    return restate__proto_get_value(w, &type->fields[1], &i, i.pData);
+}
+
+static bool restate__proto_get_list(restate__proto_walk *w, const restate__proto_type *type,
+                                    pb_field_iter_t *i) {
+    const restate__proto_field *field = &type->fields[i->index];
+    restate__json_scan *s = &w->scan;
+    const uint8_t *start = s->at;
+    uint8_t *data = (uint8_t *)i->pData;
+    bool more, map = restate__proto_is_map(type, field), fixed = i->pSize == &i->array_size;
+    char expected[64];
+    size_t n = 0;
+    if (*start != (map ? '{' : '['))
+        return restate__proto_unexpected(w, map ? "an object" : "an array");
+    for (more = restate__proto_any(s, map ? '}' : ']'); more && n < i->array_size;
+         more = restate__proto_more(s), n++, data += i->data_size) {
+        w->spot->index = n;
+        memset(data, 0, i->data_size);
+        if (map ? !restate__proto_get_entry(w, field->type, data, (uint8_t *)i->pData,
+                                            i->data_size)
+                : !restate__proto_get_value(w, field, i, data))
+            return false;
+    }
+    w->spot->index = SIZE_MAX;
+    w->spot->key = restate__b_none();
+    if (!more && !fixed) *(pb_size_t *)i->pSize = (pb_size_t)n;
+    if (!more && (!fixed || n == i->array_size)) return true;
+    snprintf(expected, sizeof expected, "%s %u %s", fixed ? "exactly" : "at most",
+             (unsigned)i->array_size, map ? "members" : "elements");
+    return restate__proto_wrong(w, start, expected, true);
+}
+
+/* The value of a member. null is the same as no member. */
+static bool restate__proto_get_field(restate__proto_walk *w, const restate__proto_type *type,
+                                     pb_field_iter_t *i) {
+    const restate__proto_field *field = &type->fields[i->index];
+    pb_size_t *which = (pb_size_t *)i->pSize;
+    if (*w->scan.at == 'n') {
+        w->scan.at += 4;
+        return true;
+    }
+    switch (PB_HTYPE(i->type)) {
+    case PB_HTYPE_REPEATED: return restate__proto_get_list(w, type, i);
+    case PB_HTYPE_ONEOF:
+        if (*which) return restate__proto_unexpected(w, "no second member of the same oneof");
+        *which = i->tag;
+        memset(i->pData, 0, i->data_size);
+        break;
+    case PB_HTYPE_OPTIONAL:
+        if (i->pSize) *(bool *)i->pSize = true;
+        break;
+    default: break;
+    }
+    return restate__proto_get_value(w, field, i, i->pData);
+}
+
+/* Moves `i` to the field of that name, beginning with where it is. */
+static bool restate__proto_find(const restate__proto_type *type, pb_field_iter_t *i,
+                                restate_bytes name) {
+    char text[128];
+    restate__json_scan s;
+    size_t n = type->message->field_count, len = 0;
+    if (name.len && memchr(name.ptr, '\\', name.len)) {
+        s = restate__json_scan_of(restate__b(name.ptr - 1, name.len + 2));
+        if (!restate__proto_string(&s, text, sizeof text, &len) || len == SIZE_MAX) return false;
+        name = restate__b(text, len);
+    }
+    for (; n; n--, pb_field_iter_next(i))
+        if (restate__proto_named(&type->fields[i->index], name)) return true;
+    return false;
+}
+
+static bool restate__proto_unknown(restate__proto_walk *w, restate_bytes name) {
+    char path[RESTATE__PROTO_PATH];
+    size_t n = restate__proto_path(w->spot, path), shown = name.len < 60 ? name.len : 60;
+    while (shown < name.len && shown && (name.ptr[shown] & 0xC0) == 0x80) shown--;
+    w->status = restate_fail(w->ctx, restate__ctx_json_code(w->ctx, w->json),
+                             "json: %s%s%s has no member '%.*s'%s, found at byte %zu",
+                             w->type->name, n ? "." : "", path, (int)shown,
+                             (const char *)name.ptr, shown < name.len ? "..." : "",
+                             (size_t)(name.ptr - 1 - w->json.ptr));
+    return false;
+}
+
+/* Behind a message, the fields that did not come. nanopb leaves arrays of a fixed count alone. */
+static bool restate__proto_get_rest(restate__proto_walk *w, const restate__proto_type *type,
+                                    pb_field_iter_t *i, const uint8_t *seen) {
+    size_t n;
+    for (n = type->message->field_count; n; n--, pb_field_iter_next(i)) {
+        restate__proto_spot spot;
+        if (seen[i->index / 8] >> i->index % 8 & 1u) continue;
+        if (i->pSize == &i->array_size) memset(i->pData, 0, (size_t)i->data_size * i->array_size);
+        if (PB_HTYPE(i->type) != PB_HTYPE_REQUIRED) continue;
+        restate__proto_enter(w, &spot, &type->fields[i->index]);
+        return restate__proto_wrong(w, w->scan.at - 1, "a value", false);
+    }
+    return true;
+}
+
+/* Between the braces. `seen` has a bit for each field. */
+static bool restate__proto_get_members(restate__proto_walk *w, const restate__proto_type *type,
+                                       void *message, uint8_t *seen) {
+    restate__json_scan *s = &w->scan;
+    restate__proto_spot spot;
+    pb_field_iter_t i;
+    bool more, any = pb_field_iter_begin(&i, type->message, message);
+    for (more = restate__proto_any(s, '}'); more; more = restate__proto_more(s)) {
+        restate_bytes name = restate__proto_name(s);
+        uint8_t *bits, bit;
+        if (!any || !restate__proto_find(type, &i, name)) return restate__proto_unknown(w, name);
+        bits = &seen[i.index / 8];
+        bit = (uint8_t)(1u << i.index % 8);
+        restate__proto_enter(w, &spot, &type->fields[i.index]);
+        if (*bits & bit) return restate__proto_wrong(w, name.ptr - 1, "each member once", true);
+        if (*s->at != 'n') *bits |= bit;
+        if (!restate__proto_leave(w, &spot, restate__proto_get_field(w, type, &i))) return false;
+    }
+    return restate__proto_get_rest(w, type, &i, seen);
+}
+
+static bool restate__proto_get_message(restate__proto_walk *w, const restate__proto_type *type,
+                                       void *message) {
+    restate__proto_special special = restate__proto_special_of(type);
+    size_t bytes = type->message->field_count / 8u + 1u;
+    uint8_t few[16], *seen = few;
+    pb_field_iter_t i;
+    restate__proto_reset(type, message);
+    if (special == RESTATE__PROTO_TIMESTAMP || special == RESTATE__PROTO_DURATION)
+        return restate__proto_get_time(w, type, message, special == RESTATE__PROTO_DURATION);
+    if (special == RESTATE__PROTO_WRAPPER && pb_field_iter_begin(&i, type->message, message))
+        return restate__proto_get_value(w, &type->fields[0], &i, i.pData);
+    if (special == RESTATE__PROTO_REFUSED)
+        return restate__proto_unexpected(w, "no value of this type of google.protobuf");
+    if (*w->scan.at != '{') return restate__proto_unexpected(w, "an object");
+    if (bytes > sizeof few) seen = restate__arena_bytes(restate__ctx_arena(w->ctx), bytes);
+    if (!seen) {
+        w->status = restate__ctx_nomem(w->ctx);
+        return false;
+    }
+    memset(seen, 0, bytes);
+    return restate__proto_get_members(w, type, message, seen);
+}
+
+RESTATE_API restate_status restate__protojson_decode(const restate_codec *codec, restate_ctx *ctx,
+                                                     restate_bytes in, void *value) {
+    restate__proto_walk w;
+    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    if (!in.ptr) return RESTATE_OK;
+    restate__proto_begin(&w, codec, ctx, in);
+    if (!restate__json_document(&w.scan)) {
+        restate__proto_wrong(&w, w.scan.at, w.scan.expected, false);
+        return w.status;
+    }
+    w.scan.at = in.ptr;
+    restate__json_space(&w.scan);
+    restate__proto_get_message(&w, w.type, value);
+    return w.status;
 }
 
 /* ================================================================================================
