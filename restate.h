@@ -368,7 +368,8 @@ typedef struct restate_pair {
 typedef struct restate_failure {
     uint16_t code;                          /* as in HTTP; 0: 500 */
     const char *message;                    /* NULL: "" */
-    const restate_pair *metadata;           /* ends with {0}; NULL: none; sent since protocol 6 */
+    const restate_pair *metadata;           /* ends with {0}; NULL: none; sent since protocol 6;
+                                               a callee's arrives sorted by name */
 } restate_failure;
 
 /* Where all memory of an endpoint comes from, cJSON's excepted. Give all three functions or none;
@@ -839,8 +840,9 @@ typedef struct restate_request_info {
     const restate_pair *headers;            /* of the invocation: the same in every attempt; with
                                                names in lower case */
     const restate_pair *attempt_headers;    /* of this HTTP request: NOT the same; for tracing */
-    uint32_t retry_count;                   /* failed attempts since the last stored step: NOT the
-                                               same in every attempt */
+    uint32_t retry_count;                   /* failed attempts since the last stored step, or since
+                                               an operator resumed it: NOT the same in every
+                                               attempt */
     uint32_t protocol_version;              /* 5 to 7; NOT the same in every attempt */
     bool replaying;                         /* live: the next command will be replayed */
     void *user;                             /* the nearest restate_options.user */
@@ -1325,6 +1327,7 @@ RESTATE_API size_t restate_selector_remaining(const restate_selector *selector);
  *   all           the last success; or the first failure        settled: value absent
  *   all_settled   the last one that settles; never fails        settled: value absent
  *
+ * Of children that are settled already the one that settled first wins, wherever it stands.
  * The value of race and any is the winner's, that of the others is absent. Read the results from
  * the children, which are settled after all and all_settled, or ask restate_is_done() after race
  * and any. Losers go on; cancel a call by restate_call_id() and restate_cancel().

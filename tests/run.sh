@@ -114,7 +114,8 @@ heading "end to end"
 program e2e timeout 400 env E2E_NAME=e2e build/e2e
 
 heading "end to end, endpoints with sanitizers and under valgrind"
-own=(chain delayed awakeable flaky cancel blocking crash restart load)       # the cases of e2e-services
+own=(chain delayed awakeable flaky cancel blocking promise signal attach futures selector hooks errors
+     pause state mismatch crash restart load)                               # the cases of e2e-services
 program e2e@asan timeout 200 "${asan[@]}" E2E_NAME=e2e@asan E2E_BIN=build/asan E2E_MODES=default,suspend \
     E2E_SCALE=20 build/e2e "${own[@]}"
 program e2e@tsan timeout 200 env TSAN_OPTIONS=halt_on_error=0 THREADS=4 E2E_WRAP="${fixed[*]+"${fixed[*]}"}" \

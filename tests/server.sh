@@ -46,7 +46,8 @@ start_time() { # PID; empty: no such process, or a zombie
     if [ -d /proc/self ]; then
         stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
         stat=${stat##*) }
-        case $stat in Z* | X*) return 0 ;; esac
+        # The first thread may be a zombie while others have still to close their sockets.
+        case $stat in Z* | X*) [ "$(ls "/proc/$1/task" 2>/dev/null | wc -l)" -gt 1 ] || return 0 ;; esac
         # shellcheck disable=SC2086
         set -- $stat
         printf '%s' "${20}"

@@ -2769,6 +2769,20 @@ TEST(hosted) {
     freed();
 }
 
+/* More than one turn can do: the descriptor stays readable, nothing else wakes the loop. */
+TEST(hosted_and_busy) {
+    client *c;
+    call *k;
+    up_hosted(.threads = 1);
+    c = dial_to(.window = INT32_MAX, .room = INT32_MAX);
+    k = invoke(c, "flood");
+    given("100 65536");
+    end(k);
+    UNTIL(k->closed);
+    check_flood(k, 100, 65536, M_OUTPUT);
+    down();
+}
+
 TEST(process_waits_no_longer_than_told) {
     uint64_t before;
     up_hosted(.threads = 1);
@@ -2925,7 +2939,7 @@ int main(int argc, char **argv) {
         T(leaves_in_the_middle_of_everything), T(half_closed_connection), T(goaway_of_the_peer), T(cannot_listen), T(out_of_descriptors), T(connections_are_logged),
         T(options_that_are_wrong), T(stop_comes_early), T(every_interface), T(graceful_stop), T(requests_during_a_stop),
         T(connections_during_a_stop), T(stop_is_told), T(second_stop_cuts), T(closure_outlives_run), T(drain_time_is_over), T(stop_without_a_drain),
-        T(stop_from_a_signal_handler), T(stop_under_load), T(hosted), T(process_waits_no_longer_than_told), T(hosted_and_idle),
+        T(stop_from_a_signal_handler), T(stop_under_load), T(hosted), T(hosted_and_busy), T(process_waits_no_longer_than_told), T(hosted_and_idle),
         T(freed_while_all_is_running), T(chaos), T(mutated_connections), { NULL, NULL }
     };
     int status;

@@ -454,8 +454,9 @@ static restate_status small_settled(restate_ctx *ctx, restate_bytes input) {
     const restate_failure no = { .code = 402, .message = "no" };
     restate_future *good = restate_settled(ctx, restate_str("\"yes\""), NULL);
     restate_future *bad = restate_settled(ctx, (restate_bytes){0}, &no);
-    restate_future *both[] = { bad, good };
-    restate_bytes value, any;
+    restate_future *late = restate_settled(ctx, restate_str("\"late\""), NULL);
+    restate_future *both[] = { bad, good }, *later[] = { late, bad };
+    restate_bytes value, any, race;
     restate_status s;
     (void)input;
     if (!restate_is_done(good) || !restate_is_done(bad)) return restate_fail(ctx, 500, "not done");
@@ -465,9 +466,10 @@ static restate_status small_settled(restate_ctx *ctx, restate_bytes input) {
     s = restate_await(ctx, bad, NULL);
     if (s != RESTATE_TERMINAL) return s == RESTATE_OK ? restate_fail(ctx, 500, "no failure") : s;
     if (restate_await(ctx, restate_all(ctx, both, 2), NULL) != RESTATE_TERMINAL) return restate_fail(ctx, 500, "all");
-    if (restate_await(ctx, restate_race(ctx, both, 2), NULL) != RESTATE_TERMINAL) return restate_fail(ctx, 500, "race");
-    return restate_reply(ctx, restate_json(ctx, "[%-s, %-s, %d, %s]", (const char *)value.ptr, (const char *)any.ptr,
-                                           restate_failed(ctx)->code, restate_failed(ctx)->message));
+    RESTATE_TRY(restate_await(ctx, restate_race(ctx, both, 2), &race));        /* good was settled first, then bad */
+    if (restate_await(ctx, restate_race(ctx, later, 2), NULL) != RESTATE_TERMINAL) return restate_fail(ctx, 500, "race");
+    return restate_reply(ctx, restate_json(ctx, "[%-s, %-s, %-s, %d, %s]", (const char *)value.ptr, (const char *)any.ptr,
+                                           (const char *)race.ptr, restate_failed(ctx)->code, restate_failed(ctx)->message));
 }
 
 /* n -> how it went to wait n times for 40 ms for a call that takes 300, and then for as long as it takes */
@@ -506,7 +508,7 @@ static restate_status small_header(restate_ctx *ctx, restate_bytes input) {
 
 /* Fails with metadata. */
 static restate_status small_fail(restate_ctx *ctx, restate_bytes input) {
-    const restate_failure why = { .code = 451, .message = "not here", .metadata = RESTATE_PAIRS({ "law", "42" }, { "empty", "" }) };
+    const restate_failure why = { .code = 451, .message = "not here", .metadata = RESTATE_PAIRS({ "law", "42" }, { "empty", "" }, { "god", "1" }) };
     (void)input;
     return restate_fail_with(ctx, &why);
 }
@@ -521,6 +523,24 @@ static restate_status small_relay(restate_ctx *ctx, restate_bytes input) {
     if (s != RESTATE_TERMINAL) return s;
     for (const restate_pair *m = f->metadata; m->name; m++) list = restate_text(ctx, "%s, %s=%s", list, m->name, m->value);
     return restate_reply(ctx, restate_json(ctx, "%s", restate_text(ctx, "%d %s%s", f->code, f->message, list)));
+}
+
+/* Fails an awakeable and a signal of its own, with metadata; the attempt after compares that. */
+static restate_status small_reject(restate_ctx *ctx, restate_bytes input) {
+    const restate_failure why = { .code = 403, .message = "no", .metadata = RESTATE_PAIRS({ "c", "1" }, { "a", "2" }, { "b", "3" }) };
+    const char *id, *list = "";
+    restate_future *two[] = { restate_awakeable(ctx, &id), restate_signal(ctx, "mine") };
+    (void)input;
+    RESTATE_TRY(restate_reject(ctx, id, &why));
+    RESTATE_TRY(restate_signal_reject(ctx, restate_request(ctx)->invocation_id, "mine", &why));
+    RESTATE_TRY(restate_sleep(ctx, 5));
+    RESTATE_TRY(fail_once(ctx));
+    for (int i = 0; i < 2; i++) {
+        restate_status s = restate_await(ctx, two[i], NULL);
+        if (s != RESTATE_TERMINAL) return s;
+        for (const restate_pair *m = restate_failed(ctx)->metadata; m->name; m++) list = restate_text(ctx, "%s%s=%s ", list, m->name, m->value);
+    }
+    return restate_reply(ctx, restate_json(ctx, "%s", list));
 }
 
 /* Sends signals to itself: the second is there before it is asked for. */
@@ -562,13 +582,13 @@ static restate_status small_large(restate_ctx *ctx, restate_bytes input) {
 static restate_status small_echo(restate_ctx *ctx, restate_bytes input) { return restate_reply(ctx, input); }
 
 /* Asks for an operator, in the handler and in a step. Since protocol 7. */
+static long long pauses, paused_tries;      /* atomic */
+
 static restate_status small_pause(restate_ctx *ctx, restate_bytes input) {
     const restate_retry_options wait = { .pause = true };
-    if (restate_request(ctx)->retry_count == 0) return restate_retry(ctx, &wait, "look at this");
+    if (__atomic_fetch_xor(&pauses, 1, __ATOMIC_RELAXED) == 0) return restate_retry(ctx, &wait, "look at this");
     return restate_reply(ctx, input);
 }
-
-static long long paused_tries;              /* atomic */
 
 static restate_status fail_first(restate_ctx *run, void *arg) {
     (void)arg;
@@ -957,6 +977,7 @@ static const restate_service small = { .name = "Small", .handlers = RESTATE_HAND
     { .name = "impatience", .fn = small_impatience, .input = RESTATE_VOID },
     { .name = "fail", .fn = small_fail, .input = RESTATE_VOID },
     { .name = "relay", .fn = small_relay, .input = RESTATE_VOID },
+    { .name = "reject", .fn = small_reject, .input = RESTATE_VOID },
     { .name = "myself", .fn = small_myself, .input = RESTATE_VOID },
     { .name = "large", .fn = small_large },
     { .name = "echo", .fn = small_echo },
