@@ -71,6 +71,8 @@
  *   >>endpoint      Routes requests to handlers and tells the server what there is.
  *   >>http2         Carries exchanges in an nghttp2 session: bytes in through _feed, bytes out
  *                   through _take.
+ *   >>stream        Hands the bytes of a foreign transport to exchanges, and lets handlers run
+ *                   meanwhile.
  *   >>server        Gives each connection to one loop, each loop to one thread, and stops without
  *                   losing work.
  *
@@ -135,7 +137,7 @@
  *
  * ---- Ownership ---------------------------------------------------------------------------------
  *
- * Users free nothing but endpoints. There are three lifetimes, and comments use these words:
+ * Users free only endpoints and streams. There are three lifetimes, and comments use these words:
  *
  *   call        Borrowed while the call runs. All arguments, strings and arrays inside of structs
  *               included, unless the comment says otherwise.
@@ -159,7 +161,7 @@
  *   RESTATE_CANCELLED   This invocation was cancelled (409).    Undoes what it did, returns it.
  *   RESTATE_ENDED       This attempt is over: suspended, to be  Releases what it holds, returns it.
  *                       retried, disconnected, or misused.
- *   RESTATE_ERROR       Endpoints only: it did not work.        (Not seen in a handler.)
+ *   RESTATE_ERROR       Endpoints, streams: it did not work.    (Not seen in a handler.)
  *
  * A terminal failure is a result: it is stored, callers get it, nothing is retried. Make one with
  * restate_fail(). A retryable error is the end of an attempt: the server waits and tries again
@@ -217,11 +219,11 @@
  *
  * Everything above >>server uses no sockets and, the default logger aside, no files.
  * RESTATE_NO_SERVER, RESTATE_NO_CJSON and RESTATE_NO_THREADS together leave C99 code that needs
- * nanopb, an allocator and a way to switch stacks (RESTATE_FIBER); this version has no public way
- * to attach a transport of your own to it. The memory of an invocation comes from the endpoint's
- * allocator, in pieces of 4 KiB, and in larger ones for larger messages. Every allocation may fail,
- * which costs the attempt and nothing else. Set RESTATE_STACK_BYTES, or stack_bytes per handler, to
- * what the call depth needs. Bound max_invocations, max_message_bytes and window_bytes.
+ * nanopb, an allocator and a way to switch stacks (RESTATE_FIBER); restate_stream_open() attaches
+ * a transport of your own to it. The memory of an invocation comes from the endpoint's allocator,
+ * in pieces of 4 KiB, and in larger ones for larger messages. Every allocation may fail, which
+ * costs the attempt and nothing else. Set RESTATE_STACK_BYTES, or stack_bytes per handler, to what
+ * the call depth needs. Bound max_invocations, max_message_bytes and window_bytes.
  *
  * ---- Eight rules -------------------------------------------------------------------------------
  *
@@ -240,7 +242,7 @@
  *     inside of a closure) ends the attempt with an error that names service, handler, command and
  *     remedy. Like any retryable error it is tried again, so a fixed program picks the work up.
  *  5. Lifetimes: arguments are `call`, what a context function gives is `invocation`. Only what
- *     restate_endpoint_new() gave is released by its user.
+ *     restate_endpoint_new() and restate_stream_open() gave is released by its user.
  *  6. Bytes: `ptr == NULL` is absent, `len == 0` with a pointer is empty. Bytes that the library
  *     gives are followed by a zero byte that is not counted, unless they are called a slice.
  *     Out-parameters may be NULL; otherwise they are always written, on failure to absent bytes,
@@ -317,6 +319,7 @@ typedef struct restate_ctx restate_ctx;             /* one attempt of an invocat
 typedef struct restate_future restate_future;       /* a result that may come later; invocation */
 typedef struct restate_selector restate_selector;   /* futures as they settle; invocation */
 typedef struct restate_endpoint restate_endpoint;   /* the services that a process offers */
+typedef struct restate_stream restate_stream;       /* one exchange with an endpoint */
 
 /* A view on bytes that somebody else owns. (restate_wire.h has the same, to stand alone.) */
 #ifndef RESTATE_BYTES_DEFINED
@@ -1391,6 +1394,10 @@ typedef struct restate_endpoint_options {
     restate_switch log_connections;         /* OFF */
     restate_allocator allocator;            /* RESTATE_MALLOC and its family */
     restate_logger logger;                  /* standard error, INFO */
+    /* Says that restate_stream_take() may give more now. Gets `stream_user`. Threads: any; it must
+     * not call the library, but write to a descriptor or give a semaphore, for instance. */
+    void (*stream_wake)(void *user);        /* none: restate_stream_take() waits instead */
+    void *stream_user;
 } restate_endpoint_options;
 #define RESTATE_ANY_PORT UINT16_MAX         /* restate_endpoint_port() tells which it became */
 
@@ -1411,8 +1418,65 @@ RESTATE_API const char *restate_endpoint_error(const restate_endpoint *endpoint)
 /* Stops at once, waits for closures that execute, and releases everything. NULL is fine.
  *
  * Open attempts are cut off, and tried again by the server; their handlers return with
- * RESTATE_ENDED first. Not from a handler or a closure. */
+ * RESTATE_ENDED first. Open streams are freed, too. Not from a handler or a closure. */
 RESTATE_API void restate_endpoint_free(restate_endpoint *endpoint);
+
+/* ---- A transport of your own ----------------------------------------------------------------- */
+
+typedef struct restate_http_request {
+    const char *method, *path;
+    const restate_pair *headers;            /* names in lower case; ends with {0} */
+    bool whole;                             /* the handler starts when all of the request is there,
+                                               and suspends where it would wait (HTTP/1.1, functions
+                                               as a service); discovery says so */
+} restate_http_request;
+
+/* One HTTP exchange over a transport of your own, or (`request` NULL) one HTTP/2 connection whose
+ * bytes you carry, inside TLS for instance; not with RESTATE_NO_SERVER.
+ *
+ *     restate_stream *s = restate_stream_open(endpoint, &request);     // a whole exchange
+ *     restate_stream_feed(s, body);
+ *     restate_stream_feed(s, (restate_bytes){0});
+ *     do {
+ *         more = restate_stream_take(s, &bytes, &status, &headers);
+ *         append(&response, bytes);
+ *     } while (more == RESTATE_OK);
+ *     restate_stream_free(s);
+ * No sockets, and no threads but those of the pool: handlers run inside of these functions, and
+ * every call lets those of all streams of the endpoint go on. Many may be open.
+ * Lifetime:  `request` is copied; the stream, until restate_stream_free(), or the endpoint's end.
+ * Threads:   all streams of an endpoint on the same one; not from handlers and closures.
+ * Returns:   NULL on failure, see restate_endpoint_error(); the functions below accept it. */
+RESTATE_API restate_stream *restate_stream_open(restate_endpoint *endpoint,
+                                                const restate_http_request *request);
+
+/* Takes bytes that arrived, of any length; absent bytes: the peer sends no more.
+ *
+ * After absent bytes handlers suspend where they would wait, and a connection takes no more
+ * exchanges: so it ends gracefully. Free one that broke.
+ * Returns:   RESTATE_OK; RESTATE_ENDED (it takes no more, this was ignored); RESTATE_ERROR (out of
+ *            memory, or not HTTP/2). */
+RESTATE_API restate_status restate_stream_feed(restate_stream *stream, restate_bytes arrived);
+
+/* Gives what is to be sent; absent bytes if there is nothing now. Call it until there is nothing,
+ * after every feed, and on all streams when `stream_wake` (restate_endpoint_options) tells that a
+ * closure or a blocking handler went on. Without stream_wake it waits for these itself, and gives
+ * nothing only while more has to arrive: enough for whole exchanges. Closures that wait for another
+ * exchange with the same endpoint need stream_wake.
+ *
+ * Also gives `*status` and `*headers` of the response, from the first call on (both may be NULL; 0
+ * and NULL for a connection).
+ * Lifetime:  until the next call on the stream.
+ * Returns:   RESTATE_OK; RESTATE_ENDED (nothing follows these bytes); RESTATE_ERROR (out of memory:
+ *            what was given is incomplete). */
+RESTATE_API restate_status restate_stream_take(restate_stream *stream, restate_bytes *to_send,
+                                               uint16_t *status, const restate_pair **headers);
+
+/* Cuts off what is still open, and releases it. NULL is fine.
+ *
+ * The handler gets RESTATE_ENDED. What a closure still uses is released by a later call on any
+ * stream, or with the endpoint. */
+RESTATE_API void restate_stream_free(restate_stream *stream);
 
 #ifndef RESTATE_NO_SERVER
 
@@ -1570,7 +1634,7 @@ RESTATE__PRIVATE uint64_t restate__b_get64(const uint8_t *from) {
 
 /* Whether it is well-formed UTF-8 (no overlong forms, no surrogates, at most U+10FFFF). */
 RESTATE__PRIVATE bool restate__b_utf8(restate_bytes text) {
-    const uint8_t *p = text.ptr, *end = p + text.len;
+    const uint8_t *p = text.ptr, *end = text.len ? p + text.len : p;
     while (p < end) {
         uint32_t first = *p++, more, low = 0x80, high = 0xBF;
         if (RESTATE__LIKELY(first < 0x80)) continue;
@@ -6547,6 +6611,7 @@ typedef struct restate__worker {
     void *wake_user;                        /* NULL: nobody waits */
     restate__note *first, *last;            /* ready, in the order of delivery */
     restate__note *inbox;                   /* atomic: posted, the latest first */
+    size_t exchanges;                       /* its owner's: those that are not freed yet */
 } restate__worker;
 
 /* Sets `queued` and gives what it was. What was done before a post is seen by the delivery: both
@@ -8853,7 +8918,7 @@ typedef struct restate__json_decimal {
 
 static restate__json_decimal restate__json_take_apart(restate_bytes text) {
     restate__json_decimal d;
-    const uint8_t *p = text.ptr, *end = p + text.len;
+    const uint8_t *p = text.ptr, *end = text.len ? p + text.len : p;
     int64_t exponent = 0, fraction = 0;
     bool point = false, minus;
     d.negative = *p == '-';
@@ -11237,6 +11302,9 @@ struct restate_endpoint {
     struct restate__server *server;         /* NULL until needed */
     void (*server_quiet)(restate_endpoint *);   /* cuts what is open; before the pool is freed */
     void (*server_free)(restate_endpoint *);    /* after it */
+    struct restate__streams *streams;       /* NULL until needed; quiet before the server, which */
+    void (*streams_quiet)(restate_endpoint *);  /* waits for all invocations */
+    void (*streams_free)(restate_endpoint *);
 };
 
 /* Keeps a sentence for restate_endpoint_error(). */
@@ -11587,10 +11655,12 @@ RESTATE_API const char *restate_endpoint_error(const restate_endpoint *endpoint)
 RESTATE_API void restate_endpoint_free(restate_endpoint *endpoint) {
     restate_allocator allocator;
     if (!endpoint) return;
+    if (endpoint->streams) endpoint->streams_quiet(endpoint);
     if (endpoint->server && endpoint->server_quiet) endpoint->server_quiet(endpoint);
 #ifndef RESTATE_NO_THREADS
     if (endpoint->has_pool) restate__pool_free(&endpoint->pool);
 #endif
+    if (endpoint->streams) endpoint->streams_free(endpoint);
     if (endpoint->server && endpoint->server_free) endpoint->server_free(endpoint);
     restate__arena_free(&endpoint->arena);
     restate__mem_pool_free(&endpoint->chunks);
@@ -11817,6 +11887,7 @@ RESTATE__PRIVATE restate__x *restate__x_new(restate_endpoint *endpoint, restate_
     x->arena = arena;
     x->endpoint = endpoint;
     x->worker = worker;
+    worker->exchanges++;
     x->changed = changed;
     x->carrier = carrier;
     restate__buf_init(&x->out, &worker->chunks);
@@ -11988,6 +12059,7 @@ static void restate__x_free(restate__x *x) {
     restate__arena arena = x->arena;
     if (x->attempt) restate__attempt_free(x->attempt);
     if (x->counted) __atomic_fetch_sub(&x->endpoint->invocations, 1, __ATOMIC_RELAXED);
+    x->worker->exchanges--;
     restate__buf_free(&x->out);
     restate__arena_free(&arena);
 }
@@ -12746,6 +12818,346 @@ static bool restate__h2_option_new(nghttp2_option **out) {
 }
 
 #endif /* RESTATE_NO_SERVER */
+
+/* ================================================================================================
+// >>stream  exchanges and connections that the user carries                      [restate__stream_]
+// Hands the bytes of a foreign transport to exchanges, and lets handlers run meanwhile.
+================================================================================================ */
+
+/* All streams of an endpoint share one worker. It has no thread: every call of a stream is a turn
+ * of it, in which the handlers of all streams go on as far as they can. Closures and blocking
+ * handlers are on other threads and post to the worker; then the user is told by `stream_wake`, or,
+ * if there is none, a take that has nothing to give waits for it. */
+
+enum {
+    RESTATE__STREAM_OUT = 32768,            /* what a connection gives at once */
+    RESTATE__STREAM_CHUNKS = 64,            /* what the worker keeps for reuse */
+    RESTATE__STREAM_FIBERS = 16
+};
+
+/* What the streams of an endpoint share. Made with the first one, freed with the endpoint. */
+struct restate__streams {
+    restate_endpoint *endpoint;
+    restate__worker worker;
+    restate_stream *first;
+#if !defined(RESTATE_NO_THREADS)
+    restate__task_signal woken;             /* given with every wake */
+#endif
+#if !defined(RESTATE_NO_SERVER)
+    nghttp2_session_callbacks *callbacks;
+    nghttp2_option *option;
+#endif
+};
+
+/* What a stream can be. */
+typedef struct restate__stream_kind {
+    restate_status (*feed)(restate_stream *, restate_bytes arrived);
+    restate_status (*take)(restate_stream *, restate_bytes *to_send);
+    bool (*away)(const restate_stream *);   /* something of it is on another thread and will post */
+    void (*close)(restate_stream *);
+} restate__stream_kind;
+
+struct restate_stream {
+    const restate__stream_kind *kind;
+    struct restate__streams *all;
+    restate_stream *prev, *next;
+    restate__x *x;                          /* NULL: a connection */
+    size_t given;                           /* the beginning of x->out that the last take gave */
+    bool whole, input_over;
+#if !defined(RESTATE_NO_SERVER)
+    restate__h2_env env;                    /* its own, so that nothing else touches `h2` */
+    restate__h2 h2;
+    uint8_t *out;
+#endif
+};
+
+/* Lets all handlers go on as far as they can. */
+static void restate__stream_turn(struct restate__streams *all) {
+    while (restate__worker_turn(&all->worker)) continue;
+}
+
+/* Between turns, a handler that is said to run is a blocking one that was let go. */
+static bool restate__stream_x_away(const restate__x *x) {
+    const restate__attempt *a = x->attempt;
+    return a && (a->executing || a->state == RESTATE__ATTEMPT_DETACHED ||
+                 a->state == RESTATE__ATTEMPT_RUNNING);
+}
+
+/* Until a thread has posted, or did since the last time. */
+static void restate__stream_wait(struct restate__streams *all) {
+#if !defined(RESTATE_NO_THREADS)
+    restate__task_take(&all->woken);
+#else
+    (void)all;                              /* nothing is ever on another thread */
+#endif
+}
+
+/* ---- One exchange ---------------------------------------------------------------------------- */
+
+/* Take looks at the exchange when it is asked. */
+static void restate__stream_changed(restate__x *x) { (void)x; }
+
+static restate_status restate__stream_feed_x(restate_stream *s, restate_bytes arrived) {
+    if (s->input_over || s->x->finished) return RESTATE_ENDED;
+    s->input_over = !arrived.ptr;
+    if (s->input_over) restate__x_end_input(s->x);
+    else if (arrived.len) restate__x_feed(s->x, arrived);
+    return RESTATE_OK;
+}
+
+/* What the last take gave is no longer looked at. */
+static void restate__stream_drop(restate_stream *s) {
+    if (!s->given) return;
+    restate__buf_drop(&s->x->out, s->given);
+    s->given = 0;
+    restate__x_drained(s->x);
+}
+
+static restate_status restate__stream_take_x(restate_stream *s, restate_bytes *to_send) {
+    restate__x *x = s->x;
+    restate__stream_drop(s);
+    if (x->out.failed) return restate__ep_error(s->all->endpoint, "out of memory");
+    *to_send = restate__buf_peek(&x->out);
+    s->given = to_send->len;
+    return x->finished && s->given == x->out.len ? RESTATE_ENDED : RESTATE_OK;
+}
+
+static bool restate__stream_away_x(const restate_stream *s) { return restate__stream_x_away(s->x); }
+
+static void restate__stream_close_x(restate_stream *s) {
+    restate__x_cut(s->x);
+    restate__x_release(s->x);
+}
+
+static bool restate__stream_open_x(restate_stream *s, const restate_http_request *r) {
+    static const restate__stream_kind kind = { restate__stream_feed_x, restate__stream_take_x,
+                                               restate__stream_away_x, restate__stream_close_x };
+    const restate_pair *h = r->headers;
+    s->kind = &kind;
+    s->x = restate__x_new(s->all->endpoint, &s->all->worker, restate__stream_changed, NULL);
+    if (!s->x) return false;
+    s->whole = r->whole;
+    restate__x_header(s->x, restate_str(":method"), restate_str(r->method));
+    restate__x_header(s->x, restate_str(":path"), restate_str(r->path));
+    for (; h && h->name; h++)
+        restate__x_header(s->x, restate_str(h->name), restate_str(h->value));
+    restate__x_begin(s->x, r->whole);       /* refuses, too, what did not fit */
+    return true;
+}
+
+/* ---- One HTTP/2 connection ------------------------------------------------------------------- */
+
+#if !defined(RESTATE_NO_SERVER)
+
+/* No more input: exchanges suspend where they would wait, and none is begun. */
+static void restate__stream_end_h2(restate_stream *s) {
+    restate__h2_stream *one;
+    for (one = s->h2.streams; one; one = one->next) restate__h2_end_input(one);
+    restate__h2_goaway(&s->h2);
+}
+
+static restate_status restate__stream_feed_h2(restate_stream *s, restate_bytes arrived) {
+    int error = 0;
+    if (s->h2.failed) return RESTATE_ERROR;
+    if (s->input_over || restate__h2_over(&s->h2)) return RESTATE_ENDED;
+    s->env.now_ms = restate__clock_ms();
+    s->input_over = !arrived.ptr;
+    if (s->input_over) restate__stream_end_h2(s);
+    else if (arrived.len) error = restate__h2_feed(&s->h2, arrived);
+    if (!error) return RESTATE_OK;
+    s->h2.failed = true;
+    return restate__ep_error(s->all->endpoint, "%s", nghttp2_strerror(error));
+}
+
+static bool restate__stream_away_h2(const restate_stream *s) {
+    const restate__h2_stream *one;
+    for (one = s->h2.streams; one; one = one->next)
+        if (one->x && restate__stream_x_away(one->x)) return true;
+    return false;
+}
+
+/* A peer that sends no more opens no window either: with nothing left to be said it is over. */
+static restate_status restate__stream_take_h2(restate_stream *s, restate_bytes *to_send) {
+    size_t n;
+    if (s->h2.failed) return RESTATE_ERROR;
+    s->env.now_ms = restate__clock_ms();
+    restate__h2_settle(&s->h2);
+    n = restate__h2_take(&s->h2, s->out, RESTATE__STREAM_OUT);
+    if (s->h2.failed) return restate__ep_error(s->all->endpoint, "out of memory");
+    if (n) *to_send = restate__b(s->out, n);
+    if (restate__h2_over(&s->h2)) return RESTATE_ENDED;
+    return s->input_over && !n && !restate__stream_away_h2(s) ? RESTATE_ENDED : RESTATE_OK;
+}
+
+static void restate__stream_close_h2(restate_stream *s) {
+    restate__h2_close(&s->h2);
+    restate__h2_env_free(&s->env);
+    restate__mem_free(&s->all->endpoint->allocator, s->out, RESTATE__STREAM_OUT);
+}
+
+static bool restate__stream_open_h2(restate_stream *s) {
+    static const restate__stream_kind kind = { restate__stream_feed_h2, restate__stream_take_h2,
+                                               restate__stream_away_h2, restate__stream_close_h2 };
+    struct restate__streams *all = s->all;
+    s->kind = &kind;
+    restate__h2_env_init(&s->env, all->endpoint, &all->worker, all->callbacks, all->option);
+    s->env.now_ms = restate__clock_ms();
+    restate__h2_init(&s->h2, &s->env);
+    s->out = (uint8_t *)restate__mem_alloc(&all->endpoint->allocator, RESTATE__STREAM_OUT);
+    if (s->out && restate__h2_open(&s->h2)) return true;
+    restate__stream_close_h2(s);
+    return false;
+}
+
+#else
+
+static bool restate__stream_open_h2(restate_stream *s) {
+    (void)s;
+    return false;
+}
+
+#endif
+
+/* ---- What the streams of an endpoint share --------------------------------------------------- */
+
+#if !defined(RESTATE_NO_THREADS)
+/* On any thread. */
+static void restate__stream_wake(void *user) {
+    struct restate__streams *all = (struct restate__streams *)user;
+    const restate_endpoint_options *o = &all->endpoint->options;
+    restate__task_give(&all->woken);
+    if (o->stream_wake) o->stream_wake(o->stream_user);
+}
+#endif
+
+/* Called by restate_endpoint_free() while there are pool threads: cuts what is open, waits for
+ * closures that execute. */
+static void restate__stream_quiet(restate_endpoint *ep) {
+    struct restate__streams *all = ep->streams;
+    while (all->first) restate_stream_free(all->first);
+    for (restate__stream_turn(all); all->worker.exchanges; restate__stream_turn(all))
+        restate__stream_wait(all);
+}
+
+/* Called by it when there are none any more. */
+static void restate__stream_free_all(restate_endpoint *ep) {
+    struct restate__streams *all = ep->streams;
+    ep->streams = NULL;
+#if !defined(RESTATE_NO_THREADS)
+    restate__task_signal_free(&all->woken);
+#endif
+#if !defined(RESTATE_NO_SERVER)
+    nghttp2_session_callbacks_del(all->callbacks);
+    nghttp2_option_del(all->option);
+#endif
+    restate__worker_free(&all->worker);
+    restate__mem_free(&ep->allocator, all, sizeof *all);
+}
+
+/* NULL: out of memory. */
+static struct restate__streams *restate__stream_all(restate_endpoint *ep) {
+    struct restate__streams *all = ep->streams;
+    if (all) return all;
+    all = (struct restate__streams *)restate__mem_zalloc(&ep->allocator, sizeof *all);
+    if (!all) return NULL;
+    all->endpoint = ep;
+    restate__worker_init(&all->worker, &ep->allocator, RESTATE__STREAM_CHUNKS,
+                         RESTATE__STREAM_FIBERS);
+#if !defined(RESTATE_NO_THREADS)
+    all->worker.wake = restate__stream_wake;
+    all->worker.wake_user = all;
+    if (!restate__task_signal_init(&all->woken)) {
+        restate__mem_free(&ep->allocator, all, sizeof *all);
+        return NULL;
+    }
+#endif
+    ep->streams = all;
+    ep->streams_quiet = restate__stream_quiet;
+    ep->streams_free = restate__stream_free_all;
+#if !defined(RESTATE_NO_SERVER)
+    if (!restate__h2_callbacks_new(&all->callbacks) || !restate__h2_option_new(&all->option)) {
+        restate__stream_free_all(ep);
+        return NULL;
+    }
+#endif
+    return all;
+}
+
+static void restate__stream_link(restate_stream *s) {
+    s->next = s->all->first;
+    if (s->next) s->next->prev = s;
+    s->all->first = s;
+}
+
+static void restate__stream_unlink(restate_stream *s) {
+    if (s->prev) s->prev->next = s->next;
+    else s->all->first = s->next;
+    if (s->next) s->next->prev = s->prev;
+}
+
+/* ---- The public functions -------------------------------------------------------------------- */
+
+RESTATE_API restate_stream *restate_stream_open(restate_endpoint *endpoint,
+                                                const restate_http_request *request) {
+    const char *why = "out of memory";
+    struct restate__streams *all;
+    restate_stream *s;
+    if (!endpoint || endpoint->invalid) return NULL;
+    all = restate__stream_all(endpoint);
+    s = all ? (restate_stream *)restate__mem_zalloc(&endpoint->allocator, sizeof *s) : NULL;
+    if (s) s->all = all;
+    if (s && (request ? restate__stream_open_x(s, request) : restate__stream_open_h2(s))) {
+        restate__stream_link(s);
+        return s;
+    }
+#if defined(RESTATE_NO_SERVER)
+    if (s && !request) why = "HTTP/2 needs nghttp2, but RESTATE_NO_SERVER is defined";
+#endif
+    restate__mem_free(&endpoint->allocator, s, sizeof *s);
+    restate__ep_error(endpoint, "%s", why);
+    return NULL;
+}
+
+/* The handler of a whole exchange starts when all of its request is there: at its first wait it
+ * then knows that it has to suspend. */
+static bool restate__stream_begun(const restate_stream *s) { return !s->whole || s->input_over; }
+
+RESTATE_API restate_status restate_stream_feed(restate_stream *stream, restate_bytes arrived) {
+    restate_status s;
+    if (!stream) return RESTATE_ERROR;
+    s = stream->kind->feed(stream, arrived);
+    if (restate__stream_begun(stream)) restate__stream_turn(stream->all);
+    return s;
+}
+
+RESTATE_API restate_status restate_stream_take(restate_stream *stream, restate_bytes *to_send,
+                                               uint16_t *status, const restate_pair **headers) {
+    restate_bytes bytes = { NULL, 0 };
+    restate_status s = RESTATE_ERROR;
+    bool again = stream && to_send;
+    while (again) {
+        bool begun = restate__stream_begun(stream);
+        if (begun) restate__stream_turn(stream->all);
+        s = stream->kind->take(stream, &bytes);
+        again = s == RESTATE_OK && !bytes.len && begun && stream->kind->away(stream) &&
+                !stream->all->endpoint->options.stream_wake;
+        if (again) restate__stream_wait(stream->all);
+    }
+    if (to_send) *to_send = bytes;
+    if (status) *status = stream && stream->x ? stream->x->status : (uint16_t)0;
+    if (headers) *headers = stream && stream->x ? stream->x->response : NULL;
+    return s;
+}
+
+RESTATE_API void restate_stream_free(restate_stream *stream) {
+    struct restate__streams *all;
+    if (!stream) return;
+    all = stream->all;
+    restate__stream_unlink(stream);
+    stream->kind->close(stream);
+    restate__mem_free(&all->endpoint->allocator, stream, sizeof *stream);
+    restate__stream_turn(all);              /* the handlers are told */
+}
 
 /* ================================================================================================
 // >>server  event loops, sockets, limits, drain                     [restate__loop_ restate__srv_]

@@ -115,6 +115,10 @@ units=("${all[@]}")
 build "${units[@]/#/build/valgrind/}" build/valgrind/e2e-services
 variant valgrind "${memcheck[@]}"
 
+heading "streams without server, without threads, without both"
+build build/no_server/unit_stream build/no_threads/unit_stream build/bare/unit_stream
+for name in no_server no_threads bare; do variant_of unit_stream "$name"; done
+
 heading "end to end"
 program e2e timeout 400 env E2E_NAME=e2e build/e2e
 

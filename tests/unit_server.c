@@ -141,7 +141,7 @@ static restate_status flood(restate_ctx *ctx, restate_bytes in) {
     static const restate_target to = { .service = "S", .handler = "echo" };
     unsigned n, i, size;
     uint8_t *payload;
-    if (sscanf((const char *)in.ptr, "%u %u", &n, &size) != 2) return restate_fail(ctx, 400, "what?");
+    if (!in.ptr || sscanf((const char *)in.ptr, "%u %u", &n, &size) != 2) return restate_fail(ctx, 400, "what?");
     count(&started);
     payload = (uint8_t *)malloc(size + 1);
     if (!payload) return restate_fail(ctx, 500, "no memory");
@@ -2364,6 +2364,10 @@ TEST(out_of_descriptors) {
     rt_bytes get = raw_headers("GET", "/health");
     wire w[3];
     h2_frame f;
+    if (SLOW > 4) {                                 /* valgrind closes what it has no number for */
+        rt_drop(&get);
+        return;
+    }
     up(.threads = 2);
     memset(w, 0, sizeof w);
     memset(&at, 0, sizeof at);
