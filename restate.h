@@ -1628,8 +1628,11 @@ RESTATE__PRIVATE uint32_t restate__b_get32(const uint8_t *from) {
     return (uint32_t)from[0] << 24 | (uint32_t)from[1] << 16 | (uint32_t)from[2] << 8 | from[3];
 }
 
-RESTATE__PRIVATE uint64_t restate__b_get64(const uint8_t *from) {
-    return (uint64_t)restate__b_get32(from) << 32 | restate__b_get32(from + 4);
+/* How many pairs a list has; NULL is an empty one. */
+RESTATE__PRIVATE size_t restate__b_pairs(const restate_pair *pairs) {
+    size_t n = 0;
+    while (pairs && pairs[n].name) n++;
+    return n;
 }
 
 /* Whether it is well-formed UTF-8 (no overlong forms, no surrogates, at most U+10FFFF). */
@@ -2789,7 +2792,7 @@ typedef struct restate__vm {
     restate__buf *out;                      /* everything it says */
     restate__phase phase;
     restate__vm_error error;                /* of phase ERRORED */
-    bool input_closed, out_of_memory;
+    bool input_closed;
     bool first_new_entry_pending;           /* nothing was written since PROCESSING began */
 
     uint8_t head[8];                        /* the frame that is being read */
@@ -2912,8 +2915,7 @@ static void restate__vm_put(restate__vm *vm, uint16_t type, uint16_t flags,
     vm->last_awaiting = restate__b_none();
     restate__wire_put(vm->out, type, flags, desc, message);
     if (RESTATE__LIKELY(!vm->out->failed)) return;
-    vm->out_of_memory = true;               /* the frame is incomplete: nothing more can be said */
-    vm->phase = RESTATE__ERRORED;
+    vm->phase = RESTATE__ERRORED;           /* out of memory: nothing more can be said */
     memset(&vm->error, 0, sizeof vm->error);
     vm->error.code = RESTATE__E_INTERNAL;
     vm->error.message = "out of memory";
@@ -3017,7 +3019,6 @@ static bool restate__vm_raise(restate__vm *vm, uint32_t code, const char *format
 }
 
 static bool restate__vm_nomem(restate__vm *vm) {
-    vm->out_of_memory = true;
     return restate__vm_raise_text(vm, RESTATE__E_INTERNAL, "out of memory");
 }
 
@@ -4663,8 +4664,7 @@ RESTATE__PRIVATE restate_failure *restate__vm_keep_failure(restate__arena *arena
     restate_failure *copy = (restate_failure *)restate__arena_alloc(arena, sizeof *copy);
     const restate_pair *from = failure->metadata;
     restate_pair *to;
-    size_t n = 0;
-    while (from && from[n].name) n++;
+    size_t n = restate__b_pairs(from);
     to = (restate_pair *)restate__arena_alloc(arena, (n + 1) * sizeof *to);
     if (!copy || !to) return NULL;
     copy->code = failure->code ? failure->code : RESTATE__E_INTERNAL;
@@ -7545,12 +7545,6 @@ static void restate__hooks_run_end(restate_ctx *run, const char *name, restate_s
             h->hooks[i]->run_end(h->hooks[i]->user, run, name, status);
 }
 
-static size_t restate__pairs_count(const restate_pair *pairs) {
-    size_t n = 0;
-    while (pairs && pairs[n].name) n++;
-    return n;
-}
-
 /* The headers of a call with those of the hooks behind them. On replay the hooks are not asked, and
  * the recorded headers are not compared. NULL: out of memory. */
 static const restate_pair *restate__hooks_headers(restate_ctx *ctx, const restate_target *to,
@@ -7569,8 +7563,8 @@ static const restate_pair *restate__hooks_headers(restate_ctx *ctx, const restat
         *loose = true;
         if (ctx->attempt->vm.phase == RESTATE__REPLAYING) continue;
         more = hooks->outbound(hooks->user, ctx, to);
-        n = restate__pairs_count(all);
-        k = restate__pairs_count(more);
+        n = restate__b_pairs(all);
+        k = restate__b_pairs(more);
         both = (restate_pair *)restate__arena_alloc(ctx->memory, (n + k + 1) * sizeof *both);
         if (!both) return NULL;
         if (n) memcpy(both, all, n * sizeof *both);
@@ -11499,9 +11493,8 @@ static const char *restate__ep_text(restate_endpoint *e, const char *text) {
 
 static const restate_pair *restate__ep_pairs(restate_endpoint *e, const restate_pair *from) {
     restate_pair *to;
-    size_t n = 0, i;
+    size_t n = restate__b_pairs(from), i;
     if (!from) return NULL;
-    while (from[n].name) n++;
     to = (restate_pair *)restate__arena_alloc(&e->arena, (n + 1) * sizeof *to);
     for (i = 0; to && i < n; i++) {
         to[i].name = restate__ep_text(e, from[i].name);
