@@ -1153,10 +1153,9 @@ RESTATE_API restate_status restate_call_id(restate_ctx *ctx, restate_future *cal
 
 /* Cancels another invocation. Does not wait for it, and does not report what becomes of it.
  *
- * It is told at its next await point; one that is finished, or unknown, is not disturbed. Text that
- * cannot be an id makes the server refuse the attempt, again and again: check ids from outside.
+ * It is told at its next await point; one that is finished, or unknown, is not disturbed.
  * Journal:   cancel (invocation_id).
- * Returns:   RESTATE_OK. */
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL (400: the text cannot be the id of an invocation). */
 RESTATE_API restate_status restate_cancel(restate_ctx *ctx, const char *invocation_id);
 
 /* An invocation, in one of three ways. */
@@ -1171,8 +1170,8 @@ typedef struct restate_invocation {
  *
  * Journal:   attach (id, or target and key).
  * Await point.
- * Returns:   RESTATE_OK; RESTATE_TERMINAL (what it failed with; 404: there is none);
- *            RESTATE_CANCELLED.
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL (what it failed with; 404: there is none; 400: the text
+ *            cannot be the id of an invocation, nothing is journaled); RESTATE_CANCELLED.
  * Since:     protocol 7 for target.scope. */
 RESTATE_API restate_status restate_attach(restate_ctx *ctx, restate_invocation to,
                                           restate_bytes *reply);
@@ -1225,7 +1224,7 @@ RESTATE_API restate_future *restate_signal(restate_ctx *ctx, const char *name);
  * was received.
  *
  * Journal:   send signal (id, name, value or failure).
- * Returns:   RESTATE_OK.
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL (400: the text cannot be the id of an invocation).
  * Since:     server 1.7; protocol 6 for a failure with metadata. */
 RESTATE_API restate_status restate_signal_resolve(restate_ctx *ctx, const char *invocation_id,
                                                   const char *name, restate_bytes value);
@@ -2598,8 +2597,7 @@ restate__node_]
 #define RESTATE__SIGNAL_CANCEL 1u
 #define RESTATE__SIGNAL_FIRST 17u           /* 2 to 16 are reserved */
 #define RESTATE__DEPTH_MAX 1000u            /* of combinators; the runtime's own limit */
-#    define RESTATE__AWAITING_BYTES_LARGE \
-        2048u /* an AwaitingOn above it is not repeated as it shrinks */
+#define RESTATE__AWAITING_BYTES_LARGE 2048u /* longer AwaitingOn are not repeated as they shrink */
 
 enum {                                      /* error codes of the protocol itself */
     RESTATE__E_INTERNAL = 500,
@@ -2632,6 +2630,7 @@ typedef struct restate__vm_error {
     bool has_delay;
     uint64_t delay_ms;
     restate__related related;
+    bool misuse;                            /* for the log: the program is wrong */
 } restate__vm_error;
 
 /* A recorded command that waits for the code to come to it. */
@@ -6239,6 +6238,21 @@ static void restate__fiber_free_switched(restate__fiber_pool *pool, restate__fib
 
 #endif /* RESTATE__FIBER_SWITCHES */
 
+/* ---- which thread this is ---- */
+
+/* Only for telling a mistake: where threads are the port's, or there are none, all are the same. */
+#if defined(RESTATE_NO_THREADS) || RESTATE_FIBER == RESTATE_FIBER_CUSTOM
+typedef char restate__thread;
+static restate__thread restate__thread_this(void) { return 0; }
+static bool restate__thread_is_this(restate__thread t) { return t == 0; }
+#else
+typedef pthread_t restate__thread;
+static restate__thread restate__thread_this(void) { return pthread_self(); }
+static bool restate__thread_is_this(restate__thread t) {
+    return pthread_equal(t, pthread_self()) != 0;
+}
+#endif
+
 /* ---- threads of the library ---- */
 
 #ifndef RESTATE_NO_THREADS
@@ -6869,8 +6883,7 @@ restate__attempt_]
 #include <time.h>
 
 #define RESTATE__CALLS_AFTER_END_MAX 100000u
-#define RESTATE__OUT_BYTES_MAX (256u << 10) /* more unsent output than this holds a handler back \
-                                             */
+#define RESTATE__OUT_BYTES_MAX (256u << 10) /* more unsent output holds a handler back */
 #ifndef RESTATE_STACK_BYTES
 #  define RESTATE_STACK_BYTES (64u << 10)
 #endif
@@ -7002,6 +7015,7 @@ typedef struct restate__attempt {
     restate__attempt_state state;
     bool blocking, cut, abandoned;
     unsigned entered;                       /* blocking: nested calls under way */
+    restate__thread thread;                 /* that the handler executes on */
     unsigned executing;                     /* closures on other threads */
     unsigned calls_after_end;
     restate_ctx *inline_run;                /* the closure that executes on the handler's stack */
@@ -7121,6 +7135,7 @@ static void restate__attempt_park(restate__attempt *a) {
     restate__attempt_progress(a);
     a->state = RESTATE__ATTEMPT_PARKED;
     restate__fiber_park(a->fiber);
+    a->thread = restate__thread_this();     /* the host may have changed */
     a->state = RESTATE__ATTEMPT_RUNNING;
 }
 
@@ -7141,7 +7156,9 @@ static void restate__ctx_after_end(restate_ctx *ctx) {
 /* What a context of a closure keeps as its retryable error. */
 static void restate__ctx_set_error(restate_ctx *ctx, uint16_t code, const char *message,
                                    const restate_retry_options *o) {
+    bool misuse = ctx->error.misuse;
     memset(&ctx->error, 0, sizeof ctx->error);
+    ctx->error.misuse = misuse;
     ctx->error.code = code ? code : RESTATE__E_INTERNAL;
     ctx->error.message = message;
     if (o && o->pause) ctx->error.behavior = RESTATE__PAUSE;
@@ -7188,7 +7205,7 @@ static restate_status restate__ctx_misuse(restate_ctx *ctx, const char *function
                                     ctx->run ? " (in a closure)" : "", function, what);
     if (ctx->memory->failed) message = "out of memory";
     restate__ctx_attach(ctx);
-    restate__ctx_say(ctx, RESTATE_LOG_ERROR, "%s", message);
+    ctx->error.misuse = true;
     restate__ctx_retry(ctx, RESTATE__E_INTERNAL, message, NULL);
     restate__ctx_detach(ctx);
     return RESTATE_ENDED;
@@ -7201,8 +7218,22 @@ static bool restate__ctx_over(restate_ctx *ctx) {
     return true;
 }
 
+#define RESTATE__FOREIGN \
+    "the handler's context was used in a closure, or by another thread: use the closure's own"
+
+/* Whether the handler's context is used on its thread, while it executes. Who may not use it leaves
+ * a note, and touches nothing else. */
+static bool restate__ctx_on_thread(restate_ctx *ctx) {
+    restate__attempt *a = ctx->attempt;
+    if (restate__thread_is_this(a->thread) &&
+        (a->blocking || a->state == RESTATE__ATTEMPT_RUNNING))
+        return true;
+    __atomic_store_n(&a->foreign, 1, __ATOMIC_RELAXED);
+    return false;
+}
+
 /* Whether it is the handler that calls. In a closure its context is somebody else's: an inline
- * closure fails for it; one on the pool only leaves a note, because it may touch nothing. */
+ * closure fails for it. */
 static bool restate__ctx_here(restate_ctx *ctx, const char *function) {
     restate__attempt *a = ctx->attempt;
     if (a->inline_run) {
@@ -7210,9 +7241,15 @@ static bool restate__ctx_here(restate_ctx *ctx, const char *function) {
                             "the handler's context was used in a closure: use the closure's own");
         return false;
     }
-    if (a->blocking || a->state == RESTATE__ATTEMPT_RUNNING) return true;
-    __atomic_store_n(&a->foreign, 1, __ATOMIC_RELAXED);
+    if (!restate__ctx_on_thread(ctx)) return false;
+    if (RESTATE__LIKELY(!__atomic_load_n(&a->foreign, __ATOMIC_RELAXED))) return true;
+    restate__ctx_misuse(ctx, function, RESTATE__FOREIGN);
     return false;
+}
+
+/* Whether a reply, a failure or a random number can be had. */
+static bool restate__ctx_may(restate_ctx *ctx, const char *function) {
+    return !restate__ctx_over(ctx) && (ctx->run || restate__ctx_here(ctx, function));
 }
 
 /* Begins a journaled call; ended by restate__ctx_leave() if this gave true. */
@@ -7329,7 +7366,7 @@ RESTATE_API const char *restate_key(restate_ctx *ctx) { return restate_request(c
 /* Draws from the sequence; false where that is not allowed. */
 static bool restate__ctx_random_ready(restate_ctx *ctx, const char *function) {
     restate__attempt *a = ctx->attempt;
-    if (restate__ctx_over(ctx)) return false;
+    if (!restate__ctx_may(ctx, function)) return false;
     if (ctx->run) {
         restate__ctx_misuse(ctx, function,
                             "would not be the same on replay in a closure: draw before the run and "
@@ -7415,7 +7452,7 @@ static restate_status restate__ctx_open(restate_ctx *ctx, restate_bytes *value, 
 
 RESTATE_API restate_status restate_reply(restate_ctx *ctx, restate_bytes value) {
     restate_bytes copy;
-    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    if (!restate__ctx_may(ctx, "restate_reply")) return RESTATE_ENDED;
     ctx->reply_unstable = restate__ctx_unstable(ctx, value);
     if (!restate__ctx_seal(ctx, &value)) return RESTATE_ENDED;
     if (value.len >= RESTATE__CHUNK_BYTES &&
@@ -7458,7 +7495,7 @@ static restate_status restate__ctx_new_failure(restate_ctx *ctx, uint16_t code, 
 RESTATE_API restate_status restate_fail(restate_ctx *ctx, uint16_t code, const char *format, ...) {
     const char *message;
     va_list args;
-    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    if (!restate__ctx_may(ctx, "restate_fail")) return RESTATE_ENDED;
     va_start(args, format);
     message = restate__arena_vprintf(ctx->memory, format, args);
     va_end(args);
@@ -7485,25 +7522,38 @@ RESTATE_API restate_status restate_fail_with(restate_ctx *ctx, const restate_fai
     return restate__ctx_set_failed(ctx, copy, RESTATE_TERMINAL);
 }
 
-/* Whether the user's map_error makes a terminal failure of a retryable error. */
-static bool restate__ctx_map_error(restate_ctx *ctx, uint16_t code, const char *message,
-                                   restate_failure *out) {
+/* Whether the user's map_error makes a terminal failure of a retryable error: restate_failed(). */
+static bool restate__ctx_map_error(restate_ctx *ctx, uint16_t code, const char *message) {
     const restate_options *o = &ctx->attempt->handler->options;
-    memset(out, 0, sizeof *out);
-    return o->map_error && o->map_error(o->user, code ? code : RESTATE__E_INTERNAL, message, out);
+    restate_failure mapped;
+    memset(&mapped, 0, sizeof mapped);
+    return o->map_error &&
+           o->map_error(o->user, code ? code : RESTATE__E_INTERNAL, message, &mapped) &&
+           restate_fail_with(ctx, &mapped) == RESTATE_TERMINAL;
+}
+
+/* What a number that is none of the statuses means: a retryable error, or what map_error makes of
+ * it. Gives RESTATE_TERMINAL or, with the text in `*message`, RESTATE_ENDED. */
+static restate_status restate__ctx_no_status(restate_ctx *ctx, const char *who, restate_status s,
+                                             const char **message) {
+    *message = restate__arena_printf(ctx->memory, "the %s returned %d, which is no restate_status",
+                                     who, (int)s);
+    return restate__ctx_map_error(ctx, 0, *message) ? RESTATE_TERMINAL : RESTATE_ENDED;
+}
+
+static bool restate__ctx_is_failure(restate_status s) {
+    return s == RESTATE_TERMINAL || s == RESTATE_TIMEOUT || s == RESTATE_CANCELLED;
 }
 
 RESTATE_API restate_status restate_retry(restate_ctx *ctx, const restate_retry_options *options,
                                          const char *format, ...) {
     const char *message;
-    restate_failure mapped;
     va_list args;
-    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    if (!restate__ctx_may(ctx, "restate_retry")) return RESTATE_ENDED;
     va_start(args, format);
     message = restate__arena_vprintf(ctx->memory, format, args);
     va_end(args);
-    if (restate__ctx_map_error(ctx, options ? options->code : 0, message, &mapped))
-        return restate_fail_with(ctx, &mapped);
+    if (restate__ctx_map_error(ctx, options ? options->code : 0, message)) return RESTATE_TERMINAL;
     restate__ctx_attach(ctx);
     restate__ctx_retry(ctx, options ? options->code : 0, message, options);
     restate__ctx_detach(ctx);
@@ -7614,32 +7664,24 @@ static void restate__run_execute(restate__run *r) {
 /* What an execution came to, in the journal's terms. */
 static void restate__run_outcome(restate__run *r, restate__outcome *o) {
     restate_ctx *ctx = &r->ctx;
+    restate_status s = r->status;
+    const char *message = "the closure returned RESTATE_ENDED, but called restate_retry() nowhere";
     memset(o, 0, sizeof *o);
     o->duration_ms = restate__clock_ms() - r->started_ms;
-    if (r->status == RESTATE_OK && !ctx->retry) {
+    if (!ctx->retry && s != RESTATE_OK && s != RESTATE_ENDED && !restate__ctx_is_failure(s))
+        s = restate__ctx_no_status(ctx, "closure", s, &message);
+    if (s == RESTATE_OK && !ctx->retry) {
         o->kind = RESTATE__DONE;
         o->value = ctx->reply;
-        return;
-    }
-    if ((r->status == RESTATE_TERMINAL || r->status == RESTATE_TIMEOUT ||
-         r->status == RESTATE_CANCELLED) &&
-        !ctx->retry) {
+    } else if (restate__ctx_is_failure(s) && !ctx->retry) {
         o->kind = RESTATE__TERMINAL;
         o->failure = *restate_failed(ctx);
-        return;
+    } else {
+        if (!ctx->retry) restate__ctx_set_error(ctx, 0, message, NULL);
+        o->kind = RESTATE__RETRYABLE;
+        o->error = ctx->error;
+        if (ctx->memory->failed && !o->error.message) o->error.message = "out of memory";
     }
-    o->kind = RESTATE__RETRYABLE;
-    if (!ctx->retry)
-        restate__ctx_set_error(
-            ctx, 0,
-            r->status == RESTATE_ENDED
-                ? "the closure returned RESTATE_ENDED, but called restate_retry() nowhere"
-                : restate__arena_printf(ctx->memory,
-                                        "the closure returned %d, which is no restate_status",
-                                        (int)r->status),
-            NULL);
-    o->error = ctx->error;
-    if (ctx->memory->failed && !o->error.message) o->error.message = "out of memory";
 }
 
 /* A closure has finished: hands its result to the journal. On the worker's thread. */
@@ -7648,9 +7690,7 @@ static void restate__run_propose(restate__run *r) {
     restate_future *f = r->future;
     restate__outcome o;
     if (__atomic_load_n(&a->foreign, __ATOMIC_RELAXED))
-        restate__ctx_misuse(&r->ctx, "restate_run",
-                            "the handler's context was used in a closure, or "
-                            "by another thread: use the closure's own");
+        restate__ctx_misuse(&r->ctx, "restate_run", RESTATE__FOREIGN);
     restate__run_outcome(r, &o);
     if (f->timeout_ms && o.duration_ms > f->timeout_ms)
         restate__ctx_say(&a->ctx, RESTATE_LOG_WARN,
@@ -7750,8 +7790,9 @@ static void restate__policy_of(restate__policy *p, const restate_retry_policy *r
 /* A future of a context that is over, or of what went wrong: awaiting it gives RESTATE_ENDED. */
 static restate_future *restate__future_new(restate_ctx *ctx, restate__future_kind kind) {
     restate__attempt *a = ctx->attempt;
-    restate_future *f = ctx->run ? NULL : a->free_futures;
-    if (ctx->over) return &a->none;
+    restate_future *f;
+    if (ctx->over || (!ctx->run && !restate__ctx_on_thread(ctx))) return &a->none;
+    f = ctx->run ? NULL : a->free_futures;
     if (f) {
         a->free_futures = f->next_free;
         memset(f, 0, sizeof *f);
@@ -8170,6 +8211,23 @@ RESTATE_API restate_status restate_get(restate_ctx *ctx, const char *key, restat
                                   value);
 }
 
+static int restate__ctx_compare_keys(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* A sorted copy: those that were fetched have the order of whoever sent them. */
+static restate_status restate__ctx_sort_keys(restate_ctx *ctx, const char *const **keys) {
+    const char **copy;
+    size_t n = 0;
+    while ((*keys)[n]) n++;
+    copy = (const char **)restate__arena_alloc(ctx->memory, (n + 1) * sizeof *copy);
+    if (!copy) return restate__ctx_nomem(ctx);
+    if (n) memcpy((void *)copy, *keys, n * sizeof *copy);
+    if (n) qsort((void *)copy, n, sizeof *copy, restate__ctx_compare_keys);
+    *keys = copy;
+    return RESTATE_OK;
+}
+
 RESTATE_API restate_status restate_keys(restate_ctx *ctx, const char *const **keys) {
     static const char *const none[] = { NULL };
     restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_STATE);
@@ -8179,7 +8237,10 @@ RESTATE_API restate_status restate_keys(restate_ctx *ctx, const char *const **ke
     if (!restate__ctx_state_allowed(ctx, "restate_keys", "", false)) restate__ctx_detach(ctx);
     else restate__ctx_leave(ctx, restate__vm_get_keys(&ctx->attempt->vm, &f->node));
     s = restate__ctx_await(ctx, "restate_keys", f, NULL);
-    if (s == RESTATE_OK && keys && f->node.value->is.keys) *keys = f->node.value->is.keys;
+    if (s != RESTATE_OK || !keys || !f->node.value->is.keys) return s;
+    *keys = f->node.value->is.keys;
+    s = restate__ctx_sort_keys(ctx, keys);
+    if (s != RESTATE_OK) *keys = none;
     return s;
 }
 
@@ -8335,13 +8396,46 @@ RESTATE_API restate_status restate_call_id(restate_ctx *ctx, restate_future *cal
     return s;
 }
 
+static bool restate__ctx_text_given(restate_ctx *ctx, const char *function, const char *text,
+                                    const char *what) {
+    if (!text || !*text) restate__ctx_misuse(ctx, function, "the %s is empty", what);
+    else if (!restate__b_utf8(restate_str(text)))
+        restate__ctx_misuse(ctx, function, "the %s is not UTF-8", what);
+    else return true;
+    return false;
+}
+
+static bool restate__id_char(char c) {
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
+
+/* Whether the server can read it: "inv_", a version, and in version 1 24 bytes in base 62. What it
+ * cannot read it refuses with the whole attempt, again and again. */
+static bool restate__invocation_id_fits(const char *id) {
+    size_t n = 0;
+    if (!id || strncmp(id, "inv_", 4) != 0) return false;
+    while (restate__id_char(id[4 + n])) n++;
+    return id[4 + n] == 0 && (id[4] == '1' ? n == 34 : n > 1);
+}
+
+#define RESTATE__NO_INVOCATION "\"%.80s\" is not the id of an invocation (inv_...)"
+
+/* RESTATE_OK; RESTATE_ENDED: none was given; RESTATE_TERMINAL: what was given is none. */
+static restate_status restate__ctx_invocation_id(restate_ctx *ctx, const char *function,
+                                                 const char *id) {
+    if (!restate__ctx_text_given(ctx, function, id, "invocation id")) return RESTATE_ENDED;
+    if (restate__invocation_id_fits(id)) return RESTATE_OK;
+    return restate_fail(ctx, 400, RESTATE__NO_INVOCATION, id);
+}
+
 RESTATE_API restate_status restate_cancel(restate_ctx *ctx, const char *invocation_id) {
+    restate_status s;
     if (!restate__ctx_enter(ctx, "restate_cancel")) return RESTATE_ENDED;
-    if (invocation_id && *invocation_id)
+    s = restate__ctx_invocation_id(ctx, "restate_cancel", invocation_id);
+    if (s == RESTATE_OK)
         return restate__ctx_leave(ctx, restate__vm_cancel(&ctx->attempt->vm, invocation_id));
-    restate__ctx_misuse(ctx, "restate_cancel", "the invocation id is empty");
     restate__ctx_detach(ctx);
-    return RESTATE_ENDED;
+    return s;
 }
 
 /* ---- Awakeables ------------------------------------------------------------------------------ */
@@ -8363,10 +8457,7 @@ static bool restate__awakeable_id_fits(const char *id) {
     n = strlen(id += 6);
     if (n == 40 && id[38] == '=' && id[39] == '=') n = 38;
     for (i = 0; i < n; i++) {
-        char c = id[i];
-        if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-              c == '-' || c == '_'))
-            return false;
+        if (!restate__id_char(id[i]) && id[i] != '-' && id[i] != '_') return false;
     }
     return n == 38;
 }
@@ -8401,15 +8492,6 @@ RESTATE_API restate_status restate_reject(restate_ctx *ctx, const char *awakeabl
 
 /* ---- Signals, promises, attach --------------------------------------------------------------- */
 
-static bool restate__ctx_text_given(restate_ctx *ctx, const char *function, const char *text,
-                                    const char *what) {
-    if (!text || !*text) restate__ctx_misuse(ctx, function, "the %s is empty", what);
-    else if (!restate__b_utf8(restate_str(text)))
-        restate__ctx_misuse(ctx, function, "the %s is not UTF-8", what);
-    else return true;
-    return false;
-}
-
 RESTATE_API restate_future *restate_signal(restate_ctx *ctx, const char *name) {
     restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_SIGNAL);
     if (!f->ctx || !restate__ctx_enter(ctx, "restate_signal")) return f;
@@ -8424,15 +8506,16 @@ static restate_status restate__ctx_send_signal(restate_ctx *ctx, const char *fun
                                                restate_bytes value,
                                                const restate_failure *failure) {
     bool unstable = restate__ctx_unstable(ctx, value);
+    restate_status s;
     if (!restate__ctx_enter(ctx, function)) return RESTATE_ENDED;
-    if (restate__ctx_text_given(ctx, function, id, "invocation id") &&
-        restate__ctx_text_given(ctx, function, name, "name") &&
+    s = restate__ctx_invocation_id(ctx, function, id);
+    if (s == RESTATE_OK && restate__ctx_text_given(ctx, function, name, "name") &&
         (failure || restate__ctx_seal(ctx, &value)))
         return restate__ctx_leave(ctx, restate__vm_send_signal(&ctx->attempt->vm, id,
                                                                restate_str(name), value, failure,
                                                                unstable));
     restate__ctx_detach(ctx);
-    return RESTATE_ENDED;
+    return s == RESTATE_OK ? RESTATE_ENDED : s;
 }
 
 RESTATE_API restate_status restate_signal_resolve(restate_ctx *ctx, const char *invocation_id,
@@ -8541,7 +8624,15 @@ static restate_future *restate__ctx_attach_as(restate_ctx *ctx, const char *func
     restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_ATTACH);
     restate__vm *vm = &ctx->attempt->vm;
     restate__vm_target target;
-    if (!f->ctx || !restate__ctx_enter(ctx, function)) return f;
+    if (!f->ctx) return f;
+    if (!restate__ctx_enter(ctx, function)) return f;
+    if (to.id && *to.id && !restate__invocation_id_fits(to.id)) {
+        restate_failure failure = { 400, NULL, NULL };
+        failure.message = restate_text(ctx, RESTATE__NO_INVOCATION, to.id);
+        f = restate_settled(ctx, restate__b_none(), &failure);
+        restate__ctx_detach(ctx);
+        return f;
+    }
     if (!restate__ctx_target(ctx, function, to, &target)) restate__ctx_detach(ctx);
     else
         restate__ctx_leave(ctx, wait ? restate__vm_attach(vm, &target, &f->node)
@@ -8620,6 +8711,7 @@ RESTATE_API restate_selector *restate_selector_new(restate_ctx *ctx,
     restate_selector *s;
     restate__node **nodes;
     size_t *indexes, used, i, n = 0;
+    if (!ctx->run && !restate__ctx_on_thread(ctx)) return &a->no_selector;
     s = ctx->over ? NULL : (restate_selector *)restate__arena_alloc(ctx->memory, sizeof *s);
     if (!s) {
         if (!restate__ctx_over(ctx)) restate__ctx_nomem(ctx);
@@ -8689,38 +8781,37 @@ RESTATE_API restate_status restate_now(restate_ctx *ctx, uint64_t *epoch_ms) {
 
 /* ---- The life of an attempt ------------------------------------------------------------------ */
 
-/* What the handler's return value means. */
-static void restate__attempt_conclude(restate__attempt *a, restate_status s) {
+/* Writes what the handler's return value means, and gives what became of it. */
+static restate_status restate__attempt_conclude(restate__attempt *a, restate_status s) {
+    static const restate_failure unsaid = { 500, "the handler failed without saying why", NULL };
     restate_ctx *ctx = &a->ctx;
-    if (ctx->over || a->cut) return;
-    if (s == RESTATE_OK || s == RESTATE_TERMINAL || s == RESTATE_TIMEOUT ||
-        s == RESTATE_CANCELLED) {
-        static const restate_failure unsaid = { 500, "the handler failed without saying why",
-                                                NULL };
-        const restate_failure *failure = s == RESTATE_OK ? NULL
-                                         : ctx->failed   ? ctx->failed->failure
-                                                         : &unsaid;
-        a->vm.out->stable = ctx->memory;
-        if (restate__vm_output(&a->vm, ctx->reply, failure, ctx->reply_unstable))
-            restate__vm_end(&a->vm);
-    } else if (s == RESTATE_ENDED) {
-        restate__ctx_misuse(
+    const restate_failure *failure = NULL;
+    const char *message;
+    if (ctx->over || a->cut) return RESTATE_ENDED;
+    if (s == RESTATE_ENDED)
+        return restate__ctx_misuse(
             ctx, a->handler->name,
             "the handler returned RESTATE_ENDED although the attempt was not over: return "
             "what a call returned, or restate_retry()");
-    } else {
-        restate__ctx_misuse(ctx, a->handler->name,
-                            "the handler returned %d, which is no restate_status", (int)s);
+    if (!restate__ctx_here(ctx, a->handler->name)) return RESTATE_ENDED;
+    if (s != RESTATE_OK && !restate__ctx_is_failure(s)) {
+        s = restate__ctx_no_status(ctx, "handler", s, &message);
+        if (s != RESTATE_TERMINAL)
+            return restate__ctx_misuse(ctx, a->handler->name, "%s", message);
     }
-    restate__ctx_end(ctx);
+    if (s != RESTATE_OK) failure = ctx->failed ? ctx->failed->failure : &unsaid;
+    a->vm.out->stable = ctx->memory;
+    if (!restate__vm_output(&a->vm, ctx->reply, failure, ctx->reply_unstable)) return RESTATE_ENDED;
+    restate__vm_end(&a->vm);
+    return s;
 }
 
 /* The fiber's function. */
 static void restate__attempt_main(void *arg) {
     restate__attempt *a = (restate__attempt *)arg;
     restate_bytes body = restate__b_none();
-    restate__failed *failed;
     restate_status s;
+    a->thread = restate__thread_this();
     if (!restate__vm_input(&a->vm, &a->input)) {
         restate__ctx_end(&a->ctx);
         return;
@@ -8731,11 +8822,12 @@ static void restate__attempt_main(void *arg) {
     s = restate__ctx_open(&a->ctx, &a->input.body, 400);
     if (a->input.body.len) body = a->input.body;
     if (s == RESTATE_OK) s = a->handler->fn(&a->ctx, body);
-    failed = a->ctx.failed;                 /* a hook must not change the outcome */
-    restate__hooks_end(&a->ctx, a->ctx.over ? RESTATE_ENDED : s);
-    a->ctx.failed = failed;
     restate__ctx_attach(&a->ctx);
-    restate__attempt_conclude(a, s);
+    s = restate__attempt_conclude(a, s);
+    restate__ctx_detach(&a->ctx);
+    restate__hooks_end(&a->ctx, s);
+    restate__ctx_attach(&a->ctx);
+    restate__ctx_end(&a->ctx);
 }
 
 /* The handler is over. Its host learns of it by `progress` and may free the attempt in there,
@@ -12067,8 +12159,9 @@ static void restate__x_progress(restate__attempt *a) {
     if (!x->finished && !restate__vm_ready(&a->vm) && a->vm.phase >= RESTATE__CLOSED) {
         x->finished = true;
         if (a->vm.phase == RESTATE__ERRORED)
-            restate__ctx_say(&a->ctx, RESTATE_LOG_WARN, "the attempt failed with %u: %s",
-                             (unsigned)a->vm.error.code, a->vm.error.message);
+            restate__ctx_say(&a->ctx, a->vm.error.misuse ? RESTATE_LOG_ERROR : RESTATE_LOG_WARN,
+                             "the attempt failed with %u: %s", (unsigned)a->vm.error.code,
+                             a->vm.error.message);
     }
     if (!x->released) x->changed(x);
     else restate__x_free_if_over(x);

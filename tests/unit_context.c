@@ -22,6 +22,11 @@ static restate_status say(restate_ctx *ctx, restate_status s, restate_bytes valu
 static restate_bytes text(const char *s) { return restate_str(s); }
 static restate_bytes absent(void) { return restate__b_none(); }
 
+/* Ids of invocations, as the server makes them. */
+#define INV_A "inv_1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define INV_B "inv_1bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+#define INV_X "inv_1xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+
 static int variant;                         /* what a handler is to do */
 static restate_target greeter(const char *handler) {
     restate_target to = { .service = "Greeter", .handler = handler };
@@ -116,10 +121,11 @@ TEST(handler_ends) {
         { "Output failure 3 \"kept\"", NULL, "" },
         { "Output failure 500 \"the handler failed without saying why\"", NULL, "" },
         { "Error 500 index:0 Input message:\"S/h: restate_fail_with(): nothing has failed yet: give a failure\"", NULL,
-          "ERROR S/h: restate_fail_with(): nothing has failed yet" },
-        { "Error 500 index:0 Input message:\"S/h: h(): the handler returned RESTATE_ENDED although...", NULL, "ERROR S/h: h()" },
+          "ERROR the attempt failed with 500: S/h: restate_fail_with(): nothing has failed yet" },
+        { "Error 500 index:0 Input message:\"S/h: h(): the handler returned RESTATE_ENDED although...", NULL,
+          "ERROR the attempt failed with 500: S/h: h()" },
         { "Error 500 index:0 Input message:\"S/h: h(): the handler returned 42, which is no restate_status\"", NULL,
-          "WARN the attempt failed with 500: S/h" },
+          "ERROR the attempt failed with 500: S/h: h(): the handler returned 42" },
         { "Error 500 index:0 Input message:\"S/h: h(): the handler returned -1, which is no restate_status\"", NULL, "" },
         { "Error 500 index:0 Input message:\"S/h: h(): the handler returned 5, which is no restate_status\"", NULL, "" },
         { "Error 500 index:0 Input message:\"later 1\"", NULL, "WARN the attempt failed with 500: later 1\n" },
@@ -659,7 +665,7 @@ TEST(run_misuse_inside) {
                      variant < 25 ? "is journaled and cannot be used in a closure" : "would not be the same on replay");
             if (variant == 19) SAYS("Run 1 \"bad\"", "Error 500 index:1 Run \"bad\" message:\"S/h (in a closure): restate_...");
             else SAYS("Run 1 \"bad\"", line);
-            LOG_HAS("ERROR S/h (in a closure): restate_");
+            LOG_HAS("ERROR the attempt failed with 500: S/h (in a closure): restate_");
         }
 }
 
@@ -998,7 +1004,7 @@ TEST(future_of_another_invocation) {
             SAYS(i == 0 ? "Error 500 index:0 Input message:\"S/h: restate_await(): the future belongs to another invocation..."
                  : i == 1 ? "Error 500 index:0 Input message:\"S/h: restate_select(): the future belongs to another invocation..."
                  : "Error 500 index:0 Input message:\"S/h: restate_all(): the future belongs to another invocation...");
-            LOG_HAS("ERROR S/h: restate_");
+            LOG_HAS("ERROR the attempt failed with 500: S/h: restate_");
             ex_release();
             ex.x = first;
         }
@@ -1029,14 +1035,14 @@ TEST(calls_and_replies) {
     EACH(RESTATE_SERVICE, .fn = calls) {
         STARTED();
         SAYS("Call 1 2 \"Greeter\" \"greet\" parameter:\"one\"", "AwaitingOn W{c:2,s:1}");
-        note_id(1, "inv_a"); note_value(N_CALL, 2, "hello"); give();
+        note_id(1, INV_A); note_value(N_CALL, 2, "hello"); give();
         SAYS("Call 3 4 \"Greeter\" \"greet\" key:\"key\" \"h1\":\"v1\" \"h2\":\"v2\" idempotency:\"idem\" name:\"named\"",
              "AwaitingOn W{c:3,s:1}");
-        note_id(3, "inv_b"); give();
+        note_id(3, INV_B); give();
         SAYS("AwaitingOn W{c:4,s:1}");
         note_failure(N_CALL, 4, 418, "teapot"); give();
-        TOLD("ok(hello) inv_b terminal(418 teapot) terminal(418 teapot) inv_b ");
-        SAYS("SendSignal \"inv_b\" index:1 void", EMPTY_OUTPUT);
+        TOLD("ok(hello) " INV_B " terminal(418 teapot) terminal(418 teapot) " INV_B " ");
+        SAYS("SendSignal \"" INV_B "\" index:1 void", EMPTY_OUTPUT);
     }
 }
 
@@ -1078,9 +1084,9 @@ TEST(sends_and_ids) {
             STARTED();
             SAYS(i ? "OneWayCall 1 \"Greeter\" \"greet\" parameter:\"x\" at:..." : "OneWayCall 1 \"Greeter\" \"greet\" parameter:\"x\"",
                  "AwaitingOn W{c:1,s:1}");
-            note_id(1, "inv_x"); give();
-            TOLD("ok(inv_x) ");
-            SAYS("Output value \"inv_x\"", "End");
+            note_id(1, INV_X); give();
+            TOLD("ok(" INV_X ") ");
+            SAYS("Output value \"" INV_X "\"", "End");
         }
 }
 
@@ -1515,8 +1521,8 @@ static const char *sim_state_of(const char *key) {          /* of "a=1;b=2" */
 
 static void sim_call(const sim_fields *f) {
     const char *handler = sim_text(f, 2);
-    char id[32];
-    snprintf(id, sizeof id, "inv_%u", (unsigned)f->n[10]);
+    char id[48];
+    snprintf(id, sizeof id, "inv_1%033u", (unsigned)f->n[10]);
     note_id((unsigned)f->n[10], id);
     sim_answered();
     if (strcmp(handler, "fail") == 0) note_failure(N_CALL, (unsigned)f->n[11], 418, "teapot");
@@ -1702,7 +1708,7 @@ static restate_status everything(restate_ctx *ctx, restate_bytes in) {
 TEST(to_the_end) {
     for (int mode = 0; mode < 3; mode++)
         EACH(RESTATE_OBJECT, .fn = everything) {
-            char told[600];
+            char told[700];
             sim.stream = mode == 1;
             sim.backwards = mode == 2;
             sim.state = "a=1;b=2";
@@ -1711,9 +1717,9 @@ TEST(to_the_end) {
             CHECK_INT(sim.failures, 0);
             if (mode == 1) CHECK_INT(sim.attempts, 1);
             else CHECK(sim.attempts > 10);
-            snprintf(told, sizeof told, "ok(1) ok(body) ok(-) %s ok(3) ok(-) ok(10) ok(11) ok(12) ok(-) terminal(418 teapot) inv_14 "
+            snprintf(told, sizeof told, "ok(1) ok(body) ok(-) %s ok(3) ok(-) ok(10) ok(11) ok(12) ok(-) terminal(418 teapot) inv_1%033d "
                      "ok(-) timeout(408 timed out after 10 ms) %s ",
-                     ex.version == 5 ? "84d2e1b2-b72d-4c77-a9bb-a51eb9c34ebb" : "9bc2036f-7fd0-45cf-8de0-3f96324142bf",
+                     ex.version == 5 ? "84d2e1b2-b72d-4c77-a9bb-a51eb9c34ebb" : "9bc2036f-7fd0-45cf-8de0-3f96324142bf", 14,
                      mode == 2 ? "terminal(400 rejected) ok(resolved)" : "ok(resolved) terminal(400 rejected)");
             TOLD(told);
             CHECK_HAS(ex_text(&sim.commands), "ClearAllState\nOutput value \"done body\"\n");
@@ -2189,7 +2195,7 @@ TEST(promises_of_workflows) {
     EACH(RESTATE_OBJECT, .fn = promises) {
         STARTED();
         SAYS("Error 500 index:0 Input message:\"S/h: restate_promise(): ...");
-        LOG_HAS("ERROR S/h: restate_promise()");
+        LOG_HAS("ERROR the attempt failed with 500: S/h: restate_promise()");
         TOLD("ended ");
     }
 }
@@ -2199,8 +2205,8 @@ static restate_status signals(restate_ctx *ctx, restate_bytes in) {
     restate_future *f = restate_signal(ctx, "go");
     restate_bytes value;
     (void)in;
-    RESTATE_TRY(restate_signal_resolve(ctx, "inv_x", "their", text("v")));
-    RESTATE_TRY(restate_signal_reject(ctx, "inv_x", "their", &no));
+    RESTATE_TRY(restate_signal_resolve(ctx, INV_X, "their", text("v")));
+    RESTATE_TRY(restate_signal_reject(ctx, INV_X, "their", &no));
     say(ctx, restate_await(ctx, f, &value), value);
     return say(ctx, restate_await(ctx, restate_signal(ctx, "go"), &value), value);
 }
@@ -2208,7 +2214,7 @@ static restate_status signals(restate_ctx *ctx, restate_bytes in) {
 TEST(named_signals) {
     EACH(RESTATE_SERVICE, .fn = signals) {
         STARTED();
-        SAYS("SendSignal \"inv_x\" name:\"their\" value \"v\"", "SendSignal \"inv_x\" name:\"their\" failure 410 \"no\"",
+        SAYS("SendSignal \"" INV_X "\" name:\"their\" value \"v\"", "SendSignal \"" INV_X "\" name:\"their\" failure 410 \"no\"",
              "AwaitingOn W{s:1,n:go}");
         note_named("go", "first"); give();
         SAYS("AwaitingOn W{s:1,n:go}");
@@ -2219,7 +2225,7 @@ TEST(named_signals) {
 }
 
 static restate_status attaches(restate_ctx *ctx, restate_bytes in) {
-    const restate_invocation by_id = { .id = "inv_x" };
+    const restate_invocation by_id = { .id = INV_X };
     const restate_invocation workflow = { .target = { .service = "W", .key = "k" } };
     const restate_invocation idempotent = { .target = { .service = "G", .handler = "g" }, .idempotency_key = "i" };
     restate_bytes value;
@@ -2232,7 +2238,7 @@ static restate_status attaches(restate_ctx *ctx, restate_bytes in) {
 TEST(other_invocations) {
     EACH(RESTATE_SERVICE, .fn = attaches) {
         STARTED();
-        SAYS("AttachInvocation 1 \"inv_x\"", "AwaitingOn W{c:1,s:1}");
+        SAYS("AttachInvocation 1 \"" INV_X "\"", "AwaitingOn W{c:1,s:1}");
         note_failure(N_ATTACH, 1, 404, "not found"); give();
         SAYS("GetInvocationOutput 2 workflow:( \"W\" \"k\" )", "AwaitingOn W{c:2,s:1}");
         note_void(N_GET_OUTPUT, 2); give();
@@ -2258,7 +2264,7 @@ TEST(attach_misuse) {
         EACH(RESTATE_SERVICE, .fn = attaches_wrongly) {
             STARTED();
             SAYS("Error 500 index:0 Input message:\"S/h: restate_...");
-            LOG_HAS("ERROR S/h: restate_");
+            LOG_HAS("ERROR the attempt failed with 500: S/h: restate_");
         }
 }
 
@@ -2331,7 +2337,7 @@ TEST(explicit_cancellation) {
     EACH(RESTATE_SERVICE, .fn = sees_cancellation) {
         STARTED();
         SAYS("Call 1 2 \"Greeter\" \"called\" parameter:\"c\"", "Error 500 index:1 Call message:\"S/h: restate_cancellation(): ...");
-        LOG_HAS("ERROR S/h: restate_cancellation()");
+        LOG_HAS("ERROR the attempt failed with 500: S/h: restate_cancellation()");
     }
 }
 

@@ -4,92 +4,11 @@
 #define RESTATE_NO_SERVER
 #include "../restate.h"
 
-#include "test.h"
+#include "context.h"
 
 #include <inttypes.h>
 #include <locale.h>
 #include <stdlib.h>
-
-/* ---- The context (the only place that knows what one is made of) --------------------------------------------- */
-
-static long alloc_left = -1;            /* how many allocations succeed yet; -1: all */
-static long alloc_open, alloc_count;
-
-static void *test_alloc(void *user, size_t size) {
-    (void)user;
-    alloc_count++;
-    if (alloc_left == 0) return NULL;
-    if (alloc_left > 0) alloc_left--;
-    alloc_open++;
-    return malloc(size);
-}
-
-static void *test_realloc(void *user, void *old, size_t old_size, size_t size) {
-    void *p = test_alloc(user, size);
-    if (p && old) {
-        memcpy(p, old, old_size < size ? old_size : size);
-        free(old);
-        alloc_open--;
-    }
-    return p;
-}
-
-static void test_free(void *user, void *old, size_t size) {
-    (void)user;
-    (void)size;
-    if (old) alloc_open--;
-    free(old);
-}
-
-/* An attempt that has not begun: its context gives memory and keeps what went wrong. */
-typedef struct json_host {
-    restate__attempt attempt;               /* first: its context, first in it, is the host's address */
-    restate__worker worker;
-    restate__arena arena;
-    restate__buf out;
-    restate_allocator allocator;
-} json_host;
-
-static void json_no_log(void *user, const restate_log_record *record) {
-    (void)user;
-    (void)record;
-}
-
-static restate_ctx *json_ctx(void) {
-    static const restate_logger logger = {json_no_log, NULL, RESTATE_LOG_TRACE, false};
-    static restate__handler handler;
-    restate__vm_options options;
-    json_host *h = calloc(1, sizeof *h);
-    if (!h) abort();
-    handler.service = "S";
-    handler.name = "h";
-    h->allocator.alloc = test_alloc;
-    h->allocator.realloc = test_realloc;
-    h->allocator.free = test_free;
-    restate__worker_init(&h->worker, &h->allocator, 0, 0);
-    restate__arena_init(&h->arena, &h->worker.chunks);
-    restate__buf_init(&h->out, &h->worker.chunks);
-    memset(&options, 0, sizeof options);
-    options.version = 7;
-    restate__attempt_init(&h->attempt, &h->worker, &handler, &logger, &options, &h->arena, &h->out);
-    return &h->attempt.ctx;
-}
-
-static void json_ctx_free(restate_ctx *ctx) {
-    json_host *h = (json_host *)(void *)ctx;
-    restate__attempt_free(&h->attempt);
-    restate__buf_free(&h->out);
-    restate__arena_free(&h->arena);
-    restate__worker_free(&h->worker);
-    free(h);
-}
-
-static const char *last_failure(restate_ctx *ctx) { return restate_failed(ctx)->message; }
-static int last_code(restate_ctx *ctx) { return restate_failed(ctx)->code; }
-static const char *last_misuse(restate_ctx *ctx) {                          /* why the attempt ended; "": it has not */
-    return ctx->over ? ctx->attempt->vm.error.message : "";
-}
-static void set_input(restate_ctx *ctx, restate_bytes input) { ctx->attempt->input.body = input; }
 
 #ifdef RESTATE_VALGRIND
 #  define FUZZ(n) ((n) / 20)                 /* it takes its time */
@@ -228,7 +147,7 @@ TEST(nesting) {
 TEST(truncated) {
     static const char text[] =
         " {\"a\" : [1, -2.5e+3, true,false , null, \"x\\u00e9\\ud83d\\ude00\xC3\xA9\xF0\x9F\x98\x80\\n\"], \"b\":{\"c\":{}, \"d\":[[]]}}";
-    restate_ctx *ctx = json_ctx();
+    restate_ctx *ctx = test_ctx();
     long long n;
     for (size_t i = 0; i < sizeof text - 1; i++) {
         restate_bytes cut = exact(text, i);
@@ -238,7 +157,7 @@ TEST(truncated) {
         drop(cut);
     }
     CHECK(is_json(text, sizeof text - 1, true));
-    json_ctx_free(ctx);
+    test_ctx_free(ctx);
 }
 
 /* ---- Getters --------------------------------------------------------------------------------------------------- */
@@ -272,7 +191,7 @@ TEST(ints) {
         {"99999999999999999999999999999999999999999999999999",
         "found 9999999999999999999999999999999999999999 at byte 0"},
     };
-    restate_ctx *ctx = json_ctx();
+    restate_ctx *ctx = test_ctx();
     for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
         long long n = 77;
         test_note = same[i].text;
@@ -286,13 +205,13 @@ TEST(ints) {
         CHECK_HAS(last_failure(ctx), wrong[i].part);
         CHECK_INT(n, 77);
     }
-    json_ctx_free(ctx);
+    test_ctx_free(ctx);
 }
 
 TEST(members) {
     static const char text[] = "{\"age\": \"old\", \"n\" : 5 , \"none\":null,\"in\":{\"n\":6},\"list\":[{\"x\":1}],\"n\":7,\"\":8,\"\\u00e9\\n\\ud83d\\ude00\":9,"
                                "\"a\\\\b\":10,\"nn\":11}";
-    restate_ctx *ctx = json_ctx();
+    restate_ctx *ctx = test_ctx();
     restate_bytes json = restate_str(text), part;
     long long n = 0;
     const char *s = "default";
@@ -361,7 +280,7 @@ TEST(members) {
     CHECK_INT(restate_json_bool(ctx, restate_str("true"), NULL, NULL), RESTATE_OK);
     CHECK_INT(restate_json_member(ctx, json, "n", NULL), RESTATE_OK);
     CHECK_STR(last_misuse(ctx), "");
-    json_ctx_free(ctx);
+    test_ctx_free(ctx);
 }
 
 TEST(doubles) {
@@ -373,7 +292,7 @@ TEST(doubles) {
         "179769313486231570000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000",
         "0.00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000001234567890123456789",
     };
-    restate_ctx *ctx = json_ctx();
+    restate_ctx *ctx = test_ctx();
     double d;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         double want = strtod(texts[i], NULL);
@@ -404,7 +323,7 @@ TEST(doubles) {
     CHECK_INT(restate_json_double(ctx, restate_str("\"1\""), NULL, &d), RESTATE_TERMINAL);
     CHECK_STR(last_failure(ctx), "json: expected a number, found string at byte 0");
     CHECK(d > 6.9 && d < 7.1);
-    json_ctx_free(ctx);
+    test_ctx_free(ctx);
 }
 
 TEST(strings) {
@@ -426,7 +345,7 @@ TEST(strings) {
         {"\"a", "expected a closing quotation mark, found the end at byte 2"},
         {"12", "expected a string, found 12 at byte 0"}, {"false", "found boolean"},
     };
-    restate_ctx *ctx = json_ctx();
+    restate_ctx *ctx = test_ctx();
     for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
         const char *s = NULL;
         test_note = same[i].text;
@@ -440,11 +359,11 @@ TEST(strings) {
         CHECK_HAS(last_failure(ctx), wrong[i].part);
         CHECK_STR(s, "");
     }
-    json_ctx_free(ctx);
+    test_ctx_free(ctx);
 }
 
 TEST(next) {
-    restate_ctx *ctx = json_ctx();
+    restate_ctx *ctx = test_ctx();
     restate_bytes array = restate_str(" [1 , [2,{}], \"],\" ,{\"a\":[3]} , null ] "), e = {0, 0};
     static const char *const parts[] = {"1", "[2,{}]", "\"],\"", "{\"a\":[3]}", "null"};
     size_t n = 0;
@@ -458,7 +377,7 @@ TEST(next) {
     CHECK(!restate_json_next(ctx, restate_str("null"), &e));
     CHECK(!restate_json_next(ctx, absent(), &e));
     CHECK_STR(last_misuse(ctx), "");
-    json_ctx_free(ctx);
+    test_ctx_free(ctx);
 }
 
 TEST(next_misuse) {
@@ -470,44 +389,44 @@ TEST(next_misuse) {
         {"[1] 2", "expected the end, found '2'"}, {"[", "expected a value, found the end"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        restate_ctx *ctx = json_ctx();
+        restate_ctx *ctx = test_ctx();
         restate_bytes e = {0, 0}, json = exact(wrong[i].text, strlen(wrong[i].text));
         test_note = wrong[i].text;
         CHECK(!restate_json_next(ctx, json, &e));
         CHECK(!e.ptr);
         CHECK_HAS(last_misuse(ctx), wrong[i].part);
         drop(json);
-        json_ctx_free(ctx);
+        test_ctx_free(ctx);
     }
     {
-        restate_ctx *ctx = json_ctx();
+        restate_ctx *ctx = test_ctx();
         restate_bytes e = restate_str("elsewhere");
         CHECK(!restate_json_next(ctx, restate_str("[1,2]"), &e));
         CHECK_HAS(last_misuse(ctx), "expected an element of it, or absent bytes");
-        json_ctx_free(ctx);
-        ctx = json_ctx();
+        test_ctx_free(ctx);
+        ctx = test_ctx();
         CHECK(!restate_json_next(ctx, restate_str("[1,2]"), NULL));
         CHECK_HAS(last_misuse(ctx), "`element` is NULL");
-        json_ctx_free(ctx);
+        test_ctx_free(ctx);
     }
 }
 
 /* ---- restate_json ---------------------------------------------------------------------------------------------- */
 
 #define GIVES(want, ...) do { \
-        restate_ctx *ctx_ = json_ctx(); \
+        restate_ctx *ctx_ = test_ctx(); \
         restate_bytes got_ = restate_json(ctx_, __VA_ARGS__); \
         CHECK_STR(last_misuse(ctx_), ""); \
         CHECK_STR((const char *)got_.ptr, want); \
         CHECK(got_.ptr && got_.len == strlen(want) && is_json(got_.ptr, got_.len, false)); \
-        json_ctx_free(ctx_); \
+        test_ctx_free(ctx_); \
     } while (0)
 #define REFUSES(part, ...) do { \
-        restate_ctx *ctx_ = json_ctx(); \
+        restate_ctx *ctx_ = test_ctx(); \
         restate_bytes got_ = restate_json(ctx_, __VA_ARGS__); \
         CHECK(!got_.ptr && !got_.len); \
         CHECK_HAS(last_misuse(ctx_), part); \
-        json_ctx_free(ctx_); \
+        test_ctx_free(ctx_); \
     } while (0)
 
 /* Formats that no compiler lets pass. */
@@ -571,7 +490,7 @@ TEST(format_doubles) {
     REFUSES("restate_json(): argument 1 behind the format is NaN or infinite", "%g", strtod("nan", NULL));
     REFUSES("argument 3 behind the format is NaN or infinite", "[%d,%s,%f]", 1, "a", -strtod("inf", NULL));
     {
-        restate_ctx *ctx = json_ctx();
+        restate_ctx *ctx = test_ctx();
         size_t shown = 0;
         for (int i = 0; i < FUZZ(200000); i++) {
             char want[40];
@@ -594,10 +513,10 @@ TEST(format_doubles) {
                 while (k++ < 17 && strtod(want, NULL) != x);
                 if (strcmp((const char *)b.ptr, want) != 0 && shown++ < 5) CHECK_STR((const char *)b.ptr, want);
             }
-            if (i % 1000 == 0) json_ctx_free(ctx), ctx = json_ctx();
+            if (i % 1000 == 0) test_ctx_free(ctx), ctx = test_ctx();
         }
         CHECK_INT(shown, 0);
-        json_ctx_free(ctx);
+        test_ctx_free(ctx);
     }
 }
 
@@ -649,7 +568,7 @@ TEST(format_misuse) {
 }
 
 TEST(format_escapes) {
-    restate_ctx *ctx = json_ctx();
+    restate_ctx *ctx = test_ctx();
     for (int c = 1; c < 0x80; c++) {
         char text[4] = {'a', (char)c, 'b', 0}, want[16];
         const char *back = NULL, *names = "\b\f\n\r\t", *at = strchr(names, c);
@@ -662,11 +581,11 @@ TEST(format_escapes) {
         CHECK_INT(restate_json_string(ctx, json, NULL, &back), RESTATE_OK);
         CHECK_STR(back, text);
     }
-    json_ctx_free(ctx);
+    test_ctx_free(ctx);
 }
 
 TEST(huge) {
-    restate_ctx *ctx = json_ctx();
+    restate_ctx *ctx = test_ctx();
     size_t n = 3 * 1000 * 1000;
     char *text = malloc(n + 1);
     const char *back = NULL;
@@ -685,21 +604,21 @@ TEST(huge) {
     for (size_t i = 3900; i < 4300; i++) {
         memset(text, 'y', i);
         text[i] = 0;
-        json_ctx_free(ctx);
-        ctx = json_ctx();
+        test_ctx_free(ctx);
+        ctx = test_ctx();
         restate_json(ctx, "%d", 12);
         json = restate_json(ctx, "[%s]", text);
         CHECK(json.len == i + 4 && json.ptr[json.len] == 0 && json.ptr[json.len - 1] == ']' && json.ptr[1] == '"');
         CHECK(restate_json(ctx, "%s", "after").len == 7 && json.ptr[json.len] == 0);
     }
     free(text);
-    json_ctx_free(ctx);
+    test_ctx_free(ctx);
 }
 
 /* ---- Trees ----------------------------------------------------------------------------------------------------- */
 
 TEST(tree) {
-    restate_ctx *ctx = json_ctx();
+    restate_ctx *ctx = test_ctx();
     cJSON *tree = NULL, *list;
     restate_bytes json;
     double one_third = 1.0 / 3;
@@ -741,12 +660,12 @@ TEST(tree) {
         CHECK(!tree);
     }
     CHECK_STR(last_misuse(ctx), "");
-    json_ctx_free(ctx);
+    test_ctx_free(ctx);
 }
 
 TEST(print_levels) {
     for (size_t levels = 98; levels <= 103; levels++) {
-        restate_ctx *ctx = json_ctx();
+        restate_ctx *ctx = test_ctx();
         cJSON *tree = restate_json_own(ctx, cJSON_CreateArray()), *at = tree;
         restate_bytes json;
         for (size_t i = 1; i < levels; i++) {
@@ -763,21 +682,21 @@ TEST(print_levels) {
             CHECK_STR((const char *)json.ptr, want);
             free(want);
         }
-        json_ctx_free(ctx);
+        test_ctx_free(ctx);
     }
     for (int i = 0; i < 2; i++) {                                /* raw text counts as well */
-        restate_ctx *ctx = json_ctx();
+        restate_ctx *ctx = test_ctx();
         char *inner = nested(i ? 100 : 99);
         cJSON *tree = restate_json_own(ctx, cJSON_CreateArray());
         cJSON_AddItemToArray(tree, cJSON_CreateRaw(inner));
         CHECK_INT(restate_json_print(ctx, tree).ptr == NULL, i);
         free(inner);
-        json_ctx_free(ctx);
+        test_ctx_free(ctx);
     }
 }
 
 static void refuses_tree(cJSON *item, const char *message) {
-    restate_ctx *ctx = json_ctx();
+    restate_ctx *ctx = test_ctx();
     cJSON *tree = restate_json_own(ctx, cJSON_CreateObject());
     restate_bytes json;
     cJSON_AddItemToObject(tree, "fine", cJSON_CreateTrue());
@@ -785,11 +704,11 @@ static void refuses_tree(cJSON *item, const char *message) {
     json = restate_json_print(ctx, tree);
     CHECK(!json.ptr && !json.len);
     CHECK_STR(last_misuse(ctx), message);
-    json_ctx_free(ctx);
+    test_ctx_free(ctx);
 }
 
 TEST(print_misuse) {
-    restate_ctx *ctx = json_ctx();
+    restate_ctx *ctx = test_ctx();
     cJSON *odd = cJSON_CreateNull();
     odd->type = cJSON_Invalid;
     refuses_tree(odd, "S/h: restate_json_print(): found an item without a valid type at member 'm'");
@@ -802,19 +721,19 @@ TEST(print_misuse) {
     refuses_tree(cJSON_CreateRaw(""), "S/h: restate_json_print(): found raw text that is not JSON at member 'm'");
     CHECK(!restate_json_print(ctx, NULL).ptr);
     CHECK_STR(last_misuse(ctx), "S/h: restate_json_print(): found NULL instead of a tree");
-    json_ctx_free(ctx);
-    ctx = json_ctx();
+    test_ctx_free(ctx);
+    ctx = test_ctx();
     odd = restate_json_own(ctx, cJSON_CreateObject());
     cJSON_AddItemToObject(odd, "\xFF", cJSON_CreateNull());
     CHECK(!restate_json_print(ctx, odd).ptr);
     CHECK_STR(last_misuse(ctx), "S/h: restate_json_print(): found a name that is not UTF-8");
-    json_ctx_free(ctx);
+    test_ctx_free(ctx);
 }
 
 /* ---- The attempt is over --------------------------------------------------------------------------------------- */
 
 TEST(over) {
-    restate_ctx *ctx = json_ctx();
+    restate_ctx *ctx = test_ctx();
     restate_bytes part = restate_str("x"), e = {0, 0}, json = restate_str("{\"a\":1}");
     long long n = 7;
     double d = 7;
@@ -841,7 +760,7 @@ TEST(over) {
     CHECK(!restate_json_own(ctx, NULL));
     CHECK(!restate_json_print(ctx, mine).ptr);
     CHECK_STR(last_misuse(ctx), kept);
-    json_ctx_free(ctx);
+    test_ctx_free(ctx);
 }
 
 /* ---- Out of memory --------------------------------------------------------------------------------------------- */
@@ -871,13 +790,13 @@ TEST(out_of_memory) {
     long n;
     memset(long_text, '"', sizeof long_text - 1);
     for (n = 0; n < 200 && !done; n++) {
-        restate_ctx *ctx = json_ctx();
+        restate_ctx *ctx = test_ctx();
         alloc_left = n;
         done = everything(ctx);
         alloc_left = -1;
         CHECK_STR(last_misuse(ctx), done ? "" : "out of memory");
         CHECK_STR(last_failure(ctx), "");
-        json_ctx_free(ctx);
+        test_ctx_free(ctx);
         CHECK_INT(alloc_open, 0);
     }
     CHECK(done && n > 5);
@@ -893,21 +812,21 @@ TEST(out_of_memory_in_cjson) {
     hooks.free_fn = free;
     cJSON_InitHooks(&hooks);
     for (long n = 0; n < 50 && !done; n++) {
-        restate_ctx *ctx = json_ctx();
+        restate_ctx *ctx = test_ctx();
         cJSON *tree = NULL;
         hook_left = n;
         done = restate_json_tree(ctx, restate_str("{\"a\":[1,\"x\"],\"b\":null}"), &tree) == RESTATE_OK;
         CHECK_INT(tree != NULL, done);
         CHECK_STR(last_misuse(ctx), done ? "" : "out of memory");
-        json_ctx_free(ctx);
+        test_ctx_free(ctx);
     }
     CHECK(done);
     {
-        restate_ctx *ctx = json_ctx();
+        restate_ctx *ctx = test_ctx();
         hook_left = 0;
         CHECK(!restate_json_own(ctx, cJSON_CreateArray()));
         CHECK_STR(last_misuse(ctx), "out of memory");
-        json_ctx_free(ctx);
+        test_ctx_free(ctx);
     }
     cJSON_InitHooks(NULL);
 }
@@ -925,7 +844,7 @@ TEST(decimal_comma) {
         if (!setlocale(LC_ALL, names[i])) continue;
         test_note = names[i];
         tried++;
-        ctx = json_ctx();
+        ctx = test_ctx();
         CHECK(strcmp(localeconv()->decimal_point, ".") != 0);
         CHECK_STR((const char *)restate_json(ctx, "[%g,%g,%g,%.2f,%.3e]", 0.5, 1.0 / 3, 1.5e300, 1234.5, 1.5).ptr,
                   "[0.5,0.3333333333333333,1.5e+300,1234.50,1.500e+00]");
@@ -942,7 +861,7 @@ TEST(decimal_comma) {
             CHECK_STR((const char *)restate_json_print(ctx, tree).ptr, "[1.5,0.25]");
         }
         CHECK_STR(last_misuse(ctx), "");
-        json_ctx_free(ctx);
+        test_ctx_free(ctx);
     }
     setlocale(LC_ALL, "C");
     if (!tried) printf("  (no locale with a decimal comma here: not tried)\n");
@@ -996,7 +915,7 @@ static size_t mutate(char *text, size_t len, size_t room) {
 
 /* What the gate lets in cJSON takes, prints the same again, and every getter agrees that it is JSON. */
 static void fuzz_one(restate_bytes json, size_t counts[2]) {
-    restate_ctx *ctx = json_ctx();
+    restate_ctx *ctx = test_ctx();
     bool loose = is_json(json.ptr, json.len, false), strict = is_json(json.ptr, json.len, true), array, b;
     cJSON *tree = NULL, *again = NULL, *parsed;
     restate_bytes printed, part, e = {0, 0};
@@ -1029,11 +948,11 @@ static void fuzz_one(restate_bytes json, size_t counts[2]) {
     CHECK_INT(part.ptr == NULL, last_misuse(ctx)[0] != 0);
     CHECK(part.ptr || !loose);
     CHECK(!part.ptr || loose || memchr(json.ptr, 0, json.len));  /* %-.*s ends at a zero byte, as in printf */
-    json_ctx_free(ctx);
-    ctx = json_ctx();
+    test_ctx_free(ctx);
+    ctx = test_ctx();
     while (restate_json_next(ctx, json, &e)) CHECK(e.len > 0 && is_json(e.ptr, e.len, false));
     if (array) CHECK_STR(last_misuse(ctx), "");
-    json_ctx_free(ctx);
+    test_ctx_free(ctx);
 }
 
 TEST(fuzz) {
@@ -1060,14 +979,14 @@ TEST(fuzz_formats) {
                                         "\xC3", "\xA9", "%q", "%*d", "%.*d"};
     for (int i = 0; i < FUZZ(100000); i++) {
         char format[80] = "";
-        restate_ctx *ctx = json_ctx();
+        restate_ctx *ctx = test_ctx();
         restate_bytes json;
         for (size_t n = 1 + random_below(8); n > 0; n--) strcat(format,
             parts[random_below(sizeof parts / sizeof *parts)]);
         json = restate_json(ctx, any_format(format), 1, -2, 3, 0, -5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16);
         CHECK_INT(json.ptr == NULL, last_misuse(ctx)[0] != 0);
         if (json.ptr) CHECK(is_json(json.ptr, json.len, false));
-        json_ctx_free(ctx);
+        test_ctx_free(ctx);
     }
 }
 

@@ -8,90 +8,9 @@
 #include "../build/proto/times.pb.c"
 #include "../build/proto/kinds.pb.c"
 #include "../build/proto/old.pb.c"
-#include "test.h"
+#include "context.h"
 
 #include <stdlib.h>
-
-/* ---- The context (the only place that knows what one is made of) --------------------------------------------- */
-
-static long alloc_left = -1;            /* how many allocations succeed yet; -1: all */
-static long alloc_open, alloc_count;
-
-static void *test_alloc(void *user, size_t size) {
-    (void)user;
-    alloc_count++;
-    if (alloc_left == 0) return NULL;
-    if (alloc_left > 0) alloc_left--;
-    alloc_open++;
-    return malloc(size);
-}
-
-static void *test_realloc(void *user, void *old, size_t old_size, size_t size) {
-    void *p = test_alloc(user, size);
-    if (p && old) {
-        memcpy(p, old, old_size < size ? old_size : size);
-        free(old);
-        alloc_open--;
-    }
-    return p;
-}
-
-static void test_free(void *user, void *old, size_t size) {
-    (void)user;
-    (void)size;
-    if (old) alloc_open--;
-    free(old);
-}
-
-/* An attempt that has not begun: its context gives memory and keeps what went wrong. */
-typedef struct json_host {
-    restate__attempt attempt;               /* first: its context, first in it, is the host's address */
-    restate__worker worker;
-    restate__arena arena;
-    restate__buf out;
-    restate_allocator allocator;
-} json_host;
-
-static void json_no_log(void *user, const restate_log_record *record) {
-    (void)user;
-    (void)record;
-}
-
-static restate_ctx *json_ctx(void) {
-    static const restate_logger logger = {json_no_log, NULL, RESTATE_LOG_TRACE, false};
-    static restate__handler handler;
-    restate__vm_options options;
-    json_host *h = calloc(1, sizeof *h);
-    if (!h) abort();
-    handler.service = "S";
-    handler.name = "h";
-    h->allocator.alloc = test_alloc;
-    h->allocator.realloc = test_realloc;
-    h->allocator.free = test_free;
-    restate__worker_init(&h->worker, &h->allocator, 0, 0);
-    restate__arena_init(&h->arena, &h->worker.chunks);
-    restate__buf_init(&h->out, &h->worker.chunks);
-    memset(&options, 0, sizeof options);
-    options.version = 7;
-    restate__attempt_init(&h->attempt, &h->worker, &handler, &logger, &options, &h->arena, &h->out);
-    return &h->attempt.ctx;
-}
-
-static void json_ctx_free(restate_ctx *ctx) {
-    json_host *h = (json_host *)(void *)ctx;
-    restate__attempt_free(&h->attempt);
-    restate__buf_free(&h->out);
-    restate__arena_free(&h->arena);
-    restate__worker_free(&h->worker);
-    free(h);
-}
-
-static const char *last_failure(restate_ctx *ctx) { return restate_failed(ctx)->message; }
-static int last_code(restate_ctx *ctx) { return restate_failed(ctx)->code; }
-static const char *last_misuse(restate_ctx *ctx) {                          /* why the attempt ended; "": it has not */
-    return ctx->over ? ctx->attempt->vm.error.message : "";
-}
-static void set_input(restate_ctx *ctx, restate_bytes input) { ctx->attempt->input.body = input; }
 
 /* ---- Helpers --------------------------------------------------------------------------------------------------- */
 
@@ -389,37 +308,37 @@ static restate_bytes convert(restate_ctx *ctx, const codecs *type, bool to_json,
 }
 
 static void check_to_json(const pair *p) {
-    restate_ctx *ctx = json_ctx();
+    restate_ctx *ctx = test_ctx();
     restate_bytes in = unhex(p->hex), out = convert(ctx, p->type, true, in);
     CHECK_STR((const char *)out.ptr, p->json);
     CHECK_STR(last_failure(ctx), "");
     CHECK_STR(last_misuse(ctx), "");
     drop(in);
-    json_ctx_free(ctx);
+    test_ctx_free(ctx);
 }
 
 static void check_to_binary(const pair *p) {
-    restate_ctx *ctx = json_ctx();
+    restate_ctx *ctx = test_ctx();
     restate_bytes in = exact(p->json, strlen(p->json)), out = convert(ctx, p->type, false, in);
     CHECK_STR(hex_of(out), p->hex);
     CHECK(out.ptr && out.ptr[out.len] == 0);
     CHECK_STR(last_failure(ctx), "");
     CHECK_STR(last_misuse(ctx), "");
     drop(in);
-    json_ctx_free(ctx);
+    test_ctx_free(ctx);
 }
 
 /* What a failed decoding says. */
 static const char *decode_error(const codecs *type, bool json, restate_bytes in, int *code) {
     static char text[512];
-    restate_ctx *ctx = json_ctx();
+    restate_ctx *ctx = test_ctx();
     void *message = message_of(type);
     restate_status status = decode(json ? &type->json : &type->binary, ctx, in, message);
     snprintf(text, sizeof text, "%s%s", last_failure(ctx), last_misuse(ctx));
     CHECK_INT(status, *text ? RESTATE_TERMINAL : RESTATE_OK);
     if (code) *code = last_code(ctx);
     free(message);
-    json_ctx_free(ctx);
+    test_ctx_free(ctx);
     return text;
 }
 
@@ -439,14 +358,14 @@ static const char *binary_error(const codecs *type, const char *hex) {
 
 static const char *encode_error(const restate_codec *codec, const void *message) {
     static char text[512];
-    restate_ctx *ctx = json_ctx();
+    restate_ctx *ctx = test_ctx();
     restate_bytes out = bytes_of("x", 1);
     restate_status status = encode(codec, ctx, message, &out);
     snprintf(text, sizeof text, "%s%s", last_failure(ctx), last_misuse(ctx));
     CHECK_INT(status, RESTATE_TERMINAL);
     CHECK_INT(last_code(ctx), 500);
     CHECK(!out.ptr && !out.len);
-    json_ctx_free(ctx);
+    test_ctx_free(ctx);
     return text;
 }
 
@@ -698,18 +617,18 @@ TEST(wrong_binary) {
 
 TEST(unknown_binary_fields) {
     static const pair p = { &nothing, "{}", "0801120261629a060101f23e" };
-    restate_ctx *ctx = json_ctx();
+    restate_ctx *ctx = test_ctx();
     restate_bytes in = unhex(p.hex), out;
     in.len -= 2;
     out = convert(ctx, p.type, true, in);
     CHECK_STR((const char *)out.ptr, p.json);
     drop(in);
-    json_ctx_free(ctx);
+    test_ctx_free(ctx);
 }
 
 /* The caller's fault if they are the handler's input, else what was stored is wrong. */
 TEST(codes) {
-    restate_ctx *ctx = json_ctx();
+    restate_ctx *ctx = test_ctx();
     pt_Money money;
     restate_bytes input = bytes_of("\x12{}", 3);
     set_input(ctx, input);
@@ -721,11 +640,11 @@ TEST(codes) {
     CHECK_INT(last_code(ctx), 500);
     CHECK_INT(decode(&wallet.binary, ctx, bytes_of("\x12", 1), &money), RESTATE_TERMINAL);
     CHECK_INT(last_code(ctx), 500);
-    json_ctx_free(ctx);
+    test_ctx_free(ctx);
 }
 
 TEST(absent_and_empty) {
-    restate_ctx *ctx = json_ctx();
+    restate_ctx *ctx = test_ctx();
     pt_Money money = pt_Money_init_zero;
     restate_bytes none = { 0, 0 }, out;
     money.units = 7;
@@ -739,12 +658,12 @@ TEST(absent_and_empty) {
     CHECK_INT(encode(&wallet.json, ctx, &money, &out), RESTATE_OK);
     CHECK_STR((const char *)out.ptr, "{}");
     CHECK_INT(decode(&wallet.json, ctx, bytes_of("", 0), &money), RESTATE_TERMINAL);
-    json_ctx_free(ctx);
+    test_ctx_free(ctx);
 }
 
 /* Once the attempt is over nothing is done. */
 TEST(over) {
-    restate_ctx *ctx = json_ctx();
+    restate_ctx *ctx = test_ctx();
     pt_Money money = pt_Money_init_zero;
     restate_bytes out;
     restate__ctx_misuse(ctx, "test", "ends it");
@@ -754,7 +673,7 @@ TEST(over) {
     CHECK(!out.ptr);
     CHECK_INT(decode(&wallet.json, ctx, bytes_of("[]", 2), &money), RESTATE_ENDED);
     CHECK_INT(decode(&wallet.binary, ctx, bytes_of("\x12", 1), &money), RESTATE_ENDED);
-    json_ctx_free(ctx);
+    test_ctx_free(ctx);
 }
 
 /* ---- Structs that a program filled in wrongly --------------------------------------------------------------------- */
@@ -799,17 +718,17 @@ TEST(wrong_structs) {
 /* A oneof whose tag is none of its members', or an unset one, has no member. */
 TEST(odd_oneof) {
     pt_Choice c = pt_Choice_init_zero;
-    restate_ctx *ctx = json_ctx();
+    restate_ctx *ctx = test_ctx();
     restate_bytes out;
     c.which_what = 77;
     CHECK_INT(encode(&choice.json, ctx, &c, &out), RESTATE_OK);
     CHECK_STR((const char *)out.ptr, "{}");
-    json_ctx_free(ctx);
+    test_ctx_free(ctx);
 }
 
 /* The defaults of proto2 come back where a member is missing. */
 TEST(defaults) {
-    restate_ctx *ctx = json_ctx();
+    restate_ctx *ctx = test_ctx();
     old_Required r;
     restate_bytes in = restate_str("{\"id\":3}");
     memset(&r, 0x55, sizeof r);
@@ -819,7 +738,7 @@ TEST(defaults) {
     CHECK_INT(r.limit, 7);
     CHECK_STR(r.name, "none");
     CHECK_INT(r.mode, old_Mode_ON);
-    json_ctx_free(ctx);
+    test_ctx_free(ctx);
 }
 
 /* ---- Callbacks, in binary ------------------------------------------------------------------------------------------ */
@@ -860,7 +779,7 @@ static bool fails_in(pb_istream_t *in, const pb_field_t *field, void **arg) {
 }
 
 TEST(callbacks) {
-    restate_ctx *ctx = json_ctx();
+    restate_ctx *ctx = test_ctx();
     pt_Calls out_message = pt_Calls_init_zero, in_message = pt_Calls_init_zero;
     char text[32] = "", given[] = "some text";
     uint64_t sum = 0;
@@ -886,14 +805,14 @@ TEST(callbacks) {
     out_message.text.funcs.encode = fails_out;
     CHECK_INT(encode(&calls, ctx, &out_message, &out), RESTATE_TERMINAL);
     CHECK_STR(last_failure(ctx), "proto: pt_Calls cannot be encoded: the program says no");
-    json_ctx_free(ctx);
+    test_ctx_free(ctx);
 }
 
 /* ---- All the rest of the input space ------------------------------------------------------------------------------ */
 
 /* Whatever the bytes are: a message, or a failure; and what is a message goes round. */
 static bool survives(const codecs *type, bool json, restate_bytes in) {
-    restate_ctx *ctx = json_ctx();
+    restate_ctx *ctx = test_ctx();
     void *message = message_of(type);
     restate_bytes first, second;
     const restate_codec *c = json ? &type->json : &type->binary;
@@ -907,7 +826,7 @@ static bool survives(const codecs *type, bool json, restate_bytes in) {
     CHECK_STR(last_misuse(ctx), "");
     CHECK(restate__b_utf8(restate_str(last_failure(ctx))));
     free(message);
-    json_ctx_free(ctx);
+    test_ctx_free(ctx);
     return well;
 }
 
@@ -1003,7 +922,7 @@ TEST(out_of_memory) {
                 pt_Lists l = pt_Lists_init_zero;
                 restate_bytes out = { 0, 0 }, binary = { 0, 0 };
                 restate_status status;
-                ctx = json_ctx();
+                ctx = test_ctx();
                 CHECK(restate_alloc(ctx, used) != NULL);
                 alloc_left = n;
                 status = decode(&lists.json, ctx, restate_str(inputs[i]), &l);
@@ -1014,7 +933,7 @@ TEST(out_of_memory) {
                 if (failed) CHECK_STR(last_misuse(ctx), "out of memory");
                 else CHECK_INT(status, i < 2 ? RESTATE_OK : RESTATE_TERMINAL);
                 CHECK(status != RESTATE_OK || (out.ptr && binary.ptr));
-                json_ctx_free(ctx);
+                test_ctx_free(ctx);
             }
         }
     }

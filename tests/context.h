@@ -1,0 +1,93 @@
+/* A context without an exchange, for what only needs memory and a place for failures: the attempt
+ * it belongs to has not begun. Include it behind the implementation. */
+#ifndef CONTEXT_H
+#define CONTEXT_H
+
+#include "test.h"
+
+#include <stdlib.h>
+
+static long alloc_left = -1;                /* how many allocations succeed yet; -1: all */
+static long alloc_open, alloc_count;
+
+static inline void *test_alloc(void *user, size_t size) {
+    (void)user;
+    alloc_count++;
+    if (alloc_left == 0) return NULL;
+    if (alloc_left > 0) alloc_left--;
+    alloc_open++;
+    return malloc(size);
+}
+
+static inline void *test_realloc(void *user, void *old, size_t old_size, size_t size) {
+    void *p = test_alloc(user, size);
+    if (p && old) {
+        memcpy(p, old, old_size < size ? old_size : size);
+        free(old);
+        alloc_open--;
+    }
+    return p;
+}
+
+static inline void test_free(void *user, void *old, size_t size) {
+    (void)user;
+    (void)size;
+    if (old) alloc_open--;
+    free(old);
+}
+
+typedef struct test_host {
+    restate__attempt attempt;               /* first: its context is the host's address */
+    restate__worker worker;
+    restate__arena arena;
+    restate__buf out;
+    restate_allocator allocator;
+} test_host;
+
+static inline void test_no_log(void *user, const restate_log_record *record) {
+    (void)user;
+    (void)record;
+}
+
+static inline restate_ctx *test_ctx(void) {
+    static const restate_logger logger = { test_no_log, NULL, RESTATE_LOG_TRACE, false };
+    static restate__handler handler;
+    restate__vm_options options;
+    test_host *h = (test_host *)calloc(1, sizeof *h);
+    if (!h) abort();
+    handler.service = "S";
+    handler.name = "h";
+    h->allocator.alloc = test_alloc;
+    h->allocator.realloc = test_realloc;
+    h->allocator.free = test_free;
+    restate__worker_init(&h->worker, &h->allocator, 0, 0);
+    restate__arena_init(&h->arena, &h->worker.chunks);
+    restate__buf_init(&h->out, &h->worker.chunks);
+    memset(&options, 0, sizeof options);
+    options.version = 7;
+    restate__attempt_init(&h->attempt, &h->worker, &handler, &logger, &options, &h->arena,
+                          &h->out);
+    h->attempt.thread = restate__thread_this();
+    h->attempt.state = RESTATE__ATTEMPT_RUNNING;    /* as if its handler called */
+    return &h->attempt.ctx;
+}
+
+static inline void test_ctx_free(restate_ctx *ctx) {
+    test_host *h = (test_host *)(void *)ctx;
+    restate__attempt_free(&h->attempt);
+    restate__buf_free(&h->out);
+    restate__arena_free(&h->arena);
+    restate__worker_free(&h->worker);
+    free(h);
+}
+
+static inline const char *last_failure(restate_ctx *ctx) { return restate_failed(ctx)->message; }
+static inline int last_code(restate_ctx *ctx) { return restate_failed(ctx)->code; }
+static inline const char *last_misuse(restate_ctx *ctx) {   /* "": the attempt has not ended */
+    return ctx->over ? ctx->attempt->vm.error.message : "";
+}
+static inline void set_input(restate_ctx *ctx, restate_bytes input) {
+    ctx->attempt->input.body = input;
+}
+
+#endif

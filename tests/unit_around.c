@@ -1,0 +1,317 @@
+/* Section >>context, what goes around a handler: hooks and map_error, numbers that are no status,
+ * ids from outside, contexts on the wrong thread. */
+#define _GNU_SOURCE
+#define RESTATE_IMPLEMENTATION
+#define RESTATE_NO_SERVER
+#include "../restate.h"
+
+#include "exchange.h"
+
+static restate_bytes text(const char *s) { return restate_str(s); }
+static restate_bytes absent(void) { return restate__b_none(); }
+
+static int variant;
+
+static void begins(void) {
+    start(1, .complete = true, .seed = 1);
+    input("in");
+}
+
+static const char *status_name(restate_status s) {
+    static const char *const names[] = { "ok", "terminal", "timeout", "cancelled", "ended", "error" };
+    return (unsigned)s < sizeof names / sizeof *names ? names[s] : "?";
+}
+
+static restate_status say(restate_ctx *ctx, restate_status s) {
+    tell("%s(%s) ", status_name(s), s == RESTATE_OK ? "" : restate_failed(ctx)->message);
+    return s;
+}
+
+/* ---- Hooks --------------------------------------------------------------------------------------- */
+
+static void on_begin(void *user, restate_ctx *ctx) {
+    tell("%s:begin%s ", (const char *)user, restate_request(ctx)->replaying ? "(replaying)" : "");
+}
+static void on_end(void *user, restate_ctx *ctx, restate_status status) {
+    restate_fail(ctx, 1, "by a hook");      /* changes nothing */
+    tell("%s:end(%s) ", (const char *)user, status_name(status));
+}
+static void on_run_begin(void *user, restate_ctx *run, const char *name) {
+    tell("%s:run(%s of %s) ", (const char *)user, name, restate_request(run)->target.handler);
+}
+static void on_run_end(void *user, restate_ctx *run, const char *name, restate_status status) {
+    (void)run;
+    tell("%s:ran(%s %s) ", (const char *)user, name, status_name(status));
+}
+static const restate_pair *outbound(void *user, restate_ctx *ctx, const restate_target *to) {
+    static restate_pair headers[2];
+    (void)ctx;
+    headers[0].name = (const char *)user;
+    headers[0].value = to->handler;
+    return headers;
+}
+
+#define HOOKS(name) { on_begin, on_end, on_run_begin, on_run_end, outbound, (void *)(uintptr_t)name }
+static const restate_hooks inner = HOOKS("inner"), outer = HOOKS("outer");
+
+static restate_status gives_1(restate_ctx *run, void *arg) {
+    (void)arg;
+    return restate_reply(run, text("1"));
+}
+static restate_status fails(restate_ctx *run, void *arg) {
+    (void)arg;
+    return restate_fail(run, 418, "teapot");
+}
+
+/* Run, send, then what the input asks for. */
+static restate_status hooked(restate_ctx *ctx, restate_bytes in) {
+    const restate_target to = { .service = "G", .handler = "g" };
+    const restate_pair own[] = { { "own", "1" }, { NULL, NULL } };
+    const restate_call_options o = { .headers = own };
+    restate_bytes value;
+    RESTATE_TRY(restate_run(ctx, "one", gives_1, NULL, NULL, &value));
+    restate_send(ctx, to, absent(), &o);
+    switch (*in.ptr) {
+    case 'f': return restate_run(ctx, "two", fails, NULL, NULL, &value);
+    case 's': return restate_sleep(ctx, 1000);
+    case 'n': return (restate_status)17;
+    case 'm': restate_set(ctx, "k", value); return RESTATE_OK;
+    default: return restate_reply(ctx, value);
+    }
+}
+
+#define EACH_HOOKED EACH(RESTATE_SERVICE, .fn = hooked, .options = { .hooks = &inner })
+
+static void run_stored(unsigned id, const char *value) {
+    if (ex.version == 7) note_ack(id);
+    else note_value(N_RUN, id, value);
+}
+
+/* The send of hooked(), as it is recorded. */
+static void sends(void) { frame(M_SEND, "1s 2s 5(1s2s) 10u", "G", "g", "own", "1", 2); }
+
+/* Endpoint's first at the beginning, last at the end; closures that execute, and nothing replayed. */
+TEST(hooks) {
+    ex.defaults.hooks = &outer;
+    EACH_HOOKED {
+        start(1, .complete = true); input("ok"); give();
+        TOLD("outer:begin inner:begin outer:run(one of h) inner:run(one of h) inner:ran(one ok) "
+             "outer:ran(one ok) ");
+        drop_said();
+        run_stored(1, "1"); give();
+        SAYS("OneWayCall 2 \"G\" \"g\" \"own\":\"1\" \"outer\":\"g\" \"inner\":\"g\"",
+             "Output value \"1\"", "End");
+        TOLD("inner:end(ok) outer:end(ok) ");
+    }
+    EACH_HOOKED {                           /* replayed to the sleep, which suspends */
+        start(4, .complete = true); input("sleep"); cmd_run(1, "one"); note_value(N_RUN, 1, "1"); give();
+        TOLD("");
+        sends(); give_and_end();
+        TOLD("outer:begin(replaying) inner:begin(replaying) inner:end(ended) outer:end(ended) ");
+        drop_said();
+    }
+    memset(&ex.defaults, 0, sizeof ex.defaults);
+}
+
+/* What `end` is told is what became of the attempt, not what the handler hoped for. */
+TEST(hooks_are_told_the_outcome) {
+    EACH_HOOKED {                           /* the journal has another output */
+        start(5); input("ok"); cmd_run(1, "one"); note_value(N_RUN, 1, "1"); sends();
+        frame(M_OUTPUT, "14(1b)", "other", (size_t)5); give();
+        SAYS("Error 570...");
+        TOLD("inner:begin(replaying) inner:end(ended) ");
+        LOG_HAS("570");
+    }
+    EACH_HOOKED {
+        start(4); input("number"); cmd_run(1, "one"); note_value(N_RUN, 1, "1"); sends(); give();
+        SAYS("Error 500...");
+        TOLD("inner:begin(replaying) inner:end(ended) ");
+        LOG_HAS("the handler returned 17, which is no restate_status");
+    }
+    EACH_HOOKED {
+        start(4); input("fail"); cmd_run(1, "one"); note_value(N_RUN, 1, "1"); sends(); give();
+        drop_said();
+        TOLD("inner:begin(replaying) inner:run(two of h) inner:ran(two terminal) ");
+        note_failure(N_RUN, 3, 418, "teapot"); give();
+        if (ex.version == 7) { note_ack(3); give(); }
+        SAYS("Output failure 418 \"teapot\"", "End");
+        TOLD("inner:end(terminal) ");
+    }
+}
+
+/* ---- map_error ----------------------------------------------------------------------------------- */
+
+static bool maps(void *user, uint16_t code, const char *message, restate_failure *out) {
+    tell("map(%s %u %s) ", user ? (const char *)user : "", code, message);
+    out->code = 409;
+    out->message = "mapped";
+    return !strstr(message, "keep");
+}
+
+static restate_status wrong_in_a_closure(restate_ctx *run, void *arg) {
+    restate_retry_options o = { .code = 503 };
+    (void)arg;
+    return variant == 2 ? (restate_status)-1 : restate_retry(run, &o, "busy");
+}
+
+static restate_status wrong(restate_ctx *ctx, restate_bytes in) {
+    restate_retry_options o = { .code = 503 };
+    (void)in;
+    switch (variant) {
+    case 0: return (restate_status)-1;
+    case 1: return restate_retry(ctx, &o, "busy");
+    case 2: case 3: return say(ctx, restate_run(ctx, "r", wrong_in_a_closure, NULL, NULL, NULL));
+    case 4: return restate_retry(ctx, &o, "keep");
+    default: restate_set(ctx, "k", text("v")); return RESTATE_OK;
+    }
+}
+
+/* A retryable error of handler or closure is asked for, a misuse is not. */
+TEST(map_error) {
+    static const char *const told[] = {
+        "map(U 500 the handler returned -1, which is no restate_status) ", "map(U 503 busy) ",
+        "map(U 500 the closure returned -1, which is no restate_status) ", "map(U 503 busy) ",
+        "map(U 503 keep) ", ""
+    };
+    static char user[] = "U";
+    for (variant = 0; variant < 6; variant++)
+        EACH(RESTATE_SERVICE, .fn = wrong, .options = { .map_error = maps, .user = user }) {
+            begins(); give();
+            TOLD(told[variant]);
+            if (variant == 4) { SAYS("Error 503..."); LOG_HAS("keep"); continue; }
+            if (variant == 5) { SAYS("Error 500..."); LOG_HAS("a plain service has no state"); continue; }
+            if (variant == 2 || variant == 3) {
+                drop_said();
+                if (ex.version == 7) note_ack(1);
+                else note_failure(N_RUN, 1, 409, "mapped");
+                give();
+                TOLD("terminal(mapped) ");
+            }
+            SAYS("Output failure 409 \"mapped\"", "End");
+        }
+}
+
+/* ---- Ids from outside ---------------------------------------------------------------------------- */
+
+static const char *given_id;
+
+static restate_status uses_id(restate_ctx *ctx, restate_bytes in) {
+    const restate_invocation of = { .id = given_id };
+    const restate_failure no = { .message = "no" };
+    (void)in;
+    switch (variant) {
+    case 0: return say(ctx, restate_cancel(ctx, given_id));
+    case 1: return say(ctx, restate_signal_resolve(ctx, given_id, "n", text("v")));
+    case 2: return say(ctx, restate_signal_reject(ctx, given_id, "n", &no));
+    case 3: return say(ctx, restate_attach(ctx, of, NULL));
+    case 4: return say(ctx, restate_await(ctx, restate_attach_async(ctx, of), NULL));
+    default: return say(ctx, restate_output(ctx, of, NULL));
+    }
+}
+
+/* What cannot be an id never reaches the server, which would refuse the attempt for ever. */
+TEST(ids_from_outside) {
+    static const char *const bad[] = {
+        "x", "inv_", "inv_1", "inv_1short", "sign_1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        "inv_1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "inv_1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa ",
+        "inv_1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/", "inv_2/"
+    };
+    static const char *const good[] = {
+        "inv_1gdJBtdVEcM942bjcDmb1c1khoaJe11Hbz", "inv_2another0version"
+    };
+    for (variant = 0; variant < 6; variant++) {
+        for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+            given_id = bad[i];
+            EACH_OF(7, 7, RESTATE_SERVICE, .fn = uses_id) {
+                char line[160];
+                begins(); give();
+                snprintf(line, sizeof line, "terminal(\"%s\" is not the id of an invocation (inv_...)) ", bad[i]);
+                TOLD(line);
+                SAYS("Output failure 400...", "End");
+            }
+        }
+        for (size_t i = 0; i < 2; i++) {
+            given_id = good[i];
+            EACH_OF(7, 7, RESTATE_SERVICE, .fn = uses_id) {
+                begins(); give();
+                if (variant < 3) TOLD("ok() ");
+                drop_said();
+            }
+        }
+    }
+}
+
+/* ---- The wrong thread ---------------------------------------------------------------------------- */
+
+static restate_ctx *stolen;
+
+/* One call each; nothing of the attempt may be touched. */
+static void *steals(void *arg) {
+    restate_bytes value = text("x");
+    const char *const *keys;
+    (void)arg;
+    switch (variant) {
+    case 0: CHECK_INT(restate_sleep(stolen, 1), RESTATE_ENDED); break;
+    case 1: CHECK_INT(restate_reply(stolen, value), RESTATE_ENDED); break;
+    case 2: CHECK_INT(restate_fail(stolen, 1, "x"), RESTATE_ENDED); break;
+    case 3: CHECK_INT(restate_retry(stolen, NULL, "x"), RESTATE_ENDED); break;
+    case 4: CHECK_INT(restate_random(stolen), 0); break;
+    case 5: CHECK_STR(restate_uuid(stolen), ""); break;
+    case 6: CHECK_INT(restate_get(stolen, "k", &value), RESTATE_ENDED); break;
+    case 7: CHECK_INT(restate_keys(stolen, &keys), RESTATE_ENDED); break;
+    case 8: CHECK_INT(restate_set(stolen, "k", value), RESTATE_ENDED); break;
+    case 9: CHECK_INT(restate_await(stolen, restate_awakeable(stolen, NULL), NULL), RESTATE_ENDED); break;
+    case 10: CHECK_INT(restate_selector_remaining(restate_selector_new(stolen, NULL, 0)), 0); break;
+    default: CHECK_INT(restate_run(stolen, "r", gives_1, NULL, NULL, &value), RESTATE_ENDED); break;
+    }
+    return NULL;
+}
+
+static restate_status is_stolen_from(restate_ctx *ctx, restate_bytes in) {
+    pthread_t thief;
+    stolen = ctx;
+    if (pthread_create(&thief, NULL, steals, NULL) != 0) abort();
+    pthread_join(thief, NULL);
+    if (*in.ptr == 'n') CHECK_INT(restate_set(ctx, "k", text("v")), RESTATE_ENDED);
+    return restate_reply(ctx, text("lost"));
+}
+
+/* Found out at the handler's next call, or when it returns. */
+TEST(another_thread) {
+    for (variant = 0; variant < 12; variant++)
+        for (int last = 0; last < 2; last++)
+            EACH_OF(7, 7, RESTATE_OBJECT, .fn = is_stolen_from) {
+                start(1, .complete = true); input(last ? "last" : "next"); give();
+                SAYS("Error 500 index:0 Input message:\"S/h: ...");
+                LOG_HAS("the handler's context was used in a closure, or by another thread");
+            }
+}
+
+/* ---- Keys ---------------------------------------------------------------------------------------- */
+
+static restate_status reads_keys(restate_ctx *ctx, restate_bytes in) {
+    const char *const *keys;
+    (void)in;
+    RESTATE_TRY(restate_keys(ctx, &keys));
+    for (; *keys; keys++) tell("%s ", *keys);
+    return RESTATE_OK;
+}
+
+TEST(fetched_keys_are_sorted) {
+    EACH(RESTATE_OBJECT, .fn = reads_keys) {
+        start(1); input("in"); give();
+        drop_said();
+        frame(N_GET_LAZY_KEYS, "1u 17(1s1s1s1s)", 1, "b", "a", "", "ab"); give();
+        TOLD(" a ab b ");
+        drop_said();
+    }
+}
+
+int main(int argc, char **argv) {
+    static const test_case cases[] = {
+        T(hooks), T(hooks_are_told_the_outcome), T(map_error), T(ids_from_outside),
+        T(another_thread), T(fetched_keys_are_sorted),
+        { NULL, NULL }
+    };
+    return test_main(argc, argv, cases);
+}
