@@ -1536,7 +1536,7 @@ extern "C" {
 #endif
 
 /* ================================================================================================
-// >>platform  compiler, limits, defaults; every #if of the base                        [restate__]
+// >>platform  compiler, limits, defaults; every #if of the base                         [restate__]
 // What the rest may rely on: attributes, alignment, static asserts, atomics.
 ================================================================================================ */
 
@@ -1584,7 +1584,7 @@ RESTATE__STATIC_ASSERT(size, sizeof(size_t) >= 4);
 RESTATE_API uint32_t restate_version(void) { return RESTATE_VERSION; }
 
 /* ================================================================================================
-// >>bytes  slices, big-endian numbers, checked sums                                  [restate__b_]
+// >>bytes  slices, big-endian numbers, checked sums                                   [restate__b_]
 // Views on memory that somebody else owns.
 ================================================================================================ */
 
@@ -1656,8 +1656,8 @@ RESTATE__PRIVATE bool restate__b_utf8(restate_bytes text) {
 }
 
 /* ================================================================================================
-// >>memory  allocator, chunk pool, arena, output buffer  [restate__mem_ restate__arena_
-restate__buf_]
+// >>memory  allocator, chunk pool, arena, output buffer
+//                                                     [restate__mem_ restate__arena_ restate__buf_]
 // An invocation's memory is a list of chunks that go back to a pool when it is over.
 ================================================================================================ */
 
@@ -2072,7 +2072,7 @@ RESTATE__PRIVATE void restate__buf_drop(restate__buf *buf, size_t n) {
 }
 
 /* ================================================================================================
-// >>log  levels and the default logger [restate__log_]
+// >>log  levels and the default logger                                              [restate__log_]
 // From a message to the logger.
 ================================================================================================ */
 
@@ -2117,7 +2117,7 @@ RESTATE__PRIVATE void restate__log(const restate_logger *logger, restate_log_lev
 
 #include "restate_wire.h"
 /* ================================================================================================
-// >>wire  protobuf in and out, frames                                            [restate__wire_]
+// >>wire  protobuf in and out, frames                                              [restate__wire_]
 // Messages are restate_wire_ structs (restate_wire.h) coded by nanopb; hot paths read by field.
 ================================================================================================ */
 
@@ -2558,8 +2558,7 @@ RESTATE__PRIVATE bool restate__wire_encode(restate__arena *arena, const pb_msgde
 }
 
 /* ================================================================================================
-// >>journal  the state machine of one attempt: bytes in, bytes out     [restate__vm_
-restate__node_]
+// >>journal  the state machine of one attempt: bytes in, bytes out    [restate__vm_ restate__node_]
 // Replays what is recorded, records what is new. No I/O, no clock, no threads.
 ================================================================================================ */
 
@@ -5690,7 +5689,7 @@ RESTATE__PRIVATE void restate__vm_uuid(uint64_t state[4], char text[37]) {
 }
 
 /* ================================================================================================
-// >>execution  fibers and threads [restate__fiber_ restate__task_ restate__worker_ restate__pool_]
+// >>execution  fibers and threads  [restate__fiber_ restate__task_ restate__worker_ restate__pool_]
 // Where handlers and closures execute: stacks that can be left and entered, and threads.
 ================================================================================================ */
 
@@ -6865,8 +6864,7 @@ RESTATE__PRIVATE void restate__pool_free(restate__pool *pool) {
 #endif
 
 /* ================================================================================================
-// >>context  attempts, closures, futures, the calls of a handler    [restate__ctx_
-restate__attempt_]
+// >>context  attempts, closures, futures, the calls of a handler  [restate__ctx_ restate__attempt_]
 // The blocking calls of a handler, made of journal and stack.
 ================================================================================================ */
 
@@ -10183,7 +10181,7 @@ RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec 
 }
 
 /* ================================================================================================
-// >>proto  nanopb messages, in binary form and as JSON       [restate__proto_ restate__protojson_]
+// >>proto  nanopb messages, in binary form and as JSON        [restate__proto_ restate__protojson_]
 // Codes structs by nanopb's descriptors; names and types, which those lack, are in the codec.
 ================================================================================================ */
 
@@ -11350,8 +11348,7 @@ RESTATE_API restate_status restate__protojson_decode(const restate_codec *codec,
 }
 
 /* ================================================================================================
-// >>endpoint  services, routing, discovery, exchanges                         [restate__ep_
-restate__x_]
+// >>endpoint  services, routing, discovery, exchanges                    [restate__ep_ restate__x_]
 // Routes requests to handlers and tells the server what there is.
 ================================================================================================ */
 
@@ -13246,7 +13243,7 @@ RESTATE_API void restate_stream_free(restate_stream *stream) {
 }
 
 /* ================================================================================================
-// >>server  event loops, sockets, limits, drain                     [restate__loop_ restate__srv_]
+// >>server  event loops, sockets, limits, drain                      [restate__loop_ restate__srv_]
 // Gives each connection to one loop, each loop to one thread, and stops without losing work.
 ================================================================================================ */
 #if !defined(RESTATE_NO_SERVER)

@@ -45,6 +45,8 @@ awk '
         sub(/[^A-Za-z0-9_-].*/, "", tag)
         if (tag ~ /^api-/) next
         tags[++sections] = tag
+    }
+    /^\/\/ >>/ || (comment && /^\/\/ *\[/) {                # prefixes may stand on a line of their own
         if (match($0, /\[[^]]*\]/)) {
             count = split(substr($0, RSTART + 1, RLENGTH - 2), names, " ")
             for (i = 1; i <= count; i++) {
