@@ -34,18 +34,27 @@ UNITS = $(patsubst tests/%.c,%,$(wildcard tests/unit_*.c))
 all: examples build/bench-endpoint
 examples: $(EXAMPLES:%=build/examples/%)
 
-# The same programs in several variants: $(1) is the directory they go to, $(2) the flags they get
-# besides. A variant has its examples, its unit tests and the services of the end-to-end tests.
-# nanopb's code for the messages of a test.
+# nanopb's code for the messages of a test, and of an example.
 PROTOS = $(patsubst tests/proto/%.proto,build/proto/%.pb.c,$(wildcard tests/proto/*.proto))
 build/proto/%.pb.c build/proto/%.pb.h: tests/proto/%.proto tests/proto/%.options
 	@mkdir -p $(@D)
 	@nanopb_generator.py -q -D build/proto -I tests/proto $<
 
+build/proto/%.pb.c build/proto/%.pb.h: examples/%.proto examples/%.options
+	@mkdir -p $(@D)
+	@nanopb_generator.py -q -D build/proto -I examples $<
+
+# What an example has besides its own file: own_NAME, for the compiler.
+own_protobuf = -Ibuild/proto build/proto/order.pb.c
+
+# The same programs in several variants: $(1) is the directory they go to, $(2) the flags they get
+# besides. A variant has its examples, its unit tests and the services of the end-to-end tests.
 define variant
 $(1)/examples/%: examples/%.c $$(HEADERS)
 	@mkdir -p $$(@D)
-	$$(compile) $(2) -o $$@ $$< $$(link)
+	$$(compile) $(2) -o $$@ $$< $$(own_$$*) $$(link)
+
+$(1)/examples/protobuf: build/proto/order.pb.c
 
 $(1)/unit_%: tests/unit_%.c tests/test.h $$(wildcard tests/*.h) $$(HEADERS)
 	@mkdir -p $$(@D)
@@ -143,9 +152,9 @@ strict: strict-gcc strict-clang compile
 # The header alone, as a program's main file would see it, and everything that uses only its public part.
 STRICT_SOURCES = $(EXAMPLES:%=examples/%.c) tests/e2e/services.c tests/bench/endpoint.c
 
-strict-gcc strict-clang: $(HEADERS)
+strict-gcc strict-clang: $(HEADERS) build/proto/order.pb.h
 	@mkdir -p build
-	@set -e; strict() { $(STRICT_CC) $(STRICT) $(package_flags) -I. -Itests -c -o /dev/null "$$@"; }; \
+	@set -e; strict() { $(STRICT_CC) $(STRICT) $(package_flags) -I. -Itests -Ibuild/proto -c -o /dev/null "$$@"; }; \
 	strict -O2 -DRESTATE_IMPLEMENTATION -x c restate.h; \
 	strict -O0 -DRESTATE_IMPLEMENTATION -DNDEBUG -x c restate.h; \
 	for source in $(STRICT_SOURCES) tests/e2e/e2e.c; do strict -O0 $$source; done
