@@ -61,6 +61,7 @@ $(1)/unit_%: tests/unit_%.c tests/test.h $$(wildcard tests/*.h) $$(HEADERS)
 	$$(compile) -O1 $(2) -o $$@ $$< $$(link)
 
 $(1)/unit_proto: $$(PROTOS)
+$(1)/unit_seed: build/proto/order.pb.c
 
 $(1)/e2e-services: tests/e2e/services.c $$(HEADERS)
 	@mkdir -p $$(@D)

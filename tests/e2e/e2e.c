@@ -638,8 +638,13 @@ static void counter_case(void) {
     test_note = "";
     call(&r, text("/Counter/%s/reset", counter_key(0)), NULL);
     CHECK_INT(r.status, 200);
+    CHECK_INT(r.len, 0);                                /* declared to have no output */
+    CHECK_STR(r.type, "");
     call(&r, text("/Counter/%s/get", counter_key(0)), NULL);
     CHECK_STR(r.body, "0");
+    CHECK_STR(r.type, "application/json");
+    ASK(text("/Counter/%s/get", counter_key(0)), "1", 400, NULL);      /* nor any input */
+    ASK(text("/Counter/%s/add", counter_key(0)), NULL, 400, NULL);     /* but this one needs one */
 }
 
 static long log_size(const endpoint *e) {
@@ -822,6 +827,7 @@ static void protobuf_case(void) {
 
     ASK_BYTES(text("%s/place", ada.s), PROTO, "\x0a\x05" "A-19", 400, "Order");     /* cut off */
     ASK_BYTES(text("%s/place", ada.s), PROTO, "\x0a\x04" "A-20", 400, "no order costs that");
+    ASK_BYTES(text("%s/place", ada.s), PROTO, "", 400, "no order costs that");       /* all zero is a message, too */
     ASK(text("%s/place", ada.s), "{\"cents\":1}", 400, "*does not match");         /* never gets to the handler */
     ASK(text("%s/placeJson", ada.s), "{\"cents\":1,\"dollars\":2}", 400, "*dollars");
     ASK(text("%s/placeJson", ada.s), "{\"cents\":\"1000\"}", 200, "{\"cents\":\"2000\",\"orders\":3}");
