@@ -148,6 +148,10 @@ symbols: build/compile/gcc/two_units_a.o build/compile/gcc/static.o
 	@$(NM) -g --defined-only build/compile/gcc/static.o | awk 'NF == 3 && $$3 != "main" { print "exported despite RESTATE_STATIC: " $$3; bad = 1 } \
 		END { exit bad }'
 
+# Every line of C in README.md.
+readme: $(HEADERS) build/proto/order.pb.h
+	@STRICT='$(STRICT)' INCLUDES='$(package_flags) -I. -Ibuild/proto' COMPILERS='$(GCC) $(CLANG)' tests/readme.sh
+
 strict: strict-gcc strict-clang compile
 
 # The header alone, as a program's main file would see it, and everything that uses only its public part.
@@ -214,12 +218,13 @@ help:
 	@echo 'make unit         unit tests; sanitize, tsan, valgrind: the same under those'
 	@echo 'make e2e          examples and services against real servers (build/e2e -v PART-OF-A-NAME)'
 	@echo 'make strict       warnings of gcc and clang are errors; every way to include the header'
+	@echo 'make readme       the C code of README.md compiles'
 	@echo 'make layers       sections of restate.h use earlier ones only'
 	@echo 'make symbols      only restate_... is exported'
 	@echo 'make wire         restate_wire.h out of proto/; wire-check: whether it is that already'
 	@echo 'make clean        removes what was built, but for the server'
 
-.PHONY: all examples test demo unit sanitize tsan valgrind e2e wire wire-check layers symbols strict \
+.PHONY: all examples test demo unit sanitize tsan valgrind e2e wire wire-check layers symbols readme strict \
 	strict-gcc strict-clang compile compile-gcc compile-clang clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
