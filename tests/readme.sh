@@ -2,12 +2,14 @@
 # `make readme`: compiles the C code of README.md, under the strict flags, and names what does not
 # compile. That code is the last cell of each row below "Coming from the Go SDK", and all that is
 # fenced as ```c. What includes restate.h is a file as it stands. The rest goes behind
-# tests/compile/readme_prelude.h: definitions (static, typedef) as they are, statements into a handler.
+# tests/compile/readme_prelude.h: definitions (static, typedef) as they are, statements into a
+# handler.
 #
 # Environment: STRICT, flags of the compilers; INCLUDES, where headers are; COMPILERS.
 set -eu
 cd "$(dirname "$0")/.."
-: "${STRICT:=-std=c99 -pedantic -Wall -Wextra -Werror}" "${INCLUDES:=-I. -Ibuild/proto}" "${COMPILERS:=cc}"
+: "${STRICT:=-std=c99 -pedantic -Wall -Wextra -Werror}"
+: "${INCLUDES:=-I. -Ibuild/proto}" "${COMPILERS:=cc}"
 readme=${1:-README.md}
 work=build/readme
 rm -rf "$work"
@@ -63,6 +65,7 @@ status=0
 
 # Nobody uses what an example defines.
 for file in "$work"/*.c; do
+    [ -e "$file" ] || break
     line=${file#"$work/"}
     case $file in *.part.c) unused=-Wno-unused ;; *) unused= ;; esac
     for compiler in $COMPILERS; do

@@ -436,6 +436,48 @@ TEST(cancelled_while_reading_state) {
     }
 }
 
+/* ---- Errors ---------------------------------------------------------------------------------- */
+
+static restate_status fails(restate_ctx *run, void *arg) {
+    if (*(const char *)arg == 'r') return restate_retry(run, NULL, "busy");
+    return restate_fail(run, 0, "no");
+}
+
+static restate_status meets_errors(restate_ctx *ctx, restate_bytes in) {
+    const restate_failure own = { .message = "kept" };
+    restate_bytes value;
+    char how = (char)*in.ptr;
+    restate_status s = restate_run(ctx, "step", fails, &how, NULL, NULL);
+    if (s == RESTATE_ENDED) tell("retried ");
+    else say(ctx, s, absent);
+    RESTATE_TRY(s == RESTATE_TERMINAL ? RESTATE_OK : s);
+    say(ctx, restate_call(ctx, greeter(NULL), absent, NULL, &value), value);
+    CHECK_INT(restate_fail(ctx, 0, "%d of %s", 3, "them"), RESTATE_TERMINAL);
+    tell("%u ", restate_failed(ctx)->code);
+    CHECK_INT(restate_fail_with(ctx, &own), RESTATE_TERMINAL);
+    tell("%u ", restate_failed(ctx)->code);
+    return restate_fail(ctx, 404, "%d of %s", 3, "them");
+}
+
+/* A code that nobody gave is 500; an error to be retried is none that the handler could see. */
+TEST(codes_of_errors) {
+    EACH(RESTATE_SERVICE, .fn = meets_errors) {
+        start(1); input("fail"); give();
+        SAYS("Run 1 \"step\"", "Propose 1 failure 500 \"no\" ack", "AwaitingOn W{c:1,s:1}");
+        if (ex.version == 7) note_ack(1);
+        else note_failure(N_RUN, 1, 500, "no");
+        note_failure(N_CALL, 3, 418, "teapot"); give();
+        TOLD("terminal(500 no) terminal(418 teapot) 500 500 ");
+        SAYS("Call 2 3 \"Greeter\" \"greet\"", "Output failure 404 \"3 of them\"", "End");
+    }
+    EACH(RESTATE_SERVICE, .fn = meets_errors) {
+        start(1); input("retry"); give();
+        TOLD("retried ");
+        SAYS("Run 1 \"step\"", "Error 500 index:1 Run \"step\" message:\"busy\"");
+        LOG_HAS("WARN the attempt failed with ");
+    }
+}
+
 /* ---- What a closure may use ------------------------------------------------------------------ */
 
 static void write_names(void *user, const restate_log_record *r) {
@@ -478,7 +520,7 @@ int main(int argc, char **argv) {
         T(unencodable_is_retried), T(payload_codecs_are_told), T(kinds),
         T(handlers_named_by_functions), T(void_sends_nothing_and_ignores_all),
         T(clients_of_all_kinds), T(timers), T(cancelled_while_reading_state),
-        T(closures_see_the_request), { NULL, NULL }
+        T(codes_of_errors), T(closures_see_the_request), { NULL, NULL }
     };
     return test_main(argc, argv, cases);
 }
