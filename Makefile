@@ -34,24 +34,34 @@ UNITS = $(patsubst tests/%.c,%,$(wildcard tests/unit_*.c))
 all: examples build/bench-endpoint
 examples: $(EXAMPLES:%=build/examples/%)
 
-# The same programs in several variants: $(1) is the directory they go to, $(2) the flags they get
-# besides. A variant has its examples, its unit tests and the services of the end-to-end tests.
-# nanopb's code for the messages of a test.
+# nanopb's code for the messages of a test, and of an example.
 PROTOS = $(patsubst tests/proto/%.proto,build/proto/%.pb.c,$(wildcard tests/proto/*.proto))
 build/proto/%.pb.c build/proto/%.pb.h: tests/proto/%.proto tests/proto/%.options
 	@mkdir -p $(@D)
 	@nanopb_generator.py -q -D build/proto -I tests/proto $<
 
+build/proto/%.pb.c build/proto/%.pb.h: examples/%.proto examples/%.options
+	@mkdir -p $(@D)
+	@nanopb_generator.py -q -D build/proto -I examples $<
+
+# What an example has besides its own file: own_NAME, for the compiler.
+own_protobuf = -Ibuild/proto build/proto/order.pb.c
+
+# The same programs in several variants: $(1) is the directory they go to, $(2) the flags they get
+# besides. A variant has its examples, its unit tests and the services of the end-to-end tests.
 define variant
 $(1)/examples/%: examples/%.c $$(HEADERS)
 	@mkdir -p $$(@D)
-	$$(compile) $(2) -o $$@ $$< $$(link)
+	$$(compile) $(2) -o $$@ $$< $$(own_$$*) $$(link)
+
+$(1)/examples/protobuf: build/proto/order.pb.c
 
 $(1)/unit_%: tests/unit_%.c tests/test.h $$(wildcard tests/*.h) $$(HEADERS)
 	@mkdir -p $$(@D)
 	$$(compile) -O1 $(2) -o $$@ $$< $$(link)
 
 $(1)/unit_proto: $$(PROTOS)
+$(1)/unit_seed: build/proto/order.pb.c
 
 $(1)/e2e-services: tests/e2e/services.c $$(HEADERS)
 	@mkdir -p $$(@D)
@@ -138,14 +148,18 @@ symbols: build/compile/gcc/two_units_a.o build/compile/gcc/static.o
 	@$(NM) -g --defined-only build/compile/gcc/static.o | awk 'NF == 3 && $$3 != "main" { print "exported despite RESTATE_STATIC: " $$3; bad = 1 } \
 		END { exit bad }'
 
+# Every line of C in README.md.
+readme: $(HEADERS) build/proto/order.pb.h
+	@STRICT='$(STRICT)' INCLUDES='$(package_flags) -I. -Ibuild/proto' COMPILERS='$(GCC) $(CLANG)' tests/readme.sh
+
 strict: strict-gcc strict-clang compile
 
 # The header alone, as a program's main file would see it, and everything that uses only its public part.
 STRICT_SOURCES = $(EXAMPLES:%=examples/%.c) tests/e2e/services.c tests/bench/endpoint.c
 
-strict-gcc strict-clang: $(HEADERS)
+strict-gcc strict-clang: $(HEADERS) build/proto/order.pb.h
 	@mkdir -p build
-	@set -e; strict() { $(STRICT_CC) $(STRICT) $(package_flags) -I. -Itests -c -o /dev/null "$$@"; }; \
+	@set -e; strict() { $(STRICT_CC) $(STRICT) $(package_flags) -I. -Itests -Ibuild/proto -c -o /dev/null "$$@"; }; \
 	strict -O2 -DRESTATE_IMPLEMENTATION -x c restate.h; \
 	strict -O0 -DRESTATE_IMPLEMENTATION -DNDEBUG -x c restate.h; \
 	for source in $(STRICT_SOURCES) tests/e2e/e2e.c; do strict -O0 $$source; done
@@ -204,12 +218,13 @@ help:
 	@echo 'make unit         unit tests; sanitize, tsan, valgrind: the same under those'
 	@echo 'make e2e          examples and services against real servers (build/e2e -v PART-OF-A-NAME)'
 	@echo 'make strict       warnings of gcc and clang are errors; every way to include the header'
+	@echo 'make readme       the C code of README.md compiles'
 	@echo 'make layers       sections of restate.h use earlier ones only'
 	@echo 'make symbols      only restate_... is exported'
 	@echo 'make wire         restate_wire.h out of proto/; wire-check: whether it is that already'
 	@echo 'make clean        removes what was built, but for the server'
 
-.PHONY: all examples test demo unit sanitize tsan valgrind e2e wire wire-check layers symbols strict \
+.PHONY: all examples test demo unit sanitize tsan valgrind e2e wire wire-check layers symbols readme strict \
 	strict-gcc strict-clang compile compile-gcc compile-clang clean help
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -89,6 +89,7 @@ check strict-clang "$MAKE" -s strict-clang
 check compile-gcc "$MAKE" -k -s -j "$JOBS" compile-gcc
 check compile-clang "$MAKE" -k -s -j "$JOBS" compile-clang
 check symbols "$MAKE" -s symbols
+check readme "$MAKE" -s readme
 check examples "$MAKE" -k -s -j "$JOBS" all
 
 heading "unit tests"

@@ -84,6 +84,7 @@ static word make_word(const char *format, ...) {
 typedef struct reply {
     long status;                /* 0: no answer */
     char id[64];                /* of the invocation */
+    char type[64];              /* content type */
     size_t len;
     char body[16384];           /* cut there */
 } reply;
@@ -136,13 +137,32 @@ static void prepare(CURL *curl, reply *r, const char *method, const char *url, c
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, r);
 }
 
+static void perform(CURL *curl, reply *r, const char *url) {
+    char *type = NULL;
+    CURLcode e = curl_easy_perform(curl);
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &r->status);
+    curl_easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &type);
+    snprintf(r->type, sizeof r->type, "%s", type ? type : "");
+    if (e != CURLE_OK) snprintf(r->body, sizeof r->body, "%s: %s", url, curl_easy_strerror(e));
+}
+
 static void http(reply *r, const char *method, const char *url, const char *body) {
     static CURL *curl;
     if (!curl) curl = curl_easy_init();
     prepare(curl, r, method, url, body);
-    CURLcode e = curl_easy_perform(curl);
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &r->status);
-    if (e != CURLE_OK) snprintf(r->body, sizeof r->body, "%s: %s", url, curl_easy_strerror(e));
+    perform(curl, r, url);
+}
+
+/* The same with a body that is not JSON, and may hold zero bytes. */
+static void post_bytes(reply *r, const char *url, const char *type, const char *body, size_t len) {
+    static CURL *curl;
+    struct curl_slist *headers = curl_slist_append(NULL, text("content-type: %s", type));
+    if (!curl) curl = curl_easy_init();
+    prepare(curl, r, "POST", url, body);
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)len);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    perform(curl, r, url);
+    curl_slist_free_all(headers);
 }
 
 /* ---- Servers and modes -------------------------------------------------------------------------------- */
@@ -286,10 +306,12 @@ static endpoint fan_out = { .program = "examples/fan_out", .log = LOGS "/fan_out
 static endpoint first_of = { .program = "examples/first_of", .log = LOGS "/first_of.log" };
 static endpoint cron = { .program = "examples/cron", .log = LOGS "/cron.log" };
 static endpoint tickets = { .program = "examples/tickets", .log = LOGS "/tickets.log" };
+static endpoint protobuf = { .program = "examples/protobuf", .log = LOGS "/protobuf.log" };
+static endpoint codec = { .program = "examples/codec", .log = LOGS "/codec.log" };
 static endpoint own_loop = { .program = "examples/own_loop", .log = LOGS "/own_loop.log" };
 static endpoint services = { .program = "e2e-services", .log = LOGS "/services.log" };
 static endpoint *const endpoints[] = { &greeter, &counter, &approval, &signup, &saga, &fan_out, &first_of, &cron,
-                                       &tickets, &own_loop, &services, NULL };
+                                       &tickets, &protobuf, &codec, &own_loop, &services, NULL };
 
 static bool listens(int port) {
     struct sockaddr_in a;
@@ -456,6 +478,25 @@ static void ask(int line, const char *path, const char *body, long status, const
            status, want ? want : "(anything)");
 }
 
+/* The same with bytes of a content type, which the reply must have, too; `want` is text or bytes, as
+ * long as a literal is. What is no reply (400 and above) need only have `want` in it. */
+#define ASK_BYTES(path, type, body, status, want) \
+    ask_bytes(__LINE__, path, type, body, sizeof(body) - 1, status, want, sizeof(want) - 1)
+static void ask_bytes(int line, const char *path, const char *type, const char *body, size_t len, long status, const char *want,
+                      size_t want_len) {
+    static reply r;
+    post_bytes(&r, text("%s%s", ingress, path), type, body, len);
+    keep_id(r.id);
+    if (r.status == status && (status >= 400 ? strstr(r.body, want) != NULL
+                                             : r.len == want_len && memcmp(r.body, want, want_len) == 0 && strcmp(r.type, type) == 0))
+        return;
+    test_failures++;
+    if (!bad_id[0]) snprintf(bad_id, sizeof bad_id, "%s", r.id);
+    printf("  %s:%d: %s gives %ld, %zu bytes of %s:\n    ", __FILE__, line, path, r.status, r.len, r.type);
+    for (size_t i = 0; i < r.len && i < 200; i++) printf(r.body[i] >= ' ' && r.body[i] < 127 ? "%c" : "\\x%02x", r.body[i] & 255);
+    printf("\n");
+}
+
 /* The same for the result of an invocation. */
 #define ATTACH(id, status, want) attach_ask(__LINE__, id, status, want)
 static void attach_ask(int line, const char *id, long status, const char *want) {
@@ -597,8 +638,13 @@ static void counter_case(void) {
     test_note = "";
     call(&r, text("/Counter/%s/reset", counter_key(0)), NULL);
     CHECK_INT(r.status, 200);
+    CHECK_INT(r.len, 0);                                /* declared to have no output */
+    CHECK_STR(r.type, "");
     call(&r, text("/Counter/%s/get", counter_key(0)), NULL);
     CHECK_STR(r.body, "0");
+    CHECK_STR(r.type, "application/json");
+    ASK(text("/Counter/%s/get", counter_key(0)), "1", 400, NULL);      /* nor any input */
+    ASK(text("/Counter/%s/add", counter_key(0)), NULL, 400, NULL);     /* but this one needs one */
 }
 
 static long log_size(const endpoint *e) {
@@ -753,6 +799,57 @@ static void tickets_case(void) {
     ASK(text("%s/add", bob.s), text("{\"seat\":\"A2-%s\"}", m), 200, "false");   /* it is sold */
     ASK(text("%s/checkout", bob.s), NULL, 200, "*\"euro\": 25}");
     ASK("/Checkout/pay", "1", 400, NULL);               /* private */
+}
+
+/* A value of an object's state as the server has it, in hexadecimal; "" if there is none. */
+static const char *stored(const char *service, const char *object, const char *name) {
+    return query_text("v", text("select encode(value, 'hex') v from state where service_name = '%s' and service_key = '%s' and key = '%s'",
+                                service, object, name));
+}
+
+/* How many entries of the journal of the last invocation have these bytes in them. */
+static long long journaled(const char *hex) {
+    return query_number("c", text("select count(*) c from sys_journal where id = '%s' and encode(raw, 'hex') like '%%%s%%'", last_id, hex));
+}
+
+#define PROTO "application/proto"
+
+static void protobuf_case(void) {
+    if (!endpoint_register(&protobuf)) { test_failures++; return; }
+    word key = make_word("ada-%s", running->name), ada = make_word("/Customers/%s", key.s);
+    ASK(text("%s/total", ada.s), NULL, 200, "{}");
+    ASK(text("%s/placeJson", ada.s), "{\"id\":\"A-17\",\"cents\":450}", 200, "{\"cents\":\"450\",\"orders\":1}");
+    ASK_BYTES(text("%s/place", ada.s), PROTO, "\x0a\x04" "A-18" "\x10\xa6\x04", 200, "\x08\xe8\x07\x10\x02");
+    CHECK_INT(journaled("0a04412d313810a604"), 1);      /* the input as it came */
+    CHECK_INT(journaled("08e8071002"), 2);              /* state and reply */
+    CHECK_STR(stored("Customers", key.s, "total"), "08e8071002");
+    ASK(text("%s/total", ada.s), NULL, 200, "{\"cents\":\"1000\",\"orders\":2}");
+
+    ASK_BYTES(text("%s/place", ada.s), PROTO, "\x0a\x05" "A-19", 400, "Order");     /* cut off */
+    ASK_BYTES(text("%s/place", ada.s), PROTO, "\x0a\x04" "A-20", 400, "no order costs that");
+    ASK_BYTES(text("%s/place", ada.s), PROTO, "", 400, "no order costs that");       /* all zero is a message, too */
+    ASK(text("%s/place", ada.s), "{\"cents\":1}", 400, "*does not match");         /* never gets to the handler */
+    ASK(text("%s/placeJson", ada.s), "{\"cents\":1,\"dollars\":2}", 400, "*dollars");
+    ASK(text("%s/placeJson", ada.s), "{\"cents\":\"1000\"}", 200, "{\"cents\":\"2000\",\"orders\":3}");
+}
+
+static void codec_case(void) {
+    if (!endpoint_register(&codec)) { test_failures++; return; }
+    word lamp = make_word("/Lamp/desk-%s/mix", running->name), diary = make_word("/Diary/ada-%s/write", running->name);
+    ASK_BYTES(lamp.s, "text/x-color", "#ff8000", 200, "#ffbf7f");
+    ASK_BYTES(lamp.s, "text/x-color", "#0000FF", 200, "#7f5fbf");
+    CHECK_STR(stored("Lamp", text("desk-%s", running->name), "color"), "23376635666266");
+    CHECK_INT(journaled("23376635666266"), 2);          /* state and reply */
+    ASK_BYTES(lamp.s, "text/x-color", "#ff80", 400, "a color looks like #ff8000");
+    ASK_BYTES(lamp.s, "text/x-color", "#ff80zz", 400, "a color looks like #ff8000");
+    ASK_BYTES(lamp.s, "application/json", "\"#ff8000\"", 400, "does not match");
+
+    ASK_BYTES(diary.s, "application/octet-stream", "\xc4\xe5\xe1\xf2\xa0\xe4\xe9\xe1\xf2\xf9", 200, "\xb2\xa0\xf7\xef\xf2\xe4\xf3");
+    CHECK_STR(stored("Diary", text("ada-%s", running->name), "last"), "c4e5e1f2a0e4e9e1f2f9");
+    CHECK_INT(journaled("c4e5e1f2a0e4e9e1f2f9"), 2);    /* input and state */
+    CHECK_INT(journaled("b2a0f7eff2e4f3"), 2);          /* result of the step, and reply */
+    CHECK_INT(journaled("4465617220"), 0);              /* "Dear " */
+    CHECK_INT(journaled("776f726473"), 0);              /* "words" */
 }
 
 static void own_loop_case(void) {
@@ -1323,7 +1420,8 @@ static void in_mode(const mode *m, const char *name, void (*run)(void)) {
 
 #define CASES(X, MODE, m) \
     X(MODE, m, greeter) X(MODE, m, counter) X(MODE, m, approval) X(MODE, m, signup) X(MODE, m, saga) \
-    X(MODE, m, fan_out) X(MODE, m, first_of) X(MODE, m, cron) X(MODE, m, tickets) X(MODE, m, own_loop) \
+    X(MODE, m, fan_out) X(MODE, m, first_of) X(MODE, m, cron) X(MODE, m, tickets) X(MODE, m, protobuf) \
+    X(MODE, m, codec) X(MODE, m, own_loop) \
     X(MODE, m, chain) X(MODE, m, delayed) X(MODE, m, awakeable) X(MODE, m, flaky) X(MODE, m, cancel) \
     X(MODE, m, blocking) X(MODE, m, promise) X(MODE, m, signal) X(MODE, m, attach) X(MODE, m, futures) \
     X(MODE, m, selector) X(MODE, m, deep) X(MODE, m, sleeps) X(MODE, m, children) X(MODE, m, explicit) \
