@@ -430,7 +430,8 @@ typedef enum restate_codec_kind {
 /* How a C value becomes bytes, and what the server is told of the payloads of a handler.
  *
  * Handlers get and give plain bytes; a codec is for restate_encode() and restate_decode(). The
- * server lets in only requests whose content type fits; it does not look into the payload.
+ * server lets in only requests whose content type fits; it does not look into the payload. Replies
+ * get the content type of the output; without bytes, too, unless it is application/json.
  *
  *     static const restate_codec csv = { .content_type = "text/csv",
  *                                        .encode = csv_encode, .decode = csv_decode };
@@ -649,7 +650,8 @@ typedef struct restate_target {
 /* A transformation of all payload bytes below the codecs, such as encryption or compression:
  * inputs, outputs, state values, results of runs, calls, promises, awakeables and signals.
  *
- * Give both functions or none.
+ * Callers through the ingress see sealed bytes as well. Empty bytes that come in were not sealed,
+ * and are given as they are. Give both functions or none.
  * Lifetime:  endpoint; `*sealed` and `*plain` come from restate_alloc().
  * Threads:   that of the handler, or of the closure.
  * Returns:   (both) RESTATE_OK; restate_fail(). What cannot be sealed ends the attempt with a
@@ -11854,6 +11856,10 @@ static void restate__manifest_payload(restate__manifest *m, const char *key, con
             if (c->kind == RESTATE_CODEC_BYTES) type = "*/*";
         }
         restate__manifest_text(m, "contentType", 1, accept ? accept : type);
+        if (!input && strcmp(type, "application/json") != 0) {
+            restate__manifest_key(m, "setContentTypeIfEmpty", 1);
+            restate__manifest_raw(m, "true");   /* no bytes are a value, but for JSON */
+        }
         if (c->json_schema) {
             restate__manifest_key(m, "jsonSchema", 1);
             restate__manifest_raw(m, c->json_schema);

@@ -108,7 +108,8 @@ build "${units[@]/#/build/asan/}" build/asan/e2e-services
 variant asan "${asan[@]}"
 all=("${units[@]}") units=()            # only what has threads can have races
 for unit in "${all[@]}"; do
-    case $unit in unit_context | unit_endpoint | unit_execution | unit_server | unit_stream) units+=("$unit") ;; esac
+    case $unit in unit_around | unit_context | unit_endpoint | unit_execution | unit_seed | \
+        unit_server | unit_stream) units+=("$unit") ;; esac
 done
 build "${units[@]/#/build/tsan/}" build/tsan/e2e-services
 variant tsan "${tsan[@]}"

@@ -582,12 +582,12 @@ static const char *rich(int version) {
              version >= 3 ? ",\"workflowCompletionRetention\":86400000" : "");
     rt_print(&b, "{\"name\":\"b.Object\",\"ty\":\"VIRTUAL_OBJECT\",\"handlers\":["
              "{\"name\":\"bytes\",\"ty\":\"SHARED\",\"input\":{\"required\":false,\"contentType\":\"*/*\"},"
-             "\"output\":{\"contentType\":\"application/octet-stream\"}},"
+             "\"output\":{\"contentType\":\"application/octet-stream\",\"setContentTypeIfEmpty\":true}},"
              "{\"name\":\"described\",\"ty\":\"EXCLUSIVE\",\"input\":{\"required\":false,\"contentType\":\"application/json\","
              "\"jsonSchema\":{\"type\": \"object\"}},\"output\":{\"contentType\":\"application/json\",\"jsonSchema\":{\"type\": \"object\"}}%s},"
              "{\"name\":\"empty\",\"ty\":\"EXCLUSIVE\",\"input\":{},\"output\":{}},"
              "{\"name\":\"types\",\"ty\":\"EXCLUSIVE\",\"input\":{\"required\":true,\"contentType\":\"text/*\"},"
-             "\"output\":{\"contentType\":\"application/octet-stream\"}},", meta);
+             "\"output\":{\"contentType\":\"application/octet-stream\",\"setContentTypeIfEmpty\":true}},", meta);
     rt_print(&b, "{\"name\":\"zebra\",\"ty\":\"EXCLUSIVE\"," JSON_IO "%s%s}]",
              version >= 3 ? ",\"inactivityTimeout\":1,\"enableLazyState\":true" : "",
              version >= 4 ? ",\"retryPolicyInitialInterval\":0,\"retryPolicyMaxInterval\":777,\"retryPolicyExponentiationFactor\":1.5,"

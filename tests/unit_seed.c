@@ -78,13 +78,14 @@ static const struct {
     { RESTATE_JSON, "{\"cents\":5,\"orders\":2}", NULL, "{5",
       "true,\"contentType\":\"application/json\"", "\"contentType\":\"application/json\"" },
     { RESTATE_BYTES, "5 2", NULL, NULL, "false,\"contentType\":\"*/*\"",
-      "\"contentType\":\"application/octet-stream\"" },
+      "\"contentType\":\"application/octet-stream\",\"setContentTypeIfEmpty\":true" },
     { &proto, "\x08\x05\x10\x02", "\\x08\\x05\\x10\\x02", "\x08",
-      "true,\"contentType\":\"application/proto\"", "\"contentType\":\"application/proto\"" },
+      "true,\"contentType\":\"application/proto\"",
+      "\"contentType\":\"application/proto\",\"setContentTypeIfEmpty\":true" },
     { &protojson, "{\"cents\":\"5\",\"orders\":2}", NULL, "{\"cents\":true}",
       "true,\"contentType\":\"application/json\"", "\"contentType\":\"application/json\"" },
     { &slash, "5/2", NULL, "52", "true,\"contentType\":\"text/x-slash\"",
-      "\"contentType\":\"text/x-slash\"" },
+      "\"contentType\":\"text/x-slash\",\"setContentTypeIfEmpty\":true" },
 };
 
 static restate_bytes total_out(restate_ctx *ctx) {
@@ -218,7 +219,7 @@ TEST(unencodable_is_retried) {
     EACH(RESTATE_SERVICE, .fn = cannot_encode) {
         start(1); input("in"); give();
         SAYS("Error 500 index:0 Input message:\"S/h: restate_encode(): -1 orders\"");
-        LOG_HAS("ERROR S/h: restate_encode(): -1 orders");
+        LOG_HAS("ERROR the attempt failed with 500: S/h: restate_encode(): -1 orders");
     }
 }
 
