@@ -147,7 +147,8 @@
  *   endpoint    Until restate_endpoint_free() has returned.
  *
  * Services and options are copied by restate_endpoint_new(), strings and lists included. Functions,
- * `user` pointers and what they point to have to live as long as the endpoint.
+ * seals, hooks, the `type` of codecs, `user` pointers and what these point to are not: they have to
+ * live as long as the endpoint.
  * What a handler acquires itself (files, malloc) it releases itself, also when a call returned
  * RESTATE_ENDED: no frame is ever jumped over. (One exception, see rule 2.)
  *
@@ -173,8 +174,8 @@
  * A retryable error inside of a closure ends the attempt of the whole handler; the code behind
  * restate_run() does not see it. Bound the tries (restate_run_options.retry) to get
  * RESTATE_TERMINAL there. Codes of the library itself, shown to operators: 570 the code does not
- * fit the journal, 571 the protocol was violated, 573 something needs a newer protocol, 500 misuse
- * and the rest.
+ * fit the journal, 571 the protocol was violated (as by a message beyond max_message_bytes), 573
+ * something needs a newer protocol, 500 misuse, lack of memory and the rest.
  *
  * ---- Threads -----------------------------------------------------------------------------------
  *
@@ -186,10 +187,11 @@
  * of threads, or into a handler with `.blocking = RESTATE_ON`, which has a thread of its own.
  *
  * Who may call what: a context, and futures made from it, only the handler or closure it was given
- * to. An endpoint, one thread at a time. restate_endpoint_stop(), any thread and signal handlers.
- * Loggers and allocators are called from any thread of the endpoint. The library keeps no global
- * state, installs no signal handlers, blocks all signals in the threads it makes, raises no SIGPIPE
- * and never exits the process. A "Threads:" line in a comment says what differs.
+ * to; from another thread it is a data race (rule 4 says what is noticed). An endpoint, one thread
+ * at a time. restate_endpoint_stop(), any thread and signal handlers. Loggers and allocators are
+ * called from any thread of the endpoint. The library keeps no global state, installs no signal
+ * handlers, blocks all signals in the threads it makes, raises no SIGPIPE and never exits the
+ * process. A "Threads:" line in a comment says what differs.
  *
  * ---- Configuration macros ----------------------------------------------------------------------
  *
@@ -205,7 +207,8 @@
  *                                Behind restate_allocator; all three or none (default: libc).
  *   RESTATE_NO_SERVER            No sockets, no event loops, no nghttp2; what needs them is gone.
  *   RESTATE_NO_CJSON             No cJSON, and no restate_json_tree(), _own() and _print(); all
- *                                other JSON functions stay.
+ *                                other JSON functions stay. Encoding with RESTATE_JSON then gives
+ *                                absent bytes, decoding does nothing.
  *   RESTATE_NO_THREADS           No pthreads: one event loop, closures execute on it as if
  *                                inline_ok were set; threads > 1 and .blocking are wrong options.
  *   RESTATE_FIBER                How stacks are switched: RESTATE_FIBER_ASM (x86-64 and AArch64),
@@ -238,29 +241,39 @@
  *  3. A function that makes a future, bytes or a string returns it and never returns NULL. If it
  *     cannot, the attempt ends (rule 2), and what it returned is empty but safe to pass on, so
  *     calls can be nested without a check. A future of an attempt that is over gives RESTATE_ENDED.
- *  4. Misuse (a bad argument, a state write in a shared handler, a context used by two threads or
- *     inside of a closure) ends the attempt with an error that names service, handler, command and
- *     remedy. Like any retryable error it is tried again, so a fixed program picks the work up.
+ *  4. Misuse (a bad argument, a state write in a shared handler, a function that closures must not
+ *     use) ends the attempt with an error 500 that names service, handler, function and remedy.
+ *     Like any retryable error it is tried again, so a fixed program picks the work up. A handler's
+ *     context in its closure is noticed by functions that record, wait or make a future, by others
+ *     not, and in blocking handlers not at all.
  *  5. Lifetimes: arguments are `call`, what a context function gives is `invocation`. Only what
  *     restate_endpoint_new() and restate_stream_open() gave is released by its user.
  *  6. Bytes: `ptr == NULL` is absent, `len == 0` with a pointer is empty. Bytes that the library
- *     gives are followed by a zero byte that is not counted, unless they are called a slice.
+ *     gives are followed by a zero byte that is not counted, unless they are called a slice or come
+ *     from a seal or codec of yours.
  *     Out-parameters may be NULL; otherwise they are always written, on failure to absent bytes,
- *     "", NULL or zero. (The JSON readers differ: they keep the default that you put there.)
+ *     "", NULL or zero. (The readers of JSON values differ: they keep the default you put there.)
  *  7. Lists (handlers, services, headers, metadata, keys) end with an all-zero element; NULL is an
  *     empty list.
- *  8. Durations are uint64_t milliseconds, named `_ms`. Strings are UTF-8 and end with a zero byte.
+ *  8. Durations are uint64_t milliseconds, named `_ms`. Strings are UTF-8 and end with a zero byte;
+ *     others are misuse, or the server refuses them, and with them the attempt.
+ *
+ * A closure may end, look at the request, log, ask restate_stop_requested(), and use memory, JSON
+ * and codecs (headings and comments say so); everything else on its context is misuse.
  *
  * In comments, "Journal:" names the command that a function records: issued on first execution; on
  * replay the call must be the recorded one (else error 570) and does nothing but give its recorded
  * result. Names, targets, keys, headers and payload bytes are compared. A function without that
  * line records nothing. "Await point" means that it may wait, may suspend (it then returns
  * RESTATE_ENDED, and the handler starts again later), and is where a cancellation arrives
- * (RESTATE_CANCELLED, once). A function without it does not wait and is not affected by a
+ * (RESTATE_CANCELLED, once). Whichever of a result and a cancellation comes first in the journal is
+ * returned, and the other later. A function without it does not wait and is not affected by a
  * cancellation. "Returns:" gives each status with its cause; RESTATE_ENDED, that the attempt is
  * over, can come from every function with a context and is not repeated there. "Since:" names the
- * protocol that is needed, 5 if there is no such line. The server chooses the newest protocol that
- * both sides speak; what needs a newer one than that ends the attempt with error 573. */
+ * protocol that is needed, 5 if there is no such line. The server chooses the protocol when an
+ * invocation begins (server 1.7: 6, or 7 with its experimental switch); what needs a newer one ends
+ * the attempt with error 573. It refuses messages above 32 MiB (its message-size-limit), and with
+ * them the attempt: keep larger payloads elsewhere. */
 
 /* The implementation calls POSIX functions that strict C modes (-std=c99) hide otherwise. */
 #if defined(RESTATE_IMPLEMENTATION)
@@ -340,7 +353,8 @@ typedef enum restate_status {
     RESTATE_OK = 0,
     RESTATE_TERMINAL,       /* it failed for good, see restate_failed(): handle it, or return it */
     RESTATE_TIMEOUT,        /* a terminal failure (408) of restate_await_for(), never of a callee */
-    RESTATE_CANCELLED,      /* this invocation was cancelled (terminal, 409): undo, and return it */
+    RESTATE_CANCELLED,      /* this invocation was cancelled (terminal, 409): undo, and return it;
+                               never a callee's 409, so look at the status and not at codes */
     RESTATE_ENDED,          /* the attempt is over: release what you hold, and return it */
     RESTATE_ERROR           /* outside of handlers: it did not work, see restate_endpoint_error() */
 } restate_status;
@@ -375,10 +389,10 @@ typedef struct restate_failure {
                                                a callee's arrives sorted by name */
 } restate_failure;
 
-/* Where all memory of an endpoint comes from, cJSON's excepted. Give all three functions or none;
- * none: RESTATE_MALLOC and its family. Sizes are those that were asked for; memory has to be
- * aligned as malloc's is. A function may return NULL: the attempt or the call then fails, nothing
- * crashes.
+/* Where the memory of an endpoint comes from; cJSON's trees, threads, tables of nghttp2 and, where
+ * the system can map memory, the stacks of handlers do not. Give all three functions or none; none:
+ * RESTATE_MALLOC and its family. Sizes are those that were asked for; memory has to be aligned as
+ * malloc's is. A function may return NULL: the attempt or the call then fails, nothing crashes.
  * Threads:   called from any thread of the endpoint. */
 typedef struct restate_allocator {
     void *(*alloc)(void *user, size_t size);
@@ -400,8 +414,8 @@ typedef enum restate_log_level {
 /* What a logger gets. Lifetime: call. */
 typedef struct restate_log_record {
     restate_log_level level;
-    int item;                               /* number of the library's message; 0: restate_log() */
-    const char *message;                    /* one line, without its end */
+    int item;                               /* 0; later a number for the library's own messages */
+    const char *message;                    /* one line without its end, at most 1,023 bytes */
     const char *service, *handler, *invocation_id;  /* NULL outside of an invocation */
     bool replaying;                         /* the handler has said this before */
 } restate_log_record;
@@ -449,15 +463,18 @@ struct restate_codec {
     const char *json_schema;                /* for documents, checked by nobody; NULL: none */
     bool optional;                          /* input: no body and no content type is let in too */
     restate_codec_kind kind;
-    /* For CONTENT. Both return RESTATE_OK or restate_fail(); they may use restate_alloc() and
-     * nothing that is journaled. `*value` and `*out` are invocation. */
+    /* For CONTENT. Both return RESTATE_OK or restate_fail(), of which the message counts, not the
+     * code; they may use restate_alloc() and nothing that is journaled. `*value` and `*out` are
+     * invocation. On the thread of whoever encodes or decodes. */
     restate_status (*encode)(const restate_codec *self, restate_ctx *ctx, const void *value,
                              restate_bytes *out);
     restate_status (*decode)(const restate_codec *self, restate_ctx *ctx, restate_bytes in,
                              void *value);
     const void *type;                       /* the codec's own: a message descriptor, a key, ... */
     bool unstable;                          /* equal values may give different bytes: replay does
-                                               not compare them */
+                                               not compare what restate_encode() gave and is handed
+                                               on whole; parts and copies of it need
+                                               skip_payload_check */
 };
 
 RESTATE__UNUSED static const restate_codec restate_codec_json =
@@ -477,8 +494,11 @@ RESTATE__UNUSED static const restate_codec restate_codec_void =
  * _PROTO is protobuf's binary form, _PROTOJSON its JSON mapping. What JSON needs is in the .options
  * file: max_size or max_count for every string, bytes and repeated field, and, where there are
  * enums, the line `* enum_to_string:true`. A field that cannot be done does not compile, and the
- * error names it. Decoding overwrites the struct, on failure with nothing of use; pb_callback_t
- * members (binary only) are left alone and called as nanopb calls them. */
+ * error names it; a message inside of itself does not either, others nest 32 levels deep. Oneofs
+ * and maps are done, of google.protobuf Timestamp, Duration and the wrappers; JSON of its other
+ * types (Any, Struct) cannot be encoded or decoded. Unknown members of JSON are a failure. Decoding
+ * overwrites the struct, on failure with nothing of use; pb_callback_t members (binary only) are
+ * left alone and called as nanopb calls them. */
 #define RESTATE_PROTO(Type) \
     { "application/proto", NULL, false, RESTATE_CODEC_CONTENT, restate__proto_encode, \
       restate__proto_decode, RESTATE__PROTO_EVAL(RESTATE__PROTO_TYPE(Type, BINARY)), false }
@@ -613,19 +633,24 @@ RESTATE_API restate_status restate__protojson_decode(const restate_codec *codec,
 typedef enum restate_exhausted {
     RESTATE_EXHAUSTED_DEFAULT = 0,          /* runs: FAIL; invocations: what the server says */
     RESTATE_EXHAUSTED_FAIL,                 /* runs: RESTATE_TERMINAL; invocations: killed */
-    RESTATE_EXHAUSTED_PAUSE                 /* wait for an operator; for runs since protocol 7 */
+    RESTATE_EXHAUSTED_PAUSE                 /* wait for an operator; for runs since protocol 7:
+                                               before, error 573 once the closure has finished */
 } restate_exhausted;
 
 /* How often, and how fast, something is tried again.
  *
  * The wait after try n is min(max_interval, initial_interval * factor^(n-1)). All zero: the
  * server's policy (500 ms, x 2, at most 60 s, 70 attempts, then pause). As soon as one field is set
- * the others have the defaults noted here. */
+ * the others have the defaults noted here (those of the SDKs for Python, Ruby and TypeScript).
+ * The server counts the tries of a run from the last new command of its invocation on. One that is
+ * recorded in between, an operator who resumes it, and a restart of the server begin the count and
+ * max_duration_ms again. */
 typedef struct restate_retry_policy {
     uint64_t initial_interval_ms;           /* 50 */
-    double factor;                          /* 2 */
+    double factor;                          /* 2; at least 1 */
     uint64_t max_interval_ms;               /* 10,000 */
-    uint32_t max_attempts;                  /* the first try counts; no limit */
+    uint32_t max_attempts;                  /* the first try counts; runs: no limit, invocations:
+                                               what the server says */
     uint64_t max_duration_ms;               /* runs only, from the first try on; no limit */
     restate_exhausted when_exhausted;
 } restate_retry_policy;
@@ -643,18 +668,22 @@ typedef struct restate_target {
     const char *service;
     const char *handler;
     const char *key;                        /* of an object or workflow; NULL: a plain service */
-    const char *scope;                      /* NULL: none; since protocol 7 */
+    const char *scope;                      /* NULL: none; "" is misuse; since protocol 7 */
 } restate_target;
 
 /* A transformation of all payload bytes below the codecs, such as encryption or compression:
- * inputs, outputs, state values, results of runs, calls, promises, awakeables and signals.
+ * inputs, outputs, state values, results of runs, calls, promises, awakeables and signals. Not of
+ * names, keys, headers and failures.
  *
- * Give both functions or none.
- * Lifetime:  endpoint; `*sealed` and `*plain` come from restate_alloc().
+ * Give both functions or none. Absent bytes are sealed as empty ones; an empty payload is not
+ * opened. Callers that do not seal, at the ingress for instance, are not understood.
+ * Lifetime:  endpoint; `*sealed` and `*plain` come from restate_alloc(). The library puts no zero
+ *            byte behind `*plain`.
  * Threads:   that of the handler, or of the closure.
  * Returns:   (both) RESTATE_OK; restate_fail(). What cannot be sealed ends the attempt with a
- *            retryable error; what cannot be opened is a terminal failure (400 if it is the
- *            handler's input, else 500). */
+ *            retryable error; what cannot be opened is RESTATE_TERMINAL (500) for the call that
+ *            gives the value. An input that cannot be opened fails the invocation with 400, and the
+ *            handler is not called. */
 typedef struct restate_seal {
     restate_status (*seal)(void *user, restate_ctx *ctx, restate_bytes plain,
                            restate_bytes *sealed);
@@ -667,11 +696,14 @@ typedef struct restate_seal {
 /* What to call around handlers, closures and outgoing calls, for tracing and metrics.
  *
  * Members may be NULL. On replay none is called but `begin` and `end`, which surround every
- * attempt. They must not use anything that is journaled.
+ * attempt (but there is no `end` for a handler that was cut off by rule 2). They must not use
+ * anything that is journaled. restate_now() counts as a run. The headers of `outbound` come behind
+ * those of the call; where there is an `outbound`, replay compares no headers of calls.
  * Lifetime:  endpoint. What `outbound` returns is read before the next call of it. */
 typedef struct restate_hooks {
     void (*begin)(void *user, restate_ctx *ctx);
-    void (*end)(void *user, restate_ctx *ctx, restate_status status);   /* RESTATE_ENDED: suspended,
+    void (*end)(void *user, restate_ctx *ctx, restate_status status);   /* what it returned;
+                                                                           RESTATE_ENDED: suspended,
                                                                            or to be retried */
     void (*run_begin)(void *user, restate_ctx *run, const char *name);  /* the closure's thread */
     void (*run_end)(void *user, restate_ctx *run, const char *name, restate_status status);
@@ -697,17 +729,21 @@ typedef struct restate_options {
     restate_retry_policy retry;             /* of whole invocations; the server's */
     restate_retry_policy run_retry;         /* of closures that give none themselves */
     restate_mismatch on_mismatch;           /* RETRY */
-    restate_switch skip_payload_check;      /* OFF; ON: replay does not compare payload bytes */
+    restate_switch skip_payload_check;      /* OFF; ON: replay does not compare payload bytes, but
+                                               those of signals */
     restate_switch explicit_cancellation;   /* OFF; ON: see restate_cancellation() */
     restate_switch cancel_sends;            /* OFF; ON: a cancellation also reaches one-way calls */
     restate_switch blocking;                /* OFF; ON: a thread of its own, that may block */
-    size_t stack_bytes;                     /* RESTATE_STACK_BYTES */
-    uint64_t stall_warning_ms;              /* 1,000: who holds a loop for longer is in the log */
+    size_t stack_bytes;                     /* RESTATE_STACK_BYTES; at least 4,096 */
+    uint64_t stall_warning_ms;              /* 1,000: who holds a loop for longer is in the log;
+                                               RESTATE_ZERO_MS: nobody is */
     const restate_seal *seal;               /* none */
     const restate_hooks *hooks;             /* none; those of all three levels are called, the
                                                endpoint's first */
     /* Turns a retryable error of a handler or closure into a terminal one: fill `out`, return
-     * true. Gets `user` above. Lifetime: `message` is call, and so is what `out` refers to. */
+     * true. Gets `user` above. restate_retry() asks it; misuse, lack of memory and what the library
+     * finds wrong do not. Lifetime: `message` is call, and so is what `out` refers to. Threads:
+     * that of the handler, or of the closure. */
     bool (*map_error)(void *user, uint16_t code, const char *message, restate_failure *out);
 } restate_options;
 
@@ -716,13 +752,16 @@ typedef struct restate_options {
  * `input` is the payload of the request, the same in every attempt; absent bytes if it was empty.
  * Lifetime:  `input` is invocation, and so is `ctx`.
  * Returns:   RESTATE_OK: the invocation completes with what restate_reply() got, or an empty value.
- *            RESTATE_TERMINAL, RESTATE_TIMEOUT, RESTATE_CANCELLED: it fails with restate_failed().
- *            RESTATE_ENDED: nothing more is sent; whatever ended the attempt decides.
+ *            RESTATE_TERMINAL, RESTATE_TIMEOUT, RESTATE_CANCELLED: it fails with restate_failed()
+ *            (with 500 if nothing failed).
+ *            RESTATE_ENDED: nothing more is sent; whatever ended the attempt decides. Misuse if
+ *            nothing did.
  *            Anything else: a retryable error that names the number. */
 typedef restate_status restate_handler_fn(restate_ctx *ctx, restate_bytes input);
 
 typedef struct restate_handler {
-    const char *name;                       /* letters, digits, _; NULL ends the list */
+    const char *name;                       /* letters, digits, _; no digit first; NULL ends the
+                                               list */
     restate_handler_fn *fn;
     bool shared;                            /* objects: runs beside the exclusive one, only reads;
                                                workflows: every handler but the main one */
@@ -743,7 +782,8 @@ typedef enum restate_kind {
 } restate_kind;
 
 typedef struct restate_service {
-    const char *name;                       /* letters, digits, _ . and -, a letter first */
+    const char *name;                       /* letters, digits, _ . and -, a letter (or _ and a
+                                               letter or digit) first; not restate... or openapi */
     restate_kind kind;
     const restate_handler *handlers;        /* ends with {0} */
     const char *documentation;              /* NULL: none */
