@@ -813,7 +813,9 @@ typedef struct restate_service {
 // What a handler and a closure may do.
 ================================================================================================ */
 
-/* ---- How a handler or a closure ends --------------------------------------------------------- */
+/* ---- How a handler or a closure ends (both) -------------------------------------------------- */
+/* Nothing of this waits, and it is the same on first execution, on replay and when cancelled. What
+ * a handler sends at its end is compared with a recorded end, if there is one. */
 
 /* Sets the value that the handler (or the closure) completes with. `return restate_reply(ctx, v);`
  *
@@ -829,14 +831,15 @@ RESTATE_API restate_status restate_reply(restate_ctx *ctx, restate_bytes value);
  *
  * It takes effect when it is returned. From a handler: the invocation fails for good, its caller
  * gets code and message. From a closure: the run does, and its caller gets RESTATE_TERMINAL.
- * `code` is as in HTTP; 0 is 500.
+ * `code` is as in HTTP; 0 is 500. Callers at the ingress see it as the status, and 500 for what is
+ * none. In the message a question mark stands for each byte that is not UTF-8.
  * Journal:   output (failure), when the handler has returned; in a closure: nothing.
  * Returns:   RESTATE_TERMINAL. */
 RESTATE_API restate_status restate_fail(restate_ctx *ctx, uint16_t code, const char *format, ...)
     RESTATE__PRINTF(3, 4);
 
 /* The same from a struct: with metadata, or to pass on a failure that was kept from before, as a
- * saga does after it has compensated. NULL is restate_failed().
+ * saga does after it has compensated. NULL is restate_failed(), and misuse if nothing has failed.
  *
  * Journal:   as restate_fail().
  * Lifetime:  `failure` is copied, unless it came from restate_failed().
@@ -848,7 +851,8 @@ RESTATE_API restate_status restate_fail_with(restate_ctx *ctx, const restate_fai
 typedef struct restate_retry_options {
     uint16_t code;                          /* shown to operators; 500 */
     uint64_t delay_ms;                      /* until the next try; as the retry policy says */
-    bool pause;                             /* wait for an operator instead; since protocol 7 */
+    bool pause;                             /* wait for an operator instead, however many tries are
+                                               left; since protocol 7 */
 } restate_retry_options;
 
 /* Ends this try with a printf-style message for operators; the handler, or the closure, is tried
@@ -859,7 +863,7 @@ typedef struct restate_retry_options {
  * counts the try in any case, and when its tries are used up the caller of restate_run() gets
  * RESTATE_TERMINAL with this code and message. Until then that caller sees nothing: a retryable
  * error of a closure ends the attempt of the whole handler.
- * Returns:   RESTATE_ENDED. */
+ * Returns:   RESTATE_ENDED; RESTATE_TERMINAL if restate_options.map_error made a failure of it. */
 RESTATE_API restate_status restate_retry(restate_ctx *ctx, const restate_retry_options *options,
                                          const char *format, ...) RESTATE__PRINTF(3, 4);
 
@@ -872,43 +876,53 @@ RESTATE_API restate_status restate_retry(restate_ctx *ctx, const restate_retry_o
 RESTATE_API const restate_failure *restate_failed(restate_ctx *ctx);
 
 /* ---- Request, log, randomness ---------------------------------------------------------------- */
+/* Nothing of this waits or notices a cancellation, but restate_now(). */
 
 typedef struct restate_request_info {
     const char *invocation_id;              /* inv_... */
-    restate_target target;                  /* service, handler, key and scope of this invocation */
+    restate_target target;                  /* service, handler, key and scope of this invocation;
+                                               in a plain service the key is "" */
     size_t key_len;                         /* a key may hold zero bytes, and target.key look cut */
     const char *idempotency_key;            /* NULL: none; since protocol 7 */
     const char *limit_key;                  /* NULL: none; since protocol 7 */
-    restate_bytes body;                     /* as given to the handler */
-    const restate_pair *headers;            /* of the invocation: the same in every attempt; with
-                                               names in lower case */
+    restate_bytes body;                     /* as given to the handler; empty, not absent, if there
+                                               was none */
+    const restate_pair *headers;            /* of the invocation: the same in every attempt; names
+                                               as the calling handler wrote them, from the ingress
+                                               in lower case */
     const restate_pair *attempt_headers;    /* of this HTTP request: NOT the same; for tracing */
     uint32_t retry_count;                   /* failed attempts since the last stored step, or since
                                                an operator resumed it: NOT the same in every
                                                attempt */
     uint32_t protocol_version;              /* 5 to 7; NOT the same in every attempt */
-    bool replaying;                         /* live: the next command will be replayed */
+    bool replaying;                         /* the next command will be replayed; live, so ask
+                                               again; of no use in closures */
     void *user;                             /* the nearest restate_options.user */
 } restate_request_info;
 
 /* What is known about this invocation. Also inside of closures, and when the attempt is over.
  *
+ * Lifetime:  invocation; in a handler `replaying` changes with every call of this.
  * Decide nothing by the fields marked NOT: the handler would no longer be deterministic.
  * Returns:   never NULL. */
 RESTATE_API const restate_request_info *restate_request(restate_ctx *ctx);
 
-/* The key of the object or workflow, "" in a plain service: restate_request(ctx)->target.key. */
+/* The key of the object or workflow, "" in a plain service: restate_request(ctx)->target.key. Also
+ * inside of closures, and when the attempt is over. */
 RESTATE_API const char *restate_key(restate_ctx *ctx);
 
 /* Logs a printf-style message with invocation id, service and handler. Also inside of closures.
  *
  * Silent on replay, so that a line appears once (restate_logger.with_replay changes that). A line
- * can still appear twice: if the attempt ended before the next command was stored. */
+ * can still appear twice: if the attempt ended before the next command was stored. Cut at 1,023
+ * bytes; line ends become spaces. `level` is one from TRACE to ERROR. */
 RESTATE_API void restate_log(restate_ctx *ctx, restate_log_level level, const char *format, ...)
     RESTATE__PRINTF(3, 4);
 
 /* True once the work is no longer wanted: the attempt ended, the invocation was cancelled, the
- * endpoint stops, or (in a closure) its future lost or its timeout_ms has passed.
+ * endpoint stops, or (in a closure) its timeout_ms has passed or its future lost: all races and
+ * other futures that it was made a part of are settled. (restate_select() and restate_await_for()
+ * have no losers, their futures can be awaited again.)
  *
  * For long closures to poll. Not deterministic: in a handler only good for giving up with
  * restate_retry(). Works after RESTATE_ENDED.
@@ -919,47 +933,57 @@ RESTATE_API bool restate_stop_requested(restate_ctx *ctx);
  *
  * The sequence is seeded per invocation and starts again with every attempt, so it is the same on
  * replay without being recorded. Not for secrets. In closures misuse: on replay they draw nothing.
+ * It is xoshiro256++ (as in the SDKs for Go and TypeScript), filled by splitmix64 from the server's
+ * seed, under protocol 5 from the first 8 bytes of the SHA-256 of the invocation's id.
  * Returns:   0 when the attempt is over. */
 RESTATE_API uint64_t restate_random(restate_ctx *ctx);
 
 /* A version 4 UUID from that sequence, 36 characters long: the same in every attempt, and so a
- * good idempotency key for a side effect. In closures misuse: make it before. */
+ * good idempotency key for a side effect. In closures misuse: make it before. "" when the attempt
+ * is over. */
 RESTATE_API const char *restate_uuid(restate_ctx *ctx);
 
 /* The wall-clock time in milliseconds since 1970, recorded: the same in every attempt.
  *
+ * A restate_run() whose closure reads the clock on the handler's stack; retried as that is.
  * Journal:   run (named "now").
  * Await point.
- * Returns:   RESTATE_OK; RESTATE_CANCELLED. */
+ * Returns:   RESTATE_OK; RESTATE_CANCELLED. Unless RESTATE_OK, *epoch_ms == 0. */
 RESTATE_API restate_status restate_now(restate_ctx *ctx, uint64_t *epoch_ms);
 
 /* ---- Memory and text (handlers and closures) ------------------------------------------------- */
 
-/* Zeroed memory for any type, released by the library.
+/* Zeroed memory for any type (aligned to 16 bytes), released by the library. 0 bytes are not NULL.
  *
  * Lifetime:  invocation, also if a closure asked for it.
- * Returns:   NULL when out of memory, or when the attempt is over (the one exception to rule 3);
- *            the attempt is over in both cases: return RESTATE_ENDED. */
+ * Returns:   NULL when out of memory, or when the attempt is over (an exception to rule 3); the
+ *            attempt is over in both cases: return RESTATE_ENDED. */
 RESTATE_API void *restate_alloc(restate_ctx *ctx, size_t size);
 
-/* sprintf into memory of the invocation: `restate_text(ctx, "seat-%d", n)`. "" on failure. */
+/* sprintf into memory of the invocation: `restate_text(ctx, "seat-%d", n)`. "" when out of memory
+ * or when the attempt is over. */
 RESTATE_API const char *restate_text(restate_ctx *ctx, const char *format, ...)
     RESTATE__PRINTF(2, 3);
 
 /* ---- JSON (handlers and closures) ------------------------------------------------------------ */
+/* JSON is what RFC 8259 says, at most 100 levels deep. A reader checks the whole document first. Of
+ * several members of one name the first counts. */
 
 /* JSON by format: `restate_json(ctx, "{'name': %s, 'age': %d}", name, age)`.
  *
  * The compiler checks the arguments as for printf, but what comes out is JSON:
  *   '                 in the format: a quotation mark
  *   %s, %.*s          a string, quoted and escaped; NULL: null
- *   %-s, %-.*s        text that is JSON already, inserted as it is
- *   %hhd              true or false
+ *   %-s, %-.*s        text that is one JSON value already, inserted as it is; NULL: null
+ *   %hhd              true or false; any int but 0 is true (clang warns of an argument such as !x)
  *   %d %u %lld %zu... integers, as in printf
- *   %g                a double, so that it reads back the same; NaN and infinity are misuse
+ *   %g %f %e          a double, without a precision so that it reads back the same
  *   %%                a percent sign
- * Between two apostrophes only numbers may be formatted: 'seat-%d'. The result is checked to be one
- * JSON document; if it is none, that is misuse. */
+ * Between two apostrophes only numbers may be formatted: 'seat-%d'. Widths and precisions are those
+ * of printf, up to 1,000. The result is checked to be one JSON document, in one pass more over it.
+ * Misuse: it is none; any other conversion; NaN and infinity; strings that are not UTF-8, or, for
+ * %-s, not JSON.
+ * Lifetime:  the result is invocation; absent bytes on failure. */
 RESTATE_API restate_bytes restate_json(restate_ctx *ctx, const char *format, ...)
     RESTATE__PRINTF(2, 3);
 
@@ -967,8 +991,9 @@ RESTATE_API restate_bytes restate_json(restate_ctx *ctx, const char *format, ...
  * member of it if it is an object.
  *
  * Absent bytes, an absent member and null leave `*out` as it was, so initialise it with the
- * default. Integers are exact over 64 bits; 3.0 and 3e0 count as 3. Strings are unescaped copies;
- * one with \u0000 in it is refused. Takes time linear in the document.
+ * default. A failure does so, too, except that a string becomes "". Integers are exact over 64
+ * bits; 3.0 and 3e0 count as 3. Strings are unescaped copies; one with \u0000 or half a surrogate
+ * pair in it is refused. Takes time linear in the document.
  * Lifetime:  `*out` of a string is invocation, if it was written.
  * Returns:   RESTATE_OK; RESTATE_TERMINAL if it is no JSON, or not of that type, or out of range
  *            (code 400 if `json` is from the handler's input, else 500). */
@@ -981,17 +1006,18 @@ RESTATE_API restate_status restate_json_bool(restate_ctx *ctx, restate_bytes jso
 RESTATE_API restate_status restate_json_string(restate_ctx *ctx, restate_bytes json,
                                                const char *member, const char **out);
 
-/* The JSON text of a member, whatever its type. An absent member, or null: absent bytes.
+/* The JSON text of a member, whatever its type; `member` NULL: of the document, without the white
+ * space around it. An absent member, or null: absent bytes.
  *
  * Lifetime:  `*out` is a slice of `json`: as long as that, and no zero byte follows.
- * Returns:   RESTATE_OK; RESTATE_TERMINAL if `json` is no JSON object (code as above). */
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL if `json` is no JSON, or no object (code as above). */
 RESTATE_API restate_status restate_json_member(restate_ctx *ctx, restate_bytes json,
                                                const char *member, restate_bytes *out);
 
 /* Steps through an array: `restate_bytes e = {0}; while (restate_json_next(ctx, array, &e)) ...`
  *
  * `*element` says where it is: absent at the start, then a slice of `array`, absent again at the
- * end.
+ * end. The whole array is checked before its first element is given.
  * Returns:   false at the end, and for absent bytes and null. If `array` is anything else: false,
  *            and that is misuse, as no failure can be returned here. */
 RESTATE_API bool restate_json_next(restate_ctx *ctx, restate_bytes array, restate_bytes *element);
@@ -1000,42 +1026,51 @@ RESTATE_API bool restate_json_next(restate_ctx *ctx, restate_bytes array, restat
 
 /* Parses with cJSON, for documents that are read through and through. Absent bytes: *tree == NULL.
  *
- * cJSON's numbers are doubles: integers beyond 2^53 need restate_json_int(). Nesting is limited to
- * 100 levels. The memory is malloc's, not that of the endpoint's allocator.
- * Lifetime:  `*tree` is invocation; you may change it and take parts out, do not cJSON_Delete() it.
- * Returns:   RESTATE_OK; RESTATE_TERMINAL if it is no JSON (code as above). */
+ * cJSON's numbers are doubles: integers beyond 2^53 need restate_json_int(). The memory is
+ * malloc's, not that of the endpoint's allocator. Refused, because cJSON would change them: numbers
+ * of more than 63 characters, strings with \u0000 or half a surrogate pair in them.
+ * Lifetime:  `*tree` is invocation, in a closure until that has returned; you may change it and
+ *            take parts out, do not cJSON_Delete() it.
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL if it is no JSON, or refused (code as above). */
 RESTATE_API restate_status restate_json_tree(restate_ctx *ctx, restate_bytes json,
                                              struct cJSON **tree);
 
 /* Gives a tree that you made to the invocation: `restate_json_own(ctx, cJSON_CreateArray())`.
  *
  * Not for what is, or will be, part of another tree: it would be deleted twice.
- * Lifetime:  `tree` is invocation from here on, also if this fails.
+ * Lifetime:  `tree` is invocation from here on, in a closure until that has returned, also if this
+ *            fails.
  * Returns:   `tree`; NULL if it is NULL (cJSON is out of memory): the attempt is then over. cJSON's
  *            functions accept NULL. */
 RESTATE_API struct cJSON *restate_json_own(restate_ctx *ctx, struct cJSON *tree);
 
 /* Prints a tree, without white space and with numbers that read back the same.
  *
- * Lifetime:  `tree` stays yours, or the invocation's. NULL is printed as null. */
+ * Misuse: NULL (which cJSON gives when out of memory), NaN and infinity, strings that are not
+ * UTF-8, raw text that is not JSON, more than 100 levels.
+ * Lifetime:  `tree` stays yours, or the invocation's; the result is invocation. */
 RESTATE_API restate_bytes restate_json_print(restate_ctx *ctx, const struct cJSON *tree);
 
 #endif /* RESTATE_NO_CJSON */
 
 /* ---- Codecs (handlers and closures) ---------------------------------------------------------- */
 
-/* A value through a codec. One that cannot be encoded ends the attempt with a retryable error, so a
- * fixed program picks the work up.
+/* A value through a codec; NULL is RESTATE_JSON. One that cannot be encoded ends the attempt with a
+ * retryable error (500), so a fixed program picks the work up.
  *
- * Lifetime:  `value` is call. */
+ * Lifetime:  `value` is call, the result invocation; RESTATE_BYTES gives the bytes in `value` as
+ *            they are, not a copy. */
 RESTATE_API restate_bytes restate_encode(restate_ctx *ctx, const restate_codec *codec,
                                          const void *value);
 
 /* And back. Absent bytes leave `*value` as it was.
  *
- * Lifetime:  what `*value` refers to is invocation.
+ * A stored value that cannot be decoded is a failure like any other, for the handler to deal with;
+ * to wait for a fixed program instead, return restate_retry().
+ * Lifetime:  what `*value` refers to is invocation (a tree: see restate_json_tree()); RESTATE_BYTES
+ *            gives `bytes` as they are.
  * Returns:   RESTATE_OK; RESTATE_TERMINAL if the bytes cannot be decoded (code 400 if they are from
- *            the handler's input, else 500). */
+ *            the handler's input, else 500, whatever the codec said). */
 RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec *codec,
                                           restate_bytes bytes, void *value);
 
@@ -1046,21 +1081,27 @@ RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec 
  * `run` is a context of a kind of its own: it replies, fails, retries, logs, allocates and makes
  * JSON; everything that is journaled is misuse. The context of the handler must not be used in
  * here. Executed until it succeeds or fails terminally, so normally once; but if the process or the
- * connection is lost before the result is stored, again. Make it idempotent.
- * Threads:   one of the pool (see restate_run_options.inline_ok).
+ * connection is lost before the result is stored, again. Make it idempotent. A context that has
+ * failed by restate_retry(), misuse or lack of memory is over (rule 2), whatever is returned then.
+ * Threads:   one of the pool (see restate_run_options.inline_ok); the handler's if the system gives
+ *            the pool no thread at all.
  * Returns:   RESTATE_OK: the result is what restate_reply() got, or an empty value.
- *            RESTATE_TERMINAL: the run fails with restate_failed(run).
- *            RESTATE_ENDED: what restate_retry() gave, or the attempt is over.
+ *            RESTATE_TERMINAL, RESTATE_TIMEOUT, RESTATE_CANCELLED: the run fails with
+ *            restate_failed(run).
+ *            RESTATE_ENDED: it is tried again, with what restate_retry() said.
  *            Anything else: a retryable error that names the number. */
 typedef restate_status restate_closure(restate_ctx *run, void *arg);
 
 typedef struct restate_run_options {
     restate_retry_policy retry;             /* the nearest run_retry, then the server's policy */
-    size_t arg_bytes;                       /* copy that much of `arg` now; 0: pass the pointer */
-    uint64_t timeout_ms;                    /* a try that takes longer is logged, and
-                                               restate_stop_requested() is true in it; none */
+    size_t arg_bytes;                       /* copy that much of `arg` now; 0: pass the pointer
+                                               (its size cannot be known here) */
+    uint64_t timeout_ms;                    /* a try that takes longer is logged when it has
+                                               finished, and restate_stop_requested() is true in
+                                               it; it is not interrupted; none */
     bool inline_ok;                         /* it never blocks: execute it on the handler's stack,
-                                               without a thread, which is faster */
+                                               without a thread, which is faster; no two of these
+                                               execute at a time */
 } restate_run_options;
 
 /* Executes `closure` until it has a result, and gives that.
@@ -1068,11 +1109,14 @@ typedef struct restate_run_options {
  * First time: executed on a thread of the pool, then its result is stored, then this returns. On
  * replay: the recorded result, nothing is executed; if none is recorded yet, executed (again). A
  * retryable error does not come back here: it ends the attempt, and the closure is tried again in
- * the next one. Bound the tries in `options` to get RESTATE_TERMINAL instead.
+ * the next one. Bound the tries in `options` to get RESTATE_TERMINAL instead. A NULL closure is
+ * misuse.
  * Journal:   run (name; not the closure). `name` is shown to operators and need not be unique.
  * Await point, but it never suspends while a closure executes, and neither a cancellation nor the
  *            end of the attempt interrupts one: this returns when it has finished, and its result
- *            is stored if it still can be. Long closures ask restate_stop_requested().
+ *            is stored if it still can be. With RESTATE_CANCELLED the result is not given; if the
+ *            cancellation was there first nothing is executed. Long closures ask
+ *            restate_stop_requested().
  * Lifetime:  `arg` is borrowed until this returns; `*result` is invocation.
  * Returns:   RESTATE_OK; RESTATE_TERMINAL (what the closure failed with, or the last error when its
  *            tries are used up); RESTATE_CANCELLED.
@@ -1084,7 +1128,9 @@ RESTATE_API restate_status restate_run(restate_ctx *ctx, const char *name, resta
 /* The same as a future.
  *
  * The closure starts when the future is first awaited, alone or in a combinator; several that are
- * awaited together execute in parallel. One that is never awaited never executes.
+ * awaited together execute in parallel, as far as there are pool threads. One that is never awaited
+ * never executes, nor does one whose race is decided before it starts, unless it is awaited later.
+ * If one fails retryably the attempt ends; results that were stored until then stay.
  * Journal:   run (name), now.
  * Lifetime:  `arg` must stay as it is until the closure has finished, even if the future lost a
  *            race and the handler returned: set arg_bytes, or take it from restate_alloc(). */
@@ -1094,13 +1140,15 @@ RESTATE_API restate_future *restate_run_async(restate_ctx *ctx, const char *name
 
 /* Waits, for a second or for months. A long wait suspends the handler and costs nothing.
  *
- * On replay the recorded end of the sleep counts: what is left of it is waited for, if anything.
+ * On replay the recorded end of the sleep counts: what is left of it is waited for, if anything. 0,
+ * and RESTATE_ZERO_MS, end at once. The time of the end is taken from the clock of this machine.
  * Journal:   sleep (the time of its end, set once; the duration is not compared).
  * Await point.
  * Returns:   RESTATE_OK; RESTATE_CANCELLED. */
 RESTATE_API restate_status restate_sleep(restate_ctx *ctx, uint64_t duration_ms);
 
-/* A timer as a future, for combinators. It runs from now on; its value is absent.
+/* A timer as a future, for combinators. It runs from now on; its value is absent. A timer that lost
+ * a race goes on and does no harm; there is no function to stop it.
  *
  * `name` is for operators and compared on replay; NULL: none.
  * Journal:   sleep (name; the time of its end, set once). */
@@ -1108,6 +1156,7 @@ RESTATE_API restate_future *restate_sleep_async(restate_ctx *ctx, uint64_t durat
                                                 const char *name);
 
 /* ---- State (objects and workflows; in plain services misuse) --------------------------------- */
+/* A key that is NULL is misuse. */
 
 /* Reads a state value; absent bytes if there is none.
  *
@@ -1123,8 +1172,10 @@ RESTATE_API restate_status restate_get(restate_ctx *ctx, const char *key, restat
  * Journal:   get state (key), now. */
 RESTATE_API restate_future *restate_get_async(restate_ctx *ctx, const char *key);
 
-/* The keys of all state values, sorted, as a list of strings that ends with NULL.
+/* The keys of all state values, sorted by their bytes, as a list of strings that ends with NULL.
+ * For all values, too, call restate_get_async() with each.
  *
+ * On replay: the recorded keys.
  * Journal:   get state keys.
  * Await point only if they have to be fetched.
  * Lifetime:  `*keys` is invocation; on failure it is an empty list, not NULL.
@@ -1133,9 +1184,10 @@ RESTATE_API restate_status restate_keys(restate_ctx *ctx, const char *const **ke
 
 /* Write a state value, delete one, delete all.
  *
- * They go to the server without waiting for an answer, and stay written if the handler fails later.
- * Other handlers of the key see them as soon as the server has stored them. Absent bytes are
- * misuse, use restate_clear(); empty ones are a value. In a shared handler misuse.
+ * They go to the server without waiting for an answer, and stay written if the handler fails later
+ * or is cancelled. Reads of this handler see them at once, other handlers of the key as soon as the
+ * server has stored them. Absent bytes are misuse, use restate_clear(); empty ones are a value. In
+ * a shared handler misuse.
  * Journal:   set state (key, value); clear state (key); clear all state.
  * Returns:   RESTATE_OK. */
 RESTATE_API restate_status restate_set(restate_ctx *ctx, const char *key, restate_bytes value);
@@ -1143,23 +1195,27 @@ RESTATE_API restate_status restate_clear(restate_ctx *ctx, const char *key);
 RESTATE_API restate_status restate_clear_all(restate_ctx *ctx);
 
 /* ---- Calls ----------------------------------------------------------------------------------- */
+/* Misuse: a target without service or handler; an empty idempotency key, scope or limit key; a
+ * limit key without a scope. What the server finds wrong (no such service or handler, a key for a
+ * plain service, no key for an object) ends the attempt, which is tried again until it is right. */
 
 typedef struct restate_call_options {
     const char *idempotency_key;            /* calls with the same one are one invocation; NULL:
                                                none; "" is misuse; not for main handlers of
                                                workflows */
-    const restate_pair *headers;            /* for restate_request() of the callee; ends with {0} */
+    const restate_pair *headers;            /* for restate_request() of the callee, as written here;
+                                               ends with {0} */
     uint64_t delay_ms;                      /* only for sends: start this much later */
     const char *limit_key;                  /* needs target.scope; "a" or "a/b"; since protocol 7 */
-    const char *name;                       /* for operators; NULL: none */
+    const char *name;                       /* for operators; compared on replay; NULL: none */
 } restate_call_options;
 
 /* Calls a handler and waits for its reply, for however long.
  *
  * First time: the server stores the call and starts it. On replay: the recorded reply, or waiting
  * for the call that runs. If this invocation is cancelled meanwhile the callee is cancelled too,
- * and this returns without waiting for it. A target that does not exist ends the attempt, which is
- * tried again until it does.
+ * and this returns without waiting for it; so is the callee of every other call made since the last
+ * cancellation. Absent input is sent as an empty one.
  * Journal:   call (target, input, headers, keys, name).
  * Await point.
  * Lifetime:  `to`, `input` and `options` are call, as everywhere.
@@ -1177,8 +1233,9 @@ RESTATE_API restate_future *restate_call_async(restate_ctx *ctx, restate_target 
 
 /* Starts a handler without waiting for it, now or after delay_ms; what becomes of it is not told.
  *
- * Sends to one key keep their order. The returned future may be ignored; its value is the id of the
- * invocation. Not cancelled with this invocation (see restate_options.cancel_sends).
+ * Sends to one key keep their order. The returned future may be ignored; awaiting it waits for a
+ * round trip, and its value is the id of the invocation. Not cancelled with this invocation (see
+ * restate_options.cancel_sends).
  * Journal:   send (target, input, headers, keys, name; the time of the start is set once).
  * Since:     protocol 7 for scope and limit_key. */
 RESTATE_API restate_future *restate_send(restate_ctx *ctx, restate_target to, restate_bytes input,
@@ -1193,13 +1250,16 @@ RESTATE_API restate_status restate_call_id(restate_ctx *ctx, restate_future *cal
 
 /* Cancels another invocation. Does not wait for it, and does not report what becomes of it.
  *
- * It is told at its next await point; one that is finished, or unknown, is not disturbed. Text that
- * cannot be an id makes the server refuse the attempt, again and again: check ids from outside.
+ * It is told at its next await point; one that is finished, or unknown, is not disturbed. "" and
+ * NULL are misuse; other text that cannot be an id makes the server refuse the attempt, again and
+ * again: check ids from outside. (So for restate_attach() and signals.)
  * Journal:   cancel (invocation_id).
  * Returns:   RESTATE_OK. */
 RESTATE_API restate_status restate_cancel(restate_ctx *ctx, const char *invocation_id);
 
-/* An invocation, in one of three ways. */
+/* An invocation, in one of three ways: `id`; service and key of a workflow; service, handler, key
+ * (of an object) and idempotency key. With an `id` nothing else is looked at. Less than that, and a
+ * handler without idempotency key, are misuse. */
 typedef struct restate_invocation {
     const char *id;                         /* its id, or NULL */
     restate_target target;                  /* a workflow (handler NULL), or, with the next, any
@@ -1211,7 +1271,7 @@ typedef struct restate_invocation {
  *
  * Journal:   attach (id, or target and key).
  * Await point.
- * Returns:   RESTATE_OK; RESTATE_TERMINAL (what it failed with; 404: there is none);
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL (what it failed with; 404: there is none, or no longer);
  *            RESTATE_CANCELLED.
  * Since:     protocol 7 for target.scope. */
 RESTATE_API restate_status restate_attach(restate_ctx *ctx, restate_invocation to,
@@ -1227,7 +1287,8 @@ RESTATE_API restate_future *restate_attach_async(restate_ctx *ctx, restate_invoc
  *
  * Journal:   get output (id, or target and key).
  * Await point, for a round trip.
- * Returns:   as restate_attach(). */
+ * Returns:   as restate_attach().
+ * Since:     as restate_attach(). */
 RESTATE_API restate_status restate_output(restate_ctx *ctx, restate_invocation of,
                                           restate_bytes *reply);
 
@@ -1235,8 +1296,9 @@ RESTATE_API restate_status restate_output(restate_ctx *ctx, restate_invocation o
 
 /* A future that whoever knows its id completes, once: a handler with restate_resolve(), or anybody
  * with an HTTP request to the ingress:
- *     POST /restate/awakeables/ID/resolve      the body is the value
+ *     POST /restate/awakeables/ID/resolve      the body is the value; no body: an empty value
  *     POST /restate/awakeables/ID/reject       the body is the message of the failure, code 500
+ * A completion without a value, which the protocol also knows, is absent bytes.
  *
  * Journal:   nothing, but ids are counted: the order of creation must not change.
  * Lifetime:  `*id` is invocation; it is the same in every attempt and may be given to anybody, in a
@@ -1245,9 +1307,12 @@ RESTATE_API restate_future *restate_awakeable(restate_ctx *ctx, const char **id)
 
 /* Completes an awakeable, of any invocation, with a value or with a failure.
  *
- * Does not wait. The first completion counts, the server ignores later ones and unknown ids.
+ * Does not wait. The first completion counts, the server ignores later ones and unknown ids. Ids
+ * begin with sign_1, or, from old servers, prom_1. Absent bytes are sent as an empty value, NULL as
+ * the failure 500 "rejected".
  * Journal:   complete awakeable (id, value or failure).
- * Returns:   RESTATE_OK; RESTATE_TERMINAL (400: the text cannot be the id of an awakeable).
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL (400: the text cannot be the id of an awakeable; nothing
+ *            is recorded).
  * Since:     protocol 6 for a failure with metadata. */
 RESTATE_API restate_status restate_resolve(restate_ctx *ctx, const char *awakeable_id,
                                            restate_bytes value);
@@ -1256,14 +1321,18 @@ RESTATE_API restate_status restate_reject(restate_ctx *ctx, const char *awakeabl
 
 /* A future completed by the next signal of that name sent to this invocation.
  *
- * The signal may have come before it is asked for. Ask again for the one after it.
+ * The signal may have come before it is asked for. Ask again for the one after it: signals of one
+ * name are kept in their order, and none replaces another. Of several futures of one name the
+ * oldest of those that are awaited gets it. Its value is as an awakeable's. NULL and "" are misuse.
  * Journal:   nothing.
  * Since:     server 1.7. */
 RESTATE_API restate_future *restate_signal(restate_ctx *ctx, const char *name);
 
 /* Sends a signal to an invocation: a value, or a failure. Does not wait; nothing tells whether it
- * was received.
+ * was received. Only handlers can: the ingress has no path for signals.
  *
+ * Values and failures are as in restate_resolve() and restate_reject(). An empty id or name is
+ * misuse.
  * Journal:   send signal (id, name, value or failure).
  * Returns:   RESTATE_OK.
  * Since:     server 1.7; protocol 6 for a failure with metadata. */
@@ -1274,9 +1343,10 @@ RESTATE_API restate_status restate_signal_reject(restate_ctx *ctx, const char *i
                                                  const restate_failure *failure);
 
 /* The durable promise of that name of this workflow run, as a future: settled once somebody
- * completes it. Only in workflows, else misuse.
+ * completes it. Only in workflows, else misuse, as an empty name is. (So for the other functions of
+ * promises, which record nothing but what their own comments say.)
  *
- * Journal:   get promise (name), now. */
+ * Journal:   get promise (name), now, awaited or not. */
 RESTATE_API restate_future *restate_promise(restate_ctx *ctx, const char *name);
 
 /* Its value if it is completed; absent bytes if not.
@@ -1287,7 +1357,7 @@ RESTATE_API restate_future *restate_promise(restate_ctx *ctx, const char *name);
 RESTATE_API restate_status restate_promise_peek(restate_ctx *ctx, const char *name,
                                                 restate_bytes *value);
 
-/* Completes it, with a value or with a failure.
+/* Completes it, with a value or with a failure; absent bytes and NULL as in restate_resolve().
  *
  * Journal:   complete promise (name, value or failure).
  * Await point, for a round trip.
@@ -1300,12 +1370,14 @@ RESTATE_API restate_status restate_promise_reject(restate_ctx *ctx, const char *
 
 /* ---- Futures --------------------------------------------------------------------------------- */
 /* All futures are of one type, whatever made them. They belong to the context they were made from,
- * in another one they are misuse. Nobody frees them. In closures misuse: results go in by `arg`. */
+ * in another one they are misuse. Nobody frees them. In closures misuse: results go in by `arg`.
+ * NULL is misuse where one future is taken. Combinators nest 1,000 deep; deeper is misuse. */
 
 /* Waits until a future is settled, and gives its value or failure.
  *
- * A settled future can be awaited again: the same result, at no cost. A cancellation does not
- * settle it: `future` stays good and can be awaited during compensation.
+ * A settled future can be awaited again: the same result, at no cost, and no cancellation is told
+ * there. A cancellation does not settle it: `future` stays good and can be awaited during
+ * compensation.
  * Journal:   nothing; which results had come by then is known from the order of notifications.
  * Await point.
  * Lifetime:  `*value` is invocation.
@@ -1316,10 +1388,13 @@ RESTATE_API restate_status restate_await(restate_ctx *ctx, restate_future *futur
 /* The same for at most `timeout_ms`. Then the future goes on: nothing is cancelled, and it can be
  * awaited again.
  *
- * Whether the time or the result came first is the journal's to say, the same on replay.
- * Journal:   sleep (as restate_sleep()).
+ * Which of time, result and cancellation came first is the journal's to say, the same on replay,
+ * also if all of them are there when it is asked.
+ * Journal:   sleep (as restate_sleep()); nothing if the future is settled already.
  * Await point.
- * Returns:   RESTATE_OK; RESTATE_TERMINAL (its failure); RESTATE_TIMEOUT; RESTATE_CANCELLED. */
+ * Lifetime:  `*value` is invocation.
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL (its failure); RESTATE_TIMEOUT (restate_failed() has code
+ *            408); RESTATE_CANCELLED. */
 RESTATE_API restate_status restate_await_for(restate_ctx *ctx, restate_future *future,
                                              uint64_t timeout_ms, restate_bytes *value);
 
@@ -1344,7 +1419,8 @@ RESTATE_API restate_status restate_select(restate_ctx *ctx, restate_future *cons
  *         RESTATE_TRY(restate_selector_next(ctx, left, &i));
  *         RESTATE_TRY(restate_await(ctx, futures[i], &value));
  *     }
- * There are exactly as many results as there were futures; NULL elements are skipped.
+ * There are exactly as many results as there were futures; NULL elements are skipped. The order is
+ * the journal's, as with restate_select().
  * Journal:   nothing.
  * Lifetime:  the array is copied; the iterator is invocation, nobody frees it. */
 RESTATE_API restate_selector *restate_selector_new(restate_ctx *ctx,
@@ -1359,7 +1435,7 @@ RESTATE_API restate_selector *restate_selector_new(restate_ctx *ctx,
 RESTATE_API restate_status restate_selector_next(restate_ctx *ctx, restate_selector *selector,
                                                  size_t *index);
 
-/* How many have not been given out yet. */
+/* How many have not been given out yet; 0 when the attempt is over. */
 RESTATE_API size_t restate_selector_remaining(const restate_selector *selector);
 
 /* Futures made of futures, named as in JavaScript. They nest; restate_await() waits for them.
@@ -1373,9 +1449,10 @@ RESTATE_API size_t restate_selector_remaining(const restate_selector *selector);
  * Of children that are settled already the one that settled first wins, wherever it stands.
  * The value of race and any is the winner's, that of the others is absent. Read the results from
  * the children, which are settled after all and all_settled, or ask restate_is_done() after race
- * and any. Losers go on; cancel a call by restate_call_id() and restate_cancel().
+ * and any. Losers go on; cancel a call by restate_call_id() and restate_cancel(). A cancellation of
+ * this invocation settles none of them.
  * Journal:   nothing.
- * Lifetime:  the array is copied. */
+ * Lifetime:  the array is copied; values are invocation. */
 RESTATE_API restate_future *restate_race(restate_ctx *ctx, restate_future *const *futures,
                                          size_t count);
 RESTATE_API restate_future *restate_any(restate_ctx *ctx, restate_future *const *futures,
@@ -1385,7 +1462,8 @@ RESTATE_API restate_future *restate_all(restate_ctx *ctx, restate_future *const 
 RESTATE_API restate_future *restate_all_settled(restate_ctx *ctx, restate_future *const *futures,
                                                 size_t count);
 
-/* A future that is settled already: with `failure`, or, if that is NULL, with `value`.
+/* A future that is settled already: with `failure`, or, if that is NULL, with `value`, which may be
+ * absent.
  *
  * Journal:   nothing.
  * Lifetime:  both are copied. */
@@ -1395,17 +1473,20 @@ RESTATE_API restate_future *restate_settled(restate_ctx *ctx, restate_bytes valu
 /* True if awaiting it would return its result without waiting.
  *
  * The same in every attempt: it changes at await points only, never between them, even if the
- * result has reached the process. So polling it in a loop does not wait for anything. */
+ * result has reached the process. So polling it in a loop does not wait for anything. False for
+ * NULL and for futures that could not be made. */
 RESTATE_API bool restate_is_done(const restate_future *future);
 
 /* The next cancellation as a future (value absent), with explicit_cancellation; without: misuse.
  *
- * No await point returns RESTATE_CANCELLED then. Ask again for the cancellation after it.
+ * No await point returns RESTATE_CANCELLED then, and calls go on until restate_cancel_calls(). Ask
+ * again for the cancellation after it. Closures are told by restate_stop_requested() all the same.
  * Journal:   nothing. */
 RESTATE_API restate_future *restate_cancellation(restate_ctx *ctx);
 
-/* Cancels the calls made since the last time, as happens by itself without explicit_cancellation;
- * without it: misuse.
+/* Cancels the calls made since the last time (with cancel_sends the sends, too), as happens by
+ * itself without explicit_cancellation; without it: misuse. Does not wait for the callees; calls
+ * that are finished are not disturbed.
  *
  * Journal:   cancel, for each.
  * Await point, for ids that are not known yet.
