@@ -1498,20 +1498,34 @@ RESTATE_API restate_status restate_cancel_calls(restate_ctx *ctx);
 // How the services come onto the network.
 ================================================================================================ */
 
+/* What an endpoint answers, below any prefix of the path:
+ *
+ *   GET .../health                       200
+ *   GET .../discover                     200; 415 unless `accept` names a manifest of version 2 to
+ *                                        4; 500 if an option is set that the newest one named there
+ *                                        does not know: nothing is left out in silence
+ *   POST .../invoke/SERVICE/HANDLER      200; 415 for protocols other than 5 to 7; 404 for a name
+ *                                        that is not here; 503 at max_invocations and when stopping
+ *   any                                  404 other paths; 405 other methods; 431 headers of more
+ *                                        than 64 KiB; 500 or 503 out of memory
+ * Requests are not authenticated: whoever reaches the port can invoke handlers. */
 typedef struct restate_endpoint_options {
     const restate_service *const *services; /* ends with NULL; copied */
     const char *address;                    /* IP address to listen on; every interface */
     uint16_t port;                          /* 9080; RESTATE_ANY_PORT: one that is free */
     restate_options defaults;               /* for all services */
     uint32_t threads;                       /* event loops; one per core, 1 with
-                                               restate_endpoint_process() */
+                                               restate_endpoint_process(); at most 1,024 */
     uint32_t pool_threads;                  /* for closures, at most; 64, started when needed */
-    uint32_t max_invocations;               /* at a time; 10,000; more are refused with 503, and the
-                                               server tries them again later */
+    uint32_t max_invocations;               /* at a time; 10,000; more are refused with 503, which
+                                               the server takes for a rate limit (RT0023) and tries
+                                               again by its retry policy */
     uint32_t max_streams;                   /* per connection; 256 */
-    size_t max_message_bytes;               /* 64 MiB; larger ones end the attempt */
+    size_t max_message_bytes;               /* of what arrives; 64 MiB; larger ones end the
+                                               attempt */
     size_t window_bytes;                    /* HTTP/2 window of a stream; 1 MiB */
-    uint64_t drain_ms;                      /* how long a stop waits for invocations; 10,000 */
+    uint64_t drain_ms;                      /* how long a stop waits for invocations; 10,000;
+                                               RESTATE_ZERO_MS: not at all */
     restate_switch log_connections;         /* OFF */
     restate_allocator allocator;            /* RESTATE_MALLOC and its family */
     restate_logger logger;                  /* standard error, INFO */
@@ -1525,10 +1539,15 @@ typedef struct restate_endpoint_options {
 /* Makes an endpoint and checks its services and options.
  *
  * It does not listen yet. Wrong options do not give NULL: the reason is in
- * restate_endpoint_error(), and every function that returns a status returns RESTATE_ERROR.
+ * restate_endpoint_error(), and every function that returns a status returns RESTATE_ERROR. Wrong
+ * are: no services; names that are bad, reserved or there twice; a service without handlers, a
+ * handler without function; `shared` in a plain service; a workflow without exactly one handler
+ * that is not shared; a public handler in a private service; idempotency_retention_ms at the main
+ * handler of a workflow; texts that are not UTF-8, a json_schema that is not JSON; half a seal or
+ * allocator; and what the comments on the fields exclude.
  * Lifetime:  everything in `options` is copied (see Ownership). Release the endpoint with
  *            restate_endpoint_free().
- * Returns:   NULL only when out of memory; the functions below accept it. */
+ * Returns:   NULL only when out of memory; the functions below accept it (RESTATE_ERROR, -1, 0). */
 RESTATE_API restate_endpoint *restate_endpoint_new(const restate_endpoint_options *options);
 
 /* What went wrong last, as a sentence; "" if nothing did.
@@ -1539,7 +1558,8 @@ RESTATE_API const char *restate_endpoint_error(const restate_endpoint *endpoint)
 /* Stops at once, waits for closures that execute, and releases everything. NULL is fine.
  *
  * Open attempts are cut off, and tried again by the server; their handlers return with
- * RESTATE_ENDED first. Open streams are freed, too. Not from a handler or a closure. */
+ * RESTATE_ENDED first, and it waits for blocking ones that do not. Open streams are freed, too. Not
+ * from a handler or a closure, and not before restate_endpoint_run() has returned. */
 RESTATE_API void restate_endpoint_free(restate_endpoint *endpoint);
 
 /* ---- A transport of your own ----------------------------------------------------------------- */
@@ -1563,11 +1583,15 @@ typedef struct restate_http_request {
  *         append(&response, bytes);
  *     } while (more == RESTATE_OK);
  *     restate_stream_free(s);
- * No sockets, and no threads but those of the pool: handlers run inside of these functions, and
- * every call lets those of all streams of the endpoint go on. Many may be open.
+ * No sockets, and no threads but those of the pool and of blocking handlers: other handlers run
+ * inside of these functions, and every call lets those of all streams of the endpoint go on. Many
+ * may be open. Paths and statuses are those of restate_endpoint_options. restate_endpoint_stop()
+ * only has new exchanges refused; feed absent bytes to open ones. A test without a server can feed
+ * a recorded journal; a runtime in memory is not part of this header.
  * Lifetime:  `request` is copied; the stream, until restate_stream_free(), or the endpoint's end.
  * Threads:   all streams of an endpoint on the same one; not from handlers and closures.
- * Returns:   NULL on failure, see restate_endpoint_error(); the functions below accept it. */
+ * Returns:   NULL on failure, see restate_endpoint_error(); the functions below accept it
+ *            (RESTATE_ERROR). A request that is refused is no failure: take gives the answer. */
 RESTATE_API restate_stream *restate_stream_open(restate_endpoint *endpoint,
                                                 const restate_http_request *request);
 
@@ -1575,6 +1599,7 @@ RESTATE_API restate_stream *restate_stream_open(restate_endpoint *endpoint,
  *
  * After absent bytes handlers suspend where they would wait, and a connection takes no more
  * exchanges: so it ends gracefully. Free one that broke.
+ * Lifetime:  `arrived` is call.
  * Returns:   RESTATE_OK; RESTATE_ENDED (it takes no more, this was ignored); RESTATE_ERROR (out of
  *            memory, or not HTTP/2). */
 RESTATE_API restate_status restate_stream_feed(restate_stream *stream, restate_bytes arrived);
@@ -1589,7 +1614,7 @@ RESTATE_API restate_status restate_stream_feed(restate_stream *stream, restate_b
  * and NULL for a connection).
  * Lifetime:  until the next call on the stream.
  * Returns:   RESTATE_OK; RESTATE_ENDED (nothing follows these bytes); RESTATE_ERROR (out of memory:
- *            what was given is incomplete). */
+ *            what was given is incomplete; or `to_send` is NULL). */
 RESTATE_API restate_status restate_stream_take(restate_stream *stream, restate_bytes *to_send,
                                                uint16_t *status, const restate_pair **headers);
 
@@ -1604,33 +1629,42 @@ RESTATE_API void restate_stream_free(restate_stream *stream);
 /* Makes an endpoint, serves until the process ends, and gives an exit status: 1 and a line in the
  * log if it could not. `int main(void) { return restate_serve(&options); }`
  *
- * For a stop on demand use the functions below. */
+ * No signal handlers are installed, so SIGTERM ends the process as it is: what was under way is
+ * tried again. For a stop on demand use the functions below. */
 RESTATE_API int restate_serve(const restate_endpoint_options *options);
 
 /* Listens and serves until it is stopped; then drains (see restate_endpoint_stop()).
  *
+ * HTTP/2 with prior knowledge, no TLS; who speaks HTTP/1 is told so. A stop that came before
+ * counts. An endpoint that was stopped does not serve again.
  * Threads:   the calling one is one of the event loops.
- * Returns:   RESTATE_OK (stopped); RESTATE_ERROR. */
+ * Returns:   RESTATE_OK (stopped); RESTATE_ERROR (wrong options, out of memory, or the address or
+ *            port cannot be had: see restate_endpoint_error()). */
 RESTATE_API restate_status restate_endpoint_run(restate_endpoint *endpoint);
 
 /* Asks the endpoint to stop, and returns at once.
  *
- * No new work is taken. Open invocations get drain_ms to finish or suspend, the rest is cut off;
- * the server goes on with it elsewhere, or here after a restart. Called twice: cut off now.
+ * No new work is taken. Handlers suspend where they would wait; drain_ms is there for what executes
+ * to finish, then the rest is cut off: its handlers get RESTATE_ENDED, the server goes on with it
+ * elsewhere, or here after a restart. Closures that are still not finished are waited for 5 s by
+ * restate_endpoint_run(), and without limit by restate_endpoint_free(). Called twice: cut off now.
  * Threads:   any, and signal handlers. NULL is fine. */
 RESTATE_API void restate_endpoint_stop(restate_endpoint *endpoint);
 
 /* For an event loop of your own: listens, and gives a descriptor to poll for reading, which is
  * readable whenever restate_endpoint_process() has something to do, timers included.
  *
+ * It is an epoll descriptor. On systems without epoll there is none that covers all: it is -1, and
+ * restate_endpoint_process() with a wait does the same.
  * Lifetime:  the descriptor is the endpoint's: do not read, write or close it.
- * Returns:   -1 on failure. */
+ * Returns:   -1 on failure (see restate_endpoint_error()). */
 RESTATE_API int restate_endpoint_fd(restate_endpoint *endpoint);
 
 /* Does what there is to do, handlers included, after waiting at most `wait_ms` for something.
  *
- * 0 does not wait. Instead of restate_endpoint_run(), not beside it.
- * Returns:   RESTATE_OK; RESTATE_ENDED once a stop has finished; RESTATE_ERROR. */
+ * 0 does not wait. Instead of restate_endpoint_run(), not beside it. The first call listens.
+ * Threads:   always the same one.
+ * Returns:   RESTATE_OK; RESTATE_ENDED once a stop has finished; RESTATE_ERROR (as run). */
 RESTATE_API restate_status restate_endpoint_process(restate_endpoint *endpoint, uint64_t wait_ms);
 
 /* The port that is listened on; 0: none yet.
