@@ -891,9 +891,9 @@ typedef struct restate_request_info {
                                                as the calling handler wrote them, from the ingress
                                                in lower case */
     const restate_pair *attempt_headers;    /* of this HTTP request: NOT the same; for tracing */
-    uint32_t retry_count;                   /* failed attempts since the last stored step, or since
-                                               an operator resumed it: NOT the same in every
-                                               attempt */
+    uint32_t retry_count;                   /* failed attempts since the last new command, a resume
+                                               by an operator or a restart of the server: NOT the
+                                               same in every attempt */
     uint32_t protocol_version;              /* 5 to 7; NOT the same in every attempt */
     bool replaying;                         /* the next command will be replayed; live, so ask
                                                again; of no use in closures */
@@ -920,9 +920,8 @@ RESTATE_API void restate_log(restate_ctx *ctx, restate_log_level level, const ch
     RESTATE__PRINTF(3, 4);
 
 /* True once the work is no longer wanted: the attempt ended, the invocation was cancelled, the
- * endpoint stops, or (in a closure) its timeout_ms has passed or its future lost: all races and
- * other futures that it was made a part of are settled. (restate_select() and restate_await_for()
- * have no losers, their futures can be awaited again.)
+ * endpoint stops, or (in a closure) its timeout_ms has passed or its future lost: every race, any
+ * or all that it was given to is decided.
  *
  * For long closures to poll. Not deterministic: in a handler only good for giving up with
  * restate_retry(). Works after RESTATE_ENDED.
@@ -1081,8 +1080,8 @@ RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec 
  * `run` is a context of a kind of its own: it replies, fails, retries, logs, allocates and makes
  * JSON; everything that is journaled is misuse. The context of the handler must not be used in
  * here. Executed until it succeeds or fails terminally, so normally once; but if the process or the
- * connection is lost before the result is stored, again. Make it idempotent. A context that has
- * failed by restate_retry(), misuse or lack of memory is over (rule 2), whatever is returned then.
+ * connection is lost before the result is stored, again. Make it idempotent. After restate_retry(),
+ * misuse or lack of memory `run` is over (rule 2), and this try has failed whatever is returned.
  * Threads:   one of the pool (see restate_run_options.inline_ok); the handler's if the system gives
  *            the pool no thread at all.
  * Returns:   RESTATE_OK: the result is what restate_reply() got, or an empty value.
@@ -1147,8 +1146,8 @@ RESTATE_API restate_future *restate_run_async(restate_ctx *ctx, const char *name
  * Returns:   RESTATE_OK; RESTATE_CANCELLED. */
 RESTATE_API restate_status restate_sleep(restate_ctx *ctx, uint64_t duration_ms);
 
-/* A timer as a future, for combinators. It runs from now on; its value is absent. A timer that lost
- * a race goes on and does no harm; there is no function to stop it.
+/* A timer as a future, for combinators. It runs from now on; its value is absent. One that lost a
+ * race goes on and does no harm.
  *
  * `name` is for operators and compared on replay; NULL: none.
  * Journal:   sleep (name; the time of its end, set once). */
@@ -1343,8 +1342,7 @@ RESTATE_API restate_status restate_signal_reject(restate_ctx *ctx, const char *i
                                                  const restate_failure *failure);
 
 /* The durable promise of that name of this workflow run, as a future: settled once somebody
- * completes it. Only in workflows, else misuse, as an empty name is. (So for the other functions of
- * promises, which record nothing but what their own comments say.)
+ * completes it. Only in workflows, else misuse, as an empty name is; so for the functions below.
  *
  * Journal:   get promise (name), now, awaited or not. */
 RESTATE_API restate_future *restate_promise(restate_ctx *ctx, const char *name);
