@@ -720,7 +720,7 @@ typedef struct restate_options {
     uint64_t inactivity_timeout_ms;         /* silence before an attempt suspends; server: 60 s;
                                                RESTATE_ZERO_MS: suspend at every wait */
     uint64_t abort_timeout_ms;              /* then, until it is cut off; server: 600 s; longer than
-                                               the longest closure takes */
+                                               the longest closure takes: there is no heartbeat */
     uint64_t journal_retention_ms;          /* of finished invocations; server: 24 h */
     uint64_t idempotency_retention_ms;      /* server: 24 h; not for main handlers of workflows */
     uint64_t workflow_retention_ms;         /* server: 24 h; only for those */
@@ -794,7 +794,7 @@ typedef struct restate_service {
 /* The first two fields of a handler whose name is that of its function; others may follow:
  *     .handlers = RESTATE_HANDLERS({ RESTATE_HANDLER(add) },
  *                                  { RESTATE_HANDLER(get), .shared = true })
- * C, and C++20. */
+ * (so there is no such macro for shared ones). C, and C++20. */
 #define RESTATE_HANDLER(function) .name = #function, .fn = function
 
 /* The lists of rule 7, end included, as compound literals. At file scope they last as long as the
@@ -970,7 +970,7 @@ RESTATE_API const char *restate_text(restate_ctx *ctx, const char *format, ...)
 
 /* JSON by format: `restate_json(ctx, "{'name': %s, 'age': %d}", name, age)`.
  *
- * The compiler checks the arguments as for printf, but what comes out is JSON:
+ * gcc and clang check the arguments as for printf, but what comes out is JSON:
  *   '                 in the format: a quotation mark
  *   %s, %.*s          a string, quoted and escaped; NULL: null
  *   %-s, %-.*s        text that is one JSON value already, inserted as it is; NULL: null
@@ -978,10 +978,10 @@ RESTATE_API const char *restate_text(restate_ctx *ctx, const char *format, ...)
  *   %d %u %lld %zu... integers, as in printf
  *   %g %f %e          a double, without a precision so that it reads back the same
  *   %%                a percent sign
- * Between two apostrophes only numbers may be formatted: 'seat-%d'. Widths and precisions are those
- * of printf, up to 1,000. The result is checked to be one JSON document, in one pass more over it.
- * Misuse: it is none; any other conversion; NaN and infinity; strings that are not UTF-8, or, for
- * %-s, not JSON.
+ * Between two apostrophes only numbers may be formatted: 'seat-%d'. Numbers take the widths and
+ * precisions of printf, up to 1,000. The result is checked to be one JSON document, in one pass
+ * more over it. Misuse: it is none; any other conversion; NaN and infinity; strings that are not
+ * UTF-8, or, for %-s, not JSON.
  * Lifetime:  the result is invocation; absent bytes on failure. */
 RESTATE_API restate_bytes restate_json(restate_ctx *ctx, const char *format, ...)
     RESTATE__PRINTF(2, 3);
