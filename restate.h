@@ -147,7 +147,8 @@
  *   endpoint    Until restate_endpoint_free() has returned.
  *
  * Services and options are copied by restate_endpoint_new(), strings and lists included. Functions,
- * `user` pointers and what they point to have to live as long as the endpoint.
+ * seals, hooks, the `type` of codecs, `user` pointers and what these point to are not: they have to
+ * live as long as the endpoint.
  * What a handler acquires itself (files, malloc) it releases itself, also when a call returned
  * RESTATE_ENDED: no frame is ever jumped over. (One exception, see rule 2.)
  *
@@ -173,8 +174,8 @@
  * A retryable error inside of a closure ends the attempt of the whole handler; the code behind
  * restate_run() does not see it. Bound the tries (restate_run_options.retry) to get
  * RESTATE_TERMINAL there. Codes of the library itself, shown to operators: 570 the code does not
- * fit the journal, 571 the protocol was violated, 573 something needs a newer protocol, 500 misuse
- * and the rest.
+ * fit the journal, 571 the protocol was violated (as by a message beyond max_message_bytes), 573
+ * something needs a newer protocol, 500 misuse, lack of memory and the rest.
  *
  * ---- Threads -----------------------------------------------------------------------------------
  *
@@ -186,10 +187,11 @@
  * of threads, or into a handler with `.blocking = RESTATE_ON`, which has a thread of its own.
  *
  * Who may call what: a context, and futures made from it, only the handler or closure it was given
- * to. An endpoint, one thread at a time. restate_endpoint_stop(), any thread and signal handlers.
- * Loggers and allocators are called from any thread of the endpoint. The library keeps no global
- * state, installs no signal handlers, blocks all signals in the threads it makes, raises no SIGPIPE
- * and never exits the process. A "Threads:" line in a comment says what differs.
+ * to; from another thread it is a data race (rule 4 says what is noticed). An endpoint, one thread
+ * at a time. restate_endpoint_stop(), any thread and signal handlers. Loggers and allocators are
+ * called from any thread of the endpoint. The library keeps no global state, installs no signal
+ * handlers, blocks all signals in the threads it makes, raises no SIGPIPE and never exits the
+ * process. A "Threads:" line in a comment says what differs.
  *
  * ---- Configuration macros ----------------------------------------------------------------------
  *
@@ -205,7 +207,8 @@
  *                                Behind restate_allocator; all three or none (default: libc).
  *   RESTATE_NO_SERVER            No sockets, no event loops, no nghttp2; what needs them is gone.
  *   RESTATE_NO_CJSON             No cJSON, and no restate_json_tree(), _own() and _print(); all
- *                                other JSON functions stay.
+ *                                other JSON functions stay. Encoding with RESTATE_JSON then gives
+ *                                absent bytes, decoding does nothing.
  *   RESTATE_NO_THREADS           No pthreads: one event loop, closures execute on it as if
  *                                inline_ok were set; threads > 1 and .blocking are wrong options.
  *   RESTATE_FIBER                How stacks are switched: RESTATE_FIBER_ASM (x86-64 and AArch64),
@@ -238,29 +241,39 @@
  *  3. A function that makes a future, bytes or a string returns it and never returns NULL. If it
  *     cannot, the attempt ends (rule 2), and what it returned is empty but safe to pass on, so
  *     calls can be nested without a check. A future of an attempt that is over gives RESTATE_ENDED.
- *  4. Misuse (a bad argument, a state write in a shared handler, a context used by two threads or
- *     inside of a closure) ends the attempt with an error that names service, handler, command and
- *     remedy. Like any retryable error it is tried again, so a fixed program picks the work up.
+ *  4. Misuse (a bad argument, a state write in a shared handler, a function that closures must not
+ *     use) ends the attempt with an error 500 that names service, handler, function and remedy.
+ *     Like any retryable error it is tried again, so a fixed program picks the work up. A handler's
+ *     context in its closure is noticed by functions that record, wait or make a future, by others
+ *     not, and in blocking handlers not at all.
  *  5. Lifetimes: arguments are `call`, what a context function gives is `invocation`. Only what
  *     restate_endpoint_new() and restate_stream_open() gave is released by its user.
  *  6. Bytes: `ptr == NULL` is absent, `len == 0` with a pointer is empty. Bytes that the library
- *     gives are followed by a zero byte that is not counted, unless they are called a slice.
+ *     gives are followed by a zero byte that is not counted, unless they are called a slice or come
+ *     from a seal or codec of yours.
  *     Out-parameters may be NULL; otherwise they are always written, on failure to absent bytes,
- *     "", NULL or zero. (The JSON readers differ: they keep the default that you put there.)
+ *     "", NULL or zero. (The readers of JSON values differ: they keep the default you put there.)
  *  7. Lists (handlers, services, headers, metadata, keys) end with an all-zero element; NULL is an
  *     empty list.
- *  8. Durations are uint64_t milliseconds, named `_ms`. Strings are UTF-8 and end with a zero byte.
+ *  8. Durations are uint64_t milliseconds, named `_ms`. Strings are UTF-8 and end with a zero byte;
+ *     others are misuse, or the server refuses them, and with them the attempt.
+ *
+ * A closure may end, look at the request, log, ask restate_stop_requested(), and use memory, JSON
+ * and codecs (headings and comments say so); everything else on its context is misuse.
  *
  * In comments, "Journal:" names the command that a function records: issued on first execution; on
  * replay the call must be the recorded one (else error 570) and does nothing but give its recorded
  * result. Names, targets, keys, headers and payload bytes are compared. A function without that
  * line records nothing. "Await point" means that it may wait, may suspend (it then returns
  * RESTATE_ENDED, and the handler starts again later), and is where a cancellation arrives
- * (RESTATE_CANCELLED, once). A function without it does not wait and is not affected by a
+ * (RESTATE_CANCELLED, once). Whichever of a result and a cancellation comes first in the journal is
+ * returned, and the other later. A function without it does not wait and is not affected by a
  * cancellation. "Returns:" gives each status with its cause; RESTATE_ENDED, that the attempt is
  * over, can come from every function with a context and is not repeated there. "Since:" names the
- * protocol that is needed, 5 if there is no such line. The server chooses the newest protocol that
- * both sides speak; what needs a newer one than that ends the attempt with error 573. */
+ * protocol that is needed, 5 if there is no such line. The server chooses the protocol when an
+ * invocation begins (server 1.7: 6, or 7 with its experimental switch); what needs a newer one ends
+ * the attempt with error 573. It refuses messages above 32 MiB (its message-size-limit), and with
+ * them the attempt: keep larger payloads elsewhere. */
 
 /* The implementation calls POSIX functions that strict C modes (-std=c99) hide otherwise. */
 #if defined(RESTATE_IMPLEMENTATION)
@@ -340,7 +353,8 @@ typedef enum restate_status {
     RESTATE_OK = 0,
     RESTATE_TERMINAL,       /* it failed for good, see restate_failed(): handle it, or return it */
     RESTATE_TIMEOUT,        /* a terminal failure (408) of restate_await_for(), never of a callee */
-    RESTATE_CANCELLED,      /* this invocation was cancelled (terminal, 409): undo, and return it */
+    RESTATE_CANCELLED,      /* this invocation was cancelled (terminal, 409): undo, and return it;
+                               never a callee's 409, so look at the status and not at codes */
     RESTATE_ENDED,          /* the attempt is over: release what you hold, and return it */
     RESTATE_ERROR           /* outside of handlers: it did not work, see restate_endpoint_error() */
 } restate_status;
@@ -375,10 +389,10 @@ typedef struct restate_failure {
                                                a callee's arrives sorted by name */
 } restate_failure;
 
-/* Where all memory of an endpoint comes from, cJSON's excepted. Give all three functions or none;
- * none: RESTATE_MALLOC and its family. Sizes are those that were asked for; memory has to be
- * aligned as malloc's is. A function may return NULL: the attempt or the call then fails, nothing
- * crashes.
+/* Where the memory of an endpoint comes from; cJSON's trees, threads, tables of nghttp2 and, where
+ * the system can map memory, the stacks of handlers do not. Give all three functions or none; none:
+ * RESTATE_MALLOC and its family. Sizes are those that were asked for; memory has to be aligned as
+ * malloc's is. A function may return NULL: the attempt or the call then fails, nothing crashes.
  * Threads:   called from any thread of the endpoint. */
 typedef struct restate_allocator {
     void *(*alloc)(void *user, size_t size);
@@ -400,8 +414,8 @@ typedef enum restate_log_level {
 /* What a logger gets. Lifetime: call. */
 typedef struct restate_log_record {
     restate_log_level level;
-    int item;                               /* number of the library's message; 0: restate_log() */
-    const char *message;                    /* one line, without its end */
+    int item;                               /* 0; later a number for the library's own messages */
+    const char *message;                    /* one line without its end, at most 1,023 bytes */
     const char *service, *handler, *invocation_id;  /* NULL outside of an invocation */
     bool replaying;                         /* the handler has said this before */
 } restate_log_record;
@@ -450,15 +464,18 @@ struct restate_codec {
     const char *json_schema;                /* for documents, checked by nobody; NULL: none */
     bool optional;                          /* input: no body and no content type is let in too */
     restate_codec_kind kind;
-    /* For CONTENT. Both return RESTATE_OK or restate_fail(); they may use restate_alloc() and
-     * nothing that is journaled. `*value` and `*out` are invocation. */
+    /* For CONTENT. Both return RESTATE_OK or restate_fail(), of which the message counts, not the
+     * code; they may use restate_alloc() and nothing that is journaled. `*value` and `*out` are
+     * invocation. On the thread of whoever encodes or decodes. */
     restate_status (*encode)(const restate_codec *self, restate_ctx *ctx, const void *value,
                              restate_bytes *out);
     restate_status (*decode)(const restate_codec *self, restate_ctx *ctx, restate_bytes in,
                              void *value);
     const void *type;                       /* the codec's own: a message descriptor, a key, ... */
     bool unstable;                          /* equal values may give different bytes: replay does
-                                               not compare them */
+                                               not compare what restate_encode() gave and is handed
+                                               on whole; parts and copies of it need
+                                               skip_payload_check */
 };
 
 RESTATE__UNUSED static const restate_codec restate_codec_json =
@@ -478,8 +495,11 @@ RESTATE__UNUSED static const restate_codec restate_codec_void =
  * _PROTO is protobuf's binary form, _PROTOJSON its JSON mapping. What JSON needs is in the .options
  * file: max_size or max_count for every string, bytes and repeated field, and, where there are
  * enums, the line `* enum_to_string:true`. A field that cannot be done does not compile, and the
- * error names it. Decoding overwrites the struct, on failure with nothing of use; pb_callback_t
- * members (binary only) are left alone and called as nanopb calls them. */
+ * error names it; a message inside of itself does not either, others nest 32 levels deep. Oneofs
+ * and maps are done, of google.protobuf Timestamp, Duration and the wrappers; JSON of its other
+ * types (Any, Struct) cannot be encoded or decoded. Unknown members of JSON are a failure. Decoding
+ * overwrites the struct, on failure with nothing of use; pb_callback_t members (binary only) are
+ * left alone and called as nanopb calls them. */
 #define RESTATE_PROTO(Type) \
     { "application/proto", NULL, false, RESTATE_CODEC_CONTENT, restate__proto_encode, \
       restate__proto_decode, RESTATE__PROTO_EVAL(RESTATE__PROTO_TYPE(Type, BINARY)), false }
@@ -614,19 +634,24 @@ RESTATE_API restate_status restate__protojson_decode(const restate_codec *codec,
 typedef enum restate_exhausted {
     RESTATE_EXHAUSTED_DEFAULT = 0,          /* runs: FAIL; invocations: what the server says */
     RESTATE_EXHAUSTED_FAIL,                 /* runs: RESTATE_TERMINAL; invocations: killed */
-    RESTATE_EXHAUSTED_PAUSE                 /* wait for an operator; for runs since protocol 7 */
+    RESTATE_EXHAUSTED_PAUSE                 /* wait for an operator; for runs since protocol 7:
+                                               before, error 573 once the closure has finished */
 } restate_exhausted;
 
 /* How often, and how fast, something is tried again.
  *
  * The wait after try n is min(max_interval, initial_interval * factor^(n-1)). All zero: the
  * server's policy (500 ms, x 2, at most 60 s, 70 attempts, then pause). As soon as one field is set
- * the others have the defaults noted here. */
+ * the others have the defaults noted here (those of the SDKs for Python, Ruby and TypeScript).
+ * The server counts the tries of a run from the last new command of its invocation on. One that is
+ * recorded in between, an operator who resumes it, and a restart of the server begin the count and
+ * max_duration_ms again. */
 typedef struct restate_retry_policy {
     uint64_t initial_interval_ms;           /* 50 */
-    double factor;                          /* 2 */
+    double factor;                          /* 2; at least 1 */
     uint64_t max_interval_ms;               /* 10,000 */
-    uint32_t max_attempts;                  /* the first try counts; no limit */
+    uint32_t max_attempts;                  /* the first try counts; runs: no limit, invocations:
+                                               what the server says */
     uint64_t max_duration_ms;               /* runs only, from the first try on; no limit */
     restate_exhausted when_exhausted;
 } restate_retry_policy;
@@ -644,19 +669,23 @@ typedef struct restate_target {
     const char *service;
     const char *handler;
     const char *key;                        /* of an object or workflow; NULL: a plain service */
-    const char *scope;                      /* NULL: none; since protocol 7 */
+    const char *scope;                      /* NULL: none; "" is misuse; since protocol 7 */
 } restate_target;
 
 /* A transformation of all payload bytes below the codecs, such as encryption or compression:
- * inputs, outputs, state values, results of runs, calls, promises, awakeables and signals.
+ * inputs, outputs, state values, results of runs, calls, promises, awakeables and signals. Not of
+ * names, keys, headers and failures.
  *
- * Callers through the ingress see sealed bytes as well. Empty bytes that come in were not sealed,
- * and are given as they are. Give both functions or none.
- * Lifetime:  endpoint; `*sealed` and `*plain` come from restate_alloc().
+ * Give both functions or none. Absent bytes are sealed as empty ones; an empty payload that comes in
+ * was not sealed, and is not opened. Callers that do not seal, at the ingress for instance, are not
+ * understood.
+ * Lifetime:  endpoint; `*sealed` and `*plain` come from restate_alloc(). The library puts no zero
+ *            byte behind `*plain`.
  * Threads:   that of the handler, or of the closure.
  * Returns:   (both) RESTATE_OK; restate_fail(). What cannot be sealed ends the attempt with a
- *            retryable error; what cannot be opened is a terminal failure (400 if it is the
- *            handler's input, else 500). */
+ *            retryable error; what cannot be opened is RESTATE_TERMINAL (500) for the call that
+ *            gives the value. An input that cannot be opened fails the invocation with 400, and the
+ *            handler is not called. */
 typedef struct restate_seal {
     restate_status (*seal)(void *user, restate_ctx *ctx, restate_bytes plain,
                            restate_bytes *sealed);
@@ -669,11 +698,14 @@ typedef struct restate_seal {
 /* What to call around handlers, closures and outgoing calls, for tracing and metrics.
  *
  * Members may be NULL. On replay none is called but `begin` and `end`, which surround every
- * attempt. They must not use anything that is journaled.
+ * attempt (but there is no `end` for a handler that was cut off by rule 2). They must not use
+ * anything that is journaled. restate_now() counts as a run. The headers of `outbound` come behind
+ * those of the call; where there is an `outbound`, replay compares no headers of calls.
  * Lifetime:  endpoint. What `outbound` returns is read before the next call of it. */
 typedef struct restate_hooks {
     void (*begin)(void *user, restate_ctx *ctx);
-    void (*end)(void *user, restate_ctx *ctx, restate_status status);   /* RESTATE_ENDED: suspended,
+    void (*end)(void *user, restate_ctx *ctx, restate_status status);   /* what it returned;
+                                                                           RESTATE_ENDED: suspended,
                                                                            or to be retried */
     void (*run_begin)(void *user, restate_ctx *run, const char *name);  /* the closure's thread */
     void (*run_end)(void *user, restate_ctx *run, const char *name, restate_status status);
@@ -690,7 +722,7 @@ typedef struct restate_options {
     uint64_t inactivity_timeout_ms;         /* silence before an attempt suspends; server: 60 s;
                                                RESTATE_ZERO_MS: suspend at every wait */
     uint64_t abort_timeout_ms;              /* then, until it is cut off; server: 600 s; longer than
-                                               the longest closure takes */
+                                               the longest closure takes: there is no heartbeat */
     uint64_t journal_retention_ms;          /* of finished invocations; server: 24 h */
     uint64_t idempotency_retention_ms;      /* server: 24 h; not for main handlers of workflows */
     uint64_t workflow_retention_ms;         /* server: 24 h; only for those */
@@ -699,17 +731,21 @@ typedef struct restate_options {
     restate_retry_policy retry;             /* of whole invocations; the server's */
     restate_retry_policy run_retry;         /* of closures that give none themselves */
     restate_mismatch on_mismatch;           /* RETRY */
-    restate_switch skip_payload_check;      /* OFF; ON: replay does not compare payload bytes */
+    restate_switch skip_payload_check;      /* OFF; ON: replay does not compare payload bytes, but
+                                               those of signals */
     restate_switch explicit_cancellation;   /* OFF; ON: see restate_cancellation() */
     restate_switch cancel_sends;            /* OFF; ON: a cancellation also reaches one-way calls */
     restate_switch blocking;                /* OFF; ON: a thread of its own, that may block */
-    size_t stack_bytes;                     /* RESTATE_STACK_BYTES */
-    uint64_t stall_warning_ms;              /* 1,000: who holds a loop for longer is in the log */
+    size_t stack_bytes;                     /* RESTATE_STACK_BYTES; at least 4,096 */
+    uint64_t stall_warning_ms;              /* 1,000: who holds a loop for longer is in the log;
+                                               RESTATE_ZERO_MS: nobody is */
     const restate_seal *seal;               /* none */
     const restate_hooks *hooks;             /* none; those of all three levels are called, the
                                                endpoint's first */
     /* Turns a retryable error of a handler or closure into a terminal one: fill `out`, return
-     * true. Gets `user` above. Lifetime: `message` is call, and so is what `out` refers to. */
+     * true. Gets `user` above. restate_retry() asks it; misuse, lack of memory and what the library
+     * finds wrong do not. Lifetime: `message` is call, and so is what `out` refers to. Threads:
+     * that of the handler, or of the closure. */
     bool (*map_error)(void *user, uint16_t code, const char *message, restate_failure *out);
 } restate_options;
 
@@ -718,13 +754,16 @@ typedef struct restate_options {
  * `input` is the payload of the request, the same in every attempt; absent bytes if it was empty.
  * Lifetime:  `input` is invocation, and so is `ctx`.
  * Returns:   RESTATE_OK: the invocation completes with what restate_reply() got, or an empty value.
- *            RESTATE_TERMINAL, RESTATE_TIMEOUT, RESTATE_CANCELLED: it fails with restate_failed().
- *            RESTATE_ENDED: nothing more is sent; whatever ended the attempt decides.
+ *            RESTATE_TERMINAL, RESTATE_TIMEOUT, RESTATE_CANCELLED: it fails with restate_failed()
+ *            (with 500 if nothing failed).
+ *            RESTATE_ENDED: nothing more is sent; whatever ended the attempt decides. Misuse if
+ *            nothing did.
  *            Anything else: a retryable error that names the number. */
 typedef restate_status restate_handler_fn(restate_ctx *ctx, restate_bytes input);
 
 typedef struct restate_handler {
-    const char *name;                       /* letters, digits, _; NULL ends the list */
+    const char *name;                       /* letters, digits, _; no digit first; NULL ends the
+                                               list */
     restate_handler_fn *fn;
     bool shared;                            /* objects: runs beside the exclusive one, only reads;
                                                workflows: every handler but the main one */
@@ -745,7 +784,8 @@ typedef enum restate_kind {
 } restate_kind;
 
 typedef struct restate_service {
-    const char *name;                       /* letters, digits, _ . and -, a letter first */
+    const char *name;                       /* letters, digits, _ . and -, a letter (or _ and a
+                                               letter or digit) first; not restate... or openapi */
     restate_kind kind;
     const restate_handler *handlers;        /* ends with {0} */
     const char *documentation;              /* NULL: none */
@@ -756,7 +796,7 @@ typedef struct restate_service {
 /* The first two fields of a handler whose name is that of its function; others may follow:
  *     .handlers = RESTATE_HANDLERS({ RESTATE_HANDLER(add) },
  *                                  { RESTATE_HANDLER(get), .shared = true })
- * C, and C++20. */
+ * (so there is no such macro for shared ones). C, and C++20. */
 #define RESTATE_HANDLER(function) .name = #function, .fn = function
 
 /* The lists of rule 7, end included, as compound literals. At file scope they last as long as the
@@ -775,7 +815,9 @@ typedef struct restate_service {
 // What a handler and a closure may do.
 ================================================================================================ */
 
-/* ---- How a handler or a closure ends --------------------------------------------------------- */
+/* ---- How a handler or a closure ends (both) -------------------------------------------------- */
+/* Nothing of this waits, and it is the same on first execution, on replay and when cancelled. What
+ * a handler sends at its end is compared with a recorded end, if there is one. */
 
 /* Sets the value that the handler (or the closure) completes with. `return restate_reply(ctx, v);`
  *
@@ -791,14 +833,15 @@ RESTATE_API restate_status restate_reply(restate_ctx *ctx, restate_bytes value);
  *
  * It takes effect when it is returned. From a handler: the invocation fails for good, its caller
  * gets code and message. From a closure: the run does, and its caller gets RESTATE_TERMINAL.
- * `code` is as in HTTP; 0 is 500.
+ * `code` is as in HTTP; 0 is 500. Callers at the ingress see it as the status, and 500 for what is
+ * none. In the message a question mark stands for each byte that is not UTF-8.
  * Journal:   output (failure), when the handler has returned; in a closure: nothing.
  * Returns:   RESTATE_TERMINAL. */
 RESTATE_API restate_status restate_fail(restate_ctx *ctx, uint16_t code, const char *format, ...)
     RESTATE__PRINTF(3, 4);
 
 /* The same from a struct: with metadata, or to pass on a failure that was kept from before, as a
- * saga does after it has compensated. NULL is restate_failed().
+ * saga does after it has compensated. NULL is restate_failed(), and misuse if nothing has failed.
  *
  * Journal:   as restate_fail().
  * Lifetime:  `failure` is copied, unless it came from restate_failed().
@@ -810,7 +853,8 @@ RESTATE_API restate_status restate_fail_with(restate_ctx *ctx, const restate_fai
 typedef struct restate_retry_options {
     uint16_t code;                          /* shown to operators; 500 */
     uint64_t delay_ms;                      /* until the next try; as the retry policy says */
-    bool pause;                             /* wait for an operator instead; since protocol 7 */
+    bool pause;                             /* wait for an operator instead, however many tries are
+                                               left; since protocol 7 */
 } restate_retry_options;
 
 /* Ends this try with a printf-style message for operators; the handler, or the closure, is tried
@@ -821,7 +865,7 @@ typedef struct restate_retry_options {
  * counts the try in any case, and when its tries are used up the caller of restate_run() gets
  * RESTATE_TERMINAL with this code and message. Until then that caller sees nothing: a retryable
  * error of a closure ends the attempt of the whole handler.
- * Returns:   RESTATE_ENDED. */
+ * Returns:   RESTATE_ENDED; RESTATE_TERMINAL if restate_options.map_error made a failure of it. */
 RESTATE_API restate_status restate_retry(restate_ctx *ctx, const restate_retry_options *options,
                                          const char *format, ...) RESTATE__PRINTF(3, 4);
 
@@ -834,43 +878,52 @@ RESTATE_API restate_status restate_retry(restate_ctx *ctx, const restate_retry_o
 RESTATE_API const restate_failure *restate_failed(restate_ctx *ctx);
 
 /* ---- Request, log, randomness ---------------------------------------------------------------- */
+/* Nothing of this waits or notices a cancellation, but restate_now(). */
 
 typedef struct restate_request_info {
     const char *invocation_id;              /* inv_... */
-    restate_target target;                  /* service, handler, key and scope of this invocation */
+    restate_target target;                  /* service, handler, key and scope of this invocation;
+                                               in a plain service the key is "" */
     size_t key_len;                         /* a key may hold zero bytes, and target.key look cut */
     const char *idempotency_key;            /* NULL: none; since protocol 7 */
     const char *limit_key;                  /* NULL: none; since protocol 7 */
-    restate_bytes body;                     /* as given to the handler */
-    const restate_pair *headers;            /* of the invocation: the same in every attempt; with
-                                               names in lower case */
+    restate_bytes body;                     /* as given to the handler; empty, not absent, if there
+                                               was none */
+    const restate_pair *headers;            /* of the invocation: the same in every attempt; names
+                                               as the calling handler wrote them, from the ingress
+                                               in lower case */
     const restate_pair *attempt_headers;    /* of this HTTP request: NOT the same; for tracing */
-    uint32_t retry_count;                   /* failed attempts since the last stored step, or since
-                                               an operator resumed it: NOT the same in every
-                                               attempt */
+    uint32_t retry_count;                   /* failed attempts since the last new command, a resume
+                                               by an operator or a restart of the server: NOT the
+                                               same in every attempt */
     uint32_t protocol_version;              /* 5 to 7; NOT the same in every attempt */
-    bool replaying;                         /* live: the next command will be replayed */
+    bool replaying;                         /* the next command will be replayed; live, so ask
+                                               again; of no use in closures */
     void *user;                             /* the nearest restate_options.user */
 } restate_request_info;
 
 /* What is known about this invocation. Also inside of closures, and when the attempt is over.
  *
+ * Lifetime:  invocation; in a handler `replaying` changes with every call of this.
  * Decide nothing by the fields marked NOT: the handler would no longer be deterministic.
  * Returns:   never NULL. */
 RESTATE_API const restate_request_info *restate_request(restate_ctx *ctx);
 
-/* The key of the object or workflow, "" in a plain service: restate_request(ctx)->target.key. */
+/* The key of the object or workflow, "" in a plain service: restate_request(ctx)->target.key. Also
+ * inside of closures, and when the attempt is over. */
 RESTATE_API const char *restate_key(restate_ctx *ctx);
 
 /* Logs a printf-style message with invocation id, service and handler. Also inside of closures.
  *
  * Silent on replay, so that a line appears once (restate_logger.with_replay changes that). A line
- * can still appear twice: if the attempt ended before the next command was stored. */
+ * can still appear twice: if the attempt ended before the next command was stored. Cut at 1,023
+ * bytes; line ends become spaces. `level` is one from TRACE to ERROR. */
 RESTATE_API void restate_log(restate_ctx *ctx, restate_log_level level, const char *format, ...)
     RESTATE__PRINTF(3, 4);
 
 /* True once the work is no longer wanted: the attempt ended, the invocation was cancelled, the
- * endpoint stops, or (in a closure) its future lost or its timeout_ms has passed.
+ * endpoint stops, or (in a closure) its timeout_ms has passed or its future lost: every race, any
+ * or all that it was given to is decided.
  *
  * For long closures to poll. Not deterministic: in a handler only good for giving up with
  * restate_retry(). Works after RESTATE_ENDED.
@@ -881,47 +934,57 @@ RESTATE_API bool restate_stop_requested(restate_ctx *ctx);
  *
  * The sequence is seeded per invocation and starts again with every attempt, so it is the same on
  * replay without being recorded. Not for secrets. In closures misuse: on replay they draw nothing.
+ * It is xoshiro256++ (as in the SDKs for Go and TypeScript), filled by splitmix64 from the server's
+ * seed, under protocol 5 from the first 8 bytes of the SHA-256 of the invocation's id.
  * Returns:   0 when the attempt is over. */
 RESTATE_API uint64_t restate_random(restate_ctx *ctx);
 
 /* A version 4 UUID from that sequence, 36 characters long: the same in every attempt, and so a
- * good idempotency key for a side effect. In closures misuse: make it before. */
+ * good idempotency key for a side effect. In closures misuse: make it before. "" when the attempt
+ * is over. */
 RESTATE_API const char *restate_uuid(restate_ctx *ctx);
 
 /* The wall-clock time in milliseconds since 1970, recorded: the same in every attempt.
  *
+ * A restate_run() whose closure reads the clock on the handler's stack; retried as that is.
  * Journal:   run (named "now").
  * Await point.
- * Returns:   RESTATE_OK; RESTATE_CANCELLED. */
+ * Returns:   RESTATE_OK; RESTATE_CANCELLED. Unless RESTATE_OK, *epoch_ms == 0. */
 RESTATE_API restate_status restate_now(restate_ctx *ctx, uint64_t *epoch_ms);
 
 /* ---- Memory and text (handlers and closures) ------------------------------------------------- */
 
-/* Zeroed memory for any type, released by the library.
+/* Zeroed memory for any type (aligned to 16 bytes), released by the library. 0 bytes are not NULL.
  *
  * Lifetime:  invocation, also if a closure asked for it.
- * Returns:   NULL when out of memory, or when the attempt is over (the one exception to rule 3);
- *            the attempt is over in both cases: return RESTATE_ENDED. */
+ * Returns:   NULL when out of memory, or when the attempt is over (an exception to rule 3); the
+ *            attempt is over in both cases: return RESTATE_ENDED. */
 RESTATE_API void *restate_alloc(restate_ctx *ctx, size_t size);
 
-/* sprintf into memory of the invocation: `restate_text(ctx, "seat-%d", n)`. "" on failure. */
+/* sprintf into memory of the invocation: `restate_text(ctx, "seat-%d", n)`. "" when out of memory
+ * or when the attempt is over. */
 RESTATE_API const char *restate_text(restate_ctx *ctx, const char *format, ...)
     RESTATE__PRINTF(2, 3);
 
 /* ---- JSON (handlers and closures) ------------------------------------------------------------ */
+/* JSON is what RFC 8259 says, at most 100 levels deep. A reader checks the whole document first. Of
+ * several members of one name the first counts. */
 
 /* JSON by format: `restate_json(ctx, "{'name': %s, 'age': %d}", name, age)`.
  *
- * The compiler checks the arguments as for printf, but what comes out is JSON:
+ * gcc and clang check the arguments as for printf, but what comes out is JSON:
  *   '                 in the format: a quotation mark
  *   %s, %.*s          a string, quoted and escaped; NULL: null
- *   %-s, %-.*s        text that is JSON already, inserted as it is
- *   %hhd              true or false
+ *   %-s, %-.*s        text that is one JSON value already, inserted as it is; NULL: null
+ *   %hhd              true or false; any int but 0 is true (clang warns of an argument such as !x)
  *   %d %u %lld %zu... integers, as in printf
- *   %g                a double, so that it reads back the same; NaN and infinity are misuse
+ *   %g %f %e          a double, without a precision so that it reads back the same
  *   %%                a percent sign
- * Between two apostrophes only numbers may be formatted: 'seat-%d'. The result is checked to be one
- * JSON document; if it is none, that is misuse. */
+ * Between two apostrophes only numbers may be formatted: 'seat-%d'. Numbers take the widths and
+ * precisions of printf, up to 1,000. The result is checked to be one JSON document, in one pass
+ * more over it. Misuse: it is none; any other conversion; NaN and infinity; strings that are not
+ * UTF-8, or, for %-s, not JSON.
+ * Lifetime:  the result is invocation; absent bytes on failure. */
 RESTATE_API restate_bytes restate_json(restate_ctx *ctx, const char *format, ...)
     RESTATE__PRINTF(2, 3);
 
@@ -929,8 +992,9 @@ RESTATE_API restate_bytes restate_json(restate_ctx *ctx, const char *format, ...
  * member of it if it is an object.
  *
  * Absent bytes, an absent member and null leave `*out` as it was, so initialise it with the
- * default. Integers are exact over 64 bits; 3.0 and 3e0 count as 3. Strings are unescaped copies;
- * one with \u0000 in it is refused. Takes time linear in the document.
+ * default. A failure does so, too, except that a string becomes "". Integers are exact over 64
+ * bits; 3.0 and 3e0 count as 3. Strings are unescaped copies; one with \u0000 or half a surrogate
+ * pair in it is refused. Takes time linear in the document.
  * Lifetime:  `*out` of a string is invocation, if it was written.
  * Returns:   RESTATE_OK; RESTATE_TERMINAL if it is no JSON, or not of that type, or out of range
  *            (code 400 if `json` is from the handler's input, else 500). */
@@ -943,17 +1007,18 @@ RESTATE_API restate_status restate_json_bool(restate_ctx *ctx, restate_bytes jso
 RESTATE_API restate_status restate_json_string(restate_ctx *ctx, restate_bytes json,
                                                const char *member, const char **out);
 
-/* The JSON text of a member, whatever its type. An absent member, or null: absent bytes.
+/* The JSON text of a member, whatever its type; `member` NULL: of the document, without the white
+ * space around it. An absent member, or null: absent bytes.
  *
  * Lifetime:  `*out` is a slice of `json`: as long as that, and no zero byte follows.
- * Returns:   RESTATE_OK; RESTATE_TERMINAL if `json` is no JSON object (code as above). */
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL if `json` is no JSON, or no object (code as above). */
 RESTATE_API restate_status restate_json_member(restate_ctx *ctx, restate_bytes json,
                                                const char *member, restate_bytes *out);
 
 /* Steps through an array: `restate_bytes e = {0}; while (restate_json_next(ctx, array, &e)) ...`
  *
  * `*element` says where it is: absent at the start, then a slice of `array`, absent again at the
- * end.
+ * end. The whole array is checked before its first element is given.
  * Returns:   false at the end, and for absent bytes and null. If `array` is anything else: false,
  *            and that is misuse, as no failure can be returned here. */
 RESTATE_API bool restate_json_next(restate_ctx *ctx, restate_bytes array, restate_bytes *element);
@@ -962,42 +1027,51 @@ RESTATE_API bool restate_json_next(restate_ctx *ctx, restate_bytes array, restat
 
 /* Parses with cJSON, for documents that are read through and through. Absent bytes: *tree == NULL.
  *
- * cJSON's numbers are doubles: integers beyond 2^53 need restate_json_int(). Nesting is limited to
- * 100 levels. The memory is malloc's, not that of the endpoint's allocator.
- * Lifetime:  `*tree` is invocation; you may change it and take parts out, do not cJSON_Delete() it.
- * Returns:   RESTATE_OK; RESTATE_TERMINAL if it is no JSON (code as above). */
+ * cJSON's numbers are doubles: integers beyond 2^53 need restate_json_int(). The memory is
+ * malloc's, not that of the endpoint's allocator. Refused, because cJSON would change them: numbers
+ * of more than 63 characters, strings with \u0000 or half a surrogate pair in them.
+ * Lifetime:  `*tree` is invocation, in a closure until that has returned; you may change it and
+ *            take parts out, do not cJSON_Delete() it.
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL if it is no JSON, or refused (code as above). */
 RESTATE_API restate_status restate_json_tree(restate_ctx *ctx, restate_bytes json,
                                              struct cJSON **tree);
 
 /* Gives a tree that you made to the invocation: `restate_json_own(ctx, cJSON_CreateArray())`.
  *
  * Not for what is, or will be, part of another tree: it would be deleted twice.
- * Lifetime:  `tree` is invocation from here on, also if this fails.
+ * Lifetime:  `tree` is invocation from here on, in a closure until that has returned, also if this
+ *            fails.
  * Returns:   `tree`; NULL if it is NULL (cJSON is out of memory): the attempt is then over. cJSON's
  *            functions accept NULL. */
 RESTATE_API struct cJSON *restate_json_own(restate_ctx *ctx, struct cJSON *tree);
 
 /* Prints a tree, without white space and with numbers that read back the same.
  *
- * Lifetime:  `tree` stays yours, or the invocation's. NULL is printed as null. */
+ * Misuse: NULL (which cJSON gives when out of memory), NaN and infinity, strings that are not
+ * UTF-8, raw text that is not JSON, more than 100 levels.
+ * Lifetime:  `tree` stays yours, or the invocation's; the result is invocation. */
 RESTATE_API restate_bytes restate_json_print(restate_ctx *ctx, const struct cJSON *tree);
 
 #endif /* RESTATE_NO_CJSON */
 
 /* ---- Codecs (handlers and closures) ---------------------------------------------------------- */
 
-/* A value through a codec. One that cannot be encoded ends the attempt with a retryable error, so a
- * fixed program picks the work up.
+/* A value through a codec; NULL is RESTATE_JSON. One that cannot be encoded ends the attempt with a
+ * retryable error (500), so a fixed program picks the work up.
  *
- * Lifetime:  `value` is call. */
+ * Lifetime:  `value` is call, the result invocation; RESTATE_BYTES gives the bytes in `value` as
+ *            they are, not a copy. */
 RESTATE_API restate_bytes restate_encode(restate_ctx *ctx, const restate_codec *codec,
                                          const void *value);
 
 /* And back. Absent bytes leave `*value` as it was.
  *
- * Lifetime:  what `*value` refers to is invocation.
+ * A stored value that cannot be decoded is a failure like any other, for the handler to deal with;
+ * to wait for a fixed program instead, return restate_retry().
+ * Lifetime:  what `*value` refers to is invocation (a tree: see restate_json_tree()); RESTATE_BYTES
+ *            gives `bytes` as they are.
  * Returns:   RESTATE_OK; RESTATE_TERMINAL if the bytes cannot be decoded (code 400 if they are from
- *            the handler's input, else 500). */
+ *            the handler's input, else 500, whatever the codec said). */
 RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec *codec,
                                           restate_bytes bytes, void *value);
 
@@ -1008,21 +1082,27 @@ RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec 
  * `run` is a context of a kind of its own: it replies, fails, retries, logs, allocates and makes
  * JSON; everything that is journaled is misuse. The context of the handler must not be used in
  * here. Executed until it succeeds or fails terminally, so normally once; but if the process or the
- * connection is lost before the result is stored, again. Make it idempotent.
- * Threads:   one of the pool (see restate_run_options.inline_ok).
+ * connection is lost before the result is stored, again. Make it idempotent. After restate_retry(),
+ * misuse or lack of memory `run` is over (rule 2), and this try has failed whatever is returned.
+ * Threads:   one of the pool (see restate_run_options.inline_ok); the handler's if the system gives
+ *            the pool no thread at all.
  * Returns:   RESTATE_OK: the result is what restate_reply() got, or an empty value.
- *            RESTATE_TERMINAL: the run fails with restate_failed(run).
- *            RESTATE_ENDED: what restate_retry() gave, or the attempt is over.
+ *            RESTATE_TERMINAL, RESTATE_TIMEOUT, RESTATE_CANCELLED: the run fails with
+ *            restate_failed(run).
+ *            RESTATE_ENDED: it is tried again, with what restate_retry() said.
  *            Anything else: a retryable error that names the number. */
 typedef restate_status restate_closure(restate_ctx *run, void *arg);
 
 typedef struct restate_run_options {
     restate_retry_policy retry;             /* the nearest run_retry, then the server's policy */
-    size_t arg_bytes;                       /* copy that much of `arg` now; 0: pass the pointer */
-    uint64_t timeout_ms;                    /* a try that takes longer is logged, and
-                                               restate_stop_requested() is true in it; none */
+    size_t arg_bytes;                       /* copy that much of `arg` now; 0: pass the pointer
+                                               (its size cannot be known here) */
+    uint64_t timeout_ms;                    /* a try that takes longer is logged when it has
+                                               finished, and restate_stop_requested() is true in
+                                               it; it is not interrupted; none */
     bool inline_ok;                         /* it never blocks: execute it on the handler's stack,
-                                               without a thread, which is faster */
+                                               without a thread, which is faster; no two of these
+                                               execute at a time */
 } restate_run_options;
 
 /* Executes `closure` until it has a result, and gives that.
@@ -1030,11 +1110,14 @@ typedef struct restate_run_options {
  * First time: executed on a thread of the pool, then its result is stored, then this returns. On
  * replay: the recorded result, nothing is executed; if none is recorded yet, executed (again). A
  * retryable error does not come back here: it ends the attempt, and the closure is tried again in
- * the next one. Bound the tries in `options` to get RESTATE_TERMINAL instead.
+ * the next one. Bound the tries in `options` to get RESTATE_TERMINAL instead. A NULL closure is
+ * misuse.
  * Journal:   run (name; not the closure). `name` is shown to operators and need not be unique.
  * Await point, but it never suspends while a closure executes, and neither a cancellation nor the
  *            end of the attempt interrupts one: this returns when it has finished, and its result
- *            is stored if it still can be. Long closures ask restate_stop_requested().
+ *            is stored if it still can be. With RESTATE_CANCELLED the result is not given; if the
+ *            cancellation was there first nothing is executed. Long closures ask
+ *            restate_stop_requested().
  * Lifetime:  `arg` is borrowed until this returns; `*result` is invocation.
  * Returns:   RESTATE_OK; RESTATE_TERMINAL (what the closure failed with, or the last error when its
  *            tries are used up); RESTATE_CANCELLED.
@@ -1046,7 +1129,9 @@ RESTATE_API restate_status restate_run(restate_ctx *ctx, const char *name, resta
 /* The same as a future.
  *
  * The closure starts when the future is first awaited, alone or in a combinator; several that are
- * awaited together execute in parallel. One that is never awaited never executes.
+ * awaited together execute in parallel, as far as there are pool threads. One that is never awaited
+ * never executes, nor does one whose race is decided before it starts, unless it is awaited later.
+ * If one fails retryably the attempt ends; results that were stored until then stay.
  * Journal:   run (name), now.
  * Lifetime:  `arg` must stay as it is until the closure has finished, even if the future lost a
  *            race and the handler returned: set arg_bytes, or take it from restate_alloc(). */
@@ -1056,13 +1141,15 @@ RESTATE_API restate_future *restate_run_async(restate_ctx *ctx, const char *name
 
 /* Waits, for a second or for months. A long wait suspends the handler and costs nothing.
  *
- * On replay the recorded end of the sleep counts: what is left of it is waited for, if anything.
+ * On replay the recorded end of the sleep counts: what is left of it is waited for, if anything. 0,
+ * and RESTATE_ZERO_MS, end at once. The time of the end is taken from the clock of this machine.
  * Journal:   sleep (the time of its end, set once; the duration is not compared).
  * Await point.
  * Returns:   RESTATE_OK; RESTATE_CANCELLED. */
 RESTATE_API restate_status restate_sleep(restate_ctx *ctx, uint64_t duration_ms);
 
-/* A timer as a future, for combinators. It runs from now on; its value is absent.
+/* A timer as a future, for combinators. It runs from now on; its value is absent. One that lost a
+ * race goes on and does no harm.
  *
  * `name` is for operators and compared on replay; NULL: none.
  * Journal:   sleep (name; the time of its end, set once). */
@@ -1070,6 +1157,7 @@ RESTATE_API restate_future *restate_sleep_async(restate_ctx *ctx, uint64_t durat
                                                 const char *name);
 
 /* ---- State (objects and workflows; in plain services misuse) --------------------------------- */
+/* A key that is NULL is misuse. */
 
 /* Reads a state value; absent bytes if there is none.
  *
@@ -1085,8 +1173,10 @@ RESTATE_API restate_status restate_get(restate_ctx *ctx, const char *key, restat
  * Journal:   get state (key), now. */
 RESTATE_API restate_future *restate_get_async(restate_ctx *ctx, const char *key);
 
-/* The keys of all state values, sorted, as a list of strings that ends with NULL.
+/* The keys of all state values, sorted by their bytes, as a list of strings that ends with NULL.
+ * For all values, too, call restate_get_async() with each.
  *
+ * On replay: the recorded keys.
  * Journal:   get state keys.
  * Await point only if they have to be fetched.
  * Lifetime:  `*keys` is invocation; on failure it is an empty list, not NULL.
@@ -1095,9 +1185,10 @@ RESTATE_API restate_status restate_keys(restate_ctx *ctx, const char *const **ke
 
 /* Write a state value, delete one, delete all.
  *
- * They go to the server without waiting for an answer, and stay written if the handler fails later.
- * Other handlers of the key see them as soon as the server has stored them. Absent bytes are
- * misuse, use restate_clear(); empty ones are a value. In a shared handler misuse.
+ * They go to the server without waiting for an answer, and stay written if the handler fails later
+ * or is cancelled. Reads of this handler see them at once, other handlers of the key as soon as the
+ * server has stored them. Absent bytes are misuse, use restate_clear(); empty ones are a value. In
+ * a shared handler misuse.
  * Journal:   set state (key, value); clear state (key); clear all state.
  * Returns:   RESTATE_OK. */
 RESTATE_API restate_status restate_set(restate_ctx *ctx, const char *key, restate_bytes value);
@@ -1105,23 +1196,27 @@ RESTATE_API restate_status restate_clear(restate_ctx *ctx, const char *key);
 RESTATE_API restate_status restate_clear_all(restate_ctx *ctx);
 
 /* ---- Calls ----------------------------------------------------------------------------------- */
+/* Misuse: a target without service or handler; an empty idempotency key, scope or limit key; a
+ * limit key without a scope. What the server finds wrong (no such service or handler, a key for a
+ * plain service, no key for an object) ends the attempt, which is tried again until it is right. */
 
 typedef struct restate_call_options {
     const char *idempotency_key;            /* calls with the same one are one invocation; NULL:
                                                none; "" is misuse; not for main handlers of
                                                workflows */
-    const restate_pair *headers;            /* for restate_request() of the callee; ends with {0} */
+    const restate_pair *headers;            /* for restate_request() of the callee, as written here;
+                                               ends with {0} */
     uint64_t delay_ms;                      /* only for sends: start this much later */
     const char *limit_key;                  /* needs target.scope; "a" or "a/b"; since protocol 7 */
-    const char *name;                       /* for operators; NULL: none */
+    const char *name;                       /* for operators; compared on replay; NULL: none */
 } restate_call_options;
 
 /* Calls a handler and waits for its reply, for however long.
  *
  * First time: the server stores the call and starts it. On replay: the recorded reply, or waiting
  * for the call that runs. If this invocation is cancelled meanwhile the callee is cancelled too,
- * and this returns without waiting for it. A target that does not exist ends the attempt, which is
- * tried again until it does.
+ * and this returns without waiting for it; so is the callee of every other call made since the last
+ * cancellation. Absent input is sent as an empty one.
  * Journal:   call (target, input, headers, keys, name).
  * Await point.
  * Lifetime:  `to`, `input` and `options` are call, as everywhere.
@@ -1139,8 +1234,9 @@ RESTATE_API restate_future *restate_call_async(restate_ctx *ctx, restate_target 
 
 /* Starts a handler without waiting for it, now or after delay_ms; what becomes of it is not told.
  *
- * Sends to one key keep their order. The returned future may be ignored; its value is the id of the
- * invocation. Not cancelled with this invocation (see restate_options.cancel_sends).
+ * Sends to one key keep their order. The returned future may be ignored; awaiting it waits for a
+ * round trip, and its value is the id of the invocation. Not cancelled with this invocation (see
+ * restate_options.cancel_sends).
  * Journal:   send (target, input, headers, keys, name; the time of the start is set once).
  * Since:     protocol 7 for scope and limit_key. */
 RESTATE_API restate_future *restate_send(restate_ctx *ctx, restate_target to, restate_bytes input,
@@ -1155,12 +1251,15 @@ RESTATE_API restate_status restate_call_id(restate_ctx *ctx, restate_future *cal
 
 /* Cancels another invocation. Does not wait for it, and does not report what becomes of it.
  *
- * It is told at its next await point; one that is finished, or unknown, is not disturbed.
+ * It is told at its next await point; one that is finished, or unknown, is not disturbed. "" and
+ * NULL are misuse.
  * Journal:   cancel (invocation_id).
  * Returns:   RESTATE_OK; RESTATE_TERMINAL (400: the text cannot be the id of an invocation). */
 RESTATE_API restate_status restate_cancel(restate_ctx *ctx, const char *invocation_id);
 
-/* An invocation, in one of three ways. */
+/* An invocation, in one of three ways: `id`; service and key of a workflow; service, handler, key
+ * (of an object) and idempotency key. With an `id` nothing else is looked at. Less than that, and a
+ * handler without idempotency key, are misuse. */
 typedef struct restate_invocation {
     const char *id;                         /* its id, or NULL */
     restate_target target;                  /* a workflow (handler NULL), or, with the next, any
@@ -1172,8 +1271,9 @@ typedef struct restate_invocation {
  *
  * Journal:   attach (id, or target and key).
  * Await point.
- * Returns:   RESTATE_OK; RESTATE_TERMINAL (what it failed with; 404: there is none; 400: the text
- *            cannot be the id of an invocation, nothing is journaled); RESTATE_CANCELLED.
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL (what it failed with; 404: there is none, or no longer;
+ *            400: the text cannot be the id of an invocation, nothing is journaled);
+ *            RESTATE_CANCELLED.
  * Since:     protocol 7 for target.scope. */
 RESTATE_API restate_status restate_attach(restate_ctx *ctx, restate_invocation to,
                                           restate_bytes *reply);
@@ -1188,7 +1288,8 @@ RESTATE_API restate_future *restate_attach_async(restate_ctx *ctx, restate_invoc
  *
  * Journal:   get output (id, or target and key).
  * Await point, for a round trip.
- * Returns:   as restate_attach(). */
+ * Returns:   as restate_attach().
+ * Since:     as restate_attach(). */
 RESTATE_API restate_status restate_output(restate_ctx *ctx, restate_invocation of,
                                           restate_bytes *reply);
 
@@ -1196,8 +1297,9 @@ RESTATE_API restate_status restate_output(restate_ctx *ctx, restate_invocation o
 
 /* A future that whoever knows its id completes, once: a handler with restate_resolve(), or anybody
  * with an HTTP request to the ingress:
- *     POST /restate/awakeables/ID/resolve      the body is the value
+ *     POST /restate/awakeables/ID/resolve      the body is the value; no body: an empty value
  *     POST /restate/awakeables/ID/reject       the body is the message of the failure, code 500
+ * A completion without a value, which the protocol also knows, is absent bytes.
  *
  * Journal:   nothing, but ids are counted: the order of creation must not change.
  * Lifetime:  `*id` is invocation; it is the same in every attempt and may be given to anybody, in a
@@ -1206,9 +1308,12 @@ RESTATE_API restate_future *restate_awakeable(restate_ctx *ctx, const char **id)
 
 /* Completes an awakeable, of any invocation, with a value or with a failure.
  *
- * Does not wait. The first completion counts, the server ignores later ones and unknown ids.
+ * Does not wait. The first completion counts, the server ignores later ones and unknown ids. Ids
+ * begin with sign_1, or, from old servers, prom_1. Absent bytes are sent as an empty value, NULL as
+ * the failure 500 "rejected".
  * Journal:   complete awakeable (id, value or failure).
- * Returns:   RESTATE_OK; RESTATE_TERMINAL (400: the text cannot be the id of an awakeable).
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL (400: the text cannot be the id of an awakeable; nothing
+ *            is recorded).
  * Since:     protocol 6 for a failure with metadata. */
 RESTATE_API restate_status restate_resolve(restate_ctx *ctx, const char *awakeable_id,
                                            restate_bytes value);
@@ -1217,14 +1322,18 @@ RESTATE_API restate_status restate_reject(restate_ctx *ctx, const char *awakeabl
 
 /* A future completed by the next signal of that name sent to this invocation.
  *
- * The signal may have come before it is asked for. Ask again for the one after it.
+ * The signal may have come before it is asked for. Ask again for the one after it: signals of one
+ * name are kept in their order, and none replaces another. Of several futures of one name the
+ * oldest of those that are awaited gets it. Its value is as an awakeable's. NULL and "" are misuse.
  * Journal:   nothing.
  * Since:     server 1.7. */
 RESTATE_API restate_future *restate_signal(restate_ctx *ctx, const char *name);
 
 /* Sends a signal to an invocation: a value, or a failure. Does not wait; nothing tells whether it
- * was received.
+ * was received. Only handlers can: the ingress has no path for signals.
  *
+ * Values and failures are as in restate_resolve() and restate_reject(). An empty id or name is
+ * misuse.
  * Journal:   send signal (id, name, value or failure).
  * Returns:   RESTATE_OK; RESTATE_TERMINAL (400: the text cannot be the id of an invocation).
  * Since:     server 1.7; protocol 6 for a failure with metadata. */
@@ -1235,9 +1344,9 @@ RESTATE_API restate_status restate_signal_reject(restate_ctx *ctx, const char *i
                                                  const restate_failure *failure);
 
 /* The durable promise of that name of this workflow run, as a future: settled once somebody
- * completes it. Only in workflows, else misuse.
+ * completes it. Only in workflows, else misuse, as an empty name is; so for the functions below.
  *
- * Journal:   get promise (name), now. */
+ * Journal:   get promise (name), now, awaited or not. */
 RESTATE_API restate_future *restate_promise(restate_ctx *ctx, const char *name);
 
 /* Its value if it is completed; absent bytes if not.
@@ -1248,7 +1357,7 @@ RESTATE_API restate_future *restate_promise(restate_ctx *ctx, const char *name);
 RESTATE_API restate_status restate_promise_peek(restate_ctx *ctx, const char *name,
                                                 restate_bytes *value);
 
-/* Completes it, with a value or with a failure.
+/* Completes it, with a value or with a failure; absent bytes and NULL as in restate_resolve().
  *
  * Journal:   complete promise (name, value or failure).
  * Await point, for a round trip.
@@ -1261,12 +1370,14 @@ RESTATE_API restate_status restate_promise_reject(restate_ctx *ctx, const char *
 
 /* ---- Futures --------------------------------------------------------------------------------- */
 /* All futures are of one type, whatever made them. They belong to the context they were made from,
- * in another one they are misuse. Nobody frees them. In closures misuse: results go in by `arg`. */
+ * in another one they are misuse. Nobody frees them. In closures misuse: results go in by `arg`.
+ * NULL is misuse where one future is taken. Combinators nest 1,000 deep; deeper is misuse. */
 
 /* Waits until a future is settled, and gives its value or failure.
  *
- * A settled future can be awaited again: the same result, at no cost. A cancellation does not
- * settle it: `future` stays good and can be awaited during compensation.
+ * A settled future can be awaited again: the same result, at no cost, and no cancellation is told
+ * there. A cancellation does not settle it: `future` stays good and can be awaited during
+ * compensation.
  * Journal:   nothing; which results had come by then is known from the order of notifications.
  * Await point.
  * Lifetime:  `*value` is invocation.
@@ -1277,10 +1388,13 @@ RESTATE_API restate_status restate_await(restate_ctx *ctx, restate_future *futur
 /* The same for at most `timeout_ms`. Then the future goes on: nothing is cancelled, and it can be
  * awaited again.
  *
- * Whether the time or the result came first is the journal's to say, the same on replay.
- * Journal:   sleep (as restate_sleep()).
+ * Which of time, result and cancellation came first is the journal's to say, the same on replay,
+ * also if all of them are there when it is asked.
+ * Journal:   sleep (as restate_sleep()); nothing if the future is settled already.
  * Await point.
- * Returns:   RESTATE_OK; RESTATE_TERMINAL (its failure); RESTATE_TIMEOUT; RESTATE_CANCELLED. */
+ * Lifetime:  `*value` is invocation.
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL (its failure); RESTATE_TIMEOUT (restate_failed() has code
+ *            408); RESTATE_CANCELLED. */
 RESTATE_API restate_status restate_await_for(restate_ctx *ctx, restate_future *future,
                                              uint64_t timeout_ms, restate_bytes *value);
 
@@ -1305,7 +1419,8 @@ RESTATE_API restate_status restate_select(restate_ctx *ctx, restate_future *cons
  *         RESTATE_TRY(restate_selector_next(ctx, left, &i));
  *         RESTATE_TRY(restate_await(ctx, futures[i], &value));
  *     }
- * There are exactly as many results as there were futures; NULL elements are skipped.
+ * There are exactly as many results as there were futures; NULL elements are skipped. The order is
+ * the journal's, as with restate_select().
  * Journal:   nothing.
  * Lifetime:  the array is copied; the iterator is invocation, nobody frees it. */
 RESTATE_API restate_selector *restate_selector_new(restate_ctx *ctx,
@@ -1320,7 +1435,7 @@ RESTATE_API restate_selector *restate_selector_new(restate_ctx *ctx,
 RESTATE_API restate_status restate_selector_next(restate_ctx *ctx, restate_selector *selector,
                                                  size_t *index);
 
-/* How many have not been given out yet. */
+/* How many have not been given out yet; 0 when the attempt is over. */
 RESTATE_API size_t restate_selector_remaining(const restate_selector *selector);
 
 /* Futures made of futures, named as in JavaScript. They nest; restate_await() waits for them.
@@ -1334,9 +1449,10 @@ RESTATE_API size_t restate_selector_remaining(const restate_selector *selector);
  * Of children that are settled already the one that settled first wins, wherever it stands.
  * The value of race and any is the winner's, that of the others is absent. Read the results from
  * the children, which are settled after all and all_settled, or ask restate_is_done() after race
- * and any. Losers go on; cancel a call by restate_call_id() and restate_cancel().
+ * and any. Losers go on; cancel a call by restate_call_id() and restate_cancel(). A cancellation of
+ * this invocation settles none of them.
  * Journal:   nothing.
- * Lifetime:  the array is copied. */
+ * Lifetime:  the array is copied; values are invocation. */
 RESTATE_API restate_future *restate_race(restate_ctx *ctx, restate_future *const *futures,
                                          size_t count);
 RESTATE_API restate_future *restate_any(restate_ctx *ctx, restate_future *const *futures,
@@ -1346,7 +1462,8 @@ RESTATE_API restate_future *restate_all(restate_ctx *ctx, restate_future *const 
 RESTATE_API restate_future *restate_all_settled(restate_ctx *ctx, restate_future *const *futures,
                                                 size_t count);
 
-/* A future that is settled already: with `failure`, or, if that is NULL, with `value`.
+/* A future that is settled already: with `failure`, or, if that is NULL, with `value`, which may be
+ * absent.
  *
  * Journal:   nothing.
  * Lifetime:  both are copied. */
@@ -1356,17 +1473,20 @@ RESTATE_API restate_future *restate_settled(restate_ctx *ctx, restate_bytes valu
 /* True if awaiting it would return its result without waiting.
  *
  * The same in every attempt: it changes at await points only, never between them, even if the
- * result has reached the process. So polling it in a loop does not wait for anything. */
+ * result has reached the process. So polling it in a loop does not wait for anything. False for
+ * NULL and for futures that could not be made. */
 RESTATE_API bool restate_is_done(const restate_future *future);
 
 /* The next cancellation as a future (value absent), with explicit_cancellation; without: misuse.
  *
- * No await point returns RESTATE_CANCELLED then. Ask again for the cancellation after it.
+ * No await point returns RESTATE_CANCELLED then, and calls go on until restate_cancel_calls(). Ask
+ * again for the cancellation after it. Closures are told by restate_stop_requested() all the same.
  * Journal:   nothing. */
 RESTATE_API restate_future *restate_cancellation(restate_ctx *ctx);
 
-/* Cancels the calls made since the last time, as happens by itself without explicit_cancellation;
- * without it: misuse.
+/* Cancels the calls made since the last time (with cancel_sends the sends, too), as happens by
+ * itself without explicit_cancellation; without it: misuse. Does not wait for the callees; calls
+ * that are finished are not disturbed.
  *
  * Journal:   cancel, for each.
  * Await point, for ids that are not known yet.
@@ -1378,20 +1498,34 @@ RESTATE_API restate_status restate_cancel_calls(restate_ctx *ctx);
 // How the services come onto the network.
 ================================================================================================ */
 
+/* What an endpoint answers, below any prefix of the path:
+ *
+ *   GET .../health                       200
+ *   GET .../discover                     200; 415 unless `accept` names a manifest of version 2 to
+ *                                        4; 500 if an option is set that the newest one named there
+ *                                        does not know: nothing is left out in silence
+ *   POST .../invoke/SERVICE/HANDLER      200; 415 for protocols other than 5 to 7; 404 for a name
+ *                                        that is not here; 503 at max_invocations and when stopping
+ *   any                                  404 other paths; 405 other methods; 431 headers of more
+ *                                        than 64 KiB; 500 or 503 out of memory
+ * Requests are not authenticated: whoever reaches the port can invoke handlers. */
 typedef struct restate_endpoint_options {
     const restate_service *const *services; /* ends with NULL; copied */
     const char *address;                    /* IP address to listen on; every interface */
     uint16_t port;                          /* 9080; RESTATE_ANY_PORT: one that is free */
     restate_options defaults;               /* for all services */
     uint32_t threads;                       /* event loops; one per core, 1 with
-                                               restate_endpoint_process() */
+                                               restate_endpoint_process(); at most 1,024 */
     uint32_t pool_threads;                  /* for closures, at most; 64, started when needed */
-    uint32_t max_invocations;               /* at a time; 10,000; more are refused with 503, and the
-                                               server tries them again later */
+    uint32_t max_invocations;               /* at a time; 10,000; more are refused with 503, which
+                                               the server takes for a rate limit (RT0023) and tries
+                                               again by its retry policy */
     uint32_t max_streams;                   /* per connection; 256 */
-    size_t max_message_bytes;               /* 64 MiB; larger ones end the attempt */
+    size_t max_message_bytes;               /* of what arrives; 64 MiB; larger ones end the
+                                               attempt */
     size_t window_bytes;                    /* HTTP/2 window of a stream; 1 MiB */
-    uint64_t drain_ms;                      /* how long a stop waits for invocations; 10,000 */
+    uint64_t drain_ms;                      /* how long a stop waits for invocations; 10,000;
+                                               RESTATE_ZERO_MS: not at all */
     restate_switch log_connections;         /* OFF */
     restate_allocator allocator;            /* RESTATE_MALLOC and its family */
     restate_logger logger;                  /* standard error, INFO */
@@ -1405,10 +1539,15 @@ typedef struct restate_endpoint_options {
 /* Makes an endpoint and checks its services and options.
  *
  * It does not listen yet. Wrong options do not give NULL: the reason is in
- * restate_endpoint_error(), and every function that returns a status returns RESTATE_ERROR.
+ * restate_endpoint_error(), and every function that returns a status returns RESTATE_ERROR. Wrong
+ * are: no services; names that are bad, reserved or there twice; a service without handlers, a
+ * handler without function; `shared` in a plain service; a workflow without exactly one handler
+ * that is not shared; a public handler in a private service; idempotency_retention_ms at the main
+ * handler of a workflow; texts that are not UTF-8, a json_schema that is not JSON; half a seal or
+ * allocator; and what the comments on the fields exclude.
  * Lifetime:  everything in `options` is copied (see Ownership). Release the endpoint with
  *            restate_endpoint_free().
- * Returns:   NULL only when out of memory; the functions below accept it. */
+ * Returns:   NULL only when out of memory; the functions below accept it (RESTATE_ERROR, -1, 0). */
 RESTATE_API restate_endpoint *restate_endpoint_new(const restate_endpoint_options *options);
 
 /* What went wrong last, as a sentence; "" if nothing did.
@@ -1419,7 +1558,8 @@ RESTATE_API const char *restate_endpoint_error(const restate_endpoint *endpoint)
 /* Stops at once, waits for closures that execute, and releases everything. NULL is fine.
  *
  * Open attempts are cut off, and tried again by the server; their handlers return with
- * RESTATE_ENDED first. Open streams are freed, too. Not from a handler or a closure. */
+ * RESTATE_ENDED first, and it waits for blocking ones that do not. Open streams are freed, too. Not
+ * from a handler or a closure, and not before restate_endpoint_run() has returned. */
 RESTATE_API void restate_endpoint_free(restate_endpoint *endpoint);
 
 /* ---- A transport of your own ----------------------------------------------------------------- */
@@ -1443,11 +1583,15 @@ typedef struct restate_http_request {
  *         append(&response, bytes);
  *     } while (more == RESTATE_OK);
  *     restate_stream_free(s);
- * No sockets, and no threads but those of the pool: handlers run inside of these functions, and
- * every call lets those of all streams of the endpoint go on. Many may be open.
+ * No sockets, and no threads but those of the pool and of blocking handlers: other handlers run
+ * inside of these functions, and every call lets those of all streams of the endpoint go on. Many
+ * may be open. Paths and statuses are those of restate_endpoint_options. restate_endpoint_stop()
+ * only has new exchanges refused; feed absent bytes to open ones. A test without a server can feed
+ * a recorded journal; a runtime in memory is not part of this header.
  * Lifetime:  `request` is copied; the stream, until restate_stream_free(), or the endpoint's end.
  * Threads:   all streams of an endpoint on the same one; not from handlers and closures.
- * Returns:   NULL on failure, see restate_endpoint_error(); the functions below accept it. */
+ * Returns:   NULL on failure, see restate_endpoint_error(); the functions below accept it
+ *            (RESTATE_ERROR). A request that is refused is no failure: take gives the answer. */
 RESTATE_API restate_stream *restate_stream_open(restate_endpoint *endpoint,
                                                 const restate_http_request *request);
 
@@ -1455,6 +1599,7 @@ RESTATE_API restate_stream *restate_stream_open(restate_endpoint *endpoint,
  *
  * After absent bytes handlers suspend where they would wait, and a connection takes no more
  * exchanges: so it ends gracefully. Free one that broke.
+ * Lifetime:  `arrived` is call.
  * Returns:   RESTATE_OK; RESTATE_ENDED (it takes no more, this was ignored); RESTATE_ERROR (out of
  *            memory, or not HTTP/2). */
 RESTATE_API restate_status restate_stream_feed(restate_stream *stream, restate_bytes arrived);
@@ -1469,7 +1614,7 @@ RESTATE_API restate_status restate_stream_feed(restate_stream *stream, restate_b
  * and NULL for a connection).
  * Lifetime:  until the next call on the stream.
  * Returns:   RESTATE_OK; RESTATE_ENDED (nothing follows these bytes); RESTATE_ERROR (out of memory:
- *            what was given is incomplete). */
+ *            what was given is incomplete; or `to_send` is NULL). */
 RESTATE_API restate_status restate_stream_take(restate_stream *stream, restate_bytes *to_send,
                                                uint16_t *status, const restate_pair **headers);
 
@@ -1484,33 +1629,42 @@ RESTATE_API void restate_stream_free(restate_stream *stream);
 /* Makes an endpoint, serves until the process ends, and gives an exit status: 1 and a line in the
  * log if it could not. `int main(void) { return restate_serve(&options); }`
  *
- * For a stop on demand use the functions below. */
+ * No signal handlers are installed, so SIGTERM ends the process as it is: what was under way is
+ * tried again. For a stop on demand use the functions below. */
 RESTATE_API int restate_serve(const restate_endpoint_options *options);
 
 /* Listens and serves until it is stopped; then drains (see restate_endpoint_stop()).
  *
+ * HTTP/2 with prior knowledge, no TLS; who speaks HTTP/1 is told so. A stop that came before
+ * counts. An endpoint that was stopped does not serve again.
  * Threads:   the calling one is one of the event loops.
- * Returns:   RESTATE_OK (stopped); RESTATE_ERROR. */
+ * Returns:   RESTATE_OK (stopped); RESTATE_ERROR (wrong options, out of memory, or the address or
+ *            port cannot be had: see restate_endpoint_error()). */
 RESTATE_API restate_status restate_endpoint_run(restate_endpoint *endpoint);
 
 /* Asks the endpoint to stop, and returns at once.
  *
- * No new work is taken. Open invocations get drain_ms to finish or suspend, the rest is cut off;
- * the server goes on with it elsewhere, or here after a restart. Called twice: cut off now.
+ * No new work is taken. Handlers suspend where they would wait; drain_ms is there for what executes
+ * to finish, then the rest is cut off: its handlers get RESTATE_ENDED, the server goes on with it
+ * elsewhere, or here after a restart. Closures that are still not finished are waited for 5 s by
+ * restate_endpoint_run(), and without limit by restate_endpoint_free(). Called twice: cut off now.
  * Threads:   any, and signal handlers. NULL is fine. */
 RESTATE_API void restate_endpoint_stop(restate_endpoint *endpoint);
 
 /* For an event loop of your own: listens, and gives a descriptor to poll for reading, which is
  * readable whenever restate_endpoint_process() has something to do, timers included.
  *
+ * It is an epoll descriptor. On systems without epoll there is none that covers all: it is -1, and
+ * restate_endpoint_process() with a wait does the same.
  * Lifetime:  the descriptor is the endpoint's: do not read, write or close it.
- * Returns:   -1 on failure. */
+ * Returns:   -1 on failure (see restate_endpoint_error()). */
 RESTATE_API int restate_endpoint_fd(restate_endpoint *endpoint);
 
 /* Does what there is to do, handlers included, after waiting at most `wait_ms` for something.
  *
- * 0 does not wait. Instead of restate_endpoint_run(), not beside it.
- * Returns:   RESTATE_OK; RESTATE_ENDED once a stop has finished; RESTATE_ERROR. */
+ * 0 does not wait. Instead of restate_endpoint_run(), not beside it. The first call listens.
+ * Threads:   always the same one.
+ * Returns:   RESTATE_OK; RESTATE_ENDED once a stop has finished; RESTATE_ERROR (as run). */
 RESTATE_API restate_status restate_endpoint_process(restate_endpoint *endpoint, uint64_t wait_ms);
 
 /* The port that is listened on; 0: none yet.
