@@ -207,8 +207,8 @@
  *                                Behind restate_allocator; all three or none (default: libc).
  *   RESTATE_NO_SERVER            No sockets, no event loops, no nghttp2; what needs them is gone.
  *   RESTATE_NO_CJSON             No cJSON, and no restate_json_tree(), _own() and _print(); all
- *                                other JSON functions stay. Encoding with RESTATE_JSON then gives
- *                                absent bytes, decoding does nothing.
+ *                                other JSON functions stay. Encoding and decoding with
+ *                                RESTATE_JSON is misuse then.
  *   RESTATE_NO_THREADS           No pthreads: one event loop, closures execute on it as if
  *                                inline_ok were set; threads > 1 and .blocking are wrong options.
  *   RESTATE_FIBER                How stacks are switched: RESTATE_FIBER_ASM (x86-64 and AArch64),
@@ -244,8 +244,8 @@
  *  4. Misuse (a bad argument, a state write in a shared handler, a function that closures must not
  *     use) ends the attempt with an error 500 that names service, handler, function and remedy.
  *     Like any retryable error it is tried again, so a fixed program picks the work up. A handler's
- *     context in its closure is noticed by functions that record, wait or make a future, by others
- *     not, and in blocking handlers not at all.
+ *     context in its closure, or on another thread, is noticed by functions that record, wait, end,
+ *     draw random numbers or make a future; by others not.
  *  5. Lifetimes: arguments are `call`, what a context function gives is `invocation`. Only what
  *     restate_endpoint_new() and restate_stream_open() gave is released by its user.
  *  6. Bytes: `ptr == NULL` is absent, `len == 0` with a pointer is empty. Bytes that the library
@@ -634,8 +634,7 @@ RESTATE_API restate_status restate__protojson_decode(const restate_codec *codec,
 typedef enum restate_exhausted {
     RESTATE_EXHAUSTED_DEFAULT = 0,          /* runs: FAIL; invocations: what the server says */
     RESTATE_EXHAUSTED_FAIL,                 /* runs: RESTATE_TERMINAL; invocations: killed */
-    RESTATE_EXHAUSTED_PAUSE                 /* wait for an operator; for runs since protocol 7:
-                                               before, error 573 once the closure has finished */
+    RESTATE_EXHAUSTED_PAUSE                 /* wait for an operator; for runs since protocol 7 */
 } restate_exhausted;
 
 /* How often, and how fast, something is tried again.
@@ -676,9 +675,9 @@ typedef struct restate_target {
  * inputs, outputs, state values, results of runs, calls, promises, awakeables and signals. Not of
  * names, keys, headers and failures.
  *
- * Give both functions or none. Absent bytes are sealed as empty ones; an empty payload that comes in
- * was not sealed, and is not opened. Callers that do not seal, at the ingress for instance, are not
- * understood.
+ * Give both functions or none. Absent bytes are sealed as empty ones; an empty payload that comes
+ * in was not sealed, and is not opened. Callers that do not seal, at the ingress for instance, are
+ * not understood.
  * Lifetime:  endpoint; `*sealed` and `*plain` come from restate_alloc(). The library puts no zero
  *            byte behind `*plain`.
  * Threads:   that of the handler, or of the closure.
@@ -743,9 +742,10 @@ typedef struct restate_options {
     const restate_hooks *hooks;             /* none; those of all three levels are called, the
                                                endpoint's first */
     /* Turns a retryable error of a handler or closure into a terminal one: fill `out`, return
-     * true. Gets `user` above. restate_retry() asks it; misuse, lack of memory and what the library
-     * finds wrong do not. Lifetime: `message` is call, and so is what `out` refers to. Threads:
-     * that of the handler, or of the closure. */
+     * true. Gets `user` above. It is asked for restate_retry() and for a returned number that is
+     * no status; not for misuse, lack of memory and what the library finds wrong. Lifetime:
+     * `message` is call, and so is what `out` refers to. Threads: that of the handler, or of the
+     * closure. */
     bool (*map_error)(void *user, uint16_t code, const char *message, restate_failure *out);
 } restate_options;
 
@@ -917,7 +917,7 @@ RESTATE_API const char *restate_key(restate_ctx *ctx);
  *
  * Silent on replay, so that a line appears once (restate_logger.with_replay changes that). A line
  * can still appear twice: if the attempt ended before the next command was stored. Cut at 1,023
- * bytes; line ends become spaces. `level` is one from TRACE to ERROR. */
+ * bytes; line ends become spaces. OFF says nothing. */
 RESTATE_API void restate_log(restate_ctx *ctx, restate_log_level level, const char *format, ...)
     RESTATE__PRINTF(3, 4);
 
@@ -1698,9 +1698,7 @@ extern "C" {
 
 #include <stdarg.h>
 #include <string.h>
-#if !defined(RESTATE_NO_STDIO)
-#  include <stdio.h>
-#endif
+#include <stdio.h>
 #include <stdlib.h>
 
 #if defined(__GNUC__)
@@ -2250,7 +2248,7 @@ RESTATE__PRIVATE restate_logger restate__log_defaults(restate_logger logger) {
 }
 
 RESTATE__PRIVATE bool restate__log_wanted(const restate_logger *logger, restate_log_level level) {
-    return level >= logger->level && logger->level != RESTATE_LOG_OFF;
+    return level >= logger->level && level < RESTATE_LOG_OFF;
 }
 
 /* A message of the library itself, outside of invocations. */
@@ -7125,7 +7123,7 @@ struct restate_future {
     void *arg;
     uint64_t timeout_ms;
     restate__policy policy;
-    bool inline_ok;
+    bool inline_ok, timed;
     struct restate__run *run;               /* while it executes */
     restate_bytes opened;                   /* the value without its seal, once it was read */
     restate_future *next_free;
@@ -7276,6 +7274,7 @@ static void restate__ctx_detach(restate_ctx *ctx) {
 
 RESTATE_API void restate_log(restate_ctx *ctx, restate_log_level level, const char *format, ...) {
     va_list args;
+    if (level == RESTATE_LOG_DEFAULT) level = RESTATE_LOG_INFO;
     if (!restate__log_wanted(ctx->attempt->logger, level)) return;
     va_start(args, format);
     restate__ctx_attach(ctx);               /* whether it replays is the journal's to say */
@@ -7558,7 +7557,8 @@ RESTATE_API bool restate_stop_requested(restate_ctx *ctx) {
     if (a->stops && __atomic_load_n(a->stops, __ATOMIC_RELAXED)) return true;
     if (!r) return false;
     return __atomic_load_n(&r->stop, __ATOMIC_RELAXED) ||
-           (r->future->timeout_ms && restate__clock_ms() - r->started_ms >= r->future->timeout_ms);
+           (r->future->timed &&
+            restate__clock_ms() - r->started_ms >= r->future->timeout_ms);
 }
 
 /* ---- Seals ----------------------------------------------------------------------------------- */
@@ -7846,7 +7846,7 @@ static void restate__run_propose(restate__run *r) {
     if (__atomic_load_n(&a->foreign, __ATOMIC_RELAXED))
         restate__ctx_misuse(&r->ctx, "restate_run", RESTATE__FOREIGN);
     restate__run_outcome(r, &o);
-    if (f->timeout_ms && o.duration_ms > f->timeout_ms)
+    if (f->timed && o.duration_ms > f->timeout_ms)
         restate__ctx_say(&a->ctx, RESTATE_LOG_WARN,
                          "the closure of run \"%s\" took %lu ms, its timeout_ms is %lu",
                          (const char *)f->node.of.closure.name.ptr, (unsigned long)o.duration_ms,
@@ -7895,6 +7895,7 @@ static bool restate__run_start(restate__attempt *a, restate_future *f) {
     if (!a->info_ready) restate__attempt_inform(a);
     if (!a->run_info_ready) a->run_info = a->info;
     a->run_info_ready = true;
+    a->run_info.replaying = false;
     r->future = f;
     f->run = r;
     r->started_ms = restate__clock_ms();
@@ -7916,6 +7917,10 @@ static bool restate__run_start(restate__attempt *a, restate_future *f) {
     if (a->blocking) restate__fiber_attach(a->fiber, restate__attempt_want, a);
     restate__run_propose(r);
     return true;
+}
+
+static bool restate__policy_bad(const restate_retry_policy *p) {
+    return p->factor < 0 || p->factor != p->factor || (p->factor > 0 && p->factor < 1);
 }
 
 static void restate__policy_of(restate__policy *p, const restate_retry_policy *r) {
@@ -8008,12 +8013,22 @@ static restate_status restate__future_read(restate_ctx *ctx, restate__node *n,
     return restate__future_open(ctx, (restate_future *)(void *)n, value);
 }
 
+#define RESTATE__LOST_LEVELS 16             /* of combinators; deeper ones count as undecided */
+
+/* Whether all that was made of a node is decided, or lost itself. An iterator wants every node. */
+static bool restate__node_lost(const restate__node *node, int levels) {
+    const restate__edge *e;
+    for (e = node->parents; e; e = e->next) {
+        if (e->parent->kind == RESTATE__SELECT) return false;
+        if (e->parent->state != RESTATE__PENDING) continue;
+        if (!levels || !restate__node_lost(e->parent, levels - 1)) return false;
+    }
+    return node->parents != NULL;
+}
+
 /* Whether a closure executes for nobody: it was in combinators, and all of them are decided. */
 static bool restate__run_lost(const restate__run *r) {
-    const restate__edge *e = r->future->node.parents;
-    if (!e) return false;
-    while (e && e->parent->state != RESTATE__PENDING) e = e->next;
-    return !e;
+    return restate__node_lost(&r->future->node, RESTATE__LOST_LEVELS);
 }
 
 /* An await has told the handler something: tells closures what it means for them. */
@@ -8025,8 +8040,8 @@ static void restate__attempt_told(restate__attempt *a) {
         if (r->executing && restate__run_lost(r)) __atomic_store_n(&r->stop, 1, __ATOMIC_RELAXED);
 }
 
-/* Waits for a node, driving the journal. RESTATE_OK: settled. Inside enter and leave. */
-static restate_status restate__ctx_wait(restate_ctx *ctx, restate__node *node) {
+/* Waits for a node, driving the journal. RESTATE_OK: settled. Closures are not told yet. */
+static restate_status restate__ctx_drive(restate_ctx *ctx, restate__node *node) {
     restate__attempt *a = ctx->attempt;
     for (;;) {
         restate__wait w;
@@ -8035,13 +8050,11 @@ static restate_status restate__ctx_wait(restate_ctx *ctx, restate__node *node) {
         switch (w.kind) {
         case RESTATE__READY:
             if (node->state == RESTATE__PENDING) break;
-            restate__attempt_told(a);
             return RESTATE_OK;
         case RESTATE__EXECUTE:
             if (!restate__run_start(a, (restate_future *)(void *)w.run)) return RESTATE_ENDED;
             break;
         case RESTATE__CANCEL:
-            restate__attempt_told(a);
             restate__attempt_progress(a);
             return restate__ctx_new_failure(ctx, 409, "cancelled", RESTATE_CANCELLED);
         case RESTATE__WAIT:
@@ -8052,6 +8065,13 @@ static restate_status restate__ctx_wait(restate_ctx *ctx, restate__node *node) {
             return restate__ctx_end(ctx);
         }
     }
+}
+
+/* The same, and tells closures. Inside enter and leave. */
+static restate_status restate__ctx_wait(restate_ctx *ctx, restate__node *node) {
+    restate_status s = restate__ctx_drive(ctx, node);
+    if (s != RESTATE_ENDED) restate__attempt_told(ctx->attempt);
+    return s;
 }
 
 /* Waits until a closure no longer executes: its argument may be on the caller's stack. */
@@ -8102,8 +8122,9 @@ static restate_status restate__ctx_wait_any(restate_ctx *ctx, restate__node **ar
     memset(&race, 0, sizeof race);
     if (!restate__vm_combine_in(&ctx->attempt->vm, &race, RESTATE__RACE, array, count))
         return restate__ctx_end(ctx);
-    s = restate__ctx_wait(ctx, &race);
+    s = restate__ctx_drive(ctx, &race);
     restate__vm_dissolve(&ctx->attempt->vm, &race);
+    if (s != RESTATE_ENDED) restate__attempt_told(ctx->attempt);
     return s;
 }
 
@@ -8116,10 +8137,10 @@ RESTATE_API restate_status restate_await_for(restate_ctx *ctx, restate_future *f
     if (value) *value = restate__b_none();
     if (future && future->node.state != RESTATE__PENDING)
         return restate__ctx_await(ctx, "restate_await_for", future, value);
-    timer = restate_sleep_async(ctx, timeout_ms, NULL);
     if (!restate__ctx_enter(ctx, "restate_await_for")) return RESTATE_ENDED;
     s = RESTATE_ENDED;
-    if (restate__future_fits(ctx, future, "restate_await_for")) {
+    if (restate__future_fits(ctx, future, "restate_await_for") &&
+        (timer = restate_sleep_async(ctx, timeout_ms, NULL))->ctx) {
         both[0] = &future->node;
         both[1] = &timer->node;
         s = restate__ctx_wait_any(ctx, both, 2);
@@ -8250,6 +8271,17 @@ RESTATE_API restate_future *restate_all_settled(restate_ctx *ctx, restate_future
 
 /* ---- Run and sleep --------------------------------------------------------------------------- */
 
+static bool restate__ctx_run_fits(restate_ctx *ctx, const char *function, const char *name,
+                                  restate_closure *closure, const restate_run_options *o) {
+    if (!closure) restate__ctx_misuse(ctx, function, "the closure is NULL");
+    else if (!restate__b_utf8(restate_str(name)))
+        restate__ctx_misuse(ctx, function, "the name is not UTF-8");
+    else if (restate__policy_bad(&o->retry))
+        restate__ctx_misuse(ctx, function, "retry.factor is below 1");
+    else return true;
+    return false;
+}
+
 static restate_future *restate__ctx_run(restate_ctx *ctx, const char *function, const char *name,
                                         restate_closure *closure, void *arg,
                                         const restate_run_options *o) {
@@ -8260,16 +8292,20 @@ static restate_future *restate__ctx_run(restate_ctx *ctx, const char *function, 
     restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_RUN);
     if (!f->ctx || !restate__ctx_enter(ctx, function)) return f;
     if (!o) o = &defaults;
-    if (!closure) {
-        restate__ctx_misuse(ctx, function, "the closure is NULL");
+    if (!restate__ctx_run_fits(ctx, function, name, closure, o)) {
         restate__ctx_detach(ctx);
         return f;
     }
     if (o != &defaults) restate__policy_of(&f->policy, &o->retry);
     if (f->policy.kind == RESTATE__POLICY_INFINITE) f->policy = a->handler->run_policy;
+    if (f->policy.pause && !restate__vm_needs(&a->vm, "pausing a run without tries left", 7)) {
+        restate__ctx_leave(ctx, false);
+        return f;
+    }
     f->closure = closure;
     f->arg = arg;
-    f->timeout_ms = o->timeout_ms;
+    f->timed = o->timeout_ms != 0;
+    f->timeout_ms = o->timeout_ms == RESTATE_ZERO_MS ? 0 : o->timeout_ms;
     f->inline_ok = o->inline_ok;
     if (o->arg_bytes && arg) {
         f->arg = restate__arena_alloc(a->arena, o->arg_bytes);
@@ -8307,6 +8343,11 @@ static restate_future *restate__ctx_sleep(restate_ctx *ctx, const char *function
                                           uint64_t duration_ms, const char *name) {
     restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_TIMER);
     if (!f->ctx || !restate__ctx_enter(ctx, function)) return f;
+    if (!restate__b_utf8(restate_str(name))) {
+        restate__ctx_misuse(ctx, function, "the name is not UTF-8");
+        restate__ctx_detach(ctx);
+        return f;
+    }
     restate__ctx_leave(ctx, restate__vm_sleep(&ctx->attempt->vm, name,
                                               restate__later(restate__wall_ms(), duration_ms),
                                               &f->node));
@@ -8432,6 +8473,13 @@ RESTATE_API restate_status restate_clear_all(restate_ctx *ctx) {
 
 /* ---- Calls ----------------------------------------------------------------------------------- */
 
+static bool restate__ctx_pairs_fit(const restate_pair *pairs) {
+    while (pairs && pairs->name && restate__b_utf8(restate_str(pairs->name)) &&
+           restate__b_utf8(restate_str(pairs->value)))
+        pairs++;
+    return !pairs || !pairs->name;
+}
+
 /* Checks what the server would refuse again and again. */
 static bool restate__ctx_call_fits(restate_ctx *ctx, const char *function, restate_target to,
                                    const restate_call_options *o) {
@@ -8445,6 +8493,8 @@ static bool restate__ctx_call_fits(restate_ctx *ctx, const char *function, resta
              !restate__b_utf8(restate_str(o->idempotency_key)) ||
              !restate__b_utf8(restate_str(o->limit_key)) || !restate__b_utf8(restate_str(o->name)))
         restate__ctx_misuse(ctx, function, "a name or a key of the call is not UTF-8");
+    else if (!restate__ctx_pairs_fit(o->headers))
+        restate__ctx_misuse(ctx, function, "a header of the call is not UTF-8");
     else if (o->idempotency_key && !*o->idempotency_key)
         restate__ctx_misuse(ctx, function,
                             "the idempotency key of a call to %s/%s is empty: NULL is none",
@@ -8972,8 +9022,9 @@ static void restate__attempt_main(void *arg) {
     }
     a->entered = 1;                         /* the thread has the attempt: let it go */
     restate__ctx_detach(&a->ctx);
-    restate__hooks_begin(&a->ctx);
     s = restate__ctx_open(&a->ctx, &a->input.body, 400);
+    a->info_ready = false;                  /* the seal may have asked */
+    restate__hooks_begin(&a->ctx);
     if (a->input.body.len) body = a->input.body;
     if (s == RESTATE_OK) s = a->handler->fn(&a->ctx, body);
     restate__ctx_attach(&a->ctx);
@@ -10285,6 +10336,10 @@ RESTATE_API restate_bytes restate_json_print(restate_ctx *ctx, const struct cJSO
 
 /* ---- Codecs ---------------------------------------------------------------------------------- */
 
+#define RESTATE__NO_TREES \
+    "values of RESTATE_JSON are cJSON trees, which RESTATE_NO_CJSON leaves out: use " \
+    "restate_json() and the readers"
+
 RESTATE_API restate_bytes restate_encode(restate_ctx *ctx, const restate_codec *codec,
                                          const void *value) {
     restate_bytes out = restate__b_none();
@@ -10292,9 +10347,11 @@ RESTATE_API restate_bytes restate_encode(restate_ctx *ctx, const restate_codec *
     if (!codec) codec = RESTATE_JSON;
     if (codec->kind == RESTATE_CODEC_BYTES && value) memcpy(&out, value, sizeof out);
     if (codec->kind == RESTATE_CODEC_VOID) out = restate__b("", 0);
-#ifndef RESTATE_NO_CJSON
     if (codec->kind == RESTATE_CODEC_JSON)
+#ifndef RESTATE_NO_CJSON
         out = restate_json_print(ctx, (const struct cJSON *)value);
+#else
+        restate__ctx_misuse(ctx, "restate_encode", RESTATE__NO_TREES);
 #endif
     if (codec->kind != RESTATE_CODEC_CONTENT) return out;
     if (!codec->encode) {
@@ -10323,9 +10380,11 @@ RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec 
     if (restate__ctx_over(ctx)) return RESTATE_ENDED;
     if (!bytes.ptr) return RESTATE_OK;
     if (!codec) codec = RESTATE_JSON;
-#ifndef RESTATE_NO_CJSON
     if (codec->kind == RESTATE_CODEC_JSON)
+#ifndef RESTATE_NO_CJSON
         return restate_json_tree(ctx, bytes, (struct cJSON **)value);
+#else
+        return restate__ctx_misuse(ctx, "restate_decode", RESTATE__NO_TREES);
 #endif
     if (codec->kind == RESTATE_CODEC_BYTES && value) memcpy(value, &bytes, sizeof bytes);
     if (codec->kind != RESTATE_CODEC_CONTENT) return RESTATE_OK;
@@ -11615,15 +11674,11 @@ static bool restate__ep_reserved(const char *name) {
            (restate__ep_starts(name, "openapi") && strlen(name) == 7);
 }
 
-static bool restate__ep_bad_policy(const restate_retry_policy *p) {
-    return p->factor < 0 || p->factor != p->factor || (p->factor > 0 && p->factor < 1);
-}
-
 static restate_status restate__ep_check_options(restate_endpoint *e, const restate_options *o,
                                                 const char *where) {
-    if (restate__ep_bad_policy(&o->retry))
+    if (restate__policy_bad(&o->retry))
         return restate__ep_error(e, "%s: retry.factor is below 1", where);
-    if (restate__ep_bad_policy(&o->run_retry))
+    if (restate__policy_bad(&o->run_retry))
         return restate__ep_error(e, "%s: run_retry.factor is below 1", where);
     if (o->retry.max_duration_ms)
         return restate__ep_error(e,
@@ -14374,9 +14429,7 @@ RESTATE_API int restate_serve(const restate_endpoint_options *options) {
     restate_status status = restate_endpoint_run(ep);
     if (ep && status != RESTATE_OK)
         restate__log(&ep->logger, RESTATE_LOG_ERROR, "%s", restate_endpoint_error(ep));
-#if !defined(RESTATE_NO_STDIO)
     if (!ep) fputs("restate: out of memory\n", stderr);
-#endif
     restate_endpoint_free(ep);
     return status == RESTATE_OK ? 0 : 1;
 }

@@ -307,10 +307,201 @@ TEST(fetched_keys_are_sorted) {
     }
 }
 
+/* ---- Closures that are still wanted --------------------------------------------------------------- */
+
+static restate_ctx *at_gate;
+
+static restate_status waits(restate_ctx *run, void *arg) {
+    (void)arg;
+    at_gate = run;
+    gate();
+    tell("%s ", restate_stop_requested(run) ? "stop" : "go on");
+    return restate_reply(run, text("ran"));
+}
+
+/* A run, and something else that is settled first; in between the handler is told of it. */
+static restate_status races(restate_ctx *ctx, restate_bytes in) {
+    restate_future *f[2], *outer_, *inner_;
+    restate_selector *left;
+    restate_bytes value;
+    size_t i;
+    (void)in;
+    f[0] = restate_run_async(ctx, "run", waits, NULL, NULL);
+    f[1] = restate_sleep_async(ctx, 1000, NULL);
+    switch (variant) {
+    case 0: RESTATE_TRY(restate_select(ctx, f, 2, &i)); CHECK_INT(i, 1); break;
+    case 1:
+        left = restate_selector_new(ctx, f, 2);
+        RESTATE_TRY(restate_selector_next(ctx, left, &i));
+        CHECK_INT(i, 1);
+        break;
+    case 2: CHECK_INT(restate_await_for(ctx, f[0], 500, NULL), RESTATE_TIMEOUT); break;
+    case 3: RESTATE_TRY(restate_await(ctx, restate_race(ctx, f, 2), NULL)); break;
+    case 4:                                 /* in an all that is in a decided race */
+        inner_ = restate_all(ctx, f, 1);
+        f[0] = inner_;
+        outer_ = restate_race(ctx, f, 2);
+        RESTATE_TRY(restate_await(ctx, outer_, NULL));
+        return restate_sleep(ctx, 1);
+    default:                                /* in two races, one of them open */
+        outer_ = restate_race(ctx, f, 1);
+        RESTATE_TRY(restate_await(ctx, restate_race(ctx, f, 2), NULL));
+        return restate_await(ctx, outer_, NULL);
+    }
+    tell("told ");
+    return restate_await(ctx, f[0], &value);
+}
+
+TEST(closures_still_wanted) {
+    for (variant = 0; variant < 6; variant++)
+        EACH_OF(7, 7, RESTATE_SERVICE, .fn = races) {
+            bool lost = variant == 3 || variant == 4;
+            begins(); ex_feed(); turn();
+            gate_reached(1);
+            note_void(N_SLEEP, variant == 2 ? 3 : 2); ex_feed(); turn();
+            if (ex.handlers[0].options.blocking)
+                while (ex.x->attempt->state != RESTATE__ATTEMPT_PARKED) turn();
+            if (variant < 4) TOLD("told ");
+            gate_open();
+            settle();
+            TOLD(lost ? "stop " : "go on ");
+            drop_said();
+        }
+}
+
+/* ---- What a request is inside of closures and hooks ------------------------------------------------ */
+
+static restate_status seal_x(void *user, restate_ctx *ctx, restate_bytes plain, restate_bytes *sealed) {
+    (void)user;
+    *sealed = restate_str(restate_text(ctx, "x%s", (const char *)plain.ptr));
+    return RESTATE_OK;
+}
+static restate_status open_x(void *user, restate_ctx *ctx, restate_bytes sealed, restate_bytes *plain) {
+    (void)user;
+    tell("sealed(%s) ", (const char *)restate_request(ctx)->body.ptr);
+    if (*sealed.ptr != 'x') return restate_fail(ctx, 400, "not sealed");
+    *plain = restate_str(restate_text(ctx, "%s", (const char *)sealed.ptr + 1));
+    return RESTATE_OK;
+}
+static const restate_seal with_x = { seal_x, open_x, NULL, false };
+
+static void looks(void *user, restate_ctx *ctx) {
+    (void)user;
+    tell("begin(%s) ", (const char *)restate_request(ctx)->body.ptr);
+}
+static const restate_hooks looking = { .begin = looks };
+
+static restate_status looks_live(restate_ctx *run, void *arg) {
+    (void)arg;
+    tell("closure(%s%s) ", (const char *)restate_request(run)->body.ptr, restate_request(run)->replaying ? " replaying" : "");
+    return RESTATE_OK;
+}
+
+static restate_status sealed(restate_ctx *ctx, restate_bytes in) {
+    tell("handler(%s %s%s) ", (const char *)in.ptr, (const char *)restate_request(ctx)->body.ptr,
+         restate_request(ctx)->replaying ? " replaying" : "");
+    RESTATE_TRY(restate_sleep(ctx, 1));
+    return restate_run(ctx, "r", looks_live, NULL, NULL, NULL);
+}
+
+TEST(requests_are_opened) {
+    EACH_OF(7, 7, RESTATE_SERVICE, .fn = sealed, .options = { .seal = &with_x, .hooks = &looking }) {
+        start(3); input("xin"); cmd_sleep(1, "", 5); note_void(N_SLEEP, 1); give();
+        TOLD("sealed(xin) begin(in) handler(in in replaying) closure(in) ");
+        drop_said();
+    }
+}
+
+/* ---- Small mistakes -------------------------------------------------------------------------------- */
+
+static restate_status never(restate_ctx *run, void *arg) {
+    (void)arg;
+    tell("executed ");
+    return restate_retry(run, NULL, "no");
+}
+
+static restate_status mistakes(restate_ctx *ctx, restate_bytes in) {
+    restate_run_options o = { .inline_ok = true };
+    const restate_target to = { .service = "G", .handler = "g" };
+    const restate_pair bad[] = { { "name", "\xff" }, { NULL, NULL } };
+    const restate_call_options with_bad = { .headers = bad };
+    (void)in;
+    switch (variant) {
+    case 0: o.retry.when_exhausted = RESTATE_EXHAUSTED_PAUSE; o.retry.max_attempts = 1; break;
+    case 1: o.retry.factor = 0.5; break;
+    case 2: restate_sleep_async(ctx, 1, "\xff"); return RESTATE_OK;
+    case 3: CHECK_INT(restate_run(ctx, "\xff", never, NULL, &o, NULL), RESTATE_ENDED); return RESTATE_OK;
+    case 4: restate_send(ctx, to, text("x"), &with_bad); return RESTATE_OK;
+    case 5: CHECK_INT(restate_await_for(ctx, NULL, 5, NULL), RESTATE_ENDED); return RESTATE_OK;
+    default: CHECK_INT(restate_call(ctx, to, text("x"), &with_bad, NULL), RESTATE_ENDED); return RESTATE_OK;
+    }
+    CHECK_INT(restate_run(ctx, "r", never, NULL, &o, NULL), RESTATE_ENDED);
+    return RESTATE_OK;
+}
+
+/* Nothing is recorded, nothing executed. */
+TEST(mistakes_record_nothing) {
+    static const char *const says[] = {
+        "Error 573...", "Error 500 index:0 Input message:\"S/h: restate_run(): retry.factor is below 1\"",
+        "Error 500 index:0 Input message:\"S/h: restate_sleep_async(): the name is not UTF-8\"",
+        "Error 500 index:0 Input message:\"S/h: restate_run(): the name is not UTF-8\"",
+        "Error 500 index:0 Input message:\"S/h: restate_send(): a header of the call is not UTF-8\"",
+        "Error 500 index:0 Input message:\"S/h: restate_await_for(): the future is NULL\"",
+        "Error 500 index:0 Input message:\"S/h: restate_call(): a header of the call is not UTF-8\"",
+    };
+    for (variant = 0; variant < 7; variant++)
+        EACH_OF(5, 6, RESTATE_SERVICE, .fn = mistakes) {
+            begins(); give();
+            SAYS(says[variant]);
+            LOG_HAS("the attempt failed with 5");
+        }
+}
+
+/* ---- Log levels, timeouts --------------------------------------------------------------------------- */
+
+static restate_status logs(restate_ctx *ctx, restate_bytes in) {
+    (void)in;
+    restate_log(ctx, RESTATE_LOG_DEFAULT, "default");
+    restate_log(ctx, RESTATE_LOG_OFF, "off");
+    restate_log(ctx, RESTATE_LOG_DEBUG, "debug");
+    return RESTATE_OK;
+}
+
+TEST(log_levels) {
+    EACH_OF(7, 7, RESTATE_SERVICE, .fn = logs) {
+        begins(); give();
+        LOG("INFO default\n");
+        drop_said();
+    }
+}
+
+static restate_status asks_at_once(restate_ctx *run, void *arg) {
+    (void)arg;
+    tell("%s ", restate_stop_requested(run) ? "stop" : "go on");
+    return RESTATE_OK;
+}
+
+static restate_status timed(restate_ctx *ctx, restate_bytes in) {
+    const restate_run_options o = { .timeout_ms = RESTATE_ZERO_MS, .inline_ok = true };
+    (void)in;
+    return restate_run(ctx, "r", asks_at_once, NULL, &o, NULL);
+}
+
+TEST(no_time_at_all) {
+    EACH_OF(7, 7, RESTATE_SERVICE, .fn = timed) {
+        begins(); give();
+        TOLD("stop ");
+        drop_said();
+        ex.log.len = 0;                     /* whether it took a millisecond */
+        if (ex.log.at) *ex.log.at = 0;
+    }
+}
+
 int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(hooks), T(hooks_are_told_the_outcome), T(map_error), T(ids_from_outside),
-        T(another_thread), T(fetched_keys_are_sorted),
+        T(another_thread), T(fetched_keys_are_sorted), T(closures_still_wanted),
+        T(requests_are_opened), T(mistakes_record_nothing), T(log_levels), T(no_time_at_all),
         { NULL, NULL }
     };
     return test_main(argc, argv, cases);
