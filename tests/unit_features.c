@@ -583,8 +583,7 @@ TEST(named_by_its_function) {
     CHECK(h.fn == named_like_this);
     CHECK(h.shared);
 }
-/* ---- Mismatch ----------------------------------------------------------------------------------
- */
+/* ---- Mismatch -------------------------------------------------------------------------------- */
 
 TEST(what_a_mismatch_asks_for) {
     static const restate_mismatch options[] = { RESTATE_MISMATCH_DEFAULT, RESTATE_MISMATCH_RETRY,
