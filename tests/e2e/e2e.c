@@ -480,11 +480,12 @@ static void cancel(const char *id) {
 /* Until the call gives `want`; false: it never did. */
 static bool comes_to(const char *path, const char *want) {
     static reply r;
+    const word at = make_word("%s", path);              /* outlives the ring of text() */
     for (double end = now() + 20; now() < end; pause_ms(20)) {
-        call(&r, path, NULL);
+        call(&r, at.s, NULL);
         if (r.status == 200 && strcmp(r.body, want) == 0) return true;
     }
-    printf("  %s stays %ld %s\n", path, r.status, r.body);
+    printf("  %s stays %ld %s\n", at.s, r.status, r.body);
     return false;
 }
 
@@ -1332,6 +1333,9 @@ static void steps_case(void) {
     double start = now();
     ASK("/Steps/later", NULL, 200, "\"later\"");
     CHECK(now() - start >= 0.3 && now() - start < 20);
+    start = now();
+    ASK("/Steps/capped", NULL, 200, "\"capped\"");
+    CHECK(now() - start >= 0.25 && now() - start < 4);
     ASK("/Steps/pair", NULL, 200, "1");
     ASK("/Steps/misuse", NULL, 500, "*cannot be used in a closure");
     if (running == &modes[DEFAULT])

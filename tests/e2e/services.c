@@ -1003,6 +1003,25 @@ static restate_status steps_later(restate_ctx *ctx, restate_bytes input) {
     return restate_reply(ctx, value);
 }
 
+/* Waits 50 ms, then twice 100 at most, where the policy would grow to 5 s and more. */
+static long long capped_tries;              /* atomic */
+
+static restate_status fail_thrice(restate_ctx *run, void *arg) {
+    (void)arg;
+    if (still_fails(&capped_tries, 3)) return restate_retry(run, NULL, "not yet");
+    return restate_reply(run, restate_str("\"capped\""));
+}
+
+static restate_status steps_capped(restate_ctx *ctx, restate_bytes input) {
+    const restate_run_options fast = {
+        .retry = { .initial_interval_ms = 50, .factor = 100, .max_interval_ms = 100 }
+    };
+    restate_bytes value;
+    (void)input;
+    RESTATE_TRY(restate_run(ctx, "capped", fail_thrice, NULL, &fast, &value));
+    return restate_reply(ctx, value);
+}
+
 static restate_status ask_for_help(restate_ctx *run, void *arg) {
     const restate_retry_options wait = { .pause = true };
     (void)arg;
@@ -1130,7 +1149,7 @@ static restate_status coded_all(restate_ctx *ctx, restate_bytes input) {
 
 /* ---- Rows: calls, times and state, one matter each ------------------------------------------- */
 
-static restate_status log_append(restate_ctx *ctx, restate_bytes input) {
+static restate_status append(restate_ctx *ctx, restate_bytes input) {
     restate_bytes list;
     RESTATE_TRY(restate_get(ctx, "list", &list));
     return restate_set(
@@ -1139,7 +1158,7 @@ static restate_status log_append(restate_ctx *ctx, restate_bytes input) {
                                  (int)input.len, (const char *)input.ptr)));
 }
 
-static restate_status log_list(restate_ctx *ctx, restate_bytes input) {
+static restate_status list(restate_ctx *ctx, restate_bytes input) {
     restate_bytes list;
     (void)input;
     RESTATE_TRY(restate_get(ctx, "list", &list));
@@ -1416,6 +1435,7 @@ static const restate_service steps = { .name = "Steps", .handlers = RESTATE_HAND
     { .name = "ghost", .fn = steps_ghost, .input = RESTATE_VOID },
     { .name = "plain", .fn = steps_plain, .input = RESTATE_VOID },
     { .name = "later", .fn = steps_later, .input = RESTATE_VOID },
+    { .name = "capped", .fn = steps_capped, .input = RESTATE_VOID },
     { .name = "help", .fn = steps_help, .input = RESTATE_VOID },
     { .name = "pair", .fn = steps_pair, .input = RESTATE_VOID },
     { .name = "misuse", .fn = steps_misuse, .input = RESTATE_VOID, .options = { ONE_TRY } },
@@ -1436,8 +1456,8 @@ static const restate_service append_log = {
     .name = "Log",
     .kind = RESTATE_OBJECT,
     .handlers =
-        RESTATE_HANDLERS({ .name = "append", .fn = log_append, .output = RESTATE_VOID },
-                         { .name = "list", .fn = log_list, .shared = true, .input = RESTATE_VOID })
+        RESTATE_HANDLERS({ RESTATE_HANDLER(append), .output = RESTATE_VOID },
+                         { RESTATE_HANDLER(list), .shared = true, .input = RESTATE_VOID })
 };
 static const restate_service rows = {
     .name = "Rows",
