@@ -52,14 +52,25 @@ wrong=$({
     printf '%s\n' "$names" | while read -r name; do
         printf '%s\n' "$there" | grep -qxF "$name" || echo "there is no test $name"
     done
-    printf '%s\n' "$lines" | awk '$3 == "nothing" || $4 == "nothing" { print $1 ": " $2 " has neither tests nor a reason" }'
-    printf '%s\n' "$lines" | awk '{ print $2 }' | sort | uniq -d | sed 's/$/ is there more than once/'
     printf '%s\n' "$lines" | awk '
-        { group = substr($2, 1, 1); n = substr($2, 2) + 0; has[group, n] = 1; if (n > last[group]) last[group] = n }
-        END { for (g in last) for (i = 1; i < last[g]; i++) if (!has[g, i]) print g i " is missing" }'
+        $3 == "nothing" || $4 == "nothing" { print $1 ": " $2 " has neither tests nor a reason" }
+        seen[$2]++ == 1 { print $2 " is there more than once" }
+        {
+            group = substr($2, 1, 1)
+            n = substr($2, 2) + 0
+            if (n > last[group]) last[group] = n
+        }
+        END {
+            for (g in last)
+                for (i = 1; i < last[g]; i++)
+                    if (!((g i) in seen)) print g i " is missing"
+        }'
 })
 [ -z "$wrong" ] || printf '%s\n' "$wrong"
 printf '%s\n' "$lines" | awk -v tests="$(printf '%s\n' "$names" | wc -l)" '
     { n++; unit += $3 == "tests"; e2e += $4 == "tests" }
-    END { printf "features: %d rows, %d with unit tests, %d with end-to-end tests, %d tests named\n", n, unit, e2e, tests }'
+    END {
+        printf "features: %d rows, %d with unit tests, %d with end-to-end tests, %d tests named\n",
+            n, unit, e2e, tests
+    }'
 [ -z "$wrong" ]
