@@ -157,6 +157,7 @@ typedef struct mode {
 } mode;
 
 enum { DEFAULT, SUSPEND, LAZY, V7, MODES };
+/* Scopes need "vqueues", whose timers go by the second. */
 static const mode modes[MODES] = {
     { "default", "" },
     { "suspend", "--suspend" },
