@@ -141,6 +141,10 @@ wire-check:
 layers:
 	@tests/layers.sh restate.h
 
+# The tests that the tables of capabilities name are there.
+features:
+	@tests/features.sh
+
 # Functions may be missing a prefix only if nobody outside can see them.
 symbols: build/compile/gcc/two_units_a.o build/compile/gcc/static.o
 	@$(NM) -g --defined-only $< | awk 'NF == 3 { n++; if ($$3 !~ /^restate_/) { print "exported without restate_: " $$3; bad = 1 } } \
@@ -220,11 +224,12 @@ help:
 	@echo 'make strict       warnings of gcc and clang are errors; every way to include the header'
 	@echo 'make readme       the C code of README.md compiles'
 	@echo 'make layers       sections of restate.h use earlier ones only'
+	@echo 'make features     every capability has its tests, and they are there'
 	@echo 'make symbols      only restate_... is exported'
 	@echo 'make wire         restate_wire.h out of proto/; wire-check: whether it is that already'
 	@echo 'make clean        removes what was built, but for the server'
 
-.PHONY: all examples test demo unit sanitize tsan valgrind e2e wire wire-check layers symbols readme strict \
-	strict-gcc strict-clang compile compile-gcc compile-clang clean help
+.PHONY: all examples test demo unit sanitize tsan valgrind e2e wire wire-check layers features \
+	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang clean help
 .SECONDARY:
 .DELETE_ON_ERROR:

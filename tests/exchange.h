@@ -27,7 +27,7 @@ typedef struct ex_state {
     restate_options defaults;               /* of endpoints from now on */
     restate_endpoint_options options;       /* for the next endpoint */
     restate_service service;
-    restate_handler handlers[2];
+    restate_handler handlers[3];
     unsigned version;
     int round;
     bool bytewise;                          /* input in single bytes */
@@ -306,6 +306,11 @@ static inline void ex_begin(restate_kind kind, restate_handler handler, unsigned
     if (blocking) handler.options.blocking = RESTATE_ON;
     if (!handler.options.stall_warning_ms) handler.options.stall_warning_ms = RESTATE_ZERO_MS;     /* on a slow machine */
     ex.handlers[0] = handler;
+    if (kind == RESTATE_WORKFLOW && handler.shared) {       /* it has one that is not */
+        ex.handlers[1] = handler;
+        ex.handlers[1].name = "main";
+        ex.handlers[1].shared = false;
+    }
     ex.service.name = "S";
     ex.service.kind = kind;
     ex.service.handlers = ex.handlers;

@@ -4,7 +4,7 @@
  *
  * Environment:
  *   E2E_MODES    some of default,suspend,lazy,v7 (all), how the server is set up:
- *                suspend: every wait ends the attempt; lazy: state is not sent along; v7: the protocol
+ *                suspend: every wait ends the attempt; lazy: state is not sent along; v7: protocol 7
  *   E2E_BIN      where the endpoints are (build); build/asan for those with sanitizers
  *   E2E_WRAP     words to put before an endpoint, such as "valgrind -q --error-exitcode=9"
  *   E2E_SCALE    per cent of the load (100); below 100 memory is not judged
@@ -84,7 +84,7 @@ static word make_word(const char *format, ...) {
 typedef struct reply {
     long status;                /* 0: no answer */
     char id[64];                /* of the invocation */
-    char type[64];              /* content type */
+    char type[64];              /* of the content */
     size_t len;
     char body[16384];           /* cut there */
 } reply;
@@ -98,17 +98,20 @@ static size_t take_body(char *data, size_t size, size_t count, void *user) {
     return size * count;
 }
 
+/* The value of the header line, if it is that header. */
+static void header_value(const char *line, size_t n, const char *name, char *to, size_t room) {
+    size_t from = strlen(name);
+    if (n <= from || strncmp(line, name, from) != 0) return;
+    while (n > from && (line[n - 1] == '\r' || line[n - 1] == '\n')) n--;
+    if (n - from >= room) return;
+    memcpy(to, line + from, n - from);
+    to[n - from] = 0;
+}
+
 static size_t take_header(char *data, size_t size, size_t count, void *user) {
     reply *r = (reply *)user;
-    static const char name[] = "x-restate-id: ";
-    size_t n = size * count, from = sizeof name - 1;
-    if (n > from && strncmp(data, name, from) == 0) {
-        while (n > from && (data[n - 1] == '\r' || data[n - 1] == '\n')) n--;
-        if (n - from < sizeof r->id) {
-            memcpy(r->id, data + from, n - from);
-            r->id[n - from] = 0;
-        }
-    }
+    header_value(data, size * count, "x-restate-id: ", r->id, sizeof r->id);
+    header_value(data, size * count, "content-type: ", r->type, sizeof r->type);
     return size * count;
 }
 
@@ -173,11 +176,12 @@ typedef struct mode {
 } mode;
 
 enum { DEFAULT, SUSPEND, LAZY, V7, MODES };
+/* Scopes need "vqueues", whose timers go by the second. */
 static const mode modes[MODES] = {
     { "default", "" },
     { "suspend", "--suspend" },
     { "lazy", "--lazy-state" },
-    { "v7", "--v7" },
+    { "v7", "--v7 --set RESTATE_EXPERIMENTAL_ENABLE_VQUEUES=true" },
 };
 
 static const mode *running;                 /* the mode of the server that is up; NULL: none */
@@ -517,11 +521,12 @@ static void cancel(const char *id) {
 /* Until the call gives `want`; false: it never did. */
 static bool comes_to(const char *path, const char *want) {
     static reply r;
+    const word at = make_word("%s", path);              /* outlives the ring of text() */
     for (double end = now() + 20; now() < end; pause_ms(20)) {
-        call(&r, path, NULL);
+        call(&r, at.s, NULL);
         if (r.status == 200 && strcmp(r.body, want) == 0) return true;
     }
-    printf("  %s stays %ld %s\n", path, r.status, r.body);
+    printf("  %s stays %ld %s\n", at.s, r.status, r.body);
     return false;
 }
 
@@ -1387,6 +1392,267 @@ static void load_case(void) {
     CHECK_INT(endpoint_stop(&services), 0);         /* and no leaks, if somebody looks for them */
 }
 
+/* ---- Cases: what the rows of tests/features need besides ------------------------------------- */
+
+/* Calls with headers of its own; `other` may be NULL. */
+static void call_with(reply *r, const char *path, const char *header, const char *other,
+                      const char *body) {
+    CURL *curl = curl_easy_init();
+    struct curl_slist *headers = curl_slist_append(NULL, header);
+    if (other) headers = curl_slist_append(headers, other);
+    prepare(curl, r, "POST", text("%s%s", ingress, path), body);
+    if (!body) curl_easy_setopt(curl, CURLOPT_POSTFIELDS, "");
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    if (curl_easy_perform(curl) != CURLE_OK) r->status = 0;
+    else curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &r->status);
+    keep_id(r->id);
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(curl);
+}
+
+/* Until it waits for an operator. */
+static bool is_paused(const char *id) {
+    for (double end = now() + 20; now() < end; pause_ms(20))
+        if (query_number(
+                "c",
+                text("select count(*) c from sys_invocation where id = '%s' and status = 'paused'",
+                     id)) == 1)
+            return true;
+    return false;
+}
+
+static void steps_case(void) {
+    static reply r;
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    ASK("/Steps/nothing", NULL, 200, "[1, 0]");
+    ASK("/Steps/ghost", NULL, 200, "0");
+    ASK("/Steps/plain", NULL, 200, "\"third time\"");
+    double start = now();
+    ASK("/Steps/later", NULL, 200, "\"later\"");
+    CHECK(now() - start >= 0.3 && now() - start < 20);
+    start = now();
+    ASK("/Steps/capped", NULL, 200, "\"capped\"");
+    CHECK(now() - start >= 0.25 && now() - start < 4);
+    ASK("/Steps/pair", NULL, 200, "1");
+    ASK("/Steps/misuse", NULL, 500, "*cannot be used in a closure");
+    if (running == &modes[DEFAULT])
+        ASK("/Steps/cut", NULL, 200, "\"cut\""); /* 5 s, and no matter of modes */
+    word id = start_call("/Steps/help", NULL);
+    if (running == &modes[V7]) {
+        CHECK(is_paused(id.s));
+        http(&r, "PATCH", text("%s/invocations/%s/resume", admin, id.s), NULL);
+        CHECK_INT(r.status, 200);
+    }
+    ATTACH(id.s, 200, "\"helped\"");
+    const char *events = query_text(
+        "event_json", text("select event_json from sys_journal_events where id = '%s'", id.s));
+    CHECK_HAS(events, running == &modes[V7] ? "help" : "573");
+}
+
+static void coded_case(void) {
+    static reply r;
+    static const char type[] = "content-type: text/x-negated";
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    call_with(&r, text("/Coded/%s/all", running->name), type, NULL, "-3");
+    CHECK_INT(r.status, 200);
+    CHECK_STR(r.body, "-19");                           /* 4 times 3, and the default 7 */
+    CHECK_STR(r.type, "text/x-negated");
+    call_with(&r, text("/Coded/%s/all", running->name), type, NULL, "three");
+    CHECK_INT(r.status, 400);
+    call_with(&r, text("/Coded/%s/all", running->name), type, NULL, "0");
+    CHECK_INT(r.status, 500);                           /* it has one try */
+    CHECK_HAS(r.body, "nothing to negate");
+}
+
+/* Sends and calls of one handler to one key keep their order. */
+static void sends_case(void) {
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    for (int i = 0; i < 3; i++) {
+        word key = make_word("%s-%d", running->name, i);
+        ASK(text("/Rows/%s/send", running->name), text("\"%s\"", key.s), 200, "");
+        CHECK(comes_to(text("/Log/%s/list", key.s),
+                       "\"0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 \""));
+    }
+}
+
+static void workflow_case(void) {
+    static reply r;
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    word flow = make_word("/Flow/once-%s", running->name);
+    word id = start_call(text("%s/run", flow.s), NULL);
+    call(&r, text("%s/run/send", flow.s), NULL);        /* the same run, not another one */
+    CHECK_INT(r.status, 202);
+    CHECK_HAS(r.body, "PreviouslyAccepted");
+    CHECK_HAS(r.body, id.s);
+    call_with(&r, text("%s/run", flow.s), "idempotency-key: k", "content-type:", NULL);
+    CHECK_INT(r.status, 400);
+    ASK(text("%s/resolve", flow.s), "1", 200, "");
+    ATTACH(id.s, 200, "{\"went\": 1}");
+    ASK(text("%s/peek", flow.s), NULL, 200, "1");       /* after the run */
+    ASK("/Rows/flow/callFlow", text("\"once-%s\"", running->name), 200, "[409]");
+    ASK(text("%s-2/resolve", flow.s), "2", 200, "");
+    ASK("/Rows/flow/callFlow", text("\"once-%s-2\"", running->name), 200, "{\"went\": 2}");
+
+    id = start_call(text("/Race/%s/run", running->name), NULL);
+    CHECK(has_commands(id.s, "GetPromise", 1));
+    ASK(text("/Race/%s/go", running->name), "7", 200, "7");
+    ATTACH(id.s, 200, "[0, 7]");
+}
+
+static void details_case(void) {
+    static reply r;
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    word rows = make_word("/Rows/%s", running->name),
+         id = start_call(text("%s/names", rows.s), NULL);
+    ATTACH(id.s, 200, "");
+    CHECK_INT(
+        query_number("c", text("select count(distinct name) c from sys_journal where id = '%s' "
+                               "and name in ('naps', 'asks', 'tells', 'steps')",
+                               id.s)),
+        4);
+    ASK(text("%s/noTime", rows.s), NULL, 200, "2");
+    ASK(text("%s/twice", rows.s), NULL, 200, "1");
+    ASK(text("%s/bytes", rows.s), NULL, 200, "256");
+
+    word key =
+        make_word("nothing-%s", running->name); /* an awakeable that is resolved with nothing */
+    id = start_call(text("/Gate/%s/wait", key.s), NULL);
+    http(&r, "POST", text("%s/restate/awakeables/%s/resolve", ingress, gate_awakeable(key).s),
+         NULL);
+    CHECK_INT(r.status, 202);
+    ATTACH(id.s, 200, "");
+}
+
+/* Parameters of commands that change between two attempts. */
+static void drift_case(void) {
+    static reply r;
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    word rows = make_word("/Rows/drift-%s", running->name);
+    ASK(text("%s/drift", rows.s), "\"call\"", 570, "*parameter: ");
+    ASK(text("%s/drift", rows.s), "\"send\"", 570, "*parameter: ");
+    ASK(text("%s/drift", rows.s), "\"set\"", 570, "*value: ");
+    if (running != &modes[V7]) {
+        ASK(text("%s/driftAndPause", rows.s), "\"set\"", 570, "*value: ");
+        return;
+    }
+    word id = start_call(text("%s/driftAndPause", rows.s), "\"set\"");
+    CHECK(is_paused(id.s));
+    http(&r, "PATCH", text("%s/invocations/%s/kill", admin, id.s), NULL);
+    CHECK_INT(r.status, 200);
+}
+
+static void scope_case(void) {
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    const char *path = text("/Rows/scope-%s/scope", running->name);
+    if (running != &modes[V7]) { ASK(path, "5", 573, "*V7"); return; }
+    ASK(path, "5", 200, "6");
+    CHECK_INT(query_number("c", "select count(*) c from sys_invocation where scope = 'row.scope' "
+                                "and limit_key = 'tenant/user'"),
+              1);
+}
+
+/* Fetched by key, although the server would send it along; a cancellation comes in between. */
+static void lazy_reads_case(void) {
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    word lazy = make_word("/Lazy/%s", running->name);
+    for (int i = 0; i < 2; i++) {
+        word id = start_call(text("%s/read", lazy.s), NULL);
+        ATTACH(id.s, 200, "");
+        CHECK(has_commands(id.s, "GetLazyState", 1));
+        CHECK(has_commands(id.s, "GetLazyStateKeys", 1));
+    }
+    ASK(text("%s/cancelled", lazy.s), "\"get\"", 200, "409");
+    ASK(text("%s/cancelled", lazy.s), "\"keys\"", 200, "409");
+}
+
+/* Which requests are let in, and what the replies are said to be. */
+static void payloads_case(void) {
+    static const struct {
+        const char *handler, *type, *body;
+        long status;
+        const char *reply_type;
+    } calls[] = { { "json", "application/json", "5", 200, "application/json" },
+                  { "json", "text/xml", "5", 400, NULL },
+                  { "json", "", NULL, 400, NULL },
+                  { "maybe", "", NULL, 200, NULL },
+                  { "maybe", "application/json", "5", 200, "application/json" },
+                  { "maybe", "text/xml", "5", 400, NULL },
+                  { "bytes", "", NULL, 200, NULL },
+                  { "bytes", "a/b", "5", 200, "application/octet-stream" },
+                  { "xml", "text/xml", "5", 200, "text/xml" },
+                  { "xml", "text/xml", NULL, 400, NULL },
+                  { "xml", "application/json", "5", 400, NULL },
+                  { "text", "text/csv", "5", 200, "application/json" },
+                  { "text", "application/json", "5", 400, NULL },
+                  { "nothing", "", NULL, 200, "" },
+                  { "nothing", "application/json", NULL, 400, NULL },
+                  { "nothing", "application/json", "5", 400, NULL } };
+    static reply r;
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        test_note = text("%s of '%s', %s", calls[i].handler, calls[i].type,
+                         calls[i].body ? calls[i].body : "no body");
+        call_with(&r, text("/Payload/%s", calls[i].handler),
+                  text("content-type:%s%s", *calls[i].type ? " " : "", calls[i].type), NULL,
+                  calls[i].body);
+        CHECK_INT(r.status, calls[i].status);
+        if (calls[i].reply_type) CHECK_STR(r.type, calls[i].reply_type);
+        if (r.status == 200) CHECK_STR(r.body, calls[i].body ? calls[i].body : "");
+    }
+    test_note = "";
+}
+
+/* What the server knows of options, and does about them. */
+static void options_case(void) {
+    static const char *const of_service[] = { "\"documentation\":\"All there is to configure.\"",
+                                              "\"metadata\":{\"team\":\"all\"}",
+                                              "\"idempotency_retention\":\"1m 4s\"",
+                                              "\"journal_retention\":\"1m 3s\"",
+                                              "\"inactivity_timeout\":\"1m 1s\"",
+                                              "\"abort_timeout\":\"1m 2s\"",
+                                              "\"enable_lazy_state\":true",
+                                              "\"initial_interval\":\"70ms\"",
+                                              "\"exponentiation_factor\":3.0",
+                                              "\"max_attempts\":7",
+                                              "\"max_interval\":\"7s\"",
+                                              "\"on_max_attempts\":\"Kill\"",
+                                              "\"documentation\":\"Says it again.\"",
+                                              "\"metadata\":{\"team\":\"echo\"}",
+                                              "\"inactivity_timeout\":\"51s\"",
+                                              "\"journal_retention\":\"0s\"",
+                                              "\"public\":false",
+                                              NULL };
+    static reply r;
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    http(&r, "GET", text("%s/services/Rich", admin), NULL);
+    for (int i = 0; of_service[i]; i++) CHECK_HAS(r.body, of_service[i]);
+    http(&r, "GET", text("%s/services/RichFlow", admin), NULL);
+    CHECK_HAS(r.body, "\"workflow_completion_retention\":\"1m 5s\"");
+    CHECK_HAS(r.body, "\"abort_timeout\":\"10m 1s\"");      /* of the endpoint */
+
+    ASK(text("/Rich/%s/secret", running->name), "1", 400, "*not public");
+    call_with(&r, text("/Rich/%s/echo", running->name), "content-type: application/json",
+              "idempotency-key: once", "1");
+    CHECK_STR(r.body, "1");
+    call_with(&r, text("/Rich/%s/echo", running->name), "content-type: application/json",
+              "idempotency-key: once", "2");
+    CHECK_STR(r.body, "1");                             /* the first one's */
+    ASK(text("/RichFlow/%s/run", running->name), "3", 200, "3");
+    word id = start_call(text("/Rich/%s/forget", running->name), "4");
+    ATTACH(id.s, 200, "4");
+    CHECK_INT(query_number("c", text("select count(*) c from sys_journal where id = '%s'", id.s)),
+              0);
+    static const char invocation[] =
+        "select concat(completion_retention, ', ', journal_retention) r from sys_invocation "
+        "where target_service_name = '%s' and target_handler_name = '%s'";
+    CHECK_HAS(query_text("r", text(invocation, "Rich", "echo")), "1 mins 4.000 secs, ");
+    CHECK_HAS(query_text("r", text(invocation, "Rich", "echo")), "1 mins 3.000 secs");
+    CHECK_HAS(query_text("r", text(invocation, "RichFlow", "run")), "1 mins 5.000 secs, ");
+    r.body[0] = 0;
+    call(&r, text("/Rows/awake-%s/awake", running->name), NULL);
+    CHECK(atoi(r.body) >= 2); /* it was suspended, although it could have waited */
+}
+
 /* ---- Every case in every mode -------------------------------------------------------------------------------- */
 
 static const char *case_name = "";
@@ -1426,7 +1692,10 @@ static void in_mode(const mode *m, const char *name, void (*run)(void)) {
     X(MODE, m, blocking) X(MODE, m, promise) X(MODE, m, signal) X(MODE, m, attach) X(MODE, m, futures) \
     X(MODE, m, selector) X(MODE, m, deep) X(MODE, m, sleeps) X(MODE, m, children) X(MODE, m, explicit) \
     X(MODE, m, points) X(MODE, m, hooks) X(MODE, m, errors) X(MODE, m, pause) X(MODE, m, state) X(MODE, m, mismatch) \
-    X(MODE, m, crash) X(MODE, m, restart) X(MODE, m, load)
+    X(MODE, m, crash) X(MODE, m, restart) X(MODE, m, load) \
+    X(MODE, m, steps) X(MODE, m, coded) X(MODE, m, sends) X(MODE, m, workflow) X(MODE, m, details) \
+    X(MODE, m, drift) X(MODE, m, scope) X(MODE, m, lazy_reads) X(MODE, m, payloads) \
+    X(MODE, m, options)
 #define DEFINE(MODE, m, name) \
     static void test_##m##_##name(void) { in_mode(&modes[MODE], #m "_" #name, name##_case); }
 #define LIST(MODE, m, name) { #m "_" #name, test_##m##_##name },

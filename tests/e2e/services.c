@@ -927,6 +927,411 @@ static restate_status fickle_change(restate_ctx *ctx, restate_bytes input) {
     return fail_once(ctx);
 }
 
+/* ---- Steps: runs, one matter each ------------------------------------------------------------ */
+
+/* Whether this is one of the first `failures` tries; counted per call site. */
+static bool still_fails(long long *tries, long long failures) {
+    if (__atomic_add_fetch(tries, 1, __ATOMIC_RELAXED) <= failures) return true;
+    __atomic_store_n(tries, 0, __ATOMIC_RELAXED);
+    return false;
+}
+
+static restate_status say_nothing(restate_ctx *run, void *arg) {
+    (void)run;
+    (void)arg;
+    return RESTATE_OK;
+}
+
+/* -> whether there is a value, and its length */
+static restate_status steps_nothing(restate_ctx *ctx, restate_bytes input) {
+    restate_bytes value;
+    (void)input;
+    RESTATE_TRY(restate_run(ctx, "nothing", say_nothing, NULL, NULL, &value));
+    RESTATE_TRY(restate_sleep(ctx, 10));
+    return restate_reply(ctx, restate_json(ctx, "[%d, %zu]", value.ptr != NULL, value.len));
+}
+
+static long long ghosts, plain_tries, slow_tries, pause_tries, pair_tries, cut_tries,
+    firsts; /* atomic */
+
+static restate_status haunt(restate_ctx *run, void *arg) {
+    (void)arg;
+    __atomic_add_fetch(&ghosts, 1, __ATOMIC_RELAXED);
+    return restate_reply(run, restate_str("1"));
+}
+
+/* -> how often a step was executed that nobody waited for; another one is between the two waits. */
+static restate_status steps_ghost(restate_ctx *ctx, restate_bytes input) {
+    long long number = 1;
+    (void)input;
+    restate_run_async(ctx, "ghost", haunt, NULL, NULL);
+    RESTATE_TRY(restate_sleep(ctx, 10));
+    RESTATE_TRY(restate_run(ctx, "next", next_number, &number, NULL, NULL));
+    RESTATE_TRY(restate_sleep(ctx, 10));
+    return restate_reply(ctx,
+                         restate_json(ctx, "%lld", __atomic_load_n(&ghosts, __ATOMIC_RELAXED)));
+}
+
+/* No policy: the server's decides. */
+static restate_status fail_twice(restate_ctx *run, void *arg) {
+    (void)arg;
+    if (still_fails(&plain_tries, 2)) return restate_retry(run, NULL, "not yet");
+    return restate_reply(run, restate_str("\"third time\""));
+}
+
+static restate_status steps_plain(restate_ctx *ctx, restate_bytes input) {
+    restate_bytes value;
+    (void)input;
+    RESTATE_TRY(restate_run(ctx, "plain", fail_twice, NULL, NULL, &value));
+    return restate_reply(ctx, value);
+}
+
+/* The step knows best when to come back: the policy says 60 s. */
+static restate_status come_back_later(restate_ctx *run, void *arg) {
+    const restate_retry_options later = { .delay_ms = 300 };
+    (void)arg;
+    if (still_fails(&slow_tries, 1)) return restate_retry(run, &later, "later");
+    return restate_reply(run, restate_str("\"later\""));
+}
+
+static restate_status steps_later(restate_ctx *ctx, restate_bytes input) {
+    const restate_run_options slow = { .retry = { .initial_interval_ms = 60000,
+                                                  .max_interval_ms = 60000 } };
+    restate_bytes value;
+    (void)input;
+    RESTATE_TRY(restate_run(ctx, "later", come_back_later, NULL, &slow, &value));
+    return restate_reply(ctx, value);
+}
+
+/* Waits 50 ms, then twice 100 at most, where the policy would grow to 5 s and more. */
+static long long capped_tries;              /* atomic */
+
+static restate_status fail_thrice(restate_ctx *run, void *arg) {
+    (void)arg;
+    if (still_fails(&capped_tries, 3)) return restate_retry(run, NULL, "not yet");
+    return restate_reply(run, restate_str("\"capped\""));
+}
+
+static restate_status steps_capped(restate_ctx *ctx, restate_bytes input) {
+    const restate_run_options fast = {
+        .retry = { .initial_interval_ms = 50, .factor = 100, .max_interval_ms = 100 }
+    };
+    restate_bytes value;
+    (void)input;
+    RESTATE_TRY(restate_run(ctx, "capped", fail_thrice, NULL, &fast, &value));
+    return restate_reply(ctx, value);
+}
+
+static restate_status ask_for_help(restate_ctx *run, void *arg) {
+    const restate_retry_options wait = { .pause = true };
+    (void)arg;
+    if (still_fails(&pause_tries, 1)) return restate_retry(run, &wait, "help");
+    return restate_reply(run, restate_str("\"helped\""));
+}
+
+static restate_status steps_help(restate_ctx *ctx, restate_bytes input) {
+    restate_bytes value;
+    (void)input;
+    RESTATE_TRY(restate_run(ctx, "help", ask_for_help, NULL, NULL, &value));
+    return restate_reply(ctx, value);
+}
+
+/* -> how often the first of two steps was executed, whose second one failed once */
+static restate_status count_me(restate_ctx *run, void *arg) {
+    (void)arg;
+    return restate_reply(
+        run, restate_json(run, "%lld", __atomic_add_fetch(&firsts, 1, __ATOMIC_RELAXED)));
+}
+
+static restate_status fail_beside(restate_ctx *run, void *arg) {
+    (void)arg;
+    if (still_fails(&pair_tries, 1)) return restate_retry(run, NULL, "beside");
+    return restate_reply(run, restate_str("2"));
+}
+
+static restate_status steps_pair(restate_ctx *ctx, restate_bytes input) {
+    const restate_run_options in_order = { .inline_ok = true };
+    restate_future *two[] = { restate_run_async(ctx, "first", count_me, NULL, &in_order),
+                              restate_run_async(ctx, "second", fail_beside, NULL, &in_order) };
+    restate_bytes first;
+    (void)input;
+    RESTATE_TRY(restate_await(ctx, restate_all(ctx, two, 2), NULL));
+    RESTATE_TRY(restate_await(ctx, two[0], &first));
+    if (__atomic_exchange_n(&firsts, 0, __ATOMIC_RELAXED) > 1)
+        return restate_fail(ctx, 500, "executed twice");
+    return restate_reply(ctx, first);
+}
+
+static restate_status sleep_inside(restate_ctx *run, void *arg) {
+    (void)arg;
+    return restate_sleep(run, 1);
+}
+
+static restate_status steps_misuse(restate_ctx *ctx, restate_bytes input) {
+    (void)input;
+    return restate_run(ctx, "misuse", sleep_inside, NULL, NULL, NULL);
+}
+
+/* Until the server gives the attempt up, which the step is told, and tries again. */
+static restate_status wait_for_the_cut(restate_ctx *run, void *arg) {
+    const struct timespec t = { 0, 1000000 };
+    (void)arg;
+    if (!still_fails(&cut_tries, 1)) return restate_reply(run, restate_str("\"cut\""));
+    for (int i = 0; i < 20000 && !restate_stop_requested(run); i++) nanosleep(&t, NULL);
+    return restate_reply(run, restate_stop_requested(run) ? restate_str("\"told\"")
+                                                          : restate_str("\"not told\""));
+}
+
+static restate_status steps_cut(restate_ctx *ctx, restate_bytes input) {
+    restate_bytes value;
+    (void)input;
+    RESTATE_TRY(restate_run(ctx, "cut", wait_for_the_cut, NULL, NULL, &value));
+    return restate_reply(ctx, value);
+}
+
+/* ---- Coded: values through a codec of our own ------------------------------------------------ */
+
+static restate_status negate_encode(const restate_codec *self, restate_ctx *ctx, const void *value,
+                                    restate_bytes *out) {
+    const long long *n = (const long long *)value;
+    (void)self;
+    if (*n == 0) return restate_fail(ctx, 400, "nothing to negate");
+    *out = restate_str(restate_text(ctx, "%lld", -*n));
+    return RESTATE_OK;
+}
+
+static restate_status negate_decode(const restate_codec *self, restate_ctx *ctx, restate_bytes in,
+                                    void *value) {
+    char *end;
+    (void)self;
+    *(long long *)value = -strtoll((const char *)in.ptr, &end, 10);
+    return *end ? restate_fail(ctx, 400, "no number") : RESTATE_OK;
+}
+
+static const restate_codec negated = { .content_type = "text/x-negated",
+                                       .encode = negate_encode,
+                                       .decode = negate_decode };
+
+static restate_status encode_in_step(restate_ctx *run, void *arg) {
+    return restate_reply(run, restate_encode(run, &negated, arg));
+}
+
+static restate_status coded_echo(restate_ctx *ctx, restate_bytes input) {
+    long long n = 0;
+    RESTATE_TRY(restate_decode(ctx, &negated, input, &n));
+    return restate_reply(ctx, restate_encode(ctx, &negated, &n));
+}
+
+/* n -> n, n times five, through state, a step, a call and an awakeable; 0 cannot be encoded. */
+static restate_status coded_all(restate_ctx *ctx, restate_bytes input) {
+    const restate_target echo = { .service = "Coded", .handler = "echo", .key = "echo" };
+    long long n = 0, part[5] = { 0, 0, 0, 0, 7 }, sum = 0;
+    const char *id;
+    restate_bytes v;
+    restate_future *own;
+    RESTATE_TRY(restate_decode(ctx, &negated, input, &n));
+    RESTATE_TRY(restate_run(ctx, "coded", encode_in_step, &n, NULL, &v));
+    RESTATE_TRY(restate_decode(ctx, &negated, v, &part[0]));
+    RESTATE_TRY(restate_set(ctx, "n", restate_encode(ctx, &negated, &n)));
+    RESTATE_TRY(restate_get(ctx, "n", &v));
+    RESTATE_TRY(restate_decode(ctx, &negated, v, &part[1]));
+    RESTATE_TRY(restate_call(ctx, echo, restate_encode(ctx, &negated, &n), NULL, &v));
+    RESTATE_TRY(restate_decode(ctx, &negated, v, &part[2]));
+    own = restate_awakeable(ctx, &id);
+    RESTATE_TRY(restate_resolve(ctx, id, restate_encode(ctx, &negated, &n)));
+    RESTATE_TRY(restate_await(ctx, own, &v));
+    RESTATE_TRY(restate_decode(ctx, &negated, v, &part[3]));
+    RESTATE_TRY(restate_get(ctx, "never", &v));             /* absent: the 7 stays */
+    RESTATE_TRY(restate_decode(ctx, &negated, v, &part[4]));
+    for (int i = 0; i < 5; i++) sum += part[i];
+    return restate_reply(ctx, restate_encode(ctx, &negated, &sum));
+}
+
+/* ---- Rows: calls, times and state, one matter each ------------------------------------------- */
+
+static restate_status append(restate_ctx *ctx, restate_bytes input) {
+    restate_bytes list;
+    RESTATE_TRY(restate_get(ctx, "list", &list));
+    return restate_set(
+        ctx, "list",
+        restate_str(restate_text(ctx, "%s%.*s ", list.ptr ? (const char *)list.ptr : "",
+                                 (int)input.len, (const char *)input.ptr)));
+}
+
+static restate_status list(restate_ctx *ctx, restate_bytes input) {
+    restate_bytes list;
+    (void)input;
+    RESTATE_TRY(restate_get(ctx, "list", &list));
+    return restate_reply(ctx, restate_json(ctx, "%s", list.ptr ? (const char *)list.ptr : ""));
+}
+
+/* The key of a Log, to which it sends 0 to 19; every other one is called, and not waited for
+ * either. */
+static restate_status rows_send(restate_ctx *ctx, restate_bytes input) {
+    restate_target log = { .service = "Log", .handler = "append" };
+    RESTATE_TRY(restate_json_string(ctx, input, NULL, &log.key));
+    for (int i = 0; i < 20; i++) {
+        const restate_bytes number = restate_json(ctx, "%d", i);
+        if (i % 2) restate_call_async(ctx, log, number, NULL);
+        else restate_send(ctx, log, number, NULL);
+    }
+    return RESTATE_OK;
+}
+
+/* The key of a Flow -> what its run gives to a caller, or [code] */
+static restate_status rows_call_flow(restate_ctx *ctx, restate_bytes input) {
+    restate_target flow = { .service = "Flow", .handler = "run" };
+    restate_bytes reply;
+    RESTATE_TRY(restate_json_string(ctx, input, NULL, &flow.key));
+    restate_status s = restate_call(ctx, flow, (restate_bytes){0}, NULL, &reply);
+    if (s == RESTATE_TERMINAL)
+        return restate_reply(ctx, restate_json(ctx, "[%d]", restate_failed(ctx)->code));
+    RESTATE_TRY(s);
+    return restate_reply(ctx, reply);
+}
+
+/* A timer, a call, a send and a step, with names. */
+static restate_status rows_names(restate_ctx *ctx, restate_bytes input) {
+    const restate_target next = { .service = "Load", .handler = "next" };
+    const restate_call_options asks = { .name = "asks" }, tells = { .name = "tells" };
+    long long number = 1;
+    (void)input;
+    restate_send(ctx, next, restate_str("1"), &tells);
+    RESTATE_TRY(restate_await(ctx, restate_sleep_async(ctx, 1, "naps"), NULL));
+    RESTATE_TRY(restate_run(ctx, "steps", next_number, &number, NULL, NULL));
+    return restate_call(ctx, next, restate_str("1"), &asks, NULL);
+}
+
+static restate_status rows_no_time(restate_ctx *ctx, restate_bytes input) {
+    const restate_target next = { .service = "Load", .handler = "next" };
+    const restate_call_options now = { .delay_ms = RESTATE_ZERO_MS };
+    const char *id;
+    restate_bytes value;
+    (void)input;
+    RESTATE_TRY(restate_sleep(ctx, 0));
+    RESTATE_TRY(restate_sleep(ctx, RESTATE_ZERO_MS));
+    RESTATE_TRY(restate_call_id(ctx, restate_send(ctx, next, restate_str("1"), &now), &id));
+    RESTATE_TRY(restate_attach(ctx, (restate_invocation){ .id = id }, &value));
+    return restate_reply(ctx, value);
+}
+
+/* Completed by itself, more than once: the first one counts. An awakeable of nobody disturbs
+ * nobody. */
+static restate_status rows_twice(restate_ctx *ctx, restate_bytes input) {
+    const char *id;
+    restate_future *own = restate_awakeable(ctx, &id);
+    restate_bytes value;
+    (void)input;
+    RESTATE_TRY(restate_resolve(ctx, id, restate_str("1")));
+    RESTATE_TRY(restate_resolve(ctx, id, restate_str("2")));
+    RESTATE_TRY(restate_reject(ctx, id, NULL));
+    RESTATE_TRY(
+        restate_resolve(ctx, "sign_1AZmn-yl7ZvFv1wZVbTjnUMfYwCbGKYgoAAAAEQ", restate_str("3")));
+    RESTATE_TRY(restate_await(ctx, own, &value));
+    RESTATE_TRY(restate_reject(ctx, id, NULL));
+    RESTATE_TRY(restate_sleep(ctx, 10));
+    return restate_reply(ctx, value);
+}
+
+/* Bytes of every value, in a step and through a call. */
+static restate_status all_bytes(restate_ctx *run, void *arg) {
+    char *bytes = restate_alloc(run, 256);
+    (void)arg;
+    if (!bytes) return RESTATE_ENDED;
+    for (int i = 0; i < 256; i++) bytes[i] = (char)i;
+    return restate_reply(run, (restate_bytes){ (const uint8_t *)bytes, 256 });
+}
+
+static restate_status rows_bytes(restate_ctx *ctx, restate_bytes input) {
+    const restate_target echo = { .service = "Payload", .handler = "bytes" };
+    restate_bytes bytes, echoed;
+    (void)input;
+    RESTATE_TRY(restate_run(ctx, "bytes", all_bytes, NULL, NULL, &bytes));
+    RESTATE_TRY(restate_call(ctx, echo, bytes, NULL, &echoed));
+    RESTATE_TRY(restate_sleep(ctx, 10));
+    if (bytes.len != 256 || echoed.len != 256 || memcmp(bytes.ptr, echoed.ptr, 256) != 0)
+        return restate_fail(ctx, 500, "%zu, %zu", bytes.len, echoed.len);
+    return restate_reply(ctx, restate_str("256"));
+}
+
+/* A parameter of a command changes in the second attempt: "call", "send" or "set". */
+static restate_status rows_drift(restate_ctx *ctx, restate_bytes input) {
+    const restate_target next = { .service = "Load", .handler = "next" };
+    const restate_bytes n = restate_str(restate_request(ctx)->retry_count == 0 ? "1" : "2");
+    const char *what = "";
+    RESTATE_TRY(restate_json_string(ctx, input, NULL, &what));
+    if (strcmp(what, "call") == 0) restate_call_async(ctx, next, n, NULL);
+    else if (strcmp(what, "send") == 0) restate_send(ctx, next, n, NULL);
+    else RESTATE_TRY(restate_set(ctx, "n", n));
+    return fail_once(ctx);
+}
+
+/* Since protocol 7. -> the result of a call in a scope */
+static restate_status rows_scope(restate_ctx *ctx, restate_bytes input) {
+    const restate_target next = { .service = "Load", .handler = "next", .scope = "row.scope" };
+    const restate_call_options limit = { .limit_key = "tenant/user" };
+    restate_bytes reply;
+    RESTATE_TRY(restate_call(ctx, next, input, &limit, &reply));
+    return restate_reply(ctx, reply);
+}
+
+/* -> the attempt it is; each wait ends one (see its options) */
+static long long awake_tries;               /* atomic */
+
+static restate_status rows_awake(restate_ctx *ctx, restate_bytes input) {
+    (void)input;
+    __atomic_add_fetch(&awake_tries, 1, __ATOMIC_RELAXED);
+    RESTATE_TRY(restate_sleep(ctx, 300));
+    return restate_reply(
+        ctx, restate_json(ctx, "%lld", __atomic_exchange_n(&awake_tries, 0, __ATOMIC_RELAXED)));
+}
+
+/* ---- Lazy: state is never sent along --------------------------------------------------------- */
+
+static restate_status lazy_read(restate_ctx *ctx, restate_bytes input) {
+    restate_bytes value;
+    (void)input;
+    RESTATE_TRY(restate_get(ctx, "k", &value));
+    RESTATE_TRY(restate_keys(ctx, NULL));
+    return restate_set(ctx, "k", restate_str("1"));
+}
+
+/* Cancels itself and reads until that has come: "get" or "keys". -> the code */
+static restate_status lazy_cancelled(restate_ctx *ctx, restate_bytes input) {
+    restate_status s = restate_cancel(ctx, restate_request(ctx)->invocation_id);
+    const char *how = "";
+    RESTATE_TRY(s);
+    RESTATE_TRY(restate_json_string(ctx, input, NULL, &how));
+    for (int i = 0; s == RESTATE_OK && i < 1000; i++)
+        s = strcmp(how, "get") == 0 ? restate_get(ctx, "k", NULL) : restate_keys(ctx, NULL);
+    if (s == RESTATE_OK) return restate_fail(ctx, 500, "it never came");
+    if (s != RESTATE_CANCELLED) return s;
+    RESTATE_TRY(restate_get(ctx, "k", NULL));               /* works again */
+    return restate_reply(ctx, restate_json(ctx, "%d", restate_failed(ctx)->code));
+}
+
+/* ---- Race: a promise beside a timer ---------------------------------------------------------- */
+
+static restate_status race_run(restate_ctx *ctx, restate_bytes input) {
+    restate_future *two[] = { restate_promise(ctx, "go"),
+                              restate_sleep_async(ctx, RESTATE_HOURS(1), NULL) };
+    restate_bytes value;
+    size_t first = 9;
+    (void)input;
+    RESTATE_TRY(restate_select(ctx, two, 2, &first));
+    RESTATE_TRY(restate_await(ctx, restate_race(ctx, two, 2), &value));
+    return restate_reply(ctx, restate_json(ctx, "[%zu, %-s]", first, (const char *)value.ptr));
+}
+
+static restate_status race_go(restate_ctx *ctx, restate_bytes input) {
+    RESTATE_TRY(restate_promise_resolve(ctx, "go", input));
+    return restate_reply(ctx, input);
+}
+
+static restate_status say_no_more(restate_ctx *ctx, restate_bytes input) {
+    return input.ptr ? restate_fail(ctx, 500, "there was something") : RESTATE_OK;
+}
+
 /* ---- The endpoint ----------------------------------------------------------------------------------- */
 
 static const restate_service tally = { .name = "Tally", .kind = RESTATE_OBJECT, .handlers = RESTATE_HANDLERS(
@@ -1019,6 +1424,118 @@ static const restate_service fickle = { .name = "Fickle", .handlers = RESTATE_HA
         { .name = "changeAndFail", .fn = fickle_change, .input = RESTATE_VOID, .options = { .on_mismatch = RESTATE_MISMATCH_FAIL } }),
     .options = { .retry = { .initial_interval_ms = 10, .factor = 30, .max_attempts = 3, .when_exhausted = RESTATE_EXHAUSTED_PAUSE } } };
 
+/* What the rows of the table of capabilities need besides (tests/features). */
+#define ONE_TRY .retry = { .max_attempts = 1, .when_exhausted = RESTATE_EXHAUSTED_FAIL }
+#define THREE_TRIES \
+    .retry = { .initial_interval_ms = 10, \
+               .max_attempts = 3, \
+               .when_exhausted = RESTATE_EXHAUSTED_FAIL }
+static const restate_service steps = { .name = "Steps", .handlers = RESTATE_HANDLERS(
+    { .name = "nothing", .fn = steps_nothing, .input = RESTATE_VOID },
+    { .name = "ghost", .fn = steps_ghost, .input = RESTATE_VOID },
+    { .name = "plain", .fn = steps_plain, .input = RESTATE_VOID },
+    { .name = "later", .fn = steps_later, .input = RESTATE_VOID },
+    { .name = "capped", .fn = steps_capped, .input = RESTATE_VOID },
+    { .name = "help", .fn = steps_help, .input = RESTATE_VOID },
+    { .name = "pair", .fn = steps_pair, .input = RESTATE_VOID },
+    { .name = "misuse", .fn = steps_misuse, .input = RESTATE_VOID, .options = { ONE_TRY } },
+    { .name = "cut", .fn = steps_cut, .input = RESTATE_VOID,
+      .options = { .inactivity_timeout_ms = 50, .abort_timeout_ms = 200 } }) };
+static const restate_service coded = {
+    .name = "Coded",
+    .kind = RESTATE_OBJECT,
+    .handlers = RESTATE_HANDLERS(
+        { .name = "echo", .fn = coded_echo, .input = &negated, .output = &negated },
+        { .name = "all",
+          .fn = coded_all,
+          .input = &negated,
+          .output = &negated,
+          .options = { ONE_TRY } })
+};
+static const restate_service append_log = {
+    .name = "Log",
+    .kind = RESTATE_OBJECT,
+    .handlers =
+        RESTATE_HANDLERS({ RESTATE_HANDLER(append), .output = RESTATE_VOID },
+                         { RESTATE_HANDLER(list), .shared = true, .input = RESTATE_VOID })
+};
+static const restate_service rows = {
+    .name = "Rows",
+    .kind = RESTATE_OBJECT,
+    .handlers = RESTATE_HANDLERS(
+        { .name = "send", .fn = rows_send, .output = RESTATE_VOID },
+        { .name = "callFlow", .fn = rows_call_flow },
+        { .name = "names", .fn = rows_names, .input = RESTATE_VOID, .output = RESTATE_VOID },
+        { .name = "noTime", .fn = rows_no_time, .input = RESTATE_VOID },
+        { .name = "twice", .fn = rows_twice, .input = RESTATE_VOID },
+        { .name = "bytes", .fn = rows_bytes, .input = RESTATE_VOID },
+        { .name = "drift", .fn = rows_drift, .output = RESTATE_VOID, .options = { THREE_TRIES } },
+        { .name = "driftAndPause",
+          .fn = rows_drift,
+          .output = RESTATE_VOID,
+          .options = { THREE_TRIES, .on_mismatch = RESTATE_MISMATCH_PAUSE } },
+        { .name = "scope", .fn = rows_scope, .options = { ONE_TRY } },
+        { .name = "awake",
+          .fn = rows_awake,
+          .input = RESTATE_VOID,
+          .options = { .inactivity_timeout_ms = RESTATE_ZERO_MS } })
+};
+static const restate_service lazy = {
+    .name = "Lazy",
+    .kind = RESTATE_OBJECT,
+    .handlers = RESTATE_HANDLERS(
+        { .name = "read", .fn = lazy_read, .input = RESTATE_VOID, .output = RESTATE_VOID },
+        { .name = "cancelled", .fn = lazy_cancelled }),
+    .options = { .lazy_state = RESTATE_ON }
+};
+static const restate_service race = { .name = "Race",
+                                      .kind = RESTATE_WORKFLOW,
+                                      .handlers = RESTATE_HANDLERS(
+                                          { .name = "run", .fn = race_run, .input = RESTATE_VOID },
+                                          { .name = "go", .fn = race_go, .shared = true }) };
+static const restate_codec xml = { .content_type = "text/xml",
+                                   .json_schema = "{\"type\": \"string\"}" };
+static const restate_codec maybe_json = { .content_type = "application/json", .optional = true };
+static const restate_service payload = { .name = "Payload", .handlers = RESTATE_HANDLERS(
+    { .name = "json", .fn = small_echo },
+    { .name = "maybe", .fn = small_echo, .input = &maybe_json },
+    { .name = "bytes", .fn = small_echo, .input = RESTATE_BYTES, .output = RESTATE_BYTES },
+    { .name = "xml", .fn = small_echo, .input = &xml, .output = &xml },
+    { .name = "text", .fn = small_echo, .accept = "text/*" },
+    { .name = "nothing", .fn = say_no_more, .input = RESTATE_VOID, .output = RESTATE_VOID }) };
+static const restate_service rich = {
+    .name = "Rich",
+    .kind = RESTATE_OBJECT,
+    .handlers = RESTATE_HANDLERS(
+        { .name = "echo",
+          .fn = small_echo,
+          .documentation = "Says it again.",
+          .metadata = RESTATE_PAIRS({ "team", "echo" }),
+          .options = { .inactivity_timeout_ms = 51000 } },
+        { .name = "forget",
+          .fn = small_echo,
+          .options = { .journal_retention_ms = RESTATE_ZERO_MS } },
+        { .name = "secret", .fn = small_echo, .options = { .ingress_private = RESTATE_ON } }),
+    .documentation = "All there is to configure.",
+    .metadata = RESTATE_PAIRS({ "team", "all" }),
+    .options = { .inactivity_timeout_ms = 61000,
+                 .abort_timeout_ms = 62000,
+                 .journal_retention_ms = 63000,
+                 .idempotency_retention_ms = 64000,
+                 .lazy_state = RESTATE_ON,
+                 .retry = { .initial_interval_ms = 70,
+                            .factor = 3,
+                            .max_interval_ms = 7000,
+                            .max_attempts = 7,
+                            .when_exhausted = RESTATE_EXHAUSTED_FAIL } }
+};
+static const restate_service rich_flow = {
+    .name = "RichFlow",
+    .kind = RESTATE_WORKFLOW,
+    .handlers = RESTATE_HANDLERS(
+        { .name = "run", .fn = small_echo, .options = { .workflow_retention_ms = 65000 } })
+};
+
 static restate_endpoint *endpoint;                  /* for the signal handler */
 
 static void on_term(int number) {
@@ -1035,11 +1552,13 @@ int main(void) {
     endpoint = restate_endpoint_new(&(restate_endpoint_options){
         .services = RESTATE_SERVICES(&tally, &order, &pricing, &later, &gate, &worker, &load, &blocking,
             &flow, &ear, &desk, &many, &small, &children, &parent, &hooked, &watch, &mapped, &rationed,
-            &store, &fickle),
+            &store, &fickle,
+            &steps, &coded, &append_log, &rows, &lazy, &race, &payload, &rich, &rich_flow),
         .address = "127.0.0.1",
         .port = (uint16_t)from_env("PORT", 9080),
         .threads = (uint32_t)from_env("THREADS", 0),
-        .drain_ms = 2000 });
+        .drain_ms = 2000,
+        .defaults = { .abort_timeout_ms = 601000 } });
     signal(SIGTERM, on_term);
     int failed = restate_endpoint_run(endpoint) != RESTATE_OK;
     if (failed) fprintf(stderr, "e2e-services: %s\n", restate_endpoint_error(endpoint));
