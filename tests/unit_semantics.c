@@ -898,15 +898,22 @@ static void answers_with_secrets(void) {
 #define SECRETS \
     "(in) ok(secret) ok(state) ok(v) ok(c) ok(aw) ok(aw) ok(si) ok(pr) ok(at) ok(here) ok() "
 
+/* Hooks see the request as the handler does. */
+static void looks_at_body(void *user, restate_ctx *ctx) {
+    (void)user;
+    tell("[%s] ", (const char *)restate_request(ctx)->body.ptr);
+}
+static const restate_hooks looking = { .begin = looks_at_body };
+
 TEST(seal_covers_all_payloads) {
     variant = 0;
-    EACH(RESTATE_WORKFLOW, .fn = keeps_secrets, .options = { .seal = &seal }) {
+    EACH(RESTATE_WORKFLOW, .fn = keeps_secrets, .options = { .seal = &seal, .hooks = &looking }) {
         start(1, .complete = true, .state = "a=<secret>", .id = OWN_ID); input("<in>"); give();
         SAYS("GetEagerState \"a\" value \"<secret>\"", "SetState \"b\" value \"<state>\"",
              "GetEagerState \"b\" value \"<state>\"", "Run 3 \"r\"", "Propose 3 value \"<v>\" ack",
              "AwaitingOn W{c:3,s:1}");
         answers_with_secrets(); give();
-        TOLD(SECRETS);
+        TOLD("[in] " SECRETS);
         SAYS("Call 4 5 \"Greeter\" \"greet\" parameter:\"<x>\"", "? AwaitingOn...",
              "OneWayCall 6 \"Greeter\" \"greet\" parameter:\"<y>\"",
              "CompleteAwakeable \"" AWAKEABLE "\" value \"<z>\"", "? AwaitingOn...",

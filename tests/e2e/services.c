@@ -905,6 +905,26 @@ static restate_status nest_callee(restate_ctx *ctx, restate_bytes input) {
                                            restate_failed(ctx)->code));
 }
 
+/* -> [scope, limit key, idempotency key], as a callee sees them; of a call within a scope */
+static restate_status nest_place(restate_ctx *ctx, restate_bytes input) {
+    const restate_request_info *i = restate_request(ctx);
+    (void)input;
+    return restate_reply(ctx, restate_json(ctx, "[%s, %s, %s]", i->target.scope, i->limit_key,
+                                           i->idempotency_key));
+}
+static restate_status nest_scoped(restate_ctx *ctx, restate_bytes input) {
+    const restate_target place = { .service = "Nest", .handler = "place", .scope = "nest.scope" };
+    const restate_call_options options = { .limit_key = "tenant/user",
+                                           .idempotency_key = restate_uuid(ctx) };
+    restate_bytes reply, expected = restate_json(ctx, "['nest.scope', 'tenant/user', %s]",
+                                                 options.idempotency_key);
+    (void)input;
+    RESTATE_TRY(restate_call(ctx, place, (restate_bytes){ 0 }, &options, &reply));
+    if (reply.len != expected.len || memcmp(reply.ptr, expected.ptr, reply.len) != 0)
+        return restate_fail(ctx, 500, "not %s", (const char *)expected.ptr);
+    return restate_reply(ctx, reply);
+}
+
 /* ms -> ms, after an attempt that asked for that much time, and one that returned a wrong number */
 static restate_status nest_later(restate_ctx *ctx, restate_bytes input) {
     restate_retry_options wait = { .code = 599 };
@@ -1307,6 +1327,8 @@ static const restate_service nest = { .name = "Nest", .handlers = RESTATE_HANDLE
     { .name = "blind", .fn = nest_blind },
     { .name = "fail", .fn = nest_fail },
     { .name = "callee", .fn = nest_callee },
+    { .name = "place", .fn = nest_place, .input = RESTATE_VOID },
+    { .name = "scoped", .fn = nest_scoped, .input = RESTATE_VOID },
     { .name = "later", .fn = nest_later }) };
 static const restate_service children = { .name = "Child", .kind = RESTATE_OBJECT, .handlers = RESTATE_HANDLERS(
     { .name = "hang", .fn = child_hang, .input = RESTATE_VOID },
