@@ -558,6 +558,7 @@ static restate_future *handlers_future;
 static restate_status uses_the_other(restate_ctx *run, void *arg) {
     restate_bytes value;
     (void)arg;
+    if (variant > 1) gate();                /* until the handler waits */
     tell("%s ", name_of(variant % 2 ? restate_sleep(handlers_ctx, 1)
                                     : restate_await(handlers_ctx, handlers_future, &value)));
     return restate_reply(run, text("v"));
@@ -573,7 +574,10 @@ static restate_status lends_its_context(restate_ctx *ctx, restate_bytes in) {
 TEST(context_of_the_handler_in_a_closure) {
     for (variant = 0; variant < 4; variant++)
         EACH(RESTATE_SERVICE, .fn = lends_its_context) {
-            begin_with(1); give();
+            begin_with(1); ex_feed(); turn();
+            if (variant > 1) gate_reached(1);
+            gate_open();
+            settle();
             SAYS("Run 1 \"r\"", "Error 500 index:1 Run \"r\" message:\"S/h (in a closure): ...");
             TOLD("ended ");
             LOG_HAS("the handler's context was used in a closure");
