@@ -1198,6 +1198,214 @@ static void sleeps_case(void) {
     ASK("/Many/sleeps", text("{\"count\":%zu,\"millis\":200}", count), 200, text("%zu", count));
 }
 
+/* ---- Cases: payloads, requests, logs --------------------------------------------------------- */
+
+/* Payloads that are neither JSON nor as the handler wants them. */
+static void formats_case(void) {
+    static reply r;
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    post_bytes(&r, text("%s/Paper/bytes", ingress), "image/png", "\x00\xff\x01", 3);
+    CHECK_INT(r.status, 200);
+    CHECK_INT(r.len, 3);
+    CHECK(memcmp(r.body, "\x00\xff\x01", 3) == 0);
+    CHECK_STR(r.type, "application/octet-stream");
+    ASK("/Paper/bytes", NULL, 200, "");
+    call(&r, "/Paper/nothing", NULL);
+    CHECK_INT(r.status, 200);
+    CHECK_STR(r.type, "");
+    post_bytes(&r, text("%s/Paper/nothing", ingress), "text/plain", "x", 1);
+    CHECK_INT(r.status, 400);
+
+    word list = make_word("/List/%s", running->name);
+    ASK_BYTES(text("%s/backwards", list.s), "text/csv", "1,20,-3", 200, "-3,20,1");
+    ASK_BYTES(text("%s/backwards", list.s), "text/csv", "1,two", 400, "no list of numbers: 1,two");
+    post_bytes(&r, text("%s%s/backwards", ingress, list.s), "text/plain", "4,5", 3); /* any text */
+    CHECK_STR(r.body, "5,4");
+    CHECK_STR(r.type, "text/csv");
+    ASK(text("%s/backwards", list.s), "[1]", 400, NULL);
+    ASK(text("%s/unreadable", list.s), "\"x\"", 500, "*no list of numbers");
+    ASK(text("%s/unwritable", list.s), NULL, 200, "7");
+
+    http(&r, "GET", text("%s/services/Paper/openapi", admin), NULL);
+    CHECK_INT(r.status, 200);
+    CHECK_HAS(r.body, "\"title\":\"a number\"");
+}
+
+/* What the server stores, and what leaves through the ingress, is sealed. */
+static void sealed_case(void) {
+    static reply r;
+    const char secret[] = "\"top secret\"";
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    call(&r, text("/Vault/%s/keep", running->name), NULL);
+    CHECK_INT(r.status, 200);
+    CHECK_INT(r.len, sizeof secret);
+    if (r.len == sizeof secret)
+        for (size_t i = 1; i < r.len; i++) CHECK_INT(r.body[i] ^ 0x55, secret[i - 1]);
+    CHECK_INT(
+        query_number(
+            "c",
+            text("select count(*) c from state where service_name = 'Vault' and service_key = '%s'",
+                 running->name)),
+        1);
+    CHECK_INT(query_number("c", "select count(*) c from state where service_name = 'Vault' and "
+                                "value_utf8 like '%secret%'"),
+              0);
+    post_bytes(&r, text("%s/Vault/%s/echo", ingress, running->name), "text/plain", "\"in the clear\"", 14);
+    CHECK_INT(r.status, 400);
+    CHECK_HAS(r.body, "could not be opened");
+}
+
+/* How often something is in a log, from a place on. */
+static int times_in_log(const endpoint *e, long from, const char *what) {
+    char line[1024];
+    int n = 0;
+    FILE *log = fopen(e->log, "r");
+    if (log) fseek(log, from, SEEK_SET);
+    while (log && fgets(line, sizeof line, log)) n += strstr(line, what) != NULL;
+    if (log) fclose(log);
+    return n;
+}
+
+static void request_case(void) {
+    static reply r;
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    char id[64], uuid[64], rest[256] = "";
+    long from = log_size(&services);
+    const char *want = text("\"x-ray\"], \"%s\", {\"a\":1}, 1, true]", running->name);
+    CURL *curl = curl_easy_init();
+    struct curl_slist *headers = curl_slist_append(NULL, "content-type: application/json");
+    headers = curl_slist_append(headers, "x-asked: x-ray");
+    const char *url = text("%s/Asker/%s/ask", ingress, running->name);
+    prepare(curl, &r, "POST", url, "{\"a\":1}");
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    perform(curl, &r, url);
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(curl);
+    keep_id(r.id);
+    CHECK_INT(r.status, 200);
+    test_note = r.body;
+    CHECK_INT(sscanf(r.body, "[[\"%63[^\"]\", \"ask\", \"%63[^\"]\", %255[^\n]", id, uuid, rest),
+              3);
+    CHECK_STR(rest, want);
+    CHECK_STR(id, r.id);
+    CHECK(strlen(uuid) == 36 && uuid[14] == '4');
+    /* Once each, with the invocation's id, though there were several attempts. */
+    CHECK_INT(times_in_log(&services, from, text("INFO Asker/ask %s: asked before", r.id)), 1);
+    CHECK_INT(times_in_log(&services, from, text("INFO Asker/ask %s: asked in a step", r.id)), 1);
+    CHECK_INT(times_in_log(&services, from, text("INFO Asker/ask %s: asked behind", r.id)), 1);
+    test_note = "";
+
+    if (running != &modes[V7]) ASK("/Nest/place", NULL, 200, "[null, null, null]");
+    else ASK("/Nest/scoped", NULL, 200, "*[\"nest.scope\", \"tenant/user\", \"");
+}
+
+/* ---- Cases: more of futures, errors and the endpoint ----------------------------------------- */
+
+static void nested_case(void) {
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    ASK("/Nest/all", NULL, 200, "\"111011 1 failed 408 \\\"opened\\\" 500\"");
+    ASK("/Nest/blind", "5", 200, "6");
+}
+
+/* A callee's failure is a failure, whatever its code. */
+static void callee_case(void) {
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    ASK("/Nest/callee", "409", 200, "[\"terminal\", \"terminal\", 409]");
+    ASK("/Nest/callee", "408", 200, "[\"terminal\", \"terminal\", 408]");
+    ASK("/Nest/fail", "423", 423, "*as asked for");
+}
+
+static void later_case(void) {
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    double start = now();
+    word id = start_call("/Nest/later", "700");
+    ATTACH(id.s, 200, "700");
+    CHECK(now() - start > 0.65 && now() - start < 20);
+    const char *events =
+        query_text("e", text("select event_json e from sys_journal_events where id = '%s' "
+                             "and event_json like '%%please wait%%'",
+                             id.s));
+    CHECK_HAS(events, "599");
+    events = query_text("e", text("select event_json e from sys_journal_events where id = '%s' and "
+                                  "event_json like '%%42%%'",
+                                  id.s));
+    CHECK_HAS(events, "which is no restate_status");
+}
+
+static size_t take_server(char *data, size_t size, size_t count, void *user) {
+    static const char name[] = "x-restate-server: ";
+    size_t n = size * count, from = sizeof name - 1;
+    if (n > from && strncmp(data, name, from) == 0)
+        snprintf((char *)user, 64, "%.*s", (int)(n - from), data + from);
+    return n;
+}
+
+/* Without the server, by a client of HTTP/2. */
+static void directly(reply *r, const char *method, const char *path, const char *header,
+                     char server[64]) {
+    CURL *curl = curl_easy_init();
+    struct curl_slist *headers = header ? curl_slist_append(NULL, header) : NULL;
+    prepare(curl, r, method, text("http://127.0.0.1:%d%s", services.port, path), NULL);
+    curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_server);
+    curl_easy_setopt(curl, CURLOPT_HEADERDATA, server);
+    server[0] = 0;
+    if (curl_easy_perform(curl) == CURLE_OK)
+        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &r->status);
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(curl);
+}
+
+static void routes_case(void) {
+    static const struct {
+        const char *method, *path, *header;
+        long status;
+        const char *part;
+    } cases[] = {
+        { "GET", "/health", NULL, 200, "ok" },
+        { "GET", "/some/prefix/health", NULL, 200, "ok" },
+        { "GET", "/discover", "accept: application/vnd.restate.endpointmanifest.v4+json", 200,
+          "\"protocolMode\":\"BIDI_STREAM\"" },
+        { "GET", "/discover", "accept: application/json", 415, "endpointmanifest" },
+        { "GET", "/elsewhere", NULL, 404, "/invoke/SERVICE/HANDLER" },
+        { "POST", "/invoke/Nobody/next", "content-type: application/vnd.restate.invocation.v5", 404,
+          "no service Nobody" },
+        { "POST", "/invoke/Load/nobody", "content-type: application/vnd.restate.invocation.v5", 404,
+          "no handler nobody" },
+        { "POST", "/invoke/Load/next", "content-type: application/vnd.restate.invocation.v99", 415,
+          "v99" },
+        { "GET", "/invoke/Load/next", NULL, 405, "POST" }
+    };
+    static reply r;
+    char server[64];
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        test_note = cases[i].path;
+        directly(&r, cases[i].method, cases[i].path, cases[i].header, server);
+        CHECK_INT(r.status, cases[i].status);
+        CHECK_HAS(r.body, cases[i].part);
+        CHECK_HAS(server, "restate-sdk-c/");
+    }
+    test_note = "";
+}
+
+/* A stop lets invocations end that need little time; a later one goes on after the next start. */
+static void graceful_case(void) {
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    word soon = start_call("/Block/nap", "400"), late = start_call("/Load/nap", "3500");
+    CHECK(has_commands(late.s, "Sleep", 1));
+    for (double end = now() + 20; now() < end; pause_ms(10))
+        if (query_number("c", text("select count(*) c from sys_invocation where id = '%s' and "
+                                   "status in ('running', 'suspended')",
+                                   soon.s)) == 1)
+            break;
+    CHECK_INT(endpoint_stop(&services), 0);
+    CHECK(endpoint_start(&services));
+    ATTACH(soon.s, 200, "401");
+    ATTACH(late.s, 200, "3500");
+}
+
 /* ---- Cases: cancellation --------------------------------------------------------------------------------------- */
 
 static void children_case(void) {
@@ -1690,6 +1898,8 @@ static void in_mode(const mode *m, const char *name, void (*run)(void)) {
     X(MODE, m, codec) X(MODE, m, own_loop) \
     X(MODE, m, chain) X(MODE, m, delayed) X(MODE, m, awakeable) X(MODE, m, flaky) X(MODE, m, cancel) \
     X(MODE, m, blocking) X(MODE, m, promise) X(MODE, m, signal) X(MODE, m, attach) X(MODE, m, futures) \
+    X(MODE, m, formats) X(MODE, m, sealed) X(MODE, m, request) X(MODE, m, nested) \
+    X(MODE, m, callee) X(MODE, m, later) X(MODE, m, routes) X(MODE, m, graceful) \
     X(MODE, m, selector) X(MODE, m, deep) X(MODE, m, sleeps) X(MODE, m, children) X(MODE, m, explicit) \
     X(MODE, m, points) X(MODE, m, hooks) X(MODE, m, errors) X(MODE, m, pause) X(MODE, m, state) X(MODE, m, mismatch) \
     X(MODE, m, crash) X(MODE, m, restart) X(MODE, m, load) \

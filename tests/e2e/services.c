@@ -624,6 +624,318 @@ static restate_status small_loser(restate_ctx *ctx, restate_bytes input) {
     return restate_reply(ctx, winner);
 }
 
+/* ---- Paper, List: payloads of every kind ----------------------------------------------------------- */
+
+/* Codec of a list of numbers, which `type` separates. */
+typedef struct numbers {
+    size_t count;
+    long values[8];
+} numbers;
+
+static restate_status csv_encode(const restate_codec *self, restate_ctx *ctx, const void *value,
+                                 restate_bytes *out) {
+    const numbers *n = (const numbers *)value;
+    const char *list = "";
+    if (n->count == 0) return restate_fail(ctx, 500, "an empty list");
+    for (size_t i = 0; i < n->count; i++)
+        list = restate_text(ctx, "%s%s%ld", list, i ? (const char *)self->type : "", n->values[i]);
+    *out = restate_str(list);
+    return RESTATE_OK;
+}
+
+static restate_status csv_decode(const restate_codec *self, restate_ctx *ctx, restate_bytes in,
+                                 void *value) {
+    numbers *n = (numbers *)value;
+    const char *at = (const char *)in.ptr;
+    char *end;
+    for (n->count = 0; n->count < 8; at = end + 1) {
+        n->values[n->count++] = strtol(at, &end, 10);
+        if (end == at) break;
+        if (!*end) return RESTATE_OK;
+        if (*end != *(const char *)self->type) break;
+    }
+    return restate_fail(ctx, 500, "no list of numbers: %s", (const char *)in.ptr);
+}
+
+static const restate_codec csv = {
+    .content_type = "text/csv", .encode = csv_encode, .decode = csv_decode, .type = ","
+};
+static const restate_codec described = { .content_type = "application/json",
+                                         .json_schema =
+                                             "{\"type\": \"integer\", \"title\": \"a number\"}" };
+
+static restate_status paper_echo(restate_ctx *ctx, restate_bytes input) {
+    return restate_reply(ctx, input);
+}
+
+static restate_status paper_void(restate_ctx *ctx, restate_bytes input) {
+    return input.ptr ? restate_fail(ctx, 500, "there is an input")
+                     : restate_reply(ctx, restate_encode(ctx, RESTATE_VOID, NULL));
+}
+
+/* Backwards, through the state. */
+static restate_status paper_csv(restate_ctx *ctx, restate_bytes input) {
+    numbers n, stored, back;
+    restate_bytes bytes;
+    RESTATE_TRY(restate_decode(ctx, &csv, input, &n));
+    RESTATE_TRY(restate_set(ctx, "list", restate_encode(ctx, &csv, &n)));
+    RESTATE_TRY(restate_sleep(ctx, 5));
+    RESTATE_TRY(restate_get(ctx, "list", &bytes));
+    RESTATE_TRY(restate_decode(ctx, &csv, bytes, &stored));
+    back.count = stored.count;
+    for (size_t i = 0; i < stored.count; i++) back.values[i] = stored.values[stored.count - 1 - i];
+    return restate_reply(ctx, restate_encode(ctx, &csv, &back));
+}
+
+/* A stored value that nobody can read fails; one that cannot be written is tried again. */
+static restate_status paper_unreadable(restate_ctx *ctx, restate_bytes input) {
+    numbers n;
+    restate_bytes bytes;
+    RESTATE_TRY(restate_set(ctx, "list", input));
+    RESTATE_TRY(restate_sleep(ctx, 5));
+    RESTATE_TRY(restate_get(ctx, "list", &bytes));
+    return restate_decode(ctx, &csv, bytes, &n);
+}
+static restate_status paper_unwritable(restate_ctx *ctx, restate_bytes input) {
+    numbers n = { restate_request(ctx)->retry_count > 0, { 7 } };
+    (void)input;
+    return restate_reply(ctx, restate_encode(ctx, &csv, &n));
+}
+
+/* ---- Vault: all that leaves it is sealed ----------------------------------------------------- */
+
+static unsigned char vault_nonce;           /* atomic */
+
+/* Every letter exclusive-or with 0x55, behind a byte that is another one each time. */
+static restate_status vault_seal(void *user, restate_ctx *ctx, restate_bytes plain,
+                                 restate_bytes *sealed) {
+    uint8_t *bytes = (uint8_t *)restate_alloc(ctx, plain.len + 1);
+    if (!bytes) return RESTATE_ENDED;
+    bytes[0] = (uint8_t)('a' + __atomic_fetch_add(&vault_nonce, 1, __ATOMIC_RELAXED) % 26);
+    for (size_t i = 0; i < plain.len; i++)
+        bytes[i + 1] = (uint8_t)(plain.ptr[i] ^ *(const uint8_t *)user);
+    *sealed = (restate_bytes){ bytes, plain.len + 1 };
+    return RESTATE_OK;
+}
+
+static restate_status vault_open(void *user, restate_ctx *ctx, restate_bytes sealed,
+                                 restate_bytes *plain) {
+    uint8_t *bytes = (uint8_t *)restate_alloc(ctx, sealed.len);
+    if (!bytes) return RESTATE_ENDED;
+    if (sealed.ptr[0] < 'a' || sealed.ptr[0] > 'z') return restate_fail(ctx, 500, "no nonce");
+    for (size_t i = 1; i < sealed.len; i++)
+        bytes[i - 1] = (uint8_t)(sealed.ptr[i] ^ *(const uint8_t *)user);
+    *plain = (restate_bytes){ bytes, sealed.len - 1 };
+    return RESTATE_OK;
+}
+
+static uint8_t vault_key = 0x55;
+static const restate_seal vault_seals = { vault_seal, vault_open, &vault_key, true };
+
+static restate_status tells_secret(restate_ctx *run, void *arg) {
+    (void)arg;
+    return restate_reply(run, restate_str("\"top secret\""));
+}
+
+/* Through the state, a step, a call, an awakeable and a signal, and over a failed attempt. */
+static restate_status vault_keep(restate_ctx *ctx, restate_bytes input) {
+    const restate_target echo = { .service = "Vault",
+                                  .handler = "echo",
+                                  .key = restate_text(ctx, "%s-2", restate_key(ctx)) };
+    const char *id;
+    restate_future *f[2] = { restate_awakeable(ctx, &id), restate_signal(ctx, "mine") };
+    restate_bytes v[5];
+    (void)input;
+    RESTATE_TRY(restate_run(ctx, "secret", tells_secret, NULL, NULL, &v[0]));
+    RESTATE_TRY(restate_set(ctx, "secret", v[0]));
+    RESTATE_TRY(restate_sleep(ctx, 5));
+    RESTATE_TRY(restate_get(ctx, "secret", &v[1]));
+    RESTATE_TRY(restate_call(ctx, echo, v[1], NULL, &v[2]));
+    RESTATE_TRY(restate_resolve(ctx, id, v[2]));
+    RESTATE_TRY(restate_signal_resolve(ctx, restate_request(ctx)->invocation_id, "mine", v[2]));
+    RESTATE_TRY(restate_await(ctx, f[0], &v[3]));
+    RESTATE_TRY(restate_await(ctx, f[1], &v[4]));
+    RESTATE_TRY(fail_once(ctx));
+    for (int i = 1; i < 5; i++)
+        if (v[i].len != v[0].len || memcmp(v[i].ptr, v[0].ptr, v[0].len) != 0)
+            return restate_fail(ctx, 500, "secret %d is lost", i);
+    return restate_reply(ctx, v[4]);
+}
+
+/* ---- Asker: what it knows of its request ----------------------------------------------------- */
+
+static int asker_user;
+
+static const char *find_pair(const restate_pair *p, const char *name) {
+    while (p->name && strcmp(p->name, name) != 0) p++;
+    return p->name ? p->value : "";
+}
+
+/* Looked at in a closure, where it is the same. */
+static restate_status asks_in_step(restate_ctx *run, void *arg) {
+    const restate_request_info *i = restate_request(run);
+    restate_log(run, RESTATE_LOG_INFO, "asked in a step");
+    return restate_reply(run,
+                         restate_json(run, "[%s, %s, %s, %s]", i->invocation_id, i->target.handler,
+                                      (const char *)arg, find_pair(i->headers, "x-asked")));
+}
+
+/* -> [[id, handler, uuid, header], key, body, tries, whether the rest is as it should be] */
+static restate_status asker_ask(restate_ctx *ctx, restate_bytes input) {
+    const char *uuid = restate_uuid(ctx), *type;
+    const restate_request_info *i;
+    restate_bytes asked;
+    bool good;
+    restate_log(ctx, RESTATE_LOG_INFO, "asked before");
+    RESTATE_TRY(restate_run(ctx, "ask", asks_in_step, (void *)(uintptr_t)uuid, NULL, &asked));
+    RESTATE_TRY(restate_sleep(ctx, 5));
+    i = restate_request(ctx);
+    if (i->retry_count == 0)
+        return restate_retry(ctx, NULL, "once more, of protocol %u", i->protocol_version);
+    restate_log(ctx, RESTATE_LOG_INFO, "asked behind");
+    type = find_pair(i->attempt_headers, "content-type");
+    good = i->body.ptr == input.ptr && i->user == &asker_user && !i->replaying &&
+           !i->target.scope && !i->limit_key && strcmp(i->target.service, "Asker") == 0 &&
+           strstr(type, "application/vnd.restate.invocation.v") != NULL &&
+           strstr((const char *)asked.ptr, uuid) != NULL; /* that of the first attempt */
+    return restate_reply(ctx, restate_json(ctx, "[%-s, %s, %-s, %u, %hhd]", (const char *)asked.ptr,
+                                           restate_key(ctx), (const char *)input.ptr,
+                                           i->retry_count, good));
+}
+
+/* ---- Nest: combinators of everything, and code that does not look ---------------------------- */
+
+static restate_status fails_at_once(restate_ctx *run, void *arg) {
+    (void)run;
+    return restate_fail(run, (uint16_t)*(const int *)arg, "step");
+}
+
+/* "0 2 418 ..." over many suspensions; the attempt after a failed one has to tell the same. */
+static restate_status nest_all(restate_ctx *ctx, restate_bytes input) {
+    const restate_target nap = { .service = "Load", .handler = "nap" },
+                         fails = { .service = "Small", .handler = "fail" };
+    const restate_run_options copied = { .arg_bytes = sizeof(long long) };
+    long long one = 1;
+    int code = 418;
+    const char *story = "", *id, *recorded = "";
+    restate_future *f[6], *in[3], *c;
+    restate_bytes value;
+    restate_status s;
+    size_t index;
+    (void)input;
+    f[0] = restate_call_async(ctx, nap, restate_str("150"), NULL);
+    f[1] = restate_sleep_async(ctx, 60, NULL);
+    f[2] = restate_call_async(ctx, fails, (restate_bytes){ 0 }, NULL);
+    f[3] = restate_awakeable(ctx, &id);
+    f[4] = restate_run_async(ctx, "one", echo_number, &one, &copied);
+    f[5] = restate_run_async(ctx, "fails", fails_at_once, &code,
+                             &(restate_run_options){ .arg_bytes = sizeof code });
+
+    in[0] = restate_all(ctx, f, 2); /* the call is later than the timer */
+    in[1] = restate_any(ctx, (restate_future *[]){ f[2], f[4] }, 2);
+    in[2] = restate_all_settled(ctx, (restate_future *[]){ f[5], f[2] }, 2);
+    RESTATE_TRY(restate_await(ctx, restate_all(ctx, in, 3), NULL));
+    for (int i = 0; i < 6; i++) story = restate_text(ctx, "%s%d", story, restate_is_done(f[i]));
+    RESTATE_TRY(restate_await(ctx, in[1], &value));
+    story = restate_text(ctx, "%s %s", story, (const char *)value.ptr);
+
+    s = restate_await(ctx, restate_all(ctx, f, 6),
+                      NULL); /* the first failure, though one is open */
+    if (s != RESTATE_TERMINAL) return s == RESTATE_OK ? restate_fail(ctx, 500, "all succeeded") : s;
+    story = restate_text(
+        ctx, "%s %s", story,
+        restate_failed(ctx)->code == 418 || restate_failed(ctx)->code == 451 ? "failed" : "?");
+    s = restate_await(ctx, restate_any(ctx, (restate_future *[]){ f[2], f[5] }, 2), NULL);
+    if (s != RESTATE_TERMINAL) return s;
+    s = restate_await_for(ctx, restate_race(ctx, &f[3], 1), 20, NULL);
+    if (s != RESTATE_TIMEOUT) return s;
+    story = restate_text(ctx, "%s %d", story, restate_failed(ctx)->code);
+    RESTATE_TRY(restate_resolve(ctx, id, restate_str("\"opened\"")));
+    RESTATE_TRY(restate_await(ctx, restate_race(ctx, &f[3], 1), &value));
+    story = restate_text(ctx, "%s %s", story, (const char *)value.ptr);
+
+    RESTATE_TRY(restate_await(ctx, restate_all(ctx, NULL, 0), NULL));           /* of nothing */
+    RESTATE_TRY(restate_await(ctx, restate_all_settled(ctx, NULL, 0), NULL));
+    if (restate_await(ctx, restate_any(ctx, NULL, 0), NULL) != RESTATE_TERMINAL)
+        return RESTATE_ENDED;
+    story = restate_text(ctx, "%s %d", story, restate_failed(ctx)->code);
+    RESTATE_TRY(restate_select(ctx, NULL, 0, &index));
+    for (c = f[4], index = 0; index < 50; index++)
+        c = index % 2 ? restate_race(ctx, &c, 1) : restate_any(ctx, &c, 1);
+    RESTATE_TRY(restate_await(ctx, c, &value));
+
+    RESTATE_TRY(restate_run(ctx, "story", echo_text, &story, NULL, &value));
+    RESTATE_TRY(fail_once(ctx));
+    RESTATE_TRY(restate_json_string(ctx, value, NULL, &recorded));
+    if (strcmp(story, recorded) != 0) return restate_fail(ctx, 500, "now %s", story);
+    return restate_reply(ctx, value);
+}
+
+/* Nothing it calls is looked at, though each call may suspend. */
+static restate_status nest_blind(restate_ctx *ctx, restate_bytes input) {
+    const restate_target next = { .service = "Load", .handler = "next" };
+    restate_bytes reply;
+    restate_sleep(ctx, 5);
+    restate_call(ctx, next, input, NULL, &reply);
+    restate_sleep(ctx, 5);
+    restate_reply(ctx, reply);
+    return RESTATE_OK;
+}
+
+static const char *status_name(restate_status s) {
+    static const char *const names[] = {
+        "ok", "terminal", "timeout", "cancelled", "ended", "error"
+    };
+    return names[s];
+}
+
+/* code -> how a callee's failure with that code is seen, and the code */
+static restate_status nest_fail(restate_ctx *ctx, restate_bytes input) {
+    long long code = 0;
+    RESTATE_TRY(restate_json_int(ctx, input, NULL, &code));
+    return restate_fail(ctx, (uint16_t)code, "as asked for");
+}
+static restate_status nest_callee(restate_ctx *ctx, restate_bytes input) {
+    const restate_target fail = { .service = "Nest", .handler = "fail" };
+    restate_status s = restate_call(ctx, fail, input, NULL, NULL), t;
+    if (s == RESTATE_ENDED) return s;
+    t = restate_await_for(ctx, restate_call_async(ctx, fail, input, NULL), RESTATE_HOURS(1), NULL);
+    if (t == RESTATE_ENDED) return t;
+    return restate_reply(ctx, restate_json(ctx, "[%s, %s, %d]", status_name(s), status_name(t),
+                                           restate_failed(ctx)->code));
+}
+
+/* -> [scope, limit key, idempotency key], as a callee sees them; of a call within a scope */
+static restate_status nest_place(restate_ctx *ctx, restate_bytes input) {
+    const restate_request_info *i = restate_request(ctx);
+    (void)input;
+    return restate_reply(ctx, restate_json(ctx, "[%s, %s, %s]", i->target.scope, i->limit_key,
+                                           i->idempotency_key));
+}
+static restate_status nest_scoped(restate_ctx *ctx, restate_bytes input) {
+    const restate_target place = { .service = "Nest", .handler = "place", .scope = "nest.scope" };
+    const restate_call_options options = { .limit_key = "tenant/user",
+                                           .idempotency_key = restate_uuid(ctx) };
+    restate_bytes reply, expected = restate_json(ctx, "['nest.scope', 'tenant/user', %s]",
+                                                 options.idempotency_key);
+    (void)input;
+    RESTATE_TRY(restate_call(ctx, place, (restate_bytes){ 0 }, &options, &reply));
+    if (reply.len != expected.len || memcmp(reply.ptr, expected.ptr, reply.len) != 0)
+        return restate_fail(ctx, 500, "not %s", (const char *)expected.ptr);
+    return restate_reply(ctx, reply);
+}
+
+/* ms -> ms, after an attempt that asked for that much time, and one that returned a wrong number */
+static restate_status nest_later(restate_ctx *ctx, restate_bytes input) {
+    restate_retry_options wait = { .code = 599 };
+    long long ms = 0;
+    RESTATE_TRY(restate_json_int(ctx, input, NULL, &ms));
+    wait.delay_ms = (uint64_t)ms;
+    if (restate_request(ctx)->retry_count == 0) return restate_retry(ctx, &wait, "please wait");
+    if (restate_request(ctx)->retry_count == 1) return (restate_status)42;
+    return restate_reply(ctx, input);
+}
+
 /* ---- Child, Parent: who is cancelled ------------------------------------------------------------------ */
 
 static restate_status child_hang(restate_ctx *ctx, restate_bytes input) {
@@ -1390,6 +1702,39 @@ static const restate_service small = { .name = "Small", .handlers = RESTATE_HAND
     { .name = "pauseStep", .fn = small_pause_step, .input = RESTATE_VOID },
     { .name = "loser", .fn = small_loser, .input = RESTATE_VOID },
     { .name = "header", .fn = small_header }) };
+static const restate_service paper = { .name = "Paper", .handlers = RESTATE_HANDLERS(
+    { .name = "bytes", .fn = paper_echo, .input = RESTATE_BYTES, .output = RESTATE_BYTES },
+    { .name = "nothing", .fn = paper_void, .input = RESTATE_VOID, .output = RESTATE_VOID },
+    { .name = "described", .fn = paper_echo, .input = &described, .output = &described }) };
+static const restate_service list = {
+    .name = "List",
+    .kind = RESTATE_OBJECT,
+    .handlers = RESTATE_HANDLERS(
+        { .name = "backwards", .fn = paper_csv, .input = &csv, .output = &csv, .accept = "text/*" },
+        { .name = "unreadable", .fn = paper_unreadable },
+        { .name = "unwritable", .fn = paper_unwritable, .input = RESTATE_VOID, .output = &csv })
+};
+static const restate_service vault = {
+    .name = "Vault",
+    .kind = RESTATE_OBJECT,
+    .options = { .seal = &vault_seals },
+    .handlers = RESTATE_HANDLERS(
+        { .name = "keep", .fn = vault_keep, .input = RESTATE_VOID },
+        { .name = "echo", .fn = paper_echo, .input = RESTATE_BYTES, .output = RESTATE_BYTES })
+};
+static const restate_service asker = { .name = "Asker",
+                                       .kind = RESTATE_OBJECT,
+                                       .options = { .user = &asker_user },
+                                       .handlers =
+                                           RESTATE_HANDLERS({ .name = "ask", .fn = asker_ask }) };
+static const restate_service nest = { .name = "Nest", .handlers = RESTATE_HANDLERS(
+    { .name = "all", .fn = nest_all, .input = RESTATE_VOID },
+    { .name = "blind", .fn = nest_blind },
+    { .name = "fail", .fn = nest_fail },
+    { .name = "callee", .fn = nest_callee },
+    { .name = "place", .fn = nest_place, .input = RESTATE_VOID },
+    { .name = "scoped", .fn = nest_scoped, .input = RESTATE_VOID },
+    { .name = "later", .fn = nest_later }) };
 static const restate_service children = { .name = "Child", .kind = RESTATE_OBJECT, .handlers = RESTATE_HANDLERS(
     { .name = "hang", .fn = child_hang, .input = RESTATE_VOID },
     { .name = "state", .fn = child_state, .shared = true, .input = RESTATE_VOID }) };
@@ -1552,7 +1897,7 @@ int main(void) {
     endpoint = restate_endpoint_new(&(restate_endpoint_options){
         .services = RESTATE_SERVICES(&tally, &order, &pricing, &later, &gate, &worker, &load, &blocking,
             &flow, &ear, &desk, &many, &small, &children, &parent, &hooked, &watch, &mapped, &rationed,
-            &store, &fickle,
+            &paper, &list, &vault, &asker, &nest, &store, &fickle,
             &steps, &coded, &append_log, &rows, &lazy, &race, &payload, &rich, &rich_flow),
         .address = "127.0.0.1",
         .port = (uint16_t)from_env("PORT", 9080),
