@@ -20,6 +20,12 @@
 #include <pthread.h>
 #include <time.h>
 
+/* Ids of invocations, as the server makes them. */
+#define INV_A "inv_1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define INV_B "inv_1bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+#define INV_X "inv_1xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+#define INV_Y "inv_1yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"
+
 typedef struct ex_state {
     restate_endpoint *endpoint;
     restate__worker worker;

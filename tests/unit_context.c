@@ -22,11 +22,6 @@ static restate_status say(restate_ctx *ctx, restate_status s, restate_bytes valu
 static restate_bytes text(const char *s) { return restate_str(s); }
 static restate_bytes absent(void) { return restate__b_none(); }
 
-/* Ids of invocations, as the server makes them. */
-#define INV_A "inv_1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-#define INV_B "inv_1bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
-#define INV_X "inv_1xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-
 static int variant;                         /* what a handler is to do */
 static restate_target greeter(const char *handler) {
     restate_target to = { .service = "Greeter", .handler = handler };

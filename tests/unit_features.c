@@ -73,9 +73,9 @@ static const struct { const char *command, *proposes, *awaited; } of[OPERATIONS]
     [CALL_ASYNC] = { "Call 1 2 \"Greeter\" \"greet\" parameter:\"x\"", NULL, "c:2" },
     [CALL_ID] = { "Call 1 2 \"Greeter\" \"greet\" parameter:\"x\"", NULL, "c:1" },
     [SEND_ID] = { "OneWayCall 1 \"Greeter\" \"greet\" parameter:\"x\"", NULL, "c:1" },
-    [ATTACH] = { "AttachInvocation 1 \"inv_x\"", NULL, "c:1" },
-    [ATTACH_ASYNC] = { "AttachInvocation 1 \"inv_x\"", NULL, "c:1" },
-    [OUTPUT] = { "GetInvocationOutput 1 \"inv_x\"", NULL, "c:1" },
+    [ATTACH] = { "AttachInvocation 1 \"" INV_X "\"", NULL, "c:1" },
+    [ATTACH_ASYNC] = { "AttachInvocation 1 \"" INV_X "\"", NULL, "c:1" },
+    [OUTPUT] = { "GetInvocationOutput 1 \"" INV_X "\"", NULL, "c:1" },
     [PROMISE] = { "GetPromise 1 \"p\"", NULL, "c:1" },
     [PEEK] = { "PeekPromise 1 \"p\"", NULL, "c:1" },
     [RESOLVE_PROMISE] = { "CompletePromise 1 \"p\" value \"v\"", NULL, "c:1" },
@@ -90,9 +90,9 @@ static const struct { const char *command, *proposes, *awaited; } of[OPERATIONS]
     [SEND] = { "OneWayCall 1 \"Greeter\" \"greet\" parameter:\"x\"", NULL, NULL },
     [RESOLVE] = { "CompleteAwakeable \"" AWAKEABLE "\" value \"v\"", NULL, NULL },
     [REJECT] = { "CompleteAwakeable \"" AWAKEABLE "\" failure 418 \"no\"", NULL, NULL },
-    [TELL] = { "SendSignal \"inv_x\" name:\"n\" value \"v\"", NULL, NULL },
-    [TELL_FAILURE] = { "SendSignal \"inv_x\" name:\"n\" failure 418 \"no\"", NULL, NULL },
-    [CANCEL] = { "SendSignal \"inv_x\" index:1 void", NULL, NULL }
+    [TELL] = { "SendSignal \"" INV_X "\" name:\"n\" value \"v\"", NULL, NULL },
+    [TELL_FAILURE] = { "SendSignal \"" INV_X "\" name:\"n\" failure 418 \"no\"", NULL, NULL },
+    [CANCEL] = { "SendSignal \"" INV_X "\" index:1 void", NULL, NULL }
 };
 
 static int operation;
@@ -120,7 +120,7 @@ static restate_status id_of(restate_ctx *ctx, restate_future *call, restate_byte
 
 static restate_status perform(restate_ctx *ctx, restate_bytes *value) {
     static const restate_failure no = { .code = 418, .message = "no" };
-    const restate_invocation other = { .id = "inv_x" };
+    const restate_invocation other = { .id = INV_X };
     void *result = (void *)(uintptr_t)"new";
     restate_status s;
     uint64_t ms;
@@ -158,9 +158,9 @@ static restate_status perform(restate_ctx *ctx, restate_bytes *value) {
     case SEND: restate_send(ctx, greeter, text("x"), NULL); return RESTATE_OK;
     case RESOLVE: return restate_resolve(ctx, AWAKEABLE, text("v"));
     case REJECT: return restate_reject(ctx, AWAKEABLE, &no);
-    case TELL: return restate_signal_resolve(ctx, "inv_x", "n", text("v"));
-    case TELL_FAILURE: return restate_signal_reject(ctx, "inv_x", "n", &no);
-    default: return restate_cancel(ctx, "inv_x");
+    case TELL: return restate_signal_resolve(ctx, INV_X, "n", text("v"));
+    case TELL_FAILURE: return restate_signal_reject(ctx, INV_X, "n", &no);
+    default: return restate_cancel(ctx, INV_X);
     }
 }
 
@@ -178,8 +178,8 @@ static bool record(bool other) {
     case CALL: case CALL_ASYNC: case CALL_ID: cmd_call(1, other ? "y" : "x"); return true;
     case SEND_ID: case SEND: cmd_send(1, other ? "y" : "x"); return true;
     case ATTACH:
-    case ATTACH_ASYNC: frame(M_ATTACH, "1s 11u", other ? "inv_y" : "inv_x", 1); return true;
-    case OUTPUT: frame(M_GET_OUTPUT, "1s 11u", other ? "inv_y" : "inv_x", 1); return true;
+    case ATTACH_ASYNC: frame(M_ATTACH, "1s 11u", other ? INV_Y : INV_X, 1); return true;
+    case OUTPUT: frame(M_GET_OUTPUT, "1s 11u", other ? INV_Y : INV_X, 1); return true;
     case PROMISE: cmd_get_promise(1, other ? "other" : "p"); return true;
     case PEEK: cmd_peek_promise(1, other ? "other" : "p"); return true;
     case RESOLVE_PROMISE: frame(M_COMPLETE_PROMISE, "1s 2(1s) 11u", "p", v, 1); return true;
@@ -195,11 +195,11 @@ static bool record(bool other) {
     case REJECT:
         frame(M_COMPLETE_AWAKEABLE, "1s 3(1u2s)", AWAKEABLE, 418, other ? "yes" : "no");
         return true;
-    case TELL: frame(M_SEND_SIGNAL, "1s 3s 5(1s)", "inv_x", "n", v); return true;
+    case TELL: frame(M_SEND_SIGNAL, "1s 3s 5(1s)", INV_X, "n", v); return true;
     case TELL_FAILURE:
-        frame(M_SEND_SIGNAL, "1s 3s 6(1u2s)", "inv_x", "n", other ? 419 : 418, "no");
+        frame(M_SEND_SIGNAL, "1s 3s 6(1u2s)", INV_X, "n", other ? 419 : 418, "no");
         return true;
-    case CANCEL: cmd_cancel(other ? "inv_y" : "inv_x"); return true;
+    case CANCEL: cmd_cancel(other ? INV_Y : INV_X); return true;
     default: return false;
     }
 }
@@ -223,7 +223,7 @@ static const char *answer(void) {
     switch (operation) {
     case SLEEP: case TIMER: note_sleep(1); return "ok(-) ";
     case KEYS: frame(N_GET_LAZY_KEYS, "1u 17(1s)", 1, "key"); return "ok(key) ";
-    case CALL_ID: case SEND_ID: note_id(1, "inv_x"); return "ok(inv_x) ";
+    case CALL_ID: case SEND_ID: note_id(1, INV_X); return "ok(" INV_X ") ";
     case RESOLVE_PROMISE: case REJECT_PROMISE: note_void(N_COMPLETE_PROMISE, 1); return "ok(-) ";
     case AWAIT_AWAKEABLE: note_signal(17, "v"); return "ok(v) ";
     case SIGNAL: note_named("n", "v"); return "ok(v) ";
@@ -466,7 +466,7 @@ static restate_status is_modern(restate_ctx *ctx, restate_bytes in) {
     case 5: return restate_fail_with(ctx, &rich);
     case 6: return restate_reject(ctx, AWAKEABLE, &rich);
     case 7: return restate_promise_reject(ctx, "p", &rich);
-    case 8: return restate_signal_reject(ctx, "inv_x", "n", &rich);
+    case 8: return restate_signal_reject(ctx, INV_X, "n", &rich);
     default: return restate_run(ctx, "r", fails_richly, NULL, NULL, NULL);
     }
     return RESTATE_OK;
@@ -649,7 +649,7 @@ TEST(parameters_of_calls_are_compared) {
             EACH_OF(variant > 10 ? 7 : 5, 7, RESTATE_SERVICE, .fn = calls_with_all) {
                 start(3); input(send ? "send" : "call");
                 record_call(send);
-                if (send) note_id(1, "inv_x");
+                if (send) note_id(1, INV_X);
                 else note_value(N_CALL, 2, "v");
                 give();
                 if (variant == 0) { SAYS(EMPTY_OUTPUT); continue; }
@@ -844,7 +844,7 @@ TEST(guard_in_closures) {
             start(1, .complete = true); input(operation % 2 ? "inline" : "pool"); give();
             SAYS("Run 1 \"bad\"",
                  "Error 500 index:1 Run \"bad\" message:\"S/h (in a closure): restate_...");
-            LOG_HAS("ERROR S/h (in a closure): restate_");
+            LOG_HAS("ERROR the attempt failed with 500: S/h (in a closure): restate_");
         }
 }
 
