@@ -255,8 +255,10 @@
  *     "", NULL or zero. (The readers of JSON values differ: they keep the default you put there.)
  *  7. Lists (handlers, services, headers, metadata, keys) end with an all-zero element; NULL is an
  *     empty list.
- *  8. Durations are uint64_t milliseconds, named `_ms`. Strings are UTF-8 and end with a zero byte;
- *     others are misuse, or the server refuses them, and with them the attempt.
+ *  8. Durations are uint64_t milliseconds, named `_ms`. As an argument, or as a delay, a number
+ *     that is negative as int64_t (the time to a deadline that has passed) is zero. Strings are
+ *     UTF-8 and end with a zero byte; others are misuse, or the server refuses them, and with them
+ *     the attempt.
  *
  * A closure may end, look at the request, log, ask restate_stop_requested(), and use memory, JSON
  * and codecs (headings and comments say so); everything else on its context is misuse.
@@ -414,7 +416,7 @@ typedef enum restate_log_level {
 /* What a logger gets. Lifetime: call. */
 typedef struct restate_log_record {
     restate_log_level level;
-    int item;                               /* 0; later a number for the library's own messages */
+    bool of_library;                        /* the library says it; false: restate_log() */
     const char *message;                    /* one line without its end, at most 1,023 bytes */
     const char *service, *handler, *invocation_id;  /* NULL outside of an invocation */
     bool replaying;                         /* the handler has said this before */
@@ -852,7 +854,8 @@ RESTATE_API restate_status restate_fail_with(restate_ctx *ctx, const restate_fai
 
 typedef struct restate_retry_options {
     uint16_t code;                          /* shown to operators; 500 */
-    uint64_t delay_ms;                      /* until the next try; as the retry policy says */
+    uint64_t delay_ms;                      /* until the next try, at most two years; as the retry
+                                               policy says */
     bool pause;                             /* wait for an operator instead, however many tries are
                                                left; since protocol 7 */
 } restate_retry_options;
@@ -2079,6 +2082,7 @@ RESTATE__PRIVATE const char *restate__arena_vprintf(restate__arena *arena, const
     size_t room = arena->at ? (size_t)(arena->end - arena->at) : 0;
     char *text = (char *)arena->at;
     int n;
+    if (!format) return "";
     va_copy(again, args);
     n = vsnprintf(text, room, format, args);
     if (n < 0) {
@@ -2265,6 +2269,7 @@ RESTATE__PRIVATE void restate__log(const restate_logger *logger, restate_log_lev
     va_end(args);
     memset(&record, 0, sizeof record);
     record.level = level;
+    record.of_library = true;
     record.message = text;
     logger->write(logger->user, &record);
 }
@@ -2750,6 +2755,7 @@ RESTATE__PRIVATE bool restate__wire_encode(restate__arena *arena, const pb_msgde
 #define RESTATE__SIGNAL_CANCEL 1u
 #define RESTATE__SIGNAL_FIRST 17u           /* 2 to 16 are reserved */
 #define RESTATE__DEPTH_MAX 1000u            /* of combinators; the runtime's own limit */
+#define RESTATE__DELAY_MS_MAX 63072000000u  /* two years; above 2^36 server 1.7 loses a partition */
 #define RESTATE__AWAITING_BYTES_LARGE 2048u /* longer AwaitingOn are not repeated as they shrink */
 
 enum {                                      /* error codes of the protocol itself */
@@ -3133,6 +3139,7 @@ static const char *restate__vm_unsupported(restate__vm *vm, const char *feature,
 RESTATE__PRIVATE void restate__vm_fail(restate__vm *vm, const restate__vm_error *error) {
     if (vm->phase == RESTATE__ERRORED || vm->phase == RESTATE__CLOSED) return;
     vm->error = *error;
+    if (vm->error.delay_ms > RESTATE__DELAY_MS_MAX) vm->error.delay_ms = RESTATE__DELAY_MS_MAX;
     vm->error.message = restate__arena_clean(vm->arena, error->message);
     if (error->behavior != RESTATE__RETRY && vm->options.version < 7) {
         vm->error.code = RESTATE__E_UNSUPPORTED;
@@ -4562,15 +4569,40 @@ static restate__command *restate__vm_recorded(restate__vm *vm, uint16_t type) {
     return c;
 }
 
+static const char *restate__vm_show_bytes(restate__vm *vm, restate_bytes b);
+
+#define RESTATE__MISMATCH_WHY \
+    "Code that is not deterministic, or changed while the invocation was under way, does this: " \
+    "register changed code as a new deployment"
+
+/* A command for a person: its kind, and what it is about. */
+static const char *restate__vm_sketch(restate__vm *vm, uint16_t type, restate_bytes payload) {
+    const char *text = restate__vm_type_name(type);
+    bool called = type == restate_wire_MSG_CALL_COMMAND ||
+                  type == restate_wire_MSG_ONE_WAY_CALL_COMMAND,
+         signal = type == restate_wire_MSG_SEND_SIGNAL_COMMAND;
+    restate__wire_reader r = restate__wire_read(payload);
+    restate__wire_item item;
+    while (restate__wire_next(&r, &item)) {
+        bool shown = item.tag == 1 || item.tag == 12 || (called && item.tag == 2) ||
+                     (signal && item.tag == 3);
+        if (signal && item.tag == 2)
+            text = restate__arena_printf(vm->arena, "%s (cancel)", text);
+        if (item.wire == RESTATE__WIRE_BYTES && item.bytes.len && shown)
+            text = restate__arena_printf(vm->arena, "%s %s", text,
+                                         restate__vm_show_bytes(vm, item.bytes));
+    }
+    return text;
+}
+
 static bool restate__vm_mismatch_type(restate__vm *vm, const restate__command *recorded,
-                                      uint16_t type) {
+                                      const char *asked) {
     return restate__vm_raise(
         vm, RESTATE__E_MISMATCH,
         "the code took another path than the recorded execution: command %u is recorded as '%s', "
-        "but the code asks for '%s'. "
-        "Code that is not deterministic, or changed while the invocation was under way, does this",
-        (unsigned)vm->command_index, restate__vm_type_name(recorded->type),
-        restate__vm_type_name(type));
+        "but the code asks for '%s'. " RESTATE__MISMATCH_WHY,
+        (unsigned)vm->command_index, restate__vm_sketch(vm, recorded->type, recorded->payload),
+        asked);
 }
 
 static bool restate__vm_undecodable(restate__vm *vm, uint16_t type) {
@@ -4764,8 +4796,7 @@ static bool restate__vm_compare(restate__vm *vm, const restate__command_type *ct
     return restate__vm_raise(
         vm, RESTATE__E_MISMATCH,
         "the code took another path than the recorded execution: command %u (%s) differs (journal "
-        "!= code):%s\n"
-        "Code that is not deterministic, or changed while the invocation was under way, does this",
+        "!= code):%s\n" RESTATE__MISMATCH_WHY,
         (unsigned)vm->command_index, restate__vm_type_name(ct->type), lines);
 }
 
@@ -4793,7 +4824,11 @@ static bool restate__vm_command(restate__vm *vm, const restate__command_type *ct
     }
     recorded = restate__vm_recorded(vm, ct->type);
     if (!recorded) return false;
-    if (recorded->type != ct->type) return restate__vm_mismatch_type(vm, recorded, ct->type);
+    if (recorded->type != ct->type) {
+        restate_bytes asked;
+        restate__wire_encode(vm->arena, ct->desc, m, &asked);
+        return restate__vm_mismatch_type(vm, recorded, restate__vm_sketch(vm, ct->type, asked));
+    }
     if (vm->options.skip_payload_check) loose |= RESTATE__LOOSE_PAYLOAD;
     if (!restate__vm_compare(vm, ct, m, recorded->payload, loose)) return false;
     vm->current.name = restate__vm_recorded_name(vm, recorded, name);
@@ -4867,7 +4902,7 @@ RESTATE__PRIVATE bool restate__vm_input(restate__vm *vm, restate__vm_input_data 
     recorded = restate__vm_recorded(vm, restate_wire_MSG_INPUT_COMMAND);
     if (!recorded) return false;
     if (recorded->type != restate_wire_MSG_INPUT_COMMAND)
-        return restate__vm_mismatch_type(vm, recorded, restate_wire_MSG_INPUT_COMMAND);
+        return restate__vm_mismatch_type(vm, recorded, "handler input");
     if (!restate__wire_decode(restate_wire_InputCommandMessage_fields, &m, sizeof m,
                               recorded->payload))
         return restate__vm_undecodable(vm, recorded->type);
@@ -5044,6 +5079,7 @@ static bool restate__vm_eager_get(restate__vm *vm, restate_bytes key, const rest
         v.is.bytes = restate__arena_copy(vm->arena, e->value);
         if (!v.is.bytes.ptr) return restate__vm_nomem(vm);
     }
+    vm->current.type = restate_wire_MSG_GET_EAGER_STATE_COMMAND;
     restate__vm_put(vm, restate_wire_MSG_GET_EAGER_STATE_COMMAND, 0,
                     restate_wire_GetEagerStateCommandMessage_fields, &m);
     return restate__vm_answer_now(vm, leaf, id, &v);
@@ -5052,7 +5088,7 @@ static bool restate__vm_eager_get(restate__vm *vm, restate_bytes key, const rest
 /* A state read that has begun: the recorded command if one must be matched. It may be recorded as
  * eager or as lazy, whatever would be done today. False: failed. */
 static bool restate__vm_state_read(restate__vm *vm, uint16_t lazy, uint16_t eager,
-                                   restate__command **recorded) {
+                                   restate_bytes key, restate__command **recorded) {
     *recorded = NULL;
     if (!restate__vm_begin(vm, lazy, restate__b_none())) return false;
     if (vm->phase == RESTATE__PROCESSING) {
@@ -5062,7 +5098,10 @@ static bool restate__vm_state_read(restate__vm *vm, uint16_t lazy, uint16_t eage
     *recorded = restate__vm_recorded(vm, lazy);
     if (!*recorded) return false;
     if ((*recorded)->type == lazy || (*recorded)->type == eager) return true;
-    return restate__vm_mismatch_type(vm, *recorded, lazy);
+    return restate__vm_mismatch_type(
+        vm, *recorded, restate__arena_printf(vm->arena, "%s%s%s", restate__vm_type_name(lazy),
+                                             key.ptr ? " " : "",
+                                             key.ptr ? restate__vm_show_bytes(vm, key) : ""));
 }
 
 /* GET: void when there is no such value. Answered at once if what the server sent along tells. */
@@ -5071,7 +5110,7 @@ RESTATE__PRIVATE bool restate__vm_get(restate__vm *vm, restate_bytes key, restat
     restate__command *recorded;
     uint32_t id;
     if (!restate__vm_state_read(vm, restate_wire_MSG_GET_LAZY_STATE_COMMAND,
-                                restate_wire_MSG_GET_EAGER_STATE_COMMAND, &recorded))
+                                restate_wire_MSG_GET_EAGER_STATE_COMMAND, key, &recorded))
         return false;
     id = vm->next_completion++;
     if (recorded && recorded->type == restate_wire_MSG_GET_EAGER_STATE_COMMAND)
@@ -5119,6 +5158,7 @@ static bool restate__vm_eager_keys(restate__vm *vm, uint32_t id, restate__node *
     m.value.keys = restate__wire_list(restate__wire_put_bytes, keys, n);
     v.kind = RESTATE__STATE_KEYS;
     v.is.keys = names;
+    vm->current.type = restate_wire_MSG_GET_EAGER_STATE_KEYS_COMMAND;
     restate__vm_put(vm, restate_wire_MSG_GET_EAGER_STATE_KEYS_COMMAND, 0,
                     restate_wire_GetEagerStateKeysCommandMessage_fields, &m);
     return restate__vm_answer_now(vm, leaf, id, &v);
@@ -5153,7 +5193,8 @@ RESTATE__PRIVATE bool restate__vm_get_keys(restate__vm *vm, restate__node *leaf)
     restate__command *recorded;
     uint32_t id;
     if (!restate__vm_state_read(vm, restate_wire_MSG_GET_LAZY_STATE_KEYS_COMMAND,
-                                restate_wire_MSG_GET_EAGER_STATE_KEYS_COMMAND, &recorded))
+                                restate_wire_MSG_GET_EAGER_STATE_KEYS_COMMAND,
+                                restate__b_none(), &recorded))
         return false;
     id = vm->next_completion++;
     if (recorded && recorded->type == restate_wire_MSG_GET_EAGER_STATE_KEYS_COMMAND)
@@ -7223,8 +7264,8 @@ static restate_status restate__ctx_end(restate_ctx *ctx) {
     return RESTATE_ENDED;
 }
 
-static void restate__ctx_vlog(restate_ctx *ctx, restate_log_level level, const char *format,
-                              va_list args) {
+static void restate__ctx_vlog(restate_ctx *ctx, restate_log_level level, bool of_library,
+                              const char *format, va_list args) {
     const restate__attempt *a = ctx->attempt;
     restate_log_record r;
     char text[1024], *p;
@@ -7235,6 +7276,7 @@ static void restate__ctx_vlog(restate_ctx *ctx, restate_log_level level, const c
     for (p = text; *p; p++)
         if (*p == '\n' || *p == '\r') *p = ' ';
     r.level = level;
+    r.of_library = of_library;
     r.message = text;
     r.service = a->handler->service;
     r.handler = a->handler->name;
@@ -7247,7 +7289,7 @@ static void restate__ctx_say(restate_ctx *ctx, restate_log_level level, const ch
 static void restate__ctx_say(restate_ctx *ctx, restate_log_level level, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    restate__ctx_vlog(ctx, level, format, args);
+    restate__ctx_vlog(ctx, level, true, format, args);
     va_end(args);
 }
 
@@ -7275,10 +7317,10 @@ static void restate__ctx_detach(restate_ctx *ctx) {
 RESTATE_API void restate_log(restate_ctx *ctx, restate_log_level level, const char *format, ...) {
     va_list args;
     if (level == RESTATE_LOG_DEFAULT) level = RESTATE_LOG_INFO;
-    if (!restate__log_wanted(ctx->attempt->logger, level)) return;
+    if (!format || !restate__log_wanted(ctx->attempt->logger, level)) return;
     va_start(args, format);
     restate__ctx_attach(ctx);               /* whether it replays is the journal's to say */
-    restate__ctx_vlog(ctx, level, format, args);
+    restate__ctx_vlog(ctx, level, false, format, args);
     restate__ctx_detach(ctx);
     va_end(args);
 }
@@ -7288,7 +7330,7 @@ static void restate__attempt_park(restate__attempt *a) {
     restate__attempt_progress(a);
     a->state = RESTATE__ATTEMPT_PARKED;
     restate__fiber_park(a->fiber);
-    a->thread = restate__thread_this();     /* the host may have changed */
+    if (!restate__thread_is_this(a->thread)) a->thread = restate__thread_this();
     a->state = RESTATE__ATTEMPT_RUNNING;
 }
 
@@ -7306,6 +7348,11 @@ static void restate__ctx_after_end(restate_ctx *ctx) {
     for (;;) restate__fiber_park(a->fiber);
 }
 
+/* A duration that was given: 0 is the default, a negative one (RESTATE_ZERO_MS is one) zero. */
+static uint64_t restate__ms(uint64_t given, uint64_t otherwise) {
+    return given > (uint64_t)INT64_MAX ? 0 : given ? given : otherwise;
+}
+
 /* What a context of a closure keeps as its retryable error. */
 static void restate__ctx_set_error(restate_ctx *ctx, uint16_t code, const char *message,
                                    const restate_retry_options *o) {
@@ -7317,7 +7364,7 @@ static void restate__ctx_set_error(restate_ctx *ctx, uint16_t code, const char *
     if (o && o->pause) ctx->error.behavior = RESTATE__PAUSE;
     else if (o && o->delay_ms) {
         ctx->error.has_delay = true;
-        ctx->error.delay_ms = o->delay_ms == RESTATE_ZERO_MS ? 0 : o->delay_ms;
+        ctx->error.delay_ms = restate__ms(o->delay_ms, 0);
     }
     ctx->retry = true;
 }
@@ -7389,12 +7436,12 @@ static bool restate__ctx_on_thread(restate_ctx *ctx) {
  * closure fails for it. */
 static bool restate__ctx_here(restate_ctx *ctx, const char *function) {
     restate__attempt *a = ctx->attempt;
+    if (!restate__ctx_on_thread(ctx)) return false;
     if (a->inline_run) {
         restate__ctx_misuse(a->inline_run, function,
                             "the handler's context was used in a closure: use the closure's own");
         return false;
     }
-    if (!restate__ctx_on_thread(ctx)) return false;
     if (RESTATE__LIKELY(!__atomic_load_n(&a->foreign, __ATOMIC_RELAXED))) return true;
     restate__ctx_misuse(ctx, function, RESTATE__FOREIGN);
     return false;
@@ -7920,7 +7967,7 @@ static bool restate__run_start(restate__attempt *a, restate_future *f) {
 }
 
 static bool restate__policy_bad(const restate_retry_policy *p) {
-    return p->factor < 0 || p->factor != p->factor || (p->factor > 0 && p->factor < 1);
+    return !(p->factor >= 1 && p->factor <= 1e9) && !(p->factor >= 0 && p->factor <= 0);
 }
 
 static void restate__policy_of(restate__policy *p, const restate_retry_policy *r) {
@@ -7930,17 +7977,13 @@ static void restate__policy_of(restate__policy *p, const restate_retry_policy *r
         return;
     p->kind = RESTATE__POLICY_EXPONENTIAL;
     p->has_interval = p->has_max_interval = true;
-    p->interval_ms = r->initial_interval_ms == RESTATE_ZERO_MS ? 0
-                     : r->initial_interval_ms                  ? r->initial_interval_ms
-                                                               : 50;
+    p->interval_ms = restate__ms(r->initial_interval_ms, 50);
     p->factor = r->factor > 0 ? r->factor : 2;
-    p->max_interval_ms = r->max_interval_ms == RESTATE_ZERO_MS ? 0
-                         : r->max_interval_ms                  ? r->max_interval_ms
-                                                               : 10000;
+    p->max_interval_ms = restate__ms(r->max_interval_ms, 10000);
     p->has_max_attempts = r->max_attempts != 0;
     p->max_attempts = r->max_attempts;
     p->has_max_duration = r->max_duration_ms != 0;
-    p->max_duration_ms = r->max_duration_ms == RESTATE_ZERO_MS ? 0 : r->max_duration_ms;
+    p->max_duration_ms = restate__ms(r->max_duration_ms, 0);
     p->pause = r->when_exhausted == RESTATE_EXHAUSTED_PAUSE;
 }
 
@@ -8128,6 +8171,9 @@ static restate_status restate__ctx_wait_any(restate_ctx *ctx, restate__node **ar
     return s;
 }
 
+static restate_future *restate__ctx_sleep(restate_ctx *ctx, const char *function,
+                                          uint64_t duration_ms, const char *name);
+
 RESTATE_API restate_status restate_await_for(restate_ctx *ctx, restate_future *future,
                                              uint64_t timeout_ms, restate_bytes *value) {
     restate__attempt *a = ctx->attempt;
@@ -8140,7 +8186,7 @@ RESTATE_API restate_status restate_await_for(restate_ctx *ctx, restate_future *f
     if (!restate__ctx_enter(ctx, "restate_await_for")) return RESTATE_ENDED;
     s = RESTATE_ENDED;
     if (restate__future_fits(ctx, future, "restate_await_for") &&
-        (timer = restate_sleep_async(ctx, timeout_ms, NULL))->ctx) {
+        (timer = restate__ctx_sleep(ctx, "restate_await_for", timeout_ms, NULL))->ctx) {
         both[0] = &future->node;
         both[1] = &timer->node;
         s = restate__ctx_wait_any(ctx, both, 2);
@@ -8277,7 +8323,7 @@ static bool restate__ctx_run_fits(restate_ctx *ctx, const char *function, const 
     else if (!restate__b_utf8(restate_str(name)))
         restate__ctx_misuse(ctx, function, "the name is not UTF-8");
     else if (restate__policy_bad(&o->retry))
-        restate__ctx_misuse(ctx, function, "retry.factor is below 1");
+        restate__ctx_misuse(ctx, function, "retry.factor is no number from 1 on");
     else return true;
     return false;
 }
@@ -8305,7 +8351,7 @@ static restate_future *restate__ctx_run(restate_ctx *ctx, const char *function, 
     f->closure = closure;
     f->arg = arg;
     f->timed = o->timeout_ms != 0;
-    f->timeout_ms = o->timeout_ms == RESTATE_ZERO_MS ? 0 : o->timeout_ms;
+    f->timeout_ms = restate__ms(o->timeout_ms, 0);
     f->inline_ok = o->inline_ok;
     if (o->arg_bytes && arg) {
         f->arg = restate__arena_alloc(a->arena, o->arg_bytes);
@@ -8335,7 +8381,7 @@ RESTATE_API restate_status restate_run(restate_ctx *ctx, const char *name, resta
 }
 
 static uint64_t restate__later(uint64_t from_ms, uint64_t delay_ms) {
-    if (delay_ms == RESTATE_ZERO_MS) delay_ms = 0;
+    delay_ms = restate__ms(delay_ms, 0);
     return delay_ms > (uint64_t)INT64_MAX - from_ms ? (uint64_t)INT64_MAX : from_ms + delay_ms;
 }
 
@@ -8499,6 +8545,13 @@ static bool restate__ctx_call_fits(restate_ctx *ctx, const char *function, resta
         restate__ctx_misuse(ctx, function,
                             "the idempotency key of a call to %s/%s is empty: NULL is none",
                             to.service, to.handler);
+    else if (to.scope && !*to.scope)
+        restate__ctx_misuse(ctx, function, "the scope of a call to %s/%s is empty: NULL is none",
+                            to.service, to.handler);
+    else if (o->limit_key && !*o->limit_key)
+        restate__ctx_misuse(ctx, function,
+                            "the limit key of a call to %s/%s is empty: NULL is none", to.service,
+                            to.handler);
     else if (o->limit_key && !to.scope)
         restate__ctx_misuse(ctx, function,
                             "a limit key needs a scope: set the scope of the target");
@@ -8976,7 +9029,9 @@ RESTATE_API restate_status restate_now(restate_ctx *ctx, uint64_t *epoch_ms) {
     memset(&o, 0, sizeof o);
     o.inline_ok = true;
     if (epoch_ms) *epoch_ms = 0;
-    s = restate_run(ctx, "now", restate__ctx_read_clock, NULL, &o, &text);
+    s = restate__ctx_await_own(
+        ctx, "restate_now",
+        restate__ctx_run(ctx, "restate_now", "now", restate__ctx_read_clock, NULL, &o), &text);
     if (s != RESTATE_OK || !epoch_ms) return s;
     for (i = 0; i < text.len && text.ptr[i] >= '0' && text.ptr[i] <= '9'; i++)
         *epoch_ms = *epoch_ms * 10 + (uint64_t)(text.ptr[i] - '0');
@@ -10336,6 +10391,7 @@ RESTATE_API restate_bytes restate_json_print(restate_ctx *ctx, const struct cJSO
 
 /* ---- Codecs ---------------------------------------------------------------------------------- */
 
+#define RESTATE__CODEC_GAVE "the codec returned %d: it is RESTATE_OK or restate_fail()"
 #define RESTATE__NO_TREES \
     "values of RESTATE_JSON are cJSON trees, which RESTATE_NO_CJSON leaves out: use " \
     "restate_json() and the readers"
@@ -10343,6 +10399,7 @@ RESTATE_API restate_bytes restate_json_print(restate_ctx *ctx, const struct cJSO
 RESTATE_API restate_bytes restate_encode(restate_ctx *ctx, const restate_codec *codec,
                                          const void *value) {
     restate_bytes out = restate__b_none();
+    restate_status s;
     if (restate__ctx_over(ctx)) return out;
     if (!codec) codec = RESTATE_JSON;
     if (codec->kind == RESTATE_CODEC_BYTES && value) memcpy(&out, value, sizeof out);
@@ -10356,9 +10413,13 @@ RESTATE_API restate_bytes restate_encode(restate_ctx *ctx, const restate_codec *
     if (codec->kind != RESTATE_CODEC_CONTENT) return out;
     if (!codec->encode) {
         restate__ctx_misuse(ctx, "restate_encode", "the codec has no .encode");
-    } else if (codec->encode(codec, ctx, value, &out) != RESTATE_OK) {
-        restate__ctx_misuse(ctx, "restate_encode", "%s", restate_failed(ctx)->message);
-        out = restate__b_none();
+    } else {
+        s = codec->encode(codec, ctx, value, &out);
+        if (s == RESTATE_TERMINAL)
+            restate__ctx_misuse(ctx, "restate_encode", "%s", restate_failed(ctx)->message);
+        else if (s != RESTATE_OK)
+            restate__ctx_misuse(ctx, "restate_encode", RESTATE__CODEC_GAVE, (int)s);
+        if (s != RESTATE_OK) out = restate__b_none();
     }
     if (codec->unstable && out.ptr) {
         restate__unstable *u = (restate__unstable *)restate__arena_alloc(ctx->memory, sizeof *u);
@@ -10391,7 +10452,10 @@ RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec 
     if (!codec->decode)
         return restate__ctx_misuse(ctx, "restate_decode", "the codec has no .decode");
     s = codec->decode(codec, ctx, bytes, value);
-    if (s == RESTATE_OK || s == RESTATE_ENDED || restate_failed(ctx)->code == code) return s;
+    if (s == RESTATE_OK || s == RESTATE_ENDED) return s;
+    if (s != RESTATE_TERMINAL)
+        return restate__ctx_misuse(ctx, "restate_decode", RESTATE__CODEC_GAVE, (int)s);
+    if (restate_failed(ctx)->code == code) return s;
     return restate_fail(ctx, code, "%s", restate_failed(ctx)->message);
 }
 
@@ -11674,12 +11738,47 @@ static bool restate__ep_reserved(const char *name) {
            (restate__ep_starts(name, "openapi") && strlen(name) == 7);
 }
 
+static restate_status restate__ep_check_ms(restate_endpoint *e, const char *where, const char *name,
+                                           uint64_t ms, uint64_t most) {
+    if (ms == RESTATE_ZERO_MS || ms <= most) return RESTATE_OK;
+    return restate__ep_error(e, "%s: %s is more than %lu days", where, name,
+                             (unsigned long)(most / RESTATE_DAYS(1)));
+}
+
+static restate_status restate__ep_check_times(restate_endpoint *e, const restate_options *o,
+                                              const char *where) {
+    static const struct { const char *name; size_t at; bool delay; } times[] = {
+#define RESTATE__TIME(field, delay) { #field, offsetof(restate_options, field), delay }
+        RESTATE__TIME(inactivity_timeout_ms, false), RESTATE__TIME(abort_timeout_ms, false),
+        RESTATE__TIME(journal_retention_ms, false), RESTATE__TIME(idempotency_retention_ms, false),
+        RESTATE__TIME(workflow_retention_ms, false),
+        RESTATE__TIME(retry.initial_interval_ms, true), RESTATE__TIME(retry.max_interval_ms, true)
+#undef RESTATE__TIME
+    };
+    size_t i;
+    for (i = 0; i < sizeof times / sizeof *times; i++) {
+        uint64_t ms;
+        memcpy(&ms, (const uint8_t *)o + times[i].at, sizeof ms);
+        if (restate__ep_check_ms(e, where, times[i].name, ms,
+                                 times[i].delay ? RESTATE_DAYS(730) : RESTATE_DAYS(36500)) !=
+            RESTATE_OK)
+            return RESTATE_ERROR;
+    }
+    return RESTATE_OK;
+}
+
 static restate_status restate__ep_check_options(restate_endpoint *e, const restate_options *o,
                                                 const char *where) {
+    if (restate__ep_check_times(e, o, where) != RESTATE_OK) return RESTATE_ERROR;
+    if ((unsigned)o->retry.when_exhausted > RESTATE_EXHAUSTED_PAUSE ||
+        (unsigned)o->run_retry.when_exhausted > RESTATE_EXHAUSTED_PAUSE)
+        return restate__ep_error(e, "%s: when_exhausted is none of RESTATE_EXHAUSTED_...", where);
+    if ((unsigned)o->on_mismatch > RESTATE_MISMATCH_FAIL)
+        return restate__ep_error(e, "%s: on_mismatch is none of RESTATE_MISMATCH_...", where);
     if (restate__policy_bad(&o->retry))
-        return restate__ep_error(e, "%s: retry.factor is below 1", where);
+        return restate__ep_error(e, "%s: retry.factor is no number from 1 on", where);
     if (restate__policy_bad(&o->run_retry))
-        return restate__ep_error(e, "%s: run_retry.factor is below 1", where);
+        return restate__ep_error(e, "%s: run_retry.factor is no number from 1 on", where);
     if (o->retry.max_duration_ms)
         return restate__ep_error(e,
                                  "%s: retry.max_duration_ms is for runs only: set "
@@ -11689,6 +11788,8 @@ static restate_status restate__ep_check_options(restate_endpoint *e, const resta
         return restate__ep_error(e, "%s: .seal: give both functions or none", where);
     if (o->stack_bytes && o->stack_bytes < 4096)
         return restate__ep_error(e, "%s: stack_bytes is below 4096", where);
+    if (o->stack_bytes > (size_t)1 << 30)
+        return restate__ep_error(e, "%s: stack_bytes is above 1 GiB", where);
 #ifdef RESTATE_NO_THREADS
     if (o->blocking == RESTATE_ON)
         return restate__ep_error(
@@ -11712,11 +11813,24 @@ static restate_status restate__ep_check_pairs(restate_endpoint *e, const restate
     return RESTATE_OK;
 }
 
+/* A content type: something before a slash and something behind it, printable. */
+static restate_status restate__ep_check_type(restate_endpoint *e, const char *type,
+                                             const char *what, const char *where) {
+    const char *p = type, *slash = type ? strchr(type, '/') : NULL;
+    if (!type) return RESTATE_OK;
+    while (*p >= ' ' && *p <= '~') p++;
+    if (!*p && slash && slash != type && slash[1]) return RESTATE_OK;
+    return restate__ep_error(e, "%s: its %s is none: write it as in \"text/csv\"", where, what);
+}
+
 static restate_status restate__ep_check_codec(restate_endpoint *e, const restate_codec *c,
                                               const char *what, const char *where) {
     restate__json_scan scan;
     if (!c) return RESTATE_OK;
-    if (restate__ep_check_text(e, c->content_type, "content type", where) != RESTATE_OK)
+    if ((unsigned)c->kind > RESTATE_CODEC_VOID)
+        return restate__ep_error(e, "%s: the kind of its %s is none of RESTATE_CODEC_...", where,
+                                 what);
+    if (restate__ep_check_type(e, c->content_type, "content type", where) != RESTATE_OK)
         return RESTATE_ERROR;
     if (!c->json_schema) return RESTATE_OK;
     scan = restate__json_scan_of(restate_str(c->json_schema));
@@ -11742,8 +11856,11 @@ static restate_status restate__ep_check_handler(restate_endpoint *e, const resta
     if (h->options.idempotency_retention_ms && s->kind == RESTATE_WORKFLOW && !h->shared)
         return restate__ep_error(
             e, "%s: idempotency_retention_ms is not for the main handler of a workflow", where);
+    if (h->options.workflow_retention_ms && (s->kind != RESTATE_WORKFLOW || h->shared))
+        return restate__ep_error(
+            e, "%s: workflow_retention_ms is for the main handler of a workflow", where);
     if (restate__ep_check_text(e, h->documentation, "documentation", where) != RESTATE_OK ||
-        restate__ep_check_text(e, h->accept, "accept", where) != RESTATE_OK ||
+        restate__ep_check_type(e, h->accept, ".accept", where) != RESTATE_OK ||
         restate__ep_check_pairs(e, h->metadata, where) != RESTATE_OK)
         return RESTATE_ERROR;
     if (restate__ep_check_codec(e, h->input, "input", where) != RESTATE_OK) return RESTATE_ERROR;
@@ -11762,6 +11879,8 @@ static restate_status restate__ep_check_service(restate_endpoint *e, const resta
         return restate__ep_error(
             e, "%s: the name of a service is letters, digits, _ . and -, and begins with a letter",
             where);
+    if ((unsigned)s->kind > RESTATE_WORKFLOW)
+        return restate__ep_error(e, "%s: .kind is none of SERVICE, OBJECT and WORKFLOW", where);
     if (restate__ep_reserved(s->name))
         return restate__ep_error(e, "%s: the name is reserved", where);
     if (!s->handlers || !s->handlers[0].name)

@@ -48,6 +48,7 @@ typedef struct ex_state {
     size_t live, live_count, peak, allocations, fail_at;    /* fail_at: counted from 1; 0: none */
     bool fail_on;                           /* and all after it */
     rt_bytes log;                           /* "LEVEL message" lines */
+    bool by_library;                        /* who said the last one */
     rt_bytes told;                          /* by the code under test, see tell() */
 } ex_state;
 
@@ -89,6 +90,7 @@ static inline void ex_log(void *user, const restate_log_record *r) {
     static const char *const levels[] = { "", "TRACE", "DEBUG", "INFO", "WARN", "ERROR", "OFF" };
     (void)user;
     pthread_mutex_lock(&ex.lock);
+    ex.by_library = r->of_library;
     rt_print(&ex.log, "%s %s%s\n", levels[r->level], r->replaying ? "(replaying) " : "", r->message);
     pthread_mutex_unlock(&ex.lock);
 }

@@ -442,7 +442,7 @@ static restate_status mistakes(restate_ctx *ctx, restate_bytes in) {
 /* Nothing is recorded, nothing executed. */
 TEST(mistakes_record_nothing) {
     static const char *const says[] = {
-        "Error 573...", "Error 500 index:0 Input message:\"S/h: restate_run(): retry.factor is below 1\"",
+        "Error 573...", "Error 500 index:0 Input message:\"S/h: restate_run(): retry.factor is no number from 1 on\"",
         "Error 500 index:0 Input message:\"S/h: restate_sleep_async(): the name is not UTF-8\"",
         "Error 500 index:0 Input message:\"S/h: restate_run(): the name is not UTF-8\"",
         "Error 500 index:0 Input message:\"S/h: restate_send(): a header of the call is not UTF-8\"",
@@ -471,7 +471,43 @@ TEST(log_levels) {
     EACH_OF(7, 7, RESTATE_SERVICE, .fn = logs) {
         begins(); give();
         LOG("INFO default\n");
+        CHECK(!ex.by_library);
         drop_said();
+    }
+    variant = 0;
+    EACH_OF(7, 7, RESTATE_SERVICE, .fn = wrong) {
+        begins(); give();
+        LOG_HAS("returned -1");
+        CHECK(ex.by_library);
+        drop_said();
+    }
+}
+
+/* ---- Delays ------------------------------------------------------------------------------------------ */
+
+static uint64_t delay;
+
+static restate_status delays(restate_ctx *ctx, restate_bytes in) {
+    const restate_retry_options o = { .delay_ms = delay };
+    (void)in;
+    return restate_retry(ctx, &o, "later");
+}
+
+/* A server loses a partition over what is too long. */
+TEST(delays_in_bounds) {
+    static const struct { uint64_t ms; const char *says; } cases[] = {
+        { 5, "Error 500 index:0 Input delay:5 message:\"later\"" },
+        { RESTATE_ZERO_MS, "Error 500 index:0 Input delay:0 message:\"later\"" },
+        { (uint64_t)-1000, "Error 500 index:0 Input delay:0 message:\"later\"" },
+        { RESTATE_DAYS(36500), "Error 500 index:0 Input delay:63072000000 message:\"later\"" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        delay = cases[i].ms;
+        EACH_OF(7, 7, RESTATE_SERVICE, .fn = delays) {
+            begins(); give();
+            SAYS(cases[i].says);
+            LOG_HAS("later");
+        }
     }
 }
 
@@ -501,7 +537,7 @@ int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(hooks), T(hooks_are_told_the_outcome), T(map_error), T(ids_from_outside),
         T(another_thread), T(fetched_keys_are_sorted), T(closures_still_wanted),
-        T(requests_are_opened), T(mistakes_record_nothing), T(log_levels), T(no_time_at_all),
+        T(requests_are_opened), T(mistakes_record_nothing), T(log_levels), T(delays_in_bounds), T(no_time_at_all),
         { NULL, NULL }
     };
     return test_main(argc, argv, cases);

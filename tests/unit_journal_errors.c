@@ -112,13 +112,36 @@ TEST(s126_never_skipped) {
         }
 }
 
+/* Both sides are named by what they are about. */
+TEST(x_other_type_is_described) {
+    static const struct { const char *recorded, *asked; } cases[] = {
+        { "'set state \"k\"'", "'run \"r\"'" }, { "'call \"Greeter\" \"greet\"'", "'get state \"k\"'" },
+        { "'send signal \"inv_x\" (cancel)'", "'sleep \"nap\"'" }, { "'get promise \"p\"'", "'clear all state'" },
+    };
+    for (int i = 0; i < 4; i++)
+        EVERY(5, 7) {
+            given(2);
+            if (i == 0) cmd_set("k", "v");
+            if (i == 1) cmd_call(1, "p");
+            if (i == 2) cmd_cancel("inv_x");
+            if (i == 3) cmd_get_promise(1, "p");
+            go();
+            if (i == 0) op_run("r");
+            if (i == 1) op_get("k");
+            if (i == 2) op_sleep("nap", 5);
+            if (i == 3) CHECK(!op_clear_all());
+            CHECK_ERROR(570, cases[i].recorded);
+            CHECK_HAS(rt.vm.error.message, cases[i].asked);
+            OUT("Error 570...");
+        }
+}
+
 TEST(s127_other_type) {
     EVERY(5, 7) {
         given(2); cmd_sleep(1, "", 0); go();
         op_run("my-run");
         CHECK(!rt_ok);
-        CHECK_ERROR(570, "recorded as 'sleep'");
-        CHECK_HAS(rt.vm.error.message, "'run'");
+        CHECK_ERROR(570, "command 1 is recorded as 'sleep', but the code asks for 'run \"my-run\"'");
         OUT("Error 570 index:1 Run \"my-run\" message:...");
     }
 }
@@ -1126,7 +1149,7 @@ TEST(x_damaged_input) {
 int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(s122_other_state_key), T(s123_payload_differs), T(s124_checks_off), T(s125_unstable_payloads),
-        T(s126_never_skipped), T(s127_other_type), T(s128_await_run_in_the_replay), T(s129_await_sleep_in_the_replay),
+        T(s126_never_skipped), T(x_other_type_is_described), T(s127_other_type), T(s128_await_run_in_the_replay), T(s129_await_sleep_in_the_replay),
         T(s130_await_awakeable_in_the_replay), T(s131_behaviour_of_mismatches), T(s132_error_about_the_next),
         T(s133_error_that_pauses), T(s134_metadata), T(s135_after_suspension), T(s136_after_an_error),
         T(s137_input_ends_amid_a_frame), T(x_errors_are_sticky), T(x_closed_stays_closed), T(x_error_before_start),
