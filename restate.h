@@ -1023,7 +1023,9 @@ RESTATE_API restate_status restate_json_member(restate_ctx *ctx, restate_bytes j
  * `*element` says where it is: absent at the start, then a slice of `array`, absent again at the
  * end. The whole array is checked before its first element is given.
  * Returns:   false at the end, and for absent bytes and null. If `array` is anything else: false,
- *            and that is misuse, as no failure can be returned here. */
+ *            and the attempt is over, as no failure can be returned here: the invocation fails with
+ *            400 if `array` is from the handler's input, otherwise, and in closures, it is misuse.
+ */
 RESTATE_API bool restate_json_next(restate_ctx *ctx, restate_bytes array, restate_bytes *element);
 
 #ifndef RESTATE_NO_CJSON
@@ -1651,7 +1653,7 @@ RESTATE_API restate_status restate_endpoint_run(restate_endpoint *endpoint);
  * to finish, then the rest is cut off: its handlers get RESTATE_ENDED, the server goes on with it
  * elsewhere, or here after a restart. Closures that are still not finished are waited for 5 s by
  * restate_endpoint_run(), and without limit by restate_endpoint_free(). Called twice: cut off now.
- * Threads:   any, and signal handlers. NULL is fine. */
+ * Threads:   any, and signal handlers; not once the endpoint is being freed. NULL is fine. */
 RESTATE_API void restate_endpoint_stop(restate_endpoint *endpoint);
 
 /* For an event loop of your own: listens, and gives a descriptor to poll for reading, which is
@@ -7411,6 +7413,18 @@ static restate_status restate__ctx_misuse(restate_ctx *ctx, const char *function
     return RESTATE_ENDED;
 }
 
+/* The caller's input is not what the code takes it for, and the function at hand cannot return a
+ * failure: the invocation fails with 400 here and now. */
+static void restate__ctx_refuse_input(restate_ctx *ctx, const char *what) {
+    restate__vm *vm = &ctx->attempt->vm;
+    restate_failure failure = { 400, NULL, NULL };
+    failure.message = what;
+    restate__ctx_attach(ctx);
+    if (restate__vm_output(vm, restate__b_none(), &failure, false)) restate__vm_end(vm);
+    restate__ctx_end(ctx);
+    restate__ctx_detach(ctx);
+}
+
 /* Whether calls fail already. Counts those that did not notice. */
 static bool restate__ctx_over(restate_ctx *ctx) {
     if (RESTATE__LIKELY(!ctx->over)) return false;
@@ -9789,8 +9803,15 @@ RESTATE_API restate_status restate_json_member(restate_ctx *ctx, restate_bytes j
 static bool restate__json_next_wrong(restate_ctx *ctx, const restate__json_scan *s,
                                      const char *expected, bool value) {
     restate__json_text found = restate__json_found(s->at, s->end, value);
-    restate__ctx_misuse(ctx, "restate_json_next", "expected %s, found %s at byte %zu", expected,
-                        found.s, (size_t)(s->at - s->begin));
+    size_t at = (size_t)(s->at - s->begin);
+    bool input = restate__ctx_json_code(ctx, restate__b(s->begin, 0)) == 400;
+    if (input && !ctx->run && !ctx->over)
+        restate__ctx_refuse_input(
+            ctx, restate__arena_printf(ctx->memory, "json: expected %s, found %s at byte %zu",
+                                       expected, found.s, at));
+    else
+        restate__ctx_misuse(ctx, "restate_json_next", "expected %s, found %s at byte %zu", expected,
+                            found.s, at);
     return false;
 }
 

@@ -95,6 +95,8 @@ int main(void) {
         s = restate_endpoint_process(endpoint, 0);
     }
     if (s == RESTATE_ERROR) fprintf(stderr, "own_loop: %s\n", restate_endpoint_error(endpoint));
+    signal(SIGINT, SIG_IGN);                        /* there is nothing to stop any more */
+    signal(SIGTERM, SIG_IGN);
     restate_endpoint_free(endpoint);
     if (h.used) fprintf(stderr, "own_loop: %zu bytes were not given back\n", h.used);
     return s == RESTATE_ERROR;

@@ -483,6 +483,35 @@ TEST(log_levels) {
     }
 }
 
+/* ---- Input that is no array --------------------------------------------------------------------------- */
+
+static restate_status sums(restate_ctx *ctx, restate_bytes in) {
+    restate_bytes list, e = { 0 };
+    long long n, sum = 0;
+    RESTATE_TRY(restate_json_member(ctx, in, "list", &list));
+    while (restate_json_next(ctx, list, &e)) {
+        RESTATE_TRY(restate_json_int(ctx, e, NULL, &n));
+        sum += n;
+    }
+    tell("%s ", restate_stop_requested(ctx) ? "over" : "fine");
+    return restate_reply(ctx, restate_json(ctx, "%lld", sum));
+}
+
+/* A request from outside ends its invocation; it is not tried for ever. */
+TEST(input_that_is_no_array) {
+    static const struct { const char *in, *told, *says; } cases[] = {
+        { "{\"list\":[1,2]}", "fine ", "Output value \"3\"" },
+        { "{}", "fine ", "Output value \"0\"" },
+        { "{\"list\":5}", "over ", "Output failure 400 \"json: expected an array, found 5 at byte 0\"" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        EACH(RESTATE_SERVICE, .fn = sums) {
+            start(1); input(cases[i].in); give();
+            TOLD(cases[i].told);
+            SAYS(cases[i].says, "End");
+        }
+}
+
 /* ---- Delays ------------------------------------------------------------------------------------------ */
 
 static uint64_t delay;
@@ -537,7 +566,7 @@ int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(hooks), T(hooks_are_told_the_outcome), T(map_error), T(ids_from_outside),
         T(another_thread), T(fetched_keys_are_sorted), T(closures_still_wanted),
-        T(requests_are_opened), T(mistakes_record_nothing), T(log_levels), T(delays_in_bounds), T(no_time_at_all),
+        T(requests_are_opened), T(mistakes_record_nothing), T(input_that_is_no_array), T(log_levels), T(delays_in_bounds), T(no_time_at_all),
         { NULL, NULL }
     };
     return test_main(argc, argv, cases);
