@@ -512,6 +512,31 @@ TEST(input_that_is_no_array) {
         }
 }
 
+/* ---- Combinators of what is settled --------------------------------------------------------------- */
+
+static restate_status races_settled(restate_ctx *ctx, restate_bytes in) {
+    const restate_failure no = { 418, "teapot", NULL };
+    restate_future *f[2];
+    (void)in;
+    f[0] = restate_settled(ctx, text("v"), variant & 1 ? &no : NULL);
+    f[1] = restate_settled(ctx, text("v"), variant & 1 ? NULL : &no);
+    if (variant & 2) {                      /* where they stand is of no account */
+        restate_future *first = f[0];
+        f[0] = f[1];
+        f[1] = first;
+    }
+    return say(ctx, restate_await(ctx, restate_race(ctx, f, 2), NULL));
+}
+
+TEST(the_first_settled_wins) {
+    for (variant = 0; variant < 4; variant++)
+        EACH_OF(7, 7, RESTATE_SERVICE, .fn = races_settled) {
+            begins(); give();
+            TOLD(variant & 1 ? "terminal(teapot) " : "ok() ");
+            drop_said();
+        }
+}
+
 /* ---- Delays ------------------------------------------------------------------------------------------ */
 
 static uint64_t delay;
@@ -566,7 +591,7 @@ int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(hooks), T(hooks_are_told_the_outcome), T(map_error), T(ids_from_outside),
         T(another_thread), T(fetched_keys_are_sorted), T(closures_still_wanted),
-        T(requests_are_opened), T(mistakes_record_nothing), T(input_that_is_no_array), T(log_levels), T(delays_in_bounds), T(no_time_at_all),
+        T(requests_are_opened), T(mistakes_record_nothing), T(input_that_is_no_array), T(the_first_settled_wins), T(log_levels), T(delays_in_bounds), T(no_time_at_all),
         { NULL, NULL }
     };
     return test_main(argc, argv, cases);
