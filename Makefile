@@ -62,6 +62,8 @@ $(1)/unit_%: tests/unit_%.c tests/test.h $$(wildcard tests/*.h) $$(HEADERS)
 
 $(1)/unit_proto: $$(PROTOS)
 $(1)/unit_seed: build/proto/order.pb.c
+$(1)/unit_identity: CPPFLAGS += -DRESTATE_WITH_OPENSSL
+$(1)/unit_identity: LDLIBS += -lcrypto
 
 $(1)/e2e-services: tests/e2e/services.c $$(HEADERS)
 	@mkdir -p $$(@D)
@@ -164,7 +166,7 @@ STRICT_SOURCES = $(EXAMPLES:%=examples/%.c) tests/e2e/services.c tests/bench/end
 strict-gcc strict-clang: $(HEADERS) build/proto/order.pb.h
 	@mkdir -p build
 	@set -e; strict() { $(STRICT_CC) $(STRICT) $(package_flags) -I. -Itests -Ibuild/proto -c -o /dev/null "$$@"; }; \
-	strict -O2 -DRESTATE_IMPLEMENTATION -x c restate.h; \
+	strict -O2 -DRESTATE_IMPLEMENTATION -DRESTATE_WITH_OPENSSL -x c restate.h; \
 	strict -O0 -DRESTATE_IMPLEMENTATION -DNDEBUG -x c restate.h; \
 	for source in $(STRICT_SOURCES) tests/e2e/e2e.c; do strict -O0 $$source; done
 strict-gcc: STRICT_CC = $(GCC)

@@ -68,6 +68,7 @@
  *                   scanner.
  *   >>proto         Codes structs by nanopb's descriptors; names and types, which those lack, are
  *                   in the codec.
+ *   >>identity      Tells requests of the server from those of anybody else.
  *   >>endpoint      Routes requests to handlers and tells the server what there is.
  *   >>http2         Carries exchanges in an nghttp2 session: bytes in through _feed, bytes out
  *                   through _take.
@@ -205,6 +206,8 @@
  *                                nothing under NDEBUG). Mistakes of users never get there.
  *   RESTATE_MALLOC(size), RESTATE_REALLOC(old, size), RESTATE_FREE(old)
  *                                Behind restate_allocator; all three or none (default: libc).
+ *   RESTATE_WITH_OPENSSL         Request identity (identity_keys) with OpenSSL's Ed25519; link
+ *                                -lcrypto.
  *   RESTATE_NO_SERVER            No sockets, no event loops, no nghttp2; what needs them is gone.
  *   RESTATE_NO_CJSON             No cJSON, and no restate_json_tree(), _own() and _print(); all
  *                                other JSON functions stay. Encoding and decoding with
@@ -810,6 +813,7 @@ typedef struct restate_service {
 #define RESTATE_HANDLERS(...) ((const restate_handler[]){ __VA_ARGS__, {0} })
 #define RESTATE_SERVICES(...) ((const restate_service *const[]){ __VA_ARGS__, NULL })
 #define RESTATE_PAIRS(...)    ((const restate_pair[]){ __VA_ARGS__, {0} })
+#define RESTATE_KEYS(...)     ((const char *const[]){ __VA_ARGS__, NULL })
 #endif
 
 /* ================================================================================================
@@ -1532,6 +1536,15 @@ typedef struct restate_endpoint_options {
     uint64_t drain_ms;                      /* how long a stop waits for invocations; 10,000;
                                                RESTATE_ZERO_MS: not at all */
     restate_switch log_connections;         /* OFF */
+    /* Public keys (publickeyv1_...) of the Restate servers that may send requests, as the server
+     * prints them when it starts with a signing key; ends with NULL. Requests that are signed with
+     * none of them get 401 and go no further, discovery included; /health stays open. None: whoever
+     * reaches the port may invoke handlers. Needs RESTATE_WITH_OPENSSL or `verify`. */
+    const char *const *identity_keys;
+    /* Another library's Ed25519: whether `signature` (64 bytes) is that of `message` under the
+     * public key `key` (32 bytes). Gets `verify_user`. Threads: every event loop's. */
+    bool (*verify)(void *user, restate_bytes key, restate_bytes message, restate_bytes signature);
+    void *verify_user;                      /* none: OpenSSL's */
     restate_allocator allocator;            /* RESTATE_MALLOC and its family */
     restate_logger logger;                  /* standard error, INFO */
     /* Says that restate_stream_take() may give more now. Gets `stream_user`. Threads: any; it must
@@ -8676,7 +8689,7 @@ static bool restate__ctx_text_given(restate_ctx *ctx, const char *function, cons
     return false;
 }
 
-static bool restate__id_char(char c) {
+static bool restate__ctx_id_char(char c) {
     return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
 }
 
@@ -8685,7 +8698,7 @@ static bool restate__id_char(char c) {
 static bool restate__invocation_id_fits(const char *id) {
     size_t n = 0;
     if (!id || strncmp(id, "inv_", 4) != 0) return false;
-    while (restate__id_char(id[4 + n])) n++;
+    while (restate__ctx_id_char(id[4 + n])) n++;
     return id[4 + n] == 0 && (id[4] == '1' ? n == 34 : n > 1);
 }
 
@@ -8728,7 +8741,7 @@ static bool restate__awakeable_id_fits(const char *id) {
     n = strlen(id += 6);
     if (n == 40 && id[38] == '=' && id[39] == '=') n = 38;
     for (i = 0; i < n; i++) {
-        if (!restate__id_char(id[i]) && id[i] != '-' && id[i] != '_') return false;
+        if (!restate__ctx_id_char(id[i]) && id[i] != '-' && id[i] != '_') return false;
     }
     return n == 38;
 }
@@ -11648,6 +11661,194 @@ RESTATE_API restate_status restate__protojson_decode(const restate_codec *codec,
 }
 
 /* ================================================================================================
+// >>identity  signed requests: keys, JSON Web Tokens, Ed25519                        [restate__id_]
+// Tells requests of the server from those of anybody else.
+================================================================================================ */
+
+/* The server signs a token for each request: a JSON Web Token in compact form, three parts in
+ * base64url with dots between them, that says for which path and from when to when it holds. */
+
+#define RESTATE__ID_KEY_BYTES 32u
+#define RESTATE__ID_SIGNATURE_BYTES 64u
+#define RESTATE__ID_TOKEN_BYTES_MAX 8192u
+#define RESTATE__ID_KEY_START "publickeyv1_"
+
+typedef bool restate__id_verify(void *user, restate_bytes key, restate_bytes message,
+                                restate_bytes signature);
+
+/* ---- Ed25519 --------------------------------------------------------------------------------- */
+
+#ifdef RESTATE_WITH_OPENSSL
+
+#include <openssl/evp.h>
+
+static bool restate__id_openssl(void *user, restate_bytes key, restate_bytes message,
+                                restate_bytes signature) {
+    EVP_PKEY *pkey = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, key.ptr, key.len);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool fits = pkey && ctx && EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, pkey) == 1 &&
+                EVP_DigestVerify(ctx, signature.ptr, signature.len, message.ptr, message.len) == 1;
+    (void)user;
+    EVP_MD_CTX_free(ctx);
+    EVP_PKEY_free(pkey);
+    return fits;
+}
+#define RESTATE__ID_VERIFY restate__id_openssl
+
+#else
+#define RESTATE__ID_VERIFY NULL
+#endif
+
+/* ---- Texts ----------------------------------------------------------------------------------- */
+
+/* The bytes of a number in base 58, as many as `key` holds. NULL: they fit; else why not. */
+static const char *restate__id_base58(const char *text, uint8_t *key) {
+    static const char digits[] = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+    size_t i, zeros = 0, leading = 0;
+    const char *p;
+    memset(key, 0, RESTATE__ID_KEY_BYTES);
+    for (p = text; *p == '1'; p++) zeros++;
+    for (p = text; *p; p++) {
+        const char *digit = strchr(digits, *p);
+        uint32_t carry;
+        if (!digit) return "is not in base 58";
+        carry = (uint32_t)(digit - digits);
+        for (i = RESTATE__ID_KEY_BYTES; i-- > 0; carry >>= 8) {
+            carry += 58u * key[i];
+            key[i] = (uint8_t)carry;
+        }
+        if (carry) return "holds more than 32 bytes";
+    }
+    while (leading < RESTATE__ID_KEY_BYTES && !key[leading]) leading++;
+    return zeros == leading ? NULL : "does not hold 32 bytes";
+}
+
+/* The key that a text stands for; NULL, or what is wrong with it. */
+static const char *restate__id_key(const char *text, uint8_t *key) {
+    size_t n = sizeof RESTATE__ID_KEY_START - 1;
+    if (strncmp(text, RESTATE__ID_KEY_START, n) != 0)
+        return "does not start with " RESTATE__ID_KEY_START;
+    return restate__id_base58(text + n, key);
+}
+
+static int restate__id_base64_digit(uint8_t c) {
+    if (c >= 'A' && c <= 'Z') return c - 'A';
+    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+    if (c >= '0' && c <= '9') return c - '0' + 52;
+    return c == '-' ? 62 : c == '_' ? 63 : -1;
+}
+
+/* base64url without padding; absent bytes: it is none, or out of memory. */
+static restate_bytes restate__id_base64(restate__arena *arena, restate_bytes text) {
+    uint8_t *bytes = (uint8_t *)restate__arena_bytes(arena, text.len / 4 * 3 + 3);
+    uint32_t bits = 0;
+    size_t i, n = 0;
+    if (!bytes || text.len % 4 == 1) return restate__b_none();
+    for (i = 0; i < text.len; i++) {
+        int digit = restate__id_base64_digit(text.ptr[i]);
+        if (digit < 0) return restate__b_none();
+        bits = bits << 6 | (uint32_t)digit;
+        if (i % 4) bytes[n++] = (uint8_t)(bits >> (6 - i % 4 * 2));
+    }
+    if (bits & ((1u << text.len % 4 * 6 % 8) - 1u)) return restate__b_none();
+    return restate__b(bytes, n);
+}
+
+/* A member of a JSON object; absent: it is missing or null, or this is no object. */
+static restate_bytes restate__id_member(restate_bytes json, const char *name) {
+    restate__json_scan s = restate__json_scan_of(json);
+    s.wanted = restate_str(name);
+    s.begin = restate__json_space(&s);
+    if (!restate__json_document(&s) || *s.begin != '{' || !s.found.ptr || *s.found.ptr == 'n')
+        return restate__b_none();
+    return s.found;
+}
+
+static bool restate__id_is_string(restate_bytes json, const char *text) {
+    return json.len >= 2 && *json.ptr == '"' &&
+           restate__json_name_is(restate__b(json.ptr + 1, json.len - 2), restate_str(text));
+}
+
+/* ---- Tokens ---------------------------------------------------------------------------------- */
+
+/* What a request's path is signed as: the server does not know about prefixes. */
+static const char *restate__id_path(restate__arena *arena, const char *path) {
+    size_t n = 0, len = strcspn(path, "?");
+    const char *cut[3], *p = path + len;
+    while (n < 3 && p > path)
+        if (*--p == '/') cut[n++] = p;
+    if (n == 3 && cut[1] - cut[2] == 7 && strncmp(cut[2], "/invoke", 7) == 0) p = cut[2];
+    else if (n && restate__b_is(restate__b(cut[0], (size_t)(path + len - cut[0])), "/discover"))
+        p = cut[0];
+    else p = path;
+    return restate__arena_text(arena, restate__b(p, (size_t)(path + len - p)));
+}
+
+/* Whether `aud` is the path, or a list that has it. */
+static bool restate__id_audience(restate_bytes aud, const char *path) {
+    restate__json_scan s = restate__json_scan_of(aud);
+    if (!aud.len || *aud.ptr != '[') return restate__id_is_string(aud, path);
+    for (s.at++; restate__json_space(&s) < s.end && *s.at != ']';) {
+        const uint8_t *start = s.at;
+        if (!restate__json_value(&s)) return false;
+        if (restate__id_is_string(restate__b(start, (size_t)(s.at - start)), path)) return true;
+        if (restate__json_space(&s) < s.end && *s.at == ',') s.at++;
+    }
+    return false;
+}
+
+/* Whether a claim is a time, and which; seconds since 1970. */
+static bool restate__id_time(restate__arena *arena, restate_bytes claims, const char *name,
+                             double *seconds) {
+    restate_bytes text = restate__id_member(claims, name);
+    return text.len && restate__json_is_number(text) &&
+           restate__json_double_of(arena, text, seconds);
+}
+
+/* NULL: they hold for this path and now; else why not. */
+static const char *restate__id_claims(restate__arena *arena, restate_bytes claims, const char *path,
+                                      uint64_t now_s) {
+    double expires, begins, now = (double)now_s;
+    if (!restate__id_audience(restate__id_member(claims, "aud"), path))
+        return "the token is for another path (aud)";
+    if (!restate__id_time(arena, claims, "exp", &expires)) return "the token has no exp";
+    if (!restate__id_time(arena, claims, "nbf", &begins)) return "the token has no nbf";
+    if (expires < now) return "the token has expired (exp): check the clocks";
+    if (begins > now) return "the token is not valid yet (nbf): check the clocks";
+    return NULL;
+}
+
+/* The next part of a token, up to a dot or the end. */
+static restate_bytes restate__id_part(const char **at) {
+    restate_bytes part = restate__b(*at, strcspn(*at, "."));
+    *at += part.len;
+    if (**at == '.') ++*at;
+    return part;
+}
+
+/* Checks a token for a path. NULL: it holds; else why not. `keys` are 32 bytes each. */
+static const char *restate__id_token(restate__arena *arena, const char *token, const char *path,
+                                     uint64_t now_s, const uint8_t *keys, size_t count,
+                                     restate__id_verify *verify, void *user) {
+    const char *at = token, *wrong;
+    restate_bytes head = restate__id_part(&at), claims = restate__id_part(&at), message, signature;
+    message = restate__b(token, head.len + 1 + claims.len);
+    if (strlen(token) > RESTATE__ID_TOKEN_BYTES_MAX || !claims.len || !*at || strchr(at, '.'))
+        return "the token is no JSON Web Token";
+    head = restate__id_base64(arena, head);
+    claims = restate__id_base64(arena, claims);
+    signature = restate__id_base64(arena, restate_str(at));
+    if (!restate__id_is_string(restate__id_member(head, "alg"), "EdDSA"))
+        return "the token's alg is not EdDSA";
+    if (signature.len != RESTATE__ID_SIGNATURE_BYTES) return "the token's signature is cut";
+    wrong = restate__id_claims(arena, claims, restate__id_path(arena, path), now_s);
+    if (wrong) return wrong;
+    for (; count; count--, keys += RESTATE__ID_KEY_BYTES)
+        if (verify(user, restate__b(keys, RESTATE__ID_KEY_BYTES), message, signature)) return NULL;
+    return "the token is signed with none of identity_keys";
+}
+
+/* ================================================================================================
 // >>endpoint  services, routing, discovery, exchanges                    [restate__ep_ restate__x_]
 // Routes requests to handlers and tells the server what there is.
 ================================================================================================ */
@@ -11673,6 +11874,8 @@ struct restate_endpoint {
     restate__arena arena;                   /* of everything that is copied */
     restate__service *services;             /* sorted by name */
     size_t count;
+    uint8_t *keys;                          /* identity_keys, decoded; NULL: none */
+    size_t key_count;
     char error[512];
     bool invalid;                           /* the options were wrong: it can only tell so */
     int stop_fd;                            /* written by restate_endpoint_stop(); -1: none */
@@ -12034,7 +12237,31 @@ static restate_endpoint_options restate__ep_defaults(restate_endpoint_options o)
     if (!o.max_message_bytes) o.max_message_bytes = (size_t)64 << 20;
     if (!o.window_bytes) o.window_bytes = (size_t)1 << 20;
     if (!o.drain_ms) o.drain_ms = 10000;
+    if (!o.verify) o.verify = RESTATE__ID_VERIFY;
     return o;
+}
+
+/* Decodes the keys of identity. */
+static restate_status restate__ep_copy_keys(restate_endpoint *e, const char *const *from) {
+    size_t i, n = 0;
+    while (from && from[n]) n++;
+    if (!from) return RESTATE_OK;
+    if (!n)
+        return restate__ep_error(e, ".identity_keys is empty: give a key, or NULL for no checks");
+    if (!e->options.verify)
+        return restate__ep_error(e, ".identity_keys needs Ed25519: define RESTATE_WITH_OPENSSL "
+                                    "where RESTATE_IMPLEMENTATION is (and link -lcrypto), or give "
+                                    ".verify");
+    e->keys = (uint8_t *)restate__arena_bytes(&e->arena, n * RESTATE__ID_KEY_BYTES);
+    if (!e->keys) return restate__ep_error(e, "out of memory");
+    for (i = 0; i < n; i++) {
+        const char *wrong = restate__id_key(from[i], e->keys + i * RESTATE__ID_KEY_BYTES);
+        if (wrong)
+            return restate__ep_error(e, ".identity_keys[%u], \"%.80s\", %s", (unsigned)i, from[i],
+                                     wrong);
+    }
+    e->key_count = n;
+    return RESTATE_OK;
 }
 
 static restate_status restate__ep_check(restate_endpoint *e, const restate_endpoint_options *o) {
@@ -12049,6 +12276,7 @@ static restate_status restate__ep_check(restate_endpoint *e, const restate_endpo
                                  (unsigned)o->threads);
 #endif
     if (restate__ep_check_options(e, &o->defaults, "defaults") != RESTATE_OK) return RESTATE_ERROR;
+    if (restate__ep_copy_keys(e, o->identity_keys) != RESTATE_OK) return RESTATE_ERROR;
     return restate__ep_copy_services(e, o->services);
 }
 
@@ -12069,6 +12297,7 @@ RESTATE_API restate_endpoint *restate_endpoint_new(const restate_endpoint_option
     restate__arena_init(&e->arena, &e->chunks);
     e->options.address = restate__ep_text(e, options->address);
     e->options.services = NULL;
+    e->options.identity_keys = NULL;
     e->invalid = restate__ep_check(e, options) != RESTATE_OK;
 #ifndef RESTATE_NO_THREADS
     if (!e->invalid)
@@ -12375,27 +12604,35 @@ static void restate__x_respond(restate__x *x, uint16_t status, const restate_pai
     x->finished = true;
 }
 
+static void restate__x_log_refusal(restate__x *x, uint16_t status, const char *why) {
+    restate__log(&x->endpoint->logger, RESTATE_LOG_WARN, "refused %s %s with %u: %s",
+                 x->method ? x->method : "?", x->path ? x->path : "?", (unsigned)status, why);
+}
+
 /* An error, with a message for people. */
-static void restate__x_refuse(restate__x *x, uint16_t status, const char *format, ...)
-    RESTATE__PRINTF(3, 4);
-static void restate__x_refuse(restate__x *x, uint16_t status, const char *format, ...) {
+static void restate__x_respond_error(restate__x *x, uint16_t status, const char *text) {
     static const restate_pair headers[] = { { "content-type", "application/json" },
                                             { "x-restate-server", RESTATE__SERVER_NAME },
                                             { NULL, NULL } };
-    restate__json_out out;
-    const char *text;
-    va_list args;
-    va_start(args, format);
-    text = restate__arena_vprintf(&x->arena, format, args);
-    va_end(args);
-    restate__log(&x->endpoint->logger, RESTATE_LOG_WARN, "refused %s %s with %u: %s",
-                 x->method ? x->method : "?", x->path ? x->path : "?", (unsigned)status, text);
-    out = restate__json_out_on(&x->arena);
+    restate__json_out out = restate__json_out_on(&x->arena);
     restate__json_put_bytes(&out, restate_str("{\"message\":"));
     if (!restate__json_put_string(&out, restate_str(text)))
         restate__json_put_bytes(&out, restate_str("\"\""));
     restate__json_put_bytes(&out, restate_str("}"));
     restate__x_respond(x, status, headers, restate__json_finish(&out));
+}
+
+/* The same text for the caller and the log. */
+static void restate__x_refuse(restate__x *x, uint16_t status, const char *format, ...)
+    RESTATE__PRINTF(3, 4);
+static void restate__x_refuse(restate__x *x, uint16_t status, const char *format, ...) {
+    const char *text;
+    va_list args;
+    va_start(args, format);
+    text = restate__arena_vprintf(&x->arena, format, args);
+    va_end(args);
+    restate__x_log_refusal(x, status, text);
+    restate__x_respond_error(x, status, text);
 }
 
 static void restate__x_health(restate__x *x) {
@@ -12617,6 +12854,46 @@ static void restate__x_route_invoke(restate__x *x, restate_bytes service, restat
         restate__x_invoke(x, h, version);
 }
 
+/* A header that has to be there once. NULL: it is, with `*value`; else what is wrong. */
+static const char *restate__x_single(const restate__x *x, const char *name, const char **value) {
+    const restate_pair *h = x->headers;
+    *value = NULL;
+    for (; h && h->name; h++) {
+        if (strcmp(h->name, name) != 0) continue;
+        if (*value) return "a header of the signature is there twice";
+        *value = h->value;
+    }
+    return *value ? NULL : "the request is not signed: is this called directly? Call it through "
+                           "the Restate server's ingress";
+}
+
+/* NULL: the request is from a server that may send it; else why not. */
+static const char *restate__x_identify(restate__x *x) {
+    restate_endpoint *e = x->endpoint;
+    const char *scheme, *token, *wrong;
+    wrong = restate__x_single(x, "x-restate-signature-scheme", &scheme);
+    if (wrong) return wrong;
+    if (strcmp(scheme, "unsigned") == 0)
+        return "the server does not sign: start it with a request identity key";
+    if (strcmp(scheme, "v1") != 0) return "the signature scheme is not v1";
+    wrong = restate__x_single(x, "x-restate-jwt-v1", &token);
+    if (wrong) return wrong;
+    return restate__id_token(&x->arena, token, x->path, restate__wall_ms() / 1000, e->keys,
+                             e->key_count, e->options.verify, e->options.verify_user);
+}
+
+/* Whether it goes no further. The caller is not told why, the log is. */
+static bool restate__x_unauthorized(restate__x *x, restate__route route) {
+    const char *wrong;
+    if (!x->endpoint->keys || route == RESTATE__ROUTE_NONE || route == RESTATE__ROUTE_HEALTH)
+        return false;
+    wrong = restate__x_identify(x);
+    if (!wrong) return false;
+    restate__x_log_refusal(x, 401, wrong);
+    restate__x_respond_error(x, 401, "Unauthorized");
+    return true;
+}
+
 /* All headers are there. `whole`: the request body is complete before the response starts. */
 RESTATE__PRIVATE void restate__x_begin(restate__x *x, bool whole) {
     restate_bytes service, handler;
@@ -12627,6 +12904,8 @@ RESTATE__PRIVATE void restate__x_begin(restate__x *x, bool whole) {
                           RESTATE__HEADER_BYTES_MAX);
     } else if (x->arena.failed) {
         restate__x_refuse(x, 500, "out of memory");
+    } else if (restate__x_unauthorized(x, route)) {
+        ;
     } else if (route == RESTATE__ROUTE_INVOKE) {
         restate__x_route_invoke(x, service, handler);
     } else if (route == RESTATE__ROUTE_NONE) {
@@ -14361,8 +14640,9 @@ static restate_status restate__srv_listen(struct restate__server *server) {
     server->listener.owner = server;
     if (!restate__loop_watch(&server->loops[0], &server->listener, false))
         return restate__ep_error(ep, "cannot listen: %s", strerror(errno));
-    restate__log(&ep->logger, RESTATE_LOG_INFO, "listening on %s%s%s:%u, event loops: %u", open,
-                 host, shut, (unsigned)server->port, server->loop_count);
+    restate__log(&ep->logger, RESTATE_LOG_INFO, "listening on %s%s%s:%u, event loops: %u%s",
+                 open, host, shut, (unsigned)server->port, server->loop_count,
+                 ep->keys ? "" : "; anybody may invoke (no identity_keys)");
     return RESTATE_OK;
 }
 

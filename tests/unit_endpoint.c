@@ -48,6 +48,8 @@ static restate_service one(const char *name, const char *handler) {
     return s;
 }
 
+static const char *const some_keys[] = { "publickeyv1_FAe4sisG95oZ42w7buUn5qEE4TAnfTTFPiguZUHmhiF", NULL };
+
 TEST(names) {
     static const char *const good[] = { "S", "a", "_a", "_1", "Service_9", "A1" };
     static const char *const good_services[] = { "a.b-c", "a.", "a-", "_a.b", "x-restate", "openapis", "open", "OpenAPI2" };
@@ -145,6 +147,8 @@ TEST(endpoint_options) {
     OPTIONS_ERROR("", ex.options.threads = 1024);
     OPTIONS_ERROR("defaults: retry.factor is no number from 1 on", ex.options.defaults.retry.factor = 0.1);
     OPTIONS_ERROR("defaults: stack_bytes is below 4096", ex.options.defaults.stack_bytes = 1);
+    OPTIONS_ERROR(".identity_keys needs Ed25519: define RESTATE_WITH_OPENSSL where RESTATE_IMPLEMENTATION is (and link "
+                  "-lcrypto), or give .verify", ex.options.identity_keys = some_keys);
     OPTIONS_ERROR(".allocator: give all three functions or none", ex.options.allocator.free = NULL);
     OPTIONS_ERROR(".allocator: give all three functions or none", ex.options.allocator.alloc = NULL);
     OPTIONS_ERROR(".allocator: give all three functions or none", ex.options.allocator.realloc = NULL);
