@@ -12,6 +12,8 @@
 # Options of start and run:
 #   --base DIR          for data and log; default: a new temporary one
 #   --partitions N      default 2
+#   --nodes N           a cluster, each node in DIR/n1, DIR/n2, ...; INGRESS and ADMIN are the first's.
+#                       kill, restart and query take such a node's directory, or DIR for the first
 #   --suspend           every handler that waits is asked to suspend at once (inactivity timeout 0)
 #   --lazy-state        no state comes along with an invocation
 #   --v7                protocol version 7
@@ -70,6 +72,7 @@ end_server() { # SIGNAL
 
 load() {
     [ -n "$BASE" ] || die "$COMMAND wants --base DIR"
+    [ -e "$BASE/state" ] || [ ! -e "$BASE/n1/state" ] || BASE=$BASE/n1
     [ -r "$BASE/state" ] || die "no server was started in $BASE"
     BASE=$(cd "$BASE" && pwd)
     local name value
@@ -113,6 +116,7 @@ ready() {
     [ -n "$ADMIN" ] && [ -n "$INGRESS" ] && [ -n "$NODE" ] || return 1
     http -f -o /dev/null -H 'content-type: application/json' \
         -d '{"query":"select count(*) from sys_invocation_status"}' "$ADMIN/query" 2>/dev/null || return 1
+    [ "$MEMBER" = 0 ] || return 0           # who leads is the cluster's to decide
     opened=$(tail -n +"$FROM" "$LOG" | grep -c 'status: Partition [0-9]* started' || true)
     led=$(tail -n +"$FROM" "$LOG" | grep -c 'Processor became Leader of epoch' || true)
     [ "$led" -ge "$opened" ]
@@ -168,6 +172,42 @@ watch_owner() {
     done
 }
 
+free_port() { # below the range that outgoing connections take theirs from
+    local port
+    while port=$((10240 + RANDOM % 22000)); do
+        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
+    done
+    echo "$port"
+}
+
+# One of this script per node, at the same time: none is ready before a majority is.
+start_cluster() {
+    local i ports=() peers='' pids=() common=() failed=0
+    for i in $(seq 1 "$NODES"); do
+        ports+=("$(free_port)")
+        peers="$peers${peers:+,}\"http://127.0.0.1:${ports[i - 1]}/\""
+    done
+    for i in ${SETTINGS[@]+"${SETTINGS[@]}"}; do common+=(--set "$i"); done
+    [ -z "$OWNER" ] || common+=(--owner "$OWNER")
+    for i in $(seq 1 "$NODES"); do
+        "$0" start --member --base "$BASE/n$i" --partitions "$PARTITIONS" --timeout "$TIMEOUT" \
+            --set RESTATE_CLUSTER_NAME=tests --set "RESTATE_NODE_NAME=n$i" \
+            --set "RESTATE_AUTO_PROVISION=$([ "$i" = 1 ] && echo true || echo false)" \
+            --set RESTATE_DEFAULT_REPLICATION=2 --set RESTATE_GOSSIP_SUSPECT_INTERVAL=500ms \
+            --set RESTATE_LISTEN_MODE=tcp --node-port "${ports[i - 1]}" \
+            --set "RESTATE_ADVERTISED_ADDRESS=http://127.0.0.1:${ports[i - 1]}/" \
+            --set RESTATE_METADATA_CLIENT__TYPE=replicated \
+            --set "RESTATE_METADATA_CLIENT__ADDRESSES=[$peers]" \
+            --set RESTATE_BIFROST__DEFAULT_PROVIDER=replicated \
+            --ingress-port "$(free_port)" --admin-port "$(free_port)" \
+            "${common[@]}" </dev/null >/dev/null &
+        pids+=($!)
+    done
+    for i in "${pids[@]}"; do wait "$i" || failed=1; done
+    [ "$failed" = 0 ] || { stop; exit 1; }
+    load
+}
+
 start() {
     BINARY=$(find_binary)
     if [ -n "$BASE" ]; then
@@ -178,13 +218,21 @@ start() {
         BASE=$(mktemp -d "${TMPDIR:-/tmp}/restate-test.XXXXXX")
         TEMPORARY=1
     fi
+    if [ "$NODES" -gt 1 ]; then start_cluster; return; fi
     write_settings
     launch
 }
 
+# A cluster's nodes at once: one alone would wait for the others.
 stop() {
-    end_server TERM
-    rm -rf "$BASE"
+    local all=$BASE node
+    case $BASE in */n1) [ ! -e "${BASE%/n1}/n2" ] || all=${BASE%/n1} ;; esac
+    for node in "$all"/n[0-9]*; do
+        [ ! -e "$node/state" ] || (BASE=$node; load; end_server TERM) &
+    done
+    wait
+    [ "$all" != "$BASE" ] || [ -e "$BASE/n1/state" ] || end_server TERM
+    rm -rf "$all"
 }
 
 json() { # a string as JSON
@@ -203,18 +251,20 @@ post() { # PATH BODY: prints the answer; fails unless it is 2xx
 
 COMMAND=${1:-help}
 [ $# = 0 ] || shift
-BASE='' PARTITIONS=2 SETTINGS=() OWNER='' TEMPORARY=0 TIMEOUT=30 PID='' STARTED=''
+BASE='' PARTITIONS=2 SETTINGS=() OWNER='' TEMPORARY=0 TIMEOUT=30 PID='' STARTED='' NODES=1 MEMBER=0
 while [ $# -gt 0 ]; do
     case $1 in
         --suspend) SETTINGS+=(RESTATE_WORKER__INVOKER__INACTIVITY_TIMEOUT=0s) ;;
         --lazy-state) SETTINGS+=(RESTATE_WORKER__INVOKER__EAGER_STATE_SIZE_LIMIT=0) ;;
         --v7) SETTINGS+=(RESTATE_EXPERIMENTAL_ENABLE_PROTOCOL_V7=true) ;;
+        --member) MEMBER=1 ;;
         --) shift; break ;;
-        --base | --partitions | --ingress-port | --admin-port | --node-port | --set | --owner | --timeout)
+        --base | --partitions | --nodes | --ingress-port | --admin-port | --node-port | --set | --owner | --timeout)
             [ $# -ge 2 ] || die "$1 wants a value"
             case $1 in
                 --base) BASE=$2 ;;
                 --partitions) PARTITIONS=$2 ;;
+                --nodes) NODES=$2 ;;
                 --ingress-port) SETTINGS+=("RESTATE_INGRESS__BIND_PORT=$2") ;;
                 --admin-port) SETTINGS+=("RESTATE_ADMIN__BIND_PORT=$2") ;;
                 --node-port) SETTINGS+=("RESTATE_BIND_PORT=$2") ;;
