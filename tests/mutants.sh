@@ -1,0 +1,110 @@
+#!/bin/sh
+# Breaks one rule of the journal after the other, and tells which test notices. A rule that can be
+# broken unnoticed makes this fail.
+#
+#   tests/mutants.sh [PART-OF-A-RULE]
+#
+# A mutant is a line below: function | what is in it once | what it becomes | the rule that is broken.
+# Each is tried in a copy of the sources, in build/mutants, with the unit tests of journal and context.
+set -eu
+cd "$(dirname "$0")/.."
+
+UNITS="unit_journal unit_journal_more unit_journal_await unit_journal_run unit_journal_errors unit_context"
+mutants() {
+    cat <<'LIST'
+restate__vm_enqueue|*vm->queue_end = n;|n->next = vm->queue; vm->queue = n;|notifications are delivered in the order of the journal
+restate__vm_init|vm->next_completion = 1;|vm->next_completion = 0;|completion ids are counted from 1
+restate__vm_sleep|restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion++)|restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion)|each answered command takes a completion id
+restate__vm_call_invocation|m.result_completion_id = first + 1;|m.result_completion_id = first + 2;|a call takes two ids, its invocation's first
+restate__vm_init|vm->next_signal = RESTATE__SIGNAL_FIRST;|vm->next_signal = RESTATE__SIGNAL_FIRST - 1;|awakeables have the signals from 17 on
+restate__vm_clear_all|vm->state_partial = false;|vm->state_partial = vm->state_partial;|state is complete after clear_all
+restate__vm_clear_all|vm->state_count = 0;|vm->state_count = vm->state_count;|nothing is left after clear_all
+restate__vm_state_change|e->value = restate__arena_copy(vm->arena, value);|e->value = e->value;|a value that was written is read
+restate__vm_await|if (with_cancel && vm->cancel_delivered) return|if (with_cancel && vm->cancel_delivered && root->state == RESTATE__PENDING) return|a cancellation that came first is told first
+restate__vm_cancelled|vm->cancel_delivered = false;|vm->cancel_delivered = true;|a cancellation is told once
+restate__vm_cancel_calls|vm->tracked = NULL;|vm->tracked = vm->tracked;|calls are cancelled once
+restate__vm_track|*vm->tracked_end = t;|t->next = vm->tracked; vm->tracked = t; if (!t->next)|calls are cancelled in the order of their issue
+restate__vm_cancelled|restate__wait w = restate__vm_cancel_calls(vm);|restate__wait w = restate__vm_answer(vm, RESTATE__READY);|a cancellation reaches the calls
+restate__vm_propose_result|run->run = RESTATE__RUN_PROPOSED;|run->run = RESTATE__RUN_PROPOSED; restate__vm_settle(vm, run, keep);|protocol 7: a result counts when it is acknowledged
+restate__vm_on_ack|n->value = *slot->leaf->of.closure.proposed;|n->value.kind = RESTATE__VOID;|protocol 7: the acknowledged value is the proposed one
+restate__vm_propose_result|v7 ? 0x8000 : 0|0|protocol 7: an acknowledgement is asked for
+restate__vm_propose_retry|uint32_t count = known ? vm->retry_count : 0;|uint32_t count = vm->retry_count;|tries of earlier attempts count for the run they were of
+restate__vm_propose_retry|p->max_attempts <= count|p->max_attempts < count|the first try counts
+restate__vm_backoff|i = 1; i < count && delay < max|i = 0; i < count \&\& delay < max|the first delay is the initial one
+restate__vm_on_entry|vm->entries == vm->known_entries|vm->entries + 1 == vm->known_entries|the handler runs once the known journal is there
+restate__vm_recorded|vm->phase = RESTATE__PROCESSING;|vm->phase = vm->commands_end ? vm->phase : RESTATE__PROCESSING;|processing begins with the last recorded command
+restate__vm_command|if (recorded->type != ct->type) return restate__vm_mismatch_type(vm, recorded, ct->type);||another command than the recorded one is a mismatch
+restate__vm_compare|if (!*lines) return|if (*lines) return|a command that differs is a mismatch
+restate__vm_end|if (vm->phase == RESTATE__REPLAYING)|if (false)|commands left over at the end are an error
+restate__vm_run|if (slot && slot->arrived) return true;||a run with a result is not executed again
+restate__vm_unresolved|w.for_run = vm->executing &&|w.for_run = false \&\&|no suspension while an awaited closure executes
+restate__vm_suspend|vm->options.version >= 7|vm->options.version >= 8|protocol 7 says the whole tree
+restate__node_child_settled|if (child->state == RESTATE__FAILED && parent->of.all.pending) return;||any goes on after a failure
+restate__node_child_settled|if (!parent->of.all.pending) parent->state = RESTATE__SUCCEEDED;\n            return;|parent->state = RESTATE__SUCCEEDED;\n            return;|all waits for all
+restate__vm_combine_settled|restate__node_earlier_of(first_ok, first_failed)|first_ok|of settled children the first one decides
+restate__vm_claim_one|name->delivered = n->next;|name->delivered = NULL;|a signal of a name is not lost to the one before
+restate__vm_seed|vm->options.version >= 6 ? vm->random_seed : restate__vm_sha256_64(vm->id)|vm->random_seed|protocol 5: random numbers come from the id
+restate__vm_random|sum << 23 \| sum >> 41|sum << 24 \| sum >> 40|random numbers are those of xoshiro256++
+restate__vm_failure_fits|vm->options.version < 6|vm->options.version < 5|metadata needs protocol 6
+restate__vm_state_find|restate__b_compare(vm->state[high - 1].key, key) < 0) low|restate__b_compare(vm->state[high - 1].key, key) != 0) low|state keys are kept in order
+LIST
+}
+
+# `from` becomes `to` in a function, where it has to stand exactly once.
+mutate() { # FUNCTION FROM TO <SOURCE >MUTANT
+    awk -v name="$1" -v from="$2" -v to="$3" '
+        { text = text $0 "\n" }
+        END {
+            if (!match(text, "\n(static|RESTATE__PRIVATE)[^;{}]*[ *]" name "\\([^;{}]*\\) \\{\n")) exit 3
+            head = substr(text, 1, RSTART + RLENGTH - 1)
+            rest = substr(text, RSTART + RLENGTH)
+            end = index(rest, "\n}\n")
+            body = substr(rest, 1, end)
+            at = index(body, from)
+            if (!at || index(substr(body, at + 1), from)) exit 4
+            printf "%s%s%s%s%s", head, substr(body, 1, at - 1), to, substr(body, at + length(from)), substr(rest, end + 1)
+        }'
+}
+
+build=build/mutants
+rm -rf "$build"
+mkdir -p "$build/tests"
+cp restate_wire.h "$build/"
+cp tests/*.h tests/unit_*.c "$build/tests/"
+log=$build/log flags="$(pkg-config --cflags libnghttp2 libcjson) $(pkg-config --libs libnghttp2 libcjson)"
+
+# The first unit whose tests notice, and the first of these.
+noticed_by() {
+    for unit in $UNITS; do
+        # shellcheck disable=SC2086  # lists of words
+        ${CC:-cc} -std=c99 -w -O0 -I"$build" -I"$build/tests" -pthread -o "$build/$unit" \
+            "$build/tests/$unit.c" $flags -lprotobuf-nanopb >"$log" 2>&1 || { echo "does not compile"; return; }
+        if timeout 60 "$build/$unit" >"$log" 2>&1; then continue; fi
+        test=$(sed -n 's/^FAILED [a-z_]* //p' "$log" | head -n 1)
+        echo "$unit: ${test:-ended by signal or time}"
+        return
+    done
+}
+
+caught=0 missed=0
+mutants >"$build/list"
+while IFS= read -r line; do
+    rule=${line##*|}
+    case $rule in *"${1:-}"*) ;; *) continue ;; esac
+    line=$(printf '%s\n' "${line%|*}" | sed 's/\\|/\a/g')
+    function=${line%%|*} line=${line#*|}
+    from=$(printf '%s' "${line%%|*}" | tr '\a' '|') to=$(printf '%s' "${line#*|}" | sed 's/\\&/\&/g' | tr '\a' '|')
+    # shellcheck disable=SC2094
+    if ! mutate "$function" "$from" "$to" <restate.h >"$build/restate.h"; then
+        echo "mutants: $function has not exactly one \"$from\" any more" >&2
+        exit 2
+    fi
+    by=$(noticed_by)
+    case $by in
+        "") missed=$((missed + 1)); echo "NOT NOTICED  $rule" ;;
+        "does not compile") echo "mutants: $function: \"$to\" does not compile" >&2; exit 2 ;;
+        *) caught=$((caught + 1)); printf '%-70s %s\n' "$rule" "$by" ;;
+    esac
+done <"$build/list"
+echo "mutants: $caught noticed, $missed not"
+[ "$missed" = 0 ]
