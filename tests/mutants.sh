@@ -9,7 +9,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-UNITS="unit_journal unit_journal_more unit_journal_await unit_journal_run unit_journal_errors unit_context"
+UNITS="unit_journal unit_journal_more unit_journal_await unit_journal_run unit_journal_errors
+    unit_context unit_around unit_semantics unit_features"
 mutants() {
     cat <<'LIST'
 restate__vm_enqueue|*vm->queue_end = n;|n->next = vm->queue; vm->queue = n;|notifications are delivered in the order of the journal
@@ -45,7 +46,7 @@ restate__vm_combine_settled|restate__node_earlier_of(first_ok, first_failed)|fir
 restate__vm_claim_one|name->delivered = n->next;|name->delivered = NULL;|a signal of a name is not lost to the one before
 restate__vm_seed|vm->options.version >= 6 ? vm->random_seed : restate__vm_sha256_64(vm->id)|vm->random_seed|protocol 5: random numbers come from the id
 restate__vm_random|sum << 23 \| sum >> 41|sum << 24 \| sum >> 40|random numbers are those of xoshiro256++
-restate__vm_failure_fits|vm->options.version < 6|vm->options.version < 5|metadata needs protocol 6
+restate__vm_failure_fits|"metadata of a failure", 6|"metadata of a failure", 5|metadata needs protocol 6
 restate__vm_state_find|restate__b_compare(vm->state[high - 1].key, key) < 0) low|restate__b_compare(vm->state[high - 1].key, key) != 0) low|state keys are kept in order
 LIST
 }
