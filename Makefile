@@ -28,6 +28,7 @@ link = $(LDFLAGS) $(package_libs) $(LDLIBS)
 HEADERS = restate.h restate_wire.h
 EXAMPLES = $(patsubst examples/%.c,%,$(wildcard examples/*.c))
 UNITS = $(patsubst tests/%.c,%,$(wildcard tests/unit_*.c))
+TEST_SERVICES = $(wildcard tests/services/*.c)
 
 # ---- Building --------------------------------------------------------------------------------------
 
@@ -35,7 +36,8 @@ all: examples build/bench-endpoint
 examples: $(EXAMPLES:%=build/examples/%)
 
 # The same programs in several variants: $(1) is the directory they go to, $(2) the flags they get
-# besides. A variant has its examples, its unit tests and the services of the end-to-end tests.
+# besides. A variant has its examples, its unit tests, the services of the end-to-end tests, and the
+# test services that every SDK has.
 # nanopb's code for the messages of a test.
 PROTOS = $(patsubst tests/proto/%.proto,build/proto/%.pb.c,$(wildcard tests/proto/*.proto))
 build/proto/%.pb.c build/proto/%.pb.h: tests/proto/%.proto tests/proto/%.options
@@ -56,6 +58,10 @@ $(1)/unit_proto: $$(PROTOS)
 $(1)/e2e-services: tests/e2e/services.c $$(HEADERS)
 	@mkdir -p $$(@D)
 	$$(compile) $(2) -o $$@ $$< $$(link)
+
+$(1)/test-services: $$(TEST_SERVICES) tests/services/services.h $$(HEADERS)
+	@mkdir -p $$(@D)
+	$$(compile) $(2) -o $$@ $$(TEST_SERVICES) $$(link)
 endef
 
 ASAN = -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
@@ -141,7 +147,8 @@ symbols: build/compile/gcc/two_units_a.o build/compile/gcc/static.o
 strict: strict-gcc strict-clang compile
 
 # The header alone, as a program's main file would see it, and everything that uses only its public part.
-STRICT_SOURCES = $(EXAMPLES:%=examples/%.c) tests/e2e/services.c tests/bench/endpoint.c
+STRICT_SOURCES = $(EXAMPLES:%=examples/%.c) tests/e2e/services.c $(TEST_SERVICES) \
+	tests/bench/endpoint.c
 
 strict-gcc strict-clang: $(HEADERS)
 	@mkdir -p build
