@@ -27,34 +27,30 @@ static const restate_service *const all_services[] = {
 
 /* ---- Environment ----------------------------------------------------------------------------- */
 
-static void *checked(void *memory) {
-    if (memory) return memory;
-    fprintf(stderr, "test-services: out of memory\n");
-    exit(1);
+static char *trim(char *name) {
+    char *end = name + strlen(name);
+    while (isspace((unsigned char)*name)) name++;
+    while (end > name && isspace((unsigned char)end[-1])) *--end = 0;
+    return name;
 }
 
-/* The length of a name without the blanks at its end. */
-static size_t trimmed(const char *name, size_t len) {
-    while (len > 0 && isspace((unsigned char)name[len - 1])) len--;
-    return len;
-}
-
-/* "a, b" -> { "a", "b", NULL }; empty names are left out. For as long as the program runs. */
+/* "a, b" -> { "a", "b", NULL }, in one piece of memory; empty names are left out. */
 static char **split(const char *list) {
-    char **names = checked(calloc(strlen(list) + 2, sizeof *names));
-    size_t n = 0;
-    for (;;) {
-        size_t len, end;
-        while (isspace((unsigned char)*list)) list++;
-        end = strcspn(list, ",");
-        len = trimmed(list, end);
-        if (len > 0) {
-            names[n] = checked(calloc(1, len + 1));
-            memcpy(names[n++], list, len);
-        }
-        if (!list[end]) return names;
-        list += end + 1;
+    size_t most = 1, n = 0, i;
+    char **names, *text, *name;
+    for (i = 0; list[i]; i++) most += list[i] == ',';
+    names = calloc(1, (most + 1) * sizeof *names + i + 1);
+    if (!names) {
+        fprintf(stderr, "test-services: out of memory\n");
+        exit(1);
     }
+    text = (char *)(names + most + 1);
+    memcpy(text, list, i + 1);
+    for (name = strtok(text, ","); name; name = strtok(NULL, ",")) {
+        name = trim(name);
+        if (*name) names[n++] = name;
+    }
+    return names;
 }
 
 /* A variable's value; NULL if it is unset or empty. */
@@ -79,16 +75,13 @@ static size_t find_service(const char *name) {
     return i;
 }
 
-/* Fills `chosen`, a list that ends with NULL. A name that comes twice counts once. */
-static void choose_services(const restate_service **chosen) {
-    const char *list = variable("SERVICES");
-    char **names = split(list ? list : "");
-    bool all = !names[0], wanted[SERVICES_COUNT] = { false };
-    size_t i;
+/* Marks those that a list names. Returns false if it names none in particular. */
+static bool mark_services(char *const *names, bool *wanted) {
+    bool some = *names != NULL;
     for (; *names; names++) {
-        i = find_service(*names);
+        size_t i = find_service(*names);
         if (strcmp(*names, "*") == 0) {
-            all = true;
+            some = false;
         } else if (i < SERVICES_COUNT) {
             wanted[i] = true;
         } else {
@@ -96,22 +89,33 @@ static void choose_services(const restate_service **chosen) {
             exit(1);
         }
     }
-    for (i = 0; i < SERVICES_COUNT; i++)
-        if (all || wanted[i]) *chosen++ = all_services[i];
-    *chosen = NULL;
+    return some;
 }
 
-/* With keys that it cannot check the program must not run: it would let everybody in. */
-static void require_signatures(restate_endpoint_options *options) {
+/* Fills `chosen`, a list that ends with NULL. A name that comes twice counts once. */
+static void choose_services(const restate_service **chosen) {
+    const char *list = variable("SERVICES");
+    char **names = split(list ? list : "");
+    bool wanted[SERVICES_COUNT] = { false }, some = mark_services(names, wanted);
+    size_t i;
+    for (i = 0; i < SERVICES_COUNT; i++)
+        if (!some || wanted[i]) *chosen++ = all_services[i];
+    *chosen = NULL;
+    free(names);
+}
+
+/* The keys that requests have to be signed with; NULL: none has to. A program that cannot check
+ * signatures must not run when they are asked for: it would let everybody in. */
+static char **signing_keys(void) {
     const char *keys = variable("E2E_REQUEST_SIGNING");
-    if (!keys) return;
-#ifdef RESTATE_WITH_OPENSSL
-    options->identity_keys = (const char *const *)split(keys);
-#else
-    (void)options;
-    fprintf(stderr, "test-services: E2E_REQUEST_SIGNING needs a build with RESTATE_WITH_OPENSSL\n");
-    exit(1);
+#ifndef RESTATE_WITH_OPENSSL
+    if (keys) {
+        fprintf(stderr, "test-services: E2E_REQUEST_SIGNING takes a build with "
+                        "RESTATE_WITH_OPENSSL\n");
+        exit(1);
+    }
 #endif
+    return keys ? split(keys) : NULL;
 }
 
 /* ---- Life ------------------------------------------------------------------------------------ */
@@ -123,28 +127,32 @@ static void on_signal(int number) {
     restate_endpoint_stop(endpoint);
 }
 
-static void stop_on_signals(void) {
+static void handle_signals(void (*handler)(int)) {
     struct sigaction action;
     memset(&action, 0, sizeof action);
-    action.sa_handler = on_signal;
+    action.sa_handler = handler;
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
 }
 
 int main(void) {
     const restate_service *services[SERVICES_COUNT + 1];
+    char **keys = signing_keys();
     restate_endpoint_options options = {0};
     restate_status s;
     choose_services(services);
     options.services = services;
     options.port = chosen_port();
     options.drain_ms = RESTATE_SECONDS(5);  /* who stops it kills it after 10 */
-    require_signatures(&options);
-
+#ifdef RESTATE_WITH_OPENSSL
+    options.identity_keys = (const char *const *)keys;
+#endif
     endpoint = restate_endpoint_new(&options);
-    stop_on_signals();
+    free(keys);                             /* options are copied */
+    handle_signals(on_signal);
     s = restate_endpoint_run(endpoint);
     if (s != RESTATE_OK) fprintf(stderr, "test-services: %s\n", restate_endpoint_error(endpoint));
+    handle_signals(SIG_IGN);                /* from here on there is nothing to stop */
     restate_endpoint_free(endpoint);
     return s != RESTATE_OK;
 }
