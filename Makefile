@@ -209,6 +209,7 @@ help:
 	@echo 'make test         installs what it takes, runs every test and check'
 	@echo 'make examples     build/examples/NAME of examples/NAME.c; that is a target, too'
 	@echo 'make unit         unit tests; sanitize, tsan, valgrind: the same under those'
+	@echo 'make build/test-services    the services that every SDK is tested with, in one program'
 	@echo 'make e2e          examples and services against real servers (build/e2e -v PART-OF-A-NAME)'
 	@echo 'make strict       warnings of gcc and clang are errors; every way to include the header'
 	@echo 'make layers       sections of restate.h use earlier ones only'

@@ -41,7 +41,7 @@ static restate_status blocking_block(restate_ctx *ctx, restate_bytes input) {
     if (strcmp(operation, "SLEEP") == 0) return restate_sleep(ctx, RESTATE_DAYS(1024));
     if (strcmp(operation, "AWAKEABLE") == 0)
         return restate_await(ctx, restate_awakeable(ctx, NULL), NULL);
-    return restate_fail(ctx, 400, "unknown operation %s", operation);
+    return restate_fail(ctx, 500, "unknown operation %s", operation);
 }
 
 /* ---- KillTestRunner, KillTestSingleton ------------------------------------------------------- */

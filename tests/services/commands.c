@@ -92,7 +92,7 @@ static restate_status create_future(restate_ctx *ctx, restate_bytes json, restat
     if (strcmp(type, "runReturns") == 0) return create_run(ctx, json, "value", reply_text, out);
     if (strcmp(type, "runThrowTerminalException") == 0)
         return create_run(ctx, json, "reason", fail_with_text, out);
-    return restate_fail(ctx, 400, "unknown type %s", type);
+    return restate_fail(ctx, 500, "unknown type %s", type);
 }
 
 typedef struct futures {
@@ -149,7 +149,7 @@ static restate_status await_one(restate_ctx *ctx, restate_bytes command, const c
 static restate_status await_any(restate_ctx *ctx, restate_bytes command, const char **result) {
     futures f;
     RESTATE_TRY(create_futures(ctx, command, &f));
-    if (f.count == 0) return restate_fail(ctx, 400, "there is nothing to wait for");
+    if (f.count == 0) return restate_fail(ctx, 500, "there is nothing to wait for");
     return await_text(ctx, restate_race(ctx, f.list, f.count), result);
 }
 
@@ -263,7 +263,7 @@ static restate_status execute(restate_ctx *ctx, restate_bytes command, const cha
     RESTATE_TRY(restate_json_string(ctx, command, "type", &type));
     for (i = 0; i < sizeof commands / sizeof *commands; i++)
         if (strcmp(type, commands[i].type) == 0) return commands[i].execute(ctx, command, result);
-    return restate_fail(ctx, 400, "unknown type %s", type);
+    return restate_fail(ctx, 500, "unknown type %s", type);
 }
 
 static restate_status interpret_commands(restate_ctx *ctx, restate_bytes input) {

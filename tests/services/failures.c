@@ -28,7 +28,8 @@ static restate_status read_failure(restate_ctx *ctx, restate_bytes json, restate
     pairs = restate_alloc(ctx, ((size_t)cJSON_GetArraySize(tree) + 1) * sizeof *pairs);
     if (!pairs) return RESTATE_ENDED;
     cJSON_ArrayForEach(e, tree) {
-        if (!e->string || !cJSON_IsString(e)) return restate_fail(ctx, 400, "metadata: no strings");
+        if (!e->string || !cJSON_IsString(e))
+            return restate_fail(ctx, 500, "metadata has to be a map from string to string");
         pairs[n++] = (restate_pair){ e->string, e->valuestring };
     }
     failure->metadata = pairs;

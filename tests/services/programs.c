@@ -76,33 +76,29 @@ static restate_status await_pending(restate_ctx *ctx, pending what) {
 
 /* ---- Commands: state and time ---------------------------------------------------------------- */
 
-/* The state key that a command names. */
-static restate_status read_state_key(restate_ctx *ctx, restate_bytes command, const char **key) {
-    long long number = 0;
-    RESTATE_TRY(restate_json_int(ctx, command, "key", &number));
-    *key = restate_text(ctx, "key-%lld", number);
-    return RESTATE_OK;
+static const char *state_key(restate_ctx *ctx, long long key) {
+    return restate_text(ctx, "key-%lld", key);
 }
 
 static restate_status set_state(restate_ctx *ctx, program *p, restate_bytes command) {
-    const char *key;
+    long long key = 0;
     (void)p;
-    RESTATE_TRY(read_state_key(ctx, command, &key));
-    return restate_set(ctx, key, restate_json(ctx, "%s", restate_text(ctx, "value-%s", key + 4)));
+    RESTATE_TRY(restate_json_int(ctx, command, "key", &key));
+    return restate_set(ctx, state_key(ctx, key), restate_json(ctx, "'value-%lld'", key));
 }
 
 static restate_status get_state(restate_ctx *ctx, program *p, restate_bytes command) {
-    const char *key;
+    long long key = 0;
     (void)p;
-    RESTATE_TRY(read_state_key(ctx, command, &key));
-    return restate_get(ctx, key, NULL);
+    RESTATE_TRY(restate_json_int(ctx, command, "key", &key));
+    return restate_get(ctx, state_key(ctx, key), NULL);
 }
 
 static restate_status clear_state(restate_ctx *ctx, program *p, restate_bytes command) {
-    const char *key;
+    long long key = 0;
     (void)p;
-    RESTATE_TRY(read_state_key(ctx, command, &key));
-    return restate_clear(ctx, key);
+    RESTATE_TRY(restate_json_int(ctx, command, "key", &key));
+    return restate_clear(ctx, state_key(ctx, key));
 }
 
 static restate_status increment(restate_ctx *ctx, program *p, restate_bytes command) {
@@ -299,7 +295,7 @@ static restate_status execute(restate_ctx *ctx, program *p, restate_bytes comman
     const long long kinds = (long long)(sizeof commands / sizeof *commands);
     long long kind = 0;
     RESTATE_TRY(restate_json_int(ctx, command, "kind", &kind));
-    if (kind < 1 || kind >= kinds) return restate_fail(ctx, 400, "unknown command %lld", kind);
+    if (kind < 1 || kind >= kinds) return restate_fail(ctx, 500, "unknown command %lld", kind);
     return commands[kind](ctx, p, command);
 }
 
