@@ -1,5 +1,5 @@
-/* The test services: what the files of this program share. What the services have to do is the
- * contract for test services of Restate SDKs; tests/e2e drives them through a real server. */
+/* What the files of the test services share. Names, payloads and failures of these services are not
+ * this project's to choose: they are those of the contract that every Restate SDK is tested by. */
 #ifndef SERVICES_H
 #define SERVICES_H
 
