@@ -28,6 +28,7 @@ link = $(LDFLAGS) $(package_libs) $(LDLIBS)
 HEADERS = restate.h restate_wire.h
 EXAMPLES = $(patsubst examples/%.c,%,$(wildcard examples/*.c))
 UNITS = $(patsubst tests/%.c,%,$(wildcard tests/unit_*.c))
+TEST_SERVICES = $(wildcard tests/services/*.c)
 
 # ---- Building --------------------------------------------------------------------------------------
 
@@ -48,7 +49,8 @@ build/proto/%.pb.c build/proto/%.pb.h: examples/%.proto examples/%.options
 own_protobuf = -Ibuild/proto build/proto/order.pb.c
 
 # The same programs in several variants: $(1) is the directory they go to, $(2) the flags they get
-# besides. A variant has its examples, its unit tests and the services of the end-to-end tests.
+# besides. A variant has its examples, its unit tests, the services of the end-to-end tests, and the
+# services that every SDK is tested with.
 define variant
 $(1)/examples/%: examples/%.c $$(HEADERS)
 	@mkdir -p $$(@D)
@@ -62,12 +64,16 @@ $(1)/unit_%: tests/unit_%.c tests/test.h $$(wildcard tests/*.h) $$(HEADERS)
 
 $(1)/unit_proto: $$(PROTOS)
 $(1)/unit_seed: build/proto/order.pb.c
-$(1)/unit_identity: CPPFLAGS += -DRESTATE_WITH_OPENSSL
-$(1)/unit_identity: LDLIBS += -lcrypto
+$(1)/unit_identity $(1)/test-services: CPPFLAGS += -DRESTATE_WITH_OPENSSL
+$(1)/unit_identity $(1)/test-services: LDLIBS += -lcrypto
 
 $(1)/e2e-services: tests/e2e/services.c $$(HEADERS)
 	@mkdir -p $$(@D)
 	$$(compile) $(2) -o $$@ $$< $$(link)
+
+$(1)/test-services: $$(TEST_SERVICES) tests/services/services.h $$(HEADERS)
+	@mkdir -p $$(@D)
+	$$(compile) $(2) -o $$@ $$(TEST_SERVICES) $$(link)
 endef
 
 ASAN = -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
@@ -87,8 +93,8 @@ build/bench-endpoint: tests/bench/endpoint.c $(HEADERS)
 	@mkdir -p $(@D)
 	$(compile) -o $@ $< $(link)
 
-# The driver of the end-to-end tests talks to servers and endpoints over HTTP; it has no restate.h.
-build/e2e: tests/e2e/e2e.c tests/test.h
+# The drivers of the end-to-end tests talk to servers and endpoints over HTTP; they have no restate.h.
+build/e2e build/e2e-contract: build/%: tests/e2e/%.c tests/e2e/harness.h tests/test.h
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(WARN) $(CPPFLAGS) $(CFLAGS) -Itests $(shell pkg-config --cflags libcurl libcjson) \
 		-o $@ $< $(LDFLAGS) $(shell pkg-config --libs libcurl libcjson) $(LDLIBS)
@@ -161,7 +167,8 @@ readme: $(HEADERS) build/proto/order.pb.h
 strict: strict-gcc strict-clang compile
 
 # The header alone, as a program's main file would see it, and everything that uses only its public part.
-STRICT_SOURCES = $(EXAMPLES:%=examples/%.c) tests/e2e/services.c tests/bench/endpoint.c
+STRICT_SOURCES = $(EXAMPLES:%=examples/%.c) tests/e2e/services.c $(TEST_SERVICES) \
+	tests/bench/endpoint.c
 
 strict-gcc strict-clang: $(HEADERS) build/proto/order.pb.h
 	@mkdir -p build
@@ -222,6 +229,7 @@ help:
 	@echo 'make test         installs what it takes, runs every test and check'
 	@echo 'make examples     build/examples/NAME of examples/NAME.c; that is a target, too'
 	@echo 'make unit         unit tests; sanitize, tsan, valgrind: the same under those'
+	@echo 'make build/test-services    the services that every SDK is tested with, in one program'
 	@echo 'make e2e          examples and services against real servers (build/e2e -v PART-OF-A-NAME)'
 	@echo 'make strict       warnings of gcc and clang are errors; every way to include the header'
 	@echo 'make readme       the C code of README.md compiles'

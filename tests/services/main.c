@@ -1,0 +1,158 @@
+/* The test services: one program that offers every service of the contract for Restate SDKs, so
+ * that a driver can see from outside whether this one conforms.
+ *
+ * Build, in the directory of restate.h:
+ *     make build/test-services
+ * Environment:
+ *     PORT                 what to listen on; 9080
+ *     SERVICES             names of those to offer, separated by commas; unset, empty or *: all
+ *     E2E_REQUEST_SIGNING  public keys (publickeyv1_...), separated by commas: requests have to be
+ *                          signed by one of them. Takes a build with request identity:
+ *         make build/test-services CPPFLAGS=-DRESTATE_WITH_OPENSSL LDLIBS=-lcrypto
+ * SIGTERM and SIGINT stop it. */
+#define RESTATE_IMPLEMENTATION
+#include "services.h"
+#include <ctype.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const restate_service *const all_services[] = {
+    &counter_service, &list_object, &map_object, &proxy, &test_utils, &failing, &awakeable_holder,
+    &cancel_test_runner, &cancel_test_blocking, &kill_test_runner, &kill_test_singleton,
+    &non_deterministic, &block_and_wait, &command_interpreter, &object_interpreters[0],
+    &object_interpreters[1], &object_interpreters[2], &interpreter_helper };
+#define SERVICES_COUNT (sizeof all_services / sizeof *all_services)
+
+/* ---- Environment ----------------------------------------------------------------------------- */
+
+static char *trim(char *name) {
+    char *end = name + strlen(name);
+    while (isspace((unsigned char)*name)) name++;
+    while (end > name && isspace((unsigned char)end[-1])) *--end = 0;
+    return name;
+}
+
+/* "a, b" -> { "a", "b", NULL }, in one piece of memory; empty names are left out. */
+static char **split(const char *list) {
+    size_t most = 1, n = 0, i;
+    char **names, *text, *name;
+    for (i = 0; list[i]; i++) most += list[i] == ',';
+    names = calloc(1, (most + 1) * sizeof *names + i + 1);
+    if (!names) {
+        fprintf(stderr, "test-services: out of memory\n");
+        exit(1);
+    }
+    text = (char *)(names + most + 1);
+    memcpy(text, list, i + 1);
+    for (name = strtok(text, ","); name; name = strtok(NULL, ",")) {
+        name = trim(name);
+        if (*name) names[n++] = name;
+    }
+    return names;
+}
+
+/* A variable's value; NULL if it is unset or empty. */
+static const char *variable(const char *name) {
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
+static uint16_t chosen_port(void) {
+    const char *text = variable("PORT");
+    char *end;
+    long port = text ? strtol(text, &end, 10) : 9080;
+    if (!text || (!*end && port > 0 && port <= 65535)) return (uint16_t)port;
+    fprintf(stderr, "test-services: PORT=%s is no port\n", text);
+    exit(1);
+}
+
+/* The place of a service in the list; SERVICES_COUNT: there is none of that name. */
+static size_t find_service(const char *name) {
+    size_t i = 0;
+    while (i < SERVICES_COUNT && strcmp(all_services[i]->name, name) != 0) i++;
+    return i;
+}
+
+/* Marks those that a list names. Returns false if it names none in particular. */
+static bool mark_services(char *const *names, bool *wanted) {
+    bool some = *names != NULL;
+    for (; *names; names++) {
+        size_t i = find_service(*names);
+        if (strcmp(*names, "*") == 0) {
+            some = false;
+        } else if (i < SERVICES_COUNT) {
+            wanted[i] = true;
+        } else {
+            fprintf(stderr, "test-services: there is no service %s\n", *names);
+            exit(1);
+        }
+    }
+    return some;
+}
+
+/* Fills `chosen`, a list that ends with NULL. A name that comes twice counts once. */
+static void choose_services(const restate_service **chosen) {
+    const char *list = variable("SERVICES");
+    char **names = split(list ? list : "");
+    bool wanted[SERVICES_COUNT] = { false }, some = mark_services(names, wanted);
+    size_t i;
+    for (i = 0; i < SERVICES_COUNT; i++)
+        if (!some || wanted[i]) *chosen++ = all_services[i];
+    *chosen = NULL;
+    free(names);
+}
+
+/* The keys that requests have to be signed with; NULL: none has to. A program that cannot check
+ * signatures must not run when they are asked for: it would let everybody in. */
+static char **signing_keys(void) {
+    const char *keys = variable("E2E_REQUEST_SIGNING");
+#ifndef RESTATE_WITH_OPENSSL
+    if (keys) {
+        fprintf(stderr, "test-services: E2E_REQUEST_SIGNING takes a build with "
+                        "RESTATE_WITH_OPENSSL\n");
+        exit(1);
+    }
+#endif
+    return keys ? split(keys) : NULL;
+}
+
+/* ---- Life ------------------------------------------------------------------------------------ */
+
+static restate_endpoint *endpoint;          /* for the signal handler, which takes no argument */
+
+static void on_signal(int number) {
+    (void)number;
+    restate_endpoint_stop(endpoint);
+}
+
+static void handle_signals(void (*handler)(int)) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = handler;
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+}
+
+int main(void) {
+    const restate_service *services[SERVICES_COUNT + 1];
+    char **keys = signing_keys();
+    restate_endpoint_options options = {0};
+    restate_status s;
+    choose_services(services);
+    options.services = services;
+    options.port = chosen_port();
+    options.drain_ms = RESTATE_SECONDS(5);  /* who stops it kills it after 10 */
+#ifdef RESTATE_WITH_OPENSSL
+    options.identity_keys = (const char *const *)keys;
+#endif
+    endpoint = restate_endpoint_new(&options);
+    free(keys);                             /* options are copied */
+    handle_signals(on_signal);
+    s = restate_endpoint_run(endpoint);
+    if (s != RESTATE_OK) fprintf(stderr, "test-services: %s\n", restate_endpoint_error(endpoint));
+    handle_signals(SIG_IGN);                /* from here on there is nothing to stop */
+    restate_endpoint_free(endpoint);
+    return s != RESTATE_OK;
+}
