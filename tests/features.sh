@@ -25,7 +25,7 @@ registered() {
         program=${source#tests/}
         parts '[^A-Z_]T[(][a-z0-9_]+[)]' <"$source" | sed "s/.*(\(.*\))/${program%.c}: \1/"
     done
-    parts 'X[(]MODE, m, [a-z0-9_]+[)]' <tests/e2e/e2e.c | sed 's/.*, \(.*\))/e2e: \1/'
+    parts '(CASE|FIRST)[(][a-z0-9_]+[)]' <tests/e2e/e2e.c | sed 's/.*(\(.*\))/e2e: \1/'
 }
 
 # What is named; the rule for e2e is that a name has no mode.
