@@ -1706,7 +1706,7 @@ static const restate_service paper = { .name = "Paper", .handlers = RESTATE_HAND
     { .name = "bytes", .fn = paper_echo, .input = RESTATE_BYTES, .output = RESTATE_BYTES },
     { .name = "nothing", .fn = paper_void, .input = RESTATE_VOID, .output = RESTATE_VOID },
     { .name = "described", .fn = paper_echo, .input = &described, .output = &described }) };
-static const restate_service list = {
+static const restate_service lists = {
     .name = "List",
     .kind = RESTATE_OBJECT,
     .handlers = RESTATE_HANDLERS(
@@ -1897,7 +1897,7 @@ int main(void) {
     endpoint = restate_endpoint_new(&(restate_endpoint_options){
         .services = RESTATE_SERVICES(&tally, &order, &pricing, &later, &gate, &worker, &load, &blocking,
             &flow, &ear, &desk, &many, &small, &children, &parent, &hooked, &watch, &mapped, &rationed,
-            &paper, &list, &vault, &asker, &nest, &store, &fickle,
+            &paper, &lists, &vault, &asker, &nest, &store, &fickle,
             &steps, &coded, &append_log, &rows, &lazy, &race, &payload, &rich, &rich_flow),
         .address = "127.0.0.1",
         .port = (uint16_t)from_env("PORT", 9080),
