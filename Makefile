@@ -94,10 +94,12 @@ build/bench-endpoint: tests/bench/endpoint.c $(HEADERS)
 	$(compile) -o $@ $< $(link)
 
 # The drivers of the end-to-end tests talk to servers and endpoints over HTTP; they have no restate.h.
-build/e2e build/e2e-contract: build/%: tests/e2e/%.c tests/e2e/harness.h tests/test.h
+build/e2e: tests/e2e/e2e.c
+build/e2e-contract: tests/e2e/contract.c
+build/e2e build/e2e-contract: $(wildcard tests/e2e/*.h) tests/test.h
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(WARN) $(CPPFLAGS) $(CFLAGS) -Itests $(shell pkg-config --cflags libcurl libcjson) \
-		-o $@ $< $(LDFLAGS) $(shell pkg-config --libs libcurl libcjson) $(LDLIBS)
+		-o $@ $(filter %.c,$^) $(LDFLAGS) $(shell pkg-config --libs libcurl libcjson) $(LDLIBS)
 
 # ---- Everything, and a first look -------------------------------------------------------------------
 # Both install what is missing, so they are scripts that come back here once it is there.
@@ -131,8 +133,14 @@ valgrind: $(UNITS:%=build/valgrind/%)
 	$(call run_all,$(UNITS:%=build/valgrind/%),$(VALGRIND) -q --error-exitcode=9 --leak-check=full \
 		--errors-for-leak-kinds=definite)
 
-e2e: all build/e2e build/e2e-services
+e2e: all build/e2e build/e2e-services build/e2e-contract build/test-services
 	build/e2e -v
+	build/e2e-contract -v
+
+# A first look, in less than a minute.
+e2e-smoke: all build/e2e build/e2e-services build/e2e-contract build/test-services
+	E2E_SMOKE=1 build/e2e
+	E2E_SMOKE=1 build/e2e-contract
 
 # ---- Checks of the source ---------------------------------------------------------------------------
 
@@ -150,6 +158,9 @@ layers:
 	@tests/layers.sh restate.h
 
 # The tests that the tables of capabilities name are there.
+mutants:
+	@tests/mutants.sh
+
 features:
 	@tests/features.sh
 
@@ -175,7 +186,7 @@ strict-gcc strict-clang: $(HEADERS) build/proto/order.pb.h
 	@set -e; strict() { $(STRICT_CC) $(STRICT) $(package_flags) -I. -Itests -Ibuild/proto -c -o /dev/null "$$@"; }; \
 	strict -O2 -DRESTATE_IMPLEMENTATION -DRESTATE_WITH_OPENSSL -x c restate.h; \
 	strict -O0 -DRESTATE_IMPLEMENTATION -DNDEBUG -x c restate.h; \
-	for source in $(STRICT_SOURCES) tests/e2e/e2e.c; do strict -O0 $$source; done
+	for source in $(STRICT_SOURCES) tests/e2e/e2e.c tests/e2e/contract.c; do strict -O0 $$source; done
 strict-gcc: STRICT_CC = $(GCC)
 strict-clang: STRICT_CC = $(CLANG)
 
@@ -231,6 +242,8 @@ help:
 	@echo 'make unit         unit tests; sanitize, tsan, valgrind: the same under those'
 	@echo 'make build/test-services    the services that every SDK is tested with, in one program'
 	@echo 'make e2e          examples and services against real servers (build/e2e -v PART-OF-A-NAME)'
+	@echo 'make e2e-smoke    some of them, in less than a minute'
+	@echo 'make mutants      breaks rules of the journal on purpose; some test has to notice each'
 	@echo 'make strict       warnings of gcc and clang are errors; every way to include the header'
 	@echo 'make readme       the C code of README.md compiles'
 	@echo 'make layers       sections of restate.h use earlier ones only'
@@ -239,7 +252,7 @@ help:
 	@echo 'make wire         restate_wire.h out of proto/; wire-check: whether it is that already'
 	@echo 'make clean        removes what was built, but for the server'
 
-.PHONY: all examples test demo unit sanitize tsan valgrind e2e wire wire-check layers features \
+.PHONY: all examples test demo unit sanitize tsan valgrind e2e e2e-smoke mutants wire wire-check layers features \
 	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang clean help
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -1,0 +1,16 @@
+/* End-to-end tests: the services that every SDK is tested with (tests/services), against real servers
+ * in every mode. See harness.h. */
+#include "harness.h"
+
+static endpoint contract = { .program = "test-services", .log = LOGS "/test-services.log" };
+
+#include "contract_work.h"
+#include "contract_faults.h"
+
+int main(int argc, char **argv) {
+    static const e2e_case cases[] = {
+        WORK_CASES FAULT_CASES
+        { NULL, NULL, 0, false }
+    };
+    return harness_main(argc, argv, cases, "default,suspend,lazy,v7,single,cluster", "default,suspend");
+}

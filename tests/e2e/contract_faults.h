@@ -1,0 +1,2 @@
+/* Cases of contract.c. */
+#define FAULT_CASES

@@ -1,0 +1,2 @@
+/* Cases of contract.c. */
+#define WORK_CASES
