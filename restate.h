@@ -740,7 +740,8 @@ typedef struct restate_options {
     restate_switch explicit_cancellation;   /* OFF; ON: see restate_cancellation() */
     restate_switch cancel_sends;            /* OFF; ON: a cancellation also reaches one-way calls */
     restate_switch blocking;                /* OFF; ON: a thread of its own, that may block */
-    size_t stack_bytes;                     /* RESTATE_STACK_BYTES; at least 4,096 */
+    size_t stack_bytes;                     /* RESTATE_STACK_BYTES; at least 4,096; what needs more
+                                               ends the process by SIGSEGV */
     uint64_t stall_warning_ms;              /* 1,000: who holds a loop for longer is in the log;
                                                RESTATE_ZERO_MS: nobody is */
     const restate_seal *seal;               /* none */
@@ -2856,6 +2857,12 @@ typedef enum restate__node_state {
     RESTATE__FAILED
 } restate__node_state;
 
+enum {                                      /* what answers a leaf */
+    RESTATE__EXPECTS_RESULT,                /* void, a value or a failure */
+    RESTATE__EXPECTS_ID,
+    RESTATE__EXPECTS_KEYS
+};
+
 typedef enum restate__run_state {
     RESTATE__RUN_NONE, RESTATE__RUN_TO_EXECUTE, RESTATE__RUN_EXECUTING,
     RESTATE__RUN_PROPOSED                   /* protocol 7: to be confirmed */
@@ -2874,6 +2881,7 @@ typedef struct restate__node {
     uint8_t kind;                           /* restate__node_kind */
     uint8_t state;                          /* restate__node_state */
     uint8_t run;                            /* restate__run_state */
+    uint8_t expects;                        /* of a leaf: what answers it */
     bool taken; /* a leaf whose value was taken: nothing to await any more */
     uint32_t order;                         /* of settling, from 1: the journal's order */
     uint32_t mark;                          /* the last walk that passed here */
@@ -3363,7 +3371,22 @@ static void restate__vm_propagate(restate__vm *vm, restate__node *settled) {
         vm->stopped = restate__vm_reaches(vm, stops, vm->awaited, before);
 }
 
+/* Whether a value is of the kind that a leaf stands for; else the protocol was violated, and the
+ * attempt is over. Everything that reads a value relies on this. */
+static bool restate__vm_value_fits(restate__vm *vm, const restate__node *leaf,
+                                   const restate__value *value) {
+    bool plain = value->kind <= RESTATE__FAILURE;
+    if (leaf->expects == RESTATE__EXPECTS_RESULT ? plain
+        : leaf->expects == RESTATE__EXPECTS_ID   ? value->kind == RESTATE__INVOCATION_ID
+                                                 : value->kind == RESTATE__STATE_KEYS)
+        return true;
+    return restate__vm_raise(vm, RESTATE__E_PROTOCOL,
+                             "the answer with number %u is not of the kind that was asked for",
+                             (unsigned)leaf->id);
+}
+
 static void restate__vm_settle(restate__vm *vm, restate__node *leaf, const restate__value *value) {
+    if (!restate__vm_value_fits(vm, leaf, value)) return;
     leaf->value = value;
     leaf->state = value->kind == RESTATE__FAILURE ? RESTATE__FAILED : RESTATE__SUCCEEDED;
     restate__vm_propagate(vm, leaf);
@@ -4004,7 +4027,8 @@ static void restate__vm_deliver_slot(restate__vm *vm, restate__notification *n) 
     slot->delivered = true;
     if (!slot->leaf) return;
     if (slot->leaf->state == RESTATE__PENDING) restate__vm_settle(vm, slot->leaf, &n->value);
-    else if (!slot->leaf->taken) slot->leaf->value = &n->value;
+    else if (!slot->leaf->taken && restate__vm_value_fits(vm, slot->leaf, &n->value))
+        slot->leaf->value = &n->value;
 }
 
 /* Moves one notification from the queue to whom it is for. */
@@ -5212,6 +5236,7 @@ RESTATE__PRIVATE bool restate__vm_get_keys(restate__vm *vm, restate__node *leaf)
                                 restate__b_none(), &recorded))
         return false;
     id = vm->next_completion++;
+    leaf->expects = RESTATE__EXPECTS_KEYS;
     if (recorded && recorded->type == restate_wire_MSG_GET_EAGER_STATE_KEYS_COMMAND)
         return restate__vm_replay_eager_keys(vm, recorded, id, leaf);
     if (recorded || vm->state_partial) return restate__vm_lazy_keys(vm, recorded, id, leaf);
@@ -5495,6 +5520,7 @@ RESTATE__PRIVATE bool restate__vm_call_invocation(restate__vm *vm, const restate
     m.result_completion_id = first + 1;
     if (!restate__vm_command(vm, &type, &m, m.name, restate__vm_call_loose(call))) return false;
     vm->next_completion = first + 2;
+    id->expects = RESTATE__EXPECTS_ID;
     return restate__vm_leaf(vm, id, RESTATE__LEAF, first) &&
            restate__vm_leaf(vm, result, RESTATE__LEAF, first + 1) &&
            restate__vm_track(vm, id, !vm->options.keep_calls);
@@ -5519,6 +5545,7 @@ RESTATE__PRIVATE bool restate__vm_send(restate__vm *vm, const restate__vm_call *
     m.invocation_id_notification_idx = first;
     if (!restate__vm_command(vm, &type, &m, m.name, restate__vm_call_loose(call))) return false;
     vm->next_completion = first + 1;
+    id->expects = RESTATE__EXPECTS_ID;
     return restate__vm_leaf(vm, id, RESTATE__LEAF, first) &&
            restate__vm_track(vm, id, vm->options.cancel_sends);
 }
@@ -7739,7 +7766,7 @@ RESTATE_API const restate_failure *restate_failed(restate_ctx *ctx) {
 RESTATE_API restate_status restate_fail_with(restate_ctx *ctx, const restate_failure *failure) {
     restate__failed *f = ctx->failed;
     restate_failure *copy;
-    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    if (!restate__ctx_may(ctx, "restate_fail_with")) return RESTATE_ENDED;
     if (!failure && !f)
         return restate__ctx_misuse(ctx, "restate_fail_with",
                                    "nothing has failed yet: give a failure");
@@ -7894,6 +7921,7 @@ static void restate__run_outcome(restate__run *r, restate__outcome *o) {
     restate_ctx *ctx = &r->ctx;
     restate_status s = r->status;
     const char *message = "the closure returned RESTATE_ENDED, but called restate_retry() nowhere";
+    const restate_failure unsaid = { 500, "the closure failed without saying why", NULL };
     memset(o, 0, sizeof *o);
     o->duration_ms = restate__clock_ms() - r->started_ms;
     if (!ctx->retry && s != RESTATE_OK && s != RESTATE_ENDED && !restate__ctx_is_failure(s))
@@ -7903,7 +7931,7 @@ static void restate__run_outcome(restate__run *r, restate__outcome *o) {
         o->value = ctx->reply;
     } else if (restate__ctx_is_failure(s) && !ctx->retry) {
         o->kind = RESTATE__TERMINAL;
-        o->failure = *restate_failed(ctx);
+        o->failure = ctx->failed ? *restate_failed(ctx) : unsaid;
     } else {
         if (!ctx->retry) restate__ctx_set_error(ctx, 0, message, NULL);
         o->kind = RESTATE__RETRYABLE;
@@ -8020,7 +8048,7 @@ static void restate__policy_of(restate__policy *p, const restate_retry_policy *r
 static restate_future *restate__future_new(restate_ctx *ctx, restate__future_kind kind) {
     restate__attempt *a = ctx->attempt;
     restate_future *f;
-    if (ctx->over || (!ctx->run && !restate__ctx_on_thread(ctx))) return &a->none;
+    if ((!ctx->run && !restate__ctx_on_thread(ctx)) || restate__ctx_over(ctx)) return &a->none;
     f = ctx->run ? NULL : a->free_futures;
     if (f) {
         a->free_futures = f->next_free;
@@ -8221,8 +8249,9 @@ RESTATE_API restate_status restate_await_for(restate_ctx *ctx, restate_future *f
             s = restate__future_read(ctx, &future->node, value);
         else if (s == RESTATE_OK)
             s = restate__ctx_new_failure(ctx, 408,
-                                         restate__arena_printf(a->arena, "timed out after %lu ms",
-                                                               (unsigned long)timeout_ms),
+                                         restate__arena_printf(
+                                             a->arena, "timed out after %lu ms",
+                                             (unsigned long)restate__ms(timeout_ms, 0)),
                                          RESTATE_TIMEOUT);
     }
     restate__ctx_detach(ctx);
@@ -8350,7 +8379,10 @@ static bool restate__ctx_run_fits(restate_ctx *ctx, const char *function, const 
     else if (!restate__b_utf8(restate_str(name)))
         restate__ctx_misuse(ctx, function, "the name is not UTF-8");
     else if (restate__policy_bad(&o->retry))
-        restate__ctx_misuse(ctx, function, "retry.factor is no number from 1 on");
+        restate__ctx_misuse(ctx, function, "retry.factor is no number from 1 to 1e9");
+    else if ((unsigned)o->retry.when_exhausted > RESTATE_EXHAUSTED_PAUSE)
+        restate__ctx_misuse(ctx, function,
+                            "retry.when_exhausted is none of RESTATE_EXHAUSTED_...");
     else return true;
     return false;
 }
@@ -10450,7 +10482,9 @@ RESTATE_API restate_bytes restate_encode(restate_ctx *ctx, const restate_codec *
     } else {
         s = codec->encode(codec, ctx, value, &out);
         if (s == RESTATE_TERMINAL)
-            restate__ctx_misuse(ctx, "restate_encode", "%s", restate_failed(ctx)->message);
+            restate__ctx_misuse(ctx, "restate_encode", "%s",
+                                ctx->failed ? restate_failed(ctx)->message
+                                            : "the codec failed without restate_fail()");
         else if (s != RESTATE_OK)
             restate__ctx_misuse(ctx, "restate_encode", RESTATE__CODEC_GAVE, (int)s);
         if (s != RESTATE_OK) out = restate__b_none();
@@ -12000,9 +12034,9 @@ static restate_status restate__ep_check_options(restate_endpoint *e, const resta
     if ((unsigned)o->on_mismatch > RESTATE_MISMATCH_FAIL)
         return restate__ep_error(e, "%s: on_mismatch is none of RESTATE_MISMATCH_...", where);
     if (restate__policy_bad(&o->retry))
-        return restate__ep_error(e, "%s: retry.factor is no number from 1 on", where);
+        return restate__ep_error(e, "%s: retry.factor is no number from 1 to 1e9", where);
     if (restate__policy_bad(&o->run_retry))
-        return restate__ep_error(e, "%s: run_retry.factor is no number from 1 on", where);
+        return restate__ep_error(e, "%s: run_retry.factor is no number from 1 to 1e9", where);
     if (o->retry.max_duration_ms)
         return restate__ep_error(e,
                                  "%s: retry.max_duration_ms is for runs only: set "
@@ -12655,11 +12689,16 @@ static void restate__x_discover(restate__x *x) {
         RESTATE__MANIFEST_HEADERS("4")
 #undef RESTATE__MANIFEST_HEADERS
     };
-    const char *accept = restate__x_get_header(x, "accept");
+    const char *accept = NULL;
+    const restate_pair *h;
     restate__manifest m;
     restate_bytes body;
     memset(&m, 0, sizeof m);
-    m.version = restate__ep_manifest_version(accept);
+    for (h = x->headers; h && h->name; h++) {   /* one that is there twice is one list */
+        int version = strcmp(h->name, "accept") == 0 ? restate__ep_manifest_version(h->value) : 0;
+        if (strcmp(h->name, "accept") == 0) accept = h->value;
+        if (version > m.version) m.version = version;
+    }
     if (!m.version) {
         restate__x_refuse(x, 415,
                           "discovery needs an accept header with "

@@ -442,7 +442,7 @@ static restate_status mistakes(restate_ctx *ctx, restate_bytes in) {
 /* Nothing is recorded, nothing executed. */
 TEST(mistakes_record_nothing) {
     static const char *const says[] = {
-        "Error 573...", "Error 500 index:0 Input message:\"S/h: restate_run(): retry.factor is no number from 1 on\"",
+        "Error 573...", "Error 500 index:0 Input message:\"S/h: restate_run(): retry.factor is no number from 1 to 1e9\"",
         "Error 500 index:0 Input message:\"S/h: restate_sleep_async(): the name is not UTF-8\"",
         "Error 500 index:0 Input message:\"S/h: restate_run(): the name is not UTF-8\"",
         "Error 500 index:0 Input message:\"S/h: restate_send(): a header of the call is not UTF-8\"",
@@ -480,6 +480,67 @@ TEST(log_levels) {
         LOG_HAS("returned -1");
         CHECK(ex.by_library);
         drop_said();
+    }
+}
+
+/* ---- Answers of another kind ------------------------------------------------------------------------- */
+
+static restate_status asks(restate_ctx *ctx, restate_bytes in) {
+    const restate_target to = { .service = "G", .handler = "g" };
+    const char *const *keys, *id;
+    restate_bytes value;
+    (void)in;
+    switch (variant) {
+    case 0: return restate_keys(ctx, &keys);
+    case 1: return restate_get(ctx, "k", &value);
+    case 2: return restate_call_id(ctx, restate_call_async(ctx, to, absent(), NULL), &id);
+    case 3: return restate_call_id(ctx, restate_send(ctx, to, absent(), NULL), &id);
+    case 4: return restate_await(ctx, restate_send(ctx, to, absent(), NULL), &value);
+    case 5: return restate_sleep(ctx, 1);
+    default: return restate_await(ctx, restate_awakeable(ctx, NULL), &value);
+    }
+}
+
+/* What a peer sends is looked at before it is used: kinds of results are 0 void, 1 value, 2 failure,
+ * 3 id, 4 keys; `right` has those that fit. */
+TEST(answers_of_another_kind) {
+    static const unsigned types[] = { N_GET_LAZY_KEYS, N_GET_LAZY, N_CALL_ID, N_CALL_ID, N_CALL_ID, N_SLEEP, N_SIGNAL };
+    static const char *const right[] = { "4", "012", "3", "3", "3", "012", "012" };
+    for (variant = 0; variant < 7; variant++)
+        for (int kind = 0; kind < 5; kind++)
+            for (int replayed = 0; replayed < 2; replayed++)
+                EACH(RESTATE_OBJECT, .fn = asks) {
+                    unsigned number = variant == 6 ? 17 : 1;
+                    bool fits = strchr(right[variant], '0' + kind) != NULL;
+                    start(replayed ? 2 : 1); input("in");
+                    if (!replayed) give();
+                    if (kind == 0) frame(types[variant], variant == 6 ? "2u 4()" : "1u 4()", number);
+                    if (kind == 1) frame(types[variant], variant == 6 ? "2u 5(1s)" : "1u 5(1s)", number, "a text longer than a pointer");
+                    if (kind == 2) frame(types[variant], variant == 6 ? "2u 6(1u2s)" : "1u 6(1u2s)", number, 418, "teapot");
+                    if (kind == 3) frame(types[variant], variant == 6 ? "2u 16s" : "1u 16s", number, INV_X);
+                    if (kind == 4) frame(types[variant], variant == 6 ? "2u 17(1s)" : "1u 17(1s)", number, "k");
+                    give();
+                    ex_collect();
+                    CHECK_INT(ex.x->attempt->vm.phase == RESTATE__ERRORED, !fits);
+                    drop_said();
+                    if (!fits) LOG_HAS("failed with 571: the answer with number");
+                }
+}
+
+/* ---- Looping on what makes futures, after the end ------------------------------------------------------ */
+
+static restate_status spins(restate_ctx *ctx, restate_bytes in) {
+    (void)in;
+    restate_retry(ctx, NULL, "over");
+    while (restate_awakeable(ctx, NULL)) continue;
+    return RESTATE_OK;
+}
+
+TEST(spinning_on_futures) {
+    EACH_OF(7, 7, RESTATE_SERVICE, .fn = spins) {
+        begins(); give();
+        SAYS("Error 500...");
+        LOG_HAS("and is cut off");
     }
 }
 
@@ -591,7 +652,7 @@ int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(hooks), T(hooks_are_told_the_outcome), T(map_error), T(ids_from_outside),
         T(another_thread), T(fetched_keys_are_sorted), T(closures_still_wanted),
-        T(requests_are_opened), T(mistakes_record_nothing), T(input_that_is_no_array), T(the_first_settled_wins), T(log_levels), T(delays_in_bounds), T(no_time_at_all),
+        T(requests_are_opened), T(mistakes_record_nothing), T(input_that_is_no_array), T(the_first_settled_wins), T(answers_of_another_kind), T(spinning_on_futures), T(log_levels), T(delays_in_bounds), T(no_time_at_all),
         { NULL, NULL }
     };
     return test_main(argc, argv, cases);

@@ -108,9 +108,9 @@ TEST(options) {
              HANDLERS({ .name = "h", .fn = done, .options = { .ingress_private = RESTATE_OFF } })));
     ERROR_OF("", SERVICE(.options = { .ingress_private = RESTATE_OFF },
              HANDLERS({ .name = "h", .fn = done, .options = { .ingress_private = RESTATE_ON } })));
-    ERROR_OF("service S: retry.factor is no number from 1 on", SERVICE(.options = { .retry = { .factor = 0.5 } }, HANDLERS(H("h"))));
-    ERROR_OF("service S: run_retry.factor is no number from 1 on", SERVICE(.options = { .run_retry = { .factor = -1 } }, HANDLERS(H("h"))));
-    ERROR_OF("handler S/h: retry.factor is no number from 1 on",
+    ERROR_OF("service S: retry.factor is no number from 1 to 1e9", SERVICE(.options = { .retry = { .factor = 0.5 } }, HANDLERS(H("h"))));
+    ERROR_OF("service S: run_retry.factor is no number from 1 to 1e9", SERVICE(.options = { .run_retry = { .factor = -1 } }, HANDLERS(H("h"))));
+    ERROR_OF("handler S/h: retry.factor is no number from 1 to 1e9",
              SERVICE(HANDLERS({ .name = "h", .fn = done, .options = { .retry = { .factor = strtod("nan", NULL) } } })));
     ERROR_OF("service S: retry.max_duration_ms is for runs only: set run_retry.max_duration_ms, or retry.max_attempts",
              SERVICE(.options = { .retry = { .max_duration_ms = 1 } }, HANDLERS(H("h"))));
@@ -119,7 +119,7 @@ TEST(options) {
     ERROR_OF("", SERVICE(HANDLERS({ .name = "h", .fn = done, .options = { .stack_bytes = 4096 } })));
     ERROR_OF("handler S/h: stack_bytes is above 1 GiB", SERVICE(HANDLERS({ .name = "h", .fn = done, .options = { .stack_bytes = SIZE_MAX } })));
     ERROR_OF("service S: .kind is none of SERVICE, OBJECT and WORKFLOW", SERVICE(.kind = (restate_kind)9, HANDLERS(H("h"))));
-    ERROR_OF("service S: retry.factor is no number from 1 on", SERVICE(.options = { .retry = { .factor = strtod("inf", NULL) } }, HANDLERS(H("h"))));
+    ERROR_OF("service S: retry.factor is no number from 1 to 1e9", SERVICE(.options = { .retry = { .factor = strtod("inf", NULL) } }, HANDLERS(H("h"))));
     ERROR_OF("service S: inactivity_timeout_ms is more than 36500 days", SERVICE(.options = { .inactivity_timeout_ms = UINT64_MAX - 1 }, HANDLERS(H("h"))));
     ERROR_OF("", SERVICE(.options = { .inactivity_timeout_ms = RESTATE_ZERO_MS, .abort_timeout_ms = RESTATE_DAYS(36500) }, HANDLERS(H("h"))));
     ERROR_OF("service S: retry.max_interval_ms is more than 730 days", SERVICE(.options = { .retry = { .max_interval_ms = RESTATE_DAYS(731) } }, HANDLERS(H("h"))));
@@ -145,7 +145,7 @@ TEST(endpoint_options) {
     OPTIONS_ERROR("", (void)0);
     OPTIONS_ERROR(".threads is 1025, at most 1024", ex.options.threads = 1025);
     OPTIONS_ERROR("", ex.options.threads = 1024);
-    OPTIONS_ERROR("defaults: retry.factor is no number from 1 on", ex.options.defaults.retry.factor = 0.1);
+    OPTIONS_ERROR("defaults: retry.factor is no number from 1 to 1e9", ex.options.defaults.retry.factor = 0.1);
     OPTIONS_ERROR("defaults: stack_bytes is below 4096", ex.options.defaults.stack_bytes = 1);
     OPTIONS_ERROR(".identity_keys needs Ed25519: define RESTATE_WITH_OPENSSL where RESTATE_IMPLEMENTATION is (and link "
                   "-lcrypto), or give .verify", ex.options.identity_keys = some_keys);
