@@ -1,6 +1,6 @@
 /* Cases of contract.c: what the test services do when nothing goes wrong, seen from outside. */
 
-/* ---- JSON, written with ' for ", and handlers that are asked one after the other --------------- */
+/* ---- JSON, written with ' for ", and handlers that are asked one after the other ------------- */
 
 /* A text that lives until a few others have been made, with " for '. */
 static const char *json(const char *format, ...) {
@@ -105,7 +105,8 @@ static word fresh_key(const char *what) {
  * them. */
 static long long values_of(const char *service, const char *key) {
     return query_number("c", text("select count(*) c from state where service_name = '%s' and "
-                                  "service_key = '%s'", service, key));
+                                  "service_key = '%s'",
+                                  service, key));
 }
 static const char *value_of(const char *service, const char *key, const char *name) {
     return query_text("v", text("select value_utf8 v from state where service_name = '%s' and "
@@ -118,7 +119,7 @@ static long long entries_of(const char *id, const char *type) {
                                   "entry_type like '%s'", id, type));
 }
 
-/* ---- State ------------------------------------------------------------------------------------- */
+/* ---- State ----------------------------------------------------------------------------------- */
 
 static void counter_case(void) {
     if (!served()) return;
@@ -144,8 +145,7 @@ static void failure_keeps_state_case(void) {
     if (!served()) return;
     word key = fresh_key("adds"), odd = fresh_key("a%20b%2Fc%C3%BC");
     for (int i = 1; i <= 2; i++)
-        EXPECT(text("/Counter/%s/addThenFail", key.s), "3", 500,
-               text(FAILED(500, "%s"), key.s));
+        EXPECT(text("/Counter/%s/addThenFail", key.s), "3", 500, text(FAILED(500, "%s"), key.s));
     STEPS(text("/Counter/%s", key.s),
         { "get", NULL, 200, "6" },
         { "add", "1", 200, "{'oldValue':6,'newValue':7}" });
@@ -194,7 +194,8 @@ static void map_case(void) {
     word key = fresh_key("map"), map = make_word("/MapObject/%s", key.s);
     EXPECT(text("%s/get", map.s), "'key 3'", 200, "''");
     for (int i = 0; i < MAP_ENTRIES; i++)
-        EXPECT(text("%s/set", map.s), text("{'key':'key %d','value':'value %d'}", i, i * i), 200, "");
+        EXPECT(text("%s/set", map.s), text("{'key':'key %d','value':'value %d'}", i, i * i), 200,
+               "");
     EXPECT(text("%s/set", map.s), "{'key':'key 3','value':'x','more':1}", 200, "");
     EXPECT(text("%s/get", map.s), "'key 3'", 200, "'x'");
     EXPECT(text("%s/set", map.s), "{'key':'key 3','value':'value 9'}", 200, "");
@@ -208,7 +209,7 @@ static void map_case(void) {
     STEPS(map.s, { "get", "'key 3'", 200, "''" }, { "clearAll", NULL, 200, "[]" });
 }
 
-/* ---- Order ------------------------------------------------------------------------------------- */
+/* ---- Order ----------------------------------------------------------------------------------- */
 
 enum { ADDS = 60 };
 static word adds_key;
@@ -271,7 +272,8 @@ static void add_call(many *list, const char *request, bool one_way, bool awaited
     const char *flags = json("'oneWayCall':%s,'awaitAtTheEnd':%s", one_way ? "true" : "false",
                              awaited ? "true" : "false");
     list->len += (size_t)snprintf(list->body + list->len, sizeof list->body - list->len,
-                                  "%c{\"proxyRequest\":%s,%s}", list->len ? ',' : '[', request, flags);
+                                  "%c{\"proxyRequest\":%s,%s}", list->len ? ',' : '[', request,
+                                  flags);
     CHECK(list->len < sizeof list->body - 2);
 }
 static const char *all_calls(many *list) {
@@ -283,6 +285,7 @@ static const char *all_calls(many *list) {
  * for or not. */
 static void many_calls_case(void) {
     static many list;
+    static reply r;
     if (!served()) return;
     word keys[2] = { fresh_key("many"), fresh_key("many") };
     list.len = 0;
@@ -294,7 +297,8 @@ static void many_calls_case(void) {
     for (int i = 0; i < 2; i++)                         /* what is waited for was there last */
         add_call(&list, proxied("ListObject", keys[i].s, "append", bytes_of("\"end\""), ""), false,
                  true);
-    ASK("/Proxy/manyCalls", all_calls(&list), 200, "");
+    call(&r, "/Proxy/manyCalls", all_calls(&list));
+    judge(__LINE__, "manyCalls", &r, 200, "");
     EXPECT(text("/ListObject/%s/get", keys[0].s), NULL, 200,
            "['0','2','4','6','8','10','12','14','16','18','20','22','end']");
     EXPECT(text("/ListObject/%s/get", keys[1].s), NULL, 200,
@@ -310,7 +314,8 @@ static void many_failures_case(void) {
     for (int awaited = 0; awaited < 2; awaited++) {
         list.len = 0;
         add_call(&list, proxied("Failing", key.s, "terminallyFailingCall",
-                                bytes_of("{\"errorMessage\":\"one of many\"}"), ""), false, awaited);
+                                bytes_of("{\"errorMessage\":\"one of many\"}"), ""),
+                 false, awaited);
         add_call(&list, proxied("Counter", key.s, "add", "[49]", ""), true, true);
         add_call(&list, proxied("Counter", key.s, "add", "[49]", ""), false, true);
         if (awaited) EXPECT("/Proxy/manyCalls", all_calls(&list), 500, FAILED(500, "one of many"));
@@ -319,7 +324,7 @@ static void many_failures_case(void) {
     }
 }
 
-/* ---- Proxy ------------------------------------------------------------------------------------- */
+/* ---- Proxy ----------------------------------------------------------------------------------- */
 
 /* Bytes, as a handler of any kind gets and gives them. */
 static void proxy_bytes_case(void) {
@@ -365,7 +370,8 @@ static void proxy_failure_case(void) {
     EXPECT("/Proxy/call", proxied("Failing", key.s, "terminallyFailingCall", bytes_of(failure), ""),
            500, FAILED_WITH(500, "from below", "{'who':'me'}"));
     EXPECT("/Proxy/oneWayCall",                         /* nobody waits for that one */
-           proxied("Failing", key.s, "terminallyFailingCall", bytes_of(failure), ""), 200, "*\"inv_");
+           proxied("Failing", key.s, "terminallyFailingCall", bytes_of(failure), ""), 200,
+           "*\"inv_");
 }
 
 /* The id that Proxy has given. */
@@ -425,6 +431,12 @@ static void check_invocation(const char *id, const char *scope, const char *limi
     CHECK_STR(query_text("limit_key", sql), limit_key);
 }
 
+/* The id of the one invocation that this one has called. */
+static const char *invoked_by(const char *id) {
+    return query_text("id",
+                      text("select id from sys_invocation where invoked_by_id = '%s'", id));
+}
+
 /* Calls and sends go to a scope, with a limit key. */
 static void scope_case(void) {
     static reply r;
@@ -443,12 +455,10 @@ static void scope_case(void) {
     call(&r, "/Proxy/call", proxied("TestUtilsService", NULL, "echo", message,
          ",'scope':'blue','limitKey':'ten'"));
     CHECK_STR(r.body, message);
-    check_invocation(query_text("id", text("select id from sys_invocation where invoked_by_id = '%s'",
-                                           r.id)), "blue", "ten");
+    check_invocation(invoked_by(r.id), "blue", "ten");
     call(&r, "/Proxy/call", proxied("TestUtilsService", NULL, "echo", message, ",'scope':'green'"));
     CHECK_STR(r.body, message);
-    check_invocation(query_text("id", text("select id from sys_invocation where invoked_by_id = '%s'",
-                                           r.id)), "green", "");
+    check_invocation(invoked_by(r.id), "green", "");
     EXPECT("/restate/scope/red/call/TestUtilsService/echo", "'b'", 200, "'b'");
 }
 
@@ -470,7 +480,7 @@ static void scope_limit_case(void) {
     CHECK(now() - start > 3 * 0.25);
 }
 
-/* ---- TestUtilsService -------------------------------------------------------------------------- */
+/* ---- TestUtilsService ------------------------------------------------------------------------ */
 
 static void echo_case(void) {
     if (!served()) return;
@@ -482,18 +492,23 @@ static void echo_case(void) {
         { "uppercaseEcho", "''", 200, "''" });
 }
 
+static const char *header_in(const cJSON *headers, const char *name) {
+    return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(headers, name));
+}
+
 static void headers_case(void) {
-    static const char *const sent[] = { "X-Mixed-Case: Some Value", "x-list: a, b", "x-empty;", NULL };
+    static const char *const sent[] = { "X-Mixed-Case: Some Value", "x-list: a, b", "x-empty;",
+                                        NULL };
     static reply r;
     if (!served()) return;
     http_with(&r, "POST", text("%s/TestUtilsService/echoHeaders", ingress), NULL, sent);
     CHECK_INT(r.status, 200);
     cJSON *got = cJSON_Parse(r.body), *h;
     test_note = r.body;
-    CHECK_STR(cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(got, "x-mixed-case")), "Some Value");
-    CHECK_STR(cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(got, "x-list")), "a, b");
-    CHECK_STR(cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(got, "x-empty")), "");
-    cJSON_ArrayForEach(h, got) CHECK_INT(strcspn(h->string, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"), strlen(h->string));
+    CHECK_STR(header_in(got, "x-mixed-case"), "Some Value");
+    CHECK_STR(header_in(got, "x-list"), "a, b");
+    CHECK_STR(header_in(got, "x-empty"), "");
+    cJSON_ArrayForEach(h, got) CHECK(strpbrk(h->string, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == NULL);
     test_note = "";
     cJSON_Delete(got);
 }
@@ -558,6 +573,25 @@ static void large_case(void) {
     free(body);
 }
 
+enum { BUSY = 200, BUSY_MS = 500 };
+
+static void make_an_echo(size_t i, char path[256], char body[256]) {
+    snprintf(path, 256, "/ServiceInterpreterHelper/echoLater");
+    snprintf(body, 256, "{\"sleep\":%d,\"parameter\":\"%zu\"}", BUSY_MS, i);
+}
+static bool is_echo(size_t i, const reply *r) {
+    return r->status == 200 && strcmp(r->body, text("\"%zu\"", i)) == 0;
+}
+
+/* One handler can be busy in hundreds of invocations. */
+static void at_once_case(void) {
+    static const batch echoes = { BUSY, BUSY, make_an_echo, is_echo };
+    if (!served()) return;
+    double start = now();
+    run_batch(&echoes);
+    CHECK(now() - start < BUSY * BUSY_MS / 1000.0 / 4);
+}
+
 /* Where every wait ends the attempt, the last attempt has executed none of the runs. */
 static void executed_runs_case(void) {
     if (!served()) return;
@@ -566,7 +600,7 @@ static void executed_runs_case(void) {
     EXPECT("/TestUtilsService/countExecutedSideEffects", "0", 200, "0");
 }
 
-/* ---- Ingress ----------------------------------------------------------------------------------- */
+/* ---- Ingress --------------------------------------------------------------------------------- */
 
 static void idempotency_case(void) {
     static const struct { const char *idempotency, *want; } calls[] = {
@@ -640,9 +674,12 @@ static void delayed_send_case(void) {
 static void send_and_attach_case(void) {
     if (!served()) return;
     word key = fresh_key("sent");
-    EXPECT_RESULT(start_call(text("/Counter/%s/add", key.s), "1").s, 200, "{'oldValue':0,'newValue':1}");
-    EXPECT_RESULT(start_call(text("/Counter/%s/reset", key.s), NULL).s, 200, "");
-    EXPECT_RESULT(start_call(text("/Counter/%s/addThenFail", key.s), "1").s, 500, text(FAILED(500, "%s"), key.s));
+    word added = start_call(text("/Counter/%s/add", key.s), "1");
+    word reset = start_call(text("/Counter/%s/reset", key.s), NULL);
+    word failed = start_call(text("/Counter/%s/addThenFail", key.s), "1");
+    EXPECT_RESULT(added.s, 200, "{'oldValue':0,'newValue':1}");
+    EXPECT_RESULT(reset.s, 200, "");
+    EXPECT_RESULT(failed.s, 500, text(FAILED(500, "%s"), key.s));
     EXPECT_GET("/restate/invocation/inv_1foAirY4KKzi3UxYOkVpsCnj68iyY6WXC7/attach", 404, NULL);
 }
 
@@ -678,7 +715,7 @@ static void refusals_case(void) {
     EXPECT(text("/Counter/%s/get", key.s), NULL, 200, "0");
 }
 
-/* ---- Workflows --------------------------------------------------------------------------------- */
+/* ---- Workflows ------------------------------------------------------------------------------- */
 
 static void workflow_case(void) {
     static reply r;
@@ -719,7 +756,7 @@ static void workflow_unblocked_first_case(void) {
         { "run", "'in'", 409, NULL });
 }
 
-/* ---- The command interpreter ------------------------------------------------------------------- */
+/* ---- The command interpreter ----------------------------------------------------------------- */
 
 #define INTERPRETER "VirtualObjectCommandInterpreter"
 
@@ -917,6 +954,7 @@ static void act(const scene *scenes, size_t count) {
 #define K1 AWAKEABLE("k1")
 #define K2 AWAKEABLE("k2")
 #define S SIGNAL("s")
+#define NOBODY { NO_DEED, NULL, NULL }
 
 static void awakeables_case(void) {
     ACT(
@@ -931,14 +969,15 @@ static void awakeables_case(void) {
         { ANY_SUCCESS(K1 "," K2), { { REJECT, "k1", "no" }, { REJECT, "k2", "nor" } }, 500,
           FAILED(500, "nor") },
         { ALL(K1 "," K2), { { RESOLVE, "k2", "b" }, { RESOLVE, "k1", "a" } }, 200, "'a|b'" },
-        { ALL(K1 "," K2), { { RESOLVE, "k1", "a" }, { REJECT, "k2", "no" } }, 500, FAILED(500, "no") },
+        { ALL(K1 "," K2), { { RESOLVE, "k1", "a" }, { REJECT, "k2", "no" } }, 500,
+          FAILED(500, "no") },
         { ALL(K1 "," K2), { { REJECT, "k2", "no" } }, 500, FAILED(500, "no") },
         { SETTLED(K1 "," RUN("x") "," K2), { { REJECT, "k2", "no" }, { RESOLVE, "k1", "a" } }, 200,
           "'ok:a|ok:x|err:no'" },
         { AWAIT_FOR("k1", 60000), { { RESOLVE, "k1", "a" } }, 200, "'a'" },
         { AWAIT_FOR("k1", 60000), { { REJECT, "k1", "no" } }, 500, FAILED(500, "no") },
-        { AWAIT_FOR("k1", 30), { { NO_DEED } }, 500, FAILED(500, "await-timeout") },
-        { AWAIT_FOR("k1", 0), { { NO_DEED } }, 500, FAILED(500, "await-timeout") });
+        { AWAIT_FOR("k1", 30), { NOBODY }, 500, FAILED(500, "await-timeout") },
+        { AWAIT_FOR("k1", 0), { NOBODY }, 500, FAILED(500, "await-timeout") });
 }
 
 /* A signal goes to who awaits that name; of several of one name each goes to one. */
@@ -949,7 +988,8 @@ static void signals_case(void) {
         { ONE(S), { { SEND, "t", "other" }, { SEND, "s", "a" } }, 200, "'a'" },
         { ANY(S "," SIGNAL("t")), { { SEND, "t", "b" } }, 200, "'b'" },
         { ANY(K1 "," S "," NEVER), { { SEND_FAILURE, "s", "no" } }, 500, FAILED(500, "no") },
-        { ANY_SUCCESS(S "," K1), { { SEND_FAILURE, "s", "no" }, { RESOLVE, "k1", "a" } }, 200, "'a'" },
+        { ANY_SUCCESS(S "," K1), { { SEND_FAILURE, "s", "no" }, { RESOLVE, "k1", "a" } }, 200,
+          "'a'" },
         { FIRST_SUCCESS(K1 "," S), { { REJECT, "k1", "no" }, { SEND_FAILURE, "s", "nor" } }, 500,
           FAILED(500, "nor") },
         { ALL(S "," K1 "," SIGNAL("t")),
@@ -968,10 +1008,11 @@ static void early_signals_case(void) {
         { ONE(K1) "," ONE(S), { { SEND_FAILURE, "s", "no" }, { RESOLVE, "k1", "go" } }, 500,
           FAILED(500, "no") },
         { ONE(K1) "," SETTLED(S "," SIGNAL("t") "," S),
-          { { SEND, "s", "a" }, { SEND, "s", "b" }, { SEND, "t", "c" }, { RESOLVE, "k1", "go" } }, 200,
-          "'ok:a|ok:c|ok:b'" },
-        { ONE(K1) "," SETTLED(S "," S), { { SEND, "s", "a" }, { RESOLVE, "k1", "go" }, { SEND, "s", "b" } },
-          200, "'ok:a|ok:b'" });
+          { { SEND, "s", "a" }, { SEND, "s", "b" }, { SEND, "t", "c" }, { RESOLVE, "k1", "go" } },
+          200, "'ok:a|ok:c|ok:b'" },
+        { ONE(K1) "," SETTLED(S "," S),
+          { { SEND, "s", "a" }, { RESOLVE, "k1", "go" }, { SEND, "s", "b" } }, 200,
+          "'ok:a|ok:b'" });
 }
 
 /* Other commands, and inputs that mean nothing. */
@@ -1022,8 +1063,8 @@ static void environment_case(void) {
 static void results_case(void) {
     if (!served()) return;
     word object = make_word("/" INTERPRETER "/%s", fresh_key("results").s);
-    word id = start_script(object, ONE(RUN("a")) "," ONE(SLEEP(1)) "," ONE(K1) "," ONE(BREAK("b")) ","
-                                   ONE(RUN("c")));
+    word id = start_script(object, ONE(RUN("a")) "," ONE(SLEEP(1)) "," ONE(K1) ","
+                                   ONE(BREAK("b")) "," ONE(RUN("c")));
     CHECK(awaits_awakeable(object, "k1"));
     EXPECT(text("%s/getResults", object.s), NULL, 200, "['a','sleep']");
     tell_interpreter(object, id, (deed){ RESOLVE, "k1", "x" });
@@ -1034,7 +1075,7 @@ static void results_case(void) {
         { "getResults", NULL, 200, "['a','sleep','x','d','e']" });
 }
 
-/* ---- Awakeables, by their ids ------------------------------------------------------------------ */
+/* ---- Awakeables, by their ids ---------------------------------------------------------------- */
 
 /* An interpreter that awaits one, and the id of that. */
 typedef struct waiter {
@@ -1061,7 +1102,8 @@ static void ingress_awakeables_case(void) {
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         waiter w = start_waiter();
         const char *url = text("%s/restate/awakeables/%s/%s", ingress, w.awakeable.s, ways[i].verb);
-        post_bytes(&r, url, i ? "text/plain" : "application/json", ways[i].body, strlen(ways[i].body));
+        post_bytes(&r, url, i ? "text/plain" : "application/json", ways[i].body,
+                   strlen(ways[i].body));
         CHECK_INT(r.status, 202);
         EXPECT_RESULT(w.id.s, ways[i].status, ways[i].want);
     }
@@ -1083,7 +1125,7 @@ static void awakeable_holder_case(void) {
     EXPECT_RESULT(w.id.s, 200, "'open'");
 }
 
-/* ---- Failures with metadata -------------------------------------------------------------------- */
+/* ---- Failures with metadata ------------------------------------------------------------------ */
 
 static void metadata_case(void) {
     static const struct { const char *input, *want; } failures[] = {
@@ -1105,7 +1147,7 @@ static void metadata_case(void) {
 
     word path = make_word("/Failing/%s/callTerminallyFailingCall", fresh_key("fails").s);
     const char *keys[2];
-    for (int i = 0; i < 2; i++) {                       /* the callee's key is a new one each time */
+    for (int i = 0; i < 2; i++) {                       /* the callee's key is always a new one */
         call(&r, path.s, json("%s", failures[0].input));
         keys[i] = query_text("k", text("select target_service_key k from sys_invocation where "
                                        "invoked_by_id = '%s'", r.id));
@@ -1114,7 +1156,7 @@ static void metadata_case(void) {
     CHECK(strcmp(keys[0], keys[1]) != 0);
 }
 
-/* ---- The program interpreter ------------------------------------------------------------------- */
+/* ---- The program interpreter ----------------------------------------------------------------- */
 
 /* Programs of a new object of layer 0, how they end, and what the counter comes to. */
 static const struct { const char *name, *commands; long status; const char *want, *counter; }
@@ -1123,18 +1165,19 @@ programs[] = {
     { "increments", "{'kind':4},{'kind':4},{'kind':4}", 200, "", "3" },
     { "increments by calls", "{'kind':5},{'kind':4},{'kind':5}", 200, "", "3" },
     { "sleeps", "{'kind':6,'duration':20},{'kind':4},{'kind':6,'duration':0}", 200, "", "1" },
-    { "calls", "{'kind':7},{'kind':7},{'kind':15,'index':1},{'kind':15,'index':0},{'kind':4}", 200, "",
-      "1" },
+    { "calls", "{'kind':7},{'kind':7},{'kind':15,'index':1},{'kind':15,'index':0},{'kind':4}", 200,
+      "", "1" },
     { "slow calls", "{'kind':8,'sleep':30},{'kind':8,'sleep':1},{'kind':15,'index':0},"
       "{'kind':15,'index':1},{'kind':4}", 200, "", "1" },
-    { "calls of nobody's", "{'kind':7},{'kind':8,'sleep':60000},{'kind':14},{'kind':4}", 200, "", "1" },
-    { "increments by delayed calls", "{'kind':9,'duration':50},{'kind':9,'duration':0},{'kind':4}", 200,
-      "", "3" },
+    { "calls nobody awaits", "{'kind':7},{'kind':8,'sleep':60000},{'kind':14},{'kind':4}", 200, "",
+      "1" },
+    { "increments by delayed calls", "{'kind':9,'duration':50},{'kind':9,'duration':0},{'kind':4}",
+      200, "", "3" },
     { "side effects", "{'kind':10},{'kind':12},{'kind':10},{'kind':4}", 200, "", "1" },
     { "side effects that throw", "{'kind':11},{'kind':11},{'kind':11},{'kind':4}", 200, "", "1" },
     { "a call that fails", "{'kind':13},{'kind':4}", 200, "", "1" },
-    { "a call that fails, awaited", "{'kind':4},{'kind':14},{'kind':15,'index':1},{'kind':4}", 200, "",
-      "2" },
+    { "a call that fails, awaited", "{'kind':4},{'kind':14},{'kind':15,'index':1},{'kind':4}", 200,
+      "", "2" },
     { "an awakeable resolved", "{'kind':16},{'kind':15,'index':0},{'kind':4}", 200, "", "1" },
     { "an awakeable rejected", "{'kind':17},{'kind':15,'index':0},{'kind':4}", 200, "", "1" },
     { "awakeables nobody awaits", "{'kind':16},{'kind':17},{'kind':4}", 200, "", "1" },
@@ -1168,8 +1211,8 @@ static void program_state_case(void) {
     word key = fresh_key("state");
     STEPS(text("/ObjectInterpreterL2/%s", key.s),
         { "interpret", "{'commands':[{'kind':2,'key':1},{'kind':1,'key':1},{'kind':1,'key':2},"
-                       "{'kind':2,'key':1},{'kind':1,'key':30},{'kind':3,'key':1},{'kind':3,'key':9},"
-                       "{'kind':2,'key':1}]}", 200, "" },
+                       "{'kind':2,'key':1},{'kind':1,'key':30},{'kind':3,'key':1},"
+                       "{'kind':3,'key':9},{'kind':2,'key':1}]}", 200, "" },
         { "counter", NULL, 200, "0" });
     CHECK_INT(values_of("ObjectInterpreterL2", key.s), 2);
     CHECK_STR(value_of("ObjectInterpreterL2", key.s, "key-2"), "\"value-2\"");
@@ -1204,8 +1247,8 @@ static void program_helper_case(void) {
         { "echo", "'a'", 200, "'a'" },
         { "echoLater", "{'sleep':10,'parameter':'b'}", 200, "'b'" },
         { "terminalFailure", NULL, 500, FAILED(500, "bye") });
-    EXPECT("/ServiceInterpreterHelper/incrementIndirectly", text("{'layer':1,'key':'%s'}", key.s), 200,
-           "");
+    EXPECT("/ServiceInterpreterHelper/incrementIndirectly", text("{'layer':1,'key':'%s'}", key.s),
+           200, "");
     CHECK(comes_to(text("/ObjectInterpreterL1/%s/counter", key.s), "1"));
 }
 
@@ -1286,8 +1329,8 @@ static const char *counter_of(const author *a, int layer, unsigned key) {
 /* Whether nothing is left that could still increment something. */
 static bool interpreters_settle(void) {
     for (double end = now() + 20; now() < end; pause_ms(20))
-        if (query_number("c", "select count(*) c from sys_invocation where status != 'completed' and "
-                              "target_handler_name in ('interpret', 'incrementIndirectly', "
+        if (query_number("c", "select count(*) c from sys_invocation where status != 'completed' "
+                              "and target_handler_name in ('interpret', 'incrementIndirectly', "
                               "'incrementViaAwakeableDance')") == 0)
             return true;
     return false;
@@ -1311,13 +1354,14 @@ static void random_program_case(void) {
     for (int again = 0; again < 2; again++) {           /* no increment came twice, either */
         for (int layer = 0; layer < LAYERS; layer++)
             for (unsigned key = 0; key < (layer ? PROGRAM_KEYS : ROOTS); key++)
-                CHECK(comes_to(counter_of(&a, layer, key), text("%lld", a.increments[layer][key])));
+                CHECK(comes_to(counter_of(&a, layer, key),
+                               text("%lld", a.increments[layer][key])));
         CHECK(interpreters_settle());
     }
     CHECK(a.increments[2][0] > 0);                      /* it got down there */
 }
 
-/* ---- Discovery --------------------------------------------------------------------------------- */
+/* ---- Discovery ------------------------------------------------------------------------------- */
 
 /* Asks an endpoint itself, without the server. */
 static void directly(reply *r, const endpoint *e, const char *path, const char *header) {
@@ -1422,8 +1466,9 @@ static void read_manifest(const cJSON *root, bool there[HANDLERS]) {
     cJSON_ArrayForEach(service, cJSON_GetObjectItem(root, "services"))
         cJSON_ArrayForEach(handler, cJSON_GetObjectItem(service, "handlers")) {
             int i = 0;
-            test_note = text("%s %s: %s %s %s %s", string_in(service, "name"), string_in(service, "ty"),
-                             string_in(handler, "name"), string_in(handler, "ty"),
+            test_note = text("%s %s: %s %s %s %s", string_in(service, "name"),
+                             string_in(service, "ty"), string_in(handler, "name"),
+                             string_in(handler, "ty"),
                              content_of(cJSON_GetObjectItem(handler, "input")),
                              content_of(cJSON_GetObjectItem(handler, "output")));
             while (i < HANDLERS && strcmp(test_note, manifest[i]) != 0) i++;
@@ -1497,7 +1542,7 @@ static void services_filter_case(void) {
         cJSON_Delete(root);
         for (int k = 0; k < HANDLERS; k++) {
             const char *service = text("%.*s", (int)strcspn(manifest[k], " "), manifest[k]);
-            bool wanted = filters[i].handlers == HANDLERS || strstr(filters[i].setting, service) != NULL;
+            bool wanted = filters[i].handlers == HANDLERS || strstr(filters[i].setting, service);
             test_note = manifest[k];
             CHECK(there[k] == wanted);
             count += there[k];
@@ -1507,12 +1552,12 @@ static void services_filter_case(void) {
         CHECK_INT(endpoint_stop(&some[i]), 0);
     }
     test_note = "";
-    int status = system(text("PORT=%d SERVICES=Counter,Nobody timeout 20 %s/%s >>%s 2>&1", free_port(),
-                             env("E2E_BIN", "build"), contract.program, some[0].log));
+    int status = system(text("PORT=%d SERVICES=Counter,Nobody timeout 20 %s/%s >>%s 2>&1",
+                             free_port(), env("E2E_BIN", "build"), contract.program, some[0].log));
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != 124);
 }
 
-/* ---- Nodes ------------------------------------------------------------------------------------- */
+/* ---- Nodes ----------------------------------------------------------------------------------- */
 
 /* Of a cluster any node takes calls, and all see the same. */
 static void any_node_case(void) {
@@ -1520,7 +1565,8 @@ static void any_node_case(void) {
     word key = fresh_key("nodes");
     for (int i = 0; i < NODES; i++) {
         use_node(i);
-        EXPECT(text("/Counter/%s/add", key.s), "1", 200, text("{'oldValue':%d,'newValue':%d}", i, i + 1));
+        EXPECT(text("/Counter/%s/add", key.s), "1", 200,
+               text("{'oldValue':%d,'newValue':%d}", i, i + 1));
     }
     use_node(0);
     EXPECT(text("/Counter/%s/get", key.s), NULL, 200, text("%d", NODES));
@@ -1548,6 +1594,7 @@ static void any_node_case(void) {
     { "echo_headers", headers_case, 0, false }, \
     { "raw_echo_any_type", raw_echo_case, 0, false }, \
     { "raw_echo_megabytes", large_case, 0, false }, \
+    { "hundreds_at_once", at_once_case, 0, false }, \
     { "executed_runs", executed_runs_case, 0, false }, \
     { "ingress_idempotency_key", idempotency_case, 0, true }, \
     { "ingress_output_of_running", running_case, 0, false }, \
