@@ -209,6 +209,22 @@ static void map_case(void) {
     STEPS(map.s, { "get", "'key 3'", 200, "''" }, { "clearAll", NULL, 200, "[]" });
 }
 
+/* What does not come along with the invocation is asked for. */
+static void lazy_state_case(void) {
+    static reply r;
+    if (!served()) return;
+    word key = fresh_key("lazy");
+    EXPECT(text("/Counter/%s/add", key.s), "3", 200, NULL);
+    call(&r, text("/Counter/%s/get", key.s), NULL);
+    CHECK_STR(r.body, "3");
+    CHECK_INT(entries_of(r.id, "Command: GetLazyState"), 1);
+    EXPECT(text("/MapObject/%s/set", key.s), "{'key':'a','value':'b'}", 200, "");
+    call(&r, text("/MapObject/%s/clearAll", key.s), NULL);
+    judge(__LINE__, "clearAll", &r, 200, json("[{'key':'a','value':'b'}]"));
+    CHECK_INT(entries_of(r.id, "Command: GetLazyStateKeys"), 1);
+    CHECK_INT(entries_of(r.id, "Command: GetLazyState"), 1);
+}
+
 /* ---- Order ----------------------------------------------------------------------------------- */
 
 enum { ADDS = 60 };
@@ -764,7 +780,7 @@ static void workflow_unblocked_first_case(void) {
 #define AWAKEABLE(key) "{'type':'createAwakeable','awakeableKey':'" key "'}"
 #define SIGNAL(name) "{'type':'createSignal','signalName':'" name "'}"
 #define SLEEP(ms) "{'type':'sleep','timeoutMillis':" #ms "}"
-#define NEVER SLEEP(86400000)
+#define NEVER SLEEP(20000)              /* nobody waits that long */
 #define RUN(value) "{'type':'runReturns','value':'" value "'}"
 #define BREAK(reason) "{'type':'runThrowTerminalException','reason':'" reason "'}"
 
@@ -1557,6 +1573,16 @@ static void services_filter_case(void) {
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != 124);
 }
 
+/* Told to stop, it does, and (under a sanitizer) has lost nothing of all that it has worked with. */
+static void stop_case(void) {
+    if (!served()) return;
+    double start = now();
+    CHECK_INT(endpoint_stop(&contract), 0);
+    CHECK(now() - start < 10);
+    CHECK(endpoint_start(&contract));
+    EXPECT("/TestUtilsService/echo", "'again'", 200, "'again'");
+}
+
 /* ---- Nodes ----------------------------------------------------------------------------------- */
 
 /* Of a cluster any node takes calls, and all see the same. */
@@ -1572,13 +1598,14 @@ static void any_node_case(void) {
     EXPECT(text("/Counter/%s/get", key.s), NULL, 200, text("%d", NODES));
 }
 
-/* What SERVICES and discovery do is between the driver and the endpoint: the server has no part in
- * it. Scopes take protocol 7. */
+/* The server's settings have no part in discovery and SERVICES, scopes take protocol 7, and only where
+ * there is no eager state does everything have to be asked for. */
 #define WORK_CASES \
     { "state_counter", counter_case, 0, true }, \
     { "state_stays_after_failure", failure_keeps_state_case, 0, false }, \
     { "state_list", list_case, 0, false }, \
     { "state_map_keys", map_case, 0, false }, \
+    { "state_lazy", lazy_state_case, ONLY(LAZY), false }, \
     { "order_one_at_a_time", one_at_a_time_case, 0, false }, \
     { "order_of_sends", ingress_order_case, 0, false }, \
     { "order_of_many_calls", many_calls_case, 0, true }, \
@@ -1625,4 +1652,5 @@ static void any_node_case(void) {
     { "discovery_handlers", discovery_case, ONLY(DEFAULT), false }, \
     { "discovery_versions", discovery_versions_case, ONLY(DEFAULT), false }, \
     { "services_filter", services_filter_case, ONLY(DEFAULT), false }, \
-    { "any_node", any_node_case, ONLY(CLUSTER), false },
+    { "any_node", any_node_case, ONLY(CLUSTER), false }, \
+    { "stops_and_starts", stop_case, 0, false },
