@@ -75,8 +75,9 @@ typedef struct step {
         take_steps(__LINE__, object, steps, sizeof steps / sizeof *steps); \
     } while (0)
 static void take_steps(int line, const char *object, const step *steps, size_t count) {
+    word at = make_word("%s", object);                  /* outlives the ring of text() */
     for (size_t i = 0; i < count; i++)
-        expect(line, text("%s/%s", object, steps[i].handler), steps[i].body, steps[i].status,
+        expect(line, text("%s/%s", at.s, steps[i].handler), steps[i].body, steps[i].status,
                steps[i].want);
 }
 
@@ -1598,8 +1599,8 @@ static void any_node_case(void) {
     EXPECT(text("/Counter/%s/get", key.s), NULL, 200, text("%d", NODES));
 }
 
-/* The server's settings have no part in discovery and SERVICES, scopes take protocol 7, and only where
- * there is no eager state does everything have to be asked for. */
+/* The server's settings have no part in discovery and SERVICES, scopes take protocol 7, and only
+ * where there is no eager state does everything have to be asked for. */
 #define WORK_CASES \
     { "state_counter", counter_case, 0, true }, \
     { "state_stays_after_failure", failure_keeps_state_case, 0, false }, \

@@ -593,10 +593,10 @@ static inline void cancel(const char *id) {
 /* Until the call, with that body, gives `want`; false: it never did. */
 static inline bool comes_to_with(const char *path, const char *body, const char *want) {
     static reply r;
-    const word at = make_word("%s", path);              /* outlives the ring of text() */
+    const word at = make_word("%s", path), to = make_word("%s", want);  /* outlive the ring of text() */
     for (double end = now() + 20; now() < end; pause_ms(20)) {
         call(&r, at.s, body);
-        if (r.status == 200 && strcmp(r.body, want) == 0) return true;
+        if (r.status == 200 && strcmp(r.body, to.s) == 0) return true;
     }
     printf("  %s stays %ld %s\n", at.s, r.status, r.body);
     return false;
