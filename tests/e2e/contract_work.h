@@ -557,7 +557,7 @@ static void raw_echo_case(void) {
 
 enum { LARGE = 6000000 };
 
-/* Byte i of a payload that is all different at any distance below some millions. */
+/* Byte i of a payload where a piece that is lost, or comes twice, makes a difference. */
 static uint8_t large_byte(size_t i) { return (uint8_t)((i * 2654435761u) >> 13); }
 
 static size_t take_large(char *data, size_t size, size_t count, void *user) {
@@ -569,14 +569,13 @@ static size_t take_large(char *data, size_t size, size_t count, void *user) {
 
 static void large_case(void) {
     static reply r;
+    static char body[LARGE];
     size_t got = 0;
+    if (!served()) return;
     CURL *curl = curl_easy_init();
-    char *body = (char *)malloc(LARGE);
-    const char *url = text("%s/TestUtilsService/rawEcho", ingress);
     struct curl_slist *headers = curl_slist_append(NULL, "content-type: " OCTETS);
-    if (!served() || !curl || !body) { test_failures++; return; }
+    const char *url = text("%s/TestUtilsService/rawEcho", ingress);
     for (size_t i = 0; i < LARGE; i++) body[i] = (char)large_byte(i);
-    url = text("%s/TestUtilsService/rawEcho", ingress);
     prepare(curl, &r, "POST", url, body);
     curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)LARGE);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
@@ -587,7 +586,6 @@ static void large_case(void) {
     CHECK_INT(got, LARGE);
     curl_slist_free_all(headers);
     curl_easy_cleanup(curl);
-    free(body);
 }
 
 enum { BUSY = 200, BUSY_MS = 500 };
@@ -1223,6 +1221,53 @@ static void program_kinds_case(void) {
     test_note = "";
 }
 
+/* By what means a command does its work. */
+static void program_means_case(void) {
+    static const struct { const char *command, *entry; } means[] = {
+        { "{'kind':1,'key':1}", "Command: SetState" },
+        { "{'kind':2,'key':1}", "Command: Get%State" },
+        { "{'kind':3,'key':1}", "Command: ClearState" },
+        { "{'kind':4}", "Command: SetState" },
+        { "{'kind':5}", "Command: OneWayCall" },
+        { "{'kind':6,'duration':1}", "Command: Sleep" },
+        { "{'kind':7}", "Command: Call" },
+        { "{'kind':8,'sleep':1}", "Command: Call" },
+        { "{'kind':9,'duration':1}", "Command: OneWayCall" },
+        { "{'kind':10}", "Command: Run" },
+        { "{'kind':11}", "Command: Run" },
+        { "{'kind':12}", "Command: Run" },
+        { "{'kind':13}", "Command: Call" },
+        { "{'kind':14}", "Command: Call" },
+        { "{'kind':16}", "Command: OneWayCall" },
+        { "{'kind':17}", "Command: OneWayCall" },
+        { "{'kind':18}", "Command: CompleteAwakeable" },
+        { "{'kind':19,'key':0,'program':{'commands':[]}}", "Command: Call" } };
+    static reply r;
+    if (!served()) return;
+    for (size_t i = 0; i < sizeof means / sizeof *means; i++) {
+        test_note = means[i].command;
+        call(&r, text("/ObjectInterpreterL0/%s/interpret", fresh_key("means").s),
+             json("{'commands':[%s]}", means[i].command));
+        CHECK_INT(r.status, 200);
+        CHECK_INT(entries_of(r.id, means[i].entry), 1);
+    }
+    test_note = "";
+}
+
+static void program_delay_case(void) {
+    if (!served()) return;
+    word object = make_word("/ObjectInterpreterL1/%s", fresh_key("delay").s);
+    double start = now();
+    EXPECT(text("%s/interpret", object.s), "{'commands':[{'kind':9,'duration':700},{'kind':4}]}",
+           200, "");
+    EXPECT(text("%s/counter", object.s), NULL, 200, "1");
+    CHECK(comes_to(text("%s/counter", object.s), "2"));
+    CHECK(now() - start > 0.69);
+    start = now();
+    EXPECT(text("%s/interpret", object.s), "{'commands':[{'kind':6,'duration':150}]}", 200, "");
+    CHECK(now() - start > 0.14);
+}
+
 static void program_state_case(void) {
     if (!served()) return;
     word key = fresh_key("state");
@@ -1646,6 +1691,8 @@ static void any_node_case(void) {
     { "awakeable_holder", awakeable_holder_case, 0, false }, \
     { "failure_metadata", metadata_case, 0, false }, \
     { "program_kinds", program_kinds_case, 0, true }, \
+    { "program_means", program_means_case, 0, false }, \
+    { "program_delays", program_delay_case, 0, false }, \
     { "program_state", program_state_case, 0, false }, \
     { "program_layers", program_layers_case, 0, false }, \
     { "program_helper", program_helper_case, 0, false }, \
