@@ -164,6 +164,19 @@ static inline void http(reply *r, const char *method, const char *url, const cha
     perform(curl, r, url);
 }
 
+/* The same with more headers, a list that ends with NULL. */
+static inline void http_with(reply *r, const char *method, const char *url, const char *body,
+                             const char *const *headers) {
+    static CURL *curl;
+    struct curl_slist *all = curl_slist_append(NULL, body ? "content-type: application/json" : "content-type:");
+    if (!curl) curl = curl_easy_init();
+    for (; *headers; headers++) all = curl_slist_append(all, *headers);
+    prepare(curl, r, method, url, body);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, all);
+    perform(curl, r, url);
+    curl_slist_free_all(all);
+}
+
 /* The same with a body that is not JSON, and may hold zero bytes. */
 static inline void post_bytes(reply *r, const char *url, const char *type, const char *body, size_t len) {
     static CURL *curl;
@@ -529,23 +542,23 @@ static inline void attach(reply *r, const char *id) {
 
 /* Calls, and judges status and body; `body` and `want` may be NULL: send none, any will do. `want`
  * "*x": x is in it. */
-#define ASK(path, body, status, want) ask(__LINE__, path, body, status, want)
-static inline void ask(int line, const char *path, const char *body, long status, const char *want) {
+#define ASK(path, body, status, want) ask(__FILE__, __LINE__, path, body, status, want)
+static inline void ask(const char *file, int line, const char *path, const char *body, long status, const char *want) {
     static reply r;
     call(&r, path, body);
     if (r.status == status && (!want || (want[0] == '*' ? strstr(r.body, want + 1) != NULL : strcmp(r.body, want) == 0)))
         return;
     test_failures++;
     if (!bad_id[0]) snprintf(bad_id, sizeof bad_id, "%s", r.id);
-    printf("  %s:%d: %s %s gives %ld\n    «%s», not %ld\n    «%s»\n", __FILE__, line, path, body ? body : "", r.status, r.body,
+    printf("  %s:%d: %s %s gives %ld\n    «%s», not %ld\n    «%s»\n", file, line, path, body ? body : "", r.status, r.body,
            status, want ? want : "(anything)");
 }
 
 /* The same with bytes of a content type, which the reply must have, too; `want` is text or bytes, as
  * long as a literal is. What is no reply (400 and above) need only have `want` in it. */
 #define ASK_BYTES(path, type, body, status, want) \
-    ask_bytes(__LINE__, path, type, body, sizeof(body) - 1, status, want, sizeof(want) - 1)
-static inline void ask_bytes(int line, const char *path, const char *type, const char *body, size_t len, long status, const char *want,
+    ask_bytes(__FILE__, __LINE__, path, type, body, sizeof(body) - 1, status, want, sizeof(want) - 1)
+static inline void ask_bytes(const char *file, int line, const char *path, const char *type, const char *body, size_t len, long status, const char *want,
                       size_t want_len) {
     static reply r;
     post_bytes(&r, text("%s%s", ingress, path), type, body, len);
@@ -555,20 +568,20 @@ static inline void ask_bytes(int line, const char *path, const char *type, const
         return;
     test_failures++;
     if (!bad_id[0]) snprintf(bad_id, sizeof bad_id, "%s", r.id);
-    printf("  %s:%d: %s gives %ld, %zu bytes of %s:\n    ", __FILE__, line, path, r.status, r.len, r.type);
+    printf("  %s:%d: %s gives %ld, %zu bytes of %s:\n    ", file, line, path, r.status, r.len, r.type);
     for (size_t i = 0; i < r.len && i < 200; i++) printf(r.body[i] >= ' ' && r.body[i] < 127 ? "%c" : "\\x%02x", r.body[i] & 255);
     printf("\n");
 }
 
 /* The same for the result of an invocation. */
-#define ATTACH(id, status, want) attach_ask(__LINE__, id, status, want)
-static inline void attach_ask(int line, const char *id, long status, const char *want) {
+#define ATTACH(id, status, want) attach_ask(__FILE__, __LINE__, id, status, want)
+static inline void attach_ask(const char *file, int line, const char *id, long status, const char *want) {
     static reply r;
     attach(&r, id);
     if (r.status == status && (want[0] == '*' ? strstr(r.body, want + 1) != NULL : strcmp(r.body, want) == 0)) return;
     test_failures++;
     if (!bad_id[0]) snprintf(bad_id, sizeof bad_id, "%s", id);
-    printf("  %s:%d: %s ends with %ld\n    «%s», not %ld\n    «%s»\n", __FILE__, line, id, r.status, r.body, status, want);
+    printf("  %s:%d: %s ends with %ld\n    «%s», not %ld\n    «%s»\n", file, line, id, r.status, r.body, status, want);
 }
 
 static inline void cancel(const char *id) {
@@ -577,17 +590,18 @@ static inline void cancel(const char *id) {
     CHECK_INT(r.status, 202);
 }
 
-/* Until the call gives `want`; false: it never did. */
-static inline bool comes_to(const char *path, const char *want) {
+/* Until the call, with that body, gives `want`; false: it never did. */
+static inline bool comes_to_with(const char *path, const char *body, const char *want) {
     static reply r;
-    const word at = make_word("%s", path);              /* outlives the ring of text() */
+    const word at = make_word("%s", path), to = make_word("%s", want);  /* outlive the ring of text() */
     for (double end = now() + 20; now() < end; pause_ms(20)) {
-        call(&r, at.s, NULL);
-        if (r.status == 200 && strcmp(r.body, want) == 0) return true;
+        call(&r, at.s, body);
+        if (r.status == 200 && strcmp(r.body, to.s) == 0) return true;
     }
     printf("  %s stays %ld %s\n", at.s, r.status, r.body);
     return false;
 }
+static inline bool comes_to(const char *path, const char *want) { return comes_to_with(path, NULL, want); }
 
 /* Until there are `count` commands of that type in a journal. */
 static inline bool has_commands(const char *id, const char *type, long long count) {
