@@ -164,6 +164,19 @@ static inline void http(reply *r, const char *method, const char *url, const cha
     perform(curl, r, url);
 }
 
+/* The same with more headers, a list that ends with NULL. */
+static inline void http_with(reply *r, const char *method, const char *url, const char *body,
+                             const char *const *headers) {
+    static CURL *curl;
+    struct curl_slist *all = curl_slist_append(NULL, body ? "content-type: application/json" : "content-type:");
+    if (!curl) curl = curl_easy_init();
+    for (; *headers; headers++) all = curl_slist_append(all, *headers);
+    prepare(curl, r, method, url, body);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, all);
+    perform(curl, r, url);
+    curl_slist_free_all(all);
+}
+
 /* The same with a body that is not JSON, and may hold zero bytes. */
 static inline void post_bytes(reply *r, const char *url, const char *type, const char *body, size_t len) {
     static CURL *curl;
@@ -284,11 +297,24 @@ static inline bool server_special(const char *more) {
 static inline bool server_command(const char *command, const char *base, const char *more) {
     return system(text("tests/server.sh %s --base %s %s >/dev/null", command, base, more)) == 0;
 }
-static inline void server_kill(void) { CHECK(server_command("kill", server_dir, "")); }
-static inline void server_restart(void) { CHECK(server_command("restart", server_dir, text("--owner %ld", (long)getpid()))); }
 static inline void node_kill(int i) { CHECK(server_command("kill", nodes[i].base, "")); }
 static inline void node_restart(int i) {
     CHECK(server_command("restart", nodes[i].base, text("--member --owner %ld", (long)getpid())));
+}
+
+/* Of a cluster, every node. */
+static inline void server_kill(void) {
+    if (running != &modes[CLUSTER]) CHECK(server_command("kill", server_dir, ""));
+    else for (int i = 0; i < NODES; i++) node_kill(i);
+}
+
+/* Stops it first, if it runs. The nodes of a cluster all at once: none is ready before a majority is. */
+static inline void server_restart(void) {
+    const char *one = text("tests/server.sh restart --owner %ld >/dev/null --base %s", (long)getpid(), server_dir);
+    if (running != &modes[CLUSTER]) CHECK(system(one) == 0);
+    else
+        CHECK(system(text("%s/n1 --member & a=$!; %s/n2 --member & b=$!; %s/n3 --member; c=$?; "
+                          "wait $a && wait $b && exit $c", one, one, one)) == 0);
 }
 
 /* Rows as cJSON; the caller deletes them. NULL: the query was refused. */
