@@ -53,6 +53,11 @@ static word invocation_of(const char *service, const char *key, const char *hand
         "%s", query_text("id", text("select id from %s order by created_at limit 1", from.s)));
 }
 
+static void counter_comes_to(const char *path, int want) {
+    const word number = make_word("%d", want);
+    CHECK(comes_to(path, number.s));
+}
+
 /* Proxy's way to write bytes. */
 static const char *octets(const char *body) {
     char list[1024] = "[";
@@ -168,7 +173,6 @@ static void timers_case(void) {
     if (!server_special("--set RESTATE_WORKER__NUM_TIMERS_IN_MEMORY_LIMIT=1")) return;
     if (!faults_ready()) return;
     word key = make_word("timers-%s", running->name);
-    const word path = make_word("/Counter/%s/get", key.s);
     double start = now();
     for (int i = 0; i < COUNT; i++)
         ASK("/Proxy/oneWayCall", relayed("Counter", key.s, "add", "1", ",\"delayMillis\":1500"),
@@ -178,7 +182,7 @@ static void timers_case(void) {
     server_restart();
     end_sleeps(sleeps, COUNT, 1500);
     CHECK(now() - start > 1.49);
-    CHECK(comes_to(path.s, text("%d", COUNT)));
+    counter_comes_to(text("/Counter/%s/get", key.s), COUNT);
     CHECK(nothing_open(key.s));
 }
 
@@ -436,7 +440,16 @@ typedef struct work {
     const char *wants[128]; /* their results */
 } work;
 
-enum { MANY = 6, EACH = 20, ADDS = 20, PROGRAMS = 8, NAPS = 8, WAITS = 4, CALLS = 4, DELAYED = 5 };
+enum {
+    WORK_MANY = 6,
+    WORK_EACH = 20,
+    WORK_ADDS = 20,
+    WORK_PROGRAMS = 8,
+    WORK_NAPS = 8,
+    WORK_WAITS = 4,
+    WORK_CALLS = 4,
+    WORK_DELAYED = 5
+};
 
 /* A request may come to a server while others of its cluster die: then again. */
 static void work_post(reply *r, const char *path, const char *header, const char *body) {
@@ -473,7 +486,7 @@ static void work_send(work *w, const char *path, const char *body, const char *w
 static const char *many_adds(const work *w) {
     static char list[16384];
     size_t n = (size_t)sprintf(list, "[");
-    for (int i = 0; i < EACH; i++)
+    for (int i = 0; i < WORK_EACH; i++)
         n += (size_t)sprintf(list + n,
                              "%s{\"proxyRequest\":%s,\"oneWayCall\":%s,"
                              "\"awaitAtTheEnd\":%s}",
@@ -504,22 +517,23 @@ static void work_start(work *w) {
     const char *key = w->key.s;
     w->count = 0;
     work_send(w, text("/BlockAndWaitWorkflow/%s/run", key), "\"held\"", "\"let go\"");
-    for (int i = 0; i < WAITS; i++)
+    for (int i = 0; i < WORK_WAITS; i++)
         work_send(w, text("/VirtualObjectCommandInterpreter/%s-%d/interpretCommands", key, i),
                   await, "\"awake\"");
-    for (int i = 0; i < DELAYED; i++)
+    for (int i = 0; i < WORK_DELAYED; i++)
         work_send(w, "/Proxy/oneWayCall",
                   relayed("Counter", key, "add", "1", ",\"delayMillis\":800"), "*inv_");
-    for (int i = 0; i < NAPS; i++) work_send(w, SLEEP_PATH, LATER(800), "\"slept 800\"");
-    for (int i = 0; i < CALLS; i++)
+    for (int i = 0; i < WORK_NAPS; i++) work_send(w, SLEEP_PATH, LATER(800), "\"slept 800\"");
+    for (int i = 0; i < WORK_CALLS; i++)
         work_send(w, "/Proxy/call",
                   relayed("ServiceInterpreterHelper", NULL, "echoLater",
                           "{\"sleep\":600,\"parameter\":1}", ""),
                   "[49]");
-    for (int i = 0; i < PROGRAMS; i++)
+    for (int i = 0; i < WORK_PROGRAMS; i++)
         work_send(w, text("/ObjectInterpreterL0/%s-%d/interpret", key, i), program_for(w), "");
-    for (int i = 0; i < MANY; i++) work_send(w, "/Proxy/manyCalls", many_adds(w), "");
-    for (int i = 0; i < ADDS; i++) work_send(w, text("/Counter/%s/add", key), "1", "*newValue");
+    for (int i = 0; i < WORK_MANY; i++) work_send(w, "/Proxy/manyCalls", many_adds(w), "");
+    for (int i = 0; i < WORK_ADDS; i++)
+        work_send(w, text("/Counter/%s/add", key), "1", "*newValue");
 }
 
 /* Until that shared handler, called with that body, succeeds. */
@@ -534,16 +548,11 @@ static void until_done(const char *path, const char *body) {
     test_failures++;
 }
 
-static void work_counter(const char *path, int want) {
-    const word at = make_word("%s", path);
-    CHECK(comes_to(at.s, text("%d", want)));
-}
-
 /* Lets go what waits, and waits for the results. */
 static void work_attach(const work *w) {
     const char *key = w->key.s;
     until_done(text("/BlockAndWaitWorkflow/%s/unblock", key), "\"let go\"");
-    for (int i = 0; i < WAITS; i++)
+    for (int i = 0; i < WORK_WAITS; i++)
         until_done(text("/VirtualObjectCommandInterpreter/%s-%d/resolveAwakeable", key, i),
                    "{\"awakeableKey\":\"a\",\"value\":\"awake\"}");
     for (size_t i = 0; i < w->count; i++) ATTACH(w->ids[i].s, 200, w->wants[i]);
@@ -551,12 +560,12 @@ static void work_attach(const work *w) {
 
 static void work_counters(const work *w) {
     const char *key = w->key.s;
-    work_counter(text("/Counter/%s/get", key), ADDS + DELAYED);
-    work_counter(text("/Counter/%s-0/get", key), MANY * EACH / 2);
-    work_counter(text("/Counter/%s-1/get", key), MANY * EACH / 2);
-    work_counter(text("/ObjectInterpreterL1/%d/counter", w->number), 2 * PROGRAMS);
-    for (int i = 0; i < PROGRAMS; i++)
-        work_counter(text("/ObjectInterpreterL0/%s-%d/counter", key, i), 4);
+    counter_comes_to(text("/Counter/%s/get", key), WORK_ADDS + WORK_DELAYED);
+    counter_comes_to(text("/Counter/%s-0/get", key), WORK_MANY * WORK_EACH / 2);
+    counter_comes_to(text("/Counter/%s-1/get", key), WORK_MANY * WORK_EACH / 2);
+    counter_comes_to(text("/ObjectInterpreterL1/%d/counter", w->number), 2 * WORK_PROGRAMS);
+    for (int i = 0; i < WORK_PROGRAMS; i++)
+        counter_comes_to(text("/ObjectInterpreterL0/%s-%d/counter", key, i), 4);
 }
 
 /* Waits for everything; counts, and once more when nothing that has begun since is under way. */
@@ -1047,9 +1056,8 @@ static void node_crash_case(void) {
     work_end(&own, 1);
     node_restart(0);
     use_node(0);
-    ASK(text("/Counter/%s/get", own.key.s), NULL, 200, text("%d", ADDS + DELAYED));
+    ASK(text("/Counter/%s/get", own.key.s), NULL, 200, text("%d", WORK_ADDS + WORK_DELAYED));
 }
-
 /* Those that want a server of their own stand together. */
 #define FAULT_CASES \
     { "sleep", sleep_case, 0, true }, \
