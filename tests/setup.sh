@@ -55,6 +55,7 @@ missing_for_tests() {
     has protoc || need protobuf-compiler
     has nanopb_generator.py || need nanopb
     { has_header curl/curl.h && has_library curl; } || need libcurl4-openssl-dev
+    has openssl || need openssl
     { has_header openssl/evp.h && has_library crypto; } || need libssl-dev
 }
 

@@ -297,11 +297,24 @@ static inline bool server_special(const char *more) {
 static inline bool server_command(const char *command, const char *base, const char *more) {
     return system(text("tests/server.sh %s --base %s %s >/dev/null", command, base, more)) == 0;
 }
-static inline void server_kill(void) { CHECK(server_command("kill", server_dir, "")); }
-static inline void server_restart(void) { CHECK(server_command("restart", server_dir, text("--owner %ld", (long)getpid()))); }
 static inline void node_kill(int i) { CHECK(server_command("kill", nodes[i].base, "")); }
 static inline void node_restart(int i) {
     CHECK(server_command("restart", nodes[i].base, text("--member --owner %ld", (long)getpid())));
+}
+
+/* Of a cluster, every node. */
+static inline void server_kill(void) {
+    if (running != &modes[CLUSTER]) CHECK(server_command("kill", server_dir, ""));
+    else for (int i = 0; i < NODES; i++) node_kill(i);
+}
+
+/* Stops it first, if it runs. The nodes of a cluster all at once: none is ready before a majority is. */
+static inline void server_restart(void) {
+    const char *one = text("tests/server.sh restart --owner %ld >/dev/null --base %s", (long)getpid(), server_dir);
+    if (running != &modes[CLUSTER]) CHECK(system(one) == 0);
+    else
+        CHECK(system(text("%s/n1 --member & a=$!; %s/n2 --member & b=$!; %s/n3 --member; c=$?; "
+                          "wait $a && wait $b && exit $c", one, one, one)) == 0);
 }
 
 /* Rows as cJSON; the caller deletes them. NULL: the query was refused. */
