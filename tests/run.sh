@@ -94,7 +94,7 @@ check readme "$MAKE" -s readme
 check examples "$MAKE" -k -s -j "$JOBS" all
 
 heading "unit tests"
-build "${units[@]/#/build/}" build/e2e build/e2e-services
+build "${units[@]/#/build/}" build/e2e build/e2e-services build/e2e-contract build/test-services
 for unit in ${units[@]+"${units[@]}"}; do program "$unit" timeout 120 "build/$unit"; done
 
 # TSan does not start where addresses are randomised too much.
@@ -105,7 +105,7 @@ tsan=(env TSAN_OPTIONS=halt_on_error=0 ${fixed[@]+"${fixed[@]}"})
 memcheck=(valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite)
 
 heading "unit tests with sanitizers, and under valgrind"
-build "${units[@]/#/build/asan/}" build/asan/e2e-services
+build "${units[@]/#/build/asan/}" build/asan/e2e-services build/asan/test-services
 variant asan "${asan[@]}"
 all=("${units[@]}") units=()            # only what has threads can have races
 for unit in "${all[@]}"; do
@@ -124,12 +124,15 @@ for name in no_server no_threads bare; do variant_of unit_stream "$name"; done
 
 heading "end to end"
 program e2e timeout 400 env E2E_NAME=e2e build/e2e
+program e2e-contract timeout 720 env E2E_NAME=e2e-contract build/e2e-contract
 
 heading "end to end, endpoints with sanitizers and under valgrind"
 own=(chain delayed awakeable flaky cancel blocking promise signal attach futures selector hooks errors
      pause state mismatch crash restart load)                               # the cases of e2e-services
 program e2e@asan timeout 300 "${asan[@]}" E2E_NAME=e2e@asan E2E_BIN=build/asan E2E_MODES=default,suspend \
     E2E_SCALE=20 build/e2e "${own[@]}"
+program e2e-contract@asan timeout 300 "${asan[@]}" E2E_NAME=e2e-contract@asan E2E_BIN=build/asan E2E_MODES=default \
+    E2E_SCALE=20 build/e2e-contract
 program e2e@tsan timeout 300 env TSAN_OPTIONS=halt_on_error=0 THREADS=4 E2E_WRAP="${fixed[*]+"${fixed[*]}"}" \
     E2E_NAME=e2e@tsan E2E_BIN=build/tsan E2E_MODES=default,suspend E2E_SCALE=20 build/e2e "${own[@]}"
 own=(chain delayed awakeable flaky cancel blocking promise signal futures crash)
