@@ -184,6 +184,10 @@ static void timers_case(void) {
     CHECK(now() - start > 1.49);
     counter_comes_to(text("/Counter/%s/get", key.s), COUNT);
     CHECK(nothing_open(key.s));
+    CHECK_INT(count_rows(text("sys_invocation where target = 'Counter/%s/add' and "
+                              "running_at >= created_at + interval '1490 milliseconds'",
+                              key.s)),
+              COUNT);
 }
 
 /* ---- Cases: failures and retries ------------------------------------------------------------ */
@@ -349,16 +353,19 @@ static void cancel_unstarted_case(void) {
 
 /* ---- Cases: killing ------------------------------------------------------------------------- */
 
+static word child_of(const char *id) {
+    return make_word("%s", query_text("id", text("select id from sys_invocation where "
+                                                 "invoked_by_id = '%s'",
+                                                 id)));
+}
+
 /* Starts a tree of three: a runner, a singleton, and another call of the singleton, which waits for
  * the first one. Gives the runner's id. */
 static word start_kill_tree(const char *key) {
     word runner = start_call(text("/KillTestRunner/%s/startCallTree", key), NULL);
     CHECK(comes_to(text("/AwakeableHolder/%s/hasAwakeable", key), "true"));
     ASK(text("/AwakeableHolder/%s/unlock", key), "\"go on\"", 200, "");
-    CHECK(rows_become(2, 2,
-                      text("sys_invocation where target = 'KillTestSingleton/%s/recursiveCall' "
-                           "and status != 'completed'",
-                           key)));
+    CHECK(has_commands(child_of(runner.s).s, "Call", 1));
     return runner;
 }
 
@@ -378,9 +385,7 @@ static void kill_case(void) {
 
     /* One in the middle of the tree, and the same runner and key again. */
     runner = start_kill_tree(key.s);
-    word middle = make_word(
-        "%s", query_text("id", text("select id from sys_invocation where invoked_by_id = '%s'",
-                                    runner.s)));
+    word middle = child_of(runner.s);
     admin_does("kill", middle.s, 200);
     ATTACH(runner.s, 409, "*killed");
     check_unlocked(key.s);
