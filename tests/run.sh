@@ -38,12 +38,26 @@ count() { # NAME STATUS: adds what the log of a test program says
     if [ "$2" != 0 ]; then grep -v ' passed, [0-9.]* s$' "$logs/$1.log" | tail -n 80; fi
 }
 
-program() { # NAME COMMAND: a test program that calls itself NAME
-    local name=$1 status
+execute() { # NAME COMMAND: keeps what it says, and its status
+    local name=$1
     shift
     "$@" >"$logs/$name.log" 2>&1 </dev/null
-    status=$?
-    count "$name" $status
+    echo $? >"$logs/$name.status"
+}
+program() { # NAME COMMAND: a test program that calls itself NAME
+    execute "$@"
+    count "$1" "$(cat "$logs/$1.status")"
+}
+
+# As many at a time as there are JOBS.
+begin() { # COMMAND
+    while [ "$(jobs -rp | wc -l)" -ge "$JOBS" ]; do wait -n; done
+    "$@" &
+}
+finish() { # NAME...
+    local name
+    wait
+    for name in "$@"; do count "$name" "$(cat "$logs/$name.status")"; done
 }
 check() { # NAME COMMAND: one test
     local name=$1
@@ -68,17 +82,20 @@ for source in tests/unit_*.c; do
 done
 
 # The same in a variant, with words to put before: it is then called UNIT@VARIANT.
-variant_of() { # UNIT VARIANT WORDS...
-    local unit=$1 name=$2 status
+execute_variant() { # UNIT VARIANT WORDS...
+    local unit=$1 name=$2
     shift 2
-    "$@" timeout 120 "build/$name/$unit" >"$logs/$unit@$name.log" 2>&1 </dev/null
-    status=$?
+    execute "$unit@$name" "$@" timeout 240 "build/$name/$unit"
     sed -i "s/^$unit: \\([0-9]* passed\\)/$unit@$name: \\1/" "$logs/$unit@$name.log"
-    count "$unit@$name" $status
+}
+variant_of() { # UNIT VARIANT WORDS...
+    execute_variant "$@"
+    count "$1@$2" "$(cat "$logs/$1@$2.status")"
 }
 variant() { # VARIANT WORDS...
     local unit
-    for unit in ${units[@]+"${units[@]}"}; do variant_of "$unit" "$@"; done
+    for unit in ${units[@]+"${units[@]}"}; do begin execute_variant "$unit" "$@"; done
+    finish "${units[@]/%/@$1}"
 }
 
 heading "checks of the source"
@@ -95,7 +112,8 @@ check examples "$MAKE" -k -s -j "$JOBS" all
 
 heading "unit tests"
 build "${units[@]/#/build/}" build/e2e build/e2e-services build/e2e-contract build/test-services
-for unit in ${units[@]+"${units[@]}"}; do program "$unit" timeout 120 "build/$unit"; done
+for unit in ${units[@]+"${units[@]}"}; do begin execute "$unit" timeout 240 "build/$unit"; done
+finish ${units[@]+"${units[@]}"}
 
 # TSan does not start where addresses are randomised too much.
 fixed=()
@@ -109,8 +127,8 @@ build "${units[@]/#/build/asan/}" build/asan/e2e-services build/asan/test-servic
 variant asan "${asan[@]}"
 all=("${units[@]}") units=()            # only what has threads can have races
 for unit in "${all[@]}"; do
-    case $unit in unit_around | unit_context | unit_endpoint | unit_execution | unit_seed | \
-        unit_server | unit_stream) units+=("$unit") ;; esac
+    case $unit in unit_around | unit_context | unit_endpoint | unit_execution | unit_features | unit_seed | \
+        unit_semantics | unit_server | unit_stream) units+=("$unit") ;; esac
 done
 build "${units[@]/#/build/tsan/}" build/tsan/e2e-services
 variant tsan "${tsan[@]}"
