@@ -1209,7 +1209,7 @@ programs[] = {
 };
 
 /* One that does not come is enough to wait for. */
-static void counter_comes_to(const char *path, const char *want) {
+static void counts_to(const char *path, const char *want) {
     if (!test_failures) CHECK(comes_to(path, want));
 }
 
@@ -1224,7 +1224,7 @@ static void program_kinds_case(void) {
     }
     for (size_t i = 0; i < sizeof programs / sizeof *programs; i++) {
         test_note = programs[i].name;
-        counter_comes_to(text("%s/counter", paths[i].s), programs[i].counter);
+        counts_to(text("%s/counter", paths[i].s), programs[i].counter);
     }
     test_note = "";
 }
@@ -1428,8 +1428,7 @@ static void random_program_case(void) {
     for (int again = 0; again < 2; again++) {           /* no increment came twice, either */
         for (int layer = 0; layer < LAYERS; layer++)
             for (unsigned key = 0; key < (layer ? PROGRAM_KEYS : ROOTS); key++)
-                counter_comes_to(counter_of(&a, layer, key),
-                                 text("%lld", a.increments[layer][key]));
+                counts_to(counter_of(&a, layer, key), text("%lld", a.increments[layer][key]));
         CHECK(interpreters_settle());
     }
     CHECK(a.increments[2][0] > 0);                      /* it got down there */
