@@ -2968,6 +2968,13 @@ typedef struct restate__tracked {           /* a call that a cancellation reache
     restate__node *id;                      /* leaf of its invocation id */
 } restate__tracked;
 
+/* Structs for the frames of one feed. */
+typedef struct restate__spare {
+    restate__command *commands;
+    restate__notification *notifications;
+    size_t command_count, notification_count;
+} restate__spare;
+
 typedef struct restate__vm {
     restate__vm_options options;
     restate__arena *arena;                  /* everything it keeps */
@@ -2979,6 +2986,7 @@ typedef struct restate__vm {
 
     uint8_t head[8];                        /* the frame that is being read */
     size_t head_len, body_len, body_at;
+    restate__spare spare;
     uint8_t *body;
 
     restate_bytes id, debug_id, key;        /* of Start; a zero byte follows */
@@ -3746,7 +3754,13 @@ static void restate__vm_enqueue(restate__vm *vm, restate__notification *n) {
 }
 
 static bool restate__vm_on_notification(restate__vm *vm, uint16_t type, restate_bytes payload) {
-    restate__notification *n = (restate__notification *)restate__arena_alloc(vm->arena, sizeof *n);
+    restate__notification *n;
+    if (vm->spare.notification_count) {
+        vm->spare.notification_count--;
+        n = vm->spare.notifications++;
+    } else {
+        n = (restate__notification *)restate__arena_alloc(vm->arena, sizeof *n);
+    }
     if (!n) return restate__vm_nomem(vm);
     if (!restate__vm_plain_notification(n, payload) &&
         !restate__vm_read_notification(vm, n, payload)) {
@@ -3768,7 +3782,13 @@ static bool restate__vm_on_notification(restate__vm *vm, uint16_t type, restate_
 }
 
 static bool restate__vm_on_command(restate__vm *vm, uint16_t type, restate_bytes payload) {
-    restate__command *c = (restate__command *)restate__arena_alloc(vm->arena, sizeof *c);
+    restate__command *c;
+    if (vm->spare.command_count) {
+        vm->spare.command_count--;
+        c = vm->spare.commands++;
+    } else {
+        c = (restate__command *)restate__arena_alloc(vm->arena, sizeof *c);
+    }
     if (!c) return restate__vm_nomem(vm);
     c->type = type;
     c->payload = payload;
@@ -3922,23 +3942,45 @@ static size_t restate__vm_fill(uint8_t *to, size_t *have, size_t want, restate_b
     return want - *have;
 }
 
-/* How many bytes at the front are whole frames of a size that is allowed. */
-static size_t restate__vm_whole_frames(const restate__vm *vm, restate_bytes bytes) {
-    size_t at = 0, max = restate__vm_message_max(vm);
-    while (bytes.len - at >= RESTATE__FRAME_HEAD) {
-        size_t len = restate__b_get32(bytes.ptr + at + 4);
-        if (len > max || len > bytes.len - at - RESTATE__FRAME_HEAD) break;
-        at += RESTATE__FRAME_HEAD + len;
+/* What many frames come to, so that their structs are allocated at once. */
+typedef struct restate__batch {
+    size_t bytes;                           /* whole frames of a size that is allowed, at the front */
+    size_t commands, notifications;
+} restate__batch;
+
+static restate__batch restate__vm_whole_frames(const restate__vm *vm, restate_bytes bytes) {
+    size_t max = restate__vm_message_max(vm);
+    restate__batch b;
+    memset(&b, 0, sizeof b);
+    while (bytes.len - b.bytes >= RESTATE__FRAME_HEAD) {
+        const uint8_t *head = bytes.ptr + b.bytes;
+        size_t len = restate__b_get32(head + 4);
+        if (len > max || len > bytes.len - b.bytes - RESTATE__FRAME_HEAD) break;
+        b.bytes += RESTATE__FRAME_HEAD + len;
+        b.notifications += head[0] >> 7;
+        b.commands += head[0] >= 4 && head[0] < 0x80;
     }
-    return at;
+    return b;
+}
+
+static bool restate__vm_reserve(restate__vm *vm, const restate__batch *b) {
+    restate__spare *s = &vm->spare;
+    s->commands = (restate__command *)restate__arena_alloc(vm->arena,
+                                                           b->commands * sizeof *s->commands);
+    s->notifications = (restate__notification *)restate__arena_alloc(
+        vm->arena, b->notifications * sizeof *s->notifications);
+    s->command_count = b->commands;
+    s->notification_count = b->notifications;
+    return s->commands && s->notifications;
 }
 
 /* Takes whole frames, in one copy that they are read in place of: the first byte behind a body,
  * which is the next header's, becomes the zero that strings end with. */
-static void restate__vm_feed_whole(restate__vm *vm, restate_bytes frames) {
+static void restate__vm_feed_whole(restate__vm *vm, restate_bytes frames,
+                                   const restate__batch *batch) {
     uint8_t *copy = restate__arena_bytes(vm->arena, frames.len + 1);
     size_t at = 0;
-    if (!copy) {
+    if (!copy || !restate__vm_reserve(vm, batch)) {
         restate__vm_nomem(vm);
         return;
     }
@@ -3952,18 +3994,21 @@ static void restate__vm_feed_whole(restate__vm *vm, restate_bytes frames) {
                                restate__b(copy + at, len));
         at += len;
     }
+    vm->spare.command_count = vm->spare.notification_count = 0;
 }
 
 /* Takes bytes of the request body, cut anywhere. Errors show in `phase`; what follows one is
  * ignored. */
 RESTATE__PRIVATE void restate__vm_feed(restate__vm *vm, restate_bytes bytes) {
     while (bytes.len && vm->phase != RESTATE__ERRORED) {
-        size_t whole = vm->head_len ? 0 : restate__vm_whole_frames(vm, bytes);
-        if (whole) {
-            restate__vm_feed_whole(vm, restate__b(bytes.ptr, whole));
-            bytes.ptr += whole;
-            bytes.len -= whole;
-            continue;
+        if (!vm->head_len) {
+            restate__batch whole = restate__vm_whole_frames(vm, bytes);
+            if (whole.bytes) {
+                restate__vm_feed_whole(vm, restate__b(bytes.ptr, whole.bytes), &whole);
+                bytes.ptr += whole.bytes;
+                bytes.len -= whole.bytes;
+                continue;
+            }
         }
         if (vm->head_len < 8) {
             if (restate__vm_fill(vm->head, &vm->head_len, 8, &bytes) || !restate__vm_on_head(vm))
@@ -4523,8 +4568,7 @@ static restate__wait restate__vm_unresolved(restate__vm *vm, restate__node *root
     return w;
 }
 
-static bool restate__vm_executable(restate__vm *vm, const char *operation) {
-    if (RESTATE__LIKELY(restate__vm_ready(vm))) return true;
+static RESTATE__NOINLINE bool restate__vm_not_executable(restate__vm *vm, const char *operation) {
     if (vm->phase == RESTATE__ERRORED) return false;
     if (vm->phase != RESTATE__CLOSED)
         return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "%s before the journal has arrived",
@@ -4535,6 +4579,10 @@ static bool restate__vm_executable(restate__vm *vm, const char *operation) {
     vm->error.message = restate__arena_printf(
         vm->arena, "the attempt is over, but the code went on with %s", operation);
     return false;
+}
+
+static inline bool restate__vm_executable(restate__vm *vm, const char *operation) {
+    return RESTATE__LIKELY(restate__vm_ready(vm)) || restate__vm_not_executable(vm, operation);
 }
 
 static bool restate__vm_cancel_call(restate__vm *vm, restate_bytes invocation_id);
@@ -4659,7 +4707,8 @@ static bool restate__field_loose(const restate__field *f, unsigned loose) {
 
 /* A command that has just been issued: numbers it. False: the attempt is over. */
 static bool restate__vm_begin(restate__vm *vm, uint16_t type, restate_bytes name) {
-    if (!restate__vm_executable(vm, restate__vm_type_name(type))) return false;
+    if (RESTATE__UNLIKELY(!restate__vm_ready(vm)))
+        return restate__vm_not_executable(vm, restate__vm_type_name(type));
     vm->command_index++;
     vm->current.known = true;
     vm->current.index = vm->command_index;
@@ -4764,6 +4813,37 @@ static bool restate__vm_no_field(const restate__field *f, const uint8_t *m, unsi
     default:
         return false;
     }
+}
+
+/* The quickest way, for commands of numbers and short texts: the recorded bytes are those that `m`
+ * is encoded to. False leaves it open. */
+static bool restate__vm_same_encoding(const restate__field *f, const uint8_t *m,
+                                      restate_bytes recorded) {
+    const uint8_t *p = recorded.ptr, *end = p + recorded.len;
+    for (; f->name; f++) {
+        if (f->which != RESTATE__ALWAYS || f->tag > 15 || f->payload) return false;
+        if (f->kind == RESTATE__F_NUMBER) {
+            uint32_t n;
+            memcpy(&n, m + f->at, sizeof n);
+            if (!n) continue;
+            if (p == end || *p++ != f->tag << 3) return false;
+            for (; n > 127; n >>= 7)
+                if (p == end || *p++ != (uint8_t)(n | 128)) return false;
+            if (p == end || *p++ != n) return false;
+        } else if (f->kind == RESTATE__F_BYTES) {
+            restate_bytes b;
+            memcpy(&b, m + f->at, sizeof b);
+            if (!b.len) continue;
+            if (b.len > 127 || (size_t)(end - p) < b.len + 2 ||
+                *p++ != (f->tag << 3 | RESTATE__WIRE_BYTES) || *p++ != b.len ||
+                memcmp(p, b.ptr, b.len) != 0)
+                return false;
+            p += b.len;
+        } else {
+            return false;
+        }
+    }
+    return p == end;
 }
 
 /* The quick way, straight on the recorded bytes, whose fields are in order as those of the table
@@ -4907,7 +4987,9 @@ static bool restate__vm_compare(restate__vm *vm, const restate__command_type *ct
     const restate__field *f;
     const char *lines = "";
     void *old;
-    if (restate__vm_same_bytes(ct->fields, (const uint8_t *)m, recorded, loose)) return true;
+    if (restate__vm_same_encoding(ct->fields, (const uint8_t *)m, recorded) ||
+        restate__vm_same_bytes(ct->fields, (const uint8_t *)m, recorded, loose))
+        return true;
     old = restate__arena_alloc(vm->arena, ct->size);
     if (!old || !restate__wire_decode(ct->desc, old, ct->size, recorded))
         return restate__vm_undecodable(vm, ct->type);
