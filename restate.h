@@ -1879,7 +1879,8 @@ RESTATE__PRIVATE void restate__mem_free(const restate_allocator *a, void *old, s
 }
 
 /* One piece of memory, its bytes behind the header; or, in a buffer, a reference to bytes that are
- * somewhere else. Chunks of exactly the pool's size are kept for reuse, and some larger ones. */
+ * somewhere else. Chunks of exactly the pool's size are kept for reuse, and some larger ones, whose
+ * sizes are powers of two. */
 typedef struct restate__chunk {
     struct restate__chunk *next;
     size_t size;                            /* all of it, this header included */
@@ -1889,6 +1890,7 @@ typedef struct restate__chunk {
 
 #define RESTATE__CHUNK_BYTES 4096u
 #define RESTATE__CHUNKS_LARGE_BYTES (4u << 20)  /* how much a pool keeps in larger chunks */
+#define RESTATE__CHUNK_CLASSES 8u           /* above 1 MiB they have any size, and are not kept */
 #define RESTATE__CHUNK_HEAD ((sizeof(restate__chunk) + 15u) & ~(size_t)15u)
 
 /* Where chunks come from. Belongs to one thread. */
@@ -1896,7 +1898,7 @@ typedef struct restate__chunks {
     const restate_allocator *allocator;
     restate__chunk *free;
     size_t kept, kept_max;                  /* chunks on `free`, and how many may be there */
-    restate__chunk *large;                  /* larger ones, the last one given first */
+    restate__chunk *large[RESTATE__CHUNK_CLASSES];  /* of 8, 16, 32, ... KiB */
     size_t large_bytes;
 } restate__chunks;
 
@@ -1907,33 +1909,34 @@ RESTATE__PRIVATE void restate__mem_pool_init(restate__chunks *pool,
     pool->kept_max = kept_max;
 }
 
-/* A kept large chunk that fits without wasting more than it holds. NULL: none. */
-static restate__chunk *restate__mem_take_large(restate__chunks *pool, size_t size) {
-    restate__chunk **at = &pool->large, *c;
-    while (*at && ((*at)->size < size || (*at)->size / 2 > size)) at = &(*at)->next;
-    c = *at;
-    if (!c) return NULL;
-    *at = c->next;
-    pool->large_bytes -= c->size;
-    c->next = NULL;
-    return c;
+/* The class of larger chunks that holds `size` bytes; RESTATE__CHUNK_CLASSES: none does. */
+static uint32_t restate__mem_class(size_t size) {
+    uint32_t i = 0;
+    while (i < RESTATE__CHUNK_CLASSES && (size_t)2 * RESTATE__CHUNK_BYTES << i < size) i++;
+    return i;
 }
 
 /* A chunk with room for `need` bytes behind its header; NULL when out of memory. */
 RESTATE__PRIVATE restate__chunk *restate__mem_take(restate__chunks *pool, size_t need) {
-    restate__chunk *c = NULL;
+    restate__chunk *c, **at = &pool->free;
     size_t size = RESTATE__CHUNK_BYTES;
+    uint32_t class_ = 0;
+    bool usual = need <= size - RESTATE__CHUNK_HEAD;
     if (need > SIZE_MAX - RESTATE__CHUNK_HEAD) return NULL;
-    if (need + RESTATE__CHUNK_HEAD > size) {
+    if (!usual) {
         size = need + RESTATE__CHUNK_HEAD;
-        c = restate__mem_take_large(pool, size);
-    } else if (pool->free) {
-        c = pool->free;
-        pool->free = c->next;
-        pool->kept--;
-        c->next = NULL;
+        class_ = restate__mem_class(size);
+        at = class_ < RESTATE__CHUNK_CLASSES ? &pool->large[class_] : NULL;
+        if (at) size = (size_t)2 * RESTATE__CHUNK_BYTES << class_;
     }
-    if (c) return c;
+    if (at && *at) {
+        c = *at;
+        *at = c->next;
+        c->next = NULL;
+        if (usual) pool->kept--;
+        else pool->large_bytes -= size;
+        return c;
+    }
     c = (restate__chunk *)restate__mem_alloc(pool->allocator, size);
     if (!c) return NULL;
     memset(c, 0, sizeof *c);
@@ -1943,15 +1946,16 @@ RESTATE__PRIVATE restate__chunk *restate__mem_take(restate__chunks *pool, size_t
 
 RESTATE__PRIVATE void restate__mem_give(restate__chunks *pool, restate__chunk *c) {
     bool usual = c->size == RESTATE__CHUNK_BYTES;
+    uint32_t class_ = usual ? 0 : restate__mem_class(c->size);
     c->elsewhere = NULL;
     if (usual && pool->kept < pool->kept_max) {
         c->next = pool->free;
         pool->free = c;
         pool->kept++;
-    } else if (!usual && pool->kept_max &&
+    } else if (!usual && class_ < RESTATE__CHUNK_CLASSES && pool->kept_max &&
                pool->large_bytes + c->size <= RESTATE__CHUNKS_LARGE_BYTES) {
-        c->next = pool->large;
-        pool->large = c;
+        c->next = pool->large[class_];
+        pool->large[class_] = c;
         pool->large_bytes += c->size;
     } else {
         restate__mem_free(pool->allocator, c, c->size);
@@ -1967,9 +1971,13 @@ static void restate__mem_free_list(restate__chunks *pool, restate__chunk *c) {
 }
 
 RESTATE__PRIVATE void restate__mem_pool_free(restate__chunks *pool) {
+    uint32_t i;
     restate__mem_free_list(pool, pool->free);
-    restate__mem_free_list(pool, pool->large);
-    pool->free = pool->large = NULL;
+    pool->free = NULL;
+    for (i = 0; i < RESTATE__CHUNK_CLASSES; i++) {
+        restate__mem_free_list(pool, pool->large[i]);
+        pool->large[i] = NULL;
+    }
     pool->kept = pool->large_bytes = 0;
 }
 
@@ -5855,21 +5863,54 @@ RESTATE__PRIVATE bool restate__vm_complete_awakeable(restate__vm *vm, const char
 
 /* ---- Runs ------------------------------------------------------------------------------------ */
 
-/* RUN: `leaf->run` tells afterwards whether its closure is to be executed, which an await then asks
- * for. A result anywhere in the journal, be it not delivered yet, means that it never is again. */
-RESTATE__PRIVATE bool restate__vm_run(restate__vm *vm, const char *name, restate__node *leaf) {
-    static const restate__field fields[] = {
-        RESTATE__FIELD(RunCommandMessage, result_completion_id, 11, RESTATE__F_NUMBER),
-        RESTATE__FIELD(RunCommandMessage, name, 12, RESTATE__F_BYTES),
-        RESTATE__NO_FIELD
-    };
-    static const restate__command_type type =
-        RESTATE__COMMAND(RunCommandMessage, restate_wire_MSG_RUN_COMMAND, fields);
+static const restate__field restate__vm_run_fields[] = {
+    RESTATE__FIELD(RunCommandMessage, result_completion_id, 11, RESTATE__F_NUMBER),
+    RESTATE__FIELD(RunCommandMessage, name, 12, RESTATE__F_BYTES),
+    RESTATE__NO_FIELD
+};
+
+static restate_wire_RunCommandMessage restate__vm_run_message(const restate__vm *vm,
+                                                              const char *name) {
     restate_wire_RunCommandMessage m;
-    restate__slot *slot;
     memset(&m, 0, sizeof m);
     m.result_completion_id = vm->next_completion;
     m.name = restate_str(name);
+    return m;
+}
+
+/* RUN and AWAIT in one, where the command is recorded and its result is the very next notification:
+ * what long replays mostly consist of. NULL: go the long way, nothing has happened. */
+RESTATE__PRIVATE const restate__value *restate__vm_run_recorded(restate__vm *vm,
+                                                                const char *name) {
+    restate__notification *n = vm->queue;
+    restate__command *c = vm->commands;
+    restate_wire_RunCommandMessage m;
+    restate__slot *slot;
+    if (vm->phase != RESTATE__REPLAYING || vm->cancel_delivered || !c ||
+        c->type != restate_wire_MSG_RUN_COMMAND || !n || n->name || n->signal ||
+        n->id != vm->next_completion || n->value.kind > RESTATE__FAILURE)
+        return NULL;
+    m = restate__vm_run_message(vm, name);
+    slot = restate__vm_slot(vm, &vm->completions, n->id);
+    if (!slot || slot->arrived != n ||
+        !restate__vm_same_encoding(restate__vm_run_fields, (const uint8_t *)&m, c->payload) ||
+        !restate__vm_begin(vm, c->type, restate__vm_recorded_name(vm, c, m.name)))
+        return NULL;
+    restate__vm_recorded(vm, c->type);
+    vm->next_completion++;
+    slot->delivered = true;
+    vm->queue = n->next;
+    if (!vm->queue) vm->queue_end = &vm->queue;
+    return &n->value;
+}
+
+/* RUN: `leaf->run` tells afterwards whether its closure is to be executed, which an await then asks
+ * for. A result anywhere in the journal, be it not delivered yet, means that it never is again. */
+RESTATE__PRIVATE bool restate__vm_run(restate__vm *vm, const char *name, restate__node *leaf) {
+    static const restate__command_type type = RESTATE__COMMAND(
+        RunCommandMessage, restate_wire_MSG_RUN_COMMAND, restate__vm_run_fields);
+    restate_wire_RunCommandMessage m = restate__vm_run_message(vm, name);
+    restate__slot *slot;
     if (!restate__vm_command(vm, &type, &m, m.name, 0)) return false;
     slot = restate__vm_leaf_slot(vm, leaf, RESTATE__LEAF, vm->next_completion++);
     if (!slot) return false;
@@ -8594,11 +8635,36 @@ RESTATE_API restate_future *restate_run_async(restate_ctx *ctx, const char *name
     return restate__ctx_run(ctx, "restate_run_async", name, closure, arg, options);
 }
 
+/* A run whose result comes next on replay needs no future. */
+static bool restate__ctx_run_recorded(restate_ctx *ctx, const char *name, restate_bytes *result,
+                                      restate_status *s) {
+    const restate__value *v;
+    restate_bytes bytes;
+    if (ctx->run || ctx->over || !restate__ctx_on_thread(ctx) ||
+        !restate__ctx_enter(ctx, "restate_run"))
+        return false;
+    v = restate__vm_run_recorded(&ctx->attempt->vm, name);
+    *s = RESTATE_OK;
+    if (v && v->kind == RESTATE__FAILURE) {
+        *s = restate__future_failed(ctx, v->is.failure);
+        if (result) *result = restate__b_none();
+    } else if (v) {
+        bytes = v->is.bytes;
+        *s = restate__ctx_open(ctx, &bytes, 500);
+        if (result) *result = bytes;
+    }
+    restate__ctx_detach(ctx);
+    return v != NULL;
+}
+
 RESTATE_API restate_status restate_run(restate_ctx *ctx, const char *name, restate_closure *closure,
                                        void *arg, const restate_run_options *options,
                                        restate_bytes *result) {
-    restate_future *f = restate__ctx_run(ctx, "restate_run", name, closure, arg, options);
-    restate_status s = restate__ctx_await_own(ctx, "restate_run", f, result);
+    restate_future *f;
+    restate_status s;
+    if (closure && restate__ctx_run_recorded(ctx, name, result, &s)) return s;
+    f = restate__ctx_run(ctx, "restate_run", name, closure, arg, options);
+    s = restate__ctx_await_own(ctx, "restate_run", f, result);
     if (s == RESTATE_OK || ctx->run) return s;
     restate__ctx_attach(ctx);
     restate__ctx_wait_for_run(ctx->attempt, f);
