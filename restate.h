@@ -2755,6 +2755,7 @@ RESTATE__PRIVATE bool restate__wire_encode(restate__arena *arena, const pb_msgde
 
 #define RESTATE__VERSION_MIN 5u
 #define RESTATE__VERSION_MAX 7u
+#define RESTATE__FRAME_HEAD 8u
 #define RESTATE__SIGNAL_CANCEL 1u
 #define RESTATE__SIGNAL_FIRST 17u           /* 2 to 16 are reserved */
 #define RESTATE__DEPTH_MAX 1000u            /* of combinators; the runtime's own limit */
@@ -3380,17 +3381,25 @@ static void restate__vm_settle(restate__vm *vm, restate__node *leaf, const resta
 }
 
 /* Makes `leaf` stand for a completion or signal number. It is settled at once when the answer was
- * delivered before the question. */
-static bool restate__vm_leaf(restate__vm *vm, restate__node *leaf, restate__node_kind kind,
-                             uint32_t id) {
+ * delivered before the question. NULL: out of memory. */
+static restate__slot *restate__vm_leaf_slot(restate__vm *vm, restate__node *leaf,
+                                            restate__node_kind kind, uint32_t id) {
     restate__slot *slot =
         restate__vm_slot(vm, kind == RESTATE__LEAF ? &vm->completions : &vm->signals, id);
-    if (!slot) return restate__vm_nomem(vm);
+    if (!slot) {
+        restate__vm_nomem(vm);
+        return NULL;
+    }
     leaf->kind = (uint8_t)kind;
     leaf->id = id;
     slot->leaf = leaf;
     if (slot->delivered) restate__vm_settle(vm, leaf, &slot->arrived->value);
-    return true;
+    return slot;
+}
+
+static bool restate__vm_leaf(restate__vm *vm, restate__node *leaf, restate__node_kind kind,
+                             uint32_t id) {
+    return restate__vm_leaf_slot(vm, leaf, kind, id) != NULL;
 }
 
 static restate__edge *restate__vm_edge(restate__vm *vm) {
@@ -3666,6 +3675,30 @@ static int restate__vm_notification_part(const restate__wire_item *item) {
     }
 }
 
+/* What nearly all notifications are: a completion id, then a value without more than its content,
+ * or void. False: look closer. */
+static bool restate__vm_plain_notification(restate__notification *n, restate_bytes payload) {
+    enum { ID = 1 << 3, VOID_ = 4 << 3 | RESTATE__WIRE_BYTES, VALUE = 5 << 3 | RESTATE__WIRE_BYTES,
+           CONTENT = 1 << 3 | RESTATE__WIRE_BYTES };
+    restate__wire_reader r = restate__wire_read(payload);
+    uint64_t id, outer, inner;
+    size_t left;
+    if (payload.len < 4 || *r.at++ != ID || !restate__wire_varint(&r, &id)) return false;
+    left = (size_t)(r.end - r.at);
+    n->id = (uint32_t)id;
+    if (left == 2 && r.at[0] == VOID_ && r.at[1] == 0) {
+        n->value.kind = RESTATE__VOID;
+        return true;
+    }
+    if (left < 4 || *r.at++ != VALUE || !restate__wire_varint(&r, &outer) ||
+        outer != (uint64_t)(r.end - r.at) || outer < 2 || *r.at++ != CONTENT ||
+        !restate__wire_varint(&r, &inner) || inner != (uint64_t)(r.end - r.at))
+        return false;
+    n->value.kind = RESTATE__VALUE;
+    n->value.is.bytes = restate__b(r.at, (size_t)inner);
+    return true;
+}
+
 /* Of several ids or results the last one counts. */
 static bool restate__vm_read_notification(restate__vm *vm, restate__notification *n,
                                           restate_bytes payload) {
@@ -3702,7 +3735,8 @@ static void restate__vm_enqueue(restate__vm *vm, restate__notification *n) {
 static bool restate__vm_on_notification(restate__vm *vm, uint16_t type, restate_bytes payload) {
     restate__notification *n = (restate__notification *)restate__arena_alloc(vm->arena, sizeof *n);
     if (!n) return restate__vm_nomem(vm);
-    if (!restate__vm_read_notification(vm, n, payload)) {
+    if (!restate__vm_plain_notification(n, payload) &&
+        !restate__vm_read_notification(vm, n, payload)) {
         if (vm->arena->failed) return restate__vm_nomem(vm);
         return restate__vm_raise(vm, RESTATE__E_INTERNAL,
                                  "cannot decode notification 0x%04X: it is not valid protobuf, "
@@ -3846,9 +3880,13 @@ static bool restate__vm_on_message(restate__vm *vm, uint16_t type, restate_bytes
                              (unsigned)type);
 }
 
+static size_t restate__vm_message_max(const restate__vm *vm) {
+    return vm->options.max_message_bytes ? vm->options.max_message_bytes : (size_t)64 << 20;
+}
+
 /* A header is complete: makes room for its body. */
 static bool restate__vm_on_head(restate__vm *vm) {
-    size_t max = vm->options.max_message_bytes ? vm->options.max_message_bytes : (size_t)64 << 20;
+    size_t max = restate__vm_message_max(vm);
     vm->body_len = restate__b_get32(vm->head + 4);
     vm->body_at = 0;
     if (vm->body_len > max)
@@ -3871,10 +3909,49 @@ static size_t restate__vm_fill(uint8_t *to, size_t *have, size_t want, restate_b
     return want - *have;
 }
 
+/* How many bytes at the front are whole frames of a size that is allowed. */
+static size_t restate__vm_whole_frames(const restate__vm *vm, restate_bytes bytes) {
+    size_t at = 0, max = restate__vm_message_max(vm);
+    while (bytes.len - at >= RESTATE__FRAME_HEAD) {
+        size_t len = restate__b_get32(bytes.ptr + at + 4);
+        if (len > max || len > bytes.len - at - RESTATE__FRAME_HEAD) break;
+        at += RESTATE__FRAME_HEAD + len;
+    }
+    return at;
+}
+
+/* Takes whole frames, in one copy that they are read in place of: the first byte behind a body,
+ * which is the next header's, becomes the zero that strings end with. */
+static void restate__vm_feed_whole(restate__vm *vm, restate_bytes frames) {
+    uint8_t *copy = restate__arena_bytes(vm->arena, frames.len + 1);
+    size_t at = 0;
+    if (!copy) {
+        restate__vm_nomem(vm);
+        return;
+    }
+    memcpy(copy, frames.ptr, frames.len);
+    while (at < frames.len && vm->phase != RESTATE__ERRORED) {
+        const uint8_t *head = frames.ptr + at;
+        size_t len = restate__b_get32(head + 4);
+        at += RESTATE__FRAME_HEAD;
+        copy[at + len] = 0;
+        restate__vm_on_message(vm, (uint16_t)(head[0] << 8 | head[1]),
+                               restate__b(copy + at, len));
+        at += len;
+    }
+}
+
 /* Takes bytes of the request body, cut anywhere. Errors show in `phase`; what follows one is
  * ignored. */
 RESTATE__PRIVATE void restate__vm_feed(restate__vm *vm, restate_bytes bytes) {
     while (bytes.len && vm->phase != RESTATE__ERRORED) {
+        size_t whole = vm->head_len ? 0 : restate__vm_whole_frames(vm, bytes);
+        if (whole) {
+            restate__vm_feed_whole(vm, restate__b(bytes.ptr, whole));
+            bytes.ptr += whole;
+            bytes.len -= whole;
+            continue;
+        }
         if (vm->head_len < 8) {
             if (restate__vm_fill(vm->head, &vm->head_len, 8, &bytes) || !restate__vm_on_head(vm))
                 continue;
@@ -4637,59 +4714,67 @@ static bool restate__vm_undecodable(restate__vm *vm, uint16_t type) {
                              (unsigned)vm->command_index, restate__vm_type_name(type));
 }
 
-/* The quick way, straight on the recorded bytes: true if they certainly equal `m`. False leaves it
- * open. A field is `seen` by its place in the table, so that one that comes twice is left open. */
-static bool restate__vm_same_bytes(const restate__field *fields, const uint8_t *m,
+/* Whether a field of `m` is the recorded item. */
+static bool restate__vm_same_field(const restate__field *f, const uint8_t *at,
+                                   restate__wire_item *item, unsigned loose) {
+    restate_bytes have;
+    uint32_t number;
+    if (f->kind == RESTATE__F_NUMBER) {
+        memcpy(&number, at, sizeof number);
+        return item->wire == RESTATE__WIRE_NUMBER && item->number == number;
+    }
+    if (item->wire != RESTATE__WIRE_BYTES) return false;
+    if (restate__field_loose(f, loose)) return true;
+    if (f->kind > RESTATE__F_OPTIONAL && f->kind != RESTATE__F_VALUE) return false;
+    memcpy(&have, at, sizeof have);
+    if (f->kind == RESTATE__F_VALUE) item->bytes = restate__vm_content(item->bytes);
+    if (f->kind == RESTATE__F_OPTIONAL && !have.ptr) return false;
+    return item->bytes.ptr && restate__b_equal(item->bytes, have);
+}
+
+/* Whether a field that is not recorded has nothing in it. */
+static bool restate__vm_no_field(const restate__field *f, const uint8_t *m, unsigned loose) {
+    restate_bytes have;
+    uint32_t number;
+    if (f->which != RESTATE__ALWAYS) return !restate__field_there(f, m);
+    switch (f->kind) {
+    case RESTATE__F_NUMBER:
+        memcpy(&number, m + f->at, sizeof number);
+        return number == 0;
+    case RESTATE__F_BYTES:
+    case RESTATE__F_OPTIONAL:
+        memcpy(&have, m + f->at, sizeof have);
+        return f->kind == RESTATE__F_OPTIONAL ? !have.ptr : !have.len;
+    case RESTATE__F_PAIRS:
+        return loose & RESTATE__LOOSE_HEADERS ||
+               !((const restate_wire_list *)(const void *)(m + f->at))->items;
+    default:
+        return false;
+    }
+}
+
+/* The quick way, straight on the recorded bytes, whose fields are in order as those of the table
+ * are: true if they certainly equal `m`. False leaves it open. */
+static bool restate__vm_same_bytes(const restate__field *f, const uint8_t *m,
                                    restate_bytes recorded, unsigned loose) {
     restate__wire_reader r = restate__wire_read(recorded);
     restate__wire_item item;
-    const restate__field *f;
-    uint32_t seen = 0, bit;
+    uint32_t before = 0;
     while (restate__wire_next(&r, &item)) {
-        const uint8_t *at;
-        restate_bytes have;
-        uint32_t number;
-        for (f = fields, bit = 1; f->name && f->tag != item.tag; f++) bit <<= 1;
-        if (!f->name) continue;
+        if (item.tag < before || (item.tag == before && f->tag != before)) return false;
+        before = item.tag;
+        for (; f->name && f->tag < item.tag; f++)
+            if (!restate__vm_no_field(f, m, loose)) return false;
+        if (!f->name || f->tag != item.tag) continue;
         if (f->kind == RESTATE__F_PAIRS && restate__field_loose(f, loose)) continue;
-        if (seen & bit || !restate__field_there(f, m)) return false;
-        seen |= bit;
-        at = m + f->at;
-        if (f->kind == RESTATE__F_NUMBER) {
-            memcpy(&number, at, sizeof number);
-            if (item.wire != RESTATE__WIRE_NUMBER || item.number != number) return false;
-            continue;
-        }
-        if (f->kind > RESTATE__F_OPTIONAL && f->kind != RESTATE__F_VALUE) return false;
-        memcpy(&have, at, sizeof have);
-        if (item.wire != RESTATE__WIRE_BYTES) return false;
-        if (restate__field_loose(f, loose)) continue;
-        if (f->kind == RESTATE__F_VALUE) item.bytes = restate__vm_content(item.bytes);
-        if (!item.bytes.ptr || !restate__b_equal(item.bytes, have)) return false;
-        if (f->kind == RESTATE__F_OPTIONAL && !have.ptr) return false;
-    }
-    for (f = fields, bit = 1; f->name; f++, bit <<= 1) {
-        restate_bytes have;
-        uint32_t number;
-        if (seen & bit) continue;
-        if (f->which != RESTATE__ALWAYS) {
-            if (restate__field_there(f, m)) return false;
-            continue;
-        }
-        memcpy(&number, m + f->at, sizeof number);
-        if (f->kind == RESTATE__F_NUMBER && number) return false;
-        if (f->kind == RESTATE__F_VALUE) return false;
-        if (f->kind == RESTATE__F_PAIRS && !(loose & RESTATE__LOOSE_HEADERS) &&
-            ((const restate_wire_list *)(const void *)(m + f->at))->items)
+        if (!restate__field_there(f, m) || !restate__vm_same_field(f, m + f->at, &item, loose))
             return false;
-        if (f->kind != RESTATE__F_BYTES && f->kind != RESTATE__F_OPTIONAL) continue;
-        memcpy(&have, m + f->at, sizeof have);
-        if (f->kind == RESTATE__F_OPTIONAL ? have.ptr != NULL : have.len != 0) return false;
+        f++;
     }
+    for (; f->name; f++)
+        if (!restate__vm_no_field(f, m, loose)) return false;
     return !r.bad;
 }
-
-/* ---- The slow way: field by field, with a description of what differs ------------------------ */
 
 static const char *restate__vm_show_bytes(restate__vm *vm, restate_bytes b) {
     const char *text = "[";
@@ -5691,9 +5776,9 @@ RESTATE__PRIVATE bool restate__vm_run(restate__vm *vm, const char *name, restate
     m.result_completion_id = vm->next_completion;
     m.name = restate_str(name);
     if (!restate__vm_command(vm, &type, &m, m.name, 0)) return false;
-    if (!restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion)) return false;
-    slot = restate__vm_slot(vm, &vm->completions, vm->next_completion++);
-    if (slot && slot->arrived) return true;
+    slot = restate__vm_leaf_slot(vm, leaf, RESTATE__LEAF, vm->next_completion++);
+    if (!slot) return false;
+    if (slot->arrived) return true;
     leaf->run = RESTATE__RUN_TO_EXECUTE;
     leaf->of.closure.command = vm->command_index;
     leaf->of.closure.name = restate__arena_copy(vm->arena, restate__vm_present(m.name));
