@@ -61,6 +61,7 @@ $(1)/unit_%: tests/unit_%.c tests/test.h $$(wildcard tests/*.h) $$(HEADERS)
 	$$(compile) -O1 $(2) -o $$@ $$< $$(link)
 
 $(1)/unit_proto: $$(PROTOS)
+$(1)/unit_scale: tests/bench/scale.c
 $(1)/unit_seed: build/proto/order.pb.c
 
 $(1)/e2e-services: tests/e2e/services.c $$(HEADERS)
@@ -82,6 +83,10 @@ $(eval $(call variant,build/no_threads,-DRESTATE_NO_THREADS))
 $(eval $(call variant,build/bare,-DRESTATE_NO_SERVER -DRESTATE_NO_THREADS))
 
 build/bench-endpoint: tests/bench/endpoint.c $(HEADERS)
+	@mkdir -p $(@D)
+	$(compile) -o $@ $< $(link)
+
+build/scale: tests/bench/scale.c tests/runtime.h tests/test.h $(HEADERS)
 	@mkdir -p $(@D)
 	$(compile) -o $@ $< $(link)
 
@@ -125,6 +130,12 @@ valgrind: $(UNITS:%=build/valgrind/%)
 
 e2e: all build/e2e build/e2e-services
 	build/e2e -v
+
+# ---- Measurements -----------------------------------------------------------------------------------
+# Not in `make test`, which has a small version: they want the machine for themselves.
+
+scale: build/scale
+	build/scale
 
 # ---- Checks of the source ---------------------------------------------------------------------------
 
@@ -221,6 +232,7 @@ help:
 	@echo 'make examples     build/examples/NAME of examples/NAME.c; that is a target, too'
 	@echo 'make unit         unit tests; sanitize, tsan, valgrind: the same under those'
 	@echo 'make e2e          examples and services against real servers (build/e2e -v PART-OF-A-NAME)'
+	@echo 'make scale        much of everything: memory, time, bounds (build/scale PART-OF-A-NAME)'
 	@echo 'make strict       warnings of gcc and clang are errors; every way to include the header'
 	@echo 'make readme       the C code of README.md compiles'
 	@echo 'make layers       sections of restate.h use earlier ones only'
@@ -229,7 +241,7 @@ help:
 	@echo 'make wire         restate_wire.h out of proto/; wire-check: whether it is that already'
 	@echo 'make clean        removes what was built, but for the server'
 
-.PHONY: all examples test demo unit sanitize tsan valgrind e2e wire wire-check layers features \
+.PHONY: all examples test demo unit sanitize tsan valgrind e2e scale wire wire-check layers features \
 	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
