@@ -418,8 +418,10 @@ static void row(const char *what, double measured, const char *unit) {
 }
 
 static void row_below(double bound, const char *what, double measured, const char *unit) {
-    row(what, measured, unit);
-    if (measured >= bound) miss("%s: %.2f %s is not below %g", what, measured, unit, bound);
+    char text[64];
+    snprintf(text, sizeof text, "%s, below %g: %s", unit, bound, measured < bound ? "ok" : "MISSED");
+    row(what, measured, text);
+    if (!(measured < bound)) miss("%s: %.2f %s is not below %g", what, measured, unit, bound);
 }
 
 static void memory_below(double bound, const char *what, double measured, const char *unit) {
