@@ -8093,7 +8093,8 @@ static const restate_pair *restate__hooks_headers(restate_ctx *ctx, const restat
 
 /* ---- Closures -------------------------------------------------------------------------------- */
 
-/* Nothing is kept: chunks of closures come from and go to the allocator, on any thread. */
+/* Its first chunk is one of the worker's, whose thread this is. What a closure needs besides comes
+ * from and goes to the allocator, on any thread, and nothing of it is kept. */
 static restate__run *restate__run_take(restate__attempt *a) {
     restate__run *r = a->spare;
     if (r) {
@@ -8107,7 +8108,9 @@ static restate__run *restate__run_take(restate__attempt *a) {
     r = (restate__run *)restate__arena_alloc(a->arena, sizeof *r);
     if (!r) return NULL;
     restate__mem_pool_init(&r->chunks, a->worker->allocator, 0);
-    restate__arena_init(&r->arena, &r->chunks);
+    restate__arena_init(&r->arena, &a->worker->chunks);
+    if (!restate__arena_grow(&r->arena, 0)) return NULL;
+    r->arena.pool = &r->chunks;
     r->ctx.attempt = a;
     r->ctx.run = r;
     r->ctx.memory = &r->arena;
@@ -13245,8 +13248,33 @@ enum {
     RESTATE__H2_FIELDS = 32,                /* fields of a response */
     RESTATE__H2_YOUNG_MS = 200,             /* what a drain gives an exchange to get its journal */
     RESTATE__H2_NOTICE_MS = 1000,           /* from shutdown notice to last GOAWAY, at most */
-    RESTATE__H2_SPARES = 256
+    RESTATE__H2_SPARES = 256,
+    RESTATE__H2_POOL_STEP = 32,             /* sizes of blocks that are kept are multiples of it */
+    RESTATE__H2_POOL_MAX = 1024,            /* larger ones are not kept */
+    RESTATE__H2_POOL_BYTES = 1 << 20        /* what is kept at most */
 };
+
+#ifndef RESTATE__H2_POOLED                  /* 0: for tools that watch every block */
+#  if defined(RESTATE__ASAN) || defined(RESTATE_VALGRIND)
+#    define RESTATE__H2_POOLED 0
+#  else
+#    define RESTATE__H2_POOLED 1
+#  endif
+#endif
+
+/* In front of nghttp2's memory: nghttp2 frees without a size, our allocator wants one. */
+typedef struct restate__h2_block {
+    size_t size;                            /* all of it, this included */
+    struct restate__h2_block *next;         /* while it is kept */
+} restate__h2_block;
+
+/* Small blocks that nghttp2 gave back: streams come and go, and each takes the same few sizes.
+ * Belongs to one thread, as do the sessions that use it. */
+typedef struct restate__h2_pool {
+    const restate_allocator *allocator;
+    restate__h2_block *kept[RESTATE__H2_POOL_MAX / RESTATE__H2_POOL_STEP];
+    size_t kept_bytes;
+} restate__h2_pool;
 
 /* One stream, carrier of its exchange.
  *
@@ -13271,6 +13299,7 @@ typedef struct restate__h2_env {
     nghttp2_session_callbacks *callbacks;   /* belong to the server */
     nghttp2_option *option;
     nghttp2_mem mem;
+    restate__h2_pool pool;                  /* where `mem` comes from */
     restate__h2_stream *spare;
     size_t spares;
     uint64_t now_ms;
@@ -13292,24 +13321,69 @@ typedef struct restate__h2 {
 
 static const uint8_t restate__h2_ping[8] = { 'r', 'e', 's', 't', 'a', 't', 'e', 0 };
 
-/* nghttp2 frees without a size, our allocator wants one: it stands in front of the block. */
-#define RESTATE__H2_PREFIX ((size_t)16)
+#define RESTATE__H2_PREFIX ((sizeof(restate__h2_block) + 15u) & ~(size_t)15u)
+
+/* How large a block is that holds so much; 0: too large for any. */
+static size_t restate__h2_block_size(size_t size) {
+    const size_t step = RESTATE__H2_POOL_STEP;
+    if (size > SIZE_MAX - RESTATE__H2_PREFIX) return 0;
+    size += RESTATE__H2_PREFIX;
+    if (!RESTATE__H2_POOLED || size > RESTATE__H2_POOL_MAX) return size;
+    return (size + step - 1) / step * step;
+}
+
+/* Where blocks of that size are kept; NULL: they are not. */
+static restate__h2_block **restate__h2_kept(restate__h2_pool *pool, size_t size) {
+    if (!RESTATE__H2_POOLED || size > RESTATE__H2_POOL_MAX) return NULL;
+    return &pool->kept[size / RESTATE__H2_POOL_STEP - 1];
+}
+
+static restate__h2_block *restate__h2_block_of(void *p) {
+    return (restate__h2_block *)(void *)((uint8_t *)p - RESTATE__H2_PREFIX);
+}
+
+/* Rather a larger one than none: then it matters little in which order sizes come. */
+static restate__h2_block *restate__h2_take_kept(restate__h2_pool *pool, size_t size) {
+    size_t most = 2 * size;
+    for (; size <= most; size += RESTATE__H2_POOL_STEP) {
+        restate__h2_block **kept = restate__h2_kept(pool, size), *b;
+        if (!kept) return NULL;
+        b = *kept;
+        if (!b) continue;
+        *kept = b->next;
+        pool->kept_bytes -= size;
+        return b;
+    }
+    return NULL;
+}
 
 static void *restate__h2_malloc(size_t size, void *user) {
-    restate_allocator *a = (restate_allocator *)user;
-    size_t *p;
-    if (size > SIZE_MAX - RESTATE__H2_PREFIX) return NULL;
-    p = (size_t *)restate__mem_alloc(a, size + RESTATE__H2_PREFIX);
-    if (!p) return NULL;
-    *p = size + RESTATE__H2_PREFIX;
-    return (uint8_t *)p + RESTATE__H2_PREFIX;
+    restate__h2_pool *pool = (restate__h2_pool *)user;
+    size_t whole = restate__h2_block_size(size);
+    restate__h2_block *b;
+    if (!whole) return NULL;
+    b = restate__h2_take_kept(pool, whole);
+    if (!b) {
+        b = (restate__h2_block *)restate__mem_alloc(pool->allocator, whole);
+        if (!b) return NULL;
+        b->size = whole;
+    }
+    return (uint8_t *)b + RESTATE__H2_PREFIX;
 }
 
 static void restate__h2_free(void *old, void *user) {
-    size_t *p;
+    restate__h2_pool *pool = (restate__h2_pool *)user;
+    restate__h2_block **kept, *b;
     if (!old) return;
-    p = (size_t *)(void *)((uint8_t *)old - RESTATE__H2_PREFIX);
-    restate__mem_free((restate_allocator *)user, p, *p);
+    b = restate__h2_block_of(old);
+    kept = restate__h2_kept(pool, b->size);
+    if (kept && pool->kept_bytes + b->size <= RESTATE__H2_POOL_BYTES) {
+        b->next = *kept;
+        *kept = b;
+        pool->kept_bytes += b->size;
+    } else {
+        restate__mem_free(pool->allocator, b, b->size);
+    }
 }
 
 static void *restate__h2_calloc(size_t count, size_t size, void *user) {
@@ -13321,15 +13395,27 @@ static void *restate__h2_calloc(size_t count, size_t size, void *user) {
 }
 
 static void *restate__h2_realloc(void *old, size_t size, void *user) {
-    restate_allocator *a = (restate_allocator *)user;
-    size_t *p;
+    size_t whole = restate__h2_block_size(size), before;
+    void *p;
     if (!old) return restate__h2_malloc(size, user);
-    if (size > SIZE_MAX - RESTATE__H2_PREFIX) return NULL;
-    p = (size_t *)(void *)((uint8_t *)old - RESTATE__H2_PREFIX);
-    p = (size_t *)a->realloc(a->user, p, *p, size + RESTATE__H2_PREFIX);
+    before = restate__h2_block_of(old)->size;
+    if (whole && whole == before) return old;
+    p = restate__h2_malloc(size, user);
     if (!p) return NULL;
-    *p = size + RESTATE__H2_PREFIX;
-    return (uint8_t *)p + RESTATE__H2_PREFIX;
+    memcpy(p, old, (before < whole ? before : whole) - RESTATE__H2_PREFIX);
+    restate__h2_free(old, user);
+    return p;
+}
+
+static void restate__h2_pool_free(restate__h2_pool *pool) {
+    size_t i;
+    for (i = 0; i < sizeof pool->kept / sizeof *pool->kept; i++)
+        while (pool->kept[i]) {
+            restate__h2_block *b = pool->kept[i];
+            pool->kept[i] = b->next;
+            restate__mem_free(pool->allocator, b, b->size);
+        }
+    pool->kept_bytes = 0;
 }
 
 static void restate__h2_env_init(restate__h2_env *env, restate_endpoint *endpoint,
@@ -13340,7 +13426,8 @@ static void restate__h2_env_init(restate__h2_env *env, restate_endpoint *endpoin
     env->worker = worker;
     env->callbacks = callbacks;
     env->option = option;
-    env->mem.mem_user_data = &endpoint->allocator;
+    env->pool.allocator = &endpoint->allocator;
+    env->mem.mem_user_data = &env->pool;
     env->mem.malloc = restate__h2_malloc;
     env->mem.free = restate__h2_free;
     env->mem.calloc = restate__h2_calloc;
@@ -13354,6 +13441,7 @@ static void restate__h2_env_free(restate__h2_env *env) {
         env->spare = s->next;
         restate__mem_free(&env->endpoint->allocator, s, sizeof *s);
     }
+    restate__h2_pool_free(&env->pool);
 }
 
 static void restate__h2_must(restate__h2 *h2, int error) {
