@@ -63,6 +63,7 @@ $(1)/unit_%: tests/unit_%.c tests/test.h $$(wildcard tests/*.h) $$(HEADERS)
 	$$(compile) -O1 $(2) -o $$@ $$< $$(link)
 
 $(1)/unit_proto: $$(PROTOS)
+$(1)/unit_scale: tests/bench/scale.c
 $(1)/unit_seed: build/proto/order.pb.c
 $(1)/unit_identity $(1)/test-services: CPPFLAGS += -DRESTATE_WITH_OPENSSL
 $(1)/unit_identity $(1)/test-services: LDLIBS += -lcrypto
@@ -90,6 +91,10 @@ $(eval $(call variant,build/no_threads,-DRESTATE_NO_THREADS))
 $(eval $(call variant,build/bare,-DRESTATE_NO_SERVER -DRESTATE_NO_THREADS))
 
 build/bench-endpoint: tests/bench/endpoint.c $(HEADERS)
+	@mkdir -p $(@D)
+	$(compile) -o $@ $< $(link)
+
+build/scale: tests/bench/scale.c tests/runtime.h tests/test.h $(HEADERS)
 	@mkdir -p $(@D)
 	$(compile) -o $@ $< $(link)
 
@@ -141,6 +146,12 @@ e2e: all build/e2e build/e2e-services build/e2e-contract build/test-services
 e2e-smoke: all build/e2e build/e2e-services build/e2e-contract build/test-services
 	E2E_SMOKE=1 build/e2e
 	E2E_SMOKE=1 build/e2e-contract
+
+# ---- Measurements -----------------------------------------------------------------------------------
+# Not in `make test`, which has a small version: they want the machine for themselves.
+
+scale: build/scale
+	build/scale
 
 # ---- Checks of the source ---------------------------------------------------------------------------
 
@@ -242,6 +253,7 @@ help:
 	@echo 'make unit         unit tests; sanitize, tsan, valgrind: the same under those'
 	@echo 'make build/test-services    the services that every SDK is tested with, in one program'
 	@echo 'make e2e          examples and services against real servers (build/e2e -v PART-OF-A-NAME)'
+	@echo 'make scale        much of everything: memory, time, bounds (build/scale PART-OF-A-NAME)'
 	@echo 'make e2e-smoke    some of them, in less than a minute'
 	@echo 'make mutants      breaks rules of the journal on purpose; some test has to notice each'
 	@echo 'make strict       warnings of gcc and clang are errors; every way to include the header'
@@ -252,7 +264,7 @@ help:
 	@echo 'make wire         restate_wire.h out of proto/; wire-check: whether it is that already'
 	@echo 'make clean        removes what was built, but for the server'
 
-.PHONY: all examples test demo unit sanitize tsan valgrind e2e e2e-smoke mutants wire wire-check layers features \
+.PHONY: all examples test demo unit sanitize tsan valgrind e2e e2e-smoke mutants scale wire wire-check layers features \
 	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang clean help
 .SECONDARY:
 .DELETE_ON_ERROR:

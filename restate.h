@@ -1879,7 +1879,8 @@ RESTATE__PRIVATE void restate__mem_free(const restate_allocator *a, void *old, s
 }
 
 /* One piece of memory, its bytes behind the header; or, in a buffer, a reference to bytes that are
- * somewhere else. Chunks of exactly the pool's size are kept for reuse, and some larger ones. */
+ * somewhere else. Chunks of exactly the pool's size are kept for reuse, and some larger ones, whose
+ * sizes are powers of two. */
 typedef struct restate__chunk {
     struct restate__chunk *next;
     size_t size;                            /* all of it, this header included */
@@ -1889,6 +1890,7 @@ typedef struct restate__chunk {
 
 #define RESTATE__CHUNK_BYTES 4096u
 #define RESTATE__CHUNKS_LARGE_BYTES (4u << 20)  /* how much a pool keeps in larger chunks */
+#define RESTATE__CHUNK_CLASSES 8u           /* above 1 MiB they have any size, and are not kept */
 #define RESTATE__CHUNK_HEAD ((sizeof(restate__chunk) + 15u) & ~(size_t)15u)
 
 /* Where chunks come from. Belongs to one thread. */
@@ -1896,7 +1898,7 @@ typedef struct restate__chunks {
     const restate_allocator *allocator;
     restate__chunk *free;
     size_t kept, kept_max;                  /* chunks on `free`, and how many may be there */
-    restate__chunk *large;                  /* larger ones, the last one given first */
+    restate__chunk *large[RESTATE__CHUNK_CLASSES];  /* of 8, 16, 32, ... KiB */
     size_t large_bytes;
 } restate__chunks;
 
@@ -1907,33 +1909,34 @@ RESTATE__PRIVATE void restate__mem_pool_init(restate__chunks *pool,
     pool->kept_max = kept_max;
 }
 
-/* A kept large chunk that fits without wasting more than it holds. NULL: none. */
-static restate__chunk *restate__mem_take_large(restate__chunks *pool, size_t size) {
-    restate__chunk **at = &pool->large, *c;
-    while (*at && ((*at)->size < size || (*at)->size / 2 > size)) at = &(*at)->next;
-    c = *at;
-    if (!c) return NULL;
-    *at = c->next;
-    pool->large_bytes -= c->size;
-    c->next = NULL;
-    return c;
+/* The class of larger chunks that holds `size` bytes; RESTATE__CHUNK_CLASSES: none does. */
+static uint32_t restate__mem_class(size_t size) {
+    uint32_t i = 0;
+    while (i < RESTATE__CHUNK_CLASSES && (size_t)2 * RESTATE__CHUNK_BYTES << i < size) i++;
+    return i;
 }
 
 /* A chunk with room for `need` bytes behind its header; NULL when out of memory. */
 RESTATE__PRIVATE restate__chunk *restate__mem_take(restate__chunks *pool, size_t need) {
-    restate__chunk *c = NULL;
+    restate__chunk *c, **at = &pool->free;
     size_t size = RESTATE__CHUNK_BYTES;
+    uint32_t class_ = 0;
+    bool usual = need <= size - RESTATE__CHUNK_HEAD;
     if (need > SIZE_MAX - RESTATE__CHUNK_HEAD) return NULL;
-    if (need + RESTATE__CHUNK_HEAD > size) {
+    if (!usual) {
         size = need + RESTATE__CHUNK_HEAD;
-        c = restate__mem_take_large(pool, size);
-    } else if (pool->free) {
-        c = pool->free;
-        pool->free = c->next;
-        pool->kept--;
-        c->next = NULL;
+        class_ = restate__mem_class(size);
+        at = class_ < RESTATE__CHUNK_CLASSES ? &pool->large[class_] : NULL;
+        if (at) size = (size_t)2 * RESTATE__CHUNK_BYTES << class_;
     }
-    if (c) return c;
+    if (at && *at) {
+        c = *at;
+        *at = c->next;
+        c->next = NULL;
+        if (usual) pool->kept--;
+        else pool->large_bytes -= size;
+        return c;
+    }
     c = (restate__chunk *)restate__mem_alloc(pool->allocator, size);
     if (!c) return NULL;
     memset(c, 0, sizeof *c);
@@ -1943,15 +1946,16 @@ RESTATE__PRIVATE restate__chunk *restate__mem_take(restate__chunks *pool, size_t
 
 RESTATE__PRIVATE void restate__mem_give(restate__chunks *pool, restate__chunk *c) {
     bool usual = c->size == RESTATE__CHUNK_BYTES;
+    uint32_t class_ = usual ? 0 : restate__mem_class(c->size);
     c->elsewhere = NULL;
     if (usual && pool->kept < pool->kept_max) {
         c->next = pool->free;
         pool->free = c;
         pool->kept++;
-    } else if (!usual && pool->kept_max &&
+    } else if (!usual && class_ < RESTATE__CHUNK_CLASSES && pool->kept_max &&
                pool->large_bytes + c->size <= RESTATE__CHUNKS_LARGE_BYTES) {
-        c->next = pool->large;
-        pool->large = c;
+        c->next = pool->large[class_];
+        pool->large[class_] = c;
         pool->large_bytes += c->size;
     } else {
         restate__mem_free(pool->allocator, c, c->size);
@@ -1967,9 +1971,13 @@ static void restate__mem_free_list(restate__chunks *pool, restate__chunk *c) {
 }
 
 RESTATE__PRIVATE void restate__mem_pool_free(restate__chunks *pool) {
+    uint32_t i;
     restate__mem_free_list(pool, pool->free);
-    restate__mem_free_list(pool, pool->large);
-    pool->free = pool->large = NULL;
+    pool->free = NULL;
+    for (i = 0; i < RESTATE__CHUNK_CLASSES; i++) {
+        restate__mem_free_list(pool, pool->large[i]);
+        pool->large[i] = NULL;
+    }
     pool->kept = pool->large_bytes = 0;
 }
 
@@ -2768,6 +2776,7 @@ RESTATE__PRIVATE bool restate__wire_encode(restate__arena *arena, const pb_msgde
 
 #define RESTATE__VERSION_MIN 5u
 #define RESTATE__VERSION_MAX 7u
+#define RESTATE__FRAME_HEAD 8u
 #define RESTATE__SIGNAL_CANCEL 1u
 #define RESTATE__SIGNAL_FIRST 17u           /* 2 to 16 are reserved */
 #define RESTATE__DEPTH_MAX 1000u            /* of combinators; the runtime's own limit */
@@ -2967,6 +2976,13 @@ typedef struct restate__tracked {           /* a call that a cancellation reache
     restate__node *id;                      /* leaf of its invocation id */
 } restate__tracked;
 
+/* Structs for the frames of one feed. */
+typedef struct restate__spare {
+    restate__command *commands;
+    restate__notification *notifications;
+    size_t command_count, notification_count;
+} restate__spare;
+
 typedef struct restate__vm {
     restate__vm_options options;
     restate__arena *arena;                  /* everything it keeps */
@@ -2978,6 +2994,7 @@ typedef struct restate__vm {
 
     uint8_t head[8];                        /* the frame that is being read */
     size_t head_len, body_len, body_at;
+    restate__spare spare;
     uint8_t *body;
 
     restate_bytes id, debug_id, key;        /* of Start; a zero byte follows */
@@ -3393,17 +3410,25 @@ static void restate__vm_settle(restate__vm *vm, restate__node *leaf, const resta
 }
 
 /* Makes `leaf` stand for a completion or signal number. It is settled at once when the answer was
- * delivered before the question. */
-static bool restate__vm_leaf(restate__vm *vm, restate__node *leaf, restate__node_kind kind,
-                             uint32_t id) {
+ * delivered before the question. NULL: out of memory. */
+static restate__slot *restate__vm_leaf_slot(restate__vm *vm, restate__node *leaf,
+                                            restate__node_kind kind, uint32_t id) {
     restate__slot *slot =
         restate__vm_slot(vm, kind == RESTATE__LEAF ? &vm->completions : &vm->signals, id);
-    if (!slot) return restate__vm_nomem(vm);
+    if (!slot) {
+        restate__vm_nomem(vm);
+        return NULL;
+    }
     leaf->kind = (uint8_t)kind;
     leaf->id = id;
     slot->leaf = leaf;
     if (slot->delivered) restate__vm_settle(vm, leaf, &slot->arrived->value);
-    return true;
+    return slot;
+}
+
+static bool restate__vm_leaf(restate__vm *vm, restate__node *leaf, restate__node_kind kind,
+                             uint32_t id) {
+    return restate__vm_leaf_slot(vm, leaf, kind, id) != NULL;
 }
 
 static restate__edge *restate__vm_edge(restate__vm *vm) {
@@ -3679,6 +3704,30 @@ static int restate__vm_notification_part(const restate__wire_item *item) {
     }
 }
 
+/* What nearly all notifications are: a completion id, then a value without more than its content,
+ * or void. False: look closer. */
+static bool restate__vm_plain_notification(restate__notification *n, restate_bytes payload) {
+    enum { ID = 1 << 3, VOID_ = 4 << 3 | RESTATE__WIRE_BYTES, VALUE = 5 << 3 | RESTATE__WIRE_BYTES,
+           CONTENT = 1 << 3 | RESTATE__WIRE_BYTES };
+    restate__wire_reader r = restate__wire_read(payload);
+    uint64_t id, outer, inner;
+    size_t left;
+    if (payload.len < 4 || *r.at++ != ID || !restate__wire_varint(&r, &id)) return false;
+    left = (size_t)(r.end - r.at);
+    n->id = (uint32_t)id;
+    if (left == 2 && r.at[0] == VOID_ && r.at[1] == 0) {
+        n->value.kind = RESTATE__VOID;
+        return true;
+    }
+    if (left < 4 || *r.at++ != VALUE || !restate__wire_varint(&r, &outer) ||
+        outer != (uint64_t)(r.end - r.at) || outer < 2 || *r.at++ != CONTENT ||
+        !restate__wire_varint(&r, &inner) || inner != (uint64_t)(r.end - r.at))
+        return false;
+    n->value.kind = RESTATE__VALUE;
+    n->value.is.bytes = restate__b(r.at, (size_t)inner);
+    return true;
+}
+
 /* Of several ids or results the last one counts. */
 static bool restate__vm_read_notification(restate__vm *vm, restate__notification *n,
                                           restate_bytes payload) {
@@ -3713,9 +3762,16 @@ static void restate__vm_enqueue(restate__vm *vm, restate__notification *n) {
 }
 
 static bool restate__vm_on_notification(restate__vm *vm, uint16_t type, restate_bytes payload) {
-    restate__notification *n = (restate__notification *)restate__arena_alloc(vm->arena, sizeof *n);
+    restate__notification *n;
+    if (vm->spare.notification_count) {
+        vm->spare.notification_count--;
+        n = vm->spare.notifications++;
+    } else {
+        n = (restate__notification *)restate__arena_alloc(vm->arena, sizeof *n);
+    }
     if (!n) return restate__vm_nomem(vm);
-    if (!restate__vm_read_notification(vm, n, payload)) {
+    if (!restate__vm_plain_notification(n, payload) &&
+        !restate__vm_read_notification(vm, n, payload)) {
         if (vm->arena->failed) return restate__vm_nomem(vm);
         return restate__vm_raise(vm, RESTATE__E_INTERNAL,
                                  "cannot decode notification 0x%04X: it is not valid protobuf, "
@@ -3734,7 +3790,13 @@ static bool restate__vm_on_notification(restate__vm *vm, uint16_t type, restate_
 }
 
 static bool restate__vm_on_command(restate__vm *vm, uint16_t type, restate_bytes payload) {
-    restate__command *c = (restate__command *)restate__arena_alloc(vm->arena, sizeof *c);
+    restate__command *c;
+    if (vm->spare.command_count) {
+        vm->spare.command_count--;
+        c = vm->spare.commands++;
+    } else {
+        c = (restate__command *)restate__arena_alloc(vm->arena, sizeof *c);
+    }
     if (!c) return restate__vm_nomem(vm);
     c->type = type;
     c->payload = payload;
@@ -3859,9 +3921,13 @@ static bool restate__vm_on_message(restate__vm *vm, uint16_t type, restate_bytes
                              (unsigned)type);
 }
 
+static size_t restate__vm_message_max(const restate__vm *vm) {
+    return vm->options.max_message_bytes ? vm->options.max_message_bytes : (size_t)64 << 20;
+}
+
 /* A header is complete: makes room for its body. */
 static bool restate__vm_on_head(restate__vm *vm) {
-    size_t max = vm->options.max_message_bytes ? vm->options.max_message_bytes : (size_t)64 << 20;
+    size_t max = restate__vm_message_max(vm);
     vm->body_len = restate__b_get32(vm->head + 4);
     vm->body_at = 0;
     if (vm->body_len > max)
@@ -3884,10 +3950,74 @@ static size_t restate__vm_fill(uint8_t *to, size_t *have, size_t want, restate_b
     return want - *have;
 }
 
+/* What many frames come to, so that their structs are allocated at once. */
+typedef struct restate__batch {
+    size_t bytes;                           /* whole frames of a size that is allowed, at the front */
+    size_t commands, notifications;
+} restate__batch;
+
+static restate__batch restate__vm_whole_frames(const restate__vm *vm, restate_bytes bytes) {
+    size_t max = restate__vm_message_max(vm);
+    restate__batch b;
+    memset(&b, 0, sizeof b);
+    while (bytes.len - b.bytes >= RESTATE__FRAME_HEAD) {
+        const uint8_t *head = bytes.ptr + b.bytes;
+        size_t len = restate__b_get32(head + 4);
+        if (len > max || len > bytes.len - b.bytes - RESTATE__FRAME_HEAD) break;
+        b.bytes += RESTATE__FRAME_HEAD + len;
+        b.notifications += head[0] >> 7;
+        b.commands += head[0] >= 4 && head[0] < 0x80;
+    }
+    return b;
+}
+
+static bool restate__vm_reserve(restate__vm *vm, const restate__batch *b) {
+    restate__spare *s = &vm->spare;
+    s->commands = (restate__command *)restate__arena_alloc(vm->arena,
+                                                           b->commands * sizeof *s->commands);
+    s->notifications = (restate__notification *)restate__arena_alloc(
+        vm->arena, b->notifications * sizeof *s->notifications);
+    s->command_count = b->commands;
+    s->notification_count = b->notifications;
+    return s->commands && s->notifications;
+}
+
+/* Takes whole frames, in one copy that they are read in place of: the first byte behind a body,
+ * which is the next header's, becomes the zero that strings end with. */
+static void restate__vm_feed_whole(restate__vm *vm, restate_bytes frames,
+                                   const restate__batch *batch) {
+    uint8_t *copy = restate__arena_bytes(vm->arena, frames.len + 1);
+    size_t at = 0;
+    if (!copy || !restate__vm_reserve(vm, batch)) {
+        restate__vm_nomem(vm);
+        return;
+    }
+    memcpy(copy, frames.ptr, frames.len);
+    while (at < frames.len && vm->phase != RESTATE__ERRORED) {
+        const uint8_t *head = frames.ptr + at;
+        size_t len = restate__b_get32(head + 4);
+        at += RESTATE__FRAME_HEAD;
+        copy[at + len] = 0;
+        restate__vm_on_message(vm, (uint16_t)(head[0] << 8 | head[1]),
+                               restate__b(copy + at, len));
+        at += len;
+    }
+    vm->spare.command_count = vm->spare.notification_count = 0;
+}
+
 /* Takes bytes of the request body, cut anywhere. Errors show in `phase`; what follows one is
  * ignored. */
 RESTATE__PRIVATE void restate__vm_feed(restate__vm *vm, restate_bytes bytes) {
     while (bytes.len && vm->phase != RESTATE__ERRORED) {
+        if (!vm->head_len) {
+            restate__batch whole = restate__vm_whole_frames(vm, bytes);
+            if (whole.bytes) {
+                restate__vm_feed_whole(vm, restate__b(bytes.ptr, whole.bytes), &whole);
+                bytes.ptr += whole.bytes;
+                bytes.len -= whole.bytes;
+                continue;
+            }
+        }
         if (vm->head_len < 8) {
             if (restate__vm_fill(vm->head, &vm->head_len, 8, &bytes) || !restate__vm_on_head(vm))
                 continue;
@@ -4446,8 +4576,7 @@ static restate__wait restate__vm_unresolved(restate__vm *vm, restate__node *root
     return w;
 }
 
-static bool restate__vm_executable(restate__vm *vm, const char *operation) {
-    if (RESTATE__LIKELY(restate__vm_ready(vm))) return true;
+static RESTATE__NOINLINE bool restate__vm_not_executable(restate__vm *vm, const char *operation) {
     if (vm->phase == RESTATE__ERRORED) return false;
     if (vm->phase != RESTATE__CLOSED)
         return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "%s before the journal has arrived",
@@ -4458,6 +4587,10 @@ static bool restate__vm_executable(restate__vm *vm, const char *operation) {
     vm->error.message = restate__arena_printf(
         vm->arena, "the attempt is over, but the code went on with %s", operation);
     return false;
+}
+
+static inline bool restate__vm_executable(restate__vm *vm, const char *operation) {
+    return RESTATE__LIKELY(restate__vm_ready(vm)) || restate__vm_not_executable(vm, operation);
 }
 
 static bool restate__vm_cancel_call(restate__vm *vm, restate_bytes invocation_id);
@@ -4582,7 +4715,8 @@ static bool restate__field_loose(const restate__field *f, unsigned loose) {
 
 /* A command that has just been issued: numbers it. False: the attempt is over. */
 static bool restate__vm_begin(restate__vm *vm, uint16_t type, restate_bytes name) {
-    if (!restate__vm_executable(vm, restate__vm_type_name(type))) return false;
+    if (RESTATE__UNLIKELY(!restate__vm_ready(vm)))
+        return restate__vm_not_executable(vm, restate__vm_type_name(type));
     vm->command_index++;
     vm->current.known = true;
     vm->current.index = vm->command_index;
@@ -4650,59 +4784,98 @@ static bool restate__vm_undecodable(restate__vm *vm, uint16_t type) {
                              (unsigned)vm->command_index, restate__vm_type_name(type));
 }
 
-/* The quick way, straight on the recorded bytes: true if they certainly equal `m`. False leaves it
- * open. A field is `seen` by its place in the table, so that one that comes twice is left open. */
-static bool restate__vm_same_bytes(const restate__field *fields, const uint8_t *m,
+/* Whether a field of `m` is the recorded item. */
+static bool restate__vm_same_field(const restate__field *f, const uint8_t *at,
+                                   restate__wire_item *item, unsigned loose) {
+    restate_bytes have;
+    uint32_t number;
+    if (f->kind == RESTATE__F_NUMBER) {
+        memcpy(&number, at, sizeof number);
+        return item->wire == RESTATE__WIRE_NUMBER && item->number == number;
+    }
+    if (item->wire != RESTATE__WIRE_BYTES) return false;
+    if (restate__field_loose(f, loose)) return true;
+    if (f->kind > RESTATE__F_OPTIONAL && f->kind != RESTATE__F_VALUE) return false;
+    memcpy(&have, at, sizeof have);
+    if (f->kind == RESTATE__F_VALUE) item->bytes = restate__vm_content(item->bytes);
+    if (f->kind == RESTATE__F_OPTIONAL && !have.ptr) return false;
+    return item->bytes.ptr && restate__b_equal(item->bytes, have);
+}
+
+/* Whether a field that is not recorded has nothing in it. */
+static bool restate__vm_no_field(const restate__field *f, const uint8_t *m, unsigned loose) {
+    restate_bytes have;
+    uint32_t number;
+    if (f->which != RESTATE__ALWAYS) return !restate__field_there(f, m);
+    switch (f->kind) {
+    case RESTATE__F_NUMBER:
+        memcpy(&number, m + f->at, sizeof number);
+        return number == 0;
+    case RESTATE__F_BYTES:
+    case RESTATE__F_OPTIONAL:
+        memcpy(&have, m + f->at, sizeof have);
+        return f->kind == RESTATE__F_OPTIONAL ? !have.ptr : !have.len;
+    case RESTATE__F_PAIRS:
+        return loose & RESTATE__LOOSE_HEADERS ||
+               !((const restate_wire_list *)(const void *)(m + f->at))->items;
+    default:
+        return false;
+    }
+}
+
+/* The quickest way, for commands of numbers and short texts: the recorded bytes are those that `m`
+ * is encoded to. False leaves it open. */
+static bool restate__vm_same_encoding(const restate__field *f, const uint8_t *m,
+                                      restate_bytes recorded) {
+    const uint8_t *p = recorded.ptr, *end = p + recorded.len;
+    for (; f->name; f++) {
+        if (f->which != RESTATE__ALWAYS || f->tag > 15 || f->payload) return false;
+        if (f->kind == RESTATE__F_NUMBER) {
+            uint32_t n;
+            memcpy(&n, m + f->at, sizeof n);
+            if (!n) continue;
+            if (p == end || *p++ != f->tag << 3) return false;
+            for (; n > 127; n >>= 7)
+                if (p == end || *p++ != (uint8_t)(n | 128)) return false;
+            if (p == end || *p++ != n) return false;
+        } else if (f->kind == RESTATE__F_BYTES) {
+            restate_bytes b;
+            memcpy(&b, m + f->at, sizeof b);
+            if (!b.len) continue;
+            if (b.len > 127 || (size_t)(end - p) < b.len + 2 ||
+                *p++ != (f->tag << 3 | RESTATE__WIRE_BYTES) || *p++ != b.len ||
+                memcmp(p, b.ptr, b.len) != 0)
+                return false;
+            p += b.len;
+        } else {
+            return false;
+        }
+    }
+    return p == end;
+}
+
+/* The quick way, straight on the recorded bytes, whose fields are in order as those of the table
+ * are: true if they certainly equal `m`. False leaves it open. */
+static bool restate__vm_same_bytes(const restate__field *f, const uint8_t *m,
                                    restate_bytes recorded, unsigned loose) {
     restate__wire_reader r = restate__wire_read(recorded);
     restate__wire_item item;
-    const restate__field *f;
-    uint32_t seen = 0, bit;
+    uint32_t before = 0;
     while (restate__wire_next(&r, &item)) {
-        const uint8_t *at;
-        restate_bytes have;
-        uint32_t number;
-        for (f = fields, bit = 1; f->name && f->tag != item.tag; f++) bit <<= 1;
-        if (!f->name) continue;
+        if (item.tag < before || (item.tag == before && f->tag != before)) return false;
+        before = item.tag;
+        for (; f->name && f->tag < item.tag; f++)
+            if (!restate__vm_no_field(f, m, loose)) return false;
+        if (!f->name || f->tag != item.tag) continue;
         if (f->kind == RESTATE__F_PAIRS && restate__field_loose(f, loose)) continue;
-        if (seen & bit || !restate__field_there(f, m)) return false;
-        seen |= bit;
-        at = m + f->at;
-        if (f->kind == RESTATE__F_NUMBER) {
-            memcpy(&number, at, sizeof number);
-            if (item.wire != RESTATE__WIRE_NUMBER || item.number != number) return false;
-            continue;
-        }
-        if (f->kind > RESTATE__F_OPTIONAL && f->kind != RESTATE__F_VALUE) return false;
-        memcpy(&have, at, sizeof have);
-        if (item.wire != RESTATE__WIRE_BYTES) return false;
-        if (restate__field_loose(f, loose)) continue;
-        if (f->kind == RESTATE__F_VALUE) item.bytes = restate__vm_content(item.bytes);
-        if (!item.bytes.ptr || !restate__b_equal(item.bytes, have)) return false;
-        if (f->kind == RESTATE__F_OPTIONAL && !have.ptr) return false;
-    }
-    for (f = fields, bit = 1; f->name; f++, bit <<= 1) {
-        restate_bytes have;
-        uint32_t number;
-        if (seen & bit) continue;
-        if (f->which != RESTATE__ALWAYS) {
-            if (restate__field_there(f, m)) return false;
-            continue;
-        }
-        memcpy(&number, m + f->at, sizeof number);
-        if (f->kind == RESTATE__F_NUMBER && number) return false;
-        if (f->kind == RESTATE__F_VALUE) return false;
-        if (f->kind == RESTATE__F_PAIRS && !(loose & RESTATE__LOOSE_HEADERS) &&
-            ((const restate_wire_list *)(const void *)(m + f->at))->items)
+        if (!restate__field_there(f, m) || !restate__vm_same_field(f, m + f->at, &item, loose))
             return false;
-        if (f->kind != RESTATE__F_BYTES && f->kind != RESTATE__F_OPTIONAL) continue;
-        memcpy(&have, m + f->at, sizeof have);
-        if (f->kind == RESTATE__F_OPTIONAL ? have.ptr != NULL : have.len != 0) return false;
+        f++;
     }
+    for (; f->name; f++)
+        if (!restate__vm_no_field(f, m, loose)) return false;
     return !r.bad;
 }
-
-/* ---- The slow way: field by field, with a description of what differs ------------------------ */
 
 static const char *restate__vm_show_bytes(restate__vm *vm, restate_bytes b) {
     const char *text = "[";
@@ -4822,7 +4995,9 @@ static bool restate__vm_compare(restate__vm *vm, const restate__command_type *ct
     const restate__field *f;
     const char *lines = "";
     void *old;
-    if (restate__vm_same_bytes(ct->fields, (const uint8_t *)m, recorded, loose)) return true;
+    if (restate__vm_same_encoding(ct->fields, (const uint8_t *)m, recorded) ||
+        restate__vm_same_bytes(ct->fields, (const uint8_t *)m, recorded, loose))
+        return true;
     old = restate__arena_alloc(vm->arena, ct->size);
     if (!old || !restate__wire_decode(ct->desc, old, ct->size, recorded))
         return restate__vm_undecodable(vm, ct->type);
@@ -5688,25 +5863,58 @@ RESTATE__PRIVATE bool restate__vm_complete_awakeable(restate__vm *vm, const char
 
 /* ---- Runs ------------------------------------------------------------------------------------ */
 
-/* RUN: `leaf->run` tells afterwards whether its closure is to be executed, which an await then asks
- * for. A result anywhere in the journal, be it not delivered yet, means that it never is again. */
-RESTATE__PRIVATE bool restate__vm_run(restate__vm *vm, const char *name, restate__node *leaf) {
-    static const restate__field fields[] = {
-        RESTATE__FIELD(RunCommandMessage, result_completion_id, 11, RESTATE__F_NUMBER),
-        RESTATE__FIELD(RunCommandMessage, name, 12, RESTATE__F_BYTES),
-        RESTATE__NO_FIELD
-    };
-    static const restate__command_type type =
-        RESTATE__COMMAND(RunCommandMessage, restate_wire_MSG_RUN_COMMAND, fields);
+static const restate__field restate__vm_run_fields[] = {
+    RESTATE__FIELD(RunCommandMessage, result_completion_id, 11, RESTATE__F_NUMBER),
+    RESTATE__FIELD(RunCommandMessage, name, 12, RESTATE__F_BYTES),
+    RESTATE__NO_FIELD
+};
+
+static restate_wire_RunCommandMessage restate__vm_run_message(const restate__vm *vm,
+                                                              const char *name) {
     restate_wire_RunCommandMessage m;
-    restate__slot *slot;
     memset(&m, 0, sizeof m);
     m.result_completion_id = vm->next_completion;
     m.name = restate_str(name);
+    return m;
+}
+
+/* RUN and AWAIT in one, where the command is recorded and its result is the very next notification:
+ * what long replays mostly consist of. NULL: go the long way, nothing has happened. */
+RESTATE__PRIVATE const restate__value *restate__vm_run_recorded(restate__vm *vm,
+                                                                const char *name) {
+    restate__notification *n = vm->queue;
+    restate__command *c = vm->commands;
+    restate_wire_RunCommandMessage m;
+    restate__slot *slot;
+    if (vm->phase != RESTATE__REPLAYING || vm->cancel_delivered || !c ||
+        c->type != restate_wire_MSG_RUN_COMMAND || !n || n->name || n->signal ||
+        n->id != vm->next_completion || n->value.kind > RESTATE__FAILURE)
+        return NULL;
+    m = restate__vm_run_message(vm, name);
+    slot = restate__vm_slot(vm, &vm->completions, n->id);
+    if (!slot || slot->arrived != n ||
+        !restate__vm_same_encoding(restate__vm_run_fields, (const uint8_t *)&m, c->payload) ||
+        !restate__vm_begin(vm, c->type, restate__vm_recorded_name(vm, c, m.name)))
+        return NULL;
+    restate__vm_recorded(vm, c->type);
+    vm->next_completion++;
+    slot->delivered = true;
+    vm->queue = n->next;
+    if (!vm->queue) vm->queue_end = &vm->queue;
+    return &n->value;
+}
+
+/* RUN: `leaf->run` tells afterwards whether its closure is to be executed, which an await then asks
+ * for. A result anywhere in the journal, be it not delivered yet, means that it never is again. */
+RESTATE__PRIVATE bool restate__vm_run(restate__vm *vm, const char *name, restate__node *leaf) {
+    static const restate__command_type type = RESTATE__COMMAND(
+        RunCommandMessage, restate_wire_MSG_RUN_COMMAND, restate__vm_run_fields);
+    restate_wire_RunCommandMessage m = restate__vm_run_message(vm, name);
+    restate__slot *slot;
     if (!restate__vm_command(vm, &type, &m, m.name, 0)) return false;
-    if (!restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion)) return false;
-    slot = restate__vm_slot(vm, &vm->completions, vm->next_completion++);
-    if (slot && slot->arrived) return true;
+    slot = restate__vm_leaf_slot(vm, leaf, RESTATE__LEAF, vm->next_completion++);
+    if (!slot) return false;
+    if (slot->arrived) return true;
     leaf->run = RESTATE__RUN_TO_EXECUTE;
     leaf->of.closure.command = vm->command_index;
     leaf->of.closure.name = restate__arena_copy(vm->arena, restate__vm_present(m.name));
@@ -7885,7 +8093,8 @@ static const restate_pair *restate__hooks_headers(restate_ctx *ctx, const restat
 
 /* ---- Closures -------------------------------------------------------------------------------- */
 
-/* Nothing is kept: chunks of closures come from and go to the allocator, on any thread. */
+/* Its first chunk is one of the worker's, whose thread this is. What a closure needs besides comes
+ * from and goes to the allocator, on any thread, and nothing of it is kept. */
 static restate__run *restate__run_take(restate__attempt *a) {
     restate__run *r = a->spare;
     if (r) {
@@ -7899,7 +8108,9 @@ static restate__run *restate__run_take(restate__attempt *a) {
     r = (restate__run *)restate__arena_alloc(a->arena, sizeof *r);
     if (!r) return NULL;
     restate__mem_pool_init(&r->chunks, a->worker->allocator, 0);
-    restate__arena_init(&r->arena, &r->chunks);
+    restate__arena_init(&r->arena, &a->worker->chunks);
+    if (!restate__arena_grow(&r->arena, 0)) return NULL;
+    r->arena.pool = &r->chunks;
     r->ctx.attempt = a;
     r->ctx.run = r;
     r->ctx.memory = &r->arena;
@@ -8427,11 +8638,36 @@ RESTATE_API restate_future *restate_run_async(restate_ctx *ctx, const char *name
     return restate__ctx_run(ctx, "restate_run_async", name, closure, arg, options);
 }
 
+/* A run whose result comes next on replay needs no future. */
+static bool restate__ctx_run_recorded(restate_ctx *ctx, const char *name, restate_bytes *result,
+                                      restate_status *s) {
+    const restate__value *v;
+    restate_bytes bytes;
+    if (ctx->run || ctx->over || !restate__ctx_on_thread(ctx) ||
+        !restate__ctx_enter(ctx, "restate_run"))
+        return false;
+    v = restate__vm_run_recorded(&ctx->attempt->vm, name);
+    *s = RESTATE_OK;
+    if (v && v->kind == RESTATE__FAILURE) {
+        *s = restate__future_failed(ctx, v->is.failure);
+        if (result) *result = restate__b_none();
+    } else if (v) {
+        bytes = v->is.bytes;
+        *s = restate__ctx_open(ctx, &bytes, 500);
+        if (result) *result = bytes;
+    }
+    restate__ctx_detach(ctx);
+    return v != NULL;
+}
+
 RESTATE_API restate_status restate_run(restate_ctx *ctx, const char *name, restate_closure *closure,
                                        void *arg, const restate_run_options *options,
                                        restate_bytes *result) {
-    restate_future *f = restate__ctx_run(ctx, "restate_run", name, closure, arg, options);
-    restate_status s = restate__ctx_await_own(ctx, "restate_run", f, result);
+    restate_future *f;
+    restate_status s;
+    if (closure && restate__ctx_run_recorded(ctx, name, result, &s)) return s;
+    f = restate__ctx_run(ctx, "restate_run", name, closure, arg, options);
+    s = restate__ctx_await_own(ctx, "restate_run", f, result);
     if (s == RESTATE_OK || ctx->run) return s;
     restate__ctx_attach(ctx);
     restate__ctx_wait_for_run(ctx->attempt, f);
@@ -13012,8 +13248,33 @@ enum {
     RESTATE__H2_FIELDS = 32,                /* fields of a response */
     RESTATE__H2_YOUNG_MS = 200,             /* what a drain gives an exchange to get its journal */
     RESTATE__H2_NOTICE_MS = 1000,           /* from shutdown notice to last GOAWAY, at most */
-    RESTATE__H2_SPARES = 256
+    RESTATE__H2_SPARES = 256,
+    RESTATE__H2_POOL_STEP = 32,             /* sizes of blocks that are kept are multiples of it */
+    RESTATE__H2_POOL_MAX = 1024,            /* larger ones are not kept */
+    RESTATE__H2_POOL_BYTES = 1 << 20        /* what is kept at most */
 };
+
+#ifndef RESTATE__H2_POOLED                  /* 0: for tools that watch every block */
+#  if defined(RESTATE__ASAN) || defined(RESTATE_VALGRIND)
+#    define RESTATE__H2_POOLED 0
+#  else
+#    define RESTATE__H2_POOLED 1
+#  endif
+#endif
+
+/* In front of nghttp2's memory: nghttp2 frees without a size, our allocator wants one. */
+typedef struct restate__h2_block {
+    size_t size;                            /* all of it, this included */
+    struct restate__h2_block *next;         /* while it is kept */
+} restate__h2_block;
+
+/* Small blocks that nghttp2 gave back: streams come and go, and each takes the same few sizes.
+ * Belongs to one thread, as do the sessions that use it. */
+typedef struct restate__h2_pool {
+    const restate_allocator *allocator;
+    restate__h2_block *kept[RESTATE__H2_POOL_MAX / RESTATE__H2_POOL_STEP];
+    size_t kept_bytes;
+} restate__h2_pool;
 
 /* One stream, carrier of its exchange.
  *
@@ -13038,6 +13299,7 @@ typedef struct restate__h2_env {
     nghttp2_session_callbacks *callbacks;   /* belong to the server */
     nghttp2_option *option;
     nghttp2_mem mem;
+    restate__h2_pool pool;                  /* where `mem` comes from */
     restate__h2_stream *spare;
     size_t spares;
     uint64_t now_ms;
@@ -13059,24 +13321,69 @@ typedef struct restate__h2 {
 
 static const uint8_t restate__h2_ping[8] = { 'r', 'e', 's', 't', 'a', 't', 'e', 0 };
 
-/* nghttp2 frees without a size, our allocator wants one: it stands in front of the block. */
-#define RESTATE__H2_PREFIX ((size_t)16)
+#define RESTATE__H2_PREFIX ((sizeof(restate__h2_block) + 15u) & ~(size_t)15u)
+
+/* How large a block is that holds so much; 0: too large for any. */
+static size_t restate__h2_block_size(size_t size) {
+    const size_t step = RESTATE__H2_POOL_STEP;
+    if (size > SIZE_MAX - RESTATE__H2_PREFIX) return 0;
+    size += RESTATE__H2_PREFIX;
+    if (!RESTATE__H2_POOLED || size > RESTATE__H2_POOL_MAX) return size;
+    return (size + step - 1) / step * step;
+}
+
+/* Where blocks of that size are kept; NULL: they are not. */
+static restate__h2_block **restate__h2_kept(restate__h2_pool *pool, size_t size) {
+    if (!RESTATE__H2_POOLED || size > RESTATE__H2_POOL_MAX) return NULL;
+    return &pool->kept[size / RESTATE__H2_POOL_STEP - 1];
+}
+
+static restate__h2_block *restate__h2_block_of(void *p) {
+    return (restate__h2_block *)(void *)((uint8_t *)p - RESTATE__H2_PREFIX);
+}
+
+/* Rather a larger one than none: then it matters little in which order sizes come. */
+static restate__h2_block *restate__h2_take_kept(restate__h2_pool *pool, size_t size) {
+    size_t most = 2 * size;
+    for (; size <= most; size += RESTATE__H2_POOL_STEP) {
+        restate__h2_block **kept = restate__h2_kept(pool, size), *b;
+        if (!kept) return NULL;
+        b = *kept;
+        if (!b) continue;
+        *kept = b->next;
+        pool->kept_bytes -= size;
+        return b;
+    }
+    return NULL;
+}
 
 static void *restate__h2_malloc(size_t size, void *user) {
-    restate_allocator *a = (restate_allocator *)user;
-    size_t *p;
-    if (size > SIZE_MAX - RESTATE__H2_PREFIX) return NULL;
-    p = (size_t *)restate__mem_alloc(a, size + RESTATE__H2_PREFIX);
-    if (!p) return NULL;
-    *p = size + RESTATE__H2_PREFIX;
-    return (uint8_t *)p + RESTATE__H2_PREFIX;
+    restate__h2_pool *pool = (restate__h2_pool *)user;
+    size_t whole = restate__h2_block_size(size);
+    restate__h2_block *b;
+    if (!whole) return NULL;
+    b = restate__h2_take_kept(pool, whole);
+    if (!b) {
+        b = (restate__h2_block *)restate__mem_alloc(pool->allocator, whole);
+        if (!b) return NULL;
+        b->size = whole;
+    }
+    return (uint8_t *)b + RESTATE__H2_PREFIX;
 }
 
 static void restate__h2_free(void *old, void *user) {
-    size_t *p;
+    restate__h2_pool *pool = (restate__h2_pool *)user;
+    restate__h2_block **kept, *b;
     if (!old) return;
-    p = (size_t *)(void *)((uint8_t *)old - RESTATE__H2_PREFIX);
-    restate__mem_free((restate_allocator *)user, p, *p);
+    b = restate__h2_block_of(old);
+    kept = restate__h2_kept(pool, b->size);
+    if (kept && pool->kept_bytes + b->size <= RESTATE__H2_POOL_BYTES) {
+        b->next = *kept;
+        *kept = b;
+        pool->kept_bytes += b->size;
+    } else {
+        restate__mem_free(pool->allocator, b, b->size);
+    }
 }
 
 static void *restate__h2_calloc(size_t count, size_t size, void *user) {
@@ -13088,15 +13395,27 @@ static void *restate__h2_calloc(size_t count, size_t size, void *user) {
 }
 
 static void *restate__h2_realloc(void *old, size_t size, void *user) {
-    restate_allocator *a = (restate_allocator *)user;
-    size_t *p;
+    size_t whole = restate__h2_block_size(size), before;
+    void *p;
     if (!old) return restate__h2_malloc(size, user);
-    if (size > SIZE_MAX - RESTATE__H2_PREFIX) return NULL;
-    p = (size_t *)(void *)((uint8_t *)old - RESTATE__H2_PREFIX);
-    p = (size_t *)a->realloc(a->user, p, *p, size + RESTATE__H2_PREFIX);
+    before = restate__h2_block_of(old)->size;
+    if (whole && whole == before) return old;
+    p = restate__h2_malloc(size, user);
     if (!p) return NULL;
-    *p = size + RESTATE__H2_PREFIX;
-    return (uint8_t *)p + RESTATE__H2_PREFIX;
+    memcpy(p, old, (before < whole ? before : whole) - RESTATE__H2_PREFIX);
+    restate__h2_free(old, user);
+    return p;
+}
+
+static void restate__h2_pool_free(restate__h2_pool *pool) {
+    size_t i;
+    for (i = 0; i < sizeof pool->kept / sizeof *pool->kept; i++)
+        while (pool->kept[i]) {
+            restate__h2_block *b = pool->kept[i];
+            pool->kept[i] = b->next;
+            restate__mem_free(pool->allocator, b, b->size);
+        }
+    pool->kept_bytes = 0;
 }
 
 static void restate__h2_env_init(restate__h2_env *env, restate_endpoint *endpoint,
@@ -13107,7 +13426,8 @@ static void restate__h2_env_init(restate__h2_env *env, restate_endpoint *endpoin
     env->worker = worker;
     env->callbacks = callbacks;
     env->option = option;
-    env->mem.mem_user_data = &endpoint->allocator;
+    env->pool.allocator = &endpoint->allocator;
+    env->mem.mem_user_data = &env->pool;
     env->mem.malloc = restate__h2_malloc;
     env->mem.free = restate__h2_free;
     env->mem.calloc = restate__h2_calloc;
@@ -13121,6 +13441,7 @@ static void restate__h2_env_free(restate__h2_env *env) {
         env->spare = s->next;
         restate__mem_free(&env->endpoint->allocator, s, sizeof *s);
     }
+    restate__h2_pool_free(&env->pool);
 }
 
 static void restate__h2_must(restate__h2 *h2, int error) {
