@@ -1879,8 +1879,7 @@ RESTATE__PRIVATE void restate__mem_free(const restate_allocator *a, void *old, s
 }
 
 /* One piece of memory, its bytes behind the header; or, in a buffer, a reference to bytes that are
- * somewhere else. Chunks of exactly the pool's size are kept for reuse, and some larger ones, whose
- * sizes are powers of two. */
+ * somewhere else. Chunks of exactly the pool's size are kept for reuse, and some larger ones. */
 typedef struct restate__chunk {
     struct restate__chunk *next;
     size_t size;                            /* all of it, this header included */
@@ -1890,7 +1889,8 @@ typedef struct restate__chunk {
 
 #define RESTATE__CHUNK_BYTES 4096u
 #define RESTATE__CHUNKS_LARGE_BYTES (4u << 20)  /* how much a pool keeps in larger chunks */
-#define RESTATE__CHUNK_CLASSES 8u           /* above 1 MiB they have any size, and are not kept */
+#define RESTATE__CHUNK_CLASSES 9u           /* of larger ones: from 4, from 8, ... from 1,024 KiB */
+#define RESTATE__CHUNK_LOOKS 4u             /* how many of a class are looked at */
 #define RESTATE__CHUNK_HEAD ((sizeof(restate__chunk) + 15u) & ~(size_t)15u)
 
 /* Where chunks come from. Belongs to one thread. */
@@ -1898,7 +1898,7 @@ typedef struct restate__chunks {
     const restate_allocator *allocator;
     restate__chunk *free;
     size_t kept, kept_max;                  /* chunks on `free`, and how many may be there */
-    restate__chunk *large[RESTATE__CHUNK_CLASSES];  /* of 8, 16, 32, ... KiB */
+    restate__chunk **large;                 /* larger ones by class; NULL: none are kept */
     size_t large_bytes;
 } restate__chunks;
 
@@ -1909,34 +1909,46 @@ RESTATE__PRIVATE void restate__mem_pool_init(restate__chunks *pool,
     pool->kept_max = kept_max;
 }
 
-/* The class of larger chunks that holds `size` bytes; RESTATE__CHUNK_CLASSES: none does. */
+/* The class of a larger chunk. */
 static uint32_t restate__mem_class(size_t size) {
     uint32_t i = 0;
-    while (i < RESTATE__CHUNK_CLASSES && (size_t)2 * RESTATE__CHUNK_BYTES << i < size) i++;
+    while (i + 1 < RESTATE__CHUNK_CLASSES && (size_t)2 * RESTATE__CHUNK_BYTES << i <= size) i++;
     return i;
+}
+
+/* A kept chunk that fits without wasting more than it holds. NULL: none was found. */
+static restate__chunk *restate__mem_take_large(restate__chunks *pool, size_t size) {
+    uint32_t class_ = restate__mem_class(size), end = class_ + 2, looks;
+    if (!pool->large) return NULL;
+    for (; class_ < end && class_ < RESTATE__CHUNK_CLASSES; class_++) {
+        restate__chunk **at = &pool->large[class_], *c;
+        for (looks = 0; *at && looks < RESTATE__CHUNK_LOOKS; looks++, at = &(*at)->next) {
+            c = *at;
+            if (c->size < size || c->size / 2 > size) continue;
+            *at = c->next;
+            pool->large_bytes -= c->size;
+            c->next = NULL;
+            return c;
+        }
+    }
+    return NULL;
 }
 
 /* A chunk with room for `need` bytes behind its header; NULL when out of memory. */
 RESTATE__PRIVATE restate__chunk *restate__mem_take(restate__chunks *pool, size_t need) {
-    restate__chunk *c, **at = &pool->free;
+    restate__chunk *c = NULL;
     size_t size = RESTATE__CHUNK_BYTES;
-    uint32_t class_ = 0;
-    bool usual = need <= size - RESTATE__CHUNK_HEAD;
     if (need > SIZE_MAX - RESTATE__CHUNK_HEAD) return NULL;
-    if (!usual) {
+    if (need + RESTATE__CHUNK_HEAD > size) {
         size = need + RESTATE__CHUNK_HEAD;
-        class_ = restate__mem_class(size);
-        at = class_ < RESTATE__CHUNK_CLASSES ? &pool->large[class_] : NULL;
-        if (at) size = (size_t)2 * RESTATE__CHUNK_BYTES << class_;
-    }
-    if (at && *at) {
-        c = *at;
-        *at = c->next;
+        c = restate__mem_take_large(pool, size);
+    } else if (pool->free) {
+        c = pool->free;
+        pool->free = c->next;
+        pool->kept--;
         c->next = NULL;
-        if (usual) pool->kept--;
-        else pool->large_bytes -= size;
-        return c;
     }
+    if (c) return c;
     c = (restate__chunk *)restate__mem_alloc(pool->allocator, size);
     if (!c) return NULL;
     memset(c, 0, sizeof *c);
@@ -1946,16 +1958,16 @@ RESTATE__PRIVATE restate__chunk *restate__mem_take(restate__chunks *pool, size_t
 
 RESTATE__PRIVATE void restate__mem_give(restate__chunks *pool, restate__chunk *c) {
     bool usual = c->size == RESTATE__CHUNK_BYTES;
-    uint32_t class_ = usual ? 0 : restate__mem_class(c->size);
     c->elsewhere = NULL;
     if (usual && pool->kept < pool->kept_max) {
         c->next = pool->free;
         pool->free = c;
         pool->kept++;
-    } else if (!usual && class_ < RESTATE__CHUNK_CLASSES && pool->kept_max &&
+    } else if (!usual && pool->large &&
                pool->large_bytes + c->size <= RESTATE__CHUNKS_LARGE_BYTES) {
-        c->next = pool->large[class_];
-        pool->large[class_] = c;
+        restate__chunk **at = &pool->large[restate__mem_class(c->size)];
+        c->next = *at;
+        *at = c;
         pool->large_bytes += c->size;
     } else {
         restate__mem_free(pool->allocator, c, c->size);
@@ -1974,7 +1986,7 @@ RESTATE__PRIVATE void restate__mem_pool_free(restate__chunks *pool) {
     uint32_t i;
     restate__mem_free_list(pool, pool->free);
     pool->free = NULL;
-    for (i = 0; i < RESTATE__CHUNK_CLASSES; i++) {
+    for (i = 0; pool->large && i < RESTATE__CHUNK_CLASSES; i++) {
         restate__mem_free_list(pool, pool->large[i]);
         pool->large[i] = NULL;
     }
@@ -7064,6 +7076,7 @@ typedef struct restate__note {
 typedef struct restate__worker {
     const restate_allocator *allocator;
     restate__chunks chunks;
+    restate__chunk *large[RESTATE__CHUNK_CLASSES];  /* of `chunks` */
     restate__fiber_pool fibers;
     void (*wake)(void *user);               /* on any thread: makes the owner call _turn soon; */
     void *wake_user;                        /* NULL: nobody waits */
@@ -7090,6 +7103,7 @@ RESTATE__PRIVATE bool restate__worker_init(restate__worker *w, const restate_all
     memset(w, 0, sizeof *w);
     w->allocator = allocator;
     restate__mem_pool_init(&w->chunks, allocator, chunks_kept_max);
+    if (chunks_kept_max) w->chunks.large = w->large;
     restate__fiber_pool_init(&w->fibers, allocator, fibers_kept_max);
     return true;
 }
