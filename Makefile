@@ -85,6 +85,15 @@ build/bench-endpoint: tests/bench/endpoint.c $(HEADERS)
 	@mkdir -p $(@D)
 	$(compile) -o $@ $< $(link)
 
+build/bench-journal: tests/bench/journal.c $(HEADERS)
+	@mkdir -p $(@D)
+	$(compile) -o $@ $< $(link)
+
+# Neither of these has restate.h, nor needs a library.
+build/bench-bodies build/bench-usage: build/bench-%: tests/bench/%.c
+	@mkdir -p $(@D)
+	$(CC) $(STD) $(WARN) $(CPPFLAGS) $(CFLAGS) -o $@ $< $(LDFLAGS)
+
 # The driver of the end-to-end tests talks to servers and endpoints over HTTP; it has no restate.h.
 build/e2e: tests/e2e/e2e.c tests/test.h
 	@mkdir -p $(@D)
@@ -126,6 +135,21 @@ valgrind: $(UNITS:%=build/valgrind/%)
 e2e: all build/e2e build/e2e-services
 	build/e2e -v
 
+# ---- Benchmarks (nothing is installed; what is missing is named) --------------------------------------
+# BENCH has options: make bench BENCH='--quick nghttpd restate.h'. See the heads of the scripts.
+
+BENCH =
+bench_programs = build/bench-endpoint build/bench-bodies build/bench-usage
+
+bench: $(bench_programs)
+	@tests/bench/bench.sh $(BENCH)
+
+bench-e2e: $(bench_programs)
+	@tests/bench/e2e.sh $(BENCH)
+
+bench-check: $(bench_programs)
+	@tests/bench/check.sh
+
 # ---- Checks of the source ---------------------------------------------------------------------------
 
 wire:
@@ -166,7 +190,8 @@ strict-gcc strict-clang: $(HEADERS) build/proto/order.pb.h
 	@set -e; strict() { $(STRICT_CC) $(STRICT) $(package_flags) -I. -Itests -Ibuild/proto -c -o /dev/null "$$@"; }; \
 	strict -O2 -DRESTATE_IMPLEMENTATION -x c restate.h; \
 	strict -O0 -DRESTATE_IMPLEMENTATION -DNDEBUG -x c restate.h; \
-	for source in $(STRICT_SOURCES) tests/e2e/e2e.c; do strict -O0 $$source; done
+	for source in $(STRICT_SOURCES) tests/e2e/e2e.c tests/bench/bodies.c tests/bench/usage.c; do \
+		strict -O0 $$source; done
 strict-gcc: STRICT_CC = $(GCC)
 strict-clang: STRICT_CC = $(CLANG)
 
@@ -221,6 +246,9 @@ help:
 	@echo 'make examples     build/examples/NAME of examples/NAME.c; that is a target, too'
 	@echo 'make unit         unit tests; sanitize, tsan, valgrind: the same under those'
 	@echo 'make e2e          examples and services against real servers (build/e2e -v PART-OF-A-NAME)'
+	@echo 'make bench        the same requests posted to this and to other SDKs (tests/bench/bench.sh --help)'
+	@echo 'make bench-e2e    calls through a real server, one to 256 at a time (tests/bench/e2e.sh --help)'
+	@echo 'make bench-check  the requests of the benchmarks get the right answers'
 	@echo 'make strict       warnings of gcc and clang are errors; every way to include the header'
 	@echo 'make readme       the C code of README.md compiles'
 	@echo 'make layers       sections of restate.h use earlier ones only'
@@ -229,7 +257,8 @@ help:
 	@echo 'make wire         restate_wire.h out of proto/; wire-check: whether it is that already'
 	@echo 'make clean        removes what was built, but for the server'
 
-.PHONY: all examples test demo unit sanitize tsan valgrind e2e wire wire-check layers features \
+.PHONY: all examples test demo unit sanitize tsan valgrind e2e bench bench-e2e \
+	bench-check wire wire-check layers features \
 	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
