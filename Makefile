@@ -94,6 +94,11 @@ build/bench-bodies build/bench-usage: build/bench-%: tests/bench/%.c
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(WARN) $(CPPFLAGS) $(CFLAGS) -o $@ $< $(LDFLAGS)
 
+build/bench-load: tests/bench/load.c
+	@mkdir -p $(@D)
+	$(CC) $(STD) $(WARN) $(CPPFLAGS) $(CFLAGS) $(shell pkg-config --cflags libcurl) -o $@ $< \
+		$(LDFLAGS) $(shell pkg-config --libs libcurl) $(LDLIBS)
+
 # The driver of the end-to-end tests talks to servers and endpoints over HTTP; it has no restate.h.
 build/e2e: tests/e2e/e2e.c tests/test.h
 	@mkdir -p $(@D)
@@ -144,7 +149,7 @@ bench_programs = build/bench-endpoint build/bench-bodies build/bench-usage
 bench: $(bench_programs)
 	@tests/bench/bench.sh $(BENCH)
 
-bench-e2e: $(bench_programs)
+bench-e2e: $(bench_programs) build/bench-load
 	@tests/bench/e2e.sh $(BENCH)
 
 bench-check: $(bench_programs)
@@ -190,8 +195,8 @@ strict-gcc strict-clang: $(HEADERS) build/proto/order.pb.h
 	@set -e; strict() { $(STRICT_CC) $(STRICT) $(package_flags) -I. -Itests -Ibuild/proto -c -o /dev/null "$$@"; }; \
 	strict -O2 -DRESTATE_IMPLEMENTATION -x c restate.h; \
 	strict -O0 -DRESTATE_IMPLEMENTATION -DNDEBUG -x c restate.h; \
-	for source in $(STRICT_SOURCES) tests/e2e/e2e.c tests/bench/bodies.c tests/bench/usage.c; do \
-		strict -O0 $$source; done
+	for source in $(STRICT_SOURCES) tests/e2e/e2e.c; do strict -O0 $$source; done; \
+	for name in bodies usage load; do strict -O0 tests/bench/$$name.c; done
 strict-gcc: STRICT_CC = $(GCC)
 strict-clang: STRICT_CC = $(CLANG)
 

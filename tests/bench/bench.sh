@@ -173,12 +173,7 @@ write_bodies "$protocol"
 
 rm -f "$work"/log/*
 print_machine
-for name in "${ENDPOINTS[@]}"; do
-    case $name in
-        ts | go | rust) say "$name: $(tests/bench/peers.sh "$name" --version)" ;;
-        nghttpd) say "nghttpd: $(nghttpd --version)" ;;
-    esac
-done
+print_versions
 say "Protocol $protocol, $connections connections, $streams streams each, threads of an endpoint:" \
     "$([ "$THREADS_EACH" = 0 ] && echo any || echo "$THREADS_EACH"); medians of $rounds rounds of $duration s"
 printf '\n%-13s %-12s %9s %12s %8s %9s %9s\n' workload endpoint 'req/s' 'CPU us/req' spread nghttpd=1 'peak MB'

@@ -138,16 +138,26 @@ print_machine() {
     fi
 }
 
+print_versions() {
+    local name
+    for name in "${ENDPOINTS[@]}"; do
+        case $name in
+            ts | go | rust) say "$name: $(tests/bench/peers.sh "$name" --version)" ;;
+            nghttpd) say "nghttpd: $(nghttpd --version)" ;;
+        esac
+    done
+}
+
 # awk functions: median and spread of numbers in a[1..n].
 AWK_MEDIAN='
     function sorted(a, n,   i, j, t) {
         for (i = 2; i <= n; i++) { t = a[i]; for (j = i - 1; j >= 1 && a[j] > t; j--) a[j + 1] = a[j]; a[j + 1] = t }
     }
-    function median(text,   a, n) {
+    function median(text,   a, n, i) {
         n = split(text, a, " "); for (i = 1; i <= n; i++) a[i] += 0
         sorted(a, n); return n % 2 ? a[(n + 1) / 2] : (a[n / 2] + a[n / 2 + 1]) / 2
     }
-    function spread(text,   a, n, m) {
+    function spread(text,   a, n, m, i) {
         n = split(text, a, " "); for (i = 1; i <= n; i++) a[i] += 0
         sorted(a, n); m = median(text); return m > 0 ? 100 * (a[n] - a[1]) / m : 0
     }'
