@@ -98,6 +98,20 @@ build/scale: tests/bench/scale.c tests/runtime.h tests/test.h $(HEADERS)
 	@mkdir -p $(@D)
 	$(compile) -o $@ $< $(link)
 
+build/bench-journal: tests/bench/journal.c $(HEADERS)
+	@mkdir -p $(@D)
+	$(compile) -o $@ $< $(link)
+
+# Neither of these has restate.h, nor needs a library.
+build/bench-bodies build/bench-usage: build/bench-%: tests/bench/%.c
+	@mkdir -p $(@D)
+	$(CC) $(STD) $(WARN) $(CPPFLAGS) $(CFLAGS) -o $@ $< $(LDFLAGS)
+
+build/bench-load: tests/bench/load.c
+	@mkdir -p $(@D)
+	$(CC) $(STD) $(WARN) $(CPPFLAGS) $(CFLAGS) $(shell pkg-config --cflags libcurl) -o $@ $< \
+		$(LDFLAGS) $(shell pkg-config --libs libcurl) $(LDLIBS)
+
 # The drivers of the end-to-end tests talk to servers and endpoints over HTTP; they have no restate.h.
 build/e2e: tests/e2e/e2e.c
 build/e2e-contract: tests/e2e/contract.c
@@ -153,6 +167,21 @@ e2e-smoke: all build/e2e build/e2e-services build/e2e-contract build/test-servic
 scale: build/scale
 	build/scale
 
+# ---- Benchmarks (nothing is installed; what is missing is named) --------------------------------------
+# BENCH has options: make bench BENCH='--quick nghttpd restate.h'. See the heads of the scripts.
+
+BENCH =
+bench_programs = build/bench-endpoint build/bench-bodies build/bench-usage
+
+bench: $(bench_programs)
+	@tests/bench/bench.sh $(BENCH)
+
+bench-e2e: $(bench_programs) build/bench-load
+	@tests/bench/e2e.sh $(BENCH)
+
+bench-check: $(bench_programs)
+	@tests/bench/check.sh
+
 # ---- Checks of the source ---------------------------------------------------------------------------
 
 wire:
@@ -197,7 +226,8 @@ strict-gcc strict-clang: $(HEADERS) build/proto/order.pb.h
 	@set -e; strict() { $(STRICT_CC) $(STRICT) $(package_flags) -I. -Itests -Ibuild/proto -c -o /dev/null "$$@"; }; \
 	strict -O2 -DRESTATE_IMPLEMENTATION -DRESTATE_WITH_OPENSSL -x c restate.h; \
 	strict -O0 -DRESTATE_IMPLEMENTATION -DNDEBUG -x c restate.h; \
-	for source in $(STRICT_SOURCES) tests/e2e/e2e.c tests/e2e/contract.c; do strict -O0 $$source; done
+	for source in $(STRICT_SOURCES) tests/e2e/e2e.c tests/e2e/contract.c; do strict -O0 $$source; done; \
+	for name in bodies usage load; do strict -O0 tests/bench/$$name.c; done
 strict-gcc: STRICT_CC = $(GCC)
 strict-clang: STRICT_CC = $(CLANG)
 
@@ -256,6 +286,9 @@ help:
 	@echo 'make scale        much of everything: memory, time, bounds (build/scale PART-OF-A-NAME)'
 	@echo 'make e2e-smoke    some of them, in less than a minute'
 	@echo 'make mutants      breaks rules of the journal on purpose; some test has to notice each'
+	@echo 'make bench        the same requests posted to this and to other SDKs (tests/bench/bench.sh --help)'
+	@echo 'make bench-e2e    calls through a real server, one to 256 at a time (tests/bench/e2e.sh --help)'
+	@echo 'make bench-check  the requests of the benchmarks get the right answers'
 	@echo 'make strict       warnings of gcc and clang are errors; every way to include the header'
 	@echo 'make readme       the C code of README.md compiles'
 	@echo 'make layers       sections of restate.h use earlier ones only'
@@ -264,7 +297,8 @@ help:
 	@echo 'make wire         restate_wire.h out of proto/; wire-check: whether it is that already'
 	@echo 'make clean        removes what was built, but for the server'
 
-.PHONY: all examples test demo unit sanitize tsan valgrind e2e e2e-smoke mutants scale wire wire-check layers features \
+.PHONY: all examples test demo unit sanitize tsan valgrind e2e e2e-smoke mutants scale bench bench-e2e \
+	bench-check wire wire-check layers features \
 	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang clean help
 .SECONDARY:
 .DELETE_ON_ERROR:

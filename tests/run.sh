@@ -109,6 +109,7 @@ check compile-clang "$MAKE" -k -s -j "$JOBS" compile-clang
 check symbols "$MAKE" -s symbols
 check readme "$MAKE" -s readme
 check examples "$MAKE" -k -s -j "$JOBS" all
+check bench-check "$MAKE" -s bench-check
 
 heading "unit tests"
 build "${units[@]/#/build/}" build/e2e build/e2e-services build/e2e-contract build/test-services
