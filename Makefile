@@ -164,6 +164,9 @@ e2e-smoke: all build/e2e build/e2e-services build/e2e-contract build/test-servic
 # ---- Measurements -----------------------------------------------------------------------------------
 # Not in `make test`, which has a small version: they want the machine for themselves.
 
+budget: build/bench-journal
+	tests/bench/budget.sh
+
 scale: build/scale
 	build/scale
 
@@ -288,6 +291,7 @@ help:
 	@echo 'make mutants      breaks rules of the journal on purpose; some test has to notice each'
 	@echo 'make bench        the same requests posted to this and to other SDKs (tests/bench/bench.sh --help)'
 	@echo 'make bench-e2e    calls through a real server, one to 256 at a time (tests/bench/e2e.sh --help)'
+	@echo 'make budget       the journal takes no more instructions than before (tests/bench/budget)'
 	@echo 'make bench-check  the requests of the benchmarks get the right answers'
 	@echo 'make strict       warnings of gcc and clang are errors; every way to include the header'
 	@echo 'make readme       the C code of README.md compiles'
@@ -297,7 +301,7 @@ help:
 	@echo 'make wire         restate_wire.h out of proto/; wire-check: whether it is that already'
 	@echo 'make clean        removes what was built, but for the server'
 
-.PHONY: all examples test demo unit sanitize tsan valgrind e2e e2e-smoke mutants scale bench bench-e2e \
+.PHONY: all examples test demo unit sanitize tsan valgrind e2e e2e-smoke mutants scale budget bench bench-e2e \
 	bench-check wire wire-check layers features \
 	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang clean help
 .SECONDARY:
