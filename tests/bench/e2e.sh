@@ -46,7 +46,7 @@ while [ $# -gt 0 ]; do
 done
 [ ${#asked[@]} -gt 0 ] || asked=(restate.h ts go rust)
 need curl curl
-case ",${asked[*]}," in *nghttpd*) die "nghttpd does not speak the protocol" ;; esac
+case " ${asked[*]} " in *' nghttpd '*) die "nghttpd does not speak the protocol" ;; esac
 rows=$work/e2e-rows server=$PWD/$work/server
 
 stop_server() { [ ! -e "$server/state" ] || tests/server.sh stop --base "$server"; }
@@ -114,9 +114,11 @@ turn() { # INDEX
     while IFS='=' read -r name value; do
         case $name in INGRESS) INGRESS=$value ;; PID) PID=$value ;; esac
     done <"$work/addresses"
-    if start_endpoint "$1"; then
-        tests/server.sh register --base "$server" "http://127.0.0.1:${PORTS[$1]}" >"$work/registered" ||
-            die "${ENDPOINTS[$1]} cannot be registered: $(cat "$work/registered")"
+    if ! start_endpoint "$1"; then
+        failed "$1" all - "does not listen"
+    elif ! tests/server.sh register --base "$server" "http://127.0.0.1:${PORTS[$1]}" >"$work/registered" 2>&1; then
+        failed "$1" all - "cannot be registered, see $work/registered"
+    else
         for workload in ${workloads//,/ }; do
             load "$1" "$workload" 64 "$warm_up" || continue
             for concurrency in ${concurrencies//,/ }; do measure "$1" "$workload" "$concurrency"; done
