@@ -2788,7 +2788,6 @@ RESTATE__PRIVATE bool restate__wire_encode(restate__arena *arena, const pb_msgde
 
 #define RESTATE__VERSION_MIN 5u
 #define RESTATE__VERSION_MAX 7u
-#define RESTATE__FRAME_HEAD 8u
 #define RESTATE__SIGNAL_CANCEL 1u
 #define RESTATE__SIGNAL_FIRST 17u           /* 2 to 16 are reserved */
 #define RESTATE__DEPTH_MAX 1000u            /* of combinators; the runtime's own limit */
@@ -3964,7 +3963,7 @@ static size_t restate__vm_fill(uint8_t *to, size_t *have, size_t want, restate_b
 
 /* What many frames come to, so that their structs are allocated at once. */
 typedef struct restate__batch {
-    size_t bytes;                           /* whole frames of a size that is allowed, at the front */
+    size_t bytes;                           /* whole frames at the front, of sizes allowed */
     size_t commands, notifications;
 } restate__batch;
 
@@ -3972,11 +3971,11 @@ static restate__batch restate__vm_whole_frames(const restate__vm *vm, restate_by
     size_t max = restate__vm_message_max(vm);
     restate__batch b;
     memset(&b, 0, sizeof b);
-    while (bytes.len - b.bytes >= RESTATE__FRAME_HEAD) {
+    while (bytes.len - b.bytes >= RESTATE__WIRE_HEAD) {
         const uint8_t *head = bytes.ptr + b.bytes;
         size_t len = restate__b_get32(head + 4);
-        if (len > max || len > bytes.len - b.bytes - RESTATE__FRAME_HEAD) break;
-        b.bytes += RESTATE__FRAME_HEAD + len;
+        if (len > max || len > bytes.len - b.bytes - RESTATE__WIRE_HEAD) break;
+        b.bytes += RESTATE__WIRE_HEAD + len;
         b.notifications += head[0] >> 7;
         b.commands += head[0] >= 4 && head[0] < 0x80;
     }
@@ -4008,7 +4007,7 @@ static void restate__vm_feed_whole(restate__vm *vm, restate_bytes frames,
     while (at < frames.len && vm->phase != RESTATE__ERRORED) {
         const uint8_t *head = frames.ptr + at;
         size_t len = restate__b_get32(head + 4);
-        at += RESTATE__FRAME_HEAD;
+        at += RESTATE__WIRE_HEAD;
         copy[at + len] = 0;
         restate__vm_on_message(vm, (uint16_t)(head[0] << 8 | head[1]),
                                restate__b(copy + at, len));
