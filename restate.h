@@ -2218,6 +2218,19 @@ static bool restate__buf_refer(restate__buf *buf, const void *data, size_t len) 
     return true;
 }
 
+/* Where up to `*room` bytes can be written in place, of which restate__buf_wrote() tells then; NULL:
+ * out of memory. */
+static uint8_t *restate__buf_space(restate__buf *buf, size_t *room) {
+    if (buf->failed || (!buf->last && !restate__buf_append(buf, 0))) return NULL;
+    *room = restate__buf_room(buf);
+    return (uint8_t *)buf->last + RESTATE__CHUNK_HEAD + buf->write_at;
+}
+
+static void restate__buf_wrote(restate__buf *buf, size_t len) {
+    buf->write_at += len;
+    buf->len += len;
+}
+
 RESTATE__PRIVATE bool restate__buf_write(restate__buf *buf, const void *data, size_t len) {
     const uint8_t *from = (const uint8_t *)data;
     if (len >= RESTATE__CHUNK_BYTES && buf->stable && !buf->failed &&
@@ -2231,8 +2244,7 @@ RESTATE__PRIVATE bool restate__buf_write(restate__buf *buf, const void *data, si
         }
         if (n > len) n = len;
         memcpy((uint8_t *)buf->last + RESTATE__CHUNK_HEAD + buf->write_at, from, n);
-        buf->write_at += n;
-        buf->len += n;
+        restate__buf_wrote(buf, n);
         from += n;
         len -= n;
     }
@@ -2712,15 +2724,32 @@ static void restate__wire_take_back(restate__buf *out, restate__chunk *last, siz
     out->len = len;
 }
 
-/* Writes a frame. The message is encoded once, straight into `out`; its length is known afterwards
- * and put into the header then. If it fails `out->failed` is set, and nothing of it stays: half a
- * frame would read as a whole one. */
+/* Writes a small frame where it is sent from. false: it has to be written in pieces. */
+static bool restate__wire_put_whole(restate__buf *out, uint16_t type, uint16_t flags,
+                                    const pb_msgdesc_t *desc, const void *message) {
+    size_t room = 0;
+    uint8_t *at = restate__buf_space(out, &room);
+    pb_ostream_t stream;
+    if (!at || room <= RESTATE__WIRE_HEAD) return false;
+    /* What is larger may be referred to, restate__buf_write() knows. */
+    if (room > RESTATE__CHUNK_BYTES) room = RESTATE__CHUNK_BYTES;
+    stream = pb_ostream_from_buffer(at + RESTATE__WIRE_HEAD, room - RESTATE__WIRE_HEAD);
+    if (!pb_encode(&stream, desc, message)) return false;
+    restate__wire_put_head(at, type, flags, (uint32_t)stream.bytes_written);
+    restate__buf_wrote(out, RESTATE__WIRE_HEAD + stream.bytes_written);
+    return true;
+}
+
+/* Writes a frame, straight into `out`. In pieces, its length is known when they are written, and put
+ * into the header then. If it fails `out->failed` is set, and nothing of it stays: half a frame
+ * would read as a whole one. */
 RESTATE__PRIVATE void restate__wire_put(restate__buf *out, uint16_t type, uint16_t flags,
                                         const pb_msgdesc_t *desc, const void *message) {
     uint8_t head[RESTATE__WIRE_HEAD];
     restate__chunk *before = out->last, *chunk;
     size_t at = before ? out->write_at : 0, len = out->len;
     pb_ostream_t stream;
+    if (restate__wire_put_whole(out, type, flags, desc, message)) return;
     memset(&stream, 0, sizeof stream);
     stream.callback = restate__wire_sink;
     stream.state = out;
@@ -7134,10 +7163,19 @@ RESTATE__PRIVATE void restate__worker_post(restate__worker *w, restate__note *no
 #else
     head = __atomic_load_n(&w->inbox, __ATOMIC_RELAXED);
     do note->next = head;
-    while (!__atomic_compare_exchange_n(&w->inbox, &head, note, true, __ATOMIC_ACQ_REL,
+    while (!__atomic_compare_exchange_n(&w->inbox, &head, note, true, __ATOMIC_SEQ_CST,
                                         __ATOMIC_RELAXED));
 #endif
     if (!head && w->wake) w->wake(w->wake_user);
+}
+
+/* Whether something was posted. */
+RESTATE__PRIVATE bool restate__worker_waits(const restate__worker *w) {
+#ifdef RESTATE_NO_THREADS
+    return w->inbox != NULL;
+#else
+    return __atomic_load_n(&w->inbox, __ATOMIC_SEQ_CST) != NULL;
+#endif
 }
 
 /* Moves the inbox behind what is ready, the earliest first. */
@@ -7198,21 +7236,24 @@ typedef struct restate__pool_thread {
     struct restate__pool_thread *next_idle;
     restate__pool *pool;
     pthread_t thread;
-    pthread_cond_t called;                  /* it got a job, or the pool is closing */
-    restate__job *job;
+    pthread_cond_t call;
+    bool called;                            /* it is the one on its way */
 } restate__pool_thread;
 
 /* Threads for closures, started on demand; any thread may submit.
  *
- * Invariant, under `lock`: jobs wait in the queue only while all `threads_max` threads are busy (or
- * no more could be started). Otherwise a job is given to one thread by name, the one that became
- * idle last, so every submit wakes or starts exactly the thread that executes it. */
+ * Invariant, under `lock`: while jobs wait, one thread is on its way to them, or all `threads_max`
+ * are busy (or no more could be started). The one that comes takes the first job and, before it
+ * executes it, calls the next thread if more wait. So no job waits for another one to end; but of
+ * several jobs at once the submitter pays for one wake-up, and short ones, taken by whoever is done
+ * first, need few. */
 struct restate__pool {
     const restate_allocator *allocator;
     pthread_mutex_t lock;
-    restate__pool_thread *all, *idle;
+    restate__pool_thread *all, *idle;       /* idle: the one that became so last comes first */
     restate__job *first, *last;
     uint32_t threads, threads_max;
+    bool coming;                            /* a thread is on its way */
     bool closing;
 };
 
@@ -7232,14 +7273,56 @@ static restate__job *restate__pool_pop(restate__pool *pool) {
     return job;
 }
 
+static void *restate__pool_thread_run(void *arg);
+
+/* Under the lock: one more thread, on its way. */
+static bool restate__pool_grow(restate__pool *pool) {
+    restate__pool_thread *t;
+    if (pool->threads >= pool->threads_max) return false;
+    t = (restate__pool_thread *)restate__mem_zalloc(pool->allocator, sizeof *t);
+    if (!t) return false;
+    t->pool = pool;
+    t->called = true;
+    if (pthread_cond_init(&t->call, NULL) == 0) {
+        if (restate__fiber_thread_start(&t->thread, RESTATE__THREAD_STACK_BYTES,
+                                        restate__pool_thread_run, t)) {
+            t->next = pool->all;
+            pool->all = t;
+            pool->threads++;
+            return true;
+        }
+        pthread_cond_destroy(&t->call);
+    }
+    restate__mem_free(pool->allocator, t, sizeof *t);
+    return false;
+}
+
+/* Under the lock: calls a thread if jobs wait and none is on its way. */
+static void restate__pool_call(restate__pool *pool) {
+    restate__pool_thread *t = pool->idle;
+    if (!pool->first || pool->coming) return;
+    if (t) {
+        pool->idle = t->next_idle;
+        t->called = pool->coming = true;
+        pthread_cond_signal(&t->call);
+    } else {
+        pool->coming = restate__pool_grow(pool);
+    }
+}
+
 /* Under the lock: the next job for `t`, after waiting for one; NULL: the pool is closing. */
 static restate__job *restate__pool_next(restate__pool *pool, restate__pool_thread *t) {
-    t->job = restate__pool_pop(pool);
-    if (t->job || pool->closing) return t->job;
-    t->next_idle = pool->idle;
-    pool->idle = t;
-    while (!t->job && !pool->closing) pthread_cond_wait(&t->called, &pool->lock);
-    return t->job;
+    restate__job *job;
+    for (;;) {
+        if (t->called) t->called = pool->coming = false;
+        job = restate__pool_pop(pool);
+        if (job || pool->closing) break;
+        t->next_idle = pool->idle;
+        pool->idle = t;
+        while (!t->called && !pool->closing) pthread_cond_wait(&t->call, &pool->lock);
+    }
+    restate__pool_call(pool);
+    return job;
 }
 
 static void *restate__pool_thread_run(void *arg) {
@@ -7247,7 +7330,7 @@ static void *restate__pool_thread_run(void *arg) {
     restate__pool *pool = t->pool;
     restate__job *job;
     pthread_mutex_lock(&pool->lock);
-    for (job = t->job; job; job = restate__pool_next(pool, t)) {
+    while ((job = restate__pool_next(pool, t)) != NULL) {
         pthread_mutex_unlock(&pool->lock);
         job->run(job);
         pthread_mutex_lock(&pool->lock);
@@ -7257,45 +7340,17 @@ static void *restate__pool_thread_run(void *arg) {
     return NULL;
 }
 
-/* Under the lock: one more thread, which begins with `job`. */
-static bool restate__pool_grow(restate__pool *pool, restate__job *job) {
-    restate__pool_thread *t;
-    if (pool->threads >= pool->threads_max) return false;
-    t = (restate__pool_thread *)restate__mem_zalloc(pool->allocator, sizeof *t);
-    if (!t) return false;
-    t->pool = pool;
-    t->job = job;
-    if (pthread_cond_init(&t->called, NULL) == 0) {
-        if (restate__fiber_thread_start(&t->thread, RESTATE__THREAD_STACK_BYTES,
-                                        restate__pool_thread_run, t)) {
-            t->next = pool->all;
-            pool->all = t;
-            pool->threads++;
-            return true;
-        }
-        pthread_cond_destroy(&t->called);
-    }
-    restate__mem_free(pool->allocator, t, sizeof *t);
-    return false;
-}
-
 /* The job is the pool's until it runs. false: no thread could be started and none exists. */
 RESTATE__PRIVATE bool restate__pool_submit(restate__pool *pool, restate__job *job) {
-    restate__pool_thread *t;
-    bool ok = true;
+    bool ok;
     job->next = NULL;
     pthread_mutex_lock(&pool->lock);
-    t = pool->idle;
-    if (t) {
-        pool->idle = t->next_idle;
-        t->job = job;
-        pthread_cond_signal(&t->called);
-    } else if (!restate__pool_grow(pool, job)) {
-        ok = pool->threads > 0;
-        if (ok && pool->last) pool->last->next = job;
-        else if (ok) pool->first = job;
-        if (ok) pool->last = job;
-    }
+    if (pool->last) pool->last->next = job;
+    else pool->first = job;
+    pool->last = job;
+    restate__pool_call(pool);
+    ok = pool->threads > 0;
+    if (!ok) pool->first = pool->last = NULL;       /* nobody waited for a thread before it */
     pthread_mutex_unlock(&pool->lock);
     return ok;
 }
@@ -7305,13 +7360,13 @@ RESTATE__PRIVATE void restate__pool_free(restate__pool *pool) {
     restate__pool_thread *t;
     pthread_mutex_lock(&pool->lock);
     pool->closing = true;
-    for (t = pool->idle; t; t = t->next_idle) pthread_cond_signal(&t->called);
+    for (t = pool->idle; t; t = t->next_idle) pthread_cond_signal(&t->call);
     pool->idle = NULL;
     while ((t = pool->all) != NULL) {
         pool->all = t->next;
         pthread_mutex_unlock(&pool->lock);
         pthread_join(t->thread, NULL);
-        pthread_cond_destroy(&t->called);
+        pthread_cond_destroy(&t->call);
         restate__mem_free(pool->allocator, t, sizeof *t);
         pthread_mutex_lock(&pool->lock);
     }
@@ -14335,6 +14390,7 @@ struct restate__loop {
     uint64_t sweep_at_ms, armed_ms;
     unsigned phase;
     bool busy;                              /* there is more to do without waiting */
+    bool asleep;                            /* __atomic: it has to be woken, see _wake */
 #if RESTATE__EPOLL
     int epoll;
 #else
@@ -14376,8 +14432,12 @@ static void restate__loop_signal(int fd) {
     (void)n;
 }
 
+/* A loop that is awake need not be told: it says that it is asleep before it looks into the inbox for
+ * the last time. Everything between two turns counts as sleep, for a host may be waiting. */
 static void restate__loop_wake(void *user) {
-    restate__loop_signal(((restate__loop *)user)->wake_fd);
+    restate__loop *loop = (restate__loop *)user;
+    if (__atomic_exchange_n(&loop->asleep, false, __ATOMIC_SEQ_CST))
+        restate__loop_signal(loop->wake_fd);
 }
 
 static void restate__loop_on_wake(void *owner, bool in, bool out) {
@@ -14782,6 +14842,7 @@ static bool restate__loop_turn(restate__loop *loop, uint64_t wait_ms) {
     unsigned phase;
     int rounds;
     restate__loop_wait(loop, restate__loop_timeout(loop, wait_ms));
+    __atomic_store_n(&loop->asleep, false, __ATOMIC_SEQ_CST);
     if (loop == loop->server->loops) restate__srv_watch(loop->server);
     phase = __atomic_load_n(&loop->server->phase, __ATOMIC_ACQUIRE);
     if (phase != loop->phase) restate__loop_enter(loop, phase);
@@ -14791,7 +14852,8 @@ static bool restate__loop_turn(restate__loop *loop, uint64_t wait_ms) {
         if (!loop->env.touched) break;
         restate__loop_flush_all(loop);      /* and back: handlers may have waited for room */
     }
-    if (rounds == RESTATE__LOOP_ROUNDS) loop->busy = true;
+    __atomic_store_n(&loop->asleep, true, __ATOMIC_SEQ_CST);
+    if (rounds == RESTATE__LOOP_ROUNDS || restate__worker_waits(&loop->worker)) loop->busy = true;
     return phase == RESTATE__SRV_SERVING || !restate__srv_done(loop->server, loop);
 }
 
@@ -14807,6 +14869,7 @@ static bool restate__loop_init(restate__loop *loop, struct restate__server *serv
     loop->server = server;
     loop->sweep_at_ms = loop->armed_ms = RESTATE__SRV_NEVER;
     loop->wake.fd = loop->timer.fd = loop->wake_fd = -1;
+    loop->asleep = true;
     if (!restate__loop_poll_init(loop)) return false;
     loop->wake.ready = restate__loop_on_wake;
     loop->wake.owner = &loop->wake;
@@ -14836,7 +14899,7 @@ static void restate__loop_free(restate__loop *loop) {
 static void restate__srv_tell(struct restate__server *server, unsigned phase) {
     unsigned i;
     __atomic_store_n(&server->phase, phase, __ATOMIC_RELEASE);
-    for (i = 1; i < server->loop_count; i++) restate__loop_wake(&server->loops[i]);
+    for (i = 1; i < server->loop_count; i++) restate__loop_signal(server->loops[i].wake_fd);
 }
 
 static unsigned restate__srv_conns(struct restate__server *server) {
@@ -15101,7 +15164,8 @@ static restate_status restate__srv_start(restate_endpoint *ep, unsigned loops) {
     ep->server_free = restate__srv_free;
     __atomic_store_n(&ep->server, server, __ATOMIC_RELEASE);
     __atomic_store_n(&ep->stop_fd, server->loops[0].wake_fd, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&ep->stops, __ATOMIC_SEQ_CST)) restate__loop_wake(&server->loops[0]);
+    if (__atomic_load_n(&ep->stops, __ATOMIC_SEQ_CST))
+        restate__loop_signal(server->loops[0].wake_fd);
     return RESTATE_OK;
 }
 
@@ -15163,7 +15227,7 @@ static void restate__srv_arm(restate__loop *loop) {
     uint64_t at = restate__loop_next_ms(loop);
     struct itimerspec t;
     if (loop->timer.fd < 0) return;
-    if (loop->busy) restate__loop_wake(loop);
+    if (loop->busy) restate__loop_signal(loop->wake_fd);
     if (at == loop->armed_ms) return;
     loop->armed_ms = at;
     memset(&t, 0, sizeof t);

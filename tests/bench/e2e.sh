@@ -159,7 +159,8 @@ print_versions
 say "Server with $partitions partitions, threads of an endpoint:" \
     "$([ "$THREADS_EACH" = 0 ] && echo any || echo "$THREADS_EACH"); medians of $rounds rounds of $duration s"
 for round in $(seq 1 "$rounds"); do
-    for i in "${!ENDPOINTS[@]}"; do
+    for turn in "${!ENDPOINTS[@]}"; do
+        i=$(((round + turn) % ${#ENDPOINTS[@]}))        # another one is first in each round
         say "round $round of $rounds: ${ENDPOINTS[i]}" >&2
         turn "$i"
     done
