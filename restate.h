@@ -2260,21 +2260,27 @@ RESTATE__PRIVATE restate_bytes restate__buf_peek(const restate__buf *buf) {
     return restate__b(b.ptr + buf->read_at, b.len - buf->read_at);
 }
 
-/* Drops the first `n` bytes, at most as many as the last peek showed. */
-RESTATE__PRIVATE void restate__buf_drop(restate__buf *buf, size_t n) {
+/* Takes the first `n` bytes away, at most as many as the last peek showed. Gives the chunk they lay
+ * in, to be given back to the pool, if that held nothing else. */
+static restate__chunk *restate__buf_shift(restate__buf *buf, size_t n) {
     restate__chunk *c = buf->first;
     size_t end = c == buf->last ? buf->write_at : restate__buf_chunk(c).len;
     RESTATE_ASSERT(n <= end - buf->read_at);
     buf->read_at += n;
     buf->len -= n;
-    if (buf->read_at < end) return;
+    if (buf->read_at < end) return NULL;
     buf->first = c->next;
     if (!buf->first) {
         buf->last = NULL;
         buf->write_at = 0;
     }
     buf->read_at = 0;
-    restate__mem_give(buf->pool, c);
+    return c;
+}
+
+RESTATE__PRIVATE void restate__buf_drop(restate__buf *buf, size_t n) {
+    restate__chunk *c = restate__buf_shift(buf, n);
+    if (c) restate__mem_give(buf->pool, c);
 }
 
 /* ================================================================================================
@@ -12109,17 +12115,36 @@ static bool restate__id_is_string(restate_bytes json, const char *text) {
 
 /* ---- Tokens ---------------------------------------------------------------------------------- */
 
+/* The end of a path, before its query: what is asked for, after whatever prefix. */
+typedef struct restate__id_tail {
+    const char *cut[3];                     /* where the last segments begin, the last one first */
+    const char *end;
+} restate__id_tail;
+
+static restate__id_tail restate__id_tail_of(const char *path) {
+    restate__id_tail t = { { NULL, NULL, NULL }, path + strcspn(path, "?") };
+    const char *p = t.end;
+    size_t n = 0;
+    while (n < 3 && p > path)
+        if (*--p == '/') t.cut[n++] = p;
+    return t;
+}
+
+static bool restate__id_tail_is(const restate__id_tail *t, const char *segment) {
+    return t->cut[0] && restate__b_is(restate__b(t->cut[0], (size_t)(t->end - t->cut[0])), segment);
+}
+
+/* .../invoke/SERVICE/HANDLER */
+static bool restate__id_tail_invokes(const restate__id_tail *t) {
+    return t->cut[2] && t->cut[1] - t->cut[2] == 7 && strncmp(t->cut[2], "/invoke", 7) == 0;
+}
+
 /* What a request's path is signed as: the server does not know about prefixes. */
 static const char *restate__id_path(restate__arena *arena, const char *path) {
-    size_t n = 0, len = strcspn(path, "?");
-    const char *cut[3], *p = path + len;
-    while (n < 3 && p > path)
-        if (*--p == '/') cut[n++] = p;
-    if (n == 3 && cut[1] - cut[2] == 7 && strncmp(cut[2], "/invoke", 7) == 0) p = cut[2];
-    else if (n && restate__b_is(restate__b(cut[0], (size_t)(path + len - cut[0])), "/discover"))
-        p = cut[0];
-    else p = path;
-    return restate__arena_text(arena, restate__b(p, (size_t)(path + len - p)));
+    restate__id_tail t = restate__id_tail_of(path);
+    if (restate__id_tail_invokes(&t)) path = t.cut[2];
+    else if (restate__id_tail_is(&t, "/discover")) path = t.cut[0];
+    return restate__arena_text(arena, restate__b(path, (size_t)(t.end - path)));
 }
 
 /* Whether `aud` is the path, or a list that has it. */
@@ -12872,6 +12897,8 @@ typedef struct restate__x {
     void (*changed)(struct restate__x *);   /* status, out or finished changed: to be noted only */
     void *carrier;
 
+    struct restate__x *next_parted;         /* its carrier's */
+
     restate_endpoint *endpoint;
     restate__arena arena;
     const char *method, *path;
@@ -13029,25 +13056,17 @@ typedef enum restate__route {
     RESTATE__ROUTE_HEALTH
 } restate__route;
 
-/* From the path's end, because a prefix may precede it: .../invoke/SERVICE/HANDLER, .../discover,
- * .../health */
 static restate__route restate__ep_route(const char *path, restate_bytes *service,
                                         restate_bytes *handler) {
-    const char *end = path + strcspn(path, "?"), *cut[3];
-    const char *p = end;
-    size_t n = 0;
-    while (n < 3 && p > path)
-        if (*--p == '/') cut[n++] = p;
+    restate__id_tail t = restate__id_tail_of(path);
     *service = *handler = restate__b_none();
-    if (n == 3 && cut[1] - cut[2] == 7 && strncmp(cut[2], "/invoke", 7) == 0) {
-        *service = restate__b(cut[1] + 1, (size_t)(cut[0] - cut[1]) - 1);
-        *handler = restate__b(cut[0] + 1, (size_t)(end - cut[0]) - 1);
+    if (restate__id_tail_invokes(&t)) {
+        *service = restate__b(t.cut[1] + 1, (size_t)(t.cut[0] - t.cut[1]) - 1);
+        *handler = restate__b(t.cut[0] + 1, (size_t)(t.end - t.cut[0]) - 1);
         return RESTATE__ROUTE_INVOKE;
     }
-    if (n && restate__b_is(restate__b(cut[0], (size_t)(end - cut[0])), "/discover"))
-        return RESTATE__ROUTE_DISCOVER;
-    if (n && restate__b_is(restate__b(cut[0], (size_t)(end - cut[0])), "/health"))
-        return RESTATE__ROUTE_HEALTH;
+    if (restate__id_tail_is(&t, "/discover")) return RESTATE__ROUTE_DISCOVER;
+    if (restate__id_tail_is(&t, "/health")) return RESTATE__ROUTE_HEALTH;
     return RESTATE__ROUTE_NONE;
 }
 
@@ -13310,6 +13329,7 @@ typedef ssize_t restate__h2_ssize;
 enum {
     RESTATE__H2_FRAME = 9,                  /* bytes of a frame's header */
     RESTATE__H2_FRAME_MAX = 16384 + 512,    /* what one call of mem_send may return */
+    RESTATE__H2_REFER = 2048,               /* fewer bytes are copied rather than referred to */
     RESTATE__H2_RESETS = 1000,              /* RST_STREAM frames we send: burst */
     RESTATE__H2_RESETS_PER_S = 33,
     RESTATE__H2_QUEUE_MAX = 1000,           /* frames that wait to be read, beside 4 per stream */
@@ -13374,6 +13394,16 @@ typedef struct restate__h2_env {
     struct restate__h2 *touched, **touched_tail;    /* may have something to send */
 } restate__h2_env;
 
+/* What a connection has to say at once, in order: `count` pieces. What is small is gathered in a room
+ * of `size` bytes, which no more than that many bytes are for in all; what is large stays where it
+ * lies, until restate__h2_said(). */
+typedef struct restate__h2_out {
+    uint8_t *begun, *at;                    /* in the room: what is in no piece yet, and its end */
+    size_t len, size;
+    restate_bytes *pieces;
+    size_t count, max;
+} restate__h2_out;
+
 /* One connection. */
 typedef struct restate__h2 {
     restate__h2_env *env;
@@ -13381,7 +13411,9 @@ typedef struct restate__h2 {
     restate__h2_stream *streams;
     restate__h2_stream *dirty, **dirty_tail;    /* whose exchange changed since the last settle */
     struct restate__h2 *next_touched;
-    uint8_t *at, *end;                      /* room for frames, while _take runs */
+    restate__h2_out *out;                   /* while _take runs */
+    restate__chunk *held;                   /* until _said: chunks, and exchanges whose memory, */
+    restate__x *parted;                     /* pieces may lie in */
     uint64_t resets_at_ms, drain_at_ms;
     uint32_t resets;                        /* tokens left */
     bool touched, full, failed, draining, goaway, cut;
@@ -13574,7 +13606,12 @@ static void restate__h2_part(restate__h2_stream *s, bool cut) {
     s->x = NULL;
     x->carrier = NULL;
     if (cut) restate__x_cut(x);
-    restate__x_release(x);
+    if (s->h2->out) {
+        x->next_parted = s->h2->parted;
+        s->h2->parted = x;
+    } else {
+        restate__x_release(x);
+    }
 }
 
 static void restate__h2_stream_end(restate__h2_stream *s) {
@@ -13740,27 +13777,52 @@ static restate__h2_ssize restate__h2_read(nghttp2_session *session, int32_t id, 
     return (restate__h2_ssize)n;
 }
 
+static void restate__h2_copy_out(restate__h2_out *out, const uint8_t *from, size_t len) {
+    memcpy(out->at, from, len);
+    out->at += len;
+    out->len += len;
+}
+
+/* Ends the piece that is gathered in the room. */
+static void restate__h2_cut_piece(restate__h2_out *out) {
+    if (out->at == out->begun) return;
+    out->pieces[out->count++] = restate__b(out->begun, (size_t)(out->at - out->begun));
+    out->begun = out->at;
+}
+
+/* Room is left for two pieces more: that in front of it, and that behind. */
+static bool restate__h2_refer_out(restate__h2_out *out, restate_bytes piece) {
+    if (piece.len < RESTATE__H2_REFER || out->max - out->count < 3) return false;
+    restate__h2_cut_piece(out);
+    out->pieces[out->count++] = piece;
+    out->len += piece.len;
+    return true;
+}
+
 static int restate__h2_send_data(nghttp2_session *session, nghttp2_frame *frame,
                                  const uint8_t *head, size_t len, nghttp2_data_source *source,
                                  void *user) {
     restate__h2 *h2 = (restate__h2 *)user;
+    restate__h2_out *out = h2->out;
     restate__x *x = ((restate__h2_stream *)source->ptr)->x;
     (void)session;
     (void)frame;                            /* never padded */
     if (!x || x->out.len < len) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    if ((size_t)(h2->end - h2->at) < len + RESTATE__H2_FRAME) {
+    if (out->size - out->len < len + RESTATE__H2_FRAME) {
         h2->full = true;
         return NGHTTP2_ERR_WOULDBLOCK;
     }
-    memcpy(h2->at, head, RESTATE__H2_FRAME);
-    h2->at += RESTATE__H2_FRAME;
+    restate__h2_copy_out(out, head, RESTATE__H2_FRAME);
     while (len) {
         restate_bytes piece = restate__buf_peek(&x->out);
+        restate__chunk *chunk;
         if (piece.len > len) piece.len = len;
-        memcpy(h2->at, piece.ptr, piece.len);
-        h2->at += piece.len;
+        if (!restate__h2_refer_out(out, piece)) restate__h2_copy_out(out, piece.ptr, piece.len);
         len -= piece.len;
-        restate__buf_drop(&x->out, piece.len);
+        chunk = restate__buf_shift(&x->out, piece.len);
+        if (!chunk) continue;
+        chunk->next = h2->held;
+        h2->held = chunk;
     }
     restate__x_drained(x);
     return 0;
@@ -13824,28 +13886,42 @@ static void restate__h2_settle(restate__h2 *h2) {
     }
 }
 
-/* Writes frames to `to`, at least RESTATE__H2_FRAME_MAX bytes long; `full` says whether more wait.
+/* Writes frames to `out`, of at least RESTATE__H2_FRAME_MAX bytes; `full` says whether more wait.
+ * When the pieces are in their place, restate__h2_said() follows.
  *
  * DATA frames are written from inside mem_send, by restate__h2_send_data, so what an earlier call
  * returned must be in its place before the next call. */
-static size_t restate__h2_take(restate__h2 *h2, uint8_t *to, size_t room) {
-    h2->at = to;
-    h2->end = to + room;
+static void restate__h2_take(restate__h2 *h2, restate__h2_out *out) {
+    h2->out = out;
     h2->full = false;
     while (!h2->failed && !h2->full) {
         const uint8_t *frame;
         restate__h2_ssize n;
-        if (h2->end - h2->at < RESTATE__H2_FRAME_MAX) {
+        if (out->size - out->len < RESTATE__H2_FRAME_MAX) {
             h2->full = true;
             break;
         }
         n = RESTATE__H2_V(nghttp2_session_mem_send)(h2->session, &frame);
-        if (n < 0 || n > h2->end - h2->at) h2->failed = true;
+        if (n < 0 || (size_t)n > out->size - out->len) h2->failed = true;
         if (n <= 0 || h2->failed) break;
-        memcpy(h2->at, frame, (size_t)n);
-        h2->at += n;
+        restate__h2_copy_out(out, frame, (size_t)n);
     }
-    return (size_t)(h2->at - to);
+    restate__h2_cut_piece(out);
+    h2->out = NULL;
+}
+
+/* What the last take gave is no longer looked at. */
+static void restate__h2_said(restate__h2 *h2) {
+    while (h2->held) {
+        restate__chunk *chunk = h2->held;
+        h2->held = chunk->next;
+        restate__mem_give(&h2->env->worker->chunks, chunk);
+    }
+    while (h2->parted) {
+        restate__x *x = h2->parted;
+        h2->parted = x->next_parted;
+        restate__x_release(x);
+    }
 }
 
 /* Returns 0 or an error of nghttp2, after which the session is of no use. */
@@ -14123,15 +14199,17 @@ static bool restate__stream_away_h2(const restate_stream *s) {
 
 /* A peer that sends no more opens no window either: with nothing left to be said it is over. */
 static restate_status restate__stream_take_h2(restate_stream *s, restate_bytes *to_send) {
-    size_t n;
+    restate_bytes whole = restate__b_none();    /* one piece: all is copied */
+    restate__h2_out out = { s->out, s->out, 0, RESTATE__STREAM_OUT, &whole, 0, 1 };
     if (s->h2.failed) return RESTATE_ERROR;
     s->env.now_ms = restate__clock_ms();
     restate__h2_settle(&s->h2);
-    n = restate__h2_take(&s->h2, s->out, RESTATE__STREAM_OUT);
+    restate__h2_take(&s->h2, &out);
+    restate__h2_said(&s->h2);
     if (s->h2.failed) return restate__ep_error(s->all->endpoint, "out of memory");
-    if (n) *to_send = restate__b(s->out, n);
+    if (whole.len) *to_send = whole;
     if (restate__h2_over(&s->h2)) return RESTATE_ENDED;
-    return s->input_over && !n && !restate__stream_away_h2(s) ? RESTATE_ENDED : RESTATE_OK;
+    return s->input_over && !whole.len && !restate__stream_away_h2(s) ? RESTATE_ENDED : RESTATE_OK;
 }
 
 static void restate__stream_close_h2(restate_stream *s) {
@@ -14319,6 +14397,7 @@ RESTATE_API void restate_stream_free(restate_stream *stream) {
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 #if !defined(RESTATE_NO_THREADS)
@@ -14340,6 +14419,7 @@ RESTATE_API void restate_stream_free(restate_stream *stream) {
 enum {
     RESTATE__LOOP_IN = 65536,               /* 16 KiB at least: a header block in few calls */
     RESTATE__LOOP_OUT = 131072,             /* the most that waits for a peer that does not read */
+    RESTATE__LOOP_PIECES = 24,              /* of one call that sends; fits LOOP_OUT of whole frames */
     RESTATE__LOOP_ROUNDS = 4,
     RESTATE__LOOP_LINGER_MS = 2000,
     RESTATE__LOOP_SWEEP_MS = 50,            /* between looks at connections, while one is timed */
@@ -14647,16 +14727,34 @@ static void restate__loop_on_conn(void *owner, bool in, bool out) {
     if (in) restate__loop_receive(conn);
 }
 
-/* How much of it the socket took; fewer: it blocks, or the connection is dead. */
-static size_t restate__loop_send(restate__loop_conn *conn, restate_bytes bytes) {
+/* How many bytes of the pieces the socket took; fewer: it blocks, or the connection is dead. */
+static size_t restate__loop_send(restate__loop_conn *conn, const restate_bytes *pieces,
+                                 size_t count) {
+    struct iovec left[RESTATE__LOOP_PIECES];
+    struct msghdr message;
     size_t done = 0;
-    while (done < bytes.len) {
-        ssize_t n = send(conn->source.fd, bytes.ptr + done, bytes.len - done, MSG_NOSIGNAL);
+    memset(&message, 0, sizeof message);
+    message.msg_iov = left;
+    for (; count; count--, pieces++) {
+        union { const uint8_t *from; void *to; } base;      /* sendmsg only reads them */
+        base.from = pieces->ptr;
+        left[message.msg_iovlen].iov_base = base.to;
+        left[message.msg_iovlen++].iov_len = pieces->len;
+    }
+    while (message.msg_iovlen) {
+        ssize_t n = sendmsg(conn->source.fd, &message, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
             restate__loop_kill(conn, "connection lost");
         if (n < 0) break;
         done += (size_t)n;
+        while (message.msg_iovlen && (size_t)n >= message.msg_iov->iov_len) {
+            n -= (ssize_t)message.msg_iov++->iov_len;
+            message.msg_iovlen--;
+        }
+        if (!n) continue;
+        message.msg_iov->iov_base = (uint8_t *)message.msg_iov->iov_base + n;
+        message.msg_iov->iov_len -= (size_t)n;
     }
     return done;
 }
@@ -14665,29 +14763,41 @@ static size_t restate__loop_send(restate__loop_conn *conn, restate_bytes bytes) 
 static bool restate__loop_push(restate__loop_conn *conn) {
     while (conn->pending.len && !conn->dead) {
         restate_bytes piece = restate__buf_peek(&conn->pending);
-        size_t n = restate__loop_send(conn, piece);
+        size_t n = restate__loop_send(conn, &piece, 1);
         if (n) restate__buf_drop(&conn->pending, n);
         if (n < piece.len) return false;
     }
     return !conn->dead;
 }
 
+/* Sends the pieces, or keeps what is left of them. */
+static void restate__loop_send_or_keep(restate__loop_conn *conn, const restate_bytes *pieces,
+                                       size_t count) {
+    size_t sent = restate__loop_send(conn, pieces, count);
+    for (; count; count--, pieces++) {
+        size_t n = sent < pieces->len ? sent : pieces->len;
+        sent -= n;
+        if (!restate__buf_write(&conn->pending, pieces->ptr + n, pieces->len - n))
+            restate__loop_kill(conn, "out of memory");
+    }
+}
+
 /* Sends what the session has to say, in one call as a rule. */
 static void restate__loop_write(restate__loop *loop, restate__loop_conn *conn) {
     int rounds;
     for (rounds = 0; restate__loop_push(conn) && !conn->closing; rounds++) {
-        restate_bytes made;
-        size_t sent;
+        restate_bytes pieces[RESTATE__LOOP_PIECES];
+        restate__h2_out out = { loop->out, loop->out, 0, RESTATE__LOOP_OUT,
+                                pieces, 0, RESTATE__LOOP_PIECES };
         if (rounds == RESTATE__LOOP_ROUNDS) {
             restate__h2_touch(&conn->h2);   /* the others' turn */
             return;
         }
         if (!conn->h2.session) return;
-        made = restate__b(loop->out, restate__h2_take(&conn->h2, loop->out, RESTATE__LOOP_OUT));
+        restate__h2_take(&conn->h2, &out);
         if (conn->h2.failed) restate__loop_kill(conn, "out of memory");
-        sent = restate__loop_send(conn, made);
-        if (!restate__buf_write(&conn->pending, made.ptr + sent, made.len - sent))
-            restate__loop_kill(conn, "out of memory");
+        restate__loop_send_or_keep(conn, pieces, out.count);
+        restate__h2_said(&conn->h2);
         if (!conn->h2.full) break;
     }
 }

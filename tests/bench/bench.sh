@@ -4,10 +4,12 @@
 #   tests/bench/bench.sh [OPTIONS] [ENDPOINT...]
 #
 # An endpoint is one of these names, or NAME=COMMAND: a command that serves the handlers of
-# tests/bench/endpoint.c on 127.0.0.1:$PORT, HTTP/2 with prior knowledge. Default: all of them.
+# tests/bench/endpoint.c on 127.0.0.1:$PORT, HTTP/2 with prior knowledge. Default: all of them but
+# restate.h-pool.
 #   nghttpd         answers each post with a static file that has the bytes of the right answer:
 #                   what HTTP/2 alone costs with the library that restate.h uses
-#   restate.h       build/bench-endpoint
+#   restate.h       build/bench-endpoint; restate.h-pool: the same with closures on other threads, for
+#                   the calls that have any
 #   ts, go, rust    the other SDKs, see tests/bench/peers.sh
 #
 #   --workloads LIST    of greet,count,sleep,replay-10,replay-100,replay-1000,replay-10000,echo-64k,

@@ -39,9 +39,10 @@ add_endpoint() { # NAME or NAME=COMMAND
     case $1 in
         *=*) command=${1#*=} ;;
         restate.h) command=build/bench-endpoint ;;
+        restate.h-pool) command="env CLOSURES=pool build/bench-endpoint" ;;
         nghttpd) command= ;;                    # see bench.sh: it depends on the workload
         ts | go | rust) command=$(tests/bench/peers.sh "$1") || return 0 ;;
-        *) die "no endpoint is called $1 (restate.h, nghttpd, ts, go, rust, or NAME=COMMAND)" ;;
+        *) die "no endpoint is called $1 (restate.h, restate.h-pool, nghttpd, ts, go, rust, or NAME=COMMAND)" ;;
     esac
     ENDPOINTS+=("$name") COMMANDS+=("$command") PIDS+=('') PORTS+=('')
 }

@@ -3,7 +3,8 @@
 #
 #   tests/bench/e2e.sh [OPTIONS] [ENDPOINT...]
 #
-# An endpoint is restate.h, ts, go or rust, or NAME=COMMAND, as in bench.sh. Default: all of them.
+# An endpoint is restate.h, restate.h-pool, ts, go or rust, or NAME=COMMAND, as in bench.sh. Default:
+# all of them but restate.h-pool.
 # The calls: greet (nothing is recorded but input and output), count (state of 4096 keys), run (one
 # step).
 #
