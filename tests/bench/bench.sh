@@ -23,7 +23,8 @@
 #
 # `make bench BENCH='--quick nghttpd restate.h'` gives options. In a round every endpoint has its
 # turn, so that what else goes on meets all of them. In each turn one answer is looked at, whether it
-# has the right messages; the others must have status 200 and its length. What does not is "bad".
+# has the right messages; the others must have status 200 and its length. What does not is "bad". An
+# endpoint that ends by itself is started and warmed up again; its row says how often that was.
 # Processes are new for each workload, so the peak memory is that of this workload.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -96,9 +97,11 @@ same_length() { # WORKLOAD
     { [ "$protocol" = 7 ] && [ "$1" = sleep ]; } || [ "$data" = $((ok * length)) ]
 }
 
+alive() { kill -0 "${PIDS[$1]}" 2>/dev/null; } # INDEX
+
 failed() { # INDEX WORKLOAD WHY
     local why=$3
-    kill -0 "${PIDS[$1]}" 2>/dev/null || why="the endpoint has ended, see $work/log/${ENDPOINTS[$1]}.log"
+    alive "$1" || why="the endpoint has ended, see $work/log/${ENDPOINTS[$1]}.log"
     why=${why//$'\n'/ }
     say "$2 ${ENDPOINTS[$1]} failed ${why// /_}" >>"$rows"
 }
@@ -112,6 +115,7 @@ turn() { # INDEX WORKLOAD: a row with rate, CPU in us, peak in MB
     length=$(wc -c <"$work/got")
     read -r before _ < <(build/bench-usage "${PIDS[$1]}")
     post "$1" "$2" "${counts[$1]}"
+    alive "$1" || return 0                      # what it took nobody can say now
     read -r after peak < <(build/bench-usage "${PIDS[$1]}")
     bad=$((counts[$1] - ok))
     same_length "$2" || bad=$((bad > 0 ? bad : 1))
@@ -125,40 +129,62 @@ print_rows() { # WORKLOAD: of all its rounds, nghttpd's CPU is 1
     awk -v workload="$1" -v names="${ENDPOINTS[*]}" "$AWK_MEDIAN"'
         $1 != workload { next }
         $3 == "failed" { failed[$2] = $4; next }
+        $3 == "ended" { ended[$2]++; next }
         { rate[$2] = rate[$2] " " $4; cpu[$2] = cpu[$2] " " $5; bad[$2] += $7; if ($6 > peak[$2]) peak[$2] = $6 }
         END {
             floor = ("nghttpd" in cpu) ? median(cpu["nghttpd"]) : 0
             endpoints = split(names, order, " ")
             for (k = 1; k <= endpoints; k++) {
                 e = order[k]
-                if (!(e in failed) && !(e in cpu)) failed[e] = "does not listen"
+                if (!(e in failed) && !(e in cpu))
+                    failed[e] = ended[e] ? "ended by itself, " ended[e] " times" : "does not listen"
                 if (e in failed) { gsub("_", " ", failed[e]); printf "%-13s %-12s FAILED: %s\n", workload, e, failed[e]; continue }
                 us = median(cpu[e])
-                printf "%-13s %-12s %9.0f %12.1f %7.0f%% %9s %9.1f%s\n", workload, e, median(rate[e]), us,
-                    spread(cpu[e]), floor ? sprintf("%.2f", us / floor) : "-", peak[e], bad[e] ? "  " bad[e] " bad" : ""
+                printf "%-13s %-12s %9.0f %12.1f %7.0f%% %9s %9.1f%s%s\n", workload, e, median(rate[e]), us,
+                    spread(cpu[e]), floor ? sprintf("%.2f", us / floor) : "-", peak[e],
+                    bad[e] ? "  " bad[e] " bad" : "", ended[e] ? "  ended by itself: " ended[e] : ""
             }
         }' "$rows"
+}
+
+start() { # INDEX WORKLOAD
+    if [ "${ENDPOINTS[$1]}" = nghttpd ] && [ -z "${COMMANDS[$1]}" ]; then
+        start_endpoint "$1" "$(nghttpd_command "$2")"
+    else
+        start_endpoint "$1"
+    fi
+}
+
+# Whether an endpoint had to be started again; its row tells of it.
+revived() { # INDEX WORKLOAD
+    ! alive "$1" || return 1
+    say "$2 ${ENDPOINTS[$1]} ended" >>"$rows"
+    stop_endpoint "$1"
+    start "$@"
+}
+
+warm_up() { # INDEX WORKLOAD
+    calibrate "$@" || { revived "$@" && calibrate "$@"; } || { revived "$@" && calibrate "$@"; } || return 1
+    counts[$1]=$requests
 }
 
 run() { # WORKLOAD
     local i counts=() up=()
     for i in "${!ENDPOINTS[@]}"; do
-        if [ "${ENDPOINTS[i]}" = nghttpd ] && [ -z "${COMMANDS[i]}" ]; then
-            start_endpoint "$i" "$(nghttpd_command "$1")" || continue
-        else
-            start_endpoint "$i" || continue
-        fi
+        start "$i" "$1" || continue
         if ! check_answer "$i" "$1" "$protocol"; then
             failed "$i" "$1" "$why"
-        elif calibrate "$i" "$1"; then
-            counts[i]=$requests
+        elif warm_up "$i" "$1"; then
             up+=("$i")
         else
             failed "$i" "$1" "$((requests - ok)) of $requests requests"
         fi
     done
     for _ in $(seq 1 "$rounds"); do
-        for i in ${up[@]+"${up[@]}"}; do turn "$i" "$1"; done
+        for i in ${up[@]+"${up[@]}"}; do
+            ! revived "$i" "$1" || warm_up "$i" "$1" || continue
+            turn "$i" "$1"
+        done
     done
     stop_endpoints
     print_rows "$1"
