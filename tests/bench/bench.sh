@@ -99,6 +99,14 @@ same_length() { # WORKLOAD
 
 alive() { kill -0 "${PIDS[$1]}" 2>/dev/null; } # INDEX
 
+# After a failure: it may be about to end, and take a while for that.
+still_alive() { # INDEX
+    for _ in $(seq 1 20); do
+        alive "$1" || return 1
+        sleep 0.1
+    done
+}
+
 failed() { # INDEX WORKLOAD WHY
     local why=$3
     alive "$1" || why="the endpoint has ended, see $work/log/${ENDPOINTS[$1]}.log"
@@ -108,14 +116,15 @@ failed() { # INDEX WORKLOAD WHY
 
 turn() { # INDEX WORKLOAD: a row with rate, CPU in us, peak in MB
     local before after bad
-    if ! check_answer "$@" "$protocol"; then
+    if ! until_it_does check_answer "$@" "$protocol"; then
         failed "$@" "$why"
         return
     fi
     length=$(wc -c <"$work/got")
+    [ -n "${counts[$1]}" ] || warm_up "$@" || return 0
     read -r before _ < <(build/bench-usage "${PIDS[$1]}")
     post "$1" "$2" "${counts[$1]}"
-    alive "$1" || return 0                      # what it took nobody can say now
+    [ "$ok" = "${counts[$1]}" ] || still_alive "$1" || return 0     # what it took nobody can say now
     read -r after peak < <(build/bench-usage "${PIDS[$1]}")
     bad=$((counts[$1] - ok))
     same_length "$2" || bad=$((bad > 0 ? bad : 1))
@@ -159,12 +168,21 @@ start() { # INDEX WORKLOAD
 revived() { # INDEX WORKLOAD
     ! alive "$1" || return 1
     say "$2 ${ENDPOINTS[$1]} ended" >>"$rows"
+    counts[$1]=                                 # it is cold
     stop_endpoint "$1"
     start "$@"
 }
 
+# What failed because the endpoint ends is begun again.
+until_it_does() { # COMMAND INDEX WORKLOAD...
+    local tries=4
+    until "$@"; do
+        ! still_alive "$2" && [ $((tries -= 1)) -gt 0 ] && revived "$2" "$3" || return 1
+    done
+}
+
 warm_up() { # INDEX WORKLOAD
-    calibrate "$@" || { revived "$@" && calibrate "$@"; } || { revived "$@" && calibrate "$@"; } || return 1
+    until_it_does calibrate "$@" || return 1
     counts[$1]=$requests
 }
 
@@ -181,10 +199,7 @@ run() { # WORKLOAD
         fi
     done
     for _ in $(seq 1 "$rounds"); do
-        for i in ${up[@]+"${up[@]}"}; do
-            ! revived "$i" "$1" || warm_up "$i" "$1" || continue
-            turn "$i" "$1"
-        done
+        for i in ${up[@]+"${up[@]}"}; do turn "$i" "$1"; done
     done
     stop_endpoints
     print_rows "$1"
