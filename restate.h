@@ -2219,11 +2219,11 @@ static bool restate__buf_refer(restate__buf *buf, const void *data, size_t len) 
 }
 
 /* Where up to `*room` bytes can be written in place, of which restate__buf_wrote() tells then; NULL:
- * out of memory. */
+ * nowhere. */
 static uint8_t *restate__buf_space(restate__buf *buf, size_t *room) {
     if (buf->failed || (!buf->last && !restate__buf_append(buf, 0))) return NULL;
     *room = restate__buf_room(buf);
-    return (uint8_t *)buf->last + RESTATE__CHUNK_HEAD + buf->write_at;
+    return *room ? (uint8_t *)buf->last + RESTATE__CHUNK_HEAD + buf->write_at : NULL;
 }
 
 static void restate__buf_wrote(restate__buf *buf, size_t len) {
@@ -13328,7 +13328,8 @@ typedef ssize_t restate__h2_ssize;
 
 enum {
     RESTATE__H2_FRAME = 9,                  /* bytes of a frame's header */
-    RESTATE__H2_FRAME_MAX = 16384 + 512,    /* what one call of mem_send may return */
+    RESTATE__H2_SPARE = 512,                /* for what is not DATA */
+    RESTATE__H2_FRAME_MAX = 16384 + RESTATE__H2_SPARE,  /* what one call of mem_send may return */
     RESTATE__H2_REFER = 2048,               /* fewer bytes are copied rather than referred to */
     RESTATE__H2_RESETS = 1000,              /* RST_STREAM frames we send: burst */
     RESTATE__H2_RESETS_PER_S = 33,
@@ -13394,9 +13395,9 @@ typedef struct restate__h2_env {
     struct restate__h2 *touched, **touched_tail;    /* may have something to send */
 } restate__h2_env;
 
-/* What a connection has to say at once, in order: `count` pieces. What is small is gathered in a room
- * of `size` bytes, which no more than that many bytes are for in all; what is large stays where it
- * lies, until restate__h2_said(). */
+/* What a connection has to say at once, in order: `count` pieces, `len` bytes, at most `size`. What is
+ * small is gathered in a room of as many bytes; what is large stays where it lies, until
+ * restate__h2_said(). */
 typedef struct restate__h2_out {
     uint8_t *begun, *at;                    /* in the room: what is in no piece yet, and its end */
     size_t len, size;
@@ -13412,8 +13413,8 @@ typedef struct restate__h2 {
     restate__h2_stream *dirty, **dirty_tail;    /* whose exchange changed since the last settle */
     struct restate__h2 *next_touched;
     restate__h2_out *out;                   /* while _take runs */
-    restate__chunk *held;                   /* until _said: chunks, and exchanges whose memory, */
-    restate__x *parted;                     /* pieces may lie in */
+    restate__chunk *held;                   /* until _said, for pieces may lie in them: chunks, */
+    restate__x *parted;                     /* and exchanges */
     uint64_t resets_at_ms, drain_at_ms;
     uint32_t resets;                        /* tokens left */
     bool touched, full, failed, draining, goaway, cut;
@@ -13808,7 +13809,7 @@ static int restate__h2_send_data(nghttp2_session *session, nghttp2_frame *frame,
     (void)session;
     (void)frame;                            /* never padded */
     if (!x || x->out.len < len) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    if (out->size - out->len < len + RESTATE__H2_FRAME) {
+    if (out->size - out->len < len + RESTATE__H2_SPARE) {
         h2->full = true;
         return NGHTTP2_ERR_WOULDBLOCK;
     }
@@ -14419,7 +14420,7 @@ RESTATE_API void restate_stream_free(restate_stream *stream) {
 enum {
     RESTATE__LOOP_IN = 65536,               /* 16 KiB at least: a header block in few calls */
     RESTATE__LOOP_OUT = 131072,             /* the most that waits for a peer that does not read */
-    RESTATE__LOOP_PIECES = 24,              /* of one call that sends; fits LOOP_OUT of whole frames */
+    RESTATE__LOOP_PIECES = 16,              /* of one call that sends; every system takes so many */
     RESTATE__LOOP_ROUNDS = 4,
     RESTATE__LOOP_LINGER_MS = 2000,
     RESTATE__LOOP_SWEEP_MS = 50,            /* between looks at connections, while one is timed */
@@ -14770,15 +14771,16 @@ static bool restate__loop_push(restate__loop_conn *conn) {
     return !conn->dead;
 }
 
-/* Sends the pieces, or keeps what is left of them. */
-static void restate__loop_send_or_keep(restate__loop_conn *conn, const restate_bytes *pieces,
-                                       size_t count) {
-    size_t sent = restate__loop_send(conn, pieces, count);
-    for (; count; count--, pieces++) {
-        size_t n = sent < pieces->len ? sent : pieces->len;
+/* Sends the pieces, or keeps what is left of them, in one chunk, for it is sent chunk by chunk. */
+static void restate__loop_send_or_keep(restate__loop_conn *conn, const restate__h2_out *out) {
+    size_t sent = restate__loop_send(conn, out->pieces, out->count), left = out->len - sent, i;
+    if (left && !restate__buf_append(&conn->pending, left))
+        restate__loop_kill(conn, "out of memory");
+    for (i = 0; left && i < out->count && !conn->dead; i++) {
+        restate_bytes piece = out->pieces[i];
+        size_t n = sent < piece.len ? sent : piece.len;
         sent -= n;
-        if (!restate__buf_write(&conn->pending, pieces->ptr + n, pieces->len - n))
-            restate__loop_kill(conn, "out of memory");
+        restate__buf_write(&conn->pending, piece.ptr + n, piece.len - n);
     }
 }
 
@@ -14796,7 +14798,7 @@ static void restate__loop_write(restate__loop *loop, restate__loop_conn *conn) {
         if (!conn->h2.session) return;
         restate__h2_take(&conn->h2, &out);
         if (conn->h2.failed) restate__loop_kill(conn, "out of memory");
-        restate__loop_send_or_keep(conn, pieces, out.count);
+        restate__loop_send_or_keep(conn, &out);
         restate__h2_said(&conn->h2);
         if (!conn->h2.full) break;
     }
