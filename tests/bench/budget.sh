@@ -34,6 +34,10 @@ LIST
 measured() {
     operations | while read -r few many entries name; do
         a=$(counted "$few" "$name") b=$(counted "$many" "$name")
+        if [ "${a:-0}" -eq 0 ] || [ "${b:-0}" -le "$a" ]; then
+            echo "budget.sh: nothing was counted for \"$name\": $program under callgrind failed" >&2
+            exit 1
+        fi
         echo "$(((b - a) / ((many - few) * entries))) $name"
     done
 }
