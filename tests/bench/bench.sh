@@ -32,27 +32,9 @@ cd "$(dirname "$0")/../.."
 
 ALL=greet,count,sleep,replay-10,replay-100,replay-1000,replay-10000,echo-64k,echo-1m
 workloads=$ALL rounds=5 duration=1 protocol=6 connections=4 streams=16 asked=()
-while [ $# -gt 0 ]; do
-    case $1 in
-        --quick) rounds=2 duration=0.2 ;;
-        --workloads | --rounds | --seconds | --protocol | --connections | --streams | --threads)
-            [ $# -ge 2 ] || die "$1 wants a value"
-            case $1 in
-                --workloads) workloads=$2 ;;
-                --rounds) rounds=$2 ;;
-                --seconds) duration=$2 ;;
-                --protocol) protocol=$2 ;;
-                --connections) connections=$2 ;;
-                --streams) streams=$2 ;;
-                --threads) THREADS_EACH=$2 ;;
-            esac
-            shift ;;
-        -h | --help) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0"; exit 0 ;;
-        -*) die "unknown option $1" ;;
-        *) asked+=("$1") ;;
-    esac
-    shift
-done
+quick() { rounds=2 duration=0.2; }
+options workloads=workloads rounds=rounds seconds=duration protocol=protocol connections=connections \
+    streams=streams threads=THREADS_EACH -- "$@"
 [ ${#asked[@]} -gt 0 ] || asked=(nghttpd restate.h ts go rust)
 need h2load nghttp2-client curl curl
 case $protocol in 6 | 7) ;; *) die "--protocol is 6 or 7" ;; esac

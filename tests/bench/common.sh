@@ -14,6 +14,30 @@ has() { command -v "$1" >/dev/null 2>&1; }
 curl() { command curl -sS --noproxy '*' --max-time 60 "$@"; }
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
+# Reads a script's arguments: `--NAME value` sets VARIABLE, --quick calls quick, and what is no option
+# goes to `asked`.
+options() { # NAME=VARIABLE... -- ARGUMENT...
+    local -A variables=()
+    while [ "$1" != -- ]; do
+        variables[--${1%%=*}]=${1#*=}
+        shift
+    done
+    shift
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --quick) quick ;;
+            -h | --help) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0"; exit 0 ;;
+            -*)
+                [ -n "${variables[$1]:-}" ] || die "unknown option $1"
+                [ $# -ge 2 ] || die "$1 wants a value"
+                printf -v "${variables[$1]}" %s "$2"
+                shift ;;
+            *) asked+=("$1") ;;
+        esac
+        shift
+    done
+}
+
 need() { # PROGRAM PACKAGE PROGRAM PACKAGE...: all are there, or the missing ones are named
     local missing=
     while [ $# -gt 0 ]; do

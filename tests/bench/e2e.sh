@@ -25,26 +25,9 @@ cd "$(dirname "$0")/../.."
 . tests/bench/common.sh
 
 workloads=greet,count,run concurrencies=1,16,64,256 rounds=3 duration=3 warm_up=3 partitions=4 asked=()
-while [ $# -gt 0 ]; do
-    case $1 in
-        --quick) rounds=1 duration=0.5 warm_up=0.5 ;;
-        --workloads | --concurrency | --rounds | --seconds | --partitions | --threads)
-            [ $# -ge 2 ] || die "$1 wants a value"
-            case $1 in
-                --workloads) workloads=$2 ;;
-                --concurrency) concurrencies=$2 ;;
-                --rounds) rounds=$2 ;;
-                --seconds) duration=$2 ;;
-                --partitions) partitions=$2 ;;
-                --threads) THREADS_EACH=$2 ;;
-            esac
-            shift ;;
-        -h | --help) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0"; exit 0 ;;
-        -*) die "unknown option $1" ;;
-        *) asked+=("$1") ;;
-    esac
-    shift
-done
+quick() { rounds=1 duration=0.5 warm_up=0.5; }
+options workloads=workloads concurrency=concurrencies rounds=rounds seconds=duration partitions=partitions \
+    threads=THREADS_EACH -- "$@"
 [ ${#asked[@]} -gt 0 ] || asked=(restate.h ts go rust)
 need curl curl
 case " ${asked[*]} " in *' nghttpd '*) die "nghttpd does not speak the protocol" ;; esac
