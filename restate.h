@@ -190,9 +190,15 @@
  * Who may call what: a context, and futures made from it, only the handler or closure it was given
  * to; from another thread it is a data race (rule 4 says what is noticed). An endpoint, one thread
  * at a time. restate_endpoint_stop(), any thread and signal handlers. Loggers and allocators are
- * called from any thread of the endpoint. The library keeps no global state, installs no signal
- * handlers, blocks all signals in the threads it makes, raises no SIGPIPE and never exits the
- * process. A "Threads:" line in a comment says what differs.
+ * called from any thread of the endpoint. The library keeps no global state, raises no SIGPIPE and
+ * never exits the process. A "Threads:" line in a comment says what differs.
+ *
+ * Signals. The library installs no signal handlers and blocks nothing. Its threads have the signal
+ * mask of the thread that calls restate_serve() or restate_endpoint_run(), and so have programs that
+ * a handler or closure starts. A signal handler of yours may therefore run on any thread and, unless
+ * it has SA_ONSTACK and that thread a stack for it, on the stack of a handler. If that must not be,
+ * or if a thread of yours waits for signals with sigwait(), block them before you serve. Handlers
+ * and closures that change the mask put it back before they return or call the library.
  *
  * ---- Configuration macros ----------------------------------------------------------------------
  *
@@ -6254,7 +6260,6 @@ RESTATE__PRIVATE void restate__vm_uuid(uint64_t state[4], char text[37]) {
 #else
 #  define RESTATE__FIBER_TASKS 1
 #  include <pthread.h>
-#  include <signal.h>
 #endif
 #if RESTATE__FIBER_TASKS
 #  include <setjmp.h>
@@ -6749,27 +6754,19 @@ static bool restate__thread_is_this(restate__thread t) {
 
 #define RESTATE__THREAD_STACK_BYTES (256u * 1024u)
 
-/* Signals are for the threads of the program: these block them all. (In strict C99 without POSIX
- * the functions for that are hidden, and the mask is inherited.) */
+/* It has the signal mask of its maker, so that in the end all have that of the thread that serves. None
+ * is changed, for what is blocked stays blocked in the programs that user code starts: a child of a
+ * closure that ends at no SIGTERM would be ours to blame. So any thread may be the one that a signal
+ * interrupts, and every call that can say EINTR is made again. */
 static bool restate__fiber_thread_start(pthread_t *thread, size_t stack_bytes, void *(*run)(void *),
                                         void *arg) {
     pthread_attr_t attr;
     bool ok;
-#ifdef SIG_SETMASK
-    sigset_t all, before;
-    sigfillset(&all);
-#endif
     if (pthread_attr_init(&attr) != 0) return false;
     /* The C library takes some of it. A rejected size leaves the default, which is larger. */
     stack_bytes = (stack_bytes * RESTATE__STACK_FACTOR + 3u * 16384u - 1u) & ~(size_t)16383u;
     (void)pthread_attr_setstacksize(&attr, stack_bytes);
-#ifdef SIG_SETMASK
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-#endif
     ok = pthread_create(thread, &attr, run, arg) == 0;
-#ifdef SIG_SETMASK
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-#endif
     pthread_attr_destroy(&attr);
     return ok;
 }
@@ -14509,8 +14506,7 @@ static uint64_t restate__loop_clock(void) {
 /* Any thread, signal handlers too. A full pipe or counter is fine: then a wake is under way. */
 static void restate__loop_signal(int fd) {
     uint64_t one = 1;
-    ssize_t n = write(fd, &one, sizeof one);
-    (void)n;
+    while (write(fd, &one, sizeof one) < 0 && errno == EINTR) {}
 }
 
 /* A loop that is awake need not be told: it says that it is asleep before it looks into the inbox for

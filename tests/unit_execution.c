@@ -790,7 +790,7 @@ typedef struct work {
     int *counter;                           /* atomic */
     int *finished;                          /* atomic */
     int wait_for;
-    bool signals_blocked;
+    sigset_t mask;
 } work;
 
 static void work_count(restate__job *job) { __atomic_add_fetch(((work *)(void *)job)->counter, 1, __ATOMIC_SEQ_CST); }
@@ -813,10 +813,7 @@ static void work_submit_more(restate__job *job) {
 
 static void work_look(restate__job *job) {
     work *w = (work *)(void *)job;
-    sigset_t now;
-    pthread_sigmask(SIG_SETMASK, NULL, &now);
-    w->signals_blocked = sigismember(&now, SIGTERM) == 1 && sigismember(&now, SIGINT) == 1
-        && sigismember(&now, SIGALRM) == 1;
+    pthread_sigmask(SIG_SETMASK, NULL, &w->mask);
     work_count(job);
 }
 
@@ -889,19 +886,28 @@ TEST(jobs_submit_jobs) {
     }
 }
 
-TEST(pool_threads_block_signals) {
-    restate__pool pool;
-    int count;
-    work *w = works(1, &pool, work_look, &count);
-    sigset_t before, after;
+TEST(threads_have_the_signal_mask_of_their_maker) {
+    static const int numbers[] = { SIGTERM, SIGINT, SIGALRM, SIGSEGV, SIGUSR1 };
+    sigset_t before, mask, after;
     pthread_sigmask(SIG_SETMASK, NULL, &before);
-    CHECK(restate__pool_init(&pool, &libc, 1));
-    CHECK(restate__pool_submit(&pool, &w->job));
-    restate__pool_free(&pool);
-    pthread_sigmask(SIG_SETMASK, NULL, &after);
-    CHECK(w->signals_blocked);
-    CHECK_INT(sigismember(&after, SIGTERM), sigismember(&before, SIGTERM));
-    free(w);
+    for (unsigned blocked = 0; blocked < 32; blocked += 31u / 3u) {
+        restate__pool pool;
+        int count;
+        work *w = works(1, &pool, work_look, &count);
+        sigemptyset(&mask);
+        for (unsigned i = 0; i < 5; i++) if (blocked >> i & 1u) sigaddset(&mask, numbers[i]);
+        pthread_sigmask(SIG_SETMASK, &mask, NULL);
+        CHECK(restate__pool_init(&pool, &libc, 1));
+        CHECK(restate__pool_submit(&pool, &w->job));
+        restate__pool_free(&pool);
+        pthread_sigmask(SIG_SETMASK, NULL, &after);
+        for (unsigned i = 0; i < 5; i++) {
+            CHECK_INT(sigismember(&w->mask, numbers[i]), blocked >> i & 1u);
+            CHECK_INT(sigismember(&after, numbers[i]), blocked >> i & 1u);
+        }
+        free(w);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 TEST(pool_without_threads_or_memory) {
@@ -936,7 +942,7 @@ int main(int argc, char **argv) {
         T(tasks_run_beside_the_owner), T(abandoned_while_detached),
         T(posts_from_eight_threads), T(a_note_posted_by_its_delivery_is_kept), T(a_turn_is_bounded),
         T(only_the_first_post_wakes),
-        T(a_thousand_jobs), T(jobs_run_in_parallel), T(jobs_submit_jobs), T(pool_threads_block_signals),
+        T(a_thousand_jobs), T(jobs_run_in_parallel), T(jobs_submit_jobs), T(threads_have_the_signal_mask_of_their_maker),
         T(pool_without_threads_or_memory),
 #if RESTATE_FIBER == RESTATE_FIBER_CUSTOM
         T(port_leaves_nothing),

@@ -1,0 +1,549 @@
+/* The process that serves: signals, the programs that user code starts, several processes on one port.
+ * Each case has restate_serve() run in a process of its own and talks to it over sockets. What the endpoint
+ * logs arrives here line by line, so the cases wait for events and never for a time. Called as
+ * `unit_process --signals` the program says which signals it was started with. */
+#define RESTATE_IMPLEMENTATION
+#include "restate.h"
+#include "runtime.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+
+#ifndef __has_feature
+#  define __has_feature(x) 0
+#endif
+#if defined(RESTATE_VALGRIND)
+#  define SLOW 20                           /* how much slower than usual it may be */
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || __has_feature(address_sanitizer) || \
+      __has_feature(thread_sanitizer)
+#  define SLOW 4
+#else
+#  define SLOW 1
+#endif
+#define PATIENCE_MS (15000 * (SLOW > 1 ? 4 : 1))
+#define HOUR_MS 3600000u
+
+extern char **environ;
+static const char *self;                    /* this program */
+
+static uint64_t now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* ---- Programs that handlers and closures start -------------------------------------------------------- */
+
+/* `unit_process --signals`: "blocked: 10 12; ignored: 2;". */
+static int tell_signals(void) {
+    sigset_t mask;
+    int i;
+    sigprocmask(SIG_SETMASK, NULL, &mask);
+    printf("blocked:");
+    for (i = 1; i < 32; i++) if (sigismember(&mask, i) == 1) printf(" %d", i);
+    printf("; ignored:");
+    for (i = 1; i < 32; i++) {
+        struct sigaction act;
+        if (sigaction(i, NULL, &act) == 0 && act.sa_handler == SIG_IGN) printf(" %d", i);
+    }
+    printf(";\n");
+    return 0;
+}
+
+static void read_all(int fd, char *text, size_t room) {
+    size_t len = 0;
+    ssize_t n;
+    while (len + 1 < room && ((n = read(fd, text + len, room - 1 - len)) > 0 || (n < 0 && errno == EINTR)))
+        if (n > 0) len += (size_t)n;
+    text[len] = 0;
+    if (len && text[len - 1] == '\n') text[len - 1] = 0;
+}
+
+static int wait_for(pid_t pid) {
+    int status = -1;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
+    return status;
+}
+
+/* What a program says of its signals that is started by posix_spawn, by popen, and by fork and exec; then
+ * what becomes of one of each that sends itself SIGTERM, and of a child that is only forked. */
+static void look_at_children(char *text, size_t room) {
+    char *say[] = { NULL, NULL, NULL }, *end[] = { NULL, NULL, NULL, NULL }, said[3][200], line[300];
+    int ends[2], status[3];
+    pid_t pid;
+    FILE *f;
+    union { const char *from; char *to; } u;
+    u.from = self, say[0] = u.to;
+    u.from = "--signals", say[1] = u.to;
+    u.from = "/bin/sh", end[0] = u.to;
+    u.from = "-c", end[1] = u.to;
+    u.from = "kill -TERM $$; exit 7", end[2] = u.to;
+    for (int i = 0; i < 2; i++) {
+        posix_spawn_file_actions_t io;
+        if (pipe(ends)) abort();
+        if (i == 0) {
+            posix_spawn_file_actions_init(&io);
+            posix_spawn_file_actions_adddup2(&io, ends[1], 1);
+            if (posix_spawn(&pid, self, &io, NULL, say, environ)) abort();
+            posix_spawn_file_actions_destroy(&io);
+        } else if ((pid = fork()) == 0) {
+            dup2(ends[1], 1);
+            execv(self, say);
+            _exit(127);
+        }
+        close(ends[1]);
+        read_all(ends[0], said[i], sizeof said[i]);
+        close(ends[0]);
+        wait_for(pid);
+    }
+    snprintf(line, sizeof line, "'%s' --signals", self);
+    f = popen(line, "r");
+    if (!f || !fgets(said[2], sizeof said[2], f)) snprintf(said[2], sizeof said[2], "popen failed");
+    said[2][strcspn(said[2], "\n")] = 0;
+    if (f) pclose(f);
+    if (posix_spawn(&pid, end[0], NULL, NULL, end, environ)) abort();
+    status[0] = wait_for(pid);
+    status[1] = system("kill -TERM $$; exit 7");
+    if ((pid = fork()) == 0) {
+        raise(SIGTERM);
+        _exit(7);
+    }
+    status[2] = wait_for(pid);
+    snprintf(text, room, "spawn %s fork %s popen %s", said[0], said[1], said[2]);
+    for (int i = 0; i < 3; i++) {
+        size_t len = strlen(text);
+        snprintf(text + len, room - len, " %s %d", WIFSIGNALED(status[i]) ? "signal" : "exit",
+                 WIFSIGNALED(status[i]) ? WTERMSIG(status[i]) : WEXITSTATUS(status[i]));
+    }
+}
+
+/* ---- Handlers ------------------------------------------------------------------------------------------- */
+
+static restate_status children(restate_ctx *ctx) {
+    char text[1000];
+    look_at_children(text, sizeof text);
+    return restate_reply(ctx, restate_str(restate_text(ctx, "%s", text)));
+}
+static restate_status children_step(restate_ctx *run, void *arg) {
+    (void)arg;
+    return children(run);
+}
+static restate_status of_handler(restate_ctx *ctx, restate_bytes in) {
+    (void)in;
+    return children(ctx);
+}
+static restate_status of_closure(restate_ctx *ctx, restate_bytes in) {
+    restate_bytes text;
+    (void)in;
+    RESTATE_TRY(restate_run(ctx, "step", children_step, NULL, NULL, &text));
+    return restate_reply(ctx, text);
+}
+static restate_status of_inline(restate_ctx *ctx, restate_bytes in) {
+    restate_bytes text;
+    restate_run_options options = { .inline_ok = true };
+    (void)in;
+    RESTATE_TRY(restate_run(ctx, "step", children_step, NULL, &options, &text));
+    return restate_reply(ctx, text);
+}
+
+static restate_status echo(restate_ctx *ctx, restate_bytes in) { return restate_reply(ctx, in); }
+static restate_status twice_step(restate_ctx *run, void *arg) {
+    const char *text = restate_text(run, "%s", (const char *)arg);
+    restate_log(run, RESTATE_LOG_DEBUG, "twice");
+    return restate_reply(run, restate_str(restate_text(run, "%s%s", text, text)));
+}
+static restate_status twice(restate_ctx *ctx, restate_bytes in) {
+    union { const uint8_t *from; void *to; } u;
+    restate_bytes out;
+    u.from = in.ptr;
+    RESTATE_TRY(restate_run(ctx, "step", twice_step, u.to, NULL, &out));
+    return restate_reply(ctx, out);
+}
+
+#ifdef RESTATE_NO_THREADS
+#  define BLOCKING RESTATE_DEFAULT
+#else
+#  define BLOCKING RESTATE_ON
+#endif
+#ifdef RESTATE_NO_THREADS
+#  define THREADS 1
+#else
+#  define THREADS 2
+#endif
+#define LARGE 262144                        /* they start programs, and print */
+static const restate_service service = { .name = "S", .handlers = RESTATE_HANDLERS(
+    { .name = "of_handler", .fn = of_handler, .options.stack_bytes = LARGE },
+    { .name = "of_closure", .fn = of_closure },
+    { .name = "of_inline", .fn = of_inline, .options.stack_bytes = LARGE },
+    { .name = "of_blocking", .fn = of_handler, .options = { .blocking = BLOCKING, .stack_bytes = LARGE } },
+    { .name = "of_closure_of_blocking", .fn = of_closure, .options.blocking = BLOCKING },
+    { .name = "echo", .fn = echo }, { .name = "twice", .fn = twice },
+    { .name = "twice_blocking", .fn = twice, .options.blocking = BLOCKING }) };
+
+/* ---- The process that serves ---------------------------------------------------------------------------- */
+
+static pid_t server;
+static uint16_t port;
+static int log_fd[2] = { -1, -1 };
+static rt_bytes log_text;                   /* "PID message" per line */
+static int server_status;                   /* of waitpid; -1: it still runs */
+
+static void log_to_pipe(void *user, const restate_log_record *r) {
+    char line[1200];
+    int n = snprintf(line, sizeof line, "%ld %s\n", (long)getpid(), r->message);
+    (void)user;
+    while (write(log_fd[1], line, (size_t)n) < 0 && errno == EINTR) continue;
+}
+
+static uint16_t free_port(void) {
+    struct sockaddr_in at;
+    socklen_t len = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    memset(&at, 0, sizeof at);
+    at.sin_family = AF_INET;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof at) || getsockname(fd, (struct sockaddr *)&at, &len)) abort();
+    close(fd);
+    return ntohs(at.sin_port);
+}
+
+/* Begins to serve; `prepare` is called in the process before. */
+static void up_with(restate_endpoint_options o, void (*prepare)(void)) {
+    if (pipe(log_fd)) abort();
+    log_text.len = 0;
+    rt_add(&log_text, "", 0);
+    server_status = -1;
+    port = o.port ? o.port : free_port();
+    fflush(NULL);
+    server = fork();
+    if (server < 0) abort();
+    if (server > 0) {
+        close(log_fd[1]);
+        fcntl(log_fd[0], F_SETFL, O_NONBLOCK);
+        return;
+    }
+    close(log_fd[0]);
+    if (prepare) prepare();
+    o.services = RESTATE_SERVICES(&service);
+    o.address = "127.0.0.1";
+    o.port = port;
+    o.logger.write = log_to_pipe;
+    o.logger.level = RESTATE_LOG_DEBUG;
+    exit(restate_serve(&o));
+}
+#define up(...) up_with((restate_endpoint_options){ __VA_ARGS__ }, NULL)
+
+/* ---- Clients: HTTP/2 with prior knowledge ---------------------------------------------------------------- */
+
+typedef struct call {
+    struct call *next;
+    struct client *on;
+    int32_t id;
+    rt_bytes up, body;                      /* request, response */
+    size_t sent;
+    bool over, closed;                      /* over: the request ends behind `up` */
+    int status;
+} call;
+
+typedef struct client {
+    struct client *next;
+    int fd;
+    nghttp2_session *session;
+    call *calls;
+    bool gone;
+} client;
+static client *clients;
+
+static int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *name, size_t name_len,
+                     const uint8_t *value, size_t len, uint8_t flags, void *user) {
+    call *k = (call *)nghttp2_session_get_stream_user_data(s, f->hd.stream_id);
+    (void)flags, (void)user, (void)len;
+    if (k && name_len == 7 && memcmp(name, ":status", 7) == 0) k->status = atoi((const char *)value);
+    return 0;
+}
+static int on_data(nghttp2_session *s, uint8_t flags, int32_t id, const uint8_t *data, size_t len, void *user) {
+    call *k = (call *)nghttp2_session_get_stream_user_data(s, id);
+    (void)flags, (void)user;
+    if (k) rt_add(&k->body, data, len);
+    return 0;
+}
+static int on_close(nghttp2_session *s, int32_t id, uint32_t code, void *user) {
+    call *k = (call *)nghttp2_session_get_stream_user_data(s, id);
+    (void)code, (void)user;
+    if (k) k->closed = true;
+    return 0;
+}
+static restate__h2_ssize on_upload(nghttp2_session *s, int32_t id, uint8_t *to, size_t room, uint32_t *flags,
+                                   nghttp2_data_source *source, void *user) {
+    call *k = (call *)source->ptr;
+    size_t n = k->up.len - k->sent < room ? k->up.len - k->sent : room;
+    (void)s, (void)id, (void)user;
+    if (n == 0 && !k->over) return NGHTTP2_ERR_DEFERRED;
+    if (n) memcpy(to, k->up.at + k->sent, n);
+    k->sent += n;
+    if (k->over && k->sent == k->up.len) *flags |= NGHTTP2_DATA_FLAG_EOF;
+    return (restate__h2_ssize)n;
+}
+
+static void client_send(client *c) {
+    const uint8_t *data;
+    restate__h2_ssize n;
+    while (!c->gone && (n = RESTATE__H2_V(nghttp2_session_mem_send)(c->session, &data)) > 0)
+        if (send(c->fd, data, (size_t)n, MSG_NOSIGNAL) != n) c->gone = true;       /* little: it never blocks */
+}
+static void client_receive(client *c) {
+    static uint8_t in[65536];
+    ssize_t n = recv(c->fd, in, sizeof in, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (n <= 0 || RESTATE__H2_V(nghttp2_session_mem_recv)(c->session, in, (size_t)n) < 0) c->gone = true;
+}
+
+static void read_log(void) {
+    char text[4096];
+    ssize_t n;
+    while ((n = read(log_fd[0], text, sizeof text)) > 0) rt_add(&log_text, text, (size_t)n);
+}
+
+static bool server_is_gone(void) {
+    if (server_status == -1 && waitpid(server, &server_status, WNOHANG) != server) server_status = -1;
+    return server_status != -1;
+}
+
+/* Lets things go on until something happened, 10 ms at most. False: the time of UNTIL is up. */
+static bool pump(uint64_t until) {
+    struct pollfd fds[64];
+    nfds_t n = 0;
+    client *c;
+    fds[n].fd = log_fd[0], fds[n++].events = POLLIN;
+    for (c = clients; c; c = c->next) {
+        if (c->gone) continue;
+        client_send(c);
+        fds[n].fd = c->fd, fds[n++].events = POLLIN;
+    }
+    poll(fds, n, 10);
+    read_log();
+    for (c = clients; c; c = c->next)
+        if (!c->gone) client_receive(c);
+    return now_ms() < until;
+}
+#define UNTIL(condition) do { \
+        uint64_t until_ = now_ms() + PATIENCE_MS; \
+        while (!(condition) && pump(until_)) continue; \
+        if (!(condition)) printf("  the log: %s\n", (const char *)log_text.at); \
+        CHECK(condition); \
+    } while (0)
+
+/* Connects, once somebody listens. */
+static client *dial(void) {
+    client *c = (client *)calloc(1, sizeof *c);
+    nghttp2_session_callbacks *calls;
+    struct sockaddr_in at;
+    uint64_t until = now_ms() + PATIENCE_MS;
+    memset(&at, 0, sizeof at);
+    at.sin_family = AF_INET;
+    at.sin_port = htons(port);
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (!c || nghttp2_session_callbacks_new(&calls)) abort();
+    nghttp2_session_callbacks_set_on_header_callback(calls, on_header);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(calls, on_data);
+    nghttp2_session_callbacks_set_on_stream_close_callback(calls, on_close);
+    if (nghttp2_session_client_new(&c->session, calls, c)) abort();
+    nghttp2_session_callbacks_del(calls);
+    nghttp2_submit_settings(c->session, 0, NULL, 0);
+    for (;;) {
+        c->fd = socket(AF_INET, SOCK_STREAM, 0);
+        if (c->fd >= 0 && connect(c->fd, (struct sockaddr *)&at, sizeof at) == 0) break;
+        close(c->fd);
+        c->fd = -1;
+        if (now_ms() > until || server_is_gone()) {
+            c->gone = true;
+            CHECK(!"cannot connect");
+            break;
+        }
+        pump(until);
+    }
+    c->next = clients;
+    clients = c;
+    return c;
+}
+
+static nghttp2_nv field(const char *name, const char *value) {
+    union { const char *from; uint8_t *to; } n, v;
+    nghttp2_nv nv;
+    n.from = name, v.from = value;
+    memset(&nv, 0, sizeof nv);
+    nv.name = n.to, nv.namelen = strlen(name);
+    nv.value = v.to, nv.valuelen = strlen(value);
+    return nv;
+}
+
+/* Begins an invocation; `whole`: nothing follows its input, so it suspends where it would wait. */
+static call *invoke(client *c, const char *handler, const char *in, bool whole) {
+    RESTATE__H2_V(nghttp2_data_provider) body;
+    char path[64];
+    call *k = (call *)calloc(1, sizeof *k);
+    nghttp2_nv fields[5];
+    if (!k) abort();
+    snprintf(path, sizeof path, "/invoke/S/%s", handler);
+    fields[0] = field(":method", "POST"), fields[1] = field(":scheme", "http");
+    fields[2] = field(":path", path), fields[3] = field(":authority", "test");
+    fields[4] = field("content-type", "application/vnd.restate.invocation.v6");
+    start(1, .debug_id = in);
+    input(in);
+    rt_add(&k->up, rt_script.at, rt_script.len);
+    rt_add(&k->body, "", 0);
+    rt_script.len = 0;
+    k->over = whole;
+    k->on = c;
+    k->next = c->calls;
+    c->calls = k;
+    body.source.ptr = k;
+    body.read_callback = on_upload;
+    k->id = RESTATE__H2_V(nghttp2_submit_request)(c->session, NULL, fields, 5, &body, k);
+    return k;
+}
+
+/* The frames of its response as text, one per line. */
+static const char *text_of(const call *k) {
+    static rt_bytes text;
+    size_t at = 0, n;
+    text.len = 0;
+    rt_add(&text, "", 0);
+    while (at < k->body.len && (n = rt_show_frame(&text, k->body.at + at, k->body.len - at)) > 0) at += n;
+    return (const char *)text.at;
+}
+
+static void hang_up_all(void) {
+    while (clients) {
+        client *c = clients;
+        clients = c->next;
+        if (c->fd >= 0) close(c->fd);
+        nghttp2_session_del(c->session);
+        while (c->calls) {
+            call *k = c->calls;
+            c->calls = k->next;
+            rt_drop(&k->up);
+            rt_drop(&k->body);
+            free(k);
+        }
+        free(c);
+    }
+}
+
+/* The process is gone, or goes now. */
+static void down(void) {
+    hang_up_all();
+    if (!server_is_gone()) {
+        kill(server, SIGKILL);
+        wait_for(server);
+    }
+    close(log_fd[0]);
+    log_fd[0] = log_fd[1] = -1;
+}
+
+/* ---- Programs that user code starts have the signals that they would have without the library ------------- */
+
+static const char *const places[] = { "of_handler", "of_closure", "of_inline", "of_blocking", "of_closure_of_blocking" };
+
+static void signals_usual(void) {}
+static void signals_some_blocked(void) {
+    sigset_t some;
+    sigemptyset(&some);
+    sigaddset(&some, SIGUSR1);
+    sigaddset(&some, SIGQUIT);
+    sigprocmask(SIG_BLOCK, &some, NULL);
+}
+static void signals_ignored(void) {
+    signal(SIGINT, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+}
+static void signals_mixed(void) {
+    signals_some_blocked();
+    signals_ignored();
+}
+static void (*const settings[])(void) = { signals_usual, signals_some_blocked, signals_ignored, signals_mixed };
+
+/* What children say that are started from a process without the library. */
+static void expected_of(void (*prepare)(void), char *text, size_t room) {
+    int ends[2];
+    pid_t pid;
+    if (pipe(ends)) abort();
+    fflush(NULL);
+    pid = fork();
+    if (pid == 0) {
+        char said_there[1000];
+        prepare();
+        look_at_children(said_there, sizeof said_there);
+        if (write(ends[1], said_there, strlen(said_there)) < 0) _exit(1);
+        _exit(0);
+    }
+    close(ends[1]);
+    read_all(ends[0], text, room);
+    close(ends[0]);
+    wait_for(pid);
+}
+
+static void same_signals(restate_endpoint_options o) {
+    for (size_t s = 0; s < sizeof settings / sizeof *settings; s++) {
+        char expected[1000], note[100];
+        client *c[2];                       /* one per loop */
+        expected_of(settings[s], expected, sizeof expected);
+        CHECK_HAS(expected, "signal 15 signal 15 signal 15");
+        up_with(o, settings[s]);
+        for (int i = 0; i < 2; i++) c[i] = dial();
+        for (size_t p = 0; p < 2 * sizeof places / sizeof *places; p++) {
+            call *k = invoke(c[p % 2], places[p / 2], "x", true);
+            snprintf(note, sizeof note, "(setting %d, %s, connection %d)", (int)s, places[p / 2], (int)(p % 2));
+            test_note = note;
+            UNTIL(k->closed || k->on->gone);
+            CHECK_HAS(text_of(k), expected);
+        }
+        test_note = "";
+        down();
+    }
+}
+
+TEST(children_have_the_signals_of_the_program) { same_signals((restate_endpoint_options){ .threads = THREADS }); }
+
+/* ---- Signals interrupt threads of the library ------------------------------------------------------------- */
+
+static void on_alarm(int number) { (void)number; }
+static void alarms(void) {                  /* without SA_RESTART: system calls say EINTR where they can */
+    struct itimerval often = { { 0, 500 * SLOW }, { 0, 500 * SLOW } };
+    struct sigaction act;
+    memset(&act, 0, sizeof act);
+    act.sa_handler = on_alarm;
+    sigaction(SIGALRM, &act, NULL);
+    setitimer(ITIMER_REAL, &often, NULL);
+}
+
+TEST(interrupted_calls_are_made_again) {
+    static const char *const handlers[] = { "echo", "twice", "twice_blocking" };
+    static char in[100001];
+    client *c[2];
+    up_with((restate_endpoint_options){ .threads = THREADS }, alarms);
+    for (int i = 0; i < 2; i++) c[i] = dial();
+    memset(in, 'x', sizeof in - 1);
+    for (int round = 0; round < 20; round++) {
+        call *k[6];
+        for (int i = 0; i < 6; i++) k[i] = invoke(c[i % 2], handlers[i % 3], in + (round % 5 ? 99900 : 70000), true);
+        for (int i = 0; i < 6; i++) {
+            UNTIL(k[i]->closed || k[i]->on->gone);
+            CHECK_HAS(text_of(k[i]), i % 3 ? "Propose 1 value" : "Output value");
+            if (!k[i]->closed) round = 20;
+        }
+    }
+    down();
+}
+
+int main(int argc, char **argv) {
+    static const test_case cases[] = { 
+        T(children_have_the_signals_of_the_program), T(interrupted_calls_are_made_again), {0}
+    };
+    if (argc > 1 && strcmp(argv[1], "--signals") == 0) return tell_signals();
+    self = argv[0];
+    return test_main(argc, argv, cases);
+}
