@@ -1267,10 +1267,12 @@ RESTATE_API restate_status restate_call_id(restate_ctx *ctx, restate_future *cal
 
 /* Cancels another invocation. Does not wait for it, and does not report what becomes of it.
  *
- * It is told at its next await point; one that is finished, or unknown, is not disturbed. "" and
- * NULL are misuse.
+ * It is told at its next await point; one that is finished, or unknown, is not disturbed. NULL is
+ * misuse. A text that the server could not decode is told here, as the server would refuse the
+ * whole attempt for it; so it is wherever an id is asked for.
  * Journal:   cancel (invocation_id).
- * Returns:   RESTATE_OK; RESTATE_TERMINAL (400: the text cannot be the id of an invocation). */
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL (400: the text cannot be the id of an invocation; nothing
+ *            is recorded). */
 RESTATE_API restate_status restate_cancel(restate_ctx *ctx, const char *invocation_id);
 
 /* An invocation, in one of three ways: `id`; service and key of a workflow; service, handler, key
@@ -1288,7 +1290,7 @@ typedef struct restate_invocation {
  * Journal:   attach (id, or target and key).
  * Await point.
  * Returns:   RESTATE_OK; RESTATE_TERMINAL (what it failed with; 404: there is none, or no longer;
- *            400: the text cannot be the id of an invocation, nothing is journaled);
+ *            400: the text cannot be the id of an invocation, nothing is recorded);
  *            RESTATE_CANCELLED.
  * Since:     protocol 7 for target.scope. */
 RESTATE_API restate_status restate_attach(restate_ctx *ctx, restate_invocation to,
@@ -1348,10 +1350,11 @@ RESTATE_API restate_future *restate_signal(restate_ctx *ctx, const char *name);
 /* Sends a signal to an invocation: a value, or a failure. Does not wait; nothing tells whether it
  * was received. Only handlers can: the ingress has no path for signals.
  *
- * Values and failures are as in restate_resolve() and restate_reject(). An empty id or name is
- * misuse.
+ * Values and failures are as in restate_resolve() and restate_reject(). NULL as an id and an empty
+ * name are misuse.
  * Journal:   send signal (id, name, value or failure).
- * Returns:   RESTATE_OK; RESTATE_TERMINAL (400: the text cannot be the id of an invocation).
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL (400: the text cannot be the id of an invocation; nothing
+ *            is recorded).
  * Since:     server 1.7; protocol 6 for a failure with metadata. */
 RESTATE_API restate_status restate_signal_resolve(restate_ctx *ctx, const char *invocation_id,
                                                   const char *name, restate_bytes value);
@@ -1763,7 +1766,7 @@ RESTATE__STATIC_ASSERT(size, sizeof(size_t) >= 4);
 RESTATE_API uint32_t restate_version(void) { return RESTATE_VERSION; }
 
 /* ================================================================================================
-// >>bytes  slices, big-endian numbers, checked sums                                   [restate__b_]
+// >>bytes  slices, big-endian numbers, UTF-8, base64, ids                             [restate__b_]
 // Views on memory that somebody else owns.
 ================================================================================================ */
 
@@ -1832,6 +1835,68 @@ RESTATE__PRIVATE bool restate__b_utf8(restate_bytes text) {
             if (*p < low || *p > high) return false;
     }
     return true;
+}
+
+/* What a digit of base64 stands for, of the common alphabet or of base64url; 64: it is none. */
+RESTATE__PRIVATE uint32_t restate__b_base64_digit(uint8_t c, bool url) {
+    if (c >= 'A' && c <= 'Z') return c - 'A' + 0u;
+    if (c >= 'a' && c <= 'z') return c - 'a' + 26u;
+    if (c >= '0' && c <= '9') return c - '0' + 52u;
+    if (c == (url ? '-' : '+')) return 62;
+    return c == (url ? '_' : '/') ? 63 : 64;
+}
+
+/* ---- Ids ------------------------------------------------------------------------------------- */
+/* The server decodes the ids that commands name. One that it cannot decode it refuses with the
+ * whole attempt, and the next attempt sends it again. So all of its decoder's rules are here, the
+ * bounds of the numbers too: what passes here passes there, and the other way round. */
+
+/* A digit of base 62; 62: it is none. */
+static unsigned restate__b_base62_digit(char c) {
+    if (c >= '0' && c <= '9') return (unsigned)(c - '0');
+    if (c >= 'a' && c <= 'z') return (unsigned)(c - 'a') + 10u;
+    return c >= 'A' && c <= 'Z' ? (unsigned)(c - 'A') + 36u : 62u;
+}
+
+/* Whether digits are a larger number than those of `most`, which are as many. */
+static bool restate__b_base62_above(const char *digits, const char *most) {
+    for (; *most; digits++, most++)
+        if (*digits != *most)
+            return restate__b_base62_digit(*digits) > restate__b_base62_digit(*most);
+    return false;
+}
+
+/* Why a text is not the id of an invocation; NULL: it is one. "inv_", version 1, and in base 62 a
+ * number of 64 bits (the partition's key) and one of 128. */
+RESTATE__PRIVATE const char *restate__b_invocation_id_fault(const char *id) {
+    static const char most_64[] = "lYGhA16ahyf", most_128[] = "7N42dgm5tFLK9N8MT7fHC7";
+    size_t i, n = strlen(id);
+    if (strncmp(id, "inv_1", 5) != 0) return "it does not begin with \"inv_1\"";
+    for (i = 5; i < n; i++)
+        if (restate__b_base62_digit(id[i]) == 62)
+            return "behind \"inv_1\" there are digits and letters only";
+    if (n != 5 + sizeof most_64 - 1 + sizeof most_128 - 1) return "it does not have 38 characters";
+    if (restate__b_base62_above(id + 5, most_64) ||
+        restate__b_base62_above(id + 5 + sizeof most_64 - 1, most_128))
+        return "it stands for a number that is too large";
+    return NULL;
+}
+
+/* Why a text is not the id of an awakeable; NULL: it is one. "sign_" or, from old servers, "prom_",
+ * version 1, and in base64url the 24 bytes of an invocation's id and 4 of a number. Padding may be
+ * there, or some of it. The last digit has four bits that are not used, which are zero. */
+RESTATE__PRIVATE const char *restate__b_awakeable_id_fault(const char *id) {
+    size_t i, n = strlen(id), digits = 6 + 38;
+    if (strncmp(id, "sign_1", 6) != 0 && strncmp(id, "prom_1", 6) != 0)
+        return "it does not begin with \"sign_1\" or \"prom_1\"";
+    for (i = 6; i < n && (i < digits || id[i] != '='); i++)
+        if (restate__b_base64_digit((uint8_t)id[i], true) == 64)
+            return "behind its \"_1\" there are digits, letters, '-' and '_' only";
+    if (i != digits || n > digits + 2 || strspn(id + i, "=") != n - i)
+        return "it does not have 44 characters";
+    if (restate__b_base64_digit((uint8_t)id[digits - 1], true) % 16)
+        return "its last character is none of A, Q, g, w";
+    return NULL;
 }
 
 /* ================================================================================================
@@ -9028,27 +9093,17 @@ static bool restate__ctx_text_given(restate_ctx *ctx, const char *function, cons
     return false;
 }
 
-static bool restate__ctx_id_char(char c) {
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-}
+#define RESTATE__NO_ID "\"%.80s\" is not the id of an %s: %s"
 
-/* Whether the server can read it: "inv_", a version, and in version 1 24 bytes in base 62. What it
- * cannot read it refuses with the whole attempt, again and again. */
-static bool restate__invocation_id_fits(const char *id) {
-    size_t n = 0;
-    if (!id || strncmp(id, "inv_", 4) != 0) return false;
-    while (restate__ctx_id_char(id[4 + n])) n++;
-    return id[4 + n] == 0 && (id[4] == '1' ? n == 34 : n > 1);
-}
-
-#define RESTATE__NO_INVOCATION "\"%.80s\" is not the id of an invocation (inv_...)"
-
-/* RESTATE_OK; RESTATE_ENDED: none was given; RESTATE_TERMINAL: what was given is none. */
+/* RESTATE_OK; RESTATE_ENDED: none was given; RESTATE_TERMINAL: what was given is none. Ids often
+ * come from outside, so a wrong one is a failure for the handler to deal with, and no misuse. */
 static restate_status restate__ctx_invocation_id(restate_ctx *ctx, const char *function,
                                                  const char *id) {
-    if (!restate__ctx_text_given(ctx, function, id, "invocation id")) return RESTATE_ENDED;
-    if (restate__invocation_id_fits(id)) return RESTATE_OK;
-    return restate_fail(ctx, 400, RESTATE__NO_INVOCATION, id);
+    const char *fault;
+    if (!id && !restate__ctx_text_given(ctx, function, id, "invocation id")) return RESTATE_ENDED;
+    fault = restate__b_invocation_id_fault(id);
+    return fault ? restate_fail(ctx, 400, RESTATE__NO_ID, id, "invocation (inv_...)", fault)
+                 : RESTATE_OK;
 }
 
 RESTATE_API restate_status restate_cancel(restate_ctx *ctx, const char *invocation_id) {
@@ -9073,23 +9128,13 @@ RESTATE_API restate_future *restate_awakeable(restate_ctx *ctx, const char **id)
     return f;
 }
 
-/* Whether the server can read it: "sign_1" or "prom_1", then 28 bytes in base64url. */
-static bool restate__awakeable_id_fits(const char *id) {
-    size_t i, n;
-    if (!id || (strncmp(id, "sign_1", 6) != 0 && strncmp(id, "prom_1", 6) != 0)) return false;
-    n = strlen(id += 6);
-    if (n == 40 && id[38] == '=' && id[39] == '=') n = 38;
-    for (i = 0; i < n; i++) {
-        if (!restate__ctx_id_char(id[i]) && id[i] != '-' && id[i] != '_') return false;
-    }
-    return n == 38;
-}
-
 static restate_status restate__ctx_complete(restate_ctx *ctx, const char *function, const char *id,
                                             restate_bytes value, const restate_failure *failure) {
     bool unstable = restate__ctx_unstable(ctx, value);
+    const char *fault;
     if (!restate__ctx_enter(ctx, function)) return RESTATE_ENDED;
-    if (restate__awakeable_id_fits(id)) {
+    fault = restate__b_awakeable_id_fault(id ? id : "");
+    if (!fault) {
         if (failure || restate__ctx_seal(ctx, &value))
             return restate__ctx_leave(ctx, restate__vm_complete_awakeable(
                                                &ctx->attempt->vm, id, value, failure, unstable));
@@ -9097,8 +9142,7 @@ static restate_status restate__ctx_complete(restate_ctx *ctx, const char *functi
         return RESTATE_ENDED;
     }
     restate__ctx_detach(ctx);
-    return restate_fail(ctx, 400, "\"%.80s\" is not the id of an awakeable (sign_1...)",
-                        id ? id : "");
+    return restate_fail(ctx, 400, RESTATE__NO_ID, id ? id : "", "awakeable (sign_1...)", fault);
 }
 
 RESTATE_API restate_status restate_resolve(restate_ctx *ctx, const char *awakeable_id,
@@ -9223,7 +9267,7 @@ static bool restate__ctx_target(restate_ctx *ctx, const char *function, restate_
     to->idempotency_key = of.idempotency_key;
     if (of.id) {
         to->scope = NULL;
-        return restate__ctx_text_given(ctx, function, of.id, "invocation id");
+        return true;
     }
     if (!restate__ctx_text_given(ctx, function, of.target.service, "service of the target"))
         return false;
@@ -9247,11 +9291,14 @@ static restate_future *restate__ctx_attach_as(restate_ctx *ctx, const char *func
     restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_ATTACH);
     restate__vm *vm = &ctx->attempt->vm;
     restate__vm_target target;
+    const char *fault;
     if (!f->ctx) return f;
     if (!restate__ctx_enter(ctx, function)) return f;
-    if (to.id && *to.id && !restate__invocation_id_fits(to.id)) {
+    fault = to.id ? restate__b_invocation_id_fault(to.id) : NULL;
+    if (fault) {
         restate_failure failure = { 400, NULL, NULL };
-        failure.message = restate_text(ctx, RESTATE__NO_INVOCATION, to.id);
+        failure.message = restate__arena_printf(ctx->memory, RESTATE__NO_ID, to.id,
+                                                "invocation (inv_...)", fault);
         f = restate_settled(ctx, restate__b_none(), &failure);
         restate__ctx_detach(ctx);
         return f;
@@ -11622,20 +11669,12 @@ static bool restate__proto_get_enum(restate__proto_walk *w, const restate__proto
     return restate__proto_wrong(w, start, text, true);
 }
 
-/* What a digit of base64 or base64url stands for; 64: it is none. */
-static uint32_t restate__proto_sextet(uint8_t c) {
-    if (c >= 'A' && c <= 'Z') return c - 'A' + 0u;
-    if (c >= 'a' && c <= 'z') return c - 'a' + 26u;
-    if (c >= '0' && c <= '9') return c - '0' + 52u;
-    if (c == '+' || c == '-') return 62;
-    return c == '/' || c == '_' ? 63 : 64;
-}
-
 /* Padding may be missing. `*len` SIZE_MAX: more than `room` bytes. False: it is not base64. */
 static bool restate__proto_base64(restate__json_scan *s, uint8_t *to, size_t room, size_t *len) {
     uint8_t unit[4];
     uint32_t bits = 0, digits = 0, pads = 0, sextet;
     size_t n, written = 0;
+    bool url;
     for (s->at++;;) {
         if (!restate__proto_unit(s, unit, &n)) return false;
         if (!n) break;
@@ -11643,7 +11682,8 @@ static bool restate__proto_base64(restate__json_scan *s, uint8_t *to, size_t roo
             pads++;
             continue;
         }
-        sextet = n == 1 ? restate__proto_sextet(unit[0]) : 64;
+        url = n == 1 && (unit[0] == '-' || unit[0] == '_');
+        sextet = n == 1 ? restate__b_base64_digit(unit[0], url) : 64;
         if (sextet == 64 || pads) return false;
         bits = bits << 6 | sextet;
         if (++digits % 4 == 1) continue;
@@ -12072,13 +12112,6 @@ static const char *restate__id_key(const char *text, uint8_t *key) {
     return restate__id_base58(text + n, key);
 }
 
-static int restate__id_base64_digit(uint8_t c) {
-    if (c >= 'A' && c <= 'Z') return c - 'A';
-    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-    if (c >= '0' && c <= '9') return c - '0' + 52;
-    return c == '-' ? 62 : c == '_' ? 63 : -1;
-}
-
 /* base64url without padding; absent bytes: it is none, or out of memory. */
 static restate_bytes restate__id_base64(restate__arena *arena, restate_bytes text) {
     uint8_t *bytes = (uint8_t *)restate__arena_bytes(arena, text.len / 4 * 3 + 3);
@@ -12086,9 +12119,9 @@ static restate_bytes restate__id_base64(restate__arena *arena, restate_bytes tex
     size_t i, n = 0;
     if (!bytes || text.len % 4 == 1) return restate__b_none();
     for (i = 0; i < text.len; i++) {
-        int digit = restate__id_base64_digit(text.ptr[i]);
-        if (digit < 0) return restate__b_none();
-        bits = bits << 6 | (uint32_t)digit;
+        uint32_t digit = restate__b_base64_digit(text.ptr[i], true);
+        if (digit == 64) return restate__b_none();
+        bits = bits << 6 | digit;
         if (i % 4) bytes[n++] = (uint8_t)(bits >> (6 - i % 4 * 2));
     }
     if (bits & ((1u << text.len % 4 * 6 % 8) - 1u)) return restate__b_none();

@@ -21,10 +21,10 @@
 #include <time.h>
 
 /* Ids of invocations, as the server makes them. */
-#define INV_A "inv_1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-#define INV_B "inv_1bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
-#define INV_X "inv_1xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-#define INV_Y "inv_1yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"
+#define INV_A "inv_1kPDCxwZeGow030tFHc6AImrmHBAK2vokn"
+#define INV_B "inv_1i38pzuBc7Un030IOErvhBLoIdQKXzGtbd"
+#define INV_X "inv_1jZDvXD5UlKd030uJPOFTQpYiQ6NE8HltP"
+#define INV_Y "inv_19bPOjenmCZY030HUTaLqXZgYPlnDZDX2L"
 
 typedef struct ex_state {
     restate_endpoint *endpoint;

@@ -193,52 +193,172 @@ TEST(map_error) {
 
 /* ---- Ids from outside ---------------------------------------------------------------------------- */
 
-static const char *given_id;
+/* ---- Ids from outside ----------------------------------------------------------------------------- */
 
+#define ID_KEY "inv_1gdJBtdVEcM9"                   /* up to the second of the two numbers */
+#define ID_AWAKEABLE "AZmn-yl7ZvFv1wZVbTjnUMfYwCbGKYgoAAAAE"
+
+#define NO_INVOCATION "it does not begin with \"inv_1\""
+#define NO_DIGITS "behind \"inv_1\" there are digits and letters only"
+#define NO_LENGTH "it does not have 38 characters"
+#define NO_NUMBER "it stands for a number that is too large"
+#define NO_AWAKEABLE "it does not begin with \"sign_1\" or \"prom_1\""
+#define NO_SIGN "behind its \"_1\" there are digits, letters, '-' and '_' only"
+#define NO_SIGN_LENGTH "it does not have 44 characters"
+#define NO_LAST "its last character is none of A, Q, g, w"
+
+typedef struct id_from_outside {
+    const char *id, *why;                           /* NULL: the server takes it */
+} id_from_outside;
+
+/* Those of e2e.c, which asks the server for each whether it is one, are the same and more. */
+static const id_from_outside invocation_ids[] = {
+    { "inv_1gdJBtdVEcM942bjcDmb1c1khoaJe11Hbz", NULL }, { "inv_1000000000000000000000000000000000", NULL },
+    { "inv_1lYGhA16ahyf0000000000000000000000", NULL }, { "inv_1lYGhA16ahyg0000000000000000000000", NO_NUMBER },
+    { "inv_1000000000007N42dgm5tFLK9N8MT7fHC7", NULL }, { "inv_1000000000007N42dgm5tFLK9N8MT7fHC8", NO_NUMBER },
+    { "inv_1lYGhA16ahyf7N42dgm5tFLK9N8MT7fHC7", NULL }, { "inv_1m0000000000000000000000000000000", NO_LENGTH },
+    { "inv_1m00000000000000000000000000000000", NO_NUMBER }, { "inv_1000000000008000000000000000000000", NO_NUMBER },
+    { "inv_1ZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZ", NO_NUMBER }, { "inv_1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", NO_NUMBER },
+    { "x", NO_INVOCATION }, { "", NO_INVOCATION }, { "inv_", NO_INVOCATION }, { "inv_1", NO_LENGTH },
+    { "inv_1short", NO_LENGTH }, { "inv_2gdJBtdVEcM942bjcDmb1c1khoaJe11Hbz", NO_INVOCATION },
+    { "inv_0gdJBtdVEcM942bjcDmb1c1khoaJe11Hbz", NO_INVOCATION }, { "inv1gdJBtdVEcM942bjcDmb1c1khoaJe11Hbz", NO_INVOCATION },
+    { "INV_1gdJBtdVEcM942bjcDmb1c1khoaJe11Hbz", NO_INVOCATION }, { " inv_1gdJBtdVEcM942bjcDmb1c1khoaJe11Hbz", NO_INVOCATION },
+    { ID_KEY "42bjcDmb1c1khoaJe11Hbz ", NO_DIGITS }, { ID_KEY "42bjcDmb1c1khoaJe11Hbz\n", NO_DIGITS },
+    { ID_KEY "42bjcDmb1c1khoaJe11Hb_", NO_DIGITS }, { ID_KEY "42bjcDmb1c1khoaJe11Hb-", NO_DIGITS },
+    { ID_KEY "42bjcDmb1c1khoaJe11Hb\xC3\xA9", NO_DIGITS }, { ID_KEY "42bjcDmb1c1khoaJe11Hb", NO_LENGTH },
+    { ID_KEY "42bjcDmb1c1khoaJe11Hbz0", NO_LENGTH }, { ID_KEY "042bjcDmb1c1khoaJe11Hbz", NO_LENGTH },
+    { "sign_1" ID_AWAKEABLE "Q", NO_INVOCATION }, { "dp_1gdJBtdVEcM942bjcDmb1c1khoaJe11Hbz", NO_INVOCATION }
+};
+static const id_from_outside awakeable_ids[] = {
+    { "sign_1" ID_AWAKEABLE "Q", NULL }, { "prom_1" ID_AWAKEABLE "Q", NULL }, { "sign_1" ID_AWAKEABLE "A", NULL },
+    { "sign_1" ID_AWAKEABLE "g", NULL }, { "prom_1" ID_AWAKEABLE "w", NULL }, { "sign_1" ID_AWAKEABLE "Q=", NULL },
+    { "sign_1" ID_AWAKEABLE "Q==", NULL }, { "prom_1" ID_AWAKEABLE "Q==", NULL },
+    { "sign_1_____________________________________w", NULL }, { "sign_1--------------------------------------", NO_LAST },
+    { "sign_1" ID_AWAKEABLE "B", NO_LAST }, { "sign_1" ID_AWAKEABLE "R==", NO_LAST }, { "prom_1" ID_AWAKEABLE "_", NO_LAST },
+    { "sign_1" ID_AWAKEABLE "Q===", NO_SIGN_LENGTH }, { "sign_1" ID_AWAKEABLE "QA", NO_SIGN_LENGTH },
+    { "sign_1" ID_AWAKEABLE, NO_SIGN_LENGTH }, { "sign_1" ID_AWAKEABLE "=", NO_SIGN }, { "sign_1" ID_AWAKEABLE "Q=A", NO_SIGN_LENGTH },
+    { "sign_1" ID_AWAKEABLE "=Q", NO_SIGN }, { "sign_1AZmn+yl7ZvFv1wZVbTjnUMfYwCbGKYgoAAAAEQ", NO_SIGN },
+    { "sign_1AZmn/yl7ZvFv1wZVbTjnUMfYwCbGKYgoAAAAEQ", NO_SIGN }, { "sign_1" ID_AWAKEABLE "Q ", NO_SIGN },
+    { " sign_1" ID_AWAKEABLE "Q", NO_AWAKEABLE }, { "sign_2" ID_AWAKEABLE "Q", NO_AWAKEABLE }, { "sign_1", NO_SIGN_LENGTH },
+    { "prom_" ID_AWAKEABLE "Q", NO_AWAKEABLE }, { "SIGN_1" ID_AWAKEABLE "Q", NO_AWAKEABLE }, { "", NO_AWAKEABLE },
+    { "inv_1gdJBtdVEcM942bjcDmb1c1khoaJe11Hbz", NO_AWAKEABLE }
+};
+
+static const id_from_outside *given_id;
+static int given_call;
+
+/* A write follows, whose place in the journal tells whether the id has got one. */
 static restate_status uses_id(restate_ctx *ctx, restate_bytes in) {
-    const restate_invocation of = { .id = given_id };
+    const restate_invocation of = { .id = given_id->id };
     const restate_failure no = { .message = "no" };
+    restate_status s;
     (void)in;
-    switch (variant) {
-    case 0: return say(ctx, restate_cancel(ctx, given_id));
-    case 1: return say(ctx, restate_signal_resolve(ctx, given_id, "n", text("v")));
-    case 2: return say(ctx, restate_signal_reject(ctx, given_id, "n", &no));
-    case 3: return say(ctx, restate_attach(ctx, of, NULL));
-    case 4: return say(ctx, restate_await(ctx, restate_attach_async(ctx, of), NULL));
-    default: return say(ctx, restate_output(ctx, of, NULL));
+    switch (given_call) {
+    case 0: s = restate_cancel(ctx, of.id); break;
+    case 1: s = restate_signal_resolve(ctx, of.id, "n", text("v")); break;
+    case 2: s = restate_signal_reject(ctx, of.id, "n", &no); break;
+    case 3: s = restate_attach(ctx, of, NULL); break;
+    case 4: s = restate_await(ctx, restate_attach_async(ctx, of), NULL); break;
+    case 5: s = restate_output(ctx, of, NULL); break;
+    case 6: s = restate_resolve(ctx, of.id, text("v")); break;
+    default: s = restate_reject(ctx, of.id, &no); break;
+    }
+    if (s == RESTATE_ENDED) return s;
+    say(ctx, s);
+    if (s != RESTATE_OK) CHECK_INT(restate_failed(ctx)->code, 400);
+    return restate_set(ctx, "k", text("v"));
+}
+
+static void check_bad_id(bool replayed) {
+    char line[200];
+    snprintf(line, sizeof line, "terminal(\"%s\" is not the id of an %s: %s) ", given_id->id,
+             given_call < 6 ? "invocation (inv_...)" : "awakeable (sign_1...)", given_id->why);
+    EACH(RESTATE_OBJECT, .fn = uses_id) {
+        start(replayed ? 2 : 1, .complete = true, .key = "k");
+        input("in");
+        if (replayed) cmd_set("k", "v");
+        give();
+        TOLD(line);
+        if (replayed) SAYS("Output value \"\"", "End");
+        else SAYS("SetState \"k\" value \"v\"", "Output value \"\"", "End");
     }
 }
 
-/* What cannot be an id never reaches the server, which would refuse the attempt for ever. */
-TEST(ids_from_outside) {
-    static const char *const bad[] = {
-        "x", "inv_", "inv_1", "inv_1short", "sign_1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-        "inv_1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "inv_1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa ",
-        "inv_1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/", "inv_2/"
+static void check_good_id(void) {
+    static const char *const commands[] = {
+        "SendSignal...", "SendSignal...", "SendSignal...", "AttachInvocation...", "AttachInvocation...",
+        "GetInvocationOutput...", "CompleteAwakeable...", "CompleteAwakeable..."
     };
-    static const char *const good[] = {
-        "inv_1gdJBtdVEcM942bjcDmb1c1khoaJe11Hbz", "inv_2another0version"
-    };
-    for (variant = 0; variant < 6; variant++) {
-        for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-            given_id = bad[i];
-            EACH_OF(7, 7, RESTATE_SERVICE, .fn = uses_id) {
-                char line[160];
-                begins(); give();
-                snprintf(line, sizeof line, "terminal(\"%s\" is not the id of an invocation (inv_...)) ", bad[i]);
-                TOLD(line);
-                SAYS("Output failure 400...", "End");
-            }
-        }
-        for (size_t i = 0; i < 2; i++) {
-            given_id = good[i];
-            EACH_OF(7, 7, RESTATE_SERVICE, .fn = uses_id) {
-                begins(); give();
-                if (variant < 3) TOLD("ok() ");
-                drop_said();
-            }
+    EACH(RESTATE_OBJECT, .fn = uses_id) {
+        start(1, .complete = true, .key = "k");
+        input("in"); give();
+        if (given_call >= 3 && given_call <= 5) {
+            SAYS(commands[given_call], "? AwaitingOn...");
+        } else {
+            TOLD("ok() ");
+            SAYS(commands[given_call], "SetState \"k\" value \"v\"", "Output value \"\"", "End");
         }
     }
+}
+
+static void check_ids(const id_from_outside *ids, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        given_id = &ids[i];
+        test_note = ids[i].id;
+        if (ids[i].why) {
+            check_bad_id(false);
+            check_bad_id(true);
+        } else {
+            check_good_id();
+        }
+    }
+}
+
+/* What cannot be an id never reaches the server, which would refuse the attempt for ever; what can
+ * be one does. Nothing is journaled for the former, so that a replay says the same. */
+TEST(ids_from_outside) {
+    for (given_call = 0; given_call < 8; given_call++) {
+        if (given_call < 6) check_ids(invocation_ids, sizeof invocation_ids / sizeof *invocation_ids);
+        else check_ids(awakeable_ids, sizeof awakeable_ids / sizeof *awakeable_ids);
+    }
+}
+
+/* In base 62, with `width` digits; the number is big-endian. */
+static void put_base62(char *to, const uint8_t *number, size_t len, size_t width) {
+    static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    uint8_t left[32];
+    memcpy(left, number, len);
+    for (size_t k = width; k-- > 0;) {
+        unsigned rest = 0;
+        for (size_t i = 0; i < len; i++) {
+            rest = rest << 8 | left[i];
+            left[i] = (uint8_t)(rest / 62);
+            rest %= 62;
+        }
+        to[k] = digits[rest];
+    }
+}
+
+/* Every number that fits has an id, and no other. `over`: what is added to the byte above. */
+TEST(numbers_of_ids) {
+    char id[6 + 33] = "inv_1";
+    uint64_t random = 88172645463325252u;
+    for (int round = 0; round < 20000; round++) {
+        uint8_t key[9], rest[17];
+        unsigned over = (unsigned)round % 5;                    /* 0, 1: fit */
+        for (size_t i = 0; i < 26; i++) {
+            random ^= random << 13, random ^= random >> 7, random ^= random << 17;
+            (i < 9 ? key : rest)[i < 9 ? i : i - 9] = round % 7 == 0 ? 0xFF : round % 7 == 1 ? 0 : (uint8_t)random;
+        }
+        key[0] = over == 2;                                     /* 62^11 is less than 3 * 2^64 */
+        rest[0] = over == 3 ? 1 : over == 4 ? 2 : 0;            /* 62^22 is more than 7 * 2^128 */
+        put_base62(id + 5, key, 9, 11);
+        put_base62(id + 16, rest, 17, 22);
+        id[38] = 0;
+        test_note = id;
+        CHECK((restate__b_invocation_id_fault(id) == NULL) == (over < 2));
+    }
+    test_note = "";
 }
 
 /* ---- The wrong thread ---------------------------------------------------------------------------- */
@@ -650,7 +770,7 @@ TEST(no_time_at_all) {
 
 int main(int argc, char **argv) {
     static const test_case cases[] = {
-        T(hooks), T(hooks_are_told_the_outcome), T(map_error), T(ids_from_outside),
+        T(hooks), T(hooks_are_told_the_outcome), T(map_error), T(ids_from_outside), T(numbers_of_ids),
         T(another_thread), T(fetched_keys_are_sorted), T(closures_still_wanted),
         T(requests_are_opened), T(mistakes_record_nothing), T(input_that_is_no_array), T(the_first_settled_wins), T(answers_of_another_kind), T(spinning_on_futures), T(log_levels), T(delays_in_bounds), T(no_time_at_all),
         { NULL, NULL }

@@ -8,8 +8,7 @@
 #define EMPTY_OUTPUT "Output value \"\"", "End"
 #define OWN_ID "0123456789abcdefghijklmn"
 /* Ids of invocations, as the server makes them. */
-#define INV "inv_1xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-#define INV_2 "inv_1yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"
+#define INV INV_X
 #define AWAKEABLE "sign_1MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1uAAAAEQ"
 
 static const restate_pair metadata[] = { { "a", "1" }, { "b", "2" }, { NULL, NULL } };

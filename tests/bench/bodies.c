@@ -117,7 +117,7 @@ static void put_start(bytes *to, const workload *w) {
     uint8_t id[24];
     memset(id, 7, sizeof id);
     put_field(&start, 1, id, sizeof id);
-    put_text(&start, 2, "inv_1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+    put_text(&start, 2, "inv_1kPDCxwZeGow030tFHc6AImrmHBAK2vokn");
     put_number(&start, 3, 1 + 2 * (uint64_t)w->steps);
     if (is(w, "count")) {
         put_text(&state, 1, "count");

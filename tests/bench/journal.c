@@ -140,7 +140,7 @@ static restate_bytes make_request(const operation *o) {
     memset(&input, 0, sizeof input);
     snprintf(number, sizeof number, strstr(o->path, "greet") ? "\"bench\"" : "%u", o->entries);
     start.id = restate_str("an invocation's id, raw.");
-    start.debug_id = restate_str("inv_1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+    start.debug_id = restate_str("inv_1kPDCxwZeGow030tFHc6AImrmHBAK2vokn");
     start.key = restate_str("key");
     start.known_entries = 1 + (o->replayed ? 2 * o->entries : 0);
     restate__wire_put(&buf, restate_wire_MSG_START, 0, restate_wire_StartMessage_fields, &start);

@@ -1143,6 +1143,75 @@ static void details_case(void) {
     ATTACH(id.s, 200, "");
 }
 
+/* Which ids there can be: the server's ingress is asked for each, and the library must say the same.
+ * What it lets through the server has to take, or the invocation would be tried again. */
+static void ids_case(void) {
+    static const struct {
+        const char *id;
+        char kind;                          /* i: of an invocation; a: of an awakeable; '-': of none */
+    } ids[] = {
+        { "inv_1gdJBtdVEcM942bjcDmb1c1khoaJe11Hbz", 'i' },
+        { "inv_1000000000000000000000000000000000", 'i' },
+        { "inv_1lYGhA16ahyf0000000000000000000000", 'i' },  /* 2^64 - 1 */
+        { "inv_1lYGhA16ahyg0000000000000000000000", '-' },
+        { "inv_1m00000000000000000000000000000000", '-' },
+        { "inv_1000000000007N42dgm5tFLK9N8MT7fHC7", 'i' },  /* 2^128 - 1 */
+        { "inv_1000000000007N42dgm5tFLK9N8MT7fHC8", '-' },
+        { "inv_1000000000008000000000000000000000", '-' },
+        { "inv_1lYGhA16ahyf7N42dgm5tFLK9N8MT7fHC7", 'i' },
+        { "inv_1ZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZ", '-' },
+        { "inv_1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", '-' },
+        { "inv_2gdJBtdVEcM942bjcDmb1c1khoaJe11Hbz", '-' },
+        { "inv_gdJBtdVEcM942bjcDmb1c1khoaJe11Hbz", '-' },
+        { "INV_1gdJBtdVEcM942bjcDmb1c1khoaJe11Hbz", '-' },
+        { "dp_1gdJBtdVEcM942bjcDmb1c1khoaJe11Hbz", '-' },
+        { "inv_1gdJBtdVEcM942bjcDmb1c1khoaJe11Hb", '-' },
+        { "inv_1gdJBtdVEcM942bjcDmb1c1khoaJe11Hbz0", '-' },
+        { "inv_1gdJBtdVEcM942bjcDmb1c1khoaJe11Hb_", '-' },
+        { "inv_1gdJBtdVEcM942bjcDmb1c1khoaJe11Hbz ", '-' },
+        { " inv_1gdJBtdVEcM942bjcDmb1c1khoaJe11Hbz", '-' },
+        { "inv_1gdJBtdVEcM942bjcDmb1c1khoaJe11H\xC3\xA9", '-' },
+        { "sign_1AZmn-yl7ZvFv1wZVbTjnUMfYwCbGKYgoAAAAEA", 'a' },
+        { "sign_1AZmn-yl7ZvFv1wZVbTjnUMfYwCbGKYgoAAAAEQ", 'a' },
+        { "sign_1AZmn-yl7ZvFv1wZVbTjnUMfYwCbGKYgoAAAAEg", 'a' },
+        { "prom_1AZmn-yl7ZvFv1wZVbTjnUMfYwCbGKYgoAAAAEw", 'a' },
+        { "prom_1AZmn-yl7ZvFv1wZVbTjnUMfYwCbGKYgoAAAAEB", '-' },
+        { "sign_1AZmn-yl7ZvFv1wZVbTjnUMfYwCbGKYgoAAAAEP", '-' },
+        { "sign_1AZmn-yl7ZvFv1wZVbTjnUMfYwCbGKYgoAAAAE_", '-' },
+        { "sign_1AZmn-yl7ZvFv1wZVbTjnUMfYwCbGKYgoAAAAEQ=", 'a' },
+        { "sign_1AZmn-yl7ZvFv1wZVbTjnUMfYwCbGKYgoAAAAEQ==", 'a' },
+        { "sign_1AZmn-yl7ZvFv1wZVbTjnUMfYwCbGKYgoAAAAEQ===", '-' },
+        { "sign_1AZmn-yl7ZvFv1wZVbTjnUMfYwCbGKYgoAAAAER==", '-' },
+        { "sign_1AZmn-yl7ZvFv1wZVbTjnUMfYwCbGKYgoAAAAEQA", '-' },
+        { "sign_1AZmn-yl7ZvFv1wZVbTjnUMfYwCbGKYgoAAAAE", '-' },
+        { "sign_1AZmn-yl7ZvFv1wZVbTjnUMfYwCbGKYgoAAAAE=Q", '-' },
+        { "sign_1AZmn+yl7ZvFv1wZVbTjnUMfYwCbGKYgoAAAAEQ", '-' },
+        { "sign_2AZmn-yl7ZvFv1wZVbTjnUMfYwCbGKYgoAAAAEQ", '-' },
+        { "sign_1", '-' },
+        { "prom_1______________________________________A", '-' },
+        { "prom_1_____________________________________w", 'a' },
+        { "x", '-' }
+    };
+    static reply r;
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
+        bool invocation = ids[i].kind == 'i', awakeable = ids[i].kind == 'a';
+        char *escaped = curl_easy_escape(NULL, ids[i].id, 0);
+        /* The ingress does not undo it, so only what cannot be in a path is escaped. */
+        const char *in_path = strpbrk(ids[i].id, " \xC3") ? escaped : ids[i].id;
+        test_note = ids[i].id;
+        http(&r, "GET", text("%s/restate/invocation/%s/attach", ingress, in_path), NULL);
+        CHECK_INT(r.status, invocation ? 404 : 400);
+        http(&r, "POST", text("%s/restate/awakeables/%s/resolve", ingress, in_path), NULL);
+        CHECK_INT(r.status, awakeable ? 202 : 400);
+        curl_free(escaped);
+        ASK(text("/Rows/ids-%s/ids", running->name), text("\"%s\"", ids[i].id), 200,
+            invocation ? "\"0 0 0 400 400 404 404\""
+            : awakeable ? "\"400 400 400 0 0 400 400\"" : "\"400 400 400 400 400 400 400\"");
+    }
+    test_note = "";
+}
+
 /* Parameters of commands that change between two attempts. */
 static void drift_case(void) {
     static reply r;
@@ -1288,7 +1357,7 @@ int main(int argc, char **argv) {
         CASE(selector), CASE(deep), CASE(sleeps), CASE(children), CASE(explicit), CASE(points),
         CASE(hooks), CASE(errors), CASE(pause), FIRST(state), CASE(mismatch), FIRST(crash),
         CASE(restart), CASE(load), CASE(steps), CASE(coded), CASE(sends), CASE(workflow),
-        CASE(details), CASE(drift), CASE(scope), CASE(lazy_reads), CASE(payloads), CASE(options),
+        CASE(details), CASE(ids), CASE(drift), CASE(scope), CASE(lazy_reads), CASE(payloads), CASE(options),
         { NULL, NULL, 0, false }
     };
     return harness_main(argc, argv, cases, "default,suspend,lazy,v7", "default");

@@ -1545,6 +1545,28 @@ static restate_status rows_twice(restate_ctx *ctx, restate_bytes input) {
     return restate_reply(ctx, value);
 }
 
+/* What each function that takes an id says of one: 0, or the code of the failure. */
+static restate_status rows_ids(restate_ctx *ctx, restate_bytes input) {
+    const char *id = "";
+    int codes[6];
+    RESTATE_TRY(restate_json_string(ctx, input, NULL, &id));
+    const restate_invocation of = { .id = id };
+    const restate_status said[6] = {
+        restate_cancel(ctx, id),
+        restate_signal_resolve(ctx, id, "nobody-waits", restate_str("1")),
+        restate_signal_reject(ctx, id, "nobody-waits", NULL),
+        restate_resolve(ctx, id, restate_str("1")),
+        restate_reject(ctx, id, NULL),
+        restate_attach(ctx, of, NULL)
+    };
+    codes[5] = said[5] == RESTATE_TERMINAL ? restate_failed(ctx)->code : 0;
+    restate_status last = restate_output(ctx, of, NULL);
+    int output = last == RESTATE_TERMINAL ? restate_failed(ctx)->code : 0;
+    for (int i = 0; i < 5; i++) codes[i] = said[i] == RESTATE_TERMINAL ? 400 : (int)said[i];
+    return restate_reply(ctx, restate_json(ctx, "'%d %d %d %d %d %d %d'", codes[0], codes[1],
+                                           codes[2], codes[3], codes[4], codes[5], output));
+}
+
 /* Bytes of every value, in a step and through a call. */
 static restate_status all_bytes(restate_ctx *run, void *arg) {
     char *bytes = restate_alloc(run, 256);
@@ -1813,6 +1835,7 @@ static const restate_service rows = {
         { .name = "names", .fn = rows_names, .input = RESTATE_VOID, .output = RESTATE_VOID },
         { .name = "noTime", .fn = rows_no_time, .input = RESTATE_VOID },
         { .name = "twice", .fn = rows_twice, .input = RESTATE_VOID },
+        { .name = "ids", .fn = rows_ids, .options = { ONE_TRY } },
         { .name = "bytes", .fn = rows_bytes, .input = RESTATE_VOID },
         { .name = "drift", .fn = rows_drift, .output = RESTATE_VOID, .options = { THREE_TRIES } },
         { .name = "driftAndPause",
