@@ -426,12 +426,15 @@ typedef enum restate_log_level {
 typedef struct restate_log_record {
     restate_log_level level;
     bool of_library;                        /* the library says it; false: restate_log() */
-    const char *message;                    /* one line without its end, at most 1,023 bytes */
+    const char *message;                    /* one line without its end, at most 1,023 bytes; what
+                                               is not UTF-8 or steers terminals became '?' */
     const char *service, *handler, *invocation_id;  /* NULL outside of an invocation */
     bool replaying;                         /* the handler has said this before */
 } restate_log_record;
 
-/* Threads: `write` is called from any thread of the endpoint, by several at a time. */
+/* What a peer can cause at will (refused requests, failed attempts, connections that are ended) is
+ * said 50 to 200 times in 10 s, by kind; a line tells how often it was left out.
+ * Threads: `write` is called from any thread of the endpoint, by several at a time. */
 typedef struct restate_logger {
     void (*write)(void *user, const restate_log_record *record);    /* NULL: to standard error */
     void *user;
@@ -1837,6 +1840,50 @@ RESTATE__PRIVATE bool restate__b_utf8(restate_bytes text) {
     return true;
 }
 
+/* How many bytes the first character has; 0: what is there is no UTF-8. */
+static size_t restate__b_character(restate_bytes text) {
+    size_t n = 1, most = text.len < 4 ? text.len : 4;
+    while (n < most && !restate__b_utf8(restate__b(text.ptr, n))) n++;
+    return restate__b_utf8(restate__b(text.ptr, n)) ? n : 0;
+}
+
+/* Whether a character of `n` bytes may be shown as it is: it neither steers a terminal, nor begins
+ * a line, nor turns the direction of those around it. */
+static bool restate__b_harmless(const uint8_t *at, size_t n, const char *also) {
+    if (n == 1) return (*at >= 0x20 && *at != 0x7F) || (*at && strchr(also, *at));
+    if (n == 2) return !(at[0] == 0xC2 && at[1] < 0xA0) && !(at[0] == 0xD8 && at[1] == 0x9C);
+    if (n != 3 || at[0] != 0xE2) return n != 0;
+    if (at[1] == 0x80) return !(at[2] == 0x8E || at[2] == 0x8F || (at[2] >= 0xA8 && at[2] <= 0xAE));
+    return !(at[1] == 0x81 && at[2] >= 0xA6 && at[2] <= 0xA9);
+}
+
+/* Whether restate__b_clean() would change nothing. */
+RESTATE__PRIVATE bool restate__b_is_clean(restate_bytes text, const char *also) {
+    while (text.len) {
+        size_t n = *text.ptr < 0x80 ? 1 : restate__b_character(text);
+        if (!n || (also && !restate__b_harmless(text.ptr, n, also))) return false;
+        text.ptr += n;
+        text.len -= n;
+    }
+    return true;
+}
+
+/* Cleans, in place, a text that somebody else may have written: each byte of what is not UTF-8
+ * becomes a question mark, and so does, unless `also` is NULL, what is not harmless and not in it.
+ *
+ * The rule: all that the library logs, answers, or tells the server as an error is cleaned where it
+ * leaves (restate__log_line(), restate__x_refuse(), restate__vm_fail()), as a whole, so that no
+ * text of a peer gets past by a format that nobody thought of. */
+RESTATE__PRIVATE void restate__b_clean(char *text, size_t len, const char *also) {
+    while (len) {
+        restate_bytes rest = restate__b(text, len);
+        size_t n = restate__b_character(rest), used = n ? n : 1;
+        if (!n || (also && !restate__b_harmless(rest.ptr, n, also))) memset(text, '?', used);
+        text += used;
+        len -= used;
+    }
+}
+
 /* What a digit of base64 stands for, of the common alphabet or of base64url; 64: it is none. */
 RESTATE__PRIVATE uint32_t restate__b_base64_digit(uint8_t c, bool url) {
     if (c >= 'A' && c <= 'Z') return c - 'A' + 0u;
@@ -2164,22 +2211,18 @@ RESTATE__PRIVATE const char *restate__arena_text(restate__arena *arena, restate_
     return copy.ptr ? (const char *)copy.ptr : "";
 }
 
-/* `text` if it is UTF-8, else a copy with a question mark for each byte that is not: for texts that
- * go onto the wire, where the runtime would refuse the whole message. */
-RESTATE__PRIVATE const char *restate__arena_clean(restate__arena *arena, const char *text) {
-    restate_bytes rest = restate_str(text);
-    uint8_t *copy, *p;
-    if (!text || restate__b_utf8(rest)) return text;
-    p = copy = (uint8_t *)restate__arena_bytes(arena, rest.len + 1);
+/* `text` if it is clean, else a copy that is (see restate__b_clean(); `also` NULL: for texts that go
+ * onto the wire as they are, where the runtime would refuse what is not UTF-8). */
+RESTATE__PRIVATE const char *restate__arena_clean(restate__arena *arena, const char *text,
+                                                  const char *also) {
+    restate_bytes all = restate_str(text);
+    char *copy;
+    if (restate__b_is_clean(all, also)) return text;
+    copy = (char *)restate__arena_bytes(arena, all.len + 1);
     if (!copy) return "";
-    memcpy(copy, text, rest.len + 1);
-    while (*p) {
-        size_t n = 1;
-        while (n < 4 && p[n] && !restate__b_utf8(restate__b(p, n))) n++;
-        if (restate__b_utf8(restate__b(p, n))) p += n;
-        else *p++ = '?';
-    }
-    return (const char *)copy;
+    memcpy(copy, text, all.len + 1);
+    restate__b_clean(copy, all.len, also);
+    return copy;
 }
 
 /* vsprintf into the arena; "" when out of memory or when the format is bad. */
@@ -2380,9 +2423,62 @@ RESTATE__PRIVATE bool restate__log_wanted(const restate_logger *logger, restate_
     return level >= logger->level && level < RESTATE_LOG_OFF;
 }
 
-/* A message of the library itself, outside of invocations. */
+/* Makes one line of a text, in place. */
+RESTATE__PRIVATE void restate__log_line(char *text) {
+    char *p;
+    for (p = text; *p; p++)
+        if (*p == '\n' || *p == '\r' || *p == '\t') *p = ' ';
+    restate__b_clean(text, (size_t)(p - text), "");
+}
+
+/* What a peer can cause at will is logged only so often: each kind of it has a limit. What is left
+ * out is counted, and the count is told with the next line of that kind, or by its owner's clock.
+ * Belongs to no thread; two that come at once may say a line too much. */
+typedef struct restate__log_limit {
+    const char *about;                      /* what the lines are about, in the plural */
+    unsigned most;                          /* lines in a window */
+    unsigned window, said, left_out;        /* atomic; window: its number, beginning with 1 */
+} restate__log_limit;
+
+#define RESTATE__LOG_WINDOW_MS 10000u
+
 RESTATE__PRIVATE void restate__log(const restate_logger *logger, restate_log_level level,
                                    const char *format, ...) RESTATE__PRINTF(3, 4);
+
+/* Tells how many lines were left out. */
+RESTATE__PRIVATE void restate__log_left_out(restate__log_limit *limit,
+                                            const restate_logger *logger) {
+    unsigned n = __atomic_exchange_n(&limit->left_out, 0u, __ATOMIC_RELAXED);
+    if (n)
+        restate__log(logger, RESTATE_LOG_WARN, "%u more lines about %s were left out of the log",
+                     n, limit->about);
+}
+
+/* Whether a window is over, so that the next line may be said. */
+static bool restate__log_window_over(restate__log_limit *limit, uint64_t now_ms) {
+    unsigned window = (unsigned)(now_ms / RESTATE__LOG_WINDOW_MS) + 1u;
+    return __atomic_load_n(&limit->window, __ATOMIC_RELAXED) != window;
+}
+
+RESTATE__PRIVATE uint64_t restate__log_window_end(uint64_t now_ms) {
+    return (now_ms / RESTATE__LOG_WINDOW_MS + 1) * RESTATE__LOG_WINDOW_MS;
+}
+
+/* Whether a line of that kind may be said now; counts it. */
+RESTATE__PRIVATE bool restate__log_may(restate__log_limit *limit, const restate_logger *logger,
+                                       uint64_t now_ms) {
+    unsigned window = (unsigned)(now_ms / RESTATE__LOG_WINDOW_MS) + 1u;
+    if (restate__log_window_over(limit, now_ms)) {
+        __atomic_store_n(&limit->window, window, __ATOMIC_RELAXED);
+        __atomic_store_n(&limit->said, 0u, __ATOMIC_RELAXED);
+        restate__log_left_out(limit, logger);
+    }
+    if (__atomic_fetch_add(&limit->said, 1u, __ATOMIC_RELAXED) < limit->most) return true;
+    __atomic_fetch_add(&limit->left_out, 1u, __ATOMIC_RELAXED);
+    return false;
+}
+
+/* A message of the library itself, outside of invocations. */
 RESTATE__PRIVATE void restate__log(const restate_logger *logger, restate_log_level level,
                                    const char *format, ...) {
     restate_log_record record;
@@ -2392,6 +2488,7 @@ RESTATE__PRIVATE void restate__log(const restate_logger *logger, restate_log_lev
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    restate__log_line(text);
     memset(&record, 0, sizeof record);
     record.level = level;
     record.of_library = true;
@@ -3297,7 +3394,7 @@ RESTATE__PRIVATE void restate__vm_fail(restate__vm *vm, const restate__vm_error 
     if (vm->phase == RESTATE__ERRORED || vm->phase == RESTATE__CLOSED) return;
     vm->error = *error;
     if (vm->error.delay_ms > RESTATE__DELAY_MS_MAX) vm->error.delay_ms = RESTATE__DELAY_MS_MAX;
-    vm->error.message = restate__arena_clean(vm->arena, error->message);
+    vm->error.message = restate__arena_clean(vm->arena, error->message, "\n\t");
     if (error->behavior != RESTATE__RETRY && vm->options.version < 7) {
         vm->error.code = RESTATE__E_UNSUPPORTED;
         vm->error.behavior = RESTATE__RETRY;
@@ -5187,12 +5284,13 @@ RESTATE__PRIVATE restate_failure *restate__vm_keep_failure(restate__arena *arena
     if (!copy || !to) return NULL;
     copy->code = failure->code ? failure->code : RESTATE__E_INTERNAL;
     copy->message = restate__arena_clean(
-        arena, restate__arena_text(arena, restate_str(failure->message)));
+        arena, restate__arena_text(arena, restate_str(failure->message)), NULL);
     copy->metadata = to;
     for (; n > 0; n--, from++, to++) {
-        to->name = restate__arena_clean(arena, restate__arena_text(arena, restate_str(from->name)));
+        to->name =
+            restate__arena_clean(arena, restate__arena_text(arena, restate_str(from->name)), NULL);
         to->value =
-            restate__arena_clean(arena, restate__arena_text(arena, restate_str(from->value)));
+            restate__arena_clean(arena, restate__arena_text(arena, restate_str(from->value)), NULL);
     }
     return copy;
 }
@@ -7654,19 +7752,20 @@ static void restate__ctx_vlog(restate_ctx *ctx, restate_log_level level, bool of
                               const char *format, va_list args) {
     const restate__attempt *a = ctx->attempt;
     restate_log_record r;
-    char text[1024], *p;
+    char text[1024], id[128];
     memset(&r, 0, sizeof r);
     r.replaying = !ctx->run && a->vm.phase == RESTATE__REPLAYING;
     if (!restate__log_wanted(a->logger, level) || (r.replaying && !a->logger->with_replay)) return;
     vsnprintf(text, sizeof text, format, args);
-    for (p = text; *p; p++)
-        if (*p == '\n' || *p == '\r') *p = ' ';
+    restate__log_line(text);
+    snprintf(id, sizeof id, "%s", a->vm.debug_id.ptr ? (const char *)a->vm.debug_id.ptr : "");
+    restate__log_line(id);
     r.level = level;
     r.of_library = of_library;
     r.message = text;
     r.service = a->handler->service;
     r.handler = a->handler->name;
-    r.invocation_id = a->vm.debug_id.ptr ? (const char *)a->vm.debug_id.ptr : "";
+    r.invocation_id = id;
     a->logger->write(a->logger->user, &r);
 }
 
@@ -8086,7 +8185,7 @@ static restate_status restate__ctx_new_failure(restate_ctx *ctx, uint16_t code, 
     restate_pair *none = (restate_pair *)restate__arena_alloc(ctx->memory, sizeof *none);
     if (!f || !none || ctx->memory->failed) return restate__ctx_nomem(ctx);
     f->code = code ? code : RESTATE__E_INTERNAL;
-    f->message = restate__arena_clean(ctx->memory, message);
+    f->message = restate__arena_clean(ctx->memory, message, NULL);
     f->metadata = none;
     return restate__ctx_set_failed(ctx, f, as);
 }
@@ -12259,6 +12358,16 @@ typedef struct restate__service {
     size_t count;
 } restate__service;
 
+/* Kinds of log lines that are limited: refused requests by their status, and others. */
+enum {
+    RESTATE__LIMIT_401, RESTATE__LIMIT_404, RESTATE__LIMIT_405, RESTATE__LIMIT_415,
+    RESTATE__LIMIT_431, RESTATE__LIMIT_500, RESTATE__LIMIT_503,
+    RESTATE__LIMIT_ATTEMPT,                 /* attempts that failed */
+    RESTATE__LIMIT_PEER,                    /* connections that were ended for what the peer did */
+    RESTATE__LIMIT_CONNECTION,              /* that come and go, if they are logged */
+    RESTATE__LIMITS
+};
+
 struct restate_endpoint {
     restate_endpoint_options options;       /* defaults applied; strings copied */
     restate_allocator allocator;
@@ -12269,6 +12378,8 @@ struct restate_endpoint {
     size_t count;
     uint8_t *keys;                          /* identity_keys, decoded; NULL: none */
     size_t key_count;
+    restate__log_limit limits[RESTATE__LIMITS];
+    bool left_out;                          /* atomic: some of them have something to tell later */
     char error[512];
     bool invalid;                           /* the options were wrong: it can only tell so */
     int stop_fd;                            /* written by restate_endpoint_stop(); -1: none */
@@ -12634,6 +12745,36 @@ static restate_endpoint_options restate__ep_defaults(restate_endpoint_options o)
     return o;
 }
 
+static void restate__ep_limits(restate_endpoint *e) {
+    static const restate__log_limit limits[RESTATE__LIMITS] = {
+        { "requests refused with 401", 50, 0, 0, 0 }, { "requests refused with 404", 50, 0, 0, 0 },
+        { "requests refused with 405", 50, 0, 0, 0 }, { "requests refused with 415", 50, 0, 0, 0 },
+        { "requests refused with 431", 50, 0, 0, 0 }, { "requests refused with 500", 50, 0, 0, 0 },
+        { "requests refused with 503", 50, 0, 0, 0 }, { "attempts that failed", 200, 0, 0, 0 },
+        { "what peers did", 50, 0, 0, 0 }, { "connections", 200, 0, 0, 0 }
+    };
+    memcpy(e->limits, limits, sizeof limits);
+}
+
+/* Whether a line of that kind may be logged. Any thread. */
+RESTATE__PRIVATE bool restate__ep_may_log(restate_endpoint *e, unsigned kind) {
+    if (restate__log_may(&e->limits[kind], &e->logger, restate__clock_ms())) return true;
+    __atomic_store_n(&e->left_out, true, __ATOMIC_RELEASE);
+    return false;
+}
+
+/* Tells what was left out of the log, of windows that are over or (`all`) of all. */
+RESTATE__PRIVATE void restate__ep_left_out(restate_endpoint *e, uint64_t now_ms, bool all) {
+    unsigned i;
+    if (!__atomic_exchange_n(&e->left_out, false, __ATOMIC_ACQUIRE)) return;
+    for (i = 0; i < RESTATE__LIMITS; i++) {
+        restate__log_limit *limit = &e->limits[i];
+        if (!__atomic_load_n(&limit->left_out, __ATOMIC_RELAXED)) continue;
+        if (all || restate__log_window_over(limit, now_ms)) restate__log_left_out(limit, &e->logger);
+        else __atomic_store_n(&e->left_out, true, __ATOMIC_RELEASE);
+    }
+}
+
 /* Decodes the keys of identity. */
 static restate_status restate__ep_copy_keys(restate_endpoint *e, const char *const *from) {
     size_t i, n = 0;
@@ -12686,6 +12827,7 @@ RESTATE_API restate_endpoint *restate_endpoint_new(const restate_endpoint_option
     e->options = restate__ep_defaults(*options);
     e->logger = restate__log_defaults(options->logger);
     e->stop_fd = -1;
+    restate__ep_limits(e);
     restate__mem_pool_init(&e->chunks, &e->allocator, 0);
     restate__arena_init(&e->arena, &e->chunks);
     e->options.address = restate__ep_text(e, options->address);
@@ -12717,6 +12859,7 @@ RESTATE_API void restate_endpoint_free(restate_endpoint *endpoint) {
 #endif
     if (endpoint->streams) endpoint->streams_free(endpoint);
     if (endpoint->server && endpoint->server_free) endpoint->server_free(endpoint);
+    restate__ep_left_out(endpoint, 0, true);
     restate__arena_free(&endpoint->arena);
     restate__mem_pool_free(&endpoint->chunks);
     allocator = endpoint->allocator;
@@ -12999,9 +13142,17 @@ static void restate__x_respond(restate__x *x, uint16_t status, const restate_pai
     x->finished = true;
 }
 
+static unsigned restate__x_limit(uint16_t status) {
+    static const uint16_t statuses[] = { 401, 404, 405, 415, 431, 500, 503 };
+    unsigned i = 0;
+    while (i + 1 < sizeof statuses / sizeof *statuses && statuses[i] != status) i++;
+    return RESTATE__LIMIT_401 + i;
+}
+
 static void restate__x_log_refusal(restate__x *x, uint16_t status, const char *why) {
-    restate__log(&x->endpoint->logger, RESTATE_LOG_WARN, "refused %s %s with %u: %s",
-                 x->method ? x->method : "?", x->path ? x->path : "?", (unsigned)status, why);
+    if (restate__ep_may_log(x->endpoint, restate__x_limit(status)))
+        restate__log(&x->endpoint->logger, RESTATE_LOG_WARN, "refused %.20s %.200s with %u: %s",
+                     x->method ? x->method : "?", x->path ? x->path : "?", (unsigned)status, why);
 }
 
 /* An error, with a message for people. */
@@ -13011,8 +13162,7 @@ static void restate__x_respond_error(restate__x *x, uint16_t status, const char 
                                             { NULL, NULL } };
     restate__json_out out = restate__json_out_on(&x->arena);
     restate__json_put_bytes(&out, restate_str("{\"message\":"));
-    if (!restate__json_put_string(&out, restate_str(text)))
-        restate__json_put_bytes(&out, restate_str("\"\""));
+    restate__json_put_string(&out, restate_str(text));     /* clean, so nothing but memory fails */
     restate__json_put_bytes(&out, restate_str("}"));
     restate__x_respond(x, status, headers, restate__json_finish(&out));
 }
@@ -13026,6 +13176,7 @@ static void restate__x_refuse(restate__x *x, uint16_t status, const char *format
     va_start(args, format);
     text = restate__arena_vprintf(&x->arena, format, args);
     va_end(args);
+    text = restate__arena_clean(&x->arena, text, "");
     restate__x_log_refusal(x, status, text);
     restate__x_respond_error(x, status, text);
 }
@@ -13063,7 +13214,7 @@ static void restate__x_discover(restate__x *x) {
     if (!m.version) {
         restate__x_refuse(x, 415,
                           "discovery needs an accept header with "
-                          "application/vnd.restate.endpointmanifest.v2+json to v4+json, got: %s",
+                          "application/vnd.restate.endpointmanifest.v2+json to v4+json, got: %.100s",
                           accept ? accept : "none");
         return;
     }
@@ -13139,7 +13290,8 @@ static void restate__x_progress(restate__attempt *a) {
     restate__x *x = (restate__x *)a->host;
     if (!x->finished && !restate__vm_ready(&a->vm) && a->vm.phase >= RESTATE__CLOSED) {
         x->finished = true;
-        if (a->vm.phase == RESTATE__ERRORED)
+        if (a->vm.phase == RESTATE__ERRORED &&
+            restate__ep_may_log(x->endpoint, RESTATE__LIMIT_ATTEMPT))
             restate__ctx_say(&a->ctx, a->vm.error.misuse ? RESTATE_LOG_ERROR : RESTATE_LOG_WARN,
                              "the attempt failed with %u: %s", (unsigned)a->vm.error.code,
                              a->vm.error.message);
@@ -13211,13 +13363,16 @@ static bool restate__x_admit(restate__x *x) {
     return false;
 }
 
+/* How much of what a peer wrote is shown: an answer that it does not read holds memory. */
+static int restate__x_shown(restate_bytes text) { return text.len < 100 ? (int)text.len : 100; }
+
 static void restate__x_route_invoke(restate__x *x, restate_bytes service, restate_bytes handler) {
     const char *type = restate__x_get_header(x, "content-type");
     const restate__service *s = restate__ep_service(x->endpoint, service);
     const restate__handler *h = s ? restate__ep_handler(s, handler) : NULL;
     uint32_t version = type ? restate__ep_version(type) : 0;
     if (!x->method || strcmp(x->method, "POST") != 0)
-        restate__x_refuse(x, 405, "a handler is invoked with POST, got %s",
+        restate__x_refuse(x, 405, "a handler is invoked with POST, got %.20s",
                           x->method ? x->method : "no method");
     else if (!type)
         restate__x_refuse(x, 415,
@@ -13226,19 +13381,19 @@ static void restate__x_route_invoke(restate__x *x, restate_bytes service, restat
     else if (!version && strncmp(type, "application/vnd.restate.invocation.v", 36) == 0)
         restate__x_refuse(
             x, 415,
-            "service protocol %s is not supported, only v%u to v%u: register the deployment again",
+            "service protocol %.40s is not supported, only v%u to v%u: register the deployment again",
             type + 35, RESTATE__VERSION_MIN, RESTATE__VERSION_MAX);
     else if (!version)
         restate__x_refuse(x, 415,
-                          "%s is not a content type of Restate: call the handler through the "
+                          "%.100s is not a content type of Restate: call the handler through the "
                           "Restate server's ingress",
                           type);
     else if (!s)
-        restate__x_refuse(x, 404, "no service %.*s here", (int)service.len,
+        restate__x_refuse(x, 404, "no service %.*s here", restate__x_shown(service),
                           (const char *)service.ptr);
     else if (!h)
-        restate__x_refuse(x, 404, "service %s has no handler %.*s", s->source.name,
-                          (int)handler.len, (const char *)handler.ptr);
+        restate__x_refuse(x, 404, "service %.100s has no handler %.*s", s->source.name,
+                          restate__x_shown(handler), (const char *)handler.ptr);
     else if (!restate__x_admit(x))
         restate__x_refuse(x, 503, "%s", __atomic_load_n(&x->endpoint->stops, __ATOMIC_RELAXED)
             ? "the endpoint is stopping" : "the endpoint has max_invocations under way");
@@ -13301,10 +13456,10 @@ RESTATE__PRIVATE void restate__x_begin(restate__x *x, bool whole) {
     } else if (route == RESTATE__ROUTE_INVOKE) {
         restate__x_route_invoke(x, service, handler);
     } else if (route == RESTATE__ROUTE_NONE) {
-        restate__x_refuse(x, 404, "there is /invoke/SERVICE/HANDLER, /discover and /health, got %s",
+        restate__x_refuse(x, 404, "there is /invoke/SERVICE/HANDLER, /discover and /health, got %.100s",
                           x->path ? x->path : "no path");
     } else if (!x->method || strcmp(x->method, "GET") != 0) {
-        restate__x_refuse(x, 405, "this is asked for with GET, got %s",
+        restate__x_refuse(x, 405, "this is asked for with GET, got %.20s",
                           x->method ? x->method : "no method");
     } else if (route == RESTATE__ROUTE_DISCOVER) {
         restate__x_discover(x);
@@ -14692,9 +14847,13 @@ static void restate__loop_wait(restate__loop *loop, int timeout_ms) {
 }
 #endif
 
+/* Has the loop look at what is timed at that time, if not before. */
+static void restate__loop_due(restate__loop *loop, uint64_t at_ms) {
+    if (loop->sweep_at_ms > at_ms) loop->sweep_at_ms = at_ms;
+}
+
 static void restate__loop_sweep_soon(restate__loop *loop) {
-    uint64_t at = loop->env.now_ms + RESTATE__LOOP_SWEEP_MS;
-    if (loop->sweep_at_ms > at) loop->sweep_at_ms = at;
+    restate__loop_due(loop, loop->env.now_ms + RESTATE__LOOP_SWEEP_MS);
 }
 
 static void restate__loop_kill(restate__loop_conn *conn, const char *why) {
@@ -14836,6 +14995,7 @@ static void restate__loop_write(restate__loop *loop, restate__loop_conn *conn) {
 static void restate__loop_say(const restate__loop_conn *conn, const char *what) {
     restate_endpoint *ep = conn->loop->server->endpoint;
     if (ep->options.log_connections != RESTATE_ON) return;
+    if (!restate__ep_may_log(ep, RESTATE__LIMIT_CONNECTION)) return;
     restate__log(&ep->logger, RESTATE_LOG_INFO, "connection from %s: %s", conn->peer, what);
 }
 
@@ -14933,6 +15093,7 @@ static void restate__loop_on_arrival(restate__note *note) {
 static void restate__loop_sweep(restate__loop *loop) {
     restate__loop_conn *conn;
     loop->sweep_at_ms = RESTATE__SRV_NEVER;
+    restate__ep_left_out(loop->server->endpoint, loop->env.now_ms, false);
     if (loop->phase != RESTATE__SRV_SERVING) restate__loop_sweep_soon(loop);
     for (conn = loop->conns; conn; conn = conn->next) {
         if (conn->dead) continue;
@@ -14993,6 +15154,8 @@ static bool restate__loop_turn(restate__loop *loop, uint64_t wait_ms) {
         if (!loop->env.touched) break;
         restate__loop_flush_all(loop);      /* and back: handlers may have waited for room */
     }
+    if (__atomic_load_n(&loop->server->endpoint->left_out, __ATOMIC_RELAXED))
+        restate__loop_due(loop, restate__log_window_end(loop->env.now_ms));
     __atomic_store_n(&loop->asleep, true, __ATOMIC_SEQ_CST);
     if (rounds == RESTATE__LOOP_ROUNDS || restate__worker_waits(&loop->worker)) loop->busy = true;
     return phase == RESTATE__SRV_SERVING || !restate__srv_done(loop->server, loop);

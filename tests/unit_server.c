@@ -38,6 +38,7 @@ static pthread_cond_t gate_opened = PTHREAD_COND_INITIALIZER;
 static pthread_t seen_on[16];               /* threads that handlers were on */
 static size_t seen_count;
 static char last_error[256];                /* of the log */
+static unsigned unclean, refused_lines, failed_lines, left_out;     /* lines that must not be; of a kind; counted */
 
 #define GET(x) __atomic_load_n(&(x), __ATOMIC_SEQ_CST)
 #define PUT(x, n) __atomic_store_n(&(x), n, __ATOMIC_SEQ_CST)
@@ -68,8 +69,21 @@ static void counted_free(void *user, void *old, size_t size) {
     free(old);
 }
 
+/* One line of UTF-8 that steers no terminal. */
+static bool is_clean(const char *text) {
+    const uint8_t *p = (const uint8_t *)text;
+    for (; p && *p; p++)
+        if (*p < 0x20 || *p == 0x7F || (*p == 0xC2 && p[1] < 0xA0)) return false;
+    return !text || restate__b_utf8(restate_str(text));
+}
+
 static void on_log(void *user, const restate_log_record *r) {
+    unsigned n;
     (void)user;
+    if (!is_clean(r->message) || !is_clean(r->invocation_id)) count(&unclean);
+    if (strncmp(r->message, "refused ", 8) == 0) count(&refused_lines);
+    if (strncmp(r->message, "the attempt failed", 18) == 0) count(&failed_lines);
+    if (sscanf(r->message, "%u more lines about", &n) == 1) __atomic_fetch_add(&left_out, n, __ATOMIC_SEQ_CST);
     if (strncmp(r->message, "connection from 127.0.0.1 port ", 31) == 0) count(&connections_told);
     if (strncmp(r->message, "cannot accept a connection: ", 28) == 0) count(&warnings);
     if (r->level < RESTATE_LOG_ERROR) return;
@@ -607,7 +621,8 @@ static void *run_it(void *arg) {
 
 static void prepare(restate_endpoint_options o) {
     PUT(started, 0), PUT(ended, 0), PUT(at_gate, 0), PUT(progress, 0), PUT(errors, 0), PUT(run_over, false);
-    PUT(warnings, 0), PUT(connections_told, 0);
+    PUT(warnings, 0), PUT(connections_told, 0), PUT(unclean, 0), PUT(refused_lines, 0), PUT(failed_lines, 0);
+    PUT(left_out, 0);
     gate_is_open = hosted = false;
     seen_count = 0;
     rt_script.len = 0;
@@ -643,6 +658,7 @@ static void freed(void) {
     CHECK_INT(GET(live), 0);
     CHECK_INT(open_fds(), fds_before);
     if (GET(errors)) CHECK_STR(last_error, "");
+    CHECK_INT(GET(unclean), 0);
     rt_free_all();
     rt_drop(&rt_script);
 }
@@ -1244,6 +1260,90 @@ TEST(message_limit) {
     }
     GOOD(c);
     down();
+}
+
+/* ---- Text of a peer, and how much of it is logged ------------------------------------------------------- */
+
+/* A stream takes any bytes, where nghttp2 would refuse some. */
+static void refuse_over_stream(const char *method, const char *path, const char *type, uint16_t status) {
+    const restate_pair headers[] = { { "content-type", type }, { "accept", type }, { NULL, NULL } };
+    const restate_http_request r = { .method = method, .path = path, .headers = headers };
+    restate_stream *s = restate_stream_open(ep, &r);
+    restate__json_scan scan;
+    restate_bytes body;
+    uint16_t got;
+    restate_stream_take(s, &body, &got, NULL);
+    CHECK_INT(got, status);
+    scan = restate__json_scan_of(body);
+    CHECK(restate__json_document(&scan));
+    CHECK(restate__b_utf8(body));
+    for (size_t i = 0; i < body.len; i++) CHECK(body.ptr[i] >= 0x20 && body.ptr[i] != 0x7F);
+    restate_stream_free(s);
+}
+
+TEST(strange_text_is_cleaned) {
+    static const char *const strange[] = { "\xff\x80", "a\x1b[31mb", "x\r\nINFO forged", "\x01\x7f\t", "\xc2\x9b" "2J",
+                                           "\xe2\x80\xae", "\xe2\x81\xa6", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+                                           "\xc0\xaf", "\xe2\x82", "\xf0\x9f\x98", "\"\\", "%s%n" };
+    static const char *const prefixes[] = { "", "/invoke/", "/invoke/S/", "/p" };
+    up(.threads = 1);
+    for (size_t i = 0; i < sizeof strange / sizeof *strange; i++) {
+        note("(text %u)", (unsigned)i);
+        for (size_t k = 0; k < sizeof prefixes / sizeof *prefixes; k++) {
+            char path[80];
+            snprintf(path, sizeof path, "%s%s%s", prefixes[k], strange[i], k == 1 ? "/echo" : "");
+            refuse_over_stream("POST", path, V "7", 404);
+        }
+        refuse_over_stream(strange[i], "/invoke/S/echo", V "7", 405);
+        refuse_over_stream(strange[i], "/health", V "7", 405);
+        refuse_over_stream("POST", "/invoke/S/echo", strange[i], 415);
+        refuse_over_stream("GET", "/discover", strange[i], 415);
+    }
+    refuse_over_stream("GET", "/\xe2\x82\xac", "x", 404);  /* but this is only a letter */
+    test_note = "";
+    down();
+}
+
+/* Names that the server recorded are shown in errors, its ids in the log. */
+TEST(strange_text_of_a_journal_is_cleaned) {
+    client *c;
+    call *k;
+    up(.threads = 1);
+    c = dial();
+    k = invoke(c, "steps");
+    start(2, .debug_id = "inv_\x1b[31m\nx"), input("x"), cmd_run(1, "a\x1b[2J\nb");
+    end(k);
+    UNTIL(k->closed);
+    SAYS(k, "Error 570...");
+    CHECK(memchr(k->body.at, 0x1b, k->body.len) == NULL);
+    down();
+}
+
+/* However often a peer makes the endpoint say it: so many lines, and the number of the others. */
+TEST(log_lines_are_limited) {
+    client *c;
+    up(.threads = 1);
+    c = dial();
+    for (int i = 0; i < 1000; i++) {
+        call *k = request(c, i & 1 ? "GET" : "POST", i & 1 ? "/nope" : "/health", NULL, NULL);
+        k->over = true;
+        if (i % 100 == 99) UNTIL(k->closed);
+    }
+    settle(c);
+    CHECK(GET(refused_lines) >= 2 && GET(refused_lines) <= 200);
+    for (int i = 0; i < 1000; i++) {
+        call *k = invoke(c, "echo");
+        raw("12340000 00000000");
+        end(k);
+        if (i % 100 == 99) UNTIL(k->closed);
+    }
+    settle(c);
+    CHECK(GET(failed_lines) >= 1 && GET(failed_lines) <= 500);
+    while (clients) hang_up(clients);
+    UNTIL(GET(ep->invocations) == 0);
+    restate_endpoint_stop(ep);
+    stopped();
+    CHECK_INT(GET(refused_lines) + GET(failed_lines) + GET(left_out), 2000);
 }
 
 /* ---- Where the input ends --------------------------------------------------------------------------------- */
@@ -2945,6 +3045,7 @@ int main(int argc, char **argv) {
         T(options_that_are_wrong), T(stop_comes_early), T(every_interface), T(graceful_stop), T(requests_during_a_stop),
         T(connections_during_a_stop), T(stop_is_told), T(second_stop_cuts), T(closure_outlives_run), T(drain_time_is_over), T(stop_without_a_drain),
         T(stop_from_a_signal_handler), T(stop_under_load), T(hosted), T(hosted_and_busy), T(process_waits_no_longer_than_told), T(hosted_and_idle),
+        T(strange_text_is_cleaned), T(strange_text_of_a_journal_is_cleaned), T(log_lines_are_limited),
         T(freed_while_all_is_running), T(chaos), T(mutated_connections), { NULL, NULL }
     };
     int status;
