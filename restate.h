@@ -200,6 +200,22 @@
  * or if a thread of yours waits for signals with sigwait(), block them before you serve. Handlers
  * and closures that change the mask put it back before they return or call the library.
  *
+ * ---- Stacks ------------------------------------------------------------------------------------
+ *
+ * A handler has stack_bytes of stack, of which only what it uses becomes memory. Below every stack,
+ * of threads too, lies 1 MiB of address space (64 KiB on 32-bit systems) that nobody can touch: what
+ * needs more ends the process by SIGSEGV instead of writing into what another invocation has there.
+ * A function whose own variables take more than that could jump over it: compile your code with
+ * -fstack-clash-protection (gcc, and clang on most processors), and it cannot. Limits of address
+ * space (ulimit -v) have to have room for max_invocations times that; where there is none the
+ * attempt is tried again.
+ *
+ * Where there is no mmap(), stacks come from the allocator and have no guard. An overflow is noticed
+ * whenever the handler waits or returns, unless it jumped over the lowest 128 bytes and has returned
+ * from there. Memory is broken then. The log says whose fault it was, the attempt ends with an
+ * error 500, the stack is not used again; restart the process. (Stacks of RESTATE_FIBER_CUSTOM are
+ * those of your RTOS, and are guarded as it guards them.)
+ *
  * ---- Configuration macros ----------------------------------------------------------------------
  *
  * All are optional. Define them before the include, the same in every file.
@@ -750,7 +766,7 @@ typedef struct restate_options {
     restate_switch cancel_sends;            /* OFF; ON: a cancellation also reaches one-way calls */
     restate_switch blocking;                /* OFF; ON: a thread of its own, that may block */
     size_t stack_bytes;                     /* RESTATE_STACK_BYTES; at least 4,096; what needs more
-                                               ends the process by SIGSEGV */
+                                               ends the process by SIGSEGV (see Stacks) */
     uint64_t stall_warning_ms;              /* 1,000: who holds a loop for longer is in the log;
                                                RESTATE_ZERO_MS: nobody is */
     const restate_seal *seal;               /* none */
@@ -6448,6 +6464,19 @@ RESTATE__PRIVATE void restate__vm_uuid(uint64_t state[4], char text[37]) {
 #    define RESTATE__MAP_STACK 0
 #  endif
 #endif
+/* Address space below every stack that nobody can touch. A function whose frame is larger than a guard
+ * may jump over it and write into somebody else's stack, unless it is compiled with
+ * -fstack-clash-protection: then it touches every page on its way. */
+#if UINTPTR_MAX > 0xFFFFFFFFu
+#  define RESTATE__STACK_GUARD ((size_t)1 << 20)
+#else
+#  define RESTATE__STACK_GUARD ((size_t)64 << 10)
+#endif
+#ifdef MAP_NORESERVE
+#  define RESTATE__MAP_NORESERVE MAP_NORESERVE
+#else
+#  define RESTATE__MAP_NORESERVE 0
+#endif
 #ifndef RESTATE__STACK_MMAP                 /* 0: stacks from the allocator, with a canary */
 #  ifdef RESTATE__MAP_ANONYMOUS
 #    define RESTATE__STACK_MMAP 1
@@ -6502,7 +6531,7 @@ typedef struct restate__fiber_pool {
     const restate_allocator *allocator;
     restate__fiber *kept[RESTATE__FIBER_BUCKETS];   /* by a hash of the stack's size */
     size_t kept_count, kept_max;
-    size_t page_bytes;
+    size_t page_bytes, guard_bytes;
     restate__fiber *orphans;                /* tasks abandoned while they were detached */
 } restate__fiber_pool;
 
@@ -6528,6 +6557,7 @@ struct restate__fiber {
     bool done;
 #if RESTATE__FIBER_SWITCHES
     bool started;
+    bool below;                             /* it was left from below its stack; without a guard */
 #  ifdef RESTATE__ASAN
     void *fake;                             /* ASan's second stack of the parked fiber */
     const void *owner_stack;
@@ -6772,6 +6802,13 @@ static RESTATE__NOINLINE void restate__fiber_enter(restate__fiber *f) {
 }
 
 static RESTATE__NOINLINE void restate__fiber_leave(restate__fiber *f) {
+#if !RESTATE__STACK_MMAP
+#  if defined(__GNUC__)
+    if ((uint8_t *)__builtin_frame_address(0) < f->stack) f->below = true;
+#  else
+    if ((uint8_t *)(void *)&f < f->stack) f->below = true;
+#  endif
+#endif
     restate__fiber_say_park(f);
     restate__fiber_jump(&f->here, f->owner);
     restate__fiber_say_arrived(f);
@@ -6781,24 +6818,28 @@ static RESTATE__NOINLINE void restate__fiber_leave(restate__fiber *f) {
 
 #define RESTATE__STACK_BYTES_MIN 8192u
 #define RESTATE__STACK_CANARY 0x7265737461746521u
+#define RESTATE__STACK_CANARIES 16u         /* words of 8 bytes */
 #define RESTATE__FIBER_BLOCK ((sizeof(restate__fiber) + 63u) & ~(size_t)63u)
 
 #if RESTATE__STACK_MMAP
 
-/* `bytes` of lazily committed memory above a page that cannot be touched. NULL: none to be had. */
+/* `bytes` of lazily committed memory above a guard, which costs address space and nothing else. NULL:
+ * none to be had. */
 static uint8_t *restate__fiber_map(restate__fiber_pool *pool, size_t bytes) {
-    void *p = mmap(NULL, pool->page_bytes + bytes, PROT_NONE,
-                   MAP_PRIVATE | RESTATE__MAP_ANONYMOUS | RESTATE__MAP_STACK, -1, 0);
+    size_t guard = pool->guard_bytes;
+    void *p = mmap(NULL, guard + bytes, PROT_NONE,
+                   MAP_PRIVATE | RESTATE__MAP_ANONYMOUS | RESTATE__MAP_STACK |
+                       RESTATE__MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) return NULL;
-    if (mprotect((uint8_t *)p + pool->page_bytes, bytes, PROT_READ | PROT_WRITE) != 0) {
-        munmap(p, pool->page_bytes + bytes);
+    if (mprotect((uint8_t *)p + guard, bytes, PROT_READ | PROT_WRITE) != 0) {
+        munmap(p, guard + bytes);
         return NULL;
     }
-    return (uint8_t *)p + pool->page_bytes;
+    return (uint8_t *)p + guard;
 }
 
 static void restate__fiber_unmap(restate__fiber_pool *pool, uint8_t *stack, size_t bytes) {
-    munmap(stack - pool->page_bytes, pool->page_bytes + bytes);
+    munmap(stack - pool->guard_bytes, pool->guard_bytes + bytes);
 }
 
 static bool restate__fiber_intact(const restate__fiber *f) {
@@ -6808,22 +6849,24 @@ static bool restate__fiber_intact(const restate__fiber *f) {
 
 #else
 
-/* Without a guard page an overflow is noticed afterwards: the lowest bytes have changed. */
+/* Without a guard an overflow is noticed afterwards, at the next switch: one of the lowest words has
+ * changed, or the fiber is left from below its stack. */
 static uint8_t *restate__fiber_map(restate__fiber_pool *pool, size_t bytes) {
-    uint8_t *stack = (uint8_t *)restate__mem_alloc(pool->allocator, bytes);
-    uint64_t canary = RESTATE__STACK_CANARY;
-    if (stack) memcpy(stack, &canary, sizeof canary);
-    return stack;
+    uint64_t *stack = (uint64_t *)restate__mem_alloc(pool->allocator, bytes);
+    size_t i;
+    for (i = 0; stack && i < RESTATE__STACK_CANARIES; i++) stack[i] = RESTATE__STACK_CANARY;
+    return (uint8_t *)stack;
+}
+
+static bool restate__fiber_intact(const restate__fiber *f) {
+    const uint64_t *canary = (const uint64_t *)(const void *)f->stack;
+    size_t i = 0;
+    while (i < RESTATE__STACK_CANARIES && canary[i] == RESTATE__STACK_CANARY) i++;
+    return i == RESTATE__STACK_CANARIES && !f->below;
 }
 
 static void restate__fiber_unmap(restate__fiber_pool *pool, uint8_t *stack, size_t bytes) {
     restate__mem_free(pool->allocator, stack, bytes);
-}
-
-static bool restate__fiber_intact(const restate__fiber *f) {
-    uint64_t canary;
-    memcpy(&canary, f->stack, sizeof canary);
-    return canary == RESTATE__STACK_CANARY;
 }
 
 #endif
@@ -6855,11 +6898,13 @@ static restate__fiber *restate__fiber_take(restate__fiber_pool *pool, size_t byt
     return f;
 }
 
+/* A stack that overflowed is not given back: what lies below it has been written over, which may be
+ * the allocator's own. */
 static void restate__fiber_drop(restate__fiber_pool *pool, restate__fiber *f) {
 #ifdef RESTATE_VALGRIND
     VALGRIND_STACK_DEREGISTER(f->valgrind_id);
 #endif
-    restate__fiber_unmap(pool, f->stack, f->stack_bytes);
+    if (restate__fiber_intact(f)) restate__fiber_unmap(pool, f->stack, f->stack_bytes);
 }
 
 static restate__fiber *restate__fiber_new_switched(restate__fiber_pool *pool, size_t stack_bytes,
@@ -6877,6 +6922,7 @@ static restate__fiber *restate__fiber_new_switched(restate__fiber_pool *pool, si
     f->next = NULL;
     f->done = false;
     f->started = false;
+    f->below = false;
     restate__fiber_prepare(f);
     restate__fiber_say_new(f);
     return f;
@@ -6917,6 +6963,13 @@ static bool restate__thread_is_this(restate__thread t) {
 
 #define RESTATE__THREAD_STACK_BYTES (256u * 1024u)
 
+/* What a guard takes of the size of a stack: older C libraries of GNU have it inside. */
+#if defined(__GLIBC__) && (__GLIBC__ < 2 || (__GLIBC__ == 2 && __GLIBC_MINOR__ < 27))
+#  define RESTATE__STACK_GUARD_TAKES RESTATE__STACK_GUARD
+#else
+#  define RESTATE__STACK_GUARD_TAKES 0u
+#endif
+
 /* It has the signal mask of its maker, so that in the end all have that of the thread that serves. None
  * is changed, for what is blocked stays blocked in the programs that user code starts: a child of a
  * closure that ends at no SIGTERM would be ours to blame. So any thread may be the one that a signal
@@ -6928,7 +6981,8 @@ static bool restate__fiber_thread_start(pthread_t *thread, size_t stack_bytes, v
     if (pthread_attr_init(&attr) != 0) return false;
     /* The C library takes some of it. A rejected size leaves the default, which is larger. */
     stack_bytes = (stack_bytes * RESTATE__STACK_FACTOR + 3u * 16384u - 1u) & ~(size_t)16383u;
-    (void)pthread_attr_setstacksize(&attr, stack_bytes);
+    (void)pthread_attr_setstacksize(&attr, stack_bytes + RESTATE__STACK_GUARD_TAKES);
+    (void)pthread_attr_setguardsize(&attr, RESTATE__STACK_GUARD);
     ok = pthread_create(thread, &attr, run, arg) == 0;
     pthread_attr_destroy(&attr);
     return ok;
@@ -7137,6 +7191,8 @@ RESTATE__PRIVATE void restate__fiber_pool_init(restate__fiber_pool *pool,
     {
         long page = sysconf(_SC_PAGESIZE);
         pool->page_bytes = page > 0 ? (size_t)page : 65536u;
+        pool->guard_bytes = RESTATE__STACK_GUARD;
+        if (pool->guard_bytes < pool->page_bytes) pool->guard_bytes = pool->page_bytes;
     }
 #endif
 }
@@ -7181,7 +7237,6 @@ RESTATE__PRIVATE void restate__fiber_resume(restate__fiber *f) {
     if (RESTATE__LIKELY(f->stack != NULL)) {
         f->started = true;
         restate__fiber_enter(f);
-        RESTATE_ASSERT(restate__fiber_intact(f));
         return;
     }
 #endif
@@ -7189,6 +7244,17 @@ RESTATE__PRIVATE void restate__fiber_resume(restate__fiber *f) {
     restate__task_of(f)->detached = false;
     restate__task_give(&restate__task_of(f)->go);
     restate__task_take(&restate__task_of(f)->back);
+#endif
+}
+
+/* On the owner's thread, after a resume: whether the fiber wrote below its stack. It is to be freed
+ * then, and memory is no longer to be trusted. Where stacks have guards that ends the process. */
+RESTATE__PRIVATE bool restate__fiber_overflowed(const restate__fiber *f) {
+#if RESTATE__FIBER_SWITCHES
+    return f->stack && !restate__fiber_intact(f);
+#else
+    (void)f;
+    return false;
 #endif
 }
 
@@ -9609,6 +9675,25 @@ static void restate__attempt_done(restate__attempt *a) {
     restate__attempt_progress(a);
 }
 
+static size_t restate__attempt_stack_bytes(const restate__attempt *a) {
+    size_t bytes = a->handler->options.stack_bytes;
+    return bytes ? bytes : RESTATE_STACK_BYTES;
+}
+
+/* The handler wrote below its stack, where there is no guard. Whatever lies there is broken, and what
+ * the handler computed may be: the attempt ends, its result (if it had one already) is not told, and
+ * its stack is not used again. The library does not end the process for it: the log is there to have
+ * that done. */
+static void restate__attempt_overflowed(restate__attempt *a) {
+    restate__ctx_say(&a->ctx, RESTATE_LOG_ERROR,
+                     "stack overflow: raise stack_bytes, which is %lu. Memory below the stack was "
+                     "written over: restart the process",
+                     (unsigned long)restate__attempt_stack_bytes(a));
+    if (a->vm.phase >= RESTATE__CLOSED) a->vm.out->failed = true;
+    restate__ctx_retry(&a->ctx, RESTATE__E_INTERNAL, "stack overflow: raise stack_bytes", NULL);
+    a->abandoned = true;
+}
+
 static void restate__attempt_after_resume(restate__attempt *a) {
     uint64_t held = restate__clock_ms() - a->begun_ms, limit = a->handler->options.stall_warning_ms;
     if (!a->blocking && held >= (limit ? limit : 1000) && limit != RESTATE_ZERO_MS)
@@ -9617,6 +9702,7 @@ static void restate__attempt_after_resume(restate__attempt *a) {
             "the handler held its event loop for %lu ms: block in restate_run(), or register it "
             "with .options.blocking",
             (unsigned long)held);
+    if (restate__fiber_overflowed(a->fiber)) restate__attempt_overflowed(a);
     if (!restate__fiber_done(a->fiber) && !a->abandoned) return;
     restate__ctx_end(&a->ctx);
     if (!a->abandoned || !a->executing) restate__attempt_drop_fiber(a);
@@ -9631,9 +9717,8 @@ static void restate__attempt_resume(restate__attempt *a) {
 
 static void restate__attempt_start(restate__attempt *a) {
     restate__fiber_kind kind = a->blocking ? RESTATE__FIBER_THREAD : RESTATE__FIBER_SWITCHED;
-    size_t stack =
-        a->handler->options.stack_bytes ? a->handler->options.stack_bytes : RESTATE_STACK_BYTES;
-    a->fiber = restate__fiber_new(&a->worker->fibers, kind, stack, restate__attempt_main, a);
+    a->fiber = restate__fiber_new(&a->worker->fibers, kind, restate__attempt_stack_bytes(a),
+                                  restate__attempt_main, a);
     if (a->fiber) {
         a->state = RESTATE__ATTEMPT_RUNNING;
         restate__attempt_resume(a);
