@@ -1345,9 +1345,9 @@ RESTATE_API restate_future *restate_awakeable(restate_ctx *ctx, const char **id)
 
 /* Completes an awakeable, of any invocation, with a value or with a failure.
  *
- * Does not wait. The first completion counts, the server ignores later ones and unknown ids. Ids
- * begin with sign_1, or, from old servers, prom_1. Absent bytes are sent as an empty value, NULL as
- * the failure 500 "rejected".
+ * Does not wait. The first completion counts, whenever it is awaited; later ones and unknown ids
+ * are ignored. Ids begin with sign_1, or, from old servers, prom_1. Absent bytes are sent as an
+ * empty value, NULL as the failure 500 "rejected".
  * Journal:   complete awakeable (id, value or failure).
  * Returns:   RESTATE_OK; RESTATE_TERMINAL (400: the text cannot be the id of an awakeable; nothing
  *            is recorded).
@@ -1414,7 +1414,7 @@ RESTATE_API restate_status restate_promise_reject(restate_ctx *ctx, const char *
 /* Waits until a future is settled, and gives its value or failure.
  *
  * A settled future can be awaited again: the same result, at no cost, and no cancellation is told
- * there. A cancellation does not settle it: `future` stays good and can be awaited during
+ * there. What settled it stays its result, whatever else may come for it. A cancellation does not settle it: `future` stays good and can be awaited during
  * compensation.
  * Journal:   nothing; which results had come by then is known from the order of notifications.
  * Await point.
@@ -3121,7 +3121,6 @@ typedef struct restate__node {
     uint8_t state;                          /* restate__node_state */
     uint8_t run;                            /* restate__run_state */
     uint8_t expects;                        /* of a leaf: what answers it */
-    bool taken; /* a leaf whose value was taken: nothing to await any more */
     uint32_t order;                         /* of settling, from 1: the journal's order */
     uint32_t mark;                          /* the last walk that passed here */
     uint32_t id;                            /* completion id or signal number of a leaf */
@@ -3159,8 +3158,9 @@ typedef struct restate__signal_name {
 /* What is known under a completion id or signal number. */
 typedef struct restate__slot {
     restate__node *leaf;                    /* NULL: the code has not asked yet */
-    restate__notification *arrived;         /* NULL: not arrived */
+    restate__notification *arrived;         /* the first one; NULL: not arrived */
     bool delivered;
+    bool unconfirmed;                       /* protocol 7: a proposed result, to be confirmed */
 } restate__slot;
 
 /* Slots by number. Numbers are dense where they come from a program; what does not look so goes to
@@ -3244,7 +3244,7 @@ typedef struct restate__vm {
     uint32_t names_room, names_count;
     restate__signal_name *delivered;        /* names that have unclaimed signals */
     uint32_t cancel_arrived;                /* cancellations the code was not told of */
-    bool cancel_delivered;
+    uint32_t cancel_delivered;              /* of these: delivered, without explicit_cancellation */
     restate__node *executing;               /* closures handed out */
     uint32_t to_execute;
     restate__tracked *tracked, **tracked_end;
@@ -3811,13 +3811,6 @@ RESTATE__PRIVATE void restate__vm_forget(restate__vm *vm, const restate__node *l
     if (slot && slot->leaf == leaf) slot->leaf = NULL;
 }
 
-/* TAKE: the value of a settled leaf, once; NULL otherwise. */
-RESTATE__PRIVATE const restate__value *restate__vm_take(restate__node *leaf) {
-    if (leaf->state == RESTATE__PENDING || leaf->taken) return NULL;
-    leaf->taken = true;
-    return leaf->value;
-}
-
 /* ---- Input: frames, Start, entries ----------------------------------------------------------- */
 
 static restate__state_entry *restate__vm_state_find(restate__vm *vm, restate_bytes key, bool make);
@@ -3991,6 +3984,23 @@ static void restate__vm_enqueue(restate__vm *vm, restate__notification *n) {
     vm->queue_end = &n->next;
 }
 
+/* The first result of a completion id, or of an awakeable's number, is the result for ever: a later
+ * one is dropped here, before anything can depend on it, in whatever order code and results come.
+ * Named signals and cancellations are no results of anything: each is kept, and one future gets
+ * one. */
+static bool restate__vm_arrived(restate__vm *vm, restate__notification *n) {
+    restate__slot *slot;
+    if (n->signal && n->id == RESTATE__SIGNAL_CANCEL) vm->cancel_arrived++;
+    else if (!n->name) {
+        slot = restate__vm_slot(vm, n->signal ? &vm->signals : &vm->completions, n->id);
+        if (!slot) return restate__vm_nomem(vm);
+        if (slot->arrived) return true;
+        slot->arrived = n;
+    }
+    restate__vm_enqueue(vm, n);
+    return true;
+}
+
 static bool restate__vm_on_notification(restate__vm *vm, uint16_t type, restate_bytes payload) {
     restate__notification *n;
     if (vm->spare.notification_count) {
@@ -4008,15 +4018,7 @@ static bool restate__vm_on_notification(restate__vm *vm, uint16_t type, restate_
                                  "or has no id or no result",
                                  (unsigned)type);
     }
-    if (!n->name) {
-        restate__slot *slot =
-            restate__vm_slot(vm, n->signal ? &vm->signals : &vm->completions, n->id);
-        if (!slot) return restate__vm_nomem(vm);
-        if (!slot->arrived) slot->arrived = n;
-        if (n->signal && n->id == RESTATE__SIGNAL_CANCEL) vm->cancel_arrived++;
-    }
-    restate__vm_enqueue(vm, n);
-    return true;
+    return restate__vm_arrived(vm, n);
 }
 
 static bool restate__vm_on_command(restate__vm *vm, uint16_t type, restate_bytes payload) {
@@ -4109,18 +4111,18 @@ static bool restate__vm_on_ack(restate__vm *vm, restate_bytes payload) {
         return restate__vm_raise(vm, RESTATE__E_INTERNAL, "cannot decode ProposeRunCompletionAck");
     slot = vm->phase == RESTATE__PROCESSING && m.completion_id < vm->next_completion
          ? restate__vm_slot(vm, &vm->completions, m.completion_id) : NULL;
-    if (!slot || !slot->leaf || slot->leaf->run != RESTATE__RUN_PROPOSED)
+    if (!slot || !slot->unconfirmed)
         return restate__vm_raise(vm, RESTATE__E_PROTOCOL,
                                  "unexpected acknowledgement of run completion %u",
                                  (unsigned)m.completion_id);
+    slot->unconfirmed = false;
+    if (slot->arrived) return true;         /* another result was first; the leaf may be gone */
     n = (restate__notification *)restate__arena_alloc(vm->arena, sizeof *n);
     if (!n) return restate__vm_nomem(vm);
     n->id = m.completion_id;
     n->value = *slot->leaf->of.closure.proposed;
     slot->leaf->run = RESTATE__RUN_NONE;
-    if (!slot->arrived) slot->arrived = n;
-    restate__vm_enqueue(vm, n);
-    return true;
+    return restate__vm_arrived(vm, n);
 }
 
 static bool restate__vm_on_message(restate__vm *vm, uint16_t type, restate_bytes payload) {
@@ -4376,19 +4378,14 @@ static void restate__vm_deliver_name(restate__vm *vm, restate__notification *n,
     to->delivered_last = n;
 }
 
-/* A second result for a number replaces one that was not taken. */
 static void restate__vm_deliver_slot(restate__vm *vm, restate__notification *n) {
     restate__slot *slot = restate__vm_slot(vm, n->signal ? &vm->signals : &vm->completions, n->id);
     if (!slot) {
         restate__vm_nomem(vm);
         return;
     }
-    slot->arrived = n;
     slot->delivered = true;
-    if (!slot->leaf) return;
-    if (slot->leaf->state == RESTATE__PENDING) restate__vm_settle(vm, slot->leaf, &n->value);
-    else if (!slot->leaf->taken && restate__vm_value_fits(vm, slot->leaf, &n->value))
-        slot->leaf->value = &n->value;
+    if (slot->leaf) restate__vm_settle(vm, slot->leaf, &n->value);
 }
 
 /* Moves one notification from the queue to whom it is for. */
@@ -4399,10 +4396,7 @@ static void restate__vm_deliver(restate__vm *vm) {
     if (n->name) restate__vm_deliver_name(vm, n, *n->name);
     else if (!n->signal || n->id != RESTATE__SIGNAL_CANCEL) restate__vm_deliver_slot(vm, n);
     else if (vm->options.explicit_cancellation) restate__vm_deliver_name(vm, n, restate__b_none());
-    else {
-        if (vm->cancel_delivered) vm->cancel_arrived--;     /* the one before was not noticed yet */
-        vm->cancel_delivered = true;
-    }
+    else vm->cancel_delivered++;            /* each is told, also if they came together */
 }
 
 /* Delivers as few notifications as it takes until `root` is settled, something inside it calls for
@@ -4413,7 +4407,7 @@ static bool restate__vm_resolve(restate__vm *vm, restate__node *root, bool with_
     vm->stopped = false;
     for (;;) {
         if (named && vm->delivered) restate__vm_claim(vm, root);
-        found = vm->stopped || (root->state != RESTATE__PENDING && !root->taken) ||
+        found = vm->stopped || root->state != RESTATE__PENDING ||
                 (with_cancel && vm->cancel_delivered);
         if (found || !vm->queue || vm->phase == RESTATE__ERRORED) break;
         named = vm->queue->name || vm->queue->signal;
@@ -4847,7 +4841,7 @@ RESTATE__PRIVATE restate__wait restate__vm_cancel_calls(restate__vm *vm) {
 static restate__wait restate__vm_cancelled(restate__vm *vm) {
     restate__wait w = restate__vm_cancel_calls(vm);
     if (w.kind != RESTATE__READY) return w;
-    vm->cancel_delivered = false;
+    vm->cancel_delivered--;
     vm->cancel_arrived--;
     return restate__vm_answer(vm, RESTATE__CANCEL);
 }
@@ -6123,7 +6117,7 @@ RESTATE__PRIVATE const restate__value *restate__vm_run_recorded(restate__vm *vm,
         return NULL;
     m = restate__vm_run_message(vm, name);
     slot = restate__vm_slot(vm, &vm->completions, n->id);
-    if (!slot || slot->arrived != n ||
+    if (!slot ||
         !restate__vm_same_encoding(restate__vm_run_fields, (const uint8_t *)&m, c->payload) ||
         !restate__vm_begin(vm, c->type, restate__vm_recorded_name(vm, c, m.name)))
         return NULL;
@@ -6167,6 +6161,7 @@ static bool restate__vm_propose_result(restate__vm *vm, restate__node *run, rest
     bool v7 = vm->options.version >= 7;
     restate_wire_ProposeRunCompletionMessage m;
     restate__value *keep;
+    restate__slot *slot;
     if (!restate__vm_failure_fits(vm, failure)) return false;
     memset(&m, 0, sizeof m);
     m.result_completion_id = run->id;
@@ -6178,14 +6173,16 @@ static bool restate__vm_propose_result(restate__vm *vm, restate__node *run, rest
         m.result.value = restate__vm_present(value);
     }
     if (v7) {
+        slot = restate__vm_slot(vm, &vm->completions, run->id);
         keep = (restate__value *)restate__arena_alloc(vm->arena, sizeof *keep);
-        if (!keep) return restate__vm_nomem(vm);
+        if (!keep || !slot) return restate__vm_nomem(vm);
         keep->kind = failure ? RESTATE__FAILURE : RESTATE__VALUE;
         if (failure) keep->is.failure = restate__vm_keep_failure(vm->arena, failure);
         else keep->is.bytes = restate__arena_copy(vm->arena, restate__vm_present(value));
         if (vm->arena->failed) return restate__vm_nomem(vm);
         run->of.closure.proposed = keep;
         run->run = RESTATE__RUN_PROPOSED;
+        slot->unconfirmed = true;
     }
     restate__vm_put(vm, restate_wire_MSG_PROPOSE_RUN_COMPLETION, v7 ? 0x8000 : 0,
                     restate_wire_ProposeRunCompletionMessage_fields, &m);
@@ -6243,10 +6240,12 @@ static bool restate__vm_propose_retry(restate__vm *vm, restate__node *run,
  */
 RESTATE__PRIVATE bool restate__vm_propose(restate__vm *vm, restate__node *run,
                                           const restate__outcome *o, const restate__policy *p) {
+    restate__slot *slot;
     if (vm->phase == RESTATE__ERRORED) return false;
     if (vm->phase != RESTATE__PROCESSING) return true;
     restate__vm_run_over(vm, run);
-    if (run->state != RESTATE__PENDING) return true;
+    slot = restate__vm_slot(vm, &vm->completions, run->id);
+    if (!slot || slot->arrived) return slot ? true : restate__vm_nomem(vm);     /* not needed */
     if (p->kind >= RESTATE__POLICY_FIXED && p->pause &&
         !restate__vm_needs(vm, "pausing when a run's retries are exhausted", 7))
         return false;

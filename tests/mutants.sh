@@ -10,7 +10,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 UNITS="unit_journal unit_journal_more unit_journal_await unit_journal_run unit_journal_errors
-    unit_context unit_around unit_semantics unit_features"
+    unit_journal_results unit_context unit_around unit_semantics unit_features"
 mutants() {
     cat <<'LIST'
 restate__vm_enqueue|*vm->queue_end = n;|n->next = vm->queue; vm->queue = n;|notifications are delivered in the order of the journal
@@ -22,7 +22,10 @@ restate__vm_clear_all|vm->state_partial = false;|vm->state_partial = vm->state_p
 restate__vm_clear_all|vm->state_count = 0;|vm->state_count = vm->state_count;|nothing is left after clear_all
 restate__vm_state_change|e->value = restate__arena_copy(vm->arena, value);|e->value = e->value;|a value that was written is read
 restate__vm_await|if (with_cancel && vm->cancel_delivered) return|if (with_cancel && vm->cancel_delivered && root->state == RESTATE__PENDING) return|a cancellation that came first is told first
-restate__vm_cancelled|vm->cancel_delivered = false;|vm->cancel_delivered = true;|a cancellation is told once
+restate__vm_cancelled|vm->cancel_delivered--;||a cancellation is told once
+restate__vm_deliver|vm->cancel_delivered++;|vm->cancel_delivered = 1;|each cancellation is told
+restate__vm_arrived|if (slot->arrived) return true;||the first result of a number wins
+restate__vm_on_ack|if (slot->arrived) return true;||protocol 7: a result that came before the acknowledgement wins
 restate__vm_cancel_calls|vm->tracked = NULL;|vm->tracked = vm->tracked;|calls are cancelled once
 restate__vm_track|*vm->tracked_end = t;|t->next = vm->tracked; vm->tracked = t; if (!t->next)|calls are cancelled in the order of their issue
 restate__vm_cancelled|restate__wait w = restate__vm_cancel_calls(vm);|restate__wait w = restate__vm_answer(vm, RESTATE__READY);|a cancellation reaches the calls
@@ -38,6 +41,7 @@ restate__vm_command|if (recorded->type != ct->type) {|if (false) {|another comma
 restate__vm_compare|if (!*lines) return|if (*lines) return|a command that differs is a mismatch
 restate__vm_end|if (vm->phase == RESTATE__REPLAYING)|if (false)|commands left over at the end are an error
 restate__vm_run|if (slot->arrived) return true;||a run with a result is not executed again
+restate__vm_propose|!slot \|\| slot->arrived|!slot|a closure whose result came meanwhile proposes nothing
 restate__vm_unresolved|w.for_run = vm->executing &&|w.for_run = false \&\&|no suspension while an awaited closure executes
 restate__vm_suspend|vm->options.version >= 7|vm->options.version >= 8|protocol 7 says the whole tree
 restate__node_child_settled|if (child->state == RESTATE__FAILED && parent->of.all.pending) return;||any goes on after a failure

@@ -1111,11 +1111,11 @@ static inline const char *rt_value_text(const restate__value *v) {
     return text;
 }
 
-/* `"bytes"`, `void`, `failure 409 "m" k:v`, `id "my-id"`, `[a,b]`, or `-`: it is not there. */
-static inline const char *take(node *leaf) { return rt_value_text(restate__vm_take(leaf)); }
-#define TAKE(leaf, text) CHECK_STR(take(leaf), text)
+/* `"bytes"`, `void`, `failure 409 "m" k:v`, `id "my-id"`, `[a,b]`, or `-`: it is not there yet. */
+static inline const char *value_of(const node *leaf) { return rt_value_text(leaf->state != RESTATE__PENDING ? leaf->value : NULL); }
+#define VALUE(leaf, text) CHECK_STR(value_of(leaf), text)
 
-static inline bool completed(const node *leaf) { return leaf->state != RESTATE__PENDING && !leaf->taken; }
+static inline bool completed(const node *leaf) { return leaf->state != RESTATE__PENDING; }
 
 /* The attempt is over with this error, whose text has `part`. */
 #define CHECK_ERROR(number, part) do { \

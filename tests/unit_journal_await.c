@@ -112,9 +112,9 @@ TEST(s076_settled_race_and_settled) {
         notify("1,0,2");
         AWAIT(combinator_root, "ANY");
         CHECK_STR(completed_leaves(), "1");
-        TAKE(leaf[1], "\"v\"");
+        VALUE(leaf[1], "\"v\"");
         AWAIT(combinator_root, "ANY");
-        CHECK_STR(completed_leaves(), "0,2");
+        CHECK_STR(completed_leaves(), "0,1,2");
         CHECK_INT(combinator_root->state, RESTATE__SUCCEEDED);
         OUT_NOTHING();
     }
@@ -126,9 +126,9 @@ TEST(s077_settled_of_two_races) {
         notify("2,1");
         AWAIT(combinator_root, "ANY");
         CHECK_STR(completed_leaves(), "2");
-        TAKE(leaf[2], "\"v\"");
+        VALUE(leaf[2], "\"v\"");
         AWAIT(combinator_root, "ANY");
-        CHECK_STR(completed_leaves(), "1");
+        CHECK_STR(completed_leaves(), "1,2");
         OUT_NOTHING();
     }
 }
@@ -360,7 +360,7 @@ TEST(s108_cancel_with_known_id) {
             c = op_call();
             if (touch) {
                 AWAIT(c.id, "ANY");
-                TAKE(c.id, "id \"my-id\"");
+                VALUE(c.id, "id \"my-id\"");
             }
             AWAIT(c.result, "CXL");
             CHECK(op_end());
@@ -375,7 +375,7 @@ TEST(s109_id_stays_takeable) {
         c = op_call();
         AWAIT(c.result, "CXL");
         AWAIT(c.id, "ANY");
-        TAKE(c.id, "id \"my-id\"");
+        VALUE(c.id, "id \"my-id\"");
         OUT(CALL(1, 2), CANCEL("my-id"));
     }
 }
@@ -425,7 +425,7 @@ TEST(s113_explicit_mode) {
         given(1); note_cancel(); go();
         cancel = op_cancellation();
         AWAIT(cancel, "ANY");
-        TAKE(cancel, "void");
+        VALUE(cancel, "void");
         AWAIT(op_cancellation(), "WAIT(i)");
         OUT("AwaitingOn W{s:1}");
     }
@@ -466,7 +466,7 @@ TEST(s116_finished_calls_are_cancelled) {
         given(1); note_id(1, "my-id"); note_value(N_CALL, 2, "v"); go();
         c = op_call();
         AWAIT(c.result, "ANY");
-        TAKE(c.result, "\"v\"");
+        VALUE(c.result, "\"v\"");
         note_cancel();
         AWAIT(op_awakeable(), "CXL");
         OUT(CALL(1, 2), CANCEL("my-id"));
@@ -480,7 +480,7 @@ TEST(s117_result_before_cancel) {
         a = op_awakeable(), b = op_awakeable();
         AWAIT(a, "ANY");
         AWAIT(b, "CXL");
-        TAKE(a, "\"v\"");
+        VALUE(a, "\"v\"");
         OUT_NOTHING();
     }
 }
@@ -492,7 +492,7 @@ TEST(s118_cancel_before_result) {
         a = op_awakeable();
         AWAIT(a, "CXL");
         AWAIT(a, "ANY");
-        TAKE(a, "\"v\"");
+        VALUE(a, "\"v\"");
         OUT_NOTHING();
     }
 }
@@ -503,7 +503,7 @@ TEST(s119_cancel_amid_a_gather) {
         given(1); note_signal(17, "v"); note_cancel(); go();
         a = op_awakeable(), b = op_awakeable();
         AWAIT(ALL_SETTLED(a, b), "CXL");
-        TAKE(a, "\"v\"");
+        VALUE(a, "\"v\"");
         CHECK(!completed(b));
         OUT_NOTHING();
     }
@@ -532,7 +532,7 @@ TEST(s121_cancel_while_executing) {
         if (rt.version == 7) note_ack(1);
         else note_value(N_RUN, 1, "v");
         AWAIT(run, "ANY");
-        TAKE(run, "\"v\"");
+        VALUE(run, "\"v\"");
         OUT("Run 1 \"r\"", "Propose 1 value \"v\" ack");
     }
 }
@@ -585,11 +585,11 @@ TEST(x_await_cancel_handle_repeatedly) {
         first = op_cancellation();
         AWAIT(RACE(a, first), "ANY");
         CHECK(completed(first) && !completed(a));
-        TAKE(first, "void");
+        VALUE(first, "void");
         second = op_cancellation();
         AWAIT(a, "ANY");
         AWAIT(second, "ANY");
-        TAKE(second, "void");
+        VALUE(second, "void");
         OUT_NOTHING();
     }
 }

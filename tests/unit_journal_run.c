@@ -34,10 +34,10 @@ TEST(s085_run_acknowledged) {
         given(1); go();
         AWAIT((run = op_run("r")), "RUN 1");
         CHECK(propose_value(run, "v"));
-        TAKE(run, "-");
+        VALUE(run, "-");
         note_ack(1);
         AWAIT(run, "ANY");
-        TAKE(run, "\"v\"");
+        VALUE(run, "\"v\"");
         CHECK(op_output("v") && op_end());
         OUT("Run 1 \"r\"", "Propose 1 value \"v\" ack", "Output value \"v\"", "End");
     }
@@ -52,7 +52,7 @@ TEST(s086_run_before_7) {
         AWAIT(run, "WAIT(i)");
         note_value(N_RUN, 1, "stored");
         AWAIT(run, "ANY");
-        TAKE(run, "\"stored\"");
+        VALUE(run, "\"stored\"");
         OUT("Run 1 \"r\"", "Propose 1 value \"v\"");
     }
 }
@@ -66,7 +66,7 @@ TEST(s087_run_fails) {
         if (rt.version == 7) note_ack(1);
         else note_failure(N_RUN, 1, 500, "my-failure");
         AWAIT(run, "ANY");
-        TAKE(run, "failure 500 \"my-failure\"");
+        VALUE(run, "failure 500 \"my-failure\"");
         CHECK(op_output_failure(500, "my-failure") && op_end());
         OUT("Run 1 \"r\"", "Propose 1 failure 500 \"my-failure\" ack", "Output failure 500 \"my-failure\"", "End");
     }
@@ -123,7 +123,7 @@ TEST(s091_run_replayed) {
         run = op_run("r");
         CHECK_INT(run->run, RESTATE__RUN_NONE);
         AWAIT(run, "ANY");
-        TAKE(run, "\"v\"");
+        VALUE(run, "\"v\"");
         OUT_NOTHING();
     }
 }
@@ -187,7 +187,7 @@ TEST(s095_full_completion_in_7) {
         CHECK(propose_value(run, "mine"));
         note_value(N_RUN, 1, "stored");
         AWAIT(run, "ANY");
-        TAKE(run, "\"stored\"");
+        VALUE(run, "\"stored\"");
         OUT("Run 1 \"r\"", "Propose 1 value \"mine\" ack");
     }
 }
@@ -507,8 +507,8 @@ TEST(x_acks_in_another_order) {
         AWAIT(all, "WAIT(i)");
         note_ack(1);
         AWAIT(all, "ANY");
-        TAKE(a, "\"A\"");
-        TAKE(b, "\"B\"");
+        VALUE(a, "\"A\"");
+        VALUE(b, "\"B\"");
         OUT("Run 1 \"a\"", "Run 2 \"b\"", "Propose 2 value \"B\" ack", "Propose 1 value \"A\" ack",
             "AwaitingOn W{s:1,N:[ALL_SUCCEEDED{c:1}]}");
     }
@@ -571,8 +571,8 @@ TEST(x_proposed_value_is_copied) {
         memset(message, 'x', 7);
         note_ack(1); note_ack(2);
         AWAIT(all, "ANY");
-        TAKE(a, "\"value\"");
-        TAKE(b, "failure 400 \"message\"");
+        VALUE(a, "\"value\"");
+        VALUE(b, "failure 400 \"message\"");
         rt.ignore_output = true;
     }
 }

@@ -1131,7 +1131,8 @@ static void details_case(void) {
                                id.s)),
         4);
     ASK(text("%s/noTime", rows.s), NULL, 200, "2");
-    ASK(text("%s/twice", rows.s), NULL, 200, "1");
+    ASK(text("%s/twice", rows.s), "false", 200, "[1, 1, 3, 4]");
+    ASK(text("%s/twice", rows.s), "true", 200, "[1, 1, 3, 4]");
     ASK(text("%s/bytes", rows.s), NULL, 200, "256");
 
     word key =

@@ -1527,22 +1527,36 @@ static restate_status rows_no_time(restate_ctx *ctx, restate_bytes input) {
     return restate_reply(ctx, value);
 }
 
-/* Completed by itself, more than once: the first one counts. An awakeable of nobody disturbs
- * nobody. */
+/* Completed by itself, more than once: the first one counts, also if all were delivered (`seen`)
+ * before it was awaited, and a signal that was sent twice comes twice. An awakeable of nobody
+ * disturbs nobody. */
 static restate_status rows_twice(restate_ctx *ctx, restate_bytes input) {
-    const char *id;
-    restate_future *own = restate_awakeable(ctx, &id);
-    restate_bytes value;
-    (void)input;
+    const char *id, *seen_id, *me = restate_request(ctx)->invocation_id;
+    restate_future *own = restate_awakeable(ctx, &id), *seen = restate_awakeable(ctx, &seen_id);
+    restate_future *all = restate_all(ctx, (restate_future *[]){ own, seen }, 2);
+    restate_bytes value, again, first, second;
+    bool delivered = false;
+    RESTATE_TRY(restate_json_bool(ctx, input, NULL, &delivered));
     RESTATE_TRY(restate_resolve(ctx, id, restate_str("1")));
     RESTATE_TRY(restate_resolve(ctx, id, restate_str("2")));
     RESTATE_TRY(restate_reject(ctx, id, NULL));
+    RESTATE_TRY(restate_signal_resolve(ctx, me, "row", restate_str("3")));
+    RESTATE_TRY(restate_signal_resolve(ctx, me, "row", restate_str("4")));
     RESTATE_TRY(
         restate_resolve(ctx, "sign_1AZmn-yl7ZvFv1wZVbTjnUMfYwCbGKYgoAAAAEQ", restate_str("3")));
+    RESTATE_TRY(restate_resolve(ctx, seen_id, restate_str("0")));
+    if (delivered) RESTATE_TRY(restate_await(ctx, seen, NULL));
     RESTATE_TRY(restate_await(ctx, own, &value));
     RESTATE_TRY(restate_reject(ctx, id, NULL));
     RESTATE_TRY(restate_sleep(ctx, 10));
-    return restate_reply(ctx, value);
+    RESTATE_TRY(restate_await(ctx, all, NULL));
+    RESTATE_TRY(restate_await(ctx, own, &again));
+    RESTATE_TRY(restate_await(ctx, restate_signal(ctx, "row"), &first));
+    RESTATE_TRY(restate_await(ctx, restate_signal(ctx, "row"), &second));
+    return restate_reply(
+        ctx, restate_json(ctx, "[%-s, %-s, %-s, %-s]", (const char *)value.ptr,
+                          (const char *)again.ptr, (const char *)first.ptr,
+                          (const char *)second.ptr));
 }
 
 /* What each function that takes an id says of one: 0, or the code of the failure. */
@@ -1834,7 +1848,7 @@ static const restate_service rows = {
         { .name = "callFlow", .fn = rows_call_flow },
         { .name = "names", .fn = rows_names, .input = RESTATE_VOID, .output = RESTATE_VOID },
         { .name = "noTime", .fn = rows_no_time, .input = RESTATE_VOID },
-        { .name = "twice", .fn = rows_twice, .input = RESTATE_VOID },
+        { .name = "twice", .fn = rows_twice },
         { .name = "ids", .fn = rows_ids, .options = { ONE_TRY } },
         { .name = "bytes", .fn = rows_bytes, .input = RESTATE_VOID },
         { .name = "drift", .fn = rows_drift, .output = RESTATE_VOID, .options = { THREE_TRIES } },
