@@ -2152,7 +2152,8 @@ RESTATE__PRIVATE void restate__arena_free(restate__arena *arena) {
     arena->at = arena->end = NULL;
 }
 
-/* A large request gets a chunk of its own behind the current one, whose rest stays in use. */
+/* A large request gets a chunk of its own behind the current one, whose rest stays in use. Nothing
+ * else lies in it, so restate__arena_more() can give it back. */
 RESTATE__PRIVATE RESTATE__NOINLINE void *restate__arena_grow(restate__arena *arena, size_t size) {
     restate__chunk *c = restate__mem_take(arena->pool, size);
     uint8_t *data;
@@ -2161,9 +2162,10 @@ RESTATE__PRIVATE RESTATE__NOINLINE void *restate__arena_grow(restate__arena *are
         return NULL;
     }
     data = (uint8_t *)c + RESTATE__CHUNK_HEAD;
-    if (c->size != RESTATE__CHUNK_BYTES && arena->chunks) {
-        c->next = arena->chunks->next;
-        arena->chunks->next = c;
+    if (c->size != RESTATE__CHUNK_BYTES) {
+        restate__chunk **at = arena->chunks ? &arena->chunks->next : &arena->chunks;
+        c->next = *at;
+        *at = c;
         return data;
     }
     c->next = arena->chunks;
@@ -2179,6 +2181,24 @@ RESTATE__PRIVATE uint8_t *restate__arena_bytes(restate__arena *arena, size_t siz
     if (RESTATE__UNLIKELY(size > (size_t)(arena->end - p) || !p))
         return (uint8_t *)restate__arena_grow(arena, size);
     arena->at = p + size;
+    return p;
+}
+
+/* Room for `size` bytes that begins with the first `used` of `old`, which had room for `old_size`
+ * and is no longer used. NULL when out of memory. */
+RESTATE__PRIVATE uint8_t *restate__arena_more(restate__arena *arena, uint8_t *old, size_t old_size,
+                                              size_t used, size_t size) {
+    uint8_t *p = restate__arena_bytes(arena, size);
+    restate__chunk **at = &arena->chunks, *c;
+    if (!p) return NULL;
+    if (used) memcpy(p, old, used);
+    if (old_size + RESTATE__CHUNK_HEAD <= RESTATE__CHUNK_BYTES) return p;
+    while (*at && (uint8_t *)*at + RESTATE__CHUNK_HEAD != old) at = &(*at)->next;
+    c = *at;
+    if (c) {
+        *at = c->next;
+        restate__mem_give(arena->pool, c);
+    }
     return p;
 }
 
@@ -3223,7 +3243,7 @@ typedef struct restate__vm {
     bool first_new_entry_pending;           /* nothing was written since PROCESSING began */
 
     uint8_t head[8];                        /* the frame that is being read */
-    size_t head_len, body_len, body_at;
+    size_t head_len, body_len, body_at, body_room;  /* body_room: what `body` holds */
     restate__spare spare;
     uint8_t *body;
 
@@ -4153,22 +4173,39 @@ static bool restate__vm_on_message(restate__vm *vm, uint16_t type, restate_bytes
                              (unsigned)type);
 }
 
+#define RESTATE__BODY_ROOM 256u             /* of a body that begins to arrive */
+
 static size_t restate__vm_message_max(const restate__vm *vm) {
     return vm->options.max_message_bytes ? vm->options.max_message_bytes : (size_t)64 << 20;
 }
 
-/* A header is complete: makes room for its body. */
+/* Makes room for `more` bytes of a body. What is announced is only a promise: memory grows with what
+ * arrives, to at most twice as much, and not beyond what was announced. */
+static bool restate__vm_body_grow(restate__vm *vm, size_t more) {
+    size_t left = vm->body_len - vm->body_at, room;
+    uint8_t *body;
+    if (more > left) more = left;
+    if (vm->body_at + more <= vm->body_room && (vm->body || vm->body_len)) return true;
+    room = 2 * (vm->body_at + more);
+    if (room < RESTATE__BODY_ROOM) room = RESTATE__BODY_ROOM;
+    if (room > vm->body_len) room = vm->body_len;
+    body = restate__arena_more(vm->arena, vm->body, vm->body_room + 1, vm->body_at, room + 1);
+    if (!body) return restate__vm_nomem(vm);
+    vm->body = body;
+    vm->body_room = room;
+    return true;
+}
+
+/* A header is complete. */
 static bool restate__vm_on_head(restate__vm *vm) {
     size_t max = restate__vm_message_max(vm);
     vm->body_len = restate__b_get32(vm->head + 4);
-    vm->body_at = 0;
+    vm->body_at = vm->body_room = 0;
+    vm->body = NULL;
     if (vm->body_len > max)
         return restate__vm_raise(vm, RESTATE__E_PROTOCOL,
                                  "a message of %lu bytes was announced, the limit is %lu",
                                  (unsigned long)vm->body_len, (unsigned long)max);
-    vm->body = restate__arena_bytes(vm->arena, vm->body_len + 1);
-    if (!vm->body) return restate__vm_nomem(vm);
-    vm->body[vm->body_len] = 0;
     return true;
 }
 
@@ -4254,7 +4291,9 @@ RESTATE__PRIVATE void restate__vm_feed(restate__vm *vm, restate_bytes bytes) {
             if (restate__vm_fill(vm->head, &vm->head_len, 8, &bytes) || !restate__vm_on_head(vm))
                 continue;
         }
+        if (!restate__vm_body_grow(vm, bytes.len)) continue;
         if (restate__vm_fill(vm->body, &vm->body_at, vm->body_len, &bytes)) continue;
+        vm->body[vm->body_len] = 0;
         vm->head_len = 0;
         restate__vm_on_message(vm, (uint16_t)(vm->head[0] << 8 | vm->head[1]),
                                restate__b(vm->body, vm->body_len));

@@ -1241,6 +1241,38 @@ TEST(large_frames_that_do_not_come) {
     down();
 }
 
+/* Nor the endpoint's own: what it holds grows with what has arrived, whatever was announced. */
+TEST(memory_grows_with_what_arrives) {
+    static const uint8_t zeroes[100000];
+    static const char *const heads[] = { "00000000 04000000", "04000000 04000000", "04080000 04000000", "800c0000 04000000" };
+    client *c;
+    size_t before;
+    up(.threads = 1);
+    c = dial();
+    GOOD(c);
+    for (size_t sent = 0; sent <= sizeof zeroes; sent = sent ? sent * 10 : 1000)
+        for (unsigned i = 0; i < 4; i++) {
+            call *k = invoke(c, "nap");
+            note("(%u bytes of a body, head %u)", (unsigned)sent, i);
+            if (i) start(3);
+            if (i > 1) input("x");
+            settle(c);
+            PUT(peak, GET(live));
+            before = GET(live);
+            raw(heads[i]);
+            send_on(k);
+            settle(c);
+            for (size_t at = 0; at < sent; at += 1000) give(k, zeroes, 1000), settle(c);
+            CHECK(GET(live) <= before + 4 * sent + 16384);       /* with what is kept for reuse */
+            CHECK(GET(peak) <= before + 4 * sent + 16384);
+            reset(k);
+            settle(c);
+        }
+    test_note = "";
+    GOOD(c);
+    down();
+}
+
 TEST(message_limit) {
     client *c;
     up(.threads = 1, .max_message_bytes = 1000);
@@ -3033,7 +3065,7 @@ int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(health_and_versions), T(refusals), T(refusals_of_strange_bytes), T(paths), T(head_request), T(discovery),
         T(discovery_needs_newer_version), T(unknown_types_in_preflight), T(unknown_types_later), T(bad_protobuf),
-        T(frame_of_4_gib), T(large_frames_that_do_not_come), T(message_limit), T(input_ends_at_every_byte),
+        T(frame_of_4_gib), T(large_frames_that_do_not_come), T(memory_grows_with_what_arrives), T(message_limit), T(input_ends_at_every_byte),
         T(input_pauses_at_every_byte), T(reset_at_every_byte), T(disconnects_at_every_byte), T(bytewise),
         T(connection_in_single_bytes), T(interleaved), T(hundred_streams), T(streams_beyond_the_limit),
         T(too_many_invocations), T(loops_share_the_connections), T(small_windows), T(closed_window),
