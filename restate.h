@@ -1633,8 +1633,10 @@ typedef struct restate_http_request {
  * No sockets, and no threads but those of the pool and of blocking handlers: other handlers run
  * inside of these functions, and every call lets those of all streams of the endpoint go on. Many
  * may be open. Paths and statuses are those of restate_endpoint_options. restate_endpoint_stop()
- * only has new exchanges refused; feed absent bytes to open ones. A test without a server can feed
- * a recorded journal; a runtime in memory is not part of this header.
+ * only has new exchanges refused; feed absent bytes to open ones: they suspend where they would
+ * wait. One whose journal has not arrived yet cannot: give it time for the rest, or take gives
+ * RESTATE_ERROR, and its transport is to be broken off. A test without a server can feed a recorded
+ * journal; a runtime in memory is not part of this header.
  * Lifetime:  `request` is copied; the stream, until restate_stream_free(), or the endpoint's end.
  * Threads:   all streams of an endpoint on the same one; not from handlers and closures.
  * Returns:   NULL on failure, see restate_endpoint_error(); the functions below accept it
@@ -1660,8 +1662,9 @@ RESTATE_API restate_status restate_stream_feed(restate_stream *stream, restate_b
  * Also gives `*status` and `*headers` of the response, from the first call on (both may be NULL; 0
  * and NULL for a connection).
  * Lifetime:  until the next call on the stream.
- * Returns:   RESTATE_OK; RESTATE_ENDED (nothing follows these bytes); RESTATE_ERROR (out of memory:
- *            what was given is incomplete; or `to_send` is NULL). */
+ * Returns:   RESTATE_OK; RESTATE_ENDED (nothing follows these bytes); RESTATE_ERROR (out of memory,
+ *            or ended by a stop before its journal had arrived: what was given is incomplete; or
+ *            `to_send` is NULL). */
 RESTATE_API restate_status restate_stream_take(restate_stream *stream, restate_bytes *to_send,
                                                uint16_t *status, const restate_pair **headers);
 
@@ -1691,8 +1694,8 @@ RESTATE_API restate_status restate_endpoint_run(restate_endpoint *endpoint);
 
 /* Asks the endpoint to stop, and returns at once.
  *
- * No new work is taken. Handlers suspend where they would wait; drain_ms is there for what executes
- * to finish, then the rest is cut off: its handlers get RESTATE_ENDED, the server goes on with it
+ * No new work is taken. Handlers suspend where they would wait; drain_ms is there for journals that
+ * are on their way to arrive, and for what executes to finish, then the rest is cut off: its handlers get RESTATE_ENDED, the server goes on with it
  * elsewhere, or here after a restart. Closures that are still not finished are waited for 5 s by
  * restate_endpoint_run(), and without limit by restate_endpoint_free(). Called twice: cut off now.
  * Threads:   any, and signal handlers; not once the endpoint is being freed. NULL is fine. */
@@ -13596,9 +13599,16 @@ RESTATE__PRIVATE void restate__x_feed(restate__x *x, restate_bytes bytes) {
     if (x->attempt && !x->finished) restate__attempt_feed(x->attempt, bytes);
 }
 
-/* The request body ended; also used when the endpoint stops, so that the handler suspends. */
+/* The request body ended: the peer's doing. If its journal is not complete, that is an error. */
 RESTATE__PRIVATE void restate__x_end_input(restate__x *x) {
     if (x->attempt) restate__attempt_end_input(x->attempt);
+}
+
+/* Whether a stop may end the input, so that the handler suspends where it would wait: its journal is
+ * complete. An attempt that still waits for some of it cannot suspend, and nobody is guilty of that:
+ * it gets the rest, or is cut as by a lost connection, but not told that it violated something. */
+RESTATE__PRIVATE bool restate__x_may_suspend(const restate__x *x) {
+    return x->attempt && restate__vm_ready(&x->attempt->vm);
 }
 
 /* The stream is gone. */
@@ -13643,7 +13653,6 @@ enum {
     RESTATE__H2_RESETS_PER_S = 33,
     RESTATE__H2_QUEUE_MAX = 1000,           /* frames that wait to be read, beside 4 per stream */
     RESTATE__H2_FIELDS = 32,                /* fields of a response */
-    RESTATE__H2_YOUNG_MS = 200,             /* what a drain gives an exchange to get its journal */
     RESTATE__H2_NOTICE_MS = 1000,           /* from shutdown notice to last GOAWAY, at most */
     RESTATE__H2_SPARES = 256,
     RESTATE__H2_POOL_STEP = 32,             /* sizes of blocks that are kept are multiples of it */
@@ -14258,13 +14267,13 @@ static void restate__h2_drain(restate__h2 *h2) {
     restate__h2_touch(h2);
 }
 
-/* Goes on with the drain: ends the input of exchanges that had time to receive their journal, so
- * that their handlers suspend where they would wait. */
+/* Goes on with the drain: ends the input of exchanges whose journal is here, so that their handlers
+ * suspend where they would wait. The others get the rest of theirs first. */
 static void restate__h2_sweep(restate__h2 *h2) {
     restate__h2_stream *s;
     uint64_t now = h2->env->now_ms;
     for (s = h2->streams; s; s = s->next)
-        if (now - s->born_ms >= RESTATE__H2_YOUNG_MS) restate__h2_end_input(s);
+        if (s->x && restate__x_may_suspend(s->x)) restate__h2_end_input(s);
     if (now - h2->drain_at_ms >= RESTATE__H2_NOTICE_MS) restate__h2_goaway(h2);
     restate__h2_touch(h2);
 }
@@ -14393,7 +14402,7 @@ struct restate_stream {
     restate_stream *prev, *next;
     restate__x *x;                          /* NULL: a connection */
     size_t given;                           /* the beginning of x->out that the last take gave */
-    bool whole, input_over;
+    bool whole, input_over, cut;
 #if !defined(RESTATE_NO_SERVER)
     restate__h2_env env;                    /* its own, so that nothing else touches `h2` */
     restate__h2 h2;
@@ -14427,10 +14436,19 @@ static void restate__stream_wait(struct restate__streams *all) {
 /* Take looks at the exchange when it is asked. */
 static void restate__stream_changed(restate__x *x) { (void)x; }
 
+/* The peer has ended its request; or, while the endpoint stops, the carrier did, which a peer whose
+ * journal was on its way is not guilty of. */
+static void restate__stream_end_x(restate_stream *s) {
+    s->cut = s->x->attempt && !restate__x_may_suspend(s->x) &&
+             __atomic_load_n(&s->all->endpoint->stops, __ATOMIC_RELAXED);
+    if (s->cut) restate__x_cut(s->x);
+    else restate__x_end_input(s->x);
+}
+
 static restate_status restate__stream_feed_x(restate_stream *s, restate_bytes arrived) {
     if (s->input_over || s->x->finished) return RESTATE_ENDED;
     s->input_over = !arrived.ptr;
-    if (s->input_over) restate__x_end_input(s->x);
+    if (s->input_over) restate__stream_end_x(s);
     else if (arrived.len) restate__x_feed(s->x, arrived);
     return RESTATE_OK;
 }
@@ -14447,6 +14465,10 @@ static restate_status restate__stream_take_x(restate_stream *s, restate_bytes *t
     restate__x *x = s->x;
     restate__stream_drop(s);
     if (x->out.failed) return restate__ep_error(s->all->endpoint, "out of memory");
+    if (s->cut)
+        return restate__ep_error(s->all->endpoint,
+                                 "the endpoint is stopping and not all of the journal had arrived: "
+                                 "break the exchange off, as after a lost connection");
     *to_send = restate__buf_peek(&x->out);
     s->given = to_send->len;
     return x->finished && s->given == x->out.len ? RESTATE_ENDED : RESTATE_OK;
@@ -14479,10 +14501,14 @@ static bool restate__stream_open_x(restate_stream *s, const restate_http_request
 
 #if !defined(RESTATE_NO_SERVER)
 
-/* No more input: exchanges suspend where they would wait, and none is begun. */
+/* No more input: exchanges suspend where they would wait, and none is begun. A request whose stream
+ * was not ended is not complete, so what lacks some of its journal is reset. */
 static void restate__stream_end_h2(restate_stream *s) {
     restate__h2_stream *one;
-    for (one = s->h2.streams; one; one = one->next) restate__h2_end_input(one);
+    for (one = s->h2.streams; one; one = one->next) {
+        if (!one->x || restate__x_may_suspend(one->x)) restate__h2_end_input(one);
+        else if (!one->x->finished) restate__h2_reset(&s->h2, one, NGHTTP2_CANCEL);
+    }
     restate__h2_goaway(&s->h2);
 }
 

@@ -2672,6 +2672,76 @@ TEST(requests_during_a_stop) {
     stopped();
 }
 
+/* Invocations whose journal is on its way when the endpoint is stopped, cut at every kind of place. */
+static unsigned begin_journals(client *c, call **calls, size_t *at, rt_bytes *body, size_t *replay) {
+    unsigned n = 0, place;
+    *body = nap_body(replay);
+    for (place = 0; place < 9; place++) {
+        size_t cuts[9] = { 0, 1, 7, 8, 9, *replay / 3, *replay / 2, *replay - 9, *replay - 1 };
+        at[n] = cuts[place];
+        calls[n] = invoke(c, "naps");
+        give(calls[n], body->at, at[n]);
+        n++;
+    }
+    settle(c);
+    return n;
+}
+
+TEST(journal_arrives_during_a_stop) {
+    call *calls[16];
+    size_t at[16], replay;
+    rt_bytes body;
+    client *c;
+    unsigned n, i;
+    up(.threads = 1);
+    c = dial();
+    n = begin_journals(c, calls, at, &body, &replay);
+    restate_endpoint_stop(ep);
+    UNTIL(c->goaways == 2);
+    pump_for(300);                                  /* nothing is held against them */
+    for (i = 0; i < n; i++) CHECK(!calls[i]->answered && !calls[i]->closed && !calls[i]->body.len);
+    for (i = 0; i < n; i++) {
+        note("(cut at %u of %u)", (unsigned)at[i], (unsigned)replay);
+        for (; at[i] < replay; at[i]++) give(calls[i], body.at + at[i], 1);
+        UNTIL(calls[i]->answered);
+        SAYS(calls[i], "Sleep 2 wake:...", "? AwaitingOn W{c:2,s:1}", "Suspension W{c:2,s:1}");
+        calls[i]->over = true;
+        resume(calls[i]);
+        UNTIL(calls[i]->closed);
+        CHECK_INT(calls[i]->code, 0);
+    }
+    test_note = "";
+    CHECK_INT(GET(ended), n);
+    rt_drop(&body);
+    stopped();
+}
+
+/* When the time is over, or a second stop came, they are cut without a word. */
+TEST(journal_does_not_arrive_during_a_stop) {
+    for (int twice = 0; twice < 2; twice++) {
+        call *calls[16];
+        size_t at[16], replay;
+        rt_bytes body;
+        client *c;
+        unsigned n, i;
+        up(.threads = 1, .drain_ms = twice ? 60000 : 300);
+        c = dial();
+        n = begin_journals(c, calls, at, &body, &replay);
+        restate_endpoint_stop(ep);
+        UNTIL(c->goaways >= 1);
+        if (twice) restate_endpoint_stop(ep);
+        UNTIL(c->gone);
+        for (i = 0; i < n; i++) {
+            CHECK_INT(calls[i]->body.len, 0);
+            CHECK(!calls[i]->answered);
+        }
+        CHECK_INT(GET(failed_lines), 0);
+        CHECK_INT(GET(started), 0);
+        rt_drop(&body);
+        stopped();
+    }
+}
+
 /* A new connection is refused at the latest when the stop was seen. */
 TEST(connections_during_a_stop) {
     client *c;
@@ -3077,7 +3147,7 @@ int main(int argc, char **argv) {
         T(options_that_are_wrong), T(stop_comes_early), T(every_interface), T(graceful_stop), T(requests_during_a_stop),
         T(connections_during_a_stop), T(stop_is_told), T(second_stop_cuts), T(closure_outlives_run), T(drain_time_is_over), T(stop_without_a_drain),
         T(stop_from_a_signal_handler), T(stop_under_load), T(hosted), T(hosted_and_busy), T(process_waits_no_longer_than_told), T(hosted_and_idle),
-        T(strange_text_is_cleaned), T(strange_text_of_a_journal_is_cleaned), T(log_lines_are_limited),
+        T(journal_arrives_during_a_stop), T(journal_does_not_arrive_during_a_stop), T(strange_text_is_cleaned), T(strange_text_of_a_journal_is_cleaned), T(log_lines_are_limited),
         T(freed_while_all_is_running), T(chaos), T(mutated_connections), { NULL, NULL }
     };
     int status;

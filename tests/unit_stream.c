@@ -426,6 +426,34 @@ TEST(whole_exchanges_begin_late) {
     }
 }
 
+/* Absent bytes before the journal is complete: the peer's own doing is an error; while the endpoint stops it
+ * is the carrier's, and the exchange is cut, as by a lost connection. */
+TEST(ended_before_the_journal_is_there) {
+    while (again()) {
+        for (int i = 0; i < 8; i++) {
+            bool stops = (i & 1) != 0, whole = (i & 2) != 0, some = (i & 4) != 0;
+            size_t n;
+            talk t;
+            begin();
+            invoke(&t, "/invoke/S/greet", rt.version, whole);
+            script_new();
+            n = rt_script.len;
+            rt_script.len = some ? n - 1 : 0;
+            feed_script(&t);
+            if (stops) restate_endpoint_stop(ep);
+            CHECK_INT(feed_end(&t), RESTATE_OK);
+            take_all(&t);
+            CHECK_INT(t.last, stops ? RESTATE_ERROR : RESTATE_ENDED);
+            if (stops) CHECK_INT(t.out.len, 0);
+            else SAYS(&t, "Error 571...");
+            CHECK_INT(shared.begun, 0);
+            if (stops) CHECK_STR(logged(), "");
+            hang_up(&t);
+            end();
+        }
+    }
+}
+
 TEST(streamed_exchange) {
     while (again()) {
         talk t;
@@ -1181,6 +1209,36 @@ static void client_end(client *c) {
     rt_drop(&c->from_peer);
 }
 
+/* The end of a connection is not that of its requests: those whose journal is not there are reset, the others
+ * suspend. */
+TEST(connection_ended_before_journals_are_there) {
+    for (int stops = 0; stops < 2; stops++) {
+        client c;
+        request *r[3];
+        begin();
+        client_begin(&c);
+        for (int i = 0; i < 3; i++) {
+            r[i] = client_greet(&c, 7);
+            if (i < 2) r[i]->due.len -= i ? 1 : r[i]->due.len;
+            r[i]->stage = 2;                /* the result of the run is not confirmed */
+        }
+        client_settle(&c);
+        if (stops) restate_endpoint_stop(ep);
+        CHECK_INT(restate_stream_feed(c.stream, restate__b_none()), RESTATE_OK);
+        c.fed = RESTATE_ENDED;
+        client_settle(&c);
+        for (int i = 0; i < 2; i++) {
+            CHECK(r[i]->closed);
+            CHECK_INT(r[i]->error, NGHTTP2_CANCEL);
+            CHECK_INT(r[i]->answer.len, 0);
+        }
+        CHECK_INT(has_frame(&r[2]->answer, M_SUSPENSION), true);
+        CHECK_STR(logged(), "");
+        client_end(&c);
+        end();
+    }
+}
+
 #define ANSWERS(r, ...) do { \
         talk answered = { .out = (r)->answer }; \
         SAYS(&answered, __VA_ARGS__); \
@@ -1444,7 +1502,7 @@ TEST(beside_a_server) {
 
 int main(int argc, char **argv) {
     static const test_case cases[] = {
-        T(whole_exchanges_suspend_and_replay), T(whole_exchanges_begin_late), T(streamed_exchange),
+        T(whole_exchanges_suspend_and_replay), T(whole_exchanges_begin_late), T(ended_before_the_journal_is_there), T(streamed_exchange),
         T(streamed_exchange_suspends), T(input_that_ends_too_early), T(more_output_than_is_held),
 #ifndef RESTATE_NO_THREADS
         T(wake_instead_of_waiting), T(waits_for_blocking_handlers), T(wakes_for_blocking_handlers),
@@ -1452,7 +1510,7 @@ int main(int argc, char **argv) {
 #endif
         T(discovery_and_health), T(error_statuses), T(misuse), T(interleaved), T(free_in_the_middle), T(out_of_memory),
 #ifndef RESTATE_NO_SERVER
-        T(h2_exchanges), T(h2_input_ends), T(h2_ends_without_room), T(h2_garbage), T(h2_free_in_the_middle),
+        T(h2_exchanges), T(connection_ended_before_journals_are_there), T(h2_input_ends), T(h2_ends_without_room), T(h2_garbage), T(h2_free_in_the_middle),
 #  ifndef RESTATE_NO_THREADS
         T(h2_free_while_a_closure_executes),
 #  endif
