@@ -527,9 +527,14 @@ RESTATE__UNUSED static const restate_codec restate_codec_void =
  * enums, the line `* enum_to_string:true`. A field that cannot be done does not compile, and the
  * error names it; a message inside of itself does not either, others nest 32 levels deep. Oneofs
  * and maps are done, of google.protobuf Timestamp, Duration and the wrappers; JSON of its other
- * types (Any, Struct) cannot be encoded or decoded. Unknown members of JSON are a failure. Decoding
- * overwrites the struct, on failure with nothing of use; pb_callback_t members (binary only) are
- * left alone and called as nanopb calls them. */
+ * types (Any, Struct) cannot be encoded or decoded. Unknown members of JSON are a failure, unknown
+ * fields of the binary form are skipped. Decoding overwrites the struct, on failure with nothing of
+ * use; pb_callback_t members (binary only) are left alone and called as nanopb calls them.
+ *
+ * A message is the same in both forms. What a struct, or the other form, could not hold is a
+ * failure that names the field, when it is decoded and when it is encoded: a string that has a zero
+ * byte in it or is not UTF-8, a time or an enum out of its range, more bytes or elements than there
+ * is room for, a required field that is missing. */
 #define RESTATE_PROTO(Type) \
     { "application/proto", NULL, false, RESTATE_CODEC_CONTENT, restate__proto_encode, \
       restate__proto_decode, RESTATE__PROTO_EVAL(RESTATE__PROTO_TYPE(Type, BINARY)), false }
@@ -11116,7 +11121,47 @@ RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec 
 
 #define RESTATE__PROTO_PATH 200             /* bytes of a path that a message shows */
 
-/* ---- Binary ---------------------------------------------------------------------------------- */
+/* A message is the same in binary and as JSON: what one form would lose, or could not write later,
+ * is a fault where it comes in, be it from a peer's bytes or from a program's struct. Both name the
+ * field. nanopb lets more through: its strings are arrays of char, which end at the first zero
+ * whatever was in them, it does not look at UTF-8, and it does not know the times. So what it has
+ * decoded is gone through once more (strings and enums in the bytes, as the struct no longer tells;
+ * times in the struct, as two parts of one may have come), and every struct before it is encoded. */
+
+typedef enum restate__proto_special {
+    RESTATE__PROTO_PLAIN,
+    RESTATE__PROTO_WRAPPER,                 /* StringValue, Int64Value, ...: JSON has the value */
+    RESTATE__PROTO_TIMESTAMP,               /* from here on: not every struct has a JSON form */
+    RESTATE__PROTO_DURATION,
+    RESTATE__PROTO_REFUSED                  /* Any and others whose JSON form is not done */
+} restate__proto_special;
+
+/* Types of google.protobuf that have a JSON form of their own; its others are plain ones. */
+static restate__proto_special restate__proto_special_of(const restate__proto_type *type) {
+    static const char package[] = "google_protobuf_";
+    static const struct {
+        const char *name;
+        restate__proto_special special;
+    } known[] = {
+        { "Timestamp", RESTATE__PROTO_TIMESTAMP }, { "Duration", RESTATE__PROTO_DURATION },
+        { "Any", RESTATE__PROTO_REFUSED }, { "Struct", RESTATE__PROTO_REFUSED },
+        { "Value", RESTATE__PROTO_REFUSED }, { "ListValue", RESTATE__PROTO_REFUSED },
+        { "FieldMask", RESTATE__PROTO_REFUSED },
+        { "DoubleValue", RESTATE__PROTO_WRAPPER }, { "FloatValue", RESTATE__PROTO_WRAPPER },
+        { "Int64Value", RESTATE__PROTO_WRAPPER }, { "UInt64Value", RESTATE__PROTO_WRAPPER },
+        { "Int32Value", RESTATE__PROTO_WRAPPER }, { "UInt32Value", RESTATE__PROTO_WRAPPER },
+        { "BoolValue", RESTATE__PROTO_WRAPPER }, { "StringValue", RESTATE__PROTO_WRAPPER },
+        { "BytesValue", RESTATE__PROTO_WRAPPER }
+    };
+    const char *name = type->name + sizeof package - 1;
+    size_t i;
+    if (strncmp(type->name, package, sizeof package - 1) != 0) return RESTATE__PROTO_PLAIN;
+    for (i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(name, known[i].name) == 0) return known[i].special;
+    return RESTATE__PROTO_PLAIN;
+}
+
+/* ---- Binary, what is wrong ------------------------------------------------------------------- */
 
 /* The path of the field at `place`, where nanopb stopped, from the type down: each step is the
  * field that begins before it and does not end before it. */
@@ -11145,52 +11190,110 @@ static void restate__proto_locate(const restate__proto_type *type, restate_bytes
     }
 }
 
-/* Two passes, as nanopb does it with messages inside: callbacks write the same in both. */
-RESTATE_API restate_status restate__proto_encode(const restate_codec *codec, restate_ctx *ctx,
-                                                 const void *value, restate_bytes *out) {
-    const restate__proto_type *type = (const restate__proto_type *)codec->type;
-    pb_ostream_t s = PB_OSTREAM_SIZING;
-    uint8_t *bytes = NULL;
-    *out = restate__b_none();
-    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
-    if (pb_encode(&s, type->message, value)) {
-        size_t size = s.bytes_written;
-        bytes = restate__arena_bytes(restate__ctx_arena(ctx), size + 1);
-        if (!bytes) return restate__ctx_nomem(ctx);
-        s = pb_ostream_from_buffer(bytes, size);
-        if (pb_encode(&s, type->message, value)) {
-            bytes[s.bytes_written] = 0;
-            *out = restate__b(bytes, s.bytes_written);
-            return RESTATE_OK;
-        }
-    }
-    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
-    return restate_fail(ctx, RESTATE__E_INTERNAL, "proto: %s cannot be encoded: %s", type->name,
-                        PB_GET_ERROR(&s));
+/* What is wrong with bytes that nanopb has decoded, or with those that it says are not whole. */
+typedef struct restate__proto_fault {
+    bool whole;                             /* look for required fields, too */
+    bool times;                             /* there are some: the struct has to be looked at */
+    const char *why;
+    const uint8_t *at;
+    char path[RESTATE__PROTO_PATH];         /* ".lines.sku" */
+} restate__proto_fault;
+
+static bool restate__proto_faulty(restate__proto_fault *f, const uint8_t *at, const char *why) {
+    f->at = at;
+    f->why = why;
+    f->path[0] = 0;
+    return false;
 }
 
-RESTATE_API restate_status restate__proto_decode(const restate_codec *codec, restate_ctx *ctx,
-                                                 restate_bytes in, void *value) {
-    const restate__proto_type *type = (const restate__proto_type *)codec->type;
-    restate__wire_cursor cursor;
-    pb_istream_t s = PB_ISTREAM_EMPTY;
-    char path[RESTATE__PROTO_PATH];
-    const char *why;
-    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
-    if (!in.ptr) return RESTATE_OK;
-    cursor.at = in.ptr;
-    s.callback = restate__wire_source;
-    s.state = &cursor;
-    s.bytes_left = in.len;
-    if (pb_decode(&s, type->message, value)) return RESTATE_OK;
-    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
-    why = PB_GET_ERROR(&s);
-    /* These two are found at the end of a message, behind fields that are right. */
-    if (strcmp(why, "missing required field") == 0 || strncmp(why, "wrong size", 10) == 0)
-        return restate_fail(ctx, restate__ctx_json_code(ctx, in), "proto: %s: %s", type->name, why);
-    restate__proto_locate(type, in, cursor.at, path);
-    return restate_fail(ctx, restate__ctx_json_code(ctx, in), "proto: %s: %s at byte %zu of %zu",
-                        path, why, (size_t)(cursor.at - in.ptr), in.len);
+/* It is inside of this field. Inner ones have been put into the path before. */
+static bool restate__proto_inside(restate__proto_fault *f, const restate__proto_field *field) {
+    size_t n = strlen(field->name) + 1, rest = strlen(f->path);
+    if (n + rest >= sizeof f->path) return false;
+    memmove(f->path + n, f->path, rest + 1);
+    f->path[0] = '.';
+    memcpy(f->path + 1, field->name, n - 1);
+    return false;
+}
+
+/* How many elements an item has; packed numbers end with a byte below 0x80, or have one size. */
+static size_t restate__proto_elements(const pb_field_iter_t *i, const restate__wire_item *item) {
+    pb_type_t type = PB_LTYPE(i->type);
+    size_t k, n = 0;
+    if (item->wire != RESTATE__WIRE_BYTES || type > PB_LTYPE_LAST_PACKABLE) return 1;
+    if (type == PB_LTYPE_FIXED32) return item->bytes.len / 4;
+    if (type == PB_LTYPE_FIXED64) return item->bytes.len / 8;
+    for (k = 0; k < item->bytes.len; k++) n += item->bytes.ptr[k] < 0x80;
+    return n;
+}
+
+/* Whether a message has what it must: its required fields, and all of an array of a fixed count. */
+static bool restate__proto_is_whole(restate__proto_fault *f, const restate__proto_type *type,
+                                    void *message, restate_bytes bytes) {
+    pb_field_iter_t i;
+    if (!pb_field_iter_begin(&i, type->message, message)) return true;
+    do {
+        bool fixed = PB_HTYPE(i.type) == PB_HTYPE_REPEATED && i.pSize == &i.array_size;
+        restate__wire_reader r = restate__wire_read(bytes);
+        restate__wire_item item;
+        size_t n = 0;
+        if (!fixed && PB_HTYPE(i.type) != PB_HTYPE_REQUIRED) continue;
+        while (restate__wire_next(&r, &item))
+            if (item.tag == i.tag) n += restate__proto_elements(&i, &item);
+        if (fixed ? n == 0 || n == i.array_size : n > 0) continue;
+        restate__proto_faulty(f, r.end, fixed ? "wrong size for fixed count field"
+                                              : "missing required field");
+        return restate__proto_inside(f, &type->fields[i.index]);
+    } while (pb_field_iter_next(&i));
+    return true;
+}
+
+static bool restate__proto_scan(restate__proto_fault *f, const restate__proto_type *type,
+                                void *message, restate_bytes bytes);
+
+/* protobuf's enums are numbers of 32 bits with a sign; nanopb's have none if no value needs it. */
+static bool restate__proto_scan_enum(restate__proto_fault *f, restate__wire_item item,
+                                     const uint8_t *at) {
+    uint64_t n;
+    while (restate__wire_number(&item, &n))
+        if (n > INT32_MAX) return restate__proto_faulty(f, at, "enum value out of range");
+    return true;
+}
+
+static bool restate__proto_scan_item(restate__proto_fault *f, const restate__proto_field *field,
+                                    const pb_field_iter_t *i, restate__wire_item item,
+                                    const uint8_t *at) {
+    const uint8_t *zero;
+    switch (field->kind) {
+    case RESTATE__PROTO_KIND_STRING:
+        zero = item.bytes.len ? (const uint8_t *)memchr(item.bytes.ptr, 0, item.bytes.len) : NULL;
+        if (zero) return restate__proto_faulty(f, zero, "string with a zero byte");
+        return restate__b_utf8(item.bytes)
+               || restate__proto_faulty(f, item.bytes.ptr, "string that is not UTF-8");
+    case RESTATE__PROTO_KIND_ENUM:
+        return PB_LTYPE(i->type) != PB_LTYPE_UVARINT || restate__proto_scan_enum(f, item, at);
+    case RESTATE__PROTO_KIND_MESSAGE:
+        return restate__proto_scan(f, field->type, i->pData, item.bytes);
+    default: return true;
+    }
+}
+
+/* False: there is something. Fields that callbacks take are theirs. Of the struct only the places
+ * of the fields are of interest. */
+static bool restate__proto_scan(restate__proto_fault *f, const restate__proto_type *type,
+                                void *message, restate_bytes bytes) {
+    restate__wire_reader r = restate__wire_read(bytes);
+    restate__wire_item item;
+    pb_field_iter_t i;
+    if (restate__proto_special_of(type) > RESTATE__PROTO_WRAPPER) f->times = true;
+    if (!pb_field_iter_begin(&i, type->message, message)) return true;
+    while (restate__wire_next(&r, &item)) {
+        const uint8_t *at = item.bytes.ptr ? item.bytes.ptr : r.at;
+        if (!pb_field_iter_find(&i, item.tag) || PB_ATYPE(i.type) != PB_ATYPE_STATIC) continue;
+        if (!restate__proto_scan_item(f, &type->fields[i.index], &i, item, at))
+            return restate__proto_inside(f, &type->fields[i.index]);
+    }
+    return !f->whole || restate__proto_is_whole(f, type, message, bytes);
 }
 
 /* ---- Names and numbers ----------------------------------------------------------------------- */
@@ -11211,6 +11314,8 @@ typedef struct restate__proto_walk {
     restate__json_out out;
     restate__json_scan scan;
     restate_bytes json;
+    restate_bytes wire;                     /* what a struct was decoded from; absent: by nobody */
+    bool binary;
     restate_status status;                  /* of the first fault */
 } restate__proto_walk;
 
@@ -11328,24 +11433,6 @@ static bool restate__proto_float(double x, float *out) {
 
 #define RESTATE__PROTO_NAMES_MAX 65536      /* values between the least and the most of an enum */
 
-typedef enum restate__proto_special {
-    RESTATE__PROTO_PLAIN,
-    RESTATE__PROTO_TIMESTAMP,
-    RESTATE__PROTO_DURATION,
-    RESTATE__PROTO_WRAPPER,                 /* StringValue, Int64Value, ...: JSON has the value */
-    RESTATE__PROTO_REFUSED                  /* Any and others whose JSON form is not done */
-} restate__proto_special;
-
-static restate__proto_special restate__proto_special_of(const restate__proto_type *type) {
-    static const char package[] = "google_protobuf_";
-    const char *name = type->name + sizeof package - 1, *first = type->fields[0].name;
-    if (strncmp(type->name, package, sizeof package - 1) != 0) return RESTATE__PROTO_PLAIN;
-    if (strcmp(name, "Timestamp") == 0) return RESTATE__PROTO_TIMESTAMP;
-    if (strcmp(name, "Duration") == 0) return RESTATE__PROTO_DURATION;
-    if (!first) return RESTATE__PROTO_PLAIN;
-    return strcmp(first, "value") == 0 ? RESTATE__PROTO_WRAPPER : RESTATE__PROTO_REFUSED;
-}
-
 /* protoc makes `map<K, V> by_id` of message M a repeated M_ByIdEntry with a key and a value. Only
  * the name tells it from a message that somebody wrote. */
 static bool restate__proto_is_map(const restate__proto_type *parent,
@@ -11437,15 +11524,210 @@ static void restate__proto_time(const restate__proto_type *type, void *message, 
     } while (pb_field_iter_next(&i));
 }
 
-/* ---- JSON, out ------------------------------------------------------------------------------- */
+/* ---- Structs that have no form --------------------------------------------------------------- */
+
+#define RESTATE__PROTO_NOT_UTF8 "the string is not UTF-8"
 
 static bool restate__proto_unfit(restate__proto_walk *w, const char *what) {
     char path[RESTATE__PROTO_PATH];
     size_t n = restate__proto_path(w->spot, path);
-    w->status = restate_fail(w->ctx, RESTATE__E_INTERNAL, "json: %s%s%s cannot be encoded: %s",
-                             w->type->name, n ? "." : "", path, what);
+    const char *form = w->binary ? "proto" : "json", *dot = n ? "." : "", *name = w->type->name;
+    if (w->wire.ptr)
+        w->status = restate_fail(w->ctx, restate__ctx_json_code(w->ctx, w->wire), "%s: %s%s%s: %s",
+                                 form, name, dot, path, what);
+    else
+        w->status = restate_fail(w->ctx, RESTATE__E_INTERNAL, "%s: %s%s%s cannot be encoded: %s",
+                                 form, name, dot, path, what);
     return false;
 }
+
+static bool restate__proto_text(restate__proto_walk *w, const void *data, size_t size,
+                                restate_bytes *text) {
+    const uint8_t *zero = (const uint8_t *)memchr(data, 0, size);
+    if (!zero) return restate__proto_unfit(w, "the string does not end");
+    *text = restate__b(data, (size_t)(zero - (const uint8_t *)data));
+    return true;
+}
+
+static bool restate__proto_bytes_fit(restate__proto_walk *w, const void *data, size_t size) {
+    const pb_bytes_array_t *bytes = (const pb_bytes_array_t *)data;
+    return bytes->size <= size - offsetof(pb_bytes_array_t, bytes)
+           || restate__proto_unfit(w, "there are more bytes than fit");
+}
+
+/* See restate__proto_scan_enum(). */
+static bool restate__proto_enum_fits(restate__proto_walk *w, const pb_field_iter_t *i,
+                                     const void *data) {
+    return PB_LTYPE(i->type) != PB_LTYPE_UVARINT
+           || restate__proto_load(data, i->data_size, false) <= INT32_MAX
+           || restate__proto_unfit(w, "the enum value is out of range");
+}
+
+/* How many values are there; what has its default without saying so is not, as in binary. */
+static size_t restate__proto_count(const restate__proto_field *field, const pb_field_iter_t *i) {
+    const uint8_t *p = (const uint8_t *)i->pData, *end = p + i->data_size;
+    switch (PB_HTYPE(i->type)) {
+    case PB_HTYPE_REPEATED: return *(const pb_size_t *)i->pSize;
+    case PB_HTYPE_ONEOF: return *(const pb_size_t *)i->pSize == i->tag;
+    case PB_HTYPE_REQUIRED: return 1;
+    default: break;
+    }
+    if (i->pSize) return *(const uint8_t *)i->pSize != 0;
+    switch (field->kind) {
+    case RESTATE__PROTO_KIND_STRING: return *p != 0;
+    case RESTATE__PROTO_KIND_BYTES: return ((const pb_bytes_array_t *)i->pData)->size != 0;
+    case RESTATE__PROTO_KIND_FIXED_LENGTH_BYTES: case RESTATE__PROTO_KIND_MESSAGE: return 1;
+    default: break;
+    }
+    while (p < end && !*p) p++;
+    return p < end;
+}
+
+static bool restate__proto_elements_fit(restate__proto_walk *w, const pb_field_iter_t *i,
+                                        size_t count) {
+    return count <= i->array_size || restate__proto_unfit(w, "there are more elements than fit");
+}
+
+static bool restate__proto_time_of(restate__proto_walk *w, const restate__proto_type *type,
+                                   void *message, bool duration, int64_t *seconds,
+                                   int64_t *nanos) {
+    *seconds = *nanos = 0;
+    restate__proto_time(type, message, seconds, nanos, false);
+    return restate__proto_time_fits(duration, *seconds, *nanos)
+           || restate__proto_unfit(w, "the time is out of range");
+}
+
+static bool restate__proto_check(restate__proto_walk *w, const restate__proto_type *type,
+                                 const void *message);
+
+static bool restate__proto_check_value(restate__proto_walk *w, const restate__proto_field *field,
+                                       const pb_field_iter_t *i, const void *data) {
+    restate_bytes text;
+    switch (field->kind) {
+    case RESTATE__PROTO_KIND_STRING:
+        return restate__proto_text(w, data, i->data_size, &text)
+               && (restate__b_utf8(text) || restate__proto_unfit(w, RESTATE__PROTO_NOT_UTF8));
+    case RESTATE__PROTO_KIND_BYTES: return restate__proto_bytes_fit(w, data, i->data_size);
+    case RESTATE__PROTO_KIND_ENUM: return restate__proto_enum_fits(w, i, data);
+    case RESTATE__PROTO_KIND_MESSAGE: return restate__proto_check(w, field->type, data);
+    default: return true;
+    }
+}
+
+static bool restate__proto_check_field(restate__proto_walk *w, const restate__proto_type *type,
+                                       const pb_field_iter_t *i) {
+    const restate__proto_field *field = &type->fields[i->index];
+    bool list = PB_HTYPE(i->type) == PB_HTYPE_REPEATED, well;
+    const uint8_t *data = (const uint8_t *)i->pData;
+    restate__proto_spot spot;
+    size_t k, count;
+    if (PB_ATYPE(i->type) != PB_ATYPE_STATIC) return true;
+    count = restate__proto_count(field, i);
+    if (!count) return true;
+    restate__proto_enter(w, &spot, field);
+    well = !list || restate__proto_elements_fit(w, i, count);
+    for (k = 0; well && k < count; k++, data += i->data_size) {
+        if (list) spot.index = k;
+        well = restate__proto_check_value(w, field, i, data);
+    }
+    return restate__proto_leave(w, &spot, well);
+}
+
+/* Whether both forms can hold it, the JSON form of Any and its like aside. */
+static bool restate__proto_check(restate__proto_walk *w, const restate__proto_type *type,
+                                 const void *message) {
+    restate__proto_special special = restate__proto_special_of(type);
+    int64_t seconds, nanos;
+    pb_field_iter_t i;
+    if (!pb_field_iter_begin_const(&i, type->message, message)) return true;
+    if (special == RESTATE__PROTO_TIMESTAMP || special == RESTATE__PROTO_DURATION)
+        return restate__proto_time_of(w, type, i.message, special == RESTATE__PROTO_DURATION,
+                                      &seconds, &nanos);
+    do {
+        if (!restate__proto_check_field(w, type, &i)) return false;
+    } while (pb_field_iter_next(&i));
+    return true;
+}
+
+/* ---- Binary ---------------------------------------------------------------------------------- */
+
+/* Two passes, as nanopb does it with messages inside: callbacks write the same in both. */
+RESTATE_API restate_status restate__proto_encode(const restate_codec *codec, restate_ctx *ctx,
+                                                 const void *value, restate_bytes *out) {
+    const restate__proto_type *type = (const restate__proto_type *)codec->type;
+    pb_ostream_t s = PB_OSTREAM_SIZING;
+    restate__proto_walk w;
+    uint8_t *bytes = NULL;
+    *out = restate__b_none();
+    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    restate__proto_begin(&w, codec, ctx, restate__b_none());
+    w.binary = true;
+    if (!restate__proto_check(&w, type, value)) return w.status;
+    if (pb_encode(&s, type->message, value)) {
+        size_t size = s.bytes_written;
+        bytes = restate__arena_bytes(restate__ctx_arena(ctx), size + 1);
+        if (!bytes) return restate__ctx_nomem(ctx);
+        s = pb_ostream_from_buffer(bytes, size);
+        if (pb_encode(&s, type->message, value)) {
+            bytes[s.bytes_written] = 0;
+            *out = restate__b(bytes, s.bytes_written);
+            return RESTATE_OK;
+        }
+    }
+    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    return restate_fail(ctx, RESTATE__E_INTERNAL, "proto: %s cannot be encoded: %s", type->name,
+                        PB_GET_ERROR(&s));
+}
+
+/* What nanopb did not take: it tells where it stopped, but for what it finds to be missing at the
+ * end of a message. */
+static restate_status restate__proto_undecoded(restate__proto_walk *w, void *value,
+                                               const char *why, const uint8_t *at) {
+    restate_bytes in = w->wire;
+    restate__proto_fault f;
+    memset(&f, 0, sizeof f);
+    f.whole = strcmp(why, "missing required field") == 0 || strncmp(why, "wrong size", 10) == 0;
+    if (f.whole) {
+        restate__proto_scan(&f, w->type, value, in);
+        return restate_fail(w->ctx, restate__ctx_json_code(w->ctx, in), "proto: %s%s: %s",
+                            w->type->name, f.path, f.why ? f.why : why);
+    }
+    restate__proto_locate(w->type, in, at, f.path);
+    return restate_fail(w->ctx, restate__ctx_json_code(w->ctx, in),
+                        "proto: %s: %s at byte %zu of %zu", f.path, why, (size_t)(at - in.ptr),
+                        in.len);
+}
+
+RESTATE_API restate_status restate__proto_decode(const restate_codec *codec, restate_ctx *ctx,
+                                                 restate_bytes in, void *value) {
+    restate__wire_cursor cursor;
+    restate__proto_fault f;
+    restate__proto_walk w;
+    pb_istream_t s = PB_ISTREAM_EMPTY;
+    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    if (!in.ptr) return RESTATE_OK;
+    restate__proto_begin(&w, codec, ctx, restate__b_none());
+    w.binary = true;
+    w.wire = in;
+    cursor.at = in.ptr;
+    s.callback = restate__wire_source;
+    s.state = &cursor;
+    s.bytes_left = in.len;
+    if (!pb_decode(&s, w.type->message, value))
+        return restate__ctx_over(ctx)
+                   ? RESTATE_ENDED
+                   : restate__proto_undecoded(&w, value, PB_GET_ERROR(&s), cursor.at);
+    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    memset(&f, 0, sizeof f);
+    if (!restate__proto_scan(&f, w.type, value, in))
+        return restate_fail(ctx, restate__ctx_json_code(ctx, in),
+                            "proto: %s%s: %s at byte %zu of %zu", w.type->name, f.path, f.why,
+                            (size_t)(f.at - in.ptr), in.len);
+    return !f.times || restate__proto_check(&w, w.type, value) ? RESTATE_OK : w.status;
+}
+
+/* ---- JSON, out ------------------------------------------------------------------------------- */
+
 
 static void restate__proto_put_integer(restate__json_out *o, uint64_t n, bool is_signed) {
     if (is_signed && n >> 63) {
@@ -11535,17 +11817,15 @@ static bool restate__proto_put_message(restate__proto_walk *w, const restate__pr
                                        const void *message);
 
 static bool restate__proto_put_text(restate__proto_walk *w, const void *data, size_t size) {
-    const void *zero = memchr(data, 0, size);
-    if (!zero) return restate__proto_unfit(w, "the string does not end");
-    return restate__json_put_string(
-               &w->out, restate__b(data, (size_t)((const uint8_t *)zero - (const uint8_t *)data)))
-        || restate__proto_unfit(w, "the string is not UTF-8");
+    restate_bytes text;
+    return restate__proto_text(w, data, size, &text)
+           && (restate__json_put_string(&w->out, text)
+               || restate__proto_unfit(w, RESTATE__PROTO_NOT_UTF8));
 }
 
 static bool restate__proto_put_bytes(restate__proto_walk *w, const void *data, size_t size) {
     const pb_bytes_array_t *bytes = (const pb_bytes_array_t *)data;
-    if (bytes->size > size - offsetof(pb_bytes_array_t, bytes))
-        return restate__proto_unfit(w, "there are more bytes than fit");
+    if (!restate__proto_bytes_fit(w, data, size)) return false;
     restate__proto_put_base64(&w->out, bytes->bytes, bytes->size);
     return true;
 }
@@ -11567,6 +11847,7 @@ static bool restate__proto_put_value(restate__proto_walk *w, const restate__prot
         restate__proto_put_base64(o, (const uint8_t *)data, size);
         return true;
     case RESTATE__PROTO_KIND_ENUM:
+        if (!restate__proto_enum_fits(w, i, data)) return false;
         restate__proto_put_enum(o, field->type,
                                 (int32_t)restate__proto_load(data, size, is_signed));
         return true;
@@ -11576,26 +11857,6 @@ static bool restate__proto_put_value(restate__proto_walk *w, const restate__prot
         if (wide) restate__json_put(o, '"');
         return true;
     }
-}
-
-/* How many values are there; what has its default without saying so is not, as in binary. */
-static size_t restate__proto_count(const restate__proto_field *field, const pb_field_iter_t *i) {
-    const uint8_t *p = (const uint8_t *)i->pData, *end = p + i->data_size;
-    switch (PB_HTYPE(i->type)) {
-    case PB_HTYPE_REPEATED: return *(const pb_size_t *)i->pSize;
-    case PB_HTYPE_ONEOF: return *(const pb_size_t *)i->pSize == i->tag;
-    case PB_HTYPE_REQUIRED: return 1;
-    default: break;
-    }
-    if (i->pSize) return *(const uint8_t *)i->pSize != 0;
-    switch (field->kind) {
-    case RESTATE__PROTO_KIND_STRING: return *p != 0;
-    case RESTATE__PROTO_KIND_BYTES: return ((const pb_bytes_array_t *)i->pData)->size != 0;
-    case RESTATE__PROTO_KIND_FIXED_LENGTH_BYTES: case RESTATE__PROTO_KIND_MESSAGE: return 1;
-    default: break;
-    }
-    while (p < end && !*p) p++;
-    return p < end;
 }
 
 /* A member of a map's object; names in JSON are strings. */
@@ -11619,7 +11880,7 @@ static bool restate__proto_put_list(restate__proto_walk *w, const restate__proto
     const uint8_t *data = (const uint8_t *)i->pData, *end;
     bool map = restate__proto_is_map(type, field), first = true;
     size_t size = i->data_size;
-    if (count > i->array_size) return restate__proto_unfit(w, "there are more elements than fit");
+    if (!restate__proto_elements_fit(w, i, count)) return false;
     restate__json_put(&w->out, map ? '{' : '[');
     end = data + count * size;
     for (w->spot->index = 0; data < end; w->spot->index++, data += size) {
@@ -11657,10 +11918,8 @@ static bool restate__proto_put_field(restate__proto_walk *w, const restate__prot
 
 static bool restate__proto_put_time(restate__proto_walk *w, const restate__proto_type *type,
                                     const pb_field_iter_t *i, bool duration) {
-    int64_t seconds = 0, nanos = 0;
-    restate__proto_time(type, i->message, &seconds, &nanos, false);
-    if (!restate__proto_time_fits(duration, seconds, nanos))
-        return restate__proto_unfit(w, "the time is out of range");
+    int64_t seconds, nanos;
+    if (!restate__proto_time_of(w, type, i->message, duration, &seconds, &nanos)) return false;
     if (duration) restate__proto_put_duration(&w->out, seconds, nanos);
     else restate__proto_put_timestamp(&w->out, seconds, nanos);
     return true;

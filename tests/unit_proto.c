@@ -378,6 +378,35 @@ static size_t random_below(size_t n) {
     return (size_t)(random_state % n);
 }
 
+/* Whatever the bytes are: a message, or a failure; and what is a message goes round in both forms. */
+static bool survives(const codecs *type, bool json, restate_bytes in) {
+    restate_ctx *ctx = test_ctx();
+    void *message = message_of(type);
+    restate_bytes first, second, binary;
+    const restate_codec *c = json ? &type->json : &type->binary;
+    bool well = decode(c, ctx, in, message) == RESTATE_OK;
+    bool any = well && type == &times && ((const pt_Times *)message)->has_any;      /* it has no JSON form */
+    if (well) {
+        CHECK_INT(encode(&type->binary, ctx, message, &binary), RESTATE_OK);
+        if (!any) CHECK_INT(encode(&type->json, ctx, message, &first), RESTATE_OK);
+        memset(message, 0xAA, type->size);
+        CHECK_INT(decode(&type->binary, ctx, binary, message), RESTATE_OK);
+    }
+    if (well && !any) {
+        CHECK_INT(encode(&type->json, ctx, message, &second), RESTATE_OK);
+        CHECK_STR((const char *)second.ptr, (const char *)first.ptr);
+        memset(message, 0xAA, type->size);
+        CHECK_INT(decode(&type->json, ctx, first, message), RESTATE_OK);
+        CHECK_INT(encode(&type->json, ctx, message, &second), RESTATE_OK);
+        CHECK_STR((const char *)second.ptr, (const char *)first.ptr);
+    }
+    CHECK_STR(last_misuse(ctx), "");
+    CHECK(restate__b_utf8(restate_str(last_failure(ctx))));
+    free(message);
+    test_ctx_free(ctx);
+    return well;
+}
+
 /* ---- Against python3-protobuf ------------------------------------------------------------------------------------ */
 
 TEST(pairs) {
@@ -601,9 +630,9 @@ TEST(wrong_binary) {
         { &lists, "4200420042060a0461626364420508fffff", "proto: pt_Lists.lines" },
         { &lists, "42081a061204414243444200", "proto: pt_Lists.lines.unit_price.currency_code: string overflow at byte 10 of 12" },
         { &lists, "4a0400010203", "proto: pt_Lists.three: array overflow" },
-        { &lists, "4a020001", "proto: pt_Lists: wrong size for fixed count field" },
-        { &required, "", "proto: old_Required: missing required field" },
-        { &required, "08012a00", "proto: old_Required: missing required field" },
+        { &lists, "4a020001", "proto: pt_Lists.three: wrong size for fixed count field" },
+        { &required, "", "proto: old_Required.id: missing required field" },
+        { &required, "08012a00", "proto: old_Required.inner.id: missing required field" },
         { &required, "1a", "proto: old_Required.name: end-of-stream" },
         { &nothing, "0b", "proto: pt_Nothing: invalid wire_type at byte 1 of 1" },
         { &nothing, "00", "proto: pt_Nothing: zero tag at byte 1 of 1" },
@@ -612,6 +641,116 @@ TEST(wrong_binary) {
     for (i = 0; i < COUNT(wrong); i++) {
         test_note = wrong[i].hex;
         CHECK_HAS(binary_error(wrong[i].type, wrong[i].hex), wrong[i].says);
+    }
+}
+
+/* A string is looked at wherever it is: bytes before it, and behind it. */
+static const struct {
+    const codecs *type;
+    const char *field, *before, *after;
+    size_t outer[4];                        /* places of lengths in `before` that count the string, and what follows it */
+} string_places[] = {
+    { &scalars, "pt_Scalars.a_string", "72", "1801", { 0 } },
+    { &scalars, "pt_Scalars.a_string", "1801720178" "72", "", { 0 } },
+    { &maybe, "pt_Maybe.text", "12", "1801", { 0 } },
+    { &choice, "pt_Choice.text", "080112", "", { 0 } },
+    { &lists, "pt_Lists.texts", "1a01611a", "1a0162", { 0 } },
+    { &lists, "pt_Lists.lines.sku", "4200" "42000a", "", { 3 } },
+    { &lists, "pt_Lists.lines.unit_price.currency_code", "42001a000801" "12", "", { 1, 3 } },
+    { &lists, "pt_Lists.lines.discounts.currency_code", "42002200" "12", "4200", { 1, 3 } },
+    { &maps, "pt_Maps.counts.key", "0a000a", "", { 1 } },
+    { &maps, "pt_Maps.yes_no.value", "1a00080112", "", { 1 } },
+    { &maps, "pt_Maps.spans.key", "2a00" "0a", "1200", { 1 } },
+    { &times, "pt_Times.boxed_text.value", "2a000a", "", { 1 } },
+    { &times, "pt_Times.any.type_url", "42000a", "", { 1 } },
+    { &required, "old_Required.name", "08011a", "", { 0 } },
+    { &required, "old_Required.inner.id", "08012a000a", "", { 3 } },
+};
+
+/* What cannot be in a string of C, or of JSON. */
+static const struct {
+    const char *bytes, *says;
+    size_t len;
+} wrong_strings[] = {
+    { "a\0b", "string with a zero byte", 3 }, { "\0", "string with a zero byte", 1 }, { "ab\0", "string with a zero byte", 3 },
+    { "\xFF", "string that is not UTF-8", 1 }, { "a\x80", "string that is not UTF-8", 2 },
+    { "\xC0\x80", "string that is not UTF-8", 2 }, { "\xED\xA0\x80", "string that is not UTF-8", 3 },
+    { "a\xE2\x82", "string that is not UTF-8", 3 }, { "\xC3", "string that is not UTF-8", 1 },
+};
+
+static restate_bytes string_at(size_t place, const char *text, size_t len) {
+    restate_bytes before = unhex(string_places[place].before), after = unhex(string_places[place].after), out;
+    uint8_t message[256];
+    const size_t *outer = string_places[place].outer;
+    size_t n = before.len, inside, k;
+    memcpy(message, before.ptr, n);
+    message[n++] = (uint8_t)len;
+    memcpy(message + n, text, len);
+    n += len;
+    if (outer[0] && strncmp(string_places[place].after, "4200", 4) == 0) {          /* behind the outer message */
+        inside = n;
+        memcpy(message + n, after.ptr, after.len);
+        n += after.len;
+    } else {
+        memcpy(message + n, after.ptr, after.len);
+        inside = n += after.len;
+    }
+    for (k = 0; outer[k]; k++) message[outer[k]] = (uint8_t)(inside - outer[k] - 1);
+    out = exact(message, n);
+    drop(before);
+    drop(after);
+    return out;
+}
+
+/* nanopb would take them: "a\0b" would be "a" from then on, and what is not UTF-8 has no JSON. */
+TEST(strings_that_cannot_be_held) {
+    size_t i, k;
+    char says[200];
+    for (i = 0; i < COUNT(string_places); i++) {
+        restate_bytes in = string_at(i, "ok", 2);
+        test_note = string_places[i].field;
+        CHECK_STR(decode_error(string_places[i].type, false, in, NULL), "");
+        drop(in);
+        for (k = 0; k < COUNT(wrong_strings); k++) {
+            in = string_at(i, wrong_strings[k].bytes, wrong_strings[k].len);
+            snprintf(says, sizeof says, "proto: %s: %s at byte ", string_places[i].field, wrong_strings[k].says);
+            CHECK_HAS(decode_error(string_places[i].type, false, in, NULL), says);
+            CHECK(survives(string_places[i].type, false, in) == false);
+            drop(in);
+        }
+    }
+}
+
+/* What the struct could hold and JSON could not, or what it holds and the other form would not give back. */
+TEST(values_that_cannot_be_held) {
+    static const struct {
+        const codecs *type;
+        const char *hex, *says;
+    } wrong[] = {
+        { &times, "0a0610ff93ebdc03", "" },
+        { &times, "0a06108094ebdc03", "proto: pt_Times.at: the time is out of range" },
+        { &times, "0a0b10ffffffffffffffffff01", "proto: pt_Times.at: the time is out of range" },
+        { &times, "0a07088083d1ffaf07", "proto: pt_Times.at: the time is out of range" },
+        { &times, "0a0b08ff91b8c398feffffff01", "proto: pt_Times.at: the time is out of range" },
+        { &times, "1a001a06108094ebdc03", "proto: pt_Times.all[1]: the time is out of range" },
+        { &times, "12070881bcaece9709", "proto: pt_Times.span: the time is out of range" },
+        { &times, "120d080110ffffffffffffffffff01", "proto: pt_Times.span: the time is out of range" },
+        { &times, "120208011202" "1001", "" },
+        { &times, "120b08ffffffffffffffffff011202" "1001", "proto: pt_Times.span: the time is out of range" },
+        { &maps, "2a0c0a01771207" "0881bcaece9709", "proto: pt_Maps.spans[0].value: the time is out of range" },
+        { &scalars, "88018080808008", "proto: pt_Scalars.a_wide: enum value out of range at byte 7 of 7" },
+        { &scalars, "8801ffffffff0f", "proto: pt_Scalars.a_wide: enum value out of range" },
+        { &scalars, "8801ffffffff07", "" },
+        { &scalars, "8801ffffffffffffffffff01", "proto: pt_Scalars.a_wide: integer too large" },
+        { &scalars, "8001ffffffff0f", "" },                                      /* a negative enum of 32 bits: -1 */
+    };
+    size_t i;
+    for (i = 0; i < COUNT(wrong); i++) {
+        restate_bytes in = unhex(wrong[i].hex);
+        test_note = wrong[i].hex;
+        if (*wrong[i].says) CHECK_HAS(binary_error(wrong[i].type, wrong[i].hex), wrong[i].says);
+        else CHECK(survives(wrong[i].type, false, in));
+        drop(in);
     }
 }
 
@@ -636,6 +775,12 @@ TEST(codes) {
     CHECK_INT(last_code(ctx), 400);
     CHECK_INT(decode(&wallet.binary, ctx, input, &money), RESTATE_TERMINAL);
     CHECK_INT(last_code(ctx), 400);
+    input = bytes_of("\x12\x01", 3);                        /* a zero byte in a string */
+    set_input(ctx, input);
+    CHECK_INT(decode(&wallet.binary, ctx, input, &money), RESTATE_TERMINAL);
+    CHECK_INT(last_code(ctx), 400);
+    CHECK_INT(decode(&wallet.binary, ctx, bytes_of("..\x12\x01\xFF" + 2, 3), &money), RESTATE_TERMINAL);
+    CHECK_INT(last_code(ctx), 500);
     CHECK_INT(decode(&wallet.json, ctx, bytes_of("[]", 2), &money), RESTATE_TERMINAL);
     CHECK_INT(last_code(ctx), 500);
     CHECK_INT(decode(&wallet.binary, ctx, bytes_of("\x12", 1), &money), RESTATE_TERMINAL);
@@ -684,24 +829,28 @@ TEST(wrong_structs) {
     pt_Times t = pt_Times_init_zero;
     memset(s.a_string, 'a', sizeof s.a_string);
     CHECK_STR(encode_error(&scalars.json, &s), "json: pt_Scalars.aString cannot be encoded: the string does not end");
-    CHECK_HAS(encode_error(&scalars.binary, &s), "proto: pt_Scalars cannot be encoded: unterminated string");
+    CHECK_STR(encode_error(&scalars.binary, &s), "proto: pt_Scalars.aString cannot be encoded: the string does not end");
     strcpy(s.a_string, "\xFF");
     CHECK_STR(encode_error(&scalars.json, &s), "json: pt_Scalars.aString cannot be encoded: the string is not UTF-8");
+    CHECK_STR(encode_error(&scalars.binary, &s), "proto: pt_Scalars.aString cannot be encoded: the string is not UTF-8");
     s.a_string[0] = 0;
     s.some_bytes.size = 17;
     CHECK_STR(encode_error(&scalars.json, &s), "json: pt_Scalars.someBytes cannot be encoded: there are more bytes than fit");
-    CHECK_HAS(encode_error(&scalars.binary, &s), "bytes size exceeded");
+    CHECK_STR(encode_error(&scalars.binary, &s), "proto: pt_Scalars.someBytes cannot be encoded: there are more bytes than fit");
     l.numbers_count = 5;
     CHECK_STR(encode_error(&lists.json, &l), "json: pt_Lists.numbers cannot be encoded: there are more elements than fit");
-    CHECK_HAS(encode_error(&lists.binary, &l), "array max size exceeded");
+    CHECK_STR(encode_error(&lists.binary, &l), "proto: pt_Lists.numbers cannot be encoded: there are more elements than fit");
     l.numbers_count = 0;
     l.lines_count = 2;
     l.lines[1].discounts_count = 3;
     CHECK_STR(encode_error(&lists.json, &l),
               "json: pt_Lists.lines[1].discounts cannot be encoded: there are more elements than fit");
+    CHECK_STR(encode_error(&lists.binary, &l),
+              "proto: pt_Lists.lines[1].discounts cannot be encoded: there are more elements than fit");
     t.has_at = true;
     t.at.seconds = 253402300800;
     CHECK_STR(encode_error(&times.json, &t), "json: pt_Times.at cannot be encoded: the time is out of range");
+    CHECK_STR(encode_error(&times.binary, &t), "proto: pt_Times.at cannot be encoded: the time is out of range");
     t.at.seconds = 0;
     t.at.nanos = -1;
     CHECK_HAS(encode_error(&times.json, &t), "the time is out of range");
@@ -809,26 +958,6 @@ TEST(callbacks) {
 }
 
 /* ---- All the rest of the input space ------------------------------------------------------------------------------ */
-
-/* Whatever the bytes are: a message, or a failure; and what is a message goes round. */
-static bool survives(const codecs *type, bool json, restate_bytes in) {
-    restate_ctx *ctx = test_ctx();
-    void *message = message_of(type);
-    restate_bytes first, second;
-    const restate_codec *c = json ? &type->json : &type->binary;
-    bool well = decode(c, ctx, in, message) == RESTATE_OK;
-    if (well && encode(&type->json, ctx, message, &first) == RESTATE_OK) {
-        memset(message, 0xAA, type->size);
-        CHECK_INT(decode(&type->json, ctx, first, message), RESTATE_OK);
-        CHECK_INT(encode(&type->json, ctx, message, &second), RESTATE_OK);
-        CHECK_STR((const char *)second.ptr, (const char *)first.ptr);
-    }
-    CHECK_STR(last_misuse(ctx), "");
-    CHECK(restate__b_utf8(restate_str(last_failure(ctx))));
-    free(message);
-    test_ctx_free(ctx);
-    return well;
-}
 
 /* No part of a JSON text is one, and no part of a message is read beyond its end. */
 TEST(truncated) {
@@ -943,7 +1072,7 @@ TEST(out_of_memory) {
 int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(pairs), T(forms), T(more_forms), T(binary_maps), T(wrong_json), T(long_unknown_name), T(wrong_binary),
-        T(unknown_binary_fields), T(codes), T(absent_and_empty), T(over), T(wrong_structs), T(odd_oneof),
+        T(strings_that_cannot_be_held), T(values_that_cannot_be_held), T(unknown_binary_fields), T(codes), T(absent_and_empty), T(over), T(wrong_structs), T(odd_oneof),
         T(defaults), T(callbacks), T(truncated), T(fuzz), T(out_of_memory), {0}
     };
     return test_main(argc, argv, cases);
