@@ -67,7 +67,7 @@ $(1)/unit_%: tests/unit_%.c tests/test.h $$(wildcard tests/*.h) $$(HEADERS)
 
 $(1)/unit_proto: $$(PROTOS)
 $(1)/unit_scale: tests/bench/scale.c
-$(1)/unit_seed: build/proto/order.pb.c
+$(1)/unit_payloads $(1)/unit_seed: build/proto/order.pb.c
 $(1)/unit_identity $(1)/test-services: CPPFLAGS += -DRESTATE_WITH_OPENSSL
 $(1)/unit_identity $(1)/test-services: LDLIBS += -lcrypto
 

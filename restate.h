@@ -273,9 +273,13 @@
  *     draw random numbers or make a future; by others not.
  *  5. Lifetimes: arguments are `call`, what a context function gives is `invocation`. Only what
  *     restate_endpoint_new() and restate_stream_open() gave is released by its user.
- *  6. Bytes: `ptr == NULL` is absent, `len == 0` with a pointer is empty. Bytes that the library
- *     gives are followed by a zero byte that is not counted, unless they are called a slice or come
- *     from a seal or codec of yours.
+ *  6. Bytes: `ptr == NULL` is absent, `len == 0` with a pointer is empty. An empty payload is
+ *     present, whatever it came as: input, reply, result of a run, state value, awakeable, signal,
+ *     promise. Absent is only what a comment calls so: there is no value. JSON has no empty
+ *     document, so all that reads JSON (readers, trees, %-s, codecs whose content type is JSON)
+ *     takes empty bytes for absent ones, and your default stays; other codecs decode them.
+ *     Bytes that the library gives are followed by a zero byte that is not counted, unless they are
+ *     called a slice or come from a seal or codec of yours.
  *     Out-parameters may be NULL; otherwise they are always written, on failure to absent bytes,
  *     "", NULL or zero. (The readers of JSON values differ: they keep the default you put there.)
  *  7. Lists (handlers, services, headers, metadata, keys) end with an all-zero element; NULL is an
@@ -474,8 +478,10 @@ typedef enum restate_codec_kind {
 /* How a C value becomes bytes, and what the server is told of the payloads of a handler.
  *
  * Handlers get and give plain bytes; a codec is for restate_encode() and restate_decode(). The
- * server lets in only requests whose content type fits; it does not look into the payload. Replies
- * get the content type of the output; without bytes, too, unless it is application/json.
+ * server's ingress lets in only requests whose content type fits; it does not look into the
+ * payload, and calls from handlers have no content type: they come in with whatever they carry,
+ * also with nothing. Replies get the content type of the output; without bytes, too, unless it is
+ * JSON.
  *
  *     static const restate_codec csv = { .content_type = "text/csv",
  *                                        .encode = csv_encode, .decode = csv_decode };
@@ -517,7 +523,10 @@ RESTATE__UNUSED static const restate_codec restate_codec_void =
 
 #define RESTATE_JSON  (&restate_codec_json)     /* application/json, required */
 #define RESTATE_BYTES (&restate_codec_bytes)    /* input: anything goes; output: octet-stream */
-#define RESTATE_VOID  (&restate_codec_void)     /* no body at all, neither let in nor sent */
+#define RESTATE_VOID  (&restate_codec_void)     /* no body at all, neither let in nor sent: the
+                                                   ingress refuses one (400); of a call from a
+                                                   handler, and of a reply, it is dropped, and the
+                                                   log says so */
 
 /* The type of a payload that is a nanopb message; its values are Type structs. At file scope:
  *     static const restate_codec order_codec = RESTATE_PROTO(Order);
@@ -787,7 +796,8 @@ typedef struct restate_options {
 
 /* A handler: reads `input`, uses `ctx`, replies, returns.
  *
- * `input` is the payload of the request, the same in every attempt; absent bytes if it was empty.
+ * `input` is the payload of the request, the same in every attempt; empty if there was none, absent
+ * if `.input` is RESTATE_VOID.
  * Lifetime:  `input` is invocation, and so is `ctx`.
  * Returns:   RESTATE_OK: the invocation completes with what restate_reply() got, or an empty value.
  *            RESTATE_TERMINAL, RESTATE_TIMEOUT, RESTATE_CANCELLED: it fails with restate_failed()
@@ -859,7 +869,7 @@ typedef struct restate_service {
 /* Sets the value that the handler (or the closure) completes with. `return restate_reply(ctx, v);`
  *
  * The last reply counts; a failure that is returned afterwards wins over it. Absent bytes are sent
- * as an empty value.
+ * as an empty value, and so is every reply of a handler whose `.output` is RESTATE_VOID.
  * Journal:   output (value), when the handler has returned; in a closure: nothing.
  * Lifetime:  `value` is copied; but 4 KiB and more of invocation memory are not, and must not be
  *            changed any more.
@@ -925,8 +935,8 @@ typedef struct restate_request_info {
     size_t key_len;                         /* a key may hold zero bytes, and target.key look cut */
     const char *idempotency_key;            /* NULL: none; since protocol 7 */
     const char *limit_key;                  /* NULL: none; since protocol 7 */
-    restate_bytes body;                     /* as given to the handler; empty, not absent, if there
-                                               was none */
+    restate_bytes body;                     /* as given to the handler; empty, not absent, also for
+                                               RESTATE_VOID */
     const restate_pair *headers;            /* of the invocation: the same in every attempt; names
                                                as the calling handler wrote them, from the ingress
                                                in lower case */
@@ -1013,7 +1023,7 @@ RESTATE_API const char *restate_text(restate_ctx *ctx, const char *format, ...)
  * gcc and clang check the arguments as for printf, but what comes out is JSON:
  *   '                 in the format: a quotation mark
  *   %s, %.*s          a string, quoted and escaped; NULL: null
- *   %-s, %-.*s        text that is one JSON value already, inserted as it is; NULL: null
+ *   %-s, %-.*s        text that is one JSON value already, inserted as it is; NULL, "": null
  *   %hhd              true or false; any int but 0 is true (clang warns of an argument such as !x)
  *   %d %u %lld %zu... integers, as in printf
  *   %g %f %e          a double, without a precision so that it reads back the same
@@ -1029,10 +1039,11 @@ RESTATE_API restate_bytes restate_json(restate_ctx *ctx, const char *format, ...
 /* Reads a number, boolean or string of a JSON document: the document itself (`member` NULL), or a
  * member of it if it is an object.
  *
- * Absent bytes, an absent member and null leave `*out` as it was, so initialise it with the
+ * Absent or empty bytes, an absent member and null leave `*out` as it was: initialise it with the
  * default. A failure does so, too, except that a string becomes "". Integers are exact over 64
- * bits; 3.0 and 3e0 count as 3. Strings are unescaped copies; one with \u0000 or half a surrogate
- * pair in it is refused. Takes time linear in the document.
+ * bits; 3.0 and 3e0 count as 3. Strings are unescaped copies; one with \u0000 in it is refused, as
+ * C would cut it there (restate_json_text() reads it), and so is one with half a surrogate pair,
+ * which UTF-8 cannot say. Takes time linear in the document.
  * Lifetime:  `*out` of a string is invocation, if it was written.
  * Returns:   RESTATE_OK; RESTATE_TERMINAL if it is no JSON, or not of that type, or out of range
  *            (code 400 if `json` is from the handler's input, else 500). */
@@ -1045,8 +1056,24 @@ RESTATE_API restate_status restate_json_bool(restate_ctx *ctx, restate_bytes jso
 RESTATE_API restate_status restate_json_string(restate_ctx *ctx, restate_bytes json,
                                                const char *member, const char **out);
 
+/* The same for a string of any characters, \u0000 included: unescaped, its exact bytes.
+ *
+ * What leaves the default leaves it here, too; a failure makes absent bytes of it.
+ * Lifetime:  `*out` is invocation, if it was written.
+ * Returns:   as above. */
+RESTATE_API restate_status restate_json_text(restate_ctx *ctx, restate_bytes json,
+                                             const char *member, restate_bytes *out);
+
+/* And back: text as a JSON string, quoted and escaped, zero bytes included (%s and %.*s of
+ * restate_json() end at them, as in printf); absent bytes: null. To be inserted with %-s:
+ *     restate_json(ctx, "{'text': %-s}", (const char *)restate_json_quote(ctx, text).ptr)
+ *
+ * Misuse: text that is not UTF-8.
+ * Lifetime:  the result is invocation; absent bytes on failure. */
+RESTATE_API restate_bytes restate_json_quote(restate_ctx *ctx, restate_bytes text);
+
 /* The JSON text of a member, whatever its type; `member` NULL: of the document, without the white
- * space around it. An absent member, or null: absent bytes.
+ * space around it. No document, an absent member, or null: absent bytes.
  *
  * Lifetime:  `*out` is a slice of `json`: as long as that, and no zero byte follows.
  * Returns:   RESTATE_OK; RESTATE_TERMINAL if `json` is no JSON, or no object (code as above). */
@@ -1057,19 +1084,21 @@ RESTATE_API restate_status restate_json_member(restate_ctx *ctx, restate_bytes j
  *
  * `*element` says where it is: absent at the start, then a slice of `array`, absent again at the
  * end. The whole array is checked before its first element is given.
- * Returns:   false at the end, and for absent bytes and null. If `array` is anything else: false,
- *            and the attempt is over, as no failure can be returned here: the invocation fails with
- *            400 if `array` is from the handler's input, otherwise, and in closures, it is misuse.
- */
+ * Returns:   false at the end, and for absent or empty bytes and null. If `array` is anything else:
+ *            false, and the attempt is over, as no failure can be returned here: the invocation
+ *            fails with 400 if `array` is from the handler's input, otherwise, and in closures, it
+ *            is misuse. */
 RESTATE_API bool restate_json_next(restate_ctx *ctx, restate_bytes array, restate_bytes *element);
 
 #ifndef RESTATE_NO_CJSON
 
-/* Parses with cJSON, for documents that are read through and through. Absent bytes: *tree == NULL.
+/* Parses with cJSON, for documents that are read through and through. Absent or empty bytes:
+ * *tree == NULL.
  *
  * cJSON's numbers are doubles: integers beyond 2^53 need restate_json_int(). The memory is
  * malloc's, not that of the endpoint's allocator. Refused, because cJSON would change them: numbers
- * of more than 63 characters, strings with \u0000 or half a surrogate pair in them.
+ * of more than 63 characters, strings with \u0000 (see restate_json_text()) or half a surrogate
+ * pair in them.
  * Lifetime:  `*tree` is invocation, in a closure until that has returned; you may change it and
  *            take parts out, do not cJSON_Delete() it.
  * Returns:   RESTATE_OK; RESTATE_TERMINAL if it is no JSON, or refused (code as above). */
@@ -1104,7 +1133,8 @@ RESTATE_API restate_bytes restate_json_print(restate_ctx *ctx, const struct cJSO
 RESTATE_API restate_bytes restate_encode(restate_ctx *ctx, const restate_codec *codec,
                                          const void *value);
 
-/* And back. Absent bytes leave `*value` as it was.
+/* And back. Absent bytes leave `*value` as it was, and so do empty ones where the codec is one of
+ * JSON. To other codecs empty bytes are a value: RESTATE_PROTO makes the default message of them.
  *
  * A stored value that cannot be decoded is a failure like any other, for the handler to deal with;
  * to wait for a fixed program instead, return restate_retry().
@@ -7701,6 +7731,7 @@ typedef struct restate__handler {
     restate__policy run_policy;             /* of its run_retry */
     const restate_hooks *hooks[3]; /* of the endpoint, the service, the handler; may be NULL */
     const restate_handler *source;          /* endpoint's copy: payloads, documentation */
+    bool no_input, no_output;               /* RESTATE_VOID: no bytes are let in, or sent */
 } restate__handler;
 
 typedef struct restate__owned {             /* to be released with the invocation's memory */
@@ -8260,9 +8291,28 @@ static restate_status restate__ctx_open(restate_ctx *ctx, restate_bytes *value, 
 
 /* ---- Reply and failures ---------------------------------------------------------------------- */
 
+/* RESTATE_VOID means no bytes: those of a caller are not let in, those of a reply are not sent.
+ * They are dropped, because a failure would help nobody: the caller, maybe another program, could
+ * not go on, or the handler would be tried again and again. The log says it, so nothing is lost in
+ * silence. */
+static void restate__ctx_say_dropped(restate_ctx *ctx, size_t bytes, const char *which,
+                                     const char *remedy) {
+    if (!bytes) return;
+    restate__ctx_attach(ctx);
+    restate__ctx_say(ctx, RESTATE_LOG_WARN, "%lu bytes of %s were dropped, because it is "
+                     "RESTATE_VOID: %s", (unsigned long)bytes, which, remedy);
+    restate__ctx_detach(ctx);
+}
+
 RESTATE_API restate_status restate_reply(restate_ctx *ctx, restate_bytes value) {
     restate_bytes copy;
     if (!restate__ctx_may(ctx, "restate_reply")) return RESTATE_ENDED;
+    if (!ctx->run && ctx->attempt->handler->no_output) {
+        restate__ctx_say_dropped(ctx, ctx->reply.ptr ? 0 : value.len, "the reply (.output)",
+                                 "give .output the codec of the reply, or reply with no bytes");
+        if (value.len) ctx->reply = restate__b("", 0);  /* said */
+        return RESTATE_OK;
+    }
     ctx->reply_unstable = restate__ctx_unstable(ctx, value);
     if (!restate__ctx_seal(ctx, &value)) return RESTATE_ENDED;
     if (value.len >= RESTATE__CHUNK_BYTES &&
@@ -9684,15 +9734,30 @@ static restate_status restate__attempt_conclude(restate__attempt *a, restate_sta
     }
     if (s != RESTATE_OK) failure = ctx->failed ? ctx->failed->failure : &unsaid;
     a->vm.out->stable = ctx->memory;
-    if (!restate__vm_output(&a->vm, ctx->reply, failure, ctx->reply_unstable)) return RESTATE_ENDED;
+    if (!restate__vm_output(&a->vm, ctx->reply, failure,
+                            ctx->reply_unstable || a->handler->no_output))
+        return RESTATE_ENDED;
     restate__vm_end(&a->vm);
+    return s;
+}
+
+/* What the handler is given: the payload without its seal, present even if it is empty; to a
+ * handler without input nothing, whatever came. */
+static restate_status restate__attempt_body(restate__attempt *a, restate_bytes *body) {
+    restate_status s = restate__ctx_open(&a->ctx, &a->input.body, 400);
+    *body = a->input.body;
+    if (!a->handler->no_input || s != RESTATE_OK) return s;
+    restate__ctx_say_dropped(&a->ctx, body->len, "the request (.input)",
+                             "call it without any, or give .input a codec");
+    a->input.body = restate__b("", 0);
+    *body = restate__b_none();
     return s;
 }
 
 /* The fiber's function. */
 static void restate__attempt_main(void *arg) {
     restate__attempt *a = (restate__attempt *)arg;
-    restate_bytes body = restate__b_none();
+    restate_bytes body;
     restate_status s;
     a->thread = restate__thread_this();
     if (!restate__vm_input(&a->vm, &a->input)) {
@@ -9701,10 +9766,9 @@ static void restate__attempt_main(void *arg) {
     }
     a->entered = 1;                         /* the thread has the attempt: let it go */
     restate__ctx_detach(&a->ctx);
-    s = restate__ctx_open(&a->ctx, &a->input.body, 400);
+    s = restate__attempt_body(a, &body);
     a->info_ready = false;                  /* the seal may have asked */
     restate__hooks_begin(&a->ctx);
-    if (a->input.body.len) body = a->input.body;
     if (s == RESTATE_OK) s = a->handler->fn(&a->ctx, body);
     restate__ctx_attach(&a->ctx);
     s = restate__attempt_conclude(a, s);
@@ -10007,6 +10071,7 @@ typedef struct restate__json_scan {
     uint64_t objects[2];                    /* by level, a bit: it is an object */
     uint32_t depth, levels;                 /* open, and how many may be */
     bool strict;                            /* refuse what C strings and cJSON cannot hold */
+    bool zeros;                             /* but let zero characters in */
 } restate__json_scan;
 
 static restate__json_scan restate__json_scan_of(restate_bytes text) {
@@ -10064,7 +10129,9 @@ static bool restate__json_escape(restate__json_scan *s, uint32_t *code) {
         s->at += 6;
     }
     if (!s->strict) return true;
-    if (*code == 0) return restate__json_fault(s, start, "a string without a zero character");
+    if (*code == 0)
+        return s->zeros || restate__json_fault(s, start, "a string without a zero character (which "
+                                                         "restate_json_text() reads)");
     if ((*code & 0xFFFFF800u) != 0xD800u) return true;
     return restate__json_fault(s, start, "a pair of surrogates");
 }
@@ -10290,13 +10357,14 @@ static restate_status restate__json_wrong(restate_ctx *ctx, restate_bytes json, 
 /* ---- Getters --------------------------------------------------------------------------------- */
 
 /* Checks the whole document and finds what a getter reads: absent bytes for what leaves the
- * default. */
+ * default. Empty bytes are no document but what a peer sends that has nothing to say, so that they
+ * count as absent (rule 6); so they do wherever JSON is read. */
 static restate_status restate__json_find(restate_ctx *ctx, restate_bytes json, const char *member,
                                          restate_bytes *value) {
     restate__json_scan s = restate__json_scan_of(json);
     *value = restate__b_none();
     if (restate__ctx_over(ctx)) return RESTATE_ENDED;
-    if (!json.ptr) return RESTATE_OK;
+    if (!json.len) return RESTATE_OK;
     s.wanted = restate_str(member);
     s.begin = restate__json_space(&s);
     if (!restate__json_value(&s))
@@ -10381,25 +10449,28 @@ RESTATE_API restate_status restate_json_bool(restate_ctx *ctx, restate_bytes jso
     return RESTATE_OK;
 }
 
-/* Unescapes the string at `s->at` (known to be one) to `to`. An escape is longer than what it
- * stands for, so the room of the text without its quotation marks and a zero is enough. */
-static bool restate__json_unescape(restate__json_scan *s, uint8_t *to) {
+/* Unescapes the string at `s->at` (known to be one) to `to` and gives its end. An escape is longer
+ * than what it stands for, so the room of the text without its quotation marks and a zero is
+ * enough. NULL: it cannot be held. */
+static uint8_t *restate__json_unescape(restate__json_scan *s, uint8_t *to) {
     uint32_t code;
     for (s->at++; *s->at != '"';) {
         if (*s->at != '\\') *to++ = *s->at++;
         else if (restate__json_escape(s, &code)) to += restate__json_encode(code, to);
-        else return false;
+        else return NULL;
     }
     *to = 0;
-    return true;
+    return to;
 }
 
+/* `zeros`: zero characters may be in it. Absent bytes for what leaves the default. */
 static restate_status restate__json_string_of(restate_ctx *ctx, restate_bytes json,
-                                              const char *member, const char **out) {
+                                              const char *member, bool zeros, restate_bytes *out) {
     restate_bytes value;
     restate__json_scan s;
-    uint8_t *copy;
+    uint8_t *copy, *end;
     restate_status e = restate__json_find(ctx, json, member, &value);
+    *out = restate__b_none();
     if (e != RESTATE_OK || !value.ptr) return e;
     if (*value.ptr != '"')
         return restate__json_wrong(ctx, json, member, value.ptr, "a string", true);
@@ -10407,17 +10478,27 @@ static restate_status restate__json_string_of(restate_ctx *ctx, restate_bytes js
     if (!copy) return restate__ctx_nomem(ctx);
     s = restate__json_scan_of(value);
     s.strict = true;
-    if (!restate__json_unescape(&s, copy))
-        return restate__json_wrong(ctx, json, member, s.at, s.expected, false);
-    *out = (const char *)copy;
+    s.zeros = zeros;
+    end = restate__json_unescape(&s, copy);
+    if (!end) return restate__json_wrong(ctx, json, member, s.at, s.expected, false);
+    *out = restate__b(copy, (size_t)(end - copy));
     return RESTATE_OK;
 }
 
 RESTATE_API restate_status restate_json_string(restate_ctx *ctx, restate_bytes json,
                                                const char *member, const char **out) {
-    const char *ignored;
-    restate_status e = restate__json_string_of(ctx, json, member, out ? out : &ignored);
-    if (e != RESTATE_OK && out) *out = "";
+    restate_bytes text;
+    restate_status e = restate__json_string_of(ctx, json, member, false, &text);
+    if (out && e != RESTATE_OK) *out = "";
+    if (out && text.ptr) *out = (const char *)text.ptr;
+    return e;
+}
+
+RESTATE_API restate_status restate_json_text(restate_ctx *ctx, restate_bytes json,
+                                             const char *member, restate_bytes *out) {
+    restate_bytes text;
+    restate_status e = restate__json_string_of(ctx, json, member, true, &text);
+    if (out && (e != RESTATE_OK || text.ptr)) *out = text;
     return e;
 }
 
@@ -10478,7 +10559,7 @@ RESTATE_API bool restate_json_next(restate_ctx *ctx, restate_bytes array, restat
     bool more = false;
     if (!restate__ctx_over(ctx)) {
         if (!element) restate__ctx_misuse(ctx, "restate_json_next", "`element` is NULL");
-        else if (array.ptr) more = restate__json_step(ctx, array, *element, &next);
+        else if (array.len) more = restate__json_step(ctx, array, *element, &next);
     }
     if (element) *element = more ? next : restate__b_none();
     return more;
@@ -10805,7 +10886,7 @@ static bool restate__json_format_double(restate__json_format *f, const restate__
 }
 
 /* %s: a JSON string; %-s: JSON, which must be one value for itself, or else text from outside
- * could add members. */
+ * could add members. Of JSON, empty is absent. */
 static bool restate__json_format_string(restate__json_format *f, const restate__json_spec *s) {
     const char *p = va_arg(f->args, const char *), *zero;
     restate_bytes text;
@@ -10822,6 +10903,7 @@ static bool restate__json_format_string(restate__json_format *f, const restate__
     if (!s->minus)
         return restate__json_put_string(&f->out, text)
             || restate__json_bad_argument(f, "is not UTF-8");
+    if (!text.len) text = restate_str("null");
     scan = restate__json_scan_of(text);
     if (!restate__json_document(&scan)) {
         restate__json_text found = restate__json_found(scan.at, scan.end, false);
@@ -10927,6 +11009,22 @@ RESTATE_API restate_bytes restate_json(restate_ctx *ctx, const char *format, ...
     return restate__json_document(&s) ? text : restate__json_not_json(ctx, &s);
 }
 
+RESTATE_API restate_bytes restate_json_quote(restate_ctx *ctx, restate_bytes text) {
+    restate__json_out o;
+    restate_bytes json = restate__b_none();
+    if (restate__ctx_over(ctx)) return json;
+    if (text.ptr && !restate__b_utf8(text)) {
+        restate__ctx_misuse(ctx, "restate_json_quote", "the text is not UTF-8");
+        return json;
+    }
+    o = restate__json_out_on(restate__ctx_arena(ctx));
+    if (text.ptr) restate__json_put_string(&o, text);
+    else restate__json_put_bytes(&o, restate_str("null"));
+    json = restate__json_finish(&o);
+    if (!json.ptr) restate__ctx_nomem(ctx);
+    return json;
+}
+
 /* ---- Trees ----------------------------------------------------------------------------------- */
 
 #if !defined(RESTATE_NO_CJSON)
@@ -10939,7 +11037,7 @@ RESTATE_API restate_status restate_json_tree(restate_ctx *ctx, restate_bytes jso
     cJSON *parsed;
     if (tree) *tree = NULL;
     if (restate__ctx_over(ctx)) return RESTATE_ENDED;
-    if (!json.ptr) return RESTATE_OK;
+    if (!json.len) return RESTATE_OK;
     s.strict = true;
     if (!restate__json_document(&s))
         return restate__json_wrong(ctx, json, NULL, s.at, s.expected, false);
@@ -11041,6 +11139,24 @@ RESTATE_API restate_bytes restate_json_print(restate_ctx *ctx, const struct cJSO
 
 /* ---- Codecs ---------------------------------------------------------------------------------- */
 
+static uint8_t restate__json_lower(uint8_t c) { return c >= 'A' && c <= 'Z' ? c | 0x20u : c; }
+
+/* Whether a content type, without its parameters, ends with this one, which is in lower case. */
+static bool restate__json_type_ends(const char *type, const char *end) {
+    size_t n = strcspn(type, "; \t"), k = strlen(end);
+    if (n < k) return false;
+    for (type += n - k; *end; type++, end++)
+        if (restate__json_lower((uint8_t)*type) != (uint8_t)*end) return false;
+    return true;
+}
+
+/* Whether the values of a codec are JSON documents, of which none is empty. */
+static bool restate__codec_is_json(const restate_codec *c) {
+    if (c->kind != RESTATE_CODEC_CONTENT || !c->content_type) return c->kind == RESTATE_CODEC_JSON;
+    return restate__json_type_ends(c->content_type, "application/json") ||
+           restate__json_type_ends(c->content_type, "+json");
+}
+
 #define RESTATE__CODEC_GAVE "the codec returned %d: it is RESTATE_OK or restate_fail()"
 #define RESTATE__NO_TREES \
     "values of RESTATE_JSON are cJSON trees, which RESTATE_NO_CJSON leaves out: use " \
@@ -11091,8 +11207,8 @@ RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec 
     uint16_t code = restate__ctx_json_code(ctx, bytes);
     restate_status s;
     if (restate__ctx_over(ctx)) return RESTATE_ENDED;
-    if (!bytes.ptr) return RESTATE_OK;
     if (!codec) codec = RESTATE_JSON;
+    if (!bytes.ptr || (!bytes.len && restate__codec_is_json(codec))) return RESTATE_OK;
     if (codec->kind == RESTATE_CODEC_JSON)
 #ifndef RESTATE_NO_CJSON
         return restate_json_tree(ctx, bytes, (struct cJSON **)value);
@@ -13060,6 +13176,8 @@ static void restate__ep_copy_handler(restate_endpoint *e, const restate__service
     to->kind = s->source.kind;
     to->shared = from->shared;
     to->fn = from->fn;
+    to->no_input = from->input && from->input->kind == RESTATE_CODEC_VOID;
+    to->no_output = from->output && from->output->kind == RESTATE_CODEC_VOID;
     to->options = restate__ep_merge(from->options, &s->options);
     restate__policy_of(&to->run_policy, &to->options.run_retry);
     to->source = source;
@@ -13355,7 +13473,7 @@ static void restate__manifest_payload(restate__manifest *m, const char *key, con
             if (c->kind == RESTATE_CODEC_BYTES) type = "*/*";
         }
         restate__manifest_text(m, "contentType", 1, accept ? accept : type);
-        if (!input && strcmp(type, "application/json") != 0) {
+        if (!input && !restate__codec_is_json(c)) {
             restate__manifest_key(m, "setContentTypeIfEmpty", 1);
             restate__manifest_raw(m, "true");   /* no bytes are a value, but for JSON */
         }

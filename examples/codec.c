@@ -97,7 +97,7 @@ static restate_status count_words(restate_ctx *run, void *arg) {
 static restate_status write_entry(restate_ctx *ctx, restate_bytes input) {
     restate_bytes words;
     RESTATE_TRY(restate_run(ctx, "count", count_words, &input, NULL, &words));
-    if (input.ptr) RESTATE_TRY(restate_set(ctx, "last", input));
+    if (input.len) RESTATE_TRY(restate_set(ctx, "last", input));
     return restate_reply(ctx, words);
 }
 

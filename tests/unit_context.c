@@ -199,7 +199,7 @@ TEST(request_info) {
 
 static restate_status inspects_little(restate_ctx *ctx, restate_bytes in) {
     const restate_request_info *i = restate_request(ctx);
-    CHECK(!in.ptr && !in.len);
+    CHECK(in.ptr && !in.len && !*in.ptr);
     CHECK(i->headers && !i->headers->name);
     CHECK(i->attempt_headers && i->attempt_headers[0].name && !i->attempt_headers[1].name);
     CHECK_STR(i->target.key, "");

@@ -306,7 +306,7 @@ TEST(handlers_named_by_functions) {
 
 static restate_status void_everywhere(restate_ctx *ctx, restate_bytes in) {
     restate_future *f;
-    CHECK(!in.ptr);
+    CHECK(in.ptr && !in.len);
     CHECK(restate_encode(ctx, RESTATE_VOID, NULL).len == 0);
     CHECK_INT(restate_decode(ctx, RESTATE_VOID, restate_str("ignored"), NULL), RESTATE_OK);
     RESTATE_TRY(restate_call(ctx, greeter(NULL), absent, NULL, NULL));
