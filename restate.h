@@ -57,6 +57,7 @@
  *   >>bytes         Views on memory that somebody else owns.
  *   >>memory        An invocation's memory is a list of chunks that go back to a pool when it is
  *                   over.
+ *   >>clock         Reads the clock that the endpoint was given; only here is the system's read.
  *   >>log           From a message to the logger.
  *   >>wire          Messages are restate_wire_ structs (restate_wire.h) coded by nanopb; hot paths
  *                   read by field.
@@ -234,6 +235,9 @@
  *   RESTATE_NO_CJSON             No cJSON, and no restate_json_tree(), _own() and _print(); all
  *                                other JSON functions stay. Encoding and decoding with
  *                                RESTATE_JSON is misuse then.
+ *   RESTATE_CLOCK_MS(wall)       The time where there is no clock_gettime: a uint64_t of
+ *                                milliseconds, since 1970 (UTC) if `wall` is true, else since any
+ *                                fixed time, never going back (see restate_clock).
  *   RESTATE_NO_THREADS           No pthreads: one event loop, closures execute on it as if
  *                                inline_ok were set; threads > 1 and .blocking are wrong options.
  *   RESTATE_FIBER                How stacks are switched: RESTATE_FIBER_ASM (x86-64 and AArch64),
@@ -432,6 +436,22 @@ typedef struct restate_allocator {
     void *user;
 } restate_allocator;
 
+/* Where the time of an endpoint comes from. Give both functions or none; none: RESTATE_CLOCK_MS,
+ * or else that of the system.
+ *
+ * All of the library's time is this: restate_now(), when sleeps, timeouts and delayed calls are
+ * due, how long closures and handlers take, drains and other deadlines, the age of signed requests,
+ * and the time in the log. (The Restate server waits for what is due by a clock of its own.) Event
+ * loops that wait for such a time wait in real time, as long as this clock says at the beginning;
+ * for a clock that was given here they look at it again every 20 ms. So one that stands still is
+ * fine, but a drain ends by a second restate_endpoint_stop() only.
+ * Threads:   called from any thread of the endpoint, often; they must not call the library. */
+typedef struct restate_clock {
+    uint64_t (*wall_ms)(void *user);        /* since 1970 (UTC) */
+    uint64_t (*monotonic_ms)(void *user);   /* since any fixed time; never goes back */
+    void *user;
+} restate_clock;
+
 typedef enum restate_log_level {
     RESTATE_LOG_DEFAULT = 0,                /* INFO */
     RESTATE_LOG_TRACE,
@@ -450,6 +470,7 @@ typedef struct restate_log_record {
                                                is not UTF-8 or steers terminals became '?' */
     const char *service, *handler, *invocation_id;  /* NULL outside of an invocation */
     bool replaying;                         /* the handler has said this before */
+    uint64_t time_ms;                       /* since 1970 (UTC), by the endpoint's clock */
 } restate_log_record;
 
 /* What a peer can cause at will (refused requests, failed attempts, connections that are ended) is
@@ -1212,7 +1233,7 @@ RESTATE_API restate_future *restate_run_async(restate_ctx *ctx, const char *name
 /* Waits, for a second or for months. A long wait suspends the handler and costs nothing.
  *
  * On replay the recorded end of the sleep counts: what is left of it is waited for, if anything. 0,
- * and RESTATE_ZERO_MS, end at once. The time of the end is taken from the clock of this machine.
+ * and RESTATE_ZERO_MS, end at once. The time of the end is taken from the endpoint's clock.
  * Journal:   sleep (the time of its end, set once; the duration is not compared).
  * Await point.
  * Returns:   RESTATE_OK; RESTATE_CANCELLED. */
@@ -1610,6 +1631,7 @@ typedef struct restate_endpoint_options {
     bool (*verify)(void *user, restate_bytes key, restate_bytes message, restate_bytes signature);
     void *verify_user;                      /* none: OpenSSL's */
     restate_allocator allocator;            /* RESTATE_MALLOC and its family */
+    restate_clock clock;                    /* the system's */
     restate_logger logger;                  /* standard error, INFO */
     /* Says that restate_stream_take() may give more now. Gets `stream_user`. Threads: any; it must
      * not call the library, but write to a descriptor or give a semaphore, for instance. */
@@ -1625,8 +1647,8 @@ typedef struct restate_endpoint_options {
  * are: no services; names that are bad, reserved or there twice; a service without handlers, a
  * handler without function; `shared` in a plain service; a workflow without exactly one handler
  * that is not shared; a public handler in a private service; idempotency_retention_ms at the main
- * handler of a workflow; texts that are not UTF-8, a json_schema that is not JSON; half a seal or
- * allocator; and what the comments on the fields exclude.
+ * handler of a workflow; texts that are not UTF-8, a json_schema that is not JSON; half a seal,
+ * allocator or clock; and what the comments on the fields exclude.
  * Lifetime:  everything in `options` is copied (see Ownership). Release the endpoint with
  *            restate_endpoint_free().
  * Returns:   NULL only when out of memory; the functions below accept it (RESTATE_ERROR, -1, 0). */
@@ -2472,9 +2494,72 @@ RESTATE__PRIVATE void restate__buf_drop(restate__buf *buf, size_t n) {
 }
 
 /* ================================================================================================
+// >>clock  what the time is                                                       [restate__clock_]
+// Reads the clock that the endpoint was given; only here is the system's read.
+================================================================================================ */
+
+#ifdef RESTATE_CLOCK_MS
+#  define RESTATE__CLOCK_SYSTEM 0
+#else
+#  define RESTATE__CLOCK_SYSTEM 1
+#  include <time.h>
+#  define RESTATE_CLOCK_MS(wall) restate__clock_read((wall) ? CLOCK_REALTIME : CLOCK_MONOTONIC)
+
+static uint64_t restate__clock_read(clockid_t which) {
+    struct timespec t;
+    clock_gettime(which, &t);
+    return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
+}
+#endif
+
+static uint64_t restate__clock_default_wall(void *user) {
+    (void)user;
+    return RESTATE_CLOCK_MS(true);
+}
+
+static uint64_t restate__clock_default_monotonic(void *user) {
+    (void)user;
+    return RESTATE_CLOCK_MS(false);
+}
+
+RESTATE__UNUSED static const restate_clock restate__clock_default = {
+    restate__clock_default_wall, restate__clock_default_monotonic, NULL };
+
+RESTATE__PRIVATE bool restate__clock_given(const restate_clock *clock) {
+    return clock->wall_ms && clock->monotonic_ms;
+}
+
+/* Whether it runs as the waits of the system do; the program's may do what it likes. */
+RESTATE__PRIVATE bool restate__clock_is_system(const restate_clock *clock) {
+    return RESTATE__CLOCK_SYSTEM && clock->monotonic_ms == restate__clock_default_monotonic;
+}
+
+/* Milliseconds since some fixed time, never going back. */
+RESTATE__PRIVATE uint64_t restate__clock_ms(const restate_clock *clock) {
+    return clock->monotonic_ms(clock->user);
+}
+
+/* Since a time that restate__clock_ms() gave. */
+RESTATE__PRIVATE uint64_t restate__clock_since(const restate_clock *clock, uint64_t from_ms) {
+    uint64_t now = restate__clock_ms(clock);
+    return now > from_ms ? now - from_ms : 0;
+}
+
+/* Milliseconds since 1970. */
+RESTATE__PRIVATE uint64_t restate__clock_wall_ms(const restate_clock *clock) {
+    return clock->wall_ms(clock->user);
+}
+
+/* ================================================================================================
 // >>log  levels and the default logger                                              [restate__log_]
 // From a message to the logger.
 ================================================================================================ */
+
+/* A logger, and the clock that dates what it gets. */
+typedef struct restate__logger {
+    restate_logger to;
+    const restate_clock *clock;
+} restate__logger;
 
 static void restate__log_stderr(void *user, const restate_log_record *r) {
     static const char *const levels[] = { "", "TRACE", "DEBUG", "INFO", "WARN", "ERROR", "OFF" };
@@ -2493,8 +2578,14 @@ RESTATE__PRIVATE restate_logger restate__log_defaults(restate_logger logger) {
     return logger;
 }
 
-RESTATE__PRIVATE bool restate__log_wanted(const restate_logger *logger, restate_log_level level) {
-    return level >= logger->level && level < RESTATE_LOG_OFF;
+RESTATE__PRIVATE bool restate__log_wanted(const restate__logger *logger, restate_log_level level) {
+    return level >= logger->to.level && level < RESTATE_LOG_OFF;
+}
+
+/* Dates a record and hands it over. */
+RESTATE__PRIVATE void restate__log_hand(const restate__logger *logger, restate_log_record *record) {
+    record->time_ms = restate__clock_wall_ms(logger->clock);
+    logger->to.write(logger->to.user, record);
 }
 
 /* Makes one line of a text, in place. */
@@ -2516,12 +2607,12 @@ typedef struct restate__log_limit {
 
 #define RESTATE__LOG_WINDOW_MS 10000u
 
-RESTATE__PRIVATE void restate__log(const restate_logger *logger, restate_log_level level,
+RESTATE__PRIVATE void restate__log(const restate__logger *logger, restate_log_level level,
                                    const char *format, ...) RESTATE__PRINTF(3, 4);
 
 /* Tells how many lines were left out. */
 RESTATE__PRIVATE void restate__log_left_out(restate__log_limit *limit,
-                                            const restate_logger *logger) {
+                                            const restate__logger *logger) {
     unsigned n = __atomic_exchange_n(&limit->left_out, 0u, __ATOMIC_RELAXED);
     if (n)
         restate__log(logger, RESTATE_LOG_WARN, "%u more lines about %s were left out of the log",
@@ -2539,7 +2630,7 @@ RESTATE__PRIVATE uint64_t restate__log_window_end(uint64_t now_ms) {
 }
 
 /* Whether a line of that kind may be said now; counts it. */
-RESTATE__PRIVATE bool restate__log_may(restate__log_limit *limit, const restate_logger *logger,
+RESTATE__PRIVATE bool restate__log_may(restate__log_limit *limit, const restate__logger *logger,
                                        uint64_t now_ms) {
     unsigned window = (unsigned)(now_ms / RESTATE__LOG_WINDOW_MS) + 1u;
     if (restate__log_window_over(limit, now_ms)) {
@@ -2553,7 +2644,7 @@ RESTATE__PRIVATE bool restate__log_may(restate__log_limit *limit, const restate_
 }
 
 /* A message of the library itself, outside of invocations. */
-RESTATE__PRIVATE void restate__log(const restate_logger *logger, restate_log_level level,
+RESTATE__PRIVATE void restate__log(const restate__logger *logger, restate_log_level level,
                                    const char *format, ...) {
     restate_log_record record;
     char text[512];
@@ -2567,7 +2658,7 @@ RESTATE__PRIVATE void restate__log(const restate_logger *logger, restate_log_lev
     record.level = level;
     record.of_library = true;
     record.message = text;
-    logger->write(logger->user, &record);
+    restate__log_hand(logger, &record);
 }
 
 #include "restate_wire.h"
@@ -7699,27 +7790,11 @@ RESTATE__PRIVATE void restate__pool_free(restate__pool *pool) {
  * executes the user's code and called back ("attached") for the time of each call. The worker
  * stands still meanwhile, so that journal and memory need no locks. */
 
-#include <time.h>
-
 #define RESTATE__CALLS_AFTER_END_MAX 100000u
 #define RESTATE__OUT_BYTES_MAX (256u << 10) /* more unsent output holds a handler back */
 #ifndef RESTATE_STACK_BYTES
 #  define RESTATE_STACK_BYTES (64u << 10)
 #endif
-
-/* Milliseconds since some fixed time, never going back. */
-static uint64_t restate__clock_ms(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
-}
-
-/* Milliseconds since 1970. */
-static uint64_t restate__wall_ms(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
-}
 
 /* A handler with its options resolved. Made with the endpoint and never changed. */
 typedef struct restate__handler {
@@ -7825,7 +7900,8 @@ typedef struct restate__attempt {
     restate__chunks own_chunks;
     restate__worker *worker;
     const restate__handler *handler;
-    const restate_logger *logger;
+    const restate__logger *logger;
+    const restate_clock *clock;
 #ifndef RESTATE_NO_THREADS
     restate__pool *pool;                    /* for closures */
 #endif
@@ -7898,7 +7974,7 @@ static void restate__ctx_vlog(restate_ctx *ctx, restate_log_level level, bool of
     char text[1024], id[128];
     memset(&r, 0, sizeof r);
     r.replaying = !ctx->run && a->vm.phase == RESTATE__REPLAYING;
-    if (!restate__log_wanted(a->logger, level) || (r.replaying && !a->logger->with_replay)) return;
+    if (!restate__log_wanted(a->logger, level) || (r.replaying && !a->logger->to.with_replay)) return;
     vsnprintf(text, sizeof text, format, args);
     restate__log_line(text);
     snprintf(id, sizeof id, "%s", a->vm.debug_id.ptr ? (const char *)a->vm.debug_id.ptr : "");
@@ -7909,7 +7985,7 @@ static void restate__ctx_vlog(restate_ctx *ctx, restate_log_level level, bool of
     r.service = a->handler->service;
     r.handler = a->handler->name;
     r.invocation_id = id;
-    a->logger->write(a->logger->user, &r);
+    restate__log_hand(a->logger, &r);
 }
 
 static void restate__ctx_say(restate_ctx *ctx, restate_log_level level, const char *format, ...)
@@ -8244,8 +8320,7 @@ RESTATE_API bool restate_stop_requested(restate_ctx *ctx) {
     if (a->stops && __atomic_load_n(a->stops, __ATOMIC_RELAXED)) return true;
     if (!r) return false;
     return __atomic_load_n(&r->stop, __ATOMIC_RELAXED) ||
-           (r->future->timed &&
-            restate__clock_ms() - r->started_ms >= r->future->timeout_ms);
+           (r->future->timed && restate__clock_since(a->clock, r->started_ms) >= r->future->timeout_ms);
 }
 
 /* ---- Seals ----------------------------------------------------------------------------------- */
@@ -8531,7 +8606,7 @@ static void restate__run_outcome(restate__run *r, restate__outcome *o) {
     const char *message = "the closure returned RESTATE_ENDED, but called restate_retry() nowhere";
     const restate_failure unsaid = { 500, "the closure failed without saying why", NULL };
     memset(o, 0, sizeof *o);
-    o->duration_ms = restate__clock_ms() - r->started_ms;
+    o->duration_ms = restate__clock_since(ctx->attempt->clock, r->started_ms);
     if (!ctx->retry && s != RESTATE_OK && s != RESTATE_ENDED && !restate__ctx_is_failure(s))
         s = restate__ctx_no_status(ctx, "closure", s, &message);
     if (s == RESTATE_OK && !ctx->retry) {
@@ -8608,7 +8683,7 @@ static bool restate__run_start(restate__attempt *a, restate_future *f) {
     a->run_info.replaying = false;
     r->future = f;
     f->run = r;
-    r->started_ms = restate__clock_ms();
+    r->started_ms = restate__clock_ms(a->clock);
     r->executing = true;
     __atomic_store_n(&r->stop, a->vm.cancel_arrived != 0, __ATOMIC_RELAXED);
 #ifndef RESTATE_NO_THREADS
@@ -9080,15 +9155,15 @@ static uint64_t restate__later(uint64_t from_ms, uint64_t delay_ms) {
 static restate_future *restate__ctx_sleep(restate_ctx *ctx, const char *function,
                                           uint64_t duration_ms, const char *name) {
     restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_TIMER);
+    uint64_t wake_ms;
     if (!f->ctx || !restate__ctx_enter(ctx, function)) return f;
     if (!restate__b_utf8(restate_str(name))) {
         restate__ctx_misuse(ctx, function, "the name is not UTF-8");
         restate__ctx_detach(ctx);
         return f;
     }
-    restate__ctx_leave(ctx, restate__vm_sleep(&ctx->attempt->vm, name,
-                                              restate__later(restate__wall_ms(), duration_ms),
-                                              &f->node));
+    wake_ms = restate__later(restate__clock_wall_ms(ctx->attempt->clock), duration_ms);
+    restate__ctx_leave(ctx, restate__vm_sleep(&ctx->attempt->vm, name, wake_ms, &f->node));
     return f;
 }
 
@@ -9301,7 +9376,9 @@ static restate_future *restate__ctx_call(restate_ctx *ctx, const char *function,
         return f;
     }
     if (kind == RESTATE__FUTURE_SEND) {
-        if (o->delay_ms) call.invoke_time_ms = restate__later(restate__wall_ms(), o->delay_ms);
+        if (o->delay_ms)
+            call.invoke_time_ms =
+                restate__later(restate__clock_wall_ms(ctx->attempt->clock), o->delay_ms);
         restate__ctx_leave(ctx, restate__vm_send(vm, &call, f->id));
     } else {
         restate__ctx_leave(ctx, restate__vm_call_invocation(vm, &call, f->id, &f->node));
@@ -9690,9 +9767,9 @@ RESTATE_API size_t restate_selector_remaining(const restate_selector *selector) 
 /* ---- Time ------------------------------------------------------------------------------------ */
 
 static restate_status restate__ctx_read_clock(restate_ctx *run, void *arg) {
+    unsigned long long now = restate__clock_wall_ms(run->attempt->clock);
     (void)arg;
-    return restate_reply(
-        run, restate_str(restate_text(run, "%llu", (unsigned long long)restate__wall_ms())));
+    return restate_reply(run, restate_str(restate_text(run, "%llu", now)));
 }
 
 RESTATE_API restate_status restate_now(restate_ctx *ctx, uint64_t *epoch_ms) {
@@ -9805,7 +9882,8 @@ static void restate__attempt_overflowed(restate__attempt *a) {
 }
 
 static void restate__attempt_after_resume(restate__attempt *a) {
-    uint64_t held = restate__clock_ms() - a->begun_ms, limit = a->handler->options.stall_warning_ms;
+    uint64_t held = restate__clock_since(a->clock, a->begun_ms);
+    uint64_t limit = a->handler->options.stall_warning_ms;
     if (!a->blocking && held >= (limit ? limit : 1000) && limit != RESTATE_ZERO_MS)
         restate__ctx_say(
             &a->ctx, RESTATE_LOG_WARN,
@@ -9820,7 +9898,7 @@ static void restate__attempt_after_resume(restate__attempt *a) {
 }
 
 static void restate__attempt_resume(restate__attempt *a) {
-    a->begun_ms = restate__clock_ms();
+    a->begun_ms = restate__clock_ms(a->clock);
     restate__fiber_resume(a->fiber);
     restate__attempt_after_resume(a);
 }
@@ -9868,13 +9946,14 @@ static void restate__attempt_wanted(restate__note *note) {
  * restate__attempt_over(). */
 RESTATE__PRIVATE void restate__attempt_init(restate__attempt *a, restate__worker *worker,
                                             const restate__handler *handler,
-                                            const restate_logger *logger,
+                                            const restate__logger *logger,
                                             const restate__vm_options *options,
                                             restate__arena *arena, restate__buf *out) {
     a->worker = worker;
     a->arena = arena;
     a->handler = handler;
     a->logger = logger;
+    a->clock = logger->clock;
     a->blocking = handler->options.blocking == RESTATE_ON;
     restate__mem_pool_init(&a->own_chunks, worker->allocator, 0);
     restate__arena_init(&a->own, &a->own_chunks);
@@ -12872,7 +12951,7 @@ enum {
 struct restate_endpoint {
     restate_endpoint_options options;       /* defaults applied; strings copied */
     restate_allocator allocator;
-    restate_logger logger;
+    restate__logger logger;
     restate__chunks chunks;
     restate__arena arena;                   /* of everything that is copied */
     restate__service *services;             /* sorted by name */
@@ -13261,7 +13340,7 @@ static void restate__ep_limits(restate_endpoint *e) {
 
 /* Whether a line of that kind may be logged. Any thread. */
 RESTATE__PRIVATE bool restate__ep_may_log(restate_endpoint *e, unsigned kind) {
-    if (restate__log_may(&e->limits[kind], &e->logger, restate__clock_ms())) return true;
+    if (restate__log_may(&e->limits[kind], &e->logger, restate__clock_ms(&e->options.clock))) return true;
     __atomic_store_n(&e->left_out, true, __ATOMIC_RELEASE);
     return false;
 }
@@ -13305,6 +13384,8 @@ static restate_status restate__ep_check(restate_endpoint *e, const restate_endpo
     const restate_allocator *a = &o->allocator;
     if ((a->alloc || a->realloc || a->free) && !(a->alloc && a->realloc && a->free))
         return restate__ep_error(e, ".allocator: give all three functions or none");
+    if (!o->clock.wall_ms != !o->clock.monotonic_ms)
+        return restate__ep_error(e, ".clock: give both functions or none");
     if (o->threads > 1024)
         return restate__ep_error(e, ".threads is %u, at most 1024", (unsigned)o->threads);
 #ifdef RESTATE_NO_THREADS
@@ -13328,7 +13409,9 @@ RESTATE_API restate_endpoint *restate_endpoint_new(const restate_endpoint_option
     if (!e) return NULL;
     e->allocator = allocator;
     e->options = restate__ep_defaults(*options);
-    e->logger = restate__log_defaults(options->logger);
+    if (!restate__clock_given(&options->clock)) e->options.clock = restate__clock_default;
+    e->logger.to = restate__log_defaults(options->logger);
+    e->logger.clock = &e->options.clock;
     e->stop_fd = -1;
     restate__ep_limits(e);
     restate__mem_pool_init(&e->chunks, &e->allocator, 0);
@@ -13928,7 +14011,8 @@ static const char *restate__x_identify(restate__x *x) {
     if (strcmp(scheme, "v1") != 0) return "the signature scheme is not v1";
     wrong = restate__x_single(x, "x-restate-jwt-v1", &token);
     if (wrong) return wrong;
-    return restate__id_token(&x->arena, token, x->path, restate__wall_ms() / 1000, e->keys,
+    return restate__id_token(&x->arena, token, x->path,
+                             restate__clock_wall_ms(&e->options.clock) / 1000, e->keys,
                              e->key_count, e->options.verify, e->options.verify_user);
 }
 
@@ -14213,6 +14297,12 @@ static void restate__h2_pool_free(restate__h2_pool *pool) {
     pool->kept_bytes = 0;
 }
 
+/* Looks at the clock, for all that is done until the next time. */
+static void restate__h2_tick(restate__h2_env *env) {
+    uint64_t now = restate__clock_ms(&env->endpoint->options.clock);
+    if (now > env->now_ms) env->now_ms = now;
+}
+
 static void restate__h2_env_init(restate__h2_env *env, restate_endpoint *endpoint,
                                  restate__worker *worker, nghttp2_session_callbacks *callbacks,
                                  nghttp2_option *option) {
@@ -14228,6 +14318,7 @@ static void restate__h2_env_init(restate__h2_env *env, restate_endpoint *endpoin
     env->mem.calloc = restate__h2_calloc;
     env->mem.realloc = restate__h2_realloc;
     env->touched_tail = &env->touched;
+    restate__h2_tick(env);
 }
 
 static void restate__h2_env_free(restate__h2_env *env) {
@@ -14893,7 +14984,7 @@ static restate_status restate__stream_feed_h2(restate_stream *s, restate_bytes a
     int error = 0;
     if (s->h2.failed) return RESTATE_ERROR;
     if (s->input_over || restate__h2_over(&s->h2)) return RESTATE_ENDED;
-    s->env.now_ms = restate__clock_ms();
+    restate__h2_tick(&s->env);
     s->input_over = !arrived.ptr;
     if (s->input_over) restate__stream_end_h2(s);
     else if (arrived.len) error = restate__h2_feed(&s->h2, arrived);
@@ -14914,7 +15005,7 @@ static restate_status restate__stream_take_h2(restate_stream *s, restate_bytes *
     restate_bytes whole = restate__b_none();    /* one piece: all is copied */
     restate__h2_out out = { s->out, s->out, 0, RESTATE__STREAM_OUT, &whole, 0, 1 };
     if (s->h2.failed) return RESTATE_ERROR;
-    s->env.now_ms = restate__clock_ms();
+    restate__h2_tick(&s->env);
     restate__h2_settle(&s->h2);
     restate__h2_take(&s->h2, &out);
     restate__h2_said(&s->h2);
@@ -14936,7 +15027,6 @@ static bool restate__stream_open_h2(restate_stream *s) {
     struct restate__streams *all = s->all;
     s->kind = &kind;
     restate__h2_env_init(&s->env, all->endpoint, &all->worker, all->callbacks, all->option);
-    s->env.now_ms = restate__clock_ms();
     restate__h2_init(&s->h2, &s->env);
     s->out = (uint8_t *)restate__mem_alloc(&all->endpoint->allocator, RESTATE__STREAM_OUT);
     if (s->out && restate__h2_open(&s->h2)) return true;
@@ -15135,6 +15225,7 @@ enum {
     RESTATE__LOOP_ROUNDS = 4,
     RESTATE__LOOP_LINGER_MS = 2000,
     RESTATE__LOOP_SWEEP_MS = 50,            /* between looks at connections, while one is timed */
+    RESTATE__LOOP_LOOK_MS = 20,             /* between looks at a clock that is not real time */
     RESTATE__SRV_ACCEPT_PAUSE_MS = 500,
     RESTATE__SRV_WARN_MS = 60000,
     RESTATE__SRV_GRACE_MS = 5000            /* for handlers whose exchange was cut */
@@ -15211,12 +15302,6 @@ struct restate__server {
     bool ended;
 };
 
-static uint64_t restate__loop_clock(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 /* Any thread, signal handlers too. A full pipe or counter is fine: then a wake is under way. */
 static void restate__loop_signal(int fd) {
     uint64_t one = 1;
@@ -15284,7 +15369,7 @@ static void restate__loop_forget(restate__loop *loop, restate__loop_source *sour
 static void restate__loop_wait(restate__loop *loop, int timeout_ms) {
     struct epoll_event ready[64];
     int i, n = epoll_wait(loop->epoll, ready, 64, timeout_ms);
-    loop->env.now_ms = restate__loop_clock();
+    restate__h2_tick(&loop->env);
     for (i = 0; i < n; i++) {
         restate__loop_source *source = (restate__loop_source *)ready[i].data.ptr;
         uint32_t e = ready[i].events, bad = EPOLLERR | EPOLLHUP;
@@ -15363,7 +15448,7 @@ static void restate__loop_wait(restate__loop *loop, int timeout_ms) {
     }
     loop->fd_count = count = kept;
     if (poll(loop->fds, (nfds_t)count, timeout_ms) <= 0) count = 0;
-    loop->env.now_ms = restate__loop_clock();
+    restate__h2_tick(&loop->env);
     for (i = 0; i < count; i++) {
         restate__loop_source *source = loop->sources[i];
         int e = loop->fds[i].revents, bad = POLLERR | POLLHUP | POLLNVAL;
@@ -15654,13 +15739,20 @@ static uint64_t restate__loop_next_ms(const restate__loop *loop) {
     return accepts ? server->accept_at_ms : loop->sweep_at_ms;
 }
 
+/* How long to wait for a time of the endpoint's clock, or to look at it again. */
+static uint64_t restate__loop_left_ms(const restate__loop *loop, uint64_t at) {
+    const restate_clock *clock = &loop->server->endpoint->options.clock;
+    uint64_t now = restate__clock_ms(clock), left = at > now ? at - now : 0;
+    bool far_ = left > RESTATE__LOOP_LOOK_MS && !restate__clock_is_system(clock);
+    return far_ ? RESTATE__LOOP_LOOK_MS : left;
+}
+
 static int restate__loop_timeout(const restate__loop *loop, uint64_t wait_ms) {
-    uint64_t at = restate__loop_next_ms(loop), now;
+    uint64_t at = restate__loop_next_ms(loop), left;
     if (loop->busy || wait_ms == 0) return 0;
     if (at != RESTATE__SRV_NEVER) {
-        now = restate__loop_clock();
-        if (at <= now) return 0;
-        if (at - now < wait_ms) wait_ms = at - now;
+        left = restate__loop_left_ms(loop, at);
+        if (left < wait_ms) wait_ms = left;
     }
     return wait_ms == UINT64_MAX ? -1 : wait_ms > 3600000 ? 3600000 : (int)wait_ms;
 }
@@ -15709,7 +15801,6 @@ static bool restate__loop_init(restate__loop *loop, struct restate__server *serv
     loop->worker.wake = restate__loop_wake;
     loop->worker.wake_user = loop;
     restate__h2_env_init(&loop->env, ep, &loop->worker, server->callbacks, server->option);
-    loop->env.now_ms = restate__loop_clock();
     return restate__loop_watch(loop, &loop->wake, false);
 }
 
@@ -15775,7 +15866,7 @@ static bool restate__srv_done(struct restate__server *server, const restate__loo
     if (loop->conns || loop->busy) return false;
     if (loop == server->loops && restate__srv_conns(server)) return false;
     if (!__atomic_load_n(&server->endpoint->invocations, __ATOMIC_ACQUIRE)) return true;
-    return cut && restate__loop_clock() >= server->phase_until_ms;
+    return cut && restate__clock_ms(&server->endpoint->options.clock) >= server->phase_until_ms;
 }
 
 static restate__loop *restate__srv_pick(struct restate__server *server) {
@@ -16054,7 +16145,7 @@ RESTATE_API void restate_endpoint_stop(restate_endpoint *endpoint) {
 /* Makes the descriptor readable when there is more to do, now or at the next deadline. */
 static void restate__srv_arm(restate__loop *loop) {
 #if RESTATE__EPOLL
-    uint64_t at = restate__loop_next_ms(loop);
+    uint64_t at = restate__loop_next_ms(loop), left;
     struct itimerspec t;
     if (loop->timer.fd < 0) return;
     if (loop->busy) restate__loop_signal(loop->wake_fd);
@@ -16062,10 +16153,12 @@ static void restate__srv_arm(restate__loop *loop) {
     loop->armed_ms = at;
     memset(&t, 0, sizeof t);
     if (at != RESTATE__SRV_NEVER) {
-        t.it_value.tv_sec = (time_t)(at / 1000);
-        t.it_value.tv_nsec = (long)(at % 1000) * 1000000 + 1;     /* all zero would disarm it */
+        left = restate__loop_left_ms(loop, at);
+        t.it_value.tv_sec = (time_t)(left / 1000);
+        t.it_value.tv_nsec = (long)(left % 1000) * 1000000 + 1;   /* all zero would disarm it */
+        if (!restate__clock_is_system(&loop->server->endpoint->options.clock)) loop->armed_ms = 0;
     }
-    (void)timerfd_settime(loop->timer.fd, TFD_TIMER_ABSTIME, &t, NULL);
+    (void)timerfd_settime(loop->timer.fd, 0, &t, NULL);
 #else
     (void)loop;
 #endif

@@ -50,7 +50,8 @@ static inline void test_no_log(void *user, const restate_log_record *record) {
 }
 
 static inline restate_ctx *test_ctx(void) {
-    static const restate_logger logger = { test_no_log, NULL, RESTATE_LOG_TRACE, false };
+    static const restate__logger logger = { { test_no_log, NULL, RESTATE_LOG_TRACE, false },
+                                            &restate__clock_default };
     static restate__handler handler;
     restate__vm_options options;
     test_host *h = (test_host *)calloc(1, sizeof *h);

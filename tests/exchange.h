@@ -30,7 +30,8 @@ typedef struct ex_state {
     restate_endpoint *endpoint;
     restate__worker worker;
     restate__x *x;                          /* NULL: there is none, or it was released */
-    restate_options defaults;               /* of endpoints from now on */
+    restate_options defaults;               /* of endpoints from now on, as is the clock */
+    restate_clock clock;
     restate_endpoint_options options;       /* for the next endpoint */
     restate_service service;
     restate_handler handlers[3];
@@ -287,6 +288,7 @@ static inline void drop_said(void) {
 static inline void ex_memory(void) {        /* before the first allocation of a round */
     memset(&ex.options, 0, sizeof ex.options);
     ex.options.defaults = ex.defaults;
+    ex.options.clock = ex.clock;
     ex.options.pool_threads = 8;
     ex.options.allocator.alloc = ex_alloc;
     ex.options.allocator.realloc = ex_realloc;

@@ -789,14 +789,14 @@ TEST(sleep_time) {
     static const uint64_t delays[] = { 0, 1, 86400000, RESTATE_ZERO_MS, (uint64_t)-1000, (uint64_t)INT64_MIN, INT64_MAX };
     for (size_t i = 0; i < 7; i++)
         EACH(RESTATE_SERVICE, .fn = sleeps) {
-            uint64_t before = restate__wall_ms(), wake;
+            uint64_t before = restate__clock_wall_ms(&restate__clock_default), wake;
             delay = delays[i];
             variant = i % 2;
             STARTED();
             ex_collect();
             wake = wake_up();
-            if (i < 3) CHECK(wake >= before + delay && wake <= restate__wall_ms() + delay);
-            if (i > 2 && i < 6) CHECK(wake >= before && wake <= restate__wall_ms());
+            if (i < 3) CHECK(wake >= before + delay && wake <= restate__clock_wall_ms(&restate__clock_default) + delay);
+            if (i > 2 && i < 6) CHECK(wake >= before && wake <= restate__clock_wall_ms(&restate__clock_default));
             if (i == 6) CHECK(wake == (uint64_t)INT64_MAX);
             SAYS("Sleep 1 wake:...", "AwaitingOn W{c:1,s:1}");
             note_sleep(1); give();
@@ -2026,9 +2026,9 @@ TEST(input_ends_after_the_end) {
 }
 
 static restate_status stays_long(restate_ctx *ctx, restate_bytes in) {
-    uint64_t until = restate__clock_ms() + 3;
+    uint64_t until = restate__clock_ms(&restate__clock_default) + 3;
     (void)in;
-    while (restate__clock_ms() < until) continue;
+    while (restate__clock_ms(&restate__clock_default) < until) continue;
     return restate_sleep(ctx, 1);
 }
 

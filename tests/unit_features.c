@@ -1121,12 +1121,12 @@ static restate_status sends_later(restate_ctx *ctx, restate_bytes in) {
 TEST(times_and_names) {
     for (int zero = 0; zero < 2; zero++)
         EACH(RESTATE_SERVICE, .fn = sends_later) {
-            uint64_t before = restate__wall_ms(), after, delay = zero ? 0 : 60000;
+            uint64_t before = restate__clock_wall_ms(&restate__clock_default), after, delay = zero ? 0 : 60000;
             unsigned long long at = 0, wake = 0;
             const char *send, *sleep;
             rt_bytes out;
             start(1); input(zero ? "zero" : "minute"); give();
-            after = restate__wall_ms();
+            after = restate__clock_wall_ms(&restate__clock_default);
             out = rt_lines();
             send = strstr((const char *)out.at, " at:");
             sleep = strstr((const char *)out.at, " wake:");

@@ -266,7 +266,7 @@ TEST(claims) {
     begin_with(one_key);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char claims[256], *to = claims;
-        uint64_t now = restate__wall_ms() / 1000;
+        uint64_t now = restate__clock_wall_ms(&restate__clock_default) / 1000;
         const char *p = cases[i].claims;
         for (; *p; p++) {
             bool number = (*p == 'P' || *p == 'M' || *p == 'N') && p > cases[i].claims && strchr(":\"", p[-1]);
@@ -281,6 +281,25 @@ TEST(claims) {
     }
     test_note = "";
     ex_end();
+}
+
+static uint64_t long_ago(void *user) {
+    (void)user;
+    return 1000000000;                      /* 1970-01-12 */
+}
+
+/* It is the endpoint's clock that says whether a token is too old. */
+TEST(times_by_the_clock) {
+    static const char claims[] = "{\"aud\":\"" PATH "\",\"exp\":1000005,\"nbf\":999995}";
+    for (int virtual_ = 0; virtual_ < 2; virtual_++) {
+        ex.clock.wall_ms = virtual_ ? long_ago : NULL;
+        ex.clock.monotonic_ms = virtual_ ? long_ago : NULL;
+        begin_with(one_key);
+        CHECK_INT(ask("POST", PATH, "v1", token_of(HEAD, claims)), virtual_ ? 200 : 401);
+        if (!virtual_) LOG_HAS("expired");
+        ex_end();
+    }
+    memset(&ex.clock, 0, sizeof ex.clock);
 }
 
 /* Both ends of the time belong to it. */
@@ -401,7 +420,7 @@ TEST(out_of_memory) {
 int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(keys), T(paths), T(token_of_another_library), T(headers), T(routes), T(claims),
-        T(times_to_the_second), T(signatures), T(verify_of_the_user), T(out_of_memory),
+        T(times_by_the_clock), T(times_to_the_second), T(signatures), T(verify_of_the_user), T(out_of_memory),
         { NULL, NULL }
     };
     return test_main(argc, argv, cases);

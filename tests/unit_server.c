@@ -2843,6 +2843,38 @@ TEST(drain_time_is_over) {
     stopped();
 }
 
+static unsigned hours;                      /* of a clock that a test moves */
+static uint64_t by_the_hour(void *user) { return user == &hours ? (uint64_t)GET(hours) * 3600000u + 1 : 0; }
+
+/* The time to drain is that of the endpoint's clock, and one that is not real time is looked at
+ * while the loops wait, whether run waits or the program does. */
+TEST(drain_time_by_the_clock) {
+    for (int in_a_loop = 0; in_a_loop < 2; in_a_loop++) {
+        client *c;
+        call *k;
+        const restate_endpoint_options o = { .threads = 1, .drain_ms = RESTATE_HOURS(2),
+                                             .clock = { by_the_hour, by_the_hour, &hours } };
+        hours = 0;
+        if (in_a_loop) up_hosted_with(o);
+        else up_with(o);
+        c = dial();
+        k = invoke(c, "steps");
+        given("x");
+        send_on(k);
+        UNTIL(GET(at_gate) == 1);
+        restate_endpoint_stop(ep);
+        UNTIL(c->goaways >= 1);                     /* the notice, the rest waits for the clock */
+        count(&hours);
+        pump_for(60);
+        CHECK(!k->closed && !GET(run_over));
+        count(&hours);
+        UNTIL(k->closed);
+        CHECK_INT(k->code, NGHTTP2_CANCEL);
+        open_gate();
+        stopped();
+    }
+}
+
 /* A closure that goes on and on: run gives up on it after a while, freeing the endpoint waits for it. */
 TEST(closure_outlives_run) {
     client *c;
@@ -3145,7 +3177,7 @@ int main(int argc, char **argv) {
         T(header_flood), T(not_http2), T(violations), T(rapid_reset), T(floods_without_reading),
         T(leaves_in_the_middle_of_everything), T(half_closed_connection), T(goaway_of_the_peer), T(cannot_listen), T(out_of_descriptors), T(connections_are_logged),
         T(options_that_are_wrong), T(stop_comes_early), T(every_interface), T(graceful_stop), T(requests_during_a_stop),
-        T(connections_during_a_stop), T(stop_is_told), T(second_stop_cuts), T(closure_outlives_run), T(drain_time_is_over), T(stop_without_a_drain),
+        T(connections_during_a_stop), T(stop_is_told), T(second_stop_cuts), T(closure_outlives_run), T(drain_time_is_over), T(drain_time_by_the_clock), T(stop_without_a_drain),
         T(stop_from_a_signal_handler), T(stop_under_load), T(hosted), T(hosted_and_busy), T(process_waits_no_longer_than_told), T(hosted_and_idle),
         T(journal_arrives_during_a_stop), T(journal_does_not_arrive_during_a_stop), T(strange_text_is_cleaned), T(strange_text_of_a_journal_is_cleaned), T(log_lines_are_limited),
         T(freed_while_all_is_running), T(chaos), T(mutated_connections), { NULL, NULL }
