@@ -238,14 +238,14 @@ TEST(log_on_replay) {
         SAYS("Sleep 2 wake:...", EMPTY_OUTPUT);
     }
     EACH(RESTATE_SERVICE, .fn = logs) {
-        ex.endpoint->logger.with_replay = true;
-        ex.endpoint->logger.level = RESTATE_LOG_TRACE;
+        ex.endpoint->logger.to.with_replay = true;
+        ex.endpoint->logger.to.level = RESTATE_LOG_TRACE;
         start(2); input(""); cmd_sleep(1, "", 5); give();
         LOG("INFO (replaying) one 1\nWARN two\nDEBUG never\nERROR three\n");
         SAYS("Sleep 2 wake:...", EMPTY_OUTPUT);
     }
     EACH(RESTATE_SERVICE, .fn = logs) {
-        ex.endpoint->logger.level = RESTATE_LOG_OFF;
+        ex.endpoint->logger.to.level = RESTATE_LOG_OFF;
         STARTED();
         drop_said();
     }

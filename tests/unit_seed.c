@@ -507,7 +507,7 @@ static restate_status asks(restate_ctx *ctx, restate_bytes in) {
 
 TEST(closures_see_the_request) {
     EACH(RESTATE_OBJECT, .fn = asks, .shared = true) {
-        ex.endpoint->logger.write = write_names;
+        ex.endpoint->logger.to.write = write_names;
         start(1, .key = "ada", .debug_id = "inv_1own");
         frame(M_INPUT, "1(1s2s) 14(1s)", "x-one", "1", "in"); give();
         TOLD("inv_1own S/h in the handler\ninv_1own S/h in the closure\n");

@@ -1009,15 +1009,15 @@ static restate_status logs(restate_ctx *ctx, restate_bytes in) {
 TEST(log_records) {
     for (variant = 0; variant < 2; variant++)
         EACH(RESTATE_SERVICE, .fn = logs) {
-            ex.endpoint->logger.write = keep_record;
-            ex.endpoint->logger.user = value_arg;
+            ex.endpoint->logger.to.write = keep_record;
+            ex.endpoint->logger.to.user = value_arg;
             start(variant ? 3 : 1, .debug_id = "inv_1"); input("");
             if (variant) cmd_run(1, "r"), note_value(N_RUN, 1, "v");
             give_and_end();
             TOLD(variant ? "5[S/h inv_1]two " : "3[S/h inv_1]one 4[S/h inv_1]in side ");
             if (variant) SAYS(EMPTY_OUTPUT);
             else SAYS("Run 1 \"r\"", "Propose 1 value \"v\" ack", "Suspension W{c:1,s:1}");
-            ex.endpoint->logger.write = ex_log;
+            ex.endpoint->logger.to.write = ex_log;
         }
 }
 
