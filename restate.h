@@ -1594,14 +1594,15 @@ RESTATE_API restate_status restate_cancel_calls(restate_ctx *ctx);
 
 /* What an endpoint answers, below any prefix of the path:
  *
- *   GET .../health                       200
- *   GET .../discover                     200; 415 unless `accept` names a manifest of version 2 to
+ *   GET, HEAD .../health                 200, over HTTP/1 too
+ *   GET, HEAD .../discover               200; 415 unless `accept` names a manifest of version 2 to
  *                                        4; 500 if an option is set that the newest one named there
  *                                        does not know: nothing is left out in silence
  *   POST .../invoke/SERVICE/HANDLER      200; 415 for protocols other than 5 to 7; 404 for a name
  *                                        that is not here; 503 at max_invocations and when stopping
- *   any                                  404 other paths; 405 other methods; 431 headers of more
- *                                        than 64 KiB; 500 or 503 out of memory
+ *   any                                  404 other paths; 405 other methods, with `allow`; 431
+ *                                        headers of more than 64 KiB; 500 or 503 out of memory;
+ *                                        505 all other HTTP/1
  * Requests are not authenticated: whoever reaches the port can invoke handlers. */
 typedef struct restate_endpoint_options {
     const restate_service *const *services; /* ends with NULL; copied */
@@ -1742,7 +1743,8 @@ RESTATE_API int restate_serve(const restate_endpoint_options *options);
 
 /* Listens and serves until it is stopped; then drains (see restate_endpoint_stop()).
  *
- * HTTP/2 with prior knowledge, no TLS; who speaks HTTP/1 is told so. A stop that came before
+ * HTTP/2 with prior knowledge, no TLS. Probes of its health may speak HTTP/1; who asks for anything
+ * else in it is told so (505), and who begins TLS is named in the log. A stop that came before
  * counts. An endpoint that was stopped does not serve again.
  * Threads:   the calling one is one of the event loops.
  * Returns:   RESTATE_OK (stopped); RESTATE_ERROR (wrong options, out of memory, or the address or
@@ -13664,6 +13666,7 @@ typedef struct restate__x {
     restate_pair *headers;                  /* ends with {0} */
     size_t header_count, header_room, header_bytes;
     bool too_large, whole, input_over, released, counted;
+    uint8_t allow;                          /* of a 405: restate__x_allow */
     restate__attempt *attempt;              /* NULL: the response is complete without a handler */
 } restate__x;
 
@@ -13718,12 +13721,16 @@ static const char *restate__x_get_header(const restate__x *x, const char *name) 
     return NULL;
 }
 
+static bool restate__x_asks_with(const restate__x *x, const char *method) {
+    return x->method && strcmp(x->method, method) == 0;
+}
+
 /* A response that is complete: status, type and body. */
 static void restate__x_respond(restate__x *x, uint16_t status, const restate_pair *headers,
                                restate_bytes body) {
     x->status = status;
     x->response = headers;
-    if (x->method && strcmp(x->method, "HEAD") == 0) body.len = 0;
+    if (restate__x_asks_with(x, "HEAD")) body.len = 0;
     if (body.len) restate__buf_write(&x->out, body.ptr, body.len);
     x->finished = true;
 }
@@ -13741,16 +13748,27 @@ static void restate__x_log_refusal(restate__x *x, uint16_t status, const char *w
                      x->method ? x->method : "?", x->path ? x->path : "?", (unsigned)status, why);
 }
 
+enum { RESTATE__X_ALLOW_NONE, RESTATE__X_ALLOW_POST, RESTATE__X_ALLOW_GET };   /* restate__x_allow */
+
 /* An error, with a message for people. */
 static void restate__x_respond_error(restate__x *x, uint16_t status, const char *text) {
-    static const restate_pair headers[] = { { "content-type", "application/json" },
-                                            { "x-restate-server", RESTATE__SERVER_NAME },
-                                            { NULL, NULL } };
+    static const restate_pair headers[][4] = {
+#define RESTATE__ERROR_HEADERS(name, value) \
+    { \
+        { "content-type", "application/json" }, { "x-restate-server", RESTATE__SERVER_NAME }, \
+            { name, value }, { \
+            NULL, NULL \
+        } \
+    }
+        RESTATE__ERROR_HEADERS(NULL, NULL), RESTATE__ERROR_HEADERS("allow", "POST"),
+        RESTATE__ERROR_HEADERS("allow", "GET, HEAD")
+#undef RESTATE__ERROR_HEADERS
+    };
     restate__json_out out = restate__json_out_on(&x->arena);
     restate__json_put_bytes(&out, restate_str("{\"message\":"));
     restate__json_put_string(&out, restate_str(text));     /* clean, so nothing but memory fails */
     restate__json_put_bytes(&out, restate_str("}"));
-    restate__x_respond(x, status, headers, restate__json_finish(&out));
+    restate__x_respond(x, status, headers[x->allow], restate__json_finish(&out));
 }
 
 /* The same text for the caller and the log. */
@@ -13765,6 +13783,15 @@ static void restate__x_refuse(restate__x *x, uint16_t status, const char *format
     text = restate__arena_clean(&x->arena, text, "");
     restate__x_log_refusal(x, status, text);
     restate__x_respond_error(x, status, text);
+}
+
+/* Refuses a method; `allow`: which it would be. */
+static void restate__x_refuse_method(restate__x *x, uint8_t allow) {
+    x->allow = allow;
+    restate__x_refuse(x, 405, "%s, got %.20s",
+                      allow == RESTATE__X_ALLOW_POST ? "a handler is invoked with POST"
+                                                     : "this is asked for with GET",
+                      x->method ? x->method : "no method");
 }
 
 static void restate__x_health(restate__x *x) {
@@ -13957,9 +13984,8 @@ static void restate__x_route_invoke(restate__x *x, restate_bytes service, restat
     const restate__service *s = restate__ep_service(x->endpoint, service);
     const restate__handler *h = s ? restate__ep_handler(s, handler) : NULL;
     uint32_t version = type ? restate__ep_version(type) : 0;
-    if (!x->method || strcmp(x->method, "POST") != 0)
-        restate__x_refuse(x, 405, "a handler is invoked with POST, got %.20s",
-                          x->method ? x->method : "no method");
+    if (!restate__x_asks_with(x, "POST"))
+        restate__x_refuse_method(x, RESTATE__X_ALLOW_POST);
     else if (!type)
         restate__x_refuse(x, 415,
                           "the content type is missing: is this called directly? Call it through "
@@ -14045,9 +14071,8 @@ RESTATE__PRIVATE void restate__x_begin(restate__x *x, bool whole) {
     } else if (route == RESTATE__ROUTE_NONE) {
         restate__x_refuse(x, 404, "there is /invoke/SERVICE/HANDLER, /discover and /health, got %.100s",
                           x->path ? x->path : "no path");
-    } else if (!x->method || strcmp(x->method, "GET") != 0) {
-        restate__x_refuse(x, 405, "this is asked for with GET, got %.20s",
-                          x->method ? x->method : "no method");
+    } else if (!restate__x_asks_with(x, "GET") && !restate__x_asks_with(x, "HEAD")) {
+        restate__x_refuse_method(x, RESTATE__X_ALLOW_GET);
     } else if (route == RESTATE__ROUTE_DISCOVER) {
         restate__x_discover(x);
     } else {
@@ -15225,6 +15250,8 @@ enum {
     RESTATE__LOOP_ROUNDS = 4,
     RESTATE__LOOP_LINGER_MS = 2000,
     RESTATE__LOOP_SWEEP_MS = 50,            /* between looks at connections, while one is timed */
+    RESTATE__LOOP_HELLO = 256,              /* what is looked at of what is not HTTP/2 */
+    RESTATE__LOOP_HEAD = 16384,             /* of HTTP/1: more is not waited for */
     RESTATE__LOOP_LOOK_MS = 20,             /* between looks at a clock that is not real time */
     RESTATE__SRV_ACCEPT_PAUSE_MS = 500,
     RESTATE__SRV_WARN_MS = 60000,
@@ -15254,6 +15281,9 @@ typedef struct restate__loop_conn {
     restate__note arrival;                  /* brings it from the accepting loop to its own */
     restate__buf pending;                   /* written, but the socket took no more */
     uint64_t deadline_ms;                   /* of `closing` */
+    char hello[RESTATE__LOOP_HELLO];        /* what came before there is a session: the preface, or */
+    size_t hello_len, head_len;             /* the first line of HTTP/1; all of its head so far */
+    bool http1, line_over, blank;           /* blank: nothing on the current line yet */
     const char *why;                        /* it ended; for the log, like `peer` */
     char peer[64];
     bool dead, closing, shut;               /* closing: after the session, for its last bytes */
@@ -15484,19 +15514,143 @@ static void restate__loop_finish(restate__loop_conn *conn, const char *why) {
     restate__h2_touch(&conn->h2);
 }
 
-/* A peer that is not HTTP/2: told so where it may be a person with an HTTP/1 client. */
-static void restate__loop_misspoken(restate__loop_conn *conn, restate_bytes in) {
+/* Writes down who the peer is, while the socket still knows. */
+static void restate__loop_name(restate__loop_conn *conn) {
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof peer;
+    char host[48], port[8];
+    if (*conn->peer) return;
+    if (getpeername(conn->source.fd, (struct sockaddr *)&peer, &len) ||
+        getnameinfo((struct sockaddr *)&peer, len, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV))
+        snprintf(conn->peer, sizeof conn->peer, "?");
+    else
+        snprintf(conn->peer, sizeof conn->peer, "%s port %s", host, port);
+}
+
+/* Says what the peer did wrong. */
+static void restate__loop_blame(restate__loop_conn *conn, const char *what) {
+    restate_endpoint *ep = conn->loop->server->endpoint;
+    if (!restate__ep_may_log(ep, RESTATE__LIMIT_PEER)) return;
+    restate__loop_name(conn);
+    restate__log(&ep->logger, RESTATE_LOG_WARN, "connection from %s: %s", conn->peer, what);
+}
+
+/* ---- Before there is a session: who speaks something else than HTTP/2? ---- */
+
+static void restate__loop_answer(restate__loop_conn *conn, const char *text, const char *why) {
+    restate__buf_write(&conn->pending, text, strlen(text));
+    restate__loop_finish(conn, why);
+}
+
+static void restate__loop_refuse_http1(restate__loop_conn *conn) {
     static const char text[] =
         "HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-type: text/plain\r\n"
         "connection: close\r\ncontent-length: 73\r\n\r\n"
         "This endpoint speaks HTTP/2 with prior knowledge (h2c), without upgrade.\n";
-    uint8_t first = in.len ? in.ptr[0] : 0;
-    if (first >= 'A' && first <= 'Z') {
-        restate__buf_write(&conn->pending, text, sizeof text - 1);
-        restate__loop_finish(conn, "it speaks HTTP/1");
-    } else {
-        restate__loop_kill(conn, first == 0x16 ? "it speaks TLS" : "it does not speak HTTP/2");
+    char what[RESTATE__LOOP_HELLO + 200];
+    snprintf(what, sizeof what,
+             "refused \"%.100s\" with 505: this endpoint speaks HTTP/2 with prior knowledge (h2c), "
+             "register it without --use-http1.1", conn->hello);
+    restate__loop_blame(conn, what);
+    restate__loop_answer(conn, text, "it speaks HTTP/1");
+}
+
+/* Whether a line of HTTP/1 asks for the health of the endpoint. `*head`: by HEAD. */
+static bool restate__loop_asks_health(char *line, bool *head) {
+    char *path = strchr(line, ' '), *version = path ? strchr(path + 1, ' ') : NULL;
+    restate_bytes service, handler;
+    bool health;
+    if (!version || strncmp(version, " HTTP/1.", 8) != 0) return false;
+    *path = *version = 0;
+    *head = strcmp(line, "HEAD") == 0;
+    health = (*head || strcmp(line, "GET") == 0) &&
+             restate__ep_route(path + 1, &service, &handler) == RESTATE__ROUTE_HEALTH;
+    *path = *version = ' ';
+    return health;
+}
+
+/* The head of a request in HTTP/1 is there, or as much of it as is waited for. */
+static void restate__loop_http1(restate__loop_conn *conn) {
+    static const char text[] =
+        "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nx-restate-server: " RESTATE__SERVER_NAME
+        "\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
+    char answer[sizeof text];
+    bool head = false;
+    if (!conn->line_over || !restate__loop_asks_health(conn->hello, &head)) {
+        restate__loop_refuse_http1(conn);
+        return;
     }
+    memcpy(answer, text, sizeof text);
+    if (head) answer[sizeof text - 3] = 0;
+    restate__loop_answer(conn, answer, "it asked for the health in HTTP/1");
+}
+
+/* Whether the line, as far as it is there, begins as a probe of the health does. */
+static bool restate__loop_may_probe(const restate__loop_conn *conn) {
+    size_t n = conn->hello_len < 4 ? conn->hello_len : 4;
+    return memcmp(conn->hello, "GET ", n) == 0 || memcmp(conn->hello, "HEAD", n) == 0;
+}
+
+/* Reads on in the head of a request in HTTP/1. */
+static void restate__loop_hear_http1(restate__loop_conn *conn, restate_bytes in) {
+    const uint8_t *p = in.ptr, *end = in.ptr + in.len;
+    for (; p < end && !conn->closing; p++) {
+        bool line_end = *p == '\n';
+        if (!conn->line_over && !line_end && conn->hello_len < RESTATE__LOOP_HELLO - 1)
+            conn->hello[conn->hello_len++] = (char)*p;
+        conn->hello[conn->hello_len] = 0;
+        if (!restate__loop_may_probe(conn) || (line_end && conn->blank) ||
+            ++conn->head_len > RESTATE__LOOP_HEAD)
+            restate__loop_http1(conn);
+        conn->line_over = conn->line_over || line_end;
+        conn->blank = line_end || (conn->blank && *p == '\r');
+    }
+}
+
+/* What is not the preface of HTTP/2 is HTTP/1, TLS or something else; this is known from one byte,
+ * and a person may wait for an answer. */
+static void restate__loop_misspoken(restate__loop_conn *conn, restate_bytes in) {
+    uint8_t first = conn->hello_len ? (uint8_t)conn->hello[0] : in.ptr[0];
+    if (first >= 'A' && first <= 'Z') {
+        conn->http1 = true;
+        restate__loop_hear_http1(conn, in);
+        return;
+    }
+    if (first == 0x16)
+        restate__loop_blame(conn, "it begins TLS, which this port does not speak: register the "
+                                  "deployment as http://, or let a proxy in front of it end TLS");
+    restate__loop_kill(conn, first == 0x16 ? "it speaks TLS" : "it does not speak HTTP/2");
+}
+
+/* Takes bytes until the preface of HTTP/2 is complete, and gives what comes behind it. */
+static restate_bytes restate__loop_greet(restate__loop_conn *conn, restate_bytes in) {
+    static const char preface[] = NGHTTP2_CLIENT_MAGIC;
+    const size_t whole = sizeof preface - 1;
+    if (conn->http1) {
+        restate__loop_hear_http1(conn, in);
+        return in;
+    }
+    while (in.len && conn->hello_len < whole && *in.ptr == (uint8_t)preface[conn->hello_len]) {
+        conn->hello[conn->hello_len++] = (char)*in.ptr++;
+        in.len--;
+    }
+    if (conn->hello_len < whole) {
+        if (in.len) restate__loop_misspoken(conn, in);
+        return in;
+    }
+    if (!restate__h2_open(&conn->h2) ||
+        restate__h2_feed(&conn->h2, restate__b(preface, whole)))
+        restate__loop_kill(conn, "out of memory");
+    return in;
+}
+
+static void restate__loop_hear(restate__loop_conn *conn, restate_bytes in) {
+    int error;
+    if (!conn->h2.session) in = restate__loop_greet(conn, in);
+    if (!conn->h2.session || conn->dead || !in.len) return;
+    error = restate__h2_feed(&conn->h2, in);
+    if (error) restate__loop_kill(conn, nghttp2_strerror(error));
 }
 
 static void restate__loop_receive(restate__loop_conn *conn) {
@@ -15510,13 +15664,7 @@ static void restate__loop_receive(restate__loop_conn *conn) {
             restate__loop_kill(conn, n ? "connection lost" : "closed by the peer");
             return;
         }
-        if (!conn->closing) {
-            restate_bytes in = restate__b(loop->in, (size_t)n);
-            bool open = conn->h2.session || restate__h2_open(&conn->h2);
-            int error = open ? restate__h2_feed(&conn->h2, in) : NGHTTP2_ERR_NOMEM;
-            if (error == NGHTTP2_ERR_BAD_CLIENT_MAGIC) restate__loop_misspoken(conn, in);
-            else if (error) restate__loop_kill(conn, nghttp2_strerror(error));
-        }
+        if (!conn->closing) restate__loop_hear(conn, restate__b(loop->in, (size_t)n));
         if (n < RESTATE__LOOP_IN) return;
     }
 }
@@ -15610,20 +15758,6 @@ static void restate__loop_say(const restate__loop_conn *conn, const char *what) 
     restate__log(&ep->logger, RESTATE_LOG_INFO, "connection from %s: %s", conn->peer, what);
 }
 
-/* Writes down who the peer is, while the socket still knows. */
-static void restate__loop_name(restate__loop_conn *conn) {
-    struct sockaddr_storage peer;
-    socklen_t len = sizeof peer;
-    char host[48], port[8];
-    if (conn->loop->server->endpoint->options.log_connections != RESTATE_ON) return;
-    if (getpeername(conn->source.fd, (struct sockaddr *)&peer, &len) ||
-        getnameinfo((struct sockaddr *)&peer, len, host, sizeof host, port, sizeof port,
-                    NI_NUMERICHOST | NI_NUMERICSERV))
-        snprintf(conn->peer, sizeof conn->peer, "?");
-    else
-        snprintf(conn->peer, sizeof conn->peer, "%s port %s", host, port);
-}
-
 static void restate__loop_destroy(restate__loop_conn *conn) {
     restate__loop *loop = conn->loop;
     restate__loop_say(conn, conn->why ? conn->why : "closed");
@@ -15686,7 +15820,7 @@ static void restate__loop_adopt(restate__loop_conn *conn) {
     loop->conns = conn;
     restate__buf_init(&conn->pending, &loop->worker.chunks);
     restate__h2_init(&conn->h2, &loop->env);
-    restate__loop_name(conn);
+    if (loop->server->endpoint->options.log_connections == RESTATE_ON) restate__loop_name(conn);
     restate__loop_say(conn, "accepted");
     if (!loop->in || !loop->out || !restate__loop_watch(loop, &conn->source, false))
         restate__loop_kill(conn, "out of memory");

@@ -38,7 +38,7 @@ static pthread_cond_t gate_opened = PTHREAD_COND_INITIALIZER;
 static pthread_t seen_on[16];               /* threads that handlers were on */
 static size_t seen_count;
 static char last_error[256];                /* of the log */
-static unsigned unclean, refused_lines, failed_lines, left_out;     /* lines that must not be; of a kind; counted */
+static unsigned tls_lines, unclean, refused_lines, failed_lines, left_out;     /* lines that must not be; of a kind; counted */
 
 #define GET(x) __atomic_load_n(&(x), __ATOMIC_SEQ_CST)
 #define PUT(x, n) __atomic_store_n(&(x), n, __ATOMIC_SEQ_CST)
@@ -83,6 +83,7 @@ static void on_log(void *user, const restate_log_record *r) {
     if (!is_clean(r->message) || !is_clean(r->invocation_id)) count(&unclean);
     if (strncmp(r->message, "refused ", 8) == 0) count(&refused_lines);
     if (strncmp(r->message, "the attempt failed", 18) == 0) count(&failed_lines);
+    if (strstr(r->message, "it begins TLS") && strstr(r->message, "http://")) count(&tls_lines);
     if (sscanf(r->message, "%u more lines about", &n) == 1) __atomic_fetch_add(&left_out, n, __ATOMIC_SEQ_CST);
     if (strncmp(r->message, "connection from 127.0.0.1 port ", 31) == 0) count(&connections_told);
     if (strncmp(r->message, "cannot accept a connection: ", 28) == 0) count(&warnings);
@@ -229,7 +230,7 @@ typedef struct call {
     size_t sent, piece;                     /* piece: the most in a DATA frame; 0: as it comes */
     bool over, waits;                       /* over: END_STREAM follows */
     int status;
-    char type[80], server[40];
+    char type[80], server[40], allow[20];
     rt_bytes body;                          /* response */
     size_t seen, frames, empty, small;      /* DATA frames; empty or below 256 bytes: without END_STREAM */
     bool answered, closed;                  /* END_STREAM came; both sides are over */
@@ -351,6 +352,8 @@ static int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *
     if (name_len == 7 && memcmp(name, ":status", 7) == 0) k->status = atoi((const char *)value);
     if (name_len == 12 && memcmp(name, "content-type", 12) == 0)
         snprintf(k->type, sizeof k->type, "%.*s", (int)len, (const char *)value);
+    if (name_len == 5 && memcmp(name, "allow", 5) == 0)
+        snprintf(k->allow, sizeof k->allow, "%.*s", (int)len, (const char *)value);
     if (name_len == 16 && memcmp(name, "x-restate-server", 16) == 0)
         snprintf(k->server, sizeof k->server, "%.*s", (int)len, (const char *)value);
     return 0;
@@ -622,7 +625,7 @@ static void *run_it(void *arg) {
 static void prepare(restate_endpoint_options o) {
     PUT(started, 0), PUT(ended, 0), PUT(at_gate, 0), PUT(progress, 0), PUT(errors, 0), PUT(run_over, false);
     PUT(warnings, 0), PUT(connections_told, 0), PUT(unclean, 0), PUT(refused_lines, 0), PUT(failed_lines, 0);
-    PUT(left_out, 0);
+    PUT(left_out, 0), PUT(tls_lines, 0);
     gate_is_open = hosted = false;
     seen_count = 0;
     rt_script.len = 0;
@@ -919,6 +922,7 @@ TEST(refusals) {
             UNTIL(k->closed);
             CHECK_INT(k->status, cases[i].status);
             CHECK_STR(k->type, "application/json");
+            CHECK_STR(k->allow, k->status != 405 ? "" : strstr(cases[i].path, "invoke") ? "POST" : "GET, HEAD");
             CHECK_HAS(k->server, "restate-sdk-c/");
             CHECK_HAS((const char *)k->body.at, "{\"message\":\"");
             CHECK_HAS((const char *)k->body.at, cases[i].text);
@@ -982,7 +986,7 @@ TEST(head_request) {
         call *k = request(c, "HEAD", i ? "/nope" : "/health", NULL, NULL);
         k->over = true;
         UNTIL(k->closed || c->gone);
-        CHECK(k->status >= 200);
+        CHECK_INT(k->status, i ? 404 : 200);
         CHECK_INT(k->body.len, 0);
         CHECK_INT(k->code, 0);
         GOOD(c);
@@ -2258,6 +2262,65 @@ TEST(not_http2) {
     down();
 }
 
+/* Probes that speak HTTP/1 are answered, also if their request comes in pieces; nothing else is. */
+TEST(health_over_http1) {
+    static const struct { const char *bytes, *answer, *end; } cases[] = {
+        { "GET /health HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\nUser-Agent: kube-probe/1.30\r\n\r\n", "200 OK", "\nok" },
+        { "GET /a/b/health?x=1 HTTP/1.0\r\n\r\n", "200 OK", "\nok" }, { "GET /health HTTP/1.1\nhost: x\n\n", "200 OK", "\nok" },
+        { "HEAD /health HTTP/1.1\r\nhost: x\r\n\r\n", "200 OK", "2\r\n\r\n" },
+        { "GET /healthy HTTP/1.1\r\nhost: x\r\n\r\n", "505 HTTP", "upgrade.\n" },
+        { "GET /discover HTTP/1.1\r\nhost: x\r\n\r\n", "505 HTTP", "upgrade.\n" },
+        { "GETS /health HTTP/1.1\r\nhost: x\r\n\r\n", "505 HTTP", "upgrade.\n" },
+        { "HEADER /health HTTP/1.1\r\nhost: x\r\n\r\n", "505 HTTP", "upgrade.\n" },
+        { "POST /health HTTP/1.1\r\nhost: x\r\n\r\n", "505 HTTP", "upgrade.\n" }, { "GET /health\r\n\r\n", "505 HTTP", "upgrade.\n" },
+        { "GET \r\n\r\n", "505 HTTP", "upgrade.\n" }, { "PUT /x\xff\x1b[31m HTTP/1.1\r\n\r\n", "505 HTTP", "upgrade.\n" }
+    };
+    up(.threads = 1);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int bytewise = 0; bytewise < 2; bytewise++) {
+            size_t len = strlen(cases[i].bytes), at;
+            wire w;
+            note("(%s%s)", bytewise ? "byte by byte " : "", cases[i].bytes);
+            wire_open(&w);
+            if (!bytewise) wire_send(&w, cases[i].bytes, len);
+            for (at = 0; bytewise && at < len; at++) {
+                struct timespec t = { 0, 200000 };  /* so that each comes alone; nothing depends on it */
+                if (!wire_send(&w, cases[i].bytes + at, 1)) break;
+                nanosleep(&t, NULL);
+            }
+            while (wire_more(&w)) continue;
+            CHECK(w.gone);
+            rt_add(&w.in, "", 1);
+            CHECK_HAS((const char *)w.in.at, "HTTP/1.1 ");
+            CHECK_HAS((const char *)w.in.at, cases[i].answer);
+            CHECK_HAS((const char *)w.in.at, "connection: close\r\n");
+            CHECK(w.in.len > strlen(cases[i].end) &&
+                  strcmp((const char *)w.in.at + w.in.len - 1 - strlen(cases[i].end), cases[i].end) == 0);
+            wire_close(&w);
+        }
+    test_note = "";
+    ALIVE();
+    down();
+}
+
+/* The operator is told what to do, and not once per connection. */
+TEST(tls_is_named) {
+    up(.threads = 1);
+    for (int i = 0; i < 120; i++) {
+        wire w;
+        wire_open(&w);
+        wire_send(&w, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", i % 11 + 1);
+        while (wire_more(&w)) continue;
+        CHECK(w.gone);
+        wire_close(&w);
+        if (i == 0) CHECK_INT(GET(tls_lines), 1);
+    }
+    CHECK(GET(tls_lines) <= 100);
+    restate_endpoint_stop(ep);
+    stopped();
+    CHECK_INT(GET(tls_lines) + GET(left_out), 120);
+}
+
 TEST(violations) {
     rt_bytes get = raw_headers("GET", "/health"), post;
     wire w;
@@ -3174,7 +3237,7 @@ int main(int argc, char **argv) {
         T(window_of_one_stream), T(window_of_the_connection), T(peer_that_does_not_read),
         T(peer_that_does_not_read_and_leaves), T(reset_while_held_back), T(large_messages_both_ways), T(full_duplex),
         T(inactivity), T(trailers_end_the_input), T(pings), T(blocking_handlers), T(data_frames), T(s148_small_commands),
-        T(header_flood), T(not_http2), T(violations), T(rapid_reset), T(floods_without_reading),
+        T(header_flood), T(not_http2), T(health_over_http1), T(tls_is_named), T(violations), T(rapid_reset), T(floods_without_reading),
         T(leaves_in_the_middle_of_everything), T(half_closed_connection), T(goaway_of_the_peer), T(cannot_listen), T(out_of_descriptors), T(connections_are_logged),
         T(options_that_are_wrong), T(stop_comes_early), T(every_interface), T(graceful_stop), T(requests_during_a_stop),
         T(connections_during_a_stop), T(stop_is_told), T(second_stop_cuts), T(closure_outlives_run), T(drain_time_is_over), T(drain_time_by_the_clock), T(stop_without_a_drain),
