@@ -556,21 +556,33 @@ RESTATE__UNUSED static const restate_codec restate_codec_void =
  * file: max_size or max_count for every string, bytes and repeated field, and, where there are
  * enums, the line `* enum_to_string:true`. A field that cannot be done does not compile, and the
  * error names it; a message inside of itself does not either, others nest 32 levels deep. Oneofs
- * and maps are done, of google.protobuf Timestamp, Duration and the wrappers; JSON of its other
- * types (Any, Struct) cannot be encoded or decoded. Unknown members of JSON are a failure, unknown
- * fields of the binary form are skipped. Decoding overwrites the struct, on failure with nothing of
- * use; pb_callback_t members (binary only) are left alone and called as nanopb calls them.
+ * and maps are done, and of google.protobuf Timestamp, Duration, FieldMask and the wrappers. Its
+ * Any, Struct, Value and ListValue, and a mask with a path such as a_1 or aB, have no JSON here.
+ * Unknown members of JSON are a failure, unknown fields of the binary form are skipped. Decoding
+ * overwrites the struct, on failure with nothing of use; pb_callback_t members (binary only) are
+ * left alone and called as nanopb calls them.
  *
  * A message is the same in both forms. What a struct, or the other form, could not hold is a
  * failure that names the field, when it is decoded and when it is encoded: a string that has a zero
  * byte in it or is not UTF-8, a time or an enum out of its range, more bytes or elements than there
- * is room for, a required field that is missing. */
+ * is room for, a required field that is missing.
+ *
+ * nanopb does not tell, so JSON does not have: `json_name` (a name in JSON is made of the field's
+ * name), and a value of an enum that is named "unknown" (it is a number).
+ *
+ * Enums are written by name. A name that is read is found by trying values: all of them if they are
+ * less than 1,048,576 apart, else those near zero, the least and the most one, and round numbers.
+ * An enum that has others lists its values before the codec (all of them: no other is tried then);
+ * a name that is not found is a failure that says so, and the number can be given instead.
+ *     #define Area_VALUES RESTATE_PROTO_ENUM_VALUES(Area_NONE, Area_NORTH, Area_SOUTH) */
 #define RESTATE_PROTO(Type) \
     { "application/proto", NULL, false, RESTATE_CODEC_CONTENT, restate__proto_encode, \
       restate__proto_decode, RESTATE__PROTO_EVAL(RESTATE__PROTO_TYPE(Type, BINARY)), false }
 #define RESTATE_PROTOJSON(Type) \
     { "application/json", NULL, false, RESTATE_CODEC_CONTENT, restate__protojson_encode, \
       restate__protojson_decode, RESTATE__PROTO_EVAL(RESTATE__PROTO_TYPE(Type, JSON)), false }
+#define RESTATE_PROTO_ENUM_VALUES(...) \
+    0, RESTATE__PROTO_OPEN(int64_t) __VA_ARGS__, INT64_MIN RESTATE__PROTO_CLOSE
 
 /* What nanopb's descriptors leave out. It is read from the macros of the .pb.h file. */
 typedef enum restate__proto_kind {
@@ -608,18 +620,19 @@ typedef struct restate__proto_type {
     void (*value_name)(void);               /* of an enum: what enum_to_string makes */
     size_t size;                            /* of an enum; 0: value_name takes int32_t */
     int32_t least, most;                    /* values of an enum */
+    const int64_t *values;                  /* of an enum; ends with INT64_MIN; NULL: not listed */
 } restate__proto_type;
 
 /* Tables inside of an initialiser. */
 #ifdef __cplusplus
 #  define RESTATE__PROTO_OPEN(type) ([]() -> const type * { static const type table[] = {
 #  define RESTATE__PROTO_CLOSE      }; return table; }())
-#  define RESTATE__PROTO_VALUES(E) \
+#  define RESTATE__PROTO_NAMER(E) \
     (void (*)(void))(const char *(*)(int32_t))[](int32_t n) { return E##_name((E)n); }, 0
 #else
 #  define RESTATE__PROTO_OPEN(type) ((const type[]){
 #  define RESTATE__PROTO_CLOSE      })
-#  define RESTATE__PROTO_VALUES(E)  (void (*)(void))E##_name, sizeof(E)
+#  define RESTATE__PROTO_NAMER(E)   (void (*)(void))E##_name, sizeof(E)
 #endif
 
 /* No macro expands itself: a message inside of a message leaves _AGAIN behind, and each of the
@@ -637,7 +650,7 @@ typedef struct restate__proto_type {
     RESTATE__PROTO_OPEN(restate__proto_type) \
         { #T, &T##_msg, RESTATE__PROTO_OPEN(restate__proto_field) \
           T##_FIELDLIST(RESTATE__PROTO_##form, T) { NULL, 0, NULL } \
-          RESTATE__PROTO_CLOSE, NULL, 0, 0, 0 } \
+          RESTATE__PROTO_CLOSE, NULL, 0, 0, 0, NULL } \
     RESTATE__PROTO_CLOSE
 
 /* The X of FIELDLIST. A oneof's name is (oneof, member, path), for macros it is oneof_member. */
@@ -684,7 +697,11 @@ typedef struct restate__proto_type {
 #define RESTATE__PROTO_ENUM_JSON(E)        RESTATE__PROTO_ENUM_1(E)
 #define RESTATE__PROTO_ENUM_1(E) \
     RESTATE__PROTO_OPEN(restate__proto_type) \
-        { #E, NULL, NULL, RESTATE__PROTO_VALUES(E), _##E##_MIN, _##E##_MAX } RESTATE__PROTO_CLOSE
+        { #E, NULL, NULL, RESTATE__PROTO_NAMER(E), _##E##_MIN, _##E##_MAX, \
+          RESTATE__PROTO_SECOND(E##_VALUES, NULL, 0) } \
+    RESTATE__PROTO_CLOSE
+#define RESTATE__PROTO_SECOND(...)         RESTATE__PROTO_SECOND_1(__VA_ARGS__)
+#define RESTATE__PROTO_SECOND_1(a, b, ...) b
 
 RESTATE_API restate_status restate__proto_encode(const restate_codec *codec, restate_ctx *ctx,
                                                  const void *value, restate_bytes *out);
@@ -10716,12 +10733,11 @@ static restate_bytes restate__json_finish(restate__json_out *o) {
     return restate__b(o->begin, len);
 }
 
-/* Quoted and escaped. False: it is not UTF-8. */
-static bool restate__json_put_string(restate__json_out *o, restate_bytes text) {
+/* Escaped, without quotes. Gives all bits that its bytes have. */
+static uint32_t restate__json_put_escaped(restate__json_out *o, restate_bytes text) {
     static const char names[] = "\"\\bfnrt", means[] = "\"\\\b\f\n\r\t", hex[] = "0123456789abcdef";
     const uint8_t *p = text.ptr, *end = text.len ? p + text.len : p;
     uint32_t seen = 0;
-    restate__json_put(o, '"');
     while (restate__json_room(o, (size_t)(end - p) + 1)) {
         uint8_t *to = o->at;
         const char *escape;
@@ -10740,6 +10756,14 @@ static bool restate__json_put_string(restate__json_out *o, restate_bytes text) {
         }
         p++;
     }
+    return seen;
+}
+
+/* Quoted and escaped. False: it is not UTF-8. */
+static bool restate__json_put_string(restate__json_out *o, restate_bytes text) {
+    uint32_t seen;
+    restate__json_put(o, '"');
+    seen = restate__json_put_escaped(o, text);
     restate__json_put(o, '"');
     return !(seen & 0x80u) || restate__b_utf8(text);
 }
@@ -11328,9 +11352,10 @@ RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec 
 typedef enum restate__proto_special {
     RESTATE__PROTO_PLAIN,
     RESTATE__PROTO_WRAPPER,                 /* StringValue, Int64Value, ...: JSON has the value */
-    RESTATE__PROTO_TIMESTAMP,               /* from here on: not every struct has a JSON form */
-    RESTATE__PROTO_DURATION,
-    RESTATE__PROTO_REFUSED                  /* Any and others whose JSON form is not done */
+    RESTATE__PROTO_MASK,                    /* FieldMask: JSON has a string, see below */
+    RESTATE__PROTO_REFUSED,                 /* Any and others whose JSON form is not done */
+    RESTATE__PROTO_TIMESTAMP,               /* from here on: not every struct is one of it */
+    RESTATE__PROTO_DURATION
 } restate__proto_special;
 
 /* Types of google.protobuf that have a JSON form of their own; its others are plain ones. */
@@ -11343,7 +11368,7 @@ static restate__proto_special restate__proto_special_of(const restate__proto_typ
         { "Timestamp", RESTATE__PROTO_TIMESTAMP }, { "Duration", RESTATE__PROTO_DURATION },
         { "Any", RESTATE__PROTO_REFUSED }, { "Struct", RESTATE__PROTO_REFUSED },
         { "Value", RESTATE__PROTO_REFUSED }, { "ListValue", RESTATE__PROTO_REFUSED },
-        { "FieldMask", RESTATE__PROTO_REFUSED },
+        { "FieldMask", RESTATE__PROTO_MASK },
         { "DoubleValue", RESTATE__PROTO_WRAPPER }, { "FloatValue", RESTATE__PROTO_WRAPPER },
         { "Int64Value", RESTATE__PROTO_WRAPPER }, { "UInt64Value", RESTATE__PROTO_WRAPPER },
         { "Int32Value", RESTATE__PROTO_WRAPPER }, { "UInt32Value", RESTATE__PROTO_WRAPPER },
@@ -11482,7 +11507,7 @@ static bool restate__proto_scan(restate__proto_fault *f, const restate__proto_ty
     restate__wire_reader r = restate__wire_read(bytes);
     restate__wire_item item;
     pb_field_iter_t i;
-    if (restate__proto_special_of(type) > RESTATE__PROTO_WRAPPER) f->times = true;
+    if (restate__proto_special_of(type) >= RESTATE__PROTO_TIMESTAMP) f->times = true;
     if (!pb_field_iter_begin(&i, type->message, message)) return true;
     while (restate__wire_next(&r, &item)) {
         const uint8_t *at = item.bytes.ptr ? item.bytes.ptr : r.at;
@@ -11513,6 +11538,11 @@ typedef struct restate__proto_walk {
     restate_bytes json;
     restate_bytes wire;                     /* what a struct was decoded from; absent: by nobody */
     bool binary;
+    struct {
+        const restate__proto_type *of;      /* NULL: nothing here yet */
+        int64_t value;
+    } found[8];                             /* names of enums */
+    size_t found_next;
     restate_status status;                  /* of the first fault */
 } restate__proto_walk;
 
@@ -11628,7 +11658,8 @@ static bool restate__proto_float(double x, float *out) {
 
 /* ---- Types that are special ------------------------------------------------------------------ */
 
-#define RESTATE__PROTO_NAMES_MAX 65536      /* values between the least and the most of an enum */
+#define RESTATE__PROTO_NARROW 65536         /* an enum's values: asked for in their order */
+#define RESTATE__PROTO_SEARCHED 1048576     /* asked for all, after the likely ones */
 
 /* protoc makes `map<K, V> by_id` of message M a repeated M_ByIdEntry with a key and a value. Only
  * the name tells it from a message that somebody wrote. */
@@ -11685,10 +11716,64 @@ static const char *restate__proto_value_name(const restate__proto_type *e, int32
     return strcmp(name, "unknown") == 0 ? NULL : name;
 }
 
-/* Names are found by asking for that of each number. An enum of too wide a range has none here: it
- * is written as a number, which every reader takes. */
-static bool restate__proto_has_names(const restate__proto_type *e) {
-    return (int64_t)e->most - e->least < RESTATE__PROTO_NAMES_MAX;
+/* A name is found by asking for that of each value, as nanopb has no other way. An enum can be 2^32
+ * wide: of one that is too wide to ask for all, those values are tried that people choose, which
+ * takes half a millisecond if it is none of them. False: there is no candidate `k`. */
+static bool restate__proto_candidate(const restate__proto_type *e, uint32_t k, int64_t *n) {
+    static const int32_t tens[] = { 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000 };
+    const uint32_t zero = 1u << 18, end = 1u << 14, bits = 2 * 33 * 33 * 33, round = 7 * 6 * 999;
+    uint32_t set = 0, i;
+    if (k < zero) {                                             /* around zero */
+        *n = k % 2 ? -(int64_t)(k / 2) - 1 : (int64_t)(k / 2);
+        return true;
+    }
+    if ((k -= zero) < 2 * end) {
+        *n = k < end ? (int64_t)e->least + k : (int64_t)e->most - (k - end);
+        return true;
+    }
+    if ((k -= 2 * end) < bits) {                                /* up to three bits, or one less */
+        for (i = k / 2; i; i /= 33)
+            if (i % 33) set |= 1u << (i % 33 - 1);
+        set -= k % 2;
+        *n = set <= INT32_MAX ? (int64_t)set : (int64_t)set - 4294967296;
+        return true;
+    }
+    if ((k -= bits) >= round) return false;                     /* three digits and zeros, or one off */
+    *n = (int64_t)(k / 42 + 1) * tens[k / 6 % 7] + (int)(k / 2 % 3) - 1;
+    if (k % 2) *n = -*n;
+    return true;
+}
+
+static bool restate__proto_is_named(const restate__proto_type *e, int64_t n, restate_bytes name) {
+    const char *is = n >= e->least && n <= e->most ? restate__proto_value_name(e, (int32_t)n) : NULL;
+    return is && restate__b_is(name, is);
+}
+
+static bool restate__proto_is_narrow(const restate__proto_type *e) {
+    return (int64_t)e->most - e->least < RESTATE__PROTO_NARROW;
+}
+
+/* The value of that name. */
+static bool restate__proto_value_of(const restate__proto_type *e, restate_bytes name, int64_t *n) {
+    const int64_t *listed = e->values;
+    uint32_t k;
+    if (listed) {
+        for (; *listed != INT64_MIN; listed++)
+            if (restate__proto_is_named(e, *n = *listed, name)) return true;
+        return false;
+    }
+    for (k = 0; !restate__proto_is_narrow(e) && restate__proto_candidate(e, k, n); k++)
+        if (restate__proto_is_named(e, *n, name)) return true;
+    if ((int64_t)e->most - e->least >= RESTATE__PROTO_SEARCHED) return false;
+    for (*n = e->least; *n <= e->most; (*n)++)
+        if (restate__proto_is_named(e, *n, name)) return true;
+    return false;
+}
+
+/* JSON has it as null. */
+static bool restate__proto_is_null(const restate__proto_field *field) {
+    return field->kind == RESTATE__PROTO_KIND_ENUM
+           && strcmp(field->type->name, "google_protobuf_NullValue") == 0;
 }
 
 /* Days since 1970 of a day in the Gregorian calendar, years from 1 on; March begins the year. */
@@ -11970,9 +12055,11 @@ static void restate__proto_put_base64(restate__json_out *o, const uint8_t *from,
     restate__json_put(o, '"');
 }
 
-static void restate__proto_put_enum(restate__json_out *o, const restate__proto_type *e, int32_t n) {
-    const char *name = restate__proto_has_names(e) ? restate__proto_value_name(e, n) : NULL;
-    if (name) restate__json_put_string(o, restate_str(name));
+static void restate__proto_put_enum(restate__json_out *o, const restate__proto_field *field,
+                                    int32_t n) {
+    const char *name = restate__proto_value_name(field->type, n);
+    if (name && restate__proto_is_null(field)) restate__json_put_bytes(o, restate_str("null"));
+    else if (name) restate__json_put_string(o, restate_str(name));
     else restate__proto_put_integer(o, (uint64_t)(int64_t)n, true);
 }
 
@@ -12045,7 +12132,7 @@ static bool restate__proto_put_value(restate__proto_walk *w, const restate__prot
         return true;
     case RESTATE__PROTO_KIND_ENUM:
         if (!restate__proto_enum_fits(w, i, data)) return false;
-        restate__proto_put_enum(o, field->type,
+        restate__proto_put_enum(o, field,
                                 (int32_t)restate__proto_load(data, size, is_signed));
         return true;
     default:
@@ -12122,6 +12209,51 @@ static bool restate__proto_put_time(restate__proto_walk *w, const restate__proto
     return true;
 }
 
+/* Whether a path of a FieldMask comes back from its JSON form, in which "unit_price" is "unitPrice"
+ * and a comma ends it. "line_2" does not, which only the JSON form minds. */
+static bool restate__proto_mask_fits(restate_bytes path) {
+    size_t i;
+    for (i = 0; i < path.len; i++) {
+        uint8_t c = path.ptr[i], next = path.ptr[i + 1];
+        if ((c >= 'A' && c <= 'Z') || c == ',') return false;
+        if (c == '_' && (next < 'a' || next > 'z')) return false;
+    }
+    return path.len > 0;
+}
+
+/* How many paths a FieldMask has, which all fit. */
+static bool restate__proto_mask_of(restate__proto_walk *w, const pb_field_iter_t *i,
+                                   size_t *count) {
+    const char *path = (const char *)i->pData;
+    restate_bytes text;
+    size_t k;
+    *count = *(const pb_size_t *)i->pSize;
+    if (!restate__proto_elements_fit(w, i, *count)) return false;
+    for (k = 0; k < *count; k++, path += i->data_size) {
+        if (!restate__proto_text(w, path, i->data_size, &text)) return false;
+        if (!restate__b_utf8(text)) return restate__proto_unfit(w, RESTATE__PROTO_NOT_UTF8);
+        if (!restate__proto_mask_fits(text))
+            return restate__proto_unfit(w, "a path of the mask has no JSON form");
+    }
+    return true;
+}
+
+/* "unitPrice,lines.sku" */
+static bool restate__proto_put_mask(restate__proto_walk *w, const pb_field_iter_t *i) {
+    const char *path = (const char *)i->pData, *from;
+    size_t count, k;
+    char c;
+    if (!restate__proto_mask_of(w, i, &count)) return false;
+    restate__json_put(&w->out, '"');
+    for (k = 0; k < count; k++, path += i->data_size) {
+        if (k) restate__json_put(&w->out, ',');
+        for (from = path; (c = restate__proto_name_next(&from)) != 0;)
+            restate__json_put_escaped(&w->out, restate__b(&c, 1));
+    }
+    restate__json_put(&w->out, '"');
+    return true;
+}
+
 static bool restate__proto_put_message(restate__proto_walk *w, const restate__proto_type *type,
                                        const void *message) {
     restate__proto_special special = restate__proto_special_of(type);
@@ -12129,6 +12261,7 @@ static bool restate__proto_put_message(restate__proto_walk *w, const restate__pr
     bool first = true, any = pb_field_iter_begin_const(&i, type->message, message);
     if (special == RESTATE__PROTO_TIMESTAMP || special == RESTATE__PROTO_DURATION)
         return restate__proto_put_time(w, type, &i, special == RESTATE__PROTO_DURATION);
+    if (special == RESTATE__PROTO_MASK && any) return restate__proto_put_mask(w, &i);
     if (special == RESTATE__PROTO_WRAPPER && any)
         return restate__proto_put_value(w, &type->fields[0], &i, i.pData);
     if (special == RESTATE__PROTO_REFUSED)
@@ -12323,30 +12456,49 @@ static bool restate__proto_get_bool(restate__proto_walk *w, void *data) {
     return true;
 }
 
+/* Names that were found are tried first: looking for one may take long, and in a list it comes
+ * again. */
+static bool restate__proto_named_value(restate__proto_walk *w, const restate__proto_type *e,
+                                       restate_bytes name, int64_t *n) {
+    const size_t most = sizeof w->found / sizeof *w->found;
+    size_t i;
+    for (i = 0; i < most; i++)
+        if (w->found[i].of == e && restate__proto_is_named(e, *n = w->found[i].value, name))
+            return true;
+    if (!restate__proto_value_of(e, name, n)) return false;
+    i = w->found_next++ % most;
+    w->found[i].of = e;
+    w->found[i].value = *n;
+    return true;
+}
+
 static bool restate__proto_get_enum(restate__proto_walk *w, const restate__proto_type *e,
                                     void *data, size_t size) {
     const uint8_t *start = w->scan.at;
     char text[128];
-    const char *name;
-    restate_bytes token = restate__proto_token(&w->scan, text);
+    restate_bytes token;
     uint64_t bits = 0;
     int64_t n;
+    if (*start == 'n') {
+        w->scan.at += 4;
+        restate__proto_store(data, size, 0);
+        return true;
+    }
+    token = restate__proto_token(&w->scan, text);
     if (*start != '"') {
         if (restate__proto_fits(token, size, e->least < 0, &bits) && (int64_t)bits <= INT32_MAX) {
             restate__proto_store(data, size, bits);
             return true;
         }
-    } else if (token.ptr && restate__proto_has_names(e)) {
-        for (n = e->least; n <= e->most; n++) {
-            name = restate__proto_value_name(e, (int32_t)n);
-            if (!name || !restate__b_is(token, name)) continue;
-            restate__proto_store(data, size, (uint64_t)n);
-            return true;
-        }
+    } else if (token.ptr && restate__proto_named_value(w, e, token, &n)) {
+        restate__proto_store(data, size, (uint64_t)n);
+        return true;
     }
-    snprintf(text, sizeof text, restate__proto_has_names(e) ? "a value of %.90s"
-                                                            : "a value of %.90s, as a number",
-             e->name);
+    if (e->values || (int64_t)e->most - e->least < RESTATE__PROTO_SEARCHED)
+        snprintf(text, sizeof text, "a value of %.90s", e->name);
+    else
+        snprintf(text, sizeof text, "a value of %.40s (by name those that %.40s_VALUES lists)",
+                 e->name, e->name);
     return restate__proto_wrong(w, start, text, true);
 }
 
@@ -12471,6 +12623,50 @@ static bool restate__proto_get_time(restate__proto_walk *w, const restate__proto
     return true;
 }
 
+/* One path of a FieldMask, "unitPrice" for "unit_price". `*from` NULL: there is none. False: it
+ * takes more than `room` bytes, or is no path. */
+static bool restate__proto_mask_path(const char **from, char *to, size_t room) {
+    const char *p = *from;
+    size_t n = 0;
+    for (; *p && *p != ','; p++) {
+        bool upper = *p >= 'A' && *p <= 'Z';
+        if (*p == '_' || n + upper + 1 >= room) return false;
+        if (upper) to[n++] = '_';
+        to[n++] = upper ? (char)(*p - 'A' + 'a') : *p;
+    }
+    to[n] = 0;
+    *from = *p ? p + 1 : NULL;
+    return n > 0;
+}
+
+static bool restate__proto_get_mask(restate__proto_walk *w, pb_field_iter_t *i) {
+    const uint8_t *start = w->scan.at;
+    restate__json_scan raw = w->scan;
+    const char *from;
+    char *path = (char *)i->pData, *text, expected[80];
+    size_t n, len = 0, count = 0, room;
+    bool well = *start == '"';
+    if (!well) return restate__proto_unexpected(w, "a string");
+    restate__json_string(&raw);
+    room = (size_t)(raw.at - start);
+    text = (char *)restate__arena_bytes(restate__ctx_arena(w->ctx), room);
+    if (!text) {
+        w->status = restate__ctx_nomem(w->ctx);
+        return false;
+    }
+    if (!restate__proto_string(&w->scan, text, room, &len))
+        return restate__proto_wrong(w, w->scan.at, w->scan.expected, false);
+    for (from = *text ? text : NULL; from && well; path += i->data_size)
+        well = count++ < i->array_size && restate__proto_mask_path(&from, path, i->data_size);
+    if (i->pSize == &i->array_size) well = well && count == i->array_size;
+    else *(pb_size_t *)i->pSize = (pb_size_t)(well ? count : 0);
+    if (well) return true;
+    n = i->data_size - 1u;
+    snprintf(expected, sizeof expected, "%u paths or fewer, of at most %zu bytes, such as \"a.bC\"",
+             (unsigned)i->array_size, n);
+    return restate__proto_wrong(w, start, expected, true);
+}
+
 /* ---- JSON, in: messages ---------------------------------------------------------------------- */
 
 static bool restate__proto_get_message(restate__proto_walk *w, const restate__proto_type *type,
@@ -12487,7 +12683,8 @@ static void restate__proto_reset(const restate__proto_type *type, void *message)
 static bool restate__proto_get_value(restate__proto_walk *w, const restate__proto_field *field,
                                      const pb_field_iter_t *i, void *data) {
     size_t size = i->data_size;
-    if (*w->scan.at == 'n') return restate__proto_unexpected(w, "a value");
+    if (*w->scan.at == 'n' && !restate__proto_is_null(field))
+        return restate__proto_unexpected(w, "a value");
     switch (field->kind) {
     case RESTATE__PROTO_KIND_BOOL: return restate__proto_get_bool(w, data);
     case RESTATE__PROTO_KIND_FLOAT: return restate__proto_get_float(w, data, size);
@@ -12595,12 +12792,13 @@ static bool restate__proto_get_list(restate__proto_walk *w, const restate__proto
     return restate__proto_wrong(w, start, expected, true);
 }
 
-/* The value of a member. null is the same as no member. */
+/* The value of a member. null is the same as no member, but for a NullValue, which it is. */
 static bool restate__proto_get_field(restate__proto_walk *w, const restate__proto_type *type,
                                      pb_field_iter_t *i) {
     const restate__proto_field *field = &type->fields[i->index];
     pb_size_t *which = (pb_size_t *)i->pSize;
-    if (*w->scan.at == 'n') {
+    if (*w->scan.at == 'n'
+        && (!restate__proto_is_null(field) || PB_HTYPE(i->type) == PB_HTYPE_REPEATED)) {
         w->scan.at += 4;
         return true;
     }
@@ -12677,7 +12875,7 @@ static bool restate__proto_get_members(restate__proto_walk *w, const restate__pr
         bit = (uint8_t)(1u << i.index % 8);
         restate__proto_enter(w, &spot, &type->fields[i.index]);
         if (*bits & bit) return restate__proto_wrong(w, name.ptr - 1, "each member once", true);
-        if (*s->at != 'n') *bits |= bit;
+        if (*s->at != 'n' || restate__proto_is_null(&type->fields[i.index])) *bits |= bit;
         if (!restate__proto_leave(w, &spot, restate__proto_get_field(w, type, &i))) return false;
     }
     return restate__proto_get_rest(w, type, &i, seen);
@@ -12692,6 +12890,8 @@ static bool restate__proto_get_message(restate__proto_walk *w, const restate__pr
     restate__proto_reset(type, message);
     if (special == RESTATE__PROTO_TIMESTAMP || special == RESTATE__PROTO_DURATION)
         return restate__proto_get_time(w, type, message, special == RESTATE__PROTO_DURATION);
+    if (special == RESTATE__PROTO_MASK && pb_field_iter_begin(&i, type->message, message))
+        return restate__proto_get_mask(w, &i);
     if (special == RESTATE__PROTO_WRAPPER && pb_field_iter_begin(&i, type->message, message))
         return restate__proto_get_value(w, &type->fields[0], &i, i.pData);
     if (special == RESTATE__PROTO_REFUSED)

@@ -8,11 +8,15 @@
 #include "../build/proto/times.pb.c"
 #include "../build/proto/kinds.pb.c"
 #include "../build/proto/old.pb.c"
+#include "../build/proto/names.pb.c"
 #include "context.h"
 
 #include <stdlib.h>
 
 /* ---- Helpers --------------------------------------------------------------------------------------------------- */
+
+/* An enum that is too wide to be searched. */
+#define pn_Listed_VALUES RESTATE_PROTO_ENUM_VALUES(pn_Listed_LISTED_NONE, pn_Listed_LISTED_FAR, pn_Listed_LISTED_LEAST)
 
 /* What a program writes for a message, and nothing else. */
 #define CODECS(Type) { RESTATE_PROTO(Type), RESTATE_PROTOJSON(Type), sizeof(Type) }
@@ -23,10 +27,10 @@ typedef struct codecs {
 static const codecs scalars = CODECS(pt_Scalars), maybe = CODECS(pt_Maybe), lists = CODECS(pt_Lists),
     choice = CODECS(pt_Choice), maps = CODECS(pt_Maps), times = CODECS(pt_Times), names = CODECS(pt_Names),
     nothing = CODECS(pt_Nothing), d1 = CODECS(pt_D1), wallet = CODECS(pt_Money),
-    required = CODECS(old_Required);
+    required = CODECS(old_Required), enums = CODECS(pn_Enums), masks = CODECS(pn_Masks), nulls = CODECS(pn_Nulls);
 static const restate_codec calls = RESTATE_PROTO(pt_Calls);
 static const codecs *const all_codecs[] = {
-    &scalars, &maybe, &lists, &choice, &maps, &times, &names, &nothing, &d1, &wallet, &required,
+    &scalars, &maybe, &lists, &choice, &maps, &times, &names, &nothing, &d1, &wallet, &required, &enums, &masks, &nulls,
 };
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
@@ -195,6 +199,21 @@ static const pair pairs[] = {
     { &d1, "{\"d\":{\"d\":{\"d\":{\"d\":{\"d\":{\"d\":{\"d\":{\"d\":{\"d\":{\"d\":{\"d\":{\"n\":12}}}}}}}}}}},"
       "\"n\":1}",
       "0a160a140a120a100a0e0a0c0a0a0a080a060a040a02080c1001" },
+    { &scalars, "{\"aWide\":\"WIDE_FAR\",\"exactly\":\"AAAAAA==\"}",
+      "8801c0843da2010400000000" },
+    { &enums, "{\"huge\":\"HUGE_LEAST\",\"all\":[\"HUGE_NONE\",\"HUGE_NEAR\",\"HUGE_ROUND\",\"HUGE_BIT\",\"HUGE_FLAGS\","
+      "\"HUGE_CLOSE\",\"HUGE_MASK\",\"HUGE_ERROR\",\"HUGE_MOST\",\"HUGE_LEAST\",5],\"listed\":\"LISTED_FAR\",\"narrow\":"
+      "\"NARROW_LEAST\"}",
+      "0880808080f8ffffffff01123a00f0a204c0a9d33a808080800481808080" "0688858080f8ffffffff01ffffff7fffd7a9c6f8ffffffff01ff"
+      "ffffff0780808080f8ffffffff010518d285d8cc0428d095feffffffffffff01" },
+    { &enums, "{\"listed\":\"LISTED_LEAST\",\"narrow\":\"NARROW_MOST\"}",
+      "18cf9a9bccf8ffffffff0128cf9502" },
+    { &masks, "{\"mask\":\"\"}", "0a00" },
+    { &masks, "{\"mask\":\"user.displayName,photo,A\\\"b\",\"more\":[\"\",\"x\"]}",
+      "0a200a11757365722e646973706c61795f6e616d650a0570686f746f0a045f612262120012030a0178" },
+    { &nulls, "{\"null\":null}", "0800" },
+    { &nulls, "{\"number\":5,\"list\":[null,null]}", "10051a020000" },
+    { &nulls, "{\"source\":{\"fileName\":\"x\"}}", "22030a0178" },
 };
 
 /* What else it reads, and what it serialises then. */
@@ -385,7 +404,9 @@ static bool survives(const codecs *type, bool json, restate_bytes in) {
     restate_bytes first, second, binary;
     const restate_codec *c = json ? &type->json : &type->binary;
     bool well = decode(c, ctx, in, message) == RESTATE_OK;
-    bool any = well && type == &times && ((const pt_Times *)message)->has_any;      /* it has no JSON form */
+    /* Any and some paths have no JSON form. */
+    bool any = well && (type == &times ? ((const pt_Times *)message)->has_any
+                                       : type == &masks && encode(&type->json, ctx, message, &first) != RESTATE_OK);
     if (well) {
         CHECK_INT(encode(&type->binary, ctx, message, &binary), RESTATE_OK);
         if (!any) CHECK_INT(encode(&type->json, ctx, message, &first), RESTATE_OK);
@@ -402,6 +423,7 @@ static bool survives(const codecs *type, bool json, restate_bytes in) {
     }
     CHECK_STR(last_misuse(ctx), "");
     CHECK(restate__b_utf8(restate_str(last_failure(ctx))));
+    if (type == &masks && any) CHECK_HAS(last_failure(ctx), "has no JSON form");
     free(message);
     test_ctx_free(ctx);
     return well;
@@ -544,7 +566,24 @@ TEST(wrong_json) {
         { &scalars, "{\"aColor\":2147483648}", "expected a value of pt_Color" },
         { &scalars, "{\"aColor\":true}", "expected a value of pt_Color, found boolean" },
         { &scalars, "{\"aWide\":-1}", "expected a value of pt_Wide" },
-        { &scalars, "{\"aWide\":\"WIDE_FAR\"}", "expected a value of pt_Wide, as a number, found string" },
+        { &scalars, "{\"aWide\":\"WIDE\"}", "expected a value of pt_Wide, found string" },
+        { &enums, "{\"huge\":\"HUGE_\"}", "json: member 'huge' of pn_Enums: expected a value of pn_Huge (by name" },
+        { &enums, "{\"huge\":\"unknown\"}", "expected a value of pn_Huge" },
+        { &enums, "{\"huge\":2147483648}", "expected a value of pn_Huge" },
+        { &enums, "{\"all\":[\"HUGE_LEAST\",\"HUGE_MORE\"]}", "json: member 'all[1]' of pn_Enums: expected a value of pn_Huge" },
+        { &enums, "{\"listed\":\"LISTED\"}", "json: member 'listed' of pn_Enums: expected a value of pn_Listed, found string" },
+        { &enums, "{\"hidden\":\"HIDDEN_FAR\"}", "expected a value of pn_Hidden (by name those that pn_Hidden_VALUES lists)" },
+        { &enums, "{\"narrow\":\"NARROW\"}", "expected a value of pn_Narrow, found string" },
+        { &masks, "{\"mask\":[]}", "json: member 'mask' of pn_Masks: expected a string, found array" },
+        { &masks, "{\"mask\":\"a_b\"}", "member 'mask' of pn_Masks: expected 3 paths or fewer, of at most 23 bytes" },
+        { &masks, "{\"mask\":\"a,,b\"}", "expected 3 paths or fewer" },
+        { &masks, "{\"mask\":\",\"}", "expected 3 paths or fewer" },
+        { &masks, "{\"mask\":\"a,b,c,d\"}", "expected 3 paths or fewer" },
+        { &masks, "{\"more\":[\"a\",\"abcdefghijklmnopqrstuvwx\"]}", "member 'more[1]' of pn_Masks: expected 3 paths" },
+        { &masks, "{\"more\":[\"abcdefghijklmnopqrstuvW\"]}", "member 'more[0]' of pn_Masks: expected 3 paths" },
+        { &masks, "{\"mask\":\"a\\u0000\"}", "expected a string without a zero character" },
+        { &nulls, "{\"null\":null,\"number\":1}", "member 'number' of pn_Nulls: expected no second member of the same oneof" },
+        { &nulls, "{\"list\":[null,1.5]}", "member 'list[1]' of pn_Nulls: expected a value of google_protobuf_NullValue" },
         { &lists, "{\"numbers\":1}", "member 'numbers' of pt_Lists: expected an array, found 1" },
         { &lists, "{\"numbers\":{}}", "expected an array, found object" },
         { &lists, "{\"numbers\":[1,\"x\"]}", "member 'numbers[1]' of pt_Lists: expected an integer of 32 bits" },
@@ -751,6 +790,64 @@ TEST(values_that_cannot_be_held) {
         if (*wrong[i].says) CHECK_HAS(binary_error(wrong[i].type, wrong[i].hex), wrong[i].says);
         else CHECK(survives(wrong[i].type, false, in));
         drop(in);
+    }
+}
+
+/* Of an enum without a list that nobody would guess: written by name, read by number. */
+TEST(hidden_names) {
+    restate_ctx *ctx = test_ctx();
+    restate_bytes out, in = restate_str("{\"hidden\":1234567890}");
+    pn_Enums m;
+    CHECK_INT(decode(&enums.json, ctx, in, &m), RESTATE_OK);
+    CHECK_INT(m.hidden, pn_Hidden_HIDDEN_FAR);
+    CHECK_INT(encode(&enums.json, ctx, &m, &out), RESTATE_OK);
+    CHECK_STR((const char *)out.ptr, "{\"hidden\":\"HIDDEN_FAR\"}");
+    m.hidden = 7;
+    CHECK_INT(encode(&enums.json, ctx, &m, &out), RESTATE_OK);
+    CHECK_STR((const char *)out.ptr, "{\"hidden\":7}");
+    test_ctx_free(ctx);
+}
+
+/* More names than are remembered, each looked for again and again. */
+TEST(names_in_a_list) {
+    static const char *const words[] = { "HUGE_NONE", "HUGE_NEAR", "HUGE_ROUND", "HUGE_BIT", "HUGE_FLAGS", "HUGE_CLOSE",
+                                         "HUGE_MASK", "HUGE_ERROR", "HUGE_MOST", "HUGE_LEAST" };
+    static const pn_Huge values[] = { pn_Huge_HUGE_NONE, pn_Huge_HUGE_NEAR, pn_Huge_HUGE_ROUND, pn_Huge_HUGE_BIT,
+                                      pn_Huge_HUGE_FLAGS, pn_Huge_HUGE_CLOSE, pn_Huge_HUGE_MASK, pn_Huge_HUGE_ERROR,
+                                      pn_Huge_HUGE_MOST, pn_Huge_HUGE_LEAST };
+    size_t i, k;
+    for (i = 0; i < COUNT(words); i++) {
+        restate_ctx *ctx = test_ctx();
+        char json[400] = "{\"all\":[";
+        pn_Enums m;
+        for (k = 0; k < 12; k++) sprintf(json + strlen(json), "%s\"%s\"", k ? "," : "", words[(i + k * (1 + i % 3)) % COUNT(words)]);
+        strcat(json, "]}");
+        CHECK_INT(decode(&enums.json, ctx, restate_str(json), &m), RESTATE_OK);
+        CHECK_INT(m.all_count, 12);
+        for (k = 0; k < 12; k++) CHECK_INT(m.all[k], values[(i + k * (1 + i % 3)) % COUNT(words)]);
+        test_ctx_free(ctx);
+    }
+}
+
+/* Binary has paths that have no JSON form: these stay a matter of binary. */
+TEST(mask_without_json) {
+    static const char *const paths[] = { "line_2", "aB", "a__b", "a_", "a,b", "", "a.B" };
+    size_t i;
+    for (i = 0; i < COUNT(paths); i++) {
+        restate_ctx *ctx = test_ctx();
+        restate_bytes out;
+        pn_Masks m = pn_Masks_init_zero;
+        m.more_count = 2;
+        m.more[1].paths_count = 2;
+        strcpy(m.more[1].paths[0], "fine");
+        strcpy(m.more[1].paths[1], paths[i]);
+        test_note = paths[i];
+        CHECK_STR(encode_error(&masks.json, &m), "json: pn_Masks.more[1] cannot be encoded: a path of the mask has no JSON form");
+        CHECK_INT(encode(&masks.binary, ctx, &m, &out), RESTATE_OK);
+        memset(&m, 0x55, sizeof m);
+        CHECK_INT(decode(&masks.binary, ctx, out, &m), RESTATE_OK);
+        CHECK_STR(m.more[1].paths[1], paths[i]);
+        test_ctx_free(ctx);
     }
 }
 
@@ -1024,6 +1121,7 @@ TEST(fuzz) {
         uint8_t work[2048];
         restate_bytes from = json ? exact(p->json, strlen(p->json)) : unhex(p->hex), in;
         size_t len = from.len;
+        if (type == &enums && random_below(20)) type = &choice;           /* looking for names takes its time */
         if (len) memcpy(work, from.ptr, len);
         for (i = 1 + random_below(4); i; i--) mutate(work, &len, sizeof work, json);
         in = exact(work, len);
@@ -1072,7 +1170,8 @@ TEST(out_of_memory) {
 int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(pairs), T(forms), T(more_forms), T(binary_maps), T(wrong_json), T(long_unknown_name), T(wrong_binary),
-        T(strings_that_cannot_be_held), T(values_that_cannot_be_held), T(unknown_binary_fields), T(codes), T(absent_and_empty), T(over), T(wrong_structs), T(odd_oneof),
+        T(strings_that_cannot_be_held), T(values_that_cannot_be_held), T(hidden_names), T(names_in_a_list), T(mask_without_json),
+        T(unknown_binary_fields), T(codes), T(absent_and_empty), T(over), T(wrong_structs), T(odd_oneof),
         T(defaults), T(callbacks), T(truncated), T(fuzz), T(out_of_memory), {0}
     };
     return test_main(argc, argv, cases);
