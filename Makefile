@@ -8,6 +8,9 @@ GCC ?= gcc
 GXX ?= g++
 CLANG ?= clang
 CLANGXX ?= clang++
+TCC ?= tcc
+ARM_GCC ?= arm-none-eabi-gcc
+ARM_NM ?= arm-none-eabi-nm
 NM ?= nm
 VALGRIND ?= valgrind
 
@@ -240,8 +243,8 @@ strict-clang: STRICT_CC = $(CLANG)
 # ---- The ways to include the header ------------------------------------------------------------------
 # Each program is linked with what its configuration needs and no more, then run.
 
-compile: compile-gcc compile-clang
-COMPILED = restate cxx two_units static no_server no_cjson no_threads bare fiber_ucontext fiber_thread
+compile: compile-gcc compile-clang firmware refused
+COMPILED = restate cxx two_units static no_server no_cjson no_threads bare fiber_ucontext fiber_thread http2 clock
 compile-gcc: $(COMPILED:%=build/compile/gcc/%)
 compile-clang: $(COMPILED:%=build/compile/clang/%)
 
@@ -275,6 +278,27 @@ libs_bare = -lprotobuf-nanopb
 $(eval $(call compile_tests,gcc,$(GCC),$(GXX)))
 $(eval $(call compile_tests,clang,$(CLANG),$(CLANGXX)))
 
+# What is refused, and older compilers and libraries that are not.
+refused:
+	@GCC='$(GCC)' CLANG='$(CLANG)' TCC='$(TCC)' FLAGS='$(package_flags) -I.' LIBS='$(package_libs)' tests/refused.sh
+
+# For cores without an operating system. nanopb's headers are copied: beside them lie those of this machine.
+# The object needs nothing but the C library, nanopb and the port's six functions.
+CORES = cortex-m0 cortex-m3 cortex-m4 cortex-m33
+FIRMWARE_NEEDS = ^(pb_[a-z0-9_]+|restate_port_(signal_(new|give|take|free)|task_(new|join))|board_ms|__aeabi_[a-z0-9_]+|__gnu_thumb1_.*|mem(chr|cmp|cpy|move|set)|str(chr|cmp|cspn|len|ncmp|spn|tod)|v?s?n?f?printf|_impure_ptr|malloc|realloc|free|qsort|setjmp|longjmp|__assert_func)$$
+
+firmware: $(HEADERS)
+	@mkdir -p build/compile/firmware/include
+	@cp $$(printf '#include <pb_encode.h>\n#include <pb_decode.h>\n#include <pb_common.h>\n' | $(GCC) -M -x c - | tr ' ' '\n' | grep '/pb[a-z_]*\.h$$') \
+		build/compile/firmware/include
+	@set -e; for core in $(CORES); do for clock in -DBOARD_CLOCK -UBOARD_CLOCK; do \
+		object=build/compile/firmware/$$core$$clock.o; \
+		$(ARM_GCC) -mcpu=$$core -mthumb -Os $(STRICT) -Ibuild/compile/firmware/include -I. -c -o $$object \
+			tests/compile/firmware.c; \
+		$(ARM_NM) -u $$object | awk '{ print $$2 }' | grep -Ev '$(FIRMWARE_NEEDS)' \
+			&& { echo "$$core: the object needs more than firmware has"; exit 1; } || true; \
+	done; done
+
 # ---- The rest -----------------------------------------------------------------------------------------
 
 # The server stays: it is big, and setup.sh checks its version.
@@ -297,6 +321,8 @@ help:
 	@echo 'make budget       the journal takes no more instructions than before (tests/bench/budget)'
 	@echo 'make bench-check  the requests of the benchmarks get the right answers'
 	@echo 'make strict       warnings of gcc and clang are errors; every way to include the header'
+	@echo 'make firmware     the header compiles for cores without an operating system, by arm-none-eabi-gcc'
+	@echo 'make refused      what it cannot be compiled with is told in one sentence'
 	@echo 'make readme       the C code of README.md compiles'
 	@echo 'make layers       sections of restate.h use earlier ones only'
 	@echo 'make features     every capability has its tests, and they are there'
@@ -306,6 +332,6 @@ help:
 
 .PHONY: all examples test demo unit sanitize tsan valgrind e2e e2e-smoke mutants scale budget bench bench-e2e \
 	bench-check wire wire-check layers features \
-	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang clean help
+	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang firmware refused clean help
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -235,9 +235,18 @@
  *   RESTATE_NO_CJSON             No cJSON, and no restate_json_tree(), _own() and _print(); all
  *                                other JSON functions stay. Encoding and decoding with
  *                                RESTATE_JSON is misuse then.
- *   RESTATE_CLOCK_MS(wall)       The time where there is no clock_gettime: a uint64_t of
- *                                milliseconds, since 1970 (UTC) if `wall` is true, else since any
- *                                fixed time, never going back (see restate_clock).
+ *   RESTATE_CLOCK_MS(wall)       The time, where it is not clock_gettime that tells it: a uint64_t
+ *                                of milliseconds, since 1970 (UTC) if `wall` is true, else since
+ *                                any fixed time, never going back. Default: clock_gettime; where
+ *                                there is none restate_endpoint_options.clock has to be given.
+ *   RESTATE_ATOMIC_LOAD(ptr), RESTATE_ATOMIC_STORE(ptr, value), RESTATE_ATOMIC_EXCHANGE(ptr, value),
+ *   RESTATE_ATOMIC_ADD(ptr, n), RESTATE_ATOMIC_OR(ptr, bits), RESTATE_ATOMIC_AND(ptr, bits),
+ *   RESTATE_ATOMIC_CAS(ptr, expected, value)
+ *                                Atomic operations on bool, int, unsigned and pointers, each
+ *                                sequentially consistent. EXCHANGE and ADD give what was there
+ *                                before; CAS is true if it stored `value`, else it stores what is
+ *                                there in `*expected`. Default: those of gcc and clang; with
+ *                                RESTATE_NO_THREADS, on cores that have none, plain ones.
  *   RESTATE_NO_THREADS           No pthreads: one event loop, closures execute on it as if
  *                                inline_ok were set; threads > 1 and .blocking are wrong options.
  *   RESTATE_FIBER                How stacks are switched: RESTATE_FIBER_ASM (x86-64 and AArch64),
@@ -251,8 +260,9 @@
  *
  * Everything above >>server uses no sockets and, the default logger aside, no files.
  * RESTATE_NO_SERVER, RESTATE_NO_CJSON and RESTATE_NO_THREADS together leave C99 code that needs
- * nanopb, an allocator and a way to switch stacks (RESTATE_FIBER); restate_stream_open() attaches
- * a transport of your own to it. The memory of an invocation comes from the endpoint's allocator,
+ * nanopb, an allocator, a clock (RESTATE_CLOCK_MS, or the endpoint's .clock) and a way to switch
+ * stacks (RESTATE_FIBER); `make firmware` compiles it for Cortex-M0, M3, M4 and M33.
+ * restate_stream_open() attaches a transport of your own to it. The memory of an invocation comes from the endpoint's allocator,
  * in pieces of 4 KiB, and in larger ones for larger messages. Every allocation may fail, which
  * costs the attempt and nothing else. Set RESTATE_STACK_BYTES, or stack_bytes per handler, to what
  * the call depth needs. Bound max_invocations, max_message_bytes and window_bytes.
@@ -1813,6 +1823,53 @@ template <class T> inline const T *restate_opt(const T &options) { return &optio
 #if defined(RESTATE_IMPLEMENTATION) && !defined(RESTATE__IMPLEMENTED)
 #define RESTATE__IMPLEMENTED
 
+/* What the implementation cannot do without. If something is missing one sentence says so and what
+ * to do, and nothing is compiled: what would not fit is hundreds of lines. */
+#include <time.h>
+#if !defined(CLOCK_MONOTONIC) || (defined(__GLIBC__) && !defined(__USE_XOPEN2K8))
+#  if defined(RESTATE_NO_SERVER) && defined(RESTATE_NO_THREADS) && defined(RESTATE_CLOCK_MS)
+#  elif defined(__unix__) || defined(__APPLE__)
+#    define RESTATE__POSIX_HIDDEN 1
+#  elif !defined(RESTATE_NO_SERVER) || !defined(RESTATE_NO_THREADS)
+#    define RESTATE__POSIX_MISSING 1
+#  endif
+#endif
+#if !defined(__cplusplus) && !defined(PB_C99_STATIC_ASSERT) && \
+    (!defined(__STDC_VERSION__) || __STDC_VERSION__ < 201112L)
+#  define PB_C99_STATIC_ASSERT 1            /* else nanopb asserts with what C99 has not */
+#endif
+#include <pb.h>
+#ifndef RESTATE_NO_CJSON
+#  include <cjson/cJSON.h>
+#endif
+#ifndef RESTATE_NO_SERVER
+#  include <nghttp2/nghttp2.h>
+#endif
+
+#if defined(RESTATE__POSIX_HIDDEN)
+#  error "restate.h: a system header came first and hides POSIX: include restate.h before all of \
+them, or compile with -D_DEFAULT_SOURCE"
+#elif defined(RESTATE__POSIX_MISSING)
+#  error "restate.h: this system is not POSIX: define RESTATE_NO_SERVER and RESTATE_NO_THREADS"
+#elif !defined(RESTATE_NO_THREADS) && !defined(RESTATE_ATOMIC_LOAD) && \
+    !defined(__GCC_ATOMIC_INT_LOCK_FREE)
+#  error "restate.h: this compiler has not the atomic functions of gcc and clang: define \
+RESTATE_NO_THREADS, or RESTATE_ATOMIC_LOAD and its family"
+#elif !defined(PB_PROTO_HEADER_VERSION) || PB_PROTO_HEADER_VERSION != 40
+#  error "restate.h: <pb.h> is not of nanopb 0.4: install a newer nanopb"
+#elif !defined(RESTATE_NO_CJSON) && CJSON_VERSION_MAJOR * 10000 + CJSON_VERSION_MINOR * 100 + \
+    CJSON_VERSION_PATCH < 10713
+#  error "restate.h: cJSON is older than 1.7.13: install a newer one, or define RESTATE_NO_CJSON"
+#elif !defined(RESTATE_NO_SERVER) && NGHTTP2_VERSION_NUM < 0x012900
+#  error "restate.h: nghttp2 is older than 1.41.0: install a newer one, or define RESTATE_NO_SERVER"
+#else
+#  define RESTATE__EMIT 1
+#endif
+#endif
+
+#ifdef RESTATE__EMIT
+#undef RESTATE__EMIT
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -1860,6 +1917,61 @@ extern "C" {
 #endif
 
 RESTATE__STATIC_ASSERT(size, sizeof(size_t) >= 4);
+
+/* Atomic operations, on bool, int, unsigned and pointers; the order is one of gcc's. What needs the
+ * old value names its type, because plain C cannot exchange what it does not know. */
+#if defined(RESTATE_ATOMIC_LOAD)
+#  if !defined(RESTATE_ATOMIC_STORE) || !defined(RESTATE_ATOMIC_EXCHANGE) || \
+    !defined(RESTATE_ATOMIC_ADD) || !defined(RESTATE_ATOMIC_OR) || \
+    !defined(RESTATE_ATOMIC_AND) || !defined(RESTATE_ATOMIC_CAS)
+#    error "restate.h: define all of RESTATE_ATOMIC_LOAD, _STORE, _EXCHANGE, _ADD, _OR, _AND, _CAS"
+#  endif
+#  define RESTATE__LOAD(ptr, order) RESTATE_ATOMIC_LOAD(ptr)
+#  define RESTATE__STORE(ptr, value, order) RESTATE_ATOMIC_STORE(ptr, value)
+#  define RESTATE__EXCHANGE(type, ptr, value, order) RESTATE_ATOMIC_EXCHANGE(ptr, value)
+#  define RESTATE__ADD(ptr, n, order) RESTATE_ATOMIC_ADD(ptr, n)
+#  define RESTATE__SUB(ptr, n, order) RESTATE_ATOMIC_ADD(ptr, 0u - (n))
+#  define RESTATE__OR(ptr, bits, order) RESTATE_ATOMIC_OR(ptr, bits)
+#  define RESTATE__AND(ptr, bits, order) RESTATE_ATOMIC_AND(ptr, bits)
+#  define RESTATE__CAS(ptr, expected, value) RESTATE_ATOMIC_CAS(ptr, expected, value)
+#elif defined(__GCC_ATOMIC_INT_LOCK_FREE) && \
+    (!defined(RESTATE_NO_THREADS) || (__GCC_ATOMIC_INT_LOCK_FREE == 2 && \
+     __GCC_ATOMIC_BOOL_LOCK_FREE == 2 && __GCC_ATOMIC_POINTER_LOCK_FREE == 2))
+#  define RESTATE__LOAD(ptr, order) __atomic_load_n(ptr, __ATOMIC_##order)
+#  define RESTATE__STORE(ptr, value, order) __atomic_store_n(ptr, value, __ATOMIC_##order)
+#  define RESTATE__EXCHANGE(type, ptr, value, order) \
+    __atomic_exchange_n(ptr, value, __ATOMIC_##order)
+#  define RESTATE__ADD(ptr, n, order) __atomic_fetch_add(ptr, n, __ATOMIC_##order)
+#  define RESTATE__SUB(ptr, n, order) __atomic_fetch_sub(ptr, n, __ATOMIC_##order)
+#  define RESTATE__OR(ptr, bits, order) __atomic_fetch_or(ptr, bits, __ATOMIC_##order)
+#  define RESTATE__AND(ptr, bits, order) __atomic_fetch_and(ptr, bits, __ATOMIC_##order)
+#  define RESTATE__CAS(ptr, expected, value) \
+    __atomic_compare_exchange_n(ptr, expected, value, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)
+#elif defined(RESTATE_NO_THREADS)           /* with one thread plain operations are atomic */
+#  define RESTATE__LOAD(ptr, order) (*(ptr))
+#  define RESTATE__STORE(ptr, value, order) ((void)(*(ptr) = (value)))
+#  define RESTATE__EXCHANGE(type, ptr, value, order) restate__plain_swap_##type(ptr, value)
+#  define RESTATE__ADD(ptr, n, order) restate__plain_add(ptr, n)
+#  define RESTATE__SUB(ptr, n, order) restate__plain_add(ptr, 0u - (n))
+#  define RESTATE__OR(ptr, bits, order) ((void)(*(ptr) |= (bits)))
+#  define RESTATE__AND(ptr, bits, order) ((void)(*(ptr) &= (bits)))
+
+RESTATE__PRIVATE bool restate__plain_swap_bool(bool *at, bool value) {
+    bool before = *at;
+    *at = value;
+    return before;
+}
+
+RESTATE__PRIVATE unsigned restate__plain_swap_unsigned(unsigned *at, unsigned value) {
+    unsigned before = *at;
+    *at = value;
+    return before;
+}
+
+RESTATE__PRIVATE unsigned restate__plain_add(unsigned *at, unsigned n) {
+    return (*at += n) - n;
+}
+#endif
 
 RESTATE_API uint32_t restate_version(void) { return RESTATE_VERSION; }
 
@@ -2517,11 +2629,14 @@ RESTATE__PRIVATE void restate__buf_drop(restate__buf *buf, size_t n) {
 // Reads the clock that the endpoint was given; only here is the system's read.
 ================================================================================================ */
 
-#ifdef RESTATE_CLOCK_MS
+#if defined(RESTATE_CLOCK_MS)
 #  define RESTATE__CLOCK_SYSTEM 0
+#elif !defined(CLOCK_MONOTONIC)
+#  define RESTATE__CLOCK_SYSTEM 0
+#  define RESTATE__CLOCK_NONE 1
+#  define RESTATE_CLOCK_MS(wall) 0u
 #else
 #  define RESTATE__CLOCK_SYSTEM 1
-#  include <time.h>
 #  define RESTATE_CLOCK_MS(wall) restate__clock_read((wall) ? CLOCK_REALTIME : CLOCK_MONOTONIC)
 
 static uint64_t restate__clock_read(clockid_t which) {
@@ -2632,7 +2747,7 @@ RESTATE__PRIVATE void restate__log(const restate__logger *logger, restate_log_le
 /* Tells how many lines were left out. */
 RESTATE__PRIVATE void restate__log_left_out(restate__log_limit *limit,
                                             const restate__logger *logger) {
-    unsigned n = __atomic_exchange_n(&limit->left_out, 0u, __ATOMIC_RELAXED);
+    unsigned n = RESTATE__EXCHANGE(unsigned, &limit->left_out, 0u, RELAXED);
     if (n)
         restate__log(logger, RESTATE_LOG_WARN, "%u more lines about %s were left out of the log",
                      n, limit->about);
@@ -2641,7 +2756,7 @@ RESTATE__PRIVATE void restate__log_left_out(restate__log_limit *limit,
 /* Whether a window is over, so that the next line may be said. */
 static bool restate__log_window_over(restate__log_limit *limit, uint64_t now_ms) {
     unsigned window = (unsigned)(now_ms / RESTATE__LOG_WINDOW_MS) + 1u;
-    return __atomic_load_n(&limit->window, __ATOMIC_RELAXED) != window;
+    return RESTATE__LOAD(&limit->window, RELAXED) != window;
 }
 
 RESTATE__PRIVATE uint64_t restate__log_window_end(uint64_t now_ms) {
@@ -2653,12 +2768,12 @@ RESTATE__PRIVATE bool restate__log_may(restate__log_limit *limit, const restate_
                                        uint64_t now_ms) {
     unsigned window = (unsigned)(now_ms / RESTATE__LOG_WINDOW_MS) + 1u;
     if (restate__log_window_over(limit, now_ms)) {
-        __atomic_store_n(&limit->window, window, __ATOMIC_RELAXED);
-        __atomic_store_n(&limit->said, 0u, __ATOMIC_RELAXED);
+        RESTATE__STORE(&limit->window, window, RELAXED);
+        RESTATE__STORE(&limit->said, 0u, RELAXED);
         restate__log_left_out(limit, logger);
     }
-    if (__atomic_fetch_add(&limit->said, 1u, __ATOMIC_RELAXED) < limit->most) return true;
-    __atomic_fetch_add(&limit->left_out, 1u, __ATOMIC_RELAXED);
+    if (RESTATE__ADD(&limit->said, 1u, RELAXED) < limit->most) return true;
+    RESTATE__ADD(&limit->left_out, 1u, RELAXED);
     return false;
 }
 
@@ -7279,7 +7394,7 @@ static void restate__task_run(void *arg) {
     restate__fiber_task *const t = (restate__fiber_task *)arg;
     if (setjmp(t->end) == 0) restate__task_body(t);
     restate__task_give(&t->back);
-    __atomic_store_n(&t->over, true, __ATOMIC_RELEASE);
+    RESTATE__STORE(&t->over, true, RELEASE);
 }
 
 #if RESTATE_FIBER == RESTATE_FIBER_CUSTOM
@@ -7313,7 +7428,7 @@ static void restate__task_reap_orphans(restate__fiber_pool *pool, bool wait) {
     restate__fiber **at = &pool->orphans;
     while (*at) {
         restate__fiber_task *t = restate__task_of(*at);
-        if (wait || __atomic_load_n(&t->over, __ATOMIC_ACQUIRE)) {
+        if (wait || RESTATE__LOAD(&t->over, ACQUIRE)) {
             *at = t->base.next;
             restate__task_reap(t);
         } else {
@@ -7534,13 +7649,7 @@ typedef struct restate__worker {
 /* Sets `queued` and gives what it was. What was done before a post is seen by the delivery: both
  * exchange, so the one that comes second sees what the first one published. */
 static bool restate__note_mark(restate__note *note, bool queued) {
-#ifdef RESTATE_NO_THREADS
-    bool before = note->queued;
-    note->queued = queued;
-    return before;
-#else
-    return __atomic_exchange_n(&note->queued, queued, __ATOMIC_ACQ_REL);
-#endif
+    return RESTATE__EXCHANGE(bool, &note->queued, queued, ACQ_REL);
 }
 
 /* `wake` is set by the caller, before anybody else knows the worker. */
@@ -7579,21 +7688,16 @@ RESTATE__PRIVATE void restate__worker_post(restate__worker *w, restate__note *no
     note->next = head;
     w->inbox = note;
 #else
-    head = __atomic_load_n(&w->inbox, __ATOMIC_RELAXED);
+    head = RESTATE__LOAD(&w->inbox, RELAXED);
     do note->next = head;
-    while (!__atomic_compare_exchange_n(&w->inbox, &head, note, true, __ATOMIC_SEQ_CST,
-                                        __ATOMIC_RELAXED));
+    while (!RESTATE__CAS(&w->inbox, &head, note));
 #endif
     if (!head && w->wake) w->wake(w->wake_user);
 }
 
 /* Whether something was posted. */
 RESTATE__PRIVATE bool restate__worker_waits(const restate__worker *w) {
-#ifdef RESTATE_NO_THREADS
-    return w->inbox != NULL;
-#else
-    return __atomic_load_n(&w->inbox, __ATOMIC_SEQ_CST) != NULL;
-#endif
+    return RESTATE__LOAD(&w->inbox, SEQ_CST) != NULL;
 }
 
 /* Moves the inbox behind what is ready, the earliest first. */
@@ -7603,8 +7707,8 @@ static void restate__worker_collect(restate__worker *w) {
     note = w->inbox;
     w->inbox = NULL;
 #else
-    if (!__atomic_load_n(&w->inbox, __ATOMIC_RELAXED)) return;
-    note = __atomic_exchange_n(&w->inbox, (restate__note *)NULL, __ATOMIC_ACQ_REL);
+    if (!RESTATE__LOAD(&w->inbox, RELAXED)) return;
+    note = RESTATE__EXCHANGE(pointer, &w->inbox, (restate__note *)NULL, ACQ_REL);
 #endif
     if (!note) return;
     last = note;
@@ -7982,7 +8086,7 @@ static void restate__attempt_progress(restate__attempt *a) {
 /* The attempt is over: all calls of the handler fail from here on, closures may give up. */
 static restate_status restate__ctx_end(restate_ctx *ctx) {
     ctx->over = true;
-    if (!ctx->run) __atomic_fetch_or(&ctx->attempt->stop, RESTATE__STOP_ENDED, __ATOMIC_RELAXED);
+    if (!ctx->run) RESTATE__OR(&ctx->attempt->stop, RESTATE__STOP_ENDED, RELAXED);
     return RESTATE_ENDED;
 }
 
@@ -8163,7 +8267,7 @@ static bool restate__ctx_on_thread(restate_ctx *ctx) {
     if (restate__thread_is_this(a->thread) &&
         (a->blocking || a->state == RESTATE__ATTEMPT_RUNNING))
         return true;
-    __atomic_store_n(&a->foreign, 1, __ATOMIC_RELAXED);
+    RESTATE__STORE(&a->foreign, 1, RELAXED);
     return false;
 }
 
@@ -8177,7 +8281,7 @@ static bool restate__ctx_here(restate_ctx *ctx, const char *function) {
                             "the handler's context was used in a closure: use the closure's own");
         return false;
     }
-    if (RESTATE__LIKELY(!__atomic_load_n(&a->foreign, __ATOMIC_RELAXED))) return true;
+    if (RESTATE__LIKELY(!RESTATE__LOAD(&a->foreign, RELAXED))) return true;
     restate__ctx_misuse(ctx, function, RESTATE__FOREIGN);
     return false;
 }
@@ -8334,11 +8438,11 @@ RESTATE_API const char *restate_uuid(restate_ctx *ctx) {
 RESTATE_API bool restate_stop_requested(restate_ctx *ctx) {
     const restate__attempt *a = ctx->attempt;
     const restate__run *r = ctx->run;
-    int stop = __atomic_load_n(&a->stop, __ATOMIC_RELAXED);
+    int stop = RESTATE__LOAD(&a->stop, RELAXED);
     if (ctx->over || stop & RESTATE__STOP_ENDED || (!r && stop)) return true;
-    if (a->stops && __atomic_load_n(a->stops, __ATOMIC_RELAXED)) return true;
+    if (a->stops && RESTATE__LOAD(a->stops, RELAXED)) return true;
     if (!r) return false;
-    return __atomic_load_n(&r->stop, __ATOMIC_RELAXED) ||
+    return RESTATE__LOAD(&r->stop, RELAXED) ||
            (r->future->timed && restate__clock_since(a->clock, r->started_ms) >= r->future->timeout_ms);
 }
 
@@ -8647,7 +8751,7 @@ static void restate__run_propose(restate__run *r) {
     restate__attempt *a = r->ctx.attempt;
     restate_future *f = r->future;
     restate__outcome o;
-    if (__atomic_load_n(&a->foreign, __ATOMIC_RELAXED))
+    if (RESTATE__LOAD(&a->foreign, RELAXED))
         restate__ctx_misuse(&r->ctx, "restate_run", RESTATE__FOREIGN);
     restate__run_outcome(r, &o);
     if (f->timed && o.duration_ms > f->timeout_ms)
@@ -8704,7 +8808,7 @@ static bool restate__run_start(restate__attempt *a, restate_future *f) {
     f->run = r;
     r->started_ms = restate__clock_ms(a->clock);
     r->executing = true;
-    __atomic_store_n(&r->stop, a->vm.cancel_arrived != 0, __ATOMIC_RELAXED);
+    RESTATE__STORE(&r->stop, a->vm.cancel_arrived != 0, RELAXED);
 #ifndef RESTATE_NO_THREADS
     if (!f->inline_ok) {
         r->job.run = restate__run_on_pool;
@@ -8835,9 +8939,9 @@ static bool restate__run_lost(const restate__run *r) {
 static void restate__attempt_told(restate__attempt *a) {
     restate__run *r;
     if (!a->vm.cancel_arrived)
-        __atomic_fetch_and(&a->stop, ~RESTATE__STOP_CANCELLED, __ATOMIC_RELAXED);
+        RESTATE__AND(&a->stop, ~RESTATE__STOP_CANCELLED, RELAXED);
     for (r = a->executing ? a->runs : NULL; r; r = r->next_run)
-        if (r->executing && restate__run_lost(r)) __atomic_store_n(&r->stop, 1, __ATOMIC_RELAXED);
+        if (r->executing && restate__run_lost(r)) RESTATE__STORE(&r->stop, 1, RELAXED);
 }
 
 /* Waits for a node, driving the journal. RESTATE_OK: settled. Closures are not told yet. */
@@ -10001,9 +10105,9 @@ RESTATE__PRIVATE void restate__attempt_free(restate__attempt *a) {
 /* A cancellation is in the queue: closures that execute now may give up. */
 static void restate__attempt_cancelled(restate__attempt *a) {
     restate__run *r;
-    __atomic_fetch_or(&a->stop, RESTATE__STOP_CANCELLED, __ATOMIC_RELAXED);
+    RESTATE__OR(&a->stop, RESTATE__STOP_CANCELLED, RELAXED);
     for (r = a->runs; r; r = r->next_run)
-        if (r->executing) __atomic_store_n(&r->stop, 1, __ATOMIC_RELAXED);
+        if (r->executing) RESTATE__STORE(&r->stop, 1, RELAXED);
 }
 
 /* Bytes of the request body. */
@@ -10023,7 +10127,7 @@ RESTATE__PRIVATE void restate__attempt_end_input(restate__attempt *a) {
  * finished. */
 RESTATE__PRIVATE void restate__attempt_cut(restate__attempt *a) {
     a->cut = true;
-    __atomic_fetch_or(&a->stop, RESTATE__STOP_ENDED, __ATOMIC_RELAXED);
+    RESTATE__OR(&a->stop, RESTATE__STOP_ENDED, RELAXED);
     restate__worker_later(a->worker, &a->turn);
 }
 
@@ -12426,7 +12530,7 @@ static bool restate__proto_get_integer(restate__proto_walk *w, bool is_signed, v
 
 static bool restate__proto_get_float(restate__proto_walk *w, void *data, size_t size) {
     static const char *const names[] = { "NaN", "Infinity", "-Infinity" };
-    static const double special[] = { (double)NAN, (double)INFINITY, -(double)INFINITY };
+    const double special[] = { (double)NAN, (double)INFINITY, -(double)INFINITY };
     const uint8_t *start = w->scan.at;
     restate__arena *arena = restate__ctx_arena(w->ctx);
     char text[128];
@@ -13543,19 +13647,19 @@ static void restate__ep_limits(restate_endpoint *e) {
 /* Whether a line of that kind may be logged. Any thread. */
 RESTATE__PRIVATE bool restate__ep_may_log(restate_endpoint *e, unsigned kind) {
     if (restate__log_may(&e->limits[kind], &e->logger, restate__clock_ms(&e->options.clock))) return true;
-    __atomic_store_n(&e->left_out, true, __ATOMIC_RELEASE);
+    RESTATE__STORE(&e->left_out, true, RELEASE);
     return false;
 }
 
 /* Tells what was left out of the log, of windows that are over or (`all`) of all. */
 RESTATE__PRIVATE void restate__ep_left_out(restate_endpoint *e, uint64_t now_ms, bool all) {
     unsigned i;
-    if (!__atomic_exchange_n(&e->left_out, false, __ATOMIC_ACQUIRE)) return;
+    if (!RESTATE__EXCHANGE(bool, &e->left_out, false, ACQUIRE)) return;
     for (i = 0; i < RESTATE__LIMITS; i++) {
         restate__log_limit *limit = &e->limits[i];
-        if (!__atomic_load_n(&limit->left_out, __ATOMIC_RELAXED)) continue;
+        if (!RESTATE__LOAD(&limit->left_out, RELAXED)) continue;
         if (all || restate__log_window_over(limit, now_ms)) restate__log_left_out(limit, &e->logger);
-        else __atomic_store_n(&e->left_out, true, __ATOMIC_RELEASE);
+        else RESTATE__STORE(&e->left_out, true, RELEASE);
     }
 }
 
@@ -13588,6 +13692,11 @@ static restate_status restate__ep_check(restate_endpoint *e, const restate_endpo
         return restate__ep_error(e, ".allocator: give all three functions or none");
     if (!o->clock.wall_ms != !o->clock.monotonic_ms)
         return restate__ep_error(e, ".clock: give both functions or none");
+#ifdef RESTATE__CLOCK_NONE
+    if (!o->clock.wall_ms)
+        return restate__ep_error(e, "this system has no clock: give .clock, or define "
+                                    "RESTATE_CLOCK_MS");
+#endif
     if (o->threads > 1024)
         return restate__ep_error(e, ".threads is %u, at most 1024", (unsigned)o->threads);
 #ifdef RESTATE_NO_THREADS
@@ -14088,7 +14197,7 @@ static const restate__handler *restate__ep_handler(const restate__service *s, re
 static void restate__x_free(restate__x *x) {
     restate__arena arena = x->arena;
     if (x->attempt) restate__attempt_free(x->attempt);
-    if (x->counted) __atomic_fetch_sub(&x->endpoint->invocations, 1, __ATOMIC_RELAXED);
+    if (x->counted) RESTATE__SUB(&x->endpoint->invocations, 1, RELAXED);
     x->worker->exchanges--;
     restate__buf_free(&x->out);
     restate__arena_free(&arena);
@@ -14167,12 +14276,12 @@ static void restate__x_invoke(restate__x *x, const restate__handler *handler, ui
 /* Whether there is room for one more; counts it if so. */
 static bool restate__x_admit(restate__x *x) {
     restate_endpoint *e = x->endpoint;
-    if (__atomic_load_n(&e->stops, __ATOMIC_RELAXED)) return false;
-    if (__atomic_fetch_add(&e->invocations, 1, __ATOMIC_RELAXED) < e->options.max_invocations) {
+    if (RESTATE__LOAD(&e->stops, RELAXED)) return false;
+    if (RESTATE__ADD(&e->invocations, 1, RELAXED) < e->options.max_invocations) {
         x->counted = true;
         return true;
     }
-    __atomic_fetch_sub(&e->invocations, 1, __ATOMIC_RELAXED);
+    RESTATE__SUB(&e->invocations, 1, RELAXED);
     return false;
 }
 
@@ -14207,7 +14316,7 @@ static void restate__x_route_invoke(restate__x *x, restate_bytes service, restat
         restate__x_refuse(x, 404, "service %.100s has no handler %.*s", s->source.name,
                           restate__x_shown(handler), (const char *)handler.ptr);
     else if (!restate__x_admit(x))
-        restate__x_refuse(x, 503, "%s", __atomic_load_n(&x->endpoint->stops, __ATOMIC_RELAXED)
+        restate__x_refuse(x, 503, "%s", RESTATE__LOAD(&x->endpoint->stops, RELAXED)
             ? "the endpoint is stopping" : "the endpoint has max_invocations under way");
     else
         restate__x_invoke(x, h, version);
@@ -14328,6 +14437,20 @@ typedef nghttp2_ssize restate__h2_ssize;
 #else
 #  define RESTATE__H2_V(name) name
 typedef ssize_t restate__h2_ssize;
+#endif
+
+/* Limits against floods came with 1.57 and 1.61. Distributions put them into older versions too, so
+ * the number does not tell: where the linker knows weak symbols, they are used if they are there. */
+#if NGHTTP2_VERSION_NUM >= 0x013d00
+#  define RESTATE__H2_IF_THERE(function) function
+#elif defined(__ELF__) && (defined(__GNUC__) || defined(__TINYC__))
+#  define RESTATE__H2_IF_THERE(function) if (function) function
+extern void nghttp2_option_set_max_continuations(nghttp2_option *option, size_t most)
+    __attribute__((weak));
+extern void nghttp2_option_set_stream_reset_rate_limit(nghttp2_option *option, uint64_t burst,
+                                                       uint64_t rate) __attribute__((weak));
+#else
+#  define RESTATE__H2_IF_THERE(function) (void)
 #endif
 
 enum {
@@ -15041,8 +15164,8 @@ static bool restate__h2_option_new(nghttp2_option **out) {
     if (nghttp2_option_new(&o)) return false;
     nghttp2_option_set_no_auto_window_update(o, 1);
     nghttp2_option_set_no_closed_streams(o, 1);
-    nghttp2_option_set_max_continuations(o, 8);
-    nghttp2_option_set_stream_reset_rate_limit(o, 1000, 33);
+    RESTATE__H2_IF_THERE(nghttp2_option_set_max_continuations)(o, 8);
+    RESTATE__H2_IF_THERE(nghttp2_option_set_stream_reset_rate_limit)(o, 1000, 33);
     nghttp2_option_set_max_outbound_ack(o, 1000);
     nghttp2_option_set_max_settings(o, 32);
     *out = o;
@@ -15133,7 +15256,7 @@ static void restate__stream_changed(restate__x *x) { (void)x; }
  * journal was on its way is not guilty of. */
 static void restate__stream_end_x(restate_stream *s) {
     s->cut = s->x->attempt && !restate__x_may_suspend(s->x) &&
-             __atomic_load_n(&s->all->endpoint->stops, __ATOMIC_RELAXED);
+             RESTATE__LOAD(&s->all->endpoint->stops, RELAXED);
     if (s->cut) restate__x_cut(s->x);
     else restate__x_end_input(s->x);
 }
@@ -15542,7 +15665,7 @@ static void restate__loop_signal(int fd) {
  * the last time. Everything between two turns counts as sleep, for a host may be waiting. */
 static void restate__loop_wake(void *user) {
     restate__loop *loop = (restate__loop *)user;
-    if (__atomic_exchange_n(&loop->asleep, false, __ATOMIC_SEQ_CST))
+    if (RESTATE__EXCHANGE(bool, &loop->asleep, false, SEQ_CST))
         restate__loop_signal(loop->wake_fd);
 }
 
@@ -15968,7 +16091,7 @@ static void restate__loop_destroy(restate__loop_conn *conn) {
     if (conn->prev) conn->prev->next = conn->next;
     else loop->conns = conn->next;
     if (conn->next) conn->next->prev = conn->prev;
-    __atomic_fetch_sub(&loop->conn_count, 1u, __ATOMIC_RELEASE);
+    RESTATE__SUB(&loop->conn_count, 1u, RELEASE);
     restate__mem_free(&loop->server->endpoint->allocator, conn, sizeof *conn);
 }
 
@@ -16096,9 +16219,9 @@ static bool restate__loop_turn(restate__loop *loop, uint64_t wait_ms) {
     unsigned phase;
     int rounds;
     restate__loop_wait(loop, restate__loop_timeout(loop, wait_ms));
-    __atomic_store_n(&loop->asleep, false, __ATOMIC_SEQ_CST);
+    RESTATE__STORE(&loop->asleep, false, SEQ_CST);
     if (loop == loop->server->loops) restate__srv_watch(loop->server);
-    phase = __atomic_load_n(&loop->server->phase, __ATOMIC_ACQUIRE);
+    phase = RESTATE__LOAD(&loop->server->phase, ACQUIRE);
     if (phase != loop->phase) restate__loop_enter(loop, phase);
     if (loop->env.now_ms >= loop->sweep_at_ms) restate__loop_sweep(loop);
     for (rounds = 0; rounds < RESTATE__LOOP_ROUNDS; rounds++) {
@@ -16106,9 +16229,9 @@ static bool restate__loop_turn(restate__loop *loop, uint64_t wait_ms) {
         if (!loop->env.touched) break;
         restate__loop_flush_all(loop);      /* and back: handlers may have waited for room */
     }
-    if (__atomic_load_n(&loop->server->endpoint->left_out, __ATOMIC_RELAXED))
+    if (RESTATE__LOAD(&loop->server->endpoint->left_out, RELAXED))
         restate__loop_due(loop, restate__log_window_end(loop->env.now_ms));
-    __atomic_store_n(&loop->asleep, true, __ATOMIC_SEQ_CST);
+    RESTATE__STORE(&loop->asleep, true, SEQ_CST);
     if (rounds == RESTATE__LOOP_ROUNDS || restate__worker_waits(&loop->worker)) loop->busy = true;
     return phase == RESTATE__SRV_SERVING || !restate__srv_done(loop->server, loop);
 }
@@ -16153,14 +16276,14 @@ static void restate__loop_free(restate__loop *loop) {
 
 static void restate__srv_tell(struct restate__server *server, unsigned phase) {
     unsigned i;
-    __atomic_store_n(&server->phase, phase, __ATOMIC_RELEASE);
+    RESTATE__STORE(&server->phase, phase, RELEASE);
     for (i = 1; i < server->loop_count; i++) restate__loop_signal(server->loops[i].wake_fd);
 }
 
 static unsigned restate__srv_conns(struct restate__server *server) {
     unsigned i, n = 0;
     for (i = 0; i < server->loop_count; i++)
-        n += __atomic_load_n(&server->loops[i].conn_count, __ATOMIC_ACQUIRE);
+        n += RESTATE__LOAD(&server->loops[i].conn_count, ACQUIRE);
     return n;
 }
 
@@ -16176,7 +16299,7 @@ static void restate__srv_unlisten(struct restate__server *server) {
 static void restate__srv_watch(struct restate__server *server) {
     restate_endpoint *ep = server->endpoint;
     uint64_t now = server->loops[0].env.now_ms;
-    unsigned stops = __atomic_load_n(&ep->stops, __ATOMIC_SEQ_CST);
+    unsigned stops = RESTATE__LOAD(&ep->stops, SEQ_CST);
     if (now >= server->accept_at_ms) {
         server->accept_at_ms = RESTATE__SRV_NEVER;
         if (!restate__loop_watch(&server->loops[0], &server->listener, false))
@@ -16199,7 +16322,7 @@ static bool restate__srv_done(struct restate__server *server, const restate__loo
     bool cut = loop->phase == RESTATE__SRV_CUT;
     if (loop->conns || loop->busy) return false;
     if (loop == server->loops && restate__srv_conns(server)) return false;
-    if (!__atomic_load_n(&server->endpoint->invocations, __ATOMIC_ACQUIRE)) return true;
+    if (!RESTATE__LOAD(&server->endpoint->invocations, ACQUIRE)) return true;
     return cut && restate__clock_ms(&server->endpoint->options.clock) >= server->phase_until_ms;
 }
 
@@ -16207,7 +16330,7 @@ static restate__loop *restate__srv_pick(struct restate__server *server) {
     unsigned i, best = 0, fewest = UINT_MAX;
     for (i = 0; i < server->loop_count; i++) {
         unsigned at = (server->next_loop + i) % server->loop_count;
-        unsigned n = __atomic_load_n(&server->loops[at].conn_count, __ATOMIC_RELAXED);
+        unsigned n = RESTATE__LOAD(&server->loops[at].conn_count, RELAXED);
         if (n < fewest) best = at, fewest = n;
     }
     server->next_loop = (best + 1) % server->loop_count;
@@ -16232,7 +16355,7 @@ static bool restate__srv_hand_over(struct restate__server *server, int fd) {
     conn->source.ready = restate__loop_on_conn;
     conn->source.owner = conn;
     conn->arrival.deliver = restate__loop_on_arrival;
-    __atomic_fetch_add(&loop->conn_count, 1u, __ATOMIC_RELAXED);
+    RESTATE__ADD(&loop->conn_count, 1u, RELAXED);
     if (loop == server->loops) restate__worker_later(&loop->worker, &conn->arrival);
     else restate__worker_post(&loop->worker, &conn->arrival);
     return true;
@@ -16344,9 +16467,9 @@ static void restate__srv_quiet(restate_endpoint *ep) {
     unsigned i;
     bool more = true;
     restate__srv_unlisten(server);
-    __atomic_store_n(&server->phase, RESTATE__SRV_CUT, __ATOMIC_RELEASE);
+    RESTATE__STORE(&server->phase, RESTATE__SRV_CUT, RELEASE);
     while (more) {
-        more = __atomic_load_n(&ep->invocations, __ATOMIC_ACQUIRE) != 0;
+        more = RESTATE__LOAD(&ep->invocations, ACQUIRE) != 0;
         for (i = 0; i < server->loop_count; i++) {
             restate__loop *loop = &server->loops[i];
             (void)restate__loop_turn(loop, i ? 0 : 5);
@@ -16371,8 +16494,8 @@ static void restate__srv_release(struct restate__server *server) {
 /* Called by restate_endpoint_free() when nobody uses the workers any more. */
 static void restate__srv_free(restate_endpoint *ep) {
     struct restate__server *server = ep->server;
-    __atomic_store_n(&ep->stop_fd, -1, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&ep->server, (struct restate__server *)NULL, __ATOMIC_RELEASE);
+    RESTATE__STORE(&ep->stop_fd, -1, SEQ_CST);
+    RESTATE__STORE(&ep->server, (struct restate__server *)NULL, RELEASE);
     if (server) restate__srv_release(server);
 }
 
@@ -16417,9 +16540,9 @@ static restate_status restate__srv_start(restate_endpoint *ep, unsigned loops) {
     }
     ep->server_quiet = restate__srv_quiet;
     ep->server_free = restate__srv_free;
-    __atomic_store_n(&ep->server, server, __ATOMIC_RELEASE);
-    __atomic_store_n(&ep->stop_fd, server->loops[0].wake_fd, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&ep->stops, __ATOMIC_SEQ_CST))
+    RESTATE__STORE(&ep->server, server, RELEASE);
+    RESTATE__STORE(&ep->stop_fd, server->loops[0].wake_fd, SEQ_CST);
+    if (RESTATE__LOAD(&ep->stops, SEQ_CST))
         restate__loop_signal(server->loops[0].wake_fd);
     return RESTATE_OK;
 }
@@ -16470,8 +16593,8 @@ RESTATE_API restate_status restate_endpoint_run(restate_endpoint *endpoint) {
 RESTATE_API void restate_endpoint_stop(restate_endpoint *endpoint) {
     int fd, error = errno;
     if (!endpoint) return;
-    __atomic_fetch_add(&endpoint->stops, 1u, __ATOMIC_SEQ_CST);
-    fd = __atomic_load_n(&endpoint->stop_fd, __ATOMIC_SEQ_CST);
+    RESTATE__ADD(&endpoint->stops, 1u, SEQ_CST);
+    fd = RESTATE__LOAD(&endpoint->stop_fd, SEQ_CST);
     if (fd >= 0) restate__loop_signal(fd);
     errno = error;
 }
@@ -16534,7 +16657,7 @@ RESTATE_API restate_status restate_endpoint_process(restate_endpoint *endpoint, 
 RESTATE_API uint16_t restate_endpoint_port(const restate_endpoint *endpoint) {
     const struct restate__server *server;
     if (!endpoint) return 0;
-    server = __atomic_load_n(&endpoint->server, __ATOMIC_ACQUIRE);
+    server = RESTATE__LOAD(&endpoint->server, ACQUIRE);
     return server ? server->port : 0;
 }
 

@@ -63,6 +63,10 @@ awk '
         while (match(text, /[A-Za-z_][A-Za-z0-9_]*/)) {
             name = substr(text, RSTART, RLENGTH)
             text = substr(text, RSTART + RLENGTH)
+            only = name ~ /^__(atomic|sync)_/ ? "platform" : \
+                name ~ /^(clock_gettime|gettimeofday|time|ftime|timespec_get)$/ ? "clock" : ""
+            if (name == "time" && text !~ /^\(/) only = ""
+            if (only && tags[sections] != only) { print FILENAME ":" FNR ": " name " is for >>" only " only"; bad = 1 }
             if (index(name, "restate__") != 1) continue
             used++
             use_name[used] = name; use_line[used] = FNR; use_section[used] = sections

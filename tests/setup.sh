@@ -52,6 +52,8 @@ missing_for_tests() {
     has g++ || need g++
     has clang++ || need clang
     has valgrind || need valgrind
+    has tcc || need tcc
+    has arm-none-eabi-gcc || need gcc-arm-none-eabi libnewlib-arm-none-eabi
     has protoc || need protobuf-compiler
     has nanopb_generator.py || need nanopb
     { has_header curl/curl.h && has_library curl; } || need libcurl4-openssl-dev
