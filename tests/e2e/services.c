@@ -1527,13 +1527,13 @@ static restate_status rows_no_time(restate_ctx *ctx, restate_bytes input) {
     return restate_reply(ctx, value);
 }
 
-/* Completed by itself, more than once: the first one counts, also if all were delivered (`seen`)
+/* Completed by itself, more than once: the first one counts, also if all were delivered (`late`)
  * before it was awaited, and a signal that was sent twice comes twice. An awakeable of nobody
  * disturbs nobody. */
 static restate_status rows_twice(restate_ctx *ctx, restate_bytes input) {
-    const char *id, *seen_id, *me = restate_request(ctx)->invocation_id;
-    restate_future *own = restate_awakeable(ctx, &id), *seen = restate_awakeable(ctx, &seen_id);
-    restate_future *all = restate_all(ctx, (restate_future *[]){ own, seen }, 2);
+    const char *id, *late_id, *me = restate_request(ctx)->invocation_id;
+    restate_future *own = restate_awakeable(ctx, &id), *late = restate_awakeable(ctx, &late_id);
+    restate_future *all = restate_all(ctx, (restate_future *[]){ own, late }, 2);
     restate_bytes value, again, first, second;
     bool delivered = false;
     RESTATE_TRY(restate_json_bool(ctx, input, NULL, &delivered));
@@ -1544,8 +1544,8 @@ static restate_status rows_twice(restate_ctx *ctx, restate_bytes input) {
     RESTATE_TRY(restate_signal_resolve(ctx, me, "row", restate_str("4")));
     RESTATE_TRY(
         restate_resolve(ctx, "sign_1AZmn-yl7ZvFv1wZVbTjnUMfYwCbGKYgoAAAAEQ", restate_str("3")));
-    RESTATE_TRY(restate_resolve(ctx, seen_id, restate_str("0")));
-    if (delivered) RESTATE_TRY(restate_await(ctx, seen, NULL));
+    RESTATE_TRY(restate_resolve(ctx, late_id, restate_str("0")));
+    if (delivered) RESTATE_TRY(restate_await(ctx, late, NULL));
     RESTATE_TRY(restate_await(ctx, own, &value));
     RESTATE_TRY(restate_reject(ctx, id, NULL));
     RESTATE_TRY(restate_sleep(ctx, 10));
