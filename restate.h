@@ -203,9 +203,12 @@
  *
  * ---- Stacks ------------------------------------------------------------------------------------
  *
- * A handler has stack_bytes of stack, of which only what it uses becomes memory. Below every stack,
- * of threads too, lies 1 MiB of address space (64 KiB on 32-bit systems) that nobody can touch: what
- * needs more ends the process by SIGSEGV instead of writing into what another invocation has there.
+ * A handler has stack_bytes of stack, a closure that of its thread of the pool, which has
+ * closure_stack_bytes; with inline_ok it executes on that of its handler. A blocking handler has a
+ * thread of its own, event loops but the first have 256 KiB (for what you give them: loggers,
+ * allocators, verify). Only what is used becomes memory. Below every stack lies 1 MiB of address
+ * space (64 KiB on 32-bit systems) that nobody can touch: what needs more ends the process by
+ * SIGSEGV instead of writing into what another invocation has there.
  * A function whose own variables take more than that could jump over it: compile your code with
  * -fstack-clash-protection (gcc, and clang on most processors), and it cannot. Limits of address
  * space (ulimit -v) have to have room for max_invocations times that; where there is none the
@@ -827,7 +830,8 @@ typedef struct restate_options {
     restate_switch explicit_cancellation;   /* OFF; ON: see restate_cancellation() */
     restate_switch cancel_sends;            /* OFF; ON: a cancellation also reaches one-way calls */
     restate_switch blocking;                /* OFF; ON: a thread of its own, that may block */
-    size_t stack_bytes;                     /* RESTATE_STACK_BYTES; at least 4,096; what needs more
+    size_t stack_bytes;                     /* RESTATE_STACK_BYTES, if blocking the endpoint's
+                                               closure_stack_bytes; at least 4,096; what needs more
                                                ends the process by SIGSEGV (see Stacks) */
     uint64_t stall_warning_ms;              /* 1,000: who holds a loop for longer is in the log;
                                                RESTATE_ZERO_MS: nobody is */
@@ -1639,6 +1643,9 @@ typedef struct restate_endpoint_options {
     uint32_t threads;                       /* event loops; one per core, 1 with
                                                restate_endpoint_process(); at most 1,024 */
     uint32_t pool_threads;                  /* for closures, at most; 64, started when needed */
+    size_t closure_stack_bytes;             /* of each of these threads, and of blocking handlers
+                                               that set no stack_bytes; 1 MiB, of which the system
+                                               commits what is used; at least 16,384 */
     uint32_t max_invocations;               /* at a time; 10,000; more are refused with 503, which
                                                the server takes for a rate limit (RT0023) and tries
                                                again by its retry policy */
@@ -7262,7 +7269,8 @@ static bool restate__thread_is_this(restate__thread t) {
 
 #ifndef RESTATE_NO_THREADS
 
-#define RESTATE__THREAD_STACK_BYTES (256u * 1024u)
+#define RESTATE__THREAD_STACK_BYTES (256u * 1024u)      /* of event loops */
+#define RESTATE__CLOSURE_STACK_BYTES ((size_t)1 << 20)  /* code that blocks uses large libraries */
 
 /* What a guard takes of the size of a stack: older C libraries of GNU have it inside. */
 #if defined(__GLIBC__) && (__GLIBC__ < 2 || (__GLIBC__ == 2 && __GLIBC_MINOR__ < 27))
@@ -7775,6 +7783,7 @@ struct restate__pool {
     restate__pool_thread *all, *idle;       /* idle: the one that became so last comes first */
     restate__job *first, *last;
     uint32_t threads, threads_max;
+    size_t stack_bytes;                     /* of each thread */
     bool coming;                            /* a thread is on its way */
     bool closing;
 };
@@ -7784,6 +7793,7 @@ RESTATE__PRIVATE bool restate__pool_init(restate__pool *pool, const restate_allo
     memset(pool, 0, sizeof *pool);
     pool->allocator = allocator;
     pool->threads_max = threads_max;
+    pool->stack_bytes = RESTATE__CLOSURE_STACK_BYTES;
     return pthread_mutex_init(&pool->lock, NULL) == 0;
 }
 
@@ -7806,8 +7816,8 @@ static bool restate__pool_grow(restate__pool *pool) {
     t->pool = pool;
     t->called = true;
     if (pthread_cond_init(&t->call, NULL) == 0) {
-        if (restate__fiber_thread_start(&t->thread, RESTATE__THREAD_STACK_BYTES,
-                                        restate__pool_thread_run, t)) {
+        if (restate__fiber_thread_start(&t->thread, pool->stack_bytes, restate__pool_thread_run,
+                                        t)) {
             t->next = pool->all;
             pool->all = t;
             pool->threads++;
@@ -9987,6 +9997,9 @@ static void restate__attempt_done(restate__attempt *a) {
 
 static size_t restate__attempt_stack_bytes(const restate__attempt *a) {
     size_t bytes = a->handler->options.stack_bytes;
+#ifndef RESTATE_NO_THREADS
+    if (!bytes && a->blocking) bytes = a->pool->stack_bytes;
+#endif
     return bytes ? bytes : RESTATE_STACK_BYTES;
 }
 
@@ -13699,6 +13712,10 @@ static restate_status restate__ep_check(restate_endpoint *e, const restate_endpo
 #endif
     if (o->threads > 1024)
         return restate__ep_error(e, ".threads is %u, at most 1024", (unsigned)o->threads);
+    if (o->closure_stack_bytes && o->closure_stack_bytes < 16384)
+        return restate__ep_error(e, ".closure_stack_bytes is below 16384");
+    if (o->closure_stack_bytes > (size_t)1 << 30)
+        return restate__ep_error(e, ".closure_stack_bytes is above 1 GiB");
 #ifdef RESTATE_NO_THREADS
     if (o->threads > 1)
         return restate__ep_error(e, ".threads is %u, but RESTATE_NO_THREADS is defined",
@@ -13734,6 +13751,7 @@ RESTATE_API restate_endpoint *restate_endpoint_new(const restate_endpoint_option
 #ifndef RESTATE_NO_THREADS
     if (!e->invalid)
         e->has_pool = restate__pool_init(&e->pool, &e->allocator, e->options.pool_threads);
+    if (e->options.closure_stack_bytes) e->pool.stack_bytes = e->options.closure_stack_bytes;
     if (!e->invalid && !e->has_pool) {
         restate__ep_error(e, "the thread pool could not be made");
         e->invalid = true;

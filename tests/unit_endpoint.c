@@ -147,6 +147,9 @@ TEST(endpoint_options) {
     OPTIONS_ERROR("", ex.options.threads = 1024);
     OPTIONS_ERROR("defaults: retry.factor is no number from 1 to 1e9", ex.options.defaults.retry.factor = 0.1);
     OPTIONS_ERROR("defaults: stack_bytes is below 4096", ex.options.defaults.stack_bytes = 1);
+    OPTIONS_ERROR(".closure_stack_bytes is below 16384", ex.options.closure_stack_bytes = 16383);
+    OPTIONS_ERROR("", ex.options.closure_stack_bytes = 16384);
+    OPTIONS_ERROR(".closure_stack_bytes is above 1 GiB", ex.options.closure_stack_bytes = SIZE_MAX);
     OPTIONS_ERROR(".identity_keys needs Ed25519: define RESTATE_WITH_OPENSSL where RESTATE_IMPLEMENTATION is (and link "
                   "-lcrypto), or give .verify", ex.options.identity_keys = some_keys);
     OPTIONS_ERROR(".allocator: give all three functions or none", ex.options.allocator.free = NULL);
@@ -173,6 +176,7 @@ TEST(default_options) {
     open_one(one("S", "h"));
     CHECK_INT(ex.endpoint->options.port, 9080);
     CHECK_INT(ex.endpoint->options.pool_threads, 64);
+    CHECK_INT(ex.endpoint->pool.stack_bytes, 1 << 20);
     CHECK_INT(ex.endpoint->options.max_invocations, 10000);
     CHECK_INT(ex.endpoint->options.max_streams, 256);
     CHECK_INT(ex.endpoint->options.max_message_bytes, 64 << 20);
