@@ -173,8 +173,9 @@
  * connection count as that too. Returning any other number from a handler also does: a wrong
  * `return -1` loses nothing.
  *
- * A retryable error inside of a closure ends the attempt of the whole handler; the code behind
- * restate_run() does not see it. Bound the tries (restate_run_options.retry) to get
+ * A retryable error inside of a closure ends the attempt of the whole handler, when other closures
+ * that execute have finished (see restate_run_async()); the code behind restate_run() does not see
+ * it. Bound the tries (restate_run_options.retry) to get
  * RESTATE_TERMINAL there. Codes of the library itself, shown to operators: 570 the code does not
  * fit the journal, 571 the protocol was violated (as by a message beyond max_message_bytes), 573
  * something needs a newer protocol, 500 misuse, lack of memory and the rest.
@@ -739,14 +740,17 @@ typedef enum restate_exhausted {
  * the others have the defaults noted here (those of the SDKs for Python, Ruby and TypeScript).
  * The server counts the tries of a run from the last new command of its invocation on. One that is
  * recorded in between, an operator who resumes it, and a restart of the server begin the count and
- * max_duration_ms again. */
+ * max_duration_ms again. A try takes the time that its closure executes, not the time that it waits
+ * for a thread of the pool; but what passed before a later try is the server's to say, who counts
+ * from when it stored the run. */
 typedef struct restate_retry_policy {
     uint64_t initial_interval_ms;           /* 50 */
     double factor;                          /* 2; at least 1 */
     uint64_t max_interval_ms;               /* 10,000 */
     uint32_t max_attempts;                  /* the first try counts; runs: no limit, invocations:
                                                what the server says */
-    uint64_t max_duration_ms;               /* runs only, from the first try on; no limit */
+    uint64_t max_duration_ms;               /* runs only: tries and the time between them; no
+                                               limit */
     restate_exhausted when_exhausted;
 } restate_retry_policy;
 
@@ -1022,8 +1026,9 @@ RESTATE_API void restate_log(restate_ctx *ctx, restate_log_level level, const ch
     RESTATE__PRINTF(3, 4);
 
 /* True once the work is no longer wanted: the attempt ended, the invocation was cancelled, the
- * endpoint stops, or (in a closure) its timeout_ms has passed or its future lost: every race, any
- * or all that it was given to is decided.
+ * endpoint stops, or (in a closure) its timeout_ms has passed since its first instruction, or
+ * another run of the attempt failed retryably 30 s ago, or its future lost: every race, any or all
+ * that it was given to is decided.
  *
  * For long closures to poll. Not deterministic: in a handler only good for giving up with
  * restate_retry(). Works after RESTATE_ENDED.
@@ -1219,9 +1224,10 @@ typedef struct restate_run_options {
     restate_retry_policy retry;             /* the nearest run_retry, then the server's policy */
     size_t arg_bytes;                       /* copy that much of `arg` now; 0: pass the pointer
                                                (its size cannot be known here) */
-    uint64_t timeout_ms;                    /* a try that takes longer is logged when it has
-                                               finished, and restate_stop_requested() is true in
-                                               it; it is not interrupted; none */
+    uint64_t timeout_ms;                    /* a try that takes longer, from the closure's first
+                                               instruction on, is logged when it has finished, and
+                                               restate_stop_requested() is true in it; it is not
+                                               interrupted; none */
     bool inline_ok;                         /* it never blocks: execute it on the handler's stack,
                                                without a thread, which is faster; no two of these
                                                execute at a time */
@@ -1229,17 +1235,17 @@ typedef struct restate_run_options {
 
 /* Executes `closure` until it has a result, and gives that.
  *
- * First time: executed on a thread of the pool, then its result is stored, then this returns. On
- * replay: the recorded result, nothing is executed; if none is recorded yet, executed (again). A
- * retryable error does not come back here: it ends the attempt, and the closure is tried again in
- * the next one. Bound the tries in `options` to get RESTATE_TERMINAL instead. A NULL closure is
- * misuse.
+ * First time: executed on a thread of the pool, then its result is stored, then this returns. While
+ * all threads of the pool are busy it waits for one; that time counts nowhere. On replay: the
+ * recorded result, nothing is executed; if none is recorded yet, executed (again). A retryable
+ * error does not come back here: it ends the attempt, and the closure is tried again in the next
+ * one. Bound the tries in `options` to get RESTATE_TERMINAL instead. A NULL closure is misuse.
  * Journal:   run (name; not the closure). `name` is shown to operators and need not be unique.
  * Await point, but it never suspends while a closure executes, and neither a cancellation nor the
  *            end of the attempt interrupts one: this returns when it has finished, and its result
  *            is stored if it still can be. With RESTATE_CANCELLED the result is not given; if the
- *            cancellation was there first nothing is executed. Long closures ask
- *            restate_stop_requested().
+ *            cancellation was there before the closure began nothing is executed. Long closures
+ *            ask restate_stop_requested().
  * Lifetime:  `arg` is borrowed until this returns; `*result` is invocation.
  * Returns:   RESTATE_OK; RESTATE_TERMINAL (what the closure failed with, or the last error when its
  *            tries are used up); RESTATE_CANCELLED.
@@ -1252,8 +1258,17 @@ RESTATE_API restate_status restate_run(restate_ctx *ctx, const char *name, resta
  *
  * The closure starts when the future is first awaited, alone or in a combinator; several that are
  * awaited together execute in parallel, as far as there are pool threads. One that is never awaited
- * never executes, nor does one whose race is decided before it starts, unless it is awaited later.
- * If one fails retryably the attempt ends; results that were stored until then stay.
+ * never executes. One that still waits for a thread when its race is decided, or when the handler
+ * is told of a cancellation, does not start, unless it is awaited later: then it waits for a thread
+ * again. Nothing starts when the attempt is over.
+ *
+ * If one fails retryably, the attempt ends when those that execute have finished and their results
+ * are sent to be stored: the next attempt does not execute them again. Those that wait for a thread
+ * do not start, and those that restate_stop_requested() had told to stop are not waited for. It
+ * tells the others 30 s after the failure; one that does not ask is waited for until it returns, as
+ * if nothing had failed: at most until the server gives the attempt up (inactivity_timeout_ms and
+ * abort_timeout_ms), drain_ms of a stop are over, or the connection is lost. The first error is the
+ * one that is told, unless another one asks for a pause.
  * Journal:   run (name), now.
  * Lifetime:  `arg` must stay as it is until the closure has finished, even if the future lost a
  *            race and the handler returned: set arg_bytes, or take it from restate_alloc(). */
@@ -1788,9 +1803,11 @@ RESTATE_API restate_status restate_endpoint_run(restate_endpoint *endpoint);
 /* Asks the endpoint to stop, and returns at once.
  *
  * No new work is taken. Handlers suspend where they would wait; drain_ms is there for journals that
- * are on their way to arrive, and for what executes to finish, then the rest is cut off: its handlers get RESTATE_ENDED, the server goes on with it
- * elsewhere, or here after a restart. Closures that are still not finished are waited for 5 s by
- * restate_endpoint_run(), and without limit by restate_endpoint_free(). Called twice: cut off now.
+ * are on their way to arrive, and for what executes to finish, then the rest is cut off: its
+ * handlers get RESTATE_ENDED, the server goes on with it elsewhere, or here after a restart.
+ * Closures that still wait for a thread are not begun then; those that are still not finished are
+ * waited for 5 s by restate_endpoint_run(), and without limit by restate_endpoint_free(). Called
+ * twice: cut off now.
  * Threads:   any, and signal handlers; not once the endpoint is being freed. NULL is fine. */
 RESTATE_API void restate_endpoint_stop(restate_endpoint *endpoint);
 
@@ -3411,13 +3428,15 @@ typedef struct restate__node {
     uint8_t state;                          /* restate__node_state */
     uint8_t run;                            /* restate__run_state */
     uint8_t expects;                        /* of a leaf: what answers it */
+    bool listed;                            /* a combinator on the list `decided` */
     uint32_t order;                         /* of settling, from 1: the journal's order */
     uint32_t mark;                          /* the last walk that passed here */
     uint32_t id;                            /* completion id or signal number of a leaf */
     restate__edge *parents;
     const restate__value *value;            /* of a settled leaf */
     struct restate__node *work; /* next on the work list, or the way back up of a walk */
-    struct restate__node *next;             /* leaves of one name; closures that execute */
+    struct restate__node *next;             /* leaves of one name; closures that execute;
+                                               combinators that were decided */
     union {
         struct {
             struct restate__node **children;
@@ -3430,6 +3449,7 @@ typedef struct restate__node {
         struct {
             const restate__value *proposed; /* protocol 7: what is to be confirmed */
             restate_bytes name;
+            struct restate__node **back;    /* what points to it on the list `executing` */
             uint32_t command;
         } closure;                          /* of a run that is not replayed */
         struct restate__signal_name *name;  /* of a named signal */
@@ -3508,7 +3528,9 @@ typedef struct restate__vm {
     restate__arena *arena;                  /* everything it keeps */
     restate__buf *out;                      /* everything it says */
     restate__phase phase;
-    restate__vm_error error;                /* of phase ERRORED */
+    restate__vm_error error;                /* of phase ERRORED, and while `failing` */
+    bool failing;                           /* `error` is kept until closures have finished */
+    bool keeps_error;                       /* an error now is to be kept like that */
     bool input_closed;
     bool first_new_entry_pending;           /* nothing was written since PROCESSING began */
 
@@ -3536,6 +3558,7 @@ typedef struct restate__vm {
     uint32_t cancel_arrived;                /* cancellations the code was not told of */
     uint32_t cancel_delivered;              /* of these: delivered, without explicit_cancellation */
     restate__node *executing;               /* closures handed out */
+    restate__node *decided;                 /* combinators, while closures are handed out */
     uint32_t to_execute;
     restate__tracked *tracked, **tracked_end;
     restate__state_entry *state;            /* sorted by key */
@@ -3695,9 +3718,18 @@ static const char *restate__vm_unsupported(restate__vm *vm, const char *feature,
                                  feature, (unsigned)needed, (unsigned)vm->options.version);
 }
 
-/* Ends the attempt with an error, unless it is over already. */
+/* Of several runs that fail the first one is told. But a pause that one of them asks for is. */
+static bool restate__vm_error_counts(const restate__vm *vm, const restate__vm_error *error) {
+    if (!vm->failing || !vm->keeps_error) return true;
+    return error->behavior == RESTATE__PAUSE && vm->error.behavior == RESTATE__RETRY &&
+           vm->options.version >= 7;
+}
+
+/* Ends the attempt with an error, unless it is over already. One that is kept (`keeps_error`) is
+ * said by restate__vm_fail_now(); until then results of closures are stored as ever. */
 RESTATE__PRIVATE void restate__vm_fail(restate__vm *vm, const restate__vm_error *error) {
     if (vm->phase == RESTATE__ERRORED || vm->phase == RESTATE__CLOSED) return;
+    if (!restate__vm_error_counts(vm, error)) return;
     vm->error = *error;
     if (vm->error.delay_ms > RESTATE__DELAY_MS_MAX) vm->error.delay_ms = RESTATE__DELAY_MS_MAX;
     vm->error.message = restate__arena_clean(vm->arena, error->message, "\n\t");
@@ -3708,6 +3740,17 @@ RESTATE__PRIVATE void restate__vm_fail(restate__vm *vm, const restate__vm_error 
         vm->error.message =
             restate__vm_unsupported(vm, "pausing or failing an invocation with an error", 7);
     }
+    vm->failing = vm->keeps_error;
+    if (vm->failing) return;
+    vm->phase = RESTATE__ERRORED;
+    restate__vm_put_error(vm, &vm->error);
+}
+
+/* Says the error that was kept. */
+RESTATE__PRIVATE void restate__vm_fail_now(restate__vm *vm) {
+    if (!vm->failing) return;
+    vm->failing = false;
+    if (vm->phase == RESTATE__ERRORED || vm->phase == RESTATE__CLOSED) return;
     vm->phase = RESTATE__ERRORED;
     restate__vm_put_error(vm, &vm->error);
 }
@@ -3841,6 +3884,58 @@ static bool restate__vm_reaches(restate__vm *vm, restate__node *node, const rest
     return false;
 }
 
+/* Whether anything that a node is part of is still open: a pending combinator that is part of
+ * nothing, or an iterator, which wants every node. What is part of nothing is wanted, too. */
+static bool restate__vm_wanted(restate__vm *vm, restate__node *node) {
+    restate__node *work = node;
+    restate__edge *e;
+    uint32_t mark = ++vm->mark;
+    node->work = NULL;
+    while (work) {
+        restate__node *n = work;
+        work = n->work;
+        if (!n->parents) return true;
+        for (e = n->parents; e; e = e->next) {
+            restate__node *p = e->parent;
+            if (p->kind == RESTATE__SELECT) return true;
+            if (p->mark == mark || p->state != RESTATE__PENDING) continue;
+            p->mark = mark;
+            p->work = work;
+            work = p;
+        }
+    }
+    return false;
+}
+
+/* A combinator was decided, or nobody wants it any more: its pending children may have lost. */
+static void restate__vm_decided(restate__vm *vm, restate__node *n) {
+    if (!vm->executing || n->listed) return;
+    n->listed = true;
+    n->next = vm->decided;
+    vm->decided = n;
+}
+
+/* Has `lose` called for the closures handed out that nobody wants any more because of what was
+ * decided since the last time: every race, any and all that they are part of is. A combinator is
+ * looked at once when it is decided, and once when it is lost itself. */
+RESTATE__PRIVATE void restate__vm_losers(restate__vm *vm, void (*lose)(restate__node *run)) {
+    while (vm->decided) {
+        restate__node *n = vm->decided;
+        uint32_t i;
+        vm->decided = n->next;
+        n->listed = false;
+        for (i = 0; i < n->of.all.count; i++) {
+            restate__node *c = n->of.all.children[i];
+            bool leaf = restate__node_is_leaf(c);
+            if (c->state != RESTATE__PENDING || (leaf && c->run != RESTATE__RUN_EXECUTING) ||
+                restate__vm_wanted(vm, c))
+                continue;
+            if (leaf) lose(c);
+            else restate__vm_decided(vm, c);
+        }
+    }
+}
+
 /* What a settled child means for its parent. Sets the parent's state when that decides it. */
 static void restate__node_child_settled(restate__node *parent, restate__node *child) {
     if (parent->of.all.pending) parent->of.all.pending--;
@@ -3904,8 +3999,13 @@ static void restate__vm_propagate(restate__vm *vm, restate__node *settled) {
             }
         }
     }
-    for (; stops && vm->awaited && !vm->stopped; stops = stops->next)
-        vm->stopped = restate__vm_reaches(vm, stops, vm->awaited, before);
+    while (stops) {
+        restate__node *p = stops;
+        stops = p->next;
+        if (vm->awaited && !vm->stopped)
+            vm->stopped = restate__vm_reaches(vm, p, vm->awaited, before);
+        restate__vm_decided(vm, p);
+    }
 }
 
 /* Whether a value is of the kind that a leaf stands for; else the protocol was violated, and the
@@ -4012,7 +4112,10 @@ static bool restate__vm_combine_in(restate__vm *vm, restate__node *node, restate
             node->of.all.depth = array[i]->of.all.depth + 1;
     }
     if (settled) restate__vm_combine_settled(node);
-    if (node->state != RESTATE__PENDING) node->order = ++vm->settled;
+    if (node->state != RESTATE__PENDING) {
+        node->order = ++vm->settled;
+        restate__vm_decided(vm, node);
+    }
     if (node->of.all.depth < RESTATE__DEPTH_MAX) return true;
     return restate__vm_raise(
         vm, RESTATE__E_INTERNAL,
@@ -4083,7 +4186,10 @@ RESTATE__PRIVATE size_t restate__vm_selected(restate__node *node) {
 /* Undoes restate__vm_combine_in() for a combinator that was made for one await. Its edges are the
  * first of their children's, because nothing was combined in between. */
 RESTATE__PRIVATE void restate__vm_dissolve(restate__vm *vm, restate__node *node) {
+    restate__node **at = &vm->decided;
     size_t i;
+    while (node->listed && *at != node) at = &(*at)->next;
+    if (node->listed) *at = node->next;
     for (i = node->of.all.count; i-- > 0;) {
         restate__edge *e = node->of.all.children[i]->parents;
         if (!e || e->parent != node) continue;
@@ -5025,6 +5131,55 @@ static restate__node *restate__vm_next_run(restate__node *root) {
     return NULL;
 }
 
+static void restate__vm_hand_out(restate__vm *vm, restate__node *run) {
+    run->run = RESTATE__RUN_EXECUTING;
+    vm->to_execute--;
+    run->next = vm->executing;
+    run->of.closure.back = &vm->executing;
+    if (run->next) run->next->of.closure.back = &run->next;
+    vm->executing = run;
+}
+
+/* Cursors above a run that is to be found again. Where one is at its start, so are those above, or
+ * they have not come past it. */
+static void restate__vm_rewind(restate__node *run) {
+    restate__node *work = run;
+    restate__edge *e;
+    run->work = NULL;
+    while (work) {
+        restate__node *n = work;
+        work = n->work;
+        for (e = n->parents; e; e = e->next) {
+            restate__node *p = e->parent;
+            if (!p->of.all.cursor) continue;
+            p->of.all.cursor = 0;
+            p->work = work;
+            work = p;
+        }
+    }
+}
+
+static void restate__vm_run_over(restate__vm *vm, restate__node *run) {
+    if (run->run == RESTATE__RUN_TO_EXECUTE) vm->to_execute--;
+    if (run->run == RESTATE__RUN_EXECUTING) {
+        *run->of.closure.back = run->next;
+        if (run->next) run->next->of.closure.back = run->of.closure.back;
+    }
+    run->next = NULL;
+    run->run = RESTATE__RUN_NONE;
+}
+
+/* A closure that was handed out is not begun after all. The next await that wants it hands it out
+ * again. */
+RESTATE__PRIVATE void restate__vm_take_back(restate__vm *vm, restate__node *run) {
+    if (run->run != RESTATE__RUN_EXECUTING) return;
+    restate__vm_run_over(vm, run);
+    if (run->state != RESTATE__PENDING) return;
+    run->run = RESTATE__RUN_TO_EXECUTE;
+    vm->to_execute++;
+    restate__vm_rewind(run);
+}
+
 static bool restate__vm_waits_for_run(restate__vm *vm, const restate__node *root) {
     restate__node *n;
     for (n = vm->executing; n; n = n->next)
@@ -5082,10 +5237,7 @@ static restate__wait restate__vm_unresolved(restate__vm *vm, restate__node *root
     }
     run = vm->to_execute ? restate__vm_next_run(root) : NULL;
     if (run) {
-        run->run = RESTATE__RUN_EXECUTING;
-        run->next = vm->executing;
-        vm->executing = run;
-        vm->to_execute--;
+        restate__vm_hand_out(vm, run);
         w.kind = RESTATE__EXECUTE;
         w.run = run;
         return w;
@@ -6456,15 +6608,6 @@ RESTATE__PRIVATE bool restate__vm_run(restate__vm *vm, const char *name, restate
     return leaf->of.closure.name.ptr ? true : restate__vm_nomem(vm);
 }
 
-static void restate__vm_run_over(restate__vm *vm, restate__node *run) {
-    restate__node **at = &vm->executing;
-    if (run->run == RESTATE__RUN_TO_EXECUTE) vm->to_execute--;
-    while (*at && *at != run) at = &(*at)->next;
-    if (*at) *at = run->next;
-    run->next = NULL;
-    run->run = RESTATE__RUN_NONE;
-}
-
 static bool restate__vm_propose_result(restate__vm *vm, restate__node *run, restate_bytes value,
                                        const restate_failure *failure) {
     bool v7 = vm->options.version >= 7;
@@ -7755,8 +7898,9 @@ RESTATE__PRIVATE bool restate__worker_turn(restate__worker *w) {
 #ifndef RESTATE_NO_THREADS
 
 typedef struct restate__job {
-    struct restate__job *next;
+    struct restate__job *next, *prev;
     void (*run)(struct restate__job *);     /* may free the job, and may submit */
+    bool queued;                            /* under the pool's lock: no thread has it yet */
 } restate__job;
 
 typedef struct restate__pool restate__pool;
@@ -7770,7 +7914,7 @@ typedef struct restate__pool_thread {
     bool called;                            /* it is the one on its way */
 } restate__pool_thread;
 
-/* Threads for closures, started on demand; any thread may submit.
+/* Threads for closures, started on demand; any thread may submit, and withdraw what it submitted.
  *
  * Invariant, under `lock`: while jobs wait, one thread is on its way to them, or all `threads_max`
  * are busy (or no more could be started). The one that comes takes the first job and, before it
@@ -7797,11 +7941,16 @@ RESTATE__PRIVATE bool restate__pool_init(restate__pool *pool, const restate_allo
     return pthread_mutex_init(&pool->lock, NULL) == 0;
 }
 
+/* Under the lock. */
+static void restate__pool_unlink(restate__pool *pool, restate__job *job) {
+    *(job->prev ? &job->prev->next : &pool->first) = job->next;
+    *(job->next ? &job->next->prev : &pool->last) = job->prev;
+    job->queued = false;
+}
+
 static restate__job *restate__pool_pop(restate__pool *pool) {
     restate__job *job = pool->first;
-    if (!job) return NULL;
-    pool->first = job->next;
-    if (!pool->first) pool->last = NULL;
+    if (job) restate__pool_unlink(pool, job);
     return job;
 }
 
@@ -7877,14 +8026,25 @@ RESTATE__PRIVATE bool restate__pool_submit(restate__pool *pool, restate__job *jo
     bool ok;
     job->next = NULL;
     pthread_mutex_lock(&pool->lock);
-    if (pool->last) pool->last->next = job;
-    else pool->first = job;
+    job->queued = true;
+    job->prev = pool->last;
+    *(pool->last ? &pool->last->next : &pool->first) = job;
     pool->last = job;
     restate__pool_call(pool);
     ok = pool->threads > 0;
-    if (!ok) pool->first = pool->last = NULL;       /* nobody waited for a thread before it */
+    if (!ok) restate__pool_unlink(pool, job);
     pthread_mutex_unlock(&pool->lock);
     return ok;
+}
+
+/* true: no thread has taken the job, and none will. */
+RESTATE__PRIVATE bool restate__pool_withdraw(restate__pool *pool, restate__job *job) {
+    bool queued;
+    pthread_mutex_lock(&pool->lock);
+    queued = job->queued;
+    if (queued) restate__pool_unlink(pool, job);
+    pthread_mutex_unlock(&pool->lock);
+    return queued;
 }
 
 /* Executes what is queued and what that submits, then joins all threads. Nobody else submits. */
@@ -7925,6 +8085,7 @@ RESTATE__PRIVATE void restate__pool_free(restate__pool *pool) {
 
 #define RESTATE__CALLS_AFTER_END_MAX 100000u
 #define RESTATE__OUT_BYTES_MAX (256u << 10) /* more unsent output holds a handler back */
+#define RESTATE__SIBLINGS_MS 30000u         /* from a failed run until others are told to stop */
 #ifndef RESTATE_STACK_BYTES
 #  define RESTATE_STACK_BYTES (64u << 10)
 #endif
@@ -8045,13 +8206,18 @@ typedef struct restate__attempt {
     bool blocking, cut, abandoned;
     unsigned entered;                       /* blocking: nested calls under way */
     restate__thread thread;                 /* that the handler executes on */
-    unsigned executing;                     /* closures on other threads */
+    unsigned executing;                     /* closures on other threads, or on their way there */
     unsigned calls_after_end;
     restate_ctx *inline_run;                /* the closure that executes on the handler's stack */
     int foreign;                            /* atomic: somebody else used the handler's context */
     int stop;                               /* atomic: RESTATE__STOP_ bits */
+    unsigned doubts;                        /* atomic: runs that failed, of which the journal is to
+                                               say what that means */
+    uint32_t failed_at;                     /* atomic: when a run failed whose error waits for other
+                                               closures; 0: none has */
     const unsigned *stops; /* atomic: the endpoint was asked to stop; NULL: cannot be */
     struct restate__run *spare;             /* finished closures, their memory to be used on */
+    struct restate__run *live;              /* closures that execute, or wait for a thread */
     struct restate__run *runs;              /* all closures, for their memory's sake */
     bool random_ready, info_ready;
     uint64_t random[4];
@@ -8078,13 +8244,17 @@ typedef struct restate__run {
     restate__note finished;
     struct restate__run *next;              /* spare */
     struct restate__run *next_run;          /* all */
+    struct restate__run *next_live, **back; /* live; what points to it there */
     restate__arena arena;
     restate__chunks chunks; /* hands out and takes back without keeping: any thread */
     struct restate_future *future;
-    uint64_t started_ms;
+    uint64_t began_ms, took_ms;             /* from the first instruction of the closure on */
     restate_status status;
-    bool executing;
-    int stop;                               /* atomic: the invocation was cancelled meanwhile */
+    bool pooled;                            /* `job` was submitted */
+    bool begun;                             /* on its thread: `began_ms` is known */
+    bool skipped;                           /* it got a thread and was not begun */
+    bool doubtful;                          /* counted in `doubts` */
+    int stop;                               /* atomic: cancelled meanwhile, or lost */
 } restate__run;
 
 /* ---- Ending ---------------------------------------------------------------------------------- */
@@ -8093,10 +8263,50 @@ static void restate__attempt_progress(restate__attempt *a) {
     if (a->progress) a->progress(a);
 }
 
-/* The attempt is over: all calls of the handler fail from here on, closures may give up. */
+/* The closure neither executes nor waits for a thread. */
+static void restate__run_leave(restate__run *r) {
+    restate__attempt *a = r->ctx.attempt;
+    *r->back = r->next_live;
+    if (r->next_live) r->next_live->back = r->back;
+    r->future->run = NULL;
+    r->next = a->spare;
+    a->spare = r;
+}
+
+/* What is not begun does not wait for a thread once nobody wants it: nothing begins for an attempt
+ * that is over or about to fail, for a future that lost, and for a handler that was told of a
+ * cancellation. Each leaves the queue in O(1), so that others do not wait behind it. A future that
+ * is awaited again is queued again. false: it executes. */
+static bool restate__run_withdraw(restate__run *r) {
+#ifndef RESTATE_NO_THREADS
+    restate__attempt *a = r->ctx.attempt;
+    restate__node *node = &r->future->node;
+    if (!r->pooled || !restate__pool_withdraw(a->pool, &r->job)) return false;
+    a->executing--;
+    restate__run_leave(r);
+    restate__vm_take_back(&a->vm, node);
+    return true;
+#else
+    (void)r;
+    return false;
+#endif
+}
+
+static void restate__attempt_withdraw(restate__attempt *a) {
+    restate__run *r, *next;
+    for (r = a->live; r; r = next) {
+        next = r->next_live;
+        restate__run_withdraw(r);
+    }
+}
+
+/* The attempt is over: all calls of the handler fail from here on, closures may give up, and none
+ * is begun. */
 static restate_status restate__ctx_end(restate_ctx *ctx) {
     ctx->over = true;
-    if (!ctx->run) RESTATE__OR(&ctx->attempt->stop, RESTATE__STOP_ENDED, RELAXED);
+    if (ctx->run) return RESTATE_ENDED;
+    RESTATE__OR(&ctx->attempt->stop, RESTATE__STOP_ENDED, RELAXED);
+    restate__attempt_withdraw(ctx->attempt);
     return RESTATE_ENDED;
 }
 
@@ -8171,6 +8381,13 @@ static void restate__attempt_park(restate__attempt *a) {
     a->state = RESTATE__ATTEMPT_RUNNING;
 }
 
+/* A run has failed, which ends the attempt when other closures have finished: the handler, if it is
+ * this that calls, does not go on meanwhile. */
+static void restate__attempt_hold(restate__attempt *a) {
+    bool here = a->state == RESTATE__ATTEMPT_RUNNING && a->fiber && !restate__fiber_done(a->fiber);
+    while (here && a->vm.failing && !a->cut) restate__attempt_park(a);
+}
+
 /* A call on a context that is over. Code that loops on one without looking would never return. */
 static void restate__ctx_after_end(restate_ctx *ctx) {
     restate__attempt *a = ctx->attempt;
@@ -8212,6 +8429,7 @@ static restate_status restate__ctx_retry(restate_ctx *ctx, uint16_t code, const 
     restate__attempt *a = ctx->attempt;
     restate__ctx_set_error(ctx, code, message, o);
     if (!ctx->run) {
+        restate__attempt_hold(a);
         ctx->error.related = restate__vm_related_last(&a->vm);
         restate__vm_fail(&a->vm, &ctx->error);
     }
@@ -8255,6 +8473,7 @@ static void restate__ctx_refuse_input(restate_ctx *ctx, const char *what) {
     restate_failure failure = { 400, NULL, NULL };
     failure.message = what;
     restate__ctx_attach(ctx);
+    restate__attempt_hold(ctx->attempt);
     if (restate__vm_output(vm, restate__b_none(), &failure, false)) restate__vm_end(vm);
     restate__ctx_end(ctx);
     restate__ctx_detach(ctx);
@@ -8312,6 +8531,7 @@ static bool restate__ctx_enter(restate_ctx *ctx, const char *function) {
     }
     if (!restate__ctx_here(ctx, function)) return false;
     restate__ctx_attach(ctx);
+    if (RESTATE__UNLIKELY(ctx->attempt->vm.failing)) restate__attempt_hold(ctx->attempt);
     if (RESTATE__LIKELY(!ctx->attempt->cut)) return true;
     restate__ctx_end(ctx);
     restate__ctx_detach(ctx);
@@ -8445,15 +8665,25 @@ RESTATE_API const char *restate_uuid(restate_ctx *ctx) {
     return text;
 }
 
+/* Whether closures beside a failed run are told to stop. Both times wrap around. */
+static bool restate__siblings_late(uint32_t failed_at, uint64_t now_ms) {
+    uint32_t since = (uint32_t)now_ms - failed_at;
+    return since >= RESTATE__SIBLINGS_MS && since < (uint32_t)1 << 31;
+}
+
 RESTATE_API bool restate_stop_requested(restate_ctx *ctx) {
     const restate__attempt *a = ctx->attempt;
     const restate__run *r = ctx->run;
     int stop = RESTATE__LOAD(&a->stop, RELAXED);
+    uint32_t failed_at;
     if (ctx->over || stop & RESTATE__STOP_ENDED || (!r && stop)) return true;
     if (a->stops && RESTATE__LOAD(a->stops, RELAXED)) return true;
-    if (!r) return false;
-    return RESTATE__LOAD(&r->stop, RELAXED) ||
-           (r->future->timed && restate__clock_since(a->clock, r->started_ms) >= r->future->timeout_ms);
+    failed_at = RESTATE__LOAD(&a->failed_at, RELAXED);
+    if (!r) return failed_at != 0;
+    if (RESTATE__LOAD(&r->stop, RELAXED)) return true;
+    if (failed_at && restate__siblings_late(failed_at, restate__clock_ms(a->clock))) return true;
+    return r->future->timed && r->begun &&
+           restate__clock_since(a->clock, r->began_ms) >= r->future->timeout_ms;
 }
 
 /* ---- Seals ----------------------------------------------------------------------------------- */
@@ -8724,11 +8954,15 @@ static restate__run *restate__run_take(restate__attempt *a) {
     return r;
 }
 
-/* On the closure's thread. */
+/* On the closure's thread. Its time is that between its first instruction and its last: a full pool
+ * and a busy loop are not its fault, and hooks are not its work. */
 static void restate__run_execute(restate__run *r) {
     const char *name = (const char *)r->future->node.of.closure.name.ptr;
     restate__hooks_run_begin(&r->ctx, name);
+    r->began_ms = restate__clock_ms(r->ctx.attempt->clock);
+    r->begun = true;
     r->status = r->future->closure(&r->ctx, r->future->arg);
+    r->took_ms = restate__clock_since(r->ctx.attempt->clock, r->began_ms);
     restate__hooks_run_end(&r->ctx, name, r->status);
 }
 
@@ -8739,7 +8973,7 @@ static void restate__run_outcome(restate__run *r, restate__outcome *o) {
     const char *message = "the closure returned RESTATE_ENDED, but called restate_retry() nowhere";
     const restate_failure unsaid = { 500, "the closure failed without saying why", NULL };
     memset(o, 0, sizeof *o);
-    o->duration_ms = restate__clock_since(ctx->attempt->clock, r->started_ms);
+    o->duration_ms = r->took_ms;
     if (!ctx->retry && s != RESTATE_OK && s != RESTATE_ENDED && !restate__ctx_is_failure(s))
         s = restate__ctx_no_status(ctx, "closure", s, &message);
     if (s == RESTATE_OK && !ctx->retry) {
@@ -8756,6 +8990,30 @@ static void restate__run_outcome(restate__run *r, restate__outcome *o) {
     }
 }
 
+/* A run has failed, and the attempt with it. Closures that execute are let finish first, so that
+ * their results are stored and the next attempt does not execute them again, or beside themselves;
+ * those that were told to stop are not waited for. What is not begun is not. There is no timer:
+ * closures that ask are told to stop after RESTATE__SIBLINGS_MS, others take as long as they take,
+ * as they do when nothing fails. */
+static void restate__attempt_failing(restate__attempt *a) {
+    unsigned count = 0;
+    restate__run *r;
+    if (a->cut || !a->vm.failing) return;
+    restate__attempt_withdraw(a);
+    for (r = a->live; r; r = r->next_live)
+        count += !RESTATE__LOAD(&r->stop, RELAXED);
+    if (!count) {
+        restate__vm_fail_now(&a->vm);
+    } else if (!a->failed_at) {
+        uint32_t now = (uint32_t)restate__clock_ms(a->clock);
+        RESTATE__STORE(&a->failed_at, now ? now : UINT32_MAX, RELAXED);
+        restate__ctx_say(&a->ctx, RESTATE_LOG_INFO,
+                         "a run failed with %u: %s; the attempt ends with that when the closures "
+                         "that execute have finished, %u yet",
+                         (unsigned)a->vm.error.code, a->vm.error.message, count);
+    }
+}
+
 /* A closure has finished: hands its result to the journal. On the worker's thread. */
 static void restate__run_propose(restate__run *r) {
     restate__attempt *a = r->ctx.attempt;
@@ -8769,12 +9027,15 @@ static void restate__run_propose(restate__run *r) {
                          "the closure of run \"%s\" took %lu ms, its timeout_ms is %lu",
                          (const char *)f->node.of.closure.name.ptr, (unsigned long)o.duration_ms,
                          (unsigned long)f->timeout_ms);
-    r->executing = false;
-    f->run = NULL;
-    if (!a->cut) restate__vm_propose(&a->vm, &f->node, &o, &f->policy);
+    restate__run_leave(r);
+    if (!a->cut) {
+        a->vm.keeps_error = a->live || a->vm.failing;
+        restate__vm_propose(&a->vm, &f->node, &o, &f->policy);
+        a->vm.keeps_error = false;
+    }
+    if (r->doubtful && !a->vm.failing) RESTATE__SUB(&a->doubts, 1u, RELAXED);
+    restate__attempt_failing(a);
     restate__ctx_release(&r->ctx);
-    r->next = a->spare;
-    a->spare = r;
 }
 
 /* Closures may use what lies on the stack of a handler that was cut off, so it stays for them. */
@@ -8784,23 +9045,62 @@ static void restate__attempt_drop_fiber(restate__attempt *a) {
 }
 
 #ifndef RESTATE_NO_THREADS
+/* Whether it is not to be begun although it has a thread. The thread that executed a closure that
+ * failed is free before the worker knows, which could not withdraw the others in time. */
+static bool restate__run_too_late(const restate__run *r) {
+    const restate__attempt *a = r->ctx.attempt;
+    return (RESTATE__LOAD(&a->stop, RELAXED) & RESTATE__STOP_ENDED) ||
+           RESTATE__LOAD(&a->doubts, RELAXED);
+}
+
 static void restate__run_on_pool(restate__job *job) {
     restate__run *r = (restate__run *)(void *)((uint8_t *)job - offsetof(restate__run, job));
-    restate__run_execute(r);
-    restate__worker_post(r->ctx.attempt->worker, &r->finished);
+    restate__attempt *a = r->ctx.attempt;
+    r->skipped = restate__run_too_late(r);
+    if (!r->skipped) restate__run_execute(r);
+    r->doubtful = !r->skipped && (r->ctx.retry || (r->status != RESTATE_OK &&
+                                                   !restate__ctx_is_failure(r->status)));
+    if (r->doubtful) RESTATE__ADD(&a->doubts, 1u, RELAXED);
+    restate__worker_post(a->worker, &r->finished);
+}
+
+/* It was not begun: if it may be now, after all, it waits for a thread again. */
+static void restate__run_skipped(restate__run *r) {
+    restate__attempt *a = r->ctx.attempt;
+    restate__node *node = &r->future->node;
+    if (!a->cut && !a->ctx.over && !a->vm.failing && restate__vm_ready(&a->vm) &&
+        restate__pool_submit(a->pool, &r->job))
+        return;
+    a->executing--;
+    restate__run_leave(r);
+    restate__vm_take_back(&a->vm, node);
+    restate__attempt_failing(a);
 }
 
 static void restate__run_finished(restate__note *note) {
     restate__run *r = (restate__run *)(void *)((uint8_t *)note - offsetof(restate__run, finished));
     restate__attempt *a = r->ctx.attempt;
-    restate__run_propose(r);
-    a->executing--;
+    if (r->skipped) {
+        restate__run_skipped(r);
+    } else {
+        restate__run_propose(r);
+        a->executing--;
+    }
     if (a->state == RESTATE__ATTEMPT_PARKED) restate__worker_later(a->worker, &a->turn);
     if (a->state == RESTATE__ATTEMPT_DONE && !a->executing && a->fiber)
         restate__attempt_drop_fiber(a);
     restate__attempt_progress(a);           /* the last one after the handler: frees the attempt */
 }
 #endif
+
+static void restate__run_enter(restate__run *r) {
+    restate__attempt *a = r->ctx.attempt;
+    r->pooled = r->begun = r->skipped = r->doubtful = false;
+    r->next_live = a->live;
+    r->back = &a->live;
+    if (r->next_live) r->next_live->back = &r->next_live;
+    a->live = r;
+}
 
 /* Executes the closure of a run that the journal asks for, on a thread of the pool or right here.
  */
@@ -8816,15 +9116,16 @@ static bool restate__run_start(restate__attempt *a, restate_future *f) {
     a->run_info.replaying = false;
     r->future = f;
     f->run = r;
-    r->started_ms = restate__clock_ms(a->clock);
-    r->executing = true;
+    restate__run_enter(r);
     RESTATE__STORE(&r->stop, a->vm.cancel_arrived != 0, RELAXED);
 #ifndef RESTATE_NO_THREADS
     if (!f->inline_ok) {
         r->job.run = restate__run_on_pool;
         r->finished.deliver = restate__run_finished;
+        r->pooled = true;
         a->executing++;
         if (restate__pool_submit(a->pool, &r->job)) return true;
+        r->pooled = false;
         a->executing--;
     }
 #endif
@@ -8927,31 +9228,17 @@ static restate_status restate__future_read(restate_ctx *ctx, restate__node *n,
     return restate__future_open(ctx, (restate_future *)(void *)n, value);
 }
 
-#define RESTATE__LOST_LEVELS 16             /* of combinators; deeper ones count as undecided */
-
-/* Whether all that was made of a node is decided, or lost itself. An iterator wants every node. */
-static bool restate__node_lost(const restate__node *node, int levels) {
-    const restate__edge *e;
-    for (e = node->parents; e; e = e->next) {
-        if (e->parent->kind == RESTATE__SELECT) return false;
-        if (e->parent->state != RESTATE__PENDING) continue;
-        if (!levels || !restate__node_lost(e->parent, levels - 1)) return false;
-    }
-    return node->parents != NULL;
-}
-
-/* Whether a closure executes for nobody: it was in combinators, and all of them are decided. */
-static bool restate__run_lost(const restate__run *r) {
-    return restate__node_lost(&r->future->node, RESTATE__LOST_LEVELS);
+/* Nobody wants the closure any more. */
+static void restate__run_lose(restate__node *node) {
+    restate__run *r = ((restate_future *)(void *)node)->run;
+    if (r && !restate__run_withdraw(r)) RESTATE__STORE(&r->stop, 1, RELAXED);
 }
 
 /* An await has told the handler something: tells closures what it means for them. */
 static void restate__attempt_told(restate__attempt *a) {
-    restate__run *r;
     if (!a->vm.cancel_arrived)
         RESTATE__AND(&a->stop, ~RESTATE__STOP_CANCELLED, RELAXED);
-    for (r = a->executing ? a->runs : NULL; r; r = r->next_run)
-        if (r->executing && restate__run_lost(r)) RESTATE__STORE(&r->stop, 1, RELAXED);
+    restate__vm_losers(&a->vm, restate__run_lose);
 }
 
 /* Waits for a node, driving the journal. RESTATE_OK: settled. Closures are not told yet. */
@@ -8959,6 +9246,7 @@ static restate_status restate__ctx_drive(restate_ctx *ctx, restate__node *node) 
     restate__attempt *a = ctx->attempt;
     for (;;) {
         restate__wait w;
+        restate__attempt_hold(a);
         if (a->cut) return restate__ctx_end(ctx);
         w = restate__vm_await(&a->vm, node);
         switch (w.kind) {
@@ -8969,6 +9257,7 @@ static restate_status restate__ctx_drive(restate_ctx *ctx, restate__node *node) 
             if (!restate__run_start(a, (restate_future *)(void *)w.run)) return RESTATE_ENDED;
             break;
         case RESTATE__CANCEL:
+            restate__attempt_withdraw(a);
             restate__attempt_progress(a);
             return restate__ctx_new_failure(ctx, 409, "cancelled", RESTATE_CANCELLED);
         case RESTATE__WAIT:
@@ -9163,6 +9452,7 @@ static restate_future *restate__ctx_combine(restate_ctx *ctx, const char *functi
         restate__ctx_misuse(ctx, function, "a race of no futures never ends: give at least one");
     else if (nodes && !restate__vm_combine_in(&ctx->attempt->vm, &f->node, kind, nodes, used))
         restate__ctx_end(ctx);
+    else restate__vm_losers(&ctx->attempt->vm, restate__run_lose);     /* it may be decided */
     restate__ctx_detach(ctx);
     return f;
 }
@@ -9930,6 +10220,7 @@ static restate_status restate__attempt_conclude(restate__attempt *a, restate_sta
     restate_ctx *ctx = &a->ctx;
     const restate_failure *failure = NULL;
     const char *message;
+    restate__attempt_hold(a);
     if (ctx->over || a->cut) return RESTATE_ENDED;
     if (s == RESTATE_ENDED)
         return restate__ctx_misuse(
@@ -10119,14 +10410,14 @@ RESTATE__PRIVATE void restate__attempt_free(restate__attempt *a) {
 static void restate__attempt_cancelled(restate__attempt *a) {
     restate__run *r;
     RESTATE__OR(&a->stop, RESTATE__STOP_CANCELLED, RELAXED);
-    for (r = a->runs; r; r = r->next_run)
-        if (r->executing) RESTATE__STORE(&r->stop, 1, RELAXED);
+    for (r = a->live; r; r = r->next_live) RESTATE__STORE(&r->stop, 1, RELAXED);
 }
 
 /* Bytes of the request body. */
 RESTATE__PRIVATE void restate__attempt_feed(restate__attempt *a, restate_bytes bytes) {
     restate__vm_feed(&a->vm, bytes);
     if (a->vm.cancel_arrived) restate__attempt_cancelled(a);
+    if (a->vm.phase == RESTATE__ERRORED) restate__attempt_withdraw(a);
     restate__worker_later(a->worker, &a->turn);
 }
 
@@ -10141,6 +10432,7 @@ RESTATE__PRIVATE void restate__attempt_end_input(restate__attempt *a) {
 RESTATE__PRIVATE void restate__attempt_cut(restate__attempt *a) {
     a->cut = true;
     RESTATE__OR(&a->stop, RESTATE__STOP_ENDED, RELAXED);
+    restate__attempt_withdraw(a);
     restate__worker_later(a->worker, &a->turn);
 }
 

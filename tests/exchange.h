@@ -32,6 +32,8 @@ typedef struct ex_state {
     restate__x *x;                          /* NULL: there is none, or it was released */
     restate_options defaults;               /* of endpoints from now on, as is the clock */
     restate_clock clock;
+    uint32_t pool_threads;                  /* of endpoints from now on; 0: 8 */
+    size_t closure_stack_bytes;
     restate_endpoint_options options;       /* for the next endpoint */
     restate_service service;
     restate_handler handlers[3];
@@ -289,7 +291,8 @@ static inline void ex_memory(void) {        /* before the first allocation of a 
     memset(&ex.options, 0, sizeof ex.options);
     ex.options.defaults = ex.defaults;
     ex.options.clock = ex.clock;
-    ex.options.pool_threads = 8;
+    ex.options.pool_threads = ex.pool_threads ? ex.pool_threads : 8;
+    ex.options.closure_stack_bytes = ex.closure_stack_bytes;
     ex.options.allocator.alloc = ex_alloc;
     ex.options.allocator.realloc = ex_realloc;
     ex.options.allocator.free = ex_free;

@@ -137,7 +137,7 @@ variant asan "${asan[@]}"
 all=("${units[@]}") units=()            # only what has threads can have races
 for unit in "${all[@]}"; do
     case $unit in unit_around | unit_context | unit_endpoint | unit_execution | unit_features | unit_payloads | \
-        unit_process | unit_seed | unit_semantics | unit_server | unit_stream) units+=("$unit") ;; esac
+        unit_process | unit_runs | unit_seed | unit_semantics | unit_server | unit_stream) units+=("$unit") ;; esac
 done
 build "${units[@]/#/build/tsan/}" build/tsan/e2e-services
 variant tsan "${tsan[@]}"

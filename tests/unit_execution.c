@@ -910,6 +910,58 @@ TEST(threads_have_the_signal_mask_of_their_maker) {
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
+/* A job for one thread that is busy until it is told; N jobs wait behind it. */
+static bool hold_thread;                    /* atomic */
+
+static void work_hold(restate__job *job) {
+    work_count(job);
+    while (__atomic_load_n(&hold_thread, __ATOMIC_SEQ_CST)) sleep_ms(1);
+}
+
+/* Withdraws all jobs but those whose number `kept` divides, in some order; gives the CPU time. */
+static double withdraw(size_t n, size_t kept, int order) {
+    restate__pool pool;
+    int held, count;
+    work *one = works(1, &pool, work_hold, &held), *w = works(n, &pool, work_count, &count);
+    size_t i, left = 0;
+    double took;
+    clock_t began;
+    __atomic_store_n(&hold_thread, true, __ATOMIC_SEQ_CST);
+    CHECK(restate__pool_init(&pool, &libc, 1));
+    CHECK(restate__pool_submit(&pool, &one->job));
+    while (!__atomic_load_n(&held, __ATOMIC_SEQ_CST)) sleep_ms(1);
+    CHECK(!restate__pool_withdraw(&pool, &one->job));       /* it executes */
+    for (i = 0; i < n; i++) CHECK(restate__pool_submit(&pool, &w[i].job));
+    began = clock();
+    for (i = 0; i < n; i++) {
+        size_t at = order == 0 ? i : order == 1 ? n - 1 - i : i * 7919 % n;
+        if (kept && at % kept == 0) left++;
+        else if (!restate__pool_withdraw(&pool, &w[at].job)) CHECK_INT(at, -1);
+    }
+    took = (double)(clock() - began) / CLOCKS_PER_SEC;
+    CHECK(!restate__pool_withdraw(&pool, &w[1].job));       /* again */
+    if (!left) CHECK(!pool.first && !pool.last);
+    CHECK(restate__pool_submit(&pool, &w[1].job));          /* and back */
+    __atomic_store_n(&hold_thread, false, __ATOMIC_SEQ_CST);
+    restate__pool_free(&pool);
+    CHECK_INT(count, left + 1);
+    free(w);
+    free(one);
+    return took;
+}
+
+TEST(jobs_are_withdrawn) {
+    int order;
+    double few, many;
+    for (order = 0; order < 3; order++) {
+        withdraw(100, 0, order);
+        withdraw(100, 3, order);
+        withdraw(2, 0, order);
+    }
+    few = withdraw(2000, 0, 2), many = withdraw(20000, 0, 2);
+    CHECK(many < 100 * few + 0.2);          /* 10 times as much, if it is O(1) each; 100 times with a search */
+}
+
 TEST(pool_without_threads_or_memory) {
     restate__pool pool;
     int count;
@@ -943,7 +995,7 @@ int main(int argc, char **argv) {
         T(posts_from_eight_threads), T(a_note_posted_by_its_delivery_is_kept), T(a_turn_is_bounded),
         T(only_the_first_post_wakes),
         T(a_thousand_jobs), T(jobs_run_in_parallel), T(jobs_submit_jobs), T(threads_have_the_signal_mask_of_their_maker),
-        T(pool_without_threads_or_memory),
+        T(jobs_are_withdrawn), T(pool_without_threads_or_memory),
 #if RESTATE_FIBER == RESTATE_FIBER_CUSTOM
         T(port_leaves_nothing),
 #endif

@@ -2938,6 +2938,54 @@ TEST(drain_time_by_the_clock) {
     }
 }
 
+/* A hundred attempts of one step, two threads for closures. When the attempts are over - the connection is
+ * lost, every stream is reset, the time to drain is over, a second stop comes - no other step begins, and
+ * nobody waits for one. */
+TEST(steps_that_wait_for_a_thread) {
+    enum { N = 100 };
+    for (int way = 0; way < 4; way++) {
+        client *c;
+        call *k[N];
+        uint64_t before;
+        test_note = (const char *const[]){ "(hang up)", "(reset)", "(drain)", "(second stop)" }[way];
+        up(.threads = 1, .pool_threads = 2, .drain_ms = way == 2 ? 200 : 60000);
+        c = dial();
+        for (int i = 0; i < N; i++) {
+            k[i] = invoke(c, "steps");
+            given("x");
+            send_on(k[i]);
+        }
+        for (int i = 0; i < N; i++) UNTIL(k[i]->body.len > 0);      /* the command */
+        UNTIL(GET(at_gate) == 2);
+        CHECK_INT(GET(ep->invocations), N);
+        before = now_ms();
+        if (way == 0) hang_up(c);
+        for (int i = 0; way == 1 && i < N; i++) reset(k[i]);
+        if (way >= 2) restate_endpoint_stop(ep);
+        if (way == 3) restate_endpoint_stop(ep);
+        UNTIL(GET(ep->invocations) == 2);
+        CHECK_INT(GET(ended), N - 2);
+        if (way < 2) {                      /* who comes now has to wait for these two only */
+            client *other = dial();
+            call *late = invoke(other, "steps");
+            given("x");
+            send_on(late);
+            open_gate();
+            UNTIL(late->body.len > 20);
+            CHECK_INT(GET(at_gate), 3);
+            down();
+        } else {
+            open_gate();
+            UNTIL(GET(run_over));
+            CHECK(now_ms() - before < 2000 * SLOW);
+            CHECK_INT(GET(at_gate), 2);
+            stopped();
+        }
+        CHECK_INT(GET(ended), way < 2 ? N + 1 : N);
+        test_note = "";
+    }
+}
+
 /* A closure that goes on and on: run gives up on it after a while, freeing the endpoint waits for it. */
 TEST(closure_outlives_run) {
     client *c;
@@ -3241,6 +3289,7 @@ int main(int argc, char **argv) {
         T(leaves_in_the_middle_of_everything), T(half_closed_connection), T(goaway_of_the_peer), T(cannot_listen), T(out_of_descriptors), T(connections_are_logged),
         T(options_that_are_wrong), T(stop_comes_early), T(every_interface), T(graceful_stop), T(requests_during_a_stop),
         T(connections_during_a_stop), T(stop_is_told), T(second_stop_cuts), T(closure_outlives_run), T(drain_time_is_over), T(drain_time_by_the_clock), T(stop_without_a_drain),
+        T(steps_that_wait_for_a_thread),
         T(stop_from_a_signal_handler), T(stop_under_load), T(hosted), T(hosted_and_busy), T(process_waits_no_longer_than_told), T(hosted_and_idle),
         T(journal_arrives_during_a_stop), T(journal_does_not_arrive_during_a_stop), T(strange_text_is_cleaned), T(strange_text_of_a_journal_is_cleaned), T(log_lines_are_limited),
         T(freed_while_all_is_running), T(chaos), T(mutated_connections), { NULL, NULL }

@@ -697,6 +697,33 @@ TEST(free_while_a_closure_executes) {
     }
 }
 
+/* One that waits for a thread is not begun when the stream is freed, and nobody waits for it. */
+TEST(free_while_a_closure_waits) {
+    enum { THREADS = 8, N = 20 };           /* see make() */
+    for (int way = 0; way < 2; way++) {
+        talk t[N];
+        begin();
+        rt.mode = RT_WHOLE;
+        for (int i = 0; i < N; i++) {
+            invoke(&t[i], "/invoke/S/gated", 7, false);
+            script_new();
+            feed_script(&t[i]);
+        }
+        reached(&shared.at_gate, THREADS);
+        for (int i = 0; i < N; i++) {
+            if (way == 0) hang_up(&t[N - 1 - i]);
+            else rt_drop(&t[i].out);        /* the endpoint frees it */
+        }
+        if (way == 0) {
+            restate__stream_turn(ep->streams);
+            CHECK_INT(ep->invocations, THREADS);
+        }
+        end();                              /* opens the gate */
+        CHECK_INT(shared.ended, N);
+        if (way == 0) CHECK_INT(shared.executed, THREADS);
+    }
+}
+
 /* Endpoints share nothing, so that each thread may have its own. */
 static void *thread_of_its_own(void *arg) {
     restate_endpoint *mine;
@@ -1506,7 +1533,8 @@ int main(int argc, char **argv) {
         T(streamed_exchange_suspends), T(input_that_ends_too_early), T(more_output_than_is_held),
 #ifndef RESTATE_NO_THREADS
         T(wake_instead_of_waiting), T(waits_for_blocking_handlers), T(wakes_for_blocking_handlers),
-        T(waiting_lets_others_go_on), T(free_while_a_closure_executes), T(an_endpoint_per_thread),
+        T(waiting_lets_others_go_on), T(free_while_a_closure_executes),
+        T(free_while_a_closure_waits), T(an_endpoint_per_thread),
 #endif
         T(discovery_and_health), T(error_statuses), T(misuse), T(interleaved), T(free_in_the_middle), T(out_of_memory),
 #ifndef RESTATE_NO_SERVER
