@@ -301,7 +301,7 @@
  *     Out-parameters may be NULL; otherwise they are always written, on failure to absent bytes,
  *     "", NULL or zero. (The readers of JSON values differ: they keep the default you put there.)
  *  7. Lists (handlers, services, headers, metadata, keys) end with an all-zero element; NULL is an
- *     empty list.
+ *     empty list. An element that has something, but no name, ends none: it is an error.
  *  8. Durations are uint64_t milliseconds, named `_ms`. As an argument, or as a delay, a number
  *     that is negative as int64_t (the time to a deadline that has passed) is zero. Strings are
  *     UTF-8 and end with a zero byte; others are misuse, or the server refuses them, and with them
@@ -531,7 +531,9 @@ typedef enum restate_codec_kind {
  * Lifetime:  endpoint where a handler names it (it is copied), else call. */
 typedef struct restate_codec restate_codec;
 struct restate_codec {
-    const char *content_type;               /* NULL: application/octet-stream */
+    const char *content_type;               /* NULL: application/octet-stream; parameters (as in
+                                               "text/csv; charset=utf-8") are for replies: requests
+                                               are let in with any */
     const char *json_schema;                /* for documents, checked by nobody; NULL: none */
     bool optional;                          /* input: no body and no content type is let in too */
     restate_codec_kind kind;
@@ -864,14 +866,15 @@ typedef struct restate_options {
 typedef restate_status restate_handler_fn(restate_ctx *ctx, restate_bytes input);
 
 typedef struct restate_handler {
-    const char *name;                       /* letters, digits, _; no digit first; NULL ends the
-                                               list */
+    const char *name;                       /* letters, digits, _; no digit first; only in the
+                                               element that ends the list NULL */
     restate_handler_fn *fn;
     bool shared;                            /* objects: runs beside the exclusive one, only reads;
                                                workflows: every handler but the main one */
     const restate_codec *input, *output;    /* what the server is told of them; NULL: JSON */
-    const char *accept;                     /* content type let in, if not that of `input`; may
-                                               end in a star */
+    const char *accept;                     /* content type let in, if not that of `input`; a star
+                                               may stand for what is behind the slash, or for both
+                                               parts; not with RESTATE_VOID */
     const char *documentation;              /* NULL: none */
     const restate_pair *metadata;           /* shown by the server; NULL: none */
     restate_options options;
@@ -1696,7 +1699,8 @@ typedef struct restate_endpoint_options {
  * restate_endpoint_error(), and every function that returns a status returns RESTATE_ERROR. Wrong
  * are: no services; names that are bad, reserved or there twice; a service without handlers, a
  * handler without function; `shared` in a plain service; a workflow without exactly one handler
- * that is not shared; a public handler in a private service; idempotency_retention_ms at the main
+ * that is not shared; a public handler in a private service; metadata with a name twice;
+ * content types that no request or reply can have; idempotency_retention_ms at the main
  * handler of a workflow; texts that are not UTF-8, a json_schema that is not JSON; half a seal,
  * allocator or clock; and what the comments on the fields exclude.
  * Lifetime:  everything in `options` is copied (see Ownership). Release the endpoint with
@@ -2042,6 +2046,8 @@ RESTATE__PRIVATE void restate__b_put32(uint8_t *to, uint32_t n) {
 RESTATE__PRIVATE uint32_t restate__b_get32(const uint8_t *from) {
     return (uint32_t)from[0] << 24 | (uint32_t)from[1] << 16 | (uint32_t)from[2] << 8 | from[3];
 }
+
+#define RESTATE__END "a list ends with an element that is all zero, and with no other"
 
 /* How many pairs a list has; NULL is an empty one. */
 RESTATE__PRIVATE size_t restate__b_pairs(const restate_pair *pairs) {
@@ -13606,30 +13612,35 @@ static bool restate__ep_policy_set(const restate_retry_policy *p) {
            p->max_attempts || p->max_duration_ms || p->when_exhausted != RESTATE_EXHAUSTED_DEFAULT;
 }
 
+/* The options that are inherited one by one where they are zero. */
+#define RESTATE__INHERITED(X) \
+    X(user) X(inactivity_timeout_ms) X(abort_timeout_ms) X(journal_retention_ms) \
+    X(idempotency_retention_ms) X(workflow_retention_ms) X(lazy_state) X(ingress_private) \
+    X(on_mismatch) X(skip_payload_check) X(explicit_cancellation) X(cancel_sends) X(blocking) \
+    X(stack_bytes) X(stall_warning_ms) X(seal) X(map_error)
+
 /* `near` with what it leaves open taken from `far`. */
 static restate_options restate__ep_merge(restate_options near_, const restate_options *far_) {
-#define RESTATE__INHERIT(field) do { if (!near_.field) near_.field = far_->field; } while (0)
-    RESTATE__INHERIT(user);
-    RESTATE__INHERIT(inactivity_timeout_ms);
-    RESTATE__INHERIT(abort_timeout_ms);
-    RESTATE__INHERIT(journal_retention_ms);
-    RESTATE__INHERIT(idempotency_retention_ms);
-    RESTATE__INHERIT(workflow_retention_ms);
-    RESTATE__INHERIT(lazy_state);
-    RESTATE__INHERIT(ingress_private);
-    RESTATE__INHERIT(on_mismatch);
-    RESTATE__INHERIT(skip_payload_check);
-    RESTATE__INHERIT(explicit_cancellation);
-    RESTATE__INHERIT(cancel_sends);
-    RESTATE__INHERIT(blocking);
-    RESTATE__INHERIT(stack_bytes);
-    RESTATE__INHERIT(stall_warning_ms);
-    RESTATE__INHERIT(seal);
-    RESTATE__INHERIT(map_error);
+#define RESTATE__INHERIT(field) if (!near_.field) near_.field = far_->field;
+    RESTATE__INHERITED(RESTATE__INHERIT)
 #undef RESTATE__INHERIT
     if (!restate__ep_policy_set(&near_.retry)) near_.retry = far_->retry;
     if (!restate__ep_policy_set(&near_.run_retry)) near_.run_retry = far_->run_retry;
     return near_;
+}
+
+/* Whether an option is set. (Not by memcmp(): what lies between fields may be anything.) */
+static bool restate__ep_options_set(const restate_options *o) {
+#define RESTATE__IS_SET(field) || o->field
+    return o->hooks || restate__ep_policy_set(&o->retry) ||
+           restate__ep_policy_set(&o->run_retry) RESTATE__INHERITED(RESTATE__IS_SET);
+#undef RESTATE__IS_SET
+}
+
+/* Whether a list of handlers ends here: at an element that is all zero. */
+static bool restate__ep_handlers_end(const restate_handler *h) {
+    return !(h->name || h->fn || h->shared || h->input || h->output || h->accept ||
+             h->documentation || h->metadata || restate__ep_options_set(&h->options));
 }
 
 /* ---- Checks: one sentence each, naming what and where ---------------------------------------- */
@@ -13725,31 +13736,82 @@ static restate_status restate__ep_check_text(restate_endpoint *e, const char *te
 
 static restate_status restate__ep_check_pairs(restate_endpoint *e, const restate_pair *pairs,
                                               const char *where) {
-    for (; pairs && pairs->name; pairs++)
-        if (restate__ep_check_text(e, pairs->name, "metadata", where) != RESTATE_OK ||
-            restate__ep_check_text(e, pairs->value, "metadata", where) != RESTATE_OK)
+    const restate_pair *p, *other;
+    for (p = pairs; p && p->name; p++) {
+        if (restate__ep_check_text(e, p->name, "metadata", where) != RESTATE_OK ||
+            restate__ep_check_text(e, p->value, "metadata", where) != RESTATE_OK)
             return RESTATE_ERROR;
-    return RESTATE_OK;
+        for (other = pairs; other != p; other++)
+            if (strcmp(other->name, p->name) == 0)
+                return restate__ep_error(e, "%s: its metadata has \"%.60s\" twice", where, p->name);
+    }
+    if (!p || !p->value) return RESTATE_OK;
+    return restate__ep_error(e, "%s: its metadata has a value, but no name: " RESTATE__END, where);
 }
 
-/* A content type: something before a slash and something behind it, printable. */
+/* How many characters of a token (RFC 9110) there are. */
+static size_t restate__ep_token(const char *text) {
+    size_t n = 0;
+    while (restate__ep_alnum(text[n]) || (text[n] && strchr("!#$%&'*+-.^_`|~", text[n]))) n++;
+    return n;
+}
+
+/* Behind the value of a parameter; NULL: it is none. */
+static const char *restate__ep_parameter_value(const char *p) {
+    if (*p != '"') return restate__ep_token(p) ? p + restate__ep_token(p) : NULL;
+    for (p++; *p >= ' ' && *p <= '~' && *p != '"'; p++)
+        if (*p == '\\' && p[1]) p++;
+    return *p == '"' ? p + 1 : NULL;
+}
+
+/* The length of a content type without its parameters; 0: it is none. */
+static size_t restate__ep_type_len(const char *type) {
+    size_t first = restate__ep_token(type), n = first + 1, k;
+    const char *p;
+    if (!first || type[first] != '/' || !restate__ep_token(type + n)) return 0;
+    n += restate__ep_token(type + n);
+    for (p = type + n; *p; p += k) {
+        p += strspn(p, " \t");
+        if (*p++ != ';') return 0;
+        p += strspn(p, " \t");
+        k = restate__ep_token(p);
+        if (!k || p[k] != '=') return 0;
+        p += k + 1;
+        k = restate__ep_parameter_value(p) ? (size_t)(restate__ep_parameter_value(p) - p) : 0;
+        if (!k) return 0;
+    }
+    return n;
+}
+
+/* A content type, or, where a request is meant, a pattern. The server has one for all types, and
+ * one for those that begin with the same word. */
 static restate_status restate__ep_check_type(restate_endpoint *e, const char *type,
-                                             const char *what, const char *where) {
-    const char *p = type, *slash = type ? strchr(type, '/') : NULL;
-    if (!type) return RESTATE_OK;
-    while (*p >= ' ' && *p <= '~') p++;
-    if (!*p && slash && slash != type && slash[1]) return RESTATE_OK;
-    return restate__ep_error(e, "%s: its %s is none: write it as in \"text/csv\"", where, what);
+                                             const char *what, const char *where, bool pattern) {
+    size_t n = type ? restate__ep_type_len(type) : 0;
+    const char *star = n ? (const char *)memchr(type, '*', n) : NULL;
+    if (!type || (n && !star)) return RESTATE_OK;
+    if (!n)
+        return restate__ep_error(e, "%s: its %s is none: write it as in \"text/csv\"", where, what);
+    if (!pattern)
+        return restate__ep_error(
+            e, "%s: its %s \"%.80s\" has a star, but a reply has one content type", where, what,
+            type);
+    if ((star == type + n - 1 && star[-1] == '/') || (n == 3 && memcmp(type, "*/*", 3) == 0))
+        return RESTATE_OK;
+    return restate__ep_error(
+        e, "%s: its %s \"%.80s\" has a star, but there is only \"*/*\", and as in \"text/*\"",
+        where, what, type);
 }
 
 static restate_status restate__ep_check_codec(restate_endpoint *e, const restate_codec *c,
-                                              const char *what, const char *where) {
+                                              bool input, const char *where) {
+    const char *what = input ? "input" : "output";
     restate__json_scan scan;
     if (!c) return RESTATE_OK;
     if ((unsigned)c->kind > RESTATE_CODEC_VOID)
         return restate__ep_error(e, "%s: the kind of its %s is none of RESTATE_CODEC_...", where,
                                  what);
-    if (restate__ep_check_type(e, c->content_type, "content type", where) != RESTATE_OK)
+    if (restate__ep_check_type(e, c->content_type, "content type", where, input) != RESTATE_OK)
         return RESTATE_ERROR;
     if (!c->json_schema) return RESTATE_OK;
     scan = restate__json_scan_of(restate_str(c->json_schema));
@@ -13779,11 +13841,14 @@ static restate_status restate__ep_check_handler(restate_endpoint *e, const resta
         return restate__ep_error(
             e, "%s: workflow_retention_ms is for the main handler of a workflow", where);
     if (restate__ep_check_text(e, h->documentation, "documentation", where) != RESTATE_OK ||
-        restate__ep_check_type(e, h->accept, ".accept", where) != RESTATE_OK ||
+        restate__ep_check_type(e, h->accept, ".accept", where, true) != RESTATE_OK ||
         restate__ep_check_pairs(e, h->metadata, where) != RESTATE_OK)
         return RESTATE_ERROR;
-    if (restate__ep_check_codec(e, h->input, "input", where) != RESTATE_OK) return RESTATE_ERROR;
-    if (restate__ep_check_codec(e, h->output, "output", where) != RESTATE_OK) return RESTATE_ERROR;
+    if (restate__ep_check_codec(e, h->input, true, where) != RESTATE_OK) return RESTATE_ERROR;
+    if (restate__ep_check_codec(e, h->output, false, where) != RESTATE_OK) return RESTATE_ERROR;
+    if (h->accept && h->input && h->input->kind == RESTATE_CODEC_VOID)
+        return restate__ep_error(
+            e, "%s: its .accept lets a body in, but its .input is RESTATE_VOID", where);
     return restate__ep_check_options(e, &h->options, where);
 }
 
@@ -13802,14 +13867,17 @@ static restate_status restate__ep_check_service(restate_endpoint *e, const resta
         return restate__ep_error(e, "%s: .kind is none of SERVICE, OBJECT and WORKFLOW", where);
     if (restate__ep_reserved(s->name))
         return restate__ep_error(e, "%s: the name is reserved", where);
-    if (!s->handlers || !s->handlers[0].name)
+    if (!s->handlers || restate__ep_handlers_end(s->handlers))
         return restate__ep_error(e, "%s: it has no handlers", where);
     if (restate__ep_check_text(e, s->documentation, "documentation", where) != RESTATE_OK ||
         restate__ep_check_pairs(e, s->metadata, where) != RESTATE_OK)
         return RESTATE_ERROR;
     if (restate__ep_check_options(e, &s->options, where) != RESTATE_OK) return RESTATE_ERROR;
     is_private = restate__ep_merge(s->options, &e->options.defaults).ingress_private == RESTATE_ON;
-    for (h = s->handlers; h->name; h++) {
+    for (h = s->handlers; !restate__ep_handlers_end(h); h++) {
+        if (!h->name)
+            return restate__ep_error(e, "%s: its handler no. %lu has no name: " RESTATE__END, where,
+                                     (unsigned long)(h - s->handlers) + 1);
         if (restate__ep_check_handler(e, s, h) != RESTATE_OK) return RESTATE_ERROR;
         if (is_private && h->options.ingress_private == RESTATE_OFF)
             return restate__ep_error(
@@ -13841,11 +13909,25 @@ static const restate_pair *restate__ep_pairs(restate_endpoint *e, const restate_
     return to;
 }
 
-static const restate_codec *restate__ep_codec(restate_endpoint *e, const restate_codec *from) {
+/* The content type that the server is told to let in. It compares letter by letter, what a request
+ * has without its parameters with this one as a whole: with parameters, or in capitals, no request
+ * would ever fit. */
+static const char *restate__ep_let_in(restate_endpoint *e, const char *type) {
+    size_t n = type ? restate__ep_type_len(type) : 0, i;
+    restate_bytes copy = type ? restate__arena_copy(&e->arena, restate__b(type, n))
+                              : restate__b_none();
+    char *told = (char *)(uintptr_t)copy.ptr;
+    for (i = 0; told && i < n; i++) told[i] = (char)restate__json_lower((uint8_t)type[i]);
+    return told;
+}
+
+static const restate_codec *restate__ep_codec(restate_endpoint *e, const restate_codec *from,
+                                              bool input) {
     restate_codec *to = (restate_codec *)restate__arena_alloc(&e->arena, sizeof *to);
     if (!to) return NULL;
     *to = from ? *from : restate_codec_json;
-    to->content_type = restate__ep_text(e, to->content_type);
+    to->content_type = input ? restate__ep_let_in(e, to->content_type)
+                             : restate__ep_text(e, to->content_type);
     to->json_schema = restate__ep_text(e, to->json_schema);
     return to;
 }
@@ -13856,9 +13938,9 @@ static void restate__ep_copy_handler(restate_endpoint *e, const restate__service
     if (!source) return;
     *source = *from;
     source->name = restate__ep_text(e, from->name);
-    source->input = restate__ep_codec(e, from->input);
-    source->output = restate__ep_codec(e, from->output);
-    source->accept = restate__ep_text(e, from->accept);
+    source->input = restate__ep_codec(e, from->input, true);
+    source->output = restate__ep_codec(e, from->output, false);
+    source->accept = restate__ep_let_in(e, from->accept);
     source->documentation = restate__ep_text(e, from->documentation);
     source->metadata = restate__ep_pairs(e, from->metadata);
     to->service = s->source.name;
@@ -14170,7 +14252,7 @@ static void restate__manifest_payload(restate__manifest *m, const char *key, con
     const char *type = c->content_type ? c->content_type : "application/octet-stream";
     restate__manifest_key(m, key, 1);
     restate__manifest_open(m, "{");
-    if (c->kind != RESTATE_CODEC_VOID || accept) {
+    if (c->kind != RESTATE_CODEC_VOID) {
         if (input) {
             restate__manifest_key(m, "required", 1);
             restate__manifest_raw(m, c->optional ? "false" : "true");
@@ -15783,9 +15865,15 @@ static void restate__stream_unlink(restate_stream *s) {
 RESTATE_API restate_stream *restate_stream_open(restate_endpoint *endpoint,
                                                 const restate_http_request *request) {
     const char *why = "out of memory";
+    const restate_pair *end = request ? request->headers : NULL;
     struct restate__streams *all;
     restate_stream *s;
     if (!endpoint || endpoint->invalid) return NULL;
+    while (end && end->name) end++;
+    if (end && end->value) {
+        restate__ep_error(endpoint, "a header of the request has a value, but no name: " RESTATE__END);
+        return NULL;
+    }
     all = restate__stream_all(endpoint);
     s = all ? (restate_stream *)restate__mem_zalloc(&endpoint->allocator, sizeof *s) : NULL;
     if (s) s->all = all;

@@ -790,6 +790,124 @@ TEST(texts_are_utf8) {
     }
 }
 
+/* ---- Lists that do not end where they seem to ------------------------------------------------- */
+
+#define END ": a list ends with an element that is all zero, and with no other"
+
+TEST(lists_end_with_zeros) {
+    static const restate_pair good[] = { { "a", NULL }, { "b", "" }, { "", "c" }, { NULL, NULL } };
+    static const restate_pair nameless[] = { { "a", "1" }, { NULL, "2" }, { "c", "3" }, { NULL, NULL } };
+    static const restate_pair twice[] = { { "a", "1" }, { "team", "2" }, { "b", "1" }, { "team", "2" }, { NULL, NULL } };
+    static const restate_codec codec = { .content_type = "text/csv" };
+    static const restate_seal seal = { NULL, NULL, NULL, false };
+    static const restate_hooks hooks = { .user = NULL };
+    const restate_handler holes[] = {       /* each has something, but no name */
+        { .fn = done }, { .shared = true }, { .input = &codec }, { .output = &codec }, { .accept = "text/csv" },
+        { .documentation = "" }, { .metadata = good }, { .options = { .user = &ex } },
+        { .options = { .inactivity_timeout_ms = 1 } }, { .options = { .workflow_retention_ms = 1 } },
+        { .options = { .lazy_state = RESTATE_OFF } }, { .options = { .retry = { .max_attempts = 1 } } },
+        { .options = { .run_retry = { .factor = 2 } } }, { .options = { .blocking = RESTATE_ON } },
+        { .options = { .stack_bytes = 4096 } }, { .options = { .seal = &seal } }, { .options = { .hooks = &hooks } } };
+    for (size_t i = 0; i < sizeof holes / sizeof *holes; i++) {
+        ERROR_OF("service S: its handler no. 2 has no name" END, SERVICE(HANDLERS(H("a"), holes[i], H("c"))));
+        ERROR_OF("service S: its handler no. 3 has no name" END, SERVICE(HANDLERS(H("a"), H("b"), holes[i])));
+        ERROR_OF("service S: its handler no. 1 has no name" END, SERVICE(HANDLERS(holes[i])));
+    }
+    ERROR_OF("handler S/" HANDLER_NAME, SERVICE(HANDLERS(H("a"), H(""), H("c"))));
+    ERROR_OF("service S: its metadata has a value, but no name" END, SERVICE(.metadata = nameless, HANDLERS(H("a"))));
+    ERROR_OF("handler S/a: its metadata has a value, but no name" END, SERVICE(HANDLERS({ .name = "a", .fn = done, .metadata = nameless })));
+    ERROR_OF("service S: its metadata has \"team\" twice", SERVICE(.metadata = twice, HANDLERS(H("a"))));
+    ERROR_OF("handler S/a: its metadata has \"team\" twice", SERVICE(HANDLERS({ .name = "a", .fn = done, .metadata = twice })));
+    ERROR_OF("", SERVICE(.metadata = good, HANDLERS({ .name = "a", .fn = done, .metadata = good }, H("b"))));
+}
+
+/* ---- What the server is told of content types -------------------------------------------------- */
+
+static const char *told(const restate_codec *codec, const char *accept, const restate_codec *output) {
+    static char part[300];
+    const char *from, *to;
+    ex_memory();
+    open_one(SERVICE(HANDLERS({ .name = "h", .fn = done, .input = codec, .accept = accept, .output = output })));
+    CHECK_STR(restate_endpoint_error(ex.endpoint), "");
+    CHECK_INT(request("GET", "/discover", "accept", MANIFEST "4+json"), 200);
+    from = strstr(body(), "\"input\"");
+    to = from ? strstr(from, "}]}") : NULL;
+    CHECK(to != NULL);
+    snprintf(part, sizeof part, "%.*s", to ? (int)(to - from) : 0, from);
+    ex_end();
+    return part;
+}
+
+/* The server compares with all that it is told, letter by letter: what it is told has no parameters, and
+ * no capitals. A reply has what was given. */
+TEST(types_that_requests_have) {
+    static const char *const types[][2] = {
+        { "text/plain", "text/plain" }, { "text/plain; charset=utf-8", "text/plain" }, { "text/plain;charset=utf-8", "text/plain" },
+        { "Text/PLAIN", "text/plain" }, { "application/JSON; charset=UTF-8", "application/json" },
+        { "multipart/mixed; boundary=\"a; \\\"b\"; x=y", "multipart/mixed" }, { "application/vnd.a-b+json", "application/vnd.a-b+json" },
+        { "text/csv ; header=present\t;\tx=1", "text/csv" } };
+    static const char *const patterns[][2] = { { "text/*", "text/*" }, { "*/*", "*/*" }, { "Text/*; q=1", "text/*" } };
+    char want[300], type[100];
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        restate_codec codec = { .content_type = types[i][0] };
+        const char *at;
+        size_t n = 0;
+        for (at = types[i][0]; *at; at++) {     /* as JSON writes it */
+            if (*at == '"' || *at == '\\') type[n++] = '\\';
+            if (*at == '\t') type[n++] = '\\', type[n++] = 't';
+            else type[n++] = *at;
+        }
+        type[n] = 0;
+        test_note = types[i][0];
+        snprintf(want, sizeof want, "\"input\":{\"required\":true,\"contentType\":\"%s\"},\"output\":{\"contentType\":\"%s\"%s}",
+                 types[i][1], type, strstr(types[i][1], "json") ? "" : ",\"setContentTypeIfEmpty\":true");
+        CHECK_STR(told(&codec, NULL, &codec), want);
+        snprintf(want, sizeof want, "\"input\":{\"required\":true,\"contentType\":\"%s\"},\"output\":{\"contentType\":\"application/json\"}", types[i][1]);
+        CHECK_STR(told(NULL, types[i][0], NULL), want);
+    }
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+        restate_codec codec = { .content_type = patterns[i][0] };
+        snprintf(want, sizeof want, "\"input\":{\"required\":true,\"contentType\":\"%s\"}", patterns[i][1]);
+        CHECK_HAS(told(&codec, NULL, NULL), want);
+        CHECK_HAS(told(NULL, patterns[i][0], NULL), want);
+    }
+    CHECK_HAS(told(RESTATE_BYTES, NULL, NULL), "\"input\":{\"required\":false,\"contentType\":\"*/*\"}");
+    CHECK_HAS(told(RESTATE_VOID, NULL, RESTATE_VOID), "\"input\":{},\"output\":{}");
+    test_note = "";
+}
+
+TEST(types_that_nothing_has) {
+    static const char *const none[] = { "", "/", "text", "text/", "/plain", "text/a/b", "text /plain", "text/ plain", " text/plain", "text/plain ",
+        "text/p lain", "text/plain, text/csv", "text/plain;", "text/plain; charset", "text/plain; charset=", "text/plain; =utf-8",
+        "text/plain; a=b c", "text/plain; a=\"b", "text/plain; a=\"b\"c", "text/plain; a=\"\n\"", "text/plain\r\nx: y", "text/\xC3\xA9", "te;xt/plain" };
+    static const char *const stars[] = { "*/plain", "*/json", "text/pl*", "text/*+json", "te*t/plain", "**/*", "*/**", "text/**", "te*t/*" };
+    char want[200];
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        restate_codec codec = { .content_type = none[i] };
+        test_note = none[i];
+        ERROR_OF("handler S/h: its content type is none: write it as in \"text/csv\"", SERVICE(HANDLERS({ .name = "h", .fn = done, .input = &codec })));
+        ERROR_OF("handler S/h: its content type is none: write it as in \"text/csv\"", SERVICE(HANDLERS({ .name = "h", .fn = done, .output = &codec })));
+        ERROR_OF("handler S/h: its .accept is none: write it as in \"text/csv\"", SERVICE(HANDLERS({ .name = "h", .fn = done, .accept = none[i] })));
+    }
+    for (size_t i = 0; i < sizeof stars / sizeof *stars; i++) {
+        restate_codec codec = { .content_type = stars[i] };
+        test_note = stars[i];
+        snprintf(want, sizeof want, "handler S/h: its content type \"%s\" has a star, but there is only \"*/*\", and as in \"text/*\"", stars[i]);
+        ERROR_OF(want, SERVICE(HANDLERS({ .name = "h", .fn = done, .input = &codec })));
+        snprintf(want, sizeof want, "handler S/h: its .accept \"%s\" has a star, but there is only \"*/*\", and as in \"text/*\"", stars[i]);
+        ERROR_OF(want, SERVICE(HANDLERS({ .name = "h", .fn = done, .accept = stars[i] })));
+    }
+    for (size_t i = 0; i < 2; i++) {
+        restate_codec codec = { .content_type = i ? "text/*" : "*/*" };
+        test_note = codec.content_type;
+        snprintf(want, sizeof want, "handler S/h: its content type \"%s\" has a star, but a reply has one content type", codec.content_type);
+        ERROR_OF(want, SERVICE(HANDLERS({ .name = "h", .fn = done, .output = &codec })));
+    }
+    test_note = "";
+    ERROR_OF("handler S/h: its .accept lets a body in, but its .input is RESTATE_VOID",
+             SERVICE(HANDLERS({ .name = "h", .fn = done, .input = RESTATE_VOID, .accept = "text/csv" })));
+}
+
 int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(names), T(handlers), T(options), T(endpoint_options), T(default_options),
@@ -797,6 +915,7 @@ int main(int argc, char **argv) {
         T(content_types), T(limits), T(attempt_headers), T(s147_preflight_error),
         T(exchange_out_of_memory), T(s140_versions), T(s142_manifest), T(protocol_mode),
         T(s141_too_new), T(defaults_are_told), T(levels), T(texts_are_utf8),
+        T(lists_end_with_zeros), T(types_that_requests_have), T(types_that_nothing_has),
         { NULL, NULL }
     };
     return test_main(argc, argv, cases);

@@ -864,6 +864,8 @@ TEST(misuse) {
     CHECK_INT(restate_stream_take(t.stream, &b, NULL, NULL), RESTATE_ENDED);
     CHECK_INT(b.len, 2);
     hang_up(&t);
+    CHECK(!restate_stream_open(ep, &(restate_http_request){ .method = "GET", .path = "/health", .headers = RESTATE_PAIRS({ "a", "1" }, { NULL, "2" }) }));
+    CHECK_HAS(restate_endpoint_error(ep), "a header of the request has a value, but no name");
 #ifdef RESTATE_NO_SERVER
     CHECK(!restate_stream_open(ep, NULL));
     CHECK_HAS(restate_endpoint_error(ep), "RESTATE_NO_SERVER");
