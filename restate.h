@@ -432,10 +432,15 @@ typedef struct restate_pair {
 
 /* A terminal failure: what a call, a run or an invocation failed with for good. */
 typedef struct restate_failure {
-    uint16_t code;                          /* as in HTTP; 0: 500 */
+    uint16_t code;                          /* as in HTTP; 0, and 100 to 399, which mean no failure
+                                               there: 500, and the log names the other one. The
+                                               ingress answers with it as status; with 500 to what
+                                               is none (1 to 99, 1,000 and more: numbers of yours),
+                                               and the code is in the body */
     const char *message;                    /* NULL: "" */
-    const restate_pair *metadata;           /* ends with {0}; NULL: none; sent since protocol 6;
-                                               a callee's arrives sorted by name */
+    const restate_pair *metadata;           /* ends with {0}; no name twice (misuse); NULL: none;
+                                               sent since protocol 6; a callee's arrives sorted by
+                                               name */
 } restate_failure;
 
 /* Where the memory of an endpoint comes from; cJSON's trees, threads, tables of nghttp2 and, where
@@ -939,8 +944,8 @@ RESTATE_API restate_status restate_reply(restate_ctx *ctx, restate_bytes value);
  *
  * It takes effect when it is returned. From a handler: the invocation fails for good, its caller
  * gets code and message. From a closure: the run does, and its caller gets RESTATE_TERMINAL.
- * `code` is as in HTTP; 0 is 500. Callers at the ingress see it as the status, and 500 for what is
- * none. In the message a question mark stands for each byte that is not UTF-8.
+ * `code` is as in restate_failure. In the message a question mark stands for each byte that is not
+ * UTF-8.
  * Journal:   output (failure), when the handler has returned; in a closure: nothing.
  * Returns:   RESTATE_TERMINAL. */
 RESTATE_API restate_status restate_fail(restate_ctx *ctx, uint16_t code, const char *format, ...)
@@ -957,7 +962,8 @@ RESTATE_API restate_status restate_fail(restate_ctx *ctx, uint16_t code, const c
 RESTATE_API restate_status restate_fail_with(restate_ctx *ctx, const restate_failure *failure);
 
 typedef struct restate_retry_options {
-    uint16_t code;                          /* shown to operators; 500 */
+    uint16_t code;                          /* shown to operators; 500; becomes the failure's when
+                                               no try is left, so 100 to 399 are 500 here, too */
     uint64_t delay_ms;                      /* until the next try, at most two years; as the retry
                                                policy says */
     bool pause;                             /* wait for an operator instead, however many tries are
@@ -4241,15 +4247,46 @@ RESTATE__PRIVATE restate_pair *restate__vm_pairs(restate__arena *arena, restate_
     return pairs;
 }
 
+static int restate__vm_order_names(const void *a, const void *b) {
+    const restate_pair *x = *(const restate_pair *const *)a, *y = *(const restate_pair *const *)b;
+    int c = strcmp(x->name, y->name);
+    return c ? c : (x > y) - (x < y);
+}
+
+/* Takes out of the metadata of a failure what has the name of an earlier entry, and gives one such
+ * name; NULL: there is none, or (`failed` of the arena) no memory. Servers keep metadata in a map:
+ * version 1.7 does not survive that a handler ends with a name twice, and neither does the
+ * partition that it is stored in. So no failure that is made or read here has one. */
+static const char *restate__vm_unique(restate__arena *arena, restate_pair *pairs) {
+    size_t n = restate__b_pairs(pairs), i;
+    restate_pair **sorted, *from = pairs, *to = pairs;
+    const char *last, *twice = NULL;
+    if (n < 2) return NULL;
+    sorted = (restate_pair **)restate__arena_alloc(arena, n * sizeof *sorted);
+    if (!sorted) return NULL;
+    for (i = 0; i < n; i++) sorted[i] = &pairs[i];
+    qsort((void *)sorted, n, sizeof *sorted, restate__vm_order_names);
+    for (last = sorted[0]->name, i = 1; i < n; i++) {
+        if (strcmp(sorted[i]->name, last) != 0) last = sorted[i]->name;
+        else twice = last, sorted[i]->name = NULL;
+    }
+    for (; twice && from < pairs + n; from++)
+        if (from->name) *to++ = *from;
+    if (twice) to->name = to->value = NULL;
+    return twice;
+}
+
 static const restate_failure *restate__vm_failure(restate__vm *vm, restate_bytes payload) {
+    restate_pair *metadata;
     restate_wire_Failure m;
     restate_failure *f = (restate_failure *)restate__arena_alloc(vm->arena, sizeof *f);
     if (!f || !restate__wire_decode(restate_wire_Failure_fields, &m, sizeof m, payload))
         return NULL;
     f->code = m.code > UINT16_MAX ? UINT16_MAX : (uint16_t)m.code;
     f->message = restate__arena_text(vm->arena, m.message);
-    f->metadata = restate__vm_pairs(vm->arena, m.metadata);
-    return f->metadata ? f : NULL;
+    f->metadata = metadata = restate__vm_pairs(vm->arena, m.metadata);
+    if (metadata) restate__vm_unique(vm->arena, metadata);
+    return metadata && !vm->arena->failed ? f : NULL;
 }
 
 /* The names in a StateKeys message, ending with NULL. */
@@ -5644,6 +5681,14 @@ static bool restate__vm_pairs_differ(restate__vm *vm, const restate_wire_list *a
     return !x || !y;
 }
 
+/* The code that a failure is sent with. The ingress answers with it as the HTTP status, so that a
+ * caller would take 2xx for success, 3xx for a redirect (304 has no body, either), and get an empty
+ * 500, or a broken connection, for 1xx. Numbers that are no status at all are 500 to it, with the
+ * code in the body, and 600 to 999 are statuses that nobody takes for success: these stay. */
+static uint32_t restate__vm_code(uint32_t code) {
+    return !code || (code >= 100 && code < 400) ? RESTATE__E_INTERNAL : code;
+}
+
 /* One level of messages in messages: the recursion ends there. */
 static bool restate__vm_field_differs(restate__vm *vm, const restate__field *f, const void *a,
                                       const void *b, unsigned loose) {
@@ -5666,7 +5711,8 @@ static bool restate__vm_field_differs(restate__vm *vm, const restate__field *f, 
         return restate__vm_pairs_differ(vm, (const restate_wire_list *)a,
                                         (const restate_wire_list *)b);
     case RESTATE__F_FAILURE:
-        return ((const restate_wire_Failure *)a)->code != ((const restate_wire_Failure *)b)->code ||
+        return restate__vm_code(((const restate_wire_Failure *)a)->code) !=
+                   restate__vm_code(((const restate_wire_Failure *)b)->code) ||
                !restate__b_equal(((const restate_wire_Failure *)a)->message,
                                  ((const restate_wire_Failure *)b)->message) ||
                restate__vm_pairs_differ(vm, &((const restate_wire_Failure *)a)->metadata,
@@ -5743,23 +5789,26 @@ static bool restate__vm_command(restate__vm *vm, const restate__command_type *ct
 static restate_wire_Failure restate__vm_wire_failure(const restate_failure *failure) {
     restate_wire_Failure m;
     memset(&m, 0, sizeof m);
-    m.code = failure->code ? failure->code : RESTATE__E_INTERNAL;
+    m.code = restate__vm_code(failure->code);
     m.message = restate_str(failure->message);
     if (failure->metadata && failure->metadata[0].name)
         m.metadata = restate__wire_list(restate__wire_put_pairs, failure->metadata, 1);
     return m;
 }
 
-/* A copy that lasts as long as the arena. NULL: out of memory. */
+/* A copy that lasts as long as the arena, as it is sent: in UTF-8, with the code of a failure, and
+ * with each name of metadata once; `*twice` is one that was there more often, or NULL. NULL: out of
+ * memory. */
 RESTATE__PRIVATE restate_failure *restate__vm_keep_failure(restate__arena *arena,
-                                                           const restate_failure *failure) {
+                                                           const restate_failure *failure,
+                                                           const char **twice) {
     restate_failure *copy = (restate_failure *)restate__arena_alloc(arena, sizeof *copy);
     const restate_pair *from = failure->metadata;
-    restate_pair *to;
+    restate_pair *to, *metadata;
     size_t n = restate__b_pairs(from);
-    to = (restate_pair *)restate__arena_alloc(arena, (n + 1) * sizeof *to);
+    to = metadata = (restate_pair *)restate__arena_alloc(arena, (n + 1) * sizeof *to);
     if (!copy || !to) return NULL;
-    copy->code = failure->code ? failure->code : RESTATE__E_INTERNAL;
+    copy->code = (uint16_t)restate__vm_code(failure->code);
     copy->message = restate__arena_clean(
         arena, restate__arena_text(arena, restate_str(failure->message)), NULL);
     copy->metadata = to;
@@ -5769,6 +5818,7 @@ RESTATE__PRIVATE restate_failure *restate__vm_keep_failure(restate__arena *arena
         to->value =
             restate__arena_clean(arena, restate__arena_text(arena, restate_str(from->value)), NULL);
     }
+    *twice = restate__vm_unique(arena, metadata);
     return copy;
 }
 
@@ -6617,6 +6667,7 @@ RESTATE__PRIVATE bool restate__vm_run(restate__vm *vm, const char *name, restate
 static bool restate__vm_propose_result(restate__vm *vm, restate__node *run, restate_bytes value,
                                        const restate_failure *failure) {
     bool v7 = vm->options.version >= 7;
+    const char *twice;
     restate_wire_ProposeRunCompletionMessage m;
     restate__value *keep;
     restate__slot *slot;
@@ -6635,7 +6686,7 @@ static bool restate__vm_propose_result(restate__vm *vm, restate__node *run, rest
         keep = (restate__value *)restate__arena_alloc(vm->arena, sizeof *keep);
         if (!keep || !slot) return restate__vm_nomem(vm);
         keep->kind = failure ? RESTATE__FAILURE : RESTATE__VALUE;
-        if (failure) keep->is.failure = restate__vm_keep_failure(vm->arena, failure);
+        if (failure) keep->is.failure = restate__vm_keep_failure(vm->arena, failure, &twice);
         else keep->is.bytes = restate__arena_copy(vm->arena, restate__vm_present(value));
         if (vm->arena->failed) return restate__vm_nomem(vm);
         run->of.closure.proposed = keep;
@@ -8413,13 +8464,27 @@ static uint64_t restate__ms(uint64_t given, uint64_t otherwise) {
     return given > (uint64_t)INT64_MAX ? 0 : given ? given : otherwise;
 }
 
+/* The code that a failure or an error goes out with. Nothing is refused, as that would be tried
+ * again for ever; the log has what was meant. */
+static uint16_t restate__ctx_code(restate_ctx *ctx, uint16_t code) {
+    uint16_t sent = (uint16_t)restate__vm_code(code);
+    if (!code || sent == code) return sent;
+    restate__ctx_attach(ctx);
+    restate__ctx_say(ctx, RESTATE_LOG_WARN,
+                     "a failure with code %u was made one with %u, because callers of the ingress "
+                     "get the code as HTTP status, and no failure has 100 to 399",
+                     (unsigned)code, (unsigned)sent);
+    restate__ctx_detach(ctx);
+    return sent;
+}
+
 /* What a context of a closure keeps as its retryable error. */
 static void restate__ctx_set_error(restate_ctx *ctx, uint16_t code, const char *message,
                                    const restate_retry_options *o) {
     bool misuse = ctx->error.misuse;
     memset(&ctx->error, 0, sizeof ctx->error);
     ctx->error.misuse = misuse;
-    ctx->error.code = code ? code : RESTATE__E_INTERNAL;
+    ctx->error.code = restate__ctx_code(ctx, code);     /* when no try is left it is a failure */
     ctx->error.message = message;
     if (o && o->pause) ctx->error.behavior = RESTATE__PAUSE;
     else if (o && o->delay_ms) {
@@ -8784,13 +8849,35 @@ static restate_status restate__ctx_set_failed(restate_ctx *ctx, const restate_fa
     return as;
 }
 
+/* A copy of a failure that the user gave, fit to be sent. NULL: it cannot be, or out of memory; the
+ * attempt is over. */
+static const restate_failure *restate__ctx_keep_failure(restate_ctx *ctx, const char *function,
+                                                        const restate_failure *failure) {
+    const restate_pair *end = failure->metadata;
+    const char *twice = NULL;
+    restate_failure *copy = restate__vm_keep_failure(ctx->memory, failure, &twice);
+    if (!copy || ctx->memory->failed) {
+        restate__ctx_nomem(ctx);
+        return NULL;
+    }
+    while (end && end->name) end++;
+    if (twice)
+        restate__ctx_misuse(ctx, function, "the metadata of the failure has \"%.60s\" twice",
+                            twice);
+    else if (end && end->value)
+        restate__ctx_misuse(ctx, function, "the metadata of the failure has a value, but no name: "
+                            RESTATE__END);
+    restate__ctx_code(ctx, failure->code);
+    return ctx->over ? NULL : copy;
+}
+
 /* A failure made here, with a text that lasts. */
 static restate_status restate__ctx_new_failure(restate_ctx *ctx, uint16_t code, const char *message,
                                                restate_status as) {
     restate_failure *f = (restate_failure *)restate__arena_alloc(ctx->memory, sizeof *f);
     restate_pair *none = (restate_pair *)restate__arena_alloc(ctx->memory, sizeof *none);
     if (!f || !none || ctx->memory->failed) return restate__ctx_nomem(ctx);
-    f->code = code ? code : RESTATE__E_INTERNAL;
+    f->code = restate__ctx_code(ctx, code);
     f->message = restate__arena_clean(ctx->memory, message, NULL);
     f->metadata = none;
     return restate__ctx_set_failed(ctx, f, as);
@@ -8814,16 +8901,14 @@ RESTATE_API const restate_failure *restate_failed(restate_ctx *ctx) {
 
 RESTATE_API restate_status restate_fail_with(restate_ctx *ctx, const restate_failure *failure) {
     restate__failed *f = ctx->failed;
-    restate_failure *copy;
     if (!restate__ctx_may(ctx, "restate_fail_with")) return RESTATE_ENDED;
     if (!failure && !f)
         return restate__ctx_misuse(ctx, "restate_fail_with",
                                    "nothing has failed yet: give a failure");
     while (failure && f && f->failure != failure) f = f->next;
     if (f) return restate__ctx_set_failed(ctx, f->failure, f->as);
-    copy = restate__vm_keep_failure(ctx->memory, failure);
-    if (!copy || ctx->memory->failed) return restate__ctx_nomem(ctx);
-    return restate__ctx_set_failed(ctx, copy, RESTATE_TERMINAL);
+    failure = restate__ctx_keep_failure(ctx, "restate_fail_with", failure);
+    return failure ? restate__ctx_set_failed(ctx, failure, RESTATE_TERMINAL) : RESTATE_ENDED;
 }
 
 /* Whether the user's map_error makes a terminal failure of a retryable error: restate_failed(). */
@@ -8899,8 +8984,18 @@ static void restate__hooks_run_end(restate_ctx *run, const char *name, restate_s
             h->hooks[i]->run_end(h->hooks[i]->user, run, name, status);
 }
 
+/* NULL, or what is wrong with the headers of a call. */
+static const char *restate__ctx_pairs_fault(const restate_pair *pairs) {
+    for (; pairs && pairs->name; pairs++)
+        if (!restate__b_utf8(restate_str(pairs->name)) ||
+            !restate__b_utf8(restate_str(pairs->value)))
+            return "a header of the call is not UTF-8";
+    if (!pairs || !pairs->value) return NULL;
+    return "a header of the call has a value, but no name: " RESTATE__END;
+}
+
 /* The headers of a call with those of the hooks behind them. On replay the hooks are not asked, and
- * the recorded headers are not compared. NULL: out of memory. */
+ * the recorded headers are not compared. NULL: wrong ones, or out of memory. */
 static const restate_pair *restate__hooks_headers(restate_ctx *ctx, const restate_target *to,
                                                   const restate_pair *own, bool *loose) {
     static const restate_pair none = { NULL, NULL };
@@ -8917,6 +9012,10 @@ static const restate_pair *restate__hooks_headers(restate_ctx *ctx, const restat
         *loose = true;
         if (ctx->attempt->vm.phase == RESTATE__REPLAYING) continue;
         more = hooks->outbound(hooks->user, ctx, to);
+        if (restate__ctx_pairs_fault(more)) {
+            restate__ctx_misuse(ctx, "outbound", "%s", restate__ctx_pairs_fault(more));
+            return NULL;
+        }
         n = restate__b_pairs(all);
         k = restate__b_pairs(more);
         both = (restate_pair *)restate__arena_alloc(ctx->memory, (n + k + 1) * sizeof *both);
@@ -9715,13 +9814,6 @@ RESTATE_API restate_status restate_clear_all(restate_ctx *ctx) {
 
 /* ---- Calls ----------------------------------------------------------------------------------- */
 
-static bool restate__ctx_pairs_fit(const restate_pair *pairs) {
-    while (pairs && pairs->name && restate__b_utf8(restate_str(pairs->name)) &&
-           restate__b_utf8(restate_str(pairs->value)))
-        pairs++;
-    return !pairs || !pairs->name;
-}
-
 /* Checks what the server would refuse again and again. */
 static bool restate__ctx_call_fits(restate_ctx *ctx, const char *function, restate_target to,
                                    const restate_call_options *o) {
@@ -9735,8 +9827,8 @@ static bool restate__ctx_call_fits(restate_ctx *ctx, const char *function, resta
              !restate__b_utf8(restate_str(o->idempotency_key)) ||
              !restate__b_utf8(restate_str(o->limit_key)) || !restate__b_utf8(restate_str(o->name)))
         restate__ctx_misuse(ctx, function, "a name or a key of the call is not UTF-8");
-    else if (!restate__ctx_pairs_fit(o->headers))
-        restate__ctx_misuse(ctx, function, "a header of the call is not UTF-8");
+    else if (restate__ctx_pairs_fault(o->headers))
+        restate__ctx_misuse(ctx, function, "%s", restate__ctx_pairs_fault(o->headers));
     else if (o->idempotency_key && !*o->idempotency_key)
         restate__ctx_misuse(ctx, function,
                             "the idempotency key of a call to %s/%s is empty: NULL is none",
@@ -9800,7 +9892,7 @@ static restate_future *restate__ctx_call(restate_ctx *ctx, const char *function,
     call.unstable = unstable;
     call.headers = restate__hooks_headers(ctx, &to, o->headers, &call.loose_headers);
     if (!call.headers) {
-        restate__ctx_nomem(ctx);
+        if (!ctx->over) restate__ctx_nomem(ctx);
         restate__ctx_detach(ctx);
         return f;
     }
@@ -9902,7 +9994,8 @@ static restate_status restate__ctx_complete(restate_ctx *ctx, const char *functi
     if (!restate__ctx_enter(ctx, function)) return RESTATE_ENDED;
     fault = restate__b_awakeable_id_fault(id ? id : "");
     if (!fault) {
-        if (failure || restate__ctx_seal(ctx, &value))
+        if (failure) failure = restate__ctx_keep_failure(ctx, function, failure);
+        if (failure || (!ctx->over && restate__ctx_seal(ctx, &value)))
             return restate__ctx_leave(ctx, restate__vm_complete_awakeable(
                                                &ctx->attempt->vm, id, value, failure, unstable));
         restate__ctx_detach(ctx);
@@ -9943,8 +10036,9 @@ static restate_status restate__ctx_send_signal(restate_ctx *ctx, const char *fun
     restate_status s;
     if (!restate__ctx_enter(ctx, function)) return RESTATE_ENDED;
     s = restate__ctx_invocation_id(ctx, function, id);
+    if (failure && s == RESTATE_OK) failure = restate__ctx_keep_failure(ctx, function, failure);
     if (s == RESTATE_OK && restate__ctx_text_given(ctx, function, name, "name") &&
-        (failure || restate__ctx_seal(ctx, &value)))
+        (failure || (!ctx->over && restate__ctx_seal(ctx, &value))))
         return restate__ctx_leave(ctx, restate__vm_send_signal(&ctx->attempt->vm, id,
                                                                restate_str(name), value, failure,
                                                                unstable));
@@ -10001,7 +10095,8 @@ static restate_status restate__ctx_complete_promise(restate_ctx *ctx, const char
     restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_PROMISE);
     bool unstable = restate__ctx_unstable(ctx, value);
     if (!f->ctx || !restate__ctx_enter(ctx, function)) return RESTATE_ENDED;
-    if (!restate__ctx_promise_allowed(ctx, function, name) ||
+    if (failure) failure = restate__ctx_keep_failure(ctx, function, failure);
+    if (ctx->over || !restate__ctx_promise_allowed(ctx, function, name) ||
         (!failure && !restate__ctx_seal(ctx, &value)))
         restate__ctx_detach(ctx);
     else
@@ -10134,10 +10229,10 @@ RESTATE_API restate_future *restate_settled(restate_ctx *ctx, restate_bytes valu
     if (!f->ctx || !restate__ctx_enter(ctx, "restate_settled")) return f;
     memset(&v, 0, sizeof v);
     v.kind = failure ? RESTATE__FAILURE : value.ptr ? RESTATE__VALUE : RESTATE__VOID;
-    if (failure) v.is.failure = restate__vm_keep_failure(ctx->attempt->arena, failure);
+    if (failure) v.is.failure = restate__ctx_keep_failure(ctx, "restate_settled", failure);
     else v.is.bytes = restate__arena_copy(ctx->attempt->arena, value);
     if (ctx->attempt->arena->failed) restate__ctx_nomem(ctx);
-    else restate__vm_answer_now(&ctx->attempt->vm, &f->node, 0, &v);
+    else if (!ctx->over) restate__vm_answer_now(&ctx->attempt->vm, &f->node, 0, &v);
     restate__ctx_detach(ctx);
     return f;
 }
@@ -10240,6 +10335,7 @@ static restate_status restate__attempt_conclude(restate__attempt *a, restate_sta
             return restate__ctx_misuse(ctx, a->handler->name, "%s", message);
     }
     if (s != RESTATE_OK) failure = ctx->failed ? ctx->failed->failure : &unsaid;
+    if (failure) restate__ctx_code(ctx, failure->code);     /* a callee's may be any */
     a->vm.out->stable = ctx->memory;
     if (!restate__vm_output(&a->vm, ctx->reply, failure,
                             ctx->reply_unstable || a->handler->no_output))

@@ -2335,6 +2335,209 @@ TEST(explicit_cancellation) {
     }
 }
 
+/* ---- Codes and metadata that callers, and the server, could not take ---------------------------- */
+
+static const uint16_t no_codes[] = { 100, 101, 102, 199, 200, 201, 204, 206, 299, 300, 301, 302, 304, 399 };
+static const uint16_t codes[] = { 1, 42, 99, 400, 404, 409, 499, 500, 503, 599, 600, 999, 1000, 65535 };
+enum { NO_CODES = sizeof no_codes / sizeof *no_codes, CODES = sizeof codes / sizeof *codes };
+
+#define MADE_500 "WARN a failure with code %u was made one with 500, because callers of the ingress get the code as " \
+    "HTTP status, and no failure has 100 to 399\n"
+
+static unsigned failure_code;               /* that handlers and closures fail with */
+static const char *failure_way;
+
+static restate_status fails_with_code(restate_ctx *ctx) {
+    const restate_failure failure = { .code = (uint16_t)failure_code, .message = "m" };
+    restate_status s = strcmp(failure_way, "fail") == 0 ? restate_fail(ctx, (uint16_t)failure_code, "m") : restate_fail_with(ctx, &failure);
+    CHECK_INT(s, RESTATE_TERMINAL);
+    CHECK_INT(restate_failed(ctx)->code, failure_code >= 100 && failure_code < 400 ? 500 : failure_code);
+    return s;
+}
+
+static restate_status run_with_code(restate_ctx *run, void *arg) {
+    (void)arg;
+    return fails_with_code(run);
+}
+
+static restate_status retries_with_code(restate_ctx *run, void *arg) {
+    const restate_retry_options o = { .code = (uint16_t)failure_code };
+    (void)arg;
+    return restate_retry(run, &o, "m");
+}
+
+static restate_status fails_in_many_ways(restate_ctx *ctx, restate_bytes in) {
+    static const restate_run_options once = { .retry = { .max_attempts = 1 } };
+    const restate_failure failure = { .code = (uint16_t)failure_code, .message = "m" };
+    const restate_retry_options o = { .code = (uint16_t)failure_code };
+    (void)in;
+    if (strcmp(failure_way, "run") == 0) return restate_run(ctx, "r", run_with_code, NULL, NULL, NULL);
+    if (strcmp(failure_way, "tries") == 0) return restate_run(ctx, "r", retries_with_code, NULL, &once, NULL);
+    if (strcmp(failure_way, "retry") == 0) return restate_retry(ctx, &o, "m");
+    if (strcmp(failure_way, "reject") == 0) return restate_reject(ctx, OWN_AWAKEABLE("EQ"), &failure);
+    if (strcmp(failure_way, "promise") == 0) return restate_promise_reject(ctx, "p", &failure);
+    if (strcmp(failure_way, "signal") == 0) return restate_signal_reject(ctx, INV_A, "s", &failure);
+    if (strcmp(failure_way, "settled") == 0) return restate_await(ctx, restate_settled(ctx, absent(), &failure), NULL);
+    if (strcmp(failure_way, "callee") == 0) return restate_call(ctx, greeter("h"), absent(), NULL, NULL);
+    return fails_with_code(ctx);
+}
+
+static void failed_with(unsigned code, const char *way, const char *line, const char *end) {
+    char want[200], log[300];
+    failure_code = code;
+    failure_way = way;
+    snprintf(want, sizeof want, line, code >= 100 && code < 400 ? 500 : code);
+    snprintf(log, sizeof log, MADE_500, code);
+    EACH(RESTATE_WORKFLOW, .fn = fails_in_many_ways) {
+        STARTED();
+        if (strcmp(way, "run") == 0 || strcmp(way, "tries") == 0) SAYS("Run 1 \"r\"", want, end);
+        else if (!strcmp(way, "reject") || !strcmp(way, "signal")) SAYS(want, EMPTY_OUTPUT);
+        else if (end) SAYS(want, end);
+        else SAYS(want);
+        if (code >= 100 && code < 400) LOG_HAS(log);
+        else if (strcmp(way, "retry") == 0) LOG_HAS("WARN the attempt failed with ");
+    }
+}
+
+TEST(codes_of_failures) {
+    for (int i = 0; i < NO_CODES + CODES; i++) {
+        unsigned code = i < NO_CODES ? no_codes[i] : codes[i - NO_CODES];
+        failed_with(code, "fail", "Output failure %u \"m\"", "End");
+        if (i % 7 == 3) {                   /* the other ways, for some */
+            failed_with(code, "fail_with", "Output failure %u \"m\"", "End");
+            failed_with(code, "settled", "Output failure %u \"m\"", "End");
+            failed_with(code, "run", "Propose 1 failure %u \"m\" ack", "AwaitingOn W{c:1,s:1}");
+            failed_with(code, "tries", "Propose 1 failure %u \"m\" ack", "AwaitingOn W{c:1,s:1}");
+            failed_with(code, "retry", "Error %u...", NULL);
+            failed_with(code, "reject", "CompleteAwakeable \"" OWN_AWAKEABLE("EQ") "\" failure %u \"m\"", NULL);
+            failed_with(code, "signal", "SendSignal \"" INV_A "\" name:\"s\" failure %u \"m\"", NULL);
+            failed_with(code, "promise", "CompletePromise 1 \"p\" failure %u \"m\"", "AwaitingOn W{c:1,s:1}");
+        }
+    }
+}
+
+/* What another program's handler failed with is shown as it is, and handed on as a failure. A failure
+ * that was recorded before there was this rule is the same one. */
+TEST(codes_of_others) {
+    for (size_t i = 0; i < NO_CODES; i++) {
+        char log[300];
+        snprintf(log, sizeof log, MADE_500, (unsigned)no_codes[i]);
+        failure_way = "callee";
+        EACH(RESTATE_WORKFLOW, .fn = fails_in_many_ways) {
+            STARTED();
+            drop_said();
+            note_failure(N_CALL, 2, no_codes[i], "theirs"); give();
+            SAYS("Output failure 500 \"theirs\"", "End");
+            LOG(log);
+        }
+        failure_code = no_codes[i];
+        failure_way = "fail";
+        EACH(RESTATE_WORKFLOW, .fn = fails_in_many_ways) {
+            start(2); input("in"); cmd_output_failure(no_codes[i], "m"); give();
+            SAYS("End");
+        }
+    }
+    failure_code = 404;                     /* but a code that was sent is compared */
+    failure_way = "fail";
+    EACH(RESTATE_WORKFLOW, .fn = fails_in_many_ways) {
+        start(2); input("in"); cmd_output_failure(405, "m"); give();
+        SAYS("Error 570...");
+        LOG_HAS("failed with 570");
+    }
+}
+
+/* A server does not survive a failure whose metadata has a name twice, so none is sent. */
+static const restate_pair twice[] = { { "b", "1" }, { "a", "2" }, { "b", "3" }, { NULL, NULL } };
+static const restate_pair nameless[] = { { "b", "1" }, { NULL, "2" }, { NULL, NULL } };
+static const restate_failure bad_failure[] = { { 410, "m", twice }, { 410, "m", nameless } };
+
+static restate_status run_with_metadata(restate_ctx *run, void *arg) { return restate_fail_with(run, arg); }
+
+static bool maps_to_bad(void *user, uint16_t code, const char *message, restate_failure *out) {
+    (void)user, (void)code, (void)message;
+    *out = bad_failure[variant % 2];
+    return true;
+}
+
+static restate_status fails_badly(restate_ctx *ctx, restate_bytes in) {
+    const restate_failure *bad = &bad_failure[variant % 2];
+    (void)in;
+    switch (variant / 2) {
+    case 0: return restate_fail_with(ctx, bad);
+    case 1: return restate_reject(ctx, OWN_AWAKEABLE("EQ"), bad);
+    case 2: return restate_signal_reject(ctx, INV_A, "s", bad);
+    case 3: return restate_promise_reject(ctx, "p", bad);
+    case 4: return restate_await(ctx, restate_settled(ctx, absent(), bad), NULL);
+    case 5: return restate_retry(ctx, NULL, "mapped");
+    default: return restate_run(ctx, "r", run_with_metadata, (void *)(uintptr_t)bad, NULL, NULL);
+    }
+}
+
+TEST(metadata_of_failures) {
+    static const char *const functions[] = { "restate_fail_with", "restate_reject", "restate_signal_reject", "restate_promise_reject",
+                                             "restate_settled", "restate_fail_with", "restate_fail_with" };
+    char log[300];
+    for (variant = 0; variant < 14; variant++)
+        EACH_OF(6, 7, RESTATE_WORKFLOW, .fn = fails_badly, .options = { .map_error = variant / 2 == 5 ? maps_to_bad : NULL }) {
+            STARTED();
+            if (variant / 2 == 6) SAYS("Run 1 \"r\"", "Error 500...");
+            else SAYS("Error 500 index:0 Input message:\"S/h: ...");
+            snprintf(log, sizeof log, "%s(): the metadata of the failure has %s", functions[variant / 2],
+                     variant % 2 ? "a value, but no name" : "\"b\" twice");
+            LOG_HAS(log);
+        }
+    variant = 0;
+}
+
+/* Headers may be there twice, but have a name. */
+static const restate_pair *adds_nameless(void *user, restate_ctx *ctx, const restate_target *to) {
+    (void)user, (void)ctx, (void)to;
+    return nameless;
+}
+
+static restate_status sends_headers(restate_ctx *ctx, restate_bytes in) {
+    const restate_call_options o = { .headers = variant == 1 ? nameless : twice };
+    restate_future *f = variant == 2 ? restate_send(ctx, greeter("h"), in, &o) : restate_call_async(ctx, greeter("h"), in, &o);
+    return restate_await(ctx, f, NULL);
+}
+
+TEST(headers_have_names) {
+    static const restate_hooks hooks = { .outbound = adds_nameless };
+    for (variant = 0; variant < 3; variant++)
+        EACH(RESTATE_SERVICE, .fn = sends_headers, .options = { .hooks = variant == 2 ? &hooks : NULL }) {
+            STARTED();
+            if (variant == 0) {
+                SAYS("Call 1 2 \"Greeter\" \"h\" parameter:\"in\" \"b\":\"1\" \"a\":\"2\" \"b\":\"3\"", "AwaitingOn W{c:2,s:1}");
+            } else {
+                SAYS("Error 500 index:0 Input message:\"S/h: ...");
+                LOG_HAS(variant == 1 ? "restate_call_async(): a header of the call has a value, but no name: a list ends"
+                                     : "outbound(): a header of the call has a value, but no name: a list ends");
+            }
+        }
+    variant = 0;
+}
+
+/* A failure that came with a name twice is handed on without; the first entry stays. */
+static restate_status hands_on_metadata(restate_ctx *ctx, restate_bytes in) {
+    restate_bytes value;
+    restate_status s = restate_call(ctx, greeter("h"), absent(), NULL, &value);
+    const restate_pair *p;
+    (void)in;
+    for (p = restate_failed(ctx)->metadata; p->name; p++) tell("%s=%s ", p->name, p->value);
+    return s;
+}
+
+TEST(metadata_of_others) {
+    EACH_OF(6, 7, RESTATE_SERVICE, .fn = hands_on_metadata) {
+        STARTED();
+        drop_said();
+        frame(N_CALL, "1u 6(1u2s 3(1s2s) 3(1s2s) 3(1s2s) 3(1s2s) 3(1s2s))", 2, 410, "m", "b", "1", "a", "2", "b", "3", "c", "4", "a", "5");
+        give();
+        TOLD("b=1 a=2 c=4 ");
+        SAYS("Output failure 410 \"m\" \"b\":\"1\" \"a\":\"2\" \"c\":\"4\"", "End");
+    }
+}
+
 int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(handler_ends), T(request_info), T(request_info_of_little), T(log_on_replay),
@@ -2353,7 +2556,9 @@ int main(int argc, char **argv) {
         T(stall_warning), T(out_of_memory_everything), T(out_of_memory_from_then_on),
         T(out_of_memory_careless), T(out_of_memory_in_runs), T(now), T(promises_of_workflows),
         T(named_signals), T(other_invocations), T(attach_misuse), T(selectors),
-        T(explicit_cancellation),
+        T(explicit_cancellation), T(codes_of_failures), T(codes_of_others),
+        T(metadata_of_failures), T(headers_have_names),
+        T(metadata_of_others),
         { NULL, NULL }
     };
     return test_main(argc, argv, cases);

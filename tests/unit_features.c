@@ -618,7 +618,7 @@ static restate_status calls_with_all(restate_ctx *ctx, restate_bytes in) {
     case 4: to.key = NULL; break;
     case 5: value = text("y"); break;
     case 6: headers[1].value = "3"; break;
-    case 7: headers[1].name = NULL; break;
+    case 7: headers[1] = headers[2]; break;
     case 8: o.idempotency_key = "j"; break;
     case 9: o.idempotency_key = NULL; break;
     case 10: o.name = NULL; break;
