@@ -243,7 +243,7 @@ strict-clang: STRICT_CC = $(CLANG)
 # ---- The ways to include the header ------------------------------------------------------------------
 # Each program is linked with what its configuration needs and no more, then run.
 
-compile: compile-gcc compile-clang firmware refused
+compile: compile-gcc compile-clang checked firmware refused
 COMPILED = restate cxx two_units static no_server no_cjson no_threads bare fiber_ucontext fiber_thread http2 clock
 compile-gcc: $(COMPILED:%=build/compile/gcc/%)
 compile-clang: $(COMPILED:%=build/compile/clang/%)
@@ -277,6 +277,10 @@ libs_no_threads = -lnghttp2 -lcjson -lprotobuf-nanopb
 libs_bare = -lprotobuf-nanopb
 $(eval $(call compile_tests,gcc,$(GCC),$(GXX)))
 $(eval $(call compile_tests,clang,$(CLANG),$(CLANGXX)))
+
+# Whose status has to be looked at.
+checked: $(HEADERS)
+	@COMPILERS='$(GCC) $(CLANG) $(GXX) $(CLANGXX)' FLAGS='$(package_flags) -I.' tests/checked.sh restate.h
 
 # What is refused, and older compilers and libraries that are not.
 refused:
@@ -321,6 +325,7 @@ help:
 	@echo 'make budget       the journal takes no more instructions than before (tests/bench/budget)'
 	@echo 'make bench-check  the requests of the benchmarks get the right answers'
 	@echo 'make strict       warnings of gcc and clang are errors; every way to include the header'
+	@echo 'make checked      compilers warn of a forgotten status, where it can be a failure'
 	@echo 'make firmware     the header compiles for cores without an operating system, by arm-none-eabi-gcc'
 	@echo 'make refused      what it cannot be compiled with is told in one sentence'
 	@echo 'make readme       the C code of README.md compiles'
@@ -332,6 +337,6 @@ help:
 
 .PHONY: all examples test demo unit sanitize tsan valgrind e2e e2e-smoke mutants scale budget bench bench-e2e \
 	bench-check wire wire-check layers features \
-	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang firmware refused clean help
+	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware refused clean help
 .SECONDARY:
 .DELETE_ON_ERROR:

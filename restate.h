@@ -281,6 +281,11 @@
  *     does no harm, and what the handler returns is ignored. A handler that goes on calling after
  *     RESTATE_ENDED is cut off after 100,000 calls: its stack is dropped as it stands, which leaks
  *     what it holds, and the log names it.
+ *     A failure is not sticky: where nobody looks at RESTATE_TERMINAL, _TIMEOUT or _CANCELLED the
+ *     handler goes on as if it had gone well, with absent bytes, 0 or "" for the value: it ships
+ *     what was not paid, and a cancellation, told once, is lost. So gcc and clang warn if the status
+ *     of a function that can return one of these is not looked at. RESTATE_TRY(call) hands it on,
+ *     RESTATE_IGNORE(call) says that it is meant.
  *  3. A function that makes a future, bytes or a string returns it and never returns NULL. If it
  *     cannot, the attempt ends (rule 2), and what it returned is empty but safe to pass on, so
  *     calls can be nested without a check. A future of an attempt that is over gives RESTATE_ENDED.
@@ -344,9 +349,11 @@
 #if defined(__GNUC__)
 #  define RESTATE__PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #  define RESTATE__UNUSED __attribute__((unused))
+#  define RESTATE__CHECKED __attribute__((warn_unused_result))
 #else
 #  define RESTATE__PRINTF(fmt, args)
 #  define RESTATE__UNUSED
+#  define RESTATE__CHECKED
 #endif
 
 #ifndef RESTATE_API
@@ -413,6 +420,14 @@ typedef enum restate_status {
     do { \
         restate_status restate__s = (call); \
         if (restate__s != RESTATE_OK) return restate__s; \
+    } while (0)
+
+/* Says that the status of `call` is not looked at on purpose (rule 2); in gcc a cast to void does
+ * not. */
+#define RESTATE_IGNORE(call) \
+    do { \
+        restate_status restate__ignored = (call); \
+        (void)restate__ignored; \
     } while (0)
 
 #define RESTATE_SECONDS(n) ((uint64_t)(n) * 1000u)
@@ -949,7 +964,7 @@ RESTATE_API restate_status restate_reply(restate_ctx *ctx, restate_bytes value);
  * Journal:   output (failure), when the handler has returned; in a closure: nothing.
  * Returns:   RESTATE_TERMINAL. */
 RESTATE_API restate_status restate_fail(restate_ctx *ctx, uint16_t code, const char *format, ...)
-    RESTATE__PRINTF(3, 4);
+    RESTATE__PRINTF(3, 4) RESTATE__CHECKED;
 
 /* The same from a struct: with metadata, or to pass on a failure that was kept from before, as a
  * saga does after it has compensated. NULL is restate_failed(), and misuse if nothing has failed.
@@ -959,7 +974,8 @@ RESTATE_API restate_status restate_fail(restate_ctx *ctx, uint16_t code, const c
  * Returns:   the status that `failure` came with if it is from restate_failed(), else
  *            RESTATE_TERMINAL.
  * Since:     protocol 6 if there is metadata. */
-RESTATE_API restate_status restate_fail_with(restate_ctx *ctx, const restate_failure *failure);
+RESTATE_API restate_status restate_fail_with(restate_ctx *ctx, const restate_failure *failure)
+    RESTATE__CHECKED;
 
 typedef struct restate_retry_options {
     uint16_t code;                          /* shown to operators; 500; becomes the failure's when
@@ -980,7 +996,8 @@ typedef struct restate_retry_options {
  * error of a closure ends the attempt of the whole handler.
  * Returns:   RESTATE_ENDED; RESTATE_TERMINAL if restate_options.map_error made a failure of it. */
 RESTATE_API restate_status restate_retry(restate_ctx *ctx, const restate_retry_options *options,
-                                         const char *format, ...) RESTATE__PRINTF(3, 4);
+                                         const char *format, ...) RESTATE__PRINTF(3, 4)
+    RESTATE__CHECKED;
 
 /* The failure that the last RESTATE_TERMINAL, RESTATE_TIMEOUT or RESTATE_CANCELLED on this context
  * stands for.
@@ -1064,7 +1081,7 @@ RESTATE_API const char *restate_uuid(restate_ctx *ctx);
  * Journal:   run (named "now").
  * Await point.
  * Returns:   RESTATE_OK; RESTATE_CANCELLED. Unless RESTATE_OK, *epoch_ms == 0. */
-RESTATE_API restate_status restate_now(restate_ctx *ctx, uint64_t *epoch_ms);
+RESTATE_API restate_status restate_now(restate_ctx *ctx, uint64_t *epoch_ms) RESTATE__CHECKED;
 
 /* ---- Memory and text (handlers and closures) ------------------------------------------------- */
 
@@ -1114,13 +1131,14 @@ RESTATE_API restate_bytes restate_json(restate_ctx *ctx, const char *format, ...
  * Returns:   RESTATE_OK; RESTATE_TERMINAL if it is no JSON, or not of that type, or out of range
  *            (code 400 if `json` is from the handler's input, else 500). */
 RESTATE_API restate_status restate_json_int(restate_ctx *ctx, restate_bytes json,
-                                            const char *member, long long *out);
+                                            const char *member, long long *out) RESTATE__CHECKED;
 RESTATE_API restate_status restate_json_double(restate_ctx *ctx, restate_bytes json,
-                                               const char *member, double *out);
+                                               const char *member, double *out) RESTATE__CHECKED;
 RESTATE_API restate_status restate_json_bool(restate_ctx *ctx, restate_bytes json,
-                                             const char *member, bool *out);
+                                             const char *member, bool *out) RESTATE__CHECKED;
 RESTATE_API restate_status restate_json_string(restate_ctx *ctx, restate_bytes json,
-                                               const char *member, const char **out);
+                                               const char *member, const char **out)
+    RESTATE__CHECKED;
 
 /* The same for a string of any characters, \u0000 included: unescaped, its exact bytes.
  *
@@ -1128,7 +1146,8 @@ RESTATE_API restate_status restate_json_string(restate_ctx *ctx, restate_bytes j
  * Lifetime:  `*out` is invocation, if it was written.
  * Returns:   as above. */
 RESTATE_API restate_status restate_json_text(restate_ctx *ctx, restate_bytes json,
-                                             const char *member, restate_bytes *out);
+                                             const char *member, restate_bytes *out)
+    RESTATE__CHECKED;
 
 /* And back: text as a JSON string, quoted and escaped, zero bytes included (%s and %.*s of
  * restate_json() end at them, as in printf); absent bytes: null. To be inserted with %-s:
@@ -1144,7 +1163,8 @@ RESTATE_API restate_bytes restate_json_quote(restate_ctx *ctx, restate_bytes tex
  * Lifetime:  `*out` is a slice of `json`: as long as that, and no zero byte follows.
  * Returns:   RESTATE_OK; RESTATE_TERMINAL if `json` is no JSON, or no object (code as above). */
 RESTATE_API restate_status restate_json_member(restate_ctx *ctx, restate_bytes json,
-                                               const char *member, restate_bytes *out);
+                                               const char *member, restate_bytes *out)
+    RESTATE__CHECKED;
 
 /* Steps through an array: `restate_bytes e = {0}; while (restate_json_next(ctx, array, &e)) ...`
  *
@@ -1169,7 +1189,7 @@ RESTATE_API bool restate_json_next(restate_ctx *ctx, restate_bytes array, restat
  *            take parts out, do not cJSON_Delete() it.
  * Returns:   RESTATE_OK; RESTATE_TERMINAL if it is no JSON, or refused (code as above). */
 RESTATE_API restate_status restate_json_tree(restate_ctx *ctx, restate_bytes json,
-                                             struct cJSON **tree);
+                                             struct cJSON **tree) RESTATE__CHECKED;
 
 /* Gives a tree that you made to the invocation: `restate_json_own(ctx, cJSON_CreateArray())`.
  *
@@ -1209,7 +1229,7 @@ RESTATE_API restate_bytes restate_encode(restate_ctx *ctx, const restate_codec *
  * Returns:   RESTATE_OK; RESTATE_TERMINAL if the bytes cannot be decoded (code 400 if they are from
  *            the handler's input, else 500, whatever the codec said). */
 RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec *codec,
-                                          restate_bytes bytes, void *value);
+                                          restate_bytes bytes, void *value) RESTATE__CHECKED;
 
 /* ---- Side effects and time ------------------------------------------------------------------- */
 
@@ -1261,7 +1281,7 @@ typedef struct restate_run_options {
  * Since:     protocol 7 for RESTATE_EXHAUSTED_PAUSE. */
 RESTATE_API restate_status restate_run(restate_ctx *ctx, const char *name, restate_closure *closure,
                                        void *arg, const restate_run_options *options,
-                                       restate_bytes *result);
+                                       restate_bytes *result) RESTATE__CHECKED;
 
 /* The same as a future.
  *
@@ -1292,7 +1312,7 @@ RESTATE_API restate_future *restate_run_async(restate_ctx *ctx, const char *name
  * Journal:   sleep (the time of its end, set once; the duration is not compared).
  * Await point.
  * Returns:   RESTATE_OK; RESTATE_CANCELLED. */
-RESTATE_API restate_status restate_sleep(restate_ctx *ctx, uint64_t duration_ms);
+RESTATE_API restate_status restate_sleep(restate_ctx *ctx, uint64_t duration_ms) RESTATE__CHECKED;
 
 /* A timer as a future, for combinators. It runs from now on; its value is absent. One that lost a
  * race goes on and does no harm.
@@ -1312,7 +1332,8 @@ RESTATE_API restate_future *restate_sleep_async(restate_ctx *ctx, uint64_t durat
  * Journal:   get state (key).
  * Await point only if the value has to be fetched: lazy_state, or more state than the server sends.
  * Returns:   RESTATE_OK; RESTATE_CANCELLED. */
-RESTATE_API restate_status restate_get(restate_ctx *ctx, const char *key, restate_bytes *value);
+RESTATE_API restate_status restate_get(restate_ctx *ctx, const char *key, restate_bytes *value)
+    RESTATE__CHECKED;
 
 /* The same as a future: several fetches go in parallel.
  *
@@ -1327,7 +1348,8 @@ RESTATE_API restate_future *restate_get_async(restate_ctx *ctx, const char *key)
  * Await point only if they have to be fetched.
  * Lifetime:  `*keys` is invocation; on failure it is an empty list, not NULL.
  * Returns:   RESTATE_OK; RESTATE_CANCELLED. */
-RESTATE_API restate_status restate_keys(restate_ctx *ctx, const char *const **keys);
+RESTATE_API restate_status restate_keys(restate_ctx *ctx, const char *const **keys)
+    RESTATE__CHECKED;
 
 /* Write a state value, delete one, delete all.
  *
@@ -1369,7 +1391,8 @@ typedef struct restate_call_options {
  * Returns:   RESTATE_OK; RESTATE_TERMINAL (what the callee failed with); RESTATE_CANCELLED.
  * Since:     protocol 7 for scope and limit_key. */
 RESTATE_API restate_status restate_call(restate_ctx *ctx, restate_target to, restate_bytes input,
-                                        const restate_call_options *options, restate_bytes *reply);
+                                        const restate_call_options *options, restate_bytes *reply)
+    RESTATE__CHECKED;
 
 /* The same as a future. The call goes out now, in program order, awaited or not.
  *
@@ -1393,7 +1416,8 @@ RESTATE_API restate_future *restate_send(restate_ctx *ctx, restate_target to, re
  * Await point, for a round trip; not for the callee.
  * Lifetime:  `*id` is invocation; "" on failure. Another kind of future is misuse.
  * Returns:   RESTATE_OK; RESTATE_CANCELLED. */
-RESTATE_API restate_status restate_call_id(restate_ctx *ctx, restate_future *call, const char **id);
+RESTATE_API restate_status restate_call_id(restate_ctx *ctx, restate_future *call, const char **id)
+    RESTATE__CHECKED;
 
 /* Cancels another invocation. Does not wait for it, and does not report what becomes of it.
  *
@@ -1403,7 +1427,8 @@ RESTATE_API restate_status restate_call_id(restate_ctx *ctx, restate_future *cal
  * Journal:   cancel (invocation_id).
  * Returns:   RESTATE_OK; RESTATE_TERMINAL (400: the text cannot be the id of an invocation; nothing
  *            is recorded). */
-RESTATE_API restate_status restate_cancel(restate_ctx *ctx, const char *invocation_id);
+RESTATE_API restate_status restate_cancel(restate_ctx *ctx, const char *invocation_id)
+    RESTATE__CHECKED;
 
 /* An invocation, in one of three ways: `id`; service and key of a workflow; service, handler, key
  * (of an object) and idempotency key. With an `id` nothing else is looked at. Less than that, and a
@@ -1424,7 +1449,7 @@ typedef struct restate_invocation {
  *            RESTATE_CANCELLED.
  * Since:     protocol 7 for target.scope. */
 RESTATE_API restate_status restate_attach(restate_ctx *ctx, restate_invocation to,
-                                          restate_bytes *reply);
+                                          restate_bytes *reply) RESTATE__CHECKED;
 
 /* The same as a future.
  *
@@ -1439,7 +1464,7 @@ RESTATE_API restate_future *restate_attach_async(restate_ctx *ctx, restate_invoc
  * Returns:   as restate_attach().
  * Since:     as restate_attach(). */
 RESTATE_API restate_status restate_output(restate_ctx *ctx, restate_invocation of,
-                                          restate_bytes *reply);
+                                          restate_bytes *reply) RESTATE__CHECKED;
 
 /* ---- Waiting for the outside ----------------------------------------------------------------- */
 
@@ -1464,9 +1489,9 @@ RESTATE_API restate_future *restate_awakeable(restate_ctx *ctx, const char **id)
  *            is recorded).
  * Since:     protocol 6 for a failure with metadata. */
 RESTATE_API restate_status restate_resolve(restate_ctx *ctx, const char *awakeable_id,
-                                           restate_bytes value);
+                                           restate_bytes value) RESTATE__CHECKED;
 RESTATE_API restate_status restate_reject(restate_ctx *ctx, const char *awakeable_id,
-                                          const restate_failure *failure);
+                                          const restate_failure *failure) RESTATE__CHECKED;
 
 /* A future completed by the next signal of that name sent to this invocation.
  *
@@ -1487,10 +1512,11 @@ RESTATE_API restate_future *restate_signal(restate_ctx *ctx, const char *name);
  *            is recorded).
  * Since:     server 1.7; protocol 6 for a failure with metadata. */
 RESTATE_API restate_status restate_signal_resolve(restate_ctx *ctx, const char *invocation_id,
-                                                  const char *name, restate_bytes value);
+                                                  const char *name, restate_bytes value)
+    RESTATE__CHECKED;
 RESTATE_API restate_status restate_signal_reject(restate_ctx *ctx, const char *invocation_id,
                                                  const char *name,
-                                                 const restate_failure *failure);
+                                                 const restate_failure *failure) RESTATE__CHECKED;
 
 /* The durable promise of that name of this workflow run, as a future: settled once somebody
  * completes it. Only in workflows, else misuse, as an empty name is; so for the functions below.
@@ -1504,7 +1530,7 @@ RESTATE_API restate_future *restate_promise(restate_ctx *ctx, const char *name);
  * Await point, for a round trip.
  * Returns:   RESTATE_OK; RESTATE_TERMINAL (it was rejected); RESTATE_CANCELLED. */
 RESTATE_API restate_status restate_promise_peek(restate_ctx *ctx, const char *name,
-                                                restate_bytes *value);
+                                                restate_bytes *value) RESTATE__CHECKED;
 
 /* Completes it, with a value or with a failure; absent bytes and NULL as in restate_resolve().
  *
@@ -1513,9 +1539,9 @@ RESTATE_API restate_status restate_promise_peek(restate_ctx *ctx, const char *na
  * Returns:   RESTATE_OK; RESTATE_TERMINAL (409: somebody was first); RESTATE_CANCELLED.
  * Since:     protocol 6 for a failure with metadata. */
 RESTATE_API restate_status restate_promise_resolve(restate_ctx *ctx, const char *name,
-                                                   restate_bytes value);
+                                                   restate_bytes value) RESTATE__CHECKED;
 RESTATE_API restate_status restate_promise_reject(restate_ctx *ctx, const char *name,
-                                                  const restate_failure *failure);
+                                                  const restate_failure *failure) RESTATE__CHECKED;
 
 /* ---- Futures --------------------------------------------------------------------------------- */
 /* All futures are of one type, whatever made them. They belong to the context they were made from,
@@ -1532,7 +1558,7 @@ RESTATE_API restate_status restate_promise_reject(restate_ctx *ctx, const char *
  * Lifetime:  `*value` is invocation.
  * Returns:   RESTATE_OK; RESTATE_TERMINAL (its failure); RESTATE_CANCELLED. */
 RESTATE_API restate_status restate_await(restate_ctx *ctx, restate_future *future,
-                                         restate_bytes *value);
+                                         restate_bytes *value) RESTATE__CHECKED;
 
 /* The same for at most `timeout_ms`. Then the future goes on: nothing is cancelled, and it can be
  * awaited again.
@@ -1545,7 +1571,8 @@ RESTATE_API restate_status restate_await(restate_ctx *ctx, restate_future *futur
  * Returns:   RESTATE_OK; RESTATE_TERMINAL (its failure); RESTATE_TIMEOUT (restate_failed() has code
  *            408); RESTATE_CANCELLED. */
 RESTATE_API restate_status restate_await_for(restate_ctx *ctx, restate_future *future,
-                                             uint64_t timeout_ms, restate_bytes *value);
+                                             uint64_t timeout_ms, restate_bytes *value)
+    RESTATE__CHECKED;
 
 /* Waits until one of several futures is settled, well or not, and tells which.
  *
@@ -1557,7 +1584,7 @@ RESTATE_API restate_status restate_await_for(restate_ctx *ctx, restate_future *f
  * Await point. A cancellation settles none of them.
  * Returns:   RESTATE_OK; RESTATE_CANCELLED. Unless RESTATE_OK, *index == count. */
 RESTATE_API restate_status restate_select(restate_ctx *ctx, restate_future *const *futures,
-                                          size_t count, size_t *index);
+                                          size_t count, size_t *index) RESTATE__CHECKED;
 
 /* An iterator over futures in the order in which they settle, for many of them: linear in all,
  * where restate_select() is linear each time.
@@ -1582,7 +1609,7 @@ RESTATE_API restate_selector *restate_selector_new(restate_ctx *ctx,
  * Await point. A cancellation uses up none of them.
  * Returns:   RESTATE_OK; RESTATE_CANCELLED. Unless RESTATE_OK, *index == count. */
 RESTATE_API restate_status restate_selector_next(restate_ctx *ctx, restate_selector *selector,
-                                                 size_t *index);
+                                                 size_t *index) RESTATE__CHECKED;
 
 /* How many have not been given out yet; 0 when the attempt is over. */
 RESTATE_API size_t restate_selector_remaining(const restate_selector *selector);

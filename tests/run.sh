@@ -110,6 +110,7 @@ check strict-gcc "$MAKE" -s strict-gcc
 check strict-clang "$MAKE" -s strict-clang
 check compile-gcc "$MAKE" -k -s -j "$JOBS" compile-gcc
 check compile-clang "$MAKE" -k -s -j "$JOBS" compile-clang
+check checked "$MAKE" -s checked
 check firmware "$MAKE" -s firmware
 check refused "$MAKE" -s refused
 check symbols "$MAKE" -s symbols

@@ -62,7 +62,7 @@ static restate_status ends(restate_ctx *ctx, restate_bytes in) {
     case 4: return restate_fail(ctx, 0, "%s", "");
     case 5: return restate_fail_with(ctx, &failure);
     case 6: return restate_fail_with(ctx, &with_metadata);
-    case 7: restate_fail(ctx, 404, "handled"); return restate_reply(ctx, text("fine"));
+    case 7: RESTATE_IGNORE(restate_fail(ctx, 404, "handled")); return restate_reply(ctx, text("fine"));
     case 8: {
         const restate_failure *first;
         CHECK_INT(restate_fail(ctx, 1, "first"), RESTATE_TERMINAL);
@@ -72,7 +72,7 @@ static restate_status ends(restate_ctx *ctx, restate_bytes in) {
         CHECK_STR(restate_failed(ctx)->message, "second");
         return restate_fail_with(ctx, first);
     }
-    case 9: restate_fail(ctx, 3, "kept"); return restate_fail_with(ctx, NULL);
+    case 9: RESTATE_IGNORE(restate_fail(ctx, 3, "kept")); return restate_fail_with(ctx, NULL);
     case 10: return RESTATE_TERMINAL;
     case 11: return restate_fail_with(ctx, NULL);
     case 12: return RESTATE_ENDED;
@@ -84,7 +84,7 @@ static restate_status ends(restate_ctx *ctx, restate_bytes in) {
     case 18: o.delay_ms = RESTATE_ZERO_MS; return restate_retry(ctx, &o, "now");
     case 19: o.pause = true; return restate_retry(ctx, &o, "paused");
     case 20:
-        restate_retry(ctx, NULL, "over");
+        RESTATE_IGNORE(restate_retry(ctx, NULL, "over"));
         CHECK_INT(restate_reply(ctx, text("x")), RESTATE_ENDED);
         CHECK_INT(restate_fail(ctx, 1, "x"), RESTATE_ENDED);
         CHECK_INT(restate_fail_with(ctx, &failure), RESTATE_ENDED);
@@ -343,7 +343,10 @@ static restate_status closure(restate_ctx *run, void *arg) {
     if (strcmp(what, "delay") == 0) return restate_retry(run, &o, "busy");
     if (strcmp(what, "ended") == 0) return RESTATE_ENDED;
     if (strcmp(what, "odd") == 0) return (restate_status)77;
-    if (strcmp(what, "retry, then ok") == 0) return restate_retry(run, NULL, "sticky"), RESTATE_OK;
+    if (strcmp(what, "retry, then ok") == 0) {
+        RESTATE_IGNORE(restate_retry(run, NULL, "sticky"));
+        return RESTATE_OK;
+    }
     if (strcmp(what, "memory") == 0) {
         const restate_request_info *i = restate_request(run);
         char *p = (char *)restate_alloc(run, 10000);
@@ -1783,17 +1786,17 @@ static unsigned spins;
 static restate_status spins_on(restate_ctx *ctx, restate_bytes in) {
     restate_bytes v;
     (void)in;
-    restate_retry(ctx, NULL, "over");
+    RESTATE_IGNORE(restate_retry(ctx, NULL, "over"));
     for (spins = 0;; spins++) {
         switch (variant) {
-        case 0: restate_sleep(ctx, 1); break;
-        case 1: restate_get(ctx, "k", &v); break;
-        case 2: restate_await(ctx, restate_awakeable(ctx, NULL), &v); break;
-        case 3: restate_run(ctx, "x", closure, NULL, NULL, &v); break;
-        case 4: restate_call(ctx, greeter("x"), absent(), NULL, &v); break;
+        case 0: RESTATE_IGNORE(restate_sleep(ctx, 1)); break;
+        case 1: RESTATE_IGNORE(restate_get(ctx, "k", &v)); break;
+        case 2: RESTATE_IGNORE(restate_await(ctx, restate_awakeable(ctx, NULL), &v)); break;
+        case 3: RESTATE_IGNORE(restate_run(ctx, "x", closure, NULL, NULL, &v)); break;
+        case 4: RESTATE_IGNORE(restate_call(ctx, greeter("x"), absent(), NULL, &v)); break;
         case 5: restate_text(ctx, "x"); break;
         case 6: restate_random(ctx); break;
-        default: restate_await(ctx, restate_all(ctx, NULL, 0), NULL); break;
+        default: RESTATE_IGNORE(restate_await(ctx, restate_all(ctx, NULL, 0), NULL)); break;
         }
     }
     return RESTATE_OK;
@@ -1824,8 +1827,8 @@ static restate_status spins_beside_closure(restate_ctx *ctx, restate_bytes in) {
     f[0] = restate_run_async(ctx, "r", reads_at_gate, here, NULL);
     f[1] = restate_awakeable(ctx, NULL);
     if (restate_await(ctx, restate_race(ctx, f, 2), NULL) != RESTATE_OK) return RESTATE_ENDED;
-    restate_retry(ctx, NULL, "over");
-    for (;;) restate_sleep(ctx, 1);
+    RESTATE_IGNORE(restate_retry(ctx, NULL, "over"));
+    for (;;) RESTATE_IGNORE(restate_sleep(ctx, 1));
     return here[0] ? RESTATE_OK : RESTATE_ENDED;
 }
 
@@ -2055,13 +2058,13 @@ static restate_status careless(restate_ctx *ctx, restate_bytes in) {     /* chec
     f[0] = restate_awakeable(ctx, &id);
     f[1] = restate_call_async(ctx, greeter("echo"), text(payload), NULL);
     f[2] = restate_sleep_async(ctx, 1, NULL);
-    restate_await(ctx, restate_all_settled(ctx, &f[1], 2), &v);
-    restate_await(ctx, f[1], &v);
+    RESTATE_IGNORE(restate_await(ctx, restate_all_settled(ctx, &f[1], 2), &v));
+    RESTATE_IGNORE(restate_await(ctx, f[1], &v));
     CHECK(!v.ptr || v.len == sizeof payload - 1);
-    restate_call_id(ctx, f[1], &id);
-    restate_fail(ctx, 404, "%s", payload);
-    restate_fail_with(ctx, NULL);
-    restate_retry(ctx, NULL, "%s", restate_text(ctx, "%s", payload));
+    RESTATE_IGNORE(restate_call_id(ctx, f[1], &id));
+    RESTATE_IGNORE(restate_fail(ctx, 404, "%s", payload));
+    RESTATE_IGNORE(restate_fail_with(ctx, NULL));
+    RESTATE_IGNORE(restate_retry(ctx, NULL, "%s", restate_text(ctx, "%s", payload)));
     restate_set(ctx, restate_uuid(ctx), in);
     return restate_reply(ctx, v);
 }

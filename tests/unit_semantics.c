@@ -590,12 +590,12 @@ static restate_status swallows(restate_ctx *ctx, restate_bytes in) {
     static const restate_status returned[] = { RESTATE_OK, RESTATE_TERMINAL, RESTATE_CANCELLED,
                                                (restate_status)42, RESTATE_ENDED };
     (void)in;
-    restate_sleep(ctx, 1);
+    RESTATE_IGNORE(restate_sleep(ctx, 1));
     restate_set(ctx, "k", text("v"));
     restate_send(ctx, greeter(), text("x"), NULL);
     restate_reply(ctx, text("done"));
-    restate_fail(ctx, 418, "x");
-    restate_retry(ctx, NULL, "x");
+    RESTATE_IGNORE(restate_fail(ctx, 418, "x"));
+    RESTATE_IGNORE(restate_retry(ctx, NULL, "x"));
     return returned[variant];
 }
 
