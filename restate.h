@@ -77,6 +77,7 @@
  *                   meanwhile.
  *   >>server        Gives each connection to one loop, each loop to one thread, and stops without
  *                   losing work.
+ *   >>process       Serves until a signal comes, in one process or in several that are supervised.
  *
  * ---- The model ---------------------------------------------------------------------------------
  *
@@ -195,7 +196,8 @@
  * called from any thread of the endpoint. The library keeps no global state, raises no SIGPIPE and
  * never exits the process. A "Threads:" line in a comment says what differs.
  *
- * Signals. The library installs no signal handlers and blocks nothing. Its threads have the signal
+ * Signals. The library installs no signal handlers (unless asked: `stop_on_signals`, `processes`),
+ * and none stays blocked. Its threads have the signal
  * mask of the thread that calls restate_serve() or restate_endpoint_run(), and so have programs that
  * a handler or closure starts. A signal handler of yours may therefore run on any thread and, unless
  * it has SA_ONSTACK and that thread a stack for it, on the stack of a handler. If that must not be,
@@ -1691,8 +1693,8 @@ typedef struct restate_endpoint_options {
     const char *address;                    /* IP address to listen on; every interface */
     uint16_t port;                          /* 9080; RESTATE_ANY_PORT: one that is free */
     restate_options defaults;               /* for all services */
-    uint32_t threads;                       /* event loops; one per core, 1 with
-                                               restate_endpoint_process(); at most 1,024 */
+    uint32_t threads;                       /* event loops; one per core (divided by `processes`),
+                                               1 with restate_endpoint_process(); at most 1,024 */
     uint32_t pool_threads;                  /* for closures, at most; 64, started when needed */
     size_t closure_stack_bytes;             /* of each of these threads, and of blocking handlers
                                                that set no stack_bytes; 1 MiB, of which the system
@@ -1707,6 +1709,9 @@ typedef struct restate_endpoint_options {
     uint64_t drain_ms;                      /* how long a stop waits for invocations; 10,000;
                                                RESTATE_ZERO_MS: not at all */
     restate_switch log_connections;         /* OFF */
+    restate_switch stop_on_signals;         /* OFF; ON: SIGTERM and SIGINT stop restate_serve() */
+    uint32_t processes;                     /* that restate_serve() serves with; at most 1,024; 0
+                                               and 1: with the calling one alone */
     /* Public keys (publickeyv1_...) of the Restate servers that may send requests, as the server
      * prints them when it starts with a signing key; ends with NULL. Requests that are signed with
      * none of them get 401 and go no further, discovery included; /health stays open. None: whoever
@@ -1820,11 +1825,27 @@ RESTATE_API void restate_stream_free(restate_stream *stream);
 
 #ifndef RESTATE_NO_SERVER
 
-/* Makes an endpoint, serves until the process ends, and gives an exit status: 1 and a line in the
- * log if it could not. `int main(void) { return restate_serve(&options); }`
+/* Makes an endpoint, serves, and gives an exit status: 1 and a line in the log if it could not.
+ * `int main(void) { return restate_serve(&options); }`
  *
- * No signal handlers are installed, so SIGTERM ends the process as it is: what was under way is
- * tried again. For a stop on demand use the functions below. */
+ * SIGTERM ends the process as it is: what was under way is tried again. With `stop_on_signals`,
+ * SIGTERM and SIGINT stop it as restate_endpoint_stop() does: the first one drains, a second one
+ * cuts off; the status is then 0. A handler for the two is installed meanwhile, for which the
+ * library keeps a global, and what was there before is put back. A signal that was ignored stays
+ * ignored, and one that all threads block stops nothing. Several restate_serve() in threads of one
+ * process are stopped together.
+ *
+ * With `processes` = N, N worker processes serve the port, and the calling one supervises them. A
+ * worker that is killed, or in which a handler crashes or calls exit(), is named in the log with
+ * what ended it, and another one takes its place: after 100 ms, then twice as long each time, at
+ * most 10 s, until one has lasted for 10 s. What the others execute goes on; the invocations of
+ * the dead one are tried again. Connections go to the worker that has the fewest. max_invocations,
+ * pool_threads and threads are those of each worker.
+ *   SIGTERM and SIGINT stop all, as if stop_on_signals were ON (unless it is OFF), and a third one
+ * kills. Sent to a worker alone they replace it, once it has drained. A worker that does not end
+ * within drain_ms and 10 s is killed, and the status is 1. If the supervisor dies the workers drain
+ * and end. They are made by fork(), so call this before there are threads; each ends by exit().
+ * Returns:   in the calling process only. */
 RESTATE_API int restate_serve(const restate_endpoint_options *options);
 
 /* Listens and serves until it is stopped; then drains (see restate_endpoint_stop()).
@@ -13704,6 +13725,10 @@ struct restate_endpoint {
     bool invalid;                           /* the options were wrong: it can only tell so */
     int stop_fd;                            /* written by restate_endpoint_stop(); -1: none */
     unsigned stops;                         /* atomic: how often a stop was asked for */
+    bool by_serve;                          /* restate_serve() made it */
+    bool drains;                            /* atomic: a stop that must count once was asked for */
+    int channel;                            /* a worker's, to its supervisor; -1: it is none */
+    uint16_t channel_port;                  /* that the supervisor listens on */
     unsigned invocations;                   /* atomic: attempts that are not over */
 #ifndef RESTATE_NO_THREADS
     restate__pool pool;                     /* executes closures */
@@ -14213,6 +14238,8 @@ static restate_status restate__ep_check(restate_endpoint *e, const restate_endpo
         return restate__ep_error(e, ".closure_stack_bytes is below 16384");
     if (o->closure_stack_bytes > (size_t)1 << 30)
         return restate__ep_error(e, ".closure_stack_bytes is above 1 GiB");
+    if (o->processes > 1024)
+        return restate__ep_error(e, ".processes is %u, at most 1024", (unsigned)o->processes);
 #ifdef RESTATE_NO_THREADS
     if (o->threads > 1)
         return restate__ep_error(e, ".threads is %u, but RESTATE_NO_THREADS is defined",
@@ -14237,7 +14264,7 @@ RESTATE_API restate_endpoint *restate_endpoint_new(const restate_endpoint_option
     if (!restate__clock_given(&options->clock)) e->options.clock = restate__clock_default;
     e->logger.to = restate__log_defaults(options->logger);
     e->logger.clock = &e->options.clock;
-    e->stop_fd = -1;
+    e->stop_fd = e->channel = -1;
     restate__ep_limits(e);
     restate__mem_pool_init(&e->chunks, &e->allocator, 0);
     restate__arena_init(&e->arena, &e->chunks);
@@ -16054,7 +16081,7 @@ RESTATE_API void restate_stream_free(restate_stream *stream) {
 }
 
 /* ================================================================================================
-// >>server  event loops, sockets, limits, drain                      [restate__loop_ restate__srv_]
+// >>server  event loops, sockets, limits, drain     [restate__loop_ restate__srv_ restate__channel_]
 // Gives each connection to one loop, each loop to one thread, and stops without losing work.
 ================================================================================================ */
 #if !defined(RESTATE_NO_SERVER)
@@ -16169,8 +16196,8 @@ struct restate__server {
     restate__loop *loops;
     unsigned loop_count, loop_room, next_loop;
     unsigned phase;                         /* __atomic: loop 0 advances it */
-    restate__loop_source listener;
-    uint16_t port;
+    restate__loop_source listener, channel; /* one of the two: a worker gets its connections */
+    uint16_t port;                          /* through the channel */
     uint64_t accept_at_ms, warned_at_ms;    /* accepting is paused until; when that was last said */
     uint64_t phase_until_ms;
     bool ended;
@@ -16602,6 +16629,25 @@ static void restate__loop_say(const restate__loop_conn *conn, const char *what) 
     restate__log(&ep->logger, RESTATE_LOG_INFO, "connection from %s: %s", conn->peer, what);
 }
 
+/* ---- The channel between a worker and its supervisor ----
+ *
+ * A Unix stream socket, which tells each when the other is gone. Every message is one byte; with _TAKE
+ * comes the descriptor of a connection. */
+enum {
+    RESTATE__CHANNEL_TAKE = 't',            /* to the worker */
+    RESTATE__CHANNEL_DRAIN = 'd',
+    RESTATE__CHANNEL_CUT = 'c',
+    RESTATE__CHANNEL_LEFT = 'l',            /* to the supervisor: a connection is over */
+    RESTATE__CHANNEL_STOPS = 's',           /* the worker drains; */
+    RESTATE__CHANNEL_ENDS = 'e',            /* it is done, and ends itself; */
+    RESTATE__CHANNEL_FAILS = 'f'            /* the same, but it could not serve */
+};
+
+/* A byte that a full socket does not take is lost, but then the other side has not read thousands. */
+static void restate__channel_say(int fd, uint8_t what) {
+    while (send(fd, &what, 1, MSG_NOSIGNAL) < 0 && errno == EINTR) {}
+}
+
 static void restate__loop_destroy(restate__loop_conn *conn) {
     restate__loop *loop = conn->loop;
     restate__loop_say(conn, conn->why ? conn->why : "closed");
@@ -16613,6 +16659,8 @@ static void restate__loop_destroy(restate__loop_conn *conn) {
     else loop->conns = conn->next;
     if (conn->next) conn->next->prev = conn->prev;
     RESTATE__SUB(&loop->conn_count, 1u, RELEASE);
+    if (loop->server->channel.fd >= 0)
+        restate__channel_say(loop->server->channel.fd, RESTATE__CHANNEL_LEFT);
     restate__mem_free(&loop->server->endpoint->allocator, conn, sizeof *conn);
 }
 
@@ -16829,6 +16877,8 @@ static void restate__srv_watch(struct restate__server *server) {
     if (stops && server->phase == RESTATE__SRV_SERVING) {
         uint64_t drain = ep->options.drain_ms == RESTATE_ZERO_MS ? 0 : ep->options.drain_ms;
         restate__srv_unlisten(server);
+        if (server->channel.fd >= 0)
+            restate__channel_say(server->channel.fd, RESTATE__CHANNEL_STOPS);
         server->phase_until_ms = drain > UINT64_MAX - now ? UINT64_MAX : now + drain;
         restate__srv_tell(server, RESTATE__SRV_DRAINING);
     }
@@ -16858,6 +16908,16 @@ static restate__loop *restate__srv_pick(struct restate__server *server) {
     return &server->loops[best];
 }
 
+/* Where MSG_NOSIGNAL is not to be had. */
+static void restate__srv_no_sigpipe(int fd) {
+#if defined(SO_NOSIGPIPE)
+    int on = 1;
+    (void)setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
+#else
+    (void)fd;
+#endif
+}
+
 /* The connection goes to its loop. false: it could not be kept. */
 static bool restate__srv_hand_over(struct restate__server *server, int fd) {
     restate__loop *loop = restate__srv_pick(server);
@@ -16866,9 +16926,7 @@ static bool restate__srv_hand_over(struct restate__server *server, int fd) {
     if (!restate__loop_set_flags(fd)) return false;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-#if defined(SO_NOSIGPIPE)
-    (void)setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
-#endif
+    restate__srv_no_sigpipe(fd);
     conn = (restate__loop_conn *)restate__mem_zalloc(&server->endpoint->allocator, sizeof *conn);
     if (!conn) return false;
     conn->loop = loop;
@@ -16911,6 +16969,57 @@ static void restate__srv_on_listener(void *owner, bool in, bool out) {
     }
 }
 
+/* A stop that counts once, whoever asks for it: a signal that was sent to all processes of a group, and
+ * the supervisor, which got it, too. */
+static void restate__srv_drain(restate_endpoint *ep) {
+    if (!RESTATE__EXCHANGE(bool, &ep->drains, true, SEQ_CST)) restate_endpoint_stop(ep);
+}
+
+/* The next message: 0: none yet; -1: nobody is there any more. `*fd`: the connection that came, or -1. */
+static int restate__channel_next(int channel, int *fd) {
+    union { struct cmsghdr head; uint8_t room[CMSG_SPACE(sizeof(int))]; } control;
+    struct cmsghdr *c;
+    struct msghdr message;
+    struct iovec piece;
+    uint8_t what = 0;
+    ssize_t n;
+    memset(&message, 0, sizeof message);
+    piece.iov_base = &what;
+    piece.iov_len = 1;
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    message.msg_control = &control;
+    message.msg_controllen = sizeof control;
+    *fd = -1;
+    do n = recvmsg(channel, &message, 0);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return 0;
+    if (n <= 0) return -1;
+    for (c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c))
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+            memcpy(fd, CMSG_DATA(c), sizeof *fd);
+    return what;
+}
+
+/* In a worker. Without a supervisor it stops, for nobody gives it connections. */
+static void restate__srv_on_channel(void *owner, bool in, bool out) {
+    struct restate__server *server = (struct restate__server *)owner;
+    restate_endpoint *ep = server->endpoint;
+    int i, what, fd;
+    (void)in;
+    (void)out;
+    for (i = 0; i < 64 && (what = restate__channel_next(server->channel.fd, &fd)) != 0; i++) {
+        if (what == RESTATE__CHANNEL_TAKE && fd >= 0 && !restate__srv_hand_over(server, fd)) {
+            close(fd);
+            restate__channel_say(server->channel.fd, RESTATE__CHANNEL_LEFT);
+        }
+        if (what == -1) restate__loop_forget(&server->loops[0], &server->channel);
+        if (what != RESTATE__CHANNEL_TAKE) restate__srv_drain(ep);
+        if (what == RESTATE__CHANNEL_CUT) restate_endpoint_stop(ep);
+        if (what == -1) return;
+    }
+}
+
 /* A listening socket for one address; -1: none, errno says why. */
 static int restate__srv_socket(const struct addrinfo *at) {
     int on = 1, off = 0, error, fd = socket(at->ai_family, at->ai_socktype, at->ai_protocol);
@@ -16927,16 +17036,16 @@ static int restate__srv_socket(const struct addrinfo *at) {
     return -1;
 }
 
-static void restate__srv_learn_port(struct restate__server *server) {
+static uint16_t restate__srv_port_of(int fd) {
     union { struct sockaddr any; struct sockaddr_in v4; struct sockaddr_in6 v6; } at;
     socklen_t len = sizeof at;
     memset(&at, 0, sizeof at);
-    if (getsockname(server->listener.fd, &at.any, &len)) return;
-    server->port = ntohs(at.any.sa_family == AF_INET6 ? at.v6.sin6_port : at.v4.sin_port);
+    if (getsockname(fd, &at.any, &len)) return 0;
+    return ntohs(at.any.sa_family == AF_INET6 ? at.v6.sin6_port : at.v4.sin_port);
 }
 
 /* Makes the listening socket for a numeric address. Returns 0, or what was wrong. */
-static int restate__srv_bind(struct restate__server *server, const char *host, unsigned port) {
+static int restate__srv_bind(int *fd, const char *host, unsigned port) {
     struct addrinfo hints, *at = NULL;
     char text[8];
     int error = EINVAL;
@@ -16945,21 +17054,24 @@ static int restate__srv_bind(struct restate__server *server, const char *host, u
     hints.ai_flags = AI_NUMERICHOST | AI_PASSIVE | AI_NUMERICSERV;
     snprintf(text, sizeof text, "%u", port);
     if (getaddrinfo(host, text, &hints, &at)) return error;
-    server->listener.fd = restate__srv_socket(at);
-    error = server->listener.fd < 0 ? errno : 0;
+    *fd = restate__srv_socket(at);
+    error = *fd < 0 ? errno : 0;
     freeaddrinfo(at);
     return error;
 }
 
-/* Listens on every interface through one IPv6 socket where there is IPv6. */
-static restate_status restate__srv_listen(struct restate__server *server) {
-    restate_endpoint *ep = server->endpoint;
+/* Makes the socket that listens on what the options say, and logs that: on every interface through one
+ * IPv6 socket where there is IPv6. */
+static restate_status restate__srv_open(restate_endpoint *ep, unsigned loops, int *fd,
+                                        uint16_t *port) {
     const char *host = ep->options.address ? ep->options.address : "::", *open, *shut;
-    unsigned port = ep->options.port == RESTATE_ANY_PORT ? 0u : ep->options.port;
-    int error = restate__srv_bind(server, host, port);
+    unsigned wanted = ep->options.port == RESTATE_ANY_PORT ? 0u : ep->options.port;
+    unsigned processes = ep->options.processes > 1 ? ep->options.processes : 1;
+    char by[48] = "";
+    int error = restate__srv_bind(fd, host, wanted);
     if (error && !ep->options.address && error != EADDRINUSE && error != EACCES) {
         host = "0.0.0.0";
-        error = restate__srv_bind(server, host, port);
+        error = restate__srv_bind(fd, host, wanted);
     }
     open = strchr(host, ':') ? "[" : "";
     shut = *open ? "]" : "";
@@ -16968,16 +17080,32 @@ static restate_status restate__srv_listen(struct restate__server *server) {
                                      ".address to one such as \"127.0.0.1\" or \"::1\"", host);
     if (error)
         return restate__ep_error(ep, "cannot listen on %s%s%s:%u: %s; choose another %s", open,
-                                 host, shut, port, strerror(error),
+                                 host, shut, wanted, strerror(error),
                                  error == EADDRNOTAVAIL ? ".address" : ".port");
-    restate__srv_learn_port(server);
-    server->listener.ready = restate__srv_on_listener;
-    server->listener.owner = server;
-    if (!restate__loop_watch(&server->loops[0], &server->listener, false))
-        return restate__ep_error(ep, "cannot listen: %s", strerror(errno));
-    restate__log(&ep->logger, RESTATE_LOG_INFO, "listening on %s%s%s:%u, event loops: %u%s",
-                 open, host, shut, (unsigned)server->port, server->loop_count,
+    *port = restate__srv_port_of(*fd);
+    if (processes > 1) snprintf(by, sizeof by, " in each of %u processes", processes);
+    restate__log(&ep->logger, RESTATE_LOG_INFO, "listening on %s%s%s:%u, event loops: %u%s%s",
+                 open, host, shut, (unsigned)*port, loops, by,
                  ep->keys ? "" : "; anybody may invoke (no identity_keys)");
+    return RESTATE_OK;
+}
+
+static restate_status restate__srv_listen(struct restate__server *server) {
+    restate_endpoint *ep = server->endpoint;
+    restate__loop_source *source = &server->listener;
+    if (ep->channel >= 0) {
+        source = &server->channel;
+        source->fd = ep->channel;
+        source->ready = restate__srv_on_channel;
+        server->port = ep->channel_port;
+    } else {
+        if (restate__srv_open(ep, server->loop_count, &source->fd, &server->port) != RESTATE_OK)
+            return RESTATE_ERROR;
+        source->ready = restate__srv_on_listener;
+    }
+    source->owner = server;
+    if (!restate__loop_watch(&server->loops[0], source, false))
+        return restate__ep_error(ep, "cannot listen: %s", strerror(errno));
     return RESTATE_OK;
 }
 
@@ -17025,7 +17153,8 @@ static unsigned restate__srv_loop_count(const restate_endpoint *ep) {
     (void)ep;
     return 1;
 #else
-    long n = ep->options.threads ? (long)ep->options.threads : sysconf(_SC_NPROCESSORS_ONLN);
+    long n = (long)ep->options.threads;
+    if (!n) n = sysconf(_SC_NPROCESSORS_ONLN) / (ep->options.processes ? ep->options.processes : 1);
     return n < 1 ? 1u : n > 1024 ? 1024u : (unsigned)n;
 #endif
 }
@@ -17038,10 +17167,12 @@ static restate_status restate__srv_start(restate_endpoint *ep, unsigned loops) {
     unsigned i;
     if (ep->server) return RESTATE_OK;
     if (ep->invalid) return RESTATE_ERROR;
+    if (!ep->by_serve && (ep->options.processes > 1 || ep->options.stop_on_signals == RESTATE_ON))
+        return restate__ep_error(ep, ".processes and .stop_on_signals need restate_serve()");
     server = (struct restate__server *)restate__mem_zalloc(a, sizeof *server);
     if (!server) return restate__ep_error(ep, "out of memory");
     server->endpoint = ep;
-    server->listener.fd = -1;
+    server->listener.fd = server->channel.fd = -1;
     server->accept_at_ms = RESTATE__SRV_NEVER;
     server->loop_count = server->loop_room = loops;
     server->loops = (restate__loop *)restate__mem_zalloc(a, loops * sizeof *server->loops);
@@ -17182,14 +17313,607 @@ RESTATE_API uint16_t restate_endpoint_port(const restate_endpoint *endpoint) {
     return server ? server->port : 0;
 }
 
+/* ================================================================================================
+// >>process  stops by signals, worker processes                                     [restate__proc_]
+// Serves until a signal comes, in one process or in several that are supervised.
+================================================================================================ */
+
+#include <poll.h>
+#include <sched.h>
+#include <sys/wait.h>
+
+/* ---- Stops by signals ----
+ *
+ * A signal belongs to the process, so this is the one place with a global, and only .stop_on_signals
+ * and .processes use it. The handler does what the list says and keeps no lock. It is installed by
+ * the first entry and put back with the last one. No signal is ever blocked for it: programs that user
+ * code starts would inherit that, while a handler is reset by exec. */
+
+/* What a signal is to do; its owner's until restate__proc_leave() has returned. */
+typedef struct restate__proc_stop {
+    struct restate__proc_stop *next;        /* atomic */
+    void (*stop)(void *owner);              /* in a signal handler */
+    void *owner;
+} restate__proc_stop;
+
+enum { RESTATE__PROC_SIGNALS = 2 };
+static const int restate__proc_numbers[RESTATE__PROC_SIGNALS] = { SIGTERM, SIGINT };
+
+static struct {
+    int locked;                             /* atomic: by a thread of the process with this number, */
+                                            /* which after a fork() is another one; 0: by none */
+    unsigned inside;                        /* atomic: handlers that look at the list */
+    restate__proc_stop *first;              /* atomic */
+    int pid;                                /* atomic: whose list it is, not that of a forked child */
+    struct sigaction before[RESTATE__PROC_SIGNALS];
+} restate__proc_signals;
+
+/* A child of user code that was forked and executes no other program: the signal does what it would
+ * do without us, when this handler has returned. */
+static void restate__proc_pass_on(int number) {
+    int i;
+    for (i = 0; i < RESTATE__PROC_SIGNALS; i++)
+        if (restate__proc_numbers[i] == number)
+            (void)sigaction(number, &restate__proc_signals.before[i], NULL);
+    (void)raise(number);
+}
+
+static void restate__proc_on_signal(int number) {
+    restate__proc_stop *at;
+    int error = errno;
+    if ((int)getpid() != RESTATE__LOAD(&restate__proc_signals.pid, SEQ_CST)) {
+        restate__proc_pass_on(number);
+    } else {
+        RESTATE__ADD(&restate__proc_signals.inside, 1u, SEQ_CST);
+        at = RESTATE__LOAD(&restate__proc_signals.first, SEQ_CST);
+        for (; at; at = RESTATE__LOAD(&at->next, SEQ_CST)) at->stop(at->owner);
+        RESTATE__SUB(&restate__proc_signals.inside, 1u, SEQ_CST);
+    }
+    errno = error;
+}
+
+/* Without threads of the library there is one restate_serve() at a time. */
+static void restate__proc_lock(void) {
+#if !defined(RESTATE_NO_THREADS)
+    int self = (int)getpid(), found = 0;
+    while (!RESTATE__CAS(&restate__proc_signals.locked, &found, self)) {
+        if (found != self) continue;
+        found = 0;
+        sched_yield();
+    }
+#endif
+}
+static void restate__proc_unlock(void) {
+    RESTATE__STORE(&restate__proc_signals.locked, 0, RELEASE);
+}
+
+/* What was ignored when the program started stays so, as under nohup. */
+static void restate__proc_install(void) {
+    int i;
+    for (i = 0; i < RESTATE__PROC_SIGNALS; i++) {
+        struct sigaction act;
+        if (sigaction(restate__proc_numbers[i], NULL, &act)) continue;
+        if (act.sa_handler == restate__proc_on_signal) continue;    /* a fork's: `before` is known */
+        restate__proc_signals.before[i] = act;
+        if (act.sa_handler == SIG_IGN) continue;
+        memset(&act, 0, sizeof act);
+        act.sa_handler = restate__proc_on_signal;
+        act.sa_flags = SA_RESTART;          /* user code is to notice nothing of it */
+#ifdef SA_ONSTACK
+        act.sa_flags |= SA_ONSTACK;
+#endif
+        sigemptyset(&act.sa_mask);
+        (void)sigaction(restate__proc_numbers[i], &act, NULL);
+    }
+}
+
+/* What the program itself has installed meanwhile is left alone. */
+static void restate__proc_put_back(void) {
+    int i;
+    for (i = 0; i < RESTATE__PROC_SIGNALS; i++) {
+        struct sigaction act;
+        if (sigaction(restate__proc_numbers[i], NULL, &act)) continue;
+        if (act.sa_handler != restate__proc_on_signal) continue;
+        (void)sigaction(restate__proc_numbers[i], &restate__proc_signals.before[i], NULL);
+    }
+}
+
+static void restate__proc_enter(restate__proc_stop *stop) {
+    restate__proc_lock();
+    if (restate__proc_signals.pid != (int)getpid()) {    /* first use, or a copy that fork() made */
+        RESTATE__STORE(&restate__proc_signals.first, (restate__proc_stop *)NULL, SEQ_CST);
+        RESTATE__STORE(&restate__proc_signals.inside, 0u, SEQ_CST);
+        RESTATE__STORE(&restate__proc_signals.pid, (int)getpid(), SEQ_CST);
+    }
+    stop->next = restate__proc_signals.first;
+    RESTATE__STORE(&restate__proc_signals.first, stop, SEQ_CST);
+    if (!stop->next) restate__proc_install();
+    restate__proc_unlock();
+}
+
+/* Returns when no signal handler uses `stop` any more. */
+static void restate__proc_leave(restate__proc_stop *stop) {
+    restate__proc_stop **at = &restate__proc_signals.first;
+    restate__proc_lock();
+    while (*at != stop) at = &(*at)->next;
+    RESTATE__STORE(at, stop->next, SEQ_CST);
+    if (!restate__proc_signals.first) restate__proc_put_back();
+    restate__proc_unlock();
+    while (RESTATE__LOAD(&restate__proc_signals.inside, SEQ_CST)) sched_yield();
+}
+
+/* Sets the mask of this thread, all signals for NULL, and gives what it was. */
+static sigset_t restate__proc_mask(const sigset_t *mask) {
+    sigset_t all, before;
+    sigfillset(&all);
+#if defined(RESTATE_NO_THREADS)
+    (void)sigprocmask(SIG_SETMASK, mask ? mask : &all, &before);
+#else
+    (void)pthread_sigmask(SIG_SETMASK, mask ? mask : &all, &before);
+#endif
+    return before;
+}
+
+/* ---- One process ---- */
+
+static void restate__proc_stop_endpoint(void *owner) {
+    restate_endpoint_stop((restate_endpoint *)owner);
+}
+static void restate__proc_drain_endpoint(void *owner) {
+    restate__srv_drain((restate_endpoint *)owner);
+}
+
+static void restate__proc_say_error(restate_endpoint *ep) {
+    restate__log(&ep->logger, RESTATE_LOG_ERROR, "%s", restate_endpoint_error(ep));
+}
+
+static void restate__proc_warn_if_blocked(restate_endpoint *ep, const sigset_t *mask) {
+    if (sigismember(mask, SIGTERM) == 1)
+        restate__log(&ep->logger, RESTATE_LOG_WARN,
+                     "SIGTERM is blocked in the thread that serves, and so in all that it starts: it "
+                     "stops nothing unless another thread takes it");
+}
+
+/* Runs the endpoint; `stop` (may be NULL): what SIGTERM and SIGINT do meanwhile. All signals are blocked
+ * when it is called, so that none comes before that is in place; `mask` is the one to serve with. */
+static restate_status restate__proc_run(restate_endpoint *ep, void (*stop)(void *owner),
+                                        const sigset_t *mask) {
+    restate__proc_stop entry = { NULL, stop, ep };
+    restate_status status;
+    if (stop) restate__proc_enter(&entry);
+    (void)restate__proc_mask(mask);
+    if (stop && ep->channel < 0) restate__proc_warn_if_blocked(ep, mask);
+    status = restate_endpoint_run(ep);
+    if (status != RESTATE_OK) restate__proc_say_error(ep);
+    if (stop) restate__proc_leave(&entry);
+    return status;
+}
+
+/* ---- Several: workers and their supervisor ----
+ *
+ * The supervisor listens, accepts, and hands each connection to the worker that has the fewest; so
+ * nothing is lost while a worker is being replaced, and a free port is the same for all. It executes
+ * no user code and has one thread, which may fork at any time. Workers are told to stop through their
+ * channel, because signals may reach them from elsewhere, too. The end of the channel also tells a
+ * worker that its supervisor is gone, and the supervisor that the worker is; where a program that
+ * a handler forked keeps it open, the supervisor notices within RESTATE__PROC_LOOK_MS. */
+
+enum {
+    RESTATE__PROC_BACKOFF_MS = 100,         /* the first; doubles */
+    RESTATE__PROC_BACKOFF_MAX_MS = 10000,
+    RESTATE__PROC_LASTS_MS = 10000,         /* who lived so long died for a new reason */
+    RESTATE__PROC_LOOK_MS = 1000,
+    RESTATE__PROC_SOON_MS = 5,
+    RESTATE__PROC_KILL_MS = 5000,           /* beyond the time that a stop may take by itself */
+    RESTATE__PROC_DEAF_MS = 1000            /* a worker that took no connection gets none for */
+};
+
+typedef struct restate__proc_worker {
+    pid_t pid;                              /* 0: there is none, it starts at `start_at_ms` */
+    int channel;                            /* -1: the other end is closed */
+    bool stops;                             /* it drains */
+    int ends;                               /* RESTATE__CHANNEL_ENDS or _FAILS: it said so; 0 */
+    unsigned conns;
+    unsigned failures;                      /* in a row, for the back-off; kept by its successor */
+    uint64_t started_ms, start_at_ms, kill_at_ms, deaf_until_ms;
+} restate__proc_worker;
+
+typedef struct restate__proc {
+    restate_endpoint *endpoint;
+    restate__proc_worker *workers;
+    struct pollfd *fds;                     /* room for all channels, the listener and the bell */
+    unsigned count;
+    int listener, bell[2];                  /* bell: a pipe that the signal handler writes to */
+    uint16_t port;
+    unsigned signals;                       /* atomic: SIGTERM and SIGINT that came */
+    unsigned level;                         /* of them: acted upon */
+    uint64_t accept_at_ms;                  /* accepting is paused until then */
+    sigset_t mask;                          /* of the calling thread */
+    bool killed;                            /* a worker did not end by itself */
+} restate__proc;
+
+/* In a signal handler. */
+static void restate__proc_ring(void *owner) {
+    restate__proc *p = (restate__proc *)owner;
+    RESTATE__ADD(&p->signals, 1u, SEQ_CST);
+    restate__loop_signal(p->bell[1]);
+}
+
+static void restate__proc_close(int *fd) {
+    if (*fd >= 0) close(*fd);
+    *fd = -1;
+}
+
+static void restate__proc_close_all(restate__proc *p) {
+    unsigned i;
+    for (i = 0; i < p->count; i++) restate__proc_close(&p->workers[i].channel);
+    restate__proc_close(&p->listener);
+    restate__proc_close(&p->bell[0]);
+    restate__proc_close(&p->bell[1]);
+}
+
+/* The new process; does not return. The endpoint is its own copy. */
+static void restate__proc_work(restate__proc *p, int channel) {
+    restate_endpoint *ep = p->endpoint;
+    bool by_signals = ep->options.stop_on_signals != RESTATE_OFF;
+    restate_status status;
+    restate__proc_close_all(p);
+    ep->channel = channel;
+    ep->channel_port = p->port;
+    status = restate__proc_run(ep, by_signals ? restate__proc_drain_endpoint : NULL, &p->mask);
+    restate_endpoint_free(ep);
+    restate__channel_say(channel, status == RESTATE_OK ? RESTATE__CHANNEL_ENDS
+                                                       : RESTATE__CHANNEL_FAILS);
+    exit(status == RESTATE_OK ? 0 : 1);
+}
+
+/* After `number` failures in a row. */
+static uint64_t restate__proc_backoff(unsigned number) {
+    uint64_t ms = RESTATE__PROC_BACKOFF_MS;
+    while (--number && ms < RESTATE__PROC_BACKOFF_MAX_MS) ms *= 2;
+    return ms < RESTATE__PROC_BACKOFF_MAX_MS ? ms : RESTATE__PROC_BACKOFF_MAX_MS;
+}
+
+static unsigned restate__proc_failed(restate__proc_worker *w, uint64_t now) {
+    uint64_t ms;
+    if (now - w->started_ms >= RESTATE__PROC_LASTS_MS) w->failures = 0;
+    ms = restate__proc_backoff(++w->failures);
+    w->start_at_ms = now + ms;
+    return (unsigned)ms;
+}
+
+/* A pair of sockets for a worker's channel. */
+static bool restate__proc_channel(int ends[2]) {
+    int i;
+    ends[0] = ends[1] = -1;
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends)) return false;
+    for (i = 0; i < 2; i++) {
+        restate__srv_no_sigpipe(ends[i]);
+        if (!restate__loop_set_flags(ends[i])) return false;
+    }
+    return true;
+}
+
+/* Forks. Signals wait until the child has a handler of its own; what is buffered is written once. */
+static pid_t restate__proc_fork(restate__proc *p, const int ends[2]) {
+    sigset_t mask;
+    pid_t pid;
+    fflush(NULL);
+    mask = restate__proc_mask(NULL);
+    pid = fork();
+    if (pid == 0) {
+        close(ends[0]);
+        restate__proc_work(p, ends[1]);
+    }
+    (void)restate__proc_mask(&mask);
+    return pid;
+}
+
+static void restate__proc_start(restate__proc *p, restate__proc_worker *w, uint64_t now) {
+    const restate__logger *logger = &p->endpoint->logger;
+    int ends[2];
+    pid_t pid = restate__proc_channel(ends) ? restate__proc_fork(p, ends) : -1;
+    if (pid > 0) {
+        memset(w, 0, offsetof(restate__proc_worker, failures));
+        w->pid = pid;
+        w->channel = ends[0];
+        w->started_ms = now;
+        w->deaf_until_ms = 0;
+        w->kill_at_ms = RESTATE__SRV_NEVER;
+        restate__log(logger, RESTATE_LOG_DEBUG, "worker process %ld has started", (long)pid);
+    } else {
+        const char *why = strerror(errno);
+        w->started_ms = now;
+        restate__proc_close(&ends[0]);
+        restate__log(logger, RESTATE_LOG_ERROR,
+                     "a worker process cannot be made: %s; trying again in %u ms", why,
+                     restate__proc_failed(w, now));
+    }
+    restate__proc_close(&ends[1]);
+}
+
+/* What ended a process, in words. */
+static void restate__proc_describe(char *text, size_t room, int status, bool known) {
+    const char *dumped = "";
+    if (!known) {
+        snprintf(text, room, "is gone (with SIGCHLD ignored nobody tells why)");
+    } else if (WIFSIGNALED(status)) {
+#ifdef WCOREDUMP
+        if (WCOREDUMP(status)) dumped = ", core dumped";
+#endif
+        snprintf(text, room, "was killed by signal %d (%s%s)", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)), dumped);
+    } else {
+        snprintf(text, room, "ended because something in it called exit(%d)", WEXITSTATUS(status));
+    }
+}
+
+/* The worker's process is over. */
+static void restate__proc_bury(restate__proc *p, restate__proc_worker *w, int status, bool known,
+                               uint64_t now) {
+    const restate__logger *logger = &p->endpoint->logger;
+    bool itself = w->ends && (!known || WIFEXITED(status));
+    bool good = itself && w->ends == RESTATE__CHANNEL_ENDS;
+    long pid = (long)w->pid;
+    char why[128], next[64] = "";
+    restate__proc_close(&w->channel);
+    w->pid = 0;
+    w->start_at_ms = now;
+    if (good) w->failures = 0;
+    else if (!p->level)
+        snprintf(next, sizeof next, "; another one starts in %u ms", restate__proc_failed(w, now));
+    if (good) {
+        restate__log(logger, p->level ? RESTATE_LOG_DEBUG : RESTATE_LOG_INFO,
+                     "worker process %ld has stopped%s", pid, p->level ? "" : "; another one starts");
+    } else if (itself) {
+        restate__log(logger, RESTATE_LOG_ERROR, "worker process %ld could not serve%s", pid, next);
+    } else {
+        restate__proc_describe(why, sizeof why, status, known);
+        restate__log(logger, RESTATE_LOG_ERROR, "worker process %ld %s%s", pid, why, next);
+    }
+}
+
+/* Looks which workers are over. Returns how many are not. */
+static unsigned restate__proc_reap(restate__proc *p, uint64_t now) {
+    unsigned i, alive = 0;
+    for (i = 0; i < p->count; i++) {
+        restate__proc_worker *w = &p->workers[i];
+        int status = 0;
+        pid_t pid;
+        if (!w->pid) continue;
+        do pid = waitpid(w->pid, &status, WNOHANG);
+        while (pid < 0 && errno == EINTR);
+        if (pid) restate__proc_bury(p, w, status, pid == w->pid, now);
+        else alive++;
+    }
+    return alive;
+}
+
+/* The moment when a worker that stops is killed. */
+static uint64_t restate__proc_deadline(const restate__proc *p, bool drains, uint64_t now) {
+    uint64_t drain = p->endpoint->options.drain_ms, at = now + RESTATE__SRV_GRACE_MS + RESTATE__PROC_KILL_MS;
+    if (!drains || drain == RESTATE_ZERO_MS) return at;
+    return drain > UINT64_MAX - at ? UINT64_MAX : at + drain;
+}
+
+/* Kills workers whose time is over. */
+static void restate__proc_kill_overdue(restate__proc *p, uint64_t now) {
+    unsigned i;
+    for (i = 0; i < p->count; i++) {
+        restate__proc_worker *w = &p->workers[i];
+        if (!w->pid || now < w->kill_at_ms) continue;
+        w->kill_at_ms = RESTATE__SRV_NEVER;
+        p->killed = true;
+        restate__log(&p->endpoint->logger, RESTATE_LOG_WARN,
+                     "worker process %ld does not end: it is killed", (long)w->pid);
+        (void)kill(w->pid, SIGKILL);
+    }
+}
+
+/* Follows the signals: the first one drains, the second one cuts off, the third one kills. */
+static void restate__proc_follow(restate__proc *p, uint64_t now) {
+    unsigned i, signals = RESTATE__LOAD(&p->signals, SEQ_CST);
+    while (p->level < signals && p->level < 3) {
+        if (!p->level) restate__proc_close(&p->listener);
+        p->level++;
+        for (i = 0; i < p->count; i++) {
+            restate__proc_worker *w = &p->workers[i];
+            uint64_t at = p->level > 2 ? now : restate__proc_deadline(p, p->level == 1, now);
+            if (!w->pid) continue;
+            if (at < w->kill_at_ms) w->kill_at_ms = at;
+            if (w->channel >= 0)
+                restate__channel_say(w->channel, p->level == 1 ? RESTATE__CHANNEL_DRAIN
+                                                               : RESTATE__CHANNEL_CUT);
+        }
+    }
+}
+
+static void restate__proc_listen_to(restate__proc *p, restate__proc_worker *w, uint64_t now) {
+    int what, fd;
+    while (w->channel >= 0 && (what = restate__channel_next(w->channel, &fd)) != 0) {
+        if (what == RESTATE__CHANNEL_LEFT && w->conns) w->conns--;
+        if (what == RESTATE__CHANNEL_STOPS) {
+            uint64_t at = restate__proc_deadline(p, true, now);
+            w->stops = true;
+            if (at < w->kill_at_ms) w->kill_at_ms = at;
+        }
+        if (what == RESTATE__CHANNEL_ENDS || what == RESTATE__CHANNEL_FAILS) w->ends = what;
+        if (what == -1) restate__proc_close(&w->channel);
+        restate__proc_close(&fd);
+    }
+}
+
+/* The worker that gets the next connection; NULL: none can take one now. */
+static restate__proc_worker *restate__proc_pick(restate__proc *p, uint64_t now) {
+    restate__proc_worker *best = NULL;
+    unsigned i;
+    for (i = 0; i < p->count; i++) {
+        restate__proc_worker *w = &p->workers[i];
+        if (w->channel < 0 || w->stops || now < w->deaf_until_ms) continue;
+        if (!best || w->conns < best->conns) best = w;
+    }
+    return best;
+}
+
+static bool restate__proc_hand_over(restate__proc_worker *w, int fd) {
+    union { struct cmsghdr head; uint8_t room[CMSG_SPACE(sizeof(int))]; } control;
+    struct msghdr message;
+    struct cmsghdr *c;
+    struct iovec piece;
+    uint8_t what = RESTATE__CHANNEL_TAKE;
+    ssize_t n;
+    memset(&control, 0, sizeof control);
+    memset(&message, 0, sizeof message);
+    piece.iov_base = &what;
+    piece.iov_len = 1;
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    message.msg_control = &control;
+    message.msg_controllen = sizeof control;
+    c = CMSG_FIRSTHDR(&message);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof fd);
+    memcpy(CMSG_DATA(c), &fd, sizeof fd);
+    do n = sendmsg(w->channel, &message, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n == 1;
+}
+
+/* Gives waiting connections to workers. While there is none they wait in the listening socket. */
+static void restate__proc_accept(restate__proc *p, uint64_t now) {
+    restate__proc_worker *w;
+    int i, fd;
+    for (i = 0; i < 64 && (w = restate__proc_pick(p, now)) != NULL; i++) {
+        fd = accept(p->listener, NULL, NULL);
+        if (fd < 0 && (errno == EINTR || errno == ECONNABORTED)) continue;
+        if (fd < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
+        if (fd < 0) {
+            restate__log(&p->endpoint->logger, RESTATE_LOG_WARN,
+                         "cannot accept a connection: %s; trying again in %d ms", strerror(errno),
+                         (int)RESTATE__SRV_ACCEPT_PAUSE_MS);
+            p->accept_at_ms = now + RESTATE__SRV_ACCEPT_PAUSE_MS;
+            return;
+        }
+        while (w && !restate__proc_hand_over(w, fd)) {
+            w->deaf_until_ms = now + RESTATE__PROC_DEAF_MS;
+            w = restate__proc_pick(p, now);
+        }
+        if (w) w->conns++;
+        close(fd);
+    }
+}
+
+/* Waits for something to do: a signal, a word of a worker, a connection, or a moment that comes. */
+static void restate__proc_wait(restate__proc *p, uint64_t now) {
+    uint64_t at = now + RESTATE__PROC_LOOK_MS;
+    bool accepts = p->listener >= 0 && now >= p->accept_at_ms && restate__proc_pick(p, now);
+    nfds_t n = 0, i;
+    unsigned k;
+    if (now < p->accept_at_ms && p->accept_at_ms < at) at = p->accept_at_ms;
+    for (k = 0; k < p->count; k++) {
+        restate__proc_worker *w = &p->workers[k];
+        uint64_t next = w->pid ? w->kill_at_ms : w->start_at_ms;
+        if (next < at && (w->pid || !p->level)) at = next;
+        if (w->pid && w->channel < 0 && now + RESTATE__PROC_SOON_MS < at)
+            at = now + RESTATE__PROC_SOON_MS;           /* it is about to end */
+        if (w->channel < 0) continue;
+        p->fds[n].fd = w->channel;
+        p->fds[n++].events = POLLIN;
+    }
+    p->fds[n].fd = p->bell[0];
+    p->fds[n++].events = POLLIN;
+    if (accepts) p->fds[n].fd = p->listener, p->fds[n++].events = POLLIN;
+    for (i = 0; i < n; i++) p->fds[i].revents = 0;
+    (void)poll(p->fds, n, at > now ? (int)(at - now) : 0);
+}
+
+/* Until all are told to stop and are gone. */
+static void restate__proc_watch(restate__proc *p) {
+    const restate_clock *clock = &p->endpoint->options.clock;
+    for (;;) {
+        uint8_t rings[64];
+        uint64_t now = restate__clock_ms(clock);
+        unsigned i, alive;
+        while (read(p->bell[0], rings, sizeof rings) > 0) {}
+        for (i = 0; i < p->count; i++) restate__proc_listen_to(p, &p->workers[i], now);
+        alive = restate__proc_reap(p, now);
+        restate__proc_follow(p, now);
+        if (p->level && !alive) return;
+        for (i = 0; i < p->count && !p->level; i++)
+            if (!p->workers[i].pid && now >= p->workers[i].start_at_ms)
+                restate__proc_start(p, &p->workers[i], now);
+        restate__proc_kill_overdue(p, now);
+        if (p->listener >= 0 && now >= p->accept_at_ms) restate__proc_accept(p, now);
+        restate__proc_wait(p, restate__clock_ms(clock));
+    }
+}
+
+static restate_status restate__proc_begin(restate__proc *p) {
+    restate_endpoint *ep = p->endpoint;
+    const restate_allocator *a = &ep->allocator;
+    unsigned i, n = ep->options.processes;
+    p->listener = p->bell[0] = p->bell[1] = -1;
+    p->workers = (restate__proc_worker *)restate__mem_zalloc(a, n * sizeof *p->workers);
+    p->fds = (struct pollfd *)restate__mem_zalloc(a, (n + 2) * sizeof *p->fds);
+    if (!p->workers || !p->fds) return restate__ep_error(ep, "out of memory");
+    for (i = 0; i < n; i++) p->workers[i].channel = -1;
+    p->count = n;
+    if (pipe(p->bell) || !restate__loop_set_flags(p->bell[0]) || !restate__loop_set_flags(p->bell[1]))
+        return restate__ep_error(ep, "cannot make a pipe: %s", strerror(errno));
+    return restate__srv_open(ep, restate__srv_loop_count(ep), &p->listener, &p->port);
+}
+
+/* The supervisor executes no code of the user, so for it the signals need not stay blocked. */
+static void restate__proc_let_in(const sigset_t *mask) {
+    sigset_t open = *mask;
+    int i;
+    for (i = 0; i < RESTATE__PROC_SIGNALS; i++) sigdelset(&open, restate__proc_numbers[i]);
+    (void)restate__proc_mask(&open);
+}
+
+static int restate__proc_supervise(restate_endpoint *ep) {
+    const restate_allocator *a = &ep->allocator;
+    bool by_signals = ep->options.stop_on_signals != RESTATE_OFF, begun;
+    restate__proc p;
+    restate__proc_stop entry = { NULL, restate__proc_ring, NULL };
+    memset(&p, 0, sizeof p);
+    entry.owner = &p;
+    p.endpoint = ep;
+    begun = !ep->invalid && restate__proc_begin(&p) == RESTATE_OK;
+    if (begun) {
+        p.mask = restate__proc_mask(NULL);
+        if (by_signals) restate__proc_enter(&entry);
+        restate__proc_let_in(&p.mask);
+        restate__proc_watch(&p);
+        if (by_signals) restate__proc_leave(&entry);
+        (void)restate__proc_mask(&p.mask);
+    } else {
+        restate__proc_say_error(ep);
+    }
+    restate__proc_close_all(&p);
+    restate__mem_free(a, p.workers, ep->options.processes * sizeof *p.workers);
+    restate__mem_free(a, p.fds, (ep->options.processes + 2u) * sizeof *p.fds);
+    return begun && !p.killed ? 0 : 1;
+}
+
+static int restate__proc_serve(restate_endpoint *ep) {
+    bool by_signals = ep->options.stop_on_signals == RESTATE_ON;
+    sigset_t mask = restate__proc_mask(NULL);
+    return restate__proc_run(ep, by_signals ? restate__proc_stop_endpoint : NULL, &mask) != RESTATE_OK;
+}
+
 RESTATE_API int restate_serve(const restate_endpoint_options *options) {
     restate_endpoint *ep = restate_endpoint_new(options);
-    restate_status status = restate_endpoint_run(ep);
-    if (ep && status != RESTATE_OK)
-        restate__log(&ep->logger, RESTATE_LOG_ERROR, "%s", restate_endpoint_error(ep));
-    if (!ep) fputs("restate: out of memory\n", stderr);
+    int status;
+    if (!ep) {
+        fputs("restate: out of memory\n", stderr);
+        return 1;
+    }
+    ep->by_serve = true;
+    status = ep->options.processes > 1 ? restate__proc_supervise(ep) : restate__proc_serve(ep);
     restate_endpoint_free(ep);
-    return status == RESTATE_OK ? 0 : 1;
+    return status;
 }
 
 #endif /* RESTATE_NO_SERVER */

@@ -23,6 +23,11 @@
 #else
 #  define SLOW 1
 #endif
+#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
+#  define TSAN 1
+#else
+#  define TSAN 0
+#endif
 #define PATIENCE_MS (15000 * (SLOW > 1 ? 4 : 1))
 #define HOUR_MS 3600000u
 
@@ -108,6 +113,9 @@ static void look_at_children(char *text, size_t room) {
     status[0] = wait_for(pid);
     status[1] = system("kill -TERM $$; exit 7");
     if ((pid = fork()) == 0) {
+#if TSAN                                    /* delivers no signals to the child of a process with threads */
+        signal(SIGTERM, SIG_DFL);
+#endif
         raise(SIGTERM);
         _exit(7);
     }
@@ -149,6 +157,8 @@ static restate_status of_inline(restate_ctx *ctx, restate_bytes in) {
     return restate_reply(ctx, text);
 }
 
+static bool server_is_here;                 /* an address */
+
 static restate_status echo(restate_ctx *ctx, restate_bytes in) { return restate_reply(ctx, in); }
 static restate_status twice_step(restate_ctx *run, void *arg) {
     const char *text = restate_text(run, "%s", (const char *)arg);
@@ -161,6 +171,52 @@ static restate_status twice(restate_ctx *ctx, restate_bytes in) {
     u.from = in.ptr;
     RESTATE_TRY(restate_run(ctx, "step", twice_step, u.to, NULL, &out));
     return restate_reply(ctx, out);
+}
+
+static restate_status pid_of(restate_ctx *ctx, restate_bytes in) {
+    (void)in;
+    return restate_reply(ctx, restate_json(ctx, "%ld", (long)getpid()));
+}
+static restate_status nap(restate_ctx *ctx, restate_bytes in) {
+    RESTATE_TRY(restate_sleep(ctx, HOUR_MS));
+    return restate_reply(ctx, in);
+}
+
+/* Works until nobody wants it any more, or (for "deaf") for ever. */
+static restate_status work_step(restate_ctx *run, void *arg) {
+    restate_log(run, RESTATE_LOG_INFO, "work has begun");
+    for (;;) {
+        struct timespec t = { 0, 5000000 };
+        nanosleep(&t, NULL);
+        if (!arg && restate_stop_requested(run)) return restate_retry(run, NULL, "no longer wanted");
+    }
+}
+static restate_status work(restate_ctx *ctx, restate_bytes in) {
+    return restate_run(ctx, "work", work_step, strcmp((const char *)in.ptr, "deaf") ? NULL : &server_is_here, NULL, NULL);
+}
+
+/* Ends its process in one of several ways. */
+static restate_status fatal(restate_ctx *ctx, restate_bytes in) {
+    const char *how = (const char *)in.ptr;
+    (void)ctx;
+    if (strcmp(how, "segv") == 0) raise(SIGSEGV);
+    if (strcmp(how, "abort") == 0) abort();
+    if (strcmp(how, "kill") == 0) kill(getpid(), SIGKILL);
+    if (strcmp(how, "term") == 0) signal(SIGTERM, SIG_DFL), raise(SIGTERM);
+    if (strcmp(how, "exit 0") == 0) exit(0);
+    if (strcmp(how, "exit 3") == 0) exit(3);
+    if (strcmp(how, "_exit 0") == 0) _exit(0);
+    if (strcmp(how, "_exit 4") == 0) _exit(4);
+    return restate_fail(ctx, 400, "still here");
+}
+static restate_status fatal_step(restate_ctx *run, void *arg) {
+    restate_bytes how = restate_str((const char *)arg);
+    return fatal(run, how);
+}
+static restate_status fatal_in_closure(restate_ctx *ctx, restate_bytes in) {
+    union { const uint8_t *from; void *to; } u;
+    u.from = in.ptr;
+    return restate_run(ctx, "step", fatal_step, u.to, NULL, NULL);
 }
 
 #ifdef RESTATE_NO_THREADS
@@ -180,7 +236,10 @@ static const restate_service service = { .name = "S", .handlers = RESTATE_HANDLE
     { .name = "of_inline", .fn = of_inline, .options.stack_bytes = LARGE },
     { .name = "of_blocking", .fn = of_handler, .options = { .blocking = BLOCKING, .stack_bytes = LARGE } },
     { .name = "of_closure_of_blocking", .fn = of_closure, .options.blocking = BLOCKING },
-    { .name = "echo", .fn = echo }, { .name = "twice", .fn = twice },
+    { .name = "echo", .fn = echo }, { .name = "pid_of", .fn = pid_of }, { .name = "nap", .fn = nap },
+    { .name = "work", .fn = work }, { .name = "fatal", .fn = fatal }, { .name = "twice", .fn = twice },
+    { .name = "fatal_in_closure", .fn = fatal_in_closure },
+    { .name = "fatal_blocking", .fn = fatal, .options.blocking = BLOCKING },
     { .name = "twice_blocking", .fn = twice, .options.blocking = BLOCKING }) };
 
 /* ---- The process that serves ---------------------------------------------------------------------------- */
@@ -210,6 +269,8 @@ static uint16_t free_port(void) {
     return ntohs(at.sin_port);
 }
 
+static int (*afterwards)(int status);       /* in that process, when restate_serve() has returned */
+
 /* Begins to serve; `prepare` is called in the process before. */
 static void up_with(restate_endpoint_options o, void (*prepare)(void)) {
     if (pipe(log_fd)) abort();
@@ -232,7 +293,10 @@ static void up_with(restate_endpoint_options o, void (*prepare)(void)) {
     o.port = port;
     o.logger.write = log_to_pipe;
     o.logger.level = RESTATE_LOG_DEBUG;
-    exit(restate_serve(&o));
+    {
+        int status = restate_serve(&o);
+        exit(afterwards ? afterwards(status) : status);
+    }
 }
 #define up(...) up_with((restate_endpoint_options){ __VA_ARGS__ }, NULL)
 
@@ -299,12 +363,29 @@ static void client_receive(client *c) {
     ssize_t n = recv(c->fd, in, sizeof in, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (n <= 0 || RESTATE__H2_V(nghttp2_session_mem_recv)(c->session, in, (size_t)n) < 0) c->gone = true;
+    if (c->gone) shutdown(c->fd, SHUT_RDWR);
 }
 
+static bool log_is_over;                    /* all processes that had it are gone */
 static void read_log(void) {
     char text[4096];
     ssize_t n;
     while ((n = read(log_fd[0], text, sizeof text)) > 0) rt_add(&log_text, text, (size_t)n);
+    log_is_over = n == 0;
+}
+
+/* How often the log has `part`; its last line with it is left in `last_said`. */
+static char last_said[600];
+static unsigned said(const char *part) {
+    const char *at;
+    unsigned n = 0;
+    read_log();
+    for (at = (const char *)log_text.at; (at = strstr(at, part)) != NULL; at += strlen(part), n++) {
+        const char *begin = at;
+        while (begin > (const char *)log_text.at && begin[-1] != '\n') begin--;
+        snprintf(last_said, sizeof last_said, "%.*s", (int)strcspn(begin, "\n"), begin);
+    }
+    return n;
 }
 
 static bool server_is_gone(void) {
@@ -336,16 +417,29 @@ static bool pump(uint64_t until) {
         CHECK(condition); \
     } while (0)
 
-/* Connects, once somebody listens. */
-static client *dial(void) {
-    client *c = (client *)calloc(1, sizeof *c);
-    nghttp2_session_callbacks *calls;
+/* A connected socket, or -1. */
+static int try_to_connect(void) {
     struct sockaddr_in at;
-    uint64_t until = now_ms() + PATIENCE_MS;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
     memset(&at, 0, sizeof at);
     at.sin_family = AF_INET;
     at.sin_port = htons(port);
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&at, sizeof at) == 0) return fd;
+    close(fd);
+    return -1;
+}
+static bool connecting_fails(void) {
+    int fd = try_to_connect();
+    if (fd >= 0) close(fd);
+    return fd < 0;
+}
+
+/* Connects, once somebody listens. */
+static client *dial(void) {
+    client *c = (client *)calloc(1, sizeof *c);
+    nghttp2_session_callbacks *calls;
+    uint64_t until = now_ms() + PATIENCE_MS;
     if (!c || nghttp2_session_callbacks_new(&calls)) abort();
     nghttp2_session_callbacks_set_on_header_callback(calls, on_header);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(calls, on_data);
@@ -353,18 +447,9 @@ static client *dial(void) {
     if (nghttp2_session_client_new(&c->session, calls, c)) abort();
     nghttp2_session_callbacks_del(calls);
     nghttp2_submit_settings(c->session, 0, NULL, 0);
-    for (;;) {
-        c->fd = socket(AF_INET, SOCK_STREAM, 0);
-        if (c->fd >= 0 && connect(c->fd, (struct sockaddr *)&at, sizeof at) == 0) break;
-        close(c->fd);
-        c->fd = -1;
-        if (now_ms() > until || server_is_gone()) {
-            c->gone = true;
-            CHECK(!"cannot connect");
-            break;
-        }
-        pump(until);
-    }
+    while ((c->fd = try_to_connect()) < 0 && !server_is_gone() && pump(until)) continue;
+    c->gone = c->fd < 0;
+    CHECK(!c->gone);
     c->next = clients;
     clients = c;
     return c;
@@ -406,6 +491,17 @@ static call *invoke(client *c, const char *handler, const char *in, bool whole) 
     return k;
 }
 
+/* Sends the script so far. */
+static void give(call *k) {
+    rt_add(&k->up, rt_script.at, rt_script.len);
+    rt_script.len = 0;
+    nghttp2_session_resume_data(k->on->session, k->id);
+}
+static void finish(call *k) {               /* nothing follows */
+    k->over = true;
+    give(k);
+}
+
 /* The frames of its response as text, one per line. */
 static const char *text_of(const call *k) {
     static rt_bytes text;
@@ -433,9 +529,26 @@ static void hang_up_all(void) {
     }
 }
 
+static bool parked(const call *k) { return strstr(text_of(k), "Sleep") != NULL; }
+
+/* The process ends by itself, with this status. */
+#define ENDS_WITH(number) do { \
+        UNTIL(server_is_gone()); \
+        CHECK(WIFEXITED(server_status)); \
+        CHECK_INT(WEXITSTATUS(server_status), number); \
+    } while (0)
+
+/* An invocation of `handler` is answered, with `part` in its response. */
+static void answers(client *c, const char *handler, const char *in, const char *part) {
+    call *k = invoke(c, handler, in, true);
+    UNTIL(k->closed || c->gone);
+    CHECK_HAS(text_of(k), part);
+}
+
 /* The process is gone, or goes now. */
 static void down(void) {
     hang_up_all();
+    afterwards = NULL;
     if (!server_is_gone()) {
         kill(server, SIGKILL);
         wait_for(server);
@@ -487,7 +600,7 @@ static void expected_of(void (*prepare)(void), char *text, size_t room) {
 }
 
 static void same_signals(restate_endpoint_options o) {
-    for (size_t s = 0; s < sizeof settings / sizeof *settings; s++) {
+    for (size_t s = SLOW == 20 ? 3 : 0; s < sizeof settings / sizeof *settings; s++) {
         char expected[1000], note[100];
         client *c[2];                       /* one per loop */
         expected_of(settings[s], expected, sizeof expected);
@@ -507,6 +620,11 @@ static void same_signals(restate_endpoint_options o) {
 }
 
 TEST(children_have_the_signals_of_the_program) { same_signals((restate_endpoint_options){ .threads = THREADS }); }
+
+TEST(children_while_signals_stop_it) {
+    same_signals((restate_endpoint_options){ .threads = THREADS, .stop_on_signals = RESTATE_ON });
+}
+TEST(children_of_workers) { same_signals((restate_endpoint_options){ .threads = THREADS, .processes = 2 }); }
 
 /* ---- Signals interrupt threads of the library ------------------------------------------------------------- */
 
@@ -539,9 +657,442 @@ TEST(interrupted_calls_are_made_again) {
     down();
 }
 
+/* ---- Stops by signals --------------------------------------------------------------------------------------- */
+
+TEST(signals_stop_it) {
+    static const int numbers[] = { SIGTERM, SIGINT };
+    for (int i = 0; i < 2; i++) {
+        call *k;
+        up(.threads = THREADS, .stop_on_signals = RESTATE_ON);
+        k = invoke(dial(), "nap", "x", false);
+        UNTIL(parked(k));
+        kill(server, numbers[i]);
+        UNTIL(strstr(text_of(k), "Suspension"));
+        finish(k);
+        ENDS_WITH(0);
+        down();
+    }
+}
+
+#ifndef RESTATE_NO_THREADS                  /* a closure would hold the only loop */
+TEST(the_second_signal_cuts) {
+    for (int i = 0; i < 2; i++) {           /* workers are told by their supervisor */
+        client *c;
+        call *k;
+        up(.threads = THREADS, .stop_on_signals = RESTATE_ON, .processes = i ? 2 : 0, .drain_ms = HOUR_MS);
+        c = dial();
+        k = invoke(c, "work", "x", false);
+        UNTIL(said("work has begun"));
+        kill(server, SIGTERM);
+        UNTIL(connecting_fails());
+        CHECK(!server_is_gone() && !k->closed);
+        kill(server, SIGINT);
+        ENDS_WITH(0);
+        CHECK(!strstr(text_of(k), "Propose"));
+        down();
+    }
+}
+#endif
+
+TEST(signals_end_it_unless_asked) {
+    for (int i = 0; i < 2; i++) {
+        up(.threads = THREADS, .stop_on_signals = i ? RESTATE_OFF : RESTATE_DEFAULT);
+        answers(dial(), "echo", "x", "Output value \"x\"");
+        kill(server, SIGTERM);
+        UNTIL(server_is_gone());
+        CHECK(WIFSIGNALED(server_status) && WTERMSIG(server_status) == SIGTERM);
+        down();
+    }
+}
+
+static void own_group(void) { setpgid(0, 0); }
+static void int_ignored(void) { signal(SIGINT, SIG_IGN); }
+TEST(ignored_signals_stay_ignored) {
+    for (int i = 0; i < 2; i++) {
+        client *c;
+        up_with((restate_endpoint_options){ .threads = THREADS, .stop_on_signals = RESTATE_ON, .processes = i ? 2 : 0 }, int_ignored);
+        c = dial();
+        answers(c, "echo", "x", "Output value \"x\"");
+        kill(server, SIGINT);
+        answers(dial(), "echo", "y", "Output value \"y\"");
+        CHECK(!server_is_gone());
+        hang_up_all();
+        kill(server, SIGTERM);
+        ENDS_WITH(0);
+        down();
+    }
+}
+
+static void on_other(int number) { (void)number; }
+static void other_handlers(void) {
+    struct sigaction act;
+    memset(&act, 0, sizeof act);
+    act.sa_handler = on_other;
+    act.sa_flags = SA_RESTART | SA_NOCLDSTOP;
+    sigaddset(&act.sa_mask, SIGUSR2);
+    sigaction(SIGTERM, &act, NULL);
+    signals_some_blocked();
+}
+/* 0: handlers and mask are as other_handlers() left them. */
+static int handlers_are_back(int status) {
+    struct sigaction term, intr;
+    sigset_t mask;
+    sigaction(SIGTERM, NULL, &term);
+    sigaction(SIGINT, NULL, &intr);
+    sigprocmask(SIG_SETMASK, NULL, &mask);
+    if (status) return 10;
+    if (term.sa_handler != on_other || !(term.sa_flags & SA_NOCLDSTOP) || sigismember(&term.sa_mask, SIGUSR2) != 1) return 11;
+    if (intr.sa_handler != SIG_DFL) return 12;
+    if (sigismember(&mask, SIGUSR1) != 1 || sigismember(&mask, SIGTERM) || sigismember(&mask, SIGINT)) return 13;
+    return 0;
+}
+TEST(handlers_are_put_back) {
+    for (int i = 0; i < 2; i++) {
+        afterwards = handlers_are_back;
+        up_with((restate_endpoint_options){ .threads = THREADS, .stop_on_signals = RESTATE_ON, .processes = i ? 2 : 0 }, other_handlers);
+        answers(dial(), "echo", "x", "Output value \"x\"");
+        hang_up_all();
+        kill(server, i ? SIGINT : SIGTERM);
+        ENDS_WITH(0);
+        down();
+    }
+}
+
+static void term_blocked(void) {
+    sigset_t some;
+    sigemptyset(&some);
+    sigaddset(&some, SIGTERM);
+    sigprocmask(SIG_BLOCK, &some, NULL);
+}
+TEST(a_blocked_signal_is_told) {
+    up_with((restate_endpoint_options){ .threads = THREADS, .stop_on_signals = RESTATE_ON }, term_blocked);
+    UNTIL(said("SIGTERM is blocked in the thread that serves"));
+    answers(dial(), "echo", "x", "Output value \"x\"");
+    hang_up_all();
+    kill(server, SIGINT);                   /* is not */
+    ENDS_WITH(0);
+    down();
+    up_with((restate_endpoint_options){ .threads = THREADS, .processes = 2 }, term_blocked);
+    answers(dial(), "echo", "x", "Output value \"x\"");
+    hang_up_all();
+    kill(server, SIGTERM);                  /* the supervisor lets it in */
+    ENDS_WITH(0);
+    CHECK(!said("SIGTERM is blocked"));
+    down();
+}
+
+#ifndef RESTATE_NO_THREADS
+static pthread_t second;
+static int second_status;
+static void *serve_second(void *arg) {
+    restate_endpoint_options o = { .threads = 2, .stop_on_signals = RESTATE_ON, .services = RESTATE_SERVICES(&service),
+                                   .address = "127.0.0.1", .port = RESTATE_ANY_PORT, .logger.write = log_to_pipe };
+    (void)arg;
+    second_status = restate_serve(&o);
+    return NULL;
+}
+static void begin_second(void) { pthread_create(&second, NULL, serve_second, NULL); }
+static int join_second(int status) {
+    struct sigaction act;
+    pthread_join(second, NULL);
+    sigaction(SIGTERM, NULL, &act);
+    return status + second_status * 10 + (act.sa_handler == SIG_DFL ? 0 : 100);
+}
+TEST(two_in_one_process_stop_together) {
+    afterwards = join_second;
+    up_with((restate_endpoint_options){ .threads = 1, .stop_on_signals = RESTATE_ON }, begin_second);
+    UNTIL(said("listening on") == 2);
+    answers(dial(), "echo", "x", "Output value \"x\"");
+    hang_up_all();
+    kill(server, SIGTERM);
+    ENDS_WITH(0);
+    down();
+}
+#endif
+
+TEST(only_restate_serve_knows_signals_and_processes) {
+    for (int i = 0; i < 2; i++) {
+        restate_endpoint_options o = { .services = RESTATE_SERVICES(&service), .port = RESTATE_ANY_PORT };
+        restate_endpoint *e;
+        if (i) o.stop_on_signals = RESTATE_ON;
+        else o.processes = 2;
+        e = restate_endpoint_new(&o);
+        CHECK_INT(restate_endpoint_run(e), RESTATE_ERROR);
+        CHECK_STR(restate_endpoint_error(e), ".processes and .stop_on_signals need restate_serve()");
+        restate_endpoint_free(e);
+    }
+}
+
+/* ---- Several processes ---------------------------------------------------------------------------------------- */
+
+/* The process that has the connection; 0: none answers. */
+static long pid_behind(client *c) {
+    call *k = invoke(c, "pid_of", "", true);
+    const char *at;
+    UNTIL(k->closed || c->gone);
+    at = strstr(text_of(k), "value \"");
+    return at ? atol(at + 7) : 0;
+}
+
+TEST(connections_are_shared_out) {
+    enum { PROCESSES = 3 };
+    long pids[PROCESSES] = { 0 };
+    unsigned of[PROCESSES] = { 0 };
+    up(.threads = THREADS, .processes = PROCESSES);
+    UNTIL(said("has started") == PROCESSES);
+    for (int i = 0; i < 3 * PROCESSES; i++) {
+        long pid = pid_behind(dial());
+        int k = 0;
+        while (k < PROCESSES - 1 && pids[k] && pids[k] != pid) k++;
+        pids[k] = pid;
+        of[k]++;
+        CHECK(pid > 0 && pid != server);
+    }
+    for (int k = 0; k < PROCESSES; k++) CHECK_INT(of[k], 3);
+    CHECK_INT(said("listening on"), 1);
+    hang_up_all();
+    kill(server, SIGTERM);
+    ENDS_WITH(0);
+    down();
+}
+
+#if SLOW == 4
+#  define SEGV_TEXT "called exit("          /* a sanitizer catches it */
+#else
+#  define SEGV_TEXT "was killed by signal 11 (Segmentation fault"
+#endif
+
+TEST(a_worker_that_dies_is_named_and_replaced) {
+    static const struct { const char *how, *text; } cases[] = {
+        { "segv", SEGV_TEXT }, { "abort", "was killed by signal 6 (Aborted" },
+        { "kill", "was killed by signal 9 (Killed)" }, { "term", "was killed by signal 15 (Terminated)" },
+        { "exit 0", "called exit(0)" }, { "exit 3", "called exit(3)" },
+        { "_exit 0", "called exit(0)" }, { "_exit 4", "called exit(4)" }
+    };
+    static const char *const handlers[] = { "fatal", "fatal_in_closure", "fatal_blocking" };
+    enum { OF_ONE = 4 };                    /* deaths of one worker: the pause before the next one doubles */
+    client *calm = NULL;
+    call *waits = NULL;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        client *c;
+        char text[100];
+        long pid;
+        call *k;
+        test_note = cases[i].how;
+        if (i % OF_ONE == 0) {
+            up(.threads = THREADS, .processes = 2);
+            calm = dial();                  /* its worker has nothing to do with it */
+            waits = invoke(calm, "nap", "still here", false);
+            UNTIL(parked(waits));
+        }
+        c = dial();
+        pid = pid_behind(c);
+        CHECK(pid != pid_behind(calm));
+        k = invoke(c, handlers[i % 3], cases[i].how, false);
+        UNTIL(c->gone);
+        CHECK(!strstr(text_of(k), "still here"));
+        snprintf(text, sizeof text, " worker process %ld ", pid);
+        UNTIL(said(text) == 2);
+        CHECK_HAS(last_said, cases[i].text);
+        snprintf(text, sizeof text, "another one starts in %d ms", 100 << i % OF_ONE);
+        CHECK_HAS(last_said, text);
+        UNTIL(said("has started") == 3 + i % OF_ONE);
+        CHECK(!calm->gone && !waits->closed);
+        if (i % OF_ONE != OF_ONE - 1) continue;
+        note_sleep(1);
+        give(waits);
+        finish(waits);
+        UNTIL(strstr(text_of(waits), "Output value \"still here\""));
+        hang_up_all();
+        kill(server, SIGTERM);
+        ENDS_WITH(0);
+        down();
+    }
+}
+
+TEST(the_pause_between_deaths_is_bounded) {
+    static const unsigned expected[] = { 100, 200, 400, 800, 1600, 3200, 6400, 10000, 10000 };
+    restate__proc_worker w;
+    uint64_t now = 5000000;
+    memset(&w, 0, sizeof w);
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 9; i++) {
+            w.started_ms = now;
+            now += i ? RESTATE__PROC_LASTS_MS - 1 : RESTATE__PROC_LASTS_MS;     /* the first one lived long */
+            CHECK_INT(restate__proc_failed(&w, now), expected[i]);
+            CHECK_INT(w.start_at_ms, now + expected[i]);
+        }
+    }
+    w.failures = UINT_MAX - 1;
+    w.started_ms = now;
+    CHECK_INT(restate__proc_failed(&w, now), 10000);
+}
+
+TEST(connections_wait_for_a_worker) {
+    client *c[2], *later;
+    call *k;
+    up(.threads = THREADS, .processes = 2);
+    for (int round = 0; round < 2; round++) {
+        c[0] = dial();                      /* that one is over is told with a delay, */
+        do c[1] = dial();                   /* so the first connections may go to the same worker */
+        while (pid_behind(c[0]) == pid_behind(c[1]));
+        for (int i = 0; i < 2; i++) invoke(c[i], "fatal", "kill", false);
+        UNTIL(c[0]->gone && c[1]->gone && said("another one starts in") == 2u + 2u * (unsigned)round);
+        later = dial();                     /* nobody is there */
+        k = invoke(later, "echo", "patient", true);
+        UNTIL(k->closed || later->gone);
+        CHECK_HAS(text_of(k), "Output value \"patient\"");
+        hang_up_all();
+        UNTIL(said("has started") == 4u + 2u * (unsigned)round);
+    }
+    hang_up_all();
+    kill(server, SIGTERM);
+    ENDS_WITH(0);
+    down();
+}
+
+TEST(a_stop_drains_all_workers) {
+    call *k[2];
+    up(.threads = THREADS, .processes = 2);
+    for (int i = 0; i < 2; i++) k[i] = invoke(dial(), "nap", "x", false);
+    UNTIL(parked(k[0]) && parked(k[1]));
+    CHECK(pid_behind(k[0]->on) != pid_behind(k[1]->on));
+    kill(server, SIGINT);
+    for (int i = 0; i < 2; i++) {
+        UNTIL(strstr(text_of(k[i]), "Suspension"));
+        finish(k[i]);
+    }
+    ENDS_WITH(0);
+    CHECK_INT(said("another one starts"), 0);
+    down();
+}
+
+TEST(a_signal_to_a_group_drains) {          /* as Ctrl-C in a terminal: nobody takes it for two */
+    call *k[2];
+    up_with((restate_endpoint_options){ .threads = THREADS, .processes = 2 }, own_group);
+    for (int i = 0; i < 2; i++) k[i] = invoke(dial(), "nap", "x", false);
+    UNTIL(parked(k[0]) && parked(k[1]));
+    kill(-server, SIGINT);
+    for (int i = 0; i < 2; i++) {
+        UNTIL(strstr(text_of(k[i]), "Suspension"));
+        finish(k[i]);
+    }
+    ENDS_WITH(0);
+    down();
+}
+
+TEST(a_worker_that_is_told_to_stop_is_replaced) {
+    client *c;
+    call *k;
+    long pid;
+    up(.threads = THREADS, .processes = 2);
+    c = dial();
+    pid = pid_behind(c);
+    k = invoke(c, "nap", "x", false);
+    UNTIL(parked(k));
+    kill((pid_t)pid, SIGTERM);
+    UNTIL(strstr(text_of(k), "Suspension"));
+    finish(k);
+    UNTIL(said("has stopped; another one starts") == 1 && said("has started") == 3);
+    for (int i = 0; i < 4; i++) CHECK(pid_behind(dial()) != pid);
+    hang_up_all();
+    kill(server, SIGTERM);
+    ENDS_WITH(0);
+    down();
+}
+
+TEST(the_third_signal_kills) {
+    up(.threads = THREADS, .processes = 2, .drain_ms = HOUR_MS);
+    invoke(dial(), "work", "deaf", false);
+    UNTIL(said("work has begun"));
+    for (int i = 0; i < 3; i++) {
+        kill(server, SIGTERM);
+        UNTIL(i || connecting_fails());
+        CHECK(!server_is_gone());
+        pump(now_ms() + 1);
+        if (i == 1) UNTIL(clients->gone);
+    }
+    ENDS_WITH(1);
+    CHECK(said("does not end: it is killed") >= 1);
+    down();
+}
+
+TEST(workers_end_with_their_supervisor) {
+    call *k;
+    up(.threads = THREADS, .processes = 2);
+    k = invoke(dial(), "nap", "x", false);
+    UNTIL(parked(k));
+    kill(server, SIGKILL);
+    UNTIL(server_is_gone() && strstr(text_of(k), "Suspension"));
+    finish(k);
+    UNTIL(log_is_over);
+    down();
+}
+
+static void children_ignored(void) { signal(SIGCHLD, SIG_IGN); }
+TEST(a_death_is_noticed_with_sigchld_ignored) {
+    client *c;
+    up_with((restate_endpoint_options){ .threads = THREADS, .processes = 2 }, children_ignored);
+    c = dial();
+    CHECK(pid_behind(c) > 0);
+    invoke(c, "fatal", "kill", false);
+    UNTIL(said("with SIGCHLD ignored") == 1 && said("has started") == 3);
+    answers(dial(), "echo", "x", "Output value \"x\"");
+    hang_up_all();
+    kill(server, SIGTERM);
+    ENDS_WITH(0);
+    down();
+}
+
+TEST(workers_share_a_free_port) {
+    long first;
+    up(.threads = THREADS, .processes = 2, .port = RESTATE_ANY_PORT);
+    UNTIL(said("listening on 127.0.0.1:"));
+    port = (uint16_t)atoi(strstr(last_said, "127.0.0.1:") + 10);
+    CHECK(port != 0 && port != RESTATE_ANY_PORT);
+    first = pid_behind(dial());
+    CHECK(first > 0 && first != pid_behind(dial()));
+    hang_up_all();
+    kill(server, SIGTERM);
+    ENDS_WITH(0);
+    down();
+}
+
+TEST(what_cannot_be_served_by_several) {
+    int taken = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in at;
+    socklen_t len = sizeof at;
+    memset(&at, 0, sizeof at);
+    at.sin_family = AF_INET;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    CHECK(bind(taken, (struct sockaddr *)&at, len) == 0 && listen(taken, 1) == 0 && getsockname(taken, (struct sockaddr *)&at, &len) == 0);
+    up(.threads = THREADS, .processes = 2, .port = ntohs(at.sin_port));
+    ENDS_WITH(1);
+    CHECK(said("cannot listen on 127.0.0.1"));
+    CHECK_INT(said("has started"), 0);
+    down();
+    close(taken);
+    up(.threads = THREADS, .processes = 1025);
+    ENDS_WITH(1);
+    CHECK(said(".processes is 1025, at most 1024"));
+    down();
+}
+
 int main(int argc, char **argv) {
-    static const test_case cases[] = { 
-        T(children_have_the_signals_of_the_program), T(interrupted_calls_are_made_again), {0}
+    static const test_case cases[] = {
+        T(children_have_the_signals_of_the_program), T(children_while_signals_stop_it), T(children_of_workers),
+        T(interrupted_calls_are_made_again), T(signals_stop_it),
+        T(signals_end_it_unless_asked), T(ignored_signals_stay_ignored), T(handlers_are_put_back),
+        T(a_blocked_signal_is_told),
+#ifndef RESTATE_NO_THREADS
+        T(the_second_signal_cuts), T(two_in_one_process_stop_together),
+#endif
+        T(only_restate_serve_knows_signals_and_processes), T(connections_are_shared_out),
+        T(a_worker_that_dies_is_named_and_replaced), T(the_pause_between_deaths_is_bounded),
+        T(connections_wait_for_a_worker), T(a_stop_drains_all_workers), T(a_signal_to_a_group_drains),
+        T(a_worker_that_is_told_to_stop_is_replaced), T(the_third_signal_kills),
+        T(workers_end_with_their_supervisor), T(a_death_is_noticed_with_sigchld_ignored),
+        T(workers_share_a_free_port), T(what_cannot_be_served_by_several), {0}
     };
     if (argc > 1 && strcmp(argv[1], "--signals") == 0) return tell_signals();
     self = argv[0];
