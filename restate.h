@@ -2058,7 +2058,7 @@ RESTATE__PRIVATE unsigned restate__plain_add(unsigned *at, unsigned n) {
 RESTATE_API uint32_t restate_version(void) { return RESTATE_VERSION; }
 
 /* ================================================================================================
-// >>bytes  slices, big-endian numbers, UTF-8, base64, ids                             [restate__b_]
+// >>bytes  slices, numbers, UTF-8, base64, ids, an ordered map         [restate__b_ restate__map_]
 // Views on memory that somebody else owns.
 ================================================================================================ */
 
@@ -2235,6 +2235,79 @@ RESTATE__PRIVATE const char *restate__b_awakeable_id_fault(const char *id) {
     if (restate__b_base64_digit((uint8_t)id[digits - 1], true) % 16)
         return "its last character is none of A, Q, g, w";
     return NULL;
+}
+
+/* ---- An ordered map -------------------------------------------------------------------------- */
+
+/* The beginning of whatever is found by a key. The map is a pointer to the node at its top; nodes
+ * and keys are the caller's and have to stay. Nothing is taken out.
+ *
+ * An AA tree: a left child is one level below its parent, a right one at most, and no two right
+ * children in a row are on their parent's level. So a map of n keys is at most 2 log2(n + 1) deep,
+ * whatever the keys are and in whatever order they come: they are chosen by peers, for whom a hash
+ * table that is not secret, or a sorted array, could be made slow. */
+typedef struct restate__map_node {
+    struct restate__map_node *left, *right;
+    restate_bytes key;
+    uint32_t level;                         /* 1 without children */
+} restate__map_node;
+
+#define RESTATE__MAP_DEPTH_MAX 64u
+
+RESTATE__PRIVATE restate__map_node *restate__map_find(restate__map_node *top, restate_bytes key) {
+    while (top) {
+        int c = restate__b_compare(key, top->key);
+        if (c == 0) break;
+        top = c < 0 ? top->left : top->right;
+    }
+    return top;
+}
+
+static restate__map_node *restate__map_balance(restate__map_node *n) {
+    restate__map_node *l = n->left, *r;
+    if (l && l->level == n->level) {
+        n->left = l->right;
+        l->right = n;
+        n = l;
+    }
+    r = n->right;
+    if (r && r->right && r->right->level == n->level) {
+        n->right = r->left;
+        r->left = n;
+        r->level++;
+        n = r;
+    }
+    return n;
+}
+
+/* Adds a zeroed node under a key that is not there. */
+RESTATE__PRIVATE void restate__map_add(restate__map_node **top, restate__map_node *node,
+                                       restate_bytes key) {
+    restate__map_node **path[RESTATE__MAP_DEPTH_MAX], **at = top;
+    size_t n = 0;
+    while (*at) {
+        path[n++] = at;
+        at = restate__b_compare(key, (*at)->key) < 0 ? &(*at)->left : &(*at)->right;
+    }
+    node->key = key;
+    node->level = 1;
+    *at = node;
+    while (n-- > 0) *path[n] = restate__map_balance(*path[n]);
+}
+
+/* The node that follows in the order of the keys; NULL for `before`: the first. NULL: none. */
+RESTATE__PRIVATE restate__map_node *restate__map_next(restate__map_node *top,
+                                                      const restate__map_node *before) {
+    restate__map_node *found = NULL;
+    while (top) {
+        if (!before || restate__b_compare(before->key, top->key) < 0) {
+            found = top;
+            top = top->left;
+        } else {
+            top = top->right;
+        }
+    }
+    return found;
 }
 
 /* ================================================================================================
@@ -2491,12 +2564,15 @@ RESTATE__PRIVATE void *restate__arena_alloc(restate__arena *arena, size_t size) 
     return p;
 }
 
-/* Whether these bytes are the arena's. Takes time with the number of its chunks. */
+#define RESTATE__ARENA_LOOKS 64u
+
+/* Whether these bytes are known to be the arena's: the newest chunks are looked at. */
 RESTATE__PRIVATE bool restate__arena_holds(const restate__arena *arena, const void *data,
                                            size_t len) {
     const uint8_t *p = (const uint8_t *)data;
     const restate__chunk *c;
-    for (c = arena->chunks; c; c = c->next) {
+    unsigned looks = 0;
+    for (c = arena->chunks; c && looks < RESTATE__ARENA_LOOKS; c = c->next, looks++) {
         const uint8_t *start = (const uint8_t *)c + RESTATE__CHUNK_HEAD;
         const uint8_t *end = (const uint8_t *)c + c->size;
         if (p >= start && p <= end) return len <= (size_t)(end - p);
@@ -3378,6 +3454,7 @@ RESTATE__PRIVATE bool restate__wire_encode(restate__arena *arena, const pb_msgde
 #define RESTATE__SIGNAL_FIRST 17u           /* 2 to 16 are reserved */
 #define RESTATE__DEPTH_MAX 1000u            /* of combinators; the runtime's own limit */
 #define RESTATE__DELAY_MS_MAX 63072000000u  /* two years; above 2^36 server 1.7 loses a partition */
+#define RESTATE__SHOWN_MAX 20u              /* elements of a list that a message for people names */
 #define RESTATE__AWAITING_BYTES_LARGE 2048u /* longer AwaitingOn are not repeated as they shrink */
 
 enum {                                      /* error codes of the protocol itself */
@@ -3489,12 +3566,14 @@ typedef struct restate__node {
     uint8_t run;                            /* restate__run_state */
     uint8_t expects;                        /* of a leaf: what answers it */
     bool listed;                            /* a combinator on the list `decided` */
+    uint16_t depth;                         /* of a combinator: of combinators below it */
     uint32_t order;                         /* of settling, from 1: the journal's order */
     uint32_t mark;                          /* the last walk that passed here */
     uint32_t id;                            /* completion id or signal number of a leaf */
     restate__edge *parents;
     const restate__value *value;            /* of a settled leaf */
-    struct restate__node *work; /* next on the work list, or the way back up of a walk */
+    struct restate__node *work; /* next on the work list, or the way back up of a walk; while a
+                                   tree is said: its restate__branch */
     struct restate__node *next;             /* leaves of one name; closures that execute;
                                                combinators that were decided */
     union {
@@ -3502,8 +3581,10 @@ typedef struct restate__node {
             struct restate__node **children;
             struct restate__node
                 *decided; /* the child that settled it; NULL: all of them, or none */
-            uint32_t count, pending, depth;
+            uint32_t count, pending;
             uint32_t cursor;                /* no child before it has a closure to execute */
+            uint32_t heard;                 /* 0: not awaited yet; else no signal heard before the
+                                               one with this number is for a leaf below it */
             restate__edge *ready, *ready_last;  /* of a SELECT: settled and not given out */
         } all;                              /* of a combinator */
         struct {
@@ -3512,18 +3593,30 @@ typedef struct restate__node {
             struct restate__node **back;    /* what points to it on the list `executing` */
             uint32_t command;
         } closure;                          /* of a run that is not replayed */
-        struct restate__signal_name *name;  /* of a named signal */
+        struct {
+            struct restate__signal_name *name;
+            struct restate__node *previous; /* of the leaves of the name that are listed */
+            uint32_t place;                 /* among them, ascending */
+            bool listed;
+        } named;                            /* of a named signal */
     } of;
 } restate__node;
 
+/* A name of signals; without a key, cancellations, where code asks for them. */
 typedef struct restate__signal_name {
-    struct restate__signal_name *next;      /* of the same hash */
-    struct restate__signal_name *next_delivered;
-    restate_bytes name;
-    uint32_t hash;
-    restate__node *leaves, *leaves_last;    /* pending ones, oldest first */
+    restate__map_node node;                 /* first */
+    restate__node *leaves, *leaves_last;    /* pending ones, oldest first: see restate__vm_claim() */
     restate__notification *delivered, *delivered_last;  /* not claimed by a leaf, oldest first */
+    uint32_t mark;                          /* the last walk that came to one of its leaves */
+    restate__node *leaf;                    /* of this walk: the oldest, or the first */
+    const restate__notification *signal;    /* of this walk: for the next leaf */
 } restate__signal_name;
+
+/* A named signal that was delivered. Its place in the list of all of them is its number. */
+typedef struct restate__heard {
+    restate__signal_name *name;
+    bool claimed;
+} restate__heard;
 
 /* What is known under a completion id or signal number. */
 typedef struct restate__slot {
@@ -3534,16 +3627,16 @@ typedef struct restate__slot {
 } restate__slot;
 
 /* Slots by number. Numbers are dense where they come from a program; what does not look so goes to
- * a list, so that a wild number in the input costs no memory. */
+ * a map, so that a wild number in the input costs no memory. */
 typedef struct restate__slots {
     restate__slot *at;
     uint32_t room, used;                    /* `used`: numbers seen, which bounds `room` */
-    struct restate__far_slot *far;
+    restate__map_node *far;                 /* of restate__far_slot; below `room` they are stale */
 } restate__slots;
 
 typedef struct restate__far_slot {
-    struct restate__far_slot *next;
-    uint32_t id;
+    restate__map_node node;                 /* first */
+    uint8_t id[4];                          /* big-endian: its key */
     restate__slot slot;
 } restate__far_slot;
 
@@ -3568,7 +3661,8 @@ typedef struct restate__vm_options {
 } restate__vm_options;
 
 typedef struct restate__state_entry {
-    restate_bytes key, value;               /* value absent: cleared */
+    restate__map_node node;                 /* first */
+    restate_bytes value;                    /* absent: cleared */
 } restate__state_entry;
 
 typedef struct restate__tracked {           /* a call that a cancellation reaches */
@@ -3612,17 +3706,23 @@ typedef struct restate__vm {
     restate__related current;
     uint32_t next_completion, next_signal;
     restate__slots completions, signals;
-    restate__signal_name **names;           /* by hash; `names_room` is a power of two, or 0 */
-    uint32_t names_room, names_count;
-    restate__signal_name *delivered;        /* names that have unclaimed signals */
+    restate__map_node *names;               /* of restate__signal_name */
+    restate__signal_name cancels;           /* cancellations, with explicit_cancellation */
+    restate__heard *heard;                  /* named signals delivered, in their order */
+    uint32_t heard_count, heard_room;
+    uint32_t unclaimed;                     /* of these */
+    uint32_t places, unlisted;              /* of leaves of names: given out; not on the list */
+    uint32_t *claims;                       /* numbers of signals; of one walk */
+    uint32_t claims_count, claims_room;
     uint32_t cancel_arrived;                /* cancellations the code was not told of */
     uint32_t cancel_delivered;              /* of these: delivered, without explicit_cancellation */
     restate__node *executing;               /* closures handed out */
     restate__node *decided;                 /* combinators, while closures are handed out */
     uint32_t to_execute;
     restate__tracked *tracked, **tracked_end;
-    restate__state_entry *state;            /* sorted by key */
-    size_t state_count, state_room;
+    restate__tracked *cancelling;           /* the first whose id a cancellation still waits for */
+    restate__map_node *state;               /* of restate__state_entry */
+    size_t state_count;
     bool state_partial;
 
     restate__node *awaited;                 /* of the await that runs: where to stop */
@@ -3630,6 +3730,8 @@ typedef struct restate__vm {
     restate__edge *edges;                   /* to be used again */
     uint32_t mark, settled;
     struct restate__branch *branches;       /* to be used again */
+    restate__node **items;                  /* leaves of the tree that is being said */
+    uint32_t items_room;
     uint8_t *scratch[2]; /* Future messages: the one being made, and the last one */
     size_t scratch_room[2];
     restate_bytes last_awaiting;            /* the last AwaitingOn, to leave out an equal one */
@@ -3648,7 +3750,8 @@ typedef enum restate__wait_kind {
 typedef struct restate__wait {
     restate__wait_kind kind;
     restate__node *run;
-    bool for_input, for_run;
+    bool for_input;
+    bool for_run;                           /* looked for when the input has ended */
 } restate__wait;
 
 typedef struct restate__vm_input_data {
@@ -3870,42 +3973,40 @@ RESTATE__PRIVATE restate__related restate__vm_related_next(const restate__vm *vm
 
 static bool restate__vm_slots_grow(restate__vm *vm, restate__slots *s, uint32_t id) {
     uint32_t room = s->room ? s->room : 32;
-    restate__far_slot **f = &s->far;
+    restate__map_node *f = NULL;
     restate__slot *at;
     while (room <= id) room *= 2;
     at = (restate__slot *)restate__arena_alloc(vm->arena, room * sizeof *at);
     if (!at) return false;
     if (s->room) memcpy(at, s->at, s->room * sizeof *at);
+    while ((f = restate__map_next(s->far, f)) != NULL) {
+        uint32_t far = restate__b_get32(f->key.ptr);
+        if (far >= room) break;
+        if (far >= s->room) at[far] = ((restate__far_slot *)(void *)f)->slot;
+    }
     s->at = at;
     s->room = room;
-    while (*f) {
-        if ((*f)->id < room) {
-            at[(*f)->id] = (*f)->slot;
-            *f = (*f)->next;
-        } else {
-            f = &(*f)->next;
-        }
-    }
     return true;
 }
 
 /* A slot that is not in the table (yet).
  *
  * A program's numbers are at most twice its commands, so whatever is far above four times of what
- * was seen comes from elsewhere and goes to the list. */
+ * was seen comes from elsewhere and goes to the map. */
 static RESTATE__NOINLINE restate__slot *restate__vm_slot_far(restate__vm *vm, restate__slots *s,
                                                              uint32_t id) {
     restate__far_slot *f;
-    for (f = s->far; f; f = f->next)
-        if (f->id == id) return &f->slot;
+    uint8_t key[4];
+    restate__b_put32(key, id);
+    f = (restate__far_slot *)(void *)restate__map_find(s->far, restate__b(key, sizeof key));
+    if (f) return &f->slot;
     s->used++;
     if (id / 4 < (uint64_t)s->used + vm->entries + 16u)
         return restate__vm_slots_grow(vm, s, id) ? &s->at[id] : NULL;
     f = (restate__far_slot *)restate__arena_alloc(vm->arena, sizeof *f);
     if (!f) return NULL;
-    f->id = id;
-    f->next = s->far;
-    s->far = f;
+    restate__b_put32(f->id, id);
+    restate__map_add(&s->far, &f->node, restate__b(f->id, sizeof f->id));
     return &f->slot;
 }
 
@@ -3920,23 +4021,46 @@ static inline restate__slot *restate__vm_slot(restate__vm *vm, restate__slots *s
 
 static bool restate__node_is_leaf(const restate__node *n) { return n->kind >= RESTATE__LEAF; }
 
+/* Gives back edges to combinators that were decided, up to the settling number `since`: a future
+ * that is raced in a loop would be walked longer each time. One of them stays, which tells that the
+ * node was part of something. */
+static void restate__vm_prune(restate__vm *vm, restate__node *n, uint32_t since) {
+    restate__edge **at = &n->parents, *e;
+    bool one = false;
+    while ((e = *at) != NULL) {
+        const restate__node *p = e->parent;
+        bool over = p->state != RESTATE__PENDING && p->kind != RESTATE__SELECT && p->order <= since;
+        if (over && one) {
+            *at = e->next;
+            e->next = vm->edges;
+            vm->edges = e;
+        } else {
+            one = one || over;
+            at = &e->next;
+        }
+    }
+}
+
 /* Whether `root` is `node` or above it, by way of combinators that are pending or were settled
- * after the settling number `since`. */
-static bool restate__vm_reaches(restate__vm *vm, restate__node *node, const restate__node *root,
-                                uint32_t since) {
+ * after the settling number `since`. Passes by what this walk has seen; `*awaited`: some of it was
+ * awaited itself. */
+static bool restate__vm_walk_up(restate__vm *vm, restate__node *node, const restate__node *root,
+                                uint32_t since, bool *awaited) {
     restate__node *work = node;
     restate__edge *e;
-    uint32_t mark = ++vm->mark;
     node->work = NULL;
     while (work) {
         restate__node *n = work;
         work = n->work;
         if (n == root) return true;
+        restate__vm_prune(vm, n, since);
         for (e = n->parents; e; e = e->next) {
             restate__node *p = e->parent;
             if (p == root) return true;
-            if (p->mark == mark || (p->state != RESTATE__PENDING && p->order <= since)) continue;
-            p->mark = mark;
+            if (p->mark == vm->mark || (p->state != RESTATE__PENDING && p->order <= since))
+                continue;
+            *awaited = *awaited || p->of.all.heard;
+            p->mark = vm->mark;
             p->work = work;
             work = p;
         }
@@ -3955,6 +4079,7 @@ static bool restate__vm_wanted(restate__vm *vm, restate__node *node) {
         restate__node *n = work;
         work = n->work;
         if (!n->parents) return true;
+        restate__vm_prune(vm, n, UINT32_MAX);
         for (e = n->parents; e; e = e->next) {
             restate__node *p = e->parent;
             if (p->kind == RESTATE__SELECT) return true;
@@ -4040,6 +4165,7 @@ static void restate__vm_propagate(restate__vm *vm, restate__node *settled) {
     restate__node *work = settled, *stops = NULL;
     restate__edge *e;
     uint32_t before = vm->settled;
+    bool awaited = false;
     settled->work = NULL;
     while (work) {
         restate__node *n = work;
@@ -4059,11 +4185,12 @@ static void restate__vm_propagate(restate__vm *vm, restate__node *settled) {
             }
         }
     }
+    vm->mark++;
     while (stops) {
         restate__node *p = stops;
         stops = p->next;
         if (vm->awaited && !vm->stopped)
-            vm->stopped = restate__vm_reaches(vm, p, vm->awaited, before);
+            vm->stopped = restate__vm_walk_up(vm, p, vm->awaited, before, &awaited);
         restate__vm_decided(vm, p);
     }
 }
@@ -4119,6 +4246,11 @@ static restate__edge *restate__vm_edge(restate__vm *vm) {
     return e;
 }
 
+static void restate__node_deepen(restate__node *node, const restate__node *child) {
+    if (!restate__node_is_leaf(child) && child->depth >= node->depth)
+        node->depth = (uint16_t)(child->depth + 1);
+}
+
 static restate__node *restate__node_earlier_of(restate__node *a, restate__node *b) {
     return !a || b->order < a->order ? b : a;
 }
@@ -4148,8 +4280,9 @@ static void restate__vm_combine_settled(restate__node *node) {
 }
 
 /* Makes `node` a combinator of `array`, which stays the caller's and must stay. */
-static bool restate__vm_combine_in(restate__vm *vm, restate__node *node, restate__node_kind kind,
-                                   restate__node **array, size_t count) {
+RESTATE__PRIVATE bool restate__vm_combine(restate__vm *vm, restate__node *node,
+                                          restate__node_kind kind, restate__node **array,
+                                          size_t count) {
     bool settled = false;
     size_t i;
     node->kind = (uint8_t)kind;
@@ -4168,35 +4301,26 @@ static bool restate__vm_combine_in(restate__vm *vm, restate__node *node, restate
         e->parent = node;
         e->next = array[i]->parents;
         array[i]->parents = e;
-        if (!restate__node_is_leaf(array[i]) && array[i]->of.all.depth >= node->of.all.depth)
-            node->of.all.depth = array[i]->of.all.depth + 1;
+        restate__node_deepen(node, array[i]);
     }
     if (settled) restate__vm_combine_settled(node);
     if (node->state != RESTATE__PENDING) {
         node->order = ++vm->settled;
         restate__vm_decided(vm, node);
     }
-    if (node->of.all.depth < RESTATE__DEPTH_MAX) return true;
+    if (node->depth < RESTATE__DEPTH_MAX) return true;
     return restate__vm_raise(
         vm, RESTATE__E_INTERNAL,
         "futures are nested more than %u deep: combine them side by side instead",
         RESTATE__DEPTH_MAX);
 }
 
-/* The same with a copy of the array. */
-RESTATE__PRIVATE bool restate__vm_combine(restate__vm *vm, restate__node *node,
-                                          restate__node_kind kind, restate__node *const *children,
-                                          size_t count) {
-    restate__node **array =
-        (restate__node **)restate__arena_alloc(vm->arena, (count + 1) * sizeof *array);
-    if (!array) return restate__vm_nomem(vm);
-    if (count) memcpy(array, children, count * sizeof *array);
-    return restate__vm_combine_in(vm, node, kind, array, count);
-}
-
+/* The order in which futures are told: that of settling, which is the journal's; one future that
+ * stands in a list twice, by its places. restate__first_settled() has the same. */
 static int restate__node_earlier(const void *a, const void *b) {
     const restate__edge *x = *(restate__edge *const *)a, *y = *(restate__edge *const *)b;
-    return (x->parent->order > y->parent->order) - (x->parent->order < y->parent->order);
+    if (x->parent != y->parent) return x->parent->order > y->parent->order ? 1 : -1;
+    return x->index > y->index ? 1 : -1;
 }
 
 /* Makes `node` a SELECT of `children`, without NULLs; `indexes` are what restate__vm_selected()
@@ -4214,7 +4338,7 @@ RESTATE__PRIVATE bool restate__vm_select(restate__vm *vm, restate__node *node,
     node->kind = RESTATE__SELECT;
     node->of.all.children = array;
     node->of.all.count = node->of.all.pending = (uint32_t)count;
-    for (i = 0; i < count; i++) {
+    for (i = count; i-- > 0;) {             /* the edges of one child come out by their indexes */
         restate__edge *e = restate__vm_edge(vm);
         if (!e) return restate__vm_nomem(vm);
         e->parent = node;
@@ -4222,8 +4346,7 @@ RESTATE__PRIVATE bool restate__vm_select(restate__vm *vm, restate__node *node,
         if (array[i]->state == RESTATE__PENDING) {
             e->next = array[i]->parents;
             array[i]->parents = e;
-            if (!restate__node_is_leaf(array[i]) && array[i]->of.all.depth >= node->of.all.depth)
-                node->of.all.depth = array[i]->of.all.depth + 1;
+            restate__node_deepen(node, array[i]);
         } else {
             e->parent = array[i];           /* for the sort */
             settled[n++] = e;
@@ -4243,7 +4366,7 @@ RESTATE__PRIVATE size_t restate__vm_selected(restate__node *node) {
     return e->index;
 }
 
-/* Undoes restate__vm_combine_in() for a combinator that was made for one await. Its edges are the
+/* Undoes restate__vm_combine() for a combinator that was made for one await. Its edges are the
  * first of their children's, because nothing was combined in between. */
 RESTATE__PRIVATE void restate__vm_dissolve(restate__vm *vm, restate__node *node) {
     restate__node **at = &vm->decided;
@@ -4269,7 +4392,8 @@ RESTATE__PRIVATE void restate__vm_forget(restate__vm *vm, const restate__node *l
 
 /* ---- Input: frames, Start, entries ----------------------------------------------------------- */
 
-static restate__state_entry *restate__vm_state_find(restate__vm *vm, restate_bytes key, bool make);
+static restate__state_entry *restate__vm_state_entry(restate__vm *vm, restate_bytes key,
+                                                     bool kept);
 
 /* `slice` of a message, followed by a zero byte: as it is at the message's end, else copied. */
 static restate_bytes restate__vm_terminated(restate__vm *vm, restate_bytes slice,
@@ -4549,7 +4673,7 @@ static bool restate__vm_read_state(restate__vm *vm, restate_wire_list map) {
         if (!restate__wire_entry(element, false, &key, &value) || !restate__b_utf8(key))
             return restate__vm_raise(vm, RESTATE__E_INTERNAL,
                                      "a state key sent by the server is not UTF-8");
-        e = restate__vm_state_find(vm, key, true);
+        e = restate__vm_state_entry(vm, key, true);
         if (!e) return restate__vm_nomem(vm);
         e->value = value;
     }
@@ -4800,86 +4924,199 @@ RESTATE__PRIVATE bool restate__vm_ready(const restate__vm *vm) {
 
 /* ---- Delivery: from the queue to the leaves -------------------------------------------------- */
 
-static bool restate__vm_names_grow(restate__vm *vm) {
-    uint32_t room = vm->names_room ? 2 * vm->names_room : 8, i;
-    restate__signal_name **names =
-        (restate__signal_name **)restate__arena_alloc(vm->arena, room * sizeof *names);
-    if (!names) return false;
-    for (i = 0; i < vm->names_room; i++) {
-        while (vm->names[i]) {
-            restate__signal_name *n = vm->names[i];
-            vm->names[i] = n->next;
-            n->next = names[n->hash & (room - 1)];
-            names[n->hash & (room - 1)] = n;
+/* The entry of a signal's name, made when it is new; absent bytes: of cancellations. NULL: out of
+ * memory. */
+static restate__signal_name *restate__vm_name(restate__vm *vm, restate_bytes name) {
+    restate__map_node *n;
+    if (!name.ptr) return &vm->cancels;
+    n = restate__map_find(vm->names, name);
+    if (n) return (restate__signal_name *)(void *)n;
+    n = (restate__map_node *)restate__arena_alloc(vm->arena, sizeof(restate__signal_name));
+    name = restate__arena_copy(vm->arena, name);
+    if (!n || !name.ptr) return NULL;
+    restate__map_add(&vm->names, n, name);
+    return (restate__signal_name *)(void *)n;
+}
+
+/* The name that a leaf waits for; NULL: it waits for a number. */
+static restate__signal_name *restate__node_name(const restate__node *leaf) {
+    bool named = leaf->kind == RESTATE__LEAF_NAME ||
+                 (leaf->kind == RESTATE__LEAF_SIGNAL && leaf->id == RESTATE__SIGNAL_CANCEL);
+    return named ? leaf->of.named.name : NULL;
+}
+
+static void restate__vm_list_leaf(restate__vm *vm, restate__node *leaf) {
+    restate__signal_name *name = leaf->of.named.name;
+    leaf->of.named.listed = true;
+    leaf->of.named.place = ++vm->places;
+    leaf->of.named.previous = name->leaves_last;
+    leaf->next = NULL;
+    *(name->leaves ? &name->leaves_last->next : &name->leaves) = leaf;
+    name->leaves_last = leaf;
+}
+
+static void restate__vm_unlist_leaf(restate__node *leaf) {
+    restate__signal_name *name = leaf->of.named.name;
+    restate__node *previous = leaf->of.named.previous;
+    *(previous ? &previous->next : &name->leaves) = leaf->next;
+    *(leaf->next ? &leaf->next->of.named.previous : &name->leaves_last) = previous;
+    leaf->of.named.listed = false;
+}
+
+/* Gives the oldest delivered signal of its name to a leaf. */
+static void restate__vm_claim_by(restate__vm *vm, restate__node *leaf) {
+    restate__signal_name *name = leaf->of.named.name;
+    restate__notification *n = name->delivered;
+    if (leaf->of.named.listed) restate__vm_unlist_leaf(leaf);
+    else vm->unlisted--;
+    name->delivered = n->next;
+    vm->heard[n->id].claimed = true;
+    vm->unclaimed--;
+    if (name == &vm->cancels) vm->cancel_arrived--;
+    restate__vm_settle(vm, leaf, &n->value);
+}
+
+/* Gives it to the oldest leaf of the name that is below `root`. A leaf that is below nothing that
+ * was ever awaited, as after a lost race, leaves the list until something above it is. */
+static void restate__vm_claim_below(restate__vm *vm, restate__signal_name *name,
+                                    const restate__node *root) {
+    restate__node *leaf = name->leaves, *next;
+    for (; leaf; leaf = next) {
+        bool awaited = false;
+        next = leaf->next;
+        vm->mark++;
+        if (restate__vm_walk_up(vm, leaf, root, UINT32_MAX, &awaited)) {
+            restate__vm_claim_by(vm, leaf);
+            return;
+        }
+        if (awaited) continue;
+        restate__vm_unlist_leaf(leaf);
+        vm->unlisted++;
+    }
+}
+
+/* Grows an array of the arena's to `count` elements and one more. NULL: out of memory. */
+static void *restate__vm_grow(restate__vm *vm, void *array, uint32_t count, uint32_t *room,
+                              size_t size) {
+    uint32_t more = *room ? 2 * *room : 16;
+    void *to;
+    if (count < *room) return array;
+    to = restate__arena_alloc(vm->arena, more * size);
+    if (!to) return NULL;
+    if (count) memcpy(to, array, count * size);
+    *room = more;
+    return to;
+}
+
+/* A walk down has come to a leaf of a name: a signal that is there may be for it. */
+static bool restate__vm_may_claim(restate__vm *vm, restate__node *leaf, uint32_t mark) {
+    restate__signal_name *name = leaf->of.named.name;
+    uint32_t *claims;
+    if (!leaf->of.named.listed) {
+        restate__vm_list_leaf(vm, leaf);
+        vm->unlisted--;
+    }
+    if (name->mark != mark) {
+        name->mark = mark;
+        name->leaf = leaf;
+        name->signal = name->delivered;
+    } else if (leaf->of.named.place < name->leaf->of.named.place) {
+        name->leaf = leaf;
+    }
+    if (!name->signal) return true;
+    claims = (uint32_t *)restate__vm_grow(vm, vm->claims, vm->claims_count, &vm->claims_room,
+                                          sizeof *claims);
+    if (!claims) return restate__vm_nomem(vm);
+    vm->claims = claims;
+    claims[vm->claims_count++] = name->signal->id;
+    name->signal = name->signal->next;
+    return true;
+}
+
+static int restate__vm_by_number(const void *a, const void *b) {
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Signals that were there before `root` is awaited for the first time: those that its leaves may
+ * claim are looked for from above, each node once. */
+static void restate__vm_claim_first(restate__vm *vm, restate__node *root) {
+    restate__node *work = root;
+    uint32_t mark = ++vm->mark, i;
+    root->work = NULL;
+    vm->claims_count = 0;
+    while (work) {
+        restate__node *n = work;
+        work = n->work;
+        for (i = 0; i < n->of.all.count; i++) {
+            restate__node *c = n->of.all.children[i];
+            if (c->state != RESTATE__PENDING || c->mark == mark) continue;
+            c->mark = mark;
+            if (!restate__node_is_leaf(c)) {
+                c->work = work;
+                work = c;
+            } else if (restate__node_name(c) && !restate__vm_may_claim(vm, c, mark)) {
+                return;
+            }
         }
     }
-    vm->names = names;
-    vm->names_room = room;
-    return true;
-}
-
-/* The entry of a signal's name, made when it is new. NULL: out of memory. */
-static restate__signal_name *restate__vm_name(restate__vm *vm, restate_bytes name) {
-    restate__signal_name *n;
-    uint32_t hash = 2166136261u;
-    size_t i;
-    for (i = 0; i < name.len; i++) hash = (hash ^ name.ptr[i]) * 16777619u;
-    for (n = vm->names_room ? vm->names[hash & (vm->names_room - 1)] : NULL; n; n = n->next)
-        if (n->hash == hash && !n->name.ptr == !name.ptr && restate__b_equal(n->name, name))
-            return n;
-    if (vm->names_count == vm->names_room && !restate__vm_names_grow(vm)) return NULL;
-    n = (restate__signal_name *)restate__arena_alloc(vm->arena, sizeof *n);
-    if (!n) return NULL;
-    n->name = restate__arena_copy(vm->arena, name);
-    n->hash = hash;
-    n->next = vm->names[hash & (vm->names_room - 1)];
-    vm->names[hash & (vm->names_room - 1)] = n;
-    vm->names_count++;
-    return n;
-}
-
-/* Gives the oldest delivered signal of a name to the oldest leaf that is waited for. */
-static bool restate__vm_claim_one(restate__vm *vm, restate__signal_name *name,
-                                  const restate__node *root) {
-    restate__node *before = NULL, *leaf = name->leaves;
-    restate__notification *n = name->delivered;
-    for (; leaf && !restate__vm_reaches(vm, leaf, root, UINT32_MAX); leaf = leaf->next)
-        before = leaf;
-    if (!leaf) return false;
-    *(before ? &before->next : &name->leaves) = leaf->next;
-    if (name->leaves_last == leaf) name->leaves_last = before;
-    name->delivered = n->next;
-    if (!name->name.ptr) vm->cancel_arrived--;
-    restate__vm_settle(vm, leaf, &n->value);
-    return true;
+    if (vm->claims_count > 1)
+        qsort(vm->claims, vm->claims_count, sizeof *vm->claims, restate__vm_by_number);
+    for (i = 0; i < vm->claims_count && root->state == RESTATE__PENDING; i++) {
+        restate__signal_name *name = vm->heard[vm->claims[i]].name;
+        restate__node *leaf = name->leaf;
+        bool awaited = false;
+        name->leaf = NULL;
+        vm->mark++;
+        if (leaf && restate__vm_walk_up(vm, leaf, root, UINT32_MAX, &awaited))
+            restate__vm_claim_by(vm, leaf);
+        else
+            restate__vm_claim_below(vm, name, root);
+        if (root->state != RESTATE__PENDING) root->of.all.heard = vm->claims[i] + 2;
+    }
 }
 
 /* Named signals go to who waits, not to who asked first: a leaf that was given up (a lost race)
- * must not swallow what a later one waits for. */
-static void restate__vm_claim(restate__vm *vm, const restate__node *root) {
-    restate__signal_name **at = &vm->delivered;
-    while (*at) {
-        restate__signal_name *name = *at;
-        while (name->delivered && root->state == RESTATE__PENDING &&
-               restate__vm_claim_one(vm, name, root))
-            continue;
-        if (name->delivered) at = &name->next_delivered;
-        else *at = name->next_delivered;
+ * must not swallow what a later one waits for. Of the signals that leaves below `root` can claim
+ * the oldest comes first, whatever its name, and of the leaves of its name the oldest gets it.
+ *
+ * What this costs: the first await of a combinator is a walk over what is below it. Later ones look
+ * at each signal that came meanwhile once, and at the leaves of its name that somebody waits for. */
+static void restate__vm_claim(restate__vm *vm, restate__node *root) {
+    uint32_t i;
+    if (restate__node_is_leaf(root)) {
+        restate__signal_name *name = restate__node_name(root);
+        if (name && name->delivered && root->state == RESTATE__PENDING)
+            restate__vm_claim_by(vm, root);
+        return;
     }
+    i = root->of.all.heard;
+    root->of.all.heard = vm->heard_count + 1;
+    if (!i) {
+        if (vm->unclaimed || vm->unlisted) restate__vm_claim_first(vm, root);
+        return;
+    }
+    for (; i <= vm->heard_count && root->state == RESTATE__PENDING; i++)
+        if (!vm->heard[i - 1].claimed)
+            restate__vm_claim_below(vm, vm->heard[i - 1].name, root);
+    root->of.all.heard = i;
 }
 
 static void restate__vm_deliver_name(restate__vm *vm, restate__notification *n,
                                      restate_bytes name) {
     restate__signal_name *to = restate__vm_name(vm, name);
-    if (!to) {
+    restate__heard *heard = (restate__heard *)restate__vm_grow(vm, vm->heard, vm->heard_count,
+                                                               &vm->heard_room, sizeof *heard);
+    if (!to || !heard) {
         restate__vm_nomem(vm);
         return;
     }
-    if (!to->delivered) {
-        to->next_delivered = vm->delivered;
-        vm->delivered = to;
-    }
+    vm->heard = heard;
+    heard[vm->heard_count].name = to;
+    heard[vm->heard_count].claimed = false;
+    n->id = vm->heard_count++;
     n->next = NULL;
+    vm->unclaimed++;
     *(to->delivered ? &to->delivered_last->next : &to->delivered) = n;
     to->delivered_last = n;
 }
@@ -4912,7 +5149,7 @@ static bool restate__vm_resolve(restate__vm *vm, restate__node *root, bool with_
     vm->awaited = root;
     vm->stopped = false;
     for (;;) {
-        if (named && vm->delivered) restate__vm_claim(vm, root);
+        if (named) restate__vm_claim(vm, root);
         found = vm->stopped || root->state != RESTATE__PENDING ||
                 (with_cancel && vm->cancel_delivered);
         if (found || !vm->queue || vm->phase == RESTATE__ERRORED) break;
@@ -4929,14 +5166,20 @@ static bool restate__vm_resolve(restate__vm *vm, restate__node *root, bool with_
 typedef struct restate__branch {
     struct restate__branch *next, *previous, *parent;
     const restate__node *node;
+    uint32_t items, items_end;              /* its own leaves */
     size_t bytes;                           /* of its Future message */
     uint8_t *at;                            /* where its next nested Future goes */
     bool has_leaf;
+    bool shared;                            /* several combinators have it */
 } restate__branch;
 
 /* The awaited node with the implicit CANCEL beside it. */
 typedef struct restate__tree {
     restate__branch *first, *last;
+    restate__node **items;                  /* all leaves, each once */
+    uint32_t items_count;
+    uint32_t mark;                          /* of nodes that were seen; + 1: shared */
+    bool shared;                            /* some are */
     restate__node top, cancel;
     restate__node *pair[2];
 } restate__tree;
@@ -4953,10 +5196,6 @@ static size_t restate__tree_varint(uint8_t *to, uint64_t n) {
         len++;
     } while (n);
     return len;
-}
-
-static bool restate__tree_open(const restate__node *n, restate__node_kind kind) {
-    return n->state == RESTATE__PENDING && n->kind == kind;
 }
 
 static restate__branch *restate__tree_branch(restate__vm *vm, const restate__node *node,
@@ -4980,13 +5219,79 @@ static void restate__tree_free(restate__vm *vm, restate__tree *tree) {
     vm->branches = tree->first;
 }
 
-/* Lists the branches below `root`. Inserting the children behind their parent while walking the
- * list gives depth-first order without a stack. */
+/* A leaf of a branch. Leaves of one name are one. */
+static bool restate__tree_leaf(restate__vm *vm, restate__tree *tree, restate__branch *b,
+                               restate__node *n) {
+    restate__signal_name *name = restate__node_name(n);
+    if (name) {
+        if (name->mark != tree->mark) name->leaf = n;
+        name->mark = tree->mark;
+        n = name->leaf;
+    }
+    if (n->mark >= tree->mark) {            /* twice in one combinator is nothing special */
+        if (n->work == (restate__node *)(void *)b) return true;
+        n->mark = tree->mark + 1;
+        tree->shared = true;
+        return true;
+    }
+    tree->items = (restate__node **)restate__vm_grow(vm, vm->items, tree->items_count,
+                                                     &vm->items_room, sizeof *tree->items);
+    if (!tree->items) return restate__vm_nomem(vm);
+    vm->items = tree->items;
+    tree->items[tree->items_count++] = n;
+    n->mark = tree->mark;
+    n->work = (restate__node *)(void *)b;
+    return true;
+}
+
+/* A combinator below a branch, which is to be listed behind `*after`. */
+static bool restate__tree_child(restate__vm *vm, restate__tree *tree, restate__branch *b,
+                                restate__node *n, restate__branch **after) {
+    restate__branch *child;
+    if (n->mark >= tree->mark) {
+        child = (restate__branch *)(void *)n->work;
+        if (child->parent == b) return true;
+        child->shared = tree->shared = true;
+        return true;
+    }
+    child = restate__tree_branch(vm, n, b);
+    if (!child) return restate__vm_nomem(vm);
+    n->mark = tree->mark;
+    n->work = (restate__node *)(void *)child;
+    child->previous = *after;
+    child->next = (*after)->next;
+    if (child->next) child->next->previous = child;
+    (*after)->next = child;
+    *after = child;
+    return true;
+}
+
+/* What several combinators have cannot be said in each of them: a graph may have any number of
+ * paths. It is said once, beside the tree, and left out within: the runtime resumes us when the
+ * rest of the tree is decided or any of it is there, so never too late. */
+static bool restate__tree_share(restate__vm *vm, restate__tree *tree) {
+    restate__branch *b = tree->first;
+    if (b->node->kind > RESTATE__RACE && b->node->kind != RESTATE__SELECT) {
+        b = restate__tree_branch(vm, &tree->top, NULL);
+        if (!b) return restate__vm_nomem(vm);
+        b->next = tree->first;
+        tree->first->previous = tree->first->parent = b;
+        tree->first = b;
+    }
+    for (b = tree->first->next; b; b = b->next)
+        if (b->shared) b->parent = tree->first;
+    return true;
+}
+
+/* Lists the branches below `root`, each once. Inserting the children behind their parent while
+ * walking the list gives depth-first order without a stack. */
 static bool restate__tree_init(restate__vm *vm, restate__tree *tree, restate__node *root,
                                bool with_cancel) {
     restate__branch *b;
     size_t i;
     memset(tree, 0, sizeof *tree);
+    tree->mark = vm->mark + 1;
+    vm->mark += 2;
     tree->pair[0] = root;
     tree->pair[1] = &tree->cancel;
     tree->cancel.kind = RESTATE__LEAF_SIGNAL;
@@ -4999,56 +5304,61 @@ static bool restate__tree_init(restate__vm *vm, restate__tree *tree, restate__no
     for (; b; b = b->next) {
         restate__branch *after = b;
         tree->last = b;
+        b->items = tree->items_count;
         for (i = 0; i < b->node->of.all.count; i++) {
-            const restate__node *n = b->node->of.all.children[i];
-            restate__branch *child;
-            if (restate__node_is_leaf(n) || n->state != RESTATE__PENDING) continue;
-            child = restate__tree_branch(vm, n, b);
-            if (!child) return restate__vm_nomem(vm);
-            child->previous = after;
-            child->next = after->next;
-            if (child->next) child->next->previous = child;
-            after->next = child;
-            after = child;
+            restate__node *n = b->node->of.all.children[i];
+            if (n->state != RESTATE__PENDING) continue;
+            if (!(restate__node_is_leaf(n) ? restate__tree_leaf(vm, tree, b, n)
+                                           : restate__tree_child(vm, tree, b, n, &after)))
+                return false;
         }
+        b->items_end = tree->items_count;
     }
-    return tree->first ? true : restate__vm_nomem(vm);
+    if (!tree->first) return restate__vm_nomem(vm);
+    return !tree->shared || restate__tree_share(vm, tree);
 }
 
-/* Writes the ids of one kind (0 completions, 1 signals, 2 names) of a branch, or only counts (`to`
- * NULL). Numbers come without tag, to be packed; names with theirs. */
-static size_t restate__tree_ids(const restate__node *node, unsigned kind, uint8_t *to) {
+/* The id of a leaf, of one kind (0 completions, 1 signals, 2 names); `to` NULL: only its size.
+ * Numbers come without tag, to be packed; names with theirs. */
+static size_t restate__tree_id(const restate__node *n, unsigned kind, uint8_t *to) {
+    size_t len = 1;
+    restate_bytes name;
+    if (n->kind != RESTATE__LEAF + kind) return 0;
+    if (n->kind != RESTATE__LEAF_NAME) return restate__tree_varint(to, n->id);
+    name = n->of.named.name->node.key;
+    if (to) *to = 3 << 3 | RESTATE__WIRE_BYTES;
+    len += restate__tree_varint(to ? to + len : NULL, name.len);
+    if (to && name.len) memcpy(to + len, name.ptr, name.len);
+    return len + name.len;
+}
+
+/* Those of one kind of a branch; of the first one, also those that are shared. */
+static size_t restate__tree_ids(const restate__tree *tree, const restate__branch *b, unsigned kind,
+                                uint8_t *to) {
     size_t i, len = 0;
-    for (i = 0; i < node->of.all.count; i++) {
-        const restate__node *n = node->of.all.children[i];
-        if (!restate__tree_open(n, (restate__node_kind)(RESTATE__LEAF + kind))) continue;
-        if (n->kind != RESTATE__LEAF_NAME) {
-            len += restate__tree_varint(to ? to + len : NULL, n->id);
-            continue;
-        }
-        if (to) to[len] = 3 << 3 | RESTATE__WIRE_BYTES;
-        len++;
-        len += restate__tree_varint(to ? to + len : NULL, n->of.name->name.len);
-        if (to && n->of.name->name.len)
-            memcpy(to + len, n->of.name->name.ptr, n->of.name->name.len);
-        len += n->of.name->name.len;
-    }
+    for (i = b->items; i < b->items_end; i++)
+        if (tree->items[i]->mark == tree->mark)
+            len += restate__tree_id(tree->items[i], kind, to ? to + len : NULL);
+    for (i = 0; tree->shared && b == tree->first && i < tree->items_count; i++)
+        if (tree->items[i]->mark != tree->mark)
+            len += restate__tree_id(tree->items[i], kind, to ? to + len : NULL);
     return len;
 }
 
 /* Fields 1 to 3 of one branch. */
-static size_t restate__tree_lists(const restate__node *node, uint8_t *to) {
+static size_t restate__tree_lists(const restate__tree *tree, const restate__branch *b,
+                                  uint8_t *to) {
     size_t len = 0;
     unsigned kind;
     for (kind = 0; kind < RESTATE__LEAF_KINDS; kind++) {
-        size_t ids = restate__tree_ids(node, kind, NULL);
+        size_t ids = restate__tree_ids(tree, b, kind, NULL);
         if (!ids) continue;
         if (kind < 2) {
             if (to) to[len] = (uint8_t)((kind + 1) << 3 | RESTATE__WIRE_BYTES);
             len++;
             len += restate__tree_varint(to ? to + len : NULL, ids);
         }
-        if (to) restate__tree_ids(node, kind, to + len);
+        if (to) restate__tree_ids(tree, b, kind, to + len);
         len += ids;
     }
     return len;
@@ -5059,7 +5369,7 @@ static void restate__tree_measure(restate__tree *tree) {
     restate__branch *b;
     for (b = tree->first; b; b = b->next) b->bytes = 0;
     for (b = tree->last; b; b = b->previous) {
-        size_t lists = restate__tree_lists(b->node, NULL);
+        size_t lists = restate__tree_lists(tree, b, NULL);
         b->bytes += lists + (b->node->kind != RESTATE__UNKNOWN ? 2 : 0);
         b->has_leaf = b->has_leaf || lists;
         if (!b->parent || !b->has_leaf) continue;
@@ -5095,7 +5405,7 @@ static restate_bytes restate__tree_future(restate__vm *vm, restate__tree *tree) 
             at += restate__tree_varint(at, b->bytes);
             b->parent->at = at + b->bytes;
         }
-        b->at = at + restate__tree_lists(b->node, at);
+        b->at = at + restate__tree_lists(tree, b, at);
         if (b->node->kind == RESTATE__UNKNOWN) continue;
         at[b->bytes - 2] = 5 << 3 | RESTATE__WIRE_NUMBER;
         at[b->bytes - 1] = b->node->kind == RESTATE__SELECT ? RESTATE__RACE : b->node->kind;
@@ -5105,29 +5415,21 @@ static restate_bytes restate__tree_future(restate__vm *vm, restate__tree *tree) 
 
 /* Before protocol 7: all ids in three lists. They have the field numbers of a Future's own lists.
  */
-static bool restate__tree_flat(restate__vm *vm, restate__tree *tree,
+static bool restate__tree_flat(restate__vm *vm, const restate__tree *tree,
                                restate_wire_SuspensionMessage *m) {
-    restate__branch *b;
-    size_t i, n = 0, names = 0;
-    uint32_t *ids;
-    restate_bytes *texts;
-    for (b = tree->first; b; b = b->next) n += b->node->of.all.count;
-    ids = (uint32_t *)restate__arena_alloc(vm->arena, (2 * n + 1) * sizeof *ids);
-    texts = (restate_bytes *)restate__arena_alloc(vm->arena, (n + 1) * sizeof *texts);
+    size_t i, n = tree->items_count, completions = 0, signals = 0, names = 0;
+    uint32_t *ids = (uint32_t *)restate__arena_alloc(vm->arena, (2 * n + 1) * sizeof *ids);
+    restate_bytes *texts =
+        (restate_bytes *)restate__arena_alloc(vm->arena, (n + 1) * sizeof *texts);
     if (!ids || !texts) return restate__vm_nomem(vm);
-    for (b = tree->first; b; b = b->next) {
-        for (i = 0; i < b->node->of.all.count; i++) {
-            const restate__node *c = b->node->of.all.children[i];
-            if (restate__tree_open(c, RESTATE__LEAF)) ids[m->waiting_completions.count++] = c->id;
-            if (restate__tree_open(c, RESTATE__LEAF_SIGNAL))
-                ids[n + m->waiting_signals.count++] = c->id;
-            if (restate__tree_open(c, RESTATE__LEAF_NAME)) texts[names++] = c->of.name->name;
-        }
+    for (i = 0; i < n; i++) {
+        const restate__node *c = tree->items[i];
+        if (c->kind == RESTATE__LEAF) ids[completions++] = c->id;
+        else if (c->kind == RESTATE__LEAF_SIGNAL) ids[n + signals++] = c->id;
+        else texts[names++] = c->of.named.name->node.key;
     }
-    m->waiting_completions =
-        restate__wire_list(restate__wire_put_numbers, ids, m->waiting_completions.count);
-    m->waiting_signals =
-        restate__wire_list(restate__wire_put_numbers, ids + n, m->waiting_signals.count);
+    m->waiting_completions = restate__wire_list(restate__wire_put_numbers, ids, completions);
+    m->waiting_signals = restate__wire_list(restate__wire_put_numbers, ids + n, signals);
     m->waiting_named_signals = restate__wire_list(restate__wire_put_bytes, texts, names);
     return true;
 }
@@ -5147,7 +5449,7 @@ static const char *restate__vm_awakeable_id(restate__vm *vm, uint32_t signal);
 static const char *restate__vm_describe(restate__vm *vm, const restate__node *n) {
     if (n->kind == RESTATE__LEAF_NAME)
         return restate__arena_printf(vm->arena, "signal \"%s\"",
-                                     (const char *)n->of.name->name.ptr);
+                                     (const char *)n->of.named.name->node.key.ptr);
     if (n->kind == RESTATE__LEAF_SIGNAL)
         return restate__arena_printf(vm->arena, "awakeable %s",
                                      restate__vm_awakeable_id(vm, n->id));
@@ -5163,25 +5465,24 @@ static bool restate__vm_unreplayable(restate__vm *vm, restate__tree *tree) {
                                                 RESTATE__LEAF_SIGNAL };
     const char *text = "", *comma = "";
     const restate__node *run = NULL;
-    restate__branch *b;
+    size_t k, i, shown = 0;
     bool cancel = false;
-    size_t k, i;
     for (k = 0; k < RESTATE__LEAF_KINDS; k++) {
-        for (b = tree->first; b; b = b->next) {
-            for (i = 0; i < b->node->of.all.count; i++) {
-                const restate__node *n = b->node->of.all.children[i];
-                if (!restate__tree_open(n, order[k])) continue;
-                if (n->kind == RESTATE__LEAF_SIGNAL && n->id == RESTATE__SIGNAL_CANCEL) {
-                    cancel = true;
-                    continue;
-                }
+        for (i = 0; i < tree->items_count; i++) {
+            const restate__node *n = tree->items[i];
+            if (n->kind != order[k]) continue;
+            if (!run && n->kind == RESTATE__LEAF && n->run != RESTATE__RUN_NONE) run = n;
+            if (n->kind == RESTATE__LEAF_SIGNAL && n->id == RESTATE__SIGNAL_CANCEL) cancel = true;
+            else if (shown++ < RESTATE__SHOWN_MAX) {
                 text = restate__arena_printf(vm->arena, "%s%s%s", text, comma,
                                              restate__vm_describe(vm, n));
                 comma = ", ";
-                if (!run && n->run != RESTATE__RUN_NONE) run = n;
             }
         }
     }
+    if (shown > RESTATE__SHOWN_MAX)
+        text = restate__arena_printf(vm->arena, "%s, and %lu more", text,
+                                     (unsigned long)(shown - RESTATE__SHOWN_MAX));
     if (cancel) text = restate__arena_printf(vm->arena, "%s%scancellation", text, comma);
     if (run) {
         vm->current.index = run->of.closure.command;
@@ -5273,8 +5574,10 @@ RESTATE__PRIVATE void restate__vm_take_back(restate__vm *vm, restate__node *run)
 
 static bool restate__vm_waits_for_run(restate__vm *vm, const restate__node *root) {
     restate__node *n;
+    bool awaited = false;
+    vm->mark++;
     for (n = vm->executing; n; n = n->next)
-        if (restate__vm_reaches(vm, n, root, UINT32_MAX)) return true;
+        if (restate__vm_walk_up(vm, n, root, UINT32_MAX, &awaited)) return true;
     return false;
 }
 
@@ -5334,8 +5637,10 @@ static restate__wait restate__vm_unresolved(restate__vm *vm, restate__node *root
         return w;
     }
     w.for_input = !vm->input_closed;
-    w.for_run = vm->executing && (restate__vm_waits_for_run(vm, root) ||
-                                  (!w.for_input && vm->options.finish_runs_first));
+    w.for_run = vm->executing &&
+                (!w.for_input || vm->options.awaiting == RESTATE__AWAITING_ALWAYS) &&
+                ((!w.for_input && vm->options.finish_runs_first) ||
+                 restate__vm_waits_for_run(vm, root));
     announce = w.for_input && vm->options.version >= 7 &&
                vm->options.awaiting != RESTATE__AWAITING_NEVER &&
                (vm->options.awaiting == RESTATE__AWAITING_ALWAYS || !vm->executing);
@@ -5377,14 +5682,16 @@ RESTATE__PRIVATE restate__wait restate__vm_cancel_calls(restate__vm *vm) {
     restate__tracked *t;
     if (!restate__vm_executable(vm, "cancelling calls"))
         return restate__vm_answer(vm, RESTATE__BROKEN);
-    for (t = vm->tracked; t; t = t->next)
+    for (t = vm->cancelling ? vm->cancelling : vm->tracked; t; t = t->next) {
+        vm->cancelling = t;
         if (t->id->state == RESTATE__PENDING && !restate__vm_resolve(vm, t->id, false))
             return restate__vm_unresolved(vm, t->id, false);
+    }
     for (t = vm->tracked; t; t = t->next)
         if (t->id->state == RESTATE__SUCCEEDED &&
             !restate__vm_cancel_call(vm, t->id->value->is.bytes))
             return restate__vm_answer(vm, RESTATE__BROKEN);
-    vm->tracked = NULL;
+    vm->tracked = vm->cancelling = NULL;
     vm->tracked_end = &vm->tracked;
     return restate__vm_answer(vm, RESTATE__READY);
 }
@@ -5532,10 +5839,12 @@ static const char *restate__vm_sketch(restate__vm *vm, uint16_t type, restate_by
          signal = type == restate_wire_MSG_SEND_SIGNAL_COMMAND;
     restate__wire_reader r = restate__wire_read(payload);
     restate__wire_item item;
-    while (restate__wire_next(&r, &item)) {
+    unsigned n = 0;
+    while (n < RESTATE__SHOWN_MAX && restate__wire_next(&r, &item)) {
         bool shown = item.tag == 1 || item.tag == 12 || (called && item.tag == 2) ||
                      (signal && item.tag == 3);
-        if (signal && item.tag == 2)
+        n += shown;
+        if (signal && item.tag == 2 && ++n)
             text = restate__arena_printf(vm->arena, "%s (cancel)", text);
         if (item.wire == RESTATE__WIRE_BYTES && item.bytes.len && shown)
             text = restate__arena_printf(vm->arena, "%s %s", text,
@@ -5680,9 +5989,11 @@ static restate_pair *restate__vm_list_pairs(restate__vm *vm, const restate_wire_
 static const char *restate__vm_show_pairs(restate__vm *vm, const restate_wire_list *list) {
     const restate_pair *p = restate__vm_list_pairs(vm, list);
     const char *text = "";
-    for (; p && (p->name || p->value); p++)
+    size_t n = 0;
+    for (; p && (p->name || p->value) && n < RESTATE__SHOWN_MAX; p++, n++)
         text = restate__arena_printf(vm->arena, "%s%s%s: %s", text, *text ? ", " : "",
                                      p->name ? p->name : "", p->value ? p->value : "");
+    if (p && (p->name || p->value)) text = restate__arena_printf(vm->arena, "%s, ...", text);
     return *text ? text : "<empty>";
 }
 
@@ -5955,42 +6266,24 @@ RESTATE__PRIVATE bool restate__vm_end(restate__vm *vm) {
 
 /* ---- State ----------------------------------------------------------------------------------- */
 
-/* The entry of a key in the sorted list; with `make` a new one, cleared, when there is none. NULL:
- * there is none, or out of memory. The server sends keys in order, so that making is mostly
- * appending. */
-static restate__state_entry *restate__vm_state_find(restate__vm *vm, restate_bytes key, bool make) {
-    size_t low = 0, high = vm->state_count;
-    restate__state_entry *e;
-    if (make && high && restate__b_compare(vm->state[high - 1].key, key) < 0) low = high;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int c = restate__b_compare(vm->state[middle].key, key);
-        if (c == 0) return &vm->state[middle];
-        if (c < 0) low = middle + 1;
-        else high = middle;
-    }
-    if (!make) return NULL;
-    if (vm->state_count == vm->state_room) {
-        size_t room = vm->state_room ? 2 * vm->state_room : 8;
-        e = (restate__state_entry *)restate__arena_alloc(vm->arena, room * sizeof *e);
-        if (!e) return NULL;
-        if (vm->state_count) memcpy(e, vm->state, vm->state_count * sizeof *e);
-        vm->state = e;
-        vm->state_room = room;
-    }
-    e = &vm->state[low];
-    memmove(e + 1, e, (vm->state_count++ - low) * sizeof *e);
-    e->key = key;
-    e->value = restate__b_none();
-    return e;
+/* The entry of a key; a new one, cleared, when there is none. NULL: out of memory. The key is
+ * copied unless it is `kept` for us. */
+static restate__state_entry *restate__vm_state_entry(restate__vm *vm, restate_bytes key,
+                                                     bool kept) {
+    restate__map_node *e = restate__map_find(vm->state, key);
+    if (e) return (restate__state_entry *)(void *)e;
+    e = (restate__map_node *)restate__arena_alloc(vm->arena, sizeof(restate__state_entry));
+    key = restate__vm_present(key);
+    if (!kept) key = restate__arena_copy(vm->arena, key);
+    if (!e || !key.ptr) return NULL;
+    restate__map_add(&vm->state, e, key);
+    vm->state_count++;
+    return (restate__state_entry *)(void *)e;
 }
 
 /* Records what the code changed: absent bytes clear. */
 static bool restate__vm_state_change(restate__vm *vm, restate_bytes key, restate_bytes value) {
-    restate__state_entry *e = restate__vm_state_find(vm, key, false);
-    if (!e)
-        e = restate__vm_state_find(vm, restate__arena_copy(vm->arena, restate__vm_present(key)),
-                                   true);
+    restate__state_entry *e = restate__vm_state_entry(vm, key, false);
     if (e) e->value = restate__arena_copy(vm->arena, value);
     return e && !vm->arena->failed ? true : restate__vm_nomem(vm);
 }
@@ -6119,7 +6412,7 @@ RESTATE__PRIVATE bool restate__vm_get(restate__vm *vm, restate_bytes key, restat
     id = vm->next_completion++;
     if (recorded && recorded->type == restate_wire_MSG_GET_EAGER_STATE_COMMAND)
         return restate__vm_replay_eager_get(vm, key, recorded, id, leaf);
-    e = restate__vm_state_find(vm, key, false);
+    e = (restate__state_entry *)(void *)restate__map_find(vm->state, key);
     if (recorded || (!e && vm->state_partial))
         return restate__vm_lazy_get(vm, key, recorded, id, leaf);
     return restate__vm_eager_get(vm, key, e, id, leaf);
@@ -6145,16 +6438,17 @@ static bool restate__vm_lazy_keys(restate__vm *vm, const restate__command *recor
 static bool restate__vm_eager_keys(restate__vm *vm, uint32_t id, restate__node *leaf) {
     restate_wire_GetEagerStateKeysCommandMessage m;
     restate__value v;
-    size_t i, n = 0;
+    restate__map_node *e = NULL;
+    size_t n = 0;
     restate_bytes *keys =
         (restate_bytes *)restate__arena_alloc(vm->arena, (vm->state_count + 1) * sizeof *keys);
     const char **names =
         (const char **)restate__arena_alloc(vm->arena, (vm->state_count + 1) * sizeof *names);
     if (!keys || !names) return restate__vm_nomem(vm);
-    for (i = 0; i < vm->state_count; i++) {
-        if (!vm->state[i].value.ptr) continue;
-        names[n] = restate__arena_text(vm->arena, vm->state[i].key);
-        keys[n++] = vm->state[i].key;
+    while ((e = restate__map_next(vm->state, e)) != NULL) {
+        if (!((restate__state_entry *)(void *)e)->value.ptr) continue;
+        names[n] = restate__arena_text(vm->arena, e->key);
+        keys[n++] = e->key;
     }
     memset(&m, 0, sizeof m);
     memset(&v, 0, sizeof v);
@@ -6253,6 +6547,7 @@ RESTATE__PRIVATE bool restate__vm_clear_all(restate__vm *vm) {
     restate_wire_ClearAllStateCommandMessage m;
     memset(&m, 0, sizeof m);
     if (!restate__vm_command(vm, &type, &m, restate__b_none(), 0)) return false;
+    vm->state = NULL;
     vm->state_count = 0;
     vm->state_partial = false;
     return true;
@@ -6554,9 +6849,8 @@ RESTATE__PRIVATE bool restate__vm_awakeable(restate__vm *vm, restate__node *leaf
 static bool restate__vm_name_leaf(restate__vm *vm, restate_bytes name, restate__node *leaf) {
     restate__signal_name *n = restate__vm_name(vm, name);
     if (!n) return restate__vm_nomem(vm);
-    leaf->of.name = n;
-    *(n->leaves ? &n->leaves_last->next : &n->leaves) = leaf;
-    n->leaves_last = leaf;
+    leaf->of.named.name = n;
+    restate__vm_list_leaf(vm, leaf);
     return true;
 }
 
@@ -8216,13 +8510,13 @@ typedef struct restate__owned {             /* to be released with the invocatio
 
 /* A failure that was given to the user, and the status it was given with. */
 typedef struct restate__failed {
-    struct restate__failed *next;
+    restate__map_node node;                 /* first; the key is `failure`, the pointer */
     const restate_failure *failure;
     restate_status as;
 } restate__failed;
 
 typedef struct restate__unstable {          /* bytes that an unstable codec made */
-    struct restate__unstable *next;
+    restate__map_node node;                 /* first; the key is `ptr` */
     const uint8_t *ptr;
 } restate__unstable;
 
@@ -8234,8 +8528,9 @@ struct restate_ctx {
     bool over;                              /* every call returns RESTATE_ENDED */
     restate_bytes reply;
     bool reply_unstable;                    /* equal replies may have different bytes */
-    struct restate__unstable *unstable;     /* what unstable codecs made */
-    struct restate__failed *failed;         /* the latest first; NULL: nothing failed yet */
+    restate__map_node *unstable;            /* what unstable codecs made */
+    restate__map_node *failures;            /* of restate__failed: all that were given */
+    struct restate__failed *failed;         /* the latest; NULL: nothing failed yet */
     bool retry;                             /* closures: `error` says why */
     restate__vm_error error;
     restate__owned *owned;
@@ -8810,9 +9105,9 @@ RESTATE_API bool restate_stop_requested(restate_ctx *ctx) {
 /* Whether these bytes, handed on whole, may differ on replay. */
 static bool restate__ctx_unstable(const restate_ctx *ctx, restate_bytes value) {
     const restate_seal *seal = ctx->attempt->handler->options.seal;
-    const restate__unstable *u = ctx->unstable;
-    while (u && u->ptr != value.ptr) u = u->next;
-    return (value.ptr && u) || (seal && seal->unstable);
+    bool made = value.ptr && ctx->unstable &&
+                restate__map_find(ctx->unstable, restate__b(&value.ptr, sizeof value.ptr));
+    return made || (seal && seal->unstable);
 }
 
 /* Seals a payload on its way out. False: the attempt is over. Absent bytes are sealed as empty. */
@@ -8883,18 +9178,25 @@ RESTATE_API restate_status restate_reply(restate_ctx *ctx, restate_bytes value) 
     return RESTATE_OK;
 }
 
+static restate__failed *restate__ctx_find_failed(const restate_ctx *ctx,
+                                                 const restate_failure *failure) {
+    return (restate__failed *)(void *)restate__map_find(ctx->failures,
+                                                        restate__b(&failure, sizeof failure));
+}
+
 /* Makes `failure`, which lasts, the one that restate_failed() gives. */
 static restate_status restate__ctx_set_failed(restate_ctx *ctx, const restate_failure *failure,
                                               restate_status as) {
-    restate__failed *f;
-    if (ctx->failed && ctx->failed->failure == failure) return ctx->failed->as;
-    f = (restate__failed *)restate__arena_alloc(ctx->memory, sizeof *f);
-    if (!f) return restate__ctx_nomem(ctx);
-    f->failure = failure;
-    f->as = as;
-    f->next = ctx->failed;
+    restate__failed *f = restate__ctx_find_failed(ctx, failure);
+    if (!f) {
+        f = (restate__failed *)restate__arena_alloc(ctx->memory, sizeof *f);
+        if (!f) return restate__ctx_nomem(ctx);
+        f->failure = failure;
+        f->as = as;
+        restate__map_add(&ctx->failures, &f->node, restate__b(&f->failure, sizeof f->failure));
+    }
     ctx->failed = f;
-    return as;
+    return f->as;
 }
 
 /* A copy of a failure that the user gave, fit to be sent. NULL: it cannot be, or out of memory; the
@@ -8953,7 +9255,7 @@ RESTATE_API restate_status restate_fail_with(restate_ctx *ctx, const restate_fai
     if (!failure && !f)
         return restate__ctx_misuse(ctx, "restate_fail_with",
                                    "nothing has failed yet: give a failure");
-    while (failure && f && f->failure != failure) f = f->next;
+    if (failure) f = restate__ctx_find_failed(ctx, failure);
     if (f) return restate__ctx_set_failed(ctx, f->failure, f->as);
     failure = restate__ctx_keep_failure(ctx, "restate_fail_with", failure);
     return failure ? restate__ctx_set_failed(ctx, failure, RESTATE_TERMINAL) : RESTATE_ENDED;
@@ -9090,6 +9392,7 @@ static restate__run *restate__run_take(restate__attempt *a) {
         r->ctx.over = r->ctx.retry = false;
         r->ctx.reply = restate__b_none();
         r->ctx.failed = NULL;
+        r->ctx.failures = r->ctx.unstable = NULL;
         r->arena.failed = false;
         return r;
     }
@@ -9476,7 +9779,7 @@ static restate_status restate__ctx_wait_any(restate_ctx *ctx, restate__node **ar
     restate__node race;
     restate_status s;
     memset(&race, 0, sizeof race);
-    if (!restate__vm_combine_in(&ctx->attempt->vm, &race, RESTATE__RACE, array, count))
+    if (!restate__vm_combine(&ctx->attempt->vm, &race, RESTATE__RACE, array, count))
         return restate__ctx_end(ctx);
     s = restate__ctx_drive(ctx, &race);
     restate__vm_dissolve(&ctx->attempt->vm, &race);
@@ -9603,7 +9906,7 @@ static restate_future *restate__ctx_combine(restate_ctx *ctx, const char *functi
     nodes = restate__ctx_nodes(ctx, function, futures, count, &used);
     if (nodes && !used && kind == RESTATE__RACE)
         restate__ctx_misuse(ctx, function, "a race of no futures never ends: give at least one");
-    else if (nodes && !restate__vm_combine_in(&ctx->attempt->vm, &f->node, kind, nodes, used))
+    else if (nodes && !restate__vm_combine(&ctx->attempt->vm, &f->node, kind, nodes, used))
         restate__ctx_end(ctx);
     else restate__vm_losers(&ctx->attempt->vm, restate__run_lose);     /* it may be decided */
     restate__ctx_detach(ctx);
@@ -11854,14 +12157,15 @@ RESTATE_API restate_bytes restate_encode(restate_ctx *ctx, const restate_codec *
         if (s != RESTATE_OK) out = restate__b_none();
     }
     if (codec->unstable && out.ptr) {
-        restate__unstable *u = (restate__unstable *)restate__arena_alloc(ctx->memory, sizeof *u);
+        restate__unstable *u;
+        if (restate__map_find(ctx->unstable, restate__b(&out.ptr, sizeof out.ptr))) return out;
+        u = (restate__unstable *)restate__arena_alloc(ctx->memory, sizeof *u);
         if (!u) {
             restate__ctx_nomem(ctx);
             return restate__b_none();
         }
         u->ptr = out.ptr;
-        u->next = ctx->unstable;
-        ctx->unstable = u;
+        restate__map_add(&ctx->unstable, &u->node, restate__b(&u->ptr, sizeof u->ptr));
     }
     return out;
 }

@@ -10,7 +10,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 UNITS="unit_journal unit_journal_more unit_journal_await unit_journal_run unit_journal_errors
-    unit_journal_results unit_context unit_around unit_semantics unit_features"
+    unit_journal_results unit_order unit_context unit_around unit_semantics unit_features"
 mutants() {
     cat <<'LIST'
 restate__vm_enqueue|*vm->queue_end = n;|n->next = vm->queue; vm->queue = n;|notifications are delivered in the order of the journal
@@ -19,14 +19,14 @@ restate__vm_sleep|restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion+
 restate__vm_call_invocation|m.result_completion_id = first + 1;|m.result_completion_id = first + 2;|a call takes two ids, its invocation's first
 restate__vm_init|vm->next_signal = RESTATE__SIGNAL_FIRST;|vm->next_signal = RESTATE__SIGNAL_FIRST - 1;|awakeables have the signals from 17 on
 restate__vm_clear_all|vm->state_partial = false;|vm->state_partial = vm->state_partial;|state is complete after clear_all
-restate__vm_clear_all|vm->state_count = 0;|vm->state_count = vm->state_count;|nothing is left after clear_all
+restate__vm_clear_all|vm->state = NULL;||nothing is left after clear_all
 restate__vm_state_change|e->value = restate__arena_copy(vm->arena, value);|e->value = e->value;|a value that was written is read
 restate__vm_await|if (with_cancel && vm->cancel_delivered) return|if (with_cancel && vm->cancel_delivered && root->state == RESTATE__PENDING) return|a cancellation that came first is told first
 restate__vm_cancelled|vm->cancel_delivered--;||a cancellation is told once
 restate__vm_deliver|vm->cancel_delivered++;|vm->cancel_delivered = 1;|each cancellation is told
 restate__vm_arrived|if (slot->arrived) return true;||the first result of a number wins
 restate__vm_on_ack|if (slot->arrived) return true;||protocol 7: a result that came before the acknowledgement wins
-restate__vm_cancel_calls|vm->tracked = NULL;|vm->tracked = vm->tracked;|calls are cancelled once
+restate__vm_cancel_calls|vm->tracked = vm->cancelling = NULL;|vm->cancelling = NULL;|calls are cancelled once
 restate__vm_track|*vm->tracked_end = t;|t->next = vm->tracked; vm->tracked = t; if (!t->next)|calls are cancelled in the order of their issue
 restate__vm_cancelled|restate__wait w = restate__vm_cancel_calls(vm);|restate__wait w = restate__vm_answer(vm, RESTATE__READY);|a cancellation reaches the calls
 restate__vm_propose_result|run->run = RESTATE__RUN_PROPOSED;|run->run = RESTATE__RUN_PROPOSED; restate__vm_settle(vm, run, keep);|protocol 7: a result counts when it is acknowledged
@@ -47,11 +47,14 @@ restate__vm_suspend|vm->options.version >= 7|vm->options.version >= 8|protocol 7
 restate__node_child_settled|if (child->state == RESTATE__FAILED && parent->of.all.pending) return;||any goes on after a failure
 restate__node_child_settled|if (!parent->of.all.pending) parent->state = RESTATE__SUCCEEDED;\n            return;|parent->state = RESTATE__SUCCEEDED;\n            return;|all waits for all
 restate__vm_combine_settled|restate__node_earlier_of(first_ok, first_failed)|first_ok|of settled children the first one decides
-restate__vm_claim_one|name->delivered = n->next;|name->delivered = NULL;|a signal of a name is not lost to the one before
+restate__vm_claim_by|name->delivered = n->next;|name->delivered = NULL;|a signal of a name is not lost to the one before
 restate__vm_seed|vm->options.version >= 6 ? vm->random_seed : restate__vm_sha256_64(vm->id)|vm->random_seed|protocol 5: random numbers come from the id
 restate__vm_random|sum << 23 \| sum >> 41|sum << 24 \| sum >> 40|random numbers are those of xoshiro256++
 restate__vm_failure_fits|"metadata of a failure", 6|"metadata of a failure", 5|metadata needs protocol 6
-restate__vm_state_find|restate__b_compare(vm->state[high - 1].key, key) < 0) low|restate__b_compare(vm->state[high - 1].key, key) != 0) low|state keys are kept in order
+restate__map_add|restate__b_compare(key, (*at)->key) < 0|restate__b_compare(key, (*at)->key) > 0|state keys are kept in order
+restate__vm_by_number|(x > y) - (x < y)|(x < y) - (x > y)|named signals come in the order of the journal
+restate__node_earlier|x->index > y->index|x->index < y->index|a future that is in a list twice is told by its places
+restate__tree_leaf|n->mark = tree->mark + 1;||what several combinators have is said beside the tree
 LIST
 }
 

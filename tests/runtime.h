@@ -1049,7 +1049,9 @@ static inline void op_fail(unsigned code, const char *message) {
 }
 
 static inline node *rt_combine(restate__node_kind kind, node *const *children, size_t count) {
-    RT_LEAF(restate__vm_combine(m, leaf, kind, children, count));
+    node **array = (node **)rt_alloc((count + 1) * sizeof *array);
+    if (count) memcpy(array, children, count * sizeof *array);
+    RT_LEAF(restate__vm_combine(m, leaf, kind, array, count));
 }
 #define RT_COMBINE(kind, ...) rt_combine(kind, (node *const[]){ __VA_ARGS__ }, sizeof (node *const[]){ __VA_ARGS__ } / sizeof(node *))
 #define RACE(...) RT_COMBINE(RESTATE__RACE, __VA_ARGS__)
@@ -1074,6 +1076,7 @@ static inline const char *await(node *root) {
         snprintf(text, sizeof text, "RUN %u", w.run->id);
         return text;
     case RESTATE__WAIT:
+        w.for_run = w.for_run || restate__vm_waits_for_run(&rt.vm, root);       /* not asked while there is input */
         snprintf(text, sizeof text, "WAIT(%s%s%s)", w.for_input ? "i" : "", w.for_input && w.for_run ? "," : "", w.for_run ? "r" : "");
         return text;
     default: return "?";
