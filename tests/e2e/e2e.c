@@ -1274,6 +1274,11 @@ static void payloads_case(void) {
                   { "xml", "application/json", "5", 400, NULL },
                   { "text", "text/csv", "5", 200, "application/json" },
                   { "text", "application/json", "5", 400, NULL },
+                  { "plain", "text/plain", "5", 200, "text/plain; charset=utf-8" },
+                  { "plain", "text/plain; charset=utf-8", "5", 200, "text/plain; charset=utf-8" },
+                  { "plain", "text/plain;charset=latin1", "5", 200, "text/plain; charset=utf-8" },
+                  { "plain", "application/json", "5", 400, NULL },
+                  { "capitals", "text/csv", "5", 200, "application/json" },
                   { "nothing", "", NULL, 200, "" },
                   { "nothing", "application/json", NULL, 400, NULL },
                   { "nothing", "application/json", "5", 400, NULL } };
@@ -1290,6 +1295,32 @@ static void payloads_case(void) {
         if (r.status == 200) CHECK_STR(r.body, calls[i].body ? calls[i].body : "");
     }
     test_note = "";
+}
+
+/* What is empty is there, and has no bytes; RESTATE_VOID takes and gives none; text is exact. */
+static void contents_case(void) {
+    static reply r;
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    ASK("/Payload/asks", "5", 200, "[0, 0, 0, 0, -1]");
+    call_with(&r, "/Payload/hush", "content-type: application/json", NULL, "5");
+    CHECK(r.status == 200 && r.len == 0 && !*r.type);
+    ASK("/Payload/letters", "{\"text\": \"a\\u0000b\\u00e9\"}", 200, "{\"text\": \"a\\u0000b\xC3\xA9\", \"bytes\": 5}");
+    ASK("/Payload/letters", "{\"text\": \"\\ud800\"}", 400, "*surrogates");
+    ASK("/Payload/letters", "{}", 200, "{\"text\": null, \"bytes\": 0}");
+}
+
+/* No failure looks like a success at the ingress, and none ends the server. */
+static void codes_case(void) {
+    static const int codes[][2] = { { 0, 500 }, { 1, 500 }, { 99, 500 }, { 100, 500 }, { 101, 500 }, { 199, 500 }, { 200, 500 }, { 204, 500 },
+                                    { 304, 500 }, { 399, 500 }, { 400, 400 }, { 418, 418 }, { 599, 599 }, { 999, 999 }, { 1000, 500 } };
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+        const char *body = text("%d", codes[i][0]), *want = text("*\"message\":\"code %d\"", codes[i][0]);
+        ASK("/Payload/fail", body, codes[i][1], want);
+        if (i % 3 == 0) ASK("/Payload/retry", body, codes[i][1], want);
+    }
+    ASK("/Payload/doubly", "5", 500, "*the metadata of the failure has \\\"a\\\" twice");
+    ASK("/Payload/json", "5", 200, "5");
 }
 
 /* What the server knows of options, and does about them. */
@@ -1359,6 +1390,7 @@ int main(int argc, char **argv) {
         CASE(hooks), CASE(errors), CASE(pause), FIRST(state), CASE(mismatch), FIRST(crash),
         CASE(restart), CASE(load), CASE(steps), CASE(coded), CASE(sends), CASE(workflow),
         CASE(details), CASE(ids), CASE(drift), CASE(scope), CASE(lazy_reads), CASE(payloads), CASE(options),
+        CASE(contents), CASE(codes),
         { NULL, NULL, 0, false }
     };
     return harness_main(argc, argv, cases, "default,suspend,lazy,v7", "default");

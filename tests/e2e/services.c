@@ -95,13 +95,15 @@ static restate_status later_add(restate_ctx *ctx, restate_bytes input) {
 /* ---- Gate: waits for somebody ------------------------------------------------------------------- */
 
 static restate_status gate_wait(restate_ctx *ctx, restate_bytes input) {
-    const char *id;
+    const char *id, *by = "nobody";         /* stays, if the answer is empty */
     restate_bytes answer;
     restate_future *opened = restate_awakeable(ctx, &id);
     (void)input;
     RESTATE_TRY(restate_set(ctx, "awakeable", restate_json(ctx, "%s", id)));
     RESTATE_TRY(restate_await(ctx, opened, &answer));
     RESTATE_TRY(restate_clear(ctx, "awakeable"));
+    RESTATE_TRY(restate_json_string(ctx, answer, "by", &by));
+    if (!answer.len && strcmp(by, "nobody") != 0) return restate_fail(ctx, 500, "opened by %s", by);
     return restate_reply(ctx, answer);
 }
 
@@ -1680,6 +1682,68 @@ static restate_status say_no_more(restate_ctx *ctx, restate_bytes input) {
     return input.ptr ? restate_fail(ctx, 500, "there was something") : RESTATE_OK;
 }
 
+/* What handlers are given by those that give nothing, and by those that should not: "[n, n, n, n]" with n
+ * bytes, -1 for absent ones; the readers of JSON keep their defaults. */
+static restate_status says_nothing(restate_ctx *ctx, restate_bytes input) {
+    (void)ctx, (void)input;
+    return RESTATE_OK;
+}
+
+static restate_status length_of(restate_ctx *ctx, restate_bytes input) {
+    return restate_reply(ctx, restate_json(ctx, "%d", input.ptr ? (int)input.len : -1));
+}
+
+static restate_status ask_payload(restate_ctx *ctx, const char *handler, restate_bytes body, int *length) {
+    const restate_target to = { .service = "Payload", .handler = handler };
+    struct cJSON *tree = NULL;
+    long long n = 7;
+    restate_bytes reply;
+    RESTATE_TRY(restate_call(ctx, to, body, NULL, &reply));
+    RESTATE_TRY(restate_json_int(ctx, reply, NULL, &n));
+    RESTATE_TRY(restate_decode(ctx, RESTATE_JSON, reply, &tree));
+    *length = !reply.ptr ? -1 : (int)reply.len;
+    return n == 7 ? RESTATE_OK : restate_fail(ctx, 500, "%s gave %lld", handler, n);
+}
+
+static restate_status asks_payloads(restate_ctx *ctx, restate_bytes input) {
+    const restate_target to = { .service = "Payload", .handler = "length" }, none = { .service = "Payload", .handler = "lengthOfNone" };
+    int silent, hush, nothing;
+    restate_bytes empty, dropped;
+    RESTATE_TRY(ask_payload(ctx, "silent", input, &silent));
+    RESTATE_TRY(ask_payload(ctx, "hush", input, &hush));
+    RESTATE_TRY(ask_payload(ctx, "nothing", input, &nothing));
+    RESTATE_TRY(restate_call(ctx, to, (restate_bytes){0}, NULL, &empty));
+    RESTATE_TRY(restate_call(ctx, none, input, NULL, &dropped));
+    return restate_reply(ctx, restate_json(ctx, "[%d, %d, %d, %-s, %-s]", silent, hush, nothing, (const char *)empty.ptr, (const char *)dropped.ptr));
+}
+
+/* Text, whatever its characters, there and back. */
+static restate_status letters(restate_ctx *ctx, restate_bytes input) {
+    restate_bytes text = {0};
+    RESTATE_TRY(restate_json_text(ctx, input, "text", &text));
+    return restate_reply(ctx, restate_json(ctx, "{'text': %-s, 'bytes': %zu}", (const char *)restate_json_quote(ctx, text).ptr, text.len));
+}
+
+static restate_status fails_with(restate_ctx *ctx, restate_bytes input) {
+    long long code = 0;
+    RESTATE_TRY(restate_json_int(ctx, input, NULL, &code));
+    return restate_fail(ctx, (uint16_t)code, "code %lld", code);
+}
+
+static restate_status retries_with(restate_ctx *ctx, restate_bytes input) {
+    restate_retry_options o = { .code = 0 };
+    long long code = 0;
+    RESTATE_TRY(restate_json_int(ctx, input, NULL, &code));
+    o.code = (uint16_t)code;
+    return restate_retry(ctx, &o, "code %lld", code);
+}
+
+static restate_status fails_doubly(restate_ctx *ctx, restate_bytes input) {
+    const restate_failure failure = { 410, "gone", RESTATE_PAIRS({ "a", "1" }, { "a", "2" }) };
+    (void)input;
+    return restate_fail_with(ctx, &failure);
+}
+
 /* ---- The endpoint ----------------------------------------------------------------------------------- */
 
 static const restate_service tally = { .name = "Tally", .kind = RESTATE_OBJECT, .handlers = RESTATE_HANDLERS(
@@ -1877,6 +1941,7 @@ static const restate_service race = { .name = "Race",
                                           { .name = "go", .fn = race_go, .shared = true }) };
 static const restate_codec xml = { .content_type = "text/xml",
                                    .json_schema = "{\"type\": \"string\"}" };
+static const restate_codec plain_text = { .content_type = "text/plain; charset=utf-8" };
 static const restate_codec maybe_json = { .content_type = "application/json", .optional = true };
 static const restate_service payload = { .name = "Payload", .handlers = RESTATE_HANDLERS(
     { .name = "json", .fn = small_echo },
@@ -1884,6 +1949,17 @@ static const restate_service payload = { .name = "Payload", .handlers = RESTATE_
     { .name = "bytes", .fn = small_echo, .input = RESTATE_BYTES, .output = RESTATE_BYTES },
     { .name = "xml", .fn = small_echo, .input = &xml, .output = &xml },
     { .name = "text", .fn = small_echo, .accept = "text/*" },
+    { .name = "plain", .fn = small_echo, .input = &plain_text, .output = &plain_text },
+    { .name = "capitals", .fn = small_echo, .accept = "Text/CSV; header=absent" },
+    { .name = "silent", .fn = says_nothing },
+    { .name = "hush", .fn = small_echo, .output = RESTATE_VOID },
+    { .name = "length", .fn = length_of },
+    { .name = "lengthOfNone", .fn = length_of, .input = RESTATE_VOID },
+    { .name = "asks", .fn = asks_payloads },
+    { .name = "letters", .fn = letters },
+    { .name = "fail", .fn = fails_with },
+    { .name = "retry", .fn = retries_with, .options = { .retry = { .max_attempts = 1, .when_exhausted = RESTATE_EXHAUSTED_FAIL } } },
+    { .name = "doubly", .fn = fails_doubly, .options = { .retry = { .max_attempts = 1, .when_exhausted = RESTATE_EXHAUSTED_FAIL } } },
     { .name = "nothing", .fn = say_no_more, .input = RESTATE_VOID, .output = RESTATE_VOID }) };
 static const restate_service rich = {
     .name = "Rich",
