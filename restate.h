@@ -513,7 +513,8 @@ typedef struct restate_log_record {
  * said 50 to 200 times in 10 s, by kind; a line tells how often it was left out.
  * Threads: `write` is called from any thread of the endpoint, by several at a time. */
 typedef struct restate_logger {
-    void (*write)(void *user, const restate_log_record *record);    /* NULL: to standard error */
+    void (*write)(void *user, const restate_log_record *record);    /* NULL: to standard error, a
+                                                                       line with time and level */
     void *user;
     restate_log_level level;                /* what is below is dropped; INFO */
     bool with_replay;                       /* pass on also what handlers log while they replay */
@@ -2844,6 +2845,24 @@ RESTATE__PRIVATE uint64_t restate__clock_wall_ms(const restate_clock *clock) {
     return clock->wall_ms(clock->user);
 }
 
+#define RESTATE__CLOCK_TEXT 40u
+
+/* Such a time as ISO 8601 has it, in UTC: 2030-03-17T17:46:40.000Z. Years begin in March here, so
+ * that a leap day is the last of its year. */
+RESTATE__PRIVATE void restate__clock_text(uint64_t wall_ms, char *text) {
+    uint64_t days = wall_ms / 86400000u + 719468u, era = days / 146097u, year;
+    unsigned day = (unsigned)(days % 146097u), second = (unsigned)(wall_ms / 1000u % 86400u), month;
+    year = (day - day / 1460u + day / 36524u - day / 146096u) / 365u;
+    day -= (unsigned)(365u * year + year / 4u - year / 100u);
+    month = (5u * day + 2u) / 153u;
+    day -= (153u * month + 2u) / 5u;
+    month = month < 10u ? month + 3u : month - 9u;
+    year += era * 400u + (month < 3u ? 1u : 0u);
+    snprintf(text, RESTATE__CLOCK_TEXT, "%04lu-%02u-%02uT%02u:%02u:%02u.%03uZ",
+             (unsigned long)year, month, day + 1u, second / 3600u, second / 60u % 60u,
+             second % 60u, (unsigned)(wall_ms % 1000u));
+}
+
 /* ================================================================================================
 // >>log  levels and the default logger                                              [restate__log_]
 // From a message to the logger.
@@ -2857,12 +2876,14 @@ typedef struct restate__logger {
 
 static void restate__log_stderr(void *user, const restate_log_record *r) {
     static const char *const levels[] = { "", "TRACE", "DEBUG", "INFO", "WARN", "ERROR", "OFF" };
+    char time[RESTATE__CLOCK_TEXT];
     (void)user;
+    restate__clock_text(r->time_ms, time);
     if (r->invocation_id)
-        fprintf(stderr, "restate %s %s/%s %s: %s\n", levels[r->level], r->service, r->handler,
-                r->invocation_id, r->message);
+        fprintf(stderr, "%s restate %s %s/%s %s: %s\n", time, levels[r->level], r->service,
+                r->handler, r->invocation_id, r->message);
     else
-        fprintf(stderr, "restate %s: %s\n", levels[r->level], r->message);
+        fprintf(stderr, "%s restate %s: %s\n", time, levels[r->level], r->message);
 }
 
 /* `logger` with its zeroes replaced. */
@@ -3489,6 +3510,7 @@ typedef struct restate__vm_error {
     uint64_t delay_ms;
     restate__related related;
     bool misuse;                            /* for the log: the program is wrong */
+    uint32_t step_try;                      /* for the log: of the run that failed; 0: none did */
 } restate__vm_error;
 
 /* A recorded command that waits for the code to come to it. */
@@ -7067,6 +7089,7 @@ static bool restate__vm_propose_retry(restate__vm *vm, restate__node *run,
     e.related.index = run->of.closure.command;
     e.related.type = restate_wire_MSG_RUN_COMMAND;
     e.related.name = run->of.closure.name;
+    e.step_try = count;
     if (p->kind == RESTATE__POLICY_NONE ||
         (p->kind != RESTATE__POLICY_INFINITE && exhausted && !p->pause)) {
         memset(&failure, 0, sizeof failure);
@@ -15053,6 +15076,22 @@ static void restate__x_free_if_over(restate__x *x) {
     if (x->released && (!x->attempt || restate__attempt_over(x->attempt))) restate__x_free(x);
 }
 
+/* What the attempt failed with, at which step, and for the how manieth time. */
+static void restate__x_log_failure(restate__attempt *a) {
+    const restate__vm_error *e = &a->vm.error;
+    restate_log_level level = e->misuse ? RESTATE_LOG_ERROR : RESTATE_LOG_WARN;
+    if (e->step_try)
+        restate__ctx_say(&a->ctx, level,
+                         "the attempt failed with %u: %.800s (step \"%.*s\", try %lu)",
+                         (unsigned)e->code, e->message,
+                         (int)(e->related.name.len < 100 ? e->related.name.len : 100),
+                         e->related.name.ptr ? (const char *)e->related.name.ptr : "",
+                         (unsigned long)e->step_try);
+    else
+        restate__ctx_say(&a->ctx, level, "the attempt failed with %u: %.800s (try %lu)",
+                         (unsigned)e->code, e->message, (unsigned long)a->vm.retry_count + 1);
+}
+
 /* The attempt wrote something or is over. */
 static void restate__x_progress(restate__attempt *a) {
     restate__x *x = (restate__x *)a->host;
@@ -15060,9 +15099,7 @@ static void restate__x_progress(restate__attempt *a) {
         x->finished = true;
         if (a->vm.phase == RESTATE__ERRORED &&
             restate__ep_may_log(x->endpoint, RESTATE__LIMIT_ATTEMPT))
-            restate__ctx_say(&a->ctx, a->vm.error.misuse ? RESTATE_LOG_ERROR : RESTATE_LOG_WARN,
-                             "the attempt failed with %u: %s", (unsigned)a->vm.error.code,
-                             a->vm.error.message);
+            restate__x_log_failure(a);
     }
     if (!x->released) x->changed(x);
     else restate__x_free_if_over(x);
@@ -17364,6 +17401,17 @@ static int restate__srv_bind(int *fd, const char *host, unsigned port) {
     return error;
 }
 
+/* How the server gets to know the endpoint. One that listens everywhere is named as a server on
+ * this machine reaches it. */
+static void restate__srv_tell_how(const restate_endpoint *ep, const char *host, uint16_t port) {
+    bool everywhere = strcmp(host, "::") == 0 || strcmp(host, "0.0.0.0") == 0;
+    bool six = !everywhere && strchr(host, ':');
+    restate__log(&ep->logger, RESTATE_LOG_INFO,
+                 "register it once: restate deployments register http://%s%s%s:%u%s",
+                 six ? "[" : "", everywhere ? "localhost" : host, six ? "]" : "", (unsigned)port,
+                 everywhere ? " (for a server in a container: host.docker.internal)" : "");
+}
+
 /* Makes the socket that listens on what the options say, and logs that: on every interface through one
  * IPv6 socket where there is IPv6. */
 static restate_status restate__srv_open(restate_endpoint *ep, unsigned loops, int *fd,
@@ -17391,6 +17439,7 @@ static restate_status restate__srv_open(restate_endpoint *ep, unsigned loops, in
     restate__log(&ep->logger, RESTATE_LOG_INFO, "listening on %s%s%s:%u, event loops: %u%s%s",
                  open, host, shut, (unsigned)*port, loops, by,
                  ep->keys ? "" : "; anybody may invoke (no identity_keys)");
+    restate__srv_tell_how(ep, host, *port);
     return RESTATE_OK;
 }
 

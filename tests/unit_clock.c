@@ -5,6 +5,8 @@
 #include "restate.h"
 #include "exchange.h"
 
+#include <unistd.h>
+
 #define NOON 1900000000000u                 /* 2030-03-17T17:46:40Z */
 
 static uint64_t wall, uptime;               /* what the clock says; closures move it on other threads */
@@ -199,6 +201,100 @@ TEST(time_in_the_log) {
     }
 }
 
+TEST(time_as_text) {
+    static const struct { uint64_t ms; const char *text; } cases[] = {
+        { 0, "1970-01-01T00:00:00.000Z" },
+        { 951782399999, "2000-02-28T23:59:59.999Z" },
+        { 951782400000, "2000-02-29T00:00:00.000Z" },
+        { 951868800000, "2000-03-01T00:00:00.000Z" },
+        { 1709164800001, "2024-02-29T00:00:00.001Z" },
+        { 1735689599000, "2024-12-31T23:59:59.000Z" },
+        { 1735689600000, "2025-01-01T00:00:00.000Z" },
+        { NOON, "2030-03-17T17:46:40.000Z" },
+        { 4107542400000, "2100-03-01T00:00:00.000Z" },      /* no leap year */
+        { 4107542399999, "2100-02-28T23:59:59.999Z" },
+        { 253402300799999, "9999-12-31T23:59:59.999Z" },
+    };
+    char text[RESTATE__CLOCK_TEXT];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        restate__clock_text(cases[i].ms, text);
+        CHECK_STR(text, cases[i].text);
+    }
+    for (uint64_t day = 0; day < 60000; day++) {            /* as the C library has it */
+        time_t t = (time_t)(day * 86400 + day % 86400);
+        char expected[40];
+        strftime(expected, sizeof expected, "%Y-%m-%dT%H:%M:%S.000Z", gmtime(&t));
+        restate__clock_text((uint64_t)t * 1000, text);
+        if (strcmp(text, expected) != 0) { CHECK_STR(text, expected); break; }
+    }
+    restate__clock_text(UINT64_MAX, text);                  /* fits */
+    CHECK_HAS(text, "Z");
+}
+
+/* What the default logger writes. */
+TEST(line_on_stderr) {
+    const restate_logger logger = restate__log_defaults((restate_logger){ .user = NULL });
+    restate_log_record r = { .level = RESTATE_LOG_WARN, .message = "one", .time_ms = NOON + 7 };
+    char text[200];
+    FILE *to = tmpfile();
+    int saved = dup(2);
+    size_t n;
+    if (!to || saved < 0 || dup2(fileno(to), 2) < 0) abort();
+    logger.write(NULL, &r);
+    r.service = "S", r.handler = "h", r.invocation_id = "inv_1", r.message = "two";
+    logger.write(NULL, &r);
+    dup2(saved, 2);
+    close(saved);
+    rewind(to);
+    n = fread(text, 1, sizeof text - 1, to);
+    text[n] = 0;
+    fclose(to);
+    CHECK_STR(text, "2030-03-17T17:46:40.007Z restate WARN: one\n"
+                    "2030-03-17T17:46:40.007Z restate WARN S/h inv_1: two\n");
+}
+
+/* ---- A line for operators: which step, which try ------------------------------------------------- */
+
+static restate_status busy(restate_ctx *run, void *arg) {
+    (void)arg;
+    return restate_retry(run, NULL, "the printer is busy");
+}
+
+static restate_status prints(restate_ctx *ctx, restate_bytes in) {
+    (void)in;
+    return restate_run(ctx, "print", busy, NULL, NULL, NULL);
+}
+
+static restate_status busy_itself(restate_ctx *ctx, restate_bytes in) {
+    (void)in;
+    return restate_retry(ctx, NULL, "later");
+}
+
+TEST(step_and_try) {
+    EACH_CLOCKED(.fn = prints) {            /* the command is new: its first try, whatever failed before */
+        start(1, .complete = true, .retries = 4);
+        input("in");
+        give();
+        drop_said();
+        LOG("WARN the attempt failed with 500: the printer is busy (step \"print\", try 1)\n");
+    }
+    EACH_CLOCKED(.fn = prints) {
+        start(2, .complete = true, .retries = 4);
+        input("in");
+        cmd_run(1, "print");
+        give();
+        drop_said();
+        LOG("WARN the attempt failed with 500: the printer is busy (step \"print\", try 5)\n");
+    }
+    EACH_CLOCKED(.fn = busy_itself) {
+        start(1, .complete = true, .retries = 2);
+        input("in");
+        give();
+        drop_said();
+        LOG("WARN the attempt failed with 500: later (try 3)\n");
+    }
+}
+
 /* ---- The endpoint's options -------------------------------------------------------------------- */
 
 static restate_status nothing(restate_ctx *ctx, restate_bytes in) {
@@ -222,7 +318,7 @@ TEST(both_functions_or_none) {
 int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(what_is_due_later), T(what_now_is), T(time_of_a_closure), T(time_of_the_tries), T(time_of_a_handler),
-        T(clock_goes_back), T(time_in_the_log), T(both_functions_or_none), {0}
+        T(clock_goes_back), T(time_in_the_log), T(time_as_text), T(line_on_stderr), T(step_and_try), T(both_functions_or_none), {0}
     };
     return test_main(argc, argv, cases);
 }

@@ -123,7 +123,7 @@ TEST(handler_ends) {
           "ERROR the attempt failed with 500: S/h: h(): the handler returned 42" },
         { "Error 500 index:0 Input message:\"S/h: h(): the handler returned -1, which is no restate_status\"", NULL, "" },
         { "Error 500 index:0 Input message:\"S/h: h(): the handler returned 5, which is no restate_status\"", NULL, "" },
-        { "Error 500 index:0 Input message:\"later 1\"", NULL, "WARN the attempt failed with 500: later 1\n" },
+        { "Error 500 index:0 Input message:\"later 1\"", NULL, "WARN the attempt failed with 500: later 1 (try 1)\n" },
         { "Error 503 index:0 Input delay:1500 message:\"later\"", NULL, "failed with 503" },
         { "Error 500 index:0 Input delay:0 message:\"now\"", NULL, "" },
         { "Error 500 index:0 Input behavior:1 message:\"paused\"", "Error 573 index:0 Input message:...", "" },

@@ -77,6 +77,8 @@ static bool is_clean(const char *text) {
     return !text || restate__b_utf8(restate_str(text));
 }
 
+static char told_how[200];                  /* to register the endpoint */
+
 static void on_log(void *user, const restate_log_record *r) {
     unsigned n;
     (void)user;
@@ -87,6 +89,11 @@ static void on_log(void *user, const restate_log_record *r) {
     if (sscanf(r->message, "%u more lines about", &n) == 1) __atomic_fetch_add(&left_out, n, __ATOMIC_SEQ_CST);
     if (strncmp(r->message, "connection from 127.0.0.1 port ", 31) == 0) count(&connections_told);
     if (strncmp(r->message, "cannot accept a connection: ", 28) == 0) count(&warnings);
+    if (strncmp(r->message, "register it once: ", 18) == 0) {
+        pthread_mutex_lock(&lock);
+        snprintf(told_how, sizeof told_how, "%s", r->message + 18);
+        pthread_mutex_unlock(&lock);
+    }
     if (r->level < RESTATE_LOG_ERROR) return;
     pthread_mutex_lock(&lock);
     snprintf(last_error, sizeof last_error, "%s", r->message);
@@ -3133,6 +3140,29 @@ TEST(hosted_and_busy) {
     down();
 }
 
+/* What it listens on is not always what a server can be told. */
+TEST(how_to_register) {
+    static const struct { const char *address, *url, *after; } cases[] = {
+        { "::", "http://localhost:", " (for a server in a container: host.docker.internal)" },
+        { "0.0.0.0", "http://localhost:", " (for a server in a container: host.docker.internal)" },
+        { "127.0.0.1", "http://127.0.0.1:", "" },
+        { "::1", "http://[::1]:", "" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char expected[200];
+        prepare((restate_endpoint_options){ .address = cases[i].address });
+        hosted = true;
+        if (restate_endpoint_fd(ep) >= 0) {
+            snprintf(expected, sizeof expected, "restate deployments register %s%u%s", cases[i].url,
+                     restate_endpoint_port(ep), cases[i].after);
+            CHECK_STR(told_how, expected);
+        } else {
+            CHECK(strchr(cases[i].address, ':'));       /* no IPv6 here */
+        }
+        freed();
+    }
+}
+
 TEST(process_waits_no_longer_than_told) {
     uint64_t before;
     up_hosted(.threads = 1);
@@ -3290,7 +3320,7 @@ int main(int argc, char **argv) {
         T(options_that_are_wrong), T(stop_comes_early), T(every_interface), T(graceful_stop), T(requests_during_a_stop),
         T(connections_during_a_stop), T(stop_is_told), T(second_stop_cuts), T(closure_outlives_run), T(drain_time_is_over), T(drain_time_by_the_clock), T(stop_without_a_drain),
         T(steps_that_wait_for_a_thread),
-        T(stop_from_a_signal_handler), T(stop_under_load), T(hosted), T(hosted_and_busy), T(process_waits_no_longer_than_told), T(hosted_and_idle),
+        T(stop_from_a_signal_handler), T(stop_under_load), T(hosted), T(hosted_and_busy), T(how_to_register), T(process_waits_no_longer_than_told), T(hosted_and_idle),
         T(journal_arrives_during_a_stop), T(journal_does_not_arrive_during_a_stop), T(strange_text_is_cleaned), T(strange_text_of_a_journal_is_cleaned), T(log_lines_are_limited),
         T(freed_while_all_is_running), T(chaos), T(mutated_connections), { NULL, NULL }
     };
