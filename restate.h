@@ -1369,7 +1369,9 @@ RESTATE_API restate_status restate_clear_all(restate_ctx *ctx);
 /* ---- Calls ----------------------------------------------------------------------------------- */
 /* Misuse: a target without service or handler; an empty idempotency key, scope or limit key; a
  * limit key without a scope. What the server finds wrong (no such service or handler, a key for a
- * plain service, no key for an object) ends the attempt, which is tried again until it is right. */
+ * plain service, no key for an object, a scope or limit key with other characters than digits,
+ * letters, '_', '.' and '-', or with more than 36) ends the attempt, which is tried again until it
+ * is right. */
 
 typedef struct restate_call_options {
     const char *idempotency_key;            /* calls with the same one are one invocation; NULL:
@@ -1448,7 +1450,8 @@ typedef struct restate_invocation {
  * Journal:   attach (id, or target and key).
  * Await point.
  * Returns:   RESTATE_OK; RESTATE_TERMINAL (what it failed with; 404: there is none, or no longer;
- *            400: the text cannot be the id of an invocation, nothing is recorded);
+ *            400: the text cannot be the id of an invocation, or a scope; nothing is
+ *            recorded);
  *            RESTATE_CANCELLED.
  * Since:     protocol 7 for target.scope. */
 RESTATE_API restate_status restate_attach(restate_ctx *ctx, restate_invocation to,
@@ -2219,6 +2222,15 @@ RESTATE__PRIVATE const char *restate__b_invocation_id_fault(const char *id) {
         restate__b_base62_above(id + 5 + sizeof most_64 - 1, most_128))
         return "it stands for a number that is too large";
     return NULL;
+}
+
+/* Why a text is not the name of a scope; NULL: it is one. */
+RESTATE__PRIVATE const char *restate__b_scope_fault(const char *scope) {
+    size_t n;
+    for (n = 0; scope[n]; n++)
+        if (restate__b_base62_digit(scope[n]) == 62 && !strchr("_.-", scope[n]))
+            return "a scope has digits, letters, '_', '.' and '-' only";
+    return n > 36 ? "a scope has at most 36 characters" : NULL;
 }
 
 /* Why a text is not the id of an awakeable; NULL: it is one. "sign_" or, from old servers, "prom_",
@@ -10522,6 +10534,20 @@ static bool restate__ctx_target(restate_ctx *ctx, const char *function, restate_
            restate__ctx_text_given(ctx, function, of.idempotency_key, "idempotency key");
 }
 
+/* The failure of naming an invocation as the server would refuse it; NULL: none. */
+static const char *restate__ctx_target_fault(restate_ctx *ctx, restate_invocation to) {
+    const char *scope = to.target.scope, *fault;
+    if (to.id) {
+        fault = restate__b_invocation_id_fault(to.id);
+        return fault ? restate__arena_printf(ctx->memory, RESTATE__NO_ID, to.id,
+                                             "invocation (inv_...)", fault)
+                     : NULL;
+    }
+    fault = scope ? restate__b_scope_fault(scope) : NULL;
+    return fault ? restate__arena_printf(ctx->memory, "\"%.80s\" is not a scope: %s", scope, fault)
+                 : NULL;
+}
+
 static restate_future *restate__ctx_attach_as(restate_ctx *ctx, const char *function,
                                               restate_invocation to, bool wait) {
     restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_ATTACH);
@@ -10530,11 +10556,10 @@ static restate_future *restate__ctx_attach_as(restate_ctx *ctx, const char *func
     const char *fault;
     if (!f->ctx) return f;
     if (!restate__ctx_enter(ctx, function)) return f;
-    fault = to.id ? restate__b_invocation_id_fault(to.id) : NULL;
+    fault = restate__ctx_target_fault(ctx, to);
     if (fault) {
         restate_failure failure = { 400, NULL, NULL };
-        failure.message = restate__arena_printf(ctx->memory, RESTATE__NO_ID, to.id,
-                                                "invocation (inv_...)", fault);
+        failure.message = fault;
         f = restate_settled(ctx, restate__b_none(), &failure);
         restate__ctx_detach(ctx);
         return f;

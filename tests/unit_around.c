@@ -323,6 +323,46 @@ TEST(ids_from_outside) {
     }
 }
 
+static const id_from_outside scopes[] = {
+    { "a", NULL }, { "tenant-1_x.Y", NULL }, { "abcdefghijklmnopqrstuvwxyz0123456789", NULL },
+    { "abcdefghijklmnopqrstuvwxyz0123456789-", "a scope has at most 36 characters" },
+    { "a b", "a scope has digits, letters, '_', '.' and '-' only" }, { "a/b", "a scope has digits, letters, '_', '.' and '-' only" },
+    { "\xC3\xA9", "a scope has digits, letters, '_', '.' and '-' only" }, { "a\n", "a scope has digits, letters, '_', '.' and '-' only" }
+};
+
+static restate_status uses_scope(restate_ctx *ctx, restate_bytes in) {
+    restate_invocation of = { .target = { .service = "W", .key = "k", .scope = given_id->id } };
+    restate_status s;
+    (void)in;
+    if (given_call == 1) of.target.handler = "h", of.idempotency_key = "i";
+    s = given_call == 2 ? restate_output(ctx, of, NULL) : restate_attach(ctx, of, NULL);
+    if (s == RESTATE_ENDED) return s;
+    CHECK_INT(restate_failed(ctx)->code, 400);
+    say(ctx, s);
+    return RESTATE_OK;
+}
+
+/* A scope is a part of the name of an invocation, which the server refuses as it does ids. */
+TEST(scopes_of_invocations) {
+    char line[160];
+    for (given_call = 0; given_call < 3; given_call++)
+        for (size_t i = 0; i < sizeof scopes / sizeof *scopes; i++) {
+            given_id = &scopes[i];
+            test_note = scopes[i].id;
+            snprintf(line, sizeof line, "terminal(\"%s\" is not a scope: %s) ", scopes[i].id, scopes[i].why ? scopes[i].why : "");
+            EACH_OF(7, 7, RESTATE_SERVICE, .fn = uses_scope) {
+                start(1, .complete = true);
+                input("in"); give();
+                if (scopes[i].why) {
+                    TOLD(line);
+                    SAYS("Output value \"\"", "End");
+                } else {
+                    SAYS(given_call == 2 ? "GetInvocationOutput..." : "AttachInvocation...", "? AwaitingOn...");
+                }
+            }
+        }
+}
+
 /* In base 62, with `width` digits; the number is big-endian. */
 static void put_base62(char *to, const uint8_t *number, size_t len, size_t width) {
     static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -770,7 +810,7 @@ TEST(no_time_at_all) {
 
 int main(int argc, char **argv) {
     static const test_case cases[] = {
-        T(hooks), T(hooks_are_told_the_outcome), T(map_error), T(ids_from_outside), T(numbers_of_ids),
+        T(hooks), T(hooks_are_told_the_outcome), T(map_error), T(ids_from_outside), T(scopes_of_invocations), T(numbers_of_ids),
         T(another_thread), T(fetched_keys_are_sorted), T(closures_still_wanted),
         T(requests_are_opened), T(mistakes_record_nothing), T(input_that_is_no_array), T(the_first_settled_wins), T(answers_of_another_kind), T(spinning_on_futures), T(log_levels), T(delays_in_bounds), T(no_time_at_all),
         { NULL, NULL }

@@ -243,6 +243,9 @@ static void protobuf_case(void) {
     ASK(text("%s/total", ada.s), NULL, 200, "{\"cents\":\"1000\",\"orders\":2}");
 
     ASK_BYTES(text("%s/place", ada.s), PROTO, "\x0a\x05" "A-19", 400, "Order");     /* cut off */
+    ASK_BYTES(text("%s/place", ada.s), PROTO, "\x0a\x04" "A\x00" "19" "\x10\x05", 400, "proto: Order.id: string with a zero byte");
+    ASK_BYTES(text("%s/place", ada.s), PROTO, "\x0a\x04" "A\xFF" "19" "\x10\x05", 400, "proto: Order.id: string that is not UTF-8");
+    ASK(text("%s/placeJson", ada.s), "{\"id\":\"A\\u0000\",\"cents\":5}", 400, "*'id' of Order");
     ASK_BYTES(text("%s/place", ada.s), PROTO, "\x0a\x04" "A-20", 400, "no order costs that");
     ASK_BYTES(text("%s/place", ada.s), PROTO, "", 400, "no order costs that");       /* all zero is a message, too */
     ASK(text("%s/place", ada.s), "{\"cents\":1}", 400, "*does not match");         /* never gets to the handler */
@@ -1236,6 +1239,11 @@ static void scope_case(void) {
     const char *path = text("/Rows/scope-%s/scope", running->name);
     if (running != &modes[V7]) { ASK(path, "5", 573, "*V7"); return; }
     ASK(path, "5", 200, "6");
+    path = text("/Rows/scope-%s/inScope", running->name);
+    ASK(path, "\"abcdefghijklmnopqrstuvwxyz-_.456789ABC\"", 200, "400");
+    ASK(path, "\"abcdefghijklmnopqrstuvwxyz-_.456789A\"", 200, "404");
+    ASK(path, "\"a b\"", 200, "400");
+    ASK(path, "\"\xC3\xA9\"", 200, "400");
     CHECK_INT(query_number("c", "select count(*) c from sys_invocation where scope = 'row.scope' "
                                 "and limit_key = 'tenant/user'"),
               1);

@@ -1625,6 +1625,16 @@ static restate_status rows_scope(restate_ctx *ctx, restate_bytes input) {
     return restate_reply(ctx, reply);
 }
 
+/* Since protocol 7. -> the code that a scope gives where no invocation is in it */
+static restate_status rows_in_scope(restate_ctx *ctx, restate_bytes input) {
+    restate_invocation nobody = { .target = { .service = "Race", .key = "nobody" } };
+    RESTATE_TRY(restate_json_string(ctx, input, NULL, &nobody.target.scope));
+    restate_status s = restate_attach(ctx, nobody, NULL);
+    return s == RESTATE_TERMINAL
+               ? restate_reply(ctx, restate_json(ctx, "%d", (int)restate_failed(ctx)->code))
+               : s;
+}
+
 /* -> the attempt it is; each wait ends one (see its options) */
 static long long awake_tries;               /* atomic */
 
@@ -1921,6 +1931,7 @@ static const restate_service rows = {
           .output = RESTATE_VOID,
           .options = { THREE_TRIES, .on_mismatch = RESTATE_MISMATCH_PAUSE } },
         { .name = "scope", .fn = rows_scope, .options = { ONE_TRY } },
+        { .name = "inScope", .fn = rows_in_scope, .options = { ONE_TRY } },
         { .name = "awake",
           .fn = rows_awake,
           .input = RESTATE_VOID,
