@@ -1842,7 +1842,7 @@ RESTATE_API void restate_stream_free(restate_stream *stream);
  * With `processes` = N, N worker processes serve the port, and the calling one supervises them. A
  * worker that is killed, or in which a handler crashes or calls exit(), is named in the log with
  * what ended it, and another one takes its place: after 100 ms, then twice as long each time, at
- * most 10 s, until one has lasted for 10 s. What the others execute goes on; the invocations of
+ * most 1 s, until one has lasted for 10 s. What the others execute goes on; the invocations of
  * the dead one are tried again. Connections go to the worker that has the fewest. max_invocations,
  * pool_threads and threads are those of each worker.
  *   SIGTERM and SIGINT stop all, as if stop_on_signals were ON (unless it is OFF), and a third one
@@ -17878,7 +17878,7 @@ static restate_status restate__proc_run(restate_endpoint *ep, void (*stop)(void 
 
 enum {
     RESTATE__PROC_BACKOFF_MS = 100,         /* the first; doubles */
-    RESTATE__PROC_BACKOFF_MAX_MS = 10000,
+    RESTATE__PROC_BACKOFF_MAX_MS = 1000,    /* short: while all pause, nobody serves the others */
     RESTATE__PROC_LASTS_MS = 10000,         /* who lived so long died for a new reason */
     RESTATE__PROC_LOOK_MS = 1000,
     RESTATE__PROC_SOON_MS = 5,

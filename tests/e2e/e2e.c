@@ -13,6 +13,7 @@ static endpoint tickets = { .program = "examples/tickets", .log = LOGS "/tickets
 static endpoint protobuf = { .program = "examples/protobuf", .log = LOGS "/protobuf.log" };
 static endpoint codec = { .program = "examples/codec", .log = LOGS "/codec.log" };
 static endpoint own_loop = { .program = "examples/own_loop", .log = LOGS "/own_loop.log" };
+static endpoint workers = { .program = "e2e-services", .log = LOGS "/workers.log", .settings = { "PROCESSES=2" } };
 static endpoint services = { .program = "e2e-services", .log = LOGS "/services.log" };
 
 /* ---- Cases: the examples ------------------------------------------------------------------------------- */
@@ -821,6 +822,49 @@ static void graceful_case(void) {
     ATTACH(late.s, 200, "3500");
 }
 
+/* Waits until an invocation was tried again so often. */
+static bool comes_to_retries(const char *id, long long count) {
+    for (double end = now() + 30; now() < end; pause_ms(20))
+        if (query_number("c", text("select count(*) c from sys_invocation where id = '%s' and retry_count >= %lld", id, count)) == 1)
+            return true;
+    return false;
+}
+
+/* How many lines of the log of `e` have `part`. */
+static int lines_with(const endpoint *e, const char *part) {
+    char line[1024];
+    int n = 0;
+    FILE *log = fopen(e->log, "r");
+    while (log && fgets(line, sizeof line, log)) n += strstr(line, part) != NULL;
+    if (log) fclose(log);
+    return n;
+}
+
+/* Two invocations kill their process in every attempt; others come to their ends, in the process beside
+ * it, or after another attempt. A stop of the supervisor lets invocations suspend in all processes. */
+static void processes_case(void) {
+    static reply r;
+    word poisoned[2], late[4];
+    int killed, left;
+    if (!endpoint_register(&workers)) { test_failures++; return; }
+    killed = lines_with(&workers, "was killed by signal 9 (Killed)");
+    left = lines_with(&workers, "called exit(3)");
+    for (int i = 0; i < 2; i++) poisoned[i] = start_call("/Risky/poison", i ? "{\"leave\": true}" : "{}");
+    for (int i = 0; i < 12; i++) ASK("/Risky/calm", text("%d", 5 * i), 200, text("%d", 5 * i));
+    for (int i = 0; i < 2; i++) CHECK(comes_to_retries(poisoned[i].s, 2));
+    for (int i = 0; i < 2; i++) http(&r, "PATCH", text("%s/invocations/%s/kill", admin, poisoned[i].s), NULL);
+    for (int i = 0; i < 2; i++) ATTACH(poisoned[i].s, 409, "*");
+    /* One may have died in a process that the other ended. */
+    CHECK(lines_with(&workers, "was killed by signal 9 (Killed)") > killed);
+    CHECK(lines_with(&workers, "called exit(3)") > left);
+    for (int i = 0; i < 4; i++) late[i] = start_call("/Risky/calm", "1500");
+    for (int i = 0; i < 4; i++) CHECK(has_commands(late[i].s, "Sleep", 1));
+    CHECK_INT(endpoint_stop(&workers), 0);
+    CHECK(endpoint_start(&workers));
+    for (int i = 0; i < 4; i++) ATTACH(late[i].s, 200, "1500");
+    endpoint_stop(&workers);
+}
+
 /* ---- Cases: cancellation --------------------------------------------------------------------------------------- */
 
 static void children_case(void) {
@@ -1394,6 +1438,7 @@ int main(int argc, char **argv) {
         FIRST(chain), CASE(delayed), FIRST(awakeable), CASE(flaky), FIRST(cancel), CASE(blocking),
         FIRST(promise), CASE(signal), CASE(attach), FIRST(futures), CASE(formats), CASE(sealed),
         CASE(request), CASE(nested), CASE(callee), CASE(later), CASE(routes), CASE(graceful),
+        CASE(processes),
         CASE(selector), CASE(deep), CASE(sleeps), CASE(children), CASE(explicit), CASE(points),
         CASE(hooks), CASE(errors), CASE(pause), FIRST(state), CASE(mismatch), FIRST(crash),
         CASE(restart), CASE(load), CASE(steps), CASE(coded), CASE(sends), CASE(workflow),

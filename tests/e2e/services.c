@@ -2005,6 +2005,33 @@ static const restate_service rich_flow = {
         { .name = "run", .fn = small_echo, .options = { .workflow_retention_ms = 65000 } })
 };
 
+/* ---- What several processes serve (PROCESSES) ------------------------------------------------------------------ */
+
+static restate_status poison(restate_ctx *ctx, restate_bytes input) {
+    bool leave = false;
+    RESTATE_TRY(restate_json_bool(ctx, input, "leave", &leave));
+    if (leave) exit(3);
+    kill(getpid(), SIGKILL);
+    return RESTATE_OK;
+}
+
+static restate_status calm_step(restate_ctx *run, void *arg) {
+    (void)arg;
+    return restate_reply(run, restate_json(run, "%d", 1));
+}
+static restate_status calm(restate_ctx *ctx, restate_bytes input) {
+    long long ms = 0;
+    restate_bytes one;
+    RESTATE_TRY(restate_json_int(ctx, input, NULL, &ms));
+    RESTATE_TRY(restate_run(ctx, "step", calm_step, NULL, NULL, &one));
+    RESTATE_TRY(restate_sleep(ctx, (uint64_t)ms));
+    return restate_reply(ctx, input);
+}
+
+static const restate_service risky = { .name = "Risky",
+    .handlers = RESTATE_HANDLERS({ .name = "poison", .fn = poison,
+        .options.retry = { .initial_interval_ms = 200, .factor = 2, .max_interval_ms = 5000 } }, { .name = "calm", .fn = calm }) };
+
 static restate_endpoint *endpoint;                  /* for the signal handler */
 
 static void on_term(int number) {
@@ -2018,6 +2045,10 @@ static unsigned long from_env(const char *variable, unsigned long otherwise) {
 }
 
 int main(void) {
+    if (getenv("PROCESSES"))
+        return restate_serve(&(restate_endpoint_options){ .services = RESTATE_SERVICES(&risky), .address = "127.0.0.1",
+            .port = (uint16_t)from_env("PORT", 9080), .threads = 2, .drain_ms = 2000,
+            .processes = (uint32_t)from_env("PROCESSES", 0) });
     endpoint = restate_endpoint_new(&(restate_endpoint_options){
         .services = RESTATE_SERVICES(&tally, &order, &pricing, &later, &gate, &worker, &load, &blocking,
             &flow, &ear, &desk, &many, &small, &children, &parent, &hooked, &watch, &mapped, &rationed,
