@@ -206,6 +206,14 @@ wire-check:
 layers:
 	@tests/layers.sh restate.h
 
+# The files that users copy end with the text of LICENSE.
+license:
+	@mkdir -p build
+	@{ echo '/*'; sed 's/^/ * /; s/ *$$//' LICENSE; echo ' */'; } >build/license
+	@for file in $(HEADERS); do \
+		tail -n "$$(wc -l <build/license)" $$file | cmp - build/license || { echo "$$file does not end with LICENSE"; exit 1; }; \
+	done
+
 # The tests that the tables of capabilities name are there.
 mutants:
 	@tests/mutants.sh
@@ -336,7 +344,7 @@ help:
 	@echo 'make clean        removes what was built, but for the server'
 
 .PHONY: all examples test demo unit sanitize tsan valgrind e2e e2e-smoke mutants scale budget bench bench-e2e \
-	bench-check wire wire-check layers features \
+	bench-check wire wire-check layers license features \
 	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware refused clean help
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -5,6 +5,8 @@
  * server keeps. After a crash, a deployment or a long wait the function is called again from its
  * first line, and every step that is in the journal gives back its recorded result at once.
  *
+ * MIT license; its text is at the end of this file.
+ *
  * ---- Do this in one file -----------------------------------------------------------------------
  *
  *     #define RESTATE_IMPLEMENTATION
@@ -53,7 +55,7 @@
  *   >>api-service   How a program describes the services it offers.
  *   >>api-context   What a handler and a closure may do.
  *   >>api-endpoint  How the services come onto the network.
- *   >>platform      What the rest may rely on: attributes, alignment, static asserts, atomics.
+ *   >>platform      What the rest may rely on: attributes, asserts, atomics.
  *   >>bytes         Views on memory that somebody else owns.
  *   >>memory        An invocation's memory is a list of chunks that go back to a pool when it is
  *                   over.
@@ -192,9 +194,10 @@
  *
  * Who may call what: a context, and futures made from it, only the handler or closure it was given
  * to; from another thread it is a data race (rule 4 says what is noticed). An endpoint, one thread
- * at a time. restate_endpoint_stop(), any thread and signal handlers. Loggers and allocators are
- * called from any thread of the endpoint. The library keeps no global state, raises no SIGPIPE and
- * never exits the process. A "Threads:" line in a comment says what differs.
+ * at a time. restate_endpoint_stop(), any thread and signal handlers. Loggers, clocks and allocators
+ * are called from any thread of the endpoint. The library keeps no global state (but what it needs
+ * for signals, if asked), raises no SIGPIPE and never exits the process. A "Threads:" line in a
+ * comment says what differs.
  *
  * Signals. The library installs no signal handlers (unless asked: `stop_on_signals`, `processes`),
  * and none stays blocked. Its threads have the signal
@@ -374,7 +377,7 @@ struct pb_msgdesc_s;
 struct cJSON;
 
 /* ================================================================================================
-// >>api-base  version, bytes, statuses, failures, allocator, log
+// >>api-base  version, bytes, statuses, failures, allocator, clock, log
 // What everything else is expressed in.
 ================================================================================================ */
 
@@ -1691,7 +1694,8 @@ RESTATE_API restate_status restate_cancel_calls(restate_ctx *ctx);
  *   any                                  404 other paths; 405 other methods, with `allow`; 431
  *                                        headers of more than 64 KiB; 500 or 503 out of memory;
  *                                        505 all other HTTP/1
- * Requests are not authenticated: whoever reaches the port can invoke handlers. */
+ * Who may ask is for `identity_keys` to say; without them whoever reaches the port can invoke
+ * handlers. */
 typedef struct restate_endpoint_options {
     const restate_service *const *services; /* ends with NULL; copied */
     const char *address;                    /* IP address to listen on; every interface */
@@ -1961,8 +1965,8 @@ extern "C" {
 #endif
 
 /* ================================================================================================
-// >>platform  compiler, limits, defaults; every #if of the base                         [restate__]
-// What the rest may rely on: attributes, alignment, static asserts, atomics.
+// >>platform  compiler, defaults of macros, atomic operations                           [restate__]
+// What the rest may rely on: attributes, asserts, atomics.
 ================================================================================================ */
 
 #include <stdarg.h>
@@ -2798,7 +2802,7 @@ RESTATE__PRIVATE void restate__buf_drop(restate__buf *buf, size_t n) {
 }
 
 /* ================================================================================================
-// >>clock  what the time is                                                       [restate__clock_]
+// >>clock  what the time is, as a number and as text                              [restate__clock_]
 // Reads the clock that the endpoint was given; only here is the system's read.
 ================================================================================================ */
 
@@ -2876,7 +2880,7 @@ RESTATE__PRIVATE void restate__clock_text(uint64_t wall_ms, char *text) {
 }
 
 /* ================================================================================================
-// >>log  levels and the default logger                                              [restate__log_]
+// >>log  levels, the default logger, limits of what peers cause                     [restate__log_]
 // From a message to the logger.
 ================================================================================================ */
 
@@ -18300,3 +18304,27 @@ RESTATE_API int restate_serve(const restate_endpoint_options *options) {
 }
 #endif
 #endif /* RESTATE_IMPLEMENTATION */
+
+/*
+ * MIT License
+ *
+ * Copyright (c) 2026 The restate.h authors
+ *
+ * Permission is hereby granted, free of charge, to any person obtaining a copy
+ * of this software and associated documentation files (the "Software"), to deal
+ * in the Software without restriction, including without limitation the rights
+ * to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
+ * copies of the Software, and to permit persons to whom the Software is
+ * furnished to do so, subject to the following conditions:
+ *
+ * The above copyright notice and this permission notice shall be included in all
+ * copies or substantial portions of the Software.
+ *
+ * THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+ * IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+ * FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+ * AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+ * LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+ * OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+ * SOFTWARE.
+ */

@@ -1,7 +1,7 @@
 /* restate_wire.h - the messages of the Restate service protocol (V5 to V7) as C structs.
  *
  * Generated with nanopb from proto/restate/service/protocol.proto and protocol.options by `make wire`
- * (proto/generate.sh). Do not edit.
+ * (proto/generate.sh). Do not edit. MIT license; its text is at the end of this file.
  *
  * The structs hold no memory of their own: decoded, they point into the payload they were decoded
  * from; to be encoded, they point to what the caller has. A zeroed struct (memset, = {0}) is an empty
@@ -1408,3 +1408,27 @@ static const struct restate__wire_optional {
 #endif
 
 #endif /* RESTATE_IMPLEMENTATION */
+
+/*
+ * MIT License
+ *
+ * Copyright (c) 2026 The restate.h authors
+ *
+ * Permission is hereby granted, free of charge, to any person obtaining a copy
+ * of this software and associated documentation files (the "Software"), to deal
+ * in the Software without restriction, including without limitation the rights
+ * to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
+ * copies of the Software, and to permit persons to whom the Software is
+ * furnished to do so, subject to the following conditions:
+ *
+ * The above copyright notice and this permission notice shall be included in all
+ * copies or substantial portions of the Software.
+ *
+ * THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+ * IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+ * FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+ * AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+ * LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+ * OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+ * SOFTWARE.
+ */

@@ -68,7 +68,7 @@ cat <<'END'
 /* restate_wire.h - the messages of the Restate service protocol (V5 to V7) as C structs.
  *
  * Generated with nanopb from proto/restate/service/protocol.proto and protocol.options by `make wire`
- * (proto/generate.sh). Do not edit.
+ * (proto/generate.sh). Do not edit. MIT license; its text is at the end of this file.
  *
  * The structs hold no memory of their own: decoded, they point into the payload they were decoded
  * from; to be encoded, they point to what the caller has. A zeroed struct (memset, = {0}) is an empty
@@ -215,7 +215,12 @@ cat <<'END'
 #endif
 
 #endif /* RESTATE_IMPLEMENTATION */
+
 END
+# Whoever copies the file has the licence, too.
+printf '/*\n'
+sed 's/^/ * /; s/ *$//' "$here/../LICENSE"
+printf ' */\n'
 }
 
 assemble >"$work/restate_wire.h"

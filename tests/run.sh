@@ -105,6 +105,7 @@ variant() { # VARIANT WORDS...
 heading "checks of the source"
 check wire-check "$MAKE" -s wire-check
 check layers "$MAKE" -s layers
+check license "$MAKE" -s license
 check features "$MAKE" -s features
 check strict-gcc "$MAKE" -s strict-gcc
 check strict-clang "$MAKE" -s strict-clang
