@@ -1945,8 +1945,9 @@ them, or compile with -D_DEFAULT_SOURCE"
     !defined(__GCC_ATOMIC_INT_LOCK_FREE)
 #  error "restate.h: this compiler has not the atomic functions of gcc and clang: define \
 RESTATE_NO_THREADS, or RESTATE_ATOMIC_LOAD and its family"
-#elif !defined(PB_PROTO_HEADER_VERSION) || PB_PROTO_HEADER_VERSION != 40
-#  error "restate.h: <pb.h> is not of nanopb 0.4: install a newer nanopb"
+#elif !defined(PB_PROTO_HEADER_VERSION) || PB_PROTO_HEADER_VERSION != 40 || \
+    !defined(PB_GEN_LARGEST_TAG)
+#  error "restate.h: <pb.h> is not of nanopb 0.4.3 or a later 0.4: install such a one"
 #elif !defined(RESTATE_NO_CJSON) && CJSON_VERSION_MAJOR * 10000 + CJSON_VERSION_MINOR * 100 + \
     CJSON_VERSION_PATCH < 10713
 #  error "restate.h: cJSON is older than 1.7.13: install a newer one, or define RESTATE_NO_CJSON"

@@ -23,6 +23,8 @@ older() { # HEADER MACRO VALUE...
 older nghttp2/nghttp2.h NGHTTP2_VERSION_NUM 0x012800
 older cjson/cJSON.h CJSON_VERSION_MAJOR 1 CJSON_VERSION_MINOR 7 CJSON_VERSION_PATCH 12
 older pb.h PB_PROTO_HEADER_VERSION 30
+older pb.h PB_GEN_LARGEST_TAG ''
+sed -i '/define PB_GEN_LARGEST_TAG/d' "$work/PB_GEN_LARGEST_TAG/pb.h"
 
 printf '#define RESTATE_IMPLEMENTATION\n#include "restate.h"\nint main(void) { return restate_version() == 0; }\n' >"$work/first.c"
 for header in stdio stdint time; do
@@ -64,6 +66,7 @@ for cc in "$GCC" "$CLANG"; do
     refused 'nghttp2 is older' "$cc" -I"$work/NGHTTP2_VERSION_NUM" "$work/first.c"
     refused 'cJSON is older' "$cc" -I"$work/CJSON_VERSION_MAJOR" "$work/first.c"
     refused '<pb.h> is not of nanopb 0.4' "$cc" -I"$work/PB_PROTO_HEADER_VERSION" "$work/first.c"
+    refused '<pb.h> is not of nanopb 0.4' "$cc" -I"$work/PB_GEN_LARGEST_TAG" "$work/first.c"
     # An nghttp2 without the functions that came late.
     works "$cc" -std=c99 -Dnghttp2_option_set_max_continuations=nghttp2_option_not_there \
         -Dnghttp2_option_set_stream_reset_rate_limit=nghttp2_option_neither tests/compile/http2.c
