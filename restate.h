@@ -1560,8 +1560,8 @@ RESTATE_API restate_status restate_promise_reject(restate_ctx *ctx, const char *
 /* Waits until a future is settled, and gives its value or failure.
  *
  * A settled future can be awaited again: the same result, at no cost, and no cancellation is told
- * there. What settled it stays its result, whatever else may come for it. A cancellation does not settle it: `future` stays good and can be awaited during
- * compensation.
+ * there. What settled it stays its result, whatever else may come for it. A cancellation does not
+ * settle it: `future` stays good and can be awaited during compensation.
  * Journal:   nothing; which results had come by then is known from the order of notifications.
  * Await point.
  * Lifetime:  `*value` is invocation.
@@ -3657,6 +3657,18 @@ typedef struct restate__heard {
     bool claimed;
 } restate__heard;
 
+/* Signals that go by a name. */
+typedef struct restate__signals {
+    restate__map_node *names;               /* of restate__signal_name */
+    restate__signal_name cancels;           /* cancellations, with explicit_cancellation */
+    restate__heard *heard;                  /* named signals delivered, in their order */
+    uint32_t heard_count, heard_room;
+    uint32_t unclaimed;                     /* of these */
+    uint32_t places, unlisted;              /* of leaves of names: given out; not on the list */
+    uint32_t *claims;                       /* numbers of signals; of one walk */
+    uint32_t claims_count, claims_room;
+} restate__signals;
+
 /* What is known under a completion id or signal number. */
 typedef struct restate__slot {
     restate__node *leaf;                    /* NULL: the code has not asked yet */
@@ -3745,14 +3757,7 @@ typedef struct restate__vm {
     restate__related current;
     uint32_t next_completion, next_signal;
     restate__slots completions, signals;
-    restate__map_node *names;               /* of restate__signal_name */
-    restate__signal_name cancels;           /* cancellations, with explicit_cancellation */
-    restate__heard *heard;                  /* named signals delivered, in their order */
-    uint32_t heard_count, heard_room;
-    uint32_t unclaimed;                     /* of these */
-    uint32_t places, unlisted;              /* of leaves of names: given out; not on the list */
-    uint32_t *claims;                       /* numbers of signals; of one walk */
-    uint32_t claims_count, claims_room;
+    struct restate__signals *named;         /* NULL: there was none yet */
     uint32_t cancel_arrived;                /* cancellations the code was not told of */
     uint32_t cancel_delivered;              /* of these: delivered, without explicit_cancellation */
     restate__node *executing;               /* closures handed out */
@@ -4967,13 +4972,16 @@ RESTATE__PRIVATE bool restate__vm_ready(const restate__vm *vm) {
  * memory. */
 static restate__signal_name *restate__vm_name(restate__vm *vm, restate_bytes name) {
     restate__map_node *n;
-    if (!name.ptr) return &vm->cancels;
-    n = restate__map_find(vm->names, name);
+    if (!vm->named)
+        vm->named = (restate__signals *)restate__arena_alloc(vm->arena, sizeof *vm->named);
+    if (!vm->named) return NULL;
+    if (!name.ptr) return &vm->named->cancels;
+    n = restate__map_find(vm->named->names, name);
     if (n) return (restate__signal_name *)(void *)n;
     n = (restate__map_node *)restate__arena_alloc(vm->arena, sizeof(restate__signal_name));
     name = restate__arena_copy(vm->arena, name);
     if (!n || !name.ptr) return NULL;
-    restate__map_add(&vm->names, n, name);
+    restate__map_add(&vm->named->names, n, name);
     return (restate__signal_name *)(void *)n;
 }
 
@@ -4987,7 +4995,7 @@ static restate__signal_name *restate__node_name(const restate__node *leaf) {
 static void restate__vm_list_leaf(restate__vm *vm, restate__node *leaf) {
     restate__signal_name *name = leaf->of.named.name;
     leaf->of.named.listed = true;
-    leaf->of.named.place = ++vm->places;
+    leaf->of.named.place = ++vm->named->places;
     leaf->of.named.previous = name->leaves_last;
     leaf->next = NULL;
     *(name->leaves ? &name->leaves_last->next : &name->leaves) = leaf;
@@ -5007,11 +5015,11 @@ static void restate__vm_claim_by(restate__vm *vm, restate__node *leaf) {
     restate__signal_name *name = leaf->of.named.name;
     restate__notification *n = name->delivered;
     if (leaf->of.named.listed) restate__vm_unlist_leaf(leaf);
-    else vm->unlisted--;
+    else vm->named->unlisted--;
     name->delivered = n->next;
-    vm->heard[n->id].claimed = true;
-    vm->unclaimed--;
-    if (name == &vm->cancels) vm->cancel_arrived--;
+    vm->named->heard[n->id].claimed = true;
+    vm->named->unclaimed--;
+    if (name == &vm->named->cancels) vm->cancel_arrived--;
     restate__vm_settle(vm, leaf, &n->value);
 }
 
@@ -5030,7 +5038,7 @@ static void restate__vm_claim_below(restate__vm *vm, restate__signal_name *name,
         }
         if (awaited) continue;
         restate__vm_unlist_leaf(leaf);
-        vm->unlisted++;
+        vm->named->unlisted++;
     }
 }
 
@@ -5050,10 +5058,11 @@ static void *restate__vm_grow(restate__vm *vm, void *array, uint32_t count, uint
 /* A walk down has come to a leaf of a name: a signal that is there may be for it. */
 static bool restate__vm_may_claim(restate__vm *vm, restate__node *leaf, uint32_t mark) {
     restate__signal_name *name = leaf->of.named.name;
+    restate__signals *all = vm->named;
     uint32_t *claims;
     if (!leaf->of.named.listed) {
         restate__vm_list_leaf(vm, leaf);
-        vm->unlisted--;
+        vm->named->unlisted--;
     }
     if (name->mark != mark) {
         name->mark = mark;
@@ -5063,11 +5072,11 @@ static bool restate__vm_may_claim(restate__vm *vm, restate__node *leaf, uint32_t
         name->leaf = leaf;
     }
     if (!name->signal) return true;
-    claims = (uint32_t *)restate__vm_grow(vm, vm->claims, vm->claims_count, &vm->claims_room,
+    claims = (uint32_t *)restate__vm_grow(vm, all->claims, all->claims_count, &all->claims_room,
                                           sizeof *claims);
     if (!claims) return restate__vm_nomem(vm);
-    vm->claims = claims;
-    claims[vm->claims_count++] = name->signal->id;
+    all->claims = claims;
+    claims[all->claims_count++] = name->signal->id;
     name->signal = name->signal->next;
     return true;
 }
@@ -5080,10 +5089,11 @@ static int restate__vm_by_number(const void *a, const void *b) {
 /* Signals that were there before `root` is awaited for the first time: those that its leaves may
  * claim are looked for from above, each node once. */
 static void restate__vm_claim_first(restate__vm *vm, restate__node *root) {
+    restate__signals *all = vm->named;
     restate__node *work = root;
     uint32_t mark = ++vm->mark, i;
     root->work = NULL;
-    vm->claims_count = 0;
+    all->claims_count = 0;
     while (work) {
         restate__node *n = work;
         work = n->work;
@@ -5099,10 +5109,10 @@ static void restate__vm_claim_first(restate__vm *vm, restate__node *root) {
             }
         }
     }
-    if (vm->claims_count > 1)
-        qsort(vm->claims, vm->claims_count, sizeof *vm->claims, restate__vm_by_number);
-    for (i = 0; i < vm->claims_count && root->state == RESTATE__PENDING; i++) {
-        restate__signal_name *name = vm->heard[vm->claims[i]].name;
+    if (all->claims_count > 1)
+        qsort(all->claims, all->claims_count, sizeof *all->claims, restate__vm_by_number);
+    for (i = 0; i < all->claims_count && root->state == RESTATE__PENDING; i++) {
+        restate__signal_name *name = all->heard[all->claims[i]].name;
         restate__node *leaf = name->leaf;
         bool awaited = false;
         name->leaf = NULL;
@@ -5111,7 +5121,7 @@ static void restate__vm_claim_first(restate__vm *vm, restate__node *root) {
             restate__vm_claim_by(vm, leaf);
         else
             restate__vm_claim_below(vm, name, root);
-        if (root->state != RESTATE__PENDING) root->of.all.heard = vm->claims[i] + 2;
+        if (root->state != RESTATE__PENDING) root->of.all.heard = all->claims[i] + 2;
     }
 }
 
@@ -5130,32 +5140,36 @@ static void restate__vm_claim(restate__vm *vm, restate__node *root) {
         return;
     }
     i = root->of.all.heard;
-    root->of.all.heard = vm->heard_count + 1;
+    root->of.all.heard = vm->named ? vm->named->heard_count + 1 : 1;
+    if (!vm->named) return;
     if (!i) {
-        if (vm->unclaimed || vm->unlisted) restate__vm_claim_first(vm, root);
+        if (vm->named->unclaimed || vm->named->unlisted) restate__vm_claim_first(vm, root);
         return;
     }
-    for (; i <= vm->heard_count && root->state == RESTATE__PENDING; i++)
-        if (!vm->heard[i - 1].claimed)
-            restate__vm_claim_below(vm, vm->heard[i - 1].name, root);
+    for (; i <= vm->named->heard_count && root->state == RESTATE__PENDING; i++)
+        if (!vm->named->heard[i - 1].claimed)
+            restate__vm_claim_below(vm, vm->named->heard[i - 1].name, root);
     root->of.all.heard = i;
 }
 
 static void restate__vm_deliver_name(restate__vm *vm, restate__notification *n,
                                      restate_bytes name) {
     restate__signal_name *to = restate__vm_name(vm, name);
-    restate__heard *heard = (restate__heard *)restate__vm_grow(vm, vm->heard, vm->heard_count,
-                                                               &vm->heard_room, sizeof *heard);
-    if (!to || !heard) {
+    restate__signals *all = vm->named;
+    restate__heard *heard = NULL;
+    if (to)
+        heard = (restate__heard *)restate__vm_grow(vm, all->heard, all->heard_count,
+                                                   &all->heard_room, sizeof *heard);
+    if (!heard) {
         restate__vm_nomem(vm);
         return;
     }
-    vm->heard = heard;
-    heard[vm->heard_count].name = to;
-    heard[vm->heard_count].claimed = false;
-    n->id = vm->heard_count++;
+    all->heard = heard;
+    heard[all->heard_count].name = to;
+    heard[all->heard_count].claimed = false;
+    n->id = all->heard_count++;
     n->next = NULL;
-    vm->unclaimed++;
+    all->unclaimed++;
     *(to->delivered ? &to->delivered_last->next : &to->delivered) = n;
     to->delivered_last = n;
 }

@@ -1,12 +1,11 @@
-/* The state machine: what peers and handlers can fill costs O(n log n) at most, and what is said of a
- * graph of futures has the size of the graph.
+/* What peers and handlers can fill costs O(n log n) at most.
  *
  * Ten times as much may take thirty times as long, in time of this process's CPU; a quadratic structure
  * takes a hundred times. */
 #define RESTATE_IMPLEMENTATION
 #define RESTATE_NO_SERVER
 #include "restate.h"
-#include "runtime.h"
+#include "exchange.h"
 
 #include <time.h>
 
@@ -322,162 +321,62 @@ TEST(graphs) {
     GROWS(unreplayable);
 }
 
-static size_t last_frame(void) {                            /* its place in the output */
-    size_t at = 0, last = 0;
-    drop_output();
-    for (; at < rt.raw.len; at += 8 + restate__b_get32(rt.raw.at + at + 4)) last = at;
-    return last;
+/* ---- What a context keeps ------------------------------------------------------------------------- */
+
+static unsigned handler_n;
+
+static restate_status encode_text(const restate_codec *self, restate_ctx *ctx, const void *value, restate_bytes *out) {
+    (void)self;
+    *out = restate_str(restate_text(ctx, "%s", (const char *)value));
+    return RESTATE_OK;
 }
 
-static size_t said_bytes(void) { drop_output(); return rt.raw.len; }
+static const restate_codec unstable_codec = { .content_type = "text/plain", .unstable = true, .encode = encode_text };
 
-/* f = all(f, f) and the like: nodes are few, paths are not. */
-TEST(shared_children_are_said_once) {
-    static const restate__node_kind kinds[] = { RESTATE__RACE, RESTATE__ALL_SETTLED, RESTATE__ANY, RESTATE__ALL };
-    for (size_t k = 0; k < 4; k++)
-        for (int shape = 0; shape < 3; shape++)
-            EVERY(5, 7) {
-                node *f, *before, *two;
-                size_t live;
-                rt.options.explicit_cancellation = k % 2;
-                given(1); go();
-                f = before = op_awakeable();
-                live = rt.live;
-                for (int i = 0; i < 60; i++) {
-                    two = shape == 0 ? f : shape == 1 ? before : ALL_SETTLED(f, before);
-                    before = f;
-                    f = rt_combine(kinds[k], (node *const[]){ f, two }, 2);
-                }
-                AWAIT(f, "WAIT(i)");
-                eof();
-                AWAIT(f, "599");
-                CHECK(said_bytes() < 2000);
-                CHECK(rt.live - live < 200000);
-            }
+/* Many values of a codec that is not stable, the oldest used first; many failures, each told again. */
+static restate_status keeps_much(restate_ctx *ctx, restate_bytes in) {
+    restate_bytes *values = (restate_bytes *)restate_alloc(ctx, handler_n * sizeof *values);
+    restate_failure own = { .code = 400, .message = "own" };
+    (void)in;
+    if (!values) return RESTATE_ENDED;
+    for (unsigned i = 0; i < handler_n; i++) values[i] = restate_encode(ctx, &unstable_codec, "value");
+    for (unsigned i = 0; i < handler_n; i++) RESTATE_TRY(restate_set(ctx, "key", values[i]));
+    for (unsigned i = 0; i < handler_n; i++) {
+        CHECK_INT(restate_fail(ctx, 500, "made"), RESTATE_TERMINAL);
+        CHECK_INT(restate_fail_with(ctx, &own), RESTATE_TERMINAL);
+        CHECK_STR(restate_failed(ctx)->message, "own");
+    }
+    return RESTATE_OK;
 }
 
-TEST(shared_leaves_are_said_once) {
-    EVERY(5, 7) {                                           /* beside the tree, and not within */
-        node *a, *b, *c, *n;
-        given(1); eof(); go();
-        a = op_awakeable(), b = op_awakeable(), c = op_awakeable(), n = op_signal("n");
-        AWAIT(ALL(RACE(a, b, n), RACE(a, c, op_signal("n"))), "599");
-        OUT("Suspension W{s:1,17,n:n,N:[ALL_SUCCEEDED{N:[W{s:18},W{s:19}]}]}");
-        CHECK_INT(last_frame(), 0);
-        CHECK_INT(rt.raw.len, rt.version < 7 ? 8 + 2 + 4 + 3 : 8 + 2 + 2 + 3 + 4 + 2 + 2 * 7 + 2 + 2 - 2);
-    }
-    EVERY(5, 7) {                                           /* so for a combinator, with a top of its own */
-        node *a, *b, *c, *both;
-        rt.options.explicit_cancellation = true;
-        given(1); eof(); go();
-        a = op_awakeable(), b = op_awakeable(), c = op_awakeable();
-        both = ALL_SETTLED(a, b);
-        AWAIT(ALL(RACE(both, c), ANY(both, op_sleep("", 1))), "599");
-        OUT("Sleep 1 wake:1", "Suspension W{N:[ALL_SUCCEEDED{N:[W{s:19},FIRST_SUCCEEDED{c:1}]},ALL_COMPLETED{s:17,18}]}");
-    }
-    EVERY(5, 7) {                                           /* twice in one combinator is no sharing */
-        node *a, *b;
-        given(1); eof(); go();
-        a = op_awakeable(), b = RACE(op_awakeable(), a);
-        AWAIT(ALL(b, b, b), "599");
-        OUT("Suspension W{s:1,N:[ALL_SUCCEEDED{N:[W{s:17,18}]}]}");
-    }
+static double kept_seconds(unsigned n) {
+    clock_t start_;
+    handler_n = n;
+    ex_begin(RESTATE_OBJECT, (restate_handler){ .fn = keeps_much }, 7, false);
+    ex.bytewise = false;
+    invoke();
+    start(1, .key = "k"); input("");
+    start_ = clock();
+    give();
+    start_ = clock() - start_;
+    drop_said();
+    ex_end();
+    return (double)start_ / CLOCKS_PER_SEC;
 }
 
-/* Whether what was said is decided by the answers so far: bits of awakeables. */
-static int decided(const rt_tree *t, unsigned there, unsigned failed) {     /* 0 pending, 1 succeeded, 2 failed */
-    size_t pending = 0, good = 0, bad = 0;
-    for (size_t i = 0; i < t->count[1]; i++) {
-        unsigned bit = 1u << (t->ids[1][i] - 17);
-        if (!(there & bit)) pending++;
-        else if (failed & bit) bad++;
-        else good++;
-    }
-    for (size_t i = 0; i < t->nested_count; i++) {
-        int d = decided(t->nested[i], there, failed);
-        if (d == 0) pending++;
-        else if (d == 1) good++;
-        else bad++;
-    }
-    switch (t->kind) {
-    case RESTATE__ALL_SETTLED: return pending ? 0 : 1;
-    case RESTATE__ANY: return good ? 1 : pending ? 0 : 2;
-    case RESTATE__ALL: return bad ? 2 : pending ? 0 : 1;
-    default: return good ? 1 : bad ? 2 : 0;
-    }
-}
-
-/* The runtime resumes as soon as what was said is decided. Whatever is shared, that is never later than
- * the handler could go on. */
-TEST(nothing_is_said_too_late) {
-    unsigned shared = 0;
-    for (unsigned seed = 1; seed <= 3000; seed++) {
-        enum { AWAKEABLES = 6, NODES = 14 };
-        node *n[NODES];
-        rt_tree *said;
-        unsigned there = 0, failed = 0, order[AWAKEABLES];
-        char note[32];
-        size_t at;
-        rt_field f = { 0, 0, 0, NULL, 0 };
-        const uint8_t *p;
-        snprintf(note, sizeof note, "(seed %u)", seed);
-        test_note = note;
-        rt_begin(7, RT_WHOLE);
-        rt.ignore_output = true;
-        rt.options.explicit_cancellation = true;
-        rt.random = seed * 7919u;
-        given(1); go();
-        for (unsigned i = 0; i < AWAKEABLES; i++) n[i] = op_awakeable();
-        for (unsigned i = AWAKEABLES; i < NODES; i++) {
-            node *children[4];
-            unsigned count = 1 + rt_dice(4);
-            for (unsigned k = 0; k < count; k++) children[k] = n[i == NODES - 1 && !k ? i - 1 : rt_dice(i)];
-            n[i] = rt_combine((restate__node_kind)(1 + rt_dice(4)), children, count);
-        }
-        AWAIT(n[NODES - 1], "WAIT(i)");
-        at = last_frame();
-        p = rt.raw.at + at + 8;
-        CHECK(rt_next_field(&p, rt.raw.at + rt.raw.len, &f) == 1 && f.number == 1);
-        said = rt_tree_read(f.at, f.len);
-        {                                                   /* each id once */
-            rt_tree *flat = (rt_tree *)rt_alloc(sizeof *flat);
-            unsigned seen = 0;
-            rt_tree_flatten(flat, said);
-            for (size_t i = 0; i < flat->count[1]; i++) {
-                CHECK(!(seen >> (flat->ids[1][i] - 17) & 1));
-                seen |= 1u << (flat->ids[1][i] - 17);
-            }
-            shared += said->nested_count > 1;
-        }
-        for (unsigned i = 0; i < AWAKEABLES; i++) order[i] = i;
-        for (unsigned i = AWAKEABLES - 1; i > 0; i--) {
-            unsigned j = rt_dice(i + 1), t = order[i];
-            order[i] = order[j], order[j] = t;
-        }
-        for (unsigned i = 0; i < AWAKEABLES; i++) {
-            if (rt_dice(2)) {
-                note_signal_failure(17 + order[i], 500, "no");
-                failed |= 1u << order[i];
-            } else {
-                note_signal(17 + order[i], "v");
-            }
-            there |= 1u << order[i];
-            await(n[NODES - 1]);
-            if (n[NODES - 1]->state == RESTATE__PENDING) continue;
-            CHECK(decided(said, there, failed));
-            break;
-        }
-        rt_end();
-        rt_drop(&rt.raw);
-    }
-    CHECK(shared > 300);                                    /* the graphs are of the kind that is meant */
-    test_note = "";
+TEST(context) {
+    double few = kept_seconds(FEW), many;
+    if (few < 0.02) few = 0.02;
+    many = kept_seconds(10 * FEW);
+#ifndef RESTATE_VALGRIND
+    if (many >= 30 * few) CHECK(many < 30 * kept_seconds(FEW));
+#endif
+    if (getenv("GROWTH")) printf("    %u: %.4f s\n    %u: %.4f s\n", FEW, few, 10 * FEW, many);
 }
 
 int main(int argc, char **argv) {
     static const test_case cases[] = {
-        T(state), T(numbers), T(signals), T(graphs), T(shared_children_are_said_once), T(shared_leaves_are_said_once),
-        T(nothing_is_said_too_late), { NULL, NULL }
+        T(state), T(numbers), T(signals), T(graphs), T(context), { NULL, NULL }
     };
     return test_main(argc, argv, cases);
 }

@@ -594,6 +594,160 @@ TEST(x_await_cancel_handle_repeatedly) {
     }
 }
 
+/* ---- What is said of graphs ----------------------------------------------------------------------- */
+
+static size_t last_frame(void) {                            /* its place in the output */
+    size_t at = 0, last = 0;
+    drop_output();
+    for (; at < rt.raw.len; at += 8 + restate__b_get32(rt.raw.at + at + 4)) last = at;
+    return last;
+}
+
+static size_t said_bytes(void) { drop_output(); return rt.raw.len; }
+
+/* f = all(f, f) and the like: nodes are few, paths are not. */
+TEST(shared_children_are_said_once) {
+    static const restate__node_kind kinds[] = { RESTATE__RACE, RESTATE__ALL_SETTLED, RESTATE__ANY, RESTATE__ALL };
+    for (size_t k = 0; k < 4; k++)
+        for (int shape = 0; shape < 3; shape++)
+            EVERY(5, 7) {
+                node *f, *before, *two;
+                size_t live;
+                rt.options.explicit_cancellation = k % 2;
+                given(1); go();
+                f = before = op_awakeable();
+                live = rt.live;
+                for (int i = 0; i < 60; i++) {
+                    two = shape == 0 ? f : shape == 1 ? before : ALL_SETTLED(f, before);
+                    before = f;
+                    f = rt_combine(kinds[k], (node *const[]){ f, two }, 2);
+                }
+                AWAIT(f, "WAIT(i)");
+                eof();
+                AWAIT(f, "599");
+                CHECK(said_bytes() < 2000);
+                CHECK(rt.live - live < 200000);
+            }
+}
+
+TEST(shared_leaves_are_said_once) {
+    EVERY(5, 7) {                                           /* beside the tree, and not within */
+        node *a, *b, *c, *n;
+        given(1); eof(); go();
+        a = op_awakeable(), b = op_awakeable(), c = op_awakeable(), n = op_signal("n");
+        AWAIT(ALL(RACE(a, b, n), RACE(a, c, op_signal("n"))), "599");
+        OUT("Suspension W{s:1,17,n:n,N:[ALL_SUCCEEDED{N:[W{s:18},W{s:19}]}]}");
+        CHECK_INT(last_frame(), 0);
+        CHECK_INT(rt.raw.len, rt.version < 7 ? 8 + 2 + 4 + 3 : 8 + 2 + 2 + 3 + 4 + 2 + 2 * 7 + 2 + 2 - 2);
+    }
+    EVERY(5, 7) {                                           /* so for a combinator, with a top of its own */
+        node *a, *b, *c, *both;
+        rt.options.explicit_cancellation = true;
+        given(1); eof(); go();
+        a = op_awakeable(), b = op_awakeable(), c = op_awakeable();
+        both = ALL_SETTLED(a, b);
+        AWAIT(ALL(RACE(both, c), ANY(both, op_sleep("", 1))), "599");
+        OUT("Sleep 1 wake:1", "Suspension W{N:[ALL_SUCCEEDED{N:[W{s:19},FIRST_SUCCEEDED{c:1}]},ALL_COMPLETED{s:17,18}]}");
+    }
+    EVERY(5, 7) {                                           /* twice in one combinator is no sharing */
+        node *a, *b;
+        given(1); eof(); go();
+        a = op_awakeable(), b = RACE(op_awakeable(), a);
+        AWAIT(ALL(b, b, b), "599");
+        OUT("Suspension W{s:1,N:[ALL_SUCCEEDED{N:[W{s:17,18}]}]}");
+    }
+}
+
+/* Whether what was said is decided by the answers so far: bits of awakeables. */
+static int decided(const rt_tree *t, unsigned there, unsigned failed) {     /* 0 pending, 1 succeeded, 2 failed */
+    size_t pending = 0, good = 0, bad = 0;
+    for (size_t i = 0; i < t->count[1]; i++) {
+        unsigned bit = 1u << (t->ids[1][i] - 17);
+        if (!(there & bit)) pending++;
+        else if (failed & bit) bad++;
+        else good++;
+    }
+    for (size_t i = 0; i < t->nested_count; i++) {
+        int d = decided(t->nested[i], there, failed);
+        if (d == 0) pending++;
+        else if (d == 1) good++;
+        else bad++;
+    }
+    switch (t->kind) {
+    case RESTATE__ALL_SETTLED: return pending ? 0 : 1;
+    case RESTATE__ANY: return good ? 1 : pending ? 0 : 2;
+    case RESTATE__ALL: return bad ? 2 : pending ? 0 : 1;
+    default: return good ? 1 : bad ? 2 : 0;
+    }
+}
+
+/* The runtime resumes as soon as what was said is decided. Whatever is shared, that is never later than
+ * the handler could go on. */
+TEST(nothing_is_said_too_late) {
+    unsigned shared = 0;
+    for (unsigned seed = 1; seed <= 3000; seed++) {
+        enum { AWAKEABLES = 6, NODES = 14 };
+        node *n[NODES];
+        rt_tree *said;
+        unsigned there = 0, failed = 0, order[AWAKEABLES];
+        char note[32];
+        size_t at;
+        rt_field f = { 0, 0, 0, NULL, 0 };
+        const uint8_t *p;
+        snprintf(note, sizeof note, "(seed %u)", seed);
+        test_note = note;
+        rt_begin(7, RT_WHOLE);
+        rt.ignore_output = true;
+        rt.options.explicit_cancellation = true;
+        rt.random = seed * 7919u;
+        given(1); go();
+        for (unsigned i = 0; i < AWAKEABLES; i++) n[i] = op_awakeable();
+        for (unsigned i = AWAKEABLES; i < NODES; i++) {
+            node *children[4];
+            unsigned count = 1 + rt_dice(4);
+            for (unsigned k = 0; k < count; k++) children[k] = n[i == NODES - 1 && !k ? i - 1 : rt_dice(i)];
+            n[i] = rt_combine((restate__node_kind)(1 + rt_dice(4)), children, count);
+        }
+        AWAIT(n[NODES - 1], "WAIT(i)");
+        at = last_frame();
+        p = rt.raw.at + at + 8;
+        CHECK(rt_next_field(&p, rt.raw.at + rt.raw.len, &f) == 1 && f.number == 1);
+        said = rt_tree_read(f.at, f.len);
+        {                                                   /* each id once */
+            rt_tree *flat = (rt_tree *)rt_alloc(sizeof *flat);
+            unsigned seen = 0;
+            rt_tree_flatten(flat, said);
+            for (size_t i = 0; i < flat->count[1]; i++) {
+                CHECK(!(seen >> (flat->ids[1][i] - 17) & 1));
+                seen |= 1u << (flat->ids[1][i] - 17);
+            }
+            shared += said->nested_count > 1;
+        }
+        for (unsigned i = 0; i < AWAKEABLES; i++) order[i] = i;
+        for (unsigned i = AWAKEABLES - 1; i > 0; i--) {
+            unsigned j = rt_dice(i + 1), t = order[i];
+            order[i] = order[j], order[j] = t;
+        }
+        for (unsigned i = 0; i < AWAKEABLES; i++) {
+            if (rt_dice(2)) {
+                note_signal_failure(17 + order[i], 500, "no");
+                failed |= 1u << order[i];
+            } else {
+                note_signal(17 + order[i], "v");
+            }
+            there |= 1u << order[i];
+            await(n[NODES - 1]);
+            if (n[NODES - 1]->state == RESTATE__PENDING) continue;
+            CHECK(decided(said, there, failed));
+            break;
+        }
+        rt_end();
+        rt_drop(&rt.raw);
+    }
+    CHECK(shared > 300);                                    /* the graphs are of the kind that is meant */
+    test_note = "";
+}
+
 int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(s069_race), T(s070_all_settled), T(s071_any_after_a_failure), T(s072_any_all_failed), T(s073_any_succeeds),
@@ -606,6 +760,7 @@ int main(int argc, char **argv) {
         T(s116_finished_calls_are_cancelled), T(s117_result_before_cancel), T(s118_cancel_before_result),
         T(s119_cancel_amid_a_gather), T(s120_two_cancellations), T(s121_cancel_while_executing), T(x_cancelled_once),
         T(x_cancel_beats_what_is_ready), T(x_cancel_not_noticed_without_await), T(x_await_cancel_handle_repeatedly),
+        T(shared_children_are_said_once), T(shared_leaves_are_said_once), T(nothing_is_said_too_late),
         { NULL, NULL }
     };
     return test_main(argc, argv, cases);
