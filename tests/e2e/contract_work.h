@@ -210,6 +210,26 @@ static void map_case(void) {
     STEPS(map.s, { "get", "'key 3'", 200, "''" }, { "clearAll", NULL, 200, "[]" });
 }
 
+/* A string of JSON may have any character, and is the same wherever it goes. */
+static void texts_case(void) {
+    if (!served()) return;
+    word list = make_word("/ListObject/%s", fresh_key("texts").s), map = make_word("/MapObject/%s", fresh_key("texts").s);
+    word commands = make_word("/VirtualObjectCommandInterpreter/%s", fresh_key("texts").s);
+    ASK("/TestUtilsService/uppercaseEcho", "\"a\\u0000b\"", 200, "\"A\\u0000B\"");
+    ASK(text("%s/append", list.s), "\"\\u0000\"", 200, "");
+    ASK(text("%s/append", list.s), "\"x\\u0000\"", 200, "");
+    ASK(text("%s/get", list.s), NULL, 200, "[\"\\u0000\",\"x\\u0000\"]");
+    ASK(text("%s/set", map.s), "{\"key\":\"k\",\"value\":\"a\\u0000b\"}", 200, "");
+    ASK(text("%s/get", map.s), "\"k\"", 200, "\"a\\u0000b\"");
+    ASK(text("%s/clearAll", map.s), NULL, 200, "[{\"key\":\"k\",\"value\":\"a\\u0000b\"}]");
+    ASK(text("%s/interpretCommands", commands.s),
+        "{\"commands\":[{\"type\":\"awaitOne\",\"command\":{\"type\":\"runReturns\",\"value\":\"r\\u0000\"}},{\"type\":\"awaitAllCompleted\",\"commands\":["
+        "{\"type\":\"runReturns\",\"value\":\"\\u0000s\"},{\"type\":\"runReturns\",\"value\":\"\"}]}]}", 200, "\"ok:\\u0000s|ok:\"");
+    ASK(text("%s/getResults", commands.s), NULL, 200, "[\"r\\u0000\",\"ok:\\u0000s|ok:\"]");
+    ASK(text("/Failing/%s/terminallyFailingCall", fresh_key("texts").s), "{\"errorMessage\":\"m\",\"metadata\":{\"a\":\"1\",\"a\":\"2\"}}", 500,
+        "*\"metadata\":{\"a\":\"1\"}");
+}
+
 /* What does not come along with the invocation is asked for. */
 static void lazy_state_case(void) {
     static reply r;
@@ -1662,6 +1682,7 @@ static void any_node_case(void) {
     { "state_stays_after_failure", failure_keeps_state_case, 0, false }, \
     { "state_list", list_case, 0, false }, \
     { "state_map_keys", map_case, 0, false }, \
+    { "state_texts", texts_case, 0, false }, \
     { "state_lazy", lazy_state_case, ONLY(LAZY), false }, \
     { "order_one_at_a_time", one_at_a_time_case, 0, false }, \
     { "order_of_sends", ingress_order_case, 0, false }, \

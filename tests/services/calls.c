@@ -112,15 +112,18 @@ static restate_status utils_echo(restate_ctx *ctx, restate_bytes input) {
 }
 
 static restate_status utils_uppercase_echo(restate_ctx *ctx, restate_bytes input) {
-    const char *text = "";
-    char *upper;
+    restate_bytes text, upper;
+    uint8_t *to;
     size_t i;
-    RESTATE_TRY(restate_json_string(ctx, input, NULL, &text));
-    upper = restate_alloc(ctx, strlen(text) + 1);
-    if (!upper) return RESTATE_ENDED;
-    for (i = 0; text[i]; i++)
-        upper[i] = (char)(text[i] >= 'a' && text[i] <= 'z' ? text[i] - 'a' + 'A' : text[i]);
-    return restate_reply(ctx, restate_json(ctx, "%s", upper));
+    RESTATE_TRY(read_text(ctx, input, NULL, &text));
+    to = restate_alloc(ctx, text.len);
+    if (!to) return RESTATE_ENDED;
+    for (i = 0; i < text.len; i++)
+        to[i] = (uint8_t)(text.ptr[i] >= 'a' && text.ptr[i] <= 'z' ? text.ptr[i] - 'a' + 'A'
+                                                                   : text.ptr[i]);
+    upper.ptr = to;
+    upper.len = text.len;
+    return restate_reply(ctx, restate_json_quote(ctx, upper));
 }
 
 static restate_status utils_echo_headers(restate_ctx *ctx, restate_bytes input) {
@@ -154,30 +157,30 @@ static restate_status utils_cancel(restate_ctx *ctx, restate_bytes input) {
     return restate_cancel(ctx, id);
 }
 
-/* A signal to an invocation, with the text that comes with it. */
+/* A signal to an invocation. */
 typedef struct signal_request {
-    const char *id, *name, *text;
+    const char *id, *name;
 } signal_request;
 
-static restate_status read_signal(restate_ctx *ctx, restate_bytes json, const char *text_member,
-                                  signal_request *r) {
-    *r = (signal_request){ "", "", "" };
+static restate_status read_signal(restate_ctx *ctx, restate_bytes json, signal_request *r) {
+    *r = (signal_request){ "", "" };
     RESTATE_TRY(restate_json_string(ctx, json, "invocationId", &r->id));
-    RESTATE_TRY(restate_json_string(ctx, json, "signalName", &r->name));
-    return restate_json_string(ctx, json, text_member, &r->text);
+    return restate_json_string(ctx, json, "signalName", &r->name);
 }
 
 static restate_status utils_resolve_signal(restate_ctx *ctx, restate_bytes input) {
+    restate_bytes value;
     signal_request r;
-    RESTATE_TRY(read_signal(ctx, input, "value", &r));
-    return restate_signal_resolve(ctx, r.id, r.name, restate_json(ctx, "%s", r.text));
+    RESTATE_TRY(read_signal(ctx, input, &r));
+    RESTATE_TRY(read_text(ctx, input, "value", &value));
+    return restate_signal_resolve(ctx, r.id, r.name, restate_json_quote(ctx, value));
 }
 
 static restate_status utils_reject_signal(restate_ctx *ctx, restate_bytes input) {
-    restate_failure failure = {0};
+    restate_failure failure = { .message = "" };
     signal_request r;
-    RESTATE_TRY(read_signal(ctx, input, "reason", &r));
-    failure.message = r.text;
+    RESTATE_TRY(read_signal(ctx, input, &r));
+    RESTATE_TRY(restate_json_string(ctx, input, "reason", &failure.message));
     return restate_signal_reject(ctx, r.id, r.name, &failure);
 }
 

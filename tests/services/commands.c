@@ -1,6 +1,5 @@
 /* VirtualObjectCommandInterpreter: ways to wait for several things, put together by the input. */
 #include "services.h"
-#include <cjson/cJSON.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,10 +30,11 @@ static restate_status find_awakeable(restate_ctx *ctx, restate_bytes json, const
 
 /* These two are handlers; commands of the same name do the same. */
 static restate_status resolve_awakeable(restate_ctx *ctx, restate_bytes input) {
-    const char *id, *value = "";
-    RESTATE_TRY(restate_json_string(ctx, input, "value", &value));
+    const char *id;
+    restate_bytes value;
+    RESTATE_TRY(read_text(ctx, input, "value", &value));
     RESTATE_TRY(find_awakeable(ctx, input, &id));
-    return restate_resolve(ctx, id, restate_json(ctx, "%s", value));
+    return restate_resolve(ctx, id, restate_json_quote(ctx, value));
 }
 
 static restate_status reject_awakeable(restate_ctx *ctx, restate_bytes input) {
@@ -62,23 +62,23 @@ static restate_status create_timer(restate_ctx *ctx, restate_bytes json, restate
 }
 
 static restate_status reply_text(restate_ctx *run, void *arg) {
-    const char *const *value = arg;
+    const restate_bytes *value = arg;
     take_a_moment();
-    return restate_reply(run, restate_json(run, "%s", *value));
+    return restate_reply(run, restate_json_quote(run, *value));
 }
 
 static restate_status fail_with_text(restate_ctx *run, void *arg) {
-    const char *const *reason = arg;
-    return restate_fail(run, 500, "%s", *reason);
+    const restate_bytes *reason = arg;
+    return restate_fail(run, 500, "%s", (const char *)reason->ptr);
 }
 
-/* A run that lost executes on when the handler has returned, so it gets a copy of the pointer. What
- * that points to is the invocation's, which lasts until the closure has finished. */
+/* A run that lost executes on when the handler has returned, so it gets a copy of the bytes. What
+ * these point to is the invocation's, which lasts until the closure has finished. */
 static restate_status create_run(restate_ctx *ctx, restate_bytes json, const char *member,
                                  restate_closure *closure, restate_future **out) {
-    const char *text = "";
+    restate_bytes text;
     const restate_run_options copied = { .arg_bytes = sizeof text };
-    RESTATE_TRY(restate_json_string(ctx, json, member, &text));
+    RESTATE_TRY(read_text(ctx, json, member, &text));
     *out = restate_run_async(ctx, "run", closure, &text, &copied);
     return RESTATE_OK;
 }
@@ -114,31 +114,33 @@ static restate_status create_futures(restate_ctx *ctx, restate_bytes command, fu
 }
 
 /* Of all futures only timers have no value. */
-static restate_status await_text(restate_ctx *ctx, restate_future *future, const char **text) {
+static restate_status await_text(restate_ctx *ctx, restate_future *future, restate_bytes *text) {
     restate_bytes value;
-    *text = "sleep";
+    *text = restate_str("sleep");
     RESTATE_TRY(restate_await(ctx, future, &value));
-    return restate_json_string(ctx, value, NULL, text);
+    return restate_json_text(ctx, value, NULL, text);
 }
 
-static const char *join(restate_ctx *ctx, const char *const *texts, size_t count) {
-    size_t size = 1, i;
-    char *joined, *at;
-    for (i = 0; i < count; i++) size += strlen(texts[i]) + 1;
-    joined = at = restate_alloc(ctx, size);
-    if (!joined) return "";
+static restate_bytes join(restate_ctx *ctx, const char *between, const restate_bytes *texts,
+                          size_t count) {
+    restate_bytes joined = {0};
+    size_t size = 1, gap = strlen(between), i;
+    uint8_t *at;
+    for (i = 0; i < count; i++) size += texts[i].len + gap;
+    joined.ptr = at = restate_alloc(ctx, size);
+    if (!at) return joined;
     for (i = 0; i < count; i++) {
-        size_t len = strlen(texts[i]);
-        if (i > 0) *at++ = '|';
-        memcpy(at, texts[i], len);
-        at += len;
+        if (i > 0 && gap) memcpy(at, between, gap), at += gap;
+        if (texts[i].len) memcpy(at, texts[i].ptr, texts[i].len);
+        at += texts[i].len;
     }
+    joined.len = (size_t)(at - joined.ptr);
     return joined;
 }
 
 /* ---- Commands that wait ---------------------------------------------------------------------- */
 
-static restate_status await_one(restate_ctx *ctx, restate_bytes command, const char **result) {
+static restate_status await_one(restate_ctx *ctx, restate_bytes command, restate_bytes *result) {
     restate_future *future;
     restate_bytes json;
     RESTATE_TRY(restate_json_member(ctx, command, "command", &json));
@@ -146,7 +148,7 @@ static restate_status await_one(restate_ctx *ctx, restate_bytes command, const c
     return await_text(ctx, future, result);
 }
 
-static restate_status await_any(restate_ctx *ctx, restate_bytes command, const char **result) {
+static restate_status await_any(restate_ctx *ctx, restate_bytes command, restate_bytes *result) {
     futures f;
     RESTATE_TRY(create_futures(ctx, command, &f));
     if (f.count == 0) return restate_fail(ctx, 500, "there is nothing to wait for");
@@ -154,14 +156,14 @@ static restate_status await_any(restate_ctx *ctx, restate_bytes command, const c
 }
 
 static restate_status await_any_success(restate_ctx *ctx, restate_bytes command,
-                                        const char **result) {
+                                        restate_bytes *result) {
     futures f;
     RESTATE_TRY(create_futures(ctx, command, &f));
     return await_text(ctx, restate_any(ctx, f.list, f.count), result);
 }
 
-static restate_status await_all(restate_ctx *ctx, restate_bytes command, const char **result) {
-    const char **texts;
+static restate_status await_all(restate_ctx *ctx, restate_bytes command, restate_bytes *result) {
+    restate_bytes *texts;
     futures f;
     size_t i;
     RESTATE_TRY(create_futures(ctx, command, &f));
@@ -169,24 +171,26 @@ static restate_status await_all(restate_ctx *ctx, restate_bytes command, const c
     texts = restate_alloc(ctx, (f.count + 1) * sizeof *texts);
     if (!texts) return RESTATE_ENDED;
     for (i = 0; i < f.count; i++) RESTATE_TRY(await_text(ctx, f.list[i], &texts[i]));
-    *result = join(ctx, texts, f.count);
+    *result = join(ctx, "|", texts, f.count);
     return RESTATE_OK;
 }
 
 /* What became of a future. */
-static restate_status describe(restate_ctx *ctx, restate_future *future, const char **text) {
-    restate_status s = await_text(ctx, future, text);
+static restate_status describe(restate_ctx *ctx, restate_future *future, restate_bytes *text) {
+    restate_bytes parts[2] = { restate_str("ok:"), {0} };
+    restate_status s = await_text(ctx, future, &parts[1]);
     if (s == RESTATE_TERMINAL) {
-        *text = restate_text(ctx, "err:%s", restate_failed(ctx)->message);
-        return RESTATE_OK;
+        parts[0] = restate_str("err:");
+        parts[1] = restate_str(restate_failed(ctx)->message);
+        s = RESTATE_OK;
     }
-    *text = restate_text(ctx, "ok:%s", *text);
+    *text = join(ctx, "", parts, 2);
     return s;
 }
 
 static restate_status await_all_completed(restate_ctx *ctx, restate_bytes command,
-                                          const char **result) {
-    const char **texts;
+                                          restate_bytes *result) {
+    restate_bytes *texts;
     futures f;
     size_t i;
     RESTATE_TRY(create_futures(ctx, command, &f));
@@ -194,12 +198,12 @@ static restate_status await_all_completed(restate_ctx *ctx, restate_bytes comman
     texts = restate_alloc(ctx, (f.count + 1) * sizeof *texts);
     if (!texts) return RESTATE_ENDED;
     for (i = 0; i < f.count; i++) RESTATE_TRY(describe(ctx, f.list[i], &texts[i]));
-    *result = join(ctx, texts, f.count);
+    *result = join(ctx, "|", texts, f.count);
     return RESTATE_OK;
 }
 
 static restate_status await_awakeable_or_timeout(restate_ctx *ctx, restate_bytes command,
-                                                 const char **result) {
+                                                 restate_bytes *result) {
     restate_future *awakeable;
     restate_bytes value;
     restate_status s;
@@ -209,18 +213,18 @@ static restate_status await_awakeable_or_timeout(restate_ctx *ctx, restate_bytes
     s = restate_await_for(ctx, awakeable, ms, &value);
     if (s == RESTATE_TIMEOUT) return restate_fail(ctx, 500, "await-timeout");
     RESTATE_TRY(s);
-    return restate_json_string(ctx, value, NULL, result);
+    return read_text(ctx, value, NULL, result);
 }
 
 /* ---- Commands that do not -------------------------------------------------------------------- */
 
 static restate_status command_resolve(restate_ctx *ctx, restate_bytes command,
-                                      const char **result) {
+                                      restate_bytes *result) {
     (void)result;
     return resolve_awakeable(ctx, command);
 }
 
-static restate_status command_reject(restate_ctx *ctx, restate_bytes command, const char **result) {
+static restate_status command_reject(restate_ctx *ctx, restate_bytes command, restate_bytes *result) {
     (void)result;
     return reject_awakeable(ctx, command);
 }
@@ -231,17 +235,17 @@ static restate_status read_variable(restate_ctx *run, void *arg) {
     return restate_reply(run, restate_json(run, "%s", value ? value : ""));
 }
 
-static restate_status get_variable(restate_ctx *ctx, restate_bytes command, const char **result) {
+static restate_status get_variable(restate_ctx *ctx, restate_bytes command, restate_bytes *result) {
     const char *name = "";
     restate_bytes value;
     RESTATE_TRY(restate_json_string(ctx, command, "envName", &name));
     RESTATE_TRY(restate_run(ctx, "getenv", read_variable, &name, NULL, &value));
-    return restate_json_string(ctx, value, NULL, result);
+    return read_text(ctx, value, NULL, result);
 }
 
 /* ---- The interpreter ------------------------------------------------------------------------- */
 
-typedef restate_status command_fn(restate_ctx *ctx, restate_bytes command, const char **result);
+typedef restate_status command_fn(restate_ctx *ctx, restate_bytes command, restate_bytes *result);
 
 static const struct { const char *type; command_fn *execute; } commands[] = {
     { "awaitOne", await_one },
@@ -256,10 +260,10 @@ static const struct { const char *type; command_fn *execute; } commands[] = {
     { "rejectAwakeable", command_reject },
     { "getEnvVariable", get_variable } };
 
-static restate_status execute(restate_ctx *ctx, restate_bytes command, const char **result) {
+static restate_status execute(restate_ctx *ctx, restate_bytes command, restate_bytes *result) {
     const char *type = "";
     size_t i;
-    *result = "";
+    *result = restate_str("");
     RESTATE_TRY(restate_json_string(ctx, command, "type", &type));
     for (i = 0; i < sizeof commands / sizeof *commands; i++)
         if (strcmp(type, commands[i].type) == 0) return commands[i].execute(ctx, command, result);
@@ -267,17 +271,13 @@ static restate_status execute(restate_ctx *ctx, restate_bytes command, const cha
 }
 
 static restate_status interpret_commands(restate_ctx *ctx, restate_bytes input) {
-    restate_bytes list, e = {0};
-    const char *result = "";
-    cJSON *results;
+    restate_bytes list, result = restate_str(""), e = {0};
     RESTATE_TRY(restate_json_member(ctx, input, "commands", &list));
-    RESTATE_TRY(get_list(ctx, "results", &results));        /* nobody else writes it meanwhile */
     while (restate_json_next(ctx, list, &e)) {
         RESTATE_TRY(execute(ctx, e, &result));
-        cJSON_AddItemToArray(results, cJSON_CreateString(result));
-        RESTATE_TRY(restate_set(ctx, "results", restate_json_print(ctx, results)));
+        RESTATE_TRY(append_text(ctx, "results", result));
     }
-    return restate_reply(ctx, restate_json(ctx, "%s", result));
+    return restate_reply(ctx, restate_json_quote(ctx, result));
 }
 
 static restate_status has_awakeable(restate_ctx *ctx, restate_bytes input) {

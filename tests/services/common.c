@@ -1,6 +1,6 @@
 /* What several of the test services need. */
 #include "services.h"
-#include <cjson/cJSON.h>
+#include <string.h>
 #include <time.h>
 
 restate_status get_int(restate_ctx *ctx, const char *key, long long *value) {
@@ -17,12 +17,30 @@ restate_status add_int(restate_ctx *ctx, const char *key, long long number, long
     return restate_set(ctx, key, restate_json(ctx, "%lld", *after));
 }
 
-restate_status get_list(restate_ctx *ctx, const char *key, struct cJSON **list) {
-    restate_bytes stored;
-    RESTATE_TRY(restate_get(ctx, key, &stored));
-    RESTATE_TRY(restate_json_tree(ctx, stored, list));
-    if (!*list) *list = restate_json_own(ctx, cJSON_CreateArray());
-    return RESTATE_OK;
+restate_bytes append_json(restate_ctx *ctx, restate_bytes list, restate_bytes element) {
+    restate_bytes first = {0}, longer;
+    size_t old = restate_json_next(ctx, list, &first) ? list.len - 1 : 0;
+    uint8_t *to = restate_alloc(ctx, old + element.len + 3);
+    if (!to || !element.ptr) return (restate_bytes){0};
+    longer.ptr = to;
+    if (old) memcpy(to, list.ptr, old);
+    to[old] = old ? ',' : '[';
+    memcpy(to + old + 1, element.ptr, element.len);
+    to[old + 1 + element.len] = ']';
+    longer.len = old + element.len + 2;
+    return longer;
+}
+
+restate_status append_text(restate_ctx *ctx, const char *key, restate_bytes text) {
+    restate_bytes list;
+    RESTATE_TRY(restate_get(ctx, key, &list));
+    return restate_set(ctx, key, append_json(ctx, list, restate_json_quote(ctx, text)));
+}
+
+restate_status read_text(restate_ctx *ctx, restate_bytes json, const char *member,
+                         restate_bytes *text) {
+    *text = restate_str("");
+    return restate_json_text(ctx, json, member, text);
 }
 
 restate_status reply_state(restate_ctx *ctx, const char *key, const char *missing) {

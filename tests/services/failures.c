@@ -30,6 +30,7 @@ static restate_status read_failure(restate_ctx *ctx, restate_bytes json, restate
     cJSON_ArrayForEach(e, tree) {
         if (!e->string || !cJSON_IsString(e))
             return restate_fail(ctx, 500, "metadata has to be a map from string to string");
+        if (e != cJSON_GetObjectItemCaseSensitive(tree, e->string)) continue;   /* a second one */
         pairs[n++] = (restate_pair){ e->string, e->valuestring };
     }
     failure->metadata = pairs;

@@ -8,8 +8,6 @@
 #endif
 #include "restate.h"
 
-struct cJSON;
-
 /* ---- The services, by file ------------------------------------------------------------------- */
 
 extern const restate_service counter_service, list_object, map_object;             /* state.c */
@@ -31,8 +29,15 @@ restate_status get_int(restate_ctx *ctx, const char *key, long long *value);
 restate_status add_int(restate_ctx *ctx, const char *key, long long number, long long *before,
                        long long *after);
 
-/* A state value that is an array, as a tree to be changed; a new one if missing. */
-restate_status get_list(restate_ctx *ctx, const char *key, struct cJSON **list);
+/* A text, "" if missing: strings of the contract may hold any character, \u0000 included. */
+restate_status read_text(restate_ctx *ctx, restate_bytes json, const char *member,
+                         restate_bytes *text);
+
+/* A JSON array, as this gave it, or none yet, with one more element. */
+restate_bytes append_json(restate_ctx *ctx, restate_bytes list, restate_bytes element);
+
+/* Makes a state value that is such an array of strings longer by a text. */
+restate_status append_text(restate_ctx *ctx, const char *key, restate_bytes text);
 
 /* Replies with a state value, or, where there is none, with the JSON text `missing`. */
 restate_status reply_state(restate_ctx *ctx, const char *key, const char *missing);

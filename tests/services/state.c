@@ -1,6 +1,5 @@
 /* Counter, ListObject, MapObject: state of virtual objects. */
 #include "services.h"
-#include <cjson/cJSON.h>
 
 /* ---- Counter --------------------------------------------------------------------------------- */
 
@@ -31,12 +30,9 @@ static restate_status counter_reset(restate_ctx *ctx, restate_bytes input) {
 /* ---- ListObject ------------------------------------------------------------------------------ */
 
 static restate_status list_append(restate_ctx *ctx, restate_bytes input) {
-    const char *text = "";
-    cJSON *list;
-    RESTATE_TRY(restate_json_string(ctx, input, NULL, &text));
-    RESTATE_TRY(get_list(ctx, "list", &list));
-    cJSON_AddItemToArray(list, cJSON_CreateString(text));
-    return restate_set(ctx, "list", restate_json_print(ctx, list));
+    restate_bytes text;
+    RESTATE_TRY(read_text(ctx, input, NULL, &text));
+    return append_text(ctx, "list", text);
 }
 
 static restate_status list_get(restate_ctx *ctx, restate_bytes input) {
@@ -53,10 +49,11 @@ static restate_status list_clear(restate_ctx *ctx, restate_bytes input) {
 /* ---- MapObject: each entry is a state value of its own --------------------------------------- */
 
 static restate_status map_set(restate_ctx *ctx, restate_bytes input) {
-    const char *key = "", *value = "";
+    const char *key = "";
+    restate_bytes value;
     RESTATE_TRY(restate_json_string(ctx, input, "key", &key));
-    RESTATE_TRY(restate_json_string(ctx, input, "value", &value));
-    return restate_set(ctx, key, restate_json(ctx, "%s", value));
+    RESTATE_TRY(read_text(ctx, input, "value", &value));
+    return restate_set(ctx, key, restate_json_quote(ctx, value));
 }
 
 static restate_status map_get(restate_ctx *ctx, restate_bytes input) {
@@ -65,26 +62,18 @@ static restate_status map_get(restate_ctx *ctx, restate_bytes input) {
     return reply_state(ctx, key, "\"\"");
 }
 
-static restate_status map_add_entry(restate_ctx *ctx, const char *key, cJSON *entries) {
-    cJSON *entry = cJSON_CreateObject();
-    restate_bytes stored;
-    const char *value = "";
-    cJSON_AddItemToArray(entries, entry);
-    RESTATE_TRY(restate_get(ctx, key, &stored));
-    RESTATE_TRY(restate_json_string(ctx, stored, NULL, &value));
-    cJSON_AddStringToObject(entry, "key", key);
-    cJSON_AddStringToObject(entry, "value", value);
-    return RESTATE_OK;
-}
-
 static restate_status map_clear_all(restate_ctx *ctx, restate_bytes input) {
-    cJSON *entries = restate_json_own(ctx, cJSON_CreateArray());
+    restate_bytes entries = restate_str("[]"), stored;
     const char *const *keys;
     (void)input;
     RESTATE_TRY(restate_keys(ctx, &keys));
-    for (; *keys; keys++) RESTATE_TRY(map_add_entry(ctx, *keys, entries));
+    for (; *keys; keys++) {
+        RESTATE_TRY(restate_get(ctx, *keys, &stored));
+        entries = append_json(ctx, entries, restate_json(ctx, "{'key':%s,'value':%-s}", *keys,
+                                                         (const char *)stored.ptr));
+    }
     RESTATE_TRY(restate_clear_all(ctx));
-    return restate_reply(ctx, restate_json_print(ctx, entries));
+    return restate_reply(ctx, entries);
 }
 
 const restate_service counter_service = {
