@@ -10,7 +10,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 UNITS="unit_journal unit_journal_more unit_journal_await unit_journal_run unit_journal_errors
-    unit_journal_results unit_order unit_context unit_around unit_semantics unit_features"
+    unit_journal_results unit_order unit_context unit_around unit_semantics unit_features unit_runs"
 mutants() {
     cat <<'LIST'
 restate__vm_enqueue|*vm->queue_end = n;|n->next = vm->queue; vm->queue = n;|notifications are delivered in the order of the journal
@@ -50,6 +50,11 @@ restate__vm_combine_settled|restate__node_earlier_of(first_ok, first_failed)|fir
 restate__vm_claim_by|name->delivered = n->next;|name->delivered = NULL;|a signal of a name is not lost to the one before
 restate__vm_seed|vm->options.version >= 6 ? vm->random_seed : restate__vm_sha256_64(vm->id)|vm->random_seed|protocol 5: random numbers come from the id
 restate__vm_random|sum << 23 \| sum >> 41|sum << 24 \| sum >> 40|random numbers are those of xoshiro256++
+restate__vm_fail|vm->failing = vm->keeps_error;|vm->failing = false;|the error of a run waits for closures that execute
+restate__vm_error_counts|return error->behavior == RESTATE__PAUSE|return false|of two errors of runs a pause is told
+restate__vm_take_back|restate__vm_rewind(run);||a closure that left the queue is found by the next await
+restate__vm_losers|restate__vm_wanted(vm, c)|false|a closure has lost when all that it is part of is decided
+restate__vm_decided|if (!vm->executing \|\| n->listed) return;|if (n->kind) return;|what is decided tells closures that they have lost
 restate__vm_failure_fits|"metadata of a failure", 6|"metadata of a failure", 5|metadata needs protocol 6
 restate__map_add|restate__b_compare(key, (*at)->key) < 0|restate__b_compare(key, (*at)->key) > 0|state keys are kept in order
 restate__vm_by_number|(x > y) - (x < y)|(x < y) - (x > y)|named signals come in the order of the journal

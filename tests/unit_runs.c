@@ -579,7 +579,7 @@ TEST(handlers_stand_still_meanwhile) {
                 note_signal(17, "x"); ex_feed();
                 gate_reached(2);
             }
-            while (!ex.x->attempt->vm.failing) turn();
+            while (!ex.x->finished && !ex.x->attempt->vm.failing) turn();
             drop_said();
             if (way < 2) note_signal(17, "x"), ex_feed(), turn();
             SAYS_NOTHING();

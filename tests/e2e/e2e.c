@@ -1101,6 +1101,10 @@ static void steps_case(void) {
     ASK("/Steps/capped", NULL, 200, "\"capped\"");
     CHECK(now() - start >= 0.25 && now() - start < 4);
     ASK("/Steps/pair", NULL, 200, "1");
+    ASK("/Steps/six", NULL, 200, "[1,1,1,1,1,2]");
+    ASK("/Steps/hopeless", NULL, 200, "[3,1,2,3]");
+    if (running == &modes[DEFAULT] || running == &modes[V7])
+        ASK("/Steps/crowd", NULL, 200, "\"in time\"");
     ASK("/Steps/misuse", NULL, 500, "*cannot be used in a closure");
     if (running == &modes[DEFAULT])
         ASK("/Steps/cut", NULL, 200, "\"cut\""); /* 5 s, and no matter of modes */

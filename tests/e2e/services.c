@@ -1403,6 +1403,107 @@ static restate_status steps_cut(restate_ctx *ctx, restate_bytes input) {
     return restate_reply(ctx, value);
 }
 
+/* Five steps that succeed, and one that fails once they execute; -> how often each was executed, the
+ * one that failed last. */
+enum { SIX = 6 };
+static long long six_executed[SIX];         /* atomic */
+
+/* Until the first `count` of them were executed so often, all together. */
+static void await_six(int count, long long times) {
+    const struct timespec t = { 0, 1000000 };
+    for (int i = 0; i < 20000; i++) {
+        long long sum = 0;
+        for (int k = 0; k < count; k++) sum += __atomic_load_n(&six_executed[k], __ATOMIC_SEQ_CST);
+        if (sum >= times) return;
+        nanosleep(&t, NULL);
+    }
+}
+
+static restate_status one_of_six(restate_ctx *run, void *arg) {
+    const struct timespec t = { 0, 100000000 };
+    const int which = *(const int *)arg;
+    long long times = __atomic_add_fetch(&six_executed[which], 1, __ATOMIC_SEQ_CST);
+    if (which == SIX - 1 && times == 1) {
+        await_six(SIX, SIX);
+        return restate_retry(run, NULL, "while five others execute");
+    }
+    if (which < SIX - 1) nanosleep(&t, NULL);
+    return restate_reply(run, restate_json(run, "%d", which));
+}
+
+static restate_status steps_six(restate_ctx *ctx, restate_bytes input) {
+    restate_future *six[SIX];
+    long long n[SIX];
+    (void)input;
+    for (int i = 0; i < SIX; i++) {
+        const restate_run_options copy = { .arg_bytes = sizeof i };
+        six[i] = restate_run_async(ctx, restate_text(ctx, "six-%d", i), one_of_six, &i, &copy);
+    }
+    RESTATE_TRY(restate_await(ctx, restate_all(ctx, six, SIX), NULL));
+    for (int i = 0; i < SIX; i++) n[i] = __atomic_exchange_n(&six_executed[i], 0, __ATOMIC_SEQ_CST);
+    return restate_reply(ctx, restate_json(ctx, "[%lld,%lld,%lld,%lld,%lld,%lld]", n[0], n[1], n[2],
+                                           n[3], n[4], n[5]));
+}
+
+/* The tries of a step are counted although results of others are stored between them. Each time one
+ * more of the others succeeds beside it. -> how often each was executed */
+static restate_status hopeless_beside(restate_ctx *run, void *arg) {
+    static const long long together[] = { 0, 4, 4 + 3, 4 + 3 + 2 };
+    const int which = *(const int *)arg;
+    long long times = __atomic_add_fetch(&six_executed[which], 1, __ATOMIC_SEQ_CST);
+    if (times < 4) await_six(4, together[times]);
+    if (which == 0 || times < which) return restate_retry(run, NULL, "%d", which);
+    return restate_reply(run, restate_str("1"));
+}
+
+static restate_status steps_hopeless(restate_ctx *ctx, restate_bytes input) {
+    restate_run_options few = { .arg_bytes = sizeof(int),
+                                .retry = { .max_attempts = 3, .initial_interval_ms = 1 } };
+    restate_future *f[4];
+    long long n[4];
+    restate_status s;
+    (void)input;
+    for (int i = 0; i < 4; i++) f[i] = restate_run_async(ctx, "hopeless", hopeless_beside, &i, &few);
+    RESTATE_TRY(restate_await(ctx, restate_all_settled(ctx, f, 4), NULL));
+    s = restate_await(ctx, f[0], NULL);
+    if (s != RESTATE_TERMINAL) return s == RESTATE_OK ? restate_fail(ctx, 500, "it succeeded") : s;
+    for (int i = 0; i < 4; i++) n[i] = __atomic_exchange_n(&six_executed[i], 0, __ATOMIC_SEQ_CST);
+    return restate_reply(ctx, restate_json(ctx, "[%lld,%lld,%lld,%lld]", n[0], n[1], n[2], n[3]));
+}
+
+/* As many steps as there are threads in the pool, and one that waits for a thread longer than it may
+ * take itself, by its own limits. It is tried twice. */
+enum { CROWD = 64, CROWD_MS = 500 };
+static long long crowd_tries;               /* atomic */
+
+static restate_status stand_around(restate_ctx *run, void *arg) {
+    const struct timespec t = { 0, CROWD_MS * 1000000 };
+    (void)run;
+    (void)arg;
+    nanosleep(&t, NULL);
+    return RESTATE_OK;
+}
+
+static restate_status be_quick(restate_ctx *run, void *arg) {
+    (void)arg;
+    if (restate_stop_requested(run)) return restate_fail(run, 500, "late before it began");
+    if (still_fails(&crowd_tries, 1)) return restate_retry(run, NULL, "once more");
+    return restate_reply(run, restate_str("\"in time\""));
+}
+
+static restate_status steps_crowd(restate_ctx *ctx, restate_bytes input) {
+    const restate_run_options quick = { .timeout_ms = CROWD_MS / 2,
+                                        .retry = { .max_duration_ms = CROWD_MS / 2 } };
+    restate_future *all[CROWD + 1];
+    restate_bytes value;
+    (void)input;
+    for (int i = 0; i < CROWD; i++) all[i] = restate_run_async(ctx, "crowd", stand_around, NULL, NULL);
+    all[CROWD] = restate_run_async(ctx, "quick", be_quick, NULL, &quick);
+    RESTATE_TRY(restate_await(ctx, restate_all(ctx, all, CROWD + 1), NULL));
+    RESTATE_TRY(restate_await(ctx, all[CROWD], &value));
+    return restate_reply(ctx, value);
+}
+
 /* ---- Coded: values through a codec of our own ------------------------------------------------ */
 
 static restate_status negate_encode(const restate_codec *self, restate_ctx *ctx, const void *value,
@@ -1893,6 +1994,9 @@ static const restate_service steps = { .name = "Steps", .handlers = RESTATE_HAND
     { .name = "capped", .fn = steps_capped, .input = RESTATE_VOID },
     { .name = "help", .fn = steps_help, .input = RESTATE_VOID },
     { .name = "pair", .fn = steps_pair, .input = RESTATE_VOID },
+    { .name = "six", .fn = steps_six, .input = RESTATE_VOID },
+    { .name = "crowd", .fn = steps_crowd, .input = RESTATE_VOID },
+    { .name = "hopeless", .fn = steps_hopeless, .input = RESTATE_VOID },
     { .name = "misuse", .fn = steps_misuse, .input = RESTATE_VOID, .options = { ONE_TRY } },
     { .name = "cut", .fn = steps_cut, .input = RESTATE_VOID,
       .options = { .inactivity_timeout_ms = 50, .abort_timeout_ms = 200 } }) };
