@@ -8760,7 +8760,7 @@ static restate_status restate__ctx_end(restate_ctx *ctx) {
     ctx->over = true;
     if (ctx->run) return RESTATE_ENDED;
     RESTATE__OR(&ctx->attempt->stop, RESTATE__STOP_ENDED, RELAXED);
-    restate__attempt_withdraw(ctx->attempt);
+    if (ctx->attempt->live) restate__attempt_withdraw(ctx->attempt);
     return RESTATE_ENDED;
 }
 
@@ -8837,9 +8837,13 @@ static void restate__attempt_park(restate__attempt *a) {
 
 /* A run has failed, which ends the attempt when other closures have finished: the handler, if it is
  * this that calls, does not go on meanwhile. */
-static void restate__attempt_hold(restate__attempt *a) {
+static RESTATE__NOINLINE void restate__attempt_hold_on(restate__attempt *a) {
     bool here = a->state == RESTATE__ATTEMPT_RUNNING && a->fiber && !restate__fiber_done(a->fiber);
     while (here && a->vm.failing && !a->cut) restate__attempt_park(a);
+}
+
+static inline void restate__attempt_hold(restate__attempt *a) {
+    if (RESTATE__UNLIKELY(a->vm.failing)) restate__attempt_hold_on(a);
 }
 
 /* A call on a context that is over. Code that loops on one without looking would never return. */
@@ -8999,7 +9003,7 @@ static bool restate__ctx_enter(restate_ctx *ctx, const char *function) {
     }
     if (!restate__ctx_here(ctx, function)) return false;
     restate__ctx_attach(ctx);
-    if (RESTATE__UNLIKELY(ctx->attempt->vm.failing)) restate__attempt_hold(ctx->attempt);
+    restate__attempt_hold(ctx->attempt);
     if (RESTATE__LIKELY(!ctx->attempt->cut)) return true;
     restate__ctx_end(ctx);
     restate__ctx_detach(ctx);
@@ -9748,7 +9752,7 @@ static void restate__run_lose(restate__node *node) {
 static void restate__attempt_told(restate__attempt *a) {
     if (!a->vm.cancel_arrived)
         RESTATE__AND(&a->stop, ~RESTATE__STOP_CANCELLED, RELAXED);
-    restate__vm_losers(&a->vm, restate__run_lose);
+    if (RESTATE__UNLIKELY(a->vm.decided)) restate__vm_losers(&a->vm, restate__run_lose);
 }
 
 /* Waits for a node, driving the journal. RESTATE_OK: settled. Closures are not told yet. */
