@@ -434,13 +434,18 @@ TEST(ended_before_the_journal_is_there) {
             bool stops = (i & 1) != 0, whole = (i & 2) != 0, some = (i & 4) != 0;
             size_t n;
             talk t;
+#ifdef RESTATE_NO_SERVER
+            if (stops) continue;            /* there is no restate_endpoint_stop() */
+#endif
             begin();
             invoke(&t, "/invoke/S/greet", rt.version, whole);
             script_new();
             n = rt_script.len;
             rt_script.len = some ? n - 1 : 0;
             feed_script(&t);
+#ifndef RESTATE_NO_SERVER
             if (stops) restate_endpoint_stop(ep);
+#endif
             CHECK_INT(feed_end(&t), RESTATE_OK);
             take_all(&t);
             CHECK_INT(t.last, stops ? RESTATE_ERROR : RESTATE_ENDED);
