@@ -2975,22 +2975,47 @@ RESTATE__PRIVATE bool restate__log_may(restate__log_limit *limit, const restate_
     return false;
 }
 
+static void restate__log_text(const restate__logger *logger, restate_log_record *record,
+                              const char *format, va_list args) {
+    char text[512];
+    vsnprintf(text, sizeof text, format, args);
+    restate__log_line(text);
+    record->of_library = true;
+    record->message = text;
+    restate__log_hand(logger, record);
+}
+
 /* A message of the library itself, outside of invocations. */
 RESTATE__PRIVATE void restate__log(const restate__logger *logger, restate_log_level level,
                                    const char *format, ...) {
     restate_log_record record;
-    char text[512];
     va_list args;
     if (!restate__log_wanted(logger, level)) return;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    restate__log_line(text);
     memset(&record, 0, sizeof record);
     record.level = level;
-    record.of_library = true;
-    record.message = text;
-    restate__log_hand(logger, &record);
+    va_start(args, format);
+    restate__log_text(logger, &record, format, args);
+    va_end(args);
+}
+
+/* The same about an invocation, by somebody who must not touch it. */
+RESTATE__PRIVATE void restate__log_about(const restate__logger *logger, restate_log_level level,
+                                         const char *service, const char *handler, const char *id,
+                                         const char *format, ...) RESTATE__PRINTF(6, 7);
+RESTATE__PRIVATE void restate__log_about(const restate__logger *logger, restate_log_level level,
+                                         const char *service, const char *handler, const char *id,
+                                         const char *format, ...) {
+    restate_log_record record;
+    va_list args;
+    if (!restate__log_wanted(logger, level)) return;
+    memset(&record, 0, sizeof record);
+    record.level = level;
+    record.service = service;
+    record.handler = handler;
+    record.invocation_id = id;
+    va_start(args, format);
+    restate__log_text(logger, &record, format, args);
+    va_end(args);
 }
 
 #include "restate_wire.h"
@@ -7269,7 +7294,8 @@ RESTATE__PRIVATE void restate__vm_uuid(uint64_t state[4], char text[37]) {
 }
 
 /* ================================================================================================
-// >>execution  fibers and threads  [restate__fiber_ restate__task_ restate__worker_ restate__pool_]
+// >>execution  fibers and threads
+// [restate__fiber_ restate__task_ restate__duty_ restate__worker_ restate__pool_]
 // Where handlers and closures execute: stacks that can be left and entered, and threads.
 ================================================================================================ */
 
@@ -7343,6 +7369,7 @@ RESTATE__PRIVATE void restate__vm_uuid(uint64_t state[4], char text[37]) {
 #else
 #  define RESTATE__FIBER_TASKS 1
 #  include <pthread.h>
+#  include <time.h>
 #endif
 #if RESTATE__FIBER_TASKS
 #  include <setjmp.h>
@@ -7964,6 +7991,28 @@ static void restate__task_take(restate__task_signal *s) {
 
 #endif
 
+/* Waits at most about so long for it, where that can be done. False: it was not given. */
+#if RESTATE_FIBER == RESTATE_FIBER_CUSTOM
+RESTATE__PRIVATE bool restate__task_take_for(restate__task_signal *s, unsigned wait_ms) {
+    (void)wait_ms;
+    restate__task_take(s);
+    return true;
+}
+#else
+RESTATE__PRIVATE bool restate__task_take_for(restate__task_signal *s, unsigned wait_ms) {
+    const struct timespec pause = { 0, 2000000 };
+    bool given = false;
+    for (wait_ms = wait_ms / 2 + 1; wait_ms && !given; wait_ms--) {
+        pthread_mutex_lock(&s->lock);
+        given = s->given;
+        s->given = false;
+        pthread_mutex_unlock(&s->lock);
+        if (!given) nanosleep(&pause, NULL);
+    }
+    return given;
+}
+#endif
+
 /* Invariant: unless it is detached, exactly one of the owner and the task runs; the other waits in
  * a take of `back` or `go`. So only what happens while it is detached needs `lock`: whether it is
  * abandoned before or after it asked to be attached. */
@@ -8224,6 +8273,82 @@ RESTATE__PRIVATE void restate__fiber_attach(restate__fiber *f, void (*want)(void
 #endif
 }
 
+/* ---- what a thread does for the user ---- */
+
+#define RESTATE__DUTY_ID_BYTES 48u
+#define RESTATE__DUTY_NEVER UINT32_MAX
+
+/* Which handler a thread executes, and since when, for other threads, which look at it at any time. The
+ * thread writes it whenever it enters and leaves code of the user, so that is a few plain stores. The
+ * names last as long as the endpoint; the invocation id does not, of it there is a copy. */
+typedef struct restate__duty {
+    unsigned change;                        /* all atomic; odd while the others are being written */
+    const char *service, *handler;          /* NULL: no code of the user */
+    size_t id[RESTATE__DUTY_ID_BYTES / sizeof(size_t)];
+    uint32_t since_ms;                      /* the low half: there may be no wider atomics */
+    uint32_t patience_ms;                   /* longer is too long; RESTATE__DUTY_NEVER: nothing is */
+    uint32_t held_ms;                       /* of a copy */
+} restate__duty;
+
+/* Stores that are seen in their order, and loads that are done in theirs, need no fences. */
+#ifdef RESTATE_NO_THREADS
+#  define RESTATE__DUTY_PUT(to, value) ((to) = (value))
+#  define RESTATE__DUTY_GET(from) (from)
+#else
+#  define RESTATE__DUTY_PUT(to, value) RESTATE__STORE(&(to), value, RELEASE)
+#  define RESTATE__DUTY_GET(from) RESTATE__LOAD(&(from), ACQUIRE)
+#endif
+
+static void restate__duty_begin(restate__duty *duty, const char *service, const char *handler,
+                                restate_bytes id, uint64_t now_ms, uint64_t patience_ms) {
+    size_t i = 0, n = id.len < RESTATE__DUTY_ID_BYTES ? id.len : RESTATE__DUTY_ID_BYTES - 1, word;
+    unsigned change = duty->change;
+    RESTATE__DUTY_PUT(duty->change, change + 1);
+    for (; n >= sizeof word; n -= sizeof word) {
+        memcpy(&word, id.ptr + sizeof word * i, sizeof word);
+        RESTATE__DUTY_PUT(duty->id[i++], word);
+    }
+    word = 0;
+    if (n) memcpy(&word, id.ptr + sizeof word * i, n);
+    RESTATE__DUTY_PUT(duty->id[i], word);
+    RESTATE__DUTY_PUT(duty->since_ms, (uint32_t)now_ms);
+    RESTATE__DUTY_PUT(duty->patience_ms, patience_ms < RESTATE__DUTY_NEVER ? (uint32_t)patience_ms
+                                                                           : RESTATE__DUTY_NEVER);
+    RESTATE__DUTY_PUT(duty->service, service);
+    RESTATE__DUTY_PUT(duty->handler, handler);
+    RESTATE__DUTY_PUT(duty->change, change + 2);
+}
+
+static void restate__duty_end(restate__duty *duty) {
+    RESTATE__DUTY_PUT(duty->handler, (const char *)NULL);
+    RESTATE__DUTY_PUT(duty->change, duty->change + 2);
+}
+
+/* On any thread: what it is, where that lasted at least `held_ms` at `now_ms`. */
+RESTATE__PRIVATE bool restate__duty_read(const restate__duty *duty, restate__duty *copy,
+                                         uint64_t now_ms, uint32_t held_ms) {
+    size_t i;
+    copy->change = RESTATE__DUTY_GET(duty->change);
+    for (i = 0; i < sizeof copy->id / sizeof *copy->id; i++)
+        copy->id[i] = RESTATE__DUTY_GET(duty->id[i]);
+    copy->since_ms = RESTATE__DUTY_GET(duty->since_ms);
+    copy->patience_ms = RESTATE__DUTY_GET(duty->patience_ms);
+    copy->service = RESTATE__DUTY_GET(duty->service);
+    copy->handler = RESTATE__DUTY_GET(duty->handler);
+    copy->held_ms = (uint32_t)now_ms - copy->since_ms;
+    if (copy->held_ms > UINT32_MAX / 2) copy->held_ms = 0;      /* `now_ms` is a little older */
+    return copy->handler && !(copy->change & 1u) && copy->held_ms >= held_ms &&
+           RESTATE__DUTY_GET(duty->change) == copy->change;
+}
+
+/* The invocation id of a copy that was read. */
+RESTATE__PRIVATE const char *restate__duty_id(restate__duty *copy, char *text) {
+    memcpy(text, copy->id, RESTATE__DUTY_ID_BYTES);
+    text[RESTATE__DUTY_ID_BYTES - 1] = 0;
+    restate__log_line(text);
+    return text;
+}
+
 /* ---- the worker ---- */
 
 /* Something to do later on the worker's thread; embedded in what it is about, which must not be
@@ -8248,6 +8373,8 @@ typedef struct restate__worker {
     restate__note *first, *last;            /* ready, in the order of delivery */
     restate__note *inbox;                   /* atomic: posted, the latest first */
     size_t exchanges;                       /* its owner's: those that are not freed yet */
+    struct restate__attempt *attempts;      /* of these, those of handlers */
+    restate__duty duty;                     /* what the thread is at */
 } restate__worker;
 
 /* Sets `queued` and gives what it was. What was done before a post is seen by the delivery: both
@@ -8500,13 +8627,28 @@ RESTATE__PRIVATE bool restate__pool_withdraw(restate__pool *pool, restate__job *
     return queued;
 }
 
+/* Under the lock: threads end when nothing is queued. */
+static void restate__pool_close(restate__pool *pool) {
+    restate__pool_thread *t;
+    pool->closing = true;
+    for (t = pool->idle; t; t = t->next_idle) pthread_cond_signal(&t->call);
+    pool->idle = NULL;
+}
+
+/* Instead of _free, when a job does not end: nobody waits for it, and the pool stays. */
+RESTATE__PRIVATE void restate__pool_abandon(restate__pool *pool) {
+    restate__pool_thread *t;
+    pthread_mutex_lock(&pool->lock);
+    restate__pool_close(pool);
+    for (t = pool->all; t; t = t->next) pthread_detach(t->thread);
+    pthread_mutex_unlock(&pool->lock);
+}
+
 /* Executes what is queued and what that submits, then joins all threads. Nobody else submits. */
 RESTATE__PRIVATE void restate__pool_free(restate__pool *pool) {
     restate__pool_thread *t;
     pthread_mutex_lock(&pool->lock);
-    pool->closing = true;
-    for (t = pool->idle; t; t = t->next_idle) pthread_cond_signal(&t->call);
-    pool->idle = NULL;
+    restate__pool_close(pool);
     while ((t = pool->all) != NULL) {
         pool->all = t->next;
         pthread_mutex_unlock(&pool->lock);
@@ -8687,6 +8829,7 @@ typedef struct restate__attempt {
     uint64_t begun_ms;                      /* monotonic: when the fiber got the thread */
     void (*progress)(struct restate__attempt *);    /* output was written, or the attempt is over */
     void *host;
+    struct restate__attempt *prev, *next;   /* of the worker's */
 } restate__attempt;
 
 /* One execution of a closure. */
@@ -10832,10 +10975,16 @@ static void restate__attempt_overflowed(restate__attempt *a) {
     a->abandoned = true;
 }
 
+/* How long a handler may hold its thread. */
+static uint64_t restate__attempt_patience_ms(const restate__attempt *a) {
+    uint64_t limit = a->handler->options.stall_warning_ms;
+    if (a->blocking || limit == RESTATE_ZERO_MS) return RESTATE__DUTY_NEVER;
+    return limit ? limit : 1000;
+}
+
 static void restate__attempt_after_resume(restate__attempt *a) {
     uint64_t held = restate__clock_since(a->clock, a->begun_ms);
-    uint64_t limit = a->handler->options.stall_warning_ms;
-    if (!a->blocking && held >= (limit ? limit : 1000) && limit != RESTATE_ZERO_MS)
+    if (held >= restate__attempt_patience_ms(a))
         restate__ctx_say(
             &a->ctx, RESTATE_LOG_WARN,
             "the handler held its event loop for %lu ms: block in restate_run(), or register it "
@@ -10849,8 +10998,12 @@ static void restate__attempt_after_resume(restate__attempt *a) {
 }
 
 static void restate__attempt_resume(restate__attempt *a) {
+    restate__duty *duty = &a->worker->duty;
     a->begun_ms = restate__clock_ms(a->clock);
+    restate__duty_begin(duty, a->handler->service, a->handler->name, a->vm.debug_id, a->begun_ms,
+                        restate__attempt_patience_ms(a));
     restate__fiber_resume(a->fiber);
+    restate__duty_end(duty);
     restate__attempt_after_resume(a);
 }
 
@@ -10913,6 +11066,9 @@ RESTATE__PRIVATE void restate__attempt_init(restate__attempt *a, restate__worker
     a->ctx.memory = a->blocking ? &a->own : arena;
     a->turn.deliver = restate__attempt_turn;
     a->want.deliver = restate__attempt_wanted;
+    a->next = worker->attempts;
+    if (a->next) a->next->prev = a;
+    worker->attempts = a;
 }
 
 /* Whether everything is over, so that restate__attempt_free() may be called. */
@@ -10922,12 +11078,47 @@ RESTATE__PRIVATE bool restate__attempt_over(const restate__attempt *a) {
 
 RESTATE__PRIVATE void restate__attempt_free(restate__attempt *a) {
     restate__run *r;
+    if (a->prev) a->prev->next = a->next;
+    else a->worker->attempts = a->next;
+    if (a->next) a->next->prev = a->prev;
     restate__ctx_release(&a->ctx);
     for (r = a->runs; r; r = r->next_run) {
         r->arena.pool = &a->worker->chunks;
         restate__arena_free(&r->arena);
     }
     restate__arena_free(&a->own);
+}
+
+/* Says on the worker's thread, between its turns, what executes although it was told to end: blocking
+ * handlers and closures. Returns how many; the first one is named in `text`. */
+RESTATE__PRIVATE unsigned restate__attempt_tell_left(restate__worker *w, char *text, size_t size) {
+    restate__attempt *a;
+    const restate__run *r;
+    unsigned n = 0;
+    for (a = w->attempts; a; a = a->next) {
+        const char *id = a->vm.debug_id.ptr ? (const char *)a->vm.debug_id.ptr : "";
+        bool blocks = a->state == RESTATE__ATTEMPT_DETACHED || a->state == RESTATE__ATTEMPT_RUNNING;
+        if (blocks) {
+            if (!n++)
+                snprintf(text, size, "the blocking handler %s/%s (invocation %s) does not return",
+                         a->handler->service, a->handler->name, id);
+            restate__ctx_say(&a->ctx, RESTATE_LOG_ERROR,
+                             "the blocking handler does not return: look at "
+                             "restate_stop_requested() in long work");
+        }
+        for (r = a->live; r; r = r->next_live) {
+            const char *name;
+            if (!r->pooled) continue;
+            name = (const char *)r->future->node.of.closure.name.ptr;
+            if (!n++)
+                snprintf(text, size, "the closure \"%s\" of %s/%s (invocation %s) does not return",
+                         name, a->handler->service, a->handler->name, id);
+            restate__ctx_say(&a->ctx, RESTATE_LOG_ERROR,
+                             "the closure \"%s\" does not return: look at "
+                             "restate_stop_requested() in long work", name);
+        }
+    }
+    return n;
 }
 
 /* A cancellation is in the queue: closures that execute now may give up. */
@@ -14063,6 +14254,9 @@ static const char *restate__id_token(restate__arena *arena, const char *token, c
 
 #define RESTATE__SERVER_NAME "restate-sdk-c/0.1.0"
 #define RESTATE__HEADER_BYTES_MAX (64u << 10)
+#ifndef RESTATE__GRACE_MS
+#  define RESTATE__GRACE_MS 5000u           /* for handlers whose exchange was cut */
+#endif
 #define RESTATE__MANIFEST_MIN 2
 #define RESTATE__MANIFEST_MAX 4
 
@@ -14110,10 +14304,11 @@ struct restate_endpoint {
     bool has_pool;
 #endif
     struct restate__server *server;         /* NULL until needed */
-    void (*server_quiet)(restate_endpoint *);   /* cuts what is open; before the pool is freed */
-    void (*server_free)(restate_endpoint *);    /* after it */
+    bool (*server_quiet)(restate_endpoint *);   /* cuts what is open; before the pool is freed */
+    void (*server_free)(restate_endpoint *);    /* after it; or, if something does not return, */
+    void (*server_abandon)(restate_endpoint *); /* instead of it */
     struct restate__streams *streams;       /* NULL until needed; quiet before the server, which */
-    void (*streams_quiet)(restate_endpoint *);  /* waits for all invocations */
+    bool (*streams_quiet)(restate_endpoint *);  /* waits for all invocations */
     void (*streams_free)(restate_endpoint *);
 };
 
@@ -14663,11 +14858,27 @@ RESTATE_API const char *restate_endpoint_error(const restate_endpoint *endpoint)
     return endpoint ? endpoint->error : "out of memory";
 }
 
+/* Something executes on and on. Whatever it may use when it does return stays, for ever: the endpoint,
+ * the pool, its loop. */
+static void restate__ep_abandon(restate_endpoint *e) {
+    restate__log(&e->logger, RESTATE_LOG_ERROR,
+                 "the endpoint is not released: something does not return, and may still use it");
+    if (e->server) e->server_abandon(e);
+#ifndef RESTATE_NO_THREADS
+    if (e->has_pool) restate__pool_abandon(&e->pool);
+#endif
+}
+
 RESTATE_API void restate_endpoint_free(restate_endpoint *endpoint) {
     restate_allocator allocator;
+    bool quiet = true;
     if (!endpoint) return;
-    if (endpoint->streams) endpoint->streams_quiet(endpoint);
-    if (endpoint->server && endpoint->server_quiet) endpoint->server_quiet(endpoint);
+    if (endpoint->streams) quiet = endpoint->streams_quiet(endpoint);
+    if (endpoint->server && !endpoint->server_quiet(endpoint)) quiet = false;
+    if (!quiet) {
+        restate__ep_abandon(endpoint);
+        return;
+    }
 #ifndef RESTATE_NO_THREADS
     if (endpoint->has_pool) restate__pool_free(&endpoint->pool);
 #endif
@@ -16118,7 +16329,8 @@ static bool restate__h2_option_new(nghttp2_option **out) {
 enum {
     RESTATE__STREAM_OUT = 32768,            /* what a connection gives at once */
     RESTATE__STREAM_CHUNKS = 64,            /* what the worker keeps for reuse */
-    RESTATE__STREAM_FIBERS = 16
+    RESTATE__STREAM_FIBERS = 16,
+    RESTATE__STREAM_WAIT_MS = 100           /* one of the waits for what executes in the end */
 };
 
 /* What the streams of an endpoint share. Made with the first one, freed with the endpoint. */
@@ -16169,12 +16381,23 @@ static bool restate__stream_x_away(const restate__x *x) {
                  a->state == RESTATE__ATTEMPT_RUNNING);
 }
 
-/* Until a thread has posted, or did since the last time. */
+/* Until a thread has posted, or did since the last time; nothing is ever on another thread where there
+ * are none. */
 static void restate__stream_wait(struct restate__streams *all) {
 #if !defined(RESTATE_NO_THREADS)
     restate__task_take(&all->woken);
 #else
-    (void)all;                              /* nothing is ever on another thread */
+    (void)all;
+#endif
+}
+
+/* The same for a while. False: nobody posted. */
+static bool restate__stream_wait_for(struct restate__streams *all) {
+#if !defined(RESTATE_NO_THREADS)
+    return restate__task_take_for(&all->woken, RESTATE__STREAM_WAIT_MS);
+#else
+    (void)all;
+    return false;
 #endif
 }
 
@@ -16334,13 +16557,17 @@ static void restate__stream_wake(void *user) {
 }
 #endif
 
-/* Called by restate_endpoint_free() while there are pool threads: cuts what is open, waits for
- * closures that execute. */
-static void restate__stream_quiet(restate_endpoint *ep) {
+/* Called by restate_endpoint_free() while there are pool threads: cuts what is open, waits a while for
+ * what executes. False: something does not return. */
+static bool restate__stream_quiet(restate_endpoint *ep) {
     struct restate__streams *all = ep->streams;
+    unsigned waits = RESTATE__GRACE_MS / RESTATE__STREAM_WAIT_MS;
+    char text[64];
     while (all->first) restate_stream_free(all->first);
-    for (restate__stream_turn(all); all->worker.exchanges; restate__stream_turn(all))
-        restate__stream_wait(all);
+    for (restate__stream_turn(all); all->worker.exchanges && waits; restate__stream_turn(all))
+        if (!restate__stream_wait_for(all)) waits--;
+    if (all->worker.exchanges) (void)restate__attempt_tell_left(&all->worker, text, sizeof text);
+    return !all->worker.exchanges;
 }
 
 /* Called by it when there are none any more. */
@@ -16515,7 +16742,9 @@ enum {
     RESTATE__LOOP_LOOK_MS = 20,             /* between looks at a clock that is not real time */
     RESTATE__SRV_ACCEPT_PAUSE_MS = 500,
     RESTATE__SRV_WARN_MS = 60000,
-    RESTATE__SRV_GRACE_MS = 5000            /* for handlers whose exchange was cut */
+    RESTATE__SRV_HELD_MS = 50,              /* a loop that is held so long gets no connection */
+    RESTATE__SRV_LOOK_MS = 500,             /* between looks at what the loops do */
+    RESTATE__SRV_QUIET_MS = 5               /* between looks at what is still to end */
 };
 #define RESTATE__SRV_NEVER UINT64_MAX
 #define RESTATE__SRV_CHUNKS 1024u           /* what a worker keeps for reuse */
@@ -16538,7 +16767,6 @@ typedef struct restate__loop_conn {
     restate__loop *loop;
     struct restate__loop_conn *prev, *next;
     restate__loop_source source;
-    restate__note arrival;                  /* brings it from the accepting loop to its own */
     restate__buf pending;                   /* written, but the socket took no more */
     uint64_t deadline_ms;                   /* of `closing` */
     char hello[RESTATE__LOOP_HELLO];        /* what came before there is a session: the preface, or */
@@ -16551,6 +16779,8 @@ typedef struct restate__loop_conn {
 
 enum { RESTATE__SRV_SERVING, RESTATE__SRV_DRAINING, RESTATE__SRV_CUT };    /* phases of a server */
 
+/* An event loop: a thread, its connections, their handlers. One that only accepts (`boss` below) has
+ * no connections, and so no handler can hold it. */
 struct restate__loop {
     struct restate__server *server;
     restate__worker worker;
@@ -16558,7 +16788,9 @@ struct restate__loop {
     restate__loop_source wake, timer;
     int wake_fd;                            /* written to wake it, by anybody */
     restate__loop_conn *conns;
-    unsigned conn_count;                    /* __atomic: those on their way here included */
+    restate__loop_conn *arrivals;           /* __atomic: accepted for it, the latest first; whoever
+                                               exchanges it for NULL has them all */
+    unsigned conn_count;                    /* __atomic: with those that arrive */
     uint8_t *in, *out;                      /* shared by its connections; made for the first one */
     uint64_t sweep_at_ms, armed_ms;
     unsigned phase;
@@ -16574,6 +16806,12 @@ struct restate__loop {
 #if !defined(RESTATE_NO_THREADS)
     pthread_t thread;
 #endif
+    bool threaded;                          /* there is `thread`, not joined */
+    bool over;                              /* __atomic: the thread is about to end */
+    unsigned told_change;                   /* the watcher's: of the duty that it told of, */
+    uint64_t tell_at_ms, tell_after_ms;     /* and when it tells again */
+    unsigned left;                          /* handlers and closures that did not return, */
+    char left_text[256];                    /* one of them; written before `over` */
     bool worker_made;
     char apart[64];                         /* from the next loop's cache lines */
 };
@@ -16584,12 +16822,15 @@ struct restate__server {
     nghttp2_option *option;
     restate__loop *loops;
     unsigned loop_count, loop_room, next_loop;
-    unsigned phase;                         /* __atomic: loop 0 advances it */
+    restate__loop control;                  /* of the thread in restate_endpoint_run() */
+    restate__loop *boss;                    /* accepts, keeps time: control; else the only loop */
+    unsigned phase;                         /* __atomic: the boss advances it */
     restate__loop_source listener, channel; /* one of the two: a worker gets its connections */
     uint16_t port;                          /* through the channel */
     uint64_t accept_at_ms, warned_at_ms;    /* accepting is paused until; when that was last said */
     uint64_t phase_until_ms;
     bool ended;
+    restate_status status;                  /* it ended with */
 };
 
 /* Any thread, signal handlers too. A full pipe or counter is fine: then a wake is under way. */
@@ -17109,10 +17350,39 @@ static void restate__loop_adopt(restate__loop_conn *conn) {
         restate__loop_finish(conn, "it came while stopping");
 }
 
-static void restate__loop_on_arrival(restate__note *note) {
-    restate__loop_conn *conn =
-        (restate__loop_conn *)(void *)((uint8_t *)note - offsetof(restate__loop_conn, arrival));
-    restate__loop_adopt(conn);
+/* Adds what was accepted for the loop. */
+static void restate__loop_offer(restate__loop *loop, restate__loop_conn *conn) {
+    RESTATE__ADD(&loop->conn_count, 1u, RELAXED);
+    conn->loop = loop;
+#ifdef RESTATE_NO_THREADS
+    conn->next = loop->arrivals;
+    loop->arrivals = conn;
+#else
+    conn->next = RESTATE__LOAD(&loop->arrivals, RELAXED);
+    while (!RESTATE__CAS(&loop->arrivals, &conn->next, conn)) continue;
+#endif
+}
+
+/* Takes all of it: the loop does, or who takes it back. */
+static restate__loop_conn *restate__loop_take_offers(restate__loop *loop) {
+#ifdef RESTATE_NO_THREADS
+    restate__loop_conn *all = loop->arrivals;
+    loop->arrivals = NULL;
+    return all;
+#else
+    if (!RESTATE__LOAD(&loop->arrivals, SEQ_CST)) return NULL;
+    return RESTATE__EXCHANGE(pointer, &loop->arrivals, (restate__loop_conn *)NULL, SEQ_CST);
+#endif
+}
+
+/* Makes those that were accepted for it the loop's own. */
+static void restate__loop_arrive(restate__loop *loop) {
+    restate__loop_conn *conn = restate__loop_take_offers(loop);
+    while (conn) {
+        restate__loop_conn *next = conn->next;
+        restate__loop_adopt(conn);
+        conn = next;
+    }
 }
 
 /* Timed business of the connections, while there is any. */
@@ -17150,7 +17420,7 @@ static bool restate__srv_done(struct restate__server *server, const restate__loo
 
 static uint64_t restate__loop_next_ms(const restate__loop *loop) {
     const struct restate__server *server = loop->server;
-    bool accepts = loop == server->loops && server->accept_at_ms < loop->sweep_at_ms;
+    bool accepts = loop == server->boss && server->accept_at_ms < loop->sweep_at_ms;
     return accepts ? server->accept_at_ms : loop->sweep_at_ms;
 }
 
@@ -17178,9 +17448,10 @@ static bool restate__loop_turn(restate__loop *loop, uint64_t wait_ms) {
     int rounds;
     restate__loop_wait(loop, restate__loop_timeout(loop, wait_ms));
     RESTATE__STORE(&loop->asleep, false, SEQ_CST);
-    if (loop == loop->server->loops) restate__srv_watch(loop->server);
+    if (loop == loop->server->boss) restate__srv_watch(loop->server);
     phase = RESTATE__LOAD(&loop->server->phase, ACQUIRE);
     if (phase != loop->phase) restate__loop_enter(loop, phase);
+    restate__loop_arrive(loop);             /* nobody gives it any once the phase is another one */
     if (loop->env.now_ms >= loop->sweep_at_ms) restate__loop_sweep(loop);
     for (rounds = 0; rounds < RESTATE__LOOP_ROUNDS; rounds++) {
         loop->busy = restate__worker_turn(&loop->worker);
@@ -17190,18 +17461,26 @@ static bool restate__loop_turn(restate__loop *loop, uint64_t wait_ms) {
     if (RESTATE__LOAD(&loop->server->endpoint->left_out, RELAXED))
         restate__loop_due(loop, restate__log_window_end(loop->env.now_ms));
     RESTATE__STORE(&loop->asleep, true, SEQ_CST);
-    if (rounds == RESTATE__LOOP_ROUNDS || restate__worker_waits(&loop->worker)) loop->busy = true;
+    if (rounds == RESTATE__LOOP_ROUNDS || restate__worker_waits(&loop->worker) ||
+        RESTATE__LOAD(&loop->arrivals, SEQ_CST))
+        loop->busy = true;
     return phase == RESTATE__SRV_SERVING || !restate__srv_done(loop->server, loop);
 }
 
 #if !defined(RESTATE_NO_THREADS)
+/* The server is gone when this thread comes back too late, the loop is not; see restate__srv_abandon. */
 static void *restate__loop_main(void *arg) {
-    while (restate__loop_turn((restate__loop *)arg, UINT64_MAX)) {}
+    restate__loop *loop = (restate__loop *)arg;
+    while (restate__loop_turn(loop, UINT64_MAX)) {}
+    loop->left = restate__attempt_tell_left(&loop->worker, loop->left_text, sizeof loop->left_text);
+    RESTATE__STORE(&loop->over, true, RELEASE);
+    restate__loop_signal(loop->server->control.wake_fd);
     return NULL;
 }
 #endif
 
 static bool restate__loop_init(restate__loop *loop, struct restate__server *server) {
+    bool control = loop == &server->control;
     restate_endpoint *ep = server->endpoint;
     loop->server = server;
     loop->sweep_at_ms = loop->armed_ms = RESTATE__SRV_NEVER;
@@ -17210,12 +17489,13 @@ static bool restate__loop_init(restate__loop *loop, struct restate__server *serv
     if (!restate__loop_poll_init(loop)) return false;
     loop->wake.ready = restate__loop_on_wake;
     loop->wake.owner = &loop->wake;
+    restate__h2_env_init(&loop->env, ep, &loop->worker, server->callbacks, server->option);
+    if (control) return restate__loop_watch(loop, &loop->wake, false);
     loop->worker_made = restate__worker_init(&loop->worker, &ep->allocator, RESTATE__SRV_CHUNKS,
                                               RESTATE__SRV_FIBERS);
     if (!loop->worker_made) return false;
     loop->worker.wake = restate__loop_wake;
     loop->worker.wake_user = loop;
-    restate__h2_env_init(&loop->env, ep, &loop->worker, server->callbacks, server->option);
     return restate__loop_watch(loop, &loop->wake, false);
 }
 
@@ -17235,32 +17515,25 @@ static void restate__loop_free(restate__loop *loop) {
 static void restate__srv_tell(struct restate__server *server, unsigned phase) {
     unsigned i;
     RESTATE__STORE(&server->phase, phase, RELEASE);
-    for (i = 1; i < server->loop_count; i++) restate__loop_signal(server->loops[i].wake_fd);
-}
-
-static unsigned restate__srv_conns(struct restate__server *server) {
-    unsigned i, n = 0;
-    for (i = 0; i < server->loop_count; i++)
-        n += RESTATE__LOAD(&server->loops[i].conn_count, ACQUIRE);
-    return n;
+    for (i = 0; i < server->loop_count; i++) restate__loop_signal(server->loops[i].wake_fd);
 }
 
 static void restate__srv_unlisten(struct restate__server *server) {
     if (server->listener.fd < 0) return;
-    restate__loop_forget(&server->loops[0], &server->listener);
+    restate__loop_forget(server->boss, &server->listener);
     close(server->listener.fd);
     server->listener.fd = -1;
     server->accept_at_ms = RESTATE__SRV_NEVER;
 }
 
-/* On loop 0, once a turn: stops, phases that end, accepting that goes on. */
+/* On the boss, once a turn: stops, phases that end, accepting that goes on. */
 static void restate__srv_watch(struct restate__server *server) {
     restate_endpoint *ep = server->endpoint;
-    uint64_t now = server->loops[0].env.now_ms;
+    uint64_t now = server->boss->env.now_ms;
     unsigned stops = RESTATE__LOAD(&ep->stops, SEQ_CST);
     if (now >= server->accept_at_ms) {
         server->accept_at_ms = RESTATE__SRV_NEVER;
-        if (!restate__loop_watch(&server->loops[0], &server->listener, false))
+        if (!restate__loop_watch(server->boss, &server->listener, false))
             server->accept_at_ms = now + RESTATE__SRV_ACCEPT_PAUSE_MS;
     }
     if (stops && server->phase == RESTATE__SRV_SERVING) {
@@ -17272,26 +17545,37 @@ static void restate__srv_watch(struct restate__server *server) {
         restate__srv_tell(server, RESTATE__SRV_DRAINING);
     }
     if (server->phase == RESTATE__SRV_DRAINING && (stops > 1 || now >= server->phase_until_ms)) {
-        server->phase_until_ms = now + RESTATE__SRV_GRACE_MS;
+        server->phase_until_ms = now + RESTATE__GRACE_MS;
         restate__srv_tell(server, RESTATE__SRV_CUT);
     }
 }
 
-/* After a stop: whether the loop has nothing left to do. Loop 0 stays longest: it keeps time. */
+/* After a stop: whether the loop has nothing left to do, or waited long enough for those who have. */
 static bool restate__srv_done(struct restate__server *server, const restate__loop *loop) {
     bool cut = loop->phase == RESTATE__SRV_CUT;
     if (loop->conns || loop->busy) return false;
-    if (loop == server->loops && restate__srv_conns(server)) return false;
-    if (!RESTATE__LOAD(&server->endpoint->invocations, ACQUIRE)) return true;
+    if (!loop->worker.exchanges) return true;
     return cut && restate__clock_ms(&server->endpoint->options.clock) >= server->phase_until_ms;
 }
 
+/* Whether somebody holds the loop, so that it does not get to what arrives. */
+static bool restate__srv_held(struct restate__server *server, restate__loop *loop) {
+    restate__duty duty;
+    return server->boss != loop && restate__duty_read(&loop->worker.duty, &duty,
+                                                      server->boss->env.now_ms,
+                                                      RESTATE__SRV_HELD_MS);
+}
+
+/* The loop with the fewest connections, of those that nobody holds; if all are held, of all. */
 static restate__loop *restate__srv_pick(struct restate__server *server) {
     unsigned i, best = 0, fewest = UINT_MAX;
+    bool best_held = true;
     for (i = 0; i < server->loop_count; i++) {
         unsigned at = (server->next_loop + i) % server->loop_count;
         unsigned n = RESTATE__LOAD(&server->loops[at].conn_count, RELAXED);
-        if (n < fewest) best = at, fewest = n;
+        bool held = restate__srv_held(server, &server->loops[at]);
+        if (held ? best_held && n < fewest : best_held || n < fewest)
+            best = at, fewest = n, best_held = held;
     }
     server->next_loop = (best + 1) % server->loop_count;
     return &server->loops[best];
@@ -17307,9 +17591,22 @@ static void restate__srv_no_sigpipe(int fd) {
 #endif
 }
 
+/* Gives the connection to a loop. */
+static void restate__srv_assign(struct restate__server *server, restate__loop_conn *conn) {
+    restate__loop *loop = restate__srv_pick(server);
+    restate__loop_offer(loop, conn);
+    if (server->boss != loop) restate__loop_wake(loop);
+}
+
+/* Takes back what arrived at a loop that does not get to it. */
+static restate__loop_conn *restate__srv_recall(restate__loop *loop) {
+    restate__loop_conn *all = restate__loop_take_offers(loop), *conn;
+    for (conn = all; conn; conn = conn->next) RESTATE__SUB(&loop->conn_count, 1u, RELAXED);
+    return all;
+}
+
 /* The connection goes to its loop. false: it could not be kept. */
 static bool restate__srv_hand_over(struct restate__server *server, int fd) {
-    restate__loop *loop = restate__srv_pick(server);
     restate__loop_conn *conn;
     int on = 1;
     if (!restate__loop_set_flags(fd)) return false;
@@ -17318,21 +17615,17 @@ static bool restate__srv_hand_over(struct restate__server *server, int fd) {
     restate__srv_no_sigpipe(fd);
     conn = (restate__loop_conn *)restate__mem_zalloc(&server->endpoint->allocator, sizeof *conn);
     if (!conn) return false;
-    conn->loop = loop;
     conn->source.fd = fd;
     conn->source.ready = restate__loop_on_conn;
     conn->source.owner = conn;
-    conn->arrival.deliver = restate__loop_on_arrival;
-    RESTATE__ADD(&loop->conn_count, 1u, RELAXED);
-    if (loop == server->loops) restate__worker_later(&loop->worker, &conn->arrival);
-    else restate__worker_post(&loop->worker, &conn->arrival);
+    restate__srv_assign(server, conn);
     return true;
 }
 
 /* Out of descriptors or memory: the listener would stay readable, so it is left alone a while. */
 static void restate__srv_pause(struct restate__server *server, const char *why) {
-    uint64_t now = server->loops[0].env.now_ms;
-    restate__loop_forget(&server->loops[0], &server->listener);
+    uint64_t now = server->boss->env.now_ms;
+    restate__loop_forget(server->boss, &server->listener);
     server->accept_at_ms = now + RESTATE__SRV_ACCEPT_PAUSE_MS;
     if (server->warned_at_ms && now - server->warned_at_ms < RESTATE__SRV_WARN_MS) return;
     server->warned_at_ms = now;
@@ -17505,26 +17798,219 @@ static restate_status restate__srv_listen(struct restate__server *server) {
         source->ready = restate__srv_on_listener;
     }
     source->owner = server;
-    if (!restate__loop_watch(&server->loops[0], source, false))
+    if (!restate__loop_watch(server->boss, source, false))
         return restate__ep_error(ep, "cannot listen: %s", strerror(errno));
     return RESTATE_OK;
 }
 
-/* Has open exchanges cut and their handlers return, and waits for closures that execute. Called
- * before the closure pool goes, because its threads wake our workers; no loop thread runs. */
-static void restate__srv_quiet(restate_endpoint *ep) {
-    struct restate__server *server = ep->server;
+/* ---- Watching: whoever holds a loop is named, while he does -------------------------------------- */
+
+#if !defined(RESTATE_NO_THREADS)
+
+/* Tells of a handler that holds its loop for too long, and again after twice the time. */
+static void restate__srv_look_at(struct restate__server *server, restate__loop *loop) {
+    uint64_t now = server->boss->env.now_ms;
+    restate__duty duty;
+    char id[RESTATE__DUTY_ID_BYTES];
+    if (!restate__duty_read(&loop->worker.duty, &duty, now, 0) ||
+        duty.patience_ms == RESTATE__DUTY_NEVER)
+        return;
+    if (loop->told_change != duty.change) {
+        loop->told_change = duty.change;
+        loop->tell_after_ms = duty.patience_ms;
+        loop->tell_at_ms = now - duty.held_ms + duty.patience_ms;
+    }
+    if (now >= loop->tell_at_ms) {
+        restate__log_about(&server->endpoint->logger, RESTATE_LOG_WARN, duty.service, duty.handler,
+                           restate__duty_id(&duty, id),
+                           "the handler holds its event loop, for %lu ms so far, and %u connections "
+                           "wait for it: block in restate_run(), or register it with "
+                           ".options.blocking",
+                           (unsigned long)duty.held_ms, RESTATE__LOAD(&loop->conn_count, RELAXED));
+        if (loop->tell_after_ms < RESTATE__SRV_WARN_MS) loop->tell_after_ms *= 2;
+        loop->tell_at_ms = now + loop->tell_after_ms;
+    }
+    restate__loop_due(server->boss, loop->tell_at_ms);
+}
+
+/* What arrived at a loop that somebody holds goes to others, if there are any that nobody holds. */
+static void restate__srv_rehome(struct restate__server *server, restate__loop *loop) {
+    restate__loop_conn *conn;
+    if (!RESTATE__LOAD(&loop->arrivals, RELAXED)) return;
+    restate__loop_due(server->boss, server->boss->env.now_ms + RESTATE__SRV_HELD_MS);
+    if (!restate__srv_held(server, loop) ||
+        restate__srv_held(server, restate__srv_pick(server)))
+        return;
+    for (conn = restate__srv_recall(loop); conn;) {
+        restate__loop_conn *next = conn->next;
+        restate__srv_assign(server, conn);
+        conn = next;
+    }
+}
+
+static unsigned restate__srv_conns(struct restate__server *server) {
+    unsigned i, n = 0;
+    for (i = 0; i < server->loop_count; i++)
+        n += RESTATE__LOAD(&server->loops[i].conn_count, ACQUIRE);
+    return n;
+}
+
+/* Once a turn of the control thread. It sleeps for good while there are no connections. */
+static void restate__srv_look(struct restate__server *server) {
+    restate__loop *boss = server->boss;
     unsigned i;
+    boss->sweep_at_ms = RESTATE__SRV_NEVER;
+    for (i = 0; i < server->loop_count; i++) {
+        restate__srv_look_at(server, &server->loops[i]);
+        restate__srv_rehome(server, &server->loops[i]);
+    }
+    if (restate__srv_conns(server)) restate__loop_due(boss, boss->env.now_ms + RESTATE__SRV_LOOK_MS);
+    if (server->phase != RESTATE__SRV_SERVING) {
+        restate__loop_sweep_soon(boss);
+        if (server->phase_until_ms > boss->env.now_ms)
+            restate__loop_due(boss, server->phase_until_ms);
+    }
+}
+
+/* After a cut: whether the loop is held by a handler that nobody waits for any longer. */
+static bool restate__srv_stuck(struct restate__server *server, restate__loop *loop) {
+    uint64_t now = server->boss->env.now_ms, until = server->phase_until_ms;
+    restate__duty duty;
+    if (server->phase != RESTATE__SRV_CUT || now < until) return false;
+    return now - until >= RESTATE__GRACE_MS ||
+           restate__duty_read(&loop->worker.duty, &duty, now, RESTATE__GRACE_MS);
+}
+
+/* Whether every loop has ended, or is stuck. */
+static bool restate__srv_all_over(struct restate__server *server) {
+    unsigned i;
+    for (i = 0; i < server->loop_count; i++) {
+        restate__loop *loop = &server->loops[i];
+        if (!RESTATE__LOAD(&loop->over, ACQUIRE) && !restate__srv_stuck(server, loop))
+            return false;
+    }
+    return true;
+}
+
+/* Accepts, watches, stops: what must not depend on a thread that handlers may hold. */
+static void restate__srv_control(struct restate__server *server) {
+    restate__loop *control = &server->control;
+    do {
+        restate__loop_wait(control, restate__loop_timeout(control, RESTATE__SRV_NEVER));
+        restate__srv_watch(server);
+        restate__srv_look(server);
+    } while (!restate__srv_all_over(server));
+}
+
+/* Joins the thread of the loop if it has ended. */
+static bool restate__srv_join(restate__loop *loop) {
+    if (!loop->threaded) return true;
+    if (!RESTATE__LOAD(&loop->over, ACQUIRE)) return false;
+    pthread_join(loop->thread, NULL);
+    loop->threaded = false;
+    return true;
+}
+
+#else
+
+static bool restate__srv_join(restate__loop *loop) {
+    (void)loop;
+    return true;
+}
+
+#endif
+
+/* Who holds the loop: to the log, and into its text. */
+static void restate__srv_tell_stuck(struct restate__server *server, restate__loop *loop) {
+    uint64_t now = server->boss->env.now_ms;
+    restate__duty duty;
+    char id[RESTATE__DUTY_ID_BYTES];
+    loop->left = 1;
+    snprintf(loop->left_text, sizeof loop->left_text, "an event loop does not end");
+    if (!restate__duty_read(&loop->worker.duty, &duty, now, 0)) return;
+    snprintf(loop->left_text, sizeof loop->left_text,
+             "the handler %s/%s (invocation %s) does not return", duty.service, duty.handler,
+             restate__duty_id(&duty, id));
+    restate__log_about(&server->endpoint->logger, RESTATE_LOG_ERROR, duty.service, duty.handler, id,
+                       "the handler does not return: it has held its event loop for %lu ms",
+                       (unsigned long)duty.held_ms);
+}
+
+/* Closes what no loop came to take. */
+static void restate__srv_drop_arrivals(struct restate__server *server, restate__loop *loop) {
+    restate__loop_conn *conn = restate__srv_recall(loop);
+    while (conn) {
+        restate__loop_conn *next = conn->next;
+        close(conn->source.fd);
+        restate__mem_free(&server->endpoint->allocator, conn, sizeof *conn);
+        conn = next;
+    }
+}
+
+/* The loops have ended but for those that are stuck: what serving came to. */
+static void restate__srv_end(struct restate__server *server) {
+    const char *text = "";
+    unsigned i, left = 0;
+    for (i = 0; i < server->loop_count; i++) {
+        restate__loop *loop = &server->loops[i];
+        if (!restate__srv_join(loop)) restate__srv_tell_stuck(server, loop);
+        restate__srv_drop_arrivals(server, loop);
+        if (loop->left && !left) text = loop->left_text;
+        left += loop->left;
+    }
+    server->ended = true;
+    server->status = RESTATE_OK;
+    if (left == 1) server->status = restate__ep_error(server->endpoint, "stopped, but %s", text);
+    if (left > 1)
+        server->status = restate__ep_error(server->endpoint, "stopped, but %s, nor do %u others",
+                                           text, left - 1);
+}
+
+/* ---- The server goes ------------------------------------------------------------------------------ */
+
+/* A turn of a loop that has no thread any more. True: there is more to do, or to wait for. */
+static bool restate__srv_quiet_turn(restate__loop *loop, uint64_t wait_ms) {
+    (void)restate__loop_turn(loop, wait_ms);
+    return loop->conns || loop->busy || loop->worker.exchanges;
+}
+
+/* Has open exchanges cut and their handlers return, and waits a while for what executes. Called before
+ * the closure pool goes, because its threads wake our workers. False: something does not return. */
+static bool restate__srv_quiet(restate_endpoint *ep) {
+    struct restate__server *server = ep->server;
+    const struct timespec pause = { 0, RESTATE__SRV_QUIET_MS * 1000000 };
+    unsigned i, waits = RESTATE__GRACE_MS / RESTATE__SRV_QUIET_MS;
     bool more = true;
     restate__srv_unlisten(server);
-    RESTATE__STORE(&server->phase, RESTATE__SRV_CUT, RELEASE);
-    while (more) {
-        more = RESTATE__LOAD(&ep->invocations, ACQUIRE) != 0;
+    restate__srv_tell(server, RESTATE__SRV_CUT);
+    for (; more && waits; waits--) {
+        more = false;
         for (i = 0; i < server->loop_count; i++) {
             restate__loop *loop = &server->loops[i];
-            (void)restate__loop_turn(loop, i ? 0 : 5);
-            if (loop->conns || loop->busy) more = true;
+            if (!restate__srv_join(loop) || restate__srv_quiet_turn(loop, 0)) more = true;
         }
+        if (more) nanosleep(&pause, NULL);
+    }
+    for (i = 0; more && i < server->loop_count; i++) {
+        restate__loop *loop = &server->loops[i];
+        if (loop->threaded) restate__srv_tell_stuck(server, loop);
+        else (void)restate__attempt_tell_left(&loop->worker, loop->left_text, sizeof loop->left_text);
+    }
+    return !more;
+}
+
+/* Something does not return, and uses its loop, the endpoint and the server when it does: these stay.
+ * Loops that nobody uses go. */
+static void restate__srv_abandon(restate_endpoint *ep) {
+    struct restate__server *server = ep->server;
+    unsigned i;
+    RESTATE__STORE(&ep->stop_fd, -1, SEQ_CST);
+    for (i = 0; i < server->loop_count; i++) {
+        restate__loop *loop = &server->loops[i];
+#if !defined(RESTATE_NO_THREADS)
+        if (loop->threaded) pthread_detach(loop->thread);
+#endif
+        if (!loop->threaded && !loop->worker.exchanges && !loop->conns) restate__loop_free(loop);
     }
 }
 
@@ -17533,6 +18019,7 @@ static void restate__srv_release(struct restate__server *server) {
     const restate_allocator *a = &ep->allocator;
     unsigned i;
     if (server->listener.fd >= 0) close(server->listener.fd);
+    if (server->control.server) restate__loop_free(&server->control);
     for (i = 0; server->loops && i < server->loop_count; i++)
         if (server->loops[i].server) restate__loop_free(&server->loops[i]);
     restate__mem_free(a, server->loops, server->loop_room * sizeof *server->loops);
@@ -17561,7 +18048,7 @@ static unsigned restate__srv_loop_count(const restate_endpoint *ep) {
 }
 
 /* Makes the server and listens. Its loops do not run yet. */
-static restate_status restate__srv_start(restate_endpoint *ep, unsigned loops) {
+static restate_status restate__srv_start(restate_endpoint *ep, unsigned loops, bool threads) {
     const restate_allocator *a = &ep->allocator;
     struct restate__server *server;
     restate_status status;
@@ -17582,7 +18069,11 @@ static restate_status restate__srv_start(restate_endpoint *ep, unsigned loops) {
         restate__srv_release(server);
         return restate__ep_error(ep, "out of memory");
     }
-    for (i = 0, status = RESTATE_OK; i < loops && status == RESTATE_OK; i++)
+    server->boss = threads ? &server->control : &server->loops[0];
+    status = RESTATE_OK;
+    if (threads && !restate__loop_init(&server->control, server))
+        status = restate__ep_error(ep, "cannot wait for connections: %s", strerror(errno));
+    for (i = 0; i < loops && status == RESTATE_OK; i++)
         if (!restate__loop_init(&server->loops[i], server))
             status = restate__ep_error(ep, "cannot make event loop %u of %u: %s", i + 1, loops,
                                        strerror(errno));
@@ -17593,52 +18084,75 @@ static restate_status restate__srv_start(restate_endpoint *ep, unsigned loops) {
     }
     ep->server_quiet = restate__srv_quiet;
     ep->server_free = restate__srv_free;
+    ep->server_abandon = restate__srv_abandon;
     RESTATE__STORE(&ep->server, server, RELEASE);
-    RESTATE__STORE(&ep->stop_fd, server->loops[0].wake_fd, SEQ_CST);
-    if (RESTATE__LOAD(&ep->stops, SEQ_CST))
-        restate__loop_signal(server->loops[0].wake_fd);
+    RESTATE__STORE(&ep->stop_fd, server->boss->wake_fd, SEQ_CST);
+    if (RESTATE__LOAD(&ep->stops, SEQ_CST)) restate__loop_signal(server->boss->wake_fd);
     return RESTATE_OK;
 }
 
-/* A loop that gets no thread is given up, with those behind it. */
-static void restate__srv_start_threads(struct restate__server *server) {
 #if !defined(RESTATE_NO_THREADS)
+
+/* A loop that gets no thread is given up, with those behind it. False: none got one. */
+static bool restate__srv_start_threads(struct restate__server *server) {
     unsigned i;
-    for (i = 1; i < server->loop_count; i++) {
+    for (i = 0; i < server->loop_count; i++) {
         restate__loop *loop = &server->loops[i];
-        if (!restate__fiber_thread_start(&loop->thread, RESTATE__THREAD_STACK_BYTES,
-                                         restate__loop_main, loop))
-            break;
+        loop->threaded = restate__fiber_thread_start(&loop->thread, RESTATE__THREAD_STACK_BYTES,
+                                                     restate__loop_main, loop);
+        if (!loop->threaded) break;
     }
-    if (i == server->loop_count) return;
+    if (i == server->loop_count) return true;
+    if (!i) return false;
     restate__log(&server->endpoint->logger, RESTATE_LOG_WARN,
                  "only %u event loops could be started", i);
     while (server->loop_count > i) restate__loop_free(&server->loops[--server->loop_count]);
-#else
-    (void)server;
-#endif
+    return true;
 }
 
-static void restate__srv_join_threads(struct restate__server *server) {
-#if !defined(RESTATE_NO_THREADS)
-    unsigned i;
-    for (i = 1; i < server->loop_count; i++) pthread_join(server->loops[i].thread, NULL);
+/* The loops have threads of their own; this one keeps out of handlers. */
+static restate_status restate__srv_run(struct restate__server *server) {
+    if (!restate__srv_start_threads(server))
+        return restate__ep_error(server->endpoint, "no thread can be started for an event loop");
+    restate__srv_control(server);
+    restate__srv_end(server);
+    return server->status;
+}
+
 #else
-    (void)server;
+
+static restate_status restate__srv_run(struct restate__server *server) { return server->status; }
+
 #endif
+
+/* On the only loop, by the thread that calls: one turn, and what it came to. */
+static restate_status restate__srv_turn(struct restate__server *server, uint64_t wait_ms) {
+    restate__loop *loop = &server->loops[0];
+    if (!server->ended && !restate__loop_turn(loop, wait_ms)) {
+        loop->left = restate__attempt_tell_left(&loop->worker, loop->left_text,
+                                                sizeof loop->left_text);
+        restate__srv_end(server);
+    }
+    if (!server->ended) return RESTATE_OK;
+    return server->status == RESTATE_OK ? RESTATE_ENDED : server->status;
 }
 
 RESTATE_API restate_status restate_endpoint_run(restate_endpoint *endpoint) {
+#if defined(RESTATE_NO_THREADS)
+    bool threads = false;
+#else
+    bool threads = true;
+#endif
     struct restate__server *server;
-    if (!endpoint || restate__srv_start(endpoint, restate__srv_loop_count(endpoint)) != RESTATE_OK)
+    restate_status s = RESTATE_OK;
+    if (!endpoint ||
+        restate__srv_start(endpoint, restate__srv_loop_count(endpoint), threads) != RESTATE_OK)
         return RESTATE_ERROR;
     server = endpoint->server;
-    if (server->ended) return RESTATE_OK;
-    restate__srv_start_threads(server);
-    while (restate__loop_turn(&server->loops[0], RESTATE__SRV_NEVER)) {}
-    restate__srv_join_threads(server);
-    server->ended = true;
-    return RESTATE_OK;
+    if (server->ended) return server->status;
+    if (server->boss == &server->control) return restate__srv_run(server);
+    while (s == RESTATE_OK) s = restate__srv_turn(server, RESTATE__SRV_NEVER);
+    return server->status;
 }
 
 /* Only what a signal handler may do. A stop that comes before there is a descriptor is seen by
@@ -17676,7 +18190,7 @@ static void restate__srv_arm(restate__loop *loop) {
 
 RESTATE_API int restate_endpoint_fd(restate_endpoint *endpoint) {
     restate__loop *loop;
-    if (!endpoint || restate__srv_start(endpoint, 1) != RESTATE_OK) return -1;
+    if (!endpoint || restate__srv_start(endpoint, 1, false) != RESTATE_OK) return -1;
     loop = &endpoint->server->loops[0];
 #if RESTATE__EPOLL
     if (loop->timer.fd < 0) {
@@ -17699,12 +18213,11 @@ RESTATE_API int restate_endpoint_fd(restate_endpoint *endpoint) {
 }
 
 RESTATE_API restate_status restate_endpoint_process(restate_endpoint *endpoint, uint64_t wait_ms) {
-    struct restate__server *server;
-    if (!endpoint || restate__srv_start(endpoint, 1) != RESTATE_OK) return RESTATE_ERROR;
-    server = endpoint->server;
-    if (!server->ended) server->ended = !restate__loop_turn(&server->loops[0], wait_ms);
-    restate__srv_arm(&server->loops[0]);
-    return server->ended ? RESTATE_ENDED : RESTATE_OK;
+    restate_status s;
+    if (!endpoint || restate__srv_start(endpoint, 1, false) != RESTATE_OK) return RESTATE_ERROR;
+    s = restate__srv_turn(endpoint->server, wait_ms);
+    restate__srv_arm(&endpoint->server->loops[0]);
+    return s;
 }
 
 RESTATE_API uint16_t restate_endpoint_port(const restate_endpoint *endpoint) {
@@ -18092,7 +18605,7 @@ static unsigned restate__proc_reap(restate__proc *p, uint64_t now) {
 
 /* The moment when a worker that stops is killed. */
 static uint64_t restate__proc_deadline(const restate__proc *p, bool drains, uint64_t now) {
-    uint64_t drain = p->endpoint->options.drain_ms, at = now + RESTATE__SRV_GRACE_MS + RESTATE__PROC_KILL_MS;
+    uint64_t drain = p->endpoint->options.drain_ms, at = now + RESTATE__GRACE_MS + RESTATE__PROC_KILL_MS;
     if (!drains || drain == RESTATE_ZERO_MS) return at;
     return drain > UINT64_MAX - at ? UINT64_MAX : at + drain;
 }

@@ -2,6 +2,11 @@
  * process API), and is talked to by an HTTP/2 client made of nghttp2's client session, or by bytes that no
  * client would send. One thread drives all clients, so what happens when is the test's to say. */
 #define RESTATE_IMPLEMENTATION
+#if defined(RESTATE_VALGRIND) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#  define RESTATE__GRACE_MS 2000u           /* for what does not return; users have 5 s */
+#else
+#  define RESTATE__GRACE_MS 600u
+#endif
 #include "restate.h"
 #include "runtime.h"
 
@@ -9,6 +14,7 @@
 #include <dirent.h>
 #include <poll.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 #ifndef __has_feature
 #  define __has_feature(x) 0
@@ -38,6 +44,8 @@ static pthread_cond_t gate_opened = PTHREAD_COND_INITIALIZER;
 static pthread_t seen_on[16];               /* threads that handlers were on */
 static size_t seen_count;
 static char last_error[256];                /* of the log */
+static unsigned holds_told;                 /* lines about handlers that hold their loop */
+static char hold_told[400];                 /* the first of them */
 static unsigned tls_lines, unclean, refused_lines, failed_lines, left_out;     /* lines that must not be; of a kind; counted */
 
 #define GET(x) __atomic_load_n(&(x), __ATOMIC_SEQ_CST)
@@ -94,6 +102,13 @@ static void on_log(void *user, const restate_log_record *r) {
         snprintf(told_how, sizeof told_how, "%s", r->message + 18);
         pthread_mutex_unlock(&lock);
     }
+    if (strncmp(r->message, "the handler holds its event loop", 32) == 0) {
+        pthread_mutex_lock(&lock);
+        if (!GET(holds_told))
+            snprintf(hold_told, sizeof hold_told, "%s/%s %s: %s", r->service, r->handler, r->invocation_id, r->message);
+        pthread_mutex_unlock(&lock);
+        count(&holds_told);
+    }
     if (r->level < RESTATE_LOG_ERROR) return;
     pthread_mutex_lock(&lock);
     snprintf(last_error, sizeof last_error, "%s", r->message);
@@ -121,7 +136,7 @@ static bool gate(restate_ctx *ctx, bool obedient) {
 
 static void open_gate(void) {
     pthread_mutex_lock(&lock);
-    gate_is_open = true;
+    PUT(gate_is_open, true);
     pthread_cond_broadcast(&gate_opened);
     pthread_mutex_unlock(&lock);
 }
@@ -156,6 +171,15 @@ static restate_status naps(restate_ctx *ctx, restate_bytes in) {        /* two o
     s = restate_sleep(ctx, HOUR_MS);
     if (s == RESTATE_OK) s = restate_sleep(ctx, HOUR_MS);
     return s == RESTATE_OK ? restate_reply(ctx, in) : done_with(s);
+}
+
+/* Holds its event loop, until the test lets it go. */
+static restate_status holds(restate_ctx *ctx, restate_bytes in) {
+    const struct timespec t = { 0, 2000000 };
+    (void)ctx;
+    count(&started);
+    while (!GET(gate_is_open)) nanosleep(&t, NULL);
+    return done_with(restate_reply(ctx, in));
 }
 
 /* "COUNT SIZE": sends that many commands with payloads of that size, each of another byte. */
@@ -225,6 +249,7 @@ static const restate_service service = { .name = "S", .handlers = RESTATE_HANDLE
     { .name = "flood_then_nap", .fn = flood_then_nap }, { .name = "steps", .fn = steps },
     { .name = "steps_obediently", .fn = steps_obediently },
     { .name = "blocks", .fn = blocks, .options.blocking = RESTATE_ON },
+    { .name = "holds", .fn = holds, .options.stall_warning_ms = 100 },
     { .name = "blocks_on", .fn = blocks_on, .options.blocking = RESTATE_ON }, { .name = "where", .fn = where }) };
 
 /* ---- Clients ------------------------------------------------------------------------------------------ */
@@ -634,6 +659,7 @@ static void prepare(restate_endpoint_options o) {
     PUT(warnings, 0), PUT(connections_told, 0), PUT(unclean, 0), PUT(refused_lines, 0), PUT(failed_lines, 0);
     PUT(left_out, 0), PUT(tls_lines, 0);
     gate_is_open = hosted = false;
+    PUT(holds_told, 0), hold_told[0] = 0;
     seen_count = 0;
     rt_script.len = 0;
     fds_before = open_fds();
@@ -679,6 +705,22 @@ static void stopped(void) {
     if (!hosted) pthread_join(runner, NULL);
     CHECK_INT(ran, hosted ? RESTATE_ENDED : RESTATE_OK);
     freed();
+}
+
+/* Run has returned although something did not: it and the log name that. Then it is let go. */
+static void stopped_without(const char *name) {
+    pthread_t opener;
+    UNTIL(GET(run_over));
+    if (!hosted) pthread_join(runner, NULL);
+    CHECK_INT(ran, RESTATE_ERROR);
+    CHECK_HAS(restate_endpoint_error(ep), name);
+    CHECK_INT(hosted ? restate_endpoint_process(ep, 0) : restate_endpoint_run(ep), RESTATE_ERROR);
+    CHECK(GET(errors) > 0);
+    CHECK_HAS(last_error, "does not return");
+    PUT(errors, 0);
+    if (pthread_create(&opener, NULL, open_gate_soon, NULL)) abort();
+    freed();
+    pthread_join(opener, NULL);
 }
 
 /* Everybody hangs up, then the endpoint is stopped; it must find nothing to wait for. */
@@ -2993,25 +3035,158 @@ TEST(steps_that_wait_for_a_thread) {
     }
 }
 
-/* A closure that goes on and on: run gives up on it after a while, freeing the endpoint waits for it. */
-TEST(closure_outlives_run) {
-    client *c;
+/* A closure, or a blocking handler, that goes on and on: run gives up on it after a while and names it;
+ * freeing the endpoint waits for it. */
+TEST(work_outlives_run) {
+    static const struct { const char *handler, *name; } ways[] = {
+        { "steps", "stopped, but the closure \"step\" of S/steps (invocation 123) does not return" },
+        { "blocks_on", "stopped, but the blocking handler S/blocks_on (invocation 123) does not return" }
+    };
+    for (int i = 0; i < (SLOW > 1 ? 2 : 4); i++) {
+        client *c;
+        call *k;
+        note("(%s, %s)", ways[i % 2].handler, i < 2 ? "run" : "process");
+        if (i < 2) up(.threads = 2, .drain_ms = RESTATE_ZERO_MS);
+        else up_hosted(.threads = 1, .drain_ms = RESTATE_ZERO_MS);
+        c = dial();
+        k = invoke(c, ways[i % 2].handler);
+        given("x");
+        send_on(k);
+        UNTIL(GET(at_gate) == 1);
+        restate_endpoint_stop(ep);
+        UNTIL(k->closed && c->gone);
+        UNTIL(GET(run_over));
+        CHECK_INT(GET(ended), 0);
+        stopped_without(ways[i % 2].name);
+        if (i % 2 == 0) CHECK_INT(GET(ended), 1);
+    }
+}
+
+/* A handler that never returns is named while it holds its loop, its other connections with it; others are
+ * accepted and served. In the end run says whose fault it was that it took so long. */
+TEST(handler_holds_its_loop) {
+    for (unsigned threads = 1; threads <= (SLOW > 1 ? 2 : 3); threads++) {
+        client *c, *other;
+        call *k;
+        uint64_t before;
+        note("(%u loops)", threads);
+        up(.threads = threads, .drain_ms = 100);
+        c = dial();
+        settle(c);
+        k = invoke(c, "holds");
+        start(1, .debug_id = "inv_1gdJtdVVcM919dOBhoVBm3fUMlaIHnANr");
+        input("x");
+        send_on(k);
+        UNTIL(GET(started) == 1);
+        for (int i = 0; threads > 1 && i < 8; i++) ALIVE();     /* at once, and one after the other */
+        UNTIL(GET(holds_told) >= 1);
+        CHECK_HAS(hold_told, "S/holds inv_1gdJtdVVcM919dOBhoVBm3fUMlaIHnANr: the handler holds its event loop, for ");
+        UNTIL(GET(holds_told) >= 2);                            /* again, and less often */
+        for (int i = 0; threads > 1 && i < 8; i++) ALIVE();
+        other = dial();                                         /* accepted, whoever serves it */
+        if (threads > 1) GOOD(other);
+        before = now_ms();
+        restate_endpoint_stop(ep);
+        UNTIL(GET(run_over));
+        CHECK(now_ms() - before < 100 + RESTATE__GRACE_MS + 1000 * SLOW);
+        CHECK_INT(GET(ended), 0);
+        stopped_without("stopped, but the handler S/holds (invocation inv_1gdJtdVVcM919dOBhoVBm3fUMlaIHnANr) "
+                        "does not return");
+    }
+}
+
+/* All loops are held: nothing is served, but everything is named, and the stop works. */
+TEST(handlers_hold_all_loops) {
+    client *c[4];
+    up(.threads = 3, .drain_ms = RESTATE_ZERO_MS);
+    for (int i = 0; i < 4; i++) c[i] = dial();
+    for (int i = 0; i < 3; i++) {
+        call *k;
+        settle(c[i]);
+        k = invoke(c[i], "holds");
+        given("x");
+        send_on(k);
+    }
+    UNTIL(GET(started) == 3);
+    UNTIL(GET(holds_told) >= 3);
+    restate_endpoint_stop(ep);
+    restate_endpoint_stop(ep);
+    UNTIL(GET(run_over));
+    stopped_without("does not return, nor do 2 others");
+}
+
+/* Connections that were given to a loop just before a handler came to hold it are served by others. */
+TEST(connections_leave_a_held_loop) {
+    client *c[12];
     call *k;
-    pthread_t opener;
-    up(.threads = 2, .drain_ms = RESTATE_ZERO_MS);
-    c = dial();
-    k = invoke(c, "steps");
+    up(.threads = 2);
+    c[0] = dial();
+    settle(c[0]);
+    k = invoke(c[0], "holds");
     given("x");
     send_on(k);
-    UNTIL(GET(at_gate) == 1);
+    client_send(c[0]);                      /* it is on its way, perhaps */
+    for (int i = 1; i < 12; i++) c[i] = dial();
+    UNTIL(GET(started) == 1);
+    for (int i = 1; i < 12; i++) GOOD(c[i]);
+    CHECK(!k->closed);
+    open_gate();
+    UNTIL(GET(ended) == 0 && k->answered);
+    end(k);
+    down();
+}
+
+/* One that is late is no news once it is back. */
+TEST(handler_holds_its_loop_for_a_while) {
+    client *c;
+    call *k;
+    up(.threads = 1);
+    c = dial();
+    k = invoke(c, "holds");
+    given("x");
+    end(k);
+    UNTIL(GET(holds_told) == 1);
+    open_gate();
+    UNTIL(k->closed);
+    SAYS(k, "Output value \"x\"", "End");
+    GOOD(c);
+    pump_for(1200);
+    CHECK(GET(holds_told) <= 2);
+    down();
+}
+
+/* Nobody lets it go: free returns all the same, and what may still be used stays. A process of its own, for
+ * that is lost. */
+static void never_returns(const char *handler) {
+    client *c;
+    call *k;
+    alarm(60);
+    up(.threads = 2, .drain_ms = RESTATE_ZERO_MS);
+    c = dial();
+    k = invoke(c, handler);
+    given("x");
+    send_on(k);
+    UNTIL(GET(started) + GET(at_gate) == 1);
     restate_endpoint_stop(ep);
-    UNTIL(k->closed && c->gone);
-    UNTIL(GET(run_over));                           /* 5 s */
-    CHECK_INT(GET(ended), 0);
-    if (pthread_create(&opener, NULL, open_gate_soon, NULL)) abort();
-    stopped();
-    pthread_join(opener, NULL);
-    CHECK_INT(GET(ended), 1);
+    UNTIL(GET(run_over));
+    restate_endpoint_free(ep);
+    CHECK_HAS(last_error, "the endpoint is not released");
+    open_gate();                            /* it returns after all, into what was left for it */
+    nanosleep(&(struct timespec){ 0, 200000000 }, NULL);
+    _exit(test_failures ? 1 : 77);
+}
+
+TEST(free_does_not_wait_for_ever) {
+    static const char *const handlers[] = { "holds", "steps", "blocks_on" };
+    if (SLOW > 1) return;                   /* those report what stays */
+    for (int i = 0; i < 3; i++) {
+        int status = 0;
+        pid_t child = fork();
+        note("(%s)", handlers[i]);
+        if (child == 0) never_returns(handlers[i]);
+        CHECK(child > 0 && waitpid(child, &status, 0) == child);
+        CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 77);
+    }
 }
 
 /* Without any time to drain, with clients that do not react, on several loops. */
@@ -3318,7 +3493,8 @@ int main(int argc, char **argv) {
         T(header_flood), T(not_http2), T(health_over_http1), T(tls_is_named), T(violations), T(rapid_reset), T(floods_without_reading),
         T(leaves_in_the_middle_of_everything), T(half_closed_connection), T(goaway_of_the_peer), T(cannot_listen), T(out_of_descriptors), T(connections_are_logged),
         T(options_that_are_wrong), T(stop_comes_early), T(every_interface), T(graceful_stop), T(requests_during_a_stop),
-        T(connections_during_a_stop), T(stop_is_told), T(second_stop_cuts), T(closure_outlives_run), T(drain_time_is_over), T(drain_time_by_the_clock), T(stop_without_a_drain),
+        T(connections_during_a_stop), T(stop_is_told), T(second_stop_cuts), T(work_outlives_run), T(handler_holds_its_loop), T(handlers_hold_all_loops),
+        T(connections_leave_a_held_loop), T(handler_holds_its_loop_for_a_while), T(free_does_not_wait_for_ever), T(drain_time_is_over), T(drain_time_by_the_clock), T(stop_without_a_drain),
         T(steps_that_wait_for_a_thread),
         T(stop_from_a_signal_handler), T(stop_under_load), T(hosted), T(hosted_and_busy), T(how_to_register), T(process_waits_no_longer_than_told), T(hosted_and_idle),
         T(journal_arrives_during_a_stop), T(journal_does_not_arrive_during_a_stop), T(strange_text_is_cleaned), T(strange_text_of_a_journal_is_cleaned), T(log_lines_are_limited),
