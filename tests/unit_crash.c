@@ -174,7 +174,7 @@ static void two_threads(void) {
 }
 
 static void two_closures(void) {
-    restate_endpoint *ep = endpoint((restate_endpoint_options){ .pool_threads = 2 });
+    restate_endpoint *ep = endpoint((restate_endpoint_options){ .pool_threads = 2, .closure_stack_bytes = STACK });
     restate_stream *first = invoke(ep, "deep_closure"), *second = invoke(ep, "deep_closure");
     drain(first), drain(second);
     _exit(9);
@@ -198,7 +198,6 @@ TEST(large_frames_of_threads) {
     for (size_t i = 1; i < sizeof below / sizeof *below; i++) {
         frame_bytes = STACK + 48 * KIB + below[i];
         CHECK(faulted(in_child(two_threads)));
-        frame_bytes = RESTATE__THREAD_STACK_BYTES + 48 * KIB + below[i];
         CHECK(faulted(in_child(two_closures)));
     }
 }
