@@ -185,12 +185,14 @@
  *
  * ---- Threads -----------------------------------------------------------------------------------
  *
- * An endpoint has `threads` event loops, each a thread. A handler runs on the thread of the loop
- * that has its connection, on a stack of its own, and gives the thread up wherever it waits; it
- * never changes thread. So it must not block otherwise: no sleep(), no slow system calls, no locks
- * that are held across a call on the context. A handler that holds its loop for longer than
- * `stall_warning_ms` is named in the log. Blocking work goes into closures, which execute on a pool
- * of threads, or into a handler with `.blocking = RESTATE_ON`, which has a thread of its own.
+ * An endpoint has `threads` event loops, each a thread; the thread in restate_endpoint_run() accepts
+ * connections, watches the loops and stops them. A handler runs on the thread of the loop that has
+ * its connection, on a stack of its own, and gives the thread up wherever it waits; it never changes
+ * thread. So it must not block otherwise: no sleep(), no slow system calls, no locks that are held
+ * across a call on the context. A handler that holds its loop for longer than `stall_warning_ms` is
+ * named in the log while it does, and new connections go to other loops. Blocking work goes into
+ * closures, which execute on a pool of threads, or into a handler with `.blocking = RESTATE_ON`,
+ * which has a thread of its own.
  *
  * Who may call what: a context, and futures made from it, only the handler or closure it was given
  * to; from another thread it is a data race (rule 4 says what is noticed). An endpoint, one thread
@@ -200,9 +202,8 @@
  * comment says what differs.
  *
  * Signals. The library installs no signal handlers (unless asked: `stop_on_signals`, `processes`),
- * and none stays blocked. Its threads have the signal
- * mask of the thread that calls restate_serve() or restate_endpoint_run(), and so have programs that
- * a handler or closure starts. A signal handler of yours may therefore run on any thread and, unless
+ * and none stays blocked. Its threads have the signal mask of the thread that calls restate_serve()
+ * or restate_endpoint_run(), and so have programs that a handler or closure starts. A signal handler of yours may therefore run on any thread and, unless
  * it has SA_ONSTACK and that thread a stack for it, on the stack of a handler. If that must not be,
  * or if a thread of yours waits for signals with sigwait(), block them before you serve. Handlers
  * and closures that change the mask put it back before they return or call the library.
@@ -211,8 +212,8 @@
  *
  * A handler has stack_bytes of stack, a closure that of its thread of the pool, which has
  * closure_stack_bytes; with inline_ok it executes on that of its handler. A blocking handler has a
- * thread of its own, event loops but the first have 256 KiB (for what you give them: loggers,
- * allocators, verify). Only what is used becomes memory. Below every stack lies 1 MiB of address
+ * thread of its own, event loops have 256 KiB (for what you give them: loggers, allocators,
+ * verify). Only what is used becomes memory. Below every stack lies 1 MiB of address
  * space (64 KiB on 32-bit systems) that nobody can touch: what needs more ends the process by
  * SIGSEGV instead of writing into what another invocation has there.
  * A function whose own variables take more than that could jump over it: compile your code with
@@ -865,8 +866,10 @@ typedef struct restate_options {
     size_t stack_bytes;                     /* RESTATE_STACK_BYTES, if blocking the endpoint's
                                                closure_stack_bytes; at least 4,096; what needs more
                                                ends the process by SIGSEGV (see Stacks) */
-    uint64_t stall_warning_ms;              /* 1,000: who holds a loop for longer is in the log;
-                                               RESTATE_ZERO_MS: nobody is */
+    uint64_t stall_warning_ms;              /* 1,000: a handler that holds its loop for longer is
+                                               named in the log, while it does with
+                                               restate_endpoint_run(), afterwards where your own
+                                               thread is the loop; RESTATE_ZERO_MS: none is */
     const restate_seal *seal;               /* none */
     const restate_hooks *hooks;             /* none; those of all three levels are called, the
                                                endpoint's first */
@@ -1759,11 +1762,14 @@ RESTATE_API restate_endpoint *restate_endpoint_new(const restate_endpoint_option
  * Lifetime:  until the next call on the endpoint. NULL gives "out of memory". */
 RESTATE_API const char *restate_endpoint_error(const restate_endpoint *endpoint);
 
-/* Stops at once, waits for closures that execute, and releases everything. NULL is fine.
+/* Stops at once, waits for what executes, and releases everything. NULL is fine.
  *
  * Open attempts are cut off, and tried again by the server; their handlers return with
- * RESTATE_ENDED first, and it waits for blocking ones that do not. Open streams are freed, too. Not
- * from a handler or a closure, and not before restate_endpoint_run() has returned. */
+ * RESTATE_ENDED first. Open streams are freed, too. Handlers and closures that do not return are
+ * waited for 5 s; then the log names them, and this returns without releasing what they may still
+ * use: the endpoint, its pool and their event loops stay in memory for good, and what `options`
+ * referred to has to stay with them. Not from a handler or a closure, and not before
+ * restate_endpoint_run() has returned. */
 RESTATE_API void restate_endpoint_free(restate_endpoint *endpoint);
 
 /* ---- A transport of your own ----------------------------------------------------------------- */
@@ -1861,9 +1867,12 @@ RESTATE_API int restate_serve(const restate_endpoint_options *options);
  * HTTP/2 with prior knowledge, no TLS. Probes of its health may speak HTTP/1; who asks for anything
  * else in it is told so (505), and who begins TLS is named in the log. A stop that came before
  * counts. An endpoint that was stopped does not serve again.
- * Threads:   the calling one is one of the event loops.
- * Returns:   RESTATE_OK (stopped); RESTATE_ERROR (wrong options, out of memory, or the address or
- *            port cannot be had: see restate_endpoint_error()). */
+ * Threads:   the calling one accepts, watches and stops; each event loop has a thread of its own,
+ *            so that no handler that does not return holds that up. (With RESTATE_NO_THREADS the
+ *            calling thread is the event loop.)
+ * Returns:   RESTATE_OK (stopped); RESTATE_ERROR (wrong options, out of memory, the address or port
+ *            cannot be had, or a handler or closure did not return 5 s after the stop had cut it
+ *            off: restate_endpoint_error() says which). */
 RESTATE_API restate_status restate_endpoint_run(restate_endpoint *endpoint);
 
 /* Asks the endpoint to stop, and returns at once.
@@ -1871,9 +1880,9 @@ RESTATE_API restate_status restate_endpoint_run(restate_endpoint *endpoint);
  * No new work is taken. Handlers suspend where they would wait; drain_ms is there for journals that
  * are on their way to arrive, and for what executes to finish, then the rest is cut off: its
  * handlers get RESTATE_ENDED, the server goes on with it elsewhere, or here after a restart.
- * Closures that still wait for a thread are not begun then; those that are still not finished are
- * waited for 5 s by restate_endpoint_run(), and without limit by restate_endpoint_free(). Called
- * twice: cut off now.
+ * Closures that still wait for a thread are not begun then. What does not return is waited for 5 s;
+ * then restate_endpoint_run() returns RESTATE_ERROR and names it, and restate_endpoint_free() does
+ * not release what it may still use. Called twice: cut off now.
  * Threads:   any, and signal handlers; not once the endpoint is being freed. NULL is fine. */
 RESTATE_API void restate_endpoint_stop(restate_endpoint *endpoint);
 
@@ -1889,7 +1898,8 @@ RESTATE_API int restate_endpoint_fd(restate_endpoint *endpoint);
 /* Does what there is to do, handlers included, after waiting at most `wait_ms` for something.
  *
  * 0 does not wait. Instead of restate_endpoint_run(), not beside it. The first call listens.
- * Threads:   always the same one.
+ * Threads:   always the same one. It is the event loop: while a handler holds it nothing is accepted,
+ *            and nobody watches.
  * Returns:   RESTATE_OK; RESTATE_ENDED once a stop has finished; RESTATE_ERROR (as run). */
 RESTATE_API restate_status restate_endpoint_process(restate_endpoint *endpoint, uint64_t wait_ms);
 
