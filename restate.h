@@ -17705,7 +17705,7 @@ static void restate__srv_on_channel(void *owner, bool in, bool out) {
             close(fd);
             restate__channel_say(server->channel.fd, RESTATE__CHANNEL_LEFT);
         }
-        if (what == -1) restate__loop_forget(&server->loops[0], &server->channel);
+        if (what == -1) restate__loop_forget(server->boss, &server->channel);
         if (what != RESTATE__CHANNEL_TAKE) restate__srv_drain(ep);
         if (what == RESTATE__CHANNEL_CUT) restate_endpoint_stop(ep);
         if (what == -1) return;

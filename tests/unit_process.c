@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 
@@ -195,6 +196,31 @@ static restate_status work(restate_ctx *ctx, restate_bytes in) {
     return restate_run(ctx, "work", work_step, strcmp((const char *)in.ptr, "deaf") ? NULL : &server_is_here, NULL, NULL);
 }
 
+static uint64_t cpu_ms(void) {
+    struct rusage r;
+    getrusage(RUSAGE_SELF, &r);
+    return (uint64_t)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) * 1000 + (uint64_t)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1000;
+}
+/* Once the process is to stop, tells whether it computes all the time while it has nothing to do. */
+static restate_status idle_step(restate_ctx *run, void *arg) {
+    struct timespec t = { 0, 5000000 };
+    uint64_t begun, used;
+    (void)arg;
+    restate_log(run, RESTATE_LOG_INFO, "waits for a stop");
+    while (!restate_stop_requested(run)) nanosleep(&t, NULL);
+    t.tv_nsec = 100000000;
+    nanosleep(&t, NULL);                    /* what a stop begins with is over */
+    begun = now_ms(), used = cpu_ms();
+    while (now_ms() - begun < 400) nanosleep(&t, NULL);
+    begun = now_ms() - begun, used = cpu_ms() - used;
+    restate_log(run, RESTATE_LOG_INFO, "idle: %s", used < begun / 4 ? "yes" : "no");
+    return RESTATE_OK;
+}
+static restate_status idle(restate_ctx *ctx, restate_bytes in) {
+    (void)in;
+    return restate_run(ctx, "idle", idle_step, NULL, NULL, NULL);
+}
+
 /* Ends its process in one of several ways. */
 static restate_status fatal(restate_ctx *ctx, restate_bytes in) {
     const char *how = (const char *)in.ptr;
@@ -237,7 +263,7 @@ static const restate_service service = { .name = "S", .handlers = RESTATE_HANDLE
     { .name = "of_blocking", .fn = of_handler, .options = { .blocking = BLOCKING, .stack_bytes = LARGE } },
     { .name = "of_closure_of_blocking", .fn = of_closure, .options.blocking = BLOCKING },
     { .name = "echo", .fn = echo }, { .name = "pid_of", .fn = pid_of }, { .name = "nap", .fn = nap },
-    { .name = "work", .fn = work }, { .name = "fatal", .fn = fatal }, { .name = "twice", .fn = twice },
+    { .name = "work", .fn = work }, { .name = "idle", .fn = idle }, { .name = "fatal", .fn = fatal }, { .name = "twice", .fn = twice },
     { .name = "fatal_in_closure", .fn = fatal_in_closure },
     { .name = "fatal_blocking", .fn = fatal, .options.blocking = BLOCKING },
     { .name = "twice_blocking", .fn = twice, .options.blocking = BLOCKING }) };
@@ -1029,6 +1055,21 @@ TEST(workers_end_with_their_supervisor) {
     down();
 }
 
+TEST(draining_costs_nothing) {
+    for (int i = 0; i < 2; i++) {
+        client *c;
+        up(.threads = THREADS, .processes = 2);
+        invoke(c = dial(), "idle", "x", false);
+        UNTIL(said("waits for a stop"));
+        kill(server, i ? SIGTERM : SIGKILL);        /* told by the supervisor, or by its end */
+        UNTIL(said("idle: "));
+        CHECK_HAS(last_said, "idle: yes");
+        hang_up_all();
+        UNTIL(log_is_over);
+        down();
+    }
+}
+
 static void children_ignored(void) { signal(SIGCHLD, SIG_IGN); }
 TEST(a_death_is_noticed_with_sigchld_ignored) {
     client *c;
@@ -1091,7 +1132,8 @@ int main(int argc, char **argv) {
         T(a_worker_that_dies_is_named_and_replaced), T(the_pause_between_deaths_is_bounded),
         T(connections_wait_for_a_worker), T(a_stop_drains_all_workers), T(a_signal_to_a_group_drains),
         T(a_worker_that_is_told_to_stop_is_replaced), T(the_third_signal_kills),
-        T(workers_end_with_their_supervisor), T(a_death_is_noticed_with_sigchld_ignored),
+        T(workers_end_with_their_supervisor),
+        T(draining_costs_nothing), T(a_death_is_noticed_with_sigchld_ignored),
         T(workers_share_a_free_port), T(what_cannot_be_served_by_several), {0}
     };
     if (argc > 1 && strcmp(argv[1], "--signals") == 0) return tell_signals();
