@@ -1856,9 +1856,10 @@ RESTATE_API void restate_stream_free(restate_stream *stream);
  * the dead one are tried again. Connections go to the worker that has the fewest. max_invocations,
  * pool_threads and threads are those of each worker.
  *   SIGTERM and SIGINT stop all, as if stop_on_signals were ON (unless it is OFF), and a third one
- * kills. Sent to a worker alone they replace it, once it has drained. A worker that does not end
- * within drain_ms and 10 s is killed, and the status is 1. If the supervisor dies the workers drain
- * and end. They are made by fork(), so call this before there are threads; each ends by exit().
+ * kills. Sent to a worker alone they replace it, once it has drained. A worker with something that
+ * does not return names it and ends 5 s after drain_ms, or is killed 5 s later; the status is then
+ * 1. If the supervisor dies the workers drain and end. They are made by fork(), so call this before
+ * there are threads; each ends by exit().
  * Returns:   in the calling process only. */
 RESTATE_API int restate_serve(const restate_endpoint_options *options);
 
@@ -18453,7 +18454,7 @@ typedef struct restate__proc {
     unsigned level;                         /* of them: acted upon */
     uint64_t accept_at_ms;                  /* accepting is paused until then */
     sigset_t mask;                          /* of the calling thread */
-    bool killed;                            /* a worker did not end by itself */
+    bool failed;                            /* a worker did not end by itself, or not in time */
 } restate__proc;
 
 /* In a signal handler. */
@@ -18485,7 +18486,7 @@ static void restate__proc_work(restate__proc *p, int channel) {
     ep->channel = channel;
     ep->channel_port = p->port;
     status = restate__proc_run(ep, by_signals ? restate__proc_drain_endpoint : NULL, &p->mask);
-    restate_endpoint_free(ep);
+    if (status == RESTATE_OK) restate_endpoint_free(ep);    /* else something may still use it */
     restate__channel_say(channel, status == RESTATE_OK ? RESTATE__CHANNEL_ENDS
                                                        : RESTATE__CHANNEL_FAILS);
     exit(status == RESTATE_OK ? 0 : 1);
@@ -18590,7 +18591,9 @@ static void restate__proc_bury(restate__proc *p, restate__proc_worker *w, int st
         restate__log(logger, p->level ? RESTATE_LOG_DEBUG : RESTATE_LOG_INFO,
                      "worker process %ld has stopped%s", pid, p->level ? "" : "; another one starts");
     } else if (itself) {
-        restate__log(logger, RESTATE_LOG_ERROR, "worker process %ld could not serve%s", pid, next);
+        if (p->level) p->failed = true;
+        restate__log(logger, RESTATE_LOG_ERROR, "worker process %ld could not %s%s", pid,
+                     w->stops || p->level ? "stop in time" : "serve", next);
     } else {
         restate__proc_describe(why, sizeof why, status, known);
         restate__log(logger, RESTATE_LOG_ERROR, "worker process %ld %s%s", pid, why, next);
@@ -18627,7 +18630,7 @@ static void restate__proc_kill_overdue(restate__proc *p, uint64_t now) {
         restate__proc_worker *w = &p->workers[i];
         if (!w->pid || now < w->kill_at_ms) continue;
         w->kill_at_ms = RESTATE__SRV_NEVER;
-        p->killed = true;
+        p->failed = true;
         restate__log(&p->endpoint->logger, RESTATE_LOG_WARN,
                      "worker process %ld does not end: it is killed", (long)w->pid);
         (void)kill(w->pid, SIGKILL);
@@ -18777,7 +18780,6 @@ static restate_status restate__proc_begin(restate__proc *p) {
     restate_endpoint *ep = p->endpoint;
     const restate_allocator *a = &ep->allocator;
     unsigned i, n = ep->options.processes;
-    p->listener = p->bell[0] = p->bell[1] = -1;
     p->workers = (restate__proc_worker *)restate__mem_zalloc(a, n * sizeof *p->workers);
     p->fds = (struct pollfd *)restate__mem_zalloc(a, (n + 2) * sizeof *p->fds);
     if (!p->workers || !p->fds) return restate__ep_error(ep, "out of memory");
@@ -18804,21 +18806,22 @@ static int restate__proc_supervise(restate_endpoint *ep) {
     memset(&p, 0, sizeof p);
     entry.owner = &p;
     p.endpoint = ep;
+    p.listener = p.bell[0] = p.bell[1] = -1;
+    p.mask = restate__proc_mask(NULL);
+    if (by_signals) restate__proc_enter(&entry);        /* before anybody is told that it listens */
     begun = !ep->invalid && restate__proc_begin(&p) == RESTATE_OK;
     if (begun) {
-        p.mask = restate__proc_mask(NULL);
-        if (by_signals) restate__proc_enter(&entry);
         restate__proc_let_in(&p.mask);
         restate__proc_watch(&p);
-        if (by_signals) restate__proc_leave(&entry);
-        (void)restate__proc_mask(&p.mask);
     } else {
         restate__proc_say_error(ep);
     }
+    if (by_signals) restate__proc_leave(&entry);
+    (void)restate__proc_mask(&p.mask);
     restate__proc_close_all(&p);
     restate__mem_free(a, p.workers, ep->options.processes * sizeof *p.workers);
     restate__mem_free(a, p.fds, (ep->options.processes + 2u) * sizeof *p.fds);
-    return begun && !p.killed ? 0 : 1;
+    return begun && !p.failed ? 0 : 1;
 }
 
 static int restate__proc_serve(restate_endpoint *ep) {

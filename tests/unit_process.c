@@ -2,6 +2,7 @@
  * Each case has restate_serve() run in a process of its own and talks to it over sockets. What the endpoint
  * logs arrives here line by line, so the cases wait for events and never for a time. Called as
  * `unit_process --signals` the program says which signals it was started with. */
+#define RESTATE__GRACE_MS 2000u             /* for what does not return; users have 5 s */
 #define RESTATE_IMPLEMENTATION
 #include "restate.h"
 #include "runtime.h"
@@ -1027,6 +1028,31 @@ TEST(a_worker_that_is_told_to_stop_is_replaced) {
     down();
 }
 
+TEST(stops_before_there_is_a_worker) {      /* whoever is told that it listens may stop it */
+    for (int i = 0; i < 8; i++) {
+        up(.threads = 1, .processes = 2);
+        while (!said("listening on")) poll(&(struct pollfd){ .fd = log_fd[0], .events = POLLIN }, 1, 1000);
+        kill(server, i & 1 ? SIGINT : SIGTERM);
+        ENDS_WITH(0);
+        down();
+    }
+}
+
+#ifndef RESTATE_NO_THREADS
+/* A worker that could not wait any longer for a closure ends by itself, and has said whose it is. */
+TEST(what_a_stop_did_not_wait_for_is_named) {
+    up(.threads = THREADS, .processes = 2, .drain_ms = RESTATE_ZERO_MS);
+    invoke(dial(), "work", "deaf", false);
+    UNTIL(said("work has begun"));
+    kill(server, SIGTERM);
+    ENDS_WITH(1);
+    CHECK(said("stopped, but the closure \"work\" of S/work (invocation deaf) does not return") == 1);
+    CHECK(said("could not stop in time") == 1);
+    CHECK_INT(said("it is killed"), 0);
+    down();
+}
+#endif
+
 TEST(the_third_signal_kills) {
     up(.threads = THREADS, .processes = 2, .drain_ms = HOUR_MS);
     invoke(dial(), "work", "deaf", false);
@@ -1126,12 +1152,12 @@ int main(int argc, char **argv) {
         T(signals_end_it_unless_asked), T(ignored_signals_stay_ignored), T(handlers_are_put_back),
         T(a_blocked_signal_is_told),
 #ifndef RESTATE_NO_THREADS
-        T(the_second_signal_cuts), T(two_in_one_process_stop_together),
+        T(the_second_signal_cuts), T(what_a_stop_did_not_wait_for_is_named), T(two_in_one_process_stop_together),
 #endif
         T(only_restate_serve_knows_signals_and_processes), T(connections_are_shared_out),
         T(a_worker_that_dies_is_named_and_replaced), T(the_pause_between_deaths_is_bounded),
         T(connections_wait_for_a_worker), T(a_stop_drains_all_workers), T(a_signal_to_a_group_drains),
-        T(a_worker_that_is_told_to_stop_is_replaced), T(the_third_signal_kills),
+        T(a_worker_that_is_told_to_stop_is_replaced), T(stops_before_there_is_a_worker), T(the_third_signal_kills),
         T(workers_end_with_their_supervisor),
         T(draining_costs_nothing), T(a_death_is_noticed_with_sigchld_ignored),
         T(workers_share_a_free_port), T(what_cannot_be_served_by_several), {0}
