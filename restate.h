@@ -1719,6 +1719,17 @@ typedef struct restate_endpoint_options {
     size_t window_bytes;                    /* HTTP/2 window of a stream; 1 MiB */
     uint64_t drain_ms;                      /* how long a stop waits for invocations; 10,000;
                                                RESTATE_ZERO_MS: not at all */
+    /* Limits of what a peer may hold, for endpoints that listen; where bytes are carried by you they
+     * are the carrier's. RESTATE_ZERO_MS: no limit of time. */
+    uint32_t max_connections;               /* at a time; 1,000; more are closed at once */
+    uint64_t peer_timeout_ms;               /* 40,000; a peer that says nothing is asked (PING) after
+                                               half of it, and gone with its attempts after all of
+                                               it; one that answers may be idle for months */
+    uint64_t request_timeout_ms;            /* 60,000; for a connection to begin, and a request to
+                                               arrive, with the journal of an invocation; a second
+                                               more for each 1,000 bytes of it that came */
+    uint64_t send_timeout_ms;               /* 60,000; for a peer that takes nothing of what it is
+                                               sent, on a connection or a stream */
     restate_switch log_connections;         /* OFF */
     restate_switch stop_on_signals;         /* OFF; ON: SIGTERM and SIGINT stop restate_serve() */
     uint32_t processes;                     /* that restate_serve() serves with; at most 1,024; 0
@@ -14745,6 +14756,10 @@ static restate_endpoint_options restate__ep_defaults(restate_endpoint_options o)
     if (!o.max_message_bytes) o.max_message_bytes = (size_t)64 << 20;
     if (!o.window_bytes) o.window_bytes = (size_t)1 << 20;
     if (!o.drain_ms) o.drain_ms = 10000;
+    if (!o.max_connections) o.max_connections = 1000;
+    if (!o.peer_timeout_ms) o.peer_timeout_ms = 40000;
+    if (!o.request_timeout_ms) o.request_timeout_ms = 60000;
+    if (!o.send_timeout_ms) o.send_timeout_ms = 60000;
     if (!o.verify) o.verify = RESTATE__ID_VERIFY;
     return o;
 }
@@ -15552,6 +15567,13 @@ RESTATE__PRIVATE void restate__x_end_input(restate__x *x) {
     if (x->attempt) restate__attempt_end_input(x->attempt);
 }
 
+/* Whether the request has not arrived: its headers, or the journal of an invocation. */
+RESTATE__PRIVATE bool restate__x_arrives(const restate__x *x) {
+    if (!x->attempt) return !x->status;
+    return x->attempt->vm.phase == RESTATE__WAIT_START ||
+           x->attempt->vm.phase == RESTATE__WAIT_REPLAY;
+}
+
 /* Whether a stop may end the input, so that the handler suspends where it would wait: its journal is
  * complete. An attempt that still waits for some of it cannot suspend, and nobody is guilty of that:
  * it gets the rest, or is cut as by a lost connection, but not told that it violated something. */
@@ -15617,6 +15639,8 @@ enum {
     RESTATE__H2_FIELDS = 32,                /* fields of a response */
     RESTATE__H2_NOTICE_MS = 1000,           /* from shutdown notice to last GOAWAY, at most */
     RESTATE__H2_SPARES = 256,
+    RESTATE__H2_RATE = 1000,                /* bytes of a request that earn its peer a second */
+    RESTATE__H2_ANSWER = 512,               /* a body of at most so much is an answer */
     RESTATE__H2_POOL_STEP = 32,             /* sizes of blocks that are kept are multiples of it */
     RESTATE__H2_POOL_MAX = 1024,            /* larger ones are not kept */
     RESTATE__H2_POOL_BYTES = 1 << 20        /* what is kept at most */
@@ -15644,20 +15668,30 @@ typedef struct restate__h2_pool {
     size_t kept_bytes;
 } restate__h2_pool;
 
+/* A small response without a handler, a refusal above all: all that is kept of its exchange, for its
+ * peer may never read it. */
+typedef struct restate__h2_answer {
+    size_t len, at;                         /* of the body; what was sent of it */
+    uint8_t body[1];                        /* `len` bytes */
+} restate__h2_answer;
+
 /* One stream, carrier of its exchange.
  *
  * In its connection's list from the request's HEADERS until nghttp2 closes it. `x` is NULL from the
- * moment its END_STREAM was written: an early answer holds no memory while its request goes on.
+ * moment its END_STREAM was written, or its answer was kept: an early answer holds no memory while
+ * its request goes on.
  * A stream that closes while it is on the dirty list is freed when its turn comes (`gone`). */
 typedef struct restate__h2_stream {
     struct restate__h2 *h2;
     restate__x *x;
     struct restate__h2_stream *prev, *next, *next_dirty;
-    uint64_t born_ms;
-    size_t ignored;                         /* request bytes that came after the answer */
+    restate__h2_answer *answer;             /* instead of `x` */
+    uint64_t born_ms, moved_ms;             /* moved: something of the response was sent, or could be */
+    uint64_t arrived;                       /* bytes of the request body */
+    size_t ignored;                         /* of them, what came after the answer */
     int32_t id;
     char status[4];
-    bool dirty, gone, overfull, input_over, submitted, deferred, reset;
+    bool dirty, gone, overfull, input_over, submitted, deferred, reset, sending;
 } restate__h2_stream;
 
 /* What the connections of one thread share. */
@@ -15670,7 +15704,7 @@ typedef struct restate__h2_env {
     restate__h2_pool pool;                  /* where `mem` comes from */
     restate__h2_stream *spare;
     size_t spares;
-    uint64_t now_ms;
+    uint64_t now_ms, due_ms;                /* due: when something that is timed is to be looked at */
     struct restate__h2 *touched, **touched_tail;    /* may have something to send */
 } restate__h2_env;
 
@@ -15697,9 +15731,11 @@ typedef struct restate__h2 {
     uint64_t resets_at_ms, drain_at_ms;
     uint32_t resets;                        /* tokens left */
     bool touched, full, failed, draining, goaway, cut;
+    bool begun;                             /* the peer's SETTINGS are here */
 } restate__h2;
 
 static const uint8_t restate__h2_ping[8] = { 'r', 'e', 's', 't', 'a', 't', 'e', 0 };
+static const uint8_t restate__h2_alive[8] = { 'a', 'l', 'i', 'v', 'e', '?', 0, 0 };
 
 #define RESTATE__H2_PREFIX ((sizeof(restate__h2_block) + 15u) & ~(size_t)15u)
 
@@ -15819,6 +15855,7 @@ static void restate__h2_env_init(restate__h2_env *env, restate_endpoint *endpoin
     env->mem.calloc = restate__h2_calloc;
     env->mem.realloc = restate__h2_realloc;
     env->touched_tail = &env->touched;
+    env->due_ms = UINT64_MAX;
     restate__h2_tick(env);
 }
 
@@ -15829,6 +15866,20 @@ static void restate__h2_env_free(restate__h2_env *env) {
         restate__mem_free(&env->endpoint->allocator, s, sizeof *s);
     }
     restate__h2_pool_free(&env->pool);
+}
+
+/* ---- What is timed ---- */
+/* Nothing is done per event but to note the time. What is timed is looked at when the first of it is
+ * due, all of it, and that look tells when the next one is; what begins later is due later, so that
+ * a busy loop looks once per timeout, and sets no timer for a request. */
+
+/* When a timeout that begins at `from_ms` is over; UINT64_MAX: never. */
+static uint64_t restate__h2_at(uint64_t from_ms, uint64_t timeout_ms) {
+    return timeout_ms > UINT64_MAX - from_ms ? UINT64_MAX : from_ms + timeout_ms;
+}
+
+static void restate__h2_due(restate__h2_env *env, uint64_t at_ms) {
+    if (env->due_ms > at_ms) env->due_ms = at_ms;
 }
 
 static void restate__h2_must(restate__h2 *h2, int error) {
@@ -15870,6 +15921,7 @@ static restate__h2_stream *restate__h2_stream_new(restate__h2 *h2, int32_t id) {
     s->h2 = h2;
     s->id = id;
     s->born_ms = env->now_ms;
+    restate__h2_due(env, restate__h2_at(env->now_ms, env->endpoint->options.request_timeout_ms));
     s->next = h2->streams;
     if (s->next) s->next->prev = s;
     h2->streams = s;
@@ -15886,9 +15938,15 @@ static void restate__h2_stream_free(restate__h2_env *env, restate__h2_stream *s)
     env->spares++;
 }
 
+static void restate__h2_drop_answer(restate__h2_stream *s) {
+    if (s->answer) restate__h2_free(s->answer, &s->h2->env->pool);
+    s->answer = NULL;
+}
+
 /* Parts with the exchange; `cut`: before all of its response was written. */
 static void restate__h2_part(restate__h2_stream *s, bool cut) {
     restate__x *x = s->x;
+    restate__h2_drop_answer(s);
     if (!x) return;
     s->x = NULL;
     x->carrier = NULL;
@@ -15960,6 +16018,8 @@ static void restate__h2_goaway(restate__h2 *h2) {
                                                NGHTTP2_NO_ERROR, NULL, 0));
 }
 
+static void restate__h2_keep_answer(restate__h2 *h2, restate__h2_stream *s);
+
 static int restate__h2_on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame,
                                      void *user) {
     restate__h2 *h2 = (restate__h2 *)user;
@@ -15970,10 +16030,14 @@ static int restate__h2_on_frame_recv(nghttp2_session *session, const nghttp2_fra
             restate__h2_goaway(h2);
         return 0;
     }
+    if (frame->hd.type == NGHTTP2_SETTINGS) h2->begun = true;
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) return 0;
     s = restate__h2_find(session, frame->hd.stream_id);
     if (!s) return 0;
-    if (s->x && restate__h2_is_request(frame)) restate__x_begin(s->x, false);
+    if (s->x && restate__h2_is_request(frame)) {
+        restate__x_begin(s->x, false);
+        if (!s->x->attempt && s->x->finished) restate__h2_keep_answer(h2, s);
+    }
     if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) restate__h2_end_input(s);
     return 0;
 }
@@ -15991,6 +16055,7 @@ static int restate__h2_on_data(nghttp2_session *session, uint8_t flags, int32_t 
     restate__h2 *h2 = (restate__h2 *)user;
     restate__h2_stream *s = restate__h2_find(session, id);
     (void)flags;
+    if (s) s->arrived += len;
     if (s && s->x && !s->input_over) {
         restate__x_feed(s->x, restate__b(data, len));
     } else if (s && !s->x) {
@@ -16025,6 +16090,17 @@ static void restate__h2_count_reset(restate__h2 *h2) {
                                                                 NGHTTP2_ENHANCE_YOUR_CALM));
 }
 
+/* All of the response was written. */
+static void restate__h2_responded(restate__h2 *h2, restate__h2_stream *s) {
+    restate__h2_env *env = h2->env;
+    restate__h2_part(s, false);
+    s->sending = false;
+    s->moved_ms = env->now_ms;
+    if (!s->input_over)
+        restate__h2_due(env, restate__h2_at(env->now_ms,
+                                            env->endpoint->options.request_timeout_ms));
+}
+
 static int restate__h2_on_frame_send(nghttp2_session *session, const nghttp2_frame *frame,
                                      void *user) {
     restate__h2 *h2 = (restate__h2 *)user;
@@ -16037,7 +16113,7 @@ static int restate__h2_on_frame_send(nghttp2_session *session, const nghttp2_fra
     } else if ((type == NGHTTP2_DATA || type == NGHTTP2_HEADERS) &&
                (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
         restate__h2_stream *s = restate__h2_find(session, frame->hd.stream_id);
-        if (s) restate__h2_part(s, false);
+        if (s) restate__h2_responded(h2, s);
     }
     return 0;
 }
@@ -16047,20 +16123,20 @@ static restate__h2_ssize restate__h2_read(nghttp2_session *session, int32_t id, 
                                           size_t room, uint32_t *flags,
                                           nghttp2_data_source *source, void *user) {
     restate__h2_stream *s = (restate__h2_stream *)source->ptr;
-    size_t n;
+    size_t n, left;
     (void)session;
     (void)id;
     (void)to;
     (void)user;
-    if (!s->x || s->x->out.failed) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    n = s->x->out.len;
-    if (!n && !s->x->finished) {
+    if (!s->answer && (!s->x || s->x->out.failed)) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    left = n = s->answer ? s->answer->len - s->answer->at : s->x->out.len;
+    if (!n && !s->answer && !s->x->finished) {
         s->deferred = true;
         return NGHTTP2_ERR_DEFERRED;
     }
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
     if (n > room) n = room;
-    if (s->x->finished && n == s->x->out.len) *flags |= NGHTTP2_DATA_FLAG_EOF;
+    if ((s->answer || s->x->finished) && n == left) *flags |= NGHTTP2_DATA_FLAG_EOF;
     return (restate__h2_ssize)n;
 }
 
@@ -16091,15 +16167,24 @@ static int restate__h2_send_data(nghttp2_session *session, nghttp2_frame *frame,
                                  void *user) {
     restate__h2 *h2 = (restate__h2 *)user;
     restate__h2_out *out = h2->out;
-    restate__x *x = ((restate__h2_stream *)source->ptr)->x;
+    restate__h2_stream *s = (restate__h2_stream *)source->ptr;
+    restate__h2_answer *a = s->answer;
+    restate__x *x = s->x;
     (void)session;
     (void)frame;                            /* never padded */
-    if (!x || x->out.len < len) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    if (a ? a->len - a->at < len : !x || x->out.len < len)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     if (out->size - out->len < len + RESTATE__H2_SPARE) {
         h2->full = true;
         return NGHTTP2_ERR_WOULDBLOCK;
     }
+    s->moved_ms = h2->env->now_ms;
     restate__h2_copy_out(out, head, RESTATE__H2_FRAME);
+    if (a) {
+        restate__h2_copy_out(out, a->body + a->at, len);
+        a->at += len;
+        return 0;
+    }
     while (len) {
         restate_bytes piece = restate__buf_peek(&x->out);
         restate__chunk *chunk;
@@ -16111,6 +16196,7 @@ static int restate__h2_send_data(nghttp2_session *session, nghttp2_frame *frame,
         chunk->next = h2->held;
         h2->held = chunk;
     }
+    s->sending = x->out.len != 0;
     restate__x_drained(x);
     return 0;
 }
@@ -16126,15 +16212,22 @@ static void restate__h2_field(nghttp2_nv *nv, const char *name, const char *valu
     nv->flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE;
 }
 
-/* Fields are not copied: they live as long as the exchange, and nghttp2 reads none of a stream
- * that is closed. */
-static void restate__h2_respond(restate__h2 *h2, restate__h2_stream *s) {
+/* Something is to be sent, and it is timed how long its peer takes nothing of it. */
+static void restate__h2_sends(restate__h2 *h2, restate__h2_stream *s) {
+    restate__h2_env *env = h2->env;
+    if (s->sending) return;
+    s->sending = true;
+    s->moved_ms = env->now_ms;
+    restate__h2_due(env, restate__h2_at(env->now_ms, env->endpoint->options.send_timeout_ms));
+}
+
+/* Fields are not copied: they are constants, or live as long as the exchange, and nghttp2 reads none
+ * of a stream that is closed. */
+static void restate__h2_respond(restate__h2 *h2, restate__h2_stream *s, uint16_t code,
+                                const restate_pair *pair, bool bare) {
     RESTATE__H2_V(nghttp2_data_provider) body;
     nghttp2_nv fields[RESTATE__H2_FIELDS];
-    const restate_pair *pair = s->x->response;
-    bool bare = s->x->finished && !s->x->out.len;
     size_t n = 1;
-    uint16_t code = s->x->status;
     s->status[0] = (char)('0' + code / 100 % 10);
     s->status[1] = (char)('0' + code / 10 % 10);
     s->status[2] = (char)('0' + code % 10);
@@ -16148,13 +16241,37 @@ static void restate__h2_respond(restate__h2 *h2, restate__h2_stream *s) {
                                                                bare ? NULL : &body));
 }
 
+/* Answers with what is complete, and lets go of its exchange, whose headers may be large. */
+static void restate__h2_keep_answer(restate__h2 *h2, restate__h2_stream *s) {
+    restate__x *x = s->x;
+    size_t len = x->out.len, at = 0;
+    restate__h2_answer *a;
+    if (!x->status || x->out.failed || len > RESTATE__H2_ANSWER) return;
+    a = (restate__h2_answer *)restate__h2_malloc(sizeof *a + len, &h2->env->pool);
+    if (!a) return;
+    a->len = len;
+    a->at = 0;
+    while (x->out.len) {
+        restate_bytes piece = restate__buf_peek(&x->out);
+        memcpy(a->body + at, piece.ptr, piece.len);
+        at += piece.len;
+        restate__buf_drop(&x->out, piece.len);
+    }
+    restate__h2_respond(h2, s, x->status, x->response, !len);
+    restate__h2_part(s, false);
+    s->answer = a;
+    restate__h2_sends(h2, s);
+}
+
 static void restate__h2_advance(restate__h2 *h2, restate__h2_stream *s) {
     restate__x *x = s->x;
     if (s->reset) return;
+    if (x->out.len) restate__h2_sends(h2, s);
     if (x->out.failed || (x->finished && !x->status)) {
         restate__h2_reset(h2, s, NGHTTP2_INTERNAL_ERROR);
     } else if (!s->submitted) {
-        if (x->status) restate__h2_respond(h2, s);
+        if (x->status)
+            restate__h2_respond(h2, s, x->status, x->response, x->finished && !x->out.len);
     } else if (s->deferred && (x->out.len || x->finished)) {
         s->deferred = false;
         restate__h2_must(h2, nghttp2_is_fatal(nghttp2_session_resume_data(h2->session, s->id)));
@@ -16225,6 +16342,57 @@ static int restate__h2_feed(restate__h2 *h2, restate_bytes in) {
 static bool restate__h2_over(const restate__h2 *h2) {
     return h2->session && !nghttp2_session_want_read(h2->session) &&
            !nghttp2_session_want_write(h2->session);
+}
+
+/* Says what the peer of a stream did not do in time. */
+static void restate__h2_blame(restate__h2 *h2, const char *what) {
+    restate_endpoint *ep = h2->env->endpoint;
+    if (restate__ep_may_log(ep, RESTATE__LIMIT_PEER))
+        restate__log(&ep->logger, RESTATE_LOG_WARN, "a stream is reset: %s", what);
+}
+
+/* When a stream is due, and what is wrong then; UINT64_MAX: it is not timed. */
+static uint64_t restate__h2_stream_due(const restate__h2_stream *s, const char **wrong) {
+    const restate_endpoint_options *o = &s->h2->env->endpoint->options;
+    if (s->reset) return UINT64_MAX;
+    if (s->sending) {
+        *wrong = "its peer takes nothing of what it is sent (send_timeout_ms)";
+        return restate__h2_at(s->moved_ms, o->send_timeout_ms);
+    }
+    if (s->x && restate__x_arrives(s->x)) {
+        *wrong = s->x->attempt ? "the journal of an invocation did not arrive (request_timeout_ms)"
+                               : "the headers of a request did not arrive (request_timeout_ms)";
+        return restate__h2_at(s->born_ms + s->arrived * 1000 / RESTATE__H2_RATE,
+                              o->request_timeout_ms);
+    }
+    *wrong = NULL;                          /* it was answered, and nobody reads the rest of it */
+    return s->x || s->answer || s->input_over
+        ? UINT64_MAX : restate__h2_at(s->moved_ms, o->request_timeout_ms);
+}
+
+/* Looks at the times of a connection's streams. NULL: all is well; else why it has to be ended: in
+ * the middle of a header block nothing else can be. */
+static const char *restate__h2_look(restate__h2 *h2) {
+    restate__h2_stream *s;
+    for (s = h2->streams; s; s = s->next) {
+        const char *wrong = NULL;
+        uint64_t at = restate__h2_stream_due(s, &wrong);
+        if (at == UINT64_MAX) continue;
+        if (h2->env->now_ms < at) {
+            restate__h2_due(h2->env, at);
+            continue;
+        }
+        if (s->x && !s->x->status && !s->x->attempt) return wrong;
+        if (wrong) restate__h2_blame(h2, wrong);
+        restate__h2_reset(h2, s, wrong ? NGHTTP2_CANCEL : NGHTTP2_NO_ERROR);
+        restate__h2_touch(h2);
+    }
+    return NULL;
+}
+
+static void restate__h2_ask(restate__h2 *h2) {
+    restate__h2_must(h2, nghttp2_submit_ping(h2->session, 0, restate__h2_alive));
+    restate__h2_touch(h2);
 }
 
 /* Begins a graceful end: a notice now, the last GOAWAY when everything the peer sent before it saw
@@ -16501,6 +16669,7 @@ static restate_status restate__stream_feed_h2(restate_stream *s, restate_bytes a
     s->input_over = !arrived.ptr;
     if (s->input_over) restate__stream_end_h2(s);
     else if (arrived.len) error = restate__h2_feed(&s->h2, arrived);
+    if (!error && s->h2.failed) error = NGHTTP2_ERR_NOMEM;  /* inside of a callback */
     if (!error) return RESTATE_OK;
     s->h2.failed = true;
     return restate__ep_error(s->all->endpoint, "%s", nghttp2_strerror(error));
@@ -16748,6 +16917,8 @@ enum {
     RESTATE__LOOP_ROUNDS = 4,
     RESTATE__LOOP_LINGER_MS = 2000,
     RESTATE__LOOP_SWEEP_MS = 50,            /* between looks at connections, while one is timed */
+    RESTATE__LOOP_LATE_MS = 500,            /* after which a look at them is late */
+    RESTATE__LOOP_LATES = 4,
     RESTATE__LOOP_HELLO = 256,              /* what is looked at of what is not HTTP/2 */
     RESTATE__LOOP_HEAD = 16384,             /* of HTTP/1: more is not waited for */
     RESTATE__LOOP_LOOK_MS = 20,             /* between looks at a clock that is not real time */
@@ -16780,6 +16951,8 @@ typedef struct restate__loop_conn {
     restate__loop_source source;
     restate__buf pending;                   /* written, but the socket took no more */
     uint64_t deadline_ms;                   /* of `closing` */
+    uint64_t born_ms, heard_ms, asked_ms;   /* asked: since it was heard, whether it is there; or 0 */
+    uint64_t sent_ms;                       /* the socket took something, or began not to */
     char hello[RESTATE__LOOP_HELLO];        /* what came before there is a session: the preface, or */
     size_t hello_len, head_len;             /* the first line of HTTP/1; all of its head so far */
     bool http1, line_over, blank;           /* blank: nothing on the current line yet */
@@ -16803,7 +16976,8 @@ struct restate__loop {
                                                exchanges it for NULL has them all */
     unsigned conn_count;                    /* __atomic: with those that arrive */
     uint8_t *in, *out;                      /* shared by its connections; made for the first one */
-    uint64_t sweep_at_ms, armed_ms;
+    uint64_t armed_ms;
+    unsigned lates;                         /* looks that were put off */
     unsigned phase;
     bool busy;                              /* there is more to do without waiting */
     bool asleep;                            /* __atomic: it has to be woken, see _wake */
@@ -17000,13 +17174,8 @@ static void restate__loop_wait(restate__loop *loop, int timeout_ms) {
 }
 #endif
 
-/* Has the loop look at what is timed at that time, if not before. */
-static void restate__loop_due(restate__loop *loop, uint64_t at_ms) {
-    if (loop->sweep_at_ms > at_ms) loop->sweep_at_ms = at_ms;
-}
-
 static void restate__loop_sweep_soon(restate__loop *loop) {
-    restate__loop_due(loop, loop->env.now_ms + RESTATE__LOOP_SWEEP_MS);
+    restate__h2_due(&loop->env, loop->env.now_ms + RESTATE__LOOP_SWEEP_MS);
 }
 
 static void restate__loop_kill(restate__loop_conn *conn, const char *why) {
@@ -17176,6 +17345,8 @@ static void restate__loop_receive(restate__loop_conn *conn) {
             restate__loop_kill(conn, n ? "connection lost" : "closed by the peer");
             return;
         }
+        conn->heard_ms = loop->env.now_ms;
+        conn->asked_ms = 0;
         if (!conn->closing) restate__loop_hear(conn, restate__b(loop->in, (size_t)n));
         if (n < RESTATE__LOOP_IN) return;
     }
@@ -17225,14 +17396,23 @@ static bool restate__loop_push(restate__loop_conn *conn) {
         restate_bytes piece = restate__buf_peek(&conn->pending);
         size_t n = restate__loop_send(conn, &piece, 1);
         if (n) restate__buf_drop(&conn->pending, n);
+        if (n) conn->sent_ms = conn->loop->env.now_ms;
         if (n < piece.len) return false;
     }
     return !conn->dead;
 }
 
+/* The socket takes no more; it is timed how long. */
+static void restate__loop_blocked(restate__loop_conn *conn) {
+    restate__h2_env *env = &conn->loop->env;
+    conn->sent_ms = env->now_ms;
+    restate__h2_due(env, restate__h2_at(env->now_ms, env->endpoint->options.send_timeout_ms));
+}
+
 /* Sends the pieces, or keeps what is left of them, in one chunk, for it is sent chunk by chunk. */
 static void restate__loop_send_or_keep(restate__loop_conn *conn, const restate__h2_out *out) {
     size_t sent = restate__loop_send(conn, out->pieces, out->count), left = out->len - sent, i;
+    if (left) restate__loop_blocked(conn);
     if (left && !restate__buf_append(&conn->pending, left))
         restate__loop_kill(conn, "out of memory");
     for (i = 0; left && i < out->count && !conn->dead; i++) {
@@ -17346,6 +17526,7 @@ static void restate__loop_flush_all(restate__loop *loop) {
 static void restate__loop_adopt(restate__loop_conn *conn) {
     restate__loop *loop = conn->loop;
     const restate_allocator *a = &loop->server->endpoint->allocator;
+    const restate_endpoint_options *o = &loop->server->endpoint->options;
     if (!loop->in) loop->in = (uint8_t *)restate__mem_alloc(a, RESTATE__LOOP_IN);
     if (!loop->out) loop->out = (uint8_t *)restate__mem_alloc(a, RESTATE__LOOP_OUT);
     conn->next = loop->conns;
@@ -17353,7 +17534,11 @@ static void restate__loop_adopt(restate__loop_conn *conn) {
     loop->conns = conn;
     restate__buf_init(&conn->pending, &loop->worker.chunks);
     restate__h2_init(&conn->h2, &loop->env);
-    if (loop->server->endpoint->options.log_connections == RESTATE_ON) restate__loop_name(conn);
+    conn->born_ms = conn->heard_ms = loop->env.now_ms;
+    restate__h2_due(&loop->env, restate__h2_at(conn->born_ms, o->request_timeout_ms));
+    if (o->peer_timeout_ms != RESTATE_ZERO_MS)
+        restate__h2_due(&loop->env, restate__h2_at(conn->born_ms, o->peer_timeout_ms / 2));
+    if (o->log_connections == RESTATE_ON) restate__loop_name(conn);
     restate__loop_say(conn, "accepted");
     if (!loop->in || !loop->out || !restate__loop_watch(loop, &conn->source, false))
         restate__loop_kill(conn, "out of memory");
@@ -17396,10 +17581,62 @@ static void restate__loop_arrive(restate__loop *loop) {
     }
 }
 
+/* Whether a peer is still there: one that says nothing is asked, and one that does not answer is
+ * not. NULL: nothing is wrong. */
+static const char *restate__loop_ask(restate__loop_conn *conn) {
+    restate__h2_env *env = &conn->loop->env;
+    uint64_t timeout = env->endpoint->options.peer_timeout_ms, at;
+    if (timeout == RESTATE_ZERO_MS) return NULL;
+    if (!conn->asked_ms && env->now_ms >= restate__h2_at(conn->heard_ms, timeout / 2)) {
+        conn->asked_ms = env->now_ms;
+        restate__h2_ask(&conn->h2);
+    }
+    at = conn->asked_ms ? restate__h2_at(conn->asked_ms, timeout - timeout / 2)
+                        : restate__h2_at(conn->heard_ms, timeout / 2);
+    if (env->now_ms >= at) return "it is silent and does not answer (peer_timeout_ms)";
+    restate__h2_due(env, at);
+    return NULL;
+}
+
+/* Looks at the times of a connection. NULL: all is well; else why it is ended. */
+static const char *restate__loop_look(restate__loop_conn *conn) {
+    restate__h2_env *env = &conn->loop->env;
+    const restate_endpoint_options *o = &env->endpoint->options;
+    const char *wrong = NULL;
+    uint64_t at;
+    if (conn->pending.len) {
+        at = restate__h2_at(conn->sent_ms, o->send_timeout_ms);
+        if (env->now_ms >= at) return "it takes nothing of what it is sent (send_timeout_ms)";
+        restate__h2_due(env, at);
+    }
+    if (!conn->h2.begun) {
+        at = restate__h2_at(conn->born_ms, o->request_timeout_ms);
+        if (env->now_ms >= at) return "it did not begin to speak HTTP/2 (request_timeout_ms)";
+        restate__h2_due(env, at);
+    }
+    if (conn->h2.session) wrong = restate__h2_look(&conn->h2);
+    return wrong || !conn->h2.session ? wrong : restate__loop_ask(conn);
+}
+
+/* A look that comes late is put off a little, for the loop was held up, and what it looks for may
+ * lie in the sockets. Not for ever: a loop may be held up all the time. */
+static bool restate__loop_late(restate__loop *loop) {
+    restate__h2_env *env = &loop->env;
+    if (loop->phase == RESTATE__SRV_SERVING && loop->lates < RESTATE__LOOP_LATES &&
+        env->now_ms - env->due_ms > RESTATE__LOOP_LATE_MS) {
+        loop->lates++;
+        env->due_ms = env->now_ms + RESTATE__LOOP_SWEEP_MS;
+        return true;
+    }
+    loop->lates = 0;
+    return false;
+}
+
 /* Timed business of the connections, while there is any. */
 static void restate__loop_sweep(restate__loop *loop) {
     restate__loop_conn *conn;
-    loop->sweep_at_ms = RESTATE__SRV_NEVER;
+    const char *wrong;
+    loop->env.due_ms = RESTATE__SRV_NEVER;
     restate__ep_left_out(loop->server->endpoint, loop->env.now_ms, false);
     if (loop->phase != RESTATE__SRV_SERVING) restate__loop_sweep_soon(loop);
     for (conn = loop->conns; conn; conn = conn->next) {
@@ -17407,9 +17644,13 @@ static void restate__loop_sweep(restate__loop *loop) {
         if (conn->closing) {
             if (loop->env.now_ms >= conn->deadline_ms) restate__loop_kill(conn, conn->why);
             else restate__loop_sweep_soon(loop);
-        } else if (conn->h2.draining) {
-            restate__h2_sweep(&conn->h2);
+            continue;
         }
+        if (conn->h2.draining) restate__h2_sweep(&conn->h2);
+        wrong = restate__loop_look(conn);
+        if (!wrong) continue;
+        restate__loop_blame(conn, wrong);
+        restate__loop_kill(conn, wrong);
     }
 }
 
@@ -17423,7 +17664,7 @@ static void restate__loop_enter(restate__loop *loop, unsigned phase) {
         else if (phase == RESTATE__SRV_DRAINING) restate__h2_drain(&conn->h2);
         else restate__h2_cut(&conn->h2);
     }
-    loop->sweep_at_ms = 0;
+    loop->env.due_ms = 0;
 }
 
 static void restate__srv_watch(struct restate__server *server);
@@ -17431,8 +17672,8 @@ static bool restate__srv_done(struct restate__server *server, const restate__loo
 
 static uint64_t restate__loop_next_ms(const restate__loop *loop) {
     const struct restate__server *server = loop->server;
-    bool accepts = loop == server->boss && server->accept_at_ms < loop->sweep_at_ms;
-    return accepts ? server->accept_at_ms : loop->sweep_at_ms;
+    bool accepts = loop == server->boss && server->accept_at_ms < loop->env.due_ms;
+    return accepts ? server->accept_at_ms : loop->env.due_ms;
 }
 
 /* How long to wait for a time of the endpoint's clock, or to look at it again. */
@@ -17463,14 +17704,14 @@ static bool restate__loop_turn(restate__loop *loop, uint64_t wait_ms) {
     phase = RESTATE__LOAD(&loop->server->phase, ACQUIRE);
     if (phase != loop->phase) restate__loop_enter(loop, phase);
     restate__loop_arrive(loop);             /* nobody gives it any once the phase is another one */
-    if (loop->env.now_ms >= loop->sweep_at_ms) restate__loop_sweep(loop);
+    if (loop->env.now_ms >= loop->env.due_ms && !restate__loop_late(loop)) restate__loop_sweep(loop);
     for (rounds = 0; rounds < RESTATE__LOOP_ROUNDS; rounds++) {
         loop->busy = restate__worker_turn(&loop->worker);
         if (!loop->env.touched) break;
         restate__loop_flush_all(loop);      /* and back: handlers may have waited for room */
     }
     if (RESTATE__LOAD(&loop->server->endpoint->left_out, RELAXED))
-        restate__loop_due(loop, restate__log_window_end(loop->env.now_ms));
+        restate__h2_due(&loop->env, restate__log_window_end(loop->env.now_ms));
     RESTATE__STORE(&loop->asleep, true, SEQ_CST);
     if (rounds == RESTATE__LOOP_ROUNDS || restate__worker_waits(&loop->worker) ||
         RESTATE__LOAD(&loop->arrivals, SEQ_CST))
@@ -17494,7 +17735,7 @@ static bool restate__loop_init(restate__loop *loop, struct restate__server *serv
     bool control = loop == &server->control;
     restate_endpoint *ep = server->endpoint;
     loop->server = server;
-    loop->sweep_at_ms = loop->armed_ms = RESTATE__SRV_NEVER;
+    loop->armed_ms = RESTATE__SRV_NEVER;
     loop->wake.fd = loop->timer.fd = loop->wake_fd = -1;
     loop->asleep = true;
     if (!restate__loop_poll_init(loop)) return false;
@@ -17616,6 +17857,35 @@ static restate__loop_conn *restate__srv_recall(restate__loop *loop) {
     return all;
 }
 
+/* A peer that does not confirm what it was sent is gone as one that does not answer. */
+static void restate__srv_set_timeout(int fd, uint64_t timeout_ms) {
+#if defined(TCP_USER_TIMEOUT)
+    unsigned ms = timeout_ms > INT_MAX ? 0u : (unsigned)timeout_ms;
+    if (ms) (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
+#else
+    (void)fd;
+    (void)timeout_ms;
+#endif
+}
+
+static unsigned restate__srv_conns(struct restate__server *server) {
+    unsigned i, n = 0;
+    for (i = 0; i < server->loop_count; i++)
+        n += RESTATE__LOAD(&server->loops[i].conn_count, ACQUIRE);
+    return n;
+}
+
+/* Whether there are as many connections as there may be. */
+static bool restate__srv_full(struct restate__server *server) {
+    restate_endpoint *ep = server->endpoint;
+    if (restate__srv_conns(server) < ep->options.max_connections) return false;
+    if (restate__ep_may_log(ep, RESTATE__LIMIT_PEER))
+        restate__log(&ep->logger, RESTATE_LOG_WARN,
+                     "a connection was closed at once: there are max_connections (%u)",
+                     (unsigned)ep->options.max_connections);
+    return true;
+}
+
 /* The connection goes to its loop. false: it could not be kept. */
 static bool restate__srv_hand_over(struct restate__server *server, int fd) {
     restate__loop_conn *conn;
@@ -17624,6 +17894,7 @@ static bool restate__srv_hand_over(struct restate__server *server, int fd) {
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     restate__srv_no_sigpipe(fd);
+    restate__srv_set_timeout(fd, server->endpoint->options.peer_timeout_ms);
     conn = (restate__loop_conn *)restate__mem_zalloc(&server->endpoint->allocator, sizeof *conn);
     if (!conn) return false;
     conn->source.fd = fd;
@@ -17656,7 +17927,7 @@ static void restate__srv_on_listener(void *owner, bool in, bool out) {
             if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
                 restate__srv_pause(server, strerror(errno));
             if (errno != EINTR && errno != ECONNABORTED) return;
-        } else if (!restate__srv_hand_over(server, fd)) {
+        } else if (restate__srv_full(server) || !restate__srv_hand_over(server, fd)) {
             close(fd);
         }
     }
@@ -17841,14 +18112,14 @@ static void restate__srv_look_at(struct restate__server *server, restate__loop *
         if (loop->tell_after_ms < RESTATE__SRV_WARN_MS) loop->tell_after_ms *= 2;
         loop->tell_at_ms = now + loop->tell_after_ms;
     }
-    restate__loop_due(server->boss, loop->tell_at_ms);
+    restate__h2_due(&server->boss->env, loop->tell_at_ms);
 }
 
 /* What arrived at a loop that somebody holds goes to others, if there are any that nobody holds. */
 static void restate__srv_rehome(struct restate__server *server, restate__loop *loop) {
     restate__loop_conn *conn;
     if (!RESTATE__LOAD(&loop->arrivals, RELAXED)) return;
-    restate__loop_due(server->boss, server->boss->env.now_ms + RESTATE__SRV_HELD_MS);
+    restate__h2_due(&server->boss->env, server->boss->env.now_ms + RESTATE__SRV_HELD_MS);
     if (!restate__srv_held(server, loop) ||
         restate__srv_held(server, restate__srv_pick(server)))
         return;
@@ -17859,27 +18130,20 @@ static void restate__srv_rehome(struct restate__server *server, restate__loop *l
     }
 }
 
-static unsigned restate__srv_conns(struct restate__server *server) {
-    unsigned i, n = 0;
-    for (i = 0; i < server->loop_count; i++)
-        n += RESTATE__LOAD(&server->loops[i].conn_count, ACQUIRE);
-    return n;
-}
-
 /* Once a turn of the control thread. It sleeps for good while there are no connections. */
 static void restate__srv_look(struct restate__server *server) {
     restate__loop *boss = server->boss;
     unsigned i;
-    boss->sweep_at_ms = RESTATE__SRV_NEVER;
+    boss->env.due_ms = RESTATE__SRV_NEVER;
     for (i = 0; i < server->loop_count; i++) {
         restate__srv_look_at(server, &server->loops[i]);
         restate__srv_rehome(server, &server->loops[i]);
     }
-    if (restate__srv_conns(server)) restate__loop_due(boss, boss->env.now_ms + RESTATE__SRV_LOOK_MS);
+    if (restate__srv_conns(server)) restate__h2_due(&boss->env, boss->env.now_ms + RESTATE__SRV_LOOK_MS);
     if (server->phase != RESTATE__SRV_SERVING) {
         restate__loop_sweep_soon(boss);
         if (server->phase_until_ms > boss->env.now_ms)
-            restate__loop_due(boss, server->phase_until_ms);
+            restate__h2_due(&boss->env, server->phase_until_ms);
     }
 }
 

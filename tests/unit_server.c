@@ -46,7 +46,7 @@ static size_t seen_count;
 static char last_error[256];                /* of the log */
 static unsigned holds_told;                 /* lines about handlers that hold their loop */
 static char hold_told[400];                 /* the first of them */
-static unsigned tls_lines, unclean, refused_lines, failed_lines, left_out;     /* lines that must not be; of a kind; counted */
+static unsigned tls_lines, peer_lines, unclean, refused_lines, failed_lines, left_out;     /* lines that must not be; of a kind; counted */
 
 #define GET(x) __atomic_load_n(&(x), __ATOMIC_SEQ_CST)
 #define PUT(x, n) __atomic_store_n(&(x), n, __ATOMIC_SEQ_CST)
@@ -93,6 +93,7 @@ static void on_log(void *user, const restate_log_record *r) {
     if (!is_clean(r->message) || !is_clean(r->invocation_id)) count(&unclean);
     if (strncmp(r->message, "refused ", 8) == 0) count(&refused_lines);
     if (strncmp(r->message, "the attempt failed", 18) == 0) count(&failed_lines);
+    if (strstr(r->message, "_timeout_ms)") || strstr(r->message, "max_connections")) count(&peer_lines);
     if (strstr(r->message, "it begins TLS") && strstr(r->message, "http://")) count(&tls_lines);
     if (sscanf(r->message, "%u more lines about", &n) == 1) __atomic_fetch_add(&left_out, n, __ATOMIC_SEQ_CST);
     if (strncmp(r->message, "connection from 127.0.0.1 port ", 31) == 0) count(&connections_told);
@@ -657,7 +658,7 @@ static void *run_it(void *arg) {
 static void prepare(restate_endpoint_options o) {
     PUT(started, 0), PUT(ended, 0), PUT(at_gate, 0), PUT(progress, 0), PUT(errors, 0), PUT(run_over, false);
     PUT(warnings, 0), PUT(connections_told, 0), PUT(unclean, 0), PUT(refused_lines, 0), PUT(failed_lines, 0);
-    PUT(left_out, 0), PUT(tls_lines, 0);
+    PUT(left_out, 0), PUT(tls_lines, 0), PUT(peer_lines, 0);
     gate_is_open = hosted = false;
     PUT(holds_told, 0), hold_told[0] = 0;
     seen_count = 0;
@@ -1347,6 +1348,230 @@ TEST(message_limit) {
     down();
 }
 
+/* A request for naps(): the first sleep is replayed, the second one is completed live. */
+static rt_bytes nap_body(size_t *replay) {
+    rt_bytes b;
+    rt_script.len = 0;
+    start(3), input("x"), cmd_sleep(1, "", 5), note_sleep(1);
+    *replay = rt_script.len;
+    note_sleep(2);
+    b = rt_script;
+    memset(&rt_script, 0, sizeof rt_script);
+    return b;
+}
+
+/* ---- Peers that take their time ------------------------------------------------------------------------- */
+
+/* A peer that says nothing and does not answer is gone, with what it held; one that answers may be idle. */
+TEST(silent_peers_are_gone) {
+    client *idle, *silent;
+    call *k, *napping;
+    up(.threads = 1, .peer_timeout_ms = 600);
+    idle = dial();
+    napping = invoke(idle, "nap");
+    given("x");
+    send_on(napping);
+    silent = dial();
+    k = invoke(silent, "nap");
+    given("x");
+    send_on(k);
+    UNTIL(GET(started) == 2);
+    settle(silent);
+    silent->deaf = true;
+    UNTIL(GET(ended) == 1 && GET(ep->invocations) == 1);
+    UNTIL(GET(ep->server->loops[0].conn_count) == 1);
+    pump_for(700);
+    CHECK(!idle->gone && !napping->closed);
+    GOOD(idle);
+    CHECK(GET(peer_lines) >= 1);
+    down();
+}
+
+/* What begins and does not go on: a connection is closed, a stream is reset. `how` many bytes of what. */
+static void begin_slowly(wire *w, int how) {
+    static const char *const hellos[] = { "", "P", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET /hea", "GET /health HTTP/1.1\r\nx: y\r\n" };
+    rt_bytes get = raw_headers("GET", "/health");
+    wire_open(w);
+    raw_out.len = 0;
+    if (how < 5) {
+        rt_add(&raw_out, hellos[how], strlen(hellos[how]));
+    } else {
+        put_preface();
+        put_frame(NGHTTP2_HEADERS, how == 5 ? 1 : 0, 1, get.at, how == 5 ? get.len : 10);   /* not the last of them */
+    }
+    wire_flush(w);
+    rt_drop(&get);
+}
+
+TEST(slow_beginnings) {
+    wire w[7];
+    call *k[6];
+    client *c;
+    rt_bytes body;
+    size_t replay;
+    up(.threads = 1, .request_timeout_ms = 500);
+    for (int i = 0; i < 7; i++) begin_slowly(&w[i], i);
+    body = nap_body(&replay);
+    c = dial();
+    for (int i = 0; i < 4; i++) {                   /* of a journal: nothing, a byte, half, all but a byte */
+        const size_t parts[4] = { 0, 1, replay / 2, replay - 1 };
+        k[i] = invoke(c, "naps");
+        give(k[i], body.at, parts[i]);
+    }
+    k[4] = request(c, "POST", "/nope", NULL, NULL); /* refused, and its body does not end */
+    k[5] = invoke(c, "naps");                       /* whose journal is there may take all the time */
+    give(k[5], body.at, replay);
+    for (int i = 0; i < 7; i++) {
+        note("(beginning %d)", i);
+        while (wire_more(&w[i])) continue;
+        CHECK(w[i].gone);
+        wire_close(&w[i]);
+    }
+    test_note = "";
+    for (int i = 0; i < 5; i++) {
+        UNTIL(k[i]->closed);
+        CHECK_INT(k[i]->code, i < 4 ? NGHTTP2_CANCEL : NGHTTP2_NO_ERROR);
+        CHECK_INT(k[i]->status, i < 4 ? 200 : 404);
+        if (i < 4) CHECK_INT(k[i]->body.len, 0);
+    }
+    pump_for(300);
+    CHECK(!k[5]->closed && !c->gone);
+    CHECK_INT(GET(ep->invocations), 1);
+    CHECK_INT(GET(failed_lines), 0);
+    CHECK(GET(peer_lines) >= 8);
+    GOOD(c);
+    rt_drop(&body);
+    down();
+}
+
+/* A journal that arrives slowly but steadily is let arrive. */
+TEST(steady_journal) {
+    static char text[3000];
+    client *c;
+    call *k;
+    up(.threads = 1, .request_timeout_ms = 500);
+    c = dial();
+    k = invoke(c, "echo");
+    memset(text, 'x', sizeof text - 1);
+    given(text);
+    for (size_t at = 0; at < rt_script.len; at += 50) {
+        give(k, rt_script.at + at, rt_script.len - at < 50 ? rt_script.len - at : 50);
+        pump_for(25);
+    }
+    rt_script.len = 0;
+    end(k);
+    UNTIL(k->closed);
+    CHECK_INT(k->code, 0);
+    SAYS(k, "Output value...", "End");
+    down();
+}
+
+/* Answers that nobody takes: of a stream, and of a connection. */
+TEST(answers_that_nobody_takes) {
+    client *shut, *deaf, *c;
+    call *k[4];
+    up(.threads = 1, .send_timeout_ms = 500);
+    c = dial();
+    shut = dial_to(.window = -1);
+    k[0] = invoke(shut, "echo");
+    given("x");
+    end(k[0]);
+    k[1] = request(shut, "GET", "/nope", NULL, NULL);
+    k[1]->over = true;
+    k[2] = invoke(shut, "flood_then_nap");          /* and one that is not at its end */
+    given("10 100");
+    send_on(k[2]);
+    k[3] = invoke_as(shut, 6, "nap");                   /* takes its time, too, but says nothing */
+    start(2), input("x"), cmd_sleep(1, "", 99999999999u);
+    send_on(k[3]);
+    deaf = dial_to(.rcvbuf = 4096, .window = 100 << 20, .room = 100 << 20);
+    for (int i = 0; i < 8; i++) {
+        call *f = invoke(deaf, "flood");
+        given("100 60000");
+        end(f);
+    }
+    client_send(deaf);
+    deaf->deaf = true;
+    for (int i = 0; i < 3; i++) {
+        UNTIL(k[i]->closed);
+        CHECK_INT(k[i]->code, NGHTTP2_CANCEL);
+    }
+    UNTIL(GET(ep->server->loops[0].conn_count) == 2);
+    CHECK(!shut->gone && !k[3]->closed);
+    GOOD(c);
+    CHECK(GET(peer_lines) >= 4);
+    down();
+}
+
+/* A refusal is kept, its request is not. */
+TEST(refusals_hold_little) {
+    static const struct { const char *method, *path, *type; } cases[] = {
+        { "POST", "/nope", V "7" }, { "PUT", "/health", V "7" }, { "GET", "/invoke/S/echo", V "7" },
+        { "POST", "/invoke/S/echo", "text/x" }, { "POST", "/invoke/S/echo", V "9" }, { "POST", "/invoke/S/nope", V "7" }, { "GET", "/discover", "x" } };
+    char *large = (char *)malloc(60001);
+    client *c;
+    size_t before, n = 0;
+    memset(large, 'y', 60000), large[60000] = 0;
+    up(.threads = 1);
+    c = dial_to(.window = -1);
+    for (int round = 0; round < 2; round++) {
+        if (round) settle(c);
+        before = GET(live);
+        for (int i = 0; i < 70; i++) {
+            char path[400];
+            call *k;
+            snprintf(path, sizeof path, "/%.300s%s", i % 2 ? large : "", cases[i % 7].path);
+            k = request(c, cases[i % 7].method, i % 2 ? path : cases[i % 7].path, i % 3 ? "x-large" : "content-type",
+                        i % 3 ? large : cases[i % 7].type);
+            k->over = true;
+            settle(c);
+            n += k->status >= 400;
+        }
+        if (round) CHECK(GET(live) - before < 70 * 1024);
+    }
+    CHECK_INT(n, 140);
+    if (GET(live) - before >= 70 * 1024) note("(%u each)", (unsigned)(GET(live) - before) / 70);
+    free(large);
+    ALIVE();
+    down();
+}
+
+TEST(connection_limit) {
+    client *c[3];
+    wire w;
+    up(.threads = 2, .max_connections = 3);
+    for (int i = 0; i < 3; i++) c[i] = dial(), GOOD(c[i]);
+    for (int i = 0; i < 100; i++) {
+        wire_open(&w);
+        while (wire_more(&w)) continue;
+        CHECK(w.gone && w.in.len == 0);
+        wire_close(&w);
+    }
+    CHECK(GET(peer_lines) >= 1 && GET(peer_lines) <= 100);
+    for (int i = 0; i < 3; i++) GOOD(c[i]);
+    hang_up(c[1]);
+    UNTIL(GET(ep->server->loops[0].conn_count) + GET(ep->server->loops[1].conn_count) == 2);
+    c[1] = dial();
+    GOOD(c[1]);
+    down();
+}
+
+/* An event loop of the user's wakes for all of it, too. */
+TEST(hosted_timeouts) {
+    client *silent;
+    wire w;
+    up_hosted(.peer_timeout_ms = 400, .request_timeout_ms = 300);
+    wire_open(&w);
+    while (wire_more(&w)) continue;
+    CHECK(w.gone);
+    wire_close(&w);
+    silent = dial();
+    GOOD(silent);
+    silent->deaf = true;
+    UNTIL(GET(ep->server->loops[0].conn_count) == 0);
+    down();
+}
+
 /* ---- Text of a peer, and how much of it is logged ------------------------------------------------------- */
 
 /* A stream takes any bytes, where nghttp2 would refuse some. */
@@ -1432,18 +1657,6 @@ TEST(log_lines_are_limited) {
 }
 
 /* ---- Where the input ends --------------------------------------------------------------------------------- */
-
-/* A request for naps(): the first sleep is replayed, the second one is completed live. */
-static rt_bytes nap_body(size_t *replay) {
-    rt_bytes b;
-    rt_script.len = 0;
-    start(3), input("x"), cmd_sleep(1, "", 5), note_sleep(1);
-    *replay = rt_script.len;
-    note_sleep(2);
-    b = rt_script;
-    memset(&rt_script, 0, sizeof rt_script);
-    return b;
-}
 
 TEST(input_ends_at_every_byte) {
     size_t replay, n;
@@ -3497,7 +3710,9 @@ int main(int argc, char **argv) {
         T(connections_leave_a_held_loop), T(handler_holds_its_loop_for_a_while), T(free_does_not_wait_for_ever), T(drain_time_is_over), T(drain_time_by_the_clock), T(stop_without_a_drain),
         T(steps_that_wait_for_a_thread),
         T(stop_from_a_signal_handler), T(stop_under_load), T(hosted), T(hosted_and_busy), T(how_to_register), T(process_waits_no_longer_than_told), T(hosted_and_idle),
-        T(journal_arrives_during_a_stop), T(journal_does_not_arrive_during_a_stop), T(strange_text_is_cleaned), T(strange_text_of_a_journal_is_cleaned), T(log_lines_are_limited),
+        T(journal_arrives_during_a_stop), T(journal_does_not_arrive_during_a_stop), T(silent_peers_are_gone), T(slow_beginnings),
+        T(steady_journal), T(answers_that_nobody_takes), T(refusals_hold_little), T(connection_limit), T(hosted_timeouts),
+        T(strange_text_is_cleaned), T(strange_text_of_a_journal_is_cleaned), T(log_lines_are_limited),
         T(freed_while_all_is_running), T(chaos), T(mutated_connections), { NULL, NULL }
     };
     int status;
