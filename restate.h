@@ -18000,11 +18000,14 @@ static int restate__srv_socket(const struct addrinfo *at) {
     return -1;
 }
 
-static uint16_t restate__srv_port_of(int fd) {
+/* The port of a listening socket, and its address, which the options may have written in another
+ * way ("::0", "127.1"). */
+static uint16_t restate__srv_name(int fd, char *host, size_t size) {
     union { struct sockaddr any; struct sockaddr_in v4; struct sockaddr_in6 v6; } at;
     socklen_t len = sizeof at;
     memset(&at, 0, sizeof at);
     if (getsockname(fd, &at.any, &len)) return 0;
+    (void)getnameinfo(&at.any, len, host, (socklen_t)size, NULL, 0, NI_NUMERICHOST);
     return ntohs(at.any.sa_family == AF_INET6 ? at.v6.sin6_port : at.v4.sin_port);
 }
 
@@ -18042,7 +18045,7 @@ static restate_status restate__srv_open(restate_endpoint *ep, unsigned loops, in
     const char *host = ep->options.address ? ep->options.address : "::", *open, *shut;
     unsigned wanted = ep->options.port == RESTATE_ANY_PORT ? 0u : ep->options.port;
     unsigned processes = ep->options.processes > 1 ? ep->options.processes : 1;
-    char by[48] = "";
+    char by[48] = "", name[INET6_ADDRSTRLEN + 20];   /* with a zone */
     int error = restate__srv_bind(fd, host, wanted);
     if (error && !ep->options.address && error != EADDRINUSE && error != EACCES) {
         host = "0.0.0.0";
@@ -18057,12 +18060,13 @@ static restate_status restate__srv_open(restate_endpoint *ep, unsigned loops, in
         return restate__ep_error(ep, "cannot listen on %s%s%s:%u: %s; choose another %s", open,
                                  host, shut, wanted, strerror(error),
                                  error == EADDRNOTAVAIL ? ".address" : ".port");
-    *port = restate__srv_port_of(*fd);
+    snprintf(name, sizeof name, "%s", host);
+    *port = restate__srv_name(*fd, name, sizeof name);
     if (processes > 1) snprintf(by, sizeof by, " in each of %u processes", processes);
     restate__log(&ep->logger, RESTATE_LOG_INFO, "listening on %s%s%s:%u, event loops: %u%s%s",
-                 open, host, shut, (unsigned)*port, loops, by,
+                 open, name, shut, (unsigned)*port, loops, by,
                  ep->keys ? "" : "; anybody may invoke (no identity_keys)");
-    restate__srv_tell_how(ep, host, *port);
+    restate__srv_tell_how(ep, name, *port);
     return RESTATE_OK;
 }
 

@@ -3535,6 +3535,10 @@ TEST(how_to_register) {
         { "0.0.0.0", "http://localhost:", " (for a server in a container: host.docker.internal)" },
         { "127.0.0.1", "http://127.0.0.1:", "" },
         { "::1", "http://[::1]:", "" },
+        { "::0", "http://localhost:", " (for a server in a container: host.docker.internal)" },
+        { "0:0:0:0:0:0:0:1", "http://[::1]:", "" },
+        { "0", "http://localhost:", " (for a server in a container: host.docker.internal)" },
+        { "127.1", "http://127.0.0.1:", "" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char expected[200];
