@@ -178,10 +178,10 @@
  *
  * A retryable error inside of a closure ends the attempt of the whole handler, when other closures
  * that execute have finished (see restate_run_async()); the code behind restate_run() does not see
- * it. Bound the tries (restate_run_options.retry) to get
- * RESTATE_TERMINAL there. Codes of the library itself, shown to operators: 570 the code does not
- * fit the journal, 571 the protocol was violated (as by a message beyond max_message_bytes), 573
- * something needs a newer protocol, 500 misuse, lack of memory and the rest.
+ * it. Bound the tries (restate_run_options.retry) to get RESTATE_TERMINAL there. Codes of the
+ * library itself, shown to operators: 570 the code does not fit the journal, 571 the protocol was
+ * violated (as by a message beyond max_message_bytes), 573 something needs a newer protocol, 500
+ * misuse, lack of memory and the rest.
  *
  * ---- Threads -----------------------------------------------------------------------------------
  *
@@ -203,10 +203,11 @@
  *
  * Signals. The library installs no signal handlers (unless asked: `stop_on_signals`, `processes`),
  * and none stays blocked. Its threads have the signal mask of the thread that calls restate_serve()
- * or restate_endpoint_run(), and so have programs that a handler or closure starts. A signal handler of yours may therefore run on any thread and, unless
- * it has SA_ONSTACK and that thread a stack for it, on the stack of a handler. If that must not be,
- * or if a thread of yours waits for signals with sigwait(), block them before you serve. Handlers
- * and closures that change the mask put it back before they return or call the library.
+ * or restate_endpoint_run(), and so have programs that a handler or closure starts. A signal
+ * handler of yours may therefore run on any thread and, unless it has SA_ONSTACK and that thread a
+ * stack for it, on the stack of a handler. If that must not be, or if a thread of yours waits for
+ * signals with sigwait(), block them before you serve. Handlers and closures that change the mask
+ * put it back before they return or call the library.
  *
  * ---- Stacks ------------------------------------------------------------------------------------
  *
@@ -1864,8 +1865,8 @@ RESTATE_API void restate_stream_free(restate_stream *stream);
  * worker that is killed, or in which a handler crashes or calls exit(), is named in the log with
  * what ended it, and another one takes its place: after 100 ms, then twice as long each time, at
  * most 1 s, until one has lasted for 10 s. What the others execute goes on; the invocations of
- * the dead one are tried again. Connections go to the worker that has the fewest. max_invocations,
- * pool_threads and threads are those of each worker.
+ * the dead one are tried again. Connections go to the worker that has the fewest. max_connections,
+ * max_invocations, pool_threads and threads are those of each worker.
  *   SIGTERM and SIGINT stop all, as if stop_on_signals were ON (unless it is OFF), and a third one
  * kills. Sent to a worker alone they replace it, once it has drained. A worker with something that
  * does not return names it and ends 5 s after drain_ms, or is killed 5 s later; the status is then
