@@ -3328,7 +3328,8 @@ TEST(handlers_hold_all_loops) {
     stopped_without("does not return, nor do 2 others");
 }
 
-/* Connections that were given to a loop just before a handler came to hold it are served by others. */
+/* Connections that come as soon as a handler holds a loop, before that is known, are given to it and
+ * taken back: others serve them. (What the loop had taken before waits with it.) */
 TEST(connections_leave_a_held_loop) {
     client *c[12];
     call *k;
@@ -3338,9 +3339,8 @@ TEST(connections_leave_a_held_loop) {
     k = invoke(c[0], "holds");
     given("x");
     send_on(k);
-    client_send(c[0]);                      /* it is on its way, perhaps */
-    for (int i = 1; i < 12; i++) c[i] = dial();
     UNTIL(GET(started) == 1);
+    for (int i = 1; i < 12; i++) c[i] = dial();
     for (int i = 1; i < 12; i++) GOOD(c[i]);
     CHECK(!k->closed);
     open_gate();
