@@ -185,21 +185,21 @@
  *
  * ---- Threads -----------------------------------------------------------------------------------
  *
- * An endpoint has `threads` event loops, each a thread; the thread in restate_endpoint_run() accepts
- * connections, watches the loops and stops them. A handler runs on the thread of the loop that has
- * its connection, on a stack of its own, and gives the thread up wherever it waits; it never changes
- * thread. So it must not block otherwise: no sleep(), no slow system calls, no locks that are held
- * across a call on the context. A handler that holds its loop for longer than `stall_warning_ms` is
- * named in the log while it does, and new connections go to other loops. Blocking work goes into
- * closures, which execute on a pool of threads, or into a handler with `.blocking = RESTATE_ON`,
- * which has a thread of its own.
+ * An endpoint has `threads` event loops, each a thread; the thread in restate_endpoint_run()
+ * accepts connections, watches the loops and stops them. A handler runs on the thread of the loop
+ * that has its connection, on a stack of its own, and gives the thread up wherever it waits; it
+ * never changes thread. So it must not block otherwise: no sleep(), no slow system calls, no locks
+ * that are held across a call on the context. A handler that holds its loop for longer than
+ * `stall_warning_ms` is named in the log while it does, and new connections go to other loops.
+ * Blocking work goes into closures, which execute on a pool of threads, or into a handler with
+ * `.blocking = RESTATE_ON`, which has a thread of its own.
  *
  * Who may call what: a context, and futures made from it, only the handler or closure it was given
  * to; from another thread it is a data race (rule 4 says what is noticed). An endpoint, one thread
- * at a time. restate_endpoint_stop(), any thread and signal handlers. Loggers, clocks and allocators
- * are called from any thread of the endpoint. The library keeps no global state (but what it needs
- * for signals, if asked), raises no SIGPIPE and never exits the process. A "Threads:" line in a
- * comment says what differs.
+ * at a time. restate_endpoint_stop(), any thread and signal handlers. Loggers, clocks and
+ * allocators are called from any thread of the endpoint. The library keeps no global state (but
+ * what it needs for signals, if asked), raises no SIGPIPE and never exits the process that called
+ * it. A "Threads:" line in a comment says what differs.
  *
  * Signals. The library installs no signal handlers (unless asked: `stop_on_signals`, `processes`),
  * and none stays blocked. Its threads have the signal mask of the thread that calls restate_serve()
@@ -211,22 +211,21 @@
  *
  * ---- Stacks ------------------------------------------------------------------------------------
  *
- * A handler has stack_bytes of stack, a closure that of its thread of the pool, which has
- * closure_stack_bytes; with inline_ok it executes on that of its handler. A blocking handler has a
- * thread of its own, event loops have 256 KiB (for what you give them: loggers, allocators,
- * verify). Only what is used becomes memory. Below every stack lies 1 MiB of address
- * space (64 KiB on 32-bit systems) that nobody can touch: what needs more ends the process by
- * SIGSEGV instead of writing into what another invocation has there.
+ * A handler has stack_bytes of stack, a closure has closure_stack_bytes (with inline_ok it executes
+ * on the stack of its handler). Functions that an event loop calls (loggers, allocators, verify)
+ * have 256 KiB. Only what is used becomes memory. Below every stack lies 1 MiB of address space
+ * (64 KiB on 32-bit systems) that nobody can touch: what needs more ends the process by SIGSEGV
+ * instead of writing into what another invocation has there.
  * A function whose own variables take more than that could jump over it: compile your code with
- * -fstack-clash-protection (gcc, and clang on most processors), and it cannot. Limits of address
- * space (ulimit -v) have to have room for max_invocations times that; where there is none the
- * attempt is tried again.
+ * -fstack-clash-protection (gcc, and clang on most processors), and it cannot. A limit of address
+ * space (ulimit -v) has to leave room for max_invocations stacks with what lies below them; where
+ * there is none the attempt is tried again.
  *
- * Where there is no mmap(), stacks come from the allocator and have no guard. An overflow is noticed
- * whenever the handler waits or returns, unless it jumped over the lowest 128 bytes and has returned
- * from there. Memory is broken then. The log says whose fault it was, the attempt ends with an
- * error 500, the stack is not used again; restart the process. (Stacks of RESTATE_FIBER_CUSTOM are
- * those of your RTOS, and are guarded as it guards them.)
+ * Where there is no mmap(), stacks come from the allocator and have no guard. An overflow is
+ * noticed when the handler waits or returns, unless it jumped over the lowest 128 bytes and has
+ * returned from there. Memory is broken then. The log says whose fault it was, the attempt ends
+ * with an error 500, the stack is not used again; restart the process. (Stacks of
+ * RESTATE_FIBER_CUSTOM are those of your RTOS, and are guarded as it guards them.)
  *
  * ---- Configuration macros ----------------------------------------------------------------------
  *
@@ -250,9 +249,9 @@
  *                                of milliseconds, since 1970 (UTC) if `wall` is true, else since
  *                                any fixed time, never going back. Default: clock_gettime; where
  *                                there is none restate_endpoint_options.clock has to be given.
- *   RESTATE_ATOMIC_LOAD(ptr), RESTATE_ATOMIC_STORE(ptr, value), RESTATE_ATOMIC_EXCHANGE(ptr, value),
- *   RESTATE_ATOMIC_ADD(ptr, n), RESTATE_ATOMIC_OR(ptr, bits), RESTATE_ATOMIC_AND(ptr, bits),
- *   RESTATE_ATOMIC_CAS(ptr, expected, value)
+ *   RESTATE_ATOMIC_LOAD(ptr), RESTATE_ATOMIC_STORE(ptr, value), RESTATE_ATOMIC_ADD(ptr, n),
+ *   RESTATE_ATOMIC_OR(ptr, bits), RESTATE_ATOMIC_AND(ptr, bits),
+ *   RESTATE_ATOMIC_EXCHANGE(ptr, value), RESTATE_ATOMIC_CAS(ptr, expected, value)
  *                                Atomic operations on bool, int, unsigned and pointers, each
  *                                sequentially consistent. EXCHANGE and ADD give what was there
  *                                before; CAS is true if it stored `value`, else it stores what is
@@ -273,10 +272,11 @@
  * RESTATE_NO_SERVER, RESTATE_NO_CJSON and RESTATE_NO_THREADS together leave C99 code that needs
  * nanopb, an allocator, a clock (RESTATE_CLOCK_MS, or the endpoint's .clock) and a way to switch
  * stacks (RESTATE_FIBER); `make firmware` compiles it for Cortex-M0, M3, M4 and M33.
- * restate_stream_open() attaches a transport of your own to it. The memory of an invocation comes from the endpoint's allocator,
- * in pieces of 4 KiB, and in larger ones for larger messages. Every allocation may fail, which
- * costs the attempt and nothing else. Set RESTATE_STACK_BYTES, or stack_bytes per handler, to what
- * the call depth needs. Bound max_invocations, max_message_bytes and window_bytes.
+ * restate_stream_open() attaches a transport of your own to it. The memory of an invocation comes
+ * from the endpoint's allocator, in pieces of 4 KiB, and in larger ones for larger messages. Every
+ * allocation may fail, which costs the attempt and nothing else. Set RESTATE_STACK_BYTES, or
+ * stack_bytes per handler, to what the call depth needs. Bound max_invocations, max_message_bytes
+ * and window_bytes.
  *
  * ---- Eight rules -------------------------------------------------------------------------------
  *
@@ -290,9 +290,9 @@
  *     what it holds, and the log names it.
  *     A failure is not sticky: where nobody looks at RESTATE_TERMINAL, _TIMEOUT or _CANCELLED the
  *     handler goes on as if it had gone well, with absent bytes, 0 or "" for the value: it ships
- *     what was not paid, and a cancellation, told once, is lost. So gcc and clang warn if the status
- *     of a function that can return one of these is not looked at. RESTATE_TRY(call) hands it on,
- *     RESTATE_IGNORE(call) says that it is meant.
+ *     what was not paid, and a cancellation, told once, is lost. So gcc and clang warn if the
+ *     status of a function that can return one of these is not looked at. RESTATE_TRY(call) hands
+ *     it on, RESTATE_IGNORE(call) says that it is meant.
  *  3. A function that makes a future, bytes or a string returns it and never returns NULL. If it
  *     cannot, the attempt ends (rule 2), and what it returned is empty but safe to pass on, so
  *     calls can be nested without a check. A future of an attempt that is over gives RESTATE_ENDED.
@@ -485,7 +485,8 @@ typedef struct restate_allocator {
  * and the time in the log. (The Restate server waits for what is due by a clock of its own.) Event
  * loops that wait for such a time wait in real time, as long as this clock says at the beginning;
  * for a clock that was given here they look at it again every 20 ms. So one that stands still is
- * fine, but a drain ends by a second restate_endpoint_stop() only.
+ * fine, but then no peer is too slow, a drain ends by a second restate_endpoint_stop() only, and
+ * restate_serve() replaces no worker that died.
  * Threads:   called from any thread of the endpoint, often; they must not call the library. */
 typedef struct restate_clock {
     uint64_t (*wall_ms)(void *user);        /* since 1970 (UTC) */
@@ -1720,12 +1721,12 @@ typedef struct restate_endpoint_options {
     size_t window_bytes;                    /* HTTP/2 window of a stream; 1 MiB */
     uint64_t drain_ms;                      /* how long a stop waits for invocations; 10,000;
                                                RESTATE_ZERO_MS: not at all */
-    /* Limits of what a peer may hold, for endpoints that listen; where bytes are carried by you they
-     * are the carrier's. RESTATE_ZERO_MS: no limit of time. */
+    /* Limits of what a peer may hold, for endpoints that listen; where you carry the bytes they are
+     * for you to set. RESTATE_ZERO_MS: no limit of time. */
     uint32_t max_connections;               /* at a time; 1,000; more are closed at once */
-    uint64_t peer_timeout_ms;               /* 40,000; a peer that says nothing is asked (PING) after
-                                               half of it, and gone with its attempts after all of
-                                               it; one that answers may be idle for months */
+    uint64_t peer_timeout_ms;               /* 40,000; a peer that says nothing is asked (PING)
+                                               after half of it, and gone with its attempts after
+                                               all of it; one that answers may be idle for months */
     uint64_t request_timeout_ms;            /* 60,000; for a connection to begin, and a request to
                                                arrive, with the journal of an invocation; a second
                                                more for each 1,000 bytes of it that came */
@@ -1911,8 +1912,8 @@ RESTATE_API int restate_endpoint_fd(restate_endpoint *endpoint);
 /* Does what there is to do, handlers included, after waiting at most `wait_ms` for something.
  *
  * 0 does not wait. Instead of restate_endpoint_run(), not beside it. The first call listens.
- * Threads:   always the same one. It is the event loop: while a handler holds it nothing is accepted,
- *            and nobody watches.
+ * Threads:   always the same one. It is the event loop: while a handler holds it nothing is
+ *            accepted, and nobody watches.
  * Returns:   RESTATE_OK; RESTATE_ENDED once a stop has finished; RESTATE_ERROR (as run). */
 RESTATE_API restate_status restate_endpoint_process(restate_endpoint *endpoint, uint64_t wait_ms);
 
@@ -17974,7 +17975,8 @@ static void restate__srv_on_channel(void *owner, bool in, bool out) {
     (void)in;
     (void)out;
     for (i = 0; i < 64 && (what = restate__channel_next(server->channel.fd, &fd)) != 0; i++) {
-        if (what == RESTATE__CHANNEL_TAKE && fd >= 0 && !restate__srv_hand_over(server, fd)) {
+        if (what == RESTATE__CHANNEL_TAKE && fd >= 0 &&
+            (restate__srv_full(server) || !restate__srv_hand_over(server, fd))) {
             close(fd);
             restate__channel_say(server->channel.fd, RESTATE__CHANNEL_LEFT);
         }

@@ -883,6 +883,33 @@ TEST(connections_are_shared_out) {
     down();
 }
 
+TEST(each_worker_has_max_connections) {
+    enum { PROCESSES = 2, EACH = 2, MORE = 3 };
+    client *first;
+    long pid = 0;
+    up(.threads = THREADS, .processes = PROCESSES, .max_connections = EACH);
+    UNTIL(said("has started") == PROCESSES);
+    first = dial();
+    CHECK(pid_behind(first) > 0);
+    for (int i = 1; i < PROCESSES * EACH; i++) CHECK(pid_behind(dial()) > 0);
+    for (int i = 0; i < MORE; i++) {
+        client *c = dial();
+        UNTIL(c->gone);
+    }
+    CHECK_INT(said("there are max_connections (2)"), MORE);
+    shutdown(first->fd, SHUT_RDWR);         /* there is room again */
+    UNTIL(first->gone);
+    for (int i = 0; i < 20 && pid == 0; i++) {      /* as soon as that is known */
+        pid = pid_behind(dial());
+        if (pid == 0) pump(0);
+    }
+    CHECK(pid > 0);
+    hang_up_all();
+    kill(server, SIGTERM);
+    ENDS_WITH(0);
+    down();
+}
+
 #if SLOW == 4
 #  define SEGV_TEXT "called exit("          /* a sanitizer catches it */
 #else
@@ -1154,7 +1181,7 @@ int main(int argc, char **argv) {
 #ifndef RESTATE_NO_THREADS
         T(the_second_signal_cuts), T(what_a_stop_did_not_wait_for_is_named), T(two_in_one_process_stop_together),
 #endif
-        T(only_restate_serve_knows_signals_and_processes), T(connections_are_shared_out),
+        T(only_restate_serve_knows_signals_and_processes), T(connections_are_shared_out), T(each_worker_has_max_connections),
         T(a_worker_that_dies_is_named_and_replaced), T(the_pause_between_deaths_is_bounded),
         T(connections_wait_for_a_worker), T(a_stop_drains_all_workers), T(a_signal_to_a_group_drains),
         T(a_worker_that_is_told_to_stop_is_replaced), T(stops_before_there_is_a_worker), T(the_third_signal_kills),
