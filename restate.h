@@ -469,6 +469,9 @@ typedef struct restate_failure {
  * the system can map memory, the stacks of handlers do not. Give all three functions or none; none:
  * RESTATE_MALLOC and its family. Sizes are those that were asked for; memory has to be aligned as
  * malloc's is. A function may return NULL: the attempt or the call then fails, nothing crashes.
+ * Some of it is kept for reuse; two seconds after there was much to do, event loops free that, and have
+ * glibc give what malloc keeps back to the system (malloc_trim(), of the whole process; not with an
+ * allocator or a RESTATE_MALLOC of yours).
  * Threads:   called from any thread of the endpoint. */
 typedef struct restate_allocator {
     void *(*alloc)(void *user, size_t size);
@@ -2026,6 +2029,10 @@ extern "C" {
 #    error "restate.h: define all of RESTATE_MALLOC, RESTATE_REALLOC and RESTATE_FREE, or none"
 #endif
 #ifndef RESTATE_MALLOC
+#  if defined(__GLIBC__)
+#    include <malloc.h>
+#    define RESTATE__MALLOC_TRIM() ((void)malloc_trim(0))
+#  endif
 #  define RESTATE_MALLOC(size) malloc(size)
 #  define RESTATE_REALLOC(old, size) realloc(old, size)
 #  define RESTATE_FREE(old) free(old)
@@ -2402,6 +2409,16 @@ RESTATE__PRIVATE void restate__mem_free(const restate_allocator *a, void *old, s
     if (old) a->free(a->user, old, size ? size : 1);
 }
 
+/* What was freed goes back to the system: glibc's malloc keeps it, mapped and resident, below whatever
+ * is still in use. Walks all that is free, so only for when much of it was just freed. */
+RESTATE__PRIVATE void restate__mem_trim(const restate_allocator *a) {
+#if defined(RESTATE__MALLOC_TRIM)
+    if (a->alloc == restate__mem_default_alloc) RESTATE__MALLOC_TRIM();
+#else
+    (void)a;
+#endif
+}
+
 /* One piece of memory, its bytes behind the header; or, in a buffer, a reference to bytes that are
  * somewhere else. Chunks of exactly the pool's size are kept for reuse, and some larger ones. */
 typedef struct restate__chunk {
@@ -2424,6 +2441,7 @@ typedef struct restate__chunks {
     size_t kept, kept_max;                  /* chunks on `free`, and how many may be there */
     restate__chunk **large;                 /* larger ones by class; NULL: none are kept */
     size_t large_bytes;
+    size_t freed_bytes;                     /* that were not kept, since its owner set it to 0 */
 } restate__chunks;
 
 RESTATE__PRIVATE void restate__mem_pool_init(restate__chunks *pool,
@@ -2494,6 +2512,7 @@ RESTATE__PRIVATE void restate__mem_give(restate__chunks *pool, restate__chunk *c
         *at = c;
         pool->large_bytes += c->size;
     } else {
+        pool->freed_bytes += c->size;
         restate__mem_free(pool->allocator, c, c->size);
     }
 }
@@ -2506,6 +2525,7 @@ static void restate__mem_free_list(restate__chunks *pool, restate__chunk *c) {
     }
 }
 
+/* Frees what is kept for reuse. */
 RESTATE__PRIVATE void restate__mem_pool_free(restate__chunks *pool) {
     uint32_t i;
     restate__mem_free_list(pool, pool->free);
@@ -8176,10 +8196,8 @@ RESTATE__PRIVATE void restate__fiber_pool_init(restate__fiber_pool *pool,
 }
 
 /* All its fibers are freed. Waits for tasks that were abandoned while detached. */
-RESTATE__PRIVATE void restate__fiber_pool_free(restate__fiber_pool *pool) {
-#if RESTATE__FIBER_TASKS
-    restate__task_reap_orphans(pool, true);
-#endif
+/* Unmaps the stacks that are kept for reuse. */
+RESTATE__PRIVATE void restate__fiber_pool_trim(restate__fiber_pool *pool) {
 #if RESTATE__FIBER_SWITCHES
     size_t i;
     for (i = 0; i < RESTATE__FIBER_BUCKETS; i++)
@@ -8189,7 +8207,16 @@ RESTATE__PRIVATE void restate__fiber_pool_free(restate__fiber_pool *pool) {
             restate__fiber_drop(pool, f);
         }
     pool->kept_count = 0;
+#else
+    (void)pool;
 #endif
+}
+
+RESTATE__PRIVATE void restate__fiber_pool_free(restate__fiber_pool *pool) {
+#if RESTATE__FIBER_TASKS
+    restate__task_reap_orphans(pool, true);
+#endif
+    restate__fiber_pool_trim(pool);
 }
 
 /* A fiber that has not run yet: run(arg) begins at the first resume. `stack_bytes` is rounded up.
@@ -8396,7 +8423,8 @@ typedef struct restate__worker {
     void *wake_user;                        /* NULL: nobody waits */
     restate__note *first, *last;            /* ready, in the order of delivery */
     restate__note *inbox;                   /* atomic: posted, the latest first */
-    size_t exchanges;                       /* its owner's: those that are not freed yet */
+    size_t exchanges;                       /* its owner's: those that are not freed yet, */
+    size_t exchanges_most;                  /* and the most at a time since its owner looked */
     struct restate__attempt *attempts;      /* of these, those of handlers */
     restate__duty duty;                     /* what the thread is at */
 } restate__worker;
@@ -8416,6 +8444,13 @@ RESTATE__PRIVATE bool restate__worker_init(restate__worker *w, const restate_all
     if (chunks_kept_max) w->chunks.large = w->large;
     restate__fiber_pool_init(&w->fibers, allocator, fibers_kept_max);
     return true;
+}
+
+/* Frees what is kept for reuse. */
+RESTATE__PRIVATE void restate__worker_trim(restate__worker *w) {
+    restate__fiber_pool_trim(&w->fibers);
+    restate__mem_pool_free(&w->chunks);
+    w->chunks.freed_bytes = 0;
 }
 
 /* Nobody posts any more; notes that are still queued are not delivered. */
@@ -15145,7 +15180,7 @@ RESTATE__PRIVATE restate__x *restate__x_new(restate_endpoint *endpoint, restate_
     x->arena = arena;
     x->endpoint = endpoint;
     x->worker = worker;
-    worker->exchanges++;
+    if (++worker->exchanges > worker->exchanges_most) worker->exchanges_most = worker->exchanges;
     x->changed = changed;
     x->carrier = carrier;
     restate__buf_init(&x->out, &worker->chunks);
@@ -15861,6 +15896,7 @@ static void restate__h2_env_init(restate__h2_env *env, restate_endpoint *endpoin
     restate__h2_tick(env);
 }
 
+/* Frees what is kept for reuse. */
 static void restate__h2_env_free(restate__h2_env *env) {
     while (env->spare) {
         restate__h2_stream *s = env->spare;
@@ -16923,6 +16959,9 @@ enum {
     RESTATE__LOOP_LATES = 4,
     RESTATE__LOOP_HELLO = 256,              /* what is looked at of what is not HTTP/2 */
     RESTATE__LOOP_HEAD = 16384,             /* of HTTP/1: more is not waited for */
+    RESTATE__LOOP_TRIM_MS = 2000,           /* calm that comes before memory is given back */
+    RESTATE__LOOP_TRIM_BYTES = 4 << 20,     /* that were freed: less is not worth it; */
+    RESTATE__LOOP_TRIM_MANY = 32,           /* nor are fewer exchanges or connections */
     RESTATE__LOOP_LOOK_MS = 20,             /* between looks at a clock that is not real time */
     RESTATE__SRV_ACCEPT_PAUSE_MS = 500,
     RESTATE__SRV_WARN_MS = 60000,
@@ -16980,6 +17019,9 @@ struct restate__loop {
     uint8_t *in, *out;                      /* shared by its connections; made for the first one */
     uint64_t armed_ms;
     unsigned lates;                         /* looks that were put off */
+    uint64_t trim_at_ms;                    /* when to look whether memory is to be given back; */
+    size_t trim_exchanges, trim_freed;      /* since that was done: the most exchanges at a time, */
+    unsigned trim_conns;                    /* bytes freed, the most connections */
     unsigned phase;
     bool busy;                              /* there is more to do without waiting */
     bool asleep;                            /* __atomic: it has to be woken, see _wake */
@@ -17634,11 +17676,64 @@ static bool restate__loop_late(restate__loop *loop) {
     return false;
 }
 
+/* ---- Memory after a flood ----
+ *
+ * Chunks, stacks and blocks are kept for reuse, and malloc keeps what is freed. When there was much to
+ * do and little since, for a while, all of that goes back to the system. A steady load never gets
+ * here, and one that begins anew pays for its memory once. */
+
+/* Adds what there was since the last time to what there was since memory was given back. */
+static void restate__loop_note(restate__loop *loop) {
+    restate__worker *w = &loop->worker;
+    if (w->exchanges_most > loop->trim_exchanges) loop->trim_exchanges = w->exchanges_most;
+    w->exchanges_most = w->exchanges;
+    loop->trim_freed += w->chunks.freed_bytes;
+    w->chunks.freed_bytes = 0;
+}
+
+/* Whether there was so much that giving memory back is worth it, and is no more. */
+static bool restate__loop_shrank(restate__loop *loop) {
+    const restate__worker *w = &loop->worker;
+    size_t most = w->exchanges_most > loop->trim_exchanges ? w->exchanges_most : loop->trim_exchanges;
+    unsigned conns = RESTATE__LOAD(&loop->conn_count, RELAXED);
+    if (conns > loop->trim_conns) loop->trim_conns = conns;
+    return (most >= RESTATE__LOOP_TRIM_MANY && w->exchanges <= most / 4) ||
+           (loop->trim_conns >= RESTATE__LOOP_TRIM_MANY && conns <= loop->trim_conns / 4) ||
+           loop->trim_freed + w->chunks.freed_bytes >= RESTATE__LOOP_TRIM_BYTES;
+}
+
+/* Has the loop look some time from now whether it stayed so. */
+static void restate__loop_trim_later(restate__loop *loop) {
+    if (loop->trim_at_ms != RESTATE__SRV_NEVER || !restate__loop_shrank(loop)) return;
+    restate__loop_note(loop);
+    loop->trim_at_ms = loop->env.now_ms + RESTATE__LOOP_TRIM_MS;
+    restate__h2_due(&loop->env, loop->trim_at_ms);
+}
+
+static void restate__loop_trim(restate__loop *loop) {
+    restate__worker *w = &loop->worker;
+    size_t few = loop->trim_exchanges / 4;
+    bool calm;
+    if (few < RESTATE__LOOP_TRIM_MANY / 4) few = RESTATE__LOOP_TRIM_MANY / 4;
+    calm = w->exchanges_most <= few && w->chunks.freed_bytes < RESTATE__LOOP_TRIM_BYTES / 4;
+    restate__loop_note(loop);
+    loop->trim_at_ms = RESTATE__SRV_NEVER;
+    if (!calm) return;
+    restate__worker_trim(w);
+    restate__h2_env_free(&loop->env);
+    restate__mem_trim(w->allocator);
+    loop->trim_exchanges = w->exchanges;
+    loop->trim_conns = RESTATE__LOAD(&loop->conn_count, RELAXED);
+    loop->trim_freed = 0;
+}
+
 /* Timed business of the connections, while there is any. */
 static void restate__loop_sweep(restate__loop *loop) {
     restate__loop_conn *conn;
     const char *wrong;
     loop->env.due_ms = RESTATE__SRV_NEVER;
+    if (loop->env.now_ms >= loop->trim_at_ms) restate__loop_trim(loop);
+    else restate__h2_due(&loop->env, loop->trim_at_ms);
     restate__ep_left_out(loop->server->endpoint, loop->env.now_ms, false);
     if (loop->phase != RESTATE__SRV_SERVING) restate__loop_sweep_soon(loop);
     for (conn = loop->conns; conn; conn = conn->next) {
@@ -17714,6 +17809,7 @@ static bool restate__loop_turn(restate__loop *loop, uint64_t wait_ms) {
     }
     if (RESTATE__LOAD(&loop->server->endpoint->left_out, RELAXED))
         restate__h2_due(&loop->env, restate__log_window_end(loop->env.now_ms));
+    restate__loop_trim_later(loop);
     RESTATE__STORE(&loop->asleep, true, SEQ_CST);
     if (rounds == RESTATE__LOOP_ROUNDS || restate__worker_waits(&loop->worker) ||
         RESTATE__LOAD(&loop->arrivals, SEQ_CST))
@@ -17737,7 +17833,7 @@ static bool restate__loop_init(restate__loop *loop, struct restate__server *serv
     bool control = loop == &server->control;
     restate_endpoint *ep = server->endpoint;
     loop->server = server;
-    loop->armed_ms = RESTATE__SRV_NEVER;
+    loop->armed_ms = loop->trim_at_ms = RESTATE__SRV_NEVER;
     loop->wake.fd = loop->timer.fd = loop->wake_fd = -1;
     loop->asleep = true;
     if (!restate__loop_poll_init(loop)) return false;

@@ -13,6 +13,9 @@
 #include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#ifdef __GLIBC__
+#  include <malloc.h>
+#endif
 
 #ifndef __has_feature
 #  define __has_feature(x) 0
@@ -686,6 +689,71 @@ TEST(interrupted_calls_are_made_again) {
 
 /* ---- Stops by signals --------------------------------------------------------------------------------------- */
 
+/* ---- Memory ------------------------------------------------------------------------------------------------ */
+
+/* Memory that the server's process has for itself, in bytes: not what it shares with this one, its parent. */
+static size_t resident(void) {
+    char name[64], line[256];
+    unsigned long kib, all = 0;
+    FILE *f;
+    snprintf(name, sizeof name, "/proc/%ld/smaps_rollup", (long)server);
+    f = fopen(name, "r");
+    if (!f) abort();
+    while (fgets(line, sizeof line, f))
+        if (sscanf(line, "Private_Dirty: %lu", &kib) == 1 || sscanf(line, "Private_Clean: %lu", &kib) == 1) all += kib;
+    fclose(f);
+    return (size_t)all << 10;
+}
+
+enum { FLOOD_PARKED, FLOOD_LARGE, FLOOD_REFUSED, FLOOD_CONNECTIONS, FLOODS };
+
+/* One connection's part of a flood. */
+static void flood_one(client *c, int kind) {
+    static char large[1500000];
+    int i, n = kind == FLOOD_PARKED ? 100 : kind == FLOOD_LARGE ? 2 : kind == FLOOD_REFUSED ? 200 : 1;
+    size_t size = kind == FLOOD_PARKED ? 20000 : kind == FLOOD_LARGE ? sizeof large - 1 : 1;
+    memset(large, 'x', sizeof large - 1);
+    large[size] = 0;
+    for (i = 0; i < n; i++)
+        (void)invoke(c, kind == FLOOD_PARKED ? "nap" : kind == FLOOD_REFUSED ? "nobody" : "echo", large, kind != FLOOD_PARKED);
+}
+
+static bool flood_is_here(int kind) {
+    client *c;
+    call *k;
+    for (c = clients; c; c = c->next)
+        for (k = c->calls; k; k = k->next)
+            if (!k->closed && (kind != FLOOD_PARKED || !parked(k))) return false;
+    return true;
+}
+
+/* After a flood the process is nearly as small as before, soon, also while connections stay open. */
+TEST(memory_goes_back_after_a_flood) {
+    int kind, i;
+    static char about[32];
+    if (SLOW > 1) return;                   /* tools keep what is freed */
+    for (kind = 0; kind < FLOODS; kind++) {
+        size_t idle, peak;
+        snprintf(about, sizeof about, "(flood %d)", kind);
+        test_note = about;
+#ifdef __GLIBC__
+        malloc_trim(0);                     /* what this process has the server's has as well, at first */
+#endif
+        up(.threads = 2);
+        answers(dial(), "echo", "x", "End");
+        idle = resident();
+        for (i = 0; i < (kind == FLOOD_CONNECTIONS ? 60 : 20); i++) flood_one(dial(), kind);
+        UNTIL(flood_is_here(kind));
+        peak = resident();
+        hang_up_all();
+        CHECK(kind >= FLOOD_REFUSED || peak > idle + (32u << 20));
+        UNTIL(resident() <= 2 * idle + (8u << 20));
+        answers(dial(), "echo", "x", "End");
+        down();
+    }
+    test_note = "";
+}
+
 TEST(signals_stop_it) {
     static const int numbers[] = { SIGTERM, SIGINT };
     for (int i = 0; i < 2; i++) {
@@ -1175,7 +1243,7 @@ TEST(what_cannot_be_served_by_several) {
 int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(children_have_the_signals_of_the_program), T(children_while_signals_stop_it), T(children_of_workers),
-        T(interrupted_calls_are_made_again), T(signals_stop_it),
+        T(interrupted_calls_are_made_again), T(memory_goes_back_after_a_flood), T(signals_stop_it),
         T(signals_end_it_unless_asked), T(ignored_signals_stay_ignored), T(handlers_are_put_back),
         T(a_blocked_signal_is_told),
 #ifndef RESTATE_NO_THREADS
