@@ -201,13 +201,18 @@
  * what it needs for signals, if asked), raises no SIGPIPE and never exits the process that called
  * it. A "Threads:" line in a comment says what differs.
  *
- * Signals. The library installs no signal handlers (unless asked: `stop_on_signals`, `processes`),
- * and none stays blocked. Its threads have the signal mask of the thread that calls restate_serve()
+ * Signals. The library installs no signal handlers (unless asked: `stop_on_signals`, `processes`,
+ * `crash_report`), and none stays blocked. Its threads have the signal mask of the thread that calls restate_serve()
  * or restate_endpoint_run(), and so have programs that a handler or closure starts. A signal
  * handler of yours may therefore run on any thread and, unless it has SA_ONSTACK and that thread a
  * stack for it, on the stack of a handler. If that must not be, or if a thread of yours waits for
  * signals with sigwait(), block them before you serve. Handlers and closures that change the mask
  * put it back before they return or call the library.
+ * With crash_report, SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT write one line to stderr: in which
+ * handler, invocation and closure, at which address, and which option to raise if a stack overflowed.
+ * Then what was installed before (by default the end, with a core dump) is put back and gets the
+ * signal. A call of exit() in a handler or closure is named, too. Each thread that executes these
+ * gets an alternate signal stack, unless it has one, and keeps it until it ends.
  *
  * ---- Stacks ------------------------------------------------------------------------------------
  *
@@ -1737,6 +1742,8 @@ typedef struct restate_endpoint_options {
                                                sent, on a connection or a stream */
     restate_switch log_connections;         /* OFF */
     restate_switch stop_on_signals;         /* OFF; ON: SIGTERM and SIGINT stop restate_serve() */
+    restate_switch crash_report;            /* OFF, in workers of `processes` ON: a crash or exit()
+                                               says on stderr in which handler; see "Signals" */
     uint32_t processes;                     /* that restate_serve() serves with; at most 1,024; 0
                                                and 1: with the calling one alone */
     /* Public keys (publickeyv1_...) of the Restate servers that may send requests, as the server
@@ -7422,7 +7429,9 @@ RESTATE__PRIVATE void restate__vm_uuid(uint64_t state[4], char text[37]) {
 #  include <ucontext.h>
 #endif
 
-#if RESTATE__FIBER_SWITCHES && (defined(__unix__) || defined(__APPLE__))
+#if RESTATE_FIBER != RESTATE_FIBER_CUSTOM && (defined(__unix__) || defined(__APPLE__))
+#  include <errno.h>
+#  include <signal.h>
 #  include <sys/mman.h>
 #  include <unistd.h>
 #  if defined(MAP_ANONYMOUS)
@@ -8399,6 +8408,265 @@ RESTATE__PRIVATE const char *restate__duty_id(restate__duty *copy, char *text) {
     restate__log_line(text);
     return text;
 }
+
+/* ---- whose fault a crash is ----
+ *
+ * Dispositions of signals belong to the process, so this is a global, and only .crash_report uses it. It
+ * counts the endpoints that want it; the handlers come with the first and go with the last. They only read
+ * what the thread itself wrote, and call nothing but what is async-signal-safe. */
+
+#if RESTATE_FIBER != RESTATE_FIBER_CUSTOM && defined(RESTATE__MAP_ANONYMOUS) && defined(SA_ONSTACK)
+#  define RESTATE__CRASH 1
+#else
+#  define RESTATE__CRASH 0
+#endif
+
+/* What of the user's a thread executes: on its stack, while it does. */
+typedef struct restate__crash {
+    const char *service, *handler, *closure;
+    restate_bytes id;
+    const char *option;                     /* that gives the stack its size, which is `stack_bytes` */
+    size_t stack_bytes;
+    uintptr_t low, high;                    /* an access that fails between them is an overflow */
+    struct restate__crash *outer;
+    bool told;                              /* the thread knows it */
+} restate__crash;
+
+#if RESTATE__CRASH
+
+#ifdef RESTATE_NO_THREADS
+#  define RESTATE__CRASH_LOCAL
+#elif defined(__ELF__)                      /* no memory is allocated when a handler first looks at it */
+#  define RESTATE__CRASH_LOCAL __thread __attribute__((tls_model("initial-exec")))
+#else
+#  define RESTATE__CRASH_LOCAL __thread
+#endif
+#define RESTATE__CRASH_STACK_BYTES ((size_t)64 << 10)   /* of which the system commits what is used */
+
+enum { RESTATE__CRASH_SIGNALS = 5 };
+static const struct { int number; const char *name; } restate__crash_numbers[RESTATE__CRASH_SIGNALS] = {
+    { SIGSEGV, "SIGSEGV" }, { SIGBUS, "SIGBUS" }, { SIGFPE, "SIGFPE" }, { SIGILL, "SIGILL" },
+    { SIGABRT, "SIGABRT" }
+};
+
+static struct {
+    int locked;                             /* atomic */
+    unsigned users;                         /* atomic: endpoints */
+    int pid;                                /* atomic: not that of a child that user code forked */
+    bool hooked;                            /* the atexit() */
+#ifndef RESTATE_NO_THREADS
+    bool has_key;
+    pthread_key_t key;                      /* of a thread's signal stack */
+#endif
+    struct sigaction before[RESTATE__CRASH_SIGNALS];
+} restate__crashes;
+
+static RESTATE__CRASH_LOCAL restate__crash *restate__crash_now;
+static RESTATE__CRASH_LOCAL bool restate__crash_armed;
+
+typedef struct restate__crash_text {
+    size_t len;
+    char at[640];
+} restate__crash_text;
+
+static void restate__crash_put(restate__crash_text *t, const char *text, size_t len) {
+    size_t i;
+    for (i = 0; i < len && text[i] && t->len < sizeof t->at - 1; i++)
+        t->at[t->len++] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
+}
+static void restate__crash_word(restate__crash_text *t, const char *text) {
+    restate__crash_put(t, text, 128);
+}
+static void restate__crash_number(restate__crash_text *t, uintptr_t n, unsigned base) {
+    char digits[24];
+    size_t at = sizeof digits;
+    do digits[--at] = "0123456789abcdef"[n % base];
+    while (n /= base);
+    restate__crash_put(t, digits + at, sizeof digits - at);
+}
+
+static void restate__crash_where(restate__crash_text *t, const restate__crash *c) {
+    if (!c) {
+        restate__crash_word(t, " outside of handlers");
+        return;
+    }
+    restate__crash_word(t, " in handler ");
+    restate__crash_word(t, c->service);
+    restate__crash_word(t, "/");
+    restate__crash_word(t, c->handler);
+    restate__crash_word(t, ", invocation ");
+    restate__crash_put(t, (const char *)c->id.ptr, c->id.len < 64 ? c->id.len : 64);
+    if (c->closure) {
+        restate__crash_word(t, ", closure ");
+        restate__crash_word(t, c->closure);
+    }
+}
+
+static void restate__crash_write(restate__crash_text *t) {
+    ssize_t n;
+    t->at[t->len++] = '\n';
+    n = write(2, t->at, t->len);
+    (void)n;
+}
+
+static void restate__crash_say(int i, const siginfo_t *info) {
+    const restate__crash *c = restate__crash_now;
+    bool fault = info->si_code > 0;         /* nobody sent it */
+    uintptr_t address = fault ? (uintptr_t)info->si_addr : 0;
+    restate__crash_text t;
+    t.len = 0;
+    restate__crash_word(&t, "restate: signal ");
+    restate__crash_number(&t, (uintptr_t)restate__crash_numbers[i].number, 10);
+    restate__crash_word(&t, " (");
+    restate__crash_word(&t, restate__crash_numbers[i].name);
+    restate__crash_word(&t, ")");
+    if (fault) {
+        restate__crash_word(&t, " at address 0x");
+        restate__crash_number(&t, address, 16);
+    }
+    restate__crash_where(&t, c);
+    if (fault && c && address >= c->low && address < c->high) {
+        restate__crash_word(&t, ": stack overflow: raise ");
+        restate__crash_word(&t, c->option);
+        restate__crash_word(&t, " (now ");
+        restate__crash_number(&t, c->stack_bytes, 10);
+        restate__crash_word(&t, ")");
+    }
+    restate__crash_write(&t);
+}
+
+/* The one before gets the signal when this returns: a fault happens again, what was sent is sent again. */
+static void restate__crash_on_signal(int number, siginfo_t *info, void *context) {
+    int i = 0, error = errno;
+    (void)context;
+    while (i < RESTATE__CRASH_SIGNALS - 1 && restate__crash_numbers[i].number != number) i++;
+    if ((int)getpid() == RESTATE__LOAD(&restate__crashes.pid, RELAXED)) restate__crash_say(i, info);
+    (void)sigaction(number, &restate__crashes.before[i], NULL);
+    if (info->si_code <= 0) (void)raise(number);
+    errno = error;
+}
+
+/* The thread that calls exit() executes this. */
+static void restate__crash_on_exit(void) {
+    restate__crash_text t;
+    if (!restate__crash_now || (int)getpid() != RESTATE__LOAD(&restate__crashes.pid, RELAXED)) return;
+    t.len = 0;
+    restate__crash_word(&t, "restate: exit() was called");
+    restate__crash_where(&t, restate__crash_now);
+    restate__crash_write(&t);
+}
+
+static void restate__crash_lock(void) {
+    int found = 0;
+    while (!RESTATE__CAS(&restate__crashes.locked, &found, 1)) found = 0;
+}
+static void restate__crash_unlock(void) { RESTATE__STORE(&restate__crashes.locked, 0, RELEASE); }
+
+#ifndef RESTATE_NO_THREADS
+static void restate__crash_disarm(void *stack) {
+    stack_t none;
+    memset(&none, 0, sizeof none);
+    none.ss_flags = SS_DISABLE;
+    none.ss_size = RESTATE__CRASH_STACK_BYTES;
+    if (sigaltstack(&none, NULL) == 0) munmap(stack, RESTATE__CRASH_STACK_BYTES);
+}
+#endif
+
+/* Once per thread. Without memory for it an overflow goes without a report. */
+static void restate__crash_arm(void) {
+    stack_t stack;
+    restate__crash_armed = true;
+    if (sigaltstack(NULL, &stack) || !(stack.ss_flags & SS_DISABLE)) return;
+    memset(&stack, 0, sizeof stack);
+    stack.ss_size = RESTATE__CRASH_STACK_BYTES;
+    stack.ss_sp = mmap(NULL, stack.ss_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | RESTATE__MAP_ANONYMOUS,
+                       -1, 0);
+    if (stack.ss_sp == MAP_FAILED) return;
+    if (sigaltstack(&stack, NULL)) {
+        munmap(stack.ss_sp, stack.ss_size);
+        return;
+    }
+#ifndef RESTATE_NO_THREADS
+    if (restate__crashes.has_key) (void)pthread_setspecific(restate__crashes.key, stack.ss_sp);
+#endif
+}
+
+/* What is ignored stays so. */
+static void restate__crash_enter(void) {
+    int i;
+    restate__crash_lock();
+    RESTATE__STORE(&restate__crashes.pid, (int)getpid(), RELAXED);
+    if (!restate__crashes.hooked) restate__crashes.hooked = atexit(restate__crash_on_exit) == 0;
+#ifndef RESTATE_NO_THREADS
+    if (!restate__crashes.has_key)
+        restate__crashes.has_key = pthread_key_create(&restate__crashes.key, restate__crash_disarm) == 0;
+#endif
+    for (i = 0; !restate__crashes.users && i < RESTATE__CRASH_SIGNALS; i++) {
+        struct sigaction act;
+        if (sigaction(restate__crash_numbers[i].number, NULL, &act)) continue;
+        restate__crashes.before[i] = act;
+        if (act.sa_handler == SIG_IGN) continue;
+        memset(&act, 0, sizeof act);
+        act.sa_sigaction = restate__crash_on_signal;
+        act.sa_flags = SA_ONSTACK | SA_SIGINFO;
+        sigemptyset(&act.sa_mask);
+        (void)sigaction(restate__crash_numbers[i].number, &act, NULL);
+    }
+    RESTATE__ADD(&restate__crashes.users, 1u, RELEASE);
+    restate__crash_unlock();
+}
+
+/* What the program itself has installed meanwhile is left alone. */
+static void restate__crash_leave(void) {
+    int i;
+    restate__crash_lock();
+    RESTATE__SUB(&restate__crashes.users, 1u, RELEASE);
+    for (i = 0; !restate__crashes.users && i < RESTATE__CRASH_SIGNALS; i++) {
+        struct sigaction act;
+        if (sigaction(restate__crash_numbers[i].number, NULL, &act)) continue;
+        if (!(act.sa_flags & SA_SIGINFO) || act.sa_sigaction != restate__crash_on_signal) continue;
+        (void)sigaction(restate__crash_numbers[i].number, &restate__crashes.before[i], NULL);
+    }
+    restate__crash_unlock();
+}
+
+/* `c` says all but the stack, which is that of `fiber`; without one, of this thread, unless `c` is within
+ * something else on it. The lowest byte of a thread's stack is a little above `low` + the guard. */
+static void restate__crash_begin(restate__crash *c, const restate__fiber *fiber) {
+    c->told = RESTATE__LOAD(&restate__crashes.users, ACQUIRE) > 0;
+    if (!c->told) return;
+    if (!restate__crash_armed) restate__crash_arm();
+    c->outer = restate__crash_now;
+    if (fiber && fiber->stack) {
+        c->high = (uintptr_t)fiber->stack;
+        c->low = c->high - RESTATE__STACK_GUARD;
+    } else if (c->outer) {
+        c->low = c->outer->low;
+        c->high = c->outer->high;
+        c->option = c->outer->option;
+        c->stack_bytes = c->outer->stack_bytes;
+    } else {
+        size_t bytes = (c->stack_bytes * RESTATE__STACK_FACTOR + 3u * 16384u - 1u) & ~(size_t)16383u;
+        c->low = (uintptr_t)(void *)c - bytes - RESTATE__STACK_GUARD;
+        c->high = (uintptr_t)(void *)c - bytes + 65536u;
+    }
+    restate__crash_now = c;
+}
+static void restate__crash_end(const restate__crash *c) {
+    if (c->told) restate__crash_now = c->outer;
+}
+
+#else
+
+static void restate__crash_enter(void) {}
+static void restate__crash_leave(void) {}
+static void restate__crash_begin(restate__crash *c, const restate__fiber *fiber) {
+    (void)c;
+    (void)fiber;
+}
+static void restate__crash_end(const restate__crash *c) { (void)c; }
+
+#endif
 
 /* ---- the worker ---- */
 
@@ -9670,14 +9938,35 @@ static restate__run *restate__run_take(restate__attempt *a) {
     return r;
 }
 
+/* What a crash report is to say of it; on the stack that a closure (NULL: the handler) has. */
+static void restate__attempt_crash(const restate__attempt *a, restate__crash *c, const char *closure) {
+    size_t bytes = a->handler->options.stack_bytes;
+    c->service = a->handler->service;
+    c->handler = a->handler->name;
+    c->closure = closure;
+    c->id = a->vm.debug_id;
+    c->option = "stack_bytes";
+#ifndef RESTATE_NO_THREADS
+    if (closure || (!bytes && a->blocking)) {
+        c->option = "closure_stack_bytes";
+        bytes = a->pool->stack_bytes;
+    }
+#endif
+    c->stack_bytes = bytes ? bytes : RESTATE_STACK_BYTES;
+}
+
 /* On the closure's thread. Its time is that between its first instruction and its last: a full pool
  * and a busy loop are not its fault, and hooks are not its work. */
 static void restate__run_execute(restate__run *r) {
     const char *name = (const char *)r->future->node.of.closure.name.ptr;
+    restate__crash crash;
     restate__hooks_run_begin(&r->ctx, name);
     r->began_ms = restate__clock_ms(r->ctx.attempt->clock);
     r->begun = true;
+    restate__attempt_crash(r->ctx.attempt, &crash, name);
+    restate__crash_begin(&crash, NULL);
     r->status = r->future->closure(&r->ctx, r->future->arg);
+    restate__crash_end(&crash);
     r->took_ms = restate__clock_since(r->ctx.attempt->clock, r->began_ms);
     restate__hooks_run_end(&r->ctx, name, r->status);
 }
@@ -10981,6 +11270,18 @@ static restate_status restate__attempt_body(restate__attempt *a, restate_bytes *
     return s;
 }
 
+/* A task has a thread of its own, which says there what it executes; the worker's said it already where
+ * the fiber is on that. */
+static restate_status restate__attempt_call(restate__attempt *a, restate_bytes body) {
+    restate_status s;
+    restate__crash crash;
+    restate__attempt_crash(a, &crash, NULL);
+    restate__crash_begin(&crash, a->fiber);
+    s = a->handler->fn(&a->ctx, body);
+    restate__crash_end(&crash);
+    return s;
+}
+
 /* The fiber's function. */
 static void restate__attempt_main(void *arg) {
     restate__attempt *a = (restate__attempt *)arg;
@@ -10996,7 +11297,8 @@ static void restate__attempt_main(void *arg) {
     s = restate__attempt_body(a, &body);
     a->info_ready = false;                  /* the seal may have asked */
     restate__hooks_begin(&a->ctx);
-    if (s == RESTATE_OK) s = a->handler->fn(&a->ctx, body);
+    if (s == RESTATE_OK) s = a->blocking || RESTATE_FIBER == RESTATE_FIBER_THREAD
+                                 ? restate__attempt_call(a, body) : a->handler->fn(&a->ctx, body);
     restate__ctx_attach(&a->ctx);
     s = restate__attempt_conclude(a, s);
     restate__ctx_detach(&a->ctx);
@@ -11058,10 +11360,14 @@ static void restate__attempt_after_resume(restate__attempt *a) {
 
 static void restate__attempt_resume(restate__attempt *a) {
     restate__duty *duty = &a->worker->duty;
+    restate__crash crash;
     a->begun_ms = restate__clock_ms(a->clock);
     restate__duty_begin(duty, a->handler->service, a->handler->name, a->vm.debug_id, a->begun_ms,
                         restate__attempt_patience_ms(a));
+    restate__attempt_crash(a, &crash, NULL);
+    restate__crash_begin(&crash, a->fiber);
     restate__fiber_resume(a->fiber);
+    restate__crash_end(&crash);
     restate__duty_end(duty);
     restate__attempt_after_resume(a);
 }
@@ -14354,6 +14660,7 @@ struct restate_endpoint {
     int stop_fd;                            /* written by restate_endpoint_stop(); -1: none */
     unsigned stops;                         /* atomic: how often a stop was asked for */
     bool by_serve;                          /* restate_serve() made it */
+    bool reports;                           /* crashes */
     bool drains;                            /* atomic: a stop that must count once was asked for */
     int channel;                            /* a worker's, to its supervisor; -1: it is none */
     uint16_t channel_port;                  /* that the supervisor listens on */
@@ -14871,6 +15178,10 @@ static restate_status restate__ep_check(restate_endpoint *e, const restate_endpo
         return restate__ep_error(e, ".closure_stack_bytes is below 16384");
     if (o->closure_stack_bytes > (size_t)1 << 30)
         return restate__ep_error(e, ".closure_stack_bytes is above 1 GiB");
+#if !RESTATE__CRASH
+    if (o->crash_report == RESTATE_ON)
+        return restate__ep_error(e, ".crash_report is not to be had on this system");
+#endif
     if (o->processes > 1024)
         return restate__ep_error(e, ".processes is %u, at most 1024", (unsigned)o->processes);
 #ifdef RESTATE_NO_THREADS
@@ -14905,6 +15216,8 @@ RESTATE_API restate_endpoint *restate_endpoint_new(const restate_endpoint_option
     e->options.services = NULL;
     e->options.identity_keys = NULL;
     e->invalid = restate__ep_check(e, options) != RESTATE_OK;
+    e->reports = !e->invalid && options->crash_report == RESTATE_ON;
+    if (e->reports) restate__crash_enter();
 #ifndef RESTATE_NO_THREADS
     if (!e->invalid)
         e->has_pool = restate__pool_init(&e->pool, &e->allocator, e->options.pool_threads);
@@ -14948,6 +15261,7 @@ RESTATE_API void restate_endpoint_free(restate_endpoint *endpoint) {
     if (endpoint->streams) endpoint->streams_free(endpoint);
     if (endpoint->server && endpoint->server_free) endpoint->server_free(endpoint);
     restate__ep_left_out(endpoint, 0, true);
+    if (endpoint->reports) restate__crash_leave();
     restate__arena_free(&endpoint->arena);
     restate__mem_pool_free(&endpoint->chunks);
     allocator = endpoint->allocator;
@@ -18850,6 +19164,9 @@ static void restate__proc_work(restate__proc *p, int channel) {
     bool by_signals = ep->options.stop_on_signals != RESTATE_OFF;
     restate_status status;
     restate__proc_close_all(p);
+    if (ep->reports) restate__crash_leave();    /* the supervisor's: this is another process */
+    ep->reports = ep->options.crash_report != RESTATE_OFF;
+    if (ep->reports) restate__crash_enter();
     ep->channel = channel;
     ep->channel_port = p->port;
     status = restate__proc_run(ep, by_signals ? restate__proc_drain_endpoint : NULL, &p->mask);

@@ -225,11 +225,22 @@ static restate_status idle(restate_ctx *ctx, restate_bytes in) {
     return restate_run(ctx, "idle", idle_step, NULL, NULL, NULL);
 }
 
+static volatile char *volatile wild = (volatile char *)16;
+static __attribute__((noinline)) int deep(int n) {
+    volatile char frame[512];
+    frame[0] = (char)n;
+    return n ? deep(n - 1) + frame[0] : 0;
+}
+
+
 /* Ends its process in one of several ways. */
 static restate_status fatal(restate_ctx *ctx, restate_bytes in) {
     const char *how = (const char *)in.ptr;
     (void)ctx;
     if (strcmp(how, "segv") == 0) raise(SIGSEGV);
+    if (strcmp(how, "fpe") == 0) raise(SIGFPE);
+    if (strcmp(how, "wild") == 0) *wild = 1;
+    if (strcmp(how, "overflow") == 0) deep(1 << 24);
     if (strcmp(how, "abort") == 0) abort();
     if (strcmp(how, "kill") == 0) kill(getpid(), SIGKILL);
     if (strcmp(how, "term") == 0) signal(SIGTERM, SIG_DFL), raise(SIGTERM);
@@ -984,6 +995,98 @@ TEST(each_worker_has_max_connections) {
 #  define SEGV_TEXT "was killed by signal 11 (Segmentation fault"
 #endif
 
+/* ---- Crash reports ---- */
+
+#if SLOW == 1
+static void stderr_to_log(void) { dup2(log_fd[1], 2); }
+static void on_segv(int number) {
+    (void)number;
+    if (write(2, "own handler\n", 12) < 0) _exit(9);
+    _exit(8);
+}
+static void with_own_handler(void) {
+    stderr_to_log();
+    signal(SIGSEGV, on_segv);
+    signal(SIGFPE, on_segv);
+}
+
+TEST(a_crash_says_in_which_handler) {
+    static const struct { const char *how, *text; int number; } cases[] = {
+        { "segv", "restate: signal 11 (SIGSEGV) in handler S/", SIGSEGV },
+        { "fpe", "restate: signal 8 (SIGFPE) in handler S/", SIGFPE },
+        { "abort", "restate: signal 6 (SIGABRT) in handler S/", SIGABRT },
+        { "wild", "restate: signal 11 (SIGSEGV) at address 0x10 in handler S/", SIGSEGV },
+        { "overflow", "stack overflow: raise ", SIGSEGV },
+        { "exit 3", "restate: exit() was called in handler S/", 0 }
+    };
+    static const char *const handlers[] = { "fatal", "fatal_in_closure", "fatal_blocking" };
+    for (size_t i = 0; i < 3 * sizeof cases / sizeof *cases; i++) {
+        const char *how = cases[i / 3].how, *handler = handlers[i % 3];
+        char who[100];
+        up_with((restate_endpoint_options){ .threads = THREADS, .crash_report = RESTATE_ON }, stderr_to_log);
+        invoke(dial(), handler, how, true);
+        UNTIL(server_is_gone());
+        CHECK_INT(WIFSIGNALED(server_status) ? WTERMSIG(server_status) : 0, cases[i / 3].number);
+        if (!cases[i / 3].number) CHECK_INT(WEXITSTATUS(server_status), 3);
+        UNTIL(said(cases[i / 3].text) == 1);
+        snprintf(who, sizeof who, "in handler S/%s, invocation %s%s", handler, how,
+                 i % 3 == 1 ? ", closure step" : "");
+        UNTIL(said(who) == 1);
+        CHECK_INT(said("stack overflow"), strcmp(how, "overflow") == 0);
+        if (strcmp(how, "overflow") == 0)
+            CHECK_INT(said(i % 3 && THREADS > 1 ? "raise closure_stack_bytes (now " : "raise stack_bytes (now "), 1);
+        down();
+    }
+}
+
+TEST(a_handler_of_the_program_gets_the_signal_after_the_report) {
+    static const char *const hows[] = { "wild", "fpe" };
+    for (int i = 0; i < 2; i++) {
+        up_with((restate_endpoint_options){ .threads = THREADS, .crash_report = RESTATE_ON }, with_own_handler);
+        invoke(dial(), "fatal", hows[i], true);
+        ENDS_WITH(8);
+        UNTIL(said("own handler") == 1);
+        CHECK_INT(said("restate: signal"), 1);
+        down();
+    }
+}
+
+TEST(crashes_are_reported_only_where_asked_for) {
+    for (int i = 0; i < 2; i++) {
+        up_with((restate_endpoint_options){ .threads = THREADS, .crash_report = i ? RESTATE_OFF : RESTATE_DEFAULT },
+                stderr_to_log);
+        invoke(dial(), "fatal", "segv", true);
+        UNTIL(server_is_gone());
+        CHECK(WIFSIGNALED(server_status));
+        CHECK_INT(said("restate: signal"), 0);
+        down();
+    }
+    for (int i = 0; i < 2; i++) {
+        up_with((restate_endpoint_options){ .threads = THREADS, .processes = 2,
+                                            .crash_report = i ? RESTATE_OFF : RESTATE_DEFAULT }, stderr_to_log);
+        invoke(dial(), "fatal", "segv", true);
+        UNTIL(said("was killed by signal 11") == 1);
+        CHECK_INT(said("restate: signal 11 (SIGSEGV) in handler S/fatal, invocation segv"), !i);
+        down();
+    }
+}
+
+TEST(the_last_endpoint_puts_the_dispositions_back) {
+    restate_endpoint_options o = { .services = RESTATE_SERVICES(&service), .crash_report = RESTATE_ON };
+    struct sigaction before, now;
+    restate_endpoint *one, *two;
+    sigaction(SIGSEGV, NULL, &before);
+    one = restate_endpoint_new(&o);
+    two = restate_endpoint_new(&o);
+    restate_endpoint_free(one);
+    sigaction(SIGSEGV, NULL, &now);
+    CHECK(now.sa_handler != before.sa_handler);
+    restate_endpoint_free(two);
+    sigaction(SIGSEGV, NULL, &now);
+    CHECK(now.sa_handler == before.sa_handler);
+}
+#endif
+
 TEST(a_worker_that_dies_is_named_and_replaced) {
     static const struct { const char *how, *text; } cases[] = {
         { "segv", SEGV_TEXT }, { "abort", "was killed by signal 6 (Aborted" },
@@ -1250,6 +1353,12 @@ int main(int argc, char **argv) {
         T(the_second_signal_cuts), T(what_a_stop_did_not_wait_for_is_named), T(two_in_one_process_stop_together),
 #endif
         T(only_restate_serve_knows_signals_and_processes), T(connections_are_shared_out), T(each_worker_has_max_connections),
+#if SLOW == 1
+        T(a_crash_says_in_which_handler),
+        T(a_handler_of_the_program_gets_the_signal_after_the_report),
+        T(crashes_are_reported_only_where_asked_for),
+        T(the_last_endpoint_puts_the_dispositions_back),
+#endif
         T(a_worker_that_dies_is_named_and_replaced), T(the_pause_between_deaths_is_bounded),
         T(connections_wait_for_a_worker), T(a_stop_drains_all_workers), T(a_signal_to_a_group_drains),
         T(a_worker_that_is_told_to_stop_is_replaced), T(stops_before_there_is_a_worker), T(the_third_signal_kills),
