@@ -1874,8 +1874,9 @@ RESTATE_API void restate_stream_free(restate_stream *stream);
  *
  * With `processes` = N, N worker processes serve the port, and the calling one supervises them. A
  * worker that is killed, or in which a handler crashes or calls exit(), is named in the log with
- * what ended it, and another one takes its place: after 100 ms, then twice as long each time, at
- * most 1 s, until one has lasted for 10 s. What the others execute goes on; the invocations of
+ * what ended it (the worker itself says on stderr in which handler, unless crash_report is OFF),
+ * and another one takes its place: after 100 ms, then twice as long each time, at most 1 s, until
+ * one has lasted for 10 s. What the others execute goes on; the invocations of
  * the dead one are tried again. Connections go to the worker that has the fewest. max_connections,
  * max_invocations, pool_threads and threads are those of each worker.
  *   SIGTERM and SIGINT stop all, as if stop_on_signals were ON (unless it is OFF), and a third one

@@ -1067,6 +1067,9 @@ TEST(crashes_are_reported_only_where_asked_for) {
         invoke(dial(), "fatal", "segv", true);
         UNTIL(said("was killed by signal 11") == 1);
         CHECK_INT(said("restate: signal 11 (SIGSEGV) in handler S/fatal, invocation segv"), !i);
+        invoke(dial(), "fatal_in_closure", "exit 0", true);
+        UNTIL(said("called exit(0)") == 1);
+        CHECK_INT(said("restate: exit() was called in handler S/fatal_in_closure, invocation exit 0, closure step"), !i);
         down();
     }
 }
