@@ -2466,22 +2466,25 @@ static uint32_t restate__mem_class(size_t size) {
     return i;
 }
 
-/* A kept chunk that fits without wasting more than it holds. NULL: none was found. */
-static restate__chunk *restate__mem_take_large(restate__chunks *pool, size_t size) {
+/* What points to a kept chunk that fits without wasting more than it holds. NULL: none was found. */
+static restate__chunk **restate__mem_find_large(const restate__chunks *pool, size_t size) {
     uint32_t class_ = restate__mem_class(size), end = class_ + 2, looks;
-    if (!pool->large) return NULL;
     for (; class_ < end && class_ < RESTATE__CHUNK_CLASSES; class_++) {
-        restate__chunk **at = &pool->large[class_], *c;
-        for (looks = 0; *at && looks < RESTATE__CHUNK_LOOKS; looks++, at = &(*at)->next) {
-            c = *at;
-            if (c->size < size || c->size / 2 > size) continue;
-            *at = c->next;
-            pool->large_bytes -= c->size;
-            c->next = NULL;
-            return c;
-        }
+        restate__chunk **at = &pool->large[class_];
+        for (looks = 0; *at && looks < RESTATE__CHUNK_LOOKS; looks++, at = &(*at)->next)
+            if ((*at)->size >= size && (*at)->size / 2 <= size) return at;
     }
     return NULL;
+}
+
+static restate__chunk *restate__mem_take_large(restate__chunks *pool, size_t size) {
+    restate__chunk **at = pool->large ? restate__mem_find_large(pool, size) : NULL, *c;
+    if (!at) return NULL;
+    c = *at;
+    *at = c->next;
+    pool->large_bytes -= c->size;
+    c->next = NULL;
+    return c;
 }
 
 /* A chunk with room for `need` bytes behind its header; NULL when out of memory. */
@@ -2600,6 +2603,13 @@ RESTATE__PRIVATE uint8_t *restate__arena_bytes(restate__arena *arena, size_t siz
         return (uint8_t *)restate__arena_grow(arena, size);
     arena->at = p + size;
     return p;
+}
+
+/* Whether `size` bytes are there in a chunk that is kept for reuse. */
+RESTATE__PRIVATE bool restate__arena_has(const restate__arena *arena, size_t size) {
+    const restate__chunks *pool = arena->pool;
+    return size > RESTATE__CHUNK_BYTES && pool->large &&
+           restate__mem_find_large(pool, size + RESTATE__CHUNK_HEAD) != NULL;
 }
 
 /* Room for `size` bytes that begins with the first `used` of `old`, which had room for `old_size`
@@ -4886,21 +4896,30 @@ static bool restate__vm_on_message(restate__vm *vm, uint16_t type, restate_bytes
 }
 
 #define RESTATE__BODY_ROOM 256u             /* of a body that begins to arrive */
+#define RESTATE__BODY_USUAL (2u << 20)      /* larger ones are not trusted to come */
 
 static size_t restate__vm_message_max(const restate__vm *vm) {
     return vm->options.max_message_bytes ? vm->options.max_message_bytes : (size_t)64 << 20;
 }
 
+/* Whether all of a body gets its room now: of a usual size, and enough of it is here. */
+static bool restate__vm_body_trusted(const restate__vm *vm, size_t room) {
+    return vm->body_len <= RESTATE__BODY_USUAL && room >= vm->body_len / 3;
+}
+
 /* Makes room for `more` bytes of a body. What is announced is only a promise: memory grows with what
- * arrives, to at most twice as much, and not beyond what was announced. */
+ * arrives, to at most three times as much (nine times if the body is no larger than usual), and not
+ * beyond what was announced. But a chunk that is kept for reuse and holds all of it costs nothing. */
 static bool restate__vm_body_grow(restate__vm *vm, size_t more) {
     size_t left = vm->body_len - vm->body_at, room;
     uint8_t *body;
     if (more > left) more = left;
     if (vm->body_at + more <= vm->body_room && (vm->body || vm->body_len)) return true;
-    room = 2 * (vm->body_at + more);
+    room = 3 * (vm->body_at + more);
     if (room < RESTATE__BODY_ROOM) room = RESTATE__BODY_ROOM;
-    if (room > vm->body_len) room = vm->body_len;
+    if (room > vm->body_len || restate__vm_body_trusted(vm, room) ||
+        restate__arena_has(vm->arena, vm->body_len + 1))
+        room = vm->body_len;
     body = restate__arena_more(vm->arena, vm->body, vm->body_room + 1, vm->body_at, room + 1);
     if (!body) return restate__vm_nomem(vm);
     vm->body = body;
