@@ -202,17 +202,17 @@
  * it. A "Threads:" line in a comment says what differs.
  *
  * Signals. The library installs no signal handlers (unless asked: `stop_on_signals`, `processes`,
- * `crash_report`), and none stays blocked. Its threads have the signal mask of the thread that calls restate_serve()
- * or restate_endpoint_run(), and so have programs that a handler or closure starts. A signal
- * handler of yours may therefore run on any thread and, unless it has SA_ONSTACK and that thread a
- * stack for it, on the stack of a handler. If that must not be, or if a thread of yours waits for
- * signals with sigwait(), block them before you serve. Handlers and closures that change the mask
- * put it back before they return or call the library.
+ * `crash_report`), and none stays blocked. Its threads have the signal mask of the thread that
+ * calls restate_serve() or restate_endpoint_run(), and so have programs that a handler or closure
+ * starts. A signal handler of yours may therefore run on any thread and, unless it has SA_ONSTACK
+ * and that thread a stack for it, on the stack of a handler. If that must not be, or if a thread of
+ * yours waits for signals with sigwait(), block them before you serve. Handlers and closures that
+ * change the mask put it back before they return or call the library.
  * With crash_report, SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT write one line to stderr: in which
- * handler, invocation and closure, at which address, and which option to raise if a stack overflowed.
- * Then what was installed before (by default the end, with a core dump) is put back and gets the
- * signal. A call of exit() in a handler or closure is named, too. Each thread that executes these
- * gets an alternate signal stack, unless it has one, and keeps it until it ends.
+ * handler, invocation and closure, at which address, and which option to raise if a stack
+ * overflowed. Then what was installed before (by default the end, with a core dump) is put back and
+ * gets the signal. A call of exit() in a handler or closure is named, too. Each thread that
+ * executes these gets an alternate signal stack, unless it has one, and keeps it until it ends.
  *
  * ---- Stacks ------------------------------------------------------------------------------------
  *
@@ -474,9 +474,9 @@ typedef struct restate_failure {
  * the system can map memory, the stacks of handlers do not. Give all three functions or none; none:
  * RESTATE_MALLOC and its family. Sizes are those that were asked for; memory has to be aligned as
  * malloc's is. A function may return NULL: the attempt or the call then fails, nothing crashes.
- * Some of it is kept for reuse; two seconds after there was much to do, event loops free that, and have
- * glibc give what malloc keeps back to the system (malloc_trim(), of the whole process; not with an
- * allocator or a RESTATE_MALLOC of yours).
+ * Some of it is kept for reuse; two seconds after there was much to do, event loops free that, and
+ * have glibc give what malloc keeps back to the system (malloc_trim(), of the whole process; not with
+ * an allocator or a RESTATE_MALLOC of yours).
  * Threads:   called from any thread of the endpoint. */
 typedef struct restate_allocator {
     void *(*alloc)(void *user, size_t size);
@@ -2417,8 +2417,8 @@ RESTATE__PRIVATE void restate__mem_free(const restate_allocator *a, void *old, s
     if (old) a->free(a->user, old, size ? size : 1);
 }
 
-/* What was freed goes back to the system: glibc's malloc keeps it, mapped and resident, below whatever
- * is still in use. Walks all that is free, so only for when much of it was just freed. */
+/* What was freed goes back to the system: glibc's malloc keeps it, mapped and resident, below
+ * whatever is still in use. Walks all that is free, so only for when much of it was just freed. */
 RESTATE__PRIVATE void restate__mem_trim(const restate_allocator *a) {
 #if defined(RESTATE__MALLOC_TRIM)
     if (a->alloc == restate__mem_default_alloc) RESTATE__MALLOC_TRIM();
@@ -2466,7 +2466,8 @@ static uint32_t restate__mem_class(size_t size) {
     return i;
 }
 
-/* What points to a kept chunk that fits without wasting more than it holds. NULL: none was found. */
+/* What points to a kept chunk that fits without wasting more than it holds. NULL: none was
+ * found. */
 static restate__chunk **restate__mem_find_large(const restate__chunks *pool, size_t size) {
     uint32_t class_ = restate__mem_class(size), end = class_ + 2, looks;
     for (; class_ < end && class_ < RESTATE__CHUNK_CLASSES; class_++) {
@@ -2678,8 +2679,8 @@ RESTATE__PRIVATE const char *restate__arena_text(restate__arena *arena, restate_
     return copy.ptr ? (const char *)copy.ptr : "";
 }
 
-/* `text` if it is clean, else a copy that is (see restate__b_clean(); `also` NULL: for texts that go
- * onto the wire as they are, where the runtime would refuse what is not UTF-8). */
+/* `text` if it is clean, else a copy that is (see restate__b_clean(); `also` NULL: for texts that
+ * go onto the wire as they are, where the runtime would refuse what is not UTF-8). */
 RESTATE__PRIVATE const char *restate__arena_clean(restate__arena *arena, const char *text,
                                                   const char *also) {
     restate_bytes all = restate_str(text);
@@ -2799,8 +2800,8 @@ static bool restate__buf_refer(restate__buf *buf, const void *data, size_t len) 
     return true;
 }
 
-/* Where up to `*room` bytes can be written in place, of which restate__buf_wrote() tells then; NULL:
- * nowhere. */
+/* Where up to `*room` bytes can be written in place, of which restate__buf_wrote() tells then;
+ * NULL: nowhere. */
 static uint8_t *restate__buf_space(restate__buf *buf, size_t *room) {
     if (buf->failed || (!buf->last && !restate__buf_append(buf, 0))) return NULL;
     *room = restate__buf_room(buf);
@@ -3498,8 +3499,8 @@ static bool restate__wire_put_whole(restate__buf *out, uint16_t type, uint16_t f
     return true;
 }
 
-/* Writes a frame, straight into `out`. In pieces, its length is known when they are written, and put
- * into the header then. If it fails `out->failed` is set, and nothing of it stays: half a frame
+/* Writes a frame, straight into `out`. In pieces, its length is known when they are written, and
+ * put into the header then. If it fails `out->failed` is set, and nothing of it stays: half a frame
  * would read as a whole one. */
 RESTATE__PRIVATE void restate__wire_put(restate__buf *out, uint16_t type, uint16_t flags,
                                         const pb_msgdesc_t *desc, const void *message) {
@@ -4907,9 +4908,10 @@ static bool restate__vm_body_trusted(const restate__vm *vm, size_t room) {
     return vm->body_len <= RESTATE__BODY_USUAL && room >= vm->body_len / 3;
 }
 
-/* Makes room for `more` bytes of a body. What is announced is only a promise: memory grows with what
- * arrives, to at most three times as much (nine times if the body is no larger than usual), and not
- * beyond what was announced. But a chunk that is kept for reuse and holds all of it costs nothing. */
+/* Makes room for `more` bytes of a body. What is announced is only a promise: memory grows with
+ * what arrives, to at most three times as much (nine times if the body is no larger than usual),
+ * and not beyond what was announced. But a chunk that is kept for reuse and holds all of it costs
+ * nothing. */
 static bool restate__vm_body_grow(restate__vm *vm, size_t more) {
     size_t left = vm->body_len - vm->body_at, room;
     uint8_t *body;
@@ -5226,7 +5228,8 @@ static void restate__vm_claim_first(restate__vm *vm, restate__node *root) {
  * the oldest comes first, whatever its name, and of the leaves of its name the oldest gets it.
  *
  * What this costs: the first await of a combinator is a walk over what is below it. Later ones look
- * at each signal that came meanwhile once, and at the leaves of its name that somebody waits for. */
+ * at each signal that came meanwhile once, and at the leaves of its name that somebody waits
+ * for. */
 static void restate__vm_claim(restate__vm *vm, restate__node *root) {
     uint32_t i;
     if (restate__node_is_leaf(root)) {
@@ -7468,8 +7471,8 @@ RESTATE__PRIVATE void restate__vm_uuid(uint64_t state[4], char text[37]) {
 #    define RESTATE__MAP_STACK 0
 #  endif
 #endif
-/* Address space below every stack that nobody can touch. A function whose frame is larger than a guard
- * may jump over it and write into somebody else's stack, unless it is compiled with
+/* Address space below every stack that nobody can touch. A function whose frame is larger than a
+ * guard may jump over it and write into somebody else's stack, unless it is compiled with
  * -fstack-clash-protection: then it touches every page on its way. */
 #if UINTPTR_MAX > 0xFFFFFFFFu
 #  define RESTATE__STACK_GUARD ((size_t)1 << 20)
@@ -7827,8 +7830,8 @@ static RESTATE__NOINLINE void restate__fiber_leave(restate__fiber *f) {
 
 #if RESTATE__STACK_MMAP
 
-/* `bytes` of lazily committed memory above a guard, which costs address space and nothing else. NULL:
- * none to be had. */
+/* `bytes` of lazily committed memory above a guard, which costs address space and nothing else.
+ * NULL: none to be had. */
 static uint8_t *restate__fiber_map(restate__fiber_pool *pool, size_t bytes) {
     size_t guard = pool->guard_bytes;
     void *p = mmap(NULL, guard + bytes, PROT_NONE,
@@ -7853,8 +7856,8 @@ static bool restate__fiber_intact(const restate__fiber *f) {
 
 #else
 
-/* Without a guard an overflow is noticed afterwards, at the next switch: one of the lowest words has
- * changed, or the fiber is left from below its stack. */
+/* Without a guard an overflow is noticed afterwards, at the next switch: one of the lowest words
+ * has changed, or the fiber is left from below its stack. */
 static uint8_t *restate__fiber_map(restate__fiber_pool *pool, size_t bytes) {
     uint64_t *stack = (uint64_t *)restate__mem_alloc(pool->allocator, bytes);
     size_t i;
@@ -7975,10 +7978,10 @@ static bool restate__thread_is_this(restate__thread t) {
 #  define RESTATE__STACK_GUARD_TAKES 0u
 #endif
 
-/* It has the signal mask of its maker, so that in the end all have that of the thread that serves. None
- * is changed, for what is blocked stays blocked in the programs that user code starts: a child of a
- * closure that ends at no SIGTERM would be ours to blame. So any thread may be the one that a signal
- * interrupts, and every call that can say EINTR is made again. */
+/* It has the signal mask of its maker, so that in the end all have that of the thread that serves.
+ * None is changed, for what is blocked stays blocked in the programs that user code starts: a child
+ * of a closure that ends at no SIGTERM would be ours to blame. So any thread may be the one that a
+ * signal interrupts, and every call that can say EINTR is made again. */
 static bool restate__fiber_thread_start(pthread_t *thread, size_t stack_bytes, void *(*run)(void *),
                                         void *arg) {
     pthread_attr_t attr;
@@ -8358,9 +8361,10 @@ RESTATE__PRIVATE void restate__fiber_attach(restate__fiber *f, void (*want)(void
 #define RESTATE__DUTY_ID_BYTES 48u
 #define RESTATE__DUTY_NEVER UINT32_MAX
 
-/* Which handler a thread executes, and since when, for other threads, which look at it at any time. The
- * thread writes it whenever it enters and leaves code of the user, so that is a few plain stores. The
- * names last as long as the endpoint; the invocation id does not, of it there is a copy. */
+/* Which handler a thread executes, and since when, for other threads, which look at it at any time.
+ * The thread writes it whenever it enters and leaves code of the user, so that is a few plain
+ * stores. The names last as long as the endpoint; the invocation id does not, of it there is a
+ * copy. */
 typedef struct restate__duty {
     unsigned change;                        /* all atomic; odd while the others are being written */
     const char *service, *handler;          /* NULL: no code of the user */
@@ -8555,7 +8559,8 @@ static void restate__crash_say(int i, const siginfo_t *info) {
     restate__crash_write(&t);
 }
 
-/* The one before gets the signal when this returns: a fault happens again, what was sent is sent again. */
+/* The one before gets the signal when this returns: a fault happens again, what was sent is sent
+ * again. */
 static void restate__crash_on_signal(int number, siginfo_t *info, void *context) {
     int i = 0, error = errno;
     (void)context;
@@ -8650,8 +8655,9 @@ static void restate__crash_leave(void) {
     restate__crash_unlock();
 }
 
-/* `c` says all but the stack, which is that of `fiber`; without one, of this thread, unless `c` is within
- * something else on it. The lowest byte of a thread's stack is a little above `low` + the guard. */
+/* `c` says all but the stack, which is that of `fiber`; without one, of this thread, unless `c` is
+ * within something else on it. The lowest byte of a thread's stack is a little above `low` + the
+ * guard. */
 static void restate__crash_begin(restate__crash *c, const restate__fiber *fiber) {
     c->told = RESTATE__LOAD(&restate__crashes.users, ACQUIRE) > 0;
     if (!c->told) return;
@@ -11290,8 +11296,8 @@ static restate_status restate__attempt_body(restate__attempt *a, restate_bytes *
     return s;
 }
 
-/* A task has a thread of its own, which says there what it executes; the worker's said it already where
- * the fiber is on that. */
+/* A task has a thread of its own, which says there what it executes; the worker's said it already
+ * where the fiber is on that. */
 static restate_status restate__attempt_call(restate__attempt *a, restate_bytes body) {
     restate_status s;
     restate__crash crash;
@@ -11342,10 +11348,10 @@ static size_t restate__attempt_stack_bytes(const restate__attempt *a) {
     return bytes ? bytes : RESTATE_STACK_BYTES;
 }
 
-/* The handler wrote below its stack, where there is no guard. Whatever lies there is broken, and what
- * the handler computed may be: the attempt ends, its result (if it had one already) is not told, and
- * its stack is not used again. The library does not end the process for it: the log is there to have
- * that done. */
+/* The handler wrote below its stack, where there is no guard. Whatever lies there is broken, and
+ * what the handler computed may be: the attempt ends, its result (if it had one already) is not
+ * told, and its stack is not used again. The library does not end the process for it: the log is
+ * there to have that done. */
 static void restate__attempt_overflowed(restate__attempt *a) {
     restate__ctx_say(&a->ctx, RESTATE_LOG_ERROR,
                      "stack overflow: raise stack_bytes, which is %lu. Memory below the stack was "
@@ -11474,8 +11480,8 @@ RESTATE__PRIVATE void restate__attempt_free(restate__attempt *a) {
     restate__arena_free(&a->own);
 }
 
-/* Says on the worker's thread, between its turns, what executes although it was told to end: blocking
- * handlers and closures. Returns how many; the first one is named in `text`. */
+/* Says on the worker's thread, between its turns, what executes although it was told to end:
+ * blocking handlers and closures. Returns how many; the first one is named in `text`. */
 RESTATE__PRIVATE unsigned restate__attempt_tell_left(restate__worker *w, char *text, size_t size) {
     restate__attempt *a;
     const restate__run *r;
@@ -12857,7 +12863,8 @@ RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec 
  * field. nanopb lets more through: its strings are arrays of char, which end at the first zero
  * whatever was in them, it does not look at UTF-8, and it does not know the times. So what it has
  * decoded is gone through once more (strings and enums in the bytes, as the struct no longer tells;
- * times in the struct, as two parts of one may have come), and every struct before it is encoded. */
+ * times in the struct, as two parts of one may have come), and every struct before it is
+ * encoded. */
 
 typedef enum restate__proto_special {
     RESTATE__PROTO_PLAIN,
@@ -15254,8 +15261,8 @@ RESTATE_API const char *restate_endpoint_error(const restate_endpoint *endpoint)
     return endpoint ? endpoint->error : "out of memory";
 }
 
-/* Something executes on and on. Whatever it may use when it does return stays, for ever: the endpoint,
- * the pool, its loop. */
+/* Something executes on and on. Whatever it may use when it does return stays, for ever: the
+ * endpoint, the pool, its loop. */
 static void restate__ep_abandon(restate_endpoint *e) {
     restate__log(&e->logger, RESTATE_LOG_ERROR,
                  "the endpoint is not released: something does not return, and may still use it");
@@ -15945,9 +15952,10 @@ RESTATE__PRIVATE bool restate__x_arrives(const restate__x *x) {
            x->attempt->vm.phase == RESTATE__WAIT_REPLAY;
 }
 
-/* Whether a stop may end the input, so that the handler suspends where it would wait: its journal is
- * complete. An attempt that still waits for some of it cannot suspend, and nobody is guilty of that:
- * it gets the rest, or is cut as by a lost connection, but not told that it violated something. */
+/* Whether a stop may end the input, so that the handler suspends where it would wait: its journal
+ * is complete. An attempt that still waits for some of it cannot suspend, and nobody is guilty of
+ * that: it gets the rest, or is cut as by a lost connection, but not told that it violated
+ * something. */
 RESTATE__PRIVATE bool restate__x_may_suspend(const restate__x *x) {
     return x->attempt && restate__vm_ready(&x->attempt->vm);
 }
@@ -15986,7 +15994,8 @@ typedef ssize_t restate__h2_ssize;
 #endif
 
 /* Limits against floods came with 1.57 and 1.61. Distributions put them into older versions too, so
- * the number does not tell: where the linker knows weak symbols, they are used if they are there. */
+ * the number does not tell: where the linker knows weak symbols, they are used if they are
+ * there. */
 #if NGHTTP2_VERSION_NUM >= 0x013d00
 #  define RESTATE__H2_IF_THERE(function) function
 #elif defined(__ELF__) && (defined(__GNUC__) || defined(__TINYC__))
@@ -16039,8 +16048,8 @@ typedef struct restate__h2_pool {
     size_t kept_bytes;
 } restate__h2_pool;
 
-/* A small response without a handler, a refusal above all: all that is kept of its exchange, for its
- * peer may never read it. */
+/* A small response without a handler, a refusal above all: all that is kept of its exchange, for
+ * its peer may never read it. */
 typedef struct restate__h2_answer {
     size_t len, at;                         /* of the body; what was sent of it */
     uint8_t body[1];                        /* `len` bytes */
@@ -16079,8 +16088,8 @@ typedef struct restate__h2_env {
     struct restate__h2 *touched, **touched_tail;    /* may have something to send */
 } restate__h2_env;
 
-/* What a connection has to say at once, in order: `count` pieces, `len` bytes, at most `size`. What is
- * small is gathered in a room of as many bytes; what is large stays where it lies, until
+/* What a connection has to say at once, in order: `count` pieces, `len` bytes, at most `size`. What
+ * is small is gathered in a room of as many bytes; what is large stays where it lies, until
  * restate__h2_said(). */
 typedef struct restate__h2_out {
     uint8_t *begun, *at;                    /* in the room: what is in no piece yet, and its end */
@@ -16241,9 +16250,9 @@ static void restate__h2_env_free(restate__h2_env *env) {
 }
 
 /* ---- What is timed ---- */
-/* Nothing is done per event but to note the time. What is timed is looked at when the first of it is
- * due, all of it, and that look tells when the next one is; what begins later is due later, so that
- * a busy loop looks once per timeout, and sets no timer for a request. */
+/* Nothing is done per event but to note the time. What is timed is looked at when the first of it
+ * is due, all of it, and that look tells when the next one is; what begins later is due later, so
+ * that a busy loop looks once per timeout, and sets no timer for a request. */
 
 /* When a timeout that begins at `from_ms` is over; UINT64_MAX: never. */
 static uint64_t restate__h2_at(uint64_t from_ms, uint64_t timeout_ms) {
@@ -16593,8 +16602,8 @@ static void restate__h2_sends(restate__h2 *h2, restate__h2_stream *s) {
     restate__h2_due(env, restate__h2_at(env->now_ms, env->endpoint->options.send_timeout_ms));
 }
 
-/* Fields are not copied: they are constants, or live as long as the exchange, and nghttp2 reads none
- * of a stream that is closed. */
+/* Fields are not copied: they are constants, or live as long as the exchange, and nghttp2 reads
+ * none of a stream that is closed. */
 static void restate__h2_respond(restate__h2 *h2, restate__h2_stream *s, uint16_t code,
                                 const restate_pair *pair, bool bare) {
     RESTATE__H2_V(nghttp2_data_provider) body;
@@ -16932,8 +16941,8 @@ static bool restate__stream_x_away(const restate__x *x) {
                  a->state == RESTATE__ATTEMPT_RUNNING);
 }
 
-/* Until a thread has posted, or did since the last time; nothing is ever on another thread where there
- * are none. */
+/* Until a thread has posted, or did since the last time; nothing is ever on another thread where
+ * there are none. */
 static void restate__stream_wait(struct restate__streams *all) {
 #if !defined(RESTATE_NO_THREADS)
     restate__task_take(&all->woken);
@@ -17109,8 +17118,8 @@ static void restate__stream_wake(void *user) {
 }
 #endif
 
-/* Called by restate_endpoint_free() while there are pool threads: cuts what is open, waits a while for
- * what executes. False: something does not return. */
+/* Called by restate_endpoint_free() while there are pool threads: cuts what is open, waits a while
+ * for what executes. False: something does not return. */
 static bool restate__stream_quiet(restate_endpoint *ep) {
     struct restate__streams *all = ep->streams;
     unsigned waits = RESTATE__GRACE_MS / RESTATE__STREAM_WAIT_MS;
@@ -17338,8 +17347,8 @@ typedef struct restate__loop_conn {
 
 enum { RESTATE__SRV_SERVING, RESTATE__SRV_DRAINING, RESTATE__SRV_CUT };    /* phases of a server */
 
-/* An event loop: a thread, its connections, their handlers. One that only accepts (`boss` below) has
- * no connections, and so no handler can hold it. */
+/* An event loop: a thread, its connections, their handlers. One that only accepts (`boss` below)
+ * has no connections, and so no handler can hold it. */
 struct restate__loop {
     struct restate__server *server;
     restate__worker worker;
@@ -17402,8 +17411,8 @@ static void restate__loop_signal(int fd) {
     while (write(fd, &one, sizeof one) < 0 && errno == EINTR) {}
 }
 
-/* A loop that is awake need not be told: it says that it is asleep before it looks into the inbox for
- * the last time. Everything between two turns counts as sleep, for a host may be waiting. */
+/* A loop that is awake need not be told: it says that it is asleep before it looks into the inbox
+ * for the last time. Everything between two turns counts as sleep, for a host may be waiting. */
 static void restate__loop_wake(void *user) {
     restate__loop *loop = (restate__loop *)user;
     if (RESTATE__EXCHANGE(bool, &loop->asleep, false, SEQ_CST))
@@ -17842,7 +17851,8 @@ enum {
     RESTATE__CHANNEL_FAILS = 'f'            /* the same, but it could not serve */
 };
 
-/* A byte that a full socket does not take is lost, but then the other side has not read thousands. */
+/* A byte that a full socket does not take is lost, but then the other side has not read
+ * thousands. */
 static void restate__channel_say(int fd, uint8_t what) {
     while (send(fd, &what, 1, MSG_NOSIGNAL) < 0 && errno == EINTR) {}
 }
@@ -18152,7 +18162,8 @@ static bool restate__loop_turn(restate__loop *loop, uint64_t wait_ms) {
 }
 
 #if !defined(RESTATE_NO_THREADS)
-/* The server is gone when this thread comes back too late, the loop is not; see restate__srv_abandon. */
+/* The server is gone when this thread comes back too late, the loop is not; see
+ * restate__srv_abandon. */
 static void *restate__loop_main(void *arg) {
     restate__loop *loop = (restate__loop *)arg;
     while (restate__loop_turn(loop, UINT64_MAX)) {}
@@ -18234,7 +18245,8 @@ static void restate__srv_watch(struct restate__server *server) {
     }
 }
 
-/* After a stop: whether the loop has nothing left to do, or waited long enough for those who have. */
+/* After a stop: whether the loop has nothing left to do, or waited long enough for those who
+ * have. */
 static bool restate__srv_done(struct restate__server *server, const restate__loop *loop) {
     bool cut = loop->phase == RESTATE__SRV_CUT;
     if (loop->conns || loop->busy) return false;
@@ -18365,13 +18377,14 @@ static void restate__srv_on_listener(void *owner, bool in, bool out) {
     }
 }
 
-/* A stop that counts once, whoever asks for it: a signal that was sent to all processes of a group, and
- * the supervisor, which got it, too. */
+/* A stop that counts once, whoever asks for it: a signal that was sent to all processes of a group,
+ * and the supervisor, which got it, too. */
 static void restate__srv_drain(restate_endpoint *ep) {
     if (!RESTATE__EXCHANGE(bool, &ep->drains, true, SEQ_CST)) restate_endpoint_stop(ep);
 }
 
-/* The next message: 0: none yet; -1: nobody is there any more. `*fd`: the connection that came, or -1. */
+/* The next message: 0: none yet; -1: nobody is there any more. `*fd`: the connection that came, or
+ * -1. */
 static int restate__channel_next(int channel, int *fd) {
     union { struct cmsghdr head; uint8_t room[CMSG_SPACE(sizeof(int))]; } control;
     struct cmsghdr *c;
@@ -18471,8 +18484,8 @@ static void restate__srv_tell_how(const restate_endpoint *ep, const char *host, 
                  everywhere ? " (for a server in a container: host.docker.internal)" : "");
 }
 
-/* Makes the socket that listens on what the options say, and logs that: on every interface through one
- * IPv6 socket where there is IPv6. */
+/* Makes the socket that listens on what the options say, and logs that: on every interface through
+ * one IPv6 socket where there is IPv6. */
 static restate_status restate__srv_open(restate_endpoint *ep, unsigned loops, int *fd,
                                         uint16_t *port) {
     const char *host = ep->options.address ? ep->options.address : "::", *open, *shut;
@@ -18686,8 +18699,9 @@ static bool restate__srv_quiet_turn(restate__loop *loop, uint64_t wait_ms) {
     return loop->conns || loop->busy || loop->worker.exchanges;
 }
 
-/* Has open exchanges cut and their handlers return, and waits a while for what executes. Called before
- * the closure pool goes, because its threads wake our workers. False: something does not return. */
+/* Has open exchanges cut and their handlers return, and waits a while for what executes. Called
+ * before the closure pool goes, because its threads wake our workers. False: something does not
+ * return. */
 static bool restate__srv_quiet(restate_endpoint *ep) {
     struct restate__server *server = ep->server;
     const struct timespec pause = { 0, RESTATE__SRV_QUIET_MS * 1000000 };
@@ -18711,8 +18725,8 @@ static bool restate__srv_quiet(restate_endpoint *ep) {
     return !more;
 }
 
-/* Something does not return, and uses its loop, the endpoint and the server when it does: these stay.
- * Loops that nobody uses go. */
+/* Something does not return, and uses its loop, the endpoint and the server when it does: these
+ * stay. Loops that nobody uses go. */
 static void restate__srv_abandon(restate_endpoint *ep) {
     struct restate__server *server = ep->server;
     unsigned i;
@@ -18950,7 +18964,7 @@ RESTATE_API uint16_t restate_endpoint_port(const restate_endpoint *endpoint) {
 
 /* ---- Stops by signals ----
  *
- * A signal belongs to the process, so this is the one place with a global, and only .stop_on_signals
+ * A signal belongs to the process, so this is a global (like that of crash_report); only .stop_on_signals
  * and .processes use it. The handler does what the list says and keeps no lock. It is installed by
  * the first entry and put back with the last one. No signal is ever blocked for it: programs that user
  * code starts would inherit that, while a handler is reset by exec. */
@@ -19100,8 +19114,9 @@ static void restate__proc_warn_if_blocked(restate_endpoint *ep, const sigset_t *
                      "stops nothing unless another thread takes it");
 }
 
-/* Runs the endpoint; `stop` (may be NULL): what SIGTERM and SIGINT do meanwhile. All signals are blocked
- * when it is called, so that none comes before that is in place; `mask` is the one to serve with. */
+/* Runs the endpoint; `stop` (may be NULL): what SIGTERM and SIGINT do meanwhile. All signals are
+ * blocked when it is called, so that none comes before that is in place; `mask` is the one to serve
+ * with. */
 static restate_status restate__proc_run(restate_endpoint *ep, void (*stop)(void *owner),
                                         const sigset_t *mask) {
     restate__proc_stop entry = { NULL, stop, ep };
@@ -19223,7 +19238,8 @@ static bool restate__proc_channel(int ends[2]) {
     return true;
 }
 
-/* Forks. Signals wait until the child has a handler of its own; what is buffered is written once. */
+/* Forks. Signals wait until the child has a handler of its own; what is buffered is written
+ * once. */
 static pid_t restate__proc_fork(restate__proc *p, const int ends[2]) {
     sigset_t mask;
     pid_t pid;
