@@ -8474,7 +8474,7 @@ static const struct { int number; const char *name; } restate__crash_numbers[RES
 };
 
 static struct {
-    int locked;                             /* atomic */
+    int locked;                             /* atomic: by a thread of the process of that number */
     unsigned users;                         /* atomic: endpoints */
     int pid;                                /* atomic: not that of a child that user code forked */
     bool hooked;                            /* the atexit() */
@@ -8581,9 +8581,14 @@ static void restate__crash_on_exit(void) {
     restate__crash_write(&t);
 }
 
+/* Without threads of the library one endpoint is made at a time. */
 static void restate__crash_lock(void) {
-    int found = 0;
-    while (!RESTATE__CAS(&restate__crashes.locked, &found, 1)) found = 0;
+#ifndef RESTATE_NO_THREADS
+    int self = (int)getpid(), found = 0;    /* a lock that fork() copied is nobody's */
+    while (!RESTATE__CAS(&restate__crashes.locked, &found, self)) {
+        if (found == self) found = 0;
+    }
+#endif
 }
 static void restate__crash_unlock(void) { RESTATE__STORE(&restate__crashes.locked, 0, RELEASE); }
 
