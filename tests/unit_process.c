@@ -757,7 +757,7 @@ TEST(memory_goes_back_after_a_flood) {
         UNTIL(flood_is_here(kind));
         peak = resident();
         hang_up_all();
-        CHECK(kind >= FLOOD_REFUSED || peak > idle + (32u << 20));
+        CHECK(kind != FLOOD_PARKED || peak > idle + (32u << 20));   /* others may be over by now */
         UNTIL(resident() <= 2 * idle + (8u << 20));
         answers(dial(), "echo", "x", "End");
         down();
