@@ -1452,8 +1452,8 @@ RESTATE_API restate_status restate_cancel(restate_ctx *ctx, const char *invocati
     RESTATE__CHECKED;
 
 /* An invocation, in one of three ways: `id`; service and key of a workflow; service, handler, key
- * (of an object) and idempotency key. With an `id` nothing else is looked at. Less than that, and a
- * handler without idempotency key, are misuse. */
+ * (of an object) and idempotency key. With an `id` nothing else is looked at. Less than that, a
+ * handler without idempotency key, and text that is not UTF-8 are misuse. */
 typedef struct restate_invocation {
     const char *id;                         /* its id, or NULL */
     restate_target target;                  /* a workflow (handler NULL), or, with the next, any
@@ -11075,6 +11075,10 @@ static bool restate__ctx_target(restate_ctx *ctx, const char *function, restate_
         return restate__ctx_text_given(ctx, function, of.target.key, "key of the workflow");
     }
     to->kind = RESTATE__BY_IDEMPOTENCY_KEY;
+    if (of.target.key && !restate__b_utf8(restate_str(of.target.key))) {    /* "" is a key */
+        restate__ctx_misuse(ctx, function, "the key of the target is not UTF-8");
+        return false;
+    }
     return restate__ctx_text_given(ctx, function, of.target.handler, "handler of the target") &&
            restate__ctx_text_given(ctx, function, of.idempotency_key, "idempotency key");
 }

@@ -1140,6 +1140,48 @@ TEST(names_that_are_none) {
         }
 }
 
+/* The server takes no text that is not UTF-8, in whichever part of a target it is. */
+static restate_status names_no_text(restate_ctx *ctx, restate_bytes in) {
+    const char *bad = variant / 3 % 2 ? "a\xED\xA0\x80" : "\xFF";
+    restate_invocation to = { .target = { .service = "A", .handler = "h", .key = "k" }, .idempotency_key = "i" };
+    restate_bytes value;
+    (void)in;
+    switch (variant / 6) {
+    case 0: to.target.service = bad; break;
+    case 1: to.target.handler = bad; break;
+    case 2: to.target.key = bad; break;
+    case 3: to.idempotency_key = bad; break;
+    default: to = (restate_invocation){ .target = { .service = "W", .key = bad } }; break;
+    }
+    if (variant % 3 == 0) CHECK_INT(restate_attach(ctx, to, &value), RESTATE_ENDED);
+    else if (variant % 3 == 1) CHECK_INT(restate_output(ctx, to, &value), RESTATE_ENDED);
+    else restate_attach_async(ctx, to);
+    return RESTATE_OK;
+}
+
+TEST(targets_that_are_no_text) {
+    for (variant = 0; variant < 30; variant++)
+        EACH(RESTATE_SERVICE, .fn = names_no_text) {
+            begin_with(1); give();
+            SAYS("Error 500 index:0 Input message:\"S/h: restate_...");
+            LOG_HAS("is not UTF-8");
+        }
+}
+
+static restate_status names_an_empty_key(restate_ctx *ctx, restate_bytes in) {
+    (void)in;
+    restate_attach_async(ctx, (restate_invocation){ .target = { .service = "A", .handler = "h", .key = "" },
+                                                    .idempotency_key = "i" });
+    return RESTATE_OK;
+}
+
+TEST(an_empty_key_is_a_key) {
+    EACH(RESTATE_SERVICE, .fn = names_an_empty_key) {
+        begin_with(1); give();
+        SAYS("AttachInvocation 1 idempotent:( \"A\" key:\"\" \"h\" \"i\" )", "Output value \"\"", "End");
+    }
+}
+
 int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(waiting_where_the_journal_went_on),
@@ -1154,6 +1196,7 @@ int main(int argc, char **argv) {
         T(seal_covers_all_payloads), T(seal_with_a_nonce_is_not_compared), T(seal_failures),
         T(log_records),
         T(request_in_a_closure), T(closures_do_not_journal), T(names_that_are_none),
+        T(targets_that_are_no_text), T(an_empty_key_is_a_key),
         { NULL, NULL }
     };
     return test_main(argc, argv, cases);
