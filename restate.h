@@ -13054,6 +13054,14 @@ typedef struct restate__proto_spot {
     size_t index;                           /* of an element; SIZE_MAX: none */
 } restate__proto_spot;
 
+/* All values of an enum that a name is searched among. */
+typedef struct restate__proto_known {
+    struct restate__proto_known *next;
+    const restate__proto_type *of;
+    int32_t *values;
+    size_t count;
+} restate__proto_known;
+
 /* A message on its way into JSON or out of it. */
 typedef struct restate__proto_walk {
     restate_ctx *ctx;
@@ -13069,6 +13077,7 @@ typedef struct restate__proto_walk {
         int64_t value;
     } found[8];                             /* names of enums */
     size_t found_next;
+    restate__proto_known *known;            /* of enums that more names were looked for in */
     restate_status status;                  /* of the first fault */
 } restate__proto_walk;
 
@@ -13244,7 +13253,7 @@ static const char *restate__proto_value_name(const restate__proto_type *e, int32
 
 /* A name is found by asking for that of each value, as nanopb has no other way. An enum can be 2^32
  * wide: of one that is too wide to ask for all, those values are tried that people choose, which
- * takes half a millisecond if it is none of them. False: there is no candidate `k`. */
+ * takes some milliseconds if it is none of them. False: there is no candidate `k`. */
 static bool restate__proto_candidate(const restate__proto_type *e, uint32_t k, int64_t *n) {
     static const int32_t tens[] = { 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000 };
     const uint32_t zero = 1u << 18, end = 1u << 14, bits = 2 * 33 * 33 * 33, round = 7 * 6 * 999;
@@ -13279,21 +13288,40 @@ static bool restate__proto_is_narrow(const restate__proto_type *e) {
     return (int64_t)e->most - e->least < RESTATE__PROTO_NARROW;
 }
 
+/* The values that can have a name, in the order of the search; some come twice. False: the end. */
+static bool restate__proto_searched(const restate__proto_type *e, uint32_t *k, int64_t *n) {
+    const uint32_t all = 1u << 31;          /* from here on: all values from the least one */
+    uint64_t width = (uint64_t)((int64_t)e->most - e->least);
+    if (e->values) return (*n = e->values[(*k)++]) != INT64_MIN;
+    if (*k < all && !restate__proto_is_narrow(e) && restate__proto_candidate(e, *k, n)) {
+        ++*k;
+        return true;
+    }
+    if (*k < all) *k = all;
+    if (width >= RESTATE__PROTO_SEARCHED || *k - all > width) return false;
+    *n = (int64_t)e->least + (*k)++ - all;
+    return true;
+}
+
 /* The value of that name. */
 static bool restate__proto_value_of(const restate__proto_type *e, restate_bytes name, int64_t *n) {
-    const int64_t *listed = e->values;
-    uint32_t k;
-    if (listed) {
-        for (; *listed != INT64_MIN; listed++)
-            if (restate__proto_is_named(e, *n = *listed, name)) return true;
-        return false;
-    }
-    for (k = 0; !restate__proto_is_narrow(e) && restate__proto_candidate(e, k, n); k++)
-        if (restate__proto_is_named(e, *n, name)) return true;
-    if ((int64_t)e->most - e->least >= RESTATE__PROTO_SEARCHED) return false;
-    for (*n = e->least; *n <= e->most; (*n)++)
+    uint32_t k = 0;
+    while (restate__proto_searched(e, &k, n))
         if (restate__proto_is_named(e, *n, name)) return true;
     return false;
+}
+
+/* Writes the values that have a name, if there is where. */
+static size_t restate__proto_list_named(const restate__proto_type *e, int32_t *to) {
+    size_t count = 0;
+    uint32_t k = 0;
+    int64_t n;
+    while (restate__proto_searched(e, &k, &n)) {
+        if (n < e->least || n > e->most || !restate__proto_value_name(e, (int32_t)n)) continue;
+        if (to) to[count] = (int32_t)n;
+        count++;
+    }
+    return count;
 }
 
 /* JSON has it as null. */
@@ -13982,20 +14010,47 @@ static bool restate__proto_get_bool(restate__proto_walk *w, void *data) {
     return true;
 }
 
-/* Names that were found are tried first: looking for one may take long, and in a list it comes
- * again. */
+/* One search through an enum for all of its values. NULL: no memory. */
+static const restate__proto_known *restate__proto_known_of(restate__proto_walk *w,
+                                                           const restate__proto_type *e) {
+    restate__arena *arena = restate__ctx_arena(w->ctx);
+    restate__proto_known *known = w->known;
+    size_t count;
+    while (known && known->of != e) known = known->next;
+    if (known) return known;
+    count = restate__proto_list_named(e, NULL);
+    known = (restate__proto_known *)restate__arena_alloc(arena, sizeof *known);
+    if (!known) return NULL;
+    known->of = e;
+    known->values = (int32_t *)restate__arena_alloc(arena, (count + 1) * sizeof *known->values);
+    if (!known->values) return NULL;
+    known->count = restate__proto_list_named(e, known->values);
+    known->next = w->known;
+    return w->known = known;
+}
+
+/* Names that were found are tried first, as in a list they come again. A search takes milliseconds
+ * where an enum is wide, and whoever sends a list has as many names as it has values: after some
+ * searches there is one more for each enum, which finds all of them. */
 static bool restate__proto_named_value(restate__proto_walk *w, const restate__proto_type *e,
                                        restate_bytes name, int64_t *n) {
     const size_t most = sizeof w->found / sizeof *w->found;
+    const restate__proto_known *known;
     size_t i;
     for (i = 0; i < most; i++)
         if (w->found[i].of == e && restate__proto_is_named(e, *n = w->found[i].value, name))
             return true;
-    if (!restate__proto_value_of(e, name, n)) return false;
-    i = w->found_next++ % most;
-    w->found[i].of = e;
-    w->found[i].value = *n;
-    return true;
+    if (w->found_next < most) {
+        if (!restate__proto_value_of(e, name, n)) return false;
+        w->found[w->found_next].of = e;
+        w->found[w->found_next++].value = *n;
+        return true;
+    }
+    known = restate__proto_known_of(w, e);
+    if (!known) w->status = restate__ctx_nomem(w->ctx);
+    for (i = 0; known && i < known->count; i++)
+        if (restate__proto_is_named(e, *n = known->values[i], name)) return true;
+    return false;
 }
 
 static bool restate__proto_get_enum(restate__proto_walk *w, const restate__proto_type *e,
@@ -14020,6 +14075,7 @@ static bool restate__proto_get_enum(restate__proto_walk *w, const restate__proto
         restate__proto_store(data, size, (uint64_t)n);
         return true;
     }
+    if (w->status != RESTATE_OK) return false;
     if (e->values || (int64_t)e->most - e->least < RESTATE__PROTO_SEARCHED)
         snprintf(text, sizeof text, "a value of %.90s", e->name);
     else

@@ -829,6 +829,59 @@ TEST(names_in_a_list) {
     }
 }
 
+/* However many names a list has: an enum is not searched again for each of them. */
+static long names_asked;
+static const char *apart(int32_t n) {       /* nothing near zero, no round numbers */
+    static char text[16];
+    names_asked++;
+    if (n < 300007 || (n - 300007) % 4001) return n ? "unknown" : "ZERO";
+    snprintf(text, sizeof text, "V%d", (int)((n - 300007) / 4001));
+    return text;
+}
+
+TEST(different_names_in_a_list) {
+    static const int32_t most[] = { 300007 + 4001 * 99, 300007 + 4001 * 180 };
+    size_t t;
+    for (t = 0; t < COUNT(most); t++) {
+        const restate__proto_type type = { "Apart", NULL, NULL, (void (*)(void))apart, 0, 0, most[t], NULL };
+        restate_ctx *ctx = test_ctx();
+        restate__proto_walk w;
+        int64_t n;
+        int i;
+        restate__proto_begin(&w, &enums.json, ctx, restate_str("{}"));
+        names_asked = 0;
+        for (i = 0; i < 300; i++) {
+            char name[16];
+            snprintf(name, sizeof name, "V%d", i % 100);
+            if (!restate__proto_named_value(&w, &type, restate_str(name), &n)) { CHECK(!"found"); continue; }
+            CHECK_INT(n, 300007 + 4001 * (i % 100));
+        }
+        CHECK(!restate__proto_named_value(&w, &type, restate_str("NOPE"), &n));
+        CHECK(restate__proto_named_value(&w, &type, restate_str("ZERO"), &n) && n == 0);
+        CHECK(names_asked < 16L * 1048576);
+        test_ctx_free(ctx);
+    }
+}
+
+TEST(names_without_memory) {
+    static const restate__proto_type type = { "Apart", NULL, NULL, (void (*)(void))apart, 0, 0, 1000000, NULL };
+    restate_ctx *ctx = test_ctx();
+    restate__proto_walk w;
+    int64_t n;
+    int i;
+    restate__proto_begin(&w, &enums.json, ctx, restate_str("{}"));
+    for (i = 0; i < 8; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "V%d", i);
+        CHECK(restate__proto_named_value(&w, &type, restate_str(name), &n));
+    }
+    while (restate_alloc(ctx, 4096)) alloc_left = 0;
+    CHECK(!restate__proto_named_value(&w, &type, restate_str("V8"), &n));
+    CHECK_INT(w.status, RESTATE_ENDED);
+    alloc_left = -1;
+    test_ctx_free(ctx);
+}
+
 /* Binary has paths that have no JSON form: these stay a matter of binary. */
 TEST(mask_without_json) {
     static const char *const paths[] = { "line_2", "aB", "a__b", "a_", "a,b", "", "a.B" };
@@ -1170,7 +1223,7 @@ TEST(out_of_memory) {
 int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(pairs), T(forms), T(more_forms), T(binary_maps), T(wrong_json), T(long_unknown_name), T(wrong_binary),
-        T(strings_that_cannot_be_held), T(values_that_cannot_be_held), T(hidden_names), T(names_in_a_list), T(mask_without_json),
+        T(strings_that_cannot_be_held), T(values_that_cannot_be_held), T(hidden_names), T(names_in_a_list), T(different_names_in_a_list), T(names_without_memory), T(mask_without_json),
         T(unknown_binary_fields), T(codes), T(absent_and_empty), T(over), T(wrong_structs), T(odd_oneof),
         T(defaults), T(callbacks), T(truncated), T(fuzz), T(out_of_memory), {0}
     };
