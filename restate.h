@@ -8227,7 +8227,6 @@ RESTATE__PRIVATE void restate__fiber_pool_init(restate__fiber_pool *pool,
 #endif
 }
 
-/* All its fibers are freed. Waits for tasks that were abandoned while detached. */
 /* Unmaps the stacks that are kept for reuse. */
 RESTATE__PRIVATE void restate__fiber_pool_trim(restate__fiber_pool *pool) {
 #if RESTATE__FIBER_SWITCHES
@@ -8244,6 +8243,7 @@ RESTATE__PRIVATE void restate__fiber_pool_trim(restate__fiber_pool *pool) {
 #endif
 }
 
+/* All its fibers are freed. Waits for tasks that were abandoned while detached. */
 RESTATE__PRIVATE void restate__fiber_pool_free(restate__fiber_pool *pool) {
 #if RESTATE__FIBER_TASKS
     restate__task_reap_orphans(pool, true);

@@ -698,8 +698,6 @@ TEST(interrupted_calls_are_made_again) {
     down();
 }
 
-/* ---- Stops by signals --------------------------------------------------------------------------------------- */
-
 /* ---- Memory ------------------------------------------------------------------------------------------------ */
 
 /* Memory that the server's process has for itself, in bytes: not what it shares with this one, its parent. */
@@ -738,7 +736,7 @@ static bool flood_is_here(int kind) {
     return true;
 }
 
-/* After a flood the process is nearly as small as before, soon, also while connections stay open. */
+/* After a flood the process is nearly as small as before, soon. */
 TEST(memory_goes_back_after_a_flood) {
     int kind, i;
     static char about[32];
@@ -764,6 +762,8 @@ TEST(memory_goes_back_after_a_flood) {
     }
     test_note = "";
 }
+
+/* ---- Stops by signals --------------------------------------------------------------------------------------- */
 
 TEST(signals_stop_it) {
     static const int numbers[] = { SIGTERM, SIGINT };
