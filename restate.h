@@ -7369,7 +7369,8 @@ RESTATE__PRIVATE void restate__vm_uuid(uint64_t state[4], char text[37]) {
 
 /* ================================================================================================
 // >>execution  fibers and threads
-// [restate__fiber_ restate__task_ restate__duty_ restate__worker_ restate__pool_]
+// [restate__fiber_ restate__task_ restate__duty_ restate__signals_]
+// [restate__crash_ restate__worker_ restate__pool_]
 // Where handlers and closures execute: stacks that can be left and entered, and threads.
 ================================================================================================ */
 
@@ -8433,6 +8434,28 @@ RESTATE__PRIVATE const char *restate__duty_id(restate__duty *copy, char *text) {
     return text;
 }
 
+/* ---- the lock of what belongs to the process ----
+ *
+ * Dispositions of signals do, so whoever changes them keeps a global. `*locked` is the number of the
+ * process whose thread has it, or 0: a lock that fork() copied is nobody's. Without threads of the
+ * library there is nobody to wait for. */
+
+#if !defined(RESTATE_NO_THREADS)
+#  include <sched.h>
+#  include <unistd.h>
+RESTATE__PRIVATE void restate__signals_lock(int *locked) {
+    int self = (int)getpid(), found = 0;
+    while (!RESTATE__CAS(locked, &found, self)) {
+        if (found != self) continue;
+        found = 0;
+        sched_yield();
+    }
+}
+#else
+RESTATE__PRIVATE void restate__signals_lock(int *locked) { (void)locked; }
+#endif
+RESTATE__PRIVATE void restate__signals_unlock(int *locked) { RESTATE__STORE(locked, 0, RELEASE); }
+
 /* ---- whose fault a crash is ----
  *
  * Dispositions of signals belong to the process, so this is a global, and only .crash_report uses it. It
@@ -8581,17 +8604,6 @@ static void restate__crash_on_exit(void) {
     restate__crash_write(&t);
 }
 
-/* Without threads of the library one endpoint is made at a time. */
-static void restate__crash_lock(void) {
-#ifndef RESTATE_NO_THREADS
-    int self = (int)getpid(), found = 0;    /* a lock that fork() copied is nobody's */
-    while (!RESTATE__CAS(&restate__crashes.locked, &found, self)) {
-        if (found == self) found = 0;
-    }
-#endif
-}
-static void restate__crash_unlock(void) { RESTATE__STORE(&restate__crashes.locked, 0, RELEASE); }
-
 #ifndef RESTATE_NO_THREADS
 static void restate__crash_disarm(void *stack) {
     stack_t none;
@@ -8624,7 +8636,7 @@ static void restate__crash_arm(void) {
 /* What is ignored stays so. */
 static void restate__crash_enter(void) {
     int i;
-    restate__crash_lock();
+    restate__signals_lock(&restate__crashes.locked);
     RESTATE__STORE(&restate__crashes.pid, (int)getpid(), RELAXED);
     if (!restate__crashes.hooked) restate__crashes.hooked = atexit(restate__crash_on_exit) == 0;
 #ifndef RESTATE_NO_THREADS
@@ -8643,13 +8655,13 @@ static void restate__crash_enter(void) {
         (void)sigaction(restate__crash_numbers[i].number, &act, NULL);
     }
     RESTATE__ADD(&restate__crashes.users, 1u, RELEASE);
-    restate__crash_unlock();
+    restate__signals_unlock(&restate__crashes.locked);
 }
 
 /* What the program itself has installed meanwhile is left alone. */
 static void restate__crash_leave(void) {
     int i;
-    restate__crash_lock();
+    restate__signals_lock(&restate__crashes.locked);
     RESTATE__SUB(&restate__crashes.users, 1u, RELEASE);
     for (i = 0; !restate__crashes.users && i < RESTATE__CRASH_SIGNALS; i++) {
         struct sigaction act;
@@ -8657,7 +8669,7 @@ static void restate__crash_leave(void) {
         if (!(act.sa_flags & SA_SIGINFO) || act.sa_sigaction != restate__crash_on_signal) continue;
         (void)sigaction(restate__crash_numbers[i].number, &restate__crashes.before[i], NULL);
     }
-    restate__crash_unlock();
+    restate__signals_unlock(&restate__crashes.locked);
 }
 
 /* `c` says all but the stack, which is that of `fiber`; without one, of this thread, unless `c` is
@@ -19077,21 +19089,6 @@ static void restate__proc_on_signal(int number) {
     errno = error;
 }
 
-/* Without threads of the library there is one restate_serve() at a time. */
-static void restate__proc_lock(void) {
-#if !defined(RESTATE_NO_THREADS)
-    int self = (int)getpid(), found = 0;
-    while (!RESTATE__CAS(&restate__proc_signals.locked, &found, self)) {
-        if (found != self) continue;
-        found = 0;
-        sched_yield();
-    }
-#endif
-}
-static void restate__proc_unlock(void) {
-    RESTATE__STORE(&restate__proc_signals.locked, 0, RELEASE);
-}
-
 /* What was ignored when the program started stays so, as under nohup. */
 static void restate__proc_install(void) {
     int i;
@@ -19124,7 +19121,7 @@ static void restate__proc_put_back(void) {
 }
 
 static void restate__proc_enter(restate__proc_stop *stop) {
-    restate__proc_lock();
+    restate__signals_lock(&restate__proc_signals.locked);
     if (restate__proc_signals.pid != (int)getpid()) {    /* first use, or a copy that fork() made */
         RESTATE__STORE(&restate__proc_signals.first, (restate__proc_stop *)NULL, SEQ_CST);
         RESTATE__STORE(&restate__proc_signals.inside, 0u, SEQ_CST);
@@ -19133,17 +19130,17 @@ static void restate__proc_enter(restate__proc_stop *stop) {
     stop->next = restate__proc_signals.first;
     RESTATE__STORE(&restate__proc_signals.first, stop, SEQ_CST);
     if (!stop->next) restate__proc_install();
-    restate__proc_unlock();
+    restate__signals_unlock(&restate__proc_signals.locked);
 }
 
 /* Returns when no signal handler uses `stop` any more. */
 static void restate__proc_leave(restate__proc_stop *stop) {
     restate__proc_stop **at = &restate__proc_signals.first;
-    restate__proc_lock();
+    restate__signals_lock(&restate__proc_signals.locked);
     while (*at != stop) at = &(*at)->next;
     RESTATE__STORE(at, stop->next, SEQ_CST);
     if (!restate__proc_signals.first) restate__proc_put_back();
-    restate__proc_unlock();
+    restate__signals_unlock(&restate__proc_signals.locked);
     while (RESTATE__LOAD(&restate__proc_signals.inside, SEQ_CST)) sched_yield();
 }
 

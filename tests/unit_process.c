@@ -2,6 +2,7 @@
  * Each case has restate_serve() run in a process of its own and talks to it over sockets. What the endpoint
  * logs arrives here line by line, so the cases wait for events and never for a time. Called as
  * `unit_process --signals` the program says which signals it was started with. */
+#include "tools.h"
 #define RESTATE__GRACE_MS 2000u             /* for what does not return; users have 5 s */
 #define RESTATE_IMPLEMENTATION
 #include "restate.h"
@@ -17,22 +18,6 @@
 #  include <malloc.h>
 #endif
 
-#ifndef __has_feature
-#  define __has_feature(x) 0
-#endif
-#if defined(RESTATE_VALGRIND)
-#  define SLOW 20                           /* how much slower than usual it may be */
-#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || __has_feature(address_sanitizer) || \
-      __has_feature(thread_sanitizer)
-#  define SLOW 4
-#else
-#  define SLOW 1
-#endif
-#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
-#  define TSAN 1
-#else
-#  define TSAN 0
-#endif
 #define PATIENCE_MS (15000 * (SLOW > 1 ? 4 : 1))
 #define HOUR_MS 3600000u
 

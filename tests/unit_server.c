@@ -2,7 +2,8 @@
  * process API), and is talked to by an HTTP/2 client made of nghttp2's client session, or by bytes that no
  * client would send. One thread drives all clients, so what happens when is the test's to say. */
 #define RESTATE_IMPLEMENTATION
-#if defined(RESTATE_VALGRIND) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#include "tools.h"
+#if SLOW > 1
 #  define RESTATE__GRACE_MS 2000u           /* for what does not return; users have 5 s */
 #else
 #  define RESTATE__GRACE_MS 600u
@@ -16,17 +17,6 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-#ifndef __has_feature
-#  define __has_feature(x) 0
-#endif
-#if defined(RESTATE_VALGRIND)
-#  define SLOW 20                           /* how much slower than usual it may be */
-#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || __has_feature(address_sanitizer) || \
-      __has_feature(thread_sanitizer)
-#  define SLOW 4
-#else
-#  define SLOW 1
-#endif
 #define RSS_COUNTS (SLOW == 1)              /* memory of the process means nothing with shadow memory */
 #define PATIENCE_MS (15000 * (SLOW > 1 ? 3 : 1))
 #define HOUR_MS 3600000u

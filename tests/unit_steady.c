@@ -4,6 +4,7 @@
  *
  * The client is nghttp2's; only what the endpoint does is counted. */
 #define RESTATE_IMPLEMENTATION
+#include "tools.h"
 #define RESTATE__H2_POOLED 1                /* also with ASan, which other tests do without */
 #include "restate.h"
 #include "runtime.h"
@@ -11,11 +12,7 @@
 #include <arpa/inet.h>
 #include <poll.h>
 
-#ifndef __has_feature
-#  define __has_feature(x) 0
-#endif
-#if defined(RESTATE_VALGRIND) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
-    __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || !defined(__GLIBC__)
+#if SLOW > 1 || !defined(__GLIBC__)
 #  define COUNTS 0
 enum { WARM_UP = 60, COUNTED = 60 };
 #else
