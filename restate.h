@@ -8559,6 +8559,11 @@ static void restate__crash_write(restate__crash_text *t) {
 static void restate__crash_say(int i, const siginfo_t *info) {
     const restate__crash *c = restate__crash_now;
     bool fault = info->si_code > 0;         /* nobody sent it */
+#ifdef SI_KERNEL                            /* Linux, of an address that no pointer can have: 0 */
+    bool known = info->si_code != SI_KERNEL;
+#else
+    bool known = true;
+#endif
     uintptr_t address = fault ? (uintptr_t)info->si_addr : 0;
     restate__crash_text t;
     t.len = 0;
@@ -8567,12 +8572,14 @@ static void restate__crash_say(int i, const siginfo_t *info) {
     restate__crash_word(&t, " (");
     restate__crash_word(&t, restate__crash_numbers[i].name);
     restate__crash_word(&t, ")");
-    if (fault) {
+    if (fault && !known) {
+        restate__crash_word(&t, " at an address that the system does not tell");
+    } else if (fault) {
         restate__crash_word(&t, " at address 0x");
         restate__crash_number(&t, address, 16);
     }
     restate__crash_where(&t, c);
-    if (fault && c && address >= c->low && address < c->high) {
+    if (fault && known && c && address >= c->low && address < c->high) {
         restate__crash_word(&t, ": stack overflow: raise ");
         restate__crash_word(&t, c->option);
         restate__crash_word(&t, " (now ");

@@ -211,6 +211,9 @@ static restate_status idle(restate_ctx *ctx, restate_bytes in) {
 }
 
 static volatile char *volatile wild = (volatile char *)16;
+#if defined(__x86_64__) && defined(__linux__)
+static volatile char *volatile smashed = (volatile char *)0x4141414141414141;  /* no pointer can have that */
+#endif
 static __attribute__((noinline)) int deep(int n) {
     volatile char frame[512];
     frame[0] = (char)n;
@@ -225,6 +228,9 @@ static restate_status fatal(restate_ctx *ctx, restate_bytes in) {
     if (strcmp(how, "segv") == 0) raise(SIGSEGV);
     if (strcmp(how, "fpe") == 0) raise(SIGFPE);
     if (strcmp(how, "wild") == 0) *wild = 1;
+#if defined(__x86_64__) && defined(__linux__)
+    if (strcmp(how, "smashed") == 0) *smashed = 1;
+#endif
     if (strcmp(how, "overflow") == 0) deep(1 << 24);
     if (strcmp(how, "abort") == 0) abort();
     if (strcmp(how, "kill") == 0) kill(getpid(), SIGKILL);
@@ -1001,6 +1007,9 @@ TEST(a_crash_says_in_which_handler) {
         { "fpe", "restate: signal 8 (SIGFPE) in handler S/", SIGFPE },
         { "abort", "restate: signal 6 (SIGABRT) in handler S/", SIGABRT },
         { "wild", "restate: signal 11 (SIGSEGV) at address 0x10 in handler S/", SIGSEGV },
+#if defined(__x86_64__) && defined(__linux__)
+        { "smashed", "restate: signal 11 (SIGSEGV) at an address that the system does not tell in handler S/", SIGSEGV },
+#endif
         { "overflow", "stack overflow: raise ", SIGSEGV },
         { "exit 3", "restate: exit() was called in handler S/", 0 }
     };
