@@ -214,10 +214,15 @@ license:
 		tail -n "$$(wc -l <build/license)" $$file | cmp - build/license || { echo "$$file does not end with LICENSE"; exit 1; }; \
 	done
 
-# The tests that the tables of capabilities name are there.
 mutants:
 	@tests/mutants.sh
 
+# The header sends what it sent at an earlier revision. DIFFERENTIAL has options, see the script.
+DIFFERENTIAL =
+differential:
+	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' LDFLAGS='$(LDFLAGS)' LDLIBS='$(LDLIBS)' tests/differential.sh $(DIFFERENTIAL)
+
+# The tests that the tables of capabilities name are there.
 features:
 	@tests/features.sh
 
@@ -236,7 +241,7 @@ strict: strict-gcc strict-clang compile
 
 # The header alone, as a program's main file would see it, and everything that uses only its public part.
 STRICT_SOURCES = $(EXAMPLES:%=examples/%.c) tests/e2e/services.c $(TEST_SERVICES) \
-	tests/bench/endpoint.c
+	tests/bench/endpoint.c tests/differential.c
 
 strict-gcc strict-clang: $(HEADERS) build/proto/order.pb.h
 	@mkdir -p build
@@ -328,6 +333,7 @@ help:
 	@echo 'make scale        much of everything: memory, time, bounds (build/scale PART-OF-A-NAME)'
 	@echo 'make e2e-smoke    some of them, in less than a minute'
 	@echo 'make mutants      breaks rules of the journal on purpose; some test has to notice each'
+	@echo 'make differential random handlers and journals: the frames are those of an earlier header'
 	@echo 'make bench        the same requests posted to this and to other SDKs (tests/bench/bench.sh --help)'
 	@echo 'make bench-e2e    calls through a real server, one to 256 at a time (tests/bench/e2e.sh --help)'
 	@echo 'make budget       the journal takes no more instructions than before (tests/bench/budget)'
@@ -343,7 +349,7 @@ help:
 	@echo 'make wire         restate_wire.h out of proto/; wire-check: whether it is that already'
 	@echo 'make clean        removes what was built, but for the server'
 
-.PHONY: all examples test demo unit sanitize tsan valgrind e2e e2e-smoke mutants scale budget bench bench-e2e \
+.PHONY: all examples test demo unit sanitize tsan valgrind e2e e2e-smoke mutants differential scale budget bench bench-e2e \
 	bench-check wire wire-check layers license features \
 	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware refused clean help
 .SECONDARY:
