@@ -297,7 +297,7 @@ checked: $(HEADERS)
 
 # What is refused, and older compilers and libraries that are not.
 refused:
-	@GCC='$(GCC)' CLANG='$(CLANG)' TCC='$(TCC)' FLAGS='$(package_flags) -I.' LIBS='$(package_libs)' tests/refused.sh
+	@GCC='$(GCC)' CLANG='$(CLANG)' GXX='$(GXX)' CLANGXX='$(CLANGXX)' TCC='$(TCC)' FLAGS='$(package_flags) -I.' LIBS='$(package_libs)' tests/refused.sh
 
 # For cores without an operating system. nanopb's headers are copied: beside them lie those of this machine.
 # The object needs nothing but the C library, nanopb and the port's six functions.

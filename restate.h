@@ -1959,7 +1959,7 @@ template <class T> inline const T *restate_opt(const T &options) { return &optio
 #    define RESTATE__POSIX_MISSING 1
 #  endif
 #endif
-#if !defined(__cplusplus) && !defined(PB_C99_STATIC_ASSERT) && \
+#if !defined(PB_C99_STATIC_ASSERT) && \
     (!defined(__STDC_VERSION__) || __STDC_VERSION__ < 201112L)
 #  define PB_C99_STATIC_ASSERT 1            /* else nanopb asserts with what C99 has not */
 #endif
@@ -1971,7 +1971,10 @@ template <class T> inline const T *restate_opt(const T &options) { return &optio
 #  include <nghttp2/nghttp2.h>
 #endif
 
-#if defined(RESTATE__POSIX_HIDDEN)
+#if defined(__cplusplus)
+#  error "restate.h: the implementation is C: define RESTATE_IMPLEMENTATION in a .c file, and \
+include restate.h without it in C++ files"
+#elif defined(RESTATE__POSIX_HIDDEN)
 #  error "restate.h: a system header came first and hides POSIX: include restate.h before all of \
 them, or compile with -D_DEFAULT_SOURCE"
 #elif defined(RESTATE__POSIX_MISSING)
@@ -1995,10 +1998,6 @@ RESTATE_NO_THREADS, or RESTATE_ATOMIC_LOAD and its family"
 
 #ifdef RESTATE__EMIT
 #undef RESTATE__EMIT
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 /* ================================================================================================
 // >>platform  compiler, defaults of macros, atomic operations                           [restate__]
@@ -2111,10 +2110,7 @@ RESTATE_API uint32_t restate_version(void) { return RESTATE_VERSION; }
 ================================================================================================ */
 
 static restate_bytes restate__b(const void *ptr, size_t len) {
-    restate_bytes b;
-    b.ptr = (const uint8_t *)ptr;
-    b.len = len;
-    return b;
+    return (restate_bytes){ .ptr = ptr, .len = len };
 }
 
 RESTATE__PRIVATE restate_bytes restate__b_none(void) { return restate__b(NULL, 0); }
@@ -2368,9 +2364,9 @@ RESTATE__PRIVATE restate__map_node *restate__map_next(restate__map_node *top,
 }
 
 /* ================================================================================================
-// >>memory  allocator, chunk pool, arena, output buffer
-//                                                     [restate__mem_ restate__arena_ restate__buf_]
-// An invocation's memory is a list of chunks that go back to a pool when it is over.
+// >>memory  allocator, cache of blocks, arena, output buffer
+//                                     [restate__mem_ restate__cache_ restate__arena_ restate__buf_]
+// An invocation's memory is a list of chunks that go back to a cache when it is over.
 ================================================================================================ */
 
 static void *restate__mem_default_alloc(void *user, size_t size) {
@@ -2394,11 +2390,9 @@ static void restate__mem_default_free(void *user, void *old, size_t size) {
  * used. */
 RESTATE__PRIVATE restate_allocator restate__mem_defaults(restate_allocator a) {
     if (a.alloc && a.realloc && a.free) return a;
-    a.alloc = restate__mem_default_alloc;
-    a.realloc = restate__mem_default_realloc;
-    a.free = restate__mem_default_free;
-    a.user = NULL;
-    return a;
+    return (restate_allocator){ .alloc = restate__mem_default_alloc,
+                                .realloc = restate__mem_default_realloc,
+                                .free = restate__mem_default_free };
 }
 
 /* Uninitialised; NULL when out of memory. */
@@ -2417,8 +2411,8 @@ RESTATE__PRIVATE void restate__mem_free(const restate_allocator *a, void *old, s
     if (old) a->free(a->user, old, size ? size : 1);
 }
 
-/* What was freed goes back to the system: glibc's malloc keeps it, mapped and resident, below
- * whatever is still in use. Walks all that is free, so only for when much of it was just freed. */
+/* Gives freed memory back to the system: glibc's malloc keeps it mapped and resident below whatever
+ * is still in use. This walks all that is free, so it is for moments when much was just freed. */
 RESTATE__PRIVATE void restate__mem_trim(const restate_allocator *a) {
 #if defined(RESTATE__MALLOC_TRIM)
     if (a->alloc == restate__mem_default_alloc) RESTATE__MALLOC_TRIM();
@@ -2427,163 +2421,178 @@ RESTATE__PRIVATE void restate__mem_trim(const restate_allocator *a) {
 #endif
 }
 
-/* One piece of memory, its bytes behind the header; or, in a buffer, a reference to bytes that are
- * somewhere else. Chunks of exactly the pool's size are kept for reuse, and some larger ones. */
+/* ---- The cache -------------------------------------------------------------------------------- */
+/* Keeps blocks for reuse by their size: those of chunks, and those that nghttp2 asks for. Streams
+ * and invocations come and go, and each takes the same few sizes. Belongs to one thread. */
+
+/* A block, its bytes behind the head. As a chunk of a buffer it may also be a reference to bytes that
+ * are somewhere else; blocks of nghttp2 use the place of that reference, too. */
 typedef struct restate__chunk {
     struct restate__chunk *next;
-    size_t size;                            /* all of it, this header included */
+    size_t size;                            /* all of it, this head included */
     const uint8_t *elsewhere;               /* a reference: to `elsewhere_len` bytes; else NULL */
     size_t elsewhere_len;
 } restate__chunk;
 
 #define RESTATE__CHUNK_BYTES 4096u
-#define RESTATE__CHUNKS_LARGE_BYTES (4u << 20)  /* how much a pool keeps in larger chunks */
-#define RESTATE__CHUNK_CLASSES 9u           /* of larger ones: from 4, from 8, ... from 1,024 KiB */
-#define RESTATE__CHUNK_LOOKS 4u             /* how many of a class are looked at */
-#define RESTATE__CHUNK_HEAD ((sizeof(restate__chunk) + 15u) & ~(size_t)15u)
+#define RESTATE__CACHE_STEP 32u             /* sizes of small blocks are multiples of it */
+#define RESTATE__CACHE_SMALL 1024u          /* the largest small block */
+#define RESTATE__CACHE_CHUNKS (RESTATE__CACHE_SMALL / RESTATE__CACHE_STEP)  /* class of chunks */
+#define RESTATE__CACHE_CLASSES (RESTATE__CACHE_CHUNKS + 10u)    /* large ones: up to 8 KiB, ... */
+#define RESTATE__CACHE_LOOKS 4u             /* how many blocks of a class are looked at */
+#define RESTATE__CACHE_LARGE_BYTES (4u << 20)   /* how much is kept in large blocks */
 
-/* Where chunks come from. Belongs to one thread. */
-typedef struct restate__chunks {
+#ifndef RESTATE__CACHE_KEEPS_SMALL          /* 0: for tools that watch every block */
+#  if defined(RESTATE__ASAN) || defined(RESTATE_VALGRIND)
+#    define RESTATE__CACHE_KEEPS_SMALL 0
+#  else
+#    define RESTATE__CACHE_KEEPS_SMALL 1
+#  endif
+#endif
+
+typedef struct restate__cache {
     const restate_allocator *allocator;
-    restate__chunk *free;
-    size_t kept, kept_max;                  /* chunks on `free`, and how many may be there */
-    restate__chunk **large;                 /* larger ones by class; NULL: none are kept */
-    size_t large_bytes;
+    restate__chunk *kept[RESTATE__CACHE_CLASSES];
+    size_t kept_bytes, kept_max;            /* of blocks up to a chunk's size; 0: nothing is kept */
+    size_t large_bytes;                     /* kept in larger ones */
     size_t freed_bytes;                     /* that were not kept, since its owner set it to 0 */
-} restate__chunks;
+} restate__cache;
 
-RESTATE__PRIVATE void restate__mem_pool_init(restate__chunks *pool,
-                                             const restate_allocator *allocator, size_t kept_max) {
-    memset(pool, 0, sizeof *pool);
-    pool->allocator = allocator;
-    pool->kept_max = kept_max;
+RESTATE__PRIVATE void restate__cache_init(restate__cache *cache, const restate_allocator *allocator,
+                                          size_t kept_max) {
+    *cache = (restate__cache){ .allocator = allocator, .kept_max = kept_max };
 }
 
-/* The class of a larger chunk. */
-static uint32_t restate__mem_class(size_t size) {
-    uint32_t i = 0;
-    while (i + 1 < RESTATE__CHUNK_CLASSES && (size_t)2 * RESTATE__CHUNK_BYTES << i <= size) i++;
+/* The class of a block: small ones by their exact size, chunks, and large ones by their highest
+ * bit. Blocks between small ones and chunks are in the first class of large ones. */
+static uint32_t restate__cache_class(size_t size) {
+    uint32_t i = RESTATE__CACHE_CHUNKS + 1;
+    if (size == RESTATE__CHUNK_BYTES) return RESTATE__CACHE_CHUNKS;
+    if (size <= RESTATE__CACHE_SMALL) return (uint32_t)((size - 1) / RESTATE__CACHE_STEP);
+    while (i + 1 < RESTATE__CACHE_CLASSES && (size >>= 1) >= RESTATE__CHUNK_BYTES) i++;
     return i;
 }
 
-/* What points to a kept chunk that fits without wasting more than it holds. NULL: none was
- * found. */
-static restate__chunk **restate__mem_find_large(const restate__chunks *pool, size_t size) {
-    uint32_t class_ = restate__mem_class(size), end = class_ + 2, looks;
-    for (; class_ < end && class_ < RESTATE__CHUNK_CLASSES; class_++) {
-        restate__chunk **at = &pool->large[class_];
-        for (looks = 0; *at && looks < RESTATE__CHUNK_LOOKS; looks++, at = &(*at)->next)
+/* What points to a kept block of `size` bytes or up to twice as many: rather a larger one than
+ * none, so that it matters little in which order sizes come. NULL: none was found. */
+static restate__chunk **restate__cache_find(restate__cache *cache, size_t size) {
+    uint32_t class_ = restate__cache_class(size), last = restate__cache_class(2 * size);
+    if (size <= RESTATE__CACHE_SMALL && last >= RESTATE__CACHE_CHUNKS)
+        last = RESTATE__CACHE_CHUNKS - 1;
+    for (; class_ <= last; class_++) {
+        restate__chunk **at = &cache->kept[class_];
+        for (unsigned looks = 0; *at && looks < RESTATE__CACHE_LOOKS; looks++, at = &(*at)->next)
             if ((*at)->size >= size && (*at)->size / 2 <= size) return at;
     }
     return NULL;
 }
 
-static restate__chunk *restate__mem_take_large(restate__chunks *pool, size_t size) {
-    restate__chunk **at = pool->large ? restate__mem_find_large(pool, size) : NULL, *c;
-    if (!at) return NULL;
-    c = *at;
-    *at = c->next;
-    pool->large_bytes -= c->size;
-    c->next = NULL;
-    return c;
+static size_t *restate__cache_count(restate__cache *cache, size_t size) {
+    return size > RESTATE__CHUNK_BYTES ? &cache->large_bytes : &cache->kept_bytes;
 }
 
-/* A chunk with room for `need` bytes behind its header; NULL when out of memory. */
-RESTATE__PRIVATE restate__chunk *restate__mem_take(restate__chunks *pool, size_t need) {
-    restate__chunk *c = NULL;
+/* A block of at least `size` bytes, all but its head uninitialised. NULL: out of memory. */
+static restate__chunk *restate__cache_take(restate__cache *cache, size_t size) {
+    if (size <= RESTATE__CACHE_SMALL)
+        size = (size + RESTATE__CACHE_STEP - 1) / RESTATE__CACHE_STEP * RESTATE__CACHE_STEP;
+    restate__chunk **at = size == RESTATE__CHUNK_BYTES ? &cache->kept[RESTATE__CACHE_CHUNKS]
+                        : size > SIZE_MAX / 2 ? NULL : restate__cache_find(cache, size);
+    restate__chunk *b = at ? *at : NULL;
+    if (b) {
+        *at = b->next;
+        *restate__cache_count(cache, b->size) -= b->size;
+    } else {
+        b = restate__mem_alloc(cache->allocator, size);
+        if (!b) return NULL;
+        b->size = size;
+    }
+    b->next = NULL;
+    return b;
+}
+
+RESTATE__PRIVATE void restate__cache_give(restate__cache *cache, restate__chunk *b) {
+    bool large = b->size > RESTATE__CHUNK_BYTES;
+    size_t *count = restate__cache_count(cache, b->size);
+    size_t max = large && cache->kept_max ? RESTATE__CACHE_LARGE_BYTES : cache->kept_max;
+    if (b->size <= RESTATE__CACHE_SMALL && !RESTATE__CACHE_KEEPS_SMALL) max = 0;
+    if (*count + b->size > max) {
+        cache->freed_bytes += b->size;
+        restate__mem_free(cache->allocator, b, b->size);
+        return;
+    }
+    restate__chunk **at = &cache->kept[restate__cache_class(b->size)];
+    b->next = *at;
+    *at = b;
+    *count += b->size;
+}
+
+/* Frees what is kept for reuse. */
+RESTATE__PRIVATE void restate__cache_free(restate__cache *cache) {
+    for (uint32_t i = 0; i < RESTATE__CACHE_CLASSES; i++)
+        while (cache->kept[i]) {
+            restate__chunk *b = cache->kept[i];
+            cache->kept[i] = b->next;
+            restate__mem_free(cache->allocator, b, b->size);
+        }
+    cache->kept_bytes = cache->large_bytes = 0;
+}
+
+/* ---- Chunks of memory ------------------------------------------------------------------------- */
+
+#define RESTATE__CHUNK_HEAD ((sizeof(restate__chunk) + 15u) & ~(size_t)15u)
+
+static uint8_t *restate__chunk_data(restate__chunk *c) { return (uint8_t *)c + RESTATE__CHUNK_HEAD; }
+
+/* A chunk with room for `need` bytes: of the usual size if they fit. NULL: out of memory. */
+RESTATE__PRIVATE restate__chunk *restate__cache_chunk(restate__cache *cache, size_t need) {
     size_t size = RESTATE__CHUNK_BYTES;
     if (need > SIZE_MAX - RESTATE__CHUNK_HEAD) return NULL;
-    if (need + RESTATE__CHUNK_HEAD > size) {
-        size = need + RESTATE__CHUNK_HEAD;
-        c = restate__mem_take_large(pool, size);
-    } else if (pool->free) {
-        c = pool->free;
-        pool->free = c->next;
-        pool->kept--;
-        c->next = NULL;
-    }
-    if (c) return c;
-    c = (restate__chunk *)restate__mem_alloc(pool->allocator, size);
-    if (!c) return NULL;
-    memset(c, 0, sizeof *c);
-    c->size = size;
+    if (need + RESTATE__CHUNK_HEAD > size) size = need + RESTATE__CHUNK_HEAD;
+    restate__chunk *c = restate__cache_take(cache, size);
+    if (c) c->elsewhere = NULL;
     return c;
 }
 
-RESTATE__PRIVATE void restate__mem_give(restate__chunks *pool, restate__chunk *c) {
-    bool usual = c->size == RESTATE__CHUNK_BYTES;
-    c->elsewhere = NULL;
-    if (usual && pool->kept < pool->kept_max) {
-        c->next = pool->free;
-        pool->free = c;
-        pool->kept++;
-    } else if (!usual && pool->large &&
-               pool->large_bytes + c->size <= RESTATE__CHUNKS_LARGE_BYTES) {
-        restate__chunk **at = &pool->large[restate__mem_class(c->size)];
-        c->next = *at;
-        *at = c;
-        pool->large_bytes += c->size;
-    } else {
-        pool->freed_bytes += c->size;
-        restate__mem_free(pool->allocator, c, c->size);
-    }
-}
-
-static void restate__mem_free_list(restate__chunks *pool, restate__chunk *c) {
+static void restate__cache_give_all(restate__cache *cache, restate__chunk *c) {
     while (c) {
         restate__chunk *next = c->next;
-        restate__mem_free(pool->allocator, c, c->size);
+        restate__cache_give(cache, c);
         c = next;
     }
 }
 
-/* Frees what is kept for reuse. */
-RESTATE__PRIVATE void restate__mem_pool_free(restate__chunks *pool) {
-    uint32_t i;
-    restate__mem_free_list(pool, pool->free);
-    pool->free = NULL;
-    for (i = 0; pool->large && i < RESTATE__CHUNK_CLASSES; i++) {
-        restate__mem_free_list(pool, pool->large[i]);
-        pool->large[i] = NULL;
-    }
-    pool->kept = pool->large_bytes = 0;
-}
+/* ---- The arena -------------------------------------------------------------------------------- */
 
 /* Memory that is freed all at once.
  *
  * Invariant: [at, end) is what is free in the first chunk of `chunks`. `failed` is sticky and lets
  * a caller check once after many allocations. */
 typedef struct restate__arena {
-    restate__chunks *pool;
+    restate__cache *cache;
     restate__chunk *chunks;
     uint8_t *at, *end;
     bool failed;
 } restate__arena;
 
-RESTATE__PRIVATE void restate__arena_init(restate__arena *arena, restate__chunks *pool) {
-    memset(arena, 0, sizeof *arena);
-    arena->pool = pool;
+RESTATE__PRIVATE void restate__arena_init(restate__arena *arena, restate__cache *cache) {
+    *arena = (restate__arena){ .cache = cache };
 }
 
 RESTATE__PRIVATE void restate__arena_free(restate__arena *arena) {
-    while (arena->chunks) {
-        restate__chunk *c = arena->chunks;
-        arena->chunks = c->next;
-        restate__mem_give(arena->pool, c);
-    }
+    restate__cache_give_all(arena->cache, arena->chunks);
+    arena->chunks = NULL;
     arena->at = arena->end = NULL;
 }
 
 /* A large request gets a chunk of its own behind the current one, whose rest stays in use. Nothing
  * else lies in it, so restate__arena_more() can give it back. */
 RESTATE__PRIVATE RESTATE__NOINLINE void *restate__arena_grow(restate__arena *arena, size_t size) {
-    restate__chunk *c = restate__mem_take(arena->pool, size);
-    uint8_t *data;
+    restate__chunk *c = restate__cache_chunk(arena->cache, size);
     if (!c) {
         arena->failed = true;
         return NULL;
     }
-    data = (uint8_t *)c + RESTATE__CHUNK_HEAD;
+    uint8_t *data = restate__chunk_data(c);
     if (c->size != RESTATE__CHUNK_BYTES) {
         restate__chunk **at = arena->chunks ? &arena->chunks->next : &arena->chunks;
         c->next = *at;
@@ -2601,16 +2610,15 @@ RESTATE__PRIVATE RESTATE__NOINLINE void *restate__arena_grow(restate__arena *are
 RESTATE__PRIVATE uint8_t *restate__arena_bytes(restate__arena *arena, size_t size) {
     uint8_t *p = arena->at;
     if (RESTATE__UNLIKELY(size > (size_t)(arena->end - p) || !p))
-        return (uint8_t *)restate__arena_grow(arena, size);
+        return restate__arena_grow(arena, size);
     arena->at = p + size;
     return p;
 }
 
-/* Whether `size` bytes are there in a chunk that is kept for reuse. */
+/* Whether a chunk of its own for `size` bytes is kept for reuse. */
 RESTATE__PRIVATE bool restate__arena_has(const restate__arena *arena, size_t size) {
-    const restate__chunks *pool = arena->pool;
-    return size > RESTATE__CHUNK_BYTES && pool->large &&
-           restate__mem_find_large(pool, size + RESTATE__CHUNK_HEAD) != NULL;
+    return size > RESTATE__CHUNK_BYTES && size < SIZE_MAX / 4 &&
+           restate__cache_find(arena->cache, size + RESTATE__CHUNK_HEAD);
 }
 
 /* Room for `size` bytes that begins with the first `used` of `old`, which had room for `old_size`
@@ -2618,15 +2626,15 @@ RESTATE__PRIVATE bool restate__arena_has(const restate__arena *arena, size_t siz
 RESTATE__PRIVATE uint8_t *restate__arena_more(restate__arena *arena, uint8_t *old, size_t old_size,
                                               size_t used, size_t size) {
     uint8_t *p = restate__arena_bytes(arena, size);
-    restate__chunk **at = &arena->chunks, *c;
     if (!p) return NULL;
     if (used) memcpy(p, old, used);
     if (old_size + RESTATE__CHUNK_HEAD <= RESTATE__CHUNK_BYTES) return p;
-    while (*at && (uint8_t *)*at + RESTATE__CHUNK_HEAD != old) at = &(*at)->next;
+    restate__chunk **at = &arena->chunks, *c;
+    while (*at && restate__chunk_data(*at) != old) at = &(*at)->next;
     c = *at;
     if (c) {
         *at = c->next;
-        restate__mem_give(arena->pool, c);
+        restate__cache_give(arena->cache, c);
     }
     return p;
 }
@@ -2650,13 +2658,11 @@ RESTATE__PRIVATE void *restate__arena_alloc(restate__arena *arena, size_t size) 
 /* Whether these bytes are known to be the arena's: the newest chunks are looked at. */
 RESTATE__PRIVATE bool restate__arena_holds(const restate__arena *arena, const void *data,
                                            size_t len) {
-    const uint8_t *p = (const uint8_t *)data;
-    const restate__chunk *c;
-    unsigned looks = 0;
-    for (c = arena->chunks; c && looks < RESTATE__ARENA_LOOKS; c = c->next, looks++) {
-        const uint8_t *start = (const uint8_t *)c + RESTATE__CHUNK_HEAD;
+    const uint8_t *p = data;
+    restate__chunk *c = arena->chunks;
+    for (unsigned looks = 0; c && looks < RESTATE__ARENA_LOOKS; c = c->next, looks++) {
         const uint8_t *end = (const uint8_t *)c + c->size;
-        if (p >= start && p <= end) return len <= (size_t)(end - p);
+        if (p >= restate__chunk_data(c) && p <= end) return len <= (size_t)(end - p);
     }
     return false;
 }
@@ -2664,9 +2670,8 @@ RESTATE__PRIVATE bool restate__arena_holds(const restate__arena *arena, const vo
 /* A copy, followed by a zero byte that is not counted. Absent bytes stay absent, and so are the
  * bytes of a failed copy. */
 RESTATE__PRIVATE restate_bytes restate__arena_copy(restate__arena *arena, restate_bytes from) {
-    uint8_t *p;
     if (!from.ptr || from.len == SIZE_MAX) return restate__b_none();
-    p = restate__arena_bytes(arena, from.len + 1);
+    uint8_t *p = restate__arena_bytes(arena, from.len + 1);
     if (!p) return restate__b_none();
     if (from.len) memcpy(p, from.ptr, from.len);
     p[from.len] = 0;
@@ -2680,13 +2685,12 @@ RESTATE__PRIVATE const char *restate__arena_text(restate__arena *arena, restate_
 }
 
 /* `text` if it is clean, else a copy that is (see restate__b_clean(); `also` NULL: for texts that
- * go onto the wire as they are, where the runtime would refuse what is not UTF-8). */
+ * go onto the wire as they are, where the server would refuse what is not UTF-8). */
 RESTATE__PRIVATE const char *restate__arena_clean(restate__arena *arena, const char *text,
                                                   const char *also) {
     restate_bytes all = restate_str(text);
-    char *copy;
     if (restate__b_is_clean(all, also)) return text;
-    copy = (char *)restate__arena_bytes(arena, all.len + 1);
+    char *copy = (char *)restate__arena_bytes(arena, all.len + 1);
     if (!copy) return "";
     memcpy(copy, text, all.len + 1);
     restate__b_clean(copy, all.len, also);
@@ -2696,37 +2700,32 @@ RESTATE__PRIVATE const char *restate__arena_clean(restate__arena *arena, const c
 /* vsprintf into the arena; "" when out of memory or when the format is bad. */
 RESTATE__PRIVATE const char *restate__arena_vprintf(restate__arena *arena, const char *format,
                                                     va_list args) {
-    va_list again;
     size_t room = arena->at ? (size_t)(arena->end - arena->at) : 0;
     char *text = (char *)arena->at;
-    int n;
-    if (!format) return "";
+    va_list again;
     va_copy(again, args);
-    n = vsnprintf(text, room, format, args);
-    if (n < 0) {
-        va_end(again);
-        return "";
-    }
-    if ((size_t)n < room) {
+    int n = format ? vsnprintf(text, room, format, args) : -1;
+    if (n >= 0 && (size_t)n < room) {
         arena->at += (size_t)n + 1;
-    } else {
+    } else if (n >= 0) {
         text = (char *)restate__arena_bytes(arena, (size_t)n + 1);
         if (text) vsnprintf(text, (size_t)n + 1, format, again);
     }
     va_end(again);
-    return text ? text : "";
+    return n >= 0 && text ? text : "";
 }
 
 RESTATE__PRIVATE const char *restate__arena_printf(restate__arena *arena, const char *format, ...)
     RESTATE__PRINTF(2, 3);
 RESTATE__PRIVATE const char *restate__arena_printf(restate__arena *arena, const char *format, ...) {
     va_list args;
-    const char *text;
     va_start(args, format);
-    text = restate__arena_vprintf(arena, format, args);
+    const char *text = restate__arena_vprintf(arena, format, args);
     va_end(args);
     return text;
 }
+
+/* ---- The output buffer ------------------------------------------------------------------------ */
 
 /* Bytes on their way out: written at the end, read and dropped at the front.
  *
@@ -2734,27 +2733,22 @@ RESTATE__PRIVATE const char *restate__arena_printf(restate__arena *arena, const 
  * and what is in it is not changed once it was handed over.
  * Invariant: `len` bytes lie between `read_at` in the first chunk and `write_at` in the last. */
 typedef struct restate__buf {
-    restate__chunks *pool;
+    restate__cache *cache;
     const restate__arena *stable;           /* NULL: everything is copied */
     restate__chunk *first, *last;
-    size_t read_at, write_at;               /* offsets behind the chunk's header */
+    size_t read_at, write_at;               /* offsets behind the chunk's head */
     size_t len;
-    bool failed; /* out of memory: what was written is incomplete; sticky */
+    bool failed;                            /* out of memory: output is incomplete; sticky */
 } restate__buf;
 
-RESTATE__PRIVATE void restate__buf_init(restate__buf *buf, restate__chunks *pool) {
-    memset(buf, 0, sizeof *buf);
-    buf->pool = pool;
+RESTATE__PRIVATE void restate__buf_init(restate__buf *buf, restate__cache *cache) {
+    *buf = (restate__buf){ .cache = cache };
 }
 
 /* Drops everything; the buffer can be written again. */
 RESTATE__PRIVATE void restate__buf_free(restate__buf *buf) {
-    while (buf->first) {
-        restate__chunk *c = buf->first;
-        buf->first = c->next;
-        restate__mem_give(buf->pool, c);
-    }
-    buf->last = NULL;
+    restate__cache_give_all(buf->cache, buf->first);
+    buf->first = buf->last = NULL;
     buf->read_at = buf->write_at = buf->len = 0;
 }
 
@@ -2769,43 +2763,38 @@ static size_t restate__buf_room(const restate__buf *buf) {
 }
 
 static restate__chunk *restate__buf_append(restate__buf *buf, size_t need) {
-    restate__chunk *c = restate__mem_take(buf->pool, need);
+    restate__chunk *c = restate__cache_chunk(buf->cache, need);
     if (!c) {
         buf->failed = true;
         return NULL;
     }
-    if (buf->last) buf->last->next = c;
-    else buf->first = c;
+    *(buf->last ? &buf->last->next : &buf->first) = c;
     buf->last = c;
     buf->write_at = 0;
     return c;
 }
 
-/* What is not written in the last chunk stays so: it is cut to what is. */
-static void restate__buf_cut_last(restate__buf *buf) {
-    restate__chunk *c = buf->last;
-    if (!c || c->elsewhere || !restate__buf_room(buf)) return;
-    c->elsewhere = (const uint8_t *)c + RESTATE__CHUNK_HEAD;
-    c->elsewhere_len = buf->write_at;
-}
-
+/* A reference to `data`. The room that the last chunk still has stays unwritten: it is cut off. */
 static bool restate__buf_refer(restate__buf *buf, const void *data, size_t len) {
-    restate__chunk *c;
-    restate__buf_cut_last(buf);
+    restate__chunk *c = buf->last;
+    if (c && !c->elsewhere && restate__buf_room(buf)) {
+        c->elsewhere = restate__chunk_data(c);
+        c->elsewhere_len = buf->write_at;
+    }
     c = restate__buf_append(buf, 0);
     if (!c) return false;
-    c->elsewhere = (const uint8_t *)data;
+    c->elsewhere = data;
     c->elsewhere_len = buf->write_at = len;
     buf->len += len;
     return true;
 }
 
-/* Where up to `*room` bytes can be written in place, of which restate__buf_wrote() tells then;
+/* Where up to `*room` bytes can be written in place, followed by a call of restate__buf_wrote();
  * NULL: nowhere. */
 static uint8_t *restate__buf_space(restate__buf *buf, size_t *room) {
     if (buf->failed || (!buf->last && !restate__buf_append(buf, 0))) return NULL;
     *room = restate__buf_room(buf);
-    return *room ? (uint8_t *)buf->last + RESTATE__CHUNK_HEAD + buf->write_at : NULL;
+    return *room ? restate__chunk_data(buf->last) + buf->write_at : NULL;
 }
 
 static void restate__buf_wrote(restate__buf *buf, size_t len) {
@@ -2814,7 +2803,7 @@ static void restate__buf_wrote(restate__buf *buf, size_t len) {
 }
 
 RESTATE__PRIVATE bool restate__buf_write(restate__buf *buf, const void *data, size_t len) {
-    const uint8_t *from = (const uint8_t *)data;
+    const uint8_t *from = data;
     if (len >= RESTATE__CHUNK_BYTES && buf->stable && !buf->failed &&
         restate__arena_holds(buf->stable, data, len))
         return restate__buf_refer(buf, data, len);
@@ -2825,7 +2814,7 @@ RESTATE__PRIVATE bool restate__buf_write(restate__buf *buf, const void *data, si
             continue;
         }
         if (n > len) n = len;
-        memcpy((uint8_t *)buf->last + RESTATE__CHUNK_HEAD + buf->write_at, from, n);
+        memcpy(restate__chunk_data(buf->last) + buf->write_at, from, n);
         restate__buf_wrote(buf, n);
         from += n;
         len -= n;
@@ -2835,15 +2824,14 @@ RESTATE__PRIVATE bool restate__buf_write(restate__buf *buf, const void *data, si
 
 /* The first bytes that lie together; absent when the buffer is empty. */
 RESTATE__PRIVATE restate_bytes restate__buf_peek(const restate__buf *buf) {
-    restate_bytes b;
     if (!buf->len) return restate__b_none();
-    b = restate__buf_chunk(buf->first);
+    restate_bytes b = restate__buf_chunk(buf->first);
     if (buf->first == buf->last) b.len = buf->write_at;
     return restate__b(b.ptr + buf->read_at, b.len - buf->read_at);
 }
 
 /* Takes the first `n` bytes away, at most as many as the last peek showed. Gives the chunk they lay
- * in, to be given back to the pool, if that held nothing else. */
+ * in, to be given back to the cache, if that held nothing else. */
 static restate__chunk *restate__buf_shift(restate__buf *buf, size_t n) {
     restate__chunk *c = buf->first;
     size_t end = c == buf->last ? buf->write_at : restate__buf_chunk(c).len;
@@ -2862,7 +2850,7 @@ static restate__chunk *restate__buf_shift(restate__buf *buf, size_t n) {
 
 RESTATE__PRIVATE void restate__buf_drop(restate__buf *buf, size_t n) {
     restate__chunk *c = restate__buf_shift(buf, n);
-    if (c) restate__mem_give(buf->pool, c);
+    if (c) restate__cache_give(buf->cache, c);
 }
 
 /* ================================================================================================
@@ -3476,7 +3464,7 @@ static void restate__wire_take_back(restate__buf *out, restate__chunk *last, siz
     while (last->next) {
         restate__chunk *c = last->next;
         last->next = c->next;
-        restate__mem_give(out->pool, c);
+        restate__cache_give(out->cache, c);
     }
     out->last = last;
     out->write_at = write_at;
@@ -8006,18 +7994,12 @@ static bool restate__fiber_thread_start(pthread_t *thread, size_t stack_bytes, v
 /* A binary semaphore, not given at first. */
 #if RESTATE_FIBER == RESTATE_FIBER_CUSTOM
 
-#ifdef __cplusplus
-extern "C" {
-#endif
 extern void *restate_port_signal_new(void);
 extern void restate_port_signal_give(void *signal);
 extern void restate_port_signal_take(void *signal);
 extern void restate_port_signal_free(void *signal);
 extern void *restate_port_task_new(void (*run)(void *arg), void *arg, size_t stack_bytes);
 extern void restate_port_task_join(void *task);
-#ifdef __cplusplus
-}
-#endif
 
 typedef void *restate__task_signal;
 typedef void *restate__task_thread;
@@ -8734,8 +8716,7 @@ typedef struct restate__note {
 /* What the handlers of one thread share. Belongs to that thread, but for _post. */
 typedef struct restate__worker {
     const restate_allocator *allocator;
-    restate__chunks chunks;
-    restate__chunk *large[RESTATE__CHUNK_CLASSES];  /* of `chunks` */
+    restate__cache cache;
     restate__fiber_pool fibers;
     void (*wake)(void *user);               /* on any thread: makes the owner call _turn soon; */
     void *wake_user;                        /* NULL: nobody waits */
@@ -8755,11 +8736,10 @@ static bool restate__note_mark(restate__note *note, bool queued) {
 
 /* `wake` is set by the caller, before anybody else knows the worker. */
 RESTATE__PRIVATE bool restate__worker_init(restate__worker *w, const restate_allocator *allocator,
-                                           size_t chunks_kept_max, size_t fibers_kept_max) {
+                                           size_t cache_bytes, size_t fibers_kept_max) {
     memset(w, 0, sizeof *w);
     w->allocator = allocator;
-    restate__mem_pool_init(&w->chunks, allocator, chunks_kept_max);
-    if (chunks_kept_max) w->chunks.large = w->large;
+    restate__cache_init(&w->cache, allocator, cache_bytes);
     restate__fiber_pool_init(&w->fibers, allocator, fibers_kept_max);
     return true;
 }
@@ -8767,14 +8747,14 @@ RESTATE__PRIVATE bool restate__worker_init(restate__worker *w, const restate_all
 /* Frees what is kept for reuse. */
 RESTATE__PRIVATE void restate__worker_trim(restate__worker *w) {
     restate__fiber_pool_trim(&w->fibers);
-    restate__mem_pool_free(&w->chunks);
-    w->chunks.freed_bytes = 0;
+    restate__cache_free(&w->cache);
+    w->cache.freed_bytes = 0;
 }
 
 /* Nobody posts any more; notes that are still queued are not delivered. */
 RESTATE__PRIVATE void restate__worker_free(restate__worker *w) {
     restate__fiber_pool_free(&w->fibers);
-    restate__mem_pool_free(&w->chunks);
+    restate__cache_free(&w->cache);
     w->first = w->last = w->inbox = NULL;
 }
 
@@ -9164,7 +9144,7 @@ typedef struct restate__attempt {
     restate__vm vm;
     restate__arena *arena; /* the host's: of the journal, and of the handler unless it blocks */
     restate__arena own;                     /* of a blocking handler, used on its thread */
-    restate__chunks own_chunks;
+    restate__cache own_cache;
     restate__worker *worker;
     const restate__handler *handler;
     const restate__logger *logger;
@@ -9220,7 +9200,7 @@ typedef struct restate__run {
     struct restate__run *next_run;          /* all */
     struct restate__run *next_live, **back; /* live; what points to it there */
     restate__arena arena;
-    restate__chunks chunks; /* hands out and takes back without keeping: any thread */
+    restate__cache cache; /* hands out and takes back without keeping: any thread */
     struct restate_future *future;
     uint64_t began_ms, took_ms;             /* from the first instruction of the closure on */
     restate_status status;
@@ -9976,10 +9956,10 @@ static restate__run *restate__run_take(restate__attempt *a) {
     }
     r = (restate__run *)restate__arena_alloc(a->arena, sizeof *r);
     if (!r) return NULL;
-    restate__mem_pool_init(&r->chunks, a->worker->allocator, 0);
-    restate__arena_init(&r->arena, &a->worker->chunks);
+    restate__cache_init(&r->cache, a->worker->allocator, 0);
+    restate__arena_init(&r->arena, &a->worker->cache);
     if (!restate__arena_grow(&r->arena, 0)) return NULL;
-    r->arena.pool = &r->chunks;
+    r->arena.cache = &r->cache;
     r->ctx.attempt = a;
     r->ctx.run = r;
     r->ctx.memory = &r->arena;
@@ -11478,8 +11458,8 @@ RESTATE__PRIVATE void restate__attempt_init(restate__attempt *a, restate__worker
     a->logger = logger;
     a->clock = logger->clock;
     a->blocking = handler->options.blocking == RESTATE_ON;
-    restate__mem_pool_init(&a->own_chunks, worker->allocator, 0);
-    restate__arena_init(&a->own, &a->own_chunks);
+    restate__cache_init(&a->own_cache, worker->allocator, 0);
+    restate__arena_init(&a->own, &a->own_cache);
     restate__vm_init(&a->vm, options, arena, out);
     a->ctx.attempt = a;
     a->ctx.memory = a->blocking ? &a->own : arena;
@@ -11502,7 +11482,7 @@ RESTATE__PRIVATE void restate__attempt_free(restate__attempt *a) {
     if (a->next) a->next->prev = a->prev;
     restate__ctx_release(&a->ctx);
     for (r = a->runs; r; r = r->next_run) {
-        r->arena.pool = &a->worker->chunks;
+        r->arena.cache = &a->worker->cache;
         restate__arena_free(&r->arena);
     }
     restate__arena_free(&a->own);
@@ -14758,7 +14738,7 @@ struct restate_endpoint {
     restate_endpoint_options options;       /* defaults applied; strings copied */
     restate_allocator allocator;
     restate__logger logger;
-    restate__chunks chunks;
+    restate__cache cache;
     restate__arena arena;                   /* of everything that is copied */
     restate__service *services;             /* sorted by name */
     size_t count;
@@ -15321,8 +15301,8 @@ RESTATE_API restate_endpoint *restate_endpoint_new(const restate_endpoint_option
     e->logger.clock = &e->options.clock;
     e->stop_fd = e->channel = -1;
     restate__ep_limits(e);
-    restate__mem_pool_init(&e->chunks, &e->allocator, 0);
-    restate__arena_init(&e->arena, &e->chunks);
+    restate__cache_init(&e->cache, &e->allocator, 0);
+    restate__arena_init(&e->arena, &e->cache);
     e->options.address = restate__ep_text(e, options->address);
     e->options.services = NULL;
     e->options.identity_keys = NULL;
@@ -15374,7 +15354,7 @@ RESTATE_API void restate_endpoint_free(restate_endpoint *endpoint) {
     restate__ep_left_out(endpoint, 0, true);
     if (endpoint->reports) restate__crash_leave();
     restate__arena_free(&endpoint->arena);
-    restate__mem_pool_free(&endpoint->chunks);
+    restate__cache_free(&endpoint->cache);
     allocator = endpoint->allocator;
     restate__mem_free(&allocator, endpoint, sizeof *endpoint);
 }
@@ -15599,7 +15579,7 @@ RESTATE__PRIVATE restate__x *restate__x_new(restate_endpoint *endpoint, restate_
                                             void (*changed)(restate__x *), void *carrier) {
     restate__arena arena;
     restate__x *x;
-    restate__arena_init(&arena, &worker->chunks);
+    restate__arena_init(&arena, &worker->cache);
     x = (restate__x *)restate__arena_alloc(&arena, sizeof *x);
     if (!x) return NULL;
     x->arena = arena;
@@ -15608,7 +15588,7 @@ RESTATE__PRIVATE restate__x *restate__x_new(restate_endpoint *endpoint, restate_
     if (++worker->exchanges > worker->exchanges_most) worker->exchanges_most = worker->exchanges;
     x->changed = changed;
     x->carrier = carrier;
-    restate__buf_init(&x->out, &worker->chunks);
+    restate__buf_init(&x->out, &worker->cache);
     return x;
 }
 
@@ -16102,35 +16082,9 @@ enum {
     RESTATE__H2_QUEUE_MAX = 1000,           /* frames that wait to be read, beside 4 per stream */
     RESTATE__H2_FIELDS = 32,                /* fields of a response */
     RESTATE__H2_NOTICE_MS = 1000,           /* from shutdown notice to last GOAWAY, at most */
-    RESTATE__H2_SPARES = 256,
     RESTATE__H2_RATE = 1000,                /* bytes of a request that earn its peer a second */
-    RESTATE__H2_ANSWER = 512,               /* a body of at most so much is an answer */
-    RESTATE__H2_POOL_STEP = 32,             /* sizes of blocks that are kept are multiples of it */
-    RESTATE__H2_POOL_MAX = 1024,            /* larger ones are not kept */
-    RESTATE__H2_POOL_BYTES = 1 << 20        /* what is kept at most */
+    RESTATE__H2_ANSWER = 512                /* a body of at most so much is an answer */
 };
-
-#ifndef RESTATE__H2_POOLED                  /* 0: for tools that watch every block */
-#  if defined(RESTATE__ASAN) || defined(RESTATE_VALGRIND)
-#    define RESTATE__H2_POOLED 0
-#  else
-#    define RESTATE__H2_POOLED 1
-#  endif
-#endif
-
-/* In front of nghttp2's memory: nghttp2 frees without a size, our allocator wants one. */
-typedef struct restate__h2_block {
-    size_t size;                            /* all of it, this included */
-    struct restate__h2_block *next;         /* while it is kept */
-} restate__h2_block;
-
-/* Small blocks that nghttp2 gave back: streams come and go, and each takes the same few sizes.
- * Belongs to one thread, as do the sessions that use it. */
-typedef struct restate__h2_pool {
-    const restate_allocator *allocator;
-    restate__h2_block *kept[RESTATE__H2_POOL_MAX / RESTATE__H2_POOL_STEP];
-    size_t kept_bytes;
-} restate__h2_pool;
 
 /* A small response without a handler, a refusal above all: all that is kept of its exchange, for
  * its peer may never read it. */
@@ -16165,9 +16119,6 @@ typedef struct restate__h2_env {
     nghttp2_session_callbacks *callbacks;   /* belong to the server */
     nghttp2_option *option;
     nghttp2_mem mem;
-    restate__h2_pool pool;                  /* where `mem` comes from */
-    restate__h2_stream *spare;
-    size_t spares;
     uint64_t now_ms, due_ms;                /* due: when something that is timed is to be looked at */
     struct restate__h2 *touched, **touched_tail;    /* may have something to send */
 } restate__h2_env;
@@ -16201,101 +16152,40 @@ typedef struct restate__h2 {
 static const uint8_t restate__h2_ping[8] = { 'r', 'e', 's', 't', 'a', 't', 'e', 0 };
 static const uint8_t restate__h2_alive[8] = { 'a', 'l', 'i', 'v', 'e', '?', 0, 0 };
 
-#define RESTATE__H2_PREFIX ((sizeof(restate__h2_block) + 15u) & ~(size_t)15u)
+/* Memory of nghttp2, streams and answers comes from the worker's cache. nghttp2 frees without a size,
+ * so that it is in front of each block. */
+#define RESTATE__H2_HEAD 16u
+RESTATE__STATIC_ASSERT(h2_head, offsetof(restate__chunk, elsewhere) <= RESTATE__H2_HEAD);
 
-/* How large a block is that holds so much; 0: too large for any. */
-static size_t restate__h2_block_size(size_t size) {
-    const size_t step = RESTATE__H2_POOL_STEP;
-    if (size > SIZE_MAX - RESTATE__H2_PREFIX) return 0;
-    size += RESTATE__H2_PREFIX;
-    if (!RESTATE__H2_POOLED || size > RESTATE__H2_POOL_MAX) return size;
-    return (size + step - 1) / step * step;
+static restate__chunk *restate__h2_block(void *p) {
+    return (void *)((uint8_t *)p - RESTATE__H2_HEAD);
 }
 
-/* Where blocks of that size are kept; NULL: they are not. */
-static restate__h2_block **restate__h2_kept(restate__h2_pool *pool, size_t size) {
-    if (!RESTATE__H2_POOLED || size > RESTATE__H2_POOL_MAX) return NULL;
-    return &pool->kept[size / RESTATE__H2_POOL_STEP - 1];
+static void *restate__h2_malloc(size_t size, void *cache) {
+    if (size > SIZE_MAX - RESTATE__H2_HEAD) return NULL;
+    restate__chunk *b = restate__cache_take(cache, size + RESTATE__H2_HEAD);
+    return b ? (uint8_t *)b + RESTATE__H2_HEAD : NULL;
 }
 
-static restate__h2_block *restate__h2_block_of(void *p) {
-    return (restate__h2_block *)(void *)((uint8_t *)p - RESTATE__H2_PREFIX);
+static void restate__h2_free(void *old, void *cache) {
+    if (old) restate__cache_give(cache, restate__h2_block(old));
 }
 
-/* Rather a larger one than none: then it matters little in which order sizes come. */
-static restate__h2_block *restate__h2_take_kept(restate__h2_pool *pool, size_t size) {
-    size_t most = 2 * size;
-    for (; size <= most; size += RESTATE__H2_POOL_STEP) {
-        restate__h2_block **kept = restate__h2_kept(pool, size), *b;
-        if (!kept) return NULL;
-        b = *kept;
-        if (!b) continue;
-        *kept = b->next;
-        pool->kept_bytes -= size;
-        return b;
-    }
-    return NULL;
-}
-
-static void *restate__h2_malloc(size_t size, void *user) {
-    restate__h2_pool *pool = (restate__h2_pool *)user;
-    size_t whole = restate__h2_block_size(size);
-    restate__h2_block *b;
-    if (!whole) return NULL;
-    b = restate__h2_take_kept(pool, whole);
-    if (!b) {
-        b = (restate__h2_block *)restate__mem_alloc(pool->allocator, whole);
-        if (!b) return NULL;
-        b->size = whole;
-    }
-    return (uint8_t *)b + RESTATE__H2_PREFIX;
-}
-
-static void restate__h2_free(void *old, void *user) {
-    restate__h2_pool *pool = (restate__h2_pool *)user;
-    restate__h2_block **kept, *b;
-    if (!old) return;
-    b = restate__h2_block_of(old);
-    kept = restate__h2_kept(pool, b->size);
-    if (kept && pool->kept_bytes + b->size <= RESTATE__H2_POOL_BYTES) {
-        b->next = *kept;
-        *kept = b;
-        pool->kept_bytes += b->size;
-    } else {
-        restate__mem_free(pool->allocator, b, b->size);
-    }
-}
-
-static void *restate__h2_calloc(size_t count, size_t size, void *user) {
-    void *p;
+static void *restate__h2_calloc(size_t count, size_t size, void *cache) {
     if (size && count > SIZE_MAX / size) return NULL;
-    p = restate__h2_malloc(count * size, user);
+    void *p = restate__h2_malloc(count * size, cache);
     if (p) memset(p, 0, count * size);
     return p;
 }
 
-static void *restate__h2_realloc(void *old, size_t size, void *user) {
-    size_t whole = restate__h2_block_size(size), before;
-    void *p;
-    if (!old) return restate__h2_malloc(size, user);
-    before = restate__h2_block_of(old)->size;
-    if (whole && whole == before) return old;
-    p = restate__h2_malloc(size, user);
-    if (!p) return NULL;
-    memcpy(p, old, (before < whole ? before : whole) - RESTATE__H2_PREFIX);
-    restate__h2_free(old, user);
+static void *restate__h2_realloc(void *old, size_t size, void *cache) {
+    size_t room = old ? restate__h2_block(old)->size - RESTATE__H2_HEAD : 0;
+    if (old && size <= room && size >= room / 2) return old;
+    void *p = restate__h2_malloc(size, cache);
+    if (!p || !old) return p;
+    memcpy(p, old, room < size ? room : size);
+    restate__h2_free(old, cache);
     return p;
-}
-
-static void restate__h2_pool_free(restate__h2_pool *pool) {
-    size_t i;
-    for (i = 0; i < sizeof pool->kept / sizeof *pool->kept; i++)
-        while (pool->kept[i]) {
-            restate__h2_block *b = pool->kept[i];
-            pool->kept[i] = b->next;
-            restate__mem_free(pool->allocator, b, b->size);
-        }
-    pool->kept_bytes = 0;
 }
 
 /* Looks at the clock, for all that is done until the next time. */
@@ -16307,30 +16197,12 @@ static void restate__h2_tick(restate__h2_env *env) {
 static void restate__h2_env_init(restate__h2_env *env, restate_endpoint *endpoint,
                                  restate__worker *worker, nghttp2_session_callbacks *callbacks,
                                  nghttp2_option *option) {
-    memset(env, 0, sizeof *env);
-    env->endpoint = endpoint;
-    env->worker = worker;
-    env->callbacks = callbacks;
-    env->option = option;
-    env->pool.allocator = &endpoint->allocator;
-    env->mem.mem_user_data = &env->pool;
-    env->mem.malloc = restate__h2_malloc;
-    env->mem.free = restate__h2_free;
-    env->mem.calloc = restate__h2_calloc;
-    env->mem.realloc = restate__h2_realloc;
+    *env = (restate__h2_env){ .endpoint = endpoint, .worker = worker, .callbacks = callbacks,
+                              .option = option, .due_ms = UINT64_MAX,
+                              .mem = { &worker->cache, restate__h2_malloc, restate__h2_free,
+                                       restate__h2_calloc, restate__h2_realloc } };
     env->touched_tail = &env->touched;
-    env->due_ms = UINT64_MAX;
     restate__h2_tick(env);
-}
-
-/* Frees what is kept for reuse. */
-static void restate__h2_env_free(restate__h2_env *env) {
-    while (env->spare) {
-        restate__h2_stream *s = env->spare;
-        env->spare = s->next;
-        restate__mem_free(&env->endpoint->allocator, s, sizeof *s);
-    }
-    restate__h2_pool_free(&env->pool);
 }
 
 /* ---- What is timed ---- */
@@ -16374,15 +16246,8 @@ static void restate__h2_changed(restate__x *x) {
 
 static restate__h2_stream *restate__h2_stream_new(restate__h2 *h2, int32_t id) {
     restate__h2_env *env = h2->env;
-    restate__h2_stream *s = env->spare;
-    if (s) {
-        env->spare = s->next;
-        env->spares--;
-    } else {
-        s = (restate__h2_stream *)restate__mem_alloc(&env->endpoint->allocator, sizeof *s);
-        if (!s) return NULL;
-    }
-    memset(s, 0, sizeof *s);
+    restate__h2_stream *s = restate__h2_calloc(1, sizeof *s, &env->worker->cache);
+    if (!s) return NULL;
     s->h2 = h2;
     s->id = id;
     s->born_ms = env->now_ms;
@@ -16393,18 +16258,8 @@ static restate__h2_stream *restate__h2_stream_new(restate__h2 *h2, int32_t id) {
     return s;
 }
 
-static void restate__h2_stream_free(restate__h2_env *env, restate__h2_stream *s) {
-    if (env->spares >= RESTATE__H2_SPARES) {
-        restate__mem_free(&env->endpoint->allocator, s, sizeof *s);
-        return;
-    }
-    s->next = env->spare;
-    env->spare = s;
-    env->spares++;
-}
-
 static void restate__h2_drop_answer(restate__h2_stream *s) {
-    if (s->answer) restate__h2_free(s->answer, &s->h2->env->pool);
+    if (s->answer) restate__h2_free(s->answer, &s->h2->env->worker->cache);
     s->answer = NULL;
 }
 
@@ -16430,7 +16285,7 @@ static void restate__h2_stream_end(restate__h2_stream *s) {
     else s->h2->streams = s->next;
     if (s->next) s->next->prev = s->prev;
     if (s->dirty) s->gone = true;
-    else restate__h2_stream_free(s->h2->env, s);
+    else restate__h2_free(s, &s->h2->env->worker->cache);
 }
 
 static restate__h2_stream *restate__h2_find(nghttp2_session *session, int32_t id) {
@@ -16712,7 +16567,7 @@ static void restate__h2_keep_answer(restate__h2 *h2, restate__h2_stream *s) {
     size_t len = x->out.len, at = 0;
     restate__h2_answer *a;
     if (!x->status || x->out.failed || len > RESTATE__H2_ANSWER) return;
-    a = (restate__h2_answer *)restate__h2_malloc(sizeof *a + len, &h2->env->pool);
+    a = restate__h2_malloc(sizeof *a + len, &h2->env->worker->cache);
     if (!a) return;
     a->len = len;
     a->at = 0;
@@ -16750,7 +16605,7 @@ static void restate__h2_settle(restate__h2 *h2) {
         h2->dirty = s->next_dirty;
         if (!h2->dirty) h2->dirty_tail = &h2->dirty;
         s->dirty = false;
-        if (s->gone) restate__h2_stream_free(h2->env, s);
+        if (s->gone) restate__h2_free(s, &h2->env->worker->cache);
         else if (s->x) restate__h2_advance(h2, s);
     }
 }
@@ -16784,7 +16639,7 @@ static void restate__h2_said(restate__h2 *h2) {
     while (h2->held) {
         restate__chunk *chunk = h2->held;
         h2->held = chunk->next;
-        restate__mem_give(&h2->env->worker->chunks, chunk);
+        restate__cache_give(&h2->env->worker->cache, chunk);
     }
     while (h2->parted) {
         restate__x *x = h2->parted;
@@ -16972,7 +16827,7 @@ static bool restate__h2_option_new(nghttp2_option **out) {
 
 enum {
     RESTATE__STREAM_OUT = 32768,            /* what a connection gives at once */
-    RESTATE__STREAM_CHUNKS = 64,            /* what the worker keeps for reuse */
+    RESTATE__STREAM_CACHE_BYTES = 5 << 18,  /* what the worker keeps for reuse */
     RESTATE__STREAM_FIBERS = 16,
     RESTATE__STREAM_WAIT_MS = 100           /* one of the waits for what executes in the end */
 };
@@ -17164,7 +17019,6 @@ static restate_status restate__stream_take_h2(restate_stream *s, restate_bytes *
 
 static void restate__stream_close_h2(restate_stream *s) {
     restate__h2_close(&s->h2);
-    restate__h2_env_free(&s->env);
     restate__mem_free(&s->all->endpoint->allocator, s->out, RESTATE__STREAM_OUT);
 }
 
@@ -17237,7 +17091,7 @@ static struct restate__streams *restate__stream_all(restate_endpoint *ep) {
     all = (struct restate__streams *)restate__mem_zalloc(&ep->allocator, sizeof *all);
     if (!all) return NULL;
     all->endpoint = ep;
-    restate__worker_init(&all->worker, &ep->allocator, RESTATE__STREAM_CHUNKS,
+    restate__worker_init(&all->worker, &ep->allocator, RESTATE__STREAM_CACHE_BYTES,
                          RESTATE__STREAM_FIBERS);
 #if !defined(RESTATE_NO_THREADS)
     all->worker.wake = restate__stream_wake;
@@ -17397,7 +17251,7 @@ enum {
     RESTATE__SRV_QUIET_MS = 5               /* between looks at what is still to end */
 };
 #define RESTATE__SRV_NEVER UINT64_MAX
-#define RESTATE__SRV_CHUNKS 1024u           /* what a worker keeps for reuse */
+#define RESTATE__SRV_CACHE_BYTES (5u << 20) /* what a worker keeps for reuse in chunks and less */
 #define RESTATE__SRV_FIBERS 256u
 
 typedef struct restate__loop restate__loop;
@@ -18004,7 +17858,7 @@ static void restate__loop_adopt(restate__loop_conn *conn) {
     conn->next = loop->conns;
     if (conn->next) conn->next->prev = conn;
     loop->conns = conn;
-    restate__buf_init(&conn->pending, &loop->worker.chunks);
+    restate__buf_init(&conn->pending, &loop->worker.cache);
     restate__h2_init(&conn->h2, &loop->env);
     conn->born_ms = conn->heard_ms = loop->env.now_ms;
     restate__h2_due(&loop->env, restate__h2_at(conn->born_ms, o->request_timeout_ms));
@@ -18115,8 +17969,8 @@ static void restate__loop_note(restate__loop *loop) {
     restate__worker *w = &loop->worker;
     if (w->exchanges_most > loop->trim_exchanges) loop->trim_exchanges = w->exchanges_most;
     w->exchanges_most = w->exchanges;
-    loop->trim_freed += w->chunks.freed_bytes;
-    w->chunks.freed_bytes = 0;
+    loop->trim_freed += w->cache.freed_bytes;
+    w->cache.freed_bytes = 0;
 }
 
 /* Whether there was so much that giving memory back is worth it, and is no more. */
@@ -18127,7 +17981,7 @@ static bool restate__loop_shrank(restate__loop *loop) {
     if (conns > loop->trim_conns) loop->trim_conns = conns;
     return (most >= RESTATE__LOOP_TRIM_MANY && w->exchanges <= most / 4) ||
            (loop->trim_conns >= RESTATE__LOOP_TRIM_MANY && conns <= loop->trim_conns / 4) ||
-           loop->trim_freed + w->chunks.freed_bytes >= RESTATE__LOOP_TRIM_BYTES;
+           loop->trim_freed + w->cache.freed_bytes >= RESTATE__LOOP_TRIM_BYTES;
 }
 
 /* Has the loop look some time from now whether it stayed so. */
@@ -18143,12 +17997,11 @@ static void restate__loop_trim(restate__loop *loop) {
     size_t few = loop->trim_exchanges / 4;
     bool calm;
     if (few < RESTATE__LOOP_TRIM_MANY / 4) few = RESTATE__LOOP_TRIM_MANY / 4;
-    calm = w->exchanges_most <= few && w->chunks.freed_bytes < RESTATE__LOOP_TRIM_BYTES / 4;
+    calm = w->exchanges_most <= few && w->cache.freed_bytes < RESTATE__LOOP_TRIM_BYTES / 4;
     restate__loop_note(loop);
     loop->trim_at_ms = RESTATE__SRV_NEVER;
     if (!calm) return;
     restate__worker_trim(w);
-    restate__h2_env_free(&loop->env);
     restate__mem_trim(w->allocator);
     loop->trim_exchanges = w->exchanges;
     loop->trim_conns = RESTATE__LOAD(&loop->conn_count, RELAXED);
@@ -18270,7 +18123,7 @@ static bool restate__loop_init(restate__loop *loop, struct restate__server *serv
     loop->wake.owner = &loop->wake;
     restate__h2_env_init(&loop->env, ep, &loop->worker, server->callbacks, server->option);
     if (control) return restate__loop_watch(loop, &loop->wake, false);
-    loop->worker_made = restate__worker_init(&loop->worker, &ep->allocator, RESTATE__SRV_CHUNKS,
+    loop->worker_made = restate__worker_init(&loop->worker, &ep->allocator, RESTATE__SRV_CACHE_BYTES,
                                               RESTATE__SRV_FIBERS);
     if (!loop->worker_made) return false;
     loop->worker.wake = restate__loop_wake;
@@ -18281,7 +18134,6 @@ static bool restate__loop_init(restate__loop *loop, struct restate__server *serv
 static void restate__loop_free(restate__loop *loop) {
     const restate_allocator *a = &loop->server->endpoint->allocator;
     if (loop->worker_made) {
-        restate__h2_env_free(&loop->env);
         restate__worker_free(&loop->worker);
     }
     restate__mem_free(a, loop->in, RESTATE__LOOP_IN);
@@ -19634,9 +19486,6 @@ RESTATE_API int restate_serve(const restate_endpoint_options *options) {
 
 #endif /* RESTATE_NO_SERVER */
 
-#ifdef __cplusplus
-}
-#endif
 #endif /* RESTATE_IMPLEMENTATION */
 
 /*

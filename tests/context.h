@@ -62,8 +62,8 @@ static inline restate_ctx *test_ctx(void) {
     h->allocator.realloc = test_realloc;
     h->allocator.free = test_free;
     restate__worker_init(&h->worker, &h->allocator, 0, 0);
-    restate__arena_init(&h->arena, &h->worker.chunks);
-    restate__buf_init(&h->out, &h->worker.chunks);
+    restate__arena_init(&h->arena, &h->worker.cache);
+    restate__buf_init(&h->out, &h->worker.cache);
     memset(&options, 0, sizeof options);
     options.version = 7;
     restate__attempt_init(&h->attempt, &h->worker, &handler, &logger, &options, &h->arena,

@@ -1,9 +1,9 @@
 #!/bin/sh
 # What the implementation cannot be compiled with is refused, and told in one error; what only looks so works.
 #
-#   GCC=gcc CLANG=clang TCC=tcc FLAGS='-I...' LIBS='-l...' tests/refused.sh
+#   GCC=gcc CLANG=clang GXX=g++ CLANGXX=clang++ TCC=tcc FLAGS='-I...' LIBS='-l...' tests/refused.sh
 set -eu
-GCC=${GCC:-gcc} CLANG=${CLANG:-clang} TCC=${TCC:-tcc} FLAGS=${FLAGS:--I.} LIBS=${LIBS:-}
+GCC=${GCC:-gcc} CLANG=${CLANG:-clang} GXX=${GXX:-g++} CLANGXX=${CLANGXX:-clang++} TCC=${TCC:-tcc} FLAGS=${FLAGS:--I.} LIBS=${LIBS:-}
 work=build/compile/refused
 failed=0
 rm -rf "$work"
@@ -72,6 +72,7 @@ for cc in "$GCC" "$CLANG"; do
         -Dnghttp2_option_set_stream_reset_rate_limit=nghttp2_option_neither tests/compile/http2.c
 done
 works "$GCC" -std=c99 tests/compile/http2.c
+for cxx in "$GXX" "$CLANGXX"; do refused 'the implementation is C' "$cxx" -x c++ "$work/first.c"; done
 refused 'this compiler has not the atomic functions' "$TCC" "$work/first.c"
 works "$TCC" -DRESTATE_NO_THREADS "$work/first.c"
 works "$TCC" -DRESTATE_NO_THREADS tests/compile/http2.c

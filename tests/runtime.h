@@ -708,7 +708,7 @@ typedef struct rt_state {
     restate__vm vm;
     restate__arena arena;
     restate__buf out;
-    restate__chunks chunks;
+    restate__cache chunks;
     restate_allocator allocator;
     size_t live, live_max, live_count, allocations;
     size_t fail_at;                         /* the allocation that fails, counted from 1; 0: none */
@@ -774,7 +774,7 @@ static inline void rt_begin(unsigned version, rt_mode mode) {
     rt.allocator.alloc = rt_mem_alloc;
     rt.allocator.realloc = rt_mem_realloc;
     rt.allocator.free = rt_mem_free;
-    restate__mem_pool_init(&rt.chunks, &rt.allocator, 0);
+    restate__cache_init(&rt.chunks, &rt.allocator, 0);
     restate__arena_init(&rt.arena, &rt.chunks);
     restate__buf_init(&rt.out, &rt.chunks);
     rt.raw.len = rt.seen = 0;
@@ -878,7 +878,7 @@ static inline void rt_end(void) {
     }
     restate__buf_free(&rt.out);
     restate__arena_free(&rt.arena);
-    restate__mem_pool_free(&rt.chunks);
+    restate__cache_free(&rt.chunks);
     if (rt.live || rt.live_count) {
         test_failures++;
         printf("  %lu bytes were not freed %s\n", (unsigned long)rt.live, test_note);

@@ -132,11 +132,11 @@ TEST(paths) {
         { "/invoke/a/b/", "/invoke/a/b/" }, { "/Invoke/a/b", "/Invoke/a/b" },
     };
     restate_allocator allocator;
-    restate__chunks chunks;
+    restate__cache chunks;
     restate__arena arena;
     memset(&allocator, 0, sizeof allocator);
     allocator = restate__mem_defaults(allocator);
-    restate__mem_pool_init(&chunks, &allocator, 0);
+    restate__cache_init(&chunks, &allocator, 0);
     restate__arena_init(&arena, &chunks);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         CHECK_STR(restate__id_path(&arena, cases[i].path), cases[i].signed_as);
@@ -305,12 +305,12 @@ TEST(times_by_the_clock) {
 /* Both ends of the time belong to it. */
 TEST(times_to_the_second) {
     restate_allocator allocator;
-    restate__chunks chunks;
+    restate__cache chunks;
     restate__arena arena;
     const restate_bytes claims = restate_str("{\"aud\":\"/p\",\"exp\":1000,\"nbf\":900}");
     memset(&allocator, 0, sizeof allocator);
     allocator = restate__mem_defaults(allocator);
-    restate__mem_pool_init(&chunks, &allocator, 0);
+    restate__cache_init(&chunks, &allocator, 0);
     restate__arena_init(&arena, &chunks);
     CHECK_HAS(restate__id_claims(&arena, claims, "/p", 899), "nbf");
     CHECK(!restate__id_claims(&arena, claims, "/p", 900));

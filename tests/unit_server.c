@@ -2149,7 +2149,7 @@ TEST(peer_that_does_not_read) {
     until_stalled();
     CHECK(GET(progress) < N * PIECES);
     CHECK(GET(peak) < GET(live) + N * MIB);
-    CHECK(GET(peak) < N * 512 * 1024 + MIB + 2 * RESTATE__CHUNKS_LARGE_BYTES);    /* what the pools keep */
+    CHECK(GET(peak) < N * 512 * 1024 + MIB + 2 * RESTATE__CACHE_LARGE_BYTES);    /* what the pools keep */
     if (RSS_COUNTS) CHECK(rss() < before + N * MIB + 2 * MIB);
     GOOD(other);
     c->deaf = false;
@@ -2158,7 +2158,7 @@ TEST(peer_that_does_not_read) {
         check_flood(k[i], PIECES, SIZE, M_OUTPUT);
         CHECK_INT(k[i]->empty, 0);
     }
-    CHECK(GET(peak) < N * 512 * 1024 + MIB + 2 * RESTATE__CHUNKS_LARGE_BYTES);    /* what the pools keep */
+    CHECK(GET(peak) < N * 512 * 1024 + MIB + 2 * RESTATE__CACHE_LARGE_BYTES);    /* what the pools keep */
     GOOD(c);
     down();
 }

@@ -5,7 +5,7 @@
  * The client is nghttp2's; only what the endpoint does is counted. */
 #define RESTATE_IMPLEMENTATION
 #include "tools.h"
-#define RESTATE__H2_POOLED 1                /* also with ASan, which other tests do without */
+#define RESTATE__CACHE_KEEPS_SMALL 1                /* also with ASan, which other tests do without */
 #include "restate.h"
 #include "runtime.h"
 
@@ -458,6 +458,8 @@ static void live_free(void *user, void *old, size_t size) {
     free(old);
 }
 
+enum { CACHE_BYTES = 1 << 20 };
+
 static bool filled(const void *p, size_t size, int byte) {
     const uint8_t *at = (const uint8_t *)p;
     while (size && at[size - 1] == (uint8_t)byte) size--;
@@ -468,7 +470,8 @@ TEST(blocks) {
     static const size_t sizes[] = { 0, 1, 15, 16, 17, 100, 1007, 1008, 1009, 5000 };
     const size_t count = sizeof sizes / sizeof *sizes;
     restate_allocator a = { .alloc = live_alloc, .free = live_free };
-    restate__h2_pool pool = { .allocator = &a };
+    restate__cache pool;
+    restate__cache_init(&pool, &a, CACHE_BYTES);
     for (size_t i = 0; i < count * count; i++) {
         size_t from = sizes[i / count], to = sizes[i % count];
         void *p = restate__h2_malloc(from, &pool), *other = restate__h2_malloc(from, &pool), *zero;
@@ -489,7 +492,7 @@ TEST(blocks) {
     CHECK(!restate__h2_malloc(SIZE_MAX, &pool));
     CHECK(!restate__h2_calloc(SIZE_MAX / 2, 3, &pool));
     restate__h2_free(NULL, &pool);
-    restate__h2_pool_free(&pool);
+    restate__cache_free(&pool);
     CHECK_INT(live, 0);
 }
 
@@ -498,14 +501,15 @@ TEST(blocks_are_bounded) {
     enum { MANY = 20000 };
     static void *all[MANY];
     restate_allocator a = { .alloc = live_alloc, .free = live_free };
-    restate__h2_pool pool = { .allocator = &a };
+    restate__cache pool;
+    restate__cache_init(&pool, &a, CACHE_BYTES);
     for (size_t i = 0; i < MANY; i++) all[i] = restate__h2_malloc(i % 1000, &pool);
-    CHECK(live > 5 * (size_t)RESTATE__H2_POOL_BYTES);
+    CHECK(live > 5 * (size_t)CACHE_BYTES);
     for (size_t i = 0; i < MANY; i++) restate__h2_free(all[i], &pool);
-    CHECK(live <= RESTATE__H2_POOL_BYTES && live > RESTATE__H2_POOL_BYTES - RESTATE__H2_POOL_MAX);
+    CHECK(live <= CACHE_BYTES && live > CACHE_BYTES - RESTATE__CACHE_SMALL);
     for (size_t i = 0; i < 100; i++) restate__h2_free(restate__h2_malloc(i * 10, &pool), &pool);
-    CHECK(live <= RESTATE__H2_POOL_BYTES);
-    restate__h2_pool_free(&pool);
+    CHECK(live <= CACHE_BYTES);
+    restate__cache_free(&pool);
     CHECK_INT(live, 0);
 }
 

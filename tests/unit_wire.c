@@ -10,20 +10,20 @@
 /* --- Tools ------------------------------------------------------------------------------------ */
 
 static restate_allocator allocator;
-static restate__chunks chunks;
+static restate__cache chunks;
 static restate__arena arena;
 
 static void setup(void) {
     restate_allocator none;
     memset(&none, 0, sizeof none);
     allocator = restate__mem_defaults(none);
-    restate__mem_pool_init(&chunks, &allocator, 4);
+    restate__cache_init(&chunks, &allocator, 4 * RESTATE__CHUNK_BYTES);
     restate__arena_init(&arena, &chunks);
 }
 
 static void teardown(void) {
     restate__arena_free(&arena);
-    restate__mem_pool_free(&chunks);
+    restate__cache_free(&chunks);
 }
 
 static int digit(char c) { return c <= '9' ? c - '0' : c - 'a' + 10; }

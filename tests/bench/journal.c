@@ -218,7 +218,7 @@ int main(int argc, char **argv) {
     size_t i;
     heap = restate__mem_defaults(heap);
     restate__mem_pool_init(&chunks, &heap, 0);
-    restate__worker_init(&worker, &heap, 4096, 16);
+    restate__worker_init(&worker, &heap, 16u << 20, 16);
     endpoint = restate_endpoint_new(&options);
     if (*restate_endpoint_error(endpoint)) return 1;
     for (i = 0; i < sizeof operations / sizeof *operations; i++) {
