@@ -95,6 +95,8 @@ $(eval $(call variant,build/thread,-DRESTATE_FIBER=RESTATE_FIBER_THREAD))
 $(eval $(call variant,build/no_server,-DRESTATE_NO_SERVER))
 $(eval $(call variant,build/no_threads,-DRESTATE_NO_THREADS))
 $(eval $(call variant,build/bare,-DRESTATE_NO_SERVER -DRESTATE_NO_THREADS))
+$(eval $(call variant,build/custom,-DRESTATE_NO_SERVER -DRESTATE_NO_THREADS -DRESTATE_FIBER=RESTATE_FIBER_CUSTOM tests/port.c))
+$(eval $(call variant,build/port,-DRESTATE_FIBER=RESTATE_FIBER_CUSTOM tests/port.c))
 
 build/bench-endpoint: tests/bench/endpoint.c $(HEADERS)
 	@mkdir -p $(@D)

@@ -7357,7 +7357,7 @@ RESTATE__PRIVATE void restate__vm_uuid(uint64_t state[4], char text[37]) {
 
 /* ================================================================================================
 // >>execution  fibers and threads
-// [restate__fiber_ restate__task_ restate__duty_ restate__signals_]
+// [restate__fiber_ restate__port_ restate__task_ restate__duty_ restate__signals_]
 // [restate__crash_ restate__worker_ restate__pool_]
 // Where handlers and closures execute: stacks that can be left and entered, and threads.
 ================================================================================================ */
@@ -7520,12 +7520,10 @@ typedef enum restate__fiber_kind {
     RESTATE__FIBER_THREAD
 } restate__fiber_kind;
 
-#define RESTATE__FIBER_BUCKETS 16u
-
 /* Stacks to use again, and tasks that could not end yet. Belongs to one thread. */
 typedef struct restate__fiber_pool {
     const restate_allocator *allocator;
-    restate__fiber *kept[RESTATE__FIBER_BUCKETS];   /* by a hash of the stack's size */
+    restate__fiber *kept;                   /* one of each size of stack; see other_size */
     size_t kept_count, kept_max;
     size_t page_bytes, guard_bytes;
     restate__fiber *orphans;                /* tasks abandoned while they were detached */
@@ -7547,7 +7545,8 @@ struct restate__fiber {
 #endif
     void (*run)(void *arg);
     void *arg;
-    restate__fiber *next;                   /* on the list of the pool it is on, if any */
+    restate__fiber *next;                   /* kept: of the same size; else on the pool's orphans */
+    restate__fiber *other_size;             /* kept, the first of its size: that of another size */
     uint8_t *stack;                         /* the lowest usable byte; NULL: a task */
     size_t stack_bytes;                     /* from there to the end of the control block */
     bool done;
@@ -7848,9 +7847,8 @@ static bool restate__fiber_intact(const restate__fiber *f) {
 /* Without a guard an overflow is noticed afterwards, at the next switch: one of the lowest words
  * has changed, or the fiber is left from below its stack. */
 static uint8_t *restate__fiber_map(restate__fiber_pool *pool, size_t bytes) {
-    uint64_t *stack = (uint64_t *)restate__mem_alloc(pool->allocator, bytes);
-    size_t i;
-    for (i = 0; stack && i < RESTATE__STACK_CANARIES; i++) stack[i] = RESTATE__STACK_CANARY;
+    uint64_t *stack = restate__mem_alloc(pool->allocator, bytes);
+    for (size_t i = 0; stack && i < RESTATE__STACK_CANARIES; i++) stack[i] = RESTATE__STACK_CANARY;
     return (uint8_t *)stack;
 }
 
@@ -7867,25 +7865,36 @@ static void restate__fiber_unmap(restate__fiber_pool *pool, uint8_t *stack, size
 
 #endif
 
-static restate__fiber **restate__fiber_bucket(restate__fiber_pool *pool, size_t bytes) {
-    uint32_t hash = (uint32_t)(bytes >> 10) * 2654435761u;
-    return &pool->kept[hash >> 28];
+/* What points to the kept fibers of that size; to NULL: there are none. */
+static restate__fiber **restate__fiber_kept(restate__fiber_pool *pool, size_t bytes) {
+    restate__fiber **at = &pool->kept;
+    while (*at && (*at)->stack_bytes != bytes) at = &(*at)->other_size;
+    return at;
+}
+
+static restate__fiber *restate__fiber_take_kept(restate__fiber_pool *pool, restate__fiber **at) {
+    restate__fiber *f = *at;
+    if (f->next) f->next->other_size = f->other_size;
+    *at = f->next ? f->next : f->other_size;
+    pool->kept_count--;
+    return f;
+}
+
+static void restate__fiber_keep(restate__fiber_pool *pool, restate__fiber *f) {
+    restate__fiber **at = restate__fiber_kept(pool, f->stack_bytes);
+    f->next = *at;
+    f->other_size = *at ? (*at)->other_size : NULL;
+    *at = f;
+    pool->kept_count++;
 }
 
 /* A control block on a stack of `bytes`: one that was kept, or a new one. */
 static restate__fiber *restate__fiber_take(restate__fiber_pool *pool, size_t bytes) {
-    restate__fiber **at = restate__fiber_bucket(pool, bytes), *f;
-    uint8_t *stack;
-    while (*at && (*at)->stack_bytes != bytes) at = &(*at)->next;
-    if (*at) {
-        f = *at;
-        *at = f->next;
-        pool->kept_count--;
-        return f;
-    }
-    stack = restate__fiber_map(pool, bytes);
+    restate__fiber **at = restate__fiber_kept(pool, bytes);
+    if (*at) return restate__fiber_take_kept(pool, at);
+    uint8_t *stack = restate__fiber_map(pool, bytes);
     if (!stack) return NULL;
-    f = (restate__fiber *)(void *)(stack + bytes - RESTATE__FIBER_BLOCK);
+    restate__fiber *f = (void *)(stack + bytes - RESTATE__FIBER_BLOCK);
     f->stack = stack;
     f->stack_bytes = bytes;
 #ifdef RESTATE_VALGRIND
@@ -7906,34 +7915,24 @@ static void restate__fiber_drop(restate__fiber_pool *pool, restate__fiber *f) {
 static restate__fiber *restate__fiber_new_switched(restate__fiber_pool *pool, size_t stack_bytes,
                                                    void (*run)(void *arg), void *arg) {
     size_t page = pool->page_bytes;
-    restate__fiber *f;
     if (stack_bytes > SIZE_MAX / 8) return NULL;
     stack_bytes *= RESTATE__STACK_FACTOR;
     if (stack_bytes < RESTATE__STACK_BYTES_MIN) stack_bytes = RESTATE__STACK_BYTES_MIN;
     stack_bytes += RESTATE__FIBER_BLOCK;
-    f = restate__fiber_take(pool, (stack_bytes + page - 1) / page * page);
+    restate__fiber *f = restate__fiber_take(pool, (stack_bytes + page - 1) / page * page);
     if (!f) return NULL;
     f->run = run;
     f->arg = arg;
-    f->next = NULL;
-    f->done = false;
-    f->started = false;
-    f->below = false;
+    f->done = f->started = f->below = false;
     restate__fiber_prepare(f);
     restate__fiber_say_new(f);
     return f;
 }
 
 static void restate__fiber_free_switched(restate__fiber_pool *pool, restate__fiber *f) {
-    restate__fiber **at = restate__fiber_bucket(pool, f->stack_bytes);
     restate__fiber_say_over(f);
-    if (pool->kept_count >= pool->kept_max || !restate__fiber_intact(f)) {
-        restate__fiber_drop(pool, f);
-        return;
-    }
-    f->next = *at;
-    *at = f;
-    pool->kept_count++;
+    if (pool->kept_count < pool->kept_max && restate__fiber_intact(f)) restate__fiber_keep(pool, f);
+    else restate__fiber_drop(pool, f);
 }
 
 #endif /* RESTATE__FIBER_SWITCHES */
@@ -7974,13 +7973,12 @@ static bool restate__thread_is_this(restate__thread t) {
 static bool restate__fiber_thread_start(pthread_t *thread, size_t stack_bytes, void *(*run)(void *),
                                         void *arg) {
     pthread_attr_t attr;
-    bool ok;
     if (pthread_attr_init(&attr) != 0) return false;
     /* The C library takes some of it. A rejected size leaves the default, which is larger. */
     stack_bytes = (stack_bytes * RESTATE__STACK_FACTOR + 3u * 16384u - 1u) & ~(size_t)16383u;
     (void)pthread_attr_setstacksize(&attr, stack_bytes + RESTATE__STACK_GUARD_TAKES);
     (void)pthread_attr_setguardsize(&attr, RESTATE__STACK_GUARD);
-    ok = pthread_create(thread, &attr, run, arg) == 0;
+    bool ok = pthread_create(thread, &attr, run, arg) == 0;
     pthread_attr_destroy(&attr);
     return ok;
 }
@@ -7991,7 +7989,6 @@ static bool restate__fiber_thread_start(pthread_t *thread, size_t stack_bytes, v
 
 #if RESTATE__FIBER_TASKS
 
-/* A binary semaphore, not given at first. */
 #if RESTATE_FIBER == RESTATE_FIBER_CUSTOM
 
 extern void *restate_port_signal_new(void);
@@ -8001,65 +7998,60 @@ extern void restate_port_signal_free(void *signal);
 extern void *restate_port_task_new(void (*run)(void *arg), void *arg, size_t stack_bytes);
 extern void restate_port_task_join(void *task);
 
-typedef void *restate__task_signal;
-typedef void *restate__task_thread;
-
-static bool restate__task_signal_init(restate__task_signal *s) {
-    *s = restate_port_signal_new();
-    return *s != NULL;
-}
-static void restate__task_signal_free(restate__task_signal *s) { restate_port_signal_free(*s); }
-static void restate__task_give(restate__task_signal *s) { restate_port_signal_give(*s); }
-static void restate__task_take(restate__task_signal *s) { restate_port_signal_take(*s); }
+#define restate__port_signal_new(allocator) restate_port_signal_new()
+#define restate__port_signal_give restate_port_signal_give
+#define restate__port_signal_take restate_port_signal_take
+#define restate__port_signal_take_for(signal, wait_ms) (restate_port_signal_take(signal), true)
+#define restate__port_signal_free(allocator, signal) restate_port_signal_free(signal)
+#define restate__port_task_new(allocator, run, arg, bytes) restate_port_task_new(run, arg, bytes)
+#define restate__port_task_join(allocator, task) restate_port_task_join(task)
 
 #else
 
-typedef struct restate__task_signal {
+/* The port over pthreads. Its functions take the allocator for what they hand out. */
+typedef struct restate__port_signal {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool given;
-} restate__task_signal;
-typedef pthread_t restate__task_thread;
+} restate__port_signal;
 
-static bool restate__task_signal_init(restate__task_signal *s) {
-    s->given = false;
-    if (pthread_mutex_init(&s->lock, NULL) != 0) return false;
-    if (pthread_cond_init(&s->changed, NULL) == 0) return true;
-    pthread_mutex_destroy(&s->lock);
-    return false;
+typedef struct restate__port_task {
+    pthread_t thread;
+    void (*run)(void *arg);
+    void *arg;
+} restate__port_task;
+
+static void *restate__port_signal_new(const restate_allocator *allocator) {
+    restate__port_signal *s = restate__mem_zalloc(allocator, sizeof *s);
+    if (!s) return NULL;
+    if (pthread_mutex_init(&s->lock, NULL) == 0) {
+        if (pthread_cond_init(&s->changed, NULL) == 0) return s;
+        pthread_mutex_destroy(&s->lock);
+    }
+    restate__mem_free(allocator, s, sizeof *s);
+    return NULL;
 }
 
-static void restate__task_signal_free(restate__task_signal *s) {
-    pthread_cond_destroy(&s->changed);
-    pthread_mutex_destroy(&s->lock);
-}
-
-static void restate__task_give(restate__task_signal *s) {
+static void restate__port_signal_give(void *signal) {
+    restate__port_signal *s = signal;
     pthread_mutex_lock(&s->lock);
     s->given = true;
     pthread_cond_signal(&s->changed);
     pthread_mutex_unlock(&s->lock);
 }
 
-static void restate__task_take(restate__task_signal *s) {
+static void restate__port_signal_take(void *signal) {
+    restate__port_signal *s = signal;
     pthread_mutex_lock(&s->lock);
     while (!s->given) pthread_cond_wait(&s->changed, &s->lock);
     s->given = false;
     pthread_mutex_unlock(&s->lock);
 }
 
-#endif
-
-/* Waits at most about so long for it, where that can be done. False: it was not given. */
-#if RESTATE_FIBER == RESTATE_FIBER_CUSTOM
-RESTATE__PRIVATE bool restate__task_take_for(restate__task_signal *s, unsigned wait_ms) {
-    (void)wait_ms;
-    restate__task_take(s);
-    return true;
-}
-#else
-RESTATE__PRIVATE bool restate__task_take_for(restate__task_signal *s, unsigned wait_ms) {
+/* Waits about `wait_ms` at most. False: the signal was not given. */
+RESTATE__PRIVATE bool restate__port_signal_take_for(void *signal, unsigned wait_ms) {
     const struct timespec pause = { 0, 2000000 };
+    restate__port_signal *s = signal;
     bool given = false;
     for (wait_ms = wait_ms / 2 + 1; wait_ms && !given; wait_ms--) {
         pthread_mutex_lock(&s->lock);
@@ -8070,6 +8062,38 @@ RESTATE__PRIVATE bool restate__task_take_for(restate__task_signal *s, unsigned w
     }
     return given;
 }
+
+static void restate__port_signal_free(const restate_allocator *allocator, void *signal) {
+    restate__port_signal *s = signal;
+    pthread_cond_destroy(&s->changed);
+    pthread_mutex_destroy(&s->lock);
+    restate__mem_free(allocator, s, sizeof *s);
+}
+
+static void *restate__port_task_run(void *arg) {
+    restate__port_task *task = arg;
+    task->run(task->arg);
+    return NULL;
+}
+
+static void *restate__port_task_new(const restate_allocator *allocator, void (*run)(void *arg),
+                                    void *arg, size_t stack_bytes) {
+    restate__port_task *task = restate__mem_zalloc(allocator, sizeof *task);
+    if (!task) return NULL;
+    task->run = run;
+    task->arg = arg;
+    if (restate__fiber_thread_start(&task->thread, stack_bytes, restate__port_task_run, task))
+        return task;
+    restate__mem_free(allocator, task, sizeof *task);
+    return NULL;
+}
+
+static void restate__port_task_join(const restate_allocator *allocator, void *thread) {
+    restate__port_task *task = thread;
+    pthread_join(task->thread, NULL);
+    restate__mem_free(allocator, task, sizeof *task);
+}
+
 #endif
 
 /* Invariant: unless it is detached, exactly one of the owner and the task runs; the other waits in
@@ -8078,8 +8102,8 @@ RESTATE__PRIVATE bool restate__task_take_for(restate__task_signal *s, unsigned w
 typedef struct restate__fiber_task {
     restate__fiber base;
     const restate_allocator *allocator;
-    restate__task_signal go, back, lock;
-    restate__task_thread thread;
+    void *go, *back, *lock;                 /* signals of the port, and its task */
+    void *thread;
     bool detached;                          /* set by the task, cleared by the owner's resume */
     bool abandoned;                         /* under `lock`, or before `go` is given */
     bool over;                              /* atomic: the thread is about to end */
@@ -8087,12 +8111,12 @@ typedef struct restate__fiber_task {
 } restate__fiber_task;
 
 static restate__fiber_task *restate__task_of(restate__fiber *f) {
-    return (restate__fiber_task *)(void *)f;
+    return (void *)f;
 }
 
 /* On the task: until it is resumed. Does not return when it was abandoned. */
 static void restate__task_wait(restate__fiber_task *t) {
-    restate__task_take(&t->go);
+    restate__port_signal_take(t->go);
     if (t->abandoned) longjmp(t->end, 1);
 }
 
@@ -8103,36 +8127,23 @@ static void restate__task_body(restate__fiber_task *t) {
 }
 
 static void restate__task_run(void *arg) {
-    restate__fiber_task *const t = (restate__fiber_task *)arg;
+    restate__fiber_task *const t = arg;
     if (setjmp(t->end) == 0) restate__task_body(t);
-    restate__task_give(&t->back);
+    restate__port_signal_give(t->back);
     RESTATE__STORE(&t->over, true, RELEASE);
 }
 
-#if RESTATE_FIBER == RESTATE_FIBER_CUSTOM
-static bool restate__task_start(restate__fiber_task *t, size_t stack_bytes) {
-    t->thread = restate_port_task_new(restate__task_run, t, stack_bytes);
-    return t->thread != NULL;
+static void restate__task_free(restate__fiber_task *t) {
+    if (t->go) restate__port_signal_free(t->allocator, t->go);
+    if (t->back) restate__port_signal_free(t->allocator, t->back);
+    if (t->lock) restate__port_signal_free(t->allocator, t->lock);
+    restate__mem_free(t->allocator, t, sizeof *t);
 }
-static void restate__task_join(restate__fiber_task *t) { restate_port_task_join(t->thread); }
-#else
-static void *restate__task_thread_run(void *arg) {
-    restate__task_run(arg);
-    return NULL;
-}
-static bool restate__task_start(restate__fiber_task *t, size_t stack_bytes) {
-    return restate__fiber_thread_start(&t->thread, stack_bytes, restate__task_thread_run, t);
-}
-static void restate__task_join(restate__fiber_task *t) { pthread_join(t->thread, NULL); }
-#endif
 
 /* Waits for the end of its thread. */
 static void restate__task_reap(restate__fiber_task *t) {
-    restate__task_join(t);
-    restate__task_signal_free(&t->go);
-    restate__task_signal_free(&t->back);
-    restate__task_signal_free(&t->lock);
-    restate__mem_free(t->allocator, t, sizeof *t);
+    restate__port_task_join(t->allocator, t->thread);
+    restate__task_free(t);
 }
 
 /* Frees the orphans whose thread has ended; all of them, after waiting for it, when `wait`. */
@@ -8151,24 +8162,22 @@ static void restate__task_reap_orphans(restate__fiber_pool *pool, bool wait) {
 
 static restate__fiber *restate__fiber_new_task(restate__fiber_pool *pool, size_t stack_bytes,
                                                void (*run)(void *arg), void *arg) {
-    restate__fiber_task *t;
-    int signals = 0;
     restate__task_reap_orphans(pool, false);
     if (stack_bytes > SIZE_MAX / 8) return NULL;
-    t = (restate__fiber_task *)restate__mem_zalloc(pool->allocator, sizeof *t);
+    restate__fiber_task *t = restate__mem_zalloc(pool->allocator, sizeof *t);
     if (!t) return NULL;
     t->allocator = pool->allocator;
     t->base.run = run;
     t->base.arg = arg;
-    if (restate__task_signal_init(&t->go) && ++signals && restate__task_signal_init(&t->back)
-        && ++signals && restate__task_signal_init(&t->lock) && ++signals) {
-        restate__task_give(&t->lock);
-        if (restate__task_start(t, stack_bytes)) return &t->base;
+    t->go = restate__port_signal_new(t->allocator);
+    t->back = restate__port_signal_new(t->allocator);
+    t->lock = restate__port_signal_new(t->allocator);
+    if (t->go && t->back && t->lock) {
+        restate__port_signal_give(t->lock);
+        t->thread = restate__port_task_new(t->allocator, restate__task_run, t, stack_bytes);
+        if (t->thread) return &t->base;
     }
-    if (signals > 0) restate__task_signal_free(&t->go);
-    if (signals > 1) restate__task_signal_free(&t->back);
-    if (signals > 2) restate__task_signal_free(&t->lock);
-    restate__mem_free(pool->allocator, t, sizeof *t);
+    restate__task_free(t);
     return NULL;
 }
 
@@ -8176,10 +8185,10 @@ static restate__fiber *restate__fiber_new_task(restate__fiber_pool *pool, size_t
 static void restate__fiber_free_task(restate__fiber_pool *pool, restate__fiber *f) {
     restate__fiber_task *t = restate__task_of(f);
     if (!f->done) {
-        restate__task_take(&t->lock);
+        restate__port_signal_take(t->lock);
         t->abandoned = true;
-        restate__task_give(&t->lock);
-        restate__task_give(&t->go);
+        restate__port_signal_give(t->lock);
+        restate__port_signal_give(t->go);
     }
     if (f->done || !t->detached) {
         restate__task_reap(t);
@@ -8196,31 +8205,21 @@ static void restate__fiber_free_task(restate__fiber_pool *pool, restate__fiber *
 RESTATE__PRIVATE void restate__fiber_pool_init(restate__fiber_pool *pool,
                                                const restate_allocator *allocator,
                                                size_t kept_max) {
-    memset(pool, 0, sizeof *pool);
-    pool->allocator = allocator;
-    pool->kept_max = kept_max;
+    *pool = (restate__fiber_pool){ .allocator = allocator, .kept_max = kept_max };
     pool->page_bytes = 64;                  /* what the sizes of stacks are multiples of */
 #if RESTATE__FIBER_SWITCHES && RESTATE__STACK_MMAP
-    {
-        long page = sysconf(_SC_PAGESIZE);
-        pool->page_bytes = page > 0 ? (size_t)page : 65536u;
-        pool->guard_bytes = RESTATE__STACK_GUARD;
-        if (pool->guard_bytes < pool->page_bytes) pool->guard_bytes = pool->page_bytes;
-    }
+    long page = sysconf(_SC_PAGESIZE);
+    pool->page_bytes = page > 0 ? (size_t)page : 65536u;
+    pool->guard_bytes = RESTATE__STACK_GUARD;
+    if (pool->guard_bytes < pool->page_bytes) pool->guard_bytes = pool->page_bytes;
 #endif
 }
 
 /* Unmaps the stacks that are kept for reuse. */
 RESTATE__PRIVATE void restate__fiber_pool_trim(restate__fiber_pool *pool) {
 #if RESTATE__FIBER_SWITCHES
-    size_t i;
-    for (i = 0; i < RESTATE__FIBER_BUCKETS; i++)
-        while (pool->kept[i]) {
-            restate__fiber *f = pool->kept[i];
-            pool->kept[i] = f->next;
-            restate__fiber_drop(pool, f);
-        }
-    pool->kept_count = 0;
+    while (pool->kept)
+        restate__fiber_drop(pool, restate__fiber_take_kept(pool, &pool->kept));
 #else
     (void)pool;
 #endif
@@ -8262,8 +8261,8 @@ RESTATE__PRIVATE void restate__fiber_resume(restate__fiber *f) {
 #endif
 #if RESTATE__FIBER_TASKS
     restate__task_of(f)->detached = false;
-    restate__task_give(&restate__task_of(f)->go);
-    restate__task_take(&restate__task_of(f)->back);
+    restate__port_signal_give(restate__task_of(f)->go);
+    restate__port_signal_take(restate__task_of(f)->back);
 #endif
 }
 
@@ -8287,7 +8286,7 @@ RESTATE__PRIVATE void restate__fiber_park(restate__fiber *f) {
     }
 #endif
 #if RESTATE__FIBER_TASKS
-    restate__task_give(&restate__task_of(f)->back);
+    restate__port_signal_give(restate__task_of(f)->back);
     restate__task_wait(restate__task_of(f));
 #endif
 }
@@ -8312,7 +8311,7 @@ RESTATE__PRIVATE void restate__fiber_detach(restate__fiber *f) {
 #ifndef RESTATE_NO_THREADS
     if (f->stack) return;
     restate__task_of(f)->detached = true;
-    restate__task_give(&restate__task_of(f)->back);
+    restate__port_signal_give(restate__task_of(f)->back);
 #endif
 }
 
@@ -8325,17 +8324,14 @@ RESTATE__PRIVATE void restate__fiber_attach(restate__fiber *f, void (*want)(void
     (void)want;
     (void)want_arg;
 #ifndef RESTATE_NO_THREADS
-    {
-        restate__fiber_task *t = restate__task_of(f);
-        bool abandoned;
-        if (f->stack) return;
-        restate__task_take(&t->lock);
-        abandoned = t->abandoned;
-        if (!abandoned) want(want_arg);
-        restate__task_give(&t->lock);
-        if (abandoned) longjmp(t->end, 1);
-        restate__task_wait(t);
-    }
+    if (f->stack) return;
+    restate__fiber_task *t = restate__task_of(f);
+    restate__port_signal_take(t->lock);
+    bool abandoned = t->abandoned;
+    if (!abandoned) want(want_arg);
+    restate__port_signal_give(t->lock);
+    if (abandoned) longjmp(t->end, 1);
+    restate__task_wait(t);
 #endif
 }
 
@@ -8394,9 +8390,8 @@ static void restate__duty_end(restate__duty *duty) {
 /* On any thread: what it is, where that lasted at least `held_ms` at `now_ms`. */
 RESTATE__PRIVATE bool restate__duty_read(const restate__duty *duty, restate__duty *copy,
                                          uint64_t now_ms, uint32_t held_ms) {
-    size_t i;
     copy->change = RESTATE__DUTY_GET(duty->change);
-    for (i = 0; i < sizeof copy->id / sizeof *copy->id; i++)
+    for (size_t i = 0; i < sizeof copy->id / sizeof *copy->id; i++)
         copy->id[i] = RESTATE__DUTY_GET(duty->id[i]);
     copy->since_ms = RESTATE__DUTY_GET(duty->since_ms);
     copy->patience_ms = RESTATE__DUTY_GET(duty->patience_ms);
@@ -8473,7 +8468,10 @@ typedef struct restate__crash {
 #define RESTATE__CRASH_STACK_BYTES ((size_t)64 << 10)   /* of which the system commits what is used */
 
 enum { RESTATE__CRASH_SIGNALS = 5 };
-static const struct { int number; const char *name; } restate__crash_numbers[RESTATE__CRASH_SIGNALS] = {
+static const struct {
+    int number;
+    const char *name;
+} restate__crash_signals[RESTATE__CRASH_SIGNALS] = {
     { SIGSEGV, "SIGSEGV" }, { SIGBUS, "SIGBUS" }, { SIGFPE, "SIGFPE" }, { SIGILL, "SIGILL" },
     { SIGABRT, "SIGABRT" }
 };
@@ -8499,13 +8497,10 @@ typedef struct restate__crash_text {
 } restate__crash_text;
 
 static void restate__crash_put(restate__crash_text *t, const char *text, size_t len) {
-    size_t i;
-    for (i = 0; i < len && text[i] && t->len < sizeof t->at - 1; i++)
+    for (size_t i = 0; i < len && text[i] && t->len < sizeof t->at - 1; i++)
         t->at[t->len++] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
 }
-static void restate__crash_word(restate__crash_text *t, const char *text) {
-    restate__crash_put(t, text, 128);
-}
+
 static void restate__crash_number(restate__crash_text *t, uintptr_t n, unsigned base) {
     char digits[24];
     size_t at = sizeof digits;
@@ -8514,27 +8509,34 @@ static void restate__crash_number(restate__crash_text *t, uintptr_t n, unsigned 
     restate__crash_put(t, digits + at, sizeof digits - at);
 }
 
+/* printf() is not async-signal-safe. This one knows %s, and %u and %x of an uintptr_t. */
+static void restate__crash_print(restate__crash_text *t, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    for (const char *next; *format; format = next) {
+        next = format + strcspn(format, "%");
+        restate__crash_put(t, format, (size_t)(next - format));
+        if (!*next) break;
+        if (next[1] == 's') restate__crash_put(t, va_arg(args, const char *), 128);
+        else restate__crash_number(t, va_arg(args, uintptr_t), next[1] == 'u' ? 10 : 16);
+        next += 2;
+    }
+    va_end(args);
+}
+
 static void restate__crash_where(restate__crash_text *t, const restate__crash *c) {
     if (!c) {
-        restate__crash_word(t, " outside of handlers");
+        restate__crash_print(t, " outside of handlers");
         return;
     }
-    restate__crash_word(t, " in handler ");
-    restate__crash_word(t, c->service);
-    restate__crash_word(t, "/");
-    restate__crash_word(t, c->handler);
-    restate__crash_word(t, ", invocation ");
+    restate__crash_print(t, " in handler %s/%s, invocation ", c->service, c->handler);
     restate__crash_put(t, (const char *)c->id.ptr, c->id.len < 64 ? c->id.len : 64);
-    if (c->closure) {
-        restate__crash_word(t, ", closure ");
-        restate__crash_word(t, c->closure);
-    }
+    if (c->closure) restate__crash_print(t, ", closure %s", c->closure);
 }
 
 static void restate__crash_write(restate__crash_text *t) {
-    ssize_t n;
     t->at[t->len++] = '\n';
-    n = write(2, t->at, t->len);
+    ssize_t n = write(2, t->at, t->len);
     (void)n;
 }
 
@@ -8547,27 +8549,18 @@ static void restate__crash_say(int i, const siginfo_t *info) {
     bool known = true;
 #endif
     uintptr_t address = fault ? (uintptr_t)info->si_addr : 0;
-    restate__crash_text t;
-    t.len = 0;
-    restate__crash_word(&t, "restate: signal ");
-    restate__crash_number(&t, (uintptr_t)restate__crash_numbers[i].number, 10);
-    restate__crash_word(&t, " (");
-    restate__crash_word(&t, restate__crash_numbers[i].name);
-    restate__crash_word(&t, ")");
-    if (fault && !known) {
-        restate__crash_word(&t, " at an address that the system does not tell");
-    } else if (fault) {
-        restate__crash_word(&t, " at address 0x");
-        restate__crash_number(&t, address, 16);
-    }
+    restate__crash_text t = { .len = 0 };
+    restate__crash_print(&t, "restate: signal %u (%s)",
+                         (uintptr_t)restate__crash_signals[i].number,
+                         restate__crash_signals[i].name);
+    if (fault && !known)
+        restate__crash_print(&t, " at an address that the system does not tell");
+    else if (fault)
+        restate__crash_print(&t, " at address 0x%x", address);
     restate__crash_where(&t, c);
-    if (fault && known && c && address >= c->low && address < c->high) {
-        restate__crash_word(&t, ": stack overflow: raise ");
-        restate__crash_word(&t, c->option);
-        restate__crash_word(&t, " (now ");
-        restate__crash_number(&t, c->stack_bytes, 10);
-        restate__crash_word(&t, ")");
-    }
+    if (fault && known && c && address >= c->low && address < c->high)
+        restate__crash_print(&t, ": stack overflow: raise %s (now %u)", c->option,
+                             (uintptr_t)c->stack_bytes);
     restate__crash_write(&t);
 }
 
@@ -8576,7 +8569,7 @@ static void restate__crash_say(int i, const siginfo_t *info) {
 static void restate__crash_on_signal(int number, siginfo_t *info, void *context) {
     int i = 0, error = errno;
     (void)context;
-    while (i < RESTATE__CRASH_SIGNALS - 1 && restate__crash_numbers[i].number != number) i++;
+    while (i < RESTATE__CRASH_SIGNALS - 1 && restate__crash_signals[i].number != number) i++;
     if ((int)getpid() == RESTATE__LOAD(&restate__crashes.pid, RELAXED)) restate__crash_say(i, info);
     (void)sigaction(number, &restate__crashes.before[i], NULL);
     if (info->si_code <= 0) (void)raise(number);
@@ -8585,20 +8578,17 @@ static void restate__crash_on_signal(int number, siginfo_t *info, void *context)
 
 /* The thread that calls exit() executes this. */
 static void restate__crash_on_exit(void) {
-    restate__crash_text t;
-    if (!restate__crash_now || (int)getpid() != RESTATE__LOAD(&restate__crashes.pid, RELAXED)) return;
-    t.len = 0;
-    restate__crash_word(&t, "restate: exit() was called");
+    if (!restate__crash_now || (int)getpid() != RESTATE__LOAD(&restate__crashes.pid, RELAXED))
+        return;
+    restate__crash_text t = { .len = 0 };
+    restate__crash_print(&t, "restate: exit() was called");
     restate__crash_where(&t, restate__crash_now);
     restate__crash_write(&t);
 }
 
 #ifndef RESTATE_NO_THREADS
 static void restate__crash_disarm(void *stack) {
-    stack_t none;
-    memset(&none, 0, sizeof none);
-    none.ss_flags = SS_DISABLE;
-    none.ss_size = RESTATE__CRASH_STACK_BYTES;
+    stack_t none = { .ss_flags = SS_DISABLE, .ss_size = RESTATE__CRASH_STACK_BYTES };
     if (sigaltstack(&none, NULL) == 0) munmap(stack, RESTATE__CRASH_STACK_BYTES);
 }
 #endif
@@ -8608,10 +8598,9 @@ static void restate__crash_arm(void) {
     stack_t stack;
     restate__crash_armed = true;
     if (sigaltstack(NULL, &stack) || !(stack.ss_flags & SS_DISABLE)) return;
-    memset(&stack, 0, sizeof stack);
-    stack.ss_size = RESTATE__CRASH_STACK_BYTES;
-    stack.ss_sp = mmap(NULL, stack.ss_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | RESTATE__MAP_ANONYMOUS,
-                       -1, 0);
+    stack = (stack_t){ .ss_size = RESTATE__CRASH_STACK_BYTES };
+    stack.ss_sp = mmap(NULL, stack.ss_size, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | RESTATE__MAP_ANONYMOUS, -1, 0);
     if (stack.ss_sp == MAP_FAILED) return;
     if (sigaltstack(&stack, NULL)) {
         munmap(stack.ss_sp, stack.ss_size);
@@ -8634,14 +8623,14 @@ static void restate__crash_enter(void) {
 #endif
     for (i = 0; !restate__crashes.users && i < RESTATE__CRASH_SIGNALS; i++) {
         struct sigaction act;
-        if (sigaction(restate__crash_numbers[i].number, NULL, &act)) continue;
+        if (sigaction(restate__crash_signals[i].number, NULL, &act)) continue;
         restate__crashes.before[i] = act;
         if (act.sa_handler == SIG_IGN) continue;
         memset(&act, 0, sizeof act);
         act.sa_sigaction = restate__crash_on_signal;
         act.sa_flags = SA_ONSTACK | SA_SIGINFO;
         sigemptyset(&act.sa_mask);
-        (void)sigaction(restate__crash_numbers[i].number, &act, NULL);
+        (void)sigaction(restate__crash_signals[i].number, &act, NULL);
     }
     RESTATE__ADD(&restate__crashes.users, 1u, RELEASE);
     restate__signals_unlock(&restate__crashes.locked);
@@ -8649,14 +8638,13 @@ static void restate__crash_enter(void) {
 
 /* What the program itself has installed meanwhile is left alone. */
 static void restate__crash_leave(void) {
-    int i;
     restate__signals_lock(&restate__crashes.locked);
     RESTATE__SUB(&restate__crashes.users, 1u, RELEASE);
-    for (i = 0; !restate__crashes.users && i < RESTATE__CRASH_SIGNALS; i++) {
+    for (int i = 0; !restate__crashes.users && i < RESTATE__CRASH_SIGNALS; i++) {
         struct sigaction act;
-        if (sigaction(restate__crash_numbers[i].number, NULL, &act)) continue;
+        if (sigaction(restate__crash_signals[i].number, NULL, &act)) continue;
         if (!(act.sa_flags & SA_SIGINFO) || act.sa_sigaction != restate__crash_on_signal) continue;
-        (void)sigaction(restate__crash_numbers[i].number, &restate__crashes.before[i], NULL);
+        (void)sigaction(restate__crash_signals[i].number, &restate__crashes.before[i], NULL);
     }
     restate__signals_unlock(&restate__crashes.locked);
 }
@@ -8814,12 +8802,10 @@ static void restate__worker_collect(restate__worker *w) {
 /* Delivers until nothing is left, or RESTATE__WORKER_TURN_MAX notes; true: there is more. A note
  * may be queued again, or freed, by its own delivery. */
 RESTATE__PRIVATE bool restate__worker_turn(restate__worker *w) {
-    uint32_t n;
     restate__worker_collect(w);
-    for (n = 0; n < RESTATE__WORKER_TURN_MAX; n++) {
-        restate__note *note;
+    for (uint32_t n = 0; n < RESTATE__WORKER_TURN_MAX; n++) {
         if (!w->first) restate__worker_collect(w);
-        note = w->first;
+        restate__note *note = w->first;
         if (!note) return false;
         w->first = note->next;
         if (!w->first) w->last = NULL;
@@ -8960,7 +8946,6 @@ static void *restate__pool_thread_run(void *arg) {
 
 /* The job is the pool's until it runs. false: no thread could be started and none exists. */
 RESTATE__PRIVATE bool restate__pool_submit(restate__pool *pool, restate__job *job) {
-    bool ok;
     job->next = NULL;
     pthread_mutex_lock(&pool->lock);
     job->queued = true;
@@ -8968,7 +8953,7 @@ RESTATE__PRIVATE bool restate__pool_submit(restate__pool *pool, restate__job *jo
     *(pool->last ? &pool->last->next : &pool->first) = job;
     pool->last = job;
     restate__pool_call(pool);
-    ok = pool->threads > 0;
+    bool ok = pool->threads > 0;
     if (!ok) restate__pool_unlink(pool, job);
     pthread_mutex_unlock(&pool->lock);
     return ok;
@@ -8986,18 +8971,16 @@ RESTATE__PRIVATE bool restate__pool_withdraw(restate__pool *pool, restate__job *
 
 /* Under the lock: threads end when nothing is queued. */
 static void restate__pool_close(restate__pool *pool) {
-    restate__pool_thread *t;
     pool->closing = true;
-    for (t = pool->idle; t; t = t->next_idle) pthread_cond_signal(&t->call);
+    for (restate__pool_thread *t = pool->idle; t; t = t->next_idle) pthread_cond_signal(&t->call);
     pool->idle = NULL;
 }
 
 /* Instead of _free, when a job does not end: nobody waits for it, and the pool stays. */
 RESTATE__PRIVATE void restate__pool_abandon(restate__pool *pool) {
-    restate__pool_thread *t;
     pthread_mutex_lock(&pool->lock);
     restate__pool_close(pool);
-    for (t = pool->all; t; t = t->next) pthread_detach(t->thread);
+    for (restate__pool_thread *t = pool->all; t; t = t->next) pthread_detach(t->thread);
     pthread_mutex_unlock(&pool->lock);
 }
 
@@ -14860,8 +14843,7 @@ static restate_status restate__ep_check_times(restate_endpoint *e, const restate
         RESTATE__TIME(retry.initial_interval_ms, true), RESTATE__TIME(retry.max_interval_ms, true)
 #undef RESTATE__TIME
     };
-    size_t i;
-    for (i = 0; i < sizeof times / sizeof *times; i++) {
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
         uint64_t ms;
         memcpy(&ms, (const uint8_t *)o + times[i].at, sizeof ms);
         if (restate__ep_check_ms(e, where, times[i].name, ms,
@@ -14911,12 +14893,12 @@ static restate_status restate__ep_check_text(restate_endpoint *e, const char *te
 
 static restate_status restate__ep_check_pairs(restate_endpoint *e, const restate_pair *pairs,
                                               const char *where) {
-    const restate_pair *p, *other;
+    const restate_pair *p;
     for (p = pairs; p && p->name; p++) {
         if (restate__ep_check_text(e, p->name, "metadata", where) != RESTATE_OK ||
             restate__ep_check_text(e, p->value, "metadata", where) != RESTATE_OK)
             return RESTATE_ERROR;
-        for (other = pairs; other != p; other++)
+        for (const restate_pair *other = pairs; other != p; other++)
             if (strcmp(other->name, p->name) == 0)
                 return restate__ep_error(e, "%s: its metadata has \"%.60s\" twice", where, p->name);
     }
@@ -14942,10 +14924,9 @@ static const char *restate__ep_parameter_value(const char *p) {
 /* The length of a content type without its parameters; 0: it is none. */
 static size_t restate__ep_type_len(const char *type) {
     size_t first = restate__ep_token(type), n = first + 1, k;
-    const char *p;
     if (!first || type[first] != '/' || !restate__ep_token(type + n)) return 0;
     n += restate__ep_token(type + n);
-    for (p = type + n; *p; p += k) {
+    for (const char *p = type + n; *p; p += k) {
         p += strspn(p, " \t");
         if (*p++ != ';') return 0;
         p += strspn(p, " \t");
@@ -14981,7 +14962,6 @@ static restate_status restate__ep_check_type(restate_endpoint *e, const char *ty
 static restate_status restate__ep_check_codec(restate_endpoint *e, const restate_codec *c,
                                               bool input, const char *where) {
     const char *what = input ? "input" : "output";
-    restate__json_scan scan;
     if (!c) return RESTATE_OK;
     if ((unsigned)c->kind > RESTATE_CODEC_VOID)
         return restate__ep_error(e, "%s: the kind of its %s is none of RESTATE_CODEC_...", where,
@@ -14989,7 +14969,7 @@ static restate_status restate__ep_check_codec(restate_endpoint *e, const restate
     if (restate__ep_check_type(e, c->content_type, "content type", where, input) != RESTATE_OK)
         return RESTATE_ERROR;
     if (!c->json_schema) return RESTATE_OK;
-    scan = restate__json_scan_of(restate_str(c->json_schema));
+    restate__json_scan scan = restate__json_scan_of(restate_str(c->json_schema));
     if (restate__json_document(&scan)) return RESTATE_OK;
     return restate__ep_error(e, "%s: the json_schema of its %s is not JSON", where, what);
 }
@@ -14997,7 +14977,6 @@ static restate_status restate__ep_check_codec(restate_endpoint *e, const restate
 static restate_status restate__ep_check_handler(restate_endpoint *e, const restate_service *s,
                                                 const restate_handler *h) {
     char where[160];
-    const restate_handler *other;
     snprintf(where, sizeof where, "handler %.60s/%.60s", s->name, h->name);
     if (!restate__ep_name_fits(h->name, false))
         return restate__ep_error(
@@ -15006,7 +14985,7 @@ static restate_status restate__ep_check_handler(restate_endpoint *e, const resta
     if (!h->fn) return restate__ep_error(e, "%s: .fn is NULL", where);
     if (h->shared && s->kind == RESTATE_SERVICE)
         return restate__ep_error(e, "%s: .shared is for handlers of objects and workflows", where);
-    for (other = s->handlers; other != h; other++)
+    for (const restate_handler *other = s->handlers; other != h; other++)
         if (strcmp(other->name, h->name) == 0)
             return restate__ep_error(e, "%s: there are two of that name", where);
     if (h->options.idempotency_retention_ms && s->kind == RESTATE_WORKFLOW && !h->shared)
@@ -15030,8 +15009,6 @@ static restate_status restate__ep_check_handler(restate_endpoint *e, const resta
 static restate_status restate__ep_check_service(restate_endpoint *e, const restate_service *s) {
     char where[100];
     size_t main_handlers = 0;
-    const restate_handler *h;
-    bool is_private;
     if (!s->name) return restate__ep_error(e, "a service has no name");
     snprintf(where, sizeof where, "service %.60s", s->name);
     if (!restate__ep_name_fits(s->name, true))
@@ -15048,8 +15025,8 @@ static restate_status restate__ep_check_service(restate_endpoint *e, const resta
         restate__ep_check_pairs(e, s->metadata, where) != RESTATE_OK)
         return RESTATE_ERROR;
     if (restate__ep_check_options(e, &s->options, where) != RESTATE_OK) return RESTATE_ERROR;
-    is_private = restate__ep_merge(s->options, &e->options.defaults).ingress_private == RESTATE_ON;
-    for (h = s->handlers; !restate__ep_handlers_end(h); h++) {
+    bool is_private = restate__ep_merge(s->options, &e->options.defaults).ingress_private == RESTATE_ON;
+    for (const restate_handler *h = s->handlers; !restate__ep_handlers_end(h); h++) {
         if (!h->name)
             return restate__ep_error(e, "%s: its handler no. %lu has no name: " RESTATE__END, where,
                                      (unsigned long)(h - s->handlers) + 1);
@@ -15134,8 +15111,8 @@ static void restate__ep_copy_handler(restate_endpoint *e, const restate__service
 }
 
 static void restate__ep_sort_handlers(restate__service *s) {
-    size_t i, k;
-    for (i = 1; i < s->count; i++) {
+    size_t k;
+    for (size_t i = 1; i < s->count; i++) {
         restate__handler h = s->handlers[i];
         for (k = i; k > 0 && strcmp(s->handlers[k - 1].name, h.name) > 0; k--)
             s->handlers[k] = s->handlers[k - 1];
@@ -15145,7 +15122,6 @@ static void restate__ep_sort_handlers(restate__service *s) {
 
 static void restate__ep_copy_service(restate_endpoint *e, restate__service *to,
                                      const restate_service *from) {
-    size_t i;
     to->source = *from;
     to->source.handlers = NULL;
     to->source.name = restate__ep_text(e, from->name);
@@ -15155,14 +15131,14 @@ static void restate__ep_copy_service(restate_endpoint *e, restate__service *to,
     for (to->count = 0; from->handlers[to->count].name; to->count++) continue;
     to->handlers =
         (restate__handler *)restate__arena_alloc(&e->arena, to->count * sizeof *to->handlers);
-    for (i = 0; to->handlers && !e->arena.failed && i < to->count; i++)
+    for (size_t i = 0; to->handlers && !e->arena.failed && i < to->count; i++)
         restate__ep_copy_handler(e, to, &to->handlers[i], &from->handlers[i]);
     if (!e->arena.failed) restate__ep_sort_handlers(to);
 }
 
 static restate_status restate__ep_copy_services(restate_endpoint *e,
                                                 const restate_service *const *services) {
-    size_t i, k;
+    size_t k;
     for (; services && services[e->count]; e->count++)
         if (restate__ep_check_service(e, services[e->count]) != RESTATE_OK) return RESTATE_ERROR;
     if (!e->count)
@@ -15170,7 +15146,7 @@ static restate_status restate__ep_copy_services(restate_endpoint *e,
             e, "the endpoint has no services: set .services = RESTATE_SERVICES(&yours)");
     e->services =
         (restate__service *)restate__arena_alloc(&e->arena, e->count * sizeof *e->services);
-    for (i = 0; e->services && i < e->count && !e->arena.failed; i++) {
+    for (size_t i = 0; e->services && i < e->count && !e->arena.failed; i++) {
         restate__service s;
         memset(&s, 0, sizeof s);
         restate__ep_copy_service(e, &s, services[i]);
@@ -15219,9 +15195,8 @@ RESTATE__PRIVATE bool restate__ep_may_log(restate_endpoint *e, unsigned kind) {
 
 /* Tells what was left out of the log, of windows that are over or (`all`) of all. */
 RESTATE__PRIVATE void restate__ep_left_out(restate_endpoint *e, uint64_t now_ms, bool all) {
-    unsigned i;
     if (!RESTATE__EXCHANGE(bool, &e->left_out, false, ACQUIRE)) return;
-    for (i = 0; i < RESTATE__LIMITS; i++) {
+    for (unsigned i = 0; i < RESTATE__LIMITS; i++) {
         restate__log_limit *limit = &e->limits[i];
         if (!RESTATE__LOAD(&limit->left_out, RELAXED)) continue;
         if (all || restate__log_window_over(limit, now_ms)) restate__log_left_out(limit, &e->logger);
@@ -15496,13 +15471,12 @@ static void restate__manifest_handler(restate__manifest *m, const restate__handl
 
 static void restate__manifest_service(restate__manifest *m, const restate__service *s) {
     static const char *const kinds[] = { "SERVICE", "VIRTUAL_OBJECT", "WORKFLOW" };
-    size_t i;
     restate__manifest_open(m, "{");
     restate__manifest_text(m, "name", 1, s->source.name);
     restate__manifest_text(m, "ty", 1, kinds[s->source.kind]);
     restate__manifest_key(m, "handlers", 1);
     restate__manifest_raw(m, "[");
-    for (i = 0; i < s->count; i++) {
+    for (size_t i = 0; i < s->count; i++) {
         if (i) restate__manifest_raw(m, ",");
         restate__manifest_handler(m, &s->handlers[i]);
     }
@@ -15515,7 +15489,6 @@ static void restate__manifest_service(restate__manifest *m, const restate__servi
 
 static restate_bytes restate__manifest_write(restate__manifest *m, const restate_endpoint *e,
                                              restate__arena *arena, bool whole) {
-    size_t i;
     m->out = restate__json_out_on(arena);
     restate__manifest_open(m, "{");
     restate__manifest_text(m, "protocolMode", 1, whole ? "REQUEST_RESPONSE" : "BIDI_STREAM");
@@ -15523,7 +15496,7 @@ static restate_bytes restate__manifest_write(restate__manifest *m, const restate
     restate__manifest_number(m, "maxProtocolVersion", 1, RESTATE__VERSION_MAX);
     restate__manifest_key(m, "services", 1);
     restate__manifest_raw(m, "[");
-    for (i = 0; i < e->count; i++) {
+    for (size_t i = 0; i < e->count; i++) {
         if (i) restate__manifest_raw(m, ",");
         restate__manifest_service(m, &e->services[i]);
     }
@@ -15537,9 +15510,8 @@ static int restate__ep_manifest_version(const char *accept) {
     static const char start[] = "application/vnd.restate.endpointmanifest.v";
     int best = 0;
     while (accept && *accept) {
-        size_t n;
         accept += strspn(accept, ", \t");
-        n = strcspn(accept, ",");
+        size_t n = strcspn(accept, ",");
         while (n && (accept[n - 1] == ' ' || accept[n - 1] == '\t')) n--;
         if (n == sizeof start - 1 + 6 && strncmp(accept, start, sizeof start - 1) == 0 &&
             strncmp(accept + n - 5, "+json", 5) == 0) {
@@ -15680,10 +15652,9 @@ static void restate__x_respond_error(restate__x *x, uint16_t status, const char 
 static void restate__x_refuse(restate__x *x, uint16_t status, const char *format, ...)
     RESTATE__PRINTF(3, 4);
 static void restate__x_refuse(restate__x *x, uint16_t status, const char *format, ...) {
-    const char *text;
     va_list args;
     va_start(args, format);
-    text = restate__arena_vprintf(&x->arena, format, args);
+    const char *text = restate__arena_vprintf(&x->arena, format, args);
     va_end(args);
     text = restate__arena_clean(&x->arena, text, "");
     restate__x_log_refusal(x, status, text);
@@ -15720,11 +15691,9 @@ static void restate__x_discover(restate__x *x) {
 #undef RESTATE__MANIFEST_HEADERS
     };
     const char *accept = NULL;
-    const restate_pair *h;
     restate__manifest m;
-    restate_bytes body;
     memset(&m, 0, sizeof m);
-    for (h = x->headers; h && h->name; h++) {   /* one that is there twice is one list */
+    for (const restate_pair *h = x->headers; h && h->name; h++) {   /* one that is there twice is one list */
         int version = strcmp(h->name, "accept") == 0 ? restate__ep_manifest_version(h->value) : 0;
         if (strcmp(h->name, "accept") == 0) accept = h->value;
         if (version > m.version) m.version = version;
@@ -15736,7 +15705,7 @@ static void restate__x_discover(restate__x *x) {
                           accept ? accept : "none");
         return;
     }
-    body = restate__manifest_write(&m, x->endpoint, &x->arena, x->whole);
+    restate_bytes body = restate__manifest_write(&m, x->endpoint, &x->arena, x->whole);
     if (m.too_new)
         restate__x_refuse(x, 500,
                           "%s needs discovery version %d, but the server asks for %d: upgrade the "
@@ -15963,10 +15932,9 @@ static const char *restate__x_identify(restate__x *x) {
 
 /* Whether it goes no further. The caller is not told why, the log is. */
 static bool restate__x_unauthorized(restate__x *x, restate__route route) {
-    const char *wrong;
     if (!x->endpoint->keys || route == RESTATE__ROUTE_NONE || route == RESTATE__ROUTE_HEALTH)
         return false;
-    wrong = restate__x_identify(x);
+    const char *wrong = restate__x_identify(x);
     if (!wrong) return false;
     restate__x_log_refusal(x, 401, wrong);
     restate__x_respond_error(x, 401, "Unauthorized");
@@ -16299,9 +16267,8 @@ static bool restate__h2_is_request(const nghttp2_frame *frame) {
 static int restate__h2_on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame,
                                         void *user) {
     restate__h2 *h2 = (restate__h2 *)user;
-    restate__h2_stream *s;
     if (!restate__h2_is_request(frame)) return 0;
-    s = restate__h2_stream_new(h2, frame->hd.stream_id);
+    restate__h2_stream *s = restate__h2_stream_new(h2, frame->hd.stream_id);
     if (!s) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     s->x = restate__x_new(h2->env->endpoint, h2->env->worker, restate__h2_changed, s);
     if (!s->x || nghttp2_session_set_stream_user_data(session, s->id, s)) {
@@ -16343,7 +16310,6 @@ static void restate__h2_keep_answer(restate__h2 *h2, restate__h2_stream *s);
 static int restate__h2_on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame,
                                      void *user) {
     restate__h2 *h2 = (restate__h2 *)user;
-    restate__h2_stream *s;
     if (frame->hd.type == NGHTTP2_PING) {
         if (h2->draining && (frame->hd.flags & NGHTTP2_FLAG_ACK) &&
             memcmp(frame->ping.opaque_data, restate__h2_ping, sizeof restate__h2_ping) == 0)
@@ -16352,7 +16318,7 @@ static int restate__h2_on_frame_recv(nghttp2_session *session, const nghttp2_fra
     }
     if (frame->hd.type == NGHTTP2_SETTINGS) h2->begun = true;
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) return 0;
-    s = restate__h2_find(session, frame->hd.stream_id);
+    restate__h2_stream *s = restate__h2_find(session, frame->hd.stream_id);
     if (!s) return 0;
     if (s->x && restate__h2_is_request(frame)) {
         restate__x_begin(s->x, false);
@@ -16620,12 +16586,11 @@ static void restate__h2_take(restate__h2 *h2, restate__h2_out *out) {
     h2->full = false;
     while (!h2->failed && !h2->full) {
         const uint8_t *frame;
-        restate__h2_ssize n;
         if (out->size - out->len < RESTATE__H2_FRAME_MAX) {
             h2->full = true;
             break;
         }
-        n = RESTATE__H2_V(nghttp2_session_mem_send)(h2->session, &frame);
+        restate__h2_ssize n = RESTATE__H2_V(nghttp2_session_mem_send)(h2->session, &frame);
         if (n < 0 || (size_t)n > out->size - out->len) h2->failed = true;
         if (n <= 0 || h2->failed) break;
         restate__h2_copy_out(out, frame, (size_t)n);
@@ -16727,9 +16692,8 @@ static void restate__h2_drain(restate__h2 *h2) {
 /* Goes on with the drain: ends the input of exchanges whose journal is here, so that their handlers
  * suspend where they would wait. The others get the rest of theirs first. */
 static void restate__h2_sweep(restate__h2 *h2) {
-    restate__h2_stream *s;
     uint64_t now = h2->env->now_ms;
-    for (s = h2->streams; s; s = s->next)
+    for (restate__h2_stream *s = h2->streams; s; s = s->next)
         if (s->x && restate__x_may_suspend(s->x)) restate__h2_end_input(s);
     if (now - h2->drain_at_ms >= RESTATE__H2_NOTICE_MS) restate__h2_goaway(h2);
     restate__h2_touch(h2);
@@ -16737,8 +16701,7 @@ static void restate__h2_sweep(restate__h2 *h2) {
 
 /* Resets every stream and ends the session, as far as the peer still reads. */
 static void restate__h2_cut(restate__h2 *h2) {
-    restate__h2_stream *s;
-    for (s = h2->streams; s; s = s->next) restate__h2_reset(h2, s, NGHTTP2_CANCEL);
+    for (restate__h2_stream *s = h2->streams; s; s = s->next) restate__h2_reset(h2, s, NGHTTP2_CANCEL);
     h2->cut = true;
     restate__h2_goaway(h2);                 /* not terminate_session: that would drop the resets */
     restate__h2_touch(h2);
@@ -16838,7 +16801,7 @@ struct restate__streams {
     restate__worker worker;
     restate_stream *first;
 #if !defined(RESTATE_NO_THREADS)
-    restate__task_signal woken;             /* given with every wake */
+    void *woken;                            /* a signal, given with every wake */
 #endif
 #if !defined(RESTATE_NO_SERVER)
     nghttp2_session_callbacks *callbacks;
@@ -16884,7 +16847,7 @@ static bool restate__stream_x_away(const restate__x *x) {
  * there are none. */
 static void restate__stream_wait(struct restate__streams *all) {
 #if !defined(RESTATE_NO_THREADS)
-    restate__task_take(&all->woken);
+    restate__port_signal_take(all->woken);
 #else
     (void)all;
 #endif
@@ -16893,7 +16856,7 @@ static void restate__stream_wait(struct restate__streams *all) {
 /* The same for a while. False: nobody posted. */
 static bool restate__stream_wait_for(struct restate__streams *all) {
 #if !defined(RESTATE_NO_THREADS)
-    return restate__task_take_for(&all->woken, RESTATE__STREAM_WAIT_MS);
+    return restate__port_signal_take_for(all->woken, RESTATE__STREAM_WAIT_MS);
 #else
     (void)all;
     return false;
@@ -16973,8 +16936,7 @@ static bool restate__stream_open_x(restate_stream *s, const restate_http_request
 /* No more input: exchanges suspend where they would wait, and none is begun. A request whose stream
  * was not ended is not complete, so what lacks some of its journal is reset. */
 static void restate__stream_end_h2(restate_stream *s) {
-    restate__h2_stream *one;
-    for (one = s->h2.streams; one; one = one->next) {
+    for (restate__h2_stream *one = s->h2.streams; one; one = one->next) {
         if (!one->x || restate__x_may_suspend(one->x)) restate__h2_end_input(one);
         else if (!one->x->finished) restate__h2_reset(&s->h2, one, NGHTTP2_CANCEL);
     }
@@ -16996,8 +16958,7 @@ static restate_status restate__stream_feed_h2(restate_stream *s, restate_bytes a
 }
 
 static bool restate__stream_away_h2(const restate_stream *s) {
-    const restate__h2_stream *one;
-    for (one = s->h2.streams; one; one = one->next)
+    for (const restate__h2_stream *one = s->h2.streams; one; one = one->next)
         if (one->x && restate__stream_x_away(one->x)) return true;
     return false;
 }
@@ -17051,7 +17012,7 @@ static bool restate__stream_open_h2(restate_stream *s) {
 static void restate__stream_wake(void *user) {
     struct restate__streams *all = (struct restate__streams *)user;
     const restate_endpoint_options *o = &all->endpoint->options;
-    restate__task_give(&all->woken);
+    restate__port_signal_give(all->woken);
     if (o->stream_wake) o->stream_wake(o->stream_user);
 }
 #endif
@@ -17074,7 +17035,7 @@ static void restate__stream_free_all(restate_endpoint *ep) {
     struct restate__streams *all = ep->streams;
     ep->streams = NULL;
 #if !defined(RESTATE_NO_THREADS)
-    restate__task_signal_free(&all->woken);
+    restate__port_signal_free(&ep->allocator, all->woken);
 #endif
 #if !defined(RESTATE_NO_SERVER)
     nghttp2_session_callbacks_del(all->callbacks);
@@ -17096,7 +17057,8 @@ static struct restate__streams *restate__stream_all(restate_endpoint *ep) {
 #if !defined(RESTATE_NO_THREADS)
     all->worker.wake = restate__stream_wake;
     all->worker.wake_user = all;
-    if (!restate__task_signal_init(&all->woken)) {
+    all->woken = restate__port_signal_new(&ep->allocator);
+    if (!all->woken) {
         restate__mem_free(&ep->allocator, all, sizeof *all);
         return NULL;
     }
@@ -17131,7 +17093,6 @@ RESTATE_API restate_stream *restate_stream_open(restate_endpoint *endpoint,
                                                 const restate_http_request *request) {
     const char *why = "out of memory";
     const restate_pair *end = request ? request->headers : NULL;
-    struct restate__streams *all;
     restate_stream *s;
     if (!endpoint || endpoint->invalid) return NULL;
     while (end && end->name) end++;
@@ -17139,7 +17100,7 @@ RESTATE_API restate_stream *restate_stream_open(restate_endpoint *endpoint,
         restate__ep_error(endpoint, "a header of the request has a value, but no name: " RESTATE__END);
         return NULL;
     }
-    all = restate__stream_all(endpoint);
+    struct restate__streams *all = restate__stream_all(endpoint);
     s = all ? (restate_stream *)restate__mem_zalloc(&endpoint->allocator, sizeof *s) : NULL;
     if (s) s->all = all;
     if (s && (request ? restate__stream_open_x(s, request) : restate__stream_open_h2(s))) {
@@ -17159,9 +17120,8 @@ RESTATE_API restate_stream *restate_stream_open(restate_endpoint *endpoint,
 static bool restate__stream_begun(const restate_stream *s) { return !s->whole || s->input_over; }
 
 RESTATE_API restate_status restate_stream_feed(restate_stream *stream, restate_bytes arrived) {
-    restate_status s;
     if (!stream) return RESTATE_ERROR;
-    s = stream->kind->feed(stream, arrived);
+    restate_status s = stream->kind->feed(stream, arrived);
     if (restate__stream_begun(stream)) restate__stream_turn(stream->all);
     return s;
 }
@@ -17566,12 +17526,11 @@ static void restate__loop_refuse_http1(restate__loop_conn *conn) {
 static bool restate__loop_asks_health(char *line, bool *head) {
     char *path = strchr(line, ' '), *version = path ? strchr(path + 1, ' ') : NULL;
     restate_bytes service, handler;
-    bool health;
     if (!version || strncmp(version, " HTTP/1.", 8) != 0) return false;
     *path = *version = 0;
     *head = strcmp(line, "HEAD") == 0;
-    health = (*head || strcmp(line, "GET") == 0) &&
-             restate__ep_route(path + 1, &service, &handler) == RESTATE__ROUTE_HEALTH;
+    bool health = (*head || strcmp(line, "GET") == 0) &&
+                  restate__ep_route(path + 1, &service, &handler) == RESTATE__ROUTE_HEALTH;
     *path = *version = ' ';
     return health;
 }
@@ -17652,10 +17611,9 @@ static restate_bytes restate__loop_greet(restate__loop_conn *conn, restate_bytes
 }
 
 static void restate__loop_hear(restate__loop_conn *conn, restate_bytes in) {
-    int error;
     if (!conn->h2.session) in = restate__loop_greet(conn, in);
     if (!conn->h2.session || conn->dead || !in.len) return;
-    error = restate__h2_feed(&conn->h2, in);
+    int error = restate__h2_feed(&conn->h2, in);
     if (error) restate__loop_kill(conn, nghttp2_strerror(error));
 }
 
@@ -17750,8 +17708,7 @@ static void restate__loop_send_or_keep(restate__loop_conn *conn, const restate__
 
 /* Sends what the session has to say, in one call as a rule. */
 static void restate__loop_write(restate__loop *loop, restate__loop_conn *conn) {
-    int rounds;
-    for (rounds = 0; restate__loop_push(conn) && !conn->closing; rounds++) {
+    for (int rounds = 0; restate__loop_push(conn) && !conn->closing; rounds++) {
         restate_bytes pieces[RESTATE__LOOP_PIECES];
         restate__h2_out out = { loop->out, loop->out, 0, RESTATE__LOOP_OUT,
                                 pieces, 0, RESTATE__LOOP_PIECES };
@@ -17995,9 +17952,8 @@ static void restate__loop_trim_later(restate__loop *loop) {
 static void restate__loop_trim(restate__loop *loop) {
     restate__worker *w = &loop->worker;
     size_t few = loop->trim_exchanges / 4;
-    bool calm;
     if (few < RESTATE__LOOP_TRIM_MANY / 4) few = RESTATE__LOOP_TRIM_MANY / 4;
-    calm = w->exchanges_most <= few && w->cache.freed_bytes < RESTATE__LOOP_TRIM_BYTES / 4;
+    bool calm = w->exchanges_most <= few && w->cache.freed_bytes < RESTATE__LOOP_TRIM_BYTES / 4;
     restate__loop_note(loop);
     loop->trim_at_ms = RESTATE__SRV_NEVER;
     if (!calm) return;
@@ -18010,14 +17966,13 @@ static void restate__loop_trim(restate__loop *loop) {
 
 /* Timed business of the connections, while there is any. */
 static void restate__loop_sweep(restate__loop *loop) {
-    restate__loop_conn *conn;
     const char *wrong;
     loop->env.due_ms = RESTATE__SRV_NEVER;
     if (loop->env.now_ms >= loop->trim_at_ms) restate__loop_trim(loop);
     else restate__h2_due(&loop->env, loop->trim_at_ms);
     restate__ep_left_out(loop->server->endpoint, loop->env.now_ms, false);
     if (loop->phase != RESTATE__SRV_SERVING) restate__loop_sweep_soon(loop);
-    for (conn = loop->conns; conn; conn = conn->next) {
+    for (restate__loop_conn *conn = loop->conns; conn; conn = conn->next) {
         if (conn->dead) continue;
         if (conn->closing) {
             if (loop->env.now_ms >= conn->deadline_ms) restate__loop_kill(conn, conn->why);
@@ -18034,9 +17989,8 @@ static void restate__loop_sweep(restate__loop *loop) {
 
 /* Follows the server into another phase. */
 static void restate__loop_enter(restate__loop *loop, unsigned phase) {
-    restate__loop_conn *conn;
     loop->phase = phase;
-    for (conn = loop->conns; conn; conn = conn->next) {
+    for (restate__loop_conn *conn = loop->conns; conn; conn = conn->next) {
         if (conn->dead || conn->closing) restate__h2_touch(&conn->h2);
         else if (!conn->h2.session) restate__loop_finish(conn, "stopping");
         else if (phase == RESTATE__SRV_DRAINING) restate__h2_drain(&conn->h2);
@@ -18144,9 +18098,8 @@ static void restate__loop_free(restate__loop *loop) {
 /* ---- The server: listening, stopping, the public functions ---- */
 
 static void restate__srv_tell(struct restate__server *server, unsigned phase) {
-    unsigned i;
     RESTATE__STORE(&server->phase, phase, RELEASE);
-    for (i = 0; i < server->loop_count; i++) restate__loop_signal(server->loops[i].wake_fd);
+    for (unsigned i = 0; i < server->loop_count; i++) restate__loop_signal(server->loops[i].wake_fd);
 }
 
 static void restate__srv_unlisten(struct restate__server *server) {
@@ -18298,10 +18251,9 @@ static void restate__srv_pause(struct restate__server *server, const char *why) 
 
 static void restate__srv_on_listener(void *owner, bool in, bool out) {
     struct restate__server *server = (struct restate__server *)owner;
-    int i;
     (void)in;
     (void)out;
-    for (i = 0; i < 64; i++) {
+    for (int i = 0; i < 64; i++) {
         int fd = accept(server->listener.fd, NULL, NULL);
         if (fd < 0) {
             if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
@@ -18323,7 +18275,6 @@ static void restate__srv_drain(restate_endpoint *ep) {
  * -1. */
 static int restate__channel_next(int channel, int *fd) {
     union { struct cmsghdr head; uint8_t room[CMSG_SPACE(sizeof(int))]; } control;
-    struct cmsghdr *c;
     struct msghdr message;
     struct iovec piece;
     uint8_t what = 0;
@@ -18340,7 +18291,7 @@ static int restate__channel_next(int channel, int *fd) {
     while (n < 0 && errno == EINTR);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return 0;
     if (n <= 0) return -1;
-    for (c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c))
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c))
         if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
             memcpy(fd, CMSG_DATA(c), sizeof *fd);
     return what;
@@ -18350,10 +18301,10 @@ static int restate__channel_next(int channel, int *fd) {
 static void restate__srv_on_channel(void *owner, bool in, bool out) {
     struct restate__server *server = (struct restate__server *)owner;
     restate_endpoint *ep = server->endpoint;
-    int i, what, fd;
+    int what, fd;
     (void)in;
     (void)out;
-    for (i = 0; i < 64 && (what = restate__channel_next(server->channel.fd, &fd)) != 0; i++) {
+    for (int i = 0; i < 64 && (what = restate__channel_next(server->channel.fd, &fd)) != 0; i++) {
         if (what == RESTATE__CHANNEL_TAKE && fd >= 0 &&
             (restate__srv_full(server) || !restate__srv_hand_over(server, fd))) {
             close(fd);
@@ -18503,13 +18454,12 @@ static void restate__srv_look_at(struct restate__server *server, restate__loop *
 
 /* What arrived at a loop that somebody holds goes to others, if there are any that nobody holds. */
 static void restate__srv_rehome(struct restate__server *server, restate__loop *loop) {
-    restate__loop_conn *conn;
     if (!RESTATE__LOAD(&loop->arrivals, RELAXED)) return;
     restate__h2_due(&server->boss->env, server->boss->env.now_ms + RESTATE__SRV_HELD_MS);
     if (!restate__srv_held(server, loop) ||
         restate__srv_held(server, restate__srv_pick(server)))
         return;
-    for (conn = restate__srv_recall(loop); conn;) {
+    for (restate__loop_conn *conn = restate__srv_recall(loop); conn;) {
         restate__loop_conn *next = conn->next;
         restate__srv_assign(server, conn);
         conn = next;
@@ -18519,9 +18469,8 @@ static void restate__srv_rehome(struct restate__server *server, restate__loop *l
 /* Once a turn of the control thread. It sleeps for good while there are no connections. */
 static void restate__srv_look(struct restate__server *server) {
     restate__loop *boss = server->boss;
-    unsigned i;
     boss->env.due_ms = RESTATE__SRV_NEVER;
-    for (i = 0; i < server->loop_count; i++) {
+    for (unsigned i = 0; i < server->loop_count; i++) {
         restate__srv_look_at(server, &server->loops[i]);
         restate__srv_rehome(server, &server->loops[i]);
     }
@@ -18544,8 +18493,7 @@ static bool restate__srv_stuck(struct restate__server *server, restate__loop *lo
 
 /* Whether every loop has ended, or is stuck. */
 static bool restate__srv_all_over(struct restate__server *server) {
-    unsigned i;
-    for (i = 0; i < server->loop_count; i++) {
+    for (unsigned i = 0; i < server->loop_count; i++) {
         restate__loop *loop = &server->loops[i];
         if (!RESTATE__LOAD(&loop->over, ACQUIRE) && !restate__srv_stuck(server, loop))
             return false;
@@ -18665,9 +18613,8 @@ static bool restate__srv_quiet(restate_endpoint *ep) {
  * stay. Loops that nobody uses go. */
 static void restate__srv_abandon(restate_endpoint *ep) {
     struct restate__server *server = ep->server;
-    unsigned i;
     RESTATE__STORE(&ep->stop_fd, -1, SEQ_CST);
-    for (i = 0; i < server->loop_count; i++) {
+    for (unsigned i = 0; i < server->loop_count; i++) {
         restate__loop *loop = &server->loops[i];
 #if !defined(RESTATE_NO_THREADS)
         if (loop->threaded) pthread_detach(loop->thread);
@@ -18679,10 +18626,9 @@ static void restate__srv_abandon(restate_endpoint *ep) {
 static void restate__srv_release(struct restate__server *server) {
     restate_endpoint *ep = server->endpoint;
     const restate_allocator *a = &ep->allocator;
-    unsigned i;
     if (server->listener.fd >= 0) close(server->listener.fd);
     if (server->control.server) restate__loop_free(&server->control);
-    for (i = 0; server->loops && i < server->loop_count; i++)
+    for (unsigned i = 0; server->loops && i < server->loop_count; i++)
         if (server->loops[i].server) restate__loop_free(&server->loops[i]);
     restate__mem_free(a, server->loops, server->loop_room * sizeof *server->loops);
     nghttp2_session_callbacks_del(server->callbacks);
@@ -18713,8 +18659,6 @@ static unsigned restate__srv_loop_count(const restate_endpoint *ep) {
 static restate_status restate__srv_start(restate_endpoint *ep, unsigned loops, bool threads) {
     const restate_allocator *a = &ep->allocator;
     struct restate__server *server;
-    restate_status status;
-    unsigned i;
     if (ep->server) return RESTATE_OK;
     if (ep->invalid) return RESTATE_ERROR;
     if (!ep->by_serve && (ep->options.processes > 1 || ep->options.stop_on_signals == RESTATE_ON))
@@ -18732,10 +18676,10 @@ static restate_status restate__srv_start(restate_endpoint *ep, unsigned loops, b
         return restate__ep_error(ep, "out of memory");
     }
     server->boss = threads ? &server->control : &server->loops[0];
-    status = RESTATE_OK;
+    restate_status status = RESTATE_OK;
     if (threads && !restate__loop_init(&server->control, server))
         status = restate__ep_error(ep, "cannot wait for connections: %s", strerror(errno));
-    for (i = 0; i < loops && status == RESTATE_OK; i++)
+    for (unsigned i = 0; i < loops && status == RESTATE_OK; i++)
         if (!restate__loop_init(&server->loops[i], server))
             status = restate__ep_error(ep, "cannot make event loop %u of %u: %s", i + 1, loops,
                                        strerror(errno));
@@ -18875,9 +18819,8 @@ RESTATE_API int restate_endpoint_fd(restate_endpoint *endpoint) {
 }
 
 RESTATE_API restate_status restate_endpoint_process(restate_endpoint *endpoint, uint64_t wait_ms) {
-    restate_status s;
     if (!endpoint || restate__srv_start(endpoint, 1, false) != RESTATE_OK) return RESTATE_ERROR;
-    s = restate__srv_turn(endpoint->server, wait_ms);
+    restate_status s = restate__srv_turn(endpoint->server, wait_ms);
     restate__srv_arm(&endpoint->server->loops[0]);
     return s;
 }
@@ -18927,8 +18870,7 @@ static struct {
 /* A child of user code that was forked and executes no other program: the signal does what it would
  * do without us, when this handler has returned. */
 static void restate__proc_pass_on(int number) {
-    int i;
-    for (i = 0; i < RESTATE__PROC_SIGNALS; i++)
+    for (int i = 0; i < RESTATE__PROC_SIGNALS; i++)
         if (restate__proc_numbers[i] == number)
             (void)sigaction(number, &restate__proc_signals.before[i], NULL);
     (void)raise(number);
@@ -18970,8 +18912,7 @@ static void restate__proc_install(void) {
 
 /* What the program itself has installed meanwhile is left alone. */
 static void restate__proc_put_back(void) {
-    int i;
-    for (i = 0; i < RESTATE__PROC_SIGNALS; i++) {
+    for (int i = 0; i < RESTATE__PROC_SIGNALS; i++) {
         struct sigaction act;
         if (sigaction(restate__proc_numbers[i], NULL, &act)) continue;
         if (act.sa_handler != restate__proc_on_signal) continue;
@@ -19041,11 +18982,10 @@ static void restate__proc_warn_if_blocked(restate_endpoint *ep, const sigset_t *
 static restate_status restate__proc_run(restate_endpoint *ep, void (*stop)(void *owner),
                                         const sigset_t *mask) {
     restate__proc_stop entry = { NULL, stop, ep };
-    restate_status status;
     if (stop) restate__proc_enter(&entry);
     (void)restate__proc_mask(mask);
     if (stop && ep->channel < 0) restate__proc_warn_if_blocked(ep, mask);
-    status = restate_endpoint_run(ep);
+    restate_status status = restate_endpoint_run(ep);
     if (status != RESTATE_OK) restate__proc_say_error(ep);
     if (stop) restate__proc_leave(&entry);
     return status;
@@ -19107,8 +19047,7 @@ static void restate__proc_close(int *fd) {
 }
 
 static void restate__proc_close_all(restate__proc *p) {
-    unsigned i;
-    for (i = 0; i < p->count; i++) restate__proc_close(&p->workers[i].channel);
+    for (unsigned i = 0; i < p->count; i++) restate__proc_close(&p->workers[i].channel);
     restate__proc_close(&p->listener);
     restate__proc_close(&p->bell[0]);
     restate__proc_close(&p->bell[1]);
@@ -19118,14 +19057,13 @@ static void restate__proc_close_all(restate__proc *p) {
 static void restate__proc_work(restate__proc *p, int channel) {
     restate_endpoint *ep = p->endpoint;
     bool by_signals = ep->options.stop_on_signals != RESTATE_OFF;
-    restate_status status;
     restate__proc_close_all(p);
     if (ep->reports) restate__crash_leave();    /* the supervisor's: this is another process */
     ep->reports = ep->options.crash_report != RESTATE_OFF;
     if (ep->reports) restate__crash_enter();
     ep->channel = channel;
     ep->channel_port = p->port;
-    status = restate__proc_run(ep, by_signals ? restate__proc_drain_endpoint : NULL, &p->mask);
+    restate_status status = restate__proc_run(ep, by_signals ? restate__proc_drain_endpoint : NULL, &p->mask);
     if (status == RESTATE_OK) restate_endpoint_free(ep);    /* else something may still use it */
     restate__channel_say(channel, status == RESTATE_OK ? RESTATE__CHANNEL_ENDS
                                                        : RESTATE__CHANNEL_FAILS);
@@ -19140,19 +19078,17 @@ static uint64_t restate__proc_backoff(unsigned number) {
 }
 
 static unsigned restate__proc_failed(restate__proc_worker *w, uint64_t now) {
-    uint64_t ms;
     if (now - w->started_ms >= RESTATE__PROC_LASTS_MS) w->failures = 0;
-    ms = restate__proc_backoff(++w->failures);
+    uint64_t ms = restate__proc_backoff(++w->failures);
     w->start_at_ms = now + ms;
     return (unsigned)ms;
 }
 
 /* A pair of sockets for a worker's channel. */
 static bool restate__proc_channel(int ends[2]) {
-    int i;
     ends[0] = ends[1] = -1;
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends)) return false;
-    for (i = 0; i < 2; i++) {
+    for (int i = 0; i < 2; i++) {
         restate__srv_no_sigpipe(ends[i]);
         if (!restate__loop_set_flags(ends[i])) return false;
     }
@@ -19162,11 +19098,9 @@ static bool restate__proc_channel(int ends[2]) {
 /* Forks. Signals wait until the child has a handler of its own; what is buffered is written
  * once. */
 static pid_t restate__proc_fork(restate__proc *p, const int ends[2]) {
-    sigset_t mask;
-    pid_t pid;
     fflush(NULL);
-    mask = restate__proc_mask(NULL);
-    pid = fork();
+    sigset_t mask = restate__proc_mask(NULL);
+    pid_t pid = fork();
     if (pid == 0) {
         close(ends[0]);
         restate__proc_work(p, ends[1]);
@@ -19266,8 +19200,7 @@ static uint64_t restate__proc_deadline(const restate__proc *p, bool drains, uint
 
 /* Kills workers whose time is over. */
 static void restate__proc_kill_overdue(restate__proc *p, uint64_t now) {
-    unsigned i;
-    for (i = 0; i < p->count; i++) {
+    for (unsigned i = 0; i < p->count; i++) {
         restate__proc_worker *w = &p->workers[i];
         if (!w->pid || now < w->kill_at_ms) continue;
         w->kill_at_ms = RESTATE__SRV_NEVER;
@@ -19314,8 +19247,7 @@ static void restate__proc_listen_to(restate__proc *p, restate__proc_worker *w, u
 /* The worker that gets the next connection; NULL: none can take one now. */
 static restate__proc_worker *restate__proc_pick(restate__proc *p, uint64_t now) {
     restate__proc_worker *best = NULL;
-    unsigned i;
-    for (i = 0; i < p->count; i++) {
+    for (unsigned i = 0; i < p->count; i++) {
         restate__proc_worker *w = &p->workers[i];
         if (w->channel < 0 || w->stops || now < w->deaf_until_ms) continue;
         if (!best || w->conns < best->conns) best = w;
@@ -19326,7 +19258,6 @@ static restate__proc_worker *restate__proc_pick(restate__proc *p, uint64_t now) 
 static bool restate__proc_hand_over(restate__proc_worker *w, int fd) {
     union { struct cmsghdr head; uint8_t room[CMSG_SPACE(sizeof(int))]; } control;
     struct msghdr message;
-    struct cmsghdr *c;
     struct iovec piece;
     uint8_t what = RESTATE__CHANNEL_TAKE;
     ssize_t n;
@@ -19338,7 +19269,7 @@ static bool restate__proc_hand_over(restate__proc_worker *w, int fd) {
     message.msg_iovlen = 1;
     message.msg_control = &control;
     message.msg_controllen = sizeof control;
-    c = CMSG_FIRSTHDR(&message);
+    struct cmsghdr *c = CMSG_FIRSTHDR(&message);
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
     c->cmsg_len = CMSG_LEN(sizeof fd);
@@ -19351,8 +19282,8 @@ static bool restate__proc_hand_over(restate__proc_worker *w, int fd) {
 /* Gives waiting connections to workers. While there is none they wait in the listening socket. */
 static void restate__proc_accept(restate__proc *p, uint64_t now) {
     restate__proc_worker *w;
-    int i, fd;
-    for (i = 0; i < 64 && (w = restate__proc_pick(p, now)) != NULL; i++) {
+    int fd;
+    for (int i = 0; i < 64 && (w = restate__proc_pick(p, now)) != NULL; i++) {
         fd = accept(p->listener, NULL, NULL);
         if (fd < 0 && (errno == EINTR || errno == ECONNABORTED)) continue;
         if (fd < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
@@ -19377,9 +19308,8 @@ static void restate__proc_wait(restate__proc *p, uint64_t now) {
     uint64_t at = now + RESTATE__PROC_LOOK_MS;
     bool accepts = p->listener >= 0 && now >= p->accept_at_ms && restate__proc_pick(p, now);
     nfds_t n = 0, i;
-    unsigned k;
     if (now < p->accept_at_ms && p->accept_at_ms < at) at = p->accept_at_ms;
-    for (k = 0; k < p->count; k++) {
+    for (unsigned k = 0; k < p->count; k++) {
         restate__proc_worker *w = &p->workers[k];
         uint64_t next = w->pid ? w->kill_at_ms : w->start_at_ms;
         if (next < at && (w->pid || !p->level)) at = next;
@@ -19402,13 +19332,12 @@ static void restate__proc_watch(restate__proc *p) {
     for (;;) {
         uint8_t rings[64];
         uint64_t now = restate__clock_ms(clock);
-        unsigned i, alive;
         while (read(p->bell[0], rings, sizeof rings) > 0) {}
-        for (i = 0; i < p->count; i++) restate__proc_listen_to(p, &p->workers[i], now);
-        alive = restate__proc_reap(p, now);
+        for (unsigned i = 0; i < p->count; i++) restate__proc_listen_to(p, &p->workers[i], now);
+        unsigned alive = restate__proc_reap(p, now);
         restate__proc_follow(p, now);
         if (p->level && !alive) return;
-        for (i = 0; i < p->count && !p->level; i++)
+        for (unsigned i = 0; i < p->count && !p->level; i++)
             if (!p->workers[i].pid && now >= p->workers[i].start_at_ms)
                 restate__proc_start(p, &p->workers[i], now);
         restate__proc_kill_overdue(p, now);
@@ -19434,8 +19363,7 @@ static restate_status restate__proc_begin(restate__proc *p) {
 /* The supervisor executes no code of the user, so for it the signals need not stay blocked. */
 static void restate__proc_let_in(const sigset_t *mask) {
     sigset_t open = *mask;
-    int i;
-    for (i = 0; i < RESTATE__PROC_SIGNALS; i++) sigdelset(&open, restate__proc_numbers[i]);
+    for (int i = 0; i < RESTATE__PROC_SIGNALS; i++) sigdelset(&open, restate__proc_numbers[i]);
     (void)restate__proc_mask(&open);
 }
 
@@ -19473,13 +19401,12 @@ static int restate__proc_serve(restate_endpoint *ep) {
 
 RESTATE_API int restate_serve(const restate_endpoint_options *options) {
     restate_endpoint *ep = restate_endpoint_new(options);
-    int status;
     if (!ep) {
         fputs("restate: out of memory\n", stderr);
         return 1;
     }
     ep->by_serve = true;
-    status = ep->options.processes > 1 ? restate__proc_supervise(ep) : restate__proc_serve(ep);
+    int status = ep->options.processes > 1 ? restate__proc_supervise(ep) : restate__proc_serve(ep);
     restate_endpoint_free(ep);
     return status;
 }

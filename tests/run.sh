@@ -147,9 +147,9 @@ units=("${all[@]}")
 build "${units[@]/#/build/valgrind/}" build/valgrind/e2e-services
 variant valgrind "${memcheck[@]}"
 
-heading "streams without server, without threads, without both"
-build build/no_server/unit_stream build/no_threads/unit_stream build/bare/unit_stream
-for name in no_server no_threads bare; do variant_of unit_stream "$name"; done
+heading "streams without server, without threads, without both, with threads of a port"
+build build/no_server/unit_stream build/no_threads/unit_stream build/bare/unit_stream build/custom/unit_stream
+for name in no_server no_threads bare custom; do variant_of unit_stream "$name"; done
 
 heading "end to end"
 program e2e timeout 400 env E2E_NAME=e2e build/e2e
@@ -169,7 +169,7 @@ program e2e@valgrind timeout 300 env E2E_WRAP="${memcheck[*]}" E2E_NAME=e2e@valg
     E2E_MODES=default E2E_SCALE=5 build/e2e "${own[@]}"
 
 heading "other ways to switch stacks"
-for how in ucontext thread; do
+for how in ucontext thread port; do
     build "build/$how/unit_execution" "build/$how/e2e-services"
     if [ -e tests/unit_execution.c ]; then variant_of unit_execution "$how" env; fi
     program "e2e@$how" timeout 100 env "E2E_NAME=e2e@$how" "E2E_BIN=build/$how" E2E_MODES=default E2E_SCALE=20 \

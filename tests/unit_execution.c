@@ -44,82 +44,8 @@ static void sleep_ms(long ms) {
     while (nanosleep(&t, &t) != 0 && errno == EINTR) continue;
 }
 
-/* ---- a port for RESTATE_FIBER_CUSTOM, as a program on an RTOS would write it ---- */
-
 #if RESTATE_FIBER == RESTATE_FIBER_CUSTOM
-
-typedef struct port_signal {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    int given;
-} port_signal;
-
-typedef struct port_task {
-    pthread_t thread;
-    void (*run)(void *arg);
-    void *arg;
-} port_task;
-
-static int port_alive;                      /* signals and tasks that were not freed; atomic */
-
-void *restate_port_signal_new(void) {
-    port_signal *s = malloc(sizeof *s);
-    if (!s) return NULL;
-    pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->changed, NULL);
-    s->given = 0;
-    __atomic_add_fetch(&port_alive, 1, __ATOMIC_SEQ_CST);
-    return s;
-}
-void restate_port_signal_give(void *signal) {
-    port_signal *s = signal;
-    pthread_mutex_lock(&s->lock);
-    s->given = 1;
-    pthread_cond_signal(&s->changed);
-    pthread_mutex_unlock(&s->lock);
-}
-void restate_port_signal_take(void *signal) {
-    port_signal *s = signal;
-    pthread_mutex_lock(&s->lock);
-    while (!s->given) pthread_cond_wait(&s->changed, &s->lock);
-    s->given = 0;
-    pthread_mutex_unlock(&s->lock);
-}
-void restate_port_signal_free(void *signal) {
-    port_signal *s = signal;
-    pthread_cond_destroy(&s->changed);
-    pthread_mutex_destroy(&s->lock);
-    free(s);
-    __atomic_sub_fetch(&port_alive, 1, __ATOMIC_SEQ_CST);
-}
-static void *port_run(void *arg) {
-    port_task *task = arg;
-    task->run(task->arg);
-    return NULL;
-}
-void *restate_port_task_new(void (*run)(void *arg), void *arg, size_t stack_bytes) {
-    port_task *task = malloc(sizeof *task);
-    pthread_attr_t attr;
-    if (!task) return NULL;
-    task->run = run;
-    task->arg = arg;
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, stack_bytes * 4 + 65536);
-    if (pthread_create(&task->thread, &attr, port_run, task) != 0) {
-        pthread_attr_destroy(&attr);
-        free(task);
-        return NULL;
-    }
-    pthread_attr_destroy(&attr);
-    __atomic_add_fetch(&port_alive, 1, __ATOMIC_SEQ_CST);
-    return task;
-}
-void restate_port_task_join(void *arg) {
-    port_task *task = arg;
-    pthread_join(task->thread, NULL);
-    free(task);
-    __atomic_sub_fetch(&port_alive, 1, __ATOMIC_SEQ_CST);
-}
+extern int port_alive;                      /* of port.c */
 
 TEST(port_leaves_nothing) { CHECK_INT(port_alive, 0); }
 

@@ -93,7 +93,7 @@ static void open_gate(void) {
 #ifndef RESTATE_NO_THREADS
 static pthread_t main_thread;
 static bool on_main(void) { return pthread_equal(pthread_self(), main_thread) != 0; }
-#else
+#elif RESTATE_FIBER <= RESTATE_FIBER_UCONTEXT
 static bool on_main(void) { return true; }
 #endif
 
