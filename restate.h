@@ -3597,7 +3597,6 @@ typedef struct restate__related {
 typedef struct restate__vm_error {
     uint32_t code;
     const char *message;
-    const char *stacktrace;                 /* NULL: none */
     restate__behavior behavior;
     bool has_delay;
     uint64_t delay_ms;
@@ -3637,8 +3636,7 @@ typedef struct restate__notification {
 
 /* ---- Nodes: what can be awaited -------------------------------------------------------------- */
 
-typedef enum restate__node_kind {           /* the first five have the numbers of CombinatorType */
-    RESTATE__UNKNOWN = 0,
+typedef enum restate__node_kind {           /* the first four have the numbers of CombinatorType */
     RESTATE__RACE = 1,
     RESTATE__ALL_SETTLED = 2,
     RESTATE__ANY = 3,
@@ -3769,20 +3767,11 @@ typedef struct restate__far_slot {
 
 /* ---- The state machine ----------------------------------------------------------------------- */
 
-typedef enum restate__awaiting {
-    RESTATE__AWAITING_NO_RUN,
-    RESTATE__AWAITING_ALWAYS,
-    RESTATE__AWAITING_NEVER
-} restate__awaiting;
-
 typedef struct restate__vm_options {
     uint32_t version;                       /* 5 to 7 */
     bool skip_payload_check;
     bool explicit_cancellation;             /* no implicit CANCEL at awaits, nothing tracked */
-    bool keep_calls;                        /* cancellation does not reach calls */
-    bool cancel_sends;                      /* and reaches one-way calls */
-    bool finish_runs_first; /* no suspension while any closure executes, awaited or not */
-    restate__awaiting awaiting;
+    bool cancel_sends;                      /* a cancellation reaches one-way calls, too */
     restate__behavior on_mismatch;
     size_t max_message_bytes;               /* 0: 64 MiB */
 } restate__vm_options;
@@ -3870,8 +3859,6 @@ typedef enum restate__wait_kind {
 typedef struct restate__wait {
     restate__wait_kind kind;
     restate__node *run;
-    bool for_input;
-    bool for_run;                           /* looked for when the input has ended */
 } restate__wait;
 
 typedef struct restate__vm_input_data {
@@ -3978,7 +3965,6 @@ static void restate__vm_put_error(restate__vm *vm, const restate__vm_error *e) {
     memset(&m, 0, sizeof m);
     m.code = e->code;
     m.message = restate_str(e->message);
-    m.stacktrace = restate_str(e->stacktrace);
     if (e->related.known) {
         m.has_related_command_index = m.has_related_command_type = true;
         m.related_command_index = e->related.index;
@@ -4075,18 +4061,6 @@ static bool restate__vm_needs(restate__vm *vm, const char *feature, uint32_t ver
 
 RESTATE__PRIVATE restate__related restate__vm_related_last(const restate__vm *vm) {
     return vm->current;
-}
-
-/* For an error that came up while something was prepared that is not a command yet. */
-RESTATE__PRIVATE restate__related restate__vm_related_next(const restate__vm *vm, uint16_t type,
-                                                           const char *name) {
-    restate__related r;
-    memset(&r, 0, sizeof r);
-    r.known = true;
-    r.index = vm->command_index == UINT32_MAX ? 1 : vm->command_index + 1;
-    r.type = type;
-    r.name = restate_str(name);
-    return r;
 }
 
 /* ---- Slots: what is known by number ---------------------------------------------------------- */
@@ -4267,7 +4241,7 @@ static void restate__node_child_settled(restate__node *parent, restate__node *ch
 /* Whether the caller has something to look at in a combinator that was settled inside a larger
  * tree: it was decided by one child while others go on. */
 static bool restate__node_stops(const restate__node *n) {
-    return n->kind <= RESTATE__RACE ||
+    return n->kind == RESTATE__RACE ||
            (n->kind == RESTATE__ANY && n->state == RESTATE__SUCCEEDED) ||
            (n->kind == RESTATE__ALL && n->state == RESTATE__FAILED);
 }
@@ -4391,7 +4365,7 @@ static void restate__vm_combine_settled(restate__node *node) {
     }
     if (node->kind == RESTATE__ANY) by = first_ok || node->of.all.pending ? first_ok : last_failed;
     else if (node->kind == RESTATE__ALL) by = first_failed;
-    else if (node->kind <= RESTATE__RACE)
+    else if (node->kind == RESTATE__RACE)
         by = first_ok && first_failed ? restate__node_earlier_of(first_ok, first_failed)
            : first_ok ? first_ok : first_failed;
     node->of.all.decided = by;
@@ -5411,7 +5385,7 @@ static bool restate__tree_child(restate__vm *vm, restate__tree *tree, restate__b
  * rest of the tree is decided or any of it is there, so never too late. */
 static bool restate__tree_share(restate__vm *vm, restate__tree *tree) {
     restate__branch *b = tree->first;
-    if (b->node->kind > RESTATE__RACE && b->node->kind != RESTATE__SELECT) {
+    if (b->node->kind != RESTATE__RACE && b->node->kind != RESTATE__SELECT) {
         b = restate__tree_branch(vm, &tree->top, NULL);
         if (!b) return restate__vm_nomem(vm);
         b->next = tree->first;
@@ -5510,7 +5484,7 @@ static void restate__tree_measure(restate__tree *tree) {
     for (b = tree->first; b; b = b->next) b->bytes = 0;
     for (b = tree->last; b; b = b->previous) {
         size_t lists = restate__tree_lists(tree, b, NULL);
-        b->bytes += lists + (b->node->kind != RESTATE__UNKNOWN ? 2 : 0);
+        b->bytes += lists + 2;
         b->has_leaf = b->has_leaf || lists;
         if (!b->parent || !b->has_leaf) continue;
         b->parent->has_leaf = true;
@@ -5546,7 +5520,6 @@ static restate_bytes restate__tree_future(restate__vm *vm, restate__tree *tree) 
             b->parent->at = at + b->bytes;
         }
         b->at = at + restate__tree_lists(tree, b, at);
-        if (b->node->kind == RESTATE__UNKNOWN) continue;
         at[b->bytes - 2] = 5 << 3 | RESTATE__WIRE_NUMBER;
         at[b->bytes - 1] = b->node->kind == RESTATE__SELECT ? RESTATE__RACE : b->node->kind;
     }
@@ -5712,17 +5685,8 @@ RESTATE__PRIVATE void restate__vm_take_back(restate__vm *vm, restate__node *run)
     restate__vm_rewind(run);
 }
 
-static bool restate__vm_waits_for_run(restate__vm *vm, const restate__node *root) {
-    restate__node *n;
-    bool awaited = false;
-    vm->mark++;
-    for (n = vm->executing; n; n = n->next)
-        if (restate__vm_walk_up(vm, n, root, UINT32_MAX, &awaited)) return true;
-    return false;
-}
-
 static bool restate__vm_put_awaiting(restate__vm *vm, restate__tree *tree,
-                                     const restate__node *root, bool runs) {
+                                     const restate__node *root) {
     restate_wire_AwaitingOnMessage m;
     restate_bytes future = restate__tree_future(vm, tree);
     if (!future.ptr) return restate__vm_nomem(vm);
@@ -5730,7 +5694,6 @@ static bool restate__vm_put_awaiting(restate__vm *vm, restate__tree *tree,
     vm->announced = future.len > RESTATE__AWAITING_BYTES_LARGE ? root : NULL;
     memset(&m, 0, sizeof m);
     m.awaiting_on = future;
-    m.executing_side_effects = runs;
     restate__vm_put(vm, restate_wire_MSG_AWAITING_ON, 0, restate_wire_AwaitingOnMessage_fields, &m);
     vm->last_awaiting = future;
     return true;
@@ -5757,13 +5720,18 @@ static restate__wait restate__vm_suspend(restate__vm *vm, restate__tree *tree) {
     return restate__vm_answer(vm, RESTATE__SUSPENDED);
 }
 
-/* Nothing that arrived answers: execute a closure, wait, or suspend. */
+/* The one rule of suspension: nothing can come any more, from the server or from a closure. */
+static bool restate__vm_may_suspend(const restate__vm *vm) {
+    return vm->input_closed && !vm->executing;
+}
+
+/* Nothing that arrived settles what is awaited: execute a closure, wait, or suspend. */
 static restate__wait restate__vm_unresolved(restate__vm *vm, restate__node *root,
                                             bool with_cancel) {
     restate__wait w = restate__vm_answer(vm, RESTATE__WAIT);
     restate__node *run;
     restate__tree tree;
-    bool announce;
+    bool suspend = restate__vm_may_suspend(vm);
     if (w.kind == RESTATE__BROKEN) return w;
     if (vm->phase == RESTATE__REPLAYING) {
         if (restate__tree_init(vm, &tree, root, with_cancel)) restate__vm_unreplayable(vm, &tree);
@@ -5776,25 +5744,15 @@ static restate__wait restate__vm_unresolved(restate__vm *vm, restate__node *root
         w.run = run;
         return w;
     }
-    w.for_input = !vm->input_closed;
-    w.for_run = vm->executing &&
-                (!w.for_input || vm->options.awaiting == RESTATE__AWAITING_ALWAYS) &&
-                ((!w.for_input && vm->options.finish_runs_first) ||
-                 restate__vm_waits_for_run(vm, root));
-    announce = w.for_input && vm->options.version >= 7 &&
-               vm->options.awaiting != RESTATE__AWAITING_NEVER &&
-               (vm->options.awaiting == RESTATE__AWAITING_ALWAYS || !vm->executing);
-    if (announce && vm->announced == root)
-        return w; /* a large one shrinks step by step: once is enough */
-    if ((w.for_input && !announce) || (!w.for_input && w.for_run)) return w;
+    /* The server is told what is awaited while only its input is waited for. A large tree shrinks
+     * step by step: once is enough. */
+    if (!suspend && (vm->options.version < 7 || vm->executing || vm->announced == root)) return w;
     if (!restate__tree_init(vm, &tree, root, with_cancel))
         return restate__vm_answer(vm, RESTATE__BROKEN);
-    if (!w.for_input) return restate__vm_suspend(vm, &tree);
-    restate__vm_put_awaiting(vm, &tree, root,
-                             w.for_run && vm->options.awaiting == RESTATE__AWAITING_ALWAYS);
+    if (suspend) return restate__vm_suspend(vm, &tree);
+    restate__vm_put_awaiting(vm, &tree, root);
     restate__tree_free(vm, &tree);
-    w.kind = vm->phase == RESTATE__ERRORED ? RESTATE__BROKEN : w.kind;
-    return w;
+    return restate__vm_answer(vm, RESTATE__WAIT);
 }
 
 static RESTATE__NOINLINE bool restate__vm_not_executable(restate__vm *vm, const char *operation) {
@@ -6865,10 +6823,8 @@ static unsigned restate__vm_call_loose(const restate__vm_call *call) {
            (call->loose_headers ? RESTATE__LOOSE_HEADERS : 0u);
 }
 
-static bool restate__vm_track(restate__vm *vm, restate__node *id, bool wanted) {
-    restate__tracked *t;
-    if (!wanted) return true;
-    t = (restate__tracked *)restate__arena_alloc(vm->arena, sizeof *t);
+static bool restate__vm_track(restate__vm *vm, restate__node *id) {
+    restate__tracked *t = (restate__tracked *)restate__arena_alloc(vm->arena, sizeof *t);
     if (!t) return restate__vm_nomem(vm);
     t->id = id;
     *vm->tracked_end = t;
@@ -6923,7 +6879,7 @@ RESTATE__PRIVATE bool restate__vm_call_invocation(restate__vm *vm, const restate
     id->expects = RESTATE__EXPECTS_ID;
     return restate__vm_leaf(vm, id, RESTATE__LEAF, first) &&
            restate__vm_leaf(vm, result, RESTATE__LEAF, first + 1) &&
-           restate__vm_track(vm, id, !vm->options.keep_calls);
+           restate__vm_track(vm, id);
 }
 
 /* SEND: one answer, the id of the new invocation. The recorded start time stays in force on replay.
@@ -6947,7 +6903,7 @@ RESTATE__PRIVATE bool restate__vm_send(restate__vm *vm, const restate__vm_call *
     vm->next_completion = first + 1;
     id->expects = RESTATE__EXPECTS_ID;
     return restate__vm_leaf(vm, id, RESTATE__LEAF, first) &&
-           restate__vm_track(vm, id, vm->options.cancel_sends);
+           (!vm->options.cancel_sends || restate__vm_track(vm, id));
 }
 
 /* ---- Signals and awakeables ------------------------------------------------------------------ */
@@ -15835,7 +15791,6 @@ static void restate__x_invoke(restate__x *x, const restate__handler *handler, ui
     o.skip_payload_check = handler->options.skip_payload_check == RESTATE_ON;
     o.explicit_cancellation = handler->options.explicit_cancellation == RESTATE_ON;
     o.cancel_sends = handler->options.cancel_sends == RESTATE_ON;
-    o.finish_runs_first = true;
     o.max_message_bytes = x->endpoint->options.max_message_bytes;
     if (handler->options.on_mismatch == RESTATE_MISMATCH_PAUSE) o.on_mismatch = RESTATE__PAUSE;
     if (handler->options.on_mismatch == RESTATE_MISMATCH_FAIL) o.on_mismatch = RESTATE__FAIL;

@@ -42,7 +42,7 @@ restate__vm_compare|if (!*lines) return|if (*lines) return|a command that differ
 restate__vm_end|if (vm->phase == RESTATE__REPLAYING)|if (false)|commands left over at the end are an error
 restate__vm_run|if (slot->arrived) return true;||a run with a result is not executed again
 restate__vm_propose|!slot \|\| slot->arrived|!slot|a closure whose result came meanwhile proposes nothing
-restate__vm_unresolved|w.for_run = vm->executing &&|w.for_run = false \&\&|no suspension while an awaited closure executes
+restate__vm_may_suspend|&& !vm->executing||no suspension while a closure executes
 restate__vm_suspend|vm->options.version >= 7|vm->options.version >= 8|protocol 7 says the whole tree
 restate__node_child_settled|if (child->state == RESTATE__FAILED && parent->of.all.pending) return;||any goes on after a failure
 restate__node_child_settled|if (!parent->of.all.pending) parent->state = RESTATE__SUCCEEDED;\n            return;|parent->state = RESTATE__SUCCEEDED;\n            return;|all waits for all

@@ -1028,14 +1028,13 @@ static inline bool propose_failure(node *run, restate_failure f) {
     o.failure = f;
     return restate__vm_propose(rt_op(), run, &o, &rt.policy);
 }
-/* Retryable: error 500 "my-error" with a stack trace. */
+/* Retryable: error 500 "my-error". */
 static inline bool propose_error(node *run, uint64_t duration_ms) {
     restate__outcome o;
     memset(&o, 0, sizeof o);
     o.kind = RESTATE__RETRYABLE;
     o.error.code = 500;
     o.error.message = "my-error";
-    o.error.stacktrace = "my-stack";
     o.duration_ms = duration_ms;
     return restate__vm_propose(rt_op(), run, &o, &rt.policy);
 }
@@ -1058,11 +1057,11 @@ static inline node *rt_combine(restate__node_kind kind, node *const *children, s
 #define ALL(...) RT_COMBINE(RESTATE__ALL, __VA_ARGS__)
 #define ANY(...) RT_COMBINE(RESTATE__ANY, __VA_ARGS__)
 #define ALL_SETTLED(...) RT_COMBINE(RESTATE__ALL_SETTLED, __VA_ARGS__)
-#define UNKNOWN(...) RT_COMBINE(RESTATE__UNKNOWN, __VA_ARGS__)
 
 static node *rt_to_run;                                     /* of the last "RUN" */
 
-/* "ANY", "RUN 1" (completion id), "CXL", "WAIT(i)", "WAIT(r)", "WAIT(i,r)", "599", or "570" and other codes. */
+/* "ANY", "RUN 1" (completion id), "CXL", "WAIT(i)" (for input), "WAIT(r)" (for closures), "WAIT(i,r)", "599", or
+ * "570" and other codes. */
 static inline const char *await(node *root) {
     static char text[32];
     restate__wait w = restate__vm_await(rt_op(), root);
@@ -1076,8 +1075,8 @@ static inline const char *await(node *root) {
         snprintf(text, sizeof text, "RUN %u", w.run->id);
         return text;
     case RESTATE__WAIT:
-        w.for_run = w.for_run || restate__vm_waits_for_run(&rt.vm, root);       /* not asked while there is input */
-        snprintf(text, sizeof text, "WAIT(%s%s%s)", w.for_input ? "i" : "", w.for_input && w.for_run ? "," : "", w.for_run ? "r" : "");
+        snprintf(text, sizeof text, "WAIT(%s%s%s)", rt.vm.input_closed ? "" : "i",
+                 !rt.vm.input_closed && rt.vm.executing ? "," : "", rt.vm.executing ? "r" : "");
         return text;
     default: return "?";
     }

@@ -21,13 +21,12 @@ static void make_leaves(void) {
 /* "all(0,race(1,2))" */
 static node *tree(const char **text) {
     static const struct { const char *name; restate__node_kind kind; } kinds[] = {
-        { "allSettled", RESTATE__ALL_SETTLED }, { "all", RESTATE__ALL }, { "any", RESTATE__ANY }, { "race", RESTATE__RACE },
-        { "unknown", RESTATE__UNKNOWN }
+        { "allSettled", RESTATE__ALL_SETTLED }, { "all", RESTATE__ALL }, { "any", RESTATE__ANY }, { "race", RESTATE__RACE }
     };
     node *children[16];
     size_t len = strcspn(*text, "("), k = 0, n = 0;
     if (**text >= '0' && **text <= '9') return leaf[*(*text)++ - '0'];
-    while (k < 4 && (strlen(kinds[k].name) != len || memcmp(kinds[k].name, *text, len) != 0)) k++;
+    while (k < 3 && (strlen(kinds[k].name) != len || memcmp(kinds[k].name, *text, len) != 0)) k++;
     for (*text += len + 1; **text != ')'; *text += **text == ',') children[n++] = tree(text);
     ++*text;
     return rt_combine(kinds[k].kind, children, n);
@@ -135,15 +134,6 @@ TEST(s077_settled_of_two_races) {
 
 TEST(s078_failures_inside_settled) {
     combinator_waits("all(allSettled(0,1),allSettled(2,3))", "f1,f0", "ALL_SUCCEEDED{N:[ALL_COMPLETED{s:19,20}]}");
-}
-
-TEST(s079_unknown_on_the_wire) {
-    combinator_waits("race(unknown(allSettled(0,1)),2)", "0", "W{s:19,N:[UNKNOWN{N:[ALL_COMPLETED{s:18}]}]}");
-}
-
-TEST(s080_unknown_is_settled_by_a_failure) {
-    combinator_settles("all(0,unknown(1))", "f1", "1");
-    combinator_settles("any(0,unknown(1))", "f1", "1");
 }
 
 TEST(s081_duplicates) {
@@ -286,12 +276,12 @@ static bool model_update(model *m, const restate__node_state *leaves, bool gone)
     if (m->state != RESTATE__PENDING) return stop;
     m->state = model_state(m);
     if (m->state == RESTATE__PENDING || gone) return stop;
-    return stop || m->kind == RESTATE__RACE || m->kind == RESTATE__UNKNOWN ||
+    return stop || m->kind == RESTATE__RACE ||
            (m->kind == RESTATE__ANY && m->state == RESTATE__SUCCEEDED) || (m->kind == RESTATE__ALL && m->state == RESTATE__FAILED);
 }
 
 static void model_print(rt_bytes *to, const model *m) {
-    static const char *const names[] = { "unknown", "race", "allSettled", "any", "all" };
+    static const char *const names[] = { "", "race", "allSettled", "any", "all" };
     if (m->kind == RESTATE__LEAF) rt_print(to, "%d", m->leaf);
     else rt_print(to, "%s(", names[m->kind]);
     for (int i = 0; i < m->count; i++) {
@@ -400,15 +390,6 @@ TEST(s111_cancel_waits_for_two_ids) {
         note_id(3, "id-3");
         AWAIT(a.result, "CXL");
         OUT(CALL(1, 2), CALL(3, 4), "AwaitingOn W{c:1}", "AwaitingOn W{c:3}", CANCEL("id-1"), CANCEL("id-3"));
-    }
-}
-
-TEST(s112_calls_are_kept) {
-    EVERY(5, 7) {
-        rt.options.keep_calls = true;
-        given(1); note_cancel(); go();
-        AWAIT(op_call().result, "CXL");
-        OUT(CALL(1, 2));
     }
 }
 
@@ -752,10 +733,10 @@ int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(s069_race), T(s070_all_settled), T(s071_any_after_a_failure), T(s072_any_all_failed), T(s073_any_succeeds),
         T(s074_all_waits), T(s075_all_fails), T(s076_settled_race_and_settled), T(s077_settled_of_two_races),
-        T(s078_failures_inside_settled), T(s079_unknown_on_the_wire), T(s080_unknown_is_settled_by_a_failure),
+        T(s078_failures_inside_settled),
         T(s081_duplicates), T(s082_await_again_without_take), T(s083_empty), T(x_empty_branches_are_pruned),
         T(x_combine_what_is_settled), T(x_random_trees), T(s108_cancel_with_known_id), T(s109_id_stays_takeable),
-        T(s110_cancel_waits_for_the_id), T(s111_cancel_waits_for_two_ids), T(s112_calls_are_kept),
+        T(s110_cancel_waits_for_the_id), T(s111_cancel_waits_for_two_ids),
         T(s113_explicit_mode), T(s114_cancel_replayed), T(s115_sends_are_not_cancelled),
         T(s116_finished_calls_are_cancelled), T(s117_result_before_cancel), T(s118_cancel_before_result),
         T(s119_cancel_amid_a_gather), T(s120_two_cancellations), T(s121_cancel_while_executing), T(x_cancelled_once),

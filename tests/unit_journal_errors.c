@@ -197,21 +197,6 @@ TEST(s131_behaviour_of_mismatches) {
 
 /* ---- Errors ------------------------------------------------------------------------------------------------------ */
 
-TEST(s132_error_about_the_next) {
-    EVERY(5, 7) {
-        restate__vm_error e;
-        memset(&e, 0, sizeof e);
-        given(1); go();
-        e.code = 500;
-        e.message = "cannot encode";
-        e.has_delay = true;
-        e.delay_ms = 10000;
-        e.related = restate__vm_related_next(rt_op(), M_CALL, NULL);
-        restate__vm_fail(vm(), &e);
-        OUT("Error 500 index:1 Call delay:10000 message:\"cannot encode\"");
-    }
-}
-
 TEST(s133_error_that_pauses) {
     EVERY(5, 7) {
         restate__vm_error e;
@@ -1122,7 +1107,7 @@ int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(s122_other_state_key), T(s123_payload_differs), T(s124_checks_off), T(s125_unstable_payloads),
         T(s126_never_skipped), T(x_other_type_is_described), T(s127_other_type), T(s128_await_run_in_the_replay), T(s129_await_sleep_in_the_replay),
-        T(s130_await_awakeable_in_the_replay), T(s131_behaviour_of_mismatches), T(s132_error_about_the_next),
+        T(s130_await_awakeable_in_the_replay), T(s131_behaviour_of_mismatches),
         T(s133_error_that_pauses), T(s134_metadata), T(s135_after_suspension), T(s136_after_an_error),
         T(s137_input_ends_amid_a_frame), T(x_errors_are_sticky), T(x_closed_stays_closed), T(x_error_before_start),
         T(x_operations_before_their_time), T(x_second_start), T(x_command_after_end), T(x_what_is_compared),

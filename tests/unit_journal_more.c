@@ -161,8 +161,8 @@ TEST(golden_awaiting) {
         a = op_awakeable();
         b = op_awakeable();
         n = op_signal("abc");
-        AWAIT(ALL(s, UNKNOWN(a, n), ANY(b)), "599");
-        RAW("000100000000001822160a010122081201111a03616263220512011228032804");
+        AWAIT(ALL(s, RACE(a, n), ANY(b)), "599");
+        RAW("000100000000001a22180a0101220a1201111a036162632801220512011228032804");
     }
 }
 
