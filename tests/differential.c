@@ -365,8 +365,8 @@ static restate_bytes some_bytes(rng *r) {
     if (n < 78) return bytes_of("", 0);
     if (n < 82) return absent();
     if (n < 90) return bytes_of("a\0\xff", 3);
-    if (n < 97) return bytes_of(block + below(r, 64), 1 + below(r, 300));
-    if (n < 99) return bytes_of(block + below(r, 64), 4000 + below(r, 3000));
+    if (n < 97) return bytes_of(block + n, 1 + below(r, 300));
+    if (n < 99) return bytes_of(block + n, 4000 + below(r, 3000));
     return bytes_of(block, 1u << below(r, 17));
 }
 
@@ -583,7 +583,7 @@ static restate_status do_retry(machine *m, rng *r) {
     restate_retry_options o = some_retry(r);
     if (it.attempt > 2 && percent(r, 80)) return RESTATE_OK;
     m->over = true;
-    return CALL(retry)(m->ctx, percent(r, 70) ? &o : NULL, "again: %d", (int)below(r, 100));
+    return CALL(retry)(m->ctx, o.code ? &o : NULL, "again: %d", (int)below(r, 100));
 }
 
 static restate_status do_failed(machine *m, rng *r) {
@@ -611,7 +611,8 @@ static restate_status do_request(machine *m, rng *r) {
 }
 
 static restate_status do_log(machine *m, rng *r) {
-    CALL(log)(m->ctx, (restate_log_level)below(r, 7), "log %d\n%s", (int)below(r, 50), "more");
+    restate_log_level level = (restate_log_level)below(r, 7);
+    CALL(log)(m->ctx, level, "log %d\n%s", (int)below(r, 50), "more");
     return RESTATE_OK;
 }
 
@@ -802,17 +803,19 @@ static restate_status do_run(machine *m, rng *r) {
     step *s = some_step(m, r);
     restate_bytes result = absent();
     restate_closure *fn = percent(r, 99) ? closure : NULL;
+    const char *name = some_name(r);
     restate_status status;
     if (!s) return RESTATE_ENDED;
-    status = CALL(run)(m->ctx, some_name(r), fn, s, percent(r, 70) ? &o : NULL, &result);
+    status = CALL(run)(m->ctx, name, fn, s, percent(r, 70) ? &o : NULL, &result);
     return saw(m, status, result);
 }
 
 static restate_status do_run_async(machine *m, rng *r) {
     restate_run_options o = some_run_options(r);
     step *s = some_step(m, r);
+    const char *name = some_name(r);
     if (!s) return RESTATE_ENDED;
-    return made(m, CALL(run_async)(m->ctx, some_name(r), closure, s, percent(r, 70) ? &o : NULL));
+    return made(m, CALL(run_async)(m->ctx, name, closure, s, percent(r, 70) ? &o : NULL));
 }
 
 static restate_status do_sleep(machine *m, rng *r) {
@@ -886,11 +889,14 @@ static restate_status do_send(machine *m, rng *r) {
 
 static restate_status do_call_id(machine *m, rng *r) {
     const char *id = "";
-    restate_future *f = NULL;
+    restate_target to = some_target(r);
+    restate_future *f;
     restate_status s;
-    if (percent(r, 95)) f = CALL(call_async)(m->ctx, some_target(r), some_bytes(r), NULL);
-    if (f) made(m, f);
-    else f = future_of(m, r);
+    if (percent(r, 5)) f = future_of(m, r);
+    else {
+        f = CALL(call_async)(m->ctx, to, some_bytes(r), NULL);
+        made(m, f);
+    }
     s = CALL(call_id)(m->ctx, f, &id);
     if (s == RESTATE_OK) m->invocation = id;
     return saw(m, s, restate_str(id));
@@ -1019,7 +1025,8 @@ static restate_status do_combine(machine *m, rng *r) {
 
 static restate_status do_settled(machine *m, rng *r) {
     restate_failure f = some_failure(r);
-    return made(m, CALL(settled)(m->ctx, value_for(m, r), percent(r, 50) ? &f : NULL));
+    restate_bytes value = value_for(m, r);
+    return made(m, CALL(settled)(m->ctx, value, percent(r, 50) ? &f : NULL));
 }
 
 static restate_status do_is_done(machine *m, rng *r) {
@@ -1529,6 +1536,7 @@ static void send_wrong(size_t i, rng *r) {
     static text changed;
     entry e = peer.entries[i];
     restate_bytes b = stored(e.at, e.len);
+    uint8_t bit = (uint8_t)(1u << below(r, 8));
     changed.len = 0;
     add(&changed, b.ptr, b.len);
     switch (below(r, 10)) {
@@ -1536,11 +1544,11 @@ static void send_wrong(size_t i, rng *r) {
     case 1: send_entry(i), send_entry(i); return;
     case 2: e.type = (uint16_t)(0x0400 + below(r, 0x18)); break;
     case 3: e.type = (uint16_t)(0x8000 + below(r, 0x18)); break;
-    case 4: if (b.len) changed.at[below(r, b.len)] ^= (uint8_t)(1u << below(r, 8)); break;
+    case 4: if (b.len) changed.at[below(r, b.len)] ^= bit; break;
     case 5: if (b.len) changed.len = below(r, b.len); break;
     case 6: put_text(&changed, 12, "renamed"); break;
     case 7: put_text(&changed, 100 + below(r, 50), "unknown"); break;
-    case 8: put_number(&changed, 1 + below(r, 15), below(r, 300)); break;
+    case 8: put_number(&changed, 1 + below(r, 15), bit); break;
     default: e.flags = (uint16_t)rng_next(r); break;
     }
     send_raw(e.type, e.flags, (uint32_t)changed.len, bytes_in(&changed));
@@ -1552,7 +1560,7 @@ static void send_journal(bool wrong, rng *r) {
     size_t at = below(r, peer.count);
     unsigned how = below(r, 10);
     if (wrong && how < 2) known += how ? 1 : UINT64_MAX;
-    if (wrong && how == 2) known = rng_next(r) >> below(r, 64);
+    if (wrong && how == 2) known = rng_next(r), known >>= below(r, 64);
     send_start(known, r);
     for (size_t i = 0; i < peer.count; i++) {
         if (wrong && how > 4 && i == at) send_wrong(i, r);
@@ -1868,16 +1876,20 @@ static volatile uint64_t running;
 
 /* A case that crashes, or does not end, is named. */
 static void on_signal(int number) {
-    char line[] = "differential: signal    in case                     \n";
+    static const char before[] = "differential: ", between[] = " ends case ";
+    char line[80];
+    size_t at = sizeof line - 2;
     uint64_t seed = running;
-    char *to = line + sizeof line - 3;
     ssize_t ignored;
-    line[21] = ' ';
-    line[22] = (char)('0' + number / 10 % 10);
-    line[23] = (char)('0' + number % 10);
-    do *to-- = (char)('0' + seed % 10);
+    line[at] = '\n';
+    do line[--at] = (char)('0' + seed % 10);
     while (seed /= 10);
-    ignored = write(2, line, sizeof line - 1);
+    memcpy(line + (at -= sizeof between - 1), between, sizeof between - 1);
+    line[--at] = (char)('0' + number % 10);
+    if (number > 9) line[--at] = (char)('0' + number / 10);
+    memcpy(line + (at -= sizeof "signal " - 1), "signal ", sizeof "signal " - 1);
+    memcpy(line + (at -= sizeof before - 1), before, sizeof before - 1);
+    ignored = write(2, line + at, sizeof line - 1 - at);
     (void)ignored;
     _exit(3);
 }
