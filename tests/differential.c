@@ -970,13 +970,16 @@ static restate_status do_promise_complete(machine *m, rng *r) {
 
 /* -- futures -- */
 
-static restate_status do_await(machine *m, rng *r) {
+static restate_status saw_await(machine *m, restate_future *f) {
     restate_bytes value = absent();
-    restate_future *f = future_of(m, r);
-    restate_status s;
-    if (percent(r, 60) && m->count) f = m->futures[m->count - 1];
-    s = CALL(await)(m->ctx, f, &value);
+    restate_status s = CALL(await)(m->ctx, f, &value);
     return saw(m, s, value);
+}
+
+static restate_status do_await(machine *m, rng *r) {
+    restate_future *f = future_of(m, r);
+    if (percent(r, 60) && m->count) f = m->futures[m->count - 1];
+    return saw_await(m, f);
 }
 
 static restate_status do_await_for(machine *m, rng *r) {
@@ -1021,6 +1024,25 @@ static restate_status do_combine(machine *m, rng *r) {
     case 2: return made(m, CALL(all)(m->ctx, some, n));
     default: return made(m, CALL(all_settled)(m->ctx, some, n));
     }
+}
+
+/* More than lists in messages name, and more than a small journal. */
+static restate_status do_many(machine *m, rng *r) {
+    restate_future *all[70], *f;
+    size_t n = 15 + below(r, 55), kinds = below(r, 4);
+    for (size_t i = 0; i < n; i++) {
+        restate_target to = { "O", "h", "key", NULL };
+        unsigned kind = kinds ? below(r, 6) : 0;
+        if (kind < 2) all[i] = CALL(sleep_async)(m->ctx, 1000 + i, NULL);
+        else if (kind == 2) all[i] = CALL(awakeable)(m->ctx, NULL);
+        else if (kind == 3) all[i] = CALL(signal)(m->ctx, valid_name(r));
+        else if (kind == 4) all[i] = CALL(call_async)(m->ctx, to, m->last, NULL);
+        else all[i] = CALL(send)(m->ctx, to, m->last, NULL);
+    }
+    f = kinds == 1 ? CALL(race)(m->ctx, all, n) : CALL(all)(m->ctx, all, n);
+    if (kinds == 2) f = CALL(any)(m->ctx, all, n / 2);
+    made(m, f);
+    return percent(r, 70) ? saw_await(m, f) : RESTATE_OK;
 }
 
 static restate_status do_settled(machine *m, rng *r) {
@@ -1077,7 +1099,7 @@ static const struct operation {
     { "promise_complete", do_promise_complete, 6, WORKFLOWS }, { "await", do_await, 20, 0 },
     { "await_for", do_await_for, 6, 0 }, { "select", do_select, 6, 0 },
     { "selector", do_selector, 6, 0 }, { "combine", do_combine, 14, 0 },
-    { "settled", do_settled, 3, 0 }, { "is_done", do_is_done, 3, 0 },
+    { "many", do_many, 2, 0 }, { "settled", do_settled, 3, 0 }, { "is_done", do_is_done, 3, 0 },
     { "cancellation", do_cancellation, 10, EXPLICIT },
     { "cancel_calls", do_cancel_calls, 8, EXPLICIT },
 };
@@ -1511,7 +1533,7 @@ static void send_start(uint64_t known, rng *r) {
     if (it.kind != RESTATE_SERVICE) {
         rng s = { peer.state_seed };
         for (unsigned n = below(&s, 5); n; n--) {
-            const char *name = percent(&s, 1) ? "\xff" : valid_name(&s);
+            const char *name = below(&s, 1000) ? valid_name(&s) : "\xff";
             put_pair(p, 4, name, payload_of(&s));
         }
         if (percent(&s, 50)) put_number(p, 5, 1);
@@ -1736,10 +1758,14 @@ static void send_signal(bool cancel, rng *r) {
     send_frame(SIGNAL, b);
 }
 
+static void complete_some(unsigned n, rng *r) {
+    for (; n && peer.waiting; n--) complete(below(r, peer.waiting), true, r);
+}
+
 static void next_step(rng *r) {
     unsigned n = below(r, 100);
     if (n < 62) {
-        if (peer.waiting) complete(below(r, peer.waiting), true, r);
+        if (peer.waiting) complete_some(n < 55 ? 1 : 30, r);
         else if (percent(r, 60)) send_signal(false, r);
         else end_input(), peer.how = peer.how == OPEN ? CLOSED : peer.how;
     } else if (n < 74) send_signal(false, r);
