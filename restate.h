@@ -17690,12 +17690,13 @@ static void restate__loop_say(const restate__loop_conn *conn, const char *what) 
 /* ---- The channel between a worker and its supervisor ----
  *
  * A Unix stream socket, which tells each when the other is gone. Every message is one byte; with _TAKE
- * comes the descriptor of a connection. */
+ * and _BACK comes the descriptor of a connection. */
 enum {
     RESTATE__CHANNEL_TAKE = 't',            /* to the worker */
     RESTATE__CHANNEL_DRAIN = 'd',
     RESTATE__CHANNEL_CUT = 'c',
     RESTATE__CHANNEL_LEFT = 'l',            /* to the supervisor: a connection is over */
+    RESTATE__CHANNEL_BACK = 'b',            /* a connection that handlers keep it from taking */
     RESTATE__CHANNEL_STOPS = 's',           /* the worker drains; */
     RESTATE__CHANNEL_ENDS = 'e',            /* it is done, and ends itself; */
     RESTATE__CHANNEL_FAILS = 'f'            /* the same, but it could not serve */
@@ -17705,6 +17706,30 @@ enum {
  * thousands. */
 static void restate__channel_say(int fd, uint8_t what) {
     while (send(fd, &what, 1, MSG_NOSIGNAL) < 0 && errno == EINTR) {}
+}
+
+/* The same with a descriptor, of which the other side gets a copy. False: it was not taken. */
+static bool restate__channel_give(int channel, uint8_t what, int fd) {
+    union { struct cmsghdr head; uint8_t room[CMSG_SPACE(sizeof(int))]; } control;
+    struct msghdr message;
+    struct iovec piece;
+    ssize_t n;
+    memset(&control, 0, sizeof control);
+    memset(&message, 0, sizeof message);
+    piece.iov_base = &what;
+    piece.iov_len = 1;
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    message.msg_control = &control;
+    message.msg_controllen = sizeof control;
+    struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof fd);
+    memcpy(CMSG_DATA(c), &fd, sizeof fd);
+    do n = sendmsg(channel, &message, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n == 1;
 }
 
 static void restate__loop_destroy(restate__loop_conn *conn) {
@@ -18407,16 +18432,25 @@ static void restate__srv_look_at(struct restate__server *server, restate__loop *
     restate__h2_due(&server->boss->env, loop->tell_at_ms);
 }
 
+/* Every loop of this worker is held: its supervisor gives the connection to another one. */
+static bool restate__srv_give_back(struct restate__server *server, restate__loop_conn *conn) {
+    if (!restate__channel_give(server->channel.fd, RESTATE__CHANNEL_BACK, conn->source.fd))
+        return false;
+    close(conn->source.fd);
+    restate__mem_free(&server->endpoint->allocator, conn, sizeof *conn);
+    return true;
+}
+
 /* What arrived at a loop that somebody holds goes to others, if there are any that nobody holds. */
 static void restate__srv_rehome(struct restate__server *server, restate__loop *loop) {
     if (!RESTATE__LOAD(&loop->arrivals, RELAXED)) return;
     restate__h2_due(&server->boss->env, server->boss->env.now_ms + RESTATE__SRV_HELD_MS);
-    if (!restate__srv_held(server, loop) ||
-        restate__srv_held(server, restate__srv_pick(server)))
-        return;
+    if (!restate__srv_held(server, loop)) return;
+    bool all_held = restate__srv_held(server, restate__srv_pick(server));
+    if (all_held && (server->channel.fd < 0 || server->phase != RESTATE__SRV_SERVING)) return;
     for (restate__loop_conn *conn = restate__srv_recall(loop); conn;) {
         restate__loop_conn *next = conn->next;
-        restate__srv_assign(server, conn);
+        if (!all_held || !restate__srv_give_back(server, conn)) restate__srv_assign(server, conn);
         conn = next;
     }
 }
@@ -18962,7 +18996,8 @@ enum {
     RESTATE__PROC_LOOK_MS = 1000,
     RESTATE__PROC_SOON_MS = 5,
     RESTATE__PROC_KILL_MS = 5000,           /* beyond the time that a stop may take by itself */
-    RESTATE__PROC_DEAF_MS = 1000            /* a worker that took no connection gets none for */
+    RESTATE__PROC_DEAF_MS = 1000            /* a worker that took no connection, or gave one back, */
+                                            /* gets none for */
 };
 
 typedef struct restate__proc_worker {
@@ -19184,21 +19219,6 @@ static void restate__proc_follow(restate__proc *p, uint64_t now) {
     }
 }
 
-static void restate__proc_listen_to(restate__proc *p, restate__proc_worker *w, uint64_t now) {
-    int what, fd;
-    while (w->channel >= 0 && (what = restate__channel_next(w->channel, &fd)) != 0) {
-        if (what == RESTATE__CHANNEL_LEFT && w->conns) w->conns--;
-        if (what == RESTATE__CHANNEL_STOPS) {
-            uint64_t at = restate__proc_deadline(p, true, now);
-            w->stops = true;
-            if (at < w->kill_at_ms) w->kill_at_ms = at;
-        }
-        if (what == RESTATE__CHANNEL_ENDS || what == RESTATE__CHANNEL_FAILS) w->ends = what;
-        if (what == -1) restate__proc_close(&w->channel);
-        restate__proc_close(&fd);
-    }
-}
-
 /* The worker that gets the next connection; NULL: none can take one now. */
 static restate__proc_worker *restate__proc_pick(restate__proc *p, uint64_t now) {
     restate__proc_worker *best = NULL;
@@ -19210,28 +19230,30 @@ static restate__proc_worker *restate__proc_pick(restate__proc *p, uint64_t now) 
     return best;
 }
 
-static bool restate__proc_hand_over(restate__proc_worker *w, int fd) {
-    union { struct cmsghdr head; uint8_t room[CMSG_SPACE(sizeof(int))]; } control;
-    struct msghdr message;
-    struct iovec piece;
-    uint8_t what = RESTATE__CHANNEL_TAKE;
-    ssize_t n;
-    memset(&control, 0, sizeof control);
-    memset(&message, 0, sizeof message);
-    piece.iov_base = &what;
-    piece.iov_len = 1;
-    message.msg_iov = &piece;
-    message.msg_iovlen = 1;
-    message.msg_control = &control;
-    message.msg_controllen = sizeof control;
-    struct cmsghdr *c = CMSG_FIRSTHDR(&message);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof fd);
-    memcpy(CMSG_DATA(c), &fd, sizeof fd);
-    do n = sendmsg(w->channel, &message, MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    return n == 1;
+/* Handlers hold every loop of `w`, which gives a connection back. Where there is no other worker it
+ * waits there. */
+static void restate__proc_take_back(restate__proc *p, restate__proc_worker *w, int fd, uint64_t now) {
+    if (w->conns) w->conns--;
+    w->deaf_until_ms = now + RESTATE__PROC_DEAF_MS;
+    restate__proc_worker *other = p->level ? NULL : restate__proc_pick(p, now);
+    if (!other) other = w;
+    if (restate__channel_give(other->channel, RESTATE__CHANNEL_TAKE, fd)) other->conns++;
+}
+
+static void restate__proc_listen_to(restate__proc *p, restate__proc_worker *w, uint64_t now) {
+    int what, fd;
+    while (w->channel >= 0 && (what = restate__channel_next(w->channel, &fd)) != 0) {
+        if (what == RESTATE__CHANNEL_LEFT && w->conns) w->conns--;
+        if (what == RESTATE__CHANNEL_BACK && fd >= 0) restate__proc_take_back(p, w, fd, now);
+        if (what == RESTATE__CHANNEL_STOPS) {
+            uint64_t at = restate__proc_deadline(p, true, now);
+            w->stops = true;
+            if (at < w->kill_at_ms) w->kill_at_ms = at;
+        }
+        if (what == RESTATE__CHANNEL_ENDS || what == RESTATE__CHANNEL_FAILS) w->ends = what;
+        if (what == -1) restate__proc_close(&w->channel);
+        restate__proc_close(&fd);
+    }
 }
 
 /* Gives waiting connections to workers. While there is none they wait in the listening socket. */
@@ -19249,7 +19271,7 @@ static void restate__proc_accept(restate__proc *p, uint64_t now) {
             p->accept_at_ms = now + RESTATE__SRV_ACCEPT_PAUSE_MS;
             return;
         }
-        while (w && !restate__proc_hand_over(w, fd)) {
+        while (w && !restate__channel_give(w->channel, RESTATE__CHANNEL_TAKE, fd)) {
             w->deaf_until_ms = now + RESTATE__PROC_DEAF_MS;
             w = restate__proc_pick(p, now);
         }

@@ -185,6 +185,14 @@ static restate_status work(restate_ctx *ctx, restate_bytes in) {
     return restate_run(ctx, "work", work_step, strcmp((const char *)in.ptr, "deaf") ? NULL : &server_is_here, NULL, NULL);
 }
 
+/* Holds its loop for ever. */
+static restate_status hold(restate_ctx *ctx, restate_bytes in) {
+    const struct timespec t = { 0, 5000000 };
+    restate_log(ctx, RESTATE_LOG_INFO, "holds its loop");
+    while (in.ptr) nanosleep(&t, NULL);
+    return RESTATE_OK;
+}
+
 static uint64_t cpu_ms(void) {
     struct rusage r;
     getrusage(RUSAGE_SELF, &r);
@@ -269,7 +277,7 @@ static const restate_service service = { .name = "S", .handlers = RESTATE_HANDLE
     { .name = "of_blocking", .fn = of_handler, .options = { .blocking = BLOCKING, .stack_bytes = LARGE } },
     { .name = "of_closure_of_blocking", .fn = of_closure, .options.blocking = BLOCKING },
     { .name = "echo", .fn = echo }, { .name = "pid_of", .fn = pid_of }, { .name = "nap", .fn = nap },
-    { .name = "work", .fn = work }, { .name = "idle", .fn = idle }, { .name = "fatal", .fn = fatal }, { .name = "twice", .fn = twice },
+    { .name = "work", .fn = work }, { .name = "hold", .fn = hold }, { .name = "idle", .fn = idle }, { .name = "fatal", .fn = fatal }, { .name = "twice", .fn = twice },
     { .name = "fatal_in_closure", .fn = fatal_in_closure },
     { .name = "fatal_blocking", .fn = fatal, .options.blocking = BLOCKING },
     { .name = "twice_blocking", .fn = twice, .options.blocking = BLOCKING }) };
@@ -953,6 +961,35 @@ TEST(connections_are_shared_out) {
     down();
 }
 
+#ifndef RESTATE_NO_THREADS
+/* While a handler holds the only loop of a worker, the other one gets the connections, also those that come
+ * before that is known. */
+TEST(connections_leave_a_held_worker) {
+    client *first, *c[8];
+    long held;
+    up(.threads = 1, .processes = 2, .drain_ms = HOUR_MS);
+    UNTIL(said("has started") == 2);
+    first = dial();
+    held = pid_behind(first);
+    invoke(first, "hold", "", false);
+    UNTIL(said("holds its loop"));
+    for (int i = 0; i < 8; i++) c[i] = dial();
+    for (int i = 0; i < 8; i++) {
+        long pid = pid_behind(c[i]);
+        CHECK(pid > 0 && pid != held);
+    }
+    CHECK(!first->gone);
+    for (int i = 0; i < 3; i++) {
+        kill(server, SIGTERM);
+        UNTIL(i || connecting_fails());
+        pump(now_ms() + 1);
+        if (i == 1) UNTIL(c[0]->gone);
+    }
+    ENDS_WITH(1);
+    down();
+}
+#endif
+
 TEST(each_worker_has_max_connections) {
     enum { PROCESSES = 2, EACH = 2, MORE = 3 };
     client *first;
@@ -1348,6 +1385,7 @@ int main(int argc, char **argv) {
         T(a_blocked_signal_is_told),
 #ifndef RESTATE_NO_THREADS
         T(the_second_signal_cuts), T(what_a_stop_did_not_wait_for_is_named), T(two_in_one_process_stop_together),
+        T(connections_leave_a_held_worker),
 #endif
         T(only_restate_serve_knows_signals_and_processes), T(connections_are_shared_out), T(each_worker_has_max_connections),
 #if SLOW == 1
