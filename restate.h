@@ -837,7 +837,8 @@ typedef struct restate_seal {
  * Members may be NULL. On replay none is called but `begin` and `end`, which surround every
  * attempt (but there is no `end` for a handler that was cut off by rule 2). They must not use
  * anything that is journaled. restate_now() counts as a run. The headers of `outbound` come behind
- * those of the call; where there is an `outbound`, replay compares no headers of calls.
+ * those of the call; where there is an `outbound`, replay compares no headers of calls. It must not
+ * block: it holds the handler's event loop, that of a blocking handler, too.
  * Lifetime:  endpoint. What `outbound` returns is read before the next call of it. */
 typedef struct restate_hooks {
     void (*begin)(void *user, restate_ctx *ctx);
@@ -11309,16 +11310,16 @@ static void restate__attempt_overflowed(restate__attempt *a) {
     a->abandoned = true;
 }
 
-/* How long a handler may hold its thread. */
+/* How long a handler may hold its thread. (A blocking one does in `outbound`, nowhere else.) */
 static uint64_t restate__attempt_patience_ms(const restate__attempt *a) {
     uint64_t limit = a->handler->options.stall_warning_ms;
-    if (a->blocking || limit == RESTATE_ZERO_MS) return RESTATE__DUTY_NEVER;
+    if (limit == RESTATE_ZERO_MS) return RESTATE__DUTY_NEVER;
     return limit ? limit : 1000;
 }
 
 static void restate__attempt_after_resume(restate__attempt *a) {
     uint64_t held = restate__clock_since(a->clock, a->begun_ms);
-    if (held >= restate__attempt_patience_ms(a))
+    if (!a->blocking && held >= restate__attempt_patience_ms(a))
         restate__ctx_say(
             &a->ctx, RESTATE_LOG_WARN,
             "the handler held its event loop for %lu ms: block in restate_run(), or register it "

@@ -173,6 +173,19 @@ static restate_status holds(restate_ctx *ctx, restate_bytes in) {
     return done_with(restate_reply(ctx, in));
 }
 
+/* The same in a hook, even of a blocking handler. */
+static const restate_pair *holds_a_call(void *user, restate_ctx *ctx, const restate_target *to) {
+    const struct timespec t = { 0, 2000000 };
+    (void)user, (void)ctx, (void)to;
+    count(&started);
+    while (!GET(gate_is_open)) nanosleep(&t, NULL);
+    return NULL;
+}
+static const restate_hooks holding = { .outbound = holds_a_call };
+static restate_status calls(restate_ctx *ctx, restate_bytes in) {
+    return restate_call(ctx, (restate_target){ .service = "S", .handler = "echo" }, in, NULL, NULL);
+}
+
 /* "COUNT SIZE": sends that many commands with payloads of that size, each of another byte. */
 static restate_status flood(restate_ctx *ctx, restate_bytes in) {
     static const restate_target to = { .service = "S", .handler = "echo" };
@@ -241,6 +254,7 @@ static const restate_service service = { .name = "S", .handlers = RESTATE_HANDLE
     { .name = "steps_obediently", .fn = steps_obediently },
     { .name = "blocks", .fn = blocks, .options.blocking = RESTATE_ON },
     { .name = "holds", .fn = holds, .options.stall_warning_ms = 100 },
+    { .name = "calls", .fn = calls, .options = { .blocking = RESTATE_ON, .stall_warning_ms = 100, .hooks = &holding } },
     { .name = "blocks_on", .fn = blocks_on, .options.blocking = RESTATE_ON }, { .name = "where", .fn = where }) };
 
 /* ---- Clients ------------------------------------------------------------------------------------------ */
@@ -3190,6 +3204,32 @@ TEST(drain_time_by_the_clock) {
     }
 }
 
+/* So are all times that a loop waits for. */
+TEST(request_time_by_the_clock) {
+    for (int in_a_loop = 0; in_a_loop < 2; in_a_loop++) {
+        client *c;
+        call *k;
+        const restate_endpoint_options o = { .threads = 1, .request_timeout_ms = RESTATE_HOURS(2),
+                                             .peer_timeout_ms = RESTATE_ZERO_MS,
+                                             .clock = { by_the_hour, by_the_hour, &hours } };
+        hours = 0;
+        if (in_a_loop) up_hosted_with(o);
+        else up_with(o);
+        c = dial();
+        k = invoke(c, "nap");
+        start(2);                           /* the input does not come */
+        send_on(k);
+        settle(c);
+        count(&hours);
+        pump_for(60);
+        CHECK(!k->closed);
+        for (int i = 0; i < 8 && !k->closed; i++) count(&hours), pump_for(30);   /* a late look is put off */
+        CHECK(k->closed);
+        CHECK_INT(k->code, NGHTTP2_CANCEL);
+        down();
+    }
+}
+
 /* A hundred attempts of one step, two threads for closures. When the attempts are over - the connection is
  * lost, every stream is reset, the time to drain is over, a second stop comes - no other step begins, and
  * nobody waits for one. */
@@ -3355,6 +3395,25 @@ TEST(handler_holds_its_loop_for_a_while) {
     GOOD(c);
     pump_for(1200);
     CHECK(GET(holds_told) <= 2);
+    down();
+}
+
+/* A blocking handler holds the loop in a hook of its calls, and is named like others. */
+TEST(hook_holds_its_loop) {
+    client *c;
+    call *k;
+    up(.threads = 2);
+    c = dial();
+    k = invoke(c, "calls");
+    given("x");
+    send_on(k);
+    UNTIL(GET(holds_told) == 1);
+    CHECK_HAS(hold_told, "S/calls 123: the handler holds its event loop, for ");
+    ALIVE();
+    open_gate();
+    UNTIL(frames_came(k, 1));
+    end(k);
+    UNTIL(k->closed);
     down();
 }
 
@@ -3701,7 +3760,7 @@ int main(int argc, char **argv) {
         T(leaves_in_the_middle_of_everything), T(half_closed_connection), T(goaway_of_the_peer), T(cannot_listen), T(out_of_descriptors), T(connections_are_logged),
         T(options_that_are_wrong), T(stop_comes_early), T(every_interface), T(graceful_stop), T(requests_during_a_stop),
         T(connections_during_a_stop), T(stop_is_told), T(second_stop_cuts), T(work_outlives_run), T(handler_holds_its_loop), T(handlers_hold_all_loops),
-        T(connections_leave_a_held_loop), T(handler_holds_its_loop_for_a_while), T(free_does_not_wait_for_ever), T(drain_time_is_over), T(drain_time_by_the_clock), T(stop_without_a_drain),
+        T(connections_leave_a_held_loop), T(handler_holds_its_loop_for_a_while), T(hook_holds_its_loop), T(free_does_not_wait_for_ever), T(drain_time_is_over), T(drain_time_by_the_clock), T(request_time_by_the_clock), T(stop_without_a_drain),
         T(steps_that_wait_for_a_thread),
         T(stop_from_a_signal_handler), T(stop_under_load), T(hosted), T(hosted_and_busy), T(how_to_register), T(process_waits_no_longer_than_told), T(hosted_and_idle),
         T(journal_arrives_during_a_stop), T(journal_does_not_arrive_during_a_stop), T(silent_peers_are_gone), T(slow_beginnings),
