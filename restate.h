@@ -14653,6 +14653,8 @@ static const char *restate__id_token(restate__arena *arena, const char *token, c
 #ifndef RESTATE__GRACE_MS
 #  define RESTATE__GRACE_MS 5000u           /* for handlers whose exchange was cut */
 #endif
+#define RESTATE__MANIFEST_TYPE "application/vnd.restate.endpointmanifest.v"
+#define RESTATE__INVOCATION_TYPE "application/vnd.restate.invocation.v"
 #define RESTATE__MANIFEST_MIN 2
 #define RESTATE__MANIFEST_MAX 4
 
@@ -14764,7 +14766,7 @@ static bool restate__ep_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 
 static bool restate__ep_alnum(char c) { return restate__ep_letter(c) || (c >= '0' && c <= '9'); }
 
 /* ^([a-zA-Z]|_[a-zA-Z0-9])[a-zA-Z0-9_]*$, for services also dots and dashes. */
-static bool restate__ep_name_fits(const char *name, bool service) {
+static bool restate__ep_name_valid(const char *name, bool service) {
     const char *p = name;
     if (*p == '_') p++;
     if (p == name ? !restate__ep_letter(*p) : !restate__ep_alnum(*p)) return false;
@@ -14783,63 +14785,61 @@ static bool restate__ep_reserved(const char *name) {
            (restate__ep_starts(name, "openapi") && strlen(name) == 7);
 }
 
-static restate_status restate__ep_check_ms(restate_endpoint *e, const char *where, const char *name,
-                                           uint64_t ms, uint64_t most) {
-    if (ms == RESTATE_ZERO_MS || ms <= most) return RESTATE_OK;
-    return restate__ep_error(e, "%s: %s is more than %lu days", where, name,
-                             (unsigned long)(most / RESTATE_DAYS(1)));
+/* A rule for what the user gave; `broken` says that it does not hold. A list ends with {0}. */
+typedef struct restate__ep_rule {
+    bool broken;
+    const char *text;
+} restate__ep_rule;
+
+static restate_status restate__ep_obey(restate_endpoint *e, const char *where,
+                                       const restate__ep_rule *rule) {
+    while (rule->text && !rule->broken) rule++;
+    if (!rule->text) return RESTATE_OK;
+    return restate__ep_error(e, "%s%s%s", where, *where ? ": " : "", rule->text);
 }
 
 static restate_status restate__ep_check_times(restate_endpoint *e, const restate_options *o,
                                               const char *where) {
-    static const struct { const char *name; size_t at; bool delay; } times[] = {
-#define RESTATE__TIME(field, delay) { #field, offsetof(restate_options, field), delay }
-        RESTATE__TIME(inactivity_timeout_ms, false), RESTATE__TIME(abort_timeout_ms, false),
-        RESTATE__TIME(journal_retention_ms, false), RESTATE__TIME(idempotency_retention_ms, false),
-        RESTATE__TIME(workflow_retention_ms, false),
-        RESTATE__TIME(retry.initial_interval_ms, true), RESTATE__TIME(retry.max_interval_ms, true)
+    const struct {
+        const char *name;
+        uint64_t ms, most;
+    } times[] = {
+#define RESTATE__TIME(field, days) { #field, o->field, RESTATE_DAYS(days) }
+        RESTATE__TIME(inactivity_timeout_ms, 36500), RESTATE__TIME(abort_timeout_ms, 36500),
+        RESTATE__TIME(journal_retention_ms, 36500), RESTATE__TIME(idempotency_retention_ms, 36500),
+        RESTATE__TIME(workflow_retention_ms, 36500),
+        RESTATE__TIME(retry.initial_interval_ms, 730), RESTATE__TIME(retry.max_interval_ms, 730)
 #undef RESTATE__TIME
     };
-    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
-        uint64_t ms;
-        memcpy(&ms, (const uint8_t *)o + times[i].at, sizeof ms);
-        if (restate__ep_check_ms(e, where, times[i].name, ms,
-                                 times[i].delay ? RESTATE_DAYS(730) : RESTATE_DAYS(36500)) !=
-            RESTATE_OK)
-            return RESTATE_ERROR;
-    }
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++)
+        if (times[i].ms != RESTATE_ZERO_MS && times[i].ms > times[i].most)
+            return restate__ep_error(e, "%s: %s is more than %lu days", where, times[i].name,
+                                     (unsigned long)(times[i].most / RESTATE_DAYS(1)));
     return RESTATE_OK;
 }
 
 static restate_status restate__ep_check_options(restate_endpoint *e, const restate_options *o,
                                                 const char *where) {
-    if (restate__ep_check_times(e, o, where) != RESTATE_OK) return RESTATE_ERROR;
-    if ((unsigned)o->retry.when_exhausted > RESTATE_EXHAUSTED_PAUSE ||
-        (unsigned)o->run_retry.when_exhausted > RESTATE_EXHAUSTED_PAUSE)
-        return restate__ep_error(e, "%s: when_exhausted is none of RESTATE_EXHAUSTED_...", where);
-    if ((unsigned)o->on_mismatch > RESTATE_MISMATCH_FAIL)
-        return restate__ep_error(e, "%s: on_mismatch is none of RESTATE_MISMATCH_...", where);
-    if (restate__policy_bad(&o->retry))
-        return restate__ep_error(e, "%s: retry.factor is no number from 1 to 1e9", where);
-    if (restate__policy_bad(&o->run_retry))
-        return restate__ep_error(e, "%s: run_retry.factor is no number from 1 to 1e9", where);
-    if (o->retry.max_duration_ms)
-        return restate__ep_error(e,
-                                 "%s: retry.max_duration_ms is for runs only: set "
-                                 "run_retry.max_duration_ms, or retry.max_attempts",
-                                 where);
-    if (o->seal && (!o->seal->seal || !o->seal->open))
-        return restate__ep_error(e, "%s: .seal: give both functions or none", where);
-    if (o->stack_bytes && o->stack_bytes < 4096)
-        return restate__ep_error(e, "%s: stack_bytes is below 4096", where);
-    if (o->stack_bytes > (size_t)1 << 30)
-        return restate__ep_error(e, "%s: stack_bytes is above 1 GiB", where);
+    const restate__ep_rule rules[] = {
+        { (unsigned)o->retry.when_exhausted > RESTATE_EXHAUSTED_PAUSE ||
+              (unsigned)o->run_retry.when_exhausted > RESTATE_EXHAUSTED_PAUSE,
+          "when_exhausted is none of RESTATE_EXHAUSTED_..." },
+        { (unsigned)o->on_mismatch > RESTATE_MISMATCH_FAIL,
+          "on_mismatch is none of RESTATE_MISMATCH_..." },
+        { restate__policy_bad(&o->retry), "retry.factor is no number from 1 to 1e9" },
+        { restate__policy_bad(&o->run_retry), "run_retry.factor is no number from 1 to 1e9" },
+        { o->retry.max_duration_ms > 0, "retry.max_duration_ms is for runs only: set "
+                                        "run_retry.max_duration_ms, or retry.max_attempts" },
+        { o->seal && (!o->seal->seal || !o->seal->open), ".seal: give both functions or none" },
+        { o->stack_bytes && o->stack_bytes < 4096, "stack_bytes is below 4096" },
+        { o->stack_bytes > (size_t)1 << 30, "stack_bytes is above 1 GiB" },
 #ifdef RESTATE_NO_THREADS
-    if (o->blocking == RESTATE_ON)
-        return restate__ep_error(
-            e, "%s: .blocking needs threads, but RESTATE_NO_THREADS is defined", where);
+        { o->blocking == RESTATE_ON, ".blocking needs threads, but RESTATE_NO_THREADS is defined" },
 #endif
-    return RESTATE_OK;
+        { false, NULL }
+    };
+    if (restate__ep_check_times(e, o, where) != RESTATE_OK) return RESTATE_ERROR;
+    return restate__ep_obey(e, where, rules);
 }
 
 static restate_status restate__ep_check_text(restate_endpoint *e, const char *text,
@@ -14934,32 +14934,32 @@ static restate_status restate__ep_check_codec(restate_endpoint *e, const restate
 static restate_status restate__ep_check_handler(restate_endpoint *e, const restate_service *s,
                                                 const restate_handler *h) {
     char where[160];
+    bool main_handler = s->kind == RESTATE_WORKFLOW && !h->shared;
+    const restate__ep_rule rules[] = {
+        { !restate__ep_name_valid(h->name, false),
+          "the name of a handler is letters, digits and _, and begins with a letter" },
+        { !h->fn, ".fn is NULL" },
+        { h->shared && s->kind == RESTATE_SERVICE,
+          ".shared is for handlers of objects and workflows" },
+        { h->options.idempotency_retention_ms && main_handler,
+          "idempotency_retention_ms is not for the main handler of a workflow" },
+        { h->options.workflow_retention_ms && !main_handler,
+          "workflow_retention_ms is for the main handler of a workflow" },
+        { h->accept && h->input && h->input->kind == RESTATE_CODEC_VOID,
+          "its .accept lets a body in, but its .input is RESTATE_VOID" },
+        { false, NULL }
+    };
     snprintf(where, sizeof where, "handler %.60s/%.60s", s->name, h->name);
-    if (!restate__ep_name_fits(h->name, false))
-        return restate__ep_error(
-            e, "%s: the name of a handler is letters, digits and _, and begins with a letter",
-            where);
-    if (!h->fn) return restate__ep_error(e, "%s: .fn is NULL", where);
-    if (h->shared && s->kind == RESTATE_SERVICE)
-        return restate__ep_error(e, "%s: .shared is for handlers of objects and workflows", where);
+    if (restate__ep_obey(e, where, rules) != RESTATE_OK) return RESTATE_ERROR;
     for (const restate_handler *other = s->handlers; other != h; other++)
         if (strcmp(other->name, h->name) == 0)
             return restate__ep_error(e, "%s: there are two of that name", where);
-    if (h->options.idempotency_retention_ms && s->kind == RESTATE_WORKFLOW && !h->shared)
-        return restate__ep_error(
-            e, "%s: idempotency_retention_ms is not for the main handler of a workflow", where);
-    if (h->options.workflow_retention_ms && (s->kind != RESTATE_WORKFLOW || h->shared))
-        return restate__ep_error(
-            e, "%s: workflow_retention_ms is for the main handler of a workflow", where);
     if (restate__ep_check_text(e, h->documentation, "documentation", where) != RESTATE_OK ||
         restate__ep_check_type(e, h->accept, ".accept", where, true) != RESTATE_OK ||
-        restate__ep_check_pairs(e, h->metadata, where) != RESTATE_OK)
+        restate__ep_check_pairs(e, h->metadata, where) != RESTATE_OK ||
+        restate__ep_check_codec(e, h->input, true, where) != RESTATE_OK ||
+        restate__ep_check_codec(e, h->output, false, where) != RESTATE_OK)
         return RESTATE_ERROR;
-    if (restate__ep_check_codec(e, h->input, true, where) != RESTATE_OK) return RESTATE_ERROR;
-    if (restate__ep_check_codec(e, h->output, false, where) != RESTATE_OK) return RESTATE_ERROR;
-    if (h->accept && h->input && h->input->kind == RESTATE_CODEC_VOID)
-        return restate__ep_error(
-            e, "%s: its .accept lets a body in, but its .input is RESTATE_VOID", where);
     return restate__ep_check_options(e, &h->options, where);
 }
 
@@ -14967,28 +14967,27 @@ static restate_status restate__ep_check_service(restate_endpoint *e, const resta
     char where[100];
     size_t main_handlers = 0;
     if (!s->name) return restate__ep_error(e, "a service has no name");
+    const restate__ep_rule rules[] = {
+        { !restate__ep_name_valid(s->name, true),
+          "the name of a service is letters, digits, _ . and -, and begins with a letter" },
+        { (unsigned)s->kind > RESTATE_WORKFLOW, ".kind is none of SERVICE, OBJECT and WORKFLOW" },
+        { restate__ep_reserved(s->name), "the name is reserved" },
+        { !s->handlers || restate__ep_handlers_end(s->handlers), "it has no handlers" },
+        { false, NULL }
+    };
     snprintf(where, sizeof where, "service %.60s", s->name);
-    if (!restate__ep_name_fits(s->name, true))
-        return restate__ep_error(
-            e, "%s: the name of a service is letters, digits, _ . and -, and begins with a letter",
-            where);
-    if ((unsigned)s->kind > RESTATE_WORKFLOW)
-        return restate__ep_error(e, "%s: .kind is none of SERVICE, OBJECT and WORKFLOW", where);
-    if (restate__ep_reserved(s->name))
-        return restate__ep_error(e, "%s: the name is reserved", where);
-    if (!s->handlers || restate__ep_handlers_end(s->handlers))
-        return restate__ep_error(e, "%s: it has no handlers", where);
-    if (restate__ep_check_text(e, s->documentation, "documentation", where) != RESTATE_OK ||
-        restate__ep_check_pairs(e, s->metadata, where) != RESTATE_OK)
+    if (restate__ep_obey(e, where, rules) != RESTATE_OK ||
+        restate__ep_check_text(e, s->documentation, "documentation", where) != RESTATE_OK ||
+        restate__ep_check_pairs(e, s->metadata, where) != RESTATE_OK ||
+        restate__ep_check_options(e, &s->options, where) != RESTATE_OK)
         return RESTATE_ERROR;
-    if (restate__ep_check_options(e, &s->options, where) != RESTATE_OK) return RESTATE_ERROR;
-    bool is_private = restate__ep_merge(s->options, &e->options.defaults).ingress_private == RESTATE_ON;
+    restate_options merged = restate__ep_merge(s->options, &e->options.defaults);
     for (const restate_handler *h = s->handlers; !restate__ep_handlers_end(h); h++) {
         if (!h->name)
             return restate__ep_error(e, "%s: its handler no. %lu has no name: " RESTATE__END, where,
                                      (unsigned long)(h - s->handlers) + 1);
         if (restate__ep_check_handler(e, s, h) != RESTATE_OK) return RESTATE_ERROR;
-        if (is_private && h->options.ingress_private == RESTATE_OFF)
+        if (merged.ingress_private == RESTATE_ON && h->options.ingress_private == RESTATE_OFF)
             return restate__ep_error(
                 e, "handler %.60s/%.60s: it cannot be public in a private service", s->name,
                 h->name);
@@ -15067,14 +15066,13 @@ static void restate__ep_copy_handler(restate_endpoint *e, const restate__service
     to->hooks[2] = from->options.hooks;
 }
 
-static void restate__ep_sort_handlers(restate__service *s) {
-    size_t k;
-    for (size_t i = 1; i < s->count; i++) {
-        restate__handler h = s->handlers[i];
-        for (k = i; k > 0 && strcmp(s->handlers[k - 1].name, h.name) > 0; k--)
-            s->handlers[k] = s->handlers[k - 1];
-        s->handlers[k] = h;
-    }
+static int restate__ep_by_handler(const void *a, const void *b) {
+    return strcmp(((const restate__handler *)a)->name, ((const restate__handler *)b)->name);
+}
+
+static int restate__ep_by_service(const void *a, const void *b) {
+    return strcmp(((const restate__service *)a)->source.name,
+                  ((const restate__service *)b)->source.name);
 }
 
 static void restate__ep_copy_service(restate_endpoint *e, restate__service *to,
@@ -15090,30 +15088,27 @@ static void restate__ep_copy_service(restate_endpoint *e, restate__service *to,
         (restate__handler *)restate__arena_alloc(&e->arena, to->count * sizeof *to->handlers);
     for (size_t i = 0; to->handlers && !e->arena.failed && i < to->count; i++)
         restate__ep_copy_handler(e, to, &to->handlers[i], &from->handlers[i]);
-    if (!e->arena.failed) restate__ep_sort_handlers(to);
+    if (!e->arena.failed)
+        qsort(to->handlers, to->count, sizeof *to->handlers, restate__ep_by_handler);
 }
 
 static restate_status restate__ep_copy_services(restate_endpoint *e,
                                                 const restate_service *const *services) {
-    size_t k;
     for (; services && services[e->count]; e->count++)
         if (restate__ep_check_service(e, services[e->count]) != RESTATE_OK) return RESTATE_ERROR;
     if (!e->count)
         return restate__ep_error(
             e, "the endpoint has no services: set .services = RESTATE_SERVICES(&yours)");
-    e->services =
-        (restate__service *)restate__arena_alloc(&e->arena, e->count * sizeof *e->services);
-    for (size_t i = 0; e->services && i < e->count && !e->arena.failed; i++) {
-        restate__service s;
-        memset(&s, 0, sizeof s);
-        restate__ep_copy_service(e, &s, services[i]);
-        for (k = i; k > 0 && strcmp(e->services[k - 1].source.name, s.source.name) > 0; k--)
-            e->services[k] = e->services[k - 1];
-        if (k > 0 && strcmp(e->services[k - 1].source.name, s.source.name) == 0)
-            return restate__ep_error(e, "there are two services named %.60s", s.source.name);
-        e->services[k] = s;
-    }
-    return e->arena.failed ? restate__ep_error(e, "out of memory") : RESTATE_OK;
+    e->services = restate__arena_alloc(&e->arena, e->count * sizeof *e->services);
+    for (size_t i = 0; i < e->count && !e->arena.failed; i++)
+        restate__ep_copy_service(e, &e->services[i], services[i]);
+    if (e->arena.failed) return restate__ep_error(e, "out of memory");
+    qsort(e->services, e->count, sizeof *e->services, restate__ep_by_service);
+    for (size_t i = 1; i < e->count; i++)
+        if (restate__ep_by_service(&e->services[i - 1], &e->services[i]) == 0)
+            return restate__ep_error(e, "there are two services named %.60s",
+                                     e->services[i].source.name);
+    return RESTATE_OK;
 }
 
 static restate_endpoint_options restate__ep_defaults(restate_endpoint_options o) {
@@ -15134,11 +15129,18 @@ static restate_endpoint_options restate__ep_defaults(restate_endpoint_options o)
 
 static void restate__ep_limits(restate_endpoint *e) {
     static const restate__log_limit limits[RESTATE__LIMITS] = {
-        { "requests refused with 401", 50, 0, 0, 0 }, { "requests refused with 404", 50, 0, 0, 0 },
-        { "requests refused with 405", 50, 0, 0, 0 }, { "requests refused with 415", 50, 0, 0, 0 },
-        { "requests refused with 431", 50, 0, 0, 0 }, { "requests refused with 500", 50, 0, 0, 0 },
-        { "requests refused with 503", 50, 0, 0, 0 }, { "attempts that failed", 200, 0, 0, 0 },
-        { "what peers did", 50, 0, 0, 0 }, { "connections", 200, 0, 0, 0 }
+#define RESTATE__LIMIT(kind, about_, most_) [kind] = { .about = about_, .most = most_ }
+        RESTATE__LIMIT(RESTATE__LIMIT_401, "requests refused with 401", 50),
+        RESTATE__LIMIT(RESTATE__LIMIT_404, "requests refused with 404", 50),
+        RESTATE__LIMIT(RESTATE__LIMIT_405, "requests refused with 405", 50),
+        RESTATE__LIMIT(RESTATE__LIMIT_415, "requests refused with 415", 50),
+        RESTATE__LIMIT(RESTATE__LIMIT_431, "requests refused with 431", 50),
+        RESTATE__LIMIT(RESTATE__LIMIT_500, "requests refused with 500", 50),
+        RESTATE__LIMIT(RESTATE__LIMIT_503, "requests refused with 503", 50),
+        RESTATE__LIMIT(RESTATE__LIMIT_ATTEMPT, "attempts that failed", 200),
+        RESTATE__LIMIT(RESTATE__LIMIT_PEER, "what peers did", 50),
+        RESTATE__LIMIT(RESTATE__LIMIT_CONNECTION, "connections", 200)
+#undef RESTATE__LIMIT
     };
     memcpy(e->limits, limits, sizeof limits);
 }
@@ -15186,34 +15188,31 @@ static restate_status restate__ep_copy_keys(restate_endpoint *e, const char *con
 
 static restate_status restate__ep_check(restate_endpoint *e, const restate_endpoint_options *o) {
     const restate_allocator *a = &o->allocator;
-    if ((a->alloc || a->realloc || a->free) && !(a->alloc && a->realloc && a->free))
-        return restate__ep_error(e, ".allocator: give all three functions or none");
-    if (!o->clock.wall_ms != !o->clock.monotonic_ms)
-        return restate__ep_error(e, ".clock: give both functions or none");
+    const restate__ep_rule rules[] = {
+        { (a->alloc || a->realloc || a->free) && !(a->alloc && a->realloc && a->free),
+          ".allocator: give all three functions or none" },
+        { !o->clock.wall_ms != !o->clock.monotonic_ms, ".clock: give both functions or none" },
 #ifdef RESTATE__CLOCK_NONE
-    if (!o->clock.wall_ms)
-        return restate__ep_error(e, "this system has no clock: give .clock, or define "
-                                    "RESTATE_CLOCK_MS");
+        { !o->clock.wall_ms,
+          "this system has no clock: give .clock, or define RESTATE_CLOCK_MS" },
 #endif
-    if (o->threads > 1024)
-        return restate__ep_error(e, ".threads is %u, at most 1024", (unsigned)o->threads);
-    if (o->closure_stack_bytes && o->closure_stack_bytes < 16384)
-        return restate__ep_error(e, ".closure_stack_bytes is below 16384");
-    if (o->closure_stack_bytes > (size_t)1 << 30)
-        return restate__ep_error(e, ".closure_stack_bytes is above 1 GiB");
+        { o->threads > 1024, ".threads is more than 1024" },
+        { o->closure_stack_bytes && o->closure_stack_bytes < 16384,
+          ".closure_stack_bytes is below 16384" },
+        { o->closure_stack_bytes > (size_t)1 << 30, ".closure_stack_bytes is above 1 GiB" },
 #if !RESTATE__CRASH
-    if (o->crash_report == RESTATE_ON)
-        return restate__ep_error(e, ".crash_report is not to be had on this system");
+        { o->crash_report == RESTATE_ON, ".crash_report is not to be had on this system" },
 #endif
-    if (o->processes > 1024)
-        return restate__ep_error(e, ".processes is %u, at most 1024", (unsigned)o->processes);
+        { o->processes > 1024, ".processes is more than 1024" },
 #ifdef RESTATE_NO_THREADS
-    if (o->threads > 1)
-        return restate__ep_error(e, ".threads is %u, but RESTATE_NO_THREADS is defined",
-                                 (unsigned)o->threads);
+        { o->threads > 1, ".threads is more than 1, but RESTATE_NO_THREADS is defined" },
 #endif
-    if (restate__ep_check_options(e, &o->defaults, "defaults") != RESTATE_OK) return RESTATE_ERROR;
-    if (restate__ep_copy_keys(e, o->identity_keys) != RESTATE_OK) return RESTATE_ERROR;
+        { false, NULL }
+    };
+    if (restate__ep_obey(e, "", rules) != RESTATE_OK ||
+        restate__ep_check_options(e, &o->defaults, "defaults") != RESTATE_OK ||
+        restate__ep_copy_keys(e, o->identity_keys) != RESTATE_OK)
+        return RESTATE_ERROR;
     return restate__ep_copy_services(e, o->services);
 }
 
@@ -15329,14 +15328,17 @@ static void restate__manifest_number(restate__manifest *m, const char *key, int 
     restate__json_put_digits(&m->out, n, 1);
 }
 
+static void restate__manifest_bool(restate__manifest *m, const char *key, int since, bool value) {
+    restate__manifest_key(m, key, since);
+    restate__manifest_raw(m, value ? "true" : "false");
+}
+
 static void restate__manifest_ms(restate__manifest *m, const char *key, uint64_t ms) {
     if (ms) restate__manifest_number(m, key, 3, ms == RESTATE_ZERO_MS ? 0 : ms);
 }
 
 static void restate__manifest_switch(restate__manifest *m, const char *key, restate_switch on) {
-    if (on == RESTATE_DEFAULT) return;
-    restate__manifest_key(m, key, 3);
-    restate__manifest_raw(m, on == RESTATE_ON ? "true" : "false");
+    if (on != RESTATE_DEFAULT) restate__manifest_bool(m, key, 3, on == RESTATE_ON);
 }
 
 static void restate__manifest_open(restate__manifest *m, const char *bracket) {
@@ -15389,16 +15391,11 @@ static void restate__manifest_payload(restate__manifest *m, const char *key, con
     restate__manifest_key(m, key, 1);
     restate__manifest_open(m, "{");
     if (c->kind != RESTATE_CODEC_VOID) {
-        if (input) {
-            restate__manifest_key(m, "required", 1);
-            restate__manifest_raw(m, c->optional ? "false" : "true");
-            if (c->kind == RESTATE_CODEC_BYTES) type = "*/*";
-        }
+        if (input) restate__manifest_bool(m, "required", 1, !c->optional);
+        if (input && c->kind == RESTATE_CODEC_BYTES) type = "*/*";
         restate__manifest_text(m, "contentType", 1, accept ? accept : type);
-        if (!input && !restate__codec_is_json(c)) {
-            restate__manifest_key(m, "setContentTypeIfEmpty", 1);
-            restate__manifest_raw(m, "true");   /* no bytes are a value, but for JSON */
-        }
+        if (!input && !restate__codec_is_json(c))   /* no bytes are a value, but for JSON */
+            restate__manifest_bool(m, "setContentTypeIfEmpty", 1, true);
         if (c->json_schema) {
             restate__manifest_key(m, "jsonSchema", 1);
             restate__manifest_raw(m, c->json_schema);
@@ -15412,10 +15409,8 @@ static void restate__manifest_handler(restate__manifest *m, const restate__handl
     restate__manifest_open(m, "{");
     restate__manifest_text(m, "name", 1, h->name);
     if (h->kind != RESTATE_SERVICE)
-        restate__manifest_text(m, "ty", 1,
-                               h->shared                     ? "SHARED"
-                               : h->kind == RESTATE_WORKFLOW ? "WORKFLOW"
-                                                             : "EXCLUSIVE");
+        restate__manifest_text(m, "ty", 1, h->shared ? "SHARED"
+                                         : main_handler ? "WORKFLOW" : "EXCLUSIVE");
     restate__manifest_payload(m, "input", h->source->input, h->source->accept, true);
     restate__manifest_payload(m, "output", h->source->output, NULL, false);
     restate__manifest_text(m, "documentation", 2, h->source->documentation);
@@ -15464,7 +15459,7 @@ static restate_bytes restate__manifest_write(restate__manifest *m, const restate
 /* The highest manifest version that both sides know; 0: none. `accept` is a list without
  * parameters. */
 static int restate__ep_manifest_version(const char *accept) {
-    static const char start[] = "application/vnd.restate.endpointmanifest.v";
+    static const char start[] = RESTATE__MANIFEST_TYPE;
     int best = 0;
     while (accept && *accept) {
         accept += strspn(accept, ", \t");
@@ -15500,7 +15495,7 @@ typedef struct restate__x {
     restate_pair *headers;                  /* ends with {0} */
     size_t header_count, header_room, header_bytes;
     bool too_large, whole, input_over, released, counted;
-    uint8_t allow;                          /* of a 405: restate__x_allow */
+    const char *allow;                      /* of a 405; else NULL */
     restate__attempt *attempt;              /* NULL: the response is complete without a handler */
 } restate__x;
 
@@ -15559,9 +15554,15 @@ static bool restate__x_asks_with(const restate__x *x, const char *method) {
     return x->method && strcmp(x->method, method) == 0;
 }
 
-/* A response that is complete: status, type and body. */
-static void restate__x_respond(restate__x *x, uint16_t status, const restate_pair *headers,
+/* A response that is complete: status, content type, one more header or none, and body. */
+static void restate__x_respond(restate__x *x, uint16_t status, const char *type, restate_pair more,
                                restate_bytes body) {
+    restate_pair *headers = restate__arena_alloc(&x->arena, 4 * sizeof *headers);
+    if (headers) {
+        headers[0] = (restate_pair){ "content-type", type };
+        headers[1] = (restate_pair){ "x-restate-server", RESTATE__SERVER_NAME };
+        headers[2] = more;
+    }
     x->status = status;
     x->response = headers;
     if (restate__x_asks_with(x, "HEAD")) body.len = 0;
@@ -15582,27 +15583,15 @@ static void restate__x_log_refusal(restate__x *x, uint16_t status, const char *w
                      x->method ? x->method : "?", x->path ? x->path : "?", (unsigned)status, why);
 }
 
-enum { RESTATE__X_ALLOW_NONE, RESTATE__X_ALLOW_POST, RESTATE__X_ALLOW_GET };   /* restate__x_allow */
-
-/* An error, with a message for people. */
+/* An error, with a message for people; `allow` for 405. */
 static void restate__x_respond_error(restate__x *x, uint16_t status, const char *text) {
-    static const restate_pair headers[][4] = {
-#define RESTATE__ERROR_HEADERS(name, value) \
-    { \
-        { "content-type", "application/json" }, { "x-restate-server", RESTATE__SERVER_NAME }, \
-            { name, value }, { \
-            NULL, NULL \
-        } \
-    }
-        RESTATE__ERROR_HEADERS(NULL, NULL), RESTATE__ERROR_HEADERS("allow", "POST"),
-        RESTATE__ERROR_HEADERS("allow", "GET, HEAD")
-#undef RESTATE__ERROR_HEADERS
-    };
     restate__json_out out = restate__json_out_on(&x->arena);
     restate__json_put_bytes(&out, restate_str("{\"message\":"));
     restate__json_put_string(&out, restate_str(text));     /* clean, so nothing but memory fails */
     restate__json_put_bytes(&out, restate_str("}"));
-    restate__x_respond(x, status, headers[x->allow], restate__json_finish(&out));
+    restate__x_respond(x, status, "application/json",
+                       (restate_pair){ x->allow ? "allow" : NULL, x->allow },
+                       restate__json_finish(&out));
 }
 
 /* The same text for the caller and the log. */
@@ -15619,40 +15608,21 @@ static void restate__x_refuse(restate__x *x, uint16_t status, const char *format
 }
 
 /* Refuses a method; `allow`: which it would be. */
-static void restate__x_refuse_method(restate__x *x, uint8_t allow) {
+static void restate__x_refuse_method(restate__x *x, const char *allow) {
     x->allow = allow;
     restate__x_refuse(x, 405, "%s, got %.20s",
-                      allow == RESTATE__X_ALLOW_POST ? "a handler is invoked with POST"
-                                                     : "this is asked for with GET",
+                      *allow == 'P' ? "a handler is invoked with POST"
+                                    : "this is asked for with GET",
                       x->method ? x->method : "no method");
 }
 
-static void restate__x_health(restate__x *x) {
-    static const restate_pair headers[] = { { "content-type", "text/plain" },
-                                            { "x-restate-server", RESTATE__SERVER_NAME },
-                                            { NULL, NULL } };
-    restate__x_respond(x, 200, headers, restate_str("ok"));
-}
-
 static void restate__x_discover(restate__x *x) {
-    static const restate_pair headers[][3] = {
-#define RESTATE__MANIFEST_HEADERS(v) \
-    { \
-        { "content-type", "application/vnd.restate.endpointmanifest.v" v "+json" }, \
-            { "x-restate-server", RESTATE__SERVER_NAME }, { \
-            NULL, NULL \
-        } \
-    }
-        RESTATE__MANIFEST_HEADERS("2"), RESTATE__MANIFEST_HEADERS("3"),
-        RESTATE__MANIFEST_HEADERS("4")
-#undef RESTATE__MANIFEST_HEADERS
-    };
     const char *accept = NULL;
-    restate__manifest m;
-    memset(&m, 0, sizeof m);
-    for (const restate_pair *h = x->headers; h && h->name; h++) {   /* one that is there twice is one list */
-        int version = strcmp(h->name, "accept") == 0 ? restate__ep_manifest_version(h->value) : 0;
-        if (strcmp(h->name, "accept") == 0) accept = h->value;
+    restate__manifest m = { .version = 0 };
+    for (const restate_pair *h = x->headers; h && h->name; h++) {
+        if (strcmp(h->name, "accept") != 0) continue;
+        accept = h->value;                  /* a header that is there twice is one list */
+        int version = restate__ep_manifest_version(accept);
         if (version > m.version) m.version = version;
     }
     if (!m.version) {
@@ -15669,7 +15639,10 @@ static void restate__x_discover(restate__x *x) {
                           "server, or do not set it",
                           m.too_new, m.needed, m.version);
     else if (!body.ptr) restate__x_refuse(x, 500, "out of memory");
-    else restate__x_respond(x, 200, headers[m.version - RESTATE__MANIFEST_MIN], body);
+    else
+        restate__x_respond(x, 200, restate__arena_printf(&x->arena, "%s%d+json",
+                                                         RESTATE__MANIFEST_TYPE, m.version),
+                           (restate_pair){ NULL, NULL }, body);
 }
 
 /* ---- Routing --------------------------------------------------------------------------------- */
@@ -15760,28 +15733,22 @@ static void restate__x_progress(restate__attempt *a) {
 
 /* The protocol version that a content type names; 0: not one of ours. */
 static uint32_t restate__ep_version(const char *content_type) {
-    static const char start[] = "application/vnd.restate.invocation.v";
-    size_t n = sizeof start - 1;
-    if (strncmp(content_type, start, n) != 0 || strlen(content_type) != n + 1) return 0;
-    if (content_type[n] < '0' + (char)RESTATE__VERSION_MIN ||
-        content_type[n] > '0' + (char)RESTATE__VERSION_MAX)
+    size_t n = sizeof RESTATE__INVOCATION_TYPE - 1;
+    if (strncmp(content_type, RESTATE__INVOCATION_TYPE, n) != 0 || strlen(content_type) != n + 1)
         return 0;
-    return (uint32_t)(content_type[n] - '0');
+    uint32_t version = (uint32_t)content_type[n] - '0';
+    return version >= RESTATE__VERSION_MIN && version <= RESTATE__VERSION_MAX ? version : 0;
 }
 
 static void restate__x_invoke(restate__x *x, const restate__handler *handler, uint32_t version) {
     static const restate_pair headers[][3] = {
 #define RESTATE__INVOKE_HEADERS(v) \
-    { \
-        { "content-type", "application/vnd.restate.invocation.v" v }, \
-            { "x-restate-server", RESTATE__SERVER_NAME }, { \
-            NULL, NULL \
-        } \
-    }
+    { { "content-type", RESTATE__INVOCATION_TYPE v }, \
+      { "x-restate-server", RESTATE__SERVER_NAME }, { NULL, NULL } }
         RESTATE__INVOKE_HEADERS("5"), RESTATE__INVOKE_HEADERS("6"), RESTATE__INVOKE_HEADERS("7")
 #undef RESTATE__INVOKE_HEADERS
     };
-    restate__attempt *a = (restate__attempt *)restate__arena_alloc(&x->arena, sizeof *a);
+    restate__attempt *a = restate__arena_alloc(&x->arena, sizeof *a);
     restate__vm_options o;
     if (!a) {
         restate__x_refuse(x, 503, "out of memory");
@@ -15829,12 +15796,13 @@ static void restate__x_route_invoke(restate__x *x, restate_bytes service, restat
     const restate__handler *h = s ? restate__ep_handler(s, handler) : NULL;
     uint32_t version = type ? restate__ep_version(type) : 0;
     if (!restate__x_asks_with(x, "POST"))
-        restate__x_refuse_method(x, RESTATE__X_ALLOW_POST);
+        restate__x_refuse_method(x, "POST");
     else if (!type)
         restate__x_refuse(x, 415,
                           "the content type is missing: is this called directly? Call it through "
                           "the Restate server's ingress");
-    else if (!version && strncmp(type, "application/vnd.restate.invocation.v", 36) == 0)
+    else if (!version && strncmp(type, RESTATE__INVOCATION_TYPE,
+                                  sizeof RESTATE__INVOCATION_TYPE - 1) == 0)
         restate__x_refuse(
             x, 415,
             "service protocol %.40s is not supported, only v%u to v%u: register the deployment again",
@@ -15915,11 +15883,11 @@ RESTATE__PRIVATE void restate__x_begin(restate__x *x, bool whole) {
         restate__x_refuse(x, 404, "there is /invoke/SERVICE/HANDLER, /discover and /health, got %.100s",
                           x->path ? x->path : "no path");
     } else if (!restate__x_asks_with(x, "GET") && !restate__x_asks_with(x, "HEAD")) {
-        restate__x_refuse_method(x, RESTATE__X_ALLOW_GET);
+        restate__x_refuse_method(x, "GET, HEAD");
     } else if (route == RESTATE__ROUTE_DISCOVER) {
         restate__x_discover(x);
     } else {
-        restate__x_health(x);
+        restate__x_respond(x, 200, "text/plain", (restate_pair){ NULL, NULL }, restate_str("ok"));
     }
     x->changed(x);
 }

@@ -143,7 +143,7 @@ TEST(endpoint_options) {
     const restate_service s = one("S", "h"), t = one("T", "h");
     restate_endpoint *e;
     OPTIONS_ERROR("", (void)0);
-    OPTIONS_ERROR(".threads is 1025, at most 1024", ex.options.threads = 1025);
+    OPTIONS_ERROR(".threads is more than 1024", ex.options.threads = 1025);
     OPTIONS_ERROR("", ex.options.threads = 1024);
     OPTIONS_ERROR("defaults: retry.factor is no number from 1 to 1e9", ex.options.defaults.retry.factor = 0.1);
     OPTIONS_ERROR("defaults: stack_bytes is below 4096", ex.options.defaults.stack_bytes = 1);
