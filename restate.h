@@ -15487,7 +15487,9 @@ typedef struct restate__x {
     void (*changed)(struct restate__x *);   /* status, out or finished changed: to be noted only */
     void *carrier;
 
-    struct restate__x *next_parted;         /* its carrier's */
+    struct restate__x *next_held;           /* its carrier's, while bytes of it are on their way: */
+    restate__chunk *sent;                   /* chunks that they lie in */
+    bool held, parted;                      /* parted: released when they have arrived */
 
     restate_endpoint *endpoint;
     restate__arena arena;
@@ -15989,19 +15991,18 @@ typedef struct restate__h2_answer {
  *
  * In its connection's list from the request's HEADERS until nghttp2 closes it. `x` is NULL from the
  * moment its END_STREAM was written, or its answer was kept: an early answer holds no memory while
- * its request goes on.
- * A stream that closes while it is on the dirty list is freed when its turn comes (`gone`). */
+ * its request goes on. */
 typedef struct restate__h2_stream {
     struct restate__h2 *h2;
     restate__x *x;
-    struct restate__h2_stream *prev, *next, *next_dirty;
+    struct restate__h2_stream *prev, *next;
     restate__h2_answer *answer;             /* instead of `x` */
     uint64_t born_ms, moved_ms;             /* moved: something of the response was sent, or could be */
     uint64_t arrived;                       /* bytes of the request body */
     size_t ignored;                         /* of them, what came after the answer */
     int32_t id;
     char status[4];
-    bool dirty, gone, overfull, input_over, submitted, deferred, reset, sending;
+    bool overfull, input_over, submitted, deferred, reset, sending;
 } restate__h2_stream;
 
 /* What the connections of one thread share. */
@@ -16030,11 +16031,9 @@ typedef struct restate__h2 {
     restate__h2_env *env;
     nghttp2_session *session;               /* NULL: not open yet, or closed */
     restate__h2_stream *streams;
-    restate__h2_stream *dirty, **dirty_tail;    /* whose exchange changed since the last settle */
     struct restate__h2 *next_touched;
     restate__h2_out *out;                   /* while _take runs */
-    restate__chunk *held;                   /* until _said, for pieces may lie in them: chunks, */
-    restate__x *parted;                     /* and exchanges */
+    restate__x *held;                       /* until _said: pieces lie in these exchanges */
     uint64_t resets_at_ms, drain_at_ms;
     uint32_t resets;                        /* tokens left */
     bool touched, full, failed, draining, goaway, cut;
@@ -16115,7 +16114,7 @@ static void restate__h2_must(restate__h2 *h2, int error) {
     if (error) h2->failed = true;
 }
 
-/* Has the owner settle the connection and take from it soon. */
+/* Has the owner take from the connection soon. */
 static void restate__h2_touch(restate__h2 *h2) {
     if (h2->touched) return;
     h2->touched = true;
@@ -16124,16 +16123,14 @@ static void restate__h2_touch(restate__h2 *h2) {
     h2->env->touched_tail = &h2->next_touched;
 }
 
+static void restate__h2_advance(restate__h2_stream *s);
+
+/* The exchange has something new for its peer. */
 static void restate__h2_changed(restate__x *x) {
-    restate__h2_stream *s = (restate__h2_stream *)x->carrier;
+    restate__h2_stream *s = x->carrier;
     if (!s) return;
-    if (!s->dirty) {
-        s->dirty = true;
-        s->next_dirty = NULL;
-        *s->h2->dirty_tail = s;
-        s->h2->dirty_tail = &s->next_dirty;
-    }
     restate__h2_touch(s->h2);
+    restate__h2_advance(s);
 }
 
 static restate__h2_stream *restate__h2_stream_new(restate__h2 *h2, int32_t id) {
@@ -16155,7 +16152,15 @@ static void restate__h2_drop_answer(restate__h2_stream *s) {
     s->answer = NULL;
 }
 
-/* Parts with the exchange; `cut`: before all of its response was written. */
+static void restate__h2_hold(restate__h2 *h2, restate__x *x) {
+    if (x->held) return;
+    x->held = true;
+    x->next_held = h2->held;
+    h2->held = x;
+}
+
+/* Parts with the exchange; `cut`: before all of its response was written. While frames are taken it
+ * stays until they are in their place. */
 static void restate__h2_part(restate__h2_stream *s, bool cut) {
     restate__x *x = s->x;
     restate__h2_drop_answer(s);
@@ -16163,12 +16168,9 @@ static void restate__h2_part(restate__h2_stream *s, bool cut) {
     s->x = NULL;
     x->carrier = NULL;
     if (cut) restate__x_cut(x);
-    if (s->h2->out) {
-        x->next_parted = s->h2->parted;
-        s->h2->parted = x;
-    } else {
-        restate__x_release(x);
-    }
+    if (s->h2->out) restate__h2_hold(s->h2, x);
+    if (x->held) x->parted = true;
+    else restate__x_release(x);
 }
 
 static void restate__h2_stream_end(restate__h2_stream *s) {
@@ -16176,8 +16178,7 @@ static void restate__h2_stream_end(restate__h2_stream *s) {
     if (s->prev) s->prev->next = s->next;
     else s->h2->streams = s->next;
     if (s->next) s->next->prev = s->prev;
-    if (s->dirty) s->gone = true;
-    else restate__h2_free(s, &s->h2->env->worker->cache);
+    restate__h2_free(s, &s->h2->env->worker->cache);
 }
 
 static restate__h2_stream *restate__h2_find(nghttp2_session *session, int32_t id) {
@@ -16229,8 +16230,6 @@ static void restate__h2_goaway(restate__h2 *h2) {
                                                NGHTTP2_NO_ERROR, NULL, 0));
 }
 
-static void restate__h2_keep_answer(restate__h2 *h2, restate__h2_stream *s);
-
 static int restate__h2_on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame,
                                      void *user) {
     restate__h2 *h2 = (restate__h2 *)user;
@@ -16244,10 +16243,7 @@ static int restate__h2_on_frame_recv(nghttp2_session *session, const nghttp2_fra
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) return 0;
     restate__h2_stream *s = restate__h2_find(session, frame->hd.stream_id);
     if (!s) return 0;
-    if (s->x && restate__h2_is_request(frame)) {
-        restate__x_begin(s->x, false);
-        if (!s->x->attempt && s->x->finished) restate__h2_keep_answer(h2, s);
-    }
+    if (s->x && restate__h2_is_request(frame)) restate__x_begin(s->x, false);
     if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) restate__h2_end_input(s);
     return 0;
 }
@@ -16397,15 +16393,15 @@ static int restate__h2_send_data(nghttp2_session *session, nghttp2_frame *frame,
     }
     while (len) {
         restate_bytes piece = restate__buf_peek(&x->out);
-        restate__chunk *chunk;
         if (piece.len > len) piece.len = len;
         if (!restate__h2_refer_out(out, piece)) restate__h2_copy_out(out, piece.ptr, piece.len);
         len -= piece.len;
-        chunk = restate__buf_shift(&x->out, piece.len);
+        restate__chunk *chunk = restate__buf_shift(&x->out, piece.len);
         if (!chunk) continue;
-        chunk->next = h2->held;
-        h2->held = chunk;
+        chunk->next = x->sent;
+        x->sent = chunk;
     }
+    restate__h2_hold(h2, x);
     s->sending = x->out.len != 0;
     restate__x_drained(x);
     return 0;
@@ -16451,14 +16447,15 @@ static void restate__h2_respond(restate__h2 *h2, restate__h2_stream *s, uint16_t
                                                                bare ? NULL : &body));
 }
 
-/* Answers with what is complete, and lets go of its exchange, whose headers may be large. */
-static void restate__h2_keep_answer(restate__h2 *h2, restate__h2_stream *s) {
+/* Answers with what is complete without a handler, and lets go of its exchange, whose headers may
+ * be large. False: it is not small enough. */
+static bool restate__h2_keep_answer(restate__h2_stream *s) {
     restate__x *x = s->x;
+    restate__cache *cache = &s->h2->env->worker->cache;
     size_t len = x->out.len, at = 0;
-    restate__h2_answer *a;
-    if (!x->status || x->out.failed || len > RESTATE__H2_ANSWER) return;
-    a = restate__h2_malloc(sizeof *a + len, &h2->env->worker->cache);
-    if (!a) return;
+    if (x->attempt || !x->finished || len > RESTATE__H2_ANSWER) return false;
+    restate__h2_answer *a = restate__h2_malloc(sizeof *a + len, cache);
+    if (!a) return false;
     a->len = len;
     a->at = 0;
     while (x->out.len) {
@@ -16467,36 +16464,27 @@ static void restate__h2_keep_answer(restate__h2 *h2, restate__h2_stream *s) {
         at += piece.len;
         restate__buf_drop(&x->out, piece.len);
     }
-    restate__h2_respond(h2, s, x->status, x->response, !len);
+    restate__h2_respond(s->h2, s, x->status, x->response, !len);
     restate__h2_part(s, false);
     s->answer = a;
-    restate__h2_sends(h2, s);
+    restate__h2_sends(s->h2, s);
+    return true;
 }
 
-static void restate__h2_advance(restate__h2 *h2, restate__h2_stream *s) {
+/* Tells nghttp2 what is new. */
+static void restate__h2_advance(restate__h2_stream *s) {
+    restate__h2 *h2 = s->h2;
     restate__x *x = s->x;
     if (s->reset) return;
     if (x->out.len) restate__h2_sends(h2, s);
     if (x->out.failed || (x->finished && !x->status)) {
         restate__h2_reset(h2, s, NGHTTP2_INTERNAL_ERROR);
     } else if (!s->submitted) {
-        if (x->status)
+        if (x->status && !restate__h2_keep_answer(s))
             restate__h2_respond(h2, s, x->status, x->response, x->finished && !x->out.len);
     } else if (s->deferred && (x->out.len || x->finished)) {
         s->deferred = false;
         restate__h2_must(h2, nghttp2_is_fatal(nghttp2_session_resume_data(h2->session, s->id)));
-    }
-}
-
-/* Tells nghttp2 what the exchanges did since the last time. */
-static void restate__h2_settle(restate__h2 *h2) {
-    while (h2->dirty) {
-        restate__h2_stream *s = h2->dirty;
-        h2->dirty = s->next_dirty;
-        if (!h2->dirty) h2->dirty_tail = &h2->dirty;
-        s->dirty = false;
-        if (s->gone) restate__h2_free(s, &h2->env->worker->cache);
-        else if (s->x) restate__h2_advance(h2, s);
     }
 }
 
@@ -16523,17 +16511,15 @@ static void restate__h2_take(restate__h2 *h2, restate__h2_out *out) {
     h2->out = NULL;
 }
 
-/* What the last take gave is no longer looked at. */
+/* What the last take gave is in its place. */
 static void restate__h2_said(restate__h2 *h2) {
     while (h2->held) {
-        restate__chunk *chunk = h2->held;
-        h2->held = chunk->next;
-        restate__cache_give(&h2->env->worker->cache, chunk);
-    }
-    while (h2->parted) {
-        restate__x *x = h2->parted;
-        h2->parted = x->next_parted;
-        restate__x_release(x);
+        restate__x *x = h2->held;
+        h2->held = x->next_held;
+        x->held = false;
+        restate__cache_give_all(&h2->env->worker->cache, x->sent);
+        x->sent = NULL;
+        if (x->parted) restate__x_release(x);
     }
 }
 
@@ -16634,15 +16620,12 @@ static void restate__h2_cut(restate__h2 *h2) {
 static void restate__h2_close(restate__h2 *h2) {
     if (!h2->session) return;
     while (h2->streams) restate__h2_stream_end(h2->streams);
-    restate__h2_settle(h2);                 /* only streams that are gone are on the list now */
     nghttp2_session_del(h2->session);
     h2->session = NULL;
 }
 
 static void restate__h2_init(restate__h2 *h2, restate__h2_env *env) {
-    memset(h2, 0, sizeof *h2);
-    h2->env = env;
-    h2->dirty_tail = &h2->dirty;
+    *h2 = (restate__h2){ .env = env };
 }
 
 /* Makes the session, when the first bytes are there: a connection costs little before. False: out
@@ -16893,7 +16876,6 @@ static restate_status restate__stream_take_h2(restate_stream *s, restate_bytes *
     restate__h2_out out = { s->out, s->out, 0, RESTATE__STREAM_OUT, &whole, 0, 1 };
     if (s->h2.failed) return RESTATE_ERROR;
     restate__h2_tick(&s->env);
-    restate__h2_settle(&s->h2);
     restate__h2_take(&s->h2, &out);
     restate__h2_said(&s->h2);
     if (s->h2.failed) return restate__ep_error(s->all->endpoint, "out of memory");
@@ -17734,7 +17716,6 @@ static void restate__loop_settle(restate__loop *loop, restate__loop_conn *conn) 
 
 static void restate__loop_flush(restate__loop *loop, restate__loop_conn *conn) {
     if (!conn->dead) {
-        restate__h2_settle(&conn->h2);
         restate__loop_write(loop, conn);
     }
     if (!conn->dead) restate__loop_settle(loop, conn);
