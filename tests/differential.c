@@ -14,13 +14,14 @@
  *     which it sometimes falsifies;
  *   - a transcript: all frames, all that the handler saw, all that was logged. Its hash is what is
  *     compared.
- * One thread, a clock of its own, closures on the handler's stack: nothing is left to chance.
+ * It has a clock of its own, and threads that take turns (turns.h): nothing is left to chance.
  *
  * Texts that were changed on purpose are in a file (--allow), each on a line of its own: the old
  * one, a tab, the new one. Where the transcript has the old one it counts as the new one. */
 #define RESTATE_IMPLEMENTATION
 #define RESTATE_NO_SERVER
-#define RESTATE_NO_THREADS
+#include "turns.h"
+
 #include "restate.h"
 
 #include <signal.h>
@@ -323,7 +324,7 @@ static unsigned long used[USE_COUNT];
 
 /* ---- The case that runs ---------------------------------------------------------------------- */
 
-enum { OPS_MAX = 20, FUTURES_MAX = 24, SETUPS = 96 };
+enum { OPS_MAX = 20, FUTURES_MAX = 24 };
 
 typedef struct op { unsigned kind; uint64_t salt; } op;
 typedef struct program { op ops[OPS_MAX]; unsigned count; uint64_t salt; } program;
@@ -334,10 +335,8 @@ typedef struct setup {
     bool explicit_cancellation, sealed, small_messages;
 } setup;
 
-static setup setups[SETUPS];
-
 static struct {
-    setup *on;
+    setup on;
     restate_kind kind;
     bool shared;
     unsigned version, attempt;
@@ -754,13 +753,16 @@ static restate_status misused(restate_ctx *run, rng *r) {
     }
 }
 
+/* On a thread of the pool, or right here. */
 static restate_status closure(restate_ctx *run, void *arg) {
     step *of = (step *)arg;
     rng r = { of->salt };
     restate_failure f;
     restate_retry_options o;
     unsigned n = below(&r, 100);
-    SAY(" (run %u", n);
+    SAY("  (run %u", n);
+    if (percent(&r, 80)) turns_yield();
+    if (percent(&r, 30)) turns_yield();
     if (percent(&r, 20)) monotonic += below(&r, 3000);
     if (percent(&r, 10)) restate_log(run, RESTATE_LOG_INFO, "in a run");
     if (percent(&r, 10)) SAY(" %s %d", restate_key(run), restate_stop_requested(run));
@@ -1108,7 +1110,7 @@ static bool fits(unsigned needs) {
     if (needs & KEYED && it.kind == RESTATE_SERVICE) return false;
     if (needs & WRITES && it.shared) return false;
     if (needs & WORKFLOWS && it.kind != RESTATE_WORKFLOW) return false;
-    return !(needs & EXPLICIT) || it.on->explicit_cancellation;
+    return !(needs & EXPLICIT) || it.on.explicit_cancellation;
 }
 
 static op some_op(rng *r) {
@@ -1146,8 +1148,8 @@ static void change_program(program *p, rng *r) {
     }
 }
 
-static restate_status returned(machine *m, restate_status last) {
-    rng r = { it.now->salt };
+static restate_status returned(machine *m, const program *of, restate_status last) {
+    rng r = { of->salt };
     unsigned n = below(&r, 100);
     if (n < 45) return CALL(reply)(m->ctx, value_for(m, &r));
     if (n < 60) return CALL(reply)(m->ctx, m->last);
@@ -1161,6 +1163,7 @@ static restate_status returned(machine *m, restate_status last) {
 /* After a failure the handler goes on, keeps it, or returns it. When the attempt is over it ends,
  * or calls some more first. */
 static restate_status interpret(restate_ctx *ctx, restate_bytes input) {
+    const program *of = it.now;
     machine m;
     restate_status s = RESTATE_OK;
     unsigned late = 0;
@@ -1170,8 +1173,8 @@ static restate_status interpret(restate_ctx *ctx, restate_bytes input) {
     SAY("  begins");
     say_bytes(input);
     SAY("\n");
-    for (unsigned i = 0; i < it.now->count && !m.over; i++) {
-        const op *o = &it.now->ops[i];
+    for (unsigned i = 0; i < of->count && !m.over; i++) {
+        const op *o = &of->ops[i];
         rng r = { o->salt };
         SAY("  %s", operations[o->kind].name);
         s = operations[o->kind].fn(&m, &r);
@@ -1181,7 +1184,7 @@ static restate_status interpret(restate_ctx *ctx, restate_bytes input) {
         else if (s != RESTATE_OK && percent(&r, 15)) m.over = true;
         else if (s != RESTATE_OK && percent(&r, 40)) m.kept = restate_failed(ctx);
     }
-    if (!m.over) s = returned(&m, s);
+    if (!m.over) s = returned(&m, of, s);
     SAY("  returns %d\n", (int)s);
     return s;
 }
@@ -1293,11 +1296,15 @@ static void some_options(restate_options *o, setup *on, rng *r) {
     if (percent(r, 20)) o->map_error = map_error;
     if (percent(r, 20)) o->inactivity_timeout_ms = percent(r, 50) ? 5000 : RESTATE_ZERO_MS;
     o->stall_warning_ms = RESTATE_ZERO_MS;
+    if (percent(r, 10)) o->blocking = RESTATE_ON;
     on->explicit_cancellation = percent(r, 30);
     if (on->explicit_cancellation) o->explicit_cancellation = RESTATE_ON;
     on->sealed = percent(r, 20);
     if (on->sealed) o->seal = percent(r, 50) ? &stable_seal : &unstable_seal;
 }
+
+/* The dialog looks often enough. */
+static void no_wake(void *user) { (void)user; }
 
 /* The options are put at one of their three levels. */
 static void set_up(setup *on, rng *r) {
@@ -1320,6 +1327,8 @@ static void set_up(setup *on, rng *r) {
     if (level == 0) o.defaults = inner;
     for (size_t i = 0; level == 1 && i < 3; i++) all[i].options = inner;
     for (size_t i = 0; level == 2 && i < 2; i++) plain[i].options = keyed[i].options = inner;
+    o.pool_threads = 1 + below(r, 5);
+    if (percent(r, 70)) o.stream_wake = no_wake;
     on->small_messages = percent(r, 10);
     if (on->small_messages) o.max_message_bytes = 4096;
     o.services = services;
@@ -1427,7 +1436,7 @@ static void send_frame(uint16_t type, restate_bytes payload) {
 static restate_bytes payload_of(rng *r) {
     static text sealed;
     restate_bytes b = some_bytes(r);
-    if (!it.on->sealed || percent(r, 10)) return b;
+    if (!it.on.sealed || percent(r, 10)) return b;
     sealed.len = 0;
     add(&sealed, block, b.len + 1);
     seal_bytes(sealed.at, b);
@@ -1720,7 +1729,7 @@ static void open_stream(rng *r) {
     restate_http_request request = { "POST", paths[it.kind][it.shared], NULL, false };
     request.headers = headers;
     request.whole = percent(r, 10);
-    peer.stream = restate_stream_open(it.on->endpoint, &request);
+    peer.stream = restate_stream_open(it.on.endpoint, &request);
     SAY("> attempt %u %s%s\n", it.attempt, request.path, request.whole ? ", whole" : "");
     peer.wire.len = peer.in.len = 0;
     peer.over = peer.headed = false;
@@ -1764,6 +1773,7 @@ static void complete_some(unsigned n, rng *r) {
 
 static void next_step(rng *r) {
     unsigned n = below(r, 100);
+    if (percent(r, 60) && turns_take()) return;
     if (n < 62) {
         if (peer.waiting) complete_some(n < 55 ? 1 : 30, r);
         else if (percent(r, 60)) send_signal(false, r);
@@ -1792,6 +1802,7 @@ static void attempt(bool wrong, rng *r) {
     }
     if (!peer.over) deliver();
     if (!peer.over && peer.how != CLOSED) end_input();
+    while (!peer.over && turns_take()) take_all();
     restate_stream_free(peer.stream);
 }
 
@@ -1816,7 +1827,7 @@ static void record_input(rng *r) {
 }
 
 static void invocation(rng *r, rng *code) {
-    program first, changed;
+    static program first, changed;          /* handlers may outlive this */
     bool changes = percent(r, 20);
     first = changed = some_program(code);
     change_program(&changed, code);
@@ -1838,6 +1849,7 @@ static void other_request(rng *r) {
         "application/vnd.restate.endpointmanifest.v4+json, */*", "text/plain", "*/*",
         "application/vnd.restate.invocation.v6", "application/vnd.restate.invocation.v9", "" };
     static const char *const methods[] = { "GET", "GET", "POST", "POST", "HEAD", "PUT" };
+    static const program nothing = { .count = 0 };
     restate_pair headers[] = { { "accept", NULL }, { "content-type", NULL }, { NULL, NULL } };
     restate_http_request request = { NULL, NULL, NULL, false };
     headers[0].value = accepted[below(r, COUNT(accepted))];
@@ -1846,11 +1858,11 @@ static void other_request(rng *r) {
     request.path = asked[below(r, COUNT(asked))];
     request.headers = headers;
     request.whole = percent(r, 50);
-    it.now = &(program){ 0 };
+    it.now = &nothing;
     SAY("> %s %s %s\n", request.method, request.path, headers[0].value);
     peer.over = peer.headed = false;
     peer.in.len = 0;
-    peer.stream = restate_stream_open(it.on->endpoint, &request);
+    peer.stream = restate_stream_open(it.on.endpoint, &request);
     if (percent(r, 50)) restate_stream_feed(peer.stream, bytes_of(block, below(r, 100)));
     restate_stream_feed(peer.stream, absent());
     take_all();
@@ -1858,47 +1870,52 @@ static void other_request(rng *r) {
     restate_stream_free(peer.stream);
 }
 
+static volatile uint64_t running;           /* the case */
+
 /* ---- A case ---------------------------------------------------------------------------------- */
 
 static void begin_case(rng *r) {
-    unsigned index = below(r, SETUPS);
-    rng made_of = rng_for(index, 3);
     memset(&it, 0, sizeof it);
-    it.on = &setups[index];
-    if (!it.on->endpoint) set_up(it.on, &made_of);
+    told.len = 0;
+    set_up(&it.on, r);
     it.version = 5 + below(r, 3);
     it.kind = (restate_kind)below(r, 3);
     it.shared = percent(r, 20);
     wall = 1700000000000u + below(r, 1000);
-    monotonic += 3600000;                   /* what the log holds back is forgotten */
+    monotonic = 3600000;
     peer.count = peer.waiting = peer.acking = 0;
     peer.store.len = 0;
     peer.state_seed = rng_next(r);
-    told.len = 0;
 }
+
+/* Closures that nobody waits for any more end here. What is left in memory is a leak. */
+static void end_case(void) {
+    while (turns_take()) continue;
+    restate_endpoint_free(it.on.endpoint);
+    if (!live) return;
+    fprintf(stderr, "differential: case %llu leaks %lu bytes\n", (unsigned long long)running,
+            (unsigned long)live);
+    exit(1);
+}
+
+static rng turn;                            /* which thread is next */
+static unsigned next_turn(size_t ready) { return below(&turn, ready); }
 
 static void run_case(uint64_t seed, bool faults) {
     rng r = rng_for(seed, 1), code = rng_for(seed, 2);
     begin_case(&r);
-    SAY("case %llu: setup %u, protocol %u\n", (unsigned long long)seed,
-        (unsigned)(it.on - setups), it.version);
+    turn = rng_for(seed, 4);
+    turns.next = next_turn;
+    SAY("case %llu, protocol %u\n", (unsigned long long)seed, it.version);
     if (faults) fail_in = 1 + below(&code, percent(&code, 50) ? 12 : 100);
     if (percent(&r, 1)) other_request(&r);
     else invocation(&r, &code);
     fail_in = 0;
+    end_case();
     if (allowed.len) normalise();
 }
 
-static void end_all(void) {
-    for (size_t i = 0; i < SETUPS; i++) restate_endpoint_free(setups[i].endpoint);
-    if (!live) return;
-    fprintf(stderr, "differential: %lu bytes were not freed\n", (unsigned long)live);
-    exit(1);
-}
-
 /* ---- The program ----------------------------------------------------------------------------- */
-
-static volatile uint64_t running;
 
 /* A case that crashes, or does not end, is named. */
 static void on_signal(int number) {
@@ -1993,6 +2010,5 @@ int main(int argc, char **argv) {
                    (unsigned long long)in_block, (unsigned long long)hash);
         hash = in_block = 0;
     }
-    end_all();
     return a.coverage && !say_coverage();
 }

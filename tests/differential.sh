@@ -38,8 +38,8 @@ jobs=$(nproc)
 
 compile() { # PROGRAM, directory of the header
     # shellcheck disable=SC2046,SC2086
-    $CC -std=c99 -Wall -Wextra -O2 -g ${CPPFLAGS:-} -I"$2" $(pkg-config --cflags libcjson) -o "$1" \
-        tests/differential.c ${LDFLAGS:-} $(pkg-config --libs libcjson) -lprotobuf-nanopb ${LDLIBS:-}
+    $CC -std=c99 -Wall -Wextra -pthread -O2 -g ${CPPFLAGS:-} -I"$2" $(pkg-config --cflags libcjson) -o "$1" \
+        tests/differential.c ${LDFLAGS:-} $(pkg-config --libs libcjson) -lprotobuf-nanopb -pthread ${LDLIBS:-}
 }
 
 # Every function that takes a context, a future or a selector is called by some handler.
