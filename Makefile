@@ -69,8 +69,8 @@ $(1)/unit_%: tests/unit_%.c tests/test.h $$(wildcard tests/*.h) $$(HEADERS)
 	$$(compile) -O1 $(2) -o $$@ $$< $$(link)
 
 $(1)/unit_proto: $$(PROTOS)
-$(1)/unit_scale: tests/bench/scale.c
-$(1)/unit_payloads $(1)/unit_seed: build/proto/order.pb.c
+$(1)/unit_server_scale: tests/bench/scale.c
+$(1)/unit_context_payloads: build/proto/order.pb.c
 $(1)/unit_identity $(1)/test-services: CPPFLAGS += -DRESTATE_WITH_OPENSSL
 $(1)/unit_identity $(1)/test-services: LDLIBS += -lcrypto
 

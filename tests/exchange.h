@@ -391,4 +391,86 @@ static inline bool ex_again(restate_kind kind, restate_handler handler, unsigned
 #define EACH_OF(from, to, kind, ...) while (ex_again(kind, (restate_handler){ __VA_ARGS__ }, from, to))
 #define EACH(kind, ...) EACH_OF(5, 7, kind, __VA_ARGS__)
 
+/* ---- Rounds on a clock that only a test moves --------------------------------------------------- */
+
+#define NOON 1900000000000u                 /* 2030-03-17T17:46:40Z */
+
+static uint64_t ex_wall, ex_uptime;         /* what the clock says; closures move it on other threads */
+
+static inline void pass(uint64_t ms) {
+    __atomic_add_fetch(&ex_wall, ms, __ATOMIC_SEQ_CST);
+    __atomic_add_fetch(&ex_uptime, ms, __ATOMIC_SEQ_CST);
+}
+static inline uint64_t ex_wall_ms(void *user) {
+    return user == &ex ? __atomic_load_n(&ex_wall, __ATOMIC_SEQ_CST) : 0;
+}
+static inline uint64_t ex_monotonic_ms(void *user) {
+    return user == &ex ? __atomic_load_n(&ex_uptime, __ATOMIC_SEQ_CST) : 0;
+}
+
+static inline bool ex_clocked(restate_kind kind, restate_handler handler, unsigned from, unsigned to) {
+    static const restate_clock none;
+    bool more;
+    ex_wall = NOON, ex_uptime = 5;
+    ex.clock.wall_ms = ex_wall_ms;
+    ex.clock.monotonic_ms = ex_monotonic_ms;
+    ex.clock.user = &ex;
+    more = ex_again(kind, handler, from, to);
+    if (!more) ex.clock = none;
+    return more;
+}
+
+#define EACH_CLOCKED_OF(from, to, kind, ...) while (ex_clocked(kind, (restate_handler){ __VA_ARGS__ }, from, to))
+#define EACH_CLOCKED(...) EACH_CLOCKED_OF(5, 7, RESTATE_SERVICE, __VA_ARGS__)
+
+/* ---- What most handlers and their tests need ---------------------------------------------------- */
+
+#define OWN_ID "0123456789abcdefghijklmn"   /* what AWAKEABLE is the first of */
+#define AWAKEABLE "sign_1MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1uAAAAEQ"
+#define EMPTY_OUTPUT "Output value \"\"", "End"
+
+static const restate_target greeter = { .service = "Greeter", .handler = "greet" };
+
+static inline restate_bytes text(const char *s) { return restate_str(s); }
+static inline restate_bytes absent(void) { return restate__b_none(); }
+
+static inline const char *status_name(restate_status s) {
+    static const char *const names[] = { "ok", "terminal", "timeout", "cancelled", "ended", "error" };
+    return (unsigned)s < sizeof names / sizeof *names ? names[s] : "?";
+}
+
+/* A status, and what came with it: "ok(value) ", "ok(-) " if absent, "terminal(409 why k=v) ", "ended ". */
+static inline restate_status say(restate_ctx *ctx, restate_status s, restate_bytes value) {
+    const restate_failure *f = restate_failed(ctx);
+    CHECK(s == RESTATE_OK || !value.ptr);
+    if (s == RESTATE_OK) tell("ok(%s) ", value.ptr ? (const char *)value.ptr : "-");
+    else if (s == RESTATE_ENDED) tell("ended ");
+    else {
+        tell("%s(%u %s", status_name(s), f->code, f->message);
+        for (const restate_pair *p = f->metadata; p->name; p++) tell(" %s=%s", p->name, p->value);
+        tell(") ");
+    }
+    return s;
+}
+
+/* Start and Input of a handler that is new; STARTED: and it runs. */
+static inline void begins(void) {
+    start(1, .complete = true, .seed = 1);
+    input("in");
+}
+#define STARTED() do { begins(); give(); } while (0)
+
+/* What the server answers to the proposal of a run. */
+static inline void run_stored(unsigned id, const char *value) {
+    if (ex.version == 7) note_ack(id);
+    else note_value(N_RUN, id, value);
+}
+
+static inline void log_drop(void) {
+    pthread_mutex_lock(&ex.lock);
+    ex.log.len = 0;
+    if (ex.log.at) *ex.log.at = 0;
+    pthread_mutex_unlock(&ex.lock);
+}
+
 #endif

@@ -231,6 +231,16 @@ static inline void rt_add_start(const rt_start *s) {
 #define start(...) rt_add_start(&(rt_start){ .known = __VA_ARGS__ })    /* start(2, .key = "k") */
 
 static inline void input(const char *body) { frame(M_INPUT, "14(1s)", body); }
+
+/* The usual beginning: Start with `known` entries, Input, and what is added by the caller. */
+static inline void given(unsigned known) {
+    start(known);
+    input("my-data");
+}
+static inline void given_complete(unsigned known, const char *state) {
+    start(known, .complete = true, .state = state);
+    input("my-data");
+}
 static inline void cmd_output(const char *value) { frame(M_OUTPUT, "14(1n)", value); }
 static inline void cmd_output_failure(unsigned code, const char *message) { frame(M_OUTPUT, "15(1u2n)", code, message); }
 static inline void cmd_get_lazy(unsigned id, const char *key) { frame(M_GET_LAZY, "1n 11u", key, id); }

@@ -7,7 +7,24 @@
  *     }
  *
  * Arguments choose cases by a part of their name; -v names each one. The last line is
- * "NAME: N passed, N failed". */
+ * "NAME: N passed, N failed".
+ *
+ * Where a test goes:
+ *
+ *     unit_SECTION.c              what that section of restate.h does (its banner is "// >>SECTION")
+ *     unit_SECTION_CONCEPT.c      the same, where a section has too many tests for one file, or where they
+ *                                 need another way to compile the header
+ *     journal                     vm by hand, see runtime.h: the journal, with _state, _commands (what a handler
+ *                                 asks for), _await (signals, combinators, which result counts), _cancel,
+ *                                 _run, _errors (mismatch, memory, damaged input), _growth (costs)
+ *     context                     public functions in a handler, see exchange.h: its life and its request, with
+ *                                 _operations (rules for every operation), _calls, _runs, _futures,
+ *                                 _failures (and cancellation), _payloads (codecs, seals)
+ *     stream, server, process     whole endpoints: without sockets, with them, in processes of their own
+ *     compile/                    ways to include the header
+ *     e2e/                        with a real server
+ *     features/                   which test looks at which capability
+ */
 #ifndef TEST_H
 #define TEST_H
 

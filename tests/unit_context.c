@@ -1,43 +1,16 @@
-/* Section >>context: handlers and closures, on an endpoint that a scripted runtime talks to. */
+/* Section >>context: a handler from its beginning to its end: its request, hooks, memory, other threads, lost
+ * connections. What it asks for has units of its own: unit_context_*.c. A scripted runtime talks to the
+ * endpoint, see exchange.h. */
+/* Has threads: runs with ThreadSanitizer, too. */
+#define _GNU_SOURCE
 #define RESTATE_IMPLEMENTATION
 #define RESTATE_NO_SERVER
 #include "restate.h"
 #include "exchange.h"
 
-static const char *status(restate_status s) {
-    static const char *const names[] = { "ok", "terminal", "timeout", "cancelled", "ended", "error" };
-    return (unsigned)s < 6 ? names[s] : "?";
-}
-
-/* A status, and what came with it: "ok(value) ", "ok() " if absent, "terminal(409 why) ". */
-static restate_status say(restate_ctx *ctx, restate_status s, restate_bytes value) {
-    const restate_failure *f = restate_failed(ctx);
-    if (s == RESTATE_OK) tell("ok(%s) ", value.ptr ? (const char *)value.ptr : "-");
-    else if (s == RESTATE_ENDED) tell("ended ");
-    else tell("%s(%u %s) ", status(s), f->code, f->message);
-    CHECK(s == RESTATE_OK || !value.ptr);
-    return s;
-}
-
-static restate_bytes text(const char *s) { return restate_str(s); }
-static restate_bytes absent(void) { return restate__b_none(); }
+/* ---- How a handler ends --------------------------------------------------------------------- */
 
 static int variant;                         /* what a handler is to do */
-static restate_target greeter(const char *handler) {
-    restate_target to = { .service = "Greeter", .handler = handler };
-    return to;
-}
-
-/* Start and Input of a handler that is new. */
-static void begins(void) {
-    start(1, .complete = true, .seed = 1);
-    input("in");
-}
-
-#define STARTED() do { begins(); give(); } while (0)
-#define EMPTY_OUTPUT "Output value \"\"", "End"
-
-/* ---- How a handler ends ---------------------------------------------------------------------- */
 
 static const restate_pair metadata[] = { { "a", "1" }, { "b", NULL }, { NULL, NULL } };
 
@@ -143,7 +116,7 @@ TEST(handler_ends) {
         }
 }
 
-/* ---- Request, log, randomness, memory -------------------------------------------------------- */
+/* ---- Request, randomness, memory ------------------------------------------------------------ */
 
 static int user_data;
 
@@ -212,42 +185,6 @@ TEST(request_info_of_little) {
     EACH(RESTATE_SERVICE, .fn = inspects_little) {
         start(1); input(""); give();
         SAYS(EMPTY_OUTPUT);
-    }
-}
-
-static restate_status logs(restate_ctx *ctx, restate_bytes in) {
-    (void)in;
-    restate_log(ctx, RESTATE_LOG_INFO, "one %d", 1);
-    restate_sleep_async(ctx, 1, NULL);
-    restate_log(ctx, RESTATE_LOG_WARN, "two");
-    restate_log(ctx, RESTATE_LOG_DEBUG, "never");
-    restate_sleep_async(ctx, 1, NULL);
-    restate_log(ctx, RESTATE_LOG_ERROR, "three");
-    return RESTATE_OK;
-}
-
-TEST(log_on_replay) {
-    EACH(RESTATE_SERVICE, .fn = logs) {
-        STARTED();
-        LOG("INFO one 1\nWARN two\nERROR three\n");
-        SAYS("Sleep 1 wake:...", "Sleep 2 wake:...", EMPTY_OUTPUT);
-    }
-    EACH(RESTATE_SERVICE, .fn = logs) {
-        start(2); input(""); cmd_sleep(1, "", 5); give();
-        LOG("WARN two\nERROR three\n");
-        SAYS("Sleep 2 wake:...", EMPTY_OUTPUT);
-    }
-    EACH(RESTATE_SERVICE, .fn = logs) {
-        ex.endpoint->logger.to.with_replay = true;
-        ex.endpoint->logger.to.level = RESTATE_LOG_TRACE;
-        start(2); input(""); cmd_sleep(1, "", 5); give();
-        LOG("INFO (replaying) one 1\nWARN two\nDEBUG never\nERROR three\n");
-        SAYS("Sleep 2 wake:...", EMPTY_OUTPUT);
-    }
-    EACH(RESTATE_SERVICE, .fn = logs) {
-        ex.endpoint->logger.to.level = RESTATE_LOG_OFF;
-        STARTED();
-        drop_said();
     }
 }
 
@@ -329,7 +266,340 @@ TEST(memory_and_text) {
     }
 }
 
-/* ---- Runs -------------------------------------------------------------------------------------- */
+static restate_status reads_key(restate_ctx *run, void *arg) {
+    (void)arg;
+    return restate_reply(run, text(restate_key(run)));
+}
+
+static restate_status has_key(restate_ctx *ctx, restate_bytes in) {
+    const restate_run_options o = { .inline_ok = *in.ptr == 'i' };
+    restate_bytes value;
+    CHECK_STR(restate_key(ctx), "Ada");
+    return say(ctx, restate_run(ctx, "r", reads_key, NULL, &o, &value), value);
+}
+
+TEST(key_in_a_closure) {
+    for (int i = 0; i < 2; i++)
+        EACH(RESTATE_OBJECT, .fn = has_key) {
+            start(1, .key = "Ada"); input(i ? "inline" : "pool"); give();
+            SAYS("Run 1 \"r\"", "Propose 1 value \"Ada\" ack", "AwaitingOn W{c:1,s:1}");
+            run_stored(1, "Ada"); give();
+            TOLD("ok(Ada) ");
+            SAYS(EMPTY_OUTPUT);
+        }
+}
+
+static restate_status named_like_this(restate_ctx *ctx, restate_bytes in) {
+    return restate_reply(ctx, in);
+}
+
+TEST(named_by_its_function) {
+    static const restate_handler h = { RESTATE_HANDLER(named_like_this), .shared = true };
+    CHECK_STR(h.name, "named_like_this");
+    CHECK(h.fn == named_like_this);
+    CHECK(h.shared);
+}
+
+static restate_status nothing(restate_ctx *ctx, restate_bytes in) {
+    (void)ctx;
+    (void)in;
+    return RESTATE_OK;
+}
+static restate_status add(restate_ctx *ctx, restate_bytes in) { return nothing(ctx, in); }
+static restate_status get(restate_ctx *ctx, restate_bytes in) { return nothing(ctx, in); }
+
+/* Opens an endpoint, and gives what it tells the server. */
+static const char *manifest(const restate_service *const *services) {
+    ex_memory();
+    ex_worker();
+    ex.options.services = services;
+    ex.endpoint = restate_endpoint_new(&ex.options);
+    ex.options.services = NULL;
+    CHECK_STR(restate_endpoint_error(ex.endpoint), "");
+    ex_new();
+    header(":method", "GET");
+    header(":path", "/discover");
+    header("accept", "application/vnd.restate.endpointmanifest.v4+json");
+    restate__x_begin(ex.x, false);
+    CHECK_INT(ex.x->status, 200);
+    ex_collect();
+    rt.seen = rt.raw.len;
+    return ex_text(&rt.raw);
+}
+
+/* Names out of the functions; the service's is what is set. */
+TEST(handlers_named_by_functions) {
+    const restate_service s = { .name = "My.Counter", .kind = RESTATE_OBJECT,
+        .handlers = RESTATE_HANDLERS({ RESTATE_HANDLER(add), .output = RESTATE_VOID },
+                                     { RESTATE_HANDLER(get), .shared = true,
+                                       .input = RESTATE_VOID }) };
+    CHECK_HAS(manifest(RESTATE_SERVICES(&s)),
+        "{\"name\":\"My.Counter\",\"ty\":\"VIRTUAL_OBJECT\",\"handlers\":[{\"name\":\"add\","
+        "\"ty\":\"EXCLUSIVE\",\"input\":{\"required\":true,\"contentType\":\"application/json\"},"
+        "\"output\":{}},{\"name\":\"get\",\"ty\":\"SHARED\",\"input\":{},"
+        "\"output\":{\"contentType\":\"application/json\"}}]}");
+    ex_end();
+}
+
+#define JSON_IO "\"input\":{\"required\":true,\"contentType\":\"application/json\"}," \
+                "\"output\":{\"contentType\":\"application/json\"}"
+
+/* Kinds of services and of handlers, without and with shared ones. */
+TEST(kinds) {
+    const restate_service service = { .name = "Plain",
+        .handlers = RESTATE_HANDLERS({ .name = "h", .fn = nothing }) };
+    const restate_service object = { .name = "Object", .kind = RESTATE_OBJECT,
+        .handlers = RESTATE_HANDLERS({ .name = "h", .fn = nothing },
+                                     { .name = "s", .fn = nothing, .shared = true }) };
+    const restate_service workflow = { .name = "Workflow", .kind = RESTATE_WORKFLOW,
+        .handlers = RESTATE_HANDLERS({ .name = "run", .fn = nothing },
+                                     { .name = "s", .fn = nothing, .shared = true }) };
+    const char *told = manifest(RESTATE_SERVICES(&service, &object, &workflow));
+    CHECK_HAS(told, "{\"name\":\"Plain\",\"ty\":\"SERVICE\",\"handlers\":"
+                    "[{\"name\":\"h\"," JSON_IO "}]}");
+    CHECK_HAS(told, "{\"name\":\"Object\",\"ty\":\"VIRTUAL_OBJECT\",\"handlers\":"
+                    "[{\"name\":\"h\",\"ty\":\"EXCLUSIVE\"," JSON_IO "},"
+                    "{\"name\":\"s\",\"ty\":\"SHARED\"," JSON_IO "}]}");
+    CHECK_HAS(told, "{\"name\":\"Workflow\",\"ty\":\"WORKFLOW\",\"handlers\":"
+                    "[{\"name\":\"run\",\"ty\":\"WORKFLOW\"," JSON_IO "},"
+                    "{\"name\":\"s\",\"ty\":\"SHARED\"," JSON_IO "}]}");
+    ex_end();
+}
+static char value_arg[] = "v";
+static const restate_run_options inline_run = { .inline_ok = true };
+
+/* The same in a closure as in the handler, and at the end of the attempt. */
+static restate_status asks(restate_ctx *run, void *arg) {
+    const restate_request_info *i = restate_request(run),
+                               *outer = (const restate_request_info *)arg;
+    CHECK_STR(i->invocation_id, outer->invocation_id);
+    CHECK_STR(i->target.handler, outer->target.handler);
+    CHECK_STR(i->target.key, outer->target.key);
+    CHECK(i->body.ptr == outer->body.ptr && i->headers == outer->headers &&
+          i->attempt_headers == outer->attempt_headers);
+    CHECK(i->user == outer->user && i->user == value_arg);
+    CHECK_INT(i->retry_count, 3);
+    CHECK_STR(i->headers[0].value, "1");
+    CHECK_STR(i->attempt_headers[1].value, "00-1");
+    return restate_reply(run, text("v"));
+}
+
+static restate_status asked(restate_ctx *ctx, restate_bytes in) {
+    restate_status s;
+    (void)in;
+    s = restate_run(ctx, "r", asks, (void *)(uintptr_t)restate_request(ctx),
+                    variant ? &inline_run : NULL, NULL);
+    CHECK_INT(s, RESTATE_ENDED);
+    CHECK_STR(restate_request(ctx)->invocation_id, "inv_1");
+    CHECK_STR(restate_request(ctx)->headers[0].name, "h");
+    return s;
+}
+
+TEST(request_in_a_closure) {
+    for (variant = 0; variant < 2; variant++)
+        EACH(RESTATE_OBJECT, .fn = asked, .options = { .user = value_arg }) {
+            ex_invoke_with("traceparent", "00-1");
+            start(1, .debug_id = "inv_1", .key = "k", .retries = 3);
+            frame(M_INPUT, "1(1s2s) 14(1s)", "h", "1", "b");
+            give_and_end();
+            SAYS("Run 1 \"r\"", "Propose 1 value \"v\" ack", "Suspension W{c:1,s:1}");
+        }
+}
+
+static void write_names(void *user, const restate_log_record *r) {
+    (void)user;
+    tell("%s %s/%s %s\n", r->invocation_id, r->service, r->handler, r->message);
+}
+
+static restate_status looks_around(restate_ctx *run, void *arg) {
+    const restate_request_info *i = restate_request(run);
+    (void)arg;
+    CHECK_STR(restate_key(run), "ada");
+    CHECK_STR(i->invocation_id, "inv_1own");
+    CHECK_STR((const char *)i->body.ptr, "in");
+    CHECK_STR(i->headers[0].name, "x-one");
+    CHECK_STR(i->attempt_headers[0].name, "content-type");
+    restate_log(run, RESTATE_LOG_WARN, "in the closure");
+    return RESTATE_OK;
+}
+
+static restate_status lets_look_around(restate_ctx *ctx, restate_bytes in) {
+    (void)in;
+    CHECK_STR(restate_key(ctx), "ada");
+    restate_log(ctx, RESTATE_LOG_INFO, "in the %s", "handler");
+    return restate_run(ctx, "look", looks_around, NULL, NULL, NULL);
+}
+
+TEST(closures_see_the_request) {
+    EACH(RESTATE_OBJECT, .fn = lets_look_around, .shared = true) {
+        ex.endpoint->logger.to.write = write_names;
+        start(1, .key = "ada", .debug_id = "inv_1own");
+        frame(M_INPUT, "1(1s2s) 14(1s)", "x-one", "1", "in"); give();
+        TOLD("inv_1own S/h in the handler\ninv_1own S/h in the closure\n");
+        SAYS("Run 1 \"look\"", "Propose 1 value \"\" ack", "AwaitingOn W{c:1,s:1}");
+    }
+}
+
+/* ---- Hooks ---------------------------------------------------------------------------------- */
+
+static void on_begin(void *user, restate_ctx *ctx) {
+    tell("%s:begin%s ", (const char *)user, restate_request(ctx)->replaying ? "(replaying)" : "");
+}
+
+static void on_end(void *user, restate_ctx *ctx, restate_status status) {
+    RESTATE_IGNORE(restate_fail(ctx, 1, "by a hook"));      /* changes nothing */
+    tell("%s:end(%s) ", (const char *)user, status_name(status));
+}
+
+static void on_run_begin(void *user, restate_ctx *run, const char *name) {
+    tell("%s:run(%s of %s) ", (const char *)user, name, restate_request(run)->target.handler);
+}
+
+static void on_run_end(void *user, restate_ctx *run, const char *name, restate_status status) {
+    (void)run;
+    tell("%s:ran(%s %s) ", (const char *)user, name, status_name(status));
+}
+
+static const restate_pair *outbound(void *user, restate_ctx *ctx, const restate_target *to) {
+    static restate_pair headers[2];
+    (void)ctx;
+    headers[0].name = (const char *)user;
+    headers[0].value = to->handler;
+    return headers;
+}
+
+#define HOOKS(name) { on_begin, on_end, on_run_begin, on_run_end, outbound, (void *)(uintptr_t)name }
+static const restate_hooks inner = HOOKS("inner"), outer = HOOKS("outer");
+
+static restate_status gives_1(restate_ctx *run, void *arg) {
+    (void)arg;
+    return restate_reply(run, text("1"));
+}
+
+static restate_status fails(restate_ctx *run, void *arg) {
+    (void)arg;
+    return restate_fail(run, 418, "teapot");
+}
+
+/* Run, send, then what the input asks for. */
+static restate_status hooked(restate_ctx *ctx, restate_bytes in) {
+    const restate_target to = { .service = "G", .handler = "g" };
+    const restate_pair own[] = { { "own", "1" }, { NULL, NULL } };
+    const restate_call_options o = { .headers = own };
+    restate_bytes value;
+    RESTATE_TRY(restate_run(ctx, "one", gives_1, NULL, NULL, &value));
+    restate_send(ctx, to, absent(), &o);
+    switch (*in.ptr) {
+    case 'f': return restate_run(ctx, "two", fails, NULL, NULL, &value);
+    case 's': return restate_sleep(ctx, 1000);
+    case 'n': return (restate_status)17;
+    case 'm': restate_set(ctx, "k", value); return RESTATE_OK;
+    default: return restate_reply(ctx, value);
+    }
+}
+
+#define EACH_HOOKED EACH(RESTATE_SERVICE, .fn = hooked, .options = { .hooks = &inner })
+
+/* The send of hooked(), as it is recorded. */
+static void sends(void) { frame(M_SEND, "1s 2s 5(1s2s) 10u", "G", "g", "own", "1", 2); }
+
+/* Endpoint's first at the beginning, last at the end; closures that execute, and nothing replayed. */
+TEST(hooks) {
+    ex.defaults.hooks = &outer;
+    EACH_HOOKED {
+        start(1, .complete = true); input("ok"); give();
+        TOLD("outer:begin inner:begin outer:run(one of h) inner:run(one of h) inner:ran(one ok) "
+             "outer:ran(one ok) ");
+        drop_said();
+        run_stored(1, "1"); give();
+        SAYS("OneWayCall 2 \"G\" \"g\" \"own\":\"1\" \"outer\":\"g\" \"inner\":\"g\"",
+             "Output value \"1\"", "End");
+        TOLD("inner:end(ok) outer:end(ok) ");
+    }
+    EACH_HOOKED {                           /* replayed to the sleep, which suspends */
+        start(4, .complete = true); input("sleep"); cmd_run(1, "one"); note_value(N_RUN, 1, "1"); give();
+        TOLD("");
+        sends(); give_and_end();
+        TOLD("outer:begin(replaying) inner:begin(replaying) inner:end(ended) outer:end(ended) ");
+        drop_said();
+    }
+    memset(&ex.defaults, 0, sizeof ex.defaults);
+}
+
+/* What `end` is told is what became of the attempt, not what the handler hoped for. */
+TEST(hooks_are_told_the_outcome) {
+    EACH_HOOKED {                           /* the journal has another output */
+        start(5); input("ok"); cmd_run(1, "one"); note_value(N_RUN, 1, "1"); sends();
+        frame(M_OUTPUT, "14(1b)", "other", (size_t)5); give();
+        SAYS("Error 570...");
+        TOLD("inner:begin(replaying) inner:end(ended) ");
+        LOG_HAS("570");
+    }
+    EACH_HOOKED {
+        start(4); input("number"); cmd_run(1, "one"); note_value(N_RUN, 1, "1"); sends(); give();
+        SAYS("Error 500...");
+        TOLD("inner:begin(replaying) inner:end(ended) ");
+        LOG_HAS("the handler returned 17, which is no restate_status");
+    }
+    EACH_HOOKED {
+        start(4); input("fail"); cmd_run(1, "one"); note_value(N_RUN, 1, "1"); sends(); give();
+        drop_said();
+        TOLD("inner:begin(replaying) inner:run(two of h) inner:ran(two terminal) ");
+        note_failure(N_RUN, 3, 418, "teapot"); give();
+        if (ex.version == 7) { note_ack(3); give(); }
+        SAYS("Output failure 418 \"teapot\"", "End");
+        TOLD("inner:end(terminal) ");
+    }
+}
+
+static restate_status seal_x(void *user, restate_ctx *ctx, restate_bytes plain, restate_bytes *sealed) {
+    (void)user;
+    *sealed = restate_str(restate_text(ctx, "x%s", (const char *)plain.ptr));
+    return RESTATE_OK;
+}
+
+static restate_status open_x(void *user, restate_ctx *ctx, restate_bytes sealed, restate_bytes *plain) {
+    (void)user;
+    tell("sealed(%s) ", (const char *)restate_request(ctx)->body.ptr);
+    if (*sealed.ptr != 'x') return restate_fail(ctx, 400, "not sealed");
+    *plain = restate_str(restate_text(ctx, "%s", (const char *)sealed.ptr + 1));
+    return RESTATE_OK;
+}
+static const restate_seal with_x = { seal_x, open_x, NULL, false };
+
+static void looks(void *user, restate_ctx *ctx) {
+    (void)user;
+    tell("begin(%s) ", (const char *)restate_request(ctx)->body.ptr);
+}
+static const restate_hooks looking = { .begin = looks };
+
+static restate_status looks_live(restate_ctx *run, void *arg) {
+    (void)arg;
+    tell("closure(%s%s) ", (const char *)restate_request(run)->body.ptr, restate_request(run)->replaying ? " replaying" : "");
+    return RESTATE_OK;
+}
+
+static restate_status sealed(restate_ctx *ctx, restate_bytes in) {
+    tell("handler(%s %s%s) ", (const char *)in.ptr, (const char *)restate_request(ctx)->body.ptr,
+         restate_request(ctx)->replaying ? " replaying" : "");
+    RESTATE_TRY(restate_sleep(ctx, 1));
+    return restate_run(ctx, "r", looks_live, NULL, NULL, NULL);
+}
+
+TEST(requests_are_opened) {
+    EACH_OF(7, 7, RESTATE_SERVICE, .fn = sealed, .options = { .seal = &with_x, .hooks = &looking }) {
+        start(3); input("xin"); cmd_sleep(1, "", 5); note_void(N_SLEEP, 1); give();
+        TOLD("sealed(xin) begin(in) handler(in in replaying) closure(in) ");
+        drop_said();
+    }
+}
+
+/* ---- The loop: the same result with and without suspensions --------------------------------- */
+
+static restate_target greeter_for(const char *handler) {
+    restate_target to = { .service = "Greeter", .handler = handler };
+    return to;
+}
 
 static restate_status closure(restate_ctx *run, void *arg) {
     restate_retry_options o = { .code = 503, .delay_ms = 2500 };
@@ -361,1079 +631,11 @@ static restate_status closure(restate_ctx *run, void *arg) {
     return restate_fail(run, 1, "unknown");
 }
 
-static const char *to_run;                  /* what the closure does */
-static restate_run_options run_options;
-
-static restate_status runs(restate_ctx *ctx, restate_bytes in) {
-    restate_bytes result = text("before");
-    restate_status s;
-    (void)in;
-    s = restate_run(ctx, "step", closure, (void *)(uintptr_t)to_run, &run_options, &result);
-    say(ctx, s, result);
-    return s;
-}
-
-/* What the runtime answers to a proposal. */
-static void run_stored(unsigned id, const char *value) {
-    if (ex.version == 7) note_ack(id);
-    else note_value(N_RUN, id, value);
-}
-static void run_stored_failure(unsigned id, unsigned code, const char *message) {
-    if (ex.version == 7) note_ack(id);
-    else note_failure(N_RUN, id, code, message);
-}
-
-static const char *with_inline(int on) {
-    memset(&run_options, 0, sizeof run_options);
-    run_options.inline_ok = on;
-    return "";
-}
-
-TEST(run_result) {
-    for (int on = 0; on < 2; on++) {
-        with_inline(on);
-        to_run = "value";
-        EACH(RESTATE_SERVICE, .fn = runs) {
-            STARTED();
-            SAYS("Run 1 \"step\"", "Propose 1 value \"result\" ack", "AwaitingOn W{c:1,s:1}");
-            run_stored(1, "result"); give();
-            TOLD("value ok(result) ");
-            SAYS(EMPTY_OUTPUT);
-        }
-        to_run = "nothing";
-        EACH(RESTATE_SERVICE, .fn = runs) {
-            STARTED();
-            SAYS("Run 1 \"step\"", "Propose 1 value \"\" ack", "AwaitingOn W{c:1,s:1}");
-            run_stored(1, ""); give();
-            TOLD("nothing ok() ");
-            SAYS(EMPTY_OUTPUT);
-        }
-        to_run = "memory";
-        EACH(RESTATE_SERVICE, .fn = runs) {
-            STARTED();
-            SAYS("Run 1 \"step\"", "Propose 1 value \"{\"n\": 5, \"s\": \"6\"}\" ack", "AwaitingOn W{c:1,s:1}");
-            run_stored(1, "x"); give();
-            LOG("INFO from a closure\n");
-            TOLD(ex.version == 7 ? "memory ok({\"n\": 5, \"s\": \"6\"}) " : "memory ok(x) ");
-            SAYS(EMPTY_OUTPUT);
-        }
-        EACH(RESTATE_SERVICE, .fn = runs) { /* suspends only after the closure */
-            begins(); give_and_end();
-            SAYS("Run 1 \"step\"", "Propose 1 value \"{\"n\": 5, \"s\": \"6\"}\" ack", "Suspension W{c:1,s:1}");
-            TOLD("memory ended ");
-            LOG("INFO from a closure\n");
-        }
-        EACH(RESTATE_SERVICE, .fn = runs) { /* replayed: not executed */
-            start(3); input("in"); cmd_run(1, "step"); note_value(N_RUN, 1, "old"); give();
-            TOLD("ok(old) ");
-            SAYS(EMPTY_OUTPUT);
-        }
-        EACH(RESTATE_SERVICE, .fn = runs) {
-            start(3); input("in"); cmd_run(1, "step"); note_failure(N_RUN, 1, 410, "old"); give();
-            TOLD("terminal(410 old) ");
-            SAYS("Output failure 410 \"old\"", "End");
-        }
-    }
-}
-
-TEST(run_fails) {
-    for (int on = 0; on < 2; on++) {
-        with_inline(on);
-        to_run = "fail";
-        EACH(RESTATE_SERVICE, .fn = runs) {
-            STARTED();
-            SAYS("Run 1 \"step\"", "Propose 1 failure 409 \"conflict 7\" ack", "AwaitingOn W{c:1,s:1}");
-            run_stored_failure(1, 409, "conflict 7"); give();
-            TOLD("fail terminal(409 conflict 7) ");
-            SAYS("Output failure 409 \"conflict 7\"", "End");
-        }
-        to_run = "terminal";                /* without saying why */
-        EACH(RESTATE_SERVICE, .fn = runs) {
-            STARTED();
-            SAYS("Run 1 \"step\"", "Propose 1 failure 500...", "AwaitingOn W{c:1,s:1}");
-            TOLD("terminal ");
-        }
-    }
-}
-
-TEST(run_is_retried) {
-    static const struct { const char *what, *line; } cases[] = {
-        { "retry", "Error 500 index:1 Run \"step\" message:\"not yet\"" },
-        { "delay", "Error 503 index:1 Run \"step\" delay:2500 message:\"busy\"" },
-        { "ended", "Error 500 index:1 Run \"step\" message:\"the closure returned RESTATE_ENDED, but called restate_retry() nowhere\"" },
-        { "odd", "Error 500 index:1 Run \"step\" message:\"the closure returned 77, which is no restate_status\"" },
-        { "retry, then ok", "Error 500 index:1 Run \"step\" message:\"sticky\"" }
-    };
-    for (int i = 0; i < 10; i++) {
-        with_inline(i % 2);
-        to_run = cases[i / 2].what;
-        EACH(RESTATE_SERVICE, .fn = runs) {
-            char told[64];
-            STARTED();
-            SAYS("Run 1 \"step\"", cases[i / 2].line);
-            snprintf(told, sizeof told, "%s ended ", to_run);
-            TOLD(told);
-            LOG_HAS("WARN the attempt failed with ");
-        }
-    }
-}
-
-TEST(run_policy) {
-    with_inline(1);
-    to_run = "retry";
-    run_options.retry.max_attempts = 3;
-    run_options.retry.initial_interval_ms = 100;
-    EACH(RESTATE_SERVICE, .fn = runs) {
-        STARTED();
-        SAYS("Run 1 \"step\"", "Error 500 index:1 Run \"step\" delay:100 message:\"not yet\"");
-        invoke();
-        start(2, .retries = 1); input("in"); cmd_run(1, "step"); give();
-        SAYS("Error 500 index:1 Run \"step\" delay:200 message:\"not yet\"");
-        TOLD("retry ended retry ended ");
-        invoke();
-        start(2, .retries = 2); input("in"); cmd_run(1, "step"); give();
-        SAYS("Propose 1 failure 500 \"not yet\" ack", "AwaitingOn W{c:1,s:1}");
-        run_stored_failure(1, 500, "not yet"); give();
-        TOLD("retry terminal(500 not yet) ");
-        SAYS("Output failure 500 \"not yet\"", "End");
-        LOG_HAS("WARN");
-    }
-    to_run = "delay";                       /* the delay of the closure wins over the policy's */
-    EACH(RESTATE_SERVICE, .fn = runs) {
-        STARTED();
-        SAYS("Run 1 \"step\"", "Error 503 index:1 Run \"step\" delay:2500 message:\"busy\"");
-        TOLD("delay ended ");
-        LOG_HAS("WARN");
-    }
-    to_run = "retry";
-    run_options.retry.max_attempts = 1;
-    EACH(RESTATE_SERVICE, .fn = runs) {
-        STARTED();
-        SAYS("Run 1 \"step\"", "Propose 1 failure 500 \"not yet\" ack", "AwaitingOn W{c:1,s:1}");
-        TOLD("retry ");
-    }
-    run_options.retry.when_exhausted = RESTATE_EXHAUSTED_PAUSE;
-    EACH(RESTATE_SERVICE, .fn = runs) {
-        STARTED();
-        if (ex.version < 7) SAYS("Error 573...");       /* before it is executed in vain */
-        else SAYS("Run 1 \"step\"", "Error 500 index:1 Run \"step\" behavior:1 message:\"not yet\"");
-        TOLD(ex.version < 7 ? "ended " : "retry ended ");
-        LOG_HAS("WARN");
-    }
-    with_inline(1);                         /* of the handler; its own would win */
-    EACH(RESTATE_SERVICE, .fn = runs, .options = { .run_retry = { .max_attempts = 1 } }) {
-        STARTED();
-        SAYS("Run 1 \"step\"", "Propose 1 failure 500 \"not yet\" ack", "AwaitingOn W{c:1,s:1}");
-        TOLD("retry ");
-    }
-    run_options.retry.max_attempts = 9;
-    EACH(RESTATE_SERVICE, .fn = runs, .options = { .run_retry = { .max_attempts = 1 } }) {
-        STARTED();
-        SAYS("Run 1 \"step\"", "Error 500 index:1 Run \"step\" delay:50 message:\"not yet\"");
-        TOLD("retry ended ");
-        LOG_HAS("WARN");
-    }
-}
-
 static restate_status sums(restate_ctx *run, void *arg) {
     const int *n = (const int *)arg;
     return restate_reply(run, text(restate_text(run, "%d", n[0] + n[1])));
 }
-
-static restate_status waits_at_gate(restate_ctx *run, void *arg) {
-    gate();
-    tell(restate_stop_requested(run) ? "stop " : "go ");
-    return restate_reply(run, arg ? text((const char *)arg) : absent());
-}
-
-static restate_status runs_copy(restate_ctx *ctx, restate_bytes in) {
-    int n[2] = { 30, 4 };
-    restate_bytes value;
-    restate_run_options o = { .arg_bytes = sizeof n };
-    restate_future *f = restate_run_async(ctx, NULL, sums, n, &o);
-    (void)in;
-    memset(n, 0, sizeof n);
-    RESTATE_TRY(restate_await(ctx, f, &value));
-    return restate_reply(ctx, value);
-}
-
-TEST(run_copies_its_argument) {
-    EACH(RESTATE_SERVICE, .fn = runs_copy) {
-        STARTED();
-        SAYS("Run 1", "Propose 1 value \"34\" ack", "AwaitingOn W{c:1,s:1}");
-        run_stored(1, "34"); give();
-        SAYS("Output value \"34\"", "End");
-    }
-}
-
-static restate_status runs_too_long(restate_ctx *run, void *arg) {
-    (void)arg;
-    CHECK(!restate_stop_requested(run) || ex.version);      /* may be slow before it gets here */
-    while (!restate_stop_requested(run)) continue;
-    return RESTATE_OK;
-}
-
-static restate_status runs_with_timeout(restate_ctx *ctx, restate_bytes in) {
-    restate_run_options o = { .timeout_ms = 2 };
-    (void)in;
-    return restate_run(ctx, "slow", runs_too_long, NULL, &o, NULL);
-}
-
-TEST(run_timeout) {
-    EACH(RESTATE_SERVICE, .fn = runs_with_timeout) {
-        STARTED();
-        SAYS("Run 1 \"slow\"", "Propose 1 value \"\" ack", "AwaitingOn W{c:1,s:1}");
-        run_stored(1, ""); give();
-        SAYS(EMPTY_OUTPUT);
-        if (ex.log.len) LOG_HAS("WARN the closure of run \"slow\" took ");    /* not if it was 2 ms exactly */
-    }
-}
-
-/* The journaled calls, in a closure. */
-static restate_ctx *outer;                  /* the handler's */
-static restate_future *outer_future;
-
-static void *misused[1];
-
-static restate_status misuses_in_closure(restate_ctx *run, void *arg) {
-    const char *id = "x", *const *keys = NULL;
-    restate_bytes value = text("x");
-    size_t index = 9;
-    restate_future *f = NULL;
-    (void)arg;
-    misused[0] = NULL;
-    switch (variant) {
-    case 0: CHECK_INT(restate_sleep(run, 1), RESTATE_ENDED); break;
-    case 1: CHECK_INT(restate_run(run, "x", closure, NULL, NULL, &value), RESTATE_ENDED); CHECK(!value.ptr); break;
-    case 2: f = restate_run_async(run, "x", closure, NULL, NULL); break;
-    case 3: f = restate_sleep_async(run, 1, NULL); break;
-    case 4: CHECK_INT(restate_get(run, "k", &value), RESTATE_ENDED); CHECK(!value.ptr); break;
-    case 5: f = restate_get_async(run, "k"); break;
-    case 6: CHECK_INT(restate_keys(run, &keys), RESTATE_ENDED); CHECK(keys && !*keys); break;
-    case 7: CHECK_INT(restate_set(run, "k", value), RESTATE_ENDED); break;
-    case 8: CHECK_INT(restate_clear(run, "k"), RESTATE_ENDED); break;
-    case 9: CHECK_INT(restate_clear_all(run), RESTATE_ENDED); break;
-    case 10: CHECK_INT(restate_call(run, greeter("greet"), value, NULL, &value), RESTATE_ENDED); CHECK(!value.ptr); break;
-    case 11: f = restate_call_async(run, greeter("greet"), value, NULL); break;
-    case 12: f = restate_send(run, greeter("greet"), value, NULL); break;
-    case 13: CHECK_INT(restate_call_id(run, outer_future, &id), RESTATE_ENDED); CHECK_STR(id, ""); break;
-    case 14: CHECK_INT(restate_cancel(run, INV_A), RESTATE_ENDED); break;
-    case 15: f = restate_awakeable(run, &id); CHECK_STR(id, ""); break;
-    case 16: CHECK_INT(restate_resolve(run, "x", value), RESTATE_ENDED); break;
-    case 17: CHECK_INT(restate_reject(run, "x", NULL), RESTATE_ENDED); break;
-    case 18: CHECK_INT(restate_await(run, outer_future, &value), RESTATE_ENDED); CHECK(!value.ptr); break;
-    case 19: CHECK_INT(restate_await_for(run, outer_future, 5, &value), RESTATE_ENDED); CHECK(!value.ptr); break;
-    case 20: CHECK_INT(restate_select(run, &outer_future, 1, &index), RESTATE_ENDED); CHECK_INT(index, 1); break;
-    case 21: f = restate_race(run, &outer_future, 1); break;
-    case 22: f = restate_any(run, &outer_future, 1); break;
-    case 23: f = restate_all(run, &outer_future, 1); break;
-    case 24: f = restate_all_settled(run, &outer_future, 1); break;
-    case 25: CHECK_INT(restate_random(run), 0); break;
-    default: CHECK_STR(restate_uuid(run), ""); break;
-    }
-    if (f) {
-        CHECK(!restate_is_done(f));
-        CHECK_INT(restate_await(run, f, &value), RESTATE_ENDED);
-    }
-    CHECK(restate_stop_requested(run));
-    CHECK_INT(restate_reply(run, text("lost")), RESTATE_ENDED);
-    return RESTATE_OK;
-}
-
-static restate_status runs_misuse(restate_ctx *ctx, restate_bytes in) {
-    restate_run_options o = { .inline_ok = *in.ptr == 'i' };
-    restate_status s;
-    outer = ctx;
-    outer_future = restate_awakeable(ctx, NULL);
-    s = restate_run(ctx, "bad", misuses_in_closure, NULL, &o, NULL);
-    CHECK_INT(s, RESTATE_ENDED);
-    return s;
-}
-
-TEST(run_misuse_inside) {
-    static const char *const names[] = {
-        "sleep", "run", "run_async", "sleep_async", "get", "get_async", "keys", "set", "clear", "clear_all", "call", "call_async",
-        "send", "call_id", "cancel", "awakeable", "resolve", "reject", "await", "await_for", "select", "race", "any", "all",
-        "all_settled", "random", "uuid"
-    };
-    for (variant = 0; variant < 27; variant++)
-        EACH(RESTATE_OBJECT, .fn = runs_misuse) {
-            char line[160];
-            start(1); input(variant % 2 ? "inline" : "pool"); give();
-            snprintf(line, sizeof line, "Error 500 index:1 Run \"bad\" message:\"S/h (in a closure): restate_%s(): %s...", names[variant],
-                     variant < 25 ? "is journaled and cannot be used in a closure" : "would not be the same on replay");
-            if (variant == 19) SAYS("Run 1 \"bad\"", "Error 500 index:1 Run \"bad\" message:\"S/h (in a closure): restate_...");
-            else SAYS("Run 1 \"bad\"", line);
-            LOG_HAS("ERROR the attempt failed with 500: S/h (in a closure): restate_");
-        }
-}
-
-/* Several at a time. */
-static restate_status runs_three(restate_ctx *ctx, restate_bytes in) {
-    restate_future *f[3], *c;
-    restate_bytes value;
-    restate_status s = RESTATE_OK;
-    f[0] = restate_run_async(ctx, "a", waits_at_gate, (void *)(uintptr_t)"A", NULL);
-    f[1] = restate_run_async(ctx, "b", waits_at_gate, (void *)(uintptr_t)"B", NULL);
-    f[2] = restate_run_async(ctx, "c", waits_at_gate, (void *)(uintptr_t)"C", NULL);
-    switch (*in.ptr) {
-    case 'l': c = restate_all(ctx, f, 3); break;
-    case 'y': c = restate_any(ctx, f, 3); break;
-    case 'r': c = restate_race(ctx, f, 3); break;
-    case 's': c = restate_all_settled(ctx, f, 3); break;
-    default: c = NULL; break;
-    }
-    if (c) {
-        s = restate_await(ctx, c, &value);
-        say(ctx, s, value);
-        RESTATE_TRY(s);
-        CHECK(restate_is_done(c));
-    }
-    for (size_t n = 0; !c && n < 3; n++) {
-        size_t index = 99;
-        RESTATE_TRY(restate_select(ctx, f, 3, &index));
-        tell("%c ", "abc?"[index < 3 ? index : 3]);
-        RESTATE_TRY(restate_await(ctx, f[index], NULL));
-        f[index] = NULL;
-    }
-    for (size_t i = 0; c && i < 3; i++) tell("%d", restate_is_done(f[i]));
-    return RESTATE_OK;
-}
-
-TEST(runs_in_parallel) {
-    static const struct { const char *how, *told, *tree; } cases[] = {
-        { "l", "ok(-) 111", "N:[ALL_SUCCEEDED{" },
-        { "y", "ok(B) 010", "" },
-        { "r", "ok(B) 010", "" },
-        { "s", "ok(-) 111", "" },
-        { "-", "b c a ", "" }
-    };
-    for (size_t i = 0; i < 5; i++)
-        EACH(RESTATE_SERVICE, .fn = runs_three) {
-            start(1); input(cases[i].how); ex_feed(); turn();
-            gate_reached(3);
-            gate_open();
-            settle();
-            drop_said();
-            TOLD("go go go ");
-            CHECK(!ex.x->finished);
-            run_stored(2, "B"); give();
-            run_stored(3, "C"); give();
-            run_stored(1, "A"); give();
-            CHECK(ex.x->finished);
-            TOLD(cases[i].told);
-            SAYS("? AwaitingOn...", "? AwaitingOn...", EMPTY_OUTPUT);
-        }
-}
-
-static restate_status never_awaits(restate_ctx *ctx, restate_bytes in) {
-    (void)in;
-    restate_run_async(ctx, "a", closure, (void *)(uintptr_t)"value", NULL);
-    return RESTATE_OK;
-}
-
-TEST(run_never_awaited) {
-    EACH(RESTATE_SERVICE, .fn = never_awaits) {
-        STARTED();
-        SAYS("Run 1 \"a\"", EMPTY_OUTPUT);
-        TOLD("");
-    }
-}
-
-/* A closure that lost a race goes on, and the memory of its attempt stays as long. */
-static restate_status leaves_a_run(restate_ctx *ctx, restate_bytes in) {
-    restate_future *f[2];
-    (void)in;
-    f[0] = restate_run_async(ctx, "slow", waits_at_gate, restate_alloc(ctx, 100), NULL);
-    f[1] = restate_awakeable(ctx, NULL);
-    return restate_await(ctx, restate_race(ctx, f, 2), NULL);
-}
-
-TEST(run_outlives_its_handler) {
-    for (int release = 0; release < 2; release++)
-        EACH(RESTATE_SERVICE, .fn = leaves_a_run) {
-            begins(); ex_feed(); turn();
-            gate_reached(1);
-            note_signal(17, "x"); ex_feed();
-            if (ex.handlers[0].options.blocking) while (!ex.x->finished) turn();
-            else turn();
-            SAYS("Run 1 \"slow\"", EMPTY_OUTPUT);
-            CHECK(ex.x->finished);
-            CHECK_INT(ex.endpoint->invocations, 1);
-            if (release) ex_release();
-            turn();
-            gate_open();
-            settle();
-            TOLD("stop ");
-        }
-}
-
-/* ---- Sleep and state --------------------------------------------------------------------------- */
-
-static uint64_t delay;
-
-static restate_status sleeps(restate_ctx *ctx, restate_bytes in) {
-    restate_status s;
-    (void)in;
-    if (variant) return say(ctx, restate_await(ctx, restate_sleep_async(ctx, delay, "nap"), NULL), absent());
-    s = restate_sleep(ctx, delay);
-    return say(ctx, s, absent());
-}
-
-static uint64_t wake_up(void) {             /* of the Sleep command that came last, at the start of the output */
-    rt_field f;
-    const uint8_t *p = rt.raw.at + 8;
-    while (rt_next_field(&p, rt.raw.at + 8 + rt.raw.at[7], &f) == 1)
-        if (f.number == 1) return f.n;
-    return 0;
-}
-
-TEST(sleep_time) {
-    static const uint64_t delays[] = { 0, 1, 86400000, RESTATE_ZERO_MS, (uint64_t)-1000, (uint64_t)INT64_MIN, INT64_MAX };
-    for (size_t i = 0; i < 7; i++)
-        EACH(RESTATE_SERVICE, .fn = sleeps) {
-            uint64_t before = restate__clock_wall_ms(&restate__clock_default), wake;
-            delay = delays[i];
-            variant = i % 2;
-            STARTED();
-            ex_collect();
-            wake = wake_up();
-            if (i < 3) CHECK(wake >= before + delay && wake <= restate__clock_wall_ms(&restate__clock_default) + delay);
-            if (i > 2 && i < 6) CHECK(wake >= before && wake <= restate__clock_wall_ms(&restate__clock_default));
-            if (i == 6) CHECK(wake == (uint64_t)INT64_MAX);
-            SAYS("Sleep 1 wake:...", "AwaitingOn W{c:1,s:1}");
-            note_sleep(1); give();
-            SAYS(EMPTY_OUTPUT);
-            TOLD("ok(-) ");
-        }
-}
-
-static restate_status keeps_state(restate_ctx *ctx, restate_bytes in) {
-    const char *const *keys;
-    restate_bytes value, other;
-    (void)in;
-    RESTATE_TRY(say(ctx, restate_get(ctx, "a", &value), value));
-    RESTATE_TRY(restate_set(ctx, "b", text("new")));
-    RESTATE_TRY(restate_set(ctx, "", text("")));
-    RESTATE_TRY(restate_get(ctx, "b", &other));
-    CHECK_STR((const char *)other.ptr, "new");
-    CHECK(value.ptr == NULL || strcmp((const char *)value.ptr, "1") == 0);      /* still there */
-    RESTATE_TRY(restate_clear(ctx, "a"));
-    RESTATE_TRY(restate_get(ctx, "a", NULL));
-    RESTATE_TRY(restate_get(ctx, "", &value));
-    CHECK(value.ptr && value.len == 0);
-    RESTATE_TRY(restate_await(ctx, restate_get_async(ctx, "never"), &value));
-    CHECK(!value.ptr);
-    RESTATE_TRY(restate_keys(ctx, &keys));
-    for (; *keys; keys++) tell("[%s]", *keys);
-    RESTATE_TRY(restate_clear_all(ctx));
-    RESTATE_TRY(restate_keys(ctx, &keys));
-    CHECK(keys && !*keys);
-    return restate_keys(ctx, NULL);
-}
-
-TEST(state_eager) {
-    EACH(RESTATE_OBJECT, .fn = keeps_state) {
-        start(1, .complete = true, .state = "a=1;z=26", .key = "k"); input(""); give();
-        TOLD("ok(1) [][b][z]");
-        SAYS("GetEagerState \"a\" value \"1\"", "SetState \"b\" value \"new\"", "SetState value \"\"", "GetEagerState \"b\" value \"new\"",
-             "ClearState \"a\"", "GetEagerState \"a\" void", "GetEagerState value \"\"", "GetEagerState \"never\" void",
-             "GetEagerStateKeys [,b,z]", "ClearAllState", "GetEagerStateKeys []", "GetEagerStateKeys []", EMPTY_OUTPUT);
-    }
-}
-
-TEST(state_lazy) {
-    EACH(RESTATE_WORKFLOW, .fn = keeps_state) {
-        start(1, .key = "k"); input(""); give();
-        SAYS("GetLazyState 1 \"a\"", "AwaitingOn W{c:1,s:1}");
-        note_void(N_GET_LAZY, 1); give();
-        SAYS("SetState \"b\" value \"new\"", "SetState value \"\"", "GetEagerState \"b\" value \"new\"", "ClearState \"a\"",
-             "GetEagerState \"a\" void", "GetEagerState value \"\"", "GetLazyState 5 \"never\"", "AwaitingOn W{c:5,s:1}");
-        note_void(N_GET_LAZY, 5); give();
-        SAYS("GetLazyStateKeys 6", "AwaitingOn W{c:6,s:1}");
-        frame(N_GET_LAZY_KEYS, "1u 17(1s1s)", 6, "b", "z"); give();
-        TOLD("ok(-) [b][z]");
-        SAYS("ClearAllState", "GetEagerStateKeys []", "GetEagerStateKeys []", EMPTY_OUTPUT);
-    }
-}
-
-static restate_status fetches_in_parallel(restate_ctx *ctx, restate_bytes in) {
-    restate_future *f[2];
-    restate_bytes value;
-    (void)in;
-    f[0] = restate_get_async(ctx, "a");
-    f[1] = restate_get_async(ctx, "b");
-    RESTATE_TRY(restate_await(ctx, restate_all(ctx, f, 2), NULL));
-    for (int i = 0; i < 2; i++) RESTATE_TRY(say(ctx, restate_await(ctx, f[i], &value), value));
-    return RESTATE_OK;
-}
-
-TEST(state_in_parallel) {
-    EACH(RESTATE_OBJECT, .fn = fetches_in_parallel, .shared = true) {
-        start(1, .key = "k"); input(""); give();
-        SAYS("GetLazyState 1 \"a\"", "GetLazyState 2 \"b\"", "AwaitingOn W{s:1,N:[ALL_SUCCEEDED{c:1,2}]}");
-        note_value(N_GET_LAZY, 2, "B"); give();
-        SAYS("AwaitingOn W{s:1,N:[ALL_SUCCEEDED{c:1}]}");
-        note_value(N_GET_LAZY, 1, "A"); give();
-        TOLD("ok(A) ok(B) ");
-        SAYS(EMPTY_OUTPUT);
-    }
-}
-
-/* ---- Misuse ------------------------------------------------------------------------------------- */
-
-static restate_status misuses(restate_ctx *ctx, restate_bytes in) {
-    static restate_future *no_futures[2];
-    restate_bytes value = text("x");
-    const char *const *keys, *id = "x";
-    restate_target to = { .handler = "h" };
-    restate_call_options o = { .idempotency_key = "" };
-    size_t index = 7;
-    (void)in;
-    switch (variant) {
-    case 0: CHECK_INT(restate_get(ctx, "k", &value), RESTATE_ENDED); CHECK(!value.ptr); break;
-    case 1: CHECK(!restate_is_done(restate_get_async(ctx, "k"))); break;
-    case 2: CHECK_INT(restate_keys(ctx, &keys), RESTATE_ENDED); CHECK(!*keys); break;
-    case 3: CHECK_INT(restate_set(ctx, "k", value), RESTATE_ENDED); break;
-    case 4: CHECK_INT(restate_clear(ctx, "k"), RESTATE_ENDED); break;
-    case 5: CHECK_INT(restate_clear_all(ctx), RESTATE_ENDED); break;
-    case 6: CHECK_INT(restate_get(ctx, NULL, NULL), RESTATE_ENDED); break;
-    case 7: CHECK_INT(restate_set(ctx, NULL, value), RESTATE_ENDED); break;
-    case 8: CHECK_INT(restate_set(ctx, "k", absent()), RESTATE_ENDED); break;
-    case 9: CHECK_INT(restate_clear(ctx, NULL), RESTATE_ENDED); break;
-    case 10: CHECK_INT(restate_set(ctx, "\xC3", value), RESTATE_ENDED); break;
-    case 11: CHECK_INT(restate_call(ctx, to, value, NULL, &value), RESTATE_ENDED); break;
-    case 12: to.service = "S"; to.handler = ""; restate_send(ctx, to, value, NULL); break;
-    case 13: CHECK_INT(restate_call(ctx, greeter("g"), value, &o, &value), RESTATE_ENDED); CHECK(!value.ptr); break;
-    case 14: o.idempotency_key = NULL; o.limit_key = "l"; restate_call_async(ctx, greeter("g"), value, &o); break;
-    case 15: CHECK_INT(restate_cancel(ctx, NULL), RESTATE_ENDED); break;
-    case 16: CHECK_INT(restate_signal_resolve(ctx, NULL, "n", value), RESTATE_ENDED); break;
-    case 17: CHECK_INT(restate_await(ctx, NULL, &value), RESTATE_ENDED); CHECK(!value.ptr); break;
-    case 18: CHECK_INT(restate_await_for(ctx, NULL, 1, &value), RESTATE_ENDED); break;
-    case 19: CHECK_INT(restate_select(ctx, NULL, 2, &index), RESTATE_ENDED); CHECK_INT(index, 2); break;
-    case 20: CHECK_INT(restate_await(ctx, restate_race(ctx, NULL, 0), &value), RESTATE_ENDED); break;
-    case 21: CHECK_INT(restate_await(ctx, restate_race(ctx, no_futures, 2), &value), RESTATE_ENDED); break;
-    case 22: CHECK_INT(restate_await(ctx, restate_all(ctx, NULL, 1), &value), RESTATE_ENDED); break;
-    case 23: CHECK_INT(restate_run(ctx, "x", NULL, NULL, NULL, &value), RESTATE_ENDED); CHECK(!value.ptr); break;
-    case 24: restate_run_async(ctx, "x", NULL, NULL, NULL); break;
-    case 25: CHECK_INT(restate_call_id(ctx, restate_awakeable(ctx, NULL), &id), RESTATE_ENDED); CHECK_STR(id, ""); break;
-    case 26: CHECK_INT(restate_call_id(ctx, NULL, &id), RESTATE_ENDED); break;
-    default: CHECK(!restate_json(ctx, "{").ptr); break;
-    }
-    CHECK(restate_stop_requested(ctx));
-    return RESTATE_OK;
-}
-
-TEST(misuse) {
-    static const struct { restate_kind kind; bool shared; const char *message; } cases[] = {
-        { RESTATE_SERVICE, false, "restate_get(): a plain service has no state: make it a RESTATE_OBJECT or a RESTATE_WORKFLOW" },
-        { RESTATE_SERVICE, false, "restate_get_async(): a plain service has no state" },
-        { RESTATE_SERVICE, false, "restate_keys(): a plain service has no state" },
-        { RESTATE_OBJECT, true, "restate_set(): a shared handler cannot write state: register it with .shared = false" },
-        { RESTATE_OBJECT, true, "restate_clear(): a shared handler cannot write state" },
-        { RESTATE_OBJECT, true, "restate_clear_all(): a shared handler cannot write state" },
-        { RESTATE_OBJECT, false, "restate_get(): the key is NULL" },
-        { RESTATE_OBJECT, false, "restate_set(): the key is NULL" },
-        { RESTATE_OBJECT, false, "restate_set(): the value of \"k\" is absent: use restate_clear() to delete it" },
-        { RESTATE_OBJECT, false, "restate_clear(): the key is NULL" },
-        { RESTATE_OBJECT, false, "restate_set(): the key is not UTF-8" },
-        { RESTATE_SERVICE, false, "restate_call(): the target has no service" },
-        { RESTATE_SERVICE, false, "restate_send(): the target has no handler" },
-        { RESTATE_SERVICE, false, "restate_call(): the idempotency key of a call to Greeter/g is empty" },
-        { RESTATE_SERVICE, false, "restate_call_async(): a limit key needs a scope" },
-        { RESTATE_SERVICE, false, "restate_cancel(): the invocation id is empty" },
-        { RESTATE_SERVICE, false, "restate_signal_resolve(): the invocation id is empty" },
-        { RESTATE_SERVICE, false, "restate_await(): the future is NULL" },
-        { RESTATE_SERVICE, false, "restate_await_for(): the future is NULL" },
-        { RESTATE_SERVICE, false, "restate_select(): the array of futures is NULL" },
-        { RESTATE_SERVICE, false, "restate_race(): a race of no futures never ends" },
-        { RESTATE_SERVICE, false, "restate_race(): a race of no futures never ends" },
-        { RESTATE_SERVICE, false, "restate_all(): the array of futures is NULL" },
-        { RESTATE_SERVICE, false, "restate_run(): the closure is NULL" },
-        { RESTATE_SERVICE, false, "restate_run_async(): the closure is NULL" },
-        { RESTATE_SERVICE, false, "restate_call_id(): the future is not of restate_call_async() or restate_send()" },
-        { RESTATE_SERVICE, false, "restate_call_id(): the future is NULL" },
-        { RESTATE_SERVICE, false, "restate_json(): " }
-    };
-    for (variant = 0; variant < (int)(sizeof cases / sizeof *cases); variant++) {
-        const restate_handler handler = { .fn = misuses, .shared = cases[variant].shared };
-        while (ex_again(cases[variant].kind, handler, 5, 7)) {
-            char line[200];
-            snprintf(line, sizeof line, "Error 500 index:0 Input message:\"S/h: %s", cases[variant].message);
-            start(1, .complete = true); input("in"); give();
-            for (char *p = line; *p; p++) if (*p == '\xC3') *p = '?';
-            strcat(line, "...");
-            SAYS(line);
-            LOG_HAS(cases[variant].message);
-        }
-    }
-}
-
-static restate_status leaks_its_future(restate_ctx *ctx, restate_bytes in) {
-    restate_future *own;
-    restate_status s;
-    if (*in.ptr == '1') {
-        outer_future = restate_awakeable(ctx, NULL);
-        return restate_await(ctx, outer_future, NULL);
-    }
-    own = restate_awakeable(ctx, NULL);
-    {
-        restate_future *both[2] = { own, outer_future };
-        size_t index;
-        if (*in.ptr == 'a') s = restate_await(ctx, outer_future, NULL);
-        else if (*in.ptr == 's') s = restate_select(ctx, both, 2, &index), CHECK_INT(index, 2);
-        else s = restate_await(ctx, restate_all(ctx, both, 2), NULL);
-    }
-    CHECK_INT(s, RESTATE_ENDED);
-    return s;
-}
-
-TEST(future_of_another_invocation) {
-    static const char *const ways[] = { "a", "s", "c" };
-    for (int i = 0; i < 3; i++)
-        EACH(RESTATE_SERVICE, .fn = leaks_its_future) {
-            restate__x *first;
-            start(1); input("1"); give();
-            drop_said();
-            first = ex.x;
-            ex.x = NULL;
-            invoke();
-            start(1); input(ways[i]); give();
-            SAYS(i == 0 ? "Error 500 index:0 Input message:\"S/h: restate_await(): the future belongs to another invocation..."
-                 : i == 1 ? "Error 500 index:0 Input message:\"S/h: restate_select(): the future belongs to another invocation..."
-                 : "Error 500 index:0 Input message:\"S/h: restate_all(): the future belongs to another invocation...");
-            LOG_HAS("ERROR the attempt failed with 500: S/h: restate_");
-            ex_release();
-            ex.x = first;
-        }
-}
-
-/* ---- Calls, sends, awakeables ----------------------------------------------------------------- */
-
-static restate_status calls(restate_ctx *ctx, restate_bytes in) {
-    static const restate_pair headers[] = { { "h1", "v1" }, { "h2", "v2" }, { NULL, NULL } };
-    restate_call_options o = { .idempotency_key = "idem", .headers = headers, .name = "named" };
-    restate_target to = { .service = "Greeter", .handler = "greet", .key = "key" };
-    restate_bytes reply = text("before");
-    restate_future *f;
-    const char *id = "before";
-    (void)in;
-    say(ctx, restate_call(ctx, greeter("greet"), text("one"), NULL, &reply), reply);
-    f = restate_call_async(ctx, to, absent(), &o);
-    RESTATE_TRY(restate_call_id(ctx, f, &id));
-    tell("%s ", id);
-    say(ctx, restate_await(ctx, f, &reply), reply);
-    say(ctx, restate_await(ctx, f, &reply), reply);         /* twice */
-    RESTATE_TRY(restate_call_id(ctx, f, &id));
-    tell("%s ", id);
-    return restate_cancel(ctx, id);
-}
-
-TEST(calls_and_replies) {
-    EACH(RESTATE_SERVICE, .fn = calls) {
-        STARTED();
-        SAYS("Call 1 2 \"Greeter\" \"greet\" parameter:\"one\"", "AwaitingOn W{c:2,s:1}");
-        note_id(1, INV_A); note_value(N_CALL, 2, "hello"); give();
-        SAYS("Call 3 4 \"Greeter\" \"greet\" key:\"key\" \"h1\":\"v1\" \"h2\":\"v2\" idempotency:\"idem\" name:\"named\"",
-             "AwaitingOn W{c:3,s:1}");
-        note_id(3, INV_B); give();
-        SAYS("AwaitingOn W{c:4,s:1}");
-        note_failure(N_CALL, 4, 418, "teapot"); give();
-        TOLD("ok(hello) " INV_B " terminal(418 teapot) terminal(418 teapot) " INV_B " ");
-        SAYS("SendSignal \"" INV_B "\" index:1 void", EMPTY_OUTPUT);
-    }
-}
-
-static restate_status calls_scoped(restate_ctx *ctx, restate_bytes in) {
-    restate_target to = { .service = "Greeter", .handler = "greet", .scope = "sc" };
-    restate_call_options o = { .limit_key = "li/mit" };
-    (void)in;
-    restate_call_async(ctx, to, text("x"), &o);
-    restate_send(ctx, to, text("x"), &o);
-    return RESTATE_OK;
-}
-
-TEST(call_scope) {
-    EACH(RESTATE_SERVICE, .fn = calls_scoped) {
-        STARTED();
-        if (ex.version < 7) { SAYS("Error 573..."); LOG_HAS("needs service protocol V7"); continue; }
-        SAYS("Call 1 2 \"Greeter\" \"greet\" parameter:\"x\" scope:\"sc\" limit:\"li/mit\"",
-             "OneWayCall 3 \"Greeter\" \"greet\" parameter:\"x\" scope:\"sc\" limit:\"li/mit\"", EMPTY_OUTPUT);
-    }
-}
-
-static restate_status sends(restate_ctx *ctx, restate_bytes in) {
-    restate_call_options o = { .delay_ms = delay };
-    const char *id;
-    restate_future *f = restate_send(ctx, greeter("greet"), text("x"), &o);
-    restate_bytes value;
-    (void)in;
-    RESTATE_TRY(restate_call_id(ctx, f, &id));
-    CHECK(restate_is_done(f));
-    RESTATE_TRY(say(ctx, restate_await(ctx, f, &value), value));
-    return restate_reply(ctx, text(id));
-}
-
-TEST(sends_and_ids) {
-    static const uint64_t delays[] = { 0, 60000, RESTATE_ZERO_MS };
-    for (int i = 0; i < 3; i++)
-        EACH(RESTATE_SERVICE, .fn = sends) {
-            delay = delays[i];
-            STARTED();
-            SAYS(i ? "OneWayCall 1 \"Greeter\" \"greet\" parameter:\"x\" at:..." : "OneWayCall 1 \"Greeter\" \"greet\" parameter:\"x\"",
-                 "AwaitingOn W{c:1,s:1}");
-            note_id(1, INV_X); give();
-            TOLD("ok(" INV_X ") ");
-            SAYS("Output value \"" INV_X "\"", "End");
-        }
-}
-
-#define OWN_ID "0123456789abcdefghijklmn"
 #define OWN_AWAKEABLE(last) "sign_1MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1uAAAA" last
-
-static restate_status awaits_awakeables(restate_ctx *ctx, restate_bytes in) {
-    const char *id[2];
-    restate_future *f[2];
-    restate_bytes value;
-    (void)in;
-    f[0] = restate_awakeable(ctx, &id[0]);
-    f[1] = restate_awakeable(ctx, &id[1]);
-    CHECK_STR(id[0], OWN_AWAKEABLE("EQ"));
-    CHECK_STR(id[1], OWN_AWAKEABLE("Eg"));
-    say(ctx, restate_await(ctx, f[1], &value), value);
-    return say(ctx, restate_await(ctx, f[0], &value), value);
-}
-
-TEST(awakeables) {
-    EACH(RESTATE_SERVICE, .fn = awaits_awakeables) {
-        start(1, .id = OWN_ID); input("in"); give();
-        SAYS("AwaitingOn W{s:1,18}");
-        note_signal(18, "eighteen"); note_signal_failure(17, 500, "rejected"); give();
-        TOLD("ok(eighteen) terminal(500 rejected) ");
-        SAYS("Output failure 500 \"rejected\"", "End");
-    }
-}
-
-static restate_status completes(restate_ctx *ctx, restate_bytes in) {
-    static const restate_failure failure = { .message = "no" };
-    static const restate_failure with_metadata = { .code = 409, .message = "no", .metadata = metadata };
-    const char *id = OWN_AWAKEABLE("EQ");
-    (void)in;
-    if (variant == 1) return restate_reject(ctx, id, &with_metadata);
-    RESTATE_TRY(restate_resolve(ctx, id, text("v")));
-    RESTATE_TRY(restate_resolve(ctx, id, text("")));
-    RESTATE_TRY(restate_resolve(ctx, id, absent()));
-    RESTATE_TRY(restate_resolve(ctx, OWN_AWAKEABLE("EQ=="), text("v")));
-    RESTATE_TRY(restate_reject(ctx, id, &failure));
-    RESTATE_TRY(restate_reject(ctx, id, NULL));
-    return RESTATE_OK;
-}
-
-TEST(completes_awakeables) {
-    variant = 0;
-    EACH(RESTATE_SERVICE, .fn = completes) {
-        STARTED();
-        SAYS("CompleteAwakeable \"" OWN_AWAKEABLE("EQ") "\" value \"v\"", "CompleteAwakeable \"" OWN_AWAKEABLE("EQ") "\" value \"\"",
-             "CompleteAwakeable \"" OWN_AWAKEABLE("EQ") "\" value \"\"", "CompleteAwakeable \"" OWN_AWAKEABLE("EQ==") "\" value \"v\"",
-             "CompleteAwakeable \"" OWN_AWAKEABLE("EQ") "\" failure 500 \"no\"",
-             "CompleteAwakeable \"" OWN_AWAKEABLE("EQ") "\" failure 500 \"rejected\"", EMPTY_OUTPUT);
-    }
-    variant = 1;
-    EACH(RESTATE_SERVICE, .fn = completes) {
-        STARTED();
-        if (ex.version == 5) { SAYS("Error 573..."); LOG_HAS("WARN"); continue; }
-        SAYS("CompleteAwakeable \"" OWN_AWAKEABLE("EQ") "\" failure 409 \"no\" \"a\":\"1\" \"b\":\"\"", EMPTY_OUTPUT);
-    }
-}
-
-static restate_status completes_nothing(restate_ctx *ctx, restate_bytes in) {
-    static const char *const wrong[] = {
-        NULL, "", "x", "sign_1", "sign_1short", "sign_2MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1uAAAAEQ", OWN_AWAKEABLE("E"), OWN_AWAKEABLE("EQQ"),
-        OWN_AWAKEABLE("E!"), OWN_AWAKEABLE("EB"), OWN_AWAKEABLE("EQ==="), "SIGN_1MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1uAAAAEQ"
-    };
-    size_t i;
-    (void)in;
-    for (i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        CHECK_INT(i % 2 ? restate_resolve(ctx, wrong[i], text("v")) : restate_reject(ctx, wrong[i], NULL), RESTATE_TERMINAL);
-        CHECK_INT(restate_failed(ctx)->code, 400);
-        CHECK_HAS(restate_failed(ctx)->message, "is not the id of an awakeable");
-    }
-    return restate_reply(ctx, text("fine"));
-}
-
-TEST(bad_awakeable_ids) {
-    EACH(RESTATE_SERVICE, .fn = completes_nothing) {
-        STARTED();
-        SAYS("Output value \"fine\"", "End");
-    }
-}
-
-/* ---- Futures ------------------------------------------------------------------------------------ */
-
-static restate_status waits_for(restate_ctx *ctx, restate_bytes in) {
-    restate_future *f = restate_awakeable(ctx, NULL);
-    restate_bytes value;
-    (void)in;
-    say(ctx, restate_await_for(ctx, f, 1000, &value), value);
-    return say(ctx, restate_await_for(ctx, f, 2000, &value), value);
-}
-
-TEST(await_for) {
-    EACH(RESTATE_SERVICE, .fn = waits_for) {        /* in time; then it is there, without a timer */
-        STARTED();
-        SAYS("Sleep 1 wake:...", "AwaitingOn W{s:1,N:[{c:1,s:17}]}");
-        note_signal(17, "v"); give();
-        TOLD("ok(v) ok(v) ");
-        SAYS(EMPTY_OUTPUT);
-    }
-    EACH(RESTATE_SERVICE, .fn = waits_for) {        /* too late, then in time with a failure */
-        STARTED();
-        drop_said();
-        note_sleep(1); give();
-        TOLD("timeout(408 timed out after 1000 ms) ");
-        SAYS("Sleep 2 wake:...", "AwaitingOn W{s:1,N:[{c:2,s:17}]}");
-        note_signal_failure(17, 400, "bad"); give();
-        TOLD("terminal(400 bad) ");
-        SAYS("Output failure 400 \"bad\"", "End");
-    }
-    EACH(RESTATE_SERVICE, .fn = waits_for) {        /* returned as it is */
-        STARTED();
-        drop_said();
-        note_sleep(1); note_sleep(2); give();
-        TOLD("timeout(408 timed out after 1000 ms) timeout(408 timed out after 2000 ms) ");
-        SAYS("Sleep 2 wake:...", "Output failure 408 \"timed out after 2000 ms\"", "End");
-    }
-    EACH(RESTATE_SERVICE, .fn = waits_for) {        /* the order of the journal decides */
-        start(4); input(""); cmd_sleep(1, "", 5); note_sleep(1); note_signal(17, "v"); give();
-        TOLD("timeout(408 timed out after 1000 ms) ok(v) ");
-        SAYS("Sleep 2 wake:...", EMPTY_OUTPUT);
-    }
-    EACH(RESTATE_SERVICE, .fn = waits_for) {
-        start(4); input(""); cmd_sleep(1, "", 5); note_signal(17, "v"); note_sleep(1); give();
-        TOLD("ok(v) ok(v) ");
-        SAYS(EMPTY_OUTPUT);
-    }
-}
-
-static restate_status selects(restate_ctx *ctx, restate_bytes in) {
-    restate_future *f[4];
-    size_t index = 77;
-    restate_bytes value;
-    (void)in;
-    CHECK_INT(restate_select(ctx, NULL, 0, &index), RESTATE_OK);
-    CHECK_INT(index, 0);
-    f[0] = restate_awakeable(ctx, NULL);
-    f[1] = NULL;
-    f[2] = restate_awakeable(ctx, NULL);
-    f[3] = restate_awakeable(ctx, NULL);
-    for (;;) {
-        RESTATE_TRY(restate_select(ctx, f, 4, &index));
-        if (index == 4) break;
-        CHECK(restate_is_done(f[index]));
-        tell("%zu:", index);
-        say(ctx, restate_await(ctx, f[index], &value), value);
-        CHECK_INT(restate_select(ctx, f, 4, NULL), RESTATE_OK);     /* the same again, at once */
-        f[index] = NULL;
-    }
-    return RESTATE_OK;
-}
-
-TEST(select_order) {
-    EACH(RESTATE_SERVICE, .fn = selects) {
-        STARTED();
-        SAYS("AwaitingOn W{s:1,N:[{s:17,18,19}]}");
-        note_signal(18, "B"); note_signal_failure(19, 5, "C"); note_signal(17, "A"); give();
-        TOLD("2:ok(B) 3:terminal(5 C) 0:ok(A) ");
-        SAYS(EMPTY_OUTPUT);
-    }
-    EACH(RESTATE_SERVICE, .fn = selects) {
-        start(4); input(""); note_signal(19, "C"); note_signal(17, "A"); note_signal(18, "B"); give();
-        TOLD("3:ok(C) 0:ok(A) 2:ok(B) ");
-        SAYS(EMPTY_OUTPUT);
-    }
-    EACH(RESTATE_SERVICE, .fn = selects) {
-        begins(); note_signal(19, "C"); give_and_end();
-        TOLD("3:ok(C) ");
-        SAYS("Suspension W{s:1,N:[{s:17,18}]}");
-    }
-}
-
-static restate_status combines_nothing(restate_ctx *ctx, restate_bytes in) {
-    restate_future *none[2] = { NULL, NULL };
-    restate_future *f;
-    restate_bytes value = text("before");
-    (void)in;
-    for (int i = 0; i < 2; i++) {
-        f = restate_all(ctx, none, i ? 2 : 0);
-        CHECK(restate_is_done(f));
-        say(ctx, restate_await(ctx, f, &value), value);
-        f = restate_all_settled(ctx, i ? none : NULL, i ? 2 : 0);
-        CHECK(restate_is_done(f));
-        say(ctx, restate_await(ctx, f, &value), value);
-        f = restate_any(ctx, none, i ? 2 : 0);
-        CHECK(restate_is_done(f));
-        CHECK_INT(restate_await(ctx, f, &value), RESTATE_TERMINAL);
-        CHECK(!value.ptr);
-        CHECK_INT(restate_failed(ctx)->code, 500);
-    }
-    CHECK_INT(restate_select(ctx, none, 2, NULL), RESTATE_OK);
-    CHECK(!restate_is_done(NULL));
-    return RESTATE_OK;
-}
-
-TEST(combinators_of_nothing) {
-    EACH(RESTATE_SERVICE, .fn = combines_nothing) {
-        STARTED();
-        TOLD("ok(-) ok(-) ok(-) ok(-) ");
-        SAYS(EMPTY_OUTPUT);
-    }
-}
-
-static restate_status combines(restate_ctx *ctx, restate_bytes in) {
-    restate_future *f[3], *c, *all[2];
-    restate_bytes value;
-    for (int i = 0; i < 3; i++) f[i] = restate_awakeable(ctx, NULL);
-    switch (in.ptr[0]) {
-    case 'r': c = restate_race(ctx, f, 3); break;
-    case 'y': c = restate_any(ctx, f, 3); break;
-    case 'l': c = restate_all(ctx, f, 3); break;
-    case 's': c = restate_all_settled(ctx, f, 3); break;
-    default:                                /* nested: race(all(0,1), any(2)) */
-        all[0] = restate_all(ctx, f, 2);
-        all[1] = restate_any(ctx, &f[2], 1);
-        c = restate_race(ctx, all, 2);
-        f[0] = f[1] = f[2] = NULL;
-        break;
-    }
-    CHECK(!restate_is_done(c));
-    say(ctx, restate_await(ctx, c, &value), value);
-    for (int i = 0; i < 3; i++) tell("%d", restate_is_done(f[i]));
-    tell(" ");
-    say(ctx, restate_await(ctx, c, &value), value);
-    return RESTATE_OK;
-}
-
-TEST(combinators) {
-    static const struct { const char *how; int order[3]; const char *told; } cases[] = {    /* n < 0: a failure */
-        { "r", { 18, 17, 19 }, "ok(18) 010 ok(18) " },
-        { "r", { -19, 17, 18 }, "terminal(19 no) 001 terminal(19 no) " },
-        { "y", { -19, 17, 18 }, "ok(17) 101 ok(17) " },
-        { "y", { -19, -17, -18 }, "terminal(18 no) 111 terminal(18 no) " },
-        { "l", { 19, 17, 18 }, "ok(-) 111 ok(-) " },
-        { "l", { 19, -17, 18 }, "terminal(17 no) 101 terminal(17 no) " },
-        { "s", { 19, -17, -18 }, "ok(-) 111 ok(-) " },
-        { "n", { 17, 19, 18 }, "ok(19) 000 ok(19) " },
-        { "n", { 17, 18, 19 }, "ok(-) 000 ok(-) " },
-        { "n", { 17, -18, 19 }, "terminal(18 no) 000 terminal(18 no) " }
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        for (int together = 0; together < 2; together++)
-            EACH(RESTATE_SERVICE, .fn = combines) {
-                start(1); input(cases[i].how);
-                for (int k = 0; k < 3; k++) {
-                    if (!together) give();
-                    if (cases[i].order[k] > 0) note_signal((unsigned)cases[i].order[k], cases[i].order[k] == 17 ? "17" : cases[i].order[k] == 18 ? "18" : "19");
-                    else note_signal_failure((unsigned)-cases[i].order[k], (unsigned)-cases[i].order[k], "no");
-                }
-                give();
-                CHECK(ex.x->finished);
-                TOLD(cases[i].told);
-                SAYS("? AwaitingOn...", "? AwaitingOn...", "? AwaitingOn...", EMPTY_OUTPUT);
-            }
-}
-
-/* What has come is not seen before an await. */
-static restate_status polls(restate_ctx *ctx, restate_bytes in) {
-    restate_future *a = restate_awakeable(ctx, NULL), *b = restate_awakeable(ctx, NULL);
-    (void)in;
-    for (int i = 0; i < 100; i++) CHECK(!restate_is_done(a) && !restate_is_done(b));
-    RESTATE_TRY(restate_await(ctx, b, NULL));
-    CHECK(restate_is_done(a) && restate_is_done(b));        /* a came first */
-    return RESTATE_OK;
-}
-
-TEST(is_done) {
-    EACH(RESTATE_SERVICE, .fn = polls) {
-        start(3); input(""); note_signal(17, "A"); note_signal(18, "B"); give();
-        SAYS(EMPTY_OUTPUT);
-    }
-}
-
-/* ---- Cancellation ------------------------------------------------------------------------------ */
-
-static restate_status is_cancelled(restate_ctx *ctx, restate_bytes in) {
-    restate_future *f = restate_awakeable(ctx, NULL);
-    const restate_failure *kept;
-    restate_bytes value;
-    restate_status s;
-    restate_send(ctx, greeter("sent"), text("s"), NULL);
-    s = restate_call(ctx, greeter("called"), text("c"), NULL, &value);
-    say(ctx, s, value);
-    if (s != RESTATE_CANCELLED) return s;
-    CHECK(!restate_stop_requested(ctx));
-    CHECK_INT(restate_failed(ctx)->code, 409);
-    kept = restate_failed(ctx);
-    if (*in.ptr == 'i') return s;
-    say(ctx, restate_run(ctx, "undo", closure, (void *)(uintptr_t)"fail", NULL, &value), value);
-    CHECK(restate_failed(ctx) != kept);
-    say(ctx, restate_await(ctx, f, &value), value);         /* the future is as good as before */
-    return restate_fail_with(ctx, kept);
-}
-
-TEST(cancellation) {
-    EACH(RESTATE_SERVICE, .fn = is_cancelled) {
-        STARTED();
-        SAYS("OneWayCall 1 \"Greeter\" \"sent\" parameter:\"s\"", "Call 2 3 \"Greeter\" \"called\" parameter:\"c\"", "AwaitingOn W{c:3,s:1}");
-        note_cancel(); give();              /* the id of the call is not known yet */
-        SAYS("AwaitingOn W{c:2}");
-        note_id(2, "inv_called"); give();
-        SAYS("SendSignal \"inv_called\" index:1 void", "Output failure 409 \"cancelled\"", "End");
-        TOLD("cancelled(409 cancelled) ");
-    }
-    EACH(RESTATE_SERVICE, .fn = is_cancelled, .options = { .cancel_sends = RESTATE_ON }) {
-        begins(); note_id(1, "inv_sent"); note_id(2, "inv_called"); note_cancel(); give();
-        SAYS("OneWayCall 1 \"Greeter\" \"sent\" parameter:\"s\"", "Call 2 3 \"Greeter\" \"called\" parameter:\"c\"",
-             "SendSignal \"inv_sent\" index:1 void", "SendSignal \"inv_called\" index:1 void", "Output failure 409 \"cancelled\"", "End");
-        TOLD("cancelled(409 cancelled) ");
-    }
-}
-
-TEST(compensation) {
-    EACH(RESTATE_SERVICE, .fn = is_cancelled) {
-        start(1); input("undo"); note_id(2, "inv_called"); note_cancel(); give();
-        SAYS("OneWayCall 1 \"Greeter\" \"sent\" parameter:\"s\"", "Call 2 3 \"Greeter\" \"called\" parameter:\"c\"",
-             "SendSignal \"inv_called\" index:1 void", "Run 4 \"undo\"", "Propose 4 failure 409 \"conflict 7\" ack", "AwaitingOn W{c:4,s:1}");
-        run_stored_failure(4, 409, "conflict 7"); give();
-        SAYS("AwaitingOn W{s:1,17}");
-        note_signal(17, "late"); give();
-        SAYS("Output failure 409 \"cancelled\"", "End");
-        TOLD("cancelled(409 cancelled) fail terminal(409 conflict 7) ok(late) ");
-    }
-}
-
-/* Cancelled while a closure runs: it is told, not interrupted, and its result is stored. */
-static restate_status runs_at_gate(restate_ctx *ctx, restate_bytes in) {
-    char here[] = "on the stack";
-    restate_bytes value;
-    (void)in;
-    return say(ctx, restate_run(ctx, "slow", waits_at_gate, here, NULL, &value), value);
-}
-
-TEST(cancelled_in_a_closure) {
-    EACH(RESTATE_SERVICE, .fn = runs_at_gate) {
-        begins(); ex_feed(); turn();
-        gate_reached(1);
-        SAYS("Run 1 \"slow\"");
-        note_cancel(); ex_feed(); turn();
-        SAYS_NOTHING();
-        gate_open();
-        settle();
-        TOLD("stop cancelled(409 cancelled) ");
-        SAYS("Propose 1 value \"on the stack\" ack", "Output failure 409 \"cancelled\"", "End");
-    }
-}
-
-/* ---- A runtime that keeps a journal, and handlers that go to their end ------------------------- */
 
 /* It stores what the handler records and answers it: sleeps end, calls of "fail" fail, others echo,
  * state is as in `state`, awakeables of the handler itself are completed. An attempt that suspends or
@@ -1474,6 +676,7 @@ static void sim_answer_is(rt_bytes stored) {
     memset(&rt_script, 0, sizeof rt_script);
     a->stored = stored;
 }
+
 static void sim_answered(void) {
     rt_bytes none = { NULL, 0, 0 };
     sim_answer_is(none);
@@ -1647,16 +850,6 @@ static void sim_run(const char *body) {
     rt.seen = rt.raw.len;
 }
 
-/* ---- The loop: the same result with and without suspensions ------------------------------------ */
-
-static restate_status flaky(restate_ctx *run, void *arg) {
-    const unsigned *tries = (const unsigned *)arg;
-    if (*tries < 2) return restate_retry(run, NULL, "try %u", *tries);
-    return restate_reply(run, text("at last"));
-}
-
-static unsigned flaky_tries;
-
 static restate_status everything(restate_ctx *ctx, restate_bytes in) {
     restate_future *f[4];
     restate_bytes v = absent();
@@ -1678,10 +871,10 @@ static restate_status everything(restate_ctx *ctx, restate_bytes in) {
     RESTATE_TRY(say(ctx, restate_await(ctx, restate_all(ctx, f, 3), &v), v));
     for (int i = 0; i < 3; i++) RESTATE_TRY(say(ctx, restate_await(ctx, f[i], &v), v));
     RESTATE_TRY(say(ctx, restate_sleep(ctx, 5), absent()));
-    say(ctx, restate_call(ctx, greeter("fail"), text("x"), NULL, &v), v);
-    f[0] = restate_call_async(ctx, greeter("echo"), text("one"), NULL);
-    f[1] = restate_call_async(ctx, greeter("never"), text("two"), NULL);
-    f[2] = restate_call_async(ctx, greeter("echo"), text("three"), NULL);
+    say(ctx, restate_call(ctx, greeter_for("fail"), text("x"), NULL, &v), v);
+    f[0] = restate_call_async(ctx, greeter_for("echo"), text("one"), NULL);
+    f[1] = restate_call_async(ctx, greeter_for("never"), text("two"), NULL);
+    f[2] = restate_call_async(ctx, greeter_for("echo"), text("three"), NULL);
     RESTATE_TRY(restate_call_id(ctx, f[1], &id));
     tell("%s ", id);
     RESTATE_TRY(say(ctx, restate_await(ctx, restate_all(ctx, (restate_future *[]){ f[0], f[2] }, 2), &v), v));
@@ -1696,12 +889,11 @@ static restate_status everything(restate_ctx *ctx, restate_bytes in) {
         say(ctx, restate_await(ctx, f[index], &v), v);
         f[index] = NULL;
     }
-    restate_send(ctx, greeter("later"), text("s"), NULL);
+    restate_send(ctx, greeter_for("later"), text("s"), NULL);
     RESTATE_TRY(restate_keys(ctx, &keys));
     RESTATE_TRY(restate_clear_all(ctx));
     return restate_reply(ctx, text(restate_text(ctx, "done %s", (const char *)in.ptr)));
 }
-
 
 TEST(to_the_end) {
     for (int mode = 0; mode < 3; mode++)
@@ -1725,12 +917,14 @@ TEST(to_the_end) {
         }
 }
 
+static char payload[6001], large_payload[100001];
+
 /* Answers in the other order while it runs: what settled first is what the replay has, too. */
 static restate_status orders(restate_ctx *ctx, restate_bytes in) {
     restate_future *f[3];
     size_t index;
     (void)in;
-    for (int i = 0; i < 3; i++) f[i] = restate_call_async(ctx, greeter("echo"), text(restate_text(ctx, "%d", i)), NULL);
+    for (int i = 0; i < 3; i++) f[i] = restate_call_async(ctx, greeter_for("echo"), text(restate_text(ctx, "%d", i)), NULL);
     for (;;) {
         RESTATE_TRY(restate_select(ctx, f, 3, &index));
         if (index == 3) break;
@@ -1752,6 +946,14 @@ TEST(order_is_the_journals) {
             sim_drop();
         }
 }
+
+static restate_status flaky(restate_ctx *run, void *arg) {
+    const unsigned *tries = (const unsigned *)arg;
+    if (*tries < 2) return restate_retry(run, NULL, "try %u", *tries);
+    return restate_reply(run, text("at last"));
+}
+
+static unsigned flaky_tries;
 
 static restate_status is_flaky(restate_ctx *ctx, restate_bytes in) {
     restate_bytes v;
@@ -1779,7 +981,7 @@ TEST(retried_to_the_end) {
         }
 }
 
-/* ---- Handlers that do not behave ---------------------------------------------------------------- */
+/* ---- Handlers that do not behave ------------------------------------------------------------ */
 
 static unsigned spins;
 
@@ -1793,7 +995,7 @@ static restate_status spins_on(restate_ctx *ctx, restate_bytes in) {
         case 1: RESTATE_IGNORE(restate_get(ctx, "k", &v)); break;
         case 2: RESTATE_IGNORE(restate_await(ctx, restate_awakeable(ctx, NULL), &v)); break;
         case 3: RESTATE_IGNORE(restate_run(ctx, "x", closure, NULL, NULL, &v)); break;
-        case 4: RESTATE_IGNORE(restate_call(ctx, greeter("x"), absent(), NULL, &v)); break;
+        case 4: RESTATE_IGNORE(restate_call(ctx, greeter_for("x"), absent(), NULL, &v)); break;
         case 5: restate_text(ctx, "x"); break;
         case 6: restate_random(ctx); break;
         default: RESTATE_IGNORE(restate_await(ctx, restate_all(ctx, NULL, 0), NULL)); break;
@@ -1846,8 +1048,6 @@ TEST(spinning_beside_a_closure) {
     }
 }
 
-static char payload[6001], large_payload[100001];
-
 static restate_status writes_much(restate_ctx *ctx, restate_bytes in) {
     (void)in;
     for (int i = 0; i < 20; i++) {
@@ -1896,12 +1096,27 @@ TEST(output_held_back_is_cut) {
     }
 }
 
-/* ---- The connection is lost -------------------------------------------------------------------- */
+static restate_status spins_on_futures(restate_ctx *ctx, restate_bytes in) {
+    (void)in;
+    RESTATE_IGNORE(restate_retry(ctx, NULL, "over"));
+    while (restate_awakeable(ctx, NULL)) continue;
+    return RESTATE_OK;
+}
+
+TEST(spinning_on_futures) {
+    EACH_OF(7, 7, RESTATE_SERVICE, .fn = spins_on_futures) {
+        begins(); give();
+        SAYS("Error 500...");
+        LOG_HAS("and is cut off");
+    }
+}
+
+/* ---- The connection is lost ----------------------------------------------------------------- */
 
 static restate_status parks(restate_ctx *ctx, restate_bytes in) {
     restate_status s = restate_await(ctx, restate_awakeable(ctx, NULL), NULL);
     (void)in;
-    tell("%s ", status(s));
+    tell("%s ", status_name(s));
     CHECK(restate_stop_requested(ctx));
     CHECK_INT(restate_sleep(ctx, 1), RESTATE_ENDED);
     return s;
@@ -1934,6 +1149,20 @@ TEST(cut_before_start) {
         }
 }
 
+static restate_status waits_at_gate(restate_ctx *run, void *arg) {
+    gate();
+    tell(restate_stop_requested(run) ? "stop " : "go ");
+    return restate_reply(run, arg ? text((const char *)arg) : absent());
+}
+
+/* Cancelled while a closure runs: it is told, not interrupted, and its result is stored. */
+static restate_status runs_at_gate(restate_ctx *ctx, restate_bytes in) {
+    char here[] = "on the stack";
+    restate_bytes value;
+    (void)in;
+    return say(ctx, restate_run(ctx, "slow", waits_at_gate, here, NULL, &value), value);
+}
+
 TEST(cut_in_a_closure) {
     for (int release = 0; release < 2; release++)
         EACH(RESTATE_SERVICE, .fn = runs_at_gate) {
@@ -1957,7 +1186,7 @@ static restate_status works_at_gate(restate_ctx *ctx, restate_bytes in) {
     gate();
     while (!restate_stop_requested(ctx)) continue;
     tell("stop ");
-    tell("%s ", status(restate_sleep(ctx, 1)));
+    tell("%s ", status_name(restate_sleep(ctx, 1)));
     return RESTATE_OK;
 }
 
@@ -2016,6 +1245,12 @@ TEST(broken_in_a_closure) {
     }
 }
 
+static restate_status never_awaits(restate_ctx *ctx, restate_bytes in) {
+    (void)in;
+    restate_run_async(ctx, "a", closure, (void *)(uintptr_t)"value", NULL);
+    return RESTATE_OK;
+}
+
 TEST(input_ends_after_the_end) {
     for (int release = 0; release < 2; release++)
         EACH(RESTATE_SERVICE, .fn = never_awaits) {
@@ -2049,14 +1284,60 @@ TEST(stall_warning) {
     }
 }
 
-/* ---- Out of memory ------------------------------------------------------------------------------ */
+/* ---- The wrong thread ----------------------------------------------------------------------- */
+
+static restate_ctx *stolen;
+
+/* One call each; nothing of the attempt may be touched. */
+static void *steals(void *arg) {
+    restate_bytes value = text("x");
+    const char *const *keys;
+    (void)arg;
+    switch (variant) {
+    case 0: CHECK_INT(restate_sleep(stolen, 1), RESTATE_ENDED); break;
+    case 1: CHECK_INT(restate_reply(stolen, value), RESTATE_ENDED); break;
+    case 2: CHECK_INT(restate_fail(stolen, 1, "x"), RESTATE_ENDED); break;
+    case 3: CHECK_INT(restate_retry(stolen, NULL, "x"), RESTATE_ENDED); break;
+    case 4: CHECK_INT(restate_random(stolen), 0); break;
+    case 5: CHECK_STR(restate_uuid(stolen), ""); break;
+    case 6: CHECK_INT(restate_get(stolen, "k", &value), RESTATE_ENDED); break;
+    case 7: CHECK_INT(restate_keys(stolen, &keys), RESTATE_ENDED); break;
+    case 8: CHECK_INT(restate_set(stolen, "k", value), RESTATE_ENDED); break;
+    case 9: CHECK_INT(restate_await(stolen, restate_awakeable(stolen, NULL), NULL), RESTATE_ENDED); break;
+    case 10: CHECK_INT(restate_selector_remaining(restate_selector_new(stolen, NULL, 0)), 0); break;
+    default: CHECK_INT(restate_run(stolen, "r", gives_1, NULL, NULL, &value), RESTATE_ENDED); break;
+    }
+    return NULL;
+}
+
+static restate_status is_stolen_from(restate_ctx *ctx, restate_bytes in) {
+    pthread_t thief;
+    stolen = ctx;
+    if (pthread_create(&thief, NULL, steals, NULL) != 0) abort();
+    pthread_join(thief, NULL);
+    if (*in.ptr == 'n') CHECK_INT(restate_set(ctx, "k", text("v")), RESTATE_ENDED);
+    return restate_reply(ctx, text("lost"));
+}
+
+/* Found out at the handler's next call, or when it returns. */
+TEST(another_thread) {
+    for (variant = 0; variant < 12; variant++)
+        for (int last = 0; last < 2; last++)
+            EACH_OF(7, 7, RESTATE_OBJECT, .fn = is_stolen_from) {
+                start(1, .complete = true); input(last ? "last" : "next"); give();
+                SAYS("Error 500 index:0 Input message:\"S/h: ...");
+                LOG_HAS("the handler's context was used in a closure, or by another thread");
+            }
+}
+
+/* ---- Out of memory -------------------------------------------------------------------------- */
 
 static restate_status careless(restate_ctx *ctx, restate_bytes in) {     /* checks nothing */
     restate_future *f[3];
     restate_bytes v;
     const char *id;
     f[0] = restate_awakeable(ctx, &id);
-    f[1] = restate_call_async(ctx, greeter("echo"), text(payload), NULL);
+    f[1] = restate_call_async(ctx, greeter_for("echo"), text(payload), NULL);
     f[2] = restate_sleep_async(ctx, 1, NULL);
     RESTATE_IGNORE(restate_await(ctx, restate_all_settled(ctx, &f[1], 2), &v));
     RESTATE_IGNORE(restate_await(ctx, f[1], &v));
@@ -2067,26 +1348,6 @@ static restate_status careless(restate_ctx *ctx, restate_bytes in) {     /* chec
     RESTATE_IGNORE(restate_retry(ctx, NULL, "%s", restate_text(ctx, "%s", payload)));
     restate_set(ctx, restate_uuid(ctx), in);
     return restate_reply(ctx, v);
-}
-
-static restate_status in_closures(restate_ctx *run, void *arg) {
-    char *p = (char *)restate_alloc(run, 5000);
-    (void)arg;
-    return restate_reply(run, restate_json(run, "[%s, %s]", restate_text(run, "%d", p != NULL), payload));
-}
-
-static restate_status many_runs(restate_ctx *ctx, restate_bytes in) {
-    restate_future *f[5];
-    restate_run_options o = { .inline_ok = true };
-    restate_bytes v;
-    (void)in;
-    for (int i = 0; i < 5; i++) f[i] = restate_run_async(ctx, "r", in_closures, NULL, i % 2 ? &o : NULL);
-    RESTATE_TRY(restate_await(ctx, restate_all(ctx, f, 5), NULL));
-    for (int i = 0; i < 5; i++) {
-        RESTATE_TRY(restate_await(ctx, f[i], &v));
-        RESTATE_TRY(restate_reply(ctx, v));
-    }
-    return restate_set(ctx, "k", v);
 }
 
 /* Whatever allocation fails: no crash, no leak, the attempt fails or ends well; the next one ends well. */
@@ -2127,441 +1388,46 @@ static void out_of_memory(restate_handler_fn *fn, bool on, bool stream) {
 }
 
 TEST(out_of_memory_everything) { out_of_memory(everything, false, true); }
+
 TEST(out_of_memory_from_then_on) { out_of_memory(everything, true, true); }
+
 TEST(out_of_memory_careless) { out_of_memory(careless, false, true); out_of_memory(careless, true, true); }
-TEST(out_of_memory_in_runs) { out_of_memory(many_runs, false, true); out_of_memory(many_runs, true, true); }
 
-/* ---- Time, promises, signals, other invocations ------------------------------------------------ */
-
-static restate_status asks_for_time(restate_ctx *ctx, restate_bytes in) {
-    uint64_t now = 7;
-    restate_status s = restate_now(ctx, &now);
-    (void)in;
-    tell("%s %d ", status(s), now == 1700000000123u ? 1 : now == 0 ? 0 : now > 1700000000123u ? 2 : 3);
-    RESTATE_TRY(s);
-    return restate_now(ctx, NULL);
+static restate_status in_closures(restate_ctx *run, void *arg) {
+    char *p = (char *)restate_alloc(run, 5000);
+    (void)arg;
+    return restate_reply(run, restate_json(run, "[%s, %s]", restate_text(run, "%d", p != NULL), payload));
 }
 
-TEST(now) {
-    EACH(RESTATE_SERVICE, .fn = asks_for_time) {
-        STARTED();
-        SAYS("Run 1 \"now\"", "Propose 1 value \"...", "AwaitingOn W{c:1,s:1}");
-        run_stored(1, "1700000000123"); give();
-        TOLD(ex.version == 7 ? "ok 2 " : "ok 1 ");
-        SAYS("Run 2 \"now\"", "Propose 2 value \"...", "AwaitingOn W{c:2,s:1}");
-        run_stored(2, "1"); give();
-        SAYS(EMPTY_OUTPUT);
-    }
-    EACH(RESTATE_SERVICE, .fn = asks_for_time) {
-        start(4); input(""); cmd_run(1, "now"); note_value(N_RUN, 1, "1700000000123"); cmd_run(2, "now"); give_and_end();
-        TOLD("ok 1 ");
-        SAYS("Propose 2 value \"...", "Suspension W{c:2,s:1}");
-    }
-    EACH(RESTATE_SERVICE, .fn = asks_for_time) {
-        STARTED();
-        drop_said();
-        note_cancel(); give();
-        TOLD("cancelled 0 ");
-        SAYS("Output failure 409 \"cancelled\"", "End");
-    }
-}
-
-static restate_status promises(restate_ctx *ctx, restate_bytes in) {
-    restate_future *f = restate_promise(ctx, "p");
-    restate_bytes value;
-    (void)in;
-    RESTATE_TRY(say(ctx, restate_promise_peek(ctx, "p", &value), value));
-    RESTATE_TRY(restate_promise_resolve(ctx, "p", text("mine")));
-    say(ctx, restate_promise_reject(ctx, "p", NULL), absent());
-    return say(ctx, restate_await(ctx, f, &value), value);
-}
-
-TEST(promises_of_workflows) {
-    EACH(RESTATE_WORKFLOW, .fn = promises) {
-        STARTED();
-        SAYS("GetPromise 1 \"p\"", "PeekPromise 2 \"p\"", "AwaitingOn W{c:2,s:1}");
-        note_void(N_PEEK_PROMISE, 2); give();
-        SAYS("CompletePromise 3 \"p\" value \"mine\"", "AwaitingOn W{c:3,s:1}");
-        note_void(N_COMPLETE_PROMISE, 3); give();
-        SAYS("CompletePromise 4 \"p\" failure 500 \"rejected\"", "AwaitingOn W{c:4,s:1}");
-        note_failure(N_COMPLETE_PROMISE, 4, 409, "done already"); give();
-        SAYS("AwaitingOn W{c:1,s:1}");
-        note_value(N_GET_PROMISE, 1, "mine"); give();
-        TOLD("ok(-) terminal(409 done already) ok(mine) ");
-        SAYS(EMPTY_OUTPUT);
-    }
-    EACH(RESTATE_OBJECT, .fn = promises) {
-        STARTED();
-        SAYS("Error 500 index:0 Input message:\"S/h: restate_promise(): ...");
-        LOG_HAS("ERROR the attempt failed with 500: S/h: restate_promise()");
-        TOLD("ended ");
-    }
-}
-
-static restate_status signals(restate_ctx *ctx, restate_bytes in) {
-    static const restate_failure no = { .code = 410, .message = "no" };
-    restate_future *f = restate_signal(ctx, "go");
-    restate_bytes value;
-    (void)in;
-    RESTATE_TRY(restate_signal_resolve(ctx, INV_X, "their", text("v")));
-    RESTATE_TRY(restate_signal_reject(ctx, INV_X, "their", &no));
-    say(ctx, restate_await(ctx, f, &value), value);
-    return say(ctx, restate_await(ctx, restate_signal(ctx, "go"), &value), value);
-}
-
-TEST(named_signals) {
-    EACH(RESTATE_SERVICE, .fn = signals) {
-        STARTED();
-        SAYS("SendSignal \"" INV_X "\" name:\"their\" value \"v\"", "SendSignal \"" INV_X "\" name:\"their\" failure 410 \"no\"",
-             "AwaitingOn W{s:1,n:go}");
-        note_named("go", "first"); give();
-        SAYS("AwaitingOn W{s:1,n:go}");
-        note_named("go", "second"); give();
-        TOLD("ok(first) ok(second) ");
-        SAYS(EMPTY_OUTPUT);
-    }
-}
-
-static restate_status attaches(restate_ctx *ctx, restate_bytes in) {
-    const restate_invocation by_id = { .id = INV_X };
-    const restate_invocation workflow = { .target = { .service = "W", .key = "k" } };
-    const restate_invocation idempotent = { .target = { .service = "G", .handler = "g" }, .idempotency_key = "i" };
-    restate_bytes value;
-    (void)in;
-    say(ctx, restate_attach(ctx, by_id, &value), value);
-    say(ctx, restate_output(ctx, workflow, &value), value);
-    return say(ctx, restate_await(ctx, restate_attach_async(ctx, idempotent), &value), value);
-}
-
-TEST(other_invocations) {
-    EACH(RESTATE_SERVICE, .fn = attaches) {
-        STARTED();
-        SAYS("AttachInvocation 1 \"" INV_X "\"", "AwaitingOn W{c:1,s:1}");
-        note_failure(N_ATTACH, 1, 404, "not found"); give();
-        SAYS("GetInvocationOutput 2 workflow:( \"W\" \"k\" )", "AwaitingOn W{c:2,s:1}");
-        note_void(N_GET_OUTPUT, 2); give();
-        SAYS("AttachInvocation 3 idempotent:(...", "AwaitingOn W{c:3,s:1}");
-        note_value(N_ATTACH, 3, "v"); give();
-        TOLD("terminal(404 not found) ok(-) ok(v) ");
-        SAYS(EMPTY_OUTPUT);
-    }
-}
-
-static restate_status attaches_wrongly(restate_ctx *ctx, restate_bytes in) {
-    restate_invocation to = { .id = NULL };
-    (void)in;
-    if (variant == 1) to.target.service = "S";
-    if (variant == 2) to.idempotency_key = "i";
-    CHECK_INT(variant % 2 ? restate_output(ctx, to, NULL) : restate_attach(ctx, to, NULL), RESTATE_ENDED);
-    return RESTATE_ENDED;
-}
-
-TEST(attach_misuse) {
-    for (variant = 0; variant < 3; variant++)
-        EACH(RESTATE_SERVICE, .fn = attaches_wrongly) {
-            STARTED();
-            SAYS("Error 500 index:0 Input message:\"S/h: restate_...");
-            LOG_HAS("ERROR the attempt failed with 500: S/h: restate_");
-        }
-}
-
-/* ---- Iterators, settled futures, cancellation as a future ------------------------------------- */
-
-static restate_status iterates(restate_ctx *ctx, restate_bytes in) {
+static restate_status many_runs(restate_ctx *ctx, restate_bytes in) {
     restate_future *f[5];
-    restate_failure no = { .code = 3, .message = "no" };
-    restate_selector *left;
-    restate_bytes value;
-    size_t index;
+    restate_run_options o = { .inline_ok = true };
+    restate_bytes v;
     (void)in;
-    for (int i = 0; i < 3; i++) f[i] = restate_awakeable(ctx, NULL);
-    f[3] = NULL;
-    f[4] = restate_settled(ctx, text("there"), NULL);
-    CHECK(restate_is_done(f[4]));
-    left = restate_selector_new(ctx, f, 5);
-    while (restate_selector_remaining(left) > 0) {
-        restate_status s = restate_selector_next(ctx, left, &index);
-        if (s == RESTATE_CANCELLED) {
-            CHECK_INT(index, 5);
-            tell("cancelled ");
-            continue;
-        }
-        RESTATE_TRY(s);
-        tell("%zu:", index);
-        say(ctx, restate_await(ctx, f[index], &value), value);
+    for (int i = 0; i < 5; i++) f[i] = restate_run_async(ctx, "r", in_closures, NULL, i % 2 ? &o : NULL);
+    RESTATE_TRY(restate_await(ctx, restate_all(ctx, f, 5), NULL));
+    for (int i = 0; i < 5; i++) {
+        RESTATE_TRY(restate_await(ctx, f[i], &v));
+        RESTATE_TRY(restate_reply(ctx, v));
     }
-    CHECK_INT(restate_selector_next(ctx, left, &index), RESTATE_OK);
-    CHECK_INT(index, 5);
-    return say(ctx, restate_await(ctx, restate_settled(ctx, text("ignored"), &no), &value), value);
+    return restate_set(ctx, "k", v);
 }
 
-TEST(selectors) {
-    EACH(RESTATE_SERVICE, .fn = iterates) {
-        STARTED();
-        note_signal(18, "B"); give();
-        note_cancel(); note_signal_failure(19, 5, "C"); note_signal(17, "A"); give();
-        TOLD("4:ok(there) 1:ok(B) cancelled 2:terminal(5 C) 0:ok(A) terminal(3 no) ");
-        SAYS("? AwaitingOn...", "? AwaitingOn...", "? AwaitingOn...", "? AwaitingOn...", "Output failure 3 \"no\"", "End");
-    }
-}
-
-static restate_status sees_cancellation(restate_ctx *ctx, restate_bytes in) {
-    restate_future *f[2];
-    size_t index;
-    (void)in;
-    f[0] = restate_call_async(ctx, greeter("called"), text("c"), NULL);
-    f[1] = restate_cancellation(ctx);
-    RESTATE_TRY(restate_select(ctx, f, 2, &index));
-    tell("%zu ", index);
-    RESTATE_TRY(restate_await(ctx, f[1], NULL));
-    RESTATE_TRY(restate_cancel_calls(ctx));
-    RESTATE_TRY(restate_cancel_calls(ctx));
-    return restate_sleep(ctx, 1);
-}
-
-TEST(explicit_cancellation) {
-    EACH(RESTATE_SERVICE, .fn = sees_cancellation, .options = { .explicit_cancellation = RESTATE_ON }) {
-        STARTED();
-        drop_said();
-        note_cancel(); give();
-        TOLD("1 ");
-        SAYS("AwaitingOn W{c:1}");
-        note_id(1, "inv_called"); give();
-        SAYS("SendSignal \"inv_called\" index:1 void", "Sleep 3 wake:...", "AwaitingOn W{c:3}");
-        note_cancel(); note_sleep(3); give();   /* nobody asks for the second one */
-        SAYS(EMPTY_OUTPUT);
-    }
-    EACH(RESTATE_SERVICE, .fn = sees_cancellation) {
-        STARTED();
-        SAYS("Call 1 2 \"Greeter\" \"called\" parameter:\"c\"", "Error 500 index:1 Call message:\"S/h: restate_cancellation(): ...");
-        LOG_HAS("ERROR the attempt failed with 500: S/h: restate_cancellation()");
-    }
-}
-
-/* ---- Codes and metadata that callers, and the server, could not take ---------------------------- */
-
-static const uint16_t no_codes[] = { 100, 101, 102, 199, 200, 201, 204, 206, 299, 300, 301, 302, 304, 399 };
-static const uint16_t codes[] = { 1, 42, 99, 400, 404, 409, 499, 500, 503, 599, 600, 999, 1000, 65535 };
-enum { NO_CODES = sizeof no_codes / sizeof *no_codes, CODES = sizeof codes / sizeof *codes };
-
-#define MADE_500 "WARN a failure with code %u was made one with 500, because callers of the ingress get the code as " \
-    "HTTP status, and no failure has 100 to 399\n"
-
-static unsigned failure_code;               /* that handlers and closures fail with */
-static const char *failure_way;
-
-static restate_status fails_with_code(restate_ctx *ctx) {
-    const restate_failure failure = { .code = (uint16_t)failure_code, .message = "m" };
-    restate_status s = strcmp(failure_way, "fail") == 0 ? restate_fail(ctx, (uint16_t)failure_code, "m") : restate_fail_with(ctx, &failure);
-    CHECK_INT(s, RESTATE_TERMINAL);
-    CHECK_INT(restate_failed(ctx)->code, failure_code >= 100 && failure_code < 400 ? 500 : failure_code);
-    return s;
-}
-
-static restate_status run_with_code(restate_ctx *run, void *arg) {
-    (void)arg;
-    return fails_with_code(run);
-}
-
-static restate_status retries_with_code(restate_ctx *run, void *arg) {
-    const restate_retry_options o = { .code = (uint16_t)failure_code };
-    (void)arg;
-    return restate_retry(run, &o, "m");
-}
-
-static restate_status fails_in_many_ways(restate_ctx *ctx, restate_bytes in) {
-    static const restate_run_options once = { .retry = { .max_attempts = 1 } };
-    const restate_failure failure = { .code = (uint16_t)failure_code, .message = "m" };
-    const restate_retry_options o = { .code = (uint16_t)failure_code };
-    (void)in;
-    if (strcmp(failure_way, "run") == 0) return restate_run(ctx, "r", run_with_code, NULL, NULL, NULL);
-    if (strcmp(failure_way, "tries") == 0) return restate_run(ctx, "r", retries_with_code, NULL, &once, NULL);
-    if (strcmp(failure_way, "retry") == 0) return restate_retry(ctx, &o, "m");
-    if (strcmp(failure_way, "reject") == 0) return restate_reject(ctx, OWN_AWAKEABLE("EQ"), &failure);
-    if (strcmp(failure_way, "promise") == 0) return restate_promise_reject(ctx, "p", &failure);
-    if (strcmp(failure_way, "signal") == 0) return restate_signal_reject(ctx, INV_A, "s", &failure);
-    if (strcmp(failure_way, "settled") == 0) return restate_await(ctx, restate_settled(ctx, absent(), &failure), NULL);
-    if (strcmp(failure_way, "callee") == 0) return restate_call(ctx, greeter("h"), absent(), NULL, NULL);
-    return fails_with_code(ctx);
-}
-
-static void failed_with(unsigned code, const char *way, const char *line, const char *end) {
-    char want[200], log[300];
-    failure_code = code;
-    failure_way = way;
-    snprintf(want, sizeof want, line, code >= 100 && code < 400 ? 500 : code);
-    snprintf(log, sizeof log, MADE_500, code);
-    EACH(RESTATE_WORKFLOW, .fn = fails_in_many_ways) {
-        STARTED();
-        if (strcmp(way, "run") == 0 || strcmp(way, "tries") == 0) SAYS("Run 1 \"r\"", want, end);
-        else if (!strcmp(way, "reject") || !strcmp(way, "signal")) SAYS(want, EMPTY_OUTPUT);
-        else if (end) SAYS(want, end);
-        else SAYS(want);
-        if (code >= 100 && code < 400) LOG_HAS(log);
-        else if (strcmp(way, "retry") == 0) LOG_HAS("WARN the attempt failed with ");
-    }
-}
-
-TEST(codes_of_failures) {
-    for (int i = 0; i < NO_CODES + CODES; i++) {
-        unsigned code = i < NO_CODES ? no_codes[i] : codes[i - NO_CODES];
-        failed_with(code, "fail", "Output failure %u \"m\"", "End");
-        if (i % 7 == 3) {                   /* the other ways, for some */
-            failed_with(code, "fail_with", "Output failure %u \"m\"", "End");
-            failed_with(code, "settled", "Output failure %u \"m\"", "End");
-            failed_with(code, "run", "Propose 1 failure %u \"m\" ack", "AwaitingOn W{c:1,s:1}");
-            failed_with(code, "tries", "Propose 1 failure %u \"m\" ack", "AwaitingOn W{c:1,s:1}");
-            failed_with(code, "retry", "Error %u...", NULL);
-            failed_with(code, "reject", "CompleteAwakeable \"" OWN_AWAKEABLE("EQ") "\" failure %u \"m\"", NULL);
-            failed_with(code, "signal", "SendSignal \"" INV_A "\" name:\"s\" failure %u \"m\"", NULL);
-            failed_with(code, "promise", "CompletePromise 1 \"p\" failure %u \"m\"", "AwaitingOn W{c:1,s:1}");
-        }
-    }
-}
-
-/* What another program's handler failed with is shown as it is, and handed on as a failure. A failure
- * that was recorded before there was this rule is the same one. */
-TEST(codes_of_others) {
-    for (size_t i = 0; i < NO_CODES; i++) {
-        char log[300];
-        snprintf(log, sizeof log, MADE_500, (unsigned)no_codes[i]);
-        failure_way = "callee";
-        EACH(RESTATE_WORKFLOW, .fn = fails_in_many_ways) {
-            STARTED();
-            drop_said();
-            note_failure(N_CALL, 2, no_codes[i], "theirs"); give();
-            SAYS("Output failure 500 \"theirs\"", "End");
-            LOG(log);
-        }
-        failure_code = no_codes[i];
-        failure_way = "fail";
-        EACH(RESTATE_WORKFLOW, .fn = fails_in_many_ways) {
-            start(2); input("in"); cmd_output_failure(no_codes[i], "m"); give();
-            SAYS("End");
-        }
-    }
-    failure_code = 404;                     /* but a code that was sent is compared */
-    failure_way = "fail";
-    EACH(RESTATE_WORKFLOW, .fn = fails_in_many_ways) {
-        start(2); input("in"); cmd_output_failure(405, "m"); give();
-        SAYS("Error 570...");
-        LOG_HAS("failed with 570");
-    }
-}
-
-/* A server does not survive a failure whose metadata has a name twice, so none is sent. */
-static const restate_pair twice[] = { { "b", "1" }, { "a", "2" }, { "b", "3" }, { NULL, NULL } };
-static const restate_pair nameless[] = { { "b", "1" }, { NULL, "2" }, { NULL, NULL } };
-static const restate_failure bad_failure[] = { { 410, "m", twice }, { 410, "m", nameless } };
-
-static restate_status run_with_metadata(restate_ctx *run, void *arg) { return restate_fail_with(run, arg); }
-
-static bool maps_to_bad(void *user, uint16_t code, const char *message, restate_failure *out) {
-    (void)user, (void)code, (void)message;
-    *out = bad_failure[variant % 2];
-    return true;
-}
-
-static restate_status fails_badly(restate_ctx *ctx, restate_bytes in) {
-    const restate_failure *bad = &bad_failure[variant % 2];
-    (void)in;
-    switch (variant / 2) {
-    case 0: return restate_fail_with(ctx, bad);
-    case 1: return restate_reject(ctx, OWN_AWAKEABLE("EQ"), bad);
-    case 2: return restate_signal_reject(ctx, INV_A, "s", bad);
-    case 3: return restate_promise_reject(ctx, "p", bad);
-    case 4: return restate_await(ctx, restate_settled(ctx, absent(), bad), NULL);
-    case 5: return restate_retry(ctx, NULL, "mapped");
-    default: return restate_run(ctx, "r", run_with_metadata, (void *)(uintptr_t)bad, NULL, NULL);
-    }
-}
-
-TEST(metadata_of_failures) {
-    static const char *const functions[] = { "restate_fail_with", "restate_reject", "restate_signal_reject", "restate_promise_reject",
-                                             "restate_settled", "restate_fail_with", "restate_fail_with" };
-    char log[300];
-    for (variant = 0; variant < 14; variant++)
-        EACH_OF(6, 7, RESTATE_WORKFLOW, .fn = fails_badly, .options = { .map_error = variant / 2 == 5 ? maps_to_bad : NULL }) {
-            STARTED();
-            if (variant / 2 == 6) SAYS("Run 1 \"r\"", "Error 500...");
-            else SAYS("Error 500 index:0 Input message:\"S/h: ...");
-            snprintf(log, sizeof log, "%s(): the metadata of the failure has %s", functions[variant / 2],
-                     variant % 2 ? "a value, but no name" : "\"b\" twice");
-            LOG_HAS(log);
-        }
-    variant = 0;
-}
-
-/* Headers may be there twice, but have a name. */
-static const restate_pair *adds_nameless(void *user, restate_ctx *ctx, const restate_target *to) {
-    (void)user, (void)ctx, (void)to;
-    return nameless;
-}
-
-static restate_status sends_headers(restate_ctx *ctx, restate_bytes in) {
-    const restate_call_options o = { .headers = variant == 1 ? nameless : twice };
-    restate_future *f = variant == 2 ? restate_send(ctx, greeter("h"), in, &o) : restate_call_async(ctx, greeter("h"), in, &o);
-    return restate_await(ctx, f, NULL);
-}
-
-TEST(headers_have_names) {
-    static const restate_hooks hooks = { .outbound = adds_nameless };
-    for (variant = 0; variant < 3; variant++)
-        EACH(RESTATE_SERVICE, .fn = sends_headers, .options = { .hooks = variant == 2 ? &hooks : NULL }) {
-            STARTED();
-            if (variant == 0) {
-                SAYS("Call 1 2 \"Greeter\" \"h\" parameter:\"in\" \"b\":\"1\" \"a\":\"2\" \"b\":\"3\"", "AwaitingOn W{c:2,s:1}");
-            } else {
-                SAYS("Error 500 index:0 Input message:\"S/h: ...");
-                LOG_HAS(variant == 1 ? "restate_call_async(): a header of the call has a value, but no name: a list ends"
-                                     : "outbound(): a header of the call has a value, but no name: a list ends");
-            }
-        }
-    variant = 0;
-}
-
-/* A failure that came with a name twice is handed on without; the first entry stays. */
-static restate_status hands_on_metadata(restate_ctx *ctx, restate_bytes in) {
-    restate_bytes value;
-    restate_status s = restate_call(ctx, greeter("h"), absent(), NULL, &value);
-    const restate_pair *p;
-    (void)in;
-    for (p = restate_failed(ctx)->metadata; p->name; p++) tell("%s=%s ", p->name, p->value);
-    return s;
-}
-
-TEST(metadata_of_others) {
-    EACH_OF(6, 7, RESTATE_SERVICE, .fn = hands_on_metadata) {
-        STARTED();
-        drop_said();
-        frame(N_CALL, "1u 6(1u2s 3(1s2s) 3(1s2s) 3(1s2s) 3(1s2s) 3(1s2s))", 2, 410, "m", "b", "1", "a", "2", "b", "3", "c", "4", "a", "5");
-        give();
-        TOLD("b=1 a=2 c=4 ");
-        SAYS("Output failure 410 \"m\" \"b\":\"1\" \"a\":\"2\" \"c\":\"4\"", "End");
-    }
-}
+TEST(out_of_memory_in_runs) { out_of_memory(many_runs, false, true); out_of_memory(many_runs, true, true); }
 
 int main(int argc, char **argv) {
     static const test_case cases[] = {
-        T(handler_ends), T(request_info), T(request_info_of_little), T(log_on_replay),
-        T(random_vectors), T(random_is_the_same_on_replay), T(memory_and_text), T(run_result),
-        T(run_fails), T(run_is_retried), T(run_policy), T(run_copies_its_argument), T(run_timeout),
-        T(run_misuse_inside), T(runs_in_parallel), T(run_never_awaited),
-        T(run_outlives_its_handler), T(sleep_time), T(state_eager), T(state_lazy),
-        T(state_in_parallel), T(misuse), T(future_of_another_invocation), T(calls_and_replies),
-        T(call_scope), T(sends_and_ids), T(awakeables), T(completes_awakeables),
-        T(bad_awakeable_ids), T(await_for), T(select_order), T(combinators_of_nothing),
-        T(combinators), T(is_done), T(cancellation), T(compensation), T(cancelled_in_a_closure),
-        T(to_the_end), T(order_is_the_journals), T(retried_to_the_end), T(spinning),
-        T(spinning_beside_a_closure), T(output_holds_back), T(output_held_back_is_cut),
-        T(cut_while_parked), T(cut_before_start), T(cut_in_a_closure), T(cut_while_detached),
-        T(broken_while_detached), T(broken_in_a_closure), T(input_ends_after_the_end),
-        T(stall_warning), T(out_of_memory_everything), T(out_of_memory_from_then_on),
-        T(out_of_memory_careless), T(out_of_memory_in_runs), T(now), T(promises_of_workflows),
-        T(named_signals), T(other_invocations), T(attach_misuse), T(selectors),
-        T(explicit_cancellation), T(codes_of_failures), T(codes_of_others),
-        T(metadata_of_failures), T(headers_have_names),
-        T(metadata_of_others),
+        T(handler_ends), T(request_info), T(request_info_of_little), T(random_vectors),
+        T(random_is_the_same_on_replay), T(memory_and_text), T(key_in_a_closure),
+        T(named_by_its_function), T(handlers_named_by_functions), T(kinds), T(request_in_a_closure),
+        T(closures_see_the_request), T(hooks), T(hooks_are_told_the_outcome),
+        T(requests_are_opened), T(to_the_end), T(order_is_the_journals), T(retried_to_the_end),
+        T(spinning), T(spinning_beside_a_closure), T(output_holds_back), T(output_held_back_is_cut),
+        T(spinning_on_futures), T(cut_while_parked), T(cut_before_start), T(cut_in_a_closure),
+        T(cut_while_detached), T(broken_while_detached), T(broken_in_a_closure),
+        T(input_ends_after_the_end), T(stall_warning), T(another_thread),
+        T(out_of_memory_everything), T(out_of_memory_from_then_on), T(out_of_memory_careless),
+        T(out_of_memory_in_runs),
         { NULL, NULL }
     };
     return test_main(argc, argv, cases);

@@ -1,4 +1,5 @@
 /* Section >>execution: fibers under every back end, tasks, the worker, the closure pool. */
+/* Has threads: runs with ThreadSanitizer, too. */
 #define RESTATE_IMPLEMENTATION
 #define RESTATE_NO_SERVER
 #include "../restate.h"

@@ -1,15 +1,211 @@
-/* The state machine: combinators and cancellation. */
+/* Section >>journal: what is awaited: signals, suspension, combinators, which result counts. A number in a
+ * name is that of the protocol's list of scenarios; x_ are further cases. */
 #define RESTATE_IMPLEMENTATION
 #define RESTATE_NO_SERVER
 #include "restate.h"
 #include "runtime.h"
 
-static void given(unsigned known) {
-    start(known);
-    input("my-data");
+/* ---- Signals, awakeables, suspension -------------------------------------------------------- */
+
+TEST(s058_awakeable_ids) {
+    EVERY(5, 7) {
+        given(1); eof(); go();
+        op_awakeable();
+        CHECK_STR(rt.awakeable, "sign_1MTIzAAAAEQ");
+        AWAIT(op_awakeable(), "599");
+        CHECK_STR(rt.awakeable, "sign_1MTIzAAAAEg");
+        OUT("Suspension W{s:18,1}");
+    }
 }
 
-/* ---- Combinators: leaf i is awakeable i, signal 17 + i -------------------------------------------------- */
+TEST(s059_three_kinds) {
+    EVERY(5, 7) {
+        node *a, *s, *g;
+        given(1); eof(); go();
+        a = op_awakeable();
+        s = op_signal("abc");
+        g = op_get("Personaggio");
+        AWAIT(RACE(a, s, g), "599");
+        OUT("GetLazyState 1 \"Personaggio\"", "Suspension W{s:1,N:[{c:1,s:17,n:abc}]}");
+    }
+}
+
+TEST(s060_race_of_awakeables) {
+    EVERY(5, 7) {
+        node *a, *b, *race;
+        given(1); go();
+        a = op_awakeable();
+        b = op_awakeable();
+        race = RACE(a, b);
+        AWAIT(race, "WAIT(i)");
+        OUT("AwaitingOn W{s:1,N:[{s:17,18}]}");
+        note_signal(18, "my-value"); eof();
+        AWAIT(race, "ANY");
+        CHECK(!completed(a) && completed(b));
+        VALUE(b, "\"my-value\"");
+        CHECK(op_output("my-value") && op_end());
+        OUT("Output value \"my-value\"", "End");
+    }
+}
+
+TEST(s061_wait_again) {
+    EVERY(5, 7) {
+        node *a;
+        given(1); go();
+        a = op_awakeable();
+        AWAIT(a, "WAIT(i)");
+        AWAIT(a, "WAIT(i)");
+        eof();
+        AWAIT(a, "599");
+        OUT("AwaitingOn W{s:17,1}", "? AwaitingOn W{s:17,1}", "Suspension W{s:17,1}");
+    }
+}
+
+TEST(s062_two_leaves_of_a_name) {
+    EVERY(5, 7) {
+        node *a, *b;
+        given(1); go();
+        a = op_signal("n");
+        b = op_signal("n");
+        note_named("n", "1");
+        AWAIT(b, "ANY");
+        VALUE(b, "\"1\"");
+        CHECK(!completed(a));
+        note_named("n", "2");
+        AWAIT(a, "ANY");
+        VALUE(a, "\"2\"");
+        VALUE(b, "\"1\"");
+        OUT_NOTHING();
+    }
+}
+
+TEST(s063_signal_in_the_replay) {
+    EVERY(5, 7) {
+        node *a;
+        given(3); cmd_sleep(1, "", 0); note_signal(17, "v"); go();
+        a = op_awakeable();
+        AWAIT(a, "ANY");
+        CHECK_INT(rt.vm.phase, RESTATE__REPLAYING);
+        VALUE(a, "\"v\"");
+        CHECK_INT(rt.vm.command_index, 0);
+        op_sleep("", 0);
+        CHECK_INT(rt.vm.command_index, 1);
+        CHECK_INT(rt.vm.phase, RESTATE__PROCESSING);
+        OUT_NOTHING();
+    }
+}
+
+TEST(s064_answered_twice) {
+    EVERY(5, 7) {
+        node *s;
+        given(1); note_sleep(1); go();
+        s = op_sleep("", 0);
+        AWAIT(s, "ANY");
+        VALUE(s, "void");
+        note_sleep(1);
+        AWAIT(s, "ANY");
+        VALUE(s, "void");
+        OUT("Sleep 1");
+    }
+}
+
+TEST(s065_race_in_the_replay) {
+    EVERY(5, 7) {
+        node *a, *b;
+        given(5); cmd_sleep(1, "", 0); cmd_sleep(2, "", 0); note_sleep(2); cmd_sleep(3, "", 0); eof(); go();
+        a = op_sleep("", 0);
+        b = op_sleep("", 0);
+        AWAIT(RACE(a, b), "ANY");
+        CHECK(!completed(a) && completed(b));
+        AWAIT(op_sleep("", 0), "599");
+        OUT("Suspension W{c:3,s:1}");
+    }
+}
+
+TEST(s066_nothing_before_an_await) {
+    EVERY(5, 7) {
+        node *s;
+        given(1); note_sleep(1); go();
+        s = op_sleep("", 0);
+        CHECK(!completed(s));
+        VALUE(s, "-");
+        AWAIT(s, "ANY");
+        CHECK(completed(s));
+        OUT("Sleep 1");
+    }
+}
+
+TEST(s067_tree_shrinks) {
+    EVERY(5, 7) {
+        node *a, *b, *c, *all;
+        given(1); go();
+        a = op_awakeable(), b = op_awakeable(), c = op_awakeable();
+        all = ALL_SETTLED(a, b, c);
+        AWAIT(all, "WAIT(i)");
+        note_signal(17, "x");
+        AWAIT(all, "WAIT(i)");
+        note_signal(18, "x");
+        AWAIT(all, "WAIT(i)");
+        eof();
+        AWAIT(all, "599");
+        OUT("AwaitingOn W{s:1,N:[ALL_COMPLETED{s:17,18,19}]}", "AwaitingOn W{s:1,N:[ALL_COMPLETED{s:18,19}]}",
+            "AwaitingOn W{s:1,N:[ALL_COMPLETED{s:19}]}", "Suspension W{s:1,N:[ALL_COMPLETED{s:19}]}");
+    }
+}
+
+TEST(s068_no_awaiting_on_in_5_and_6) {
+    EVERY(5, 6) {
+        node *s;
+        given(1); go();
+        s = op_sleep("", 0);
+        AWAIT(s, "WAIT(i)");
+        note_named("x", "y");
+        AWAIT(s, "WAIT(i)");
+        OUT("Sleep 1");
+    }
+}
+
+TEST(x_signals_wait_in_order) {
+    EVERY(5, 7) {
+        node *a, *b, *other;
+        given(1); note_named("n", "1"); note_named("n", "2"); note_signal(17, "x"); go();
+        other = op_awakeable();
+        AWAIT(other, "ANY");                                /* both of n are delivered by now, to nobody */
+        a = op_signal("n");
+        AWAIT(a, "ANY");
+        VALUE(a, "\"1\"");
+        b = op_signal("n");
+        AWAIT(b, "ANY");
+        VALUE(b, "\"2\"");
+        AWAIT(op_signal("n"), "WAIT(i)");
+        OUT("AwaitingOn W{s:1,n:n}");
+    }
+}
+
+TEST(x_early_answers_are_kept) {
+    EVERY(5, 7) {
+        node *nodes[40];
+        given(1); go();
+        for (unsigned i = 40; i >= 1; i--) note_value(N_GET_PROMISE, i, "v");
+        for (unsigned i = 0; i < 40; i++) nodes[i] = op_get_promise("p");
+        AWAIT(rt_combine(RESTATE__ALL, nodes, 40), "ANY");
+        for (unsigned i = 0; i < 40; i++) VALUE(nodes[i], "\"v\"");
+        drop_output();
+    }
+}
+
+TEST(x_reserved_signals_are_harmless) {
+    EVERY(5, 7) {
+        node *a;
+        given(1);
+        for (unsigned i = 2; i <= 16; i++) note_signal(i, "x");
+        note_signal(0, "x"); note_signal(17, "v"); go();
+        AWAIT((a = op_awakeable()), "ANY");
+        VALUE(a, "\"v\"");
+    }
+}
+
+/* ---- Combinators: leaf i is awakeable i, signal 17 + i -------------------------------------- */
 
 enum { LEAVES = 6 };
 static node *leaf[LEAVES];
@@ -70,6 +266,11 @@ static void combinator_settles(const char *what, const char *notes, const char *
     }
 }
 
+TEST(s069_race) {
+    combinator_settles("race(0,1)", "1,0", "1");
+    combinator_settles("race(0,1)", "f0", "0");
+}
+
 /* `remaining` is what is still waited for after all of the notifications, which come at once or one by one. */
 static void combinator_waits(const char *what, const char *notes, const char *remaining) {
     char awaiting[128], suspension[128];
@@ -94,15 +295,16 @@ static void combinator_waits(const char *what, const char *notes, const char *re
         }
 }
 
-TEST(s069_race) {
-    combinator_settles("race(0,1)", "1,0", "1");
-    combinator_settles("race(0,1)", "f0", "0");
-}
 TEST(s070_all_settled) { combinator_waits("allSettled(0,1)", "1", "ALL_COMPLETED{s:17}"); }
+
 TEST(s071_any_after_a_failure) { combinator_waits("any(0,1,2)", "f0", "FIRST_SUCCEEDED{s:18,19}"); }
+
 TEST(s072_any_all_failed) { combinator_settles("any(0,1)", "f0,f1", "0,1"); }
+
 TEST(s073_any_succeeds) { combinator_settles("any(0,1,2)", "f0,2,1", "0,2"); }
+
 TEST(s074_all_waits) { combinator_waits("all(0,1,2)", "0", "ALL_SUCCEEDED{s:18,19}"); }
+
 TEST(s075_all_fails) { combinator_settles("all(0,1,2)", "f1,0", "1"); }
 
 TEST(s076_settled_race_and_settled) {
@@ -337,252 +539,7 @@ TEST(x_random_trees) {
     rt_drop(&rt_script);
 }
 
-/* ---- Cancellation ----------------------------------------------------------------------------------------------- */
-
-#define CALL(id, next) "Call " #id " " #next " \"Greeter\" \"greet\""
-#define CANCEL(id) "SendSignal \"" id "\" index:1 void"
-
-TEST(s108_cancel_with_known_id) {
-    for (int touch = 1; touch >= 0; touch--)                /* 0: s109 */
-        EVERY(5, 7) {
-            rt_calls c;
-            given(1); note_id(1, "my-id"); note_cancel(); eof(); go();
-            c = op_call();
-            if (touch) {
-                AWAIT(c.id, "ANY");
-                VALUE(c.id, "id \"my-id\"");
-            }
-            AWAIT(c.result, "CXL");
-            CHECK(op_end());
-            OUT(CALL(1, 2), CANCEL("my-id"), "End");
-        }
-}
-
-TEST(s109_id_stays_takeable) {
-    EVERY(5, 7) {
-        rt_calls c;
-        given(1); note_id(1, "my-id"); note_cancel(); go();
-        c = op_call();
-        AWAIT(c.result, "CXL");
-        AWAIT(c.id, "ANY");
-        VALUE(c.id, "id \"my-id\"");
-        OUT(CALL(1, 2), CANCEL("my-id"));
-    }
-}
-
-TEST(s110_cancel_waits_for_the_id) {
-    EVERY(5, 7) {
-        given(1); note_cancel(); eof(); go();
-        AWAIT(op_call().result, "599");
-        OUT(CALL(1, 2), "Suspension W{c:1}");
-    }
-}
-
-TEST(s111_cancel_waits_for_two_ids) {
-    EVERY(5, 7) {
-        rt_calls a;
-        given(1); note_cancel(); go();
-        a = op_call();
-        op_call();
-        AWAIT(a.result, "WAIT(i)");
-        note_id(1, "id-1");
-        AWAIT(a.result, "WAIT(i)");
-        note_id(3, "id-3");
-        AWAIT(a.result, "CXL");
-        OUT(CALL(1, 2), CALL(3, 4), "AwaitingOn W{c:1}", "AwaitingOn W{c:3}", CANCEL("id-1"), CANCEL("id-3"));
-    }
-}
-
-TEST(s113_explicit_mode) {
-    EVERY(5, 7) {
-        rt.options.explicit_cancellation = true;
-        given(1); note_cancel(); eof(); go();
-        AWAIT(op_call().result, "599");
-        OUT(CALL(1, 2), "Suspension W{c:2}");
-    }
-    EVERY(5, 7) {
-        node *cancel;
-        rt.options.explicit_cancellation = true;
-        given(1); note_cancel(); go();
-        cancel = op_cancellation();
-        AWAIT(cancel, "ANY");
-        VALUE(cancel, "void");
-        AWAIT(op_cancellation(), "WAIT(i)");
-        OUT("AwaitingOn W{s:1}");
-    }
-}
-
-TEST(s114_cancel_replayed) {
-    EVERY(5, 7) {
-        rt_calls a, b;
-        given(7); cmd_call(1, ""); note_id(1, "my-id-1"); cmd_call(3, ""); note_id(3, "my-id-2"); note_cancel();
-        cmd_cancel("my-id-1"); go();
-        a = op_call(), b = op_call();
-        AWAIT(RACE(a.result, b.result), "CXL");
-        CHECK(op_end());
-        OUT(CANCEL("my-id-2"), "End");
-    }
-}
-
-TEST(s115_sends_are_not_cancelled) {
-    EVERY(5, 7) {
-        given(1); note_id(1, "my-id"); note_cancel(); go();
-        op_send();
-        AWAIT(op_awakeable(), "CXL");
-        OUT("OneWayCall 1 \"Greeter\" \"greet\"");
-    }
-    EVERY(5, 7) {                                           /* unless asked for, in the order of the calls */
-        rt.options.cancel_sends = true;
-        given(1); note_id(2, "call"); note_id(1, "send"); note_cancel(); go();
-        op_send();
-        op_call();
-        AWAIT(op_awakeable(), "CXL");
-        OUT("OneWayCall 1 \"Greeter\" \"greet\"", CALL(2, 3), CANCEL("send"), CANCEL("call"));
-    }
-}
-
-TEST(s116_finished_calls_are_cancelled) {
-    EVERY(5, 7) {
-        rt_calls c;
-        given(1); note_id(1, "my-id"); note_value(N_CALL, 2, "v"); go();
-        c = op_call();
-        AWAIT(c.result, "ANY");
-        VALUE(c.result, "\"v\"");
-        note_cancel();
-        AWAIT(op_awakeable(), "CXL");
-        OUT(CALL(1, 2), CANCEL("my-id"));
-    }
-}
-
-TEST(s117_result_before_cancel) {
-    EVERY(5, 7) {
-        node *a, *b;
-        given(1); note_signal(17, "v"); note_cancel(); go();
-        a = op_awakeable(), b = op_awakeable();
-        AWAIT(a, "ANY");
-        AWAIT(b, "CXL");
-        VALUE(a, "\"v\"");
-        OUT_NOTHING();
-    }
-}
-
-TEST(s118_cancel_before_result) {
-    EVERY(5, 7) {
-        node *a;
-        given(1); note_cancel(); note_signal(17, "v"); go();
-        a = op_awakeable();
-        AWAIT(a, "CXL");
-        AWAIT(a, "ANY");
-        VALUE(a, "\"v\"");
-        OUT_NOTHING();
-    }
-}
-
-TEST(s119_cancel_amid_a_gather) {
-    EVERY(5, 7) {
-        node *a, *b;
-        given(1); note_signal(17, "v"); note_cancel(); go();
-        a = op_awakeable(), b = op_awakeable();
-        AWAIT(ALL_SETTLED(a, b), "CXL");
-        VALUE(a, "\"v\"");
-        CHECK(!completed(b));
-        OUT_NOTHING();
-    }
-}
-
-TEST(s120_two_cancellations) {
-    EVERY(5, 7) {
-        node *a;
-        given(1); note_cancel(); note_cancel(); go();
-        a = op_awakeable();
-        AWAIT(a, "CXL");
-        AWAIT(a, "CXL");
-        AWAIT(a, "WAIT(i)");
-        OUT("AwaitingOn W{s:1,17}");
-    }
-}
-
-TEST(s121_cancel_while_executing) {
-    EVERY(5, 7) {
-        node *run;
-        given(1); go();
-        AWAIT((run = op_run("r")), "RUN 1");
-        note_cancel();
-        AWAIT(run, "CXL");
-        CHECK(propose_value(run, "v"));
-        if (rt.version == 7) note_ack(1);
-        else note_value(N_RUN, 1, "v");
-        AWAIT(run, "ANY");
-        VALUE(run, "\"v\"");
-        OUT("Run 1 \"r\"", "Propose 1 value \"v\" ack");
-    }
-}
-
-TEST(x_cancelled_once) {                                    /* tracked calls are forgotten with the cancellation */
-    EVERY(5, 7) {
-        node *a;
-        given(1); note_id(1, "id-1"); note_cancel(); note_id(3, "id-3"); note_cancel(); go();
-        op_call();
-        a = op_awakeable();
-        AWAIT(a, "CXL");
-        op_call();
-        AWAIT(a, "CXL");
-        OUT(CALL(1, 2), CANCEL("id-1"), CALL(3, 4), CANCEL("id-3"));
-    }
-}
-
-TEST(x_cancel_beats_what_is_ready) {
-    EVERY(5, 7) {
-        rt_calls c;
-        node *a;
-        given(1); note_cancel(); note_signal(17, "v"); go();
-        c = op_call();
-        a = op_awakeable();
-        AWAIT(a, "WAIT(i)");                                /* the id of the call is needed first */
-        CHECK(completed(a));
-        note_id(1, "my-id");
-        AWAIT(a, "CXL");
-        AWAIT(a, "ANY");
-        CHECK(completed(c.id));
-        OUT(CALL(1, 2), "AwaitingOn W{c:1}", CANCEL("my-id"));
-    }
-}
-
-TEST(x_cancel_not_noticed_without_await) {
-    EVERY(5, 7) {
-        given(1); note_cancel(); go();
-        op_call();
-        CHECK(op_set("k", "v") && op_output("") && op_end());
-        OUT(CALL(1, 2), "SetState \"k\" value \"v\"", "Output value \"\"", "End");
-    }
-}
-
-TEST(x_await_cancel_handle_repeatedly) {
-    EVERY(5, 7) {
-        node *a, *first, *second;
-        rt.options.explicit_cancellation = true;
-        given(1); note_cancel(); note_signal(17, "v"); note_cancel(); go();
-        a = op_awakeable();
-        first = op_cancellation();
-        AWAIT(RACE(a, first), "ANY");
-        CHECK(completed(first) && !completed(a));
-        VALUE(first, "void");
-        second = op_cancellation();
-        AWAIT(a, "ANY");
-        AWAIT(second, "ANY");
-        VALUE(second, "void");
-        OUT_NOTHING();
-    }
-}
-
-/* ---- What is said of graphs ----------------------------------------------------------------------- */
-
-static size_t last_frame(void) {                            /* its place in the output */
-    size_t at = 0, last = 0;
-    drop_output();
-    for (; at < rt.raw.len; at += 8 + restate__b_get32(rt.raw.at + at + 4)) last = at;
-    return last;
-}
+/* ---- What is said of graphs ----------------------------------------------------------------- */
 
 static size_t said_bytes(void) { drop_output(); return rt.raw.len; }
 
@@ -609,6 +566,13 @@ TEST(shared_children_are_said_once) {
                 CHECK(said_bytes() < 2000);
                 CHECK(rt.live - live < 200000);
             }
+}
+
+static size_t last_frame(void) {                            /* its place in the output */
+    size_t at = 0, last = 0;
+    drop_output();
+    for (; at < rt.raw.len; at += 8 + restate__b_get32(rt.raw.at + at + 4)) last = at;
+    return last;
 }
 
 TEST(shared_leaves_are_said_once) {
@@ -729,19 +693,317 @@ TEST(nothing_is_said_too_late) {
     test_note = "";
 }
 
+/* ---- The first result of every kind of future ----------------------------------------------- */
+
+typedef enum kind {
+    SLEEP, PROMISE, PEEK, COMPLETE, CALL, CALL_ID, SEND_ID, ATTACH, OUTPUT, STATE, KEYS, RUN, AWAKEABLE, KINDS
+} kind;
+
+static const struct { unsigned type, id; bool fails; } kinds[KINDS] = {
+    { N_SLEEP, 1, false }, { N_GET_PROMISE, 1, true }, { N_PEEK_PROMISE, 1, true }, { N_COMPLETE_PROMISE, 1, true },
+    { N_CALL, 2, true }, { N_CALL_ID, 1, false }, { N_CALL_ID, 1, false }, { N_ATTACH, 1, true }, { N_GET_OUTPUT, 1, true },
+    { N_GET_LAZY, 1, true }, { N_GET_LAZY_KEYS, 1, false }, { N_RUN, 1, true }, { N_SIGNAL, 17, true }
+};
+
+static node *ask(kind k) {
+    switch (k) {
+    case SLEEP: return op_sleep("", 1);
+    case PROMISE: return op_get_promise("p");
+    case PEEK: return op_peek_promise("p");
+    case COMPLETE: return op_complete_promise("p", "v", false);
+    case CALL: return op_call(.parameter = rt_b("x")).result;
+    case CALL_ID: return op_call(.parameter = rt_b("x")).id;
+    case SEND_ID: return op_send(.parameter = rt_b("x"));
+    case ATTACH: return op_attach((restate__vm_target){ .kind = RESTATE__BY_ID, .id = "inv" });
+    case OUTPUT: return op_get_output((restate__vm_target){ .kind = RESTATE__BY_ID, .id = "inv" });
+    case STATE: return op_get("key");
+    case KEYS: return op_get_keys();
+    case RUN: return op_run("r");
+    default: return op_awakeable();
+    }
+}
+
+static void recorded(kind k) {                              /* its command, as an earlier attempt issued it */
+    switch (k) {
+    case SLEEP: cmd_sleep(1, "", 1); break;
+    case PROMISE: cmd_get_promise(1, "p"); break;
+    case PEEK: cmd_peek_promise(1, "p"); break;
+    case COMPLETE: frame(M_COMPLETE_PROMISE, "1s 2(1s) 11u", "p", "v", 1); break;
+    case CALL: case CALL_ID: cmd_call(1, "x"); break;
+    case SEND_ID: cmd_send(1, "x"); break;
+    case ATTACH: frame(M_ATTACH, "1s 11u", "inv", 1); break;
+    case OUTPUT: frame(M_GET_OUTPUT, "1s 11u", "inv", 1); break;
+    case STATE: cmd_get_lazy(1, "key"); break;
+    case KEYS: cmd_get_lazy_keys(1); break;
+    case RUN: cmd_run(1, "r"); break;
+    default: cmd_clear("c"); break;                         /* awakeables are not recorded */
+    }
+}
+
+/* A result that says `text`; `failure`: where the kind can fail, a failure that says so. */
+static void answer(kind k, const char *text, bool failure) {
+    unsigned type = kinds[k].type, id = kinds[k].id;
+    if (k == SLEEP) note_sleep(id);
+    else if (type == N_CALL_ID) note_id(id, text);
+    else if (k == KEYS) frame(type, "1u 17(1s)", id, text);
+    else if (k == AWAKEABLE && failure) note_signal_failure(id, 400, text);
+    else if (k == AWAKEABLE) note_signal(id, text);
+    else if (failure) note_failure(type, id, 400, text);
+    else note_value(type, id, text);
+}
+
+static const char *expected(kind k, const char *text, bool failure) {
+    static char said[64];
+    const char *format = k == SLEEP ? "void" : kinds[k].type == N_CALL_ID ? "id \"%s\"" : k == KEYS ? "[%s]"
+                       : failure ? "failure 400 \"%s\"" : "\"%s\"";
+    snprintf(said, sizeof said, format, text);
+    return said;
+}
+
+/* When the two results come. */
+typedef enum when {
+    BEFORE_THE_QUESTION,                                    /* both in the journal, nobody has asked */
+    WITH_ANOTHER_AWAIT,                                     /* both delivered by an await of something else */
+    BEFORE_THE_AWAIT,                                       /* both arrived and not delivered */
+    AROUND_THE_AWAIT,                                       /* the second when the first was awaited */
+    AFTER_ALL_IS_OVER,                                      /* the second by an await of something else */
+    WHENS
+} when;
+
+/* What a reader sees at each point of an order. */
+static void twice(kind k, when w, bool first_fails, bool second_fails, bool replay) {
+    node *leaf, *other, *all, *race;
+    bool early = w == BEFORE_THE_QUESTION || w == WITH_ANOTHER_AWAIT;
+    char want[64];
+    snprintf(want, sizeof want, "%s", expected(k, "one", first_fails));
+    rt.ignore_output = true;
+    given(replay ? 4 + (early || w == BEFORE_THE_AWAIT ? 2 : 0) : 1);
+    if (replay) recorded(k);
+    if (replay) cmd_sleep(kinds[k].id == 17 ? 1 : k == CALL || k == CALL_ID ? 3 : 2, "", 9), cmd_clear("end");
+    if (early || (replay && w == BEFORE_THE_AWAIT)) answer(k, "one", first_fails), answer(k, "two", second_fails);
+    go();
+    leaf = ask(k);
+    if (k == AWAKEABLE && replay) op_clear("c");
+    CHECK(leaf->state == RESTATE__PENDING);
+    other = op_sleep("", 9);
+    if (replay) CHECK(op_clear("end"));
+    all = ALL(leaf, other);
+    race = RACE(leaf, other);
+    if (w == WITH_ANOTHER_AWAIT) {
+        note_sleep(other->id);
+        AWAIT(other, "ANY");
+        VALUE(leaf, want);
+    }
+    if (!early && !(replay && w == BEFORE_THE_AWAIT)) {
+        answer(k, "one", first_fails);
+        if (w == BEFORE_THE_AWAIT) answer(k, "two", second_fails);
+    }
+    AWAIT(leaf, "ANY");
+    VALUE(leaf, want);
+    CHECK_INT(race->state, first_fails ? RESTATE__FAILED : RESTATE__SUCCEEDED);
+    if (w == AROUND_THE_AWAIT) {
+        answer(k, "two", second_fails);
+        AWAIT(leaf, "ANY");
+        VALUE(leaf, want);
+    }
+    if (w == AFTER_ALL_IS_OVER) answer(k, "two", second_fails);
+    if (w != WITH_ANOTHER_AWAIT) note_sleep(other->id);
+    AWAIT(other, "ANY");
+    AWAIT(leaf, "ANY");
+    VALUE(leaf, want);
+    CHECK_INT(leaf->state, first_fails ? RESTATE__FAILED : RESTATE__SUCCEEDED);
+    CHECK_INT(all->state, first_fails ? RESTATE__FAILED : RESTATE__SUCCEEDED);
+    CHECK(race->of.all.decided == leaf);
+    CHECK_INT(vm()->phase, RESTATE__PROCESSING);            /* no order is an error */
+}
+
+TEST(the_first_result_wins) {
+    for (int replay = 0; replay < 2; replay++)
+        for (int k = 0; k < KINDS; k++)
+            for (int w = 0; w < WHENS; w++)
+                for (int f = 0; f < (kinds[k].fails ? 4 : 1); f++)
+                    EVERY(5, 7) {
+                        char note[160];
+                        snprintf(note, sizeof note, "(kind %d, order %d, failures %d, replay %d) %s", k, w, f, replay, rt_where);
+                        test_note = note;
+                        twice((kind)k, (when)w, f & 1, f & 2, replay);
+                    }
+}
+
+/* A second result of another kind than what was asked for is dropped like any other. */
+TEST(a_second_result_of_a_wrong_kind) {
+    EVERY(5, 7) {
+        node *id, *state;
+        rt.ignore_output = true;
+        given(1); note_id(1, "one"); note_value(N_CALL_ID, 1, "two"); go();
+        id = op_call(.parameter = rt_b("x")).id;
+        AWAIT(id, "ANY");
+        VALUE(id, "id \"one\"");
+        state = op_get("key");
+        note_value(N_GET_LAZY, 3, "one");
+        AWAIT(state, "ANY");
+        note_id(3, "two");
+        AWAIT(op_sleep("", 1), "WAIT(i)");
+        VALUE(state, "\"one\"");
+    }
+}
+
+/* What this attempt answered by itself is not replaced either. */
+TEST(an_eager_read_stays) {
+    EVERY(5, 7) {
+        node *state;
+        rt.ignore_output = true;
+        start(1, .state = "key=mine"); input(""); note_value(N_GET_LAZY, 1, "theirs"); go();
+        state = op_get("key");
+        note_value(N_GET_LAZY, 1, "later");
+        AWAIT(op_sleep("", 1), "WAIT(i)");
+        AWAIT(state, "ANY");
+        VALUE(state, "\"mine\"");
+    }
+}
+
+/* ---- The first result of runs --------------------------------------------------------------- */
+
+TEST(a_result_beside_the_proposed_one) {
+    EVERY(7, 7) {                                           /* theirs before the acknowledgement */
+        node *run;
+        rt.ignore_output = true;
+        given(1); go();
+        AWAIT((run = op_run("r")), "RUN 1");
+        CHECK(propose_value(run, "mine"));
+        note_value(N_RUN, 1, "theirs"); note_ack(1);
+        AWAIT(run, "ANY");
+        VALUE(run, "\"theirs\"");
+        restate__vm_forget(vm(), run);                      /* as a call that waited does */
+        AWAIT(op_sleep("", 1), "WAIT(i)");                  /* the acknowledgement is no error */
+        note_ack(1);
+        AWAIT(op_sleep("", 1), "571");
+    }
+    EVERY(7, 7) {                                           /* the same, the leaf gone when it comes */
+        node *run;
+        rt.ignore_output = true;
+        given(1); go();
+        AWAIT((run = op_run("r")), "RUN 1");
+        CHECK(propose_value(run, "mine"));
+        note_value(N_RUN, 1, "theirs");
+        AWAIT(run, "ANY");
+        restate__vm_forget(vm(), run);
+        memset(run, 0xff, sizeof *run);
+        note_ack(1);
+        AWAIT(op_sleep("", 1), "WAIT(i)");
+        note_ack(1);
+        AWAIT(op_sleep("", 1), "571");
+    }
+    EVERY(7, 7) {                                           /* theirs after it */
+        node *run;
+        rt.ignore_output = true;
+        given(1); go();
+        AWAIT((run = op_run("r")), "RUN 1");
+        CHECK(propose_value(run, "mine"));
+        note_ack(1); note_value(N_RUN, 1, "theirs");
+        AWAIT(run, "ANY");
+        VALUE(run, "\"mine\"");
+        AWAIT(op_sleep("", 1), "WAIT(i)");
+        VALUE(run, "\"mine\"");
+    }
+}
+
+/* A closure that finishes when its result is there has nothing to say, be it a failed try. */
+TEST(a_result_before_the_closure_has_finished) {
+    for (int delivered = 0; delivered < 2; delivered++)
+        for (int outcome = 0; outcome < 3; outcome++)
+            EVERY(5, 7) {
+                node *run;
+                given(1); go();
+                AWAIT((run = op_run("r")), "RUN 1");
+                note_value(N_RUN, 1, "theirs"); feed();
+                if (delivered) AWAIT(run, "ANY");
+                CHECK(outcome == 0 ? propose_value(run, "mine")
+                      : outcome == 1 ? propose_failure(run, rt_failure(400, "mine")) : propose_error(run, 1));
+                AWAIT(run, "ANY");
+                VALUE(run, "\"theirs\"");
+                OUT("Run 1 \"r\"");
+            }
+}
+
+/* ---- Signals: each counts ------------------------------------------------------------------- */
+
+TEST(named_signals_queue) {
+    for (int failure = 0; failure < 2; failure++)
+        EVERY(5, 7) {
+            node *leaf, *all;
+            given(1); note_named("n", "1");
+            if (failure) frame(N_SIGNAL, "3s 6(1u 2s)", "n", 400, "2");
+            else note_named("n", "2");
+            note_signal(17, "other"); note_named("n", "3"); go();
+            AWAIT(op_awakeable(), "ANY");
+            AWAIT((leaf = op_signal("n")), "ANY");
+            VALUE(leaf, "\"1\"");
+            AWAIT((leaf = op_signal("n")), "ANY");
+            VALUE(leaf, failure ? "failure 400 \"2\"" : "\"2\"");
+            all = ALL(op_signal("n"), op_awakeable());
+            AWAIT(all, "WAIT(i)");
+            note_named("n", "4"); note_signal(18, "");
+            AWAIT(all, "ANY");
+            AWAIT((leaf = op_signal("n")), "ANY");
+            VALUE(leaf, "\"4\"");
+            OUT("? AwaitingOn W{s:1,N:[ALL_SUCCEEDED{s:18}]}");
+        }
+}
+
+TEST(cancellations_queue) {
+    EVERY(5, 7) {                                           /* both delivered while an id is waited for */
+        node *wait;
+        given(1); note_cancel(); note_cancel(); go();
+        op_call(.parameter = rt_b("x"));
+        wait = op_awakeable();
+        AWAIT(wait, "WAIT(i)");
+        note_id(1, "inv_x");
+        AWAIT(wait, "CXL");
+        AWAIT(wait, "CXL");
+        AWAIT(wait, "WAIT(i)");
+        CHECK_INT(vm()->cancel_arrived, 0);
+        OUT("Call 1 2 \"Greeter\" \"greet\" parameter:\"x\"", "? AwaitingOn W{c:1}", "SendSignal \"inv_x\" index:1 void", "? AwaitingOn W{s:17,1}");
+    }
+    EVERY(5, 7) {                                           /* one before, two after the id */
+        node *wait;
+        rt.ignore_output = true;
+        given(1); note_cancel(); note_id(1, "inv_x"); note_cancel(); note_cancel(); go();
+        op_call(.parameter = rt_b("x"));
+        wait = op_awakeable();
+        for (int i = 0; i < 3; i++) AWAIT(wait, "CXL");
+        AWAIT(wait, "WAIT(i)");
+    }
+    EVERY(5, 7) {                                           /* explicit: one future takes one */
+        node *other, *first, *second, *third;
+        rt.options.explicit_cancellation = true;
+        rt.ignore_output = true;
+        given(1); note_cancel(); note_cancel(); note_signal(17, "x"); go();
+        AWAIT((other = op_awakeable()), "ANY");
+        AWAIT((first = op_cancellation()), "ANY");
+        AWAIT((second = op_cancellation()), "ANY");
+        VALUE(first, "void");
+        VALUE(second, "void");
+        AWAIT((third = op_cancellation()), "WAIT(i)");
+    }
+}
+
 int main(int argc, char **argv) {
     static const test_case cases[] = {
-        T(s069_race), T(s070_all_settled), T(s071_any_after_a_failure), T(s072_any_all_failed), T(s073_any_succeeds),
-        T(s074_all_waits), T(s075_all_fails), T(s076_settled_race_and_settled), T(s077_settled_of_two_races),
-        T(s078_failures_inside_settled),
-        T(s081_duplicates), T(s082_await_again_without_take), T(s083_empty), T(x_empty_branches_are_pruned),
-        T(x_combine_what_is_settled), T(x_random_trees), T(s108_cancel_with_known_id), T(s109_id_stays_takeable),
-        T(s110_cancel_waits_for_the_id), T(s111_cancel_waits_for_two_ids),
-        T(s113_explicit_mode), T(s114_cancel_replayed), T(s115_sends_are_not_cancelled),
-        T(s116_finished_calls_are_cancelled), T(s117_result_before_cancel), T(s118_cancel_before_result),
-        T(s119_cancel_amid_a_gather), T(s120_two_cancellations), T(s121_cancel_while_executing), T(x_cancelled_once),
-        T(x_cancel_beats_what_is_ready), T(x_cancel_not_noticed_without_await), T(x_await_cancel_handle_repeatedly),
-        T(shared_children_are_said_once), T(shared_leaves_are_said_once), T(nothing_is_said_too_late),
+        T(s058_awakeable_ids), T(s059_three_kinds), T(s060_race_of_awakeables), T(s061_wait_again),
+        T(s062_two_leaves_of_a_name), T(s063_signal_in_the_replay), T(s064_answered_twice),
+        T(s065_race_in_the_replay), T(s066_nothing_before_an_await), T(s067_tree_shrinks),
+        T(s068_no_awaiting_on_in_5_and_6), T(x_signals_wait_in_order), T(x_early_answers_are_kept),
+        T(x_reserved_signals_are_harmless), T(s069_race), T(s070_all_settled),
+        T(s071_any_after_a_failure), T(s072_any_all_failed), T(s073_any_succeeds),
+        T(s074_all_waits), T(s075_all_fails), T(s076_settled_race_and_settled),
+        T(s077_settled_of_two_races), T(s078_failures_inside_settled), T(s081_duplicates),
+        T(s082_await_again_without_take), T(s083_empty), T(x_empty_branches_are_pruned),
+        T(x_combine_what_is_settled), T(x_random_trees), T(shared_children_are_said_once),
+        T(shared_leaves_are_said_once), T(nothing_is_said_too_late), T(the_first_result_wins),
+        T(a_second_result_of_a_wrong_kind), T(an_eager_read_stays),
+        T(a_result_beside_the_proposed_one), T(a_result_before_the_closure_has_finished),
+        T(named_signals_queue), T(cancellations_queue),
         { NULL, NULL }
     };
     return test_main(argc, argv, cases);

@@ -1,4 +1,5 @@
-/* The state machine: mismatches and errors, damaged and unusual input, limits, memory. */
+/* Section >>journal: mismatches, errors, depth, lack of memory, damaged input. A number in a name is that of
+ * the protocol's list of scenarios; x_ are further cases. */
 #define RESTATE_IMPLEMENTATION
 #define RESTATE_NO_SERVER
 #include "restate.h"
@@ -6,20 +7,7 @@
 
 #include <time.h>
 
-static void given(unsigned known) {
-    start(known);
-    input("my-data");
-}
-
-static const restate_pair metadata[] = { { "k", "v" }, { NULL, NULL } };
-
-static restate_failure failure_with_metadata(void) {
-    restate_failure f = rt_failure(500, "m");
-    f.metadata = metadata;
-    return f;
-}
-
-/* ---- Mismatch ------------------------------------------------------------------------------------------------- */
+/* ---- Mismatch ------------------------------------------------------------------------------- */
 
 TEST(s122_other_state_key) {
     EVERY(5, 7) {
@@ -195,7 +183,125 @@ TEST(s131_behaviour_of_mismatches) {
         }
 }
 
-/* ---- Errors ------------------------------------------------------------------------------------------------------ */
+/* ---- Fields that are compared --------------------------------------------------------------- */
+
+static const restate_pair metadata[] = { { "k", "v" }, { NULL, NULL } };
+
+static unsigned outcome(bool ok) { return ok ? 0 : vm()->error.code; }
+
+#define DIFFERS(recorded, operation, code) EVERY(5, 7) { \
+        given(2); recorded; go(); \
+        rt_ok = true; \
+        operation; \
+        CHECK_INT(outcome(rt_ok), code); \
+        if (code) OUT("Error " #code "..."); \
+        else OUT_NOTHING(); \
+    }
+
+TEST(x_what_is_compared) {
+    restate__vm_target request;
+    memset(&request, 0, sizeof request);
+    request.kind = RESTATE__BY_IDEMPOTENCY_KEY;
+    request.service = "S", request.handler = "h", request.idempotency_key = "i";
+    DIFFERS(cmd_get_lazy(1, "k"), op_get("k"), 0);
+    DIFFERS(cmd_get_lazy(2, "k"), op_get("k"), 570);
+    DIFFERS(frame(M_GET_LAZY, "1s 11u 12s", "k", 1, "named"), op_get("k"), 570);
+    DIFFERS(frame(M_GET_EAGER, "1s 13() 12s", "k", "named"), op_get("k"), 570);
+    DIFFERS(cmd_get_lazy_keys(1), op_get_keys(), 0);
+    DIFFERS(cmd_get_lazy_keys(2), op_get_keys(), 570);
+    DIFFERS(frame(M_GET_EAGER_KEYS, "14() 12s", "named"), op_get_keys(), 570);
+    DIFFERS(frame(M_GET_EAGER_KEYS, ""), op_get_keys(), 571);
+    DIFFERS(cmd_clear("k"), op_get("k"), 570);
+    DIFFERS(cmd_clear("k"), rt_ok = op_clear("other"), 570);
+    DIFFERS(frame(M_CLEAR, "1s 12s", "k", "named"), rt_ok = op_clear("k"), 570);
+    DIFFERS(cmd_clear_all(), rt_ok = op_clear_all(), 0);
+    DIFFERS(frame(M_CLEAR_ALL, "12s", "named"), rt_ok = op_clear_all(), 570);
+    DIFFERS(cmd_set("k", "v"), rt_ok = op_set("other", "v"), 570);
+    DIFFERS(cmd_set("k", ""), rt_ok = op_set("k", ""), 0);
+    DIFFERS(frame(M_SET, "1s", "k"), rt_ok = op_set("k", ""), 570);
+    DIFFERS(cmd_get_promise(1, "p"), op_get_promise("p"), 0);
+    DIFFERS(cmd_get_promise(1, "p"), op_get_promise("other"), 570);
+    DIFFERS(cmd_get_promise(2, "p"), op_get_promise("p"), 570);
+    DIFFERS(cmd_peek_promise(1, "p"), op_get_promise("p"), 570);
+    DIFFERS(frame(M_COMPLETE_PROMISE, "1s 2() 11u", "p", 1), op_complete_promise("p", "", false), 0);
+    DIFFERS(frame(M_COMPLETE_PROMISE, "1s 3(1u2s) 11u", "p", 500, "x", 1), op_complete_promise("p", "x", true), 570);
+    DIFFERS(frame(M_COMPLETE_PROMISE, "1s 2(1s) 11u", "p", "x", 7), op_complete_promise("p", "x", false), 570);
+    DIFFERS(cmd_run(1, "r"), op_run("r"), 0);
+    DIFFERS(cmd_run(1, "r"), op_run("other"), 570);
+    DIFFERS(cmd_run(2, "r"), op_run("r"), 570);
+    DIFFERS(cmd_call(1, "x"), op_call(.parameter = rt_b("x")), 0);
+    DIFFERS(cmd_call(2, "x"), op_call(.parameter = rt_b("x")), 570);
+    DIFFERS(cmd_call(1, ""), op_call(.handler = "other"), 570);
+    DIFFERS(cmd_call(1, ""), op_call(.name = "named"), 570);
+    DIFFERS(cmd_call(1, ""), op_call(.idempotency_key = "i"), 570);
+    DIFFERS(cmd_call(1, ""), op_call(.headers = metadata), 570);
+    DIFFERS(frame(M_CALL, "1s 2s 4(1s2s) 10u 11u", "Greeter", "greet", "k", "v", 1, 2), op_call(.headers = metadata), 0);
+    DIFFERS(frame(M_CALL, "1s 2s 4(1s2s) 10u 11u", "Greeter", "greet", "k", "v", 1, 2), op_call(), 570);
+    DIFFERS(frame(M_CALL, "1s 2s 6s 10u 11u", "Greeter", "greet", "i", 1, 2), op_call(.idempotency_key = "i"), 0);
+    DIFFERS(frame(M_CALL, "1s 2s 6s 10u 11u", "Greeter", "greet", "", 1, 2), op_call(), 570);
+    DIFFERS(cmd_send(1, "x"), op_send(.parameter = rt_b("x")), 0);
+    DIFFERS(cmd_send(2, ""), op_send(), 570);
+    DIFFERS(cmd_send(1, ""), op_send(.key = rt_b("k")), 570);
+    DIFFERS(cmd_send(1, ""), op_call(), 570);
+    DIFFERS(cmd_cancel("inv_x"), rt_ok = op_cancel("inv_x"), 0);
+    DIFFERS(cmd_cancel("inv_x"), rt_ok = op_cancel("inv_y"), 570);
+    DIFFERS(frame(M_SEND_SIGNAL, "1s 2u 4()", "inv_x", 2), rt_ok = op_cancel("inv_x"), 570);
+    DIFFERS(frame(M_SEND_SIGNAL, "1s 3s 4()", "inv_x", "n"), rt_ok = op_send_signal("inv_x", "n", ""), 570);
+    DIFFERS(frame(M_SEND_SIGNAL, "1s 3s 5()", "inv_x", "n"), rt_ok = op_send_signal("inv_x", "n", ""), 0);
+    DIFFERS(frame(M_ATTACH, "3(1s 3s 4s) 11u", "S", "h", "i", 1), op_attach(request), 0);
+    DIFFERS(frame(M_ATTACH, "3(1s 2s 3s 4s) 11u", "S", "", "h", "i", 1), op_attach(request), 570);
+    DIFFERS(frame(M_ATTACH, "3(1s 3s 4s) 11u", "S", "h", "j", 1), op_attach(request), 570);
+    DIFFERS(frame(M_ATTACH, "1s 11u", "inv_x", 1), op_attach(request), 570);
+    DIFFERS(frame(M_GET_OUTPUT, "3(1s 3s 4s) 11u", "S", "h", "i", 2), op_get_output(request), 570);
+    DIFFERS(frame(M_COMPLETE_AWAKEABLE, "1s 2(1s)", "a", "v"), rt_ok = op_complete_awakeable("a", "v", false), 0);
+    DIFFERS(frame(M_COMPLETE_AWAKEABLE, "1s 2(1s)", "a", "v"), rt_ok = op_complete_awakeable("b", "v", false), 570);
+    DIFFERS(frame(M_COMPLETE_AWAKEABLE, "1s 3(1u)", "a", 500), rt_ok = op_complete_awakeable("a", "", true), 570);
+    DIFFERS(cmd_output("v"), rt_ok = op_output("w"), 570);
+    DIFFERS(cmd_output(""), rt_ok = op_output_failure(500, ""), 570);
+    DIFFERS(cmd_output_failure(500, "m"), rt_ok = op_output_failure(500, "m"), 0);
+    DIFFERS(cmd_output_failure(500, "m"), rt_ok = op_output_failure(501, "m"), 570);
+    DIFFERS(frame(M_OUTPUT, "14(1s) 12s", "v", "named"), rt_ok = op_output("v"), 570);
+}
+
+static restate_failure failure_with_metadata(void) {
+    restate_failure f = rt_failure(500, "m");
+    f.metadata = metadata;
+    return f;
+}
+
+TEST(x_metadata_is_compared) {
+    for (int i = 0; i < 3; i++)
+        EVERY(6, 7) {
+            restate_failure f = failure_with_metadata();
+            given(2);
+            if (i == 0) frame(M_OUTPUT, "15(1u 2s 3(1s2s))", 500, "m", "k", "v");
+            if (i == 1) frame(M_OUTPUT, "15(1u 2s 3(1s2s))", 500, "m", "k", "w");
+            if (i == 2) cmd_output_failure(500, "m");
+            go();
+            CHECK_INT(restate__vm_output(rt_op(), restate__b_none(), &f, false), i == 0);
+            if (i) CHECK_ERROR(570, "");
+            drop_output();
+        }
+}
+
+TEST(x_recorded_but_not_decodable) {
+    EVERY(5, 7) {
+        given(2); raw("040c0000 00000002 ffff"); go();
+        op_sleep("", 0);
+        CHECK(!rt_ok);
+        CHECK_ERROR(500, "");
+        OUT("Error 500 index:1 Sleep message:...");
+    }
+    EVERY(5, 7) {
+        given(2); raw("04070000 00000002 ffff"); go();
+        op_get("k");
+        CHECK_ERROR(500, "");
+        OUT("Error 500...");
+    }
+    EVERY(5, 7) { start(1); raw("04000000 00000002 72ff"); CHECK(!op_input()); CHECK_ERROR(500, ""); OUT("Error 500..."); }
+}
+
+/* ---- Errors --------------------------------------------------------------------------------- */
 
 TEST(s133_error_that_pauses) {
     EVERY(5, 7) {
@@ -401,310 +507,6 @@ TEST(x_command_after_end) {
     }
 }
 
-/* ---- Fields that are compared --------------------------------------------------------------------------------------- */
-
-static unsigned outcome(bool ok) { return ok ? 0 : vm()->error.code; }
-
-#define DIFFERS(recorded, operation, code) EVERY(5, 7) { \
-        given(2); recorded; go(); \
-        rt_ok = true; \
-        operation; \
-        CHECK_INT(outcome(rt_ok), code); \
-        if (code) OUT("Error " #code "..."); \
-        else OUT_NOTHING(); \
-    }
-
-TEST(x_what_is_compared) {
-    restate__vm_target request;
-    memset(&request, 0, sizeof request);
-    request.kind = RESTATE__BY_IDEMPOTENCY_KEY;
-    request.service = "S", request.handler = "h", request.idempotency_key = "i";
-    DIFFERS(cmd_get_lazy(1, "k"), op_get("k"), 0);
-    DIFFERS(cmd_get_lazy(2, "k"), op_get("k"), 570);
-    DIFFERS(frame(M_GET_LAZY, "1s 11u 12s", "k", 1, "named"), op_get("k"), 570);
-    DIFFERS(frame(M_GET_EAGER, "1s 13() 12s", "k", "named"), op_get("k"), 570);
-    DIFFERS(cmd_get_lazy_keys(1), op_get_keys(), 0);
-    DIFFERS(cmd_get_lazy_keys(2), op_get_keys(), 570);
-    DIFFERS(frame(M_GET_EAGER_KEYS, "14() 12s", "named"), op_get_keys(), 570);
-    DIFFERS(frame(M_GET_EAGER_KEYS, ""), op_get_keys(), 571);
-    DIFFERS(cmd_clear("k"), op_get("k"), 570);
-    DIFFERS(cmd_clear("k"), rt_ok = op_clear("other"), 570);
-    DIFFERS(frame(M_CLEAR, "1s 12s", "k", "named"), rt_ok = op_clear("k"), 570);
-    DIFFERS(cmd_clear_all(), rt_ok = op_clear_all(), 0);
-    DIFFERS(frame(M_CLEAR_ALL, "12s", "named"), rt_ok = op_clear_all(), 570);
-    DIFFERS(cmd_set("k", "v"), rt_ok = op_set("other", "v"), 570);
-    DIFFERS(cmd_set("k", ""), rt_ok = op_set("k", ""), 0);
-    DIFFERS(frame(M_SET, "1s", "k"), rt_ok = op_set("k", ""), 570);
-    DIFFERS(cmd_get_promise(1, "p"), op_get_promise("p"), 0);
-    DIFFERS(cmd_get_promise(1, "p"), op_get_promise("other"), 570);
-    DIFFERS(cmd_get_promise(2, "p"), op_get_promise("p"), 570);
-    DIFFERS(cmd_peek_promise(1, "p"), op_get_promise("p"), 570);
-    DIFFERS(frame(M_COMPLETE_PROMISE, "1s 2() 11u", "p", 1), op_complete_promise("p", "", false), 0);
-    DIFFERS(frame(M_COMPLETE_PROMISE, "1s 3(1u2s) 11u", "p", 500, "x", 1), op_complete_promise("p", "x", true), 570);
-    DIFFERS(frame(M_COMPLETE_PROMISE, "1s 2(1s) 11u", "p", "x", 7), op_complete_promise("p", "x", false), 570);
-    DIFFERS(cmd_run(1, "r"), op_run("r"), 0);
-    DIFFERS(cmd_run(1, "r"), op_run("other"), 570);
-    DIFFERS(cmd_run(2, "r"), op_run("r"), 570);
-    DIFFERS(cmd_call(1, "x"), op_call(.parameter = rt_b("x")), 0);
-    DIFFERS(cmd_call(2, "x"), op_call(.parameter = rt_b("x")), 570);
-    DIFFERS(cmd_call(1, ""), op_call(.handler = "other"), 570);
-    DIFFERS(cmd_call(1, ""), op_call(.name = "named"), 570);
-    DIFFERS(cmd_call(1, ""), op_call(.idempotency_key = "i"), 570);
-    DIFFERS(cmd_call(1, ""), op_call(.headers = metadata), 570);
-    DIFFERS(frame(M_CALL, "1s 2s 4(1s2s) 10u 11u", "Greeter", "greet", "k", "v", 1, 2), op_call(.headers = metadata), 0);
-    DIFFERS(frame(M_CALL, "1s 2s 4(1s2s) 10u 11u", "Greeter", "greet", "k", "v", 1, 2), op_call(), 570);
-    DIFFERS(frame(M_CALL, "1s 2s 6s 10u 11u", "Greeter", "greet", "i", 1, 2), op_call(.idempotency_key = "i"), 0);
-    DIFFERS(frame(M_CALL, "1s 2s 6s 10u 11u", "Greeter", "greet", "", 1, 2), op_call(), 570);
-    DIFFERS(cmd_send(1, "x"), op_send(.parameter = rt_b("x")), 0);
-    DIFFERS(cmd_send(2, ""), op_send(), 570);
-    DIFFERS(cmd_send(1, ""), op_send(.key = rt_b("k")), 570);
-    DIFFERS(cmd_send(1, ""), op_call(), 570);
-    DIFFERS(cmd_cancel("inv_x"), rt_ok = op_cancel("inv_x"), 0);
-    DIFFERS(cmd_cancel("inv_x"), rt_ok = op_cancel("inv_y"), 570);
-    DIFFERS(frame(M_SEND_SIGNAL, "1s 2u 4()", "inv_x", 2), rt_ok = op_cancel("inv_x"), 570);
-    DIFFERS(frame(M_SEND_SIGNAL, "1s 3s 4()", "inv_x", "n"), rt_ok = op_send_signal("inv_x", "n", ""), 570);
-    DIFFERS(frame(M_SEND_SIGNAL, "1s 3s 5()", "inv_x", "n"), rt_ok = op_send_signal("inv_x", "n", ""), 0);
-    DIFFERS(frame(M_ATTACH, "3(1s 3s 4s) 11u", "S", "h", "i", 1), op_attach(request), 0);
-    DIFFERS(frame(M_ATTACH, "3(1s 2s 3s 4s) 11u", "S", "", "h", "i", 1), op_attach(request), 570);
-    DIFFERS(frame(M_ATTACH, "3(1s 3s 4s) 11u", "S", "h", "j", 1), op_attach(request), 570);
-    DIFFERS(frame(M_ATTACH, "1s 11u", "inv_x", 1), op_attach(request), 570);
-    DIFFERS(frame(M_GET_OUTPUT, "3(1s 3s 4s) 11u", "S", "h", "i", 2), op_get_output(request), 570);
-    DIFFERS(frame(M_COMPLETE_AWAKEABLE, "1s 2(1s)", "a", "v"), rt_ok = op_complete_awakeable("a", "v", false), 0);
-    DIFFERS(frame(M_COMPLETE_AWAKEABLE, "1s 2(1s)", "a", "v"), rt_ok = op_complete_awakeable("b", "v", false), 570);
-    DIFFERS(frame(M_COMPLETE_AWAKEABLE, "1s 3(1u)", "a", 500), rt_ok = op_complete_awakeable("a", "", true), 570);
-    DIFFERS(cmd_output("v"), rt_ok = op_output("w"), 570);
-    DIFFERS(cmd_output(""), rt_ok = op_output_failure(500, ""), 570);
-    DIFFERS(cmd_output_failure(500, "m"), rt_ok = op_output_failure(500, "m"), 0);
-    DIFFERS(cmd_output_failure(500, "m"), rt_ok = op_output_failure(501, "m"), 570);
-    DIFFERS(frame(M_OUTPUT, "14(1s) 12s", "v", "named"), rt_ok = op_output("v"), 570);
-}
-
-TEST(x_metadata_is_compared) {
-    for (int i = 0; i < 3; i++)
-        EVERY(6, 7) {
-            restate_failure f = failure_with_metadata();
-            given(2);
-            if (i == 0) frame(M_OUTPUT, "15(1u 2s 3(1s2s))", 500, "m", "k", "v");
-            if (i == 1) frame(M_OUTPUT, "15(1u 2s 3(1s2s))", 500, "m", "k", "w");
-            if (i == 2) cmd_output_failure(500, "m");
-            go();
-            CHECK_INT(restate__vm_output(rt_op(), restate__b_none(), &f, false), i == 0);
-            if (i) CHECK_ERROR(570, "");
-            drop_output();
-        }
-}
-
-TEST(x_recorded_but_not_decodable) {
-    EVERY(5, 7) {
-        given(2); raw("040c0000 00000002 ffff"); go();
-        op_sleep("", 0);
-        CHECK(!rt_ok);
-        CHECK_ERROR(500, "");
-        OUT("Error 500 index:1 Sleep message:...");
-    }
-    EVERY(5, 7) {
-        given(2); raw("04070000 00000002 ffff"); go();
-        op_get("k");
-        CHECK_ERROR(500, "");
-        OUT("Error 500...");
-    }
-    EVERY(5, 7) { start(1); raw("04000000 00000002 72ff"); CHECK(!op_input()); CHECK_ERROR(500, ""); OUT("Error 500..."); }
-}
-
-/* ---- Input that is unusual ------------------------------------------------------------------------------------------- */
-
-TEST(x_flags_are_ignored) {
-    EVERY(5, 7) {
-        node *sleep;
-        raw("00007fff 0000000e 0a03313233120331323318012801"); raw("0400ffff 0000000b 72090a076d792d64617461");
-        raw("800c8001 00000004 08012200"); go();
-        sleep = op_sleep("", 0);
-        AWAIT(sleep, "ANY");
-        OUT("Sleep 1");
-    }
-}
-
-TEST(x_unknown_fields_are_skipped) {
-    EVERY(5, 7) {
-        node *sleep, *run;
-        rt_bytes payload = { NULL, 0, 0 };
-        rt_hex(&payload, "0a03313233 1203313233 1803 2801 9a0603616263 a006ffffffff0f ad0601020304 b1060102030405060708");
-        rt_frame(&rt_script, M_START, 0, payload.at, payload.len);
-        rt_drop(&payload);
-        frame(M_INPUT, "14(1s 2s 9u) 99s", "my-data", "x", 1, "y"); frame(M_SLEEP, "98u 1u 11u 99(1s)", 7, 1, 1, "z");
-        frame(N_SLEEP, "1u 99s 4() 98u", 1, "x", 5); go();
-        sleep = op_sleep("", 0);
-        AWAIT(sleep, "ANY");
-        frame(N_RUN, "99s 5(1s 7u) 1u", "x", "v", 9, 2);
-        run = op_run("r");
-        AWAIT(run, "ANY");
-        VALUE(run, "\"v\"");
-        OUT("Run 2 \"r\"");
-    }
-}
-
-TEST(x_last_member_wins) {
-    EVERY(5, 7) {
-        node *a, *b;
-        given(1); frame(N_SLEEP, "2u 3s 1u 4() 6(1u) 5(1s)", 17, "n", 1, 500, "last"); frame(N_SLEEP, "5(1s) 1u 1u 4()", "x", 9, 2); go();
-        a = op_get_promise("p");
-        b = op_get_promise("q");
-        AWAIT(a, "ANY");
-        VALUE(a, "\"last\"");
-        AWAIT(b, "ANY");
-        VALUE(b, "void");
-        drop_output();
-    }
-}
-
-TEST(x_bad_payloads) {
-    static const char *const bad[] = {
-        "800c0000 00000003 0801 22",                        /* cut in a field */
-        "800c0000 00000005 0801 220500",                    /* a length beyond the end */
-        "800c0000 00000005 0801 2f2200",                    /* wire type 7 */
-        "800c0000 0000000c 08ffffffffffffffffffff 7f",      /* a number without end */
-        "800c0000 00000006 0a0101 220000",                  /* an id of another wire type */
-        "800d0000 00000006 0801 32021201",                  /* bad inside the failure */
-        "800e0000 00000006 0801 820101ff",                  /* an invocation id that is not UTF-8 */
-        "fbff0000 00000005 1a01ff 2200",                    /* a name that is not */
-        "800d0000 00000009 0801 32051203ffffff"             /* a message that is not */
-    };
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        EVERY(5, 7) {
-            rt_bytes bytes = { NULL, 0, 0 };
-            given(2);
-            rt_hex(&bytes, bad[i]);
-            if (i == 4) bytes.at[7] = (uint8_t)(bytes.len - 8);
-            bytes.at[7] = (uint8_t)(bytes.len - 8);
-            rt_add(&rt_script, bytes.at, bytes.len);
-            rt_drop(&bytes);
-            if (ready()) {
-                test_failures++;
-                printf("  accepted: %s %s\n", bad[i], test_note);
-                drop_output();
-                continue;
-            }
-            CHECK_ERROR(500, "");
-            OUT("Error 500...");
-        }
-}
-
-TEST(x_bad_starts) {
-    static const char *const bad[] = {
-        "00000000 00000002 1203", "00000000 00000009 0a0131 1201ff 1801", "00000000 00000004 1801 3201", "00000000 00000005 1801 2201ff",
-        "00000000 00000009 0a0131 3201fe 1801"
-    };
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        EVERY(5, 7) {
-            rt_bytes bytes = { NULL, 0, 0 };
-            rt_hex(&bytes, bad[i]);
-            bytes.at[7] = (uint8_t)(bytes.len - 8);
-            rt_add(&rt_script, bytes.at, bytes.len);
-            rt_drop(&bytes);
-            input("");
-            if (ready()) {
-                test_failures++;
-                printf("  accepted: %s %s\n", bad[i], test_note);
-                continue;
-            }
-            CHECK_ERROR(500, "");
-            OUT("Error 500...");
-        }
-}
-
-TEST(x_empty_feed) {
-    EVERY(5, 7) {
-        rt_feed_piece(NULL, 0);
-        restate__vm_feed(vm(), restate__b_none());
-        given(1); feed();
-        rt_feed_piece(NULL, 0);
-        go();
-        CHECK(op_end());
-        OUT("End");
-    }
-}
-
-TEST(x_message_limit) {
-    EVERY(5, 7) {
-        rt.options.max_message_bytes = 100;
-        start(1); input("0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456");
-        CHECK(!ready());
-        CHECK_ERROR(571, "");
-        OUT("Error 571...");
-    }
-    EVERY(5, 7) {                                           /* exactly as much as is allowed */
-        rt.options.max_message_bytes = 100;
-        start(1); input("012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345");
-        CHECK_INT(rt_script.at[rt_script.len - 101], 100);
-        go();
-        CHECK_INT(rt.input.body.len, 96);
-    }
-    EVERY(5, 7) {                                           /* by default 64 MiB; no memory for what is announced only */
-        raw("00000000 04000001");
-        CHECK(!ready());
-        CHECK_ERROR(571, "");
-        CHECK(rt.live_max < 100000);
-        OUT("Error 571...");
-    }
-    EVERY(5, 7) { raw("00000000 ffffffff"); CHECK(!ready()); CHECK_ERROR(571, ""); OUT("Error 571..."); }
-    EVERY(5, 7) { raw("00000000 04000000"); CHECK(!ready()); CHECK_INT(rt.vm.phase, RESTATE__WAIT_START); }
-}
-
-TEST(x_wild_ids_cost_no_memory) {
-    EVERY(5, 7) {
-        node *sleep;
-        given(7); note_sleep(4294967295u); note_sleep(4294967294u); note_signal(4294967295u, "x"); note_signal(0, "x");
-        note_sleep(0); note_sleep(1000000000u); go();
-        note_sleep(1);
-        sleep = op_sleep("", 0);
-        AWAIT(sleep, "ANY");
-        CHECK(rt.live_max < 65536);
-        OUT("Sleep 1");
-    }
-    EVERY(7, 7) { given(1); go(); note_ack(4294967295u); feed(); CHECK_ERROR(571, ""); CHECK(rt.live_max < 65536); OUT("Error 571..."); }
-    EVERY(5, 5) {
-        given(1); go();
-        for (unsigned i = 1; i <= 2000; i++) note_sleep(i * 2000000u);
-        note_sleep(1);
-        AWAIT(op_sleep("", 0), "ANY");
-        CHECK(rt.live_max < 2000 * 500);
-        OUT("Sleep 1");
-    }
-}
-
-TEST(x_known_entries_cost_no_memory) {
-    EVERY(5, 7) {
-        start(4294967295u); input(""); eof();
-        CHECK(!ready());
-        CHECK_ERROR(571, "");
-        CHECK(rt.live_max < 65536);
-        OUT("Error 571...");
-    }
-}
-
-TEST(x_early_answers_are_kept) {
-    EVERY(5, 7) {
-        node *nodes[40];
-        given(1); go();
-        for (unsigned i = 40; i >= 1; i--) note_value(N_GET_PROMISE, i, "v");
-        for (unsigned i = 0; i < 40; i++) nodes[i] = op_get_promise("p");
-        AWAIT(rt_combine(RESTATE__ALL, nodes, 40), "ANY");
-        for (unsigned i = 0; i < 40; i++) VALUE(nodes[i], "\"v\"");
-        drop_output();
-    }
-}
-
-TEST(x_reserved_signals_are_harmless) {
-    EVERY(5, 7) {
-        node *a;
-        given(1);
-        for (unsigned i = 2; i <= 16; i++) note_signal(i, "x");
-        note_signal(0, "x"); note_signal(17, "v"); go();
-        AWAIT((a = op_awakeable()), "ANY");
-        VALUE(a, "\"v\"");
-    }
-}
-
 TEST(x_failure_codes) {
     EVERY(5, 7) {
         node *p;
@@ -730,40 +532,7 @@ TEST(x_failure_codes) {
     }
 }
 
-TEST(x_state_keys_not_utf8) {
-    EVERY(5, 7) {
-        node *keys;
-        given(1); frame(N_GET_LAZY_KEYS, "1u 17(1s1s1s)", 1, "a\xff" "b", "", "z"); go();
-        AWAIT((keys = op_get_keys()), "ANY");
-        CHECK(keys->value && keys->value->is.keys && keys->value->is.keys[0]);
-        drop_output();
-    }
-}
-
-TEST(x_input_that_ends_is_no_event) {
-    EVERY(5, 7) {
-        node *sleep;
-        given(1); go();
-        sleep = op_sleep("", 0);
-        note_sleep(1); eof(); eof();
-        CHECK(op_set("k", "v"));
-        AWAIT(sleep, "ANY");
-        CHECK(op_output("") && op_end());
-        OUT("Sleep 1", "SetState \"k\" value \"v\"", "Output value \"\"", "End");
-    }
-}
-
-TEST(x_cancel_in_the_replay_without_id) {
-    EVERY(5, 7) {                                           /* the recorded execution had cancelled, so it knew the id */
-        rt_calls c;
-        given(4); cmd_call(1, ""); note_cancel(); cmd_cancel("my-id"); go();
-        c = op_call();
-        AWAIT(c.result, "570");
-        OUT("Error 570...");
-    }
-}
-
-/* ---- Many and deep ------------------------------------------------------------------------------------------------------ */
+/* ---- Many and deep -------------------------------------------------------------------------- */
 
 static node *chain(unsigned depth, node *leaf) {
     for (; depth; depth--) {
@@ -874,6 +643,7 @@ static void linear(int first, int end) {
 }
 
 TEST(x_ten_thousand_futures) { linear(SLEEPS, NAMES); }
+
 TEST(x_ten_thousand_named_signals) { linear(NAMES, KINDS); }
 
 TEST(x_waiting_costs_no_memory) {
@@ -902,7 +672,7 @@ TEST(x_waiting_costs_no_memory) {
     rt_drop(&rt_script);
 }
 
-/* ---- Out of memory -------------------------------------------------------------------------------------------------------- */
+/* ---- Out of memory -------------------------------------------------------------------------- */
 
 static void oom_state(void) {
     node *lazy;
@@ -1105,19 +875,18 @@ TEST(x_damaged_input) {
 
 int main(int argc, char **argv) {
     static const test_case cases[] = {
-        T(s122_other_state_key), T(s123_payload_differs), T(s124_checks_off), T(s125_unstable_payloads),
-        T(s126_never_skipped), T(x_other_type_is_described), T(s127_other_type), T(s128_await_run_in_the_replay), T(s129_await_sleep_in_the_replay),
+        T(s122_other_state_key), T(s123_payload_differs), T(s124_checks_off),
+        T(s125_unstable_payloads), T(s126_never_skipped), T(x_other_type_is_described),
+        T(s127_other_type), T(s128_await_run_in_the_replay), T(s129_await_sleep_in_the_replay),
         T(s130_await_awakeable_in_the_replay), T(s131_behaviour_of_mismatches),
-        T(s133_error_that_pauses), T(s134_metadata), T(s135_after_suspension), T(s136_after_an_error),
-        T(s137_input_ends_amid_a_frame), T(x_errors_are_sticky), T(x_closed_stays_closed), T(x_error_before_start),
-        T(x_operations_before_their_time), T(x_second_start), T(x_command_after_end), T(x_what_is_compared),
-        T(x_metadata_is_compared), T(x_recorded_but_not_decodable), T(x_flags_are_ignored),
-        T(x_unknown_fields_are_skipped), T(x_last_member_wins), T(x_bad_payloads), T(x_bad_starts), T(x_empty_feed),
-        T(x_message_limit), T(x_wild_ids_cost_no_memory), T(x_known_entries_cost_no_memory),
-        T(x_early_answers_are_kept), T(x_reserved_signals_are_harmless), T(x_failure_codes),
-        T(x_state_keys_not_utf8), T(x_input_that_ends_is_no_event), T(x_cancel_in_the_replay_without_id),
-        T(x_nesting), T(x_ten_thousand_futures), T(x_ten_thousand_named_signals), T(x_waiting_costs_no_memory),
-        T(x_out_of_memory), T(x_damaged_input), { NULL, NULL }
+        T(x_what_is_compared), T(x_metadata_is_compared), T(x_recorded_but_not_decodable),
+        T(s133_error_that_pauses), T(s134_metadata), T(s135_after_suspension),
+        T(s136_after_an_error), T(s137_input_ends_amid_a_frame), T(x_errors_are_sticky),
+        T(x_closed_stays_closed), T(x_error_before_start), T(x_operations_before_their_time),
+        T(x_second_start), T(x_command_after_end), T(x_failure_codes), T(x_nesting),
+        T(x_ten_thousand_futures), T(x_ten_thousand_named_signals), T(x_waiting_costs_no_memory),
+        T(x_out_of_memory), T(x_damaged_input),
+        { NULL, NULL }
     };
     return test_main(argc, argv, cases);
 }

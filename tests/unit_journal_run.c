@@ -1,15 +1,11 @@
-/* The state machine: runs and their retry policies. */
+/* Section >>journal: runs and their retry policies. A number in a name is that of the protocol's list of
+ * scenarios; x_ are further cases. */
 #define RESTATE_IMPLEMENTATION
 #define RESTATE_NO_SERVER
 #include "restate.h"
 #include "runtime.h"
 
-static void given(unsigned known) {
-    start(known);
-    input("my-data");
-}
-
-/* ---- Runs ------------------------------------------------------------------------------------------------- */
+/* ---- Runs ----------------------------------------------------------------------------------- */
 
 TEST(s084_run) {
     EVERY(5, 7) {
@@ -237,7 +233,7 @@ TEST(s098_propose_in_the_replay) {
     }
 }
 
-/* ---- Retry policies ------------------------------------------------------------------------------------------- */
+/* ---- Retry policies ------------------------------------------------------------------------- */
 
 static restate__policy exponential(uint64_t initial_ms, double factor) {
     restate__policy p;
@@ -249,26 +245,9 @@ static restate__policy exponential(uint64_t initial_ms, double factor) {
     return p;
 }
 
-static restate__policy fixed(uint64_t interval_ms) {
-    restate__policy p = exponential(interval_ms, 0);
-    p.kind = RESTATE__POLICY_FIXED;
-    return p;
-}
-
 static restate__policy attempts(restate__policy p, unsigned max) {
     p.has_max_attempts = true;
     p.max_attempts = max;
-    return p;
-}
-
-static restate__policy lasting(restate__policy p, uint64_t max_ms) {
-    p.has_max_duration = true;
-    p.max_duration_ms = max_ms;
-    return p;
-}
-
-static restate__policy pausing(restate__policy p) {
-    p.pause = true;
     return p;
 }
 
@@ -285,11 +264,7 @@ static void failing(bool fresh, restate__policy policy, unsigned retries, uint64
     CHECK_INT(propose_error(run, duration), ok);
     if (!ok) CHECK_ERROR(500, "my-error");
 }
-
-#define RETRY(delay) "Error 500 index:1 Run \"my-run\" delay:" #delay " message:\"my-error\""
-#define RETRY_PLAIN "Error 500 index:1 Run \"my-run\" message:\"my-error\""
 #define GIVE_UP "Propose 1 failure 500 \"my-error\" ack"
-#define PAUSE "Error 500 index:1 Run \"my-run\" behavior:1 message:\"my-error\""
 
 TEST(s099_exhausted) {
     static const unsigned cases[][2] = { { 0, 0 }, { 0, 1 }, { 1, 2 }, { 2, 2 }, { 2, 1 }, { 2, 0 }, { 99, 100 } };
@@ -299,6 +274,8 @@ TEST(s099_exhausted) {
             OUT(GIVE_UP);
         }
 }
+
+#define RETRY(delay) "Error 500 index:1 Run \"my-run\" delay:" #delay " message:\"my-error\""
 
 TEST(s100_not_exhausted) {
     static const unsigned cases[][2] = { { 0, 2 }, { 1, 3 }, { 99, 101 } };
@@ -323,6 +300,12 @@ TEST(s101_counts_of_start) {
     }
 }
 
+static restate__policy lasting(restate__policy p, uint64_t max_ms) {
+    p.has_max_duration = true;
+    p.max_duration_ms = max_ms;
+    return p;
+}
+
 TEST(s102_backoff) {
     restate__policy p = lasting(exponential(100, 2), 10000);
     p.has_max_interval = true;
@@ -334,12 +317,19 @@ TEST(s102_backoff) {
     EVERY(5, 7) { failing(false, p, 3, 9000, 1000, true); OUT(GIVE_UP); }
 }
 
+static restate__policy fixed(uint64_t interval_ms) {
+    restate__policy p = exponential(interval_ms, 0);
+    p.kind = RESTATE__POLICY_FIXED;
+    return p;
+}
+
 TEST(s103_max_duration) {
     EVERY(5, 7) { failing(false, lasting(fixed(5), 1000), 0, 0, 1000, true); OUT(GIVE_UP); }
     EVERY(5, 7) { failing(false, lasting(fixed(5), 2000), 1, 1000, 1000, true); OUT(GIVE_UP); }
     EVERY(5, 7) { failing(false, lasting(fixed(5), 2001), 1, 1000, 1000, false); OUT(RETRY(5)); }
     EVERY(5, 7) { failing(false, lasting(fixed(5), 2000), 0, 990000, 1000, false); OUT(RETRY(5)); }
 }
+#define RETRY_PLAIN "Error 500 index:1 Run \"my-run\" message:\"my-error\""
 
 TEST(s104_infinite_and_none) {
     restate__policy p;
@@ -361,6 +351,12 @@ TEST(s105_counters_start_from_zero) {
         OUT("Sleep 1", "Run 2 \"my-run\"", "Error 500 index:2 Run \"my-run\" delay:1000 message:\"my-error\"...");
     }
 }
+
+static restate__policy pausing(restate__policy p) {
+    p.pause = true;
+    return p;
+}
+#define PAUSE "Error 500 index:1 Run \"my-run\" behavior:1 message:\"my-error\""
 
 TEST(s106_pause_when_exhausted) {
     EVERY(7, 7) { failing(false, pausing(attempts(fixed(1000), 2)), 1, 0, 0, false); OUT(PAUSE); }
@@ -459,20 +455,7 @@ TEST(x_counters_survive_proposals_and_awakeables) {
     }
 }
 
-TEST(x_eager_read_is_a_new_entry) {
-    EVERY(5, 7) {
-        node *run;
-        rt.policy = exponential(100, 2);
-        start(2, .retries = 3, .complete = true); input(""); cmd_run(1, "my-run"); go();
-        run = op_run("my-run");
-        op_get("k");
-        AWAIT(run, "RUN 1");
-        CHECK(!propose_error(run, 0));
-        OUT("GetEagerState \"k\" void", RETRY(100));
-    }
-}
-
-/* ---- More of runs ------------------------------------------------------------------------------------------------ */
+/* ---- More of runs --------------------------------------------------------------------------- */
 
 TEST(x_position_of_the_ack_decides) {
     for (int sleep_first = 0; sleep_first < 2; sleep_first++)
@@ -613,16 +596,18 @@ TEST(x_awaiting_on_again_after_input) {
 int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(s084_run), T(s085_run_acknowledged), T(s086_run_before_7), T(s087_run_fails),
-        T(s088_input_ends_while_executing), T(s089_run_recorded_without_result), T(s090_run_raced_in_the_replay),
-        T(s091_run_replayed), T(s092_run_replayed_later), T(s093_error_after_run), T(s094_bad_acks),
-        T(s095_full_completion_in_7), T(s096_three_runs), T(s097_run_beside_a_sleep), T(s098_propose_in_the_replay),
-        T(s099_exhausted), T(s100_not_exhausted), T(s101_counts_of_start), T(s102_backoff), T(s103_max_duration),
+        T(s088_input_ends_while_executing), T(s089_run_recorded_without_result),
+        T(s090_run_raced_in_the_replay), T(s091_run_replayed), T(s092_run_replayed_later),
+        T(s093_error_after_run), T(s094_bad_acks), T(s095_full_completion_in_7), T(s096_three_runs),
+        T(s097_run_beside_a_sleep), T(s098_propose_in_the_replay), T(s099_exhausted),
+        T(s100_not_exhausted), T(s101_counts_of_start), T(s102_backoff), T(s103_max_duration),
         T(s104_infinite_and_none), T(s105_counters_start_from_zero), T(s106_pause_when_exhausted),
-        T(s107_two_runs_one_error), T(x_policy_limits), T(x_own_delay_wins), T(x_run_error_asks_for_pause),
-        T(x_counters_survive_proposals_and_awakeables), T(x_eager_read_is_a_new_entry),
-        T(x_position_of_the_ack_decides), T(x_acks_in_another_order), T(x_run_not_awaited_is_not_executed),
-        T(x_settled_race_does_not_execute), T(x_same_run_twice_in_a_tree), T(x_proposed_value_is_copied),
-        T(x_awaiting_on_beside_a_run), T(x_awaiting_on_again_after_input),
+        T(s107_two_runs_one_error), T(x_policy_limits), T(x_own_delay_wins),
+        T(x_run_error_asks_for_pause), T(x_counters_survive_proposals_and_awakeables),
+        T(x_position_of_the_ack_decides), T(x_acks_in_another_order),
+        T(x_run_not_awaited_is_not_executed), T(x_settled_race_does_not_execute),
+        T(x_same_run_twice_in_a_tree), T(x_proposed_value_is_copied), T(x_awaiting_on_beside_a_run),
+        T(x_awaiting_on_again_after_input),
         { NULL, NULL }
     };
     return test_main(argc, argv, cases);

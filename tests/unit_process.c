@@ -2,6 +2,7 @@
  * Each case has restate_serve() run in a process of its own and talks to it over sockets. What the endpoint
  * logs arrives here line by line, so the cases wait for events and never for a time. Called as
  * `unit_process --signals` the program says which signals it was started with. */
+/* Has threads: runs with ThreadSanitizer, too. */
 #include "tools.h"
 #define RESTATE__GRACE_MS 2000u             /* for what does not return; users have 5 s */
 #define RESTATE_IMPLEMENTATION

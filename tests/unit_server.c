@@ -1,6 +1,7 @@
 /* The endpoint over real sockets: it runs in a thread of this program (or in its event loop, by the
  * process API), and is talked to by an HTTP/2 client made of nghttp2's client session, or by bytes that no
  * client would send. One thread drives all clients, so what happens when is the test's to say. */
+/* Has threads: runs with ThreadSanitizer, too. */
 #define RESTATE_IMPLEMENTATION
 #include "tools.h"
 #if SLOW > 1

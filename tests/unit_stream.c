@@ -1,6 +1,7 @@
 /* Section >>stream: exchanges, and connections, whose bytes the test carries. Compile it also with
  * RESTATE_NO_SERVER (then there are no connections), RESTATE_NO_THREADS (then nothing is ever on
  * another thread), and both. */
+/* Has threads: runs with ThreadSanitizer, too. */
 #define RESTATE_IMPLEMENTATION
 #include "restate.h"
 #include "runtime.h"

@@ -378,7 +378,7 @@ static rt_bytes script_of(unsigned known, const char *body) {
 
 /* ---- The table ----------------------------------------------------------------------------------------- */
 
-/* A twentieth of everything, without a table, and bounds on memory alone: for tests/unit_scale.c. */
+/* A twentieth of everything, without a table, and bounds on memory alone: for tests/unit_server_scale.c. */
 #ifdef SCALE_SMALL
 static const size_t part = 20;
 #else

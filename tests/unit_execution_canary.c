@@ -220,7 +220,7 @@ int main(int argc, char **argv) {
 
 #else
 int main(void) {
-    puts("unit_canary: 0 passed, 0 failed");
+    puts("unit_execution_canary: 0 passed, 0 failed");
     return 0;
 }
 #endif

@@ -15,11 +15,6 @@ enum { FEW = 300 };                         /* slow, and not judged */
 enum { FEW = 10000 };
 #endif
 
-static void given(unsigned known) {
-    start(known);
-    input("");
-}
-
 /* ---- Time ----------------------------------------------------------------------------------------- */
 
 static clock_t began, spent;
