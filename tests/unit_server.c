@@ -564,7 +564,7 @@ static void end(call *k) {                  /* with the script */
 }
 static void reset(call *k) { nghttp2_submit_rst_stream(k->on->session, 0, k->id, NGHTTP2_CANCEL); }
 
-static void given(const char *text) { start(1); input(text); }
+static void given_input(const char *text) { start(1); input(text); }
 
 static void call_says(const char *file, int line, call *k, const char *const *expected) {
     rt_bytes text = { NULL, 0, 0 };
@@ -606,7 +606,7 @@ static void good_at(int line, client *c) {
     call *k = invoke(c, "echo");
     snprintf(text, sizeof text, "(good call in line %d) %s", line, before);
     test_note = text;
-    given("good");
+    given_input("good");
     end(k);
     UNTIL(k->closed || c->gone);
     CHECK_INT(k->status, 200);
@@ -925,7 +925,7 @@ TEST(health_and_versions) {
     for (unsigned version = 5; version <= 7; version++) {
         char type[64];
         k = invoke_as(c, version, "echo");
-        given("my-data");
+        given_input("my-data");
         end(k);
         UNTIL(k->closed);
         CHECK_INT(k->status, 200);
@@ -968,10 +968,10 @@ TEST(refusals) {
             call *k = request(c, cases[i].method, cases[i].path, cases[i].type ? "content-type" : NULL, cases[i].type);
             note("(%s %s as %s, %d)", cases[i].method, cases[i].path, cases[i].type ? cases[i].type : "-", body);
             if (body == 0) k->over = true;
-            if (body == 1) given("x"), end(k);
+            if (body == 1) given_input("x"), end(k);
             if (body == 2) {
                 UNTIL(k->answered);
-                given("x");
+                given_input("x");
                 end(k);
             }
             UNTIL(k->closed);
@@ -1021,7 +1021,7 @@ TEST(paths) {
         call *k = request(c, cases[i].method, cases[i].path, get ? "accept" : "content-type",
                           get ? "application/vnd.restate.endpointmanifest.v4+json" : V "7");
         test_note = cases[i].path;
-        if (!get) given("p");
+        if (!get) given_input("p");
         end(k);
         UNTIL(k->closed);
         CHECK_INT(k->status, cases[i].status);
@@ -1110,7 +1110,7 @@ static void fails_with(client *c, const char *handler, const char *error, const 
         give(k, rt_script.at, rt_script.len);
         if (more) {
             UNTIL(k->answered);
-            given("this is ignored");
+            given_input("this is ignored");
             give(k, rt_script.at, rt_script.len);
         }
         k->over = true;
@@ -1169,7 +1169,7 @@ TEST(unknown_types_later) {
         call *k = invoke(c, "nap");
         note("(type %04X)", cases[i].type);
         snprintf(error, sizeof error, "Error %u...", cases[i].code);
-        given("x");
+        given_input("x");
         send_on(k);
         UNTIL(frames_came(k, 2));
         SAYS(k, "Sleep 1 wake:...", "AwaitingOn W{c:1,s:1}");
@@ -1184,7 +1184,7 @@ TEST(unknown_types_later) {
     test_note = "";
     /* One that is not known is a notification like any other. */
     call *k = invoke(c, "nap");
-    given("x");
+    given_input("x");
     note_void(0x8020, 9);
     send_on(k);
     UNTIL(frames_came(k, 2));
@@ -1233,10 +1233,10 @@ TEST(bad_protobuf) {
         note("(%s)", hex);
         start(2), input("x"), raw(hex);
         fails_with(c, "nap", "Error 500...", NULL);
-        given("x"), raw(hex);               /* behind the replay, but before the handler runs */
+        given_input("x"), raw(hex);               /* behind the replay, but before the handler runs */
         fails_with(c, "nap", "Error 500...", NULL);
     }
-    given("x"), raw("00070000 00000003 ffffff");
+    given_input("x"), raw("00070000 00000003 ffffff");
     fails_with(c, "nap", "Error 500...", NULL);
     test_note = "";
     down();
@@ -1266,7 +1266,7 @@ TEST(frame_of_4_gib) {
         GOOD(c);
     }
     call *k = invoke(c, "nap");             /* and while the handler waits */
-    given("x");
+    given_input("x");
     send_on(k);
     UNTIL(frames_came(k, 2));
     raw("800c0000ffffffff");
@@ -1341,7 +1341,7 @@ TEST(message_limit) {
         call *k = invoke(c, "echo");
         size_t payload;
         memset(text, 'x', size - 1);
-        given(text);
+        given_input(text);
         payload = size - 1 + 6;             /* two tags with lengths of two bytes */
         end(k);
         UNTIL(k->closed);
@@ -1374,11 +1374,11 @@ TEST(silent_peers_are_gone) {
     up(.threads = 1, .peer_timeout_ms = 600);
     idle = dial();
     napping = invoke(idle, "nap");
-    given("x");
+    given_input("x");
     send_on(napping);
     silent = dial();
     k = invoke(silent, "nap");
-    given("x");
+    given_input("x");
     send_on(k);
     UNTIL(GET(started) == 2);
     settle(silent);
@@ -1458,7 +1458,7 @@ TEST(steady_journal) {
     c = dial();
     k = invoke(c, "echo");
     memset(text, 'x', sizeof text - 1);
-    given(text);
+    given_input(text);
     for (size_t at = 0; at < rt_script.len; at += 50) {
         give(k, rt_script.at + at, rt_script.len - at < 50 ? rt_script.len - at : 50);
         pump_for(25);
@@ -1479,12 +1479,12 @@ TEST(answers_that_nobody_takes) {
     c = dial();
     shut = dial_to(.window = -1);
     k[0] = invoke(shut, "echo");
-    given("x");
+    given_input("x");
     end(k[0]);
     k[1] = request(shut, "GET", "/nope", NULL, NULL);
     k[1]->over = true;
     k[2] = invoke(shut, "flood_then_nap");          /* and one that is not at its end */
-    given("10 100");
+    given_input("10 100");
     send_on(k[2]);
     k[3] = invoke_as(shut, 6, "nap");                   /* takes its time, too, but says nothing */
     start(2), input("x"), cmd_sleep(1, "", 99999999999u);
@@ -1492,7 +1492,7 @@ TEST(answers_that_nobody_takes) {
     deaf = dial_to(.rcvbuf = 4096, .window = 100 << 20, .room = 100 << 20);
     for (int i = 0; i < 8; i++) {
         call *f = invoke(deaf, "flood");
-        given("100 60000");
+        given_input("100 60000");
         end(f);
     }
     client_send(deaf);
@@ -1801,7 +1801,7 @@ TEST(connection_in_single_bytes) {
     wire_open(&w);
     put_preface();
     put_request(1, "/invoke/S/echo", false);
-    given("tiny");
+    given_input("tiny");
     for (size_t i = 0; i < rt_script.len; i++) put_frame(NGHTTP2_DATA, i + 1 == rt_script.len, 1, rt_script.at + i, 1);
     for (size_t i = 0; i < raw_out.len; i++) CHECK(wire_send(&w, raw_out.at + i, 1));
     CHECK(wire_until(&w, NGHTTP2_HEADERS, 1, &f));
@@ -1828,7 +1828,7 @@ TEST(interleaved) {
         memset(text, 'a' + (int)i, sizeof text);
         text[5 * i + 1] = 0;
         k[i] = invoke_as(c, 5 + i % 3, "echo");
-        given(text);
+        given_input(text);
         body[i] = rt_script;
         memset(&rt_script, 0, sizeof rt_script);
         if (body[i].len > longest) longest = body[i].len;
@@ -1861,7 +1861,7 @@ TEST(hundred_streams) {
         char text[8];
         k[i] = invoke(c, "nap");
         snprintf(text, sizeof text, "%u", i);
-        given(text);
+        given_input(text);
         send_on(k[i]);
     }
     for (unsigned i = 0; i < N; i++) {
@@ -1893,7 +1893,7 @@ TEST(streams_beyond_the_limit) {
     put_preface();
     for (uint32_t i = 0; i < 14; i++) {
         put_request(2 * i + 1, "/invoke/S/nap", false);
-        given("x");
+        given_input("x");
         put_frame(NGHTTP2_DATA, 0, 2 * i + 1, rt_script.at, rt_script.len);
         rt_script.len = 0;
     }
@@ -1912,7 +1912,7 @@ TEST(streams_beyond_the_limit) {
     settle(c);
     for (unsigned i = 0; i < 12; i++) {
         k[i] = invoke(c, "nap");
-        given("x");
+        given_input("x");
         send_on(k[i]);
     }
     for (unsigned i = 0; i < 10; i++) UNTIL(frames_came(k[i], 2));
@@ -1936,13 +1936,13 @@ TEST(too_many_invocations) {
     c = dial();
     for (int i = 0; i < 3; i++) {
         k[i] = invoke(c, "nap");
-        given("x");
+        given_input("x");
         send_on(k[i]);
         UNTIL(frames_came(k[i], 2));
     }
     for (int i = 0; i < 3; i++) {
         extra = invoke(c, "echo");
-        given("x");
+        given_input("x");
         end(extra);
         UNTIL(extra->closed);
         CHECK_INT(extra->status, 503);
@@ -1976,7 +1976,7 @@ TEST(loops_share_the_connections) {
         for (int i = 0; i < N; i++) {
             call *k = invoke(c[i], "where");
             unsigned thread = 99;
-            given("?");
+            given_input("?");
             end(k);
             UNTIL(k->closed);
             if (k->body.len > 12) thread = k->body.at[12] - (unsigned)'0';
@@ -1987,7 +1987,7 @@ TEST(loops_share_the_connections) {
     for (int i = 0; i < 4; i++) CHECK_INT(on[i], 2 * N / 4);
     for (int i = 0; i < N; i++) {
         call *k = invoke(c[i], "nap");
-        given("?");
+        given_input("?");
         send_on(k);
     }
     UNTIL(GET(started) == N);
@@ -2031,10 +2031,10 @@ TEST(small_windows) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         client *c = dial_to(.window = cases[i].window);
         call *a = invoke(c, "flood"), *b;
-        given(cases[i].what);
+        given_input(cases[i].what);
         send_on(a);
         b = invoke(c, "flood");
-        given(cases[i].what);
+        given_input(cases[i].what);
         send_on(b);
         UNTIL(a->answered && b->answered);
         check_flood(a, cases[i].n, cases[i].size, M_OUTPUT);
@@ -2054,7 +2054,7 @@ TEST(closed_window) {
     c = dial_to(.window = -1);
     for (int i = 0; i < 20; i++) {
         k[i] = invoke(c, i % 2 ? "echo" : "flood");
-        given("500 1000");
+        given_input("500 1000");
         send_on(k[i]);
     }
     settle(c);
@@ -2081,12 +2081,12 @@ TEST(window_of_one_stream) {
     up(.threads = 1);
     c = dial_to(.window = 65535, .keep_window = true, .room = INT32_MAX);
     a = invoke(c, "flood");
-    given("200 10000");
+    given_input("200 10000");
     send_on(a);
     UNTIL(a->body.len == 65535);
     for (int i = 0; i < 20; i++) GOOD(c);
     b = invoke(c, "nap");
-    given("b");
+    given_input("b");
     send_on(b);
     UNTIL(frames_came(b, 2));
     CHECK_INT(a->body.len, 65535);
@@ -2112,11 +2112,11 @@ TEST(window_of_the_connection) {
     up(.threads = 1);
     c = dial_to(.window = INT32_MAX, .keep_window = true, .room = 65535);
     a = invoke(c, "flood");
-    given("200 10000");
+    given_input("200 10000");
     send_on(a);
     UNTIL(a->body.len == 65535);
     b = invoke(c, "nap");
-    given("b");
+    given_input("b");
     send_on(b);
     UNTIL(GET(started) == 2);
     note_sleep(1);
@@ -2158,7 +2158,7 @@ TEST(peer_that_does_not_read) {
     c->deaf = true;
     for (int i = 0; i < N; i++) {
         k[i] = invoke(c, "flood");
-        given(what);
+        given_input(what);
         end(k[i]);
     }
     until_stalled();
@@ -2186,7 +2186,7 @@ TEST(peer_that_does_not_read_and_leaves) {
     c->deaf = true;
     for (int i = 0; i < 5; i++) {
         call *k = invoke(c, "flood");
-        given("1000 65536");
+        given_input("1000 65536");
         send_on(k);
     }
     until_stalled();
@@ -2205,7 +2205,7 @@ TEST(reset_while_held_back) {
     c = dial_to(.window = 100, .keep_window = true);
     for (int i = 0; i < 10; i++) {
         k[i] = invoke(c, "flood");
-        given("1000 65536");
+        given_input("1000 65536");
         send_on(k[i]);
     }
     until_stalled();
@@ -2257,7 +2257,7 @@ TEST(full_duplex) {
     k = invoke(c, "naps");
     client_send(c);
     UNTIL(k->status == 200);                        /* before there is any body */
-    given("x");
+    given_input("x");
     send_on(k);
     UNTIL(frames_came(k, 2));
     SAYS(k, "Sleep 1 wake:...", "AwaitingOn W{c:1,s:1}");
@@ -2286,7 +2286,7 @@ TEST(inactivity) {
     up(.threads = 1);
     c = dial();
     k = invoke(c, "nap");
-    given("x");
+    given_input("x");
     send_on(k);
     UNTIL(frames_came(k, 2));
     end(k);
@@ -2294,7 +2294,7 @@ TEST(inactivity) {
     SAYS(k, "Sleep 1 wake:...", "AwaitingOn W{c:1,s:1}", "Suspension W{c:1,s:1}");
     CHECK_INT(GET(ended), 1);
     k = invoke(c, "nap");                           /* request and response */
-    given("x");
+    given_input("x");
     end(k);
     UNTIL(k->closed);
     SAYS(k, "Sleep 1 wake:...", "Suspension W{c:1,s:1}");
@@ -2312,7 +2312,7 @@ TEST(trailers_end_the_input) {
     wire_open(&w);
     put_preface();
     put_request(1, "/invoke/S/nap", false);
-    given("x");
+    given_input("x");
     put_frame(NGHTTP2_DATA, 0, 1, rt_script.at, rt_script.len);
     hpack_field(&b, "x-trailer", "1");
     put_frame(NGHTTP2_HEADERS, 5, 1, b.at, b.len);
@@ -2332,7 +2332,7 @@ TEST(pings) {
     up(.threads = 1);
     c = dial();
     parked = invoke(c, "nap"), closure = invoke(c, "steps"), blocking = invoke(c, "blocks");
-    given("x"), give(parked, rt_script.at, rt_script.len);
+    given_input("x"), give(parked, rt_script.at, rt_script.len);
     give(closure, rt_script.at, rt_script.len), give(blocking, rt_script.at, rt_script.len);
     rt_script.len = 0;
     UNTIL(GET(at_gate) == 2 && GET(started) == 1);
@@ -2362,7 +2362,7 @@ TEST(blocking_handlers) {
         char text[16];
         snprintf(text, sizeof text, "%d", i);
         k[i] = invoke(c, "blocks");
-        given(text);
+        given_input(text);
         send_on(k[i]);
     }
     UNTIL(GET(at_gate) == N);
@@ -2388,7 +2388,7 @@ TEST(data_frames) {
     for (int i = 0; i < 6; i++) {
         k = invoke_as(c, 5 + (unsigned)i % 3, "echo");
         if (i < 3) settle(c);                       /* the head goes first */
-        given("x");
+        given_input("x");
         if (i % 2) send_on(k);
         else end(k);
         UNTIL(k->answered);
@@ -2408,7 +2408,7 @@ TEST(s148_small_commands) {
     up(.threads = 1);
     c = dial();
     k = invoke(c, "flood_then_nap");
-    given("10000 3");
+    given_input("10000 3");
     send_on(k);
     UNTIL(frames_came(k, N + 2));
     CHECK(GET(peak) < 4 * MIB);
@@ -2670,7 +2670,7 @@ TEST(rapid_reset) {
             if (how) hpack_field(&b, "content-length", "1");
             put_frame(NGHTTP2_HEADERS, 4, id, b.at, b.len);
             rt_drop(&b);
-            given("x");
+            given_input("x");
             put_frame(NGHTTP2_DATA, 0, id, rt_script.at, rt_script.len);
             rt_script.len = 0;
             if (!how) put_frame(NGHTTP2_RST_STREAM, 0, id, "\0\0\0\10", 4);
@@ -2731,9 +2731,9 @@ TEST(leaves_in_the_middle_of_everything) {
         c = dial_to(.window = 1000, .keep_window = true);
         k[0] = invoke(c, "nap"), k[1] = invoke(c, "flood"), k[2] = invoke(c, "steps_obediently");
         k[3] = invoke(c, "blocks"), k[4] = invoke(c, "nap"), k[5] = invoke(c, "nap");
-        given("x"), give(k[0], rt_script.at, rt_script.len), give(k[2], rt_script.at, rt_script.len);
+        given_input("x"), give(k[0], rt_script.at, rt_script.len), give(k[2], rt_script.at, rt_script.len);
         give(k[3], rt_script.at, rt_script.len), give(k[4], rt_script.at, rt_script.len - 1), rt_script.len = 0;
-        given("1000 65536"), send_on(k[1]);
+        given_input("1000 65536"), send_on(k[1]);
         UNTIL(GET(at_gate) == 2 && GET(started) == 2);
         settle(c);
         if (how == 2) for (int i = 0; i < 6; i++) reset(k[i]);
@@ -2755,7 +2755,7 @@ TEST(half_closed_connection) {
     up(.threads = 1);
     c = dial();
     k = invoke(c, "nap");
-    given("x");
+    given_input("x");
     send_on(k);
     UNTIL(frames_came(k, 2));
     shutdown(c->fd, SHUT_WR);
@@ -2770,7 +2770,7 @@ TEST(goaway_of_the_peer) {
     up(.threads = 1);
     c = dial();
     k = invoke(c, "nap");
-    given("x");
+    given_input("x");
     send_on(k);
     UNTIL(frames_came(k, 2));
     nghttp2_submit_goaway(c->session, 0, 0, NGHTTP2_NO_ERROR, NULL, 0);
@@ -2930,7 +2930,7 @@ TEST(graceful_stop) {
     silent->deaf = true;
     c = dial();
     parked = invoke(c, "nap"), closure = invoke(c, "steps"), finishing = invoke(c, "blocks_on");
-    given("x"), give(parked, rt_script.at, rt_script.len);
+    given_input("x"), give(parked, rt_script.at, rt_script.len);
     give(closure, rt_script.at, rt_script.len), give(finishing, rt_script.at, rt_script.len);
     rt_script.len = 0;
     UNTIL(GET(at_gate) == 2 && frames_came(parked, 2));
@@ -2967,7 +2967,7 @@ TEST(requests_during_a_stop) {
     wire_open(&w);
     put_preface();
     put_request(1, "/invoke/S/nap", false);
-    given("x");
+    given_input("x");
     put_frame(NGHTTP2_DATA, 0, 1, rt_script.at, rt_script.len);
     rt_script.len = 0;
     wire_flush(&w);
@@ -3085,7 +3085,7 @@ TEST(connections_during_a_stop) {
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     c = dial();
     k = invoke(c, "steps");
-    given("x");
+    given_input("x");
     send_on(k);
     UNTIL(GET(at_gate) == 1);
     restate_endpoint_stop(ep);
@@ -3107,7 +3107,7 @@ TEST(stop_is_told) {
     up(.threads = 1, .drain_ms = 60000);
     c = dial();
     closure = invoke(c, "steps_obediently"), blocking = invoke(c, "blocks");
-    given("x"), give(closure, rt_script.at, rt_script.len), send_on(blocking);
+    given_input("x"), give(closure, rt_script.at, rt_script.len), send_on(blocking);
     UNTIL(GET(at_gate) == 2);
     before = now_ms();
     restate_endpoint_stop(ep);
@@ -3128,8 +3128,8 @@ TEST(second_stop_cuts) {
     up(.threads = 2, .drain_ms = 60000);
     c = dial_to(.window = 1000, .keep_window = true);
     closure = invoke(c, "steps"), blocking = invoke(c, "blocks_on"), flooding = invoke(c, "flood");
-    given("x"), give(closure, rt_script.at, rt_script.len), send_on(blocking);
-    given("100 65536"), send_on(flooding);
+    given_input("x"), give(closure, rt_script.at, rt_script.len), send_on(blocking);
+    given_input("100 65536"), send_on(flooding);
     UNTIL(GET(at_gate) == 2);
     until_stalled();
     restate_endpoint_stop(ep);
@@ -3158,7 +3158,7 @@ TEST(drain_time_is_over) {
     up(.threads = 1, .drain_ms = 300);
     c = dial();
     k = invoke(c, "steps");
-    given("x");
+    given_input("x");
     send_on(k);
     UNTIL(GET(at_gate) == 1);
     before = now_ms();
@@ -3189,7 +3189,7 @@ TEST(drain_time_by_the_clock) {
         else up_with(o);
         c = dial();
         k = invoke(c, "steps");
-        given("x");
+        given_input("x");
         send_on(k);
         UNTIL(GET(at_gate) == 1);
         restate_endpoint_stop(ep);
@@ -3245,7 +3245,7 @@ TEST(steps_that_wait_for_a_thread) {
         c = dial();
         for (int i = 0; i < N; i++) {
             k[i] = invoke(c, "steps");
-            given("x");
+            given_input("x");
             send_on(k[i]);
         }
         for (int i = 0; i < N; i++) UNTIL(k[i]->body.len > 0);      /* the command */
@@ -3261,7 +3261,7 @@ TEST(steps_that_wait_for_a_thread) {
         if (way < 2) {                      /* who comes now has to wait for these two only */
             client *other = dial();
             call *late = invoke(other, "steps");
-            given("x");
+            given_input("x");
             send_on(late);
             open_gate();
             UNTIL(late->body.len > 20);
@@ -3294,7 +3294,7 @@ TEST(work_outlives_run) {
         else up_hosted(.threads = 1, .drain_ms = RESTATE_ZERO_MS);
         c = dial();
         k = invoke(c, ways[i % 2].handler);
-        given("x");
+        given_input("x");
         send_on(k);
         UNTIL(GET(at_gate) == 1);
         restate_endpoint_stop(ep);
@@ -3348,7 +3348,7 @@ TEST(handlers_hold_all_loops) {
         call *k;
         settle(c[i]);
         k = invoke(c[i], "holds");
-        given("x");
+        given_input("x");
         send_on(k);
     }
     UNTIL(GET(started) == 3);
@@ -3368,7 +3368,7 @@ TEST(connections_leave_a_held_loop) {
     c[0] = dial();
     settle(c[0]);
     k = invoke(c[0], "holds");
-    given("x");
+    given_input("x");
     send_on(k);
     UNTIL(GET(started) == 1);
     for (int i = 1; i < 12; i++) c[i] = dial();
@@ -3387,7 +3387,7 @@ TEST(handler_holds_its_loop_for_a_while) {
     up(.threads = 1);
     c = dial();
     k = invoke(c, "holds");
-    given("x");
+    given_input("x");
     end(k);
     UNTIL(GET(holds_told) == 1);
     open_gate();
@@ -3406,7 +3406,7 @@ TEST(hook_holds_its_loop) {
     up(.threads = 2);
     c = dial();
     k = invoke(c, "calls");
-    given("x");
+    given_input("x");
     send_on(k);
     UNTIL(GET(holds_told) == 1);
     CHECK_HAS(hold_told, "S/calls 123: the handler holds its event loop, for ");
@@ -3427,7 +3427,7 @@ static void never_returns(const char *handler) {
     up(.threads = 2, .drain_ms = RESTATE_ZERO_MS);
     c = dial();
     k = invoke(c, handler);
-    given("x");
+    given_input("x");
     send_on(k);
     UNTIL(GET(started) + GET(at_gate) == 1);
     restate_endpoint_stop(ep);
@@ -3459,7 +3459,7 @@ TEST(stop_without_a_drain) {
     for (int i = 0; i < 8; i++) {
         client *c = dial();
         call *k = invoke(c, i % 2 ? "nap" : "flood");
-        given(i % 2 ? "x" : "1000 65536");
+        given_input(i % 2 ? "x" : "1000 65536");
         send_on(k);
         client_send(c);
         c->deaf = i % 3 != 0;
@@ -3487,7 +3487,7 @@ TEST(stop_from_a_signal_handler) {
     sigaction(SIGUSR1, &act, NULL);
     c = dial();
     k = invoke(c, "nap");
-    given("x");
+    given_input("x");
     send_on(k);
     UNTIL(frames_came(k, 2));
     raise(SIGUSR1);
@@ -3513,7 +3513,7 @@ TEST(stop_under_load) {
             call *k;
             if (c[i]->goaways || c[i]->gone) continue;
             k = invoke(c[i], round % 3 ? "echo" : "nap");
-            given("x");
+            given_input("x");
             end(k);
             client_send(c[i]);
             asked++;
@@ -3545,7 +3545,7 @@ TEST(hosted) {
     c = dial();
     GOOD(c);
     k = invoke(c, "nap"), closure = invoke(c, "steps");
-    given("x"), give(k, rt_script.at, rt_script.len), send_on(closure);
+    given_input("x"), give(k, rt_script.at, rt_script.len), send_on(closure);
     UNTIL(GET(at_gate) == 1 && frames_came(k, 2));
     GOOD(c);
     open_gate();
@@ -3571,7 +3571,7 @@ TEST(hosted_and_busy) {
     up_hosted(.threads = 1);
     c = dial_to(.window = INT32_MAX, .room = INT32_MAX);
     k = invoke(c, "flood");
-    given("100 65536");
+    given_input("100 65536");
     end(k);
     UNTIL(k->closed);
     check_flood(k, 100, 65536, M_OUTPUT);
@@ -3631,7 +3631,7 @@ TEST(hosted_and_idle) {
     c = dial();
     GOOD(c);
     k = invoke(c, "nap");
-    given("x");
+    given_input("x");
     send_on(k);
     UNTIL(frames_came(k, 2));
     pump_for(20);
@@ -3653,9 +3653,9 @@ TEST(freed_while_all_is_running) {
         c = dial_to(.window = 1000, .keep_window = true);
         k[0] = invoke(c, "nap"), k[1] = invoke(c, "flood"), k[2] = invoke(c, "steps_obediently");
         k[3] = invoke(c, "blocks"), k[4] = invoke(c, "nap"), k[5] = invoke(c, "nap");
-        given("x"), give(k[0], rt_script.at, rt_script.len), give(k[2], rt_script.at, rt_script.len);
+        given_input("x"), give(k[0], rt_script.at, rt_script.len), give(k[2], rt_script.at, rt_script.len);
         give(k[3], rt_script.at, rt_script.len), give(k[4], rt_script.at, rt_script.len - 1), rt_script.len = 0;
-        given("1000 65536"), send_on(k[1]);
+        given_input("1000 65536"), send_on(k[1]);
         UNTIL(GET(at_gate) == 2 && GET(started) == 2);
         if (threads) restate_endpoint_stop(ep), pump_for(300);
         host_fd = -1;
@@ -3725,7 +3725,7 @@ TEST(mutated_connections) {
         wire_open(&w);
         put_preface();
         put_request(1, "/invoke/S/naps", false);
-        given("x");
+        given_input("x");
         put_frame(NGHTTP2_DATA, 0, 1, rt_script.at, rt_script.len);
         rt_script.len = 0;
         put_frame(NGHTTP2_WINDOW_UPDATE, 0, 1, "\0\0\1\0", 4);
