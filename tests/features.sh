@@ -1,9 +1,9 @@
 #!/bin/sh
-# Whether the tests that tests/features/*.md name exist, and whether each row is there once.
+# Whether the tests that tests/features/*.md and tests/scenarios.md name exist, and whether each row is there once.
 #
 #   tests/features.sh                           1 and what is wrong, if anything is
 #
-# A row is a line of a table whose first cell is a letter and a number. A test is named as
+# A row is a line of a table whose first cell is a letter and a number, or, of a scenario, just a number. A test is named as
 # `program: test`; unit tests are in the list of tests/PROGRAM.c, cases of e2e in that of
 # tests/e2e/e2e.c, of e2e-contract in those of tests/e2e/contract_*.h. A cell that names none begins with a dash and says why.
 set -eu
@@ -39,19 +39,25 @@ rows() {
             if (text ~ /(unit_[a-z0-9_]+|e2e|e2e-contract): [a-z0-9_]+/) return "tests"
             return text ~ /^ *(–|—|-) *[^ ]/ ? "dash" : "nothing"
         }
+        $2 ~ /^ *[0-9]+ *$/ {                               # a scenario
+            print FILENAME, "#" $2 + 0, cell($(NF - 1)), "dash"
+        }
         $2 ~ /^ *[A-Z][0-9]+ *$/ {
             gsub(/ /, "", $2)
             print FILENAME, $2, cell($4), cell($5)
         }' "$@"
 }
 
-set -- tests/features/*.md
+set -- tests/features/*.md tests/scenarios.md
 there=$(registered | sort -u)
 names=$(named "$@")
 lines=$(rows "$@")
 wrong=$({
     printf '%s\n' "$names" | while read -r name; do
         printf '%s\n' "$there" | grep -qxF "$name" || echo "there is no test $name"
+    done
+    printf '%s\n' "$there" | grep ': s[0-9][0-9][0-9]_' | while read -r name; do      # of a scenario
+        printf '%s\n' "$names" | grep -qxF "$name" || echo "tests/scenarios.md does not name $name"
     done
     printf '%s\n' "$lines" | awk '
         $3 == "nothing" || $4 == "nothing" { print $1 ": " $2 " has neither tests nor a reason" }

@@ -1,5 +1,5 @@
 /* Section >>endpoint: what is checked and copied, routes, discovery, refusals. A number in a name is that
- * of the protocol's list of scenarios. */
+ * of tests/scenarios.md. */
 /* Has threads: runs with ThreadSanitizer, too. */
 #define RESTATE_IMPLEMENTATION
 #define RESTATE_NO_SERVER

@@ -184,7 +184,7 @@ static const char *const wrong_key[] = { OTHER_KEY, NULL };
 
 #define REFUSED(status, why) do { CHECK_INT(status, 401); LOG_HAS(why); } while (0)
 
-/* Row 143 of the protocol's scenarios. */
+/* Scenario 143. */
 TEST(token_of_another_library) {
     begin_with(one_key);
     CHECK_INT(ask("POST", "/invoke/Greeter/greet", "v1", vector), 404);     /* let in: no such service */

@@ -1,4 +1,4 @@
-/* Section >>journal: cancellation. A number in a name is that of the protocol's list of scenarios; x_ are
+/* Section >>journal: cancellation. A number in a name is that of tests/scenarios.md; x_ are
  * further cases. */
 #define RESTATE_IMPLEMENTATION
 #define RESTATE_NO_SERVER

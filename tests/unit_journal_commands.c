@@ -1,5 +1,5 @@
 /* Section >>journal: commands and what they are answered with: sleep, promises, calls, other invocations,
- * signals that are sent. A number in a name is that of the protocol's list of scenarios; x_ are further
+ * signals that are sent. A number in a name is that of tests/scenarios.md; x_ are further
  * cases. */
 #define RESTATE_IMPLEMENTATION
 #define RESTATE_NO_SERVER

@@ -1,5 +1,5 @@
 /* Section >>journal: mismatches, errors, depth, lack of memory, damaged input. A number in a name is that of
- * the protocol's list of scenarios; x_ are further cases. */
+ * tests/scenarios.md; x_ are further cases. */
 #define RESTATE_IMPLEMENTATION
 #define RESTATE_NO_SERVER
 #include "restate.h"
