@@ -1047,6 +1047,27 @@ static restate_status do_many(machine *m, rng *r) {
     return percent(r, 70) ? saw_await(m, f) : RESTATE_OK;
 }
 
+/* Runs that are awaited together, and once more after the first decision. */
+static restate_status do_runs(machine *m, rng *r) {
+    restate_future *all[7], *f;
+    size_t n = 2 + below(r, 4);
+    restate_status s;
+    for (size_t i = 0; i < n; i++) {
+        restate_run_options o = some_run_options(r);
+        step *of = some_step(m, r);
+        if (!of) return RESTATE_ENDED;
+        if (percent(r, 80)) o.inline_ok = false;
+        all[i] = CALL(run_async)(m->ctx, valid_name(r), closure, of, percent(r, 60) ? &o : NULL);
+        made(m, all[i]);
+    }
+    if (percent(r, 60)) all[n++] = CALL(signal)(m->ctx, valid_name(r));
+    f = percent(r, 60) ? CALL(race)(m->ctx, all, n) : CALL(any)(m->ctx, all, n);
+    s = saw_await(m, f);
+    if (s == RESTATE_ENDED || percent(r, 30)) return s;
+    if (percent(r, 30)) return saw_await(m, all[below(r, n)]);
+    return saw_await(m, CALL(all_settled)(m->ctx, all, n));
+}
+
 static restate_status do_settled(machine *m, rng *r) {
     restate_failure f = some_failure(r);
     restate_bytes value = value_for(m, r);
@@ -1101,7 +1122,8 @@ static const struct operation {
     { "promise_complete", do_promise_complete, 6, WORKFLOWS }, { "await", do_await, 20, 0 },
     { "await_for", do_await_for, 6, 0 }, { "select", do_select, 6, 0 },
     { "selector", do_selector, 6, 0 }, { "combine", do_combine, 14, 0 },
-    { "many", do_many, 2, 0 }, { "settled", do_settled, 3, 0 }, { "is_done", do_is_done, 3, 0 },
+    { "many", do_many, 2, 0 }, { "runs", do_runs, 6, 0 },
+    { "settled", do_settled, 3, 0 }, { "is_done", do_is_done, 3, 0 },
     { "cancellation", do_cancellation, 10, EXPLICIT },
     { "cancel_calls", do_cancel_calls, 8, EXPLICIT },
 };
