@@ -2453,15 +2453,16 @@ typedef struct restate__chunk {
 
 typedef struct restate__cache {
     const restate_allocator *allocator;
-    restate__chunk *kept[RESTATE__CACHE_CLASSES];
-    size_t kept_bytes, kept_max;            /* of blocks up to a chunk's size; 0: nothing is kept */
+    restate__chunk **kept;                  /* by class; NULL: nothing is kept */
+    size_t kept_bytes, kept_max;            /* of blocks up to a chunk's size */
     size_t large_bytes;                     /* kept in larger ones */
     size_t freed_bytes;                     /* that were not kept, since its owner set it to 0 */
 } restate__cache;
 
+/* `kept` has RESTATE__CACHE_CLASSES places, all NULL; or it is NULL. */
 RESTATE__PRIVATE void restate__cache_init(restate__cache *cache, const restate_allocator *allocator,
-                                          size_t kept_max) {
-    *cache = (restate__cache){ .allocator = allocator, .kept_max = kept_max };
+                                          restate__chunk **kept, size_t kept_max) {
+    *cache = (restate__cache){ .allocator = allocator, .kept = kept, .kept_max = kept_max };
 }
 
 /* The class of a block: small ones by their exact size, chunks, and large ones by their highest
@@ -2477,11 +2478,14 @@ static uint32_t restate__cache_class(size_t size) {
 /* What points to a kept block of `size` bytes or up to twice as many: rather a larger one than
  * none, so that it matters little in which order sizes come. NULL: none was found. */
 static restate__chunk **restate__cache_find(restate__cache *cache, size_t size) {
+    if (!cache->kept || size > SIZE_MAX / 2) return NULL;
+    restate__chunk **at = &cache->kept[RESTATE__CACHE_CHUNKS];
+    if (size == RESTATE__CHUNK_BYTES) return *at ? at : NULL;
     uint32_t class_ = restate__cache_class(size), last = restate__cache_class(2 * size);
     if (size <= RESTATE__CACHE_SMALL && last >= RESTATE__CACHE_CHUNKS)
         last = RESTATE__CACHE_CHUNKS - 1;
     for (; class_ <= last; class_++) {
-        restate__chunk **at = &cache->kept[class_];
+        at = &cache->kept[class_];
         for (unsigned looks = 0; *at && looks < RESTATE__CACHE_LOOKS; looks++, at = &(*at)->next)
             if ((*at)->size >= size && (*at)->size / 2 <= size) return at;
     }
@@ -2496,8 +2500,7 @@ static size_t *restate__cache_count(restate__cache *cache, size_t size) {
 static restate__chunk *restate__cache_take(restate__cache *cache, size_t size) {
     if (size <= RESTATE__CACHE_SMALL)
         size = (size + RESTATE__CACHE_STEP - 1) / RESTATE__CACHE_STEP * RESTATE__CACHE_STEP;
-    restate__chunk **at = size == RESTATE__CHUNK_BYTES ? &cache->kept[RESTATE__CACHE_CHUNKS]
-                        : size > SIZE_MAX / 2 ? NULL : restate__cache_find(cache, size);
+    restate__chunk **at = restate__cache_find(cache, size);
     restate__chunk *b = at ? *at : NULL;
     if (b) {
         *at = b->next;
@@ -2514,9 +2517,9 @@ static restate__chunk *restate__cache_take(restate__cache *cache, size_t size) {
 RESTATE__PRIVATE void restate__cache_give(restate__cache *cache, restate__chunk *b) {
     bool large = b->size > RESTATE__CHUNK_BYTES;
     size_t *count = restate__cache_count(cache, b->size);
-    size_t max = large && cache->kept_max ? RESTATE__CACHE_LARGE_BYTES : cache->kept_max;
+    size_t max = large ? RESTATE__CACHE_LARGE_BYTES : cache->kept_max;
     if (b->size <= RESTATE__CACHE_SMALL && !RESTATE__CACHE_KEEPS_SMALL) max = 0;
-    if (*count + b->size > max) {
+    if (!cache->kept || *count + b->size > max) {
         cache->freed_bytes += b->size;
         restate__mem_free(cache->allocator, b, b->size);
         return;
@@ -2529,7 +2532,7 @@ RESTATE__PRIVATE void restate__cache_give(restate__cache *cache, restate__chunk 
 
 /* Frees what is kept for reuse. */
 RESTATE__PRIVATE void restate__cache_free(restate__cache *cache) {
-    for (uint32_t i = 0; i < RESTATE__CACHE_CLASSES; i++)
+    for (uint32_t i = 0; cache->kept && i < RESTATE__CACHE_CLASSES; i++)
         while (cache->kept[i]) {
             restate__chunk *b = cache->kept[i];
             cache->kept[i] = b->next;
@@ -2618,7 +2621,7 @@ RESTATE__PRIVATE uint8_t *restate__arena_bytes(restate__arena *arena, size_t siz
 
 /* Whether a chunk of its own for `size` bytes is kept for reuse. */
 RESTATE__PRIVATE bool restate__arena_has(const restate__arena *arena, size_t size) {
-    return size > RESTATE__CHUNK_BYTES && size < SIZE_MAX / 4 &&
+    return size > RESTATE__CHUNK_BYTES && size < SIZE_MAX - RESTATE__CHUNK_HEAD &&
            restate__cache_find(arena->cache, size + RESTATE__CHUNK_HEAD);
 }
 
@@ -8662,6 +8665,7 @@ typedef struct restate__note {
 typedef struct restate__worker {
     const restate_allocator *allocator;
     restate__cache cache;
+    restate__chunk *kept[RESTATE__CACHE_CLASSES];   /* of the cache */
     restate__fiber_pool fibers;
     void (*wake)(void *user);               /* on any thread: makes the owner call _turn soon; */
     void *wake_user;                        /* NULL: nobody waits */
@@ -8684,7 +8688,7 @@ RESTATE__PRIVATE bool restate__worker_init(restate__worker *w, const restate_all
                                            size_t cache_bytes, size_t fibers_kept_max) {
     memset(w, 0, sizeof *w);
     w->allocator = allocator;
-    restate__cache_init(&w->cache, allocator, cache_bytes);
+    restate__cache_init(&w->cache, allocator, w->kept, cache_bytes);
     restate__fiber_pool_init(&w->fibers, allocator, fibers_kept_max);
     return true;
 }
@@ -9896,7 +9900,7 @@ static restate__run *restate__run_take(restate__attempt *a) {
     }
     r = (restate__run *)restate__arena_alloc(a->arena, sizeof *r);
     if (!r) return NULL;
-    restate__cache_init(&r->cache, a->worker->allocator, 0);
+    restate__cache_init(&r->cache, a->worker->allocator, NULL, 0);
     restate__arena_init(&r->arena, &a->worker->cache);
     if (!restate__arena_grow(&r->arena, 0)) return NULL;
     r->arena.cache = &r->cache;
@@ -11398,7 +11402,7 @@ RESTATE__PRIVATE void restate__attempt_init(restate__attempt *a, restate__worker
     a->logger = logger;
     a->clock = logger->clock;
     a->blocking = handler->options.blocking == RESTATE_ON;
-    restate__cache_init(&a->own_cache, worker->allocator, 0);
+    restate__cache_init(&a->own_cache, worker->allocator, NULL, 0);
     restate__arena_init(&a->own, &a->own_cache);
     restate__vm_init(&a->vm, options, arena, out);
     a->ctx.attempt = a;
@@ -15232,7 +15236,7 @@ RESTATE_API restate_endpoint *restate_endpoint_new(const restate_endpoint_option
     e->logger.clock = &e->options.clock;
     e->stop_fd = e->channel = -1;
     restate__ep_limits(e);
-    restate__cache_init(&e->cache, &e->allocator, 0);
+    restate__cache_init(&e->cache, &e->allocator, NULL, 0);
     restate__arena_init(&e->arena, &e->cache);
     e->options.address = restate__ep_text(e, options->address);
     e->options.services = NULL;

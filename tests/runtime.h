@@ -784,7 +784,7 @@ static inline void rt_begin(unsigned version, rt_mode mode) {
     rt.allocator.alloc = rt_mem_alloc;
     rt.allocator.realloc = rt_mem_realloc;
     rt.allocator.free = rt_mem_free;
-    restate__cache_init(&rt.chunks, &rt.allocator, 0);
+    restate__cache_init(&rt.chunks, &rt.allocator, NULL, 0);
     restate__arena_init(&rt.arena, &rt.chunks);
     restate__buf_init(&rt.out, &rt.chunks);
     rt.raw.len = rt.seen = 0;

@@ -136,7 +136,7 @@ TEST(paths) {
     restate__arena arena;
     memset(&allocator, 0, sizeof allocator);
     allocator = restate__mem_defaults(allocator);
-    restate__cache_init(&chunks, &allocator, 0);
+    restate__cache_init(&chunks, &allocator, NULL, 0);
     restate__arena_init(&arena, &chunks);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         CHECK_STR(restate__id_path(&arena, cases[i].path), cases[i].signed_as);
@@ -310,7 +310,7 @@ TEST(times_to_the_second) {
     const restate_bytes claims = restate_str("{\"aud\":\"/p\",\"exp\":1000,\"nbf\":900}");
     memset(&allocator, 0, sizeof allocator);
     allocator = restate__mem_defaults(allocator);
-    restate__cache_init(&chunks, &allocator, 0);
+    restate__cache_init(&chunks, &allocator, NULL, 0);
     restate__arena_init(&arena, &chunks);
     CHECK_HAS(restate__id_claims(&arena, claims, "/p", 899), "nbf");
     CHECK(!restate__id_claims(&arena, claims, "/p", 900));

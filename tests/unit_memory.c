@@ -470,8 +470,9 @@ TEST(blocks) {
     static const size_t sizes[] = { 0, 1, 15, 16, 17, 100, 1007, 1008, 1009, 5000 };
     const size_t count = sizeof sizes / sizeof *sizes;
     restate_allocator a = { .alloc = live_alloc, .free = live_free };
+    restate__chunk *kept[RESTATE__CACHE_CLASSES] = { NULL };
     restate__cache pool;
-    restate__cache_init(&pool, &a, CACHE_BYTES);
+    restate__cache_init(&pool, &a, kept, CACHE_BYTES);
     for (size_t i = 0; i < count * count; i++) {
         size_t from = sizes[i / count], to = sizes[i % count];
         void *p = restate__h2_malloc(from, &pool), *other = restate__h2_malloc(from, &pool), *zero;
@@ -501,8 +502,9 @@ TEST(blocks_are_bounded) {
     enum { MANY = 20000 };
     static void *all[MANY];
     restate_allocator a = { .alloc = live_alloc, .free = live_free };
+    restate__chunk *kept[RESTATE__CACHE_CLASSES] = { NULL };
     restate__cache pool;
-    restate__cache_init(&pool, &a, CACHE_BYTES);
+    restate__cache_init(&pool, &a, kept, CACHE_BYTES);
     for (size_t i = 0; i < MANY; i++) all[i] = restate__h2_malloc(i % 1000, &pool);
     CHECK(live > 5 * (size_t)CACHE_BYTES);
     for (size_t i = 0; i < MANY; i++) restate__h2_free(all[i], &pool);

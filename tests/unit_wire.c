@@ -11,13 +11,14 @@
 
 static restate_allocator allocator;
 static restate__cache chunks;
+static restate__chunk *kept[RESTATE__CACHE_CLASSES];
 static restate__arena arena;
 
 static void setup(void) {
     restate_allocator none;
     memset(&none, 0, sizeof none);
     allocator = restate__mem_defaults(none);
-    restate__cache_init(&chunks, &allocator, 4 * RESTATE__CHUNK_BYTES);
+    restate__cache_init(&chunks, &allocator, kept, 4 * RESTATE__CHUNK_BYTES);
     restate__arena_init(&arena, &chunks);
 }
 

@@ -217,7 +217,7 @@ int main(int argc, char **argv) {
     restate_endpoint_options options = { .services = RESTATE_SERVICES(&bench) };
     size_t i;
     heap = restate__mem_defaults(heap);
-    restate__cache_init(&chunks, &heap, 0);
+    restate__cache_init(&chunks, &heap, NULL, 0);
     restate__worker_init(&worker, &heap, 16u << 20, 16);
     endpoint = restate_endpoint_new(&options);
     if (*restate_endpoint_error(endpoint)) return 1;
