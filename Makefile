@@ -64,7 +64,7 @@ $(1)/examples/%: examples/%.c $$(HEADERS)
 
 $(1)/examples/protobuf: build/proto/order.pb.c
 
-$(1)/unit_%: tests/unit_%.c tests/test.h $$(wildcard tests/*.h) $$(HEADERS)
+$(1)/unit_%: tests/unit_%.c $$(wildcard tests/*.h tests/support/*.c) $$(HEADERS)
 	@mkdir -p $$(@D)
 	$$(compile) -O1 $(2) -o $$@ $$< $$(link)
 
@@ -102,7 +102,7 @@ build/bench-endpoint: tests/bench/endpoint.c $(HEADERS)
 	@mkdir -p $(@D)
 	$(compile) -o $@ $< $(link)
 
-build/scale: tests/bench/scale.c tests/runtime.h tests/test.h $(HEADERS)
+build/scale: tests/bench/scale.c tests/support/journal.c tests/test.h $(HEADERS)
 	@mkdir -p $(@D)
 	$(compile) -o $@ $< $(link)
 

@@ -83,7 +83,7 @@ build=build/mutants
 rm -rf "$build"
 mkdir -p "$build/tests"
 cp restate_wire.h "$build/"
-cp tests/*.h tests/unit_*.c "$build/tests/"
+cp -r tests/*.h tests/support tests/unit_*.c "$build/tests/"
 ${MAKE:-make} -s build/proto/order.pb.c
 mkdir -p "$build/build" && cp -r build/proto "$build/build/"
 log=$build/log flags="$(pkg-config --cflags libnghttp2 libcjson) $(pkg-config --libs libnghttp2 libcjson)"

@@ -14,16 +14,19 @@
  *     unit_SECTION.c              what that section of restate.h does (its banner is "// >>SECTION")
  *     unit_SECTION_CONCEPT.c      the same, where a section has too many tests for one file, or where they
  *                                 need another way to compile the header
- *     journal                     vm by hand, see runtime.h: the journal, with _state, _commands (what a handler
- *                                 asks for), _await (signals, combinators, which result counts), _cancel,
+ *     journal                     the journal by hand (support/journal.c), with _state, _commands (what a
+ *                                 handler asks for), _await (signals, combinators, which result counts), _cancel,
  *                                 _run, _errors (mismatch, memory, damaged input), _growth (costs)
- *     context                     public functions in a handler, see exchange.h: its life and its request, with
- *                                 _operations (rules for every operation), _calls, _runs, _futures,
+ *     context                     public functions in a handler (support/exchange.c): its life and its request,
+ *                                 with _operations (rules for every operation), _calls, _runs, _futures,
  *                                 _failures (and cancellation), _payloads (codecs, seals)
- *     stream, server, process     whole endpoints: without sockets, with them, in processes of their own
+ *     stream, server, process     whole endpoints: without sockets; with them, and with _limits (peers that send
+ *                                 too much, or what is wrong) and _stop; in processes of their own
+ *     support/                    what several units share. It looks inside restate.h, so units include these files
+ *                                 behind it, and they are not compiled by themselves
  *     compile/                    ways to include the header
  *     e2e/                        with a real server
- *     features/                   which test looks at which capability
+ *     features/, scenarios.md     which test looks at which capability, and at which scenario of the protocol
  */
 #ifndef TEST_H
 #define TEST_H

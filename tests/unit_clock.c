@@ -3,7 +3,7 @@
 #define RESTATE_IMPLEMENTATION
 #define RESTATE_NO_SERVER
 #include "restate.h"
-#include "exchange.h"
+#include "support/exchange.c"
 
 /* ---- What goes to the server ---------------------------------------------------------------- */
 

@@ -1,12 +1,12 @@
 /* Section >>context: a handler from its beginning to its end: its request, hooks, memory, other threads, lost
  * connections. What it asks for has units of its own: unit_context_*.c. A scripted runtime talks to the
- * endpoint, see exchange.h. */
+ * endpoint, see support/exchange.c. */
 /* Has threads: runs with ThreadSanitizer, too. */
 #define _GNU_SOURCE
 #define RESTATE_IMPLEMENTATION
 #define RESTATE_NO_SERVER
 #include "restate.h"
-#include "exchange.h"
+#include "support/exchange.c"
 
 /* ---- How a handler ends --------------------------------------------------------------------- */
 

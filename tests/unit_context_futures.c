@@ -4,7 +4,7 @@
 #define RESTATE_IMPLEMENTATION
 #define RESTATE_NO_SERVER
 #include "restate.h"
-#include "exchange.h"
+#include "support/exchange.c"
 
 /* ---- Waiting -------------------------------------------------------------------------------- */
 

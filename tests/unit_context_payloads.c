@@ -6,7 +6,7 @@
 #include "restate.h"
 #include <cjson/cJSON.h>
 #include "../build/proto/order.pb.c"
-#include "exchange.h"
+#include "support/exchange.c"
 
 /* ---- Empty and absent, by every reader ------------------------------------------------------ */
 

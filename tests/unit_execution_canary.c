@@ -4,7 +4,7 @@
 #define RESTATE__STACK_MMAP 0
 #define RESTATE_NO_SERVER
 #include "restate.h"
-#include "runtime.h"
+#include "support/journal.c"
 
 #if RESTATE__FIBER_SWITCHES
 

@@ -2,7 +2,7 @@
  * its own, whose end and standard error are looked at. */
 #define RESTATE_IMPLEMENTATION
 #include "restate.h"
-#include "runtime.h"
+#include "support/journal.c"
 
 #include <errno.h>
 #include <fcntl.h>

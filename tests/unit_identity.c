@@ -5,7 +5,7 @@
 #define RESTATE_NO_SERVER
 #include "../restate.h"
 
-#include "exchange.h"
+#include "support/exchange.c"
 
 #include <openssl/evp.h>
 

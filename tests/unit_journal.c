@@ -3,7 +3,7 @@
 #define RESTATE_IMPLEMENTATION
 #define RESTATE_NO_SERVER
 #include "restate.h"
-#include "runtime.h"
+#include "support/journal.c"
 
 /* ---- Handshake, input, output --------------------------------------------------------------- */
 

@@ -1,9 +1,9 @@
-/* Section >>journal: runs and their retry policies. A number in a name is that of tests/scenarios.md
- *; x_ are further cases. */
+/* Section >>journal: runs and their retry policies. A number in a name is that of tests/scenarios.md;
+ * x_ are further cases. */
 #define RESTATE_IMPLEMENTATION
 #define RESTATE_NO_SERVER
 #include "restate.h"
-#include "runtime.h"
+#include "support/journal.c"
 
 /* ---- Runs ----------------------------------------------------------------------------------- */
 

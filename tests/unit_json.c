@@ -4,7 +4,7 @@
 #define RESTATE_NO_SERVER
 #include "../restate.h"
 
-#include "context.h"
+#include "support/context.c"
 
 #include <inttypes.h>
 #include <locale.h>

@@ -7,7 +7,7 @@
 #include "tools.h"
 #define RESTATE__CACHE_KEEPS_SMALL 1                /* also with ASan, which other tests do without */
 #include "restate.h"
-#include "runtime.h"
+#include "support/journal.c"
 
 #include <arpa/inet.h>
 #include <poll.h>

@@ -7,7 +7,7 @@
 #define RESTATE__GRACE_MS 2000u             /* for what does not return; users have 5 s */
 #define RESTATE_IMPLEMENTATION
 #include "restate.h"
-#include "runtime.h"
+#include "support/journal.c"
 
 #include <poll.h>
 #include <signal.h>

@@ -9,7 +9,7 @@
 #include "../build/proto/kinds.pb.c"
 #include "../build/proto/old.pb.c"
 #include "../build/proto/names.pb.c"
-#include "context.h"
+#include "support/context.c"
 
 #include <stdlib.h>
 

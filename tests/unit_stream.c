@@ -4,7 +4,7 @@
 /* Has threads: runs with ThreadSanitizer, too. */
 #define RESTATE_IMPLEMENTATION
 #include "restate.h"
-#include "runtime.h"
+#include "support/journal.c"
 
 #ifndef RESTATE_NO_THREADS
 #  include <pthread.h>

@@ -9,7 +9,7 @@
 #define _GNU_SOURCE
 #define RESTATE_IMPLEMENTATION
 #include "restate.h"
-#include "runtime.h"
+#include "support/journal.c"
 
 #include <arpa/inet.h>
 #include <sys/epoll.h>

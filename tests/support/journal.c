@@ -20,8 +20,8 @@
  * completions, signals, names, nested; W is FIRST_COMPLETED. Expected lines are written for protocol 7;
  * for 5 and 6 OUT flattens suspensions, and leaves out AwaitingOn and the "ack" of Propose. An expected
  * line may end with "..." (anything follows), or begin with "? " (may be missing). */
-#ifndef RUNTIME_H
-#define RUNTIME_H
+#ifndef SUPPORT_JOURNAL_C
+#define SUPPORT_JOURNAL_C
 
 #include "test.h"
 

@@ -9,13 +9,13 @@
  *         }
  *     }
  *
- * Frames are written and read as in runtime.h. EACH makes an endpoint with one handler, S/h, and an
+ * Frames are written and read as in journal.c. EACH makes an endpoint with one handler, S/h, and an
  * exchange with it. When its block ends everything is released, and it is checked that no memory is
  * left, that all of the output was looked at, and that the log has nothing but what was. */
-#ifndef EXCHANGE_H
-#define EXCHANGE_H
+#ifndef SUPPORT_EXCHANGE_C
+#define SUPPORT_EXCHANGE_C
 
-#include "runtime.h"
+#include "journal.c"
 
 #include <pthread.h>
 #include <time.h>

@@ -1,7 +1,7 @@
 /* A context without an exchange, for what only needs memory and a place for failures: the attempt
  * it belongs to has not begun. Include it behind the implementation. */
-#ifndef CONTEXT_H
-#define CONTEXT_H
+#ifndef SUPPORT_CONTEXT_C
+#define SUPPORT_CONTEXT_C
 
 #include "test.h"
 
