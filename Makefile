@@ -121,12 +121,13 @@ build/bench-load: tests/bench/load.c
 		$(LDFLAGS) $(shell pkg-config --libs libcurl) $(LDLIBS)
 
 # The drivers of the end-to-end tests talk to servers and endpoints over HTTP; they have no restate.h.
-build/e2e: tests/e2e/e2e.c
-build/e2e-contract: tests/e2e/contract.c
-build/e2e build/e2e-contract: $(wildcard tests/e2e/*.h) tests/test.h
+# A driver includes the other files it is made of.
+build/e2e: driver = tests/e2e/e2e.c
+build/e2e-contract: driver = tests/e2e/contract.c
+build/e2e build/e2e-contract: $(wildcard tests/e2e/*.c) tests/test.h
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(WARN) $(CPPFLAGS) $(CFLAGS) -Itests $(shell pkg-config --cflags libcurl libcjson) \
-		-o $@ $(filter %.c,$^) $(LDFLAGS) $(shell pkg-config --libs libcurl libcjson) $(LDLIBS)
+		-o $@ $(driver) $(LDFLAGS) $(shell pkg-config --libs libcurl libcjson) $(LDLIBS)
 
 # ---- Everything, and a first look -------------------------------------------------------------------
 # Both install what is missing, so they are scripts that come back here once it is there.

@@ -5,7 +5,7 @@
 #
 # A row is a line of a table whose first cell is a letter and a number, or, of a scenario, just a number. A test is named as
 # `program: test`; unit tests are in the list of tests/PROGRAM.c, cases of e2e in that of
-# tests/e2e/e2e.c, of e2e-contract in those of tests/e2e/contract_*.h. A cell that names none begins with a dash and says why.
+# tests/e2e/e2e.c, of e2e-contract in those of tests/e2e/contract_*.c. A cell that names none begins with a dash and says why.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -26,7 +26,7 @@ registered() {
         parts '[^A-Z_]T[(][a-z0-9_]+[)]' <"$source" | sed "s/.*(\(.*\))/${program%.c}: \1/"
     done
     parts '(CASE|FIRST)[(][a-z0-9_]+[)]' <tests/e2e/e2e.c | sed 's/.*(\(.*\))/e2e: \1/'
-    cat tests/e2e/contract_*.h | parts '[{] "[a-z0-9_]+", [a-z0-9_]+_case,' | sed 's/{ "\(.*\)", .*/e2e-contract: \1/'
+    cat tests/e2e/contract_*.c | parts '[{] "[a-z0-9_]+", [a-z0-9_]+_case,' | sed 's/{ "\(.*\)", .*/e2e-contract: \1/'
 }
 
 # What is named; the rule for e2e is that a name has no mode.

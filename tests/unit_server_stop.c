@@ -60,7 +60,7 @@ TEST(graceful_stop) {
 TEST(requests_during_a_stop) {
     wire w;
     h2_frame f;
-    uint8_t ping[8];
+    uint8_t ping[8] = { 0 };
     unsigned answered = 0;
     rt_bytes get = raw_headers("GET", "/health");
     up(.threads = 1);

@@ -1,11 +1,11 @@
 /* End-to-end tests: the services that every SDK is tested with (tests/services), against real servers
- * in every mode. See harness.h. */
-#include "harness.h"
+ * in every mode. See harness.c. */
+#include "harness.c"
 
 static endpoint contract = { .program = "test-services", .log = LOGS "/test-services.log" };
 
-#include "contract_work.h"
-#include "contract_faults.h"
+#include "contract_work.c"
+#include "contract_faults.c"
 
 int main(int argc, char **argv) {
     static const e2e_case cases[] = {

@@ -1,5 +1,5 @@
-/* End-to-end tests: the examples, and tests/e2e/services.c, against real servers. See harness.h. */
-#include "harness.h"
+/* End-to-end tests: the examples, and tests/e2e/services.c, against real servers. See harness.c. */
+#include "harness.c"
 
 static endpoint greeter = { .program = "examples/greeter", .log = LOGS "/greeter.log" };
 static endpoint counter = { .program = "examples/counter", .log = LOGS "/counter.log" };

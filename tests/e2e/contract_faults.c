@@ -1,4 +1,4 @@
-/* Cases of contract.c: time and timers, failures, cancellation and killing, code that is not
+/* Part of contract.c: time and timers, failures, cancellation and killing, code that is not
  * deterministic, processes that die, requests that nobody should send. Every case has keys of its
  * own, and leaves server and endpoint running. */
 #include <dirent.h>

@@ -1,4 +1,4 @@
-/* Cases of contract.c: what the test services do when nothing goes wrong, seen from outside. */
+/* Part of contract.c: what the test services do when nothing goes wrong, seen from outside. */
 
 /* ---- JSON, written with ' for ", and handlers that are asked one after the other ------------- */
 

@@ -1,5 +1,6 @@
 /* What the drivers of the end-to-end tests have in common: servers, endpoints, invocations, and the
- * loop over modes and cases. A driver includes this, and is:
+ * loop over modes and cases. A driver includes this file, so that it is one program with
+ * one count of failures, and is:
  *
  *     build/DRIVER [-v] [PART-OF-A-NAME ...]      from the project's directory; names are MODE_CASE
  *
@@ -15,8 +16,8 @@
  * THREADS, ASAN_OPTIONS and so on are passed on to endpoints, whose output is in build/e2e-logs.
  *
  * When a case fails, or hangs, what the server's journal has of its invocation is printed. */
-#ifndef HARNESS_H
-#define HARNESS_H
+#ifndef HARNESS_C
+#define HARNESS_C
 
 #define _DEFAULT_SOURCE 1
 #define _POSIX_C_SOURCE 200809L
