@@ -181,7 +181,7 @@ static void say_escaped(restate_bytes b) {
         if (b.ptr[i] == '"' || b.ptr[i] == '\\') SAY("\\%c", b.ptr[i]);
         else if (b.ptr[i] >= ' ' && b.ptr[i] < 127) add(&told, b.ptr + i, 1);
         else SAY("\\x%02x", b.ptr[i]);
-        if (i == 300 && b.len > 400) {
+        if (i == 300 && b.len > 400 && !allowed.len) {
             SAY("... %lu bytes, ", (unsigned long)b.len);
             i = b.len - 40;
         }
@@ -204,7 +204,7 @@ static void say_bytes(restate_bytes b) {
     if (!b.ptr) SAY(" absent");
     else if (!readable) SAY(" %lu:", (unsigned long)b.len), add(&told, b.ptr, b.len);
     else SAY(" "), say_escaped(b);
-    if (readable && b.len > 400) SAY(" #%016llx", (unsigned long long)hash_of(b));
+    if (readable && b.len > 400 && !allowed.len) SAY(" #%016llx", (unsigned long long)hash_of(b));
 }
 
 /* Messages inside of messages: what a field of `message` is. Frames have the number of their type,
@@ -281,23 +281,23 @@ static void say_frame(const char *who, uint16_t type, uint16_t flags, restate_by
 }
 
 /* Puts new texts where old ones are. */
-static void normalise(void) {
+static void normalise(text *in) {
     static text result;
     const char *pair = (const char *)allowed.at, *end = pair + allowed.len;
-    for (; pair != end; pair += strlen(pair) + 1) {
-        const char *old = pair, *at, *from = (const char *)told.at;
-        add(&told, "", 1);
-        from = (const char *)told.at;
+    while (pair != end) {
+        const char *old = pair, *at, *from;
+        add(in, "", 1);
+        from = (const char *)in->at;
         pair += strlen(old) + 1;
         result.len = 0;
-        while ((at = strstr(from, old)) != NULL) {
+        for (; (at = strstr(from, old)) != NULL; from = at + strlen(old)) {
             add(&result, from, (size_t)(at - from));
             add(&result, pair, strlen(pair));
-            from = at + strlen(old);
         }
         add(&result, from, strlen(from));
-        told.len = 0;
-        add(&told, result.at, result.len);
+        in->len = 0;
+        add(in, result.at, result.len);
+        pair += strlen(pair) + 1;
     }
 }
 
@@ -1232,11 +1232,16 @@ static void mem_free(void *user, void *old, size_t size) {
 static uint64_t wall_ms(void *user) { (void)user; return wall; }
 static uint64_t monotonic_ms(void *user) { (void)user; return monotonic; }
 
+/* What a log line cuts off depends on what is allowed to differ; the frame has all of it. */
 static void write_log(void *user, const restate_log_record *r) {
+    static text message;
     (void)user;
     begin_line();
     SAY("  log %d %d %d", (int)r->level, r->of_library, r->replaying);
-    say_bytes(restate_str(r->message));
+    message.len = 0;
+    add(&message, r->message, strlen(r->message));
+    if (allowed.len) normalise(&message);
+    say_bytes(bytes_of(message.at, message.len < 700 ? message.len : 700));
     SAY(" %s %s %s\n", r->service ? r->service : "-", r->handler ? r->handler : "-",
         r->invocation_id ? r->invocation_id : "-");
 }
@@ -1934,7 +1939,7 @@ static void run_case(uint64_t seed, bool faults) {
     else invocation(&r, &code);
     fail_in = 0;
     end_case();
-    if (allowed.len) normalise();
+    if (allowed.len) normalise(&told);
 }
 
 /* ---- The program ----------------------------------------------------------------------------- */

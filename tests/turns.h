@@ -1,8 +1,8 @@
 /* Threads that take turns: pthreads without chance, for tests that have to come out the same twice.
  *
  * Include it before restate.h. Threads are coroutines then; one executes until it waits, ends or
- * calls turns_yield(), and which is next is for the test to say (turns_next). The main thread, when
- * it waits, lets the others go on. Locks need no more than that: nobody yields while holding one. */
+ * calls turns_yield(), and which is next is for the test to say (turns.next). The main thread, when it
+ * waits, lets the others go on. Locks need no more than that: nobody yields while holding one. */
 #ifndef TURNS_H
 #define TURNS_H
 
