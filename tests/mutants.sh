@@ -10,7 +10,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 # All of them but what measures time.
-UNITS="$(cd tests && ls unit_journal*.c unit_context*.c | sed -e '/_growth/d' -e 's/\.c$//')"
+UNITS="$(cd tests && printf '%s\n' unit_journal*.c unit_context*.c | sed -e '/_growth/d' -e 's/\.c$//')"
 mutants() {
     cat <<'LIST'
 restate__vm_enqueue|*vm->queue_end = n;|n->next = vm->queue; vm->queue = n;|notifications are delivered in the order of the journal
