@@ -3609,10 +3609,9 @@ typedef struct restate__vm_error {
     uint32_t step_try;                      /* for the log: of the run that failed; 0: none did */
 } restate__vm_error;
 
-/* A recorded command that waits for the code to come to it. */
+/* A recorded command. */
 typedef struct restate__command {
-    struct restate__command *next;
-    restate_bytes payload;
+    restate_bytes payload;                  /* a zero byte follows */
     uint16_t type;
 } restate__command;
 
@@ -3630,10 +3629,11 @@ typedef struct restate__value {
     } is;
 } restate__value;
 
+/* A notification, taken apart. */
 typedef struct restate__notification {
-    struct restate__notification *next;
-    restate__value value;
-    const restate_bytes *name;              /* of a named signal; NULL: of the number */
+    restate_bytes name;                     /* of a named signal; absent: of the number */
+    restate_bytes result;                   /* a value's content, else what is in the field */
+    uint32_t tag;                           /* of the result's field */
     uint32_t id;
     bool signal;                            /* `id` is a signal's, else a completion's */
 } restate__notification;
@@ -3688,7 +3688,7 @@ typedef struct restate__node {
     uint32_t mark;                          /* the last walk that passed here */
     uint32_t id;                            /* completion id or signal number of a leaf */
     restate__edge *parents;
-    const restate__value *value;            /* of a settled leaf */
+    restate__value value;                   /* of a settled leaf */
     struct restate__node *work; /* next on the work list, or the way back up of a walk; while a
                                    tree is said: its restate__branch */
     struct restate__node *next;             /* leaves of one name; closures that execute;
@@ -3723,15 +3723,17 @@ typedef struct restate__node {
 typedef struct restate__signal_name {
     restate__map_node node;                 /* first */
     restate__node *leaves, *leaves_last;    /* pending ones, oldest first: see restate__vm_claim() */
-    restate__notification *delivered, *delivered_last;  /* not claimed by a leaf, oldest first */
+    uint32_t delivered, delivered_last;     /* signals without a leaf, oldest first; 0: none */
     uint32_t mark;                          /* the last walk that came to one of its leaves */
+    uint32_t signal;                        /* of this walk: for the next leaf; 0: none */
     restate__node *leaf;                    /* of this walk: the oldest, or the first */
-    const restate__notification *signal;    /* of this walk: for the next leaf */
 } restate__signal_name;
 
-/* A named signal that was delivered. Its place in the list of all of them is its number. */
+/* A named signal that was delivered. Its place among all of them, from 1, is its number. */
 typedef struct restate__heard {
     restate__signal_name *name;
+    const uint8_t *entry;
+    uint32_t next;                          /* of this name; 0: none */
     bool claimed;
 } restate__heard;
 
@@ -3750,17 +3752,18 @@ typedef struct restate__signals {
 /* What is known under a completion id or signal number. */
 typedef struct restate__slot {
     restate__node *leaf;                    /* NULL: the code has not asked yet */
-    restate__notification *arrived;         /* the first one; NULL: not arrived */
-    bool delivered;
-    bool unconfirmed;                       /* protocol 7: a proposed result, to be confirmed */
+    const uint8_t *entry;                   /* the first result; NULL: none has arrived */
 } restate__slot;
+
+#define RESTATE__SLOTS_PAGE 63u             /* slots; four pages fill a chunk */
 
 /* Slots by number. Numbers are dense where they come from a program; what does not look so goes to
  * a map, so that a wild number in the input costs no memory. */
 typedef struct restate__slots {
-    restate__slot *at;
-    uint32_t room, used;                    /* `used`: numbers seen, which bounds `room` */
-    restate__map_node *far;                 /* of restate__far_slot; below `room` they are stale */
+    restate__slot **pages;                  /* NULL: not needed yet */
+    uint32_t room;                          /* of `pages` */
+    uint32_t used;                          /* how often one was looked for, which bounds `room` */
+    restate__map_node *far;                 /* of restate__far_slot; stale where there is a page */
 } restate__slots;
 
 typedef struct restate__far_slot {
@@ -3768,6 +3771,70 @@ typedef struct restate__far_slot {
     uint8_t id[4];                          /* big-endian: its key */
     restate__slot slot;
 } restate__far_slot;
+
+/* ---- The frame reader: from bytes that are cut anywhere to messages -------------------------- */
+
+#define RESTATE__BODY_ROOM 256u             /* of a body that begins to arrive */
+#define RESTATE__BODY_USUAL (2u << 20)      /* larger ones are not trusted to come */
+
+typedef struct restate__frames {
+    restate__arena *arena;
+    size_t max;                             /* larger bodies are refused */
+    uint8_t head[RESTATE__WIRE_HEAD];       /* of the frame that arrives in pieces */
+    size_t head_len, len, at;               /* `len`, `at`: of its body, and what is here */
+    uint8_t *body;                          /* room for an entry's head, `room` bytes, and a zero */
+    size_t room;
+} restate__frames;
+
+typedef struct restate__message {
+    uint16_t type;
+    restate_bytes body;
+    uint8_t *kept;                          /* the memory of the body, to be taken over; else NULL */
+} restate__message;
+
+/* ---- The journal: entries as the bytes they came as ------------------------------------------ */
+
+/* Entries lie in pages one behind the other, in the order in which they arrived:
+ *
+ *     | type, 2 bytes | length, 1 byte, or 255 and 4 bytes | body | 0 |
+ *
+ * The zero makes a string of what stands at the end of a body. The type of a command is that of its
+ * message. A notification's is 0x80 or 0x81, and in the second byte how its result is read. */
+#define RESTATE__ENTRY_HEAD 3u
+#define RESTATE__ENTRY_HEAD_LONG 7u
+#define RESTATE__ENTRY_NOTIFICATION 0x8000u
+#define RESTATE__ENTRY_CONFIRMED 0x8100u    /* the body is a completion id, of four bytes: what was
+                                               proposed for it is stored */
+#define RESTATE__ENTRY_DELIVERED 0x40u      /* added to the first byte of a notification's type */
+#define RESTATE__PAGE_BYTES 256u            /* of the first page; the next are twice as large */
+#define RESTATE__PAGE_BYTES_MAX 16384u
+
+enum {                                      /* how the result of a notification is read */
+    RESTATE__FORM_ANY,
+    RESTATE__FORM_VOID                      /* above: where in the body a value's content begins */
+};
+
+typedef struct restate__page {
+    struct restate__page *next;
+    uint8_t *begin, *end;
+} restate__page;
+
+typedef struct restate__cursor {
+    const restate__page *page;
+    uint8_t *at;
+    uint32_t left;                          /* entries of its kind ahead */
+} restate__cursor;
+
+/* Commands are taken by one cursor and notifications by another, each skips the other's. */
+typedef struct restate__journal {
+    restate__arena *arena;
+    restate__page none, *last;              /* an empty one, and those behind it */
+    size_t left, next_room;                 /* on the last page; of one more */
+    restate__cursor commands, notifications;
+    uint32_t known, entries;                /* announced by Start; arrived */
+    restate__command taken;                 /* the command that was taken last */
+    restate__slots completions, signals;
+} restate__journal;
 
 /* ---- The state machine ----------------------------------------------------------------------- */
 
@@ -3790,13 +3857,6 @@ typedef struct restate__tracked {           /* a call that a cancellation reache
     restate__node *id;                      /* leaf of its invocation id */
 } restate__tracked;
 
-/* Structs for the frames of one feed. */
-typedef struct restate__spare {
-    restate__command *commands;
-    restate__notification *notifications;
-    size_t command_count, notification_count;
-} restate__spare;
-
 typedef struct restate__vm {
     restate__vm_options options;
     restate__arena *arena;                  /* everything it keeps */
@@ -3808,24 +3868,17 @@ typedef struct restate__vm {
     bool input_closed;
     bool first_new_entry_pending;           /* nothing was written since PROCESSING began */
 
-    uint8_t head[8];                        /* the frame that is being read */
-    size_t head_len, body_len, body_at, body_room;  /* body_room: what `body` holds */
-    restate__spare spare;
-    uint8_t *body;
-
+    restate__frames frames;
+    restate__journal journal;
     restate_bytes id, debug_id, key;        /* of Start; a zero byte follows */
     restate_bytes scope, limit_key, idempotency_key;
     uint64_t random_seed;
-    uint32_t known_entries, entries;
     uint32_t retry_count;
     uint64_t retry_ms;                      /* since the last stored entry */
 
-    restate__command *commands, **commands_end;
-    restate__notification *queue, **queue_end;
     uint32_t command_index;                 /* UINT32_MAX before the first */
     restate__related current;
     uint32_t next_completion, next_signal;
-    restate__slots completions, signals;
     struct restate__signals *named;         /* NULL: there was none yet */
     uint32_t cancel_arrived;                /* cancellations the code was not told of */
     uint32_t cancel_delivered;              /* of these: delivered, without explicit_cancellation */
@@ -4067,52 +4120,159 @@ RESTATE__PRIVATE restate__related restate__vm_related_last(const restate__vm *vm
     return vm->current;
 }
 
-/* ---- Slots: what is known by number ---------------------------------------------------------- */
-
-static bool restate__vm_slots_grow(restate__vm *vm, restate__slots *s, uint32_t id) {
-    uint32_t room = s->room ? s->room : 32;
-    restate__map_node *f = NULL;
-    restate__slot *at;
-    while (room <= id) room *= 2;
-    at = (restate__slot *)restate__arena_alloc(vm->arena, room * sizeof *at);
-    if (!at) return false;
-    if (s->room) memcpy(at, s->at, s->room * sizeof *at);
-    while ((f = restate__map_next(s->far, f)) != NULL) {
-        uint32_t far = restate__b_get32(f->key.ptr);
-        if (far >= room) break;
-        if (far >= s->room) at[far] = ((restate__far_slot *)(void *)f)->slot;
-    }
-    s->at = at;
-    s->room = room;
-    return true;
+/* Grows an array of the arena's until it has an element `at`; new ones are zero. NULL: out of
+ * memory. */
+static void *restate__vm_grow(restate__arena *arena, void *array, uint32_t at, uint32_t *room,
+                              size_t size) {
+    if (at < *room) return array;
+    uint32_t more = *room ? *room : 16;
+    while (more <= at) more *= 2;
+    void *to = restate__arena_alloc(arena, more * size);
+    if (!to) return NULL;
+    if (*room) memcpy(to, array, *room * size);
+    *room = more;
+    return to;
 }
 
-/* A slot that is not in the table (yet).
- *
- * A program's numbers are at most twice its commands, so whatever is far above four times of what
- * was seen comes from elsewhere and goes to the map. */
-static RESTATE__NOINLINE restate__slot *restate__vm_slot_far(restate__vm *vm, restate__slots *s,
-                                                             uint32_t id) {
-    restate__far_slot *f;
+/* ---- Slots: what is known by number ---------------------------------------------------------- */
+
+static restate__slot *restate__slot_find_far(const restate__slots *s, uint32_t id) {
     uint8_t key[4];
     restate__b_put32(key, id);
-    f = (restate__far_slot *)(void *)restate__map_find(s->far, restate__b(key, sizeof key));
-    if (f) return &f->slot;
-    s->used++;
-    if (id / 4 < (uint64_t)s->used + vm->entries + 16u)
-        return restate__vm_slots_grow(vm, s, id) ? &s->at[id] : NULL;
-    f = (restate__far_slot *)restate__arena_alloc(vm->arena, sizeof *f);
+    restate__map_node *n = restate__map_find(s->far, restate__b(key, sizeof key));
+    return n ? &((restate__far_slot *)(void *)n)->slot : NULL;
+}
+
+static restate__slot *restate__slot_new_far(restate__arena *arena, restate__slots *s, uint32_t id) {
+    restate__far_slot *f = restate__arena_alloc(arena, sizeof *f);
     if (!f) return NULL;
     restate__b_put32(f->id, id);
     restate__map_add(&s->far, &f->node, restate__b(f->id, sizeof f->id));
     return &f->slot;
 }
 
-/* The slot of a number, made when it is new. NULL: out of memory. Valid until the next call. */
-static inline restate__slot *restate__vm_slot(restate__vm *vm, restate__slots *s, uint32_t id) {
-    if (RESTATE__UNLIKELY(id >= s->room)) return restate__vm_slot_far(vm, s, id);
+static restate__slot *restate__slot_new_page(restate__arena *arena, restate__slots *s,
+                                             uint32_t number) {
+    restate__slot **pages =
+        restate__vm_grow(arena, s->pages, number, &s->room, sizeof *s->pages);
+    if (!pages) return NULL;
+    s->pages = pages;
+    restate__slot *page = restate__arena_alloc(arena, RESTATE__SLOTS_PAGE * sizeof *page);
+    for (uint32_t i = 0; page && s->far && i < RESTATE__SLOTS_PAGE; i++) {
+        const restate__slot *far = restate__slot_find_far(s, number * RESTATE__SLOTS_PAGE + i);
+        if (far) page[i] = *far;
+    }
+    return pages[number] = page;
+}
+
+/* A slot that is on no page (yet).
+ *
+ * A program's numbers are at most twice its commands, so whatever is far above four times of what
+ * was seen comes from elsewhere and goes to the map. */
+static RESTATE__NOINLINE restate__slot *restate__slot_far(restate__journal *j, restate__slots *s,
+                                                          uint32_t id) {
+    restate__slot *slot = s->far ? restate__slot_find_far(s, id) : NULL;
+    if (slot) return slot;
+    if (id / 4 >= (uint64_t)s->used + j->entries + 16u)
+        return restate__slot_new_far(j->arena, s, id);
+    slot = restate__slot_new_page(j->arena, s, id / RESTATE__SLOTS_PAGE);
+    return slot ? &slot[id % RESTATE__SLOTS_PAGE] : NULL;
+}
+
+/* The slot of a completion id or signal number, made when it is new. NULL: out of memory. Valid
+ * until the next call. */
+static inline restate__slot *restate__slot_of(restate__journal *j, bool signal, uint32_t id) {
+    restate__slots *s = signal ? &j->signals : &j->completions;
+    uint32_t page = id / RESTATE__SLOTS_PAGE;
     s->used++;
-    return &s->at[id];
+    if (RESTATE__LIKELY(page < s->room && s->pages[page]))
+        return &s->pages[page][id % RESTATE__SLOTS_PAGE];
+    return restate__slot_far(j, s, id);
+}
+
+/* ---- The journal ----------------------------------------------------------------------------- */
+
+static restate_bytes restate__entry_body(const uint8_t *entry) {
+    if (RESTATE__LIKELY(entry[2] < 255)) return restate__b(entry + RESTATE__ENTRY_HEAD, entry[2]);
+    return restate__b(entry + RESTATE__ENTRY_HEAD_LONG,
+                      restate__b_get32(entry + RESTATE__ENTRY_HEAD));
+}
+
+/* Begins a page; `at` NULL: in new memory. false: out of memory. */
+static bool restate__journal_page(restate__journal *j, uint8_t *at, size_t room) {
+    restate__page *p = restate__arena_alloc(j->arena, sizeof *p);
+    if (!at) at = restate__arena_bytes(j->arena, room);
+    if (!p || !at) return false;
+    p->begin = p->end = at;
+    j->last = j->last->next = p;
+    j->left = room;
+    return true;
+}
+
+static uint8_t *restate__journal_begin_entry(restate__journal *j, uint16_t type, size_t size) {
+    uint8_t *entry = j->last->end;
+    j->last->end += size;
+    j->left -= size;
+    j->entries++;
+    (type < RESTATE__ENTRY_NOTIFICATION ? &j->commands : &j->notifications)->left++;
+    entry[0] = (uint8_t)(type >> 8);
+    entry[1] = (uint8_t)type;
+    entry[size - 1] = 0;
+    return entry;
+}
+
+static RESTATE__NOINLINE uint8_t *restate__journal_add_any(restate__journal *j, uint16_t type,
+                                                           const restate__message *m) {
+    bool small = m->body.len < 255;
+    size_t head = small ? RESTATE__ENTRY_HEAD : RESTATE__ENTRY_HEAD_LONG;
+    size_t size = head + m->body.len + 1;
+    if (m->kept) {
+        if (!restate__journal_page(j, m->kept, size)) return NULL;
+    } else if (j->left < size) {
+        size_t room = j->next_room > size ? j->next_room : size;
+        if (j->next_room < RESTATE__PAGE_BYTES_MAX) j->next_room *= 2;
+        if (!restate__journal_page(j, NULL, room)) return NULL;
+    }
+    uint8_t *entry = restate__journal_begin_entry(j, type, size);
+    entry[2] = (uint8_t)(small ? m->body.len : 255);
+    if (!small) restate__b_put32(entry + RESTATE__ENTRY_HEAD, (uint32_t)m->body.len);
+    if (!m->kept && m->body.len) memcpy(entry + head, m->body.ptr, m->body.len);
+    return entry;
+}
+
+/* Puts an entry at the end. NULL: out of memory. */
+static inline uint8_t *restate__journal_add(restate__journal *j, uint16_t type,
+                                            const restate__message *m) {
+    size_t len = m->body.len, size = RESTATE__ENTRY_HEAD + len + 1;
+    if (RESTATE__UNLIKELY(len >= 255 || j->left < size))
+        return restate__journal_add_any(j, type, m);
+    uint8_t *entry = restate__journal_begin_entry(j, type, size);
+    entry[2] = (uint8_t)len;
+    if (len) memcpy(entry + RESTATE__ENTRY_HEAD, m->body.ptr, len);
+    return entry;
+}
+
+static size_t restate__entry_size(const uint8_t *entry) {
+    if (RESTATE__LIKELY(entry[2] < 255)) return RESTATE__ENTRY_HEAD + entry[2] + 1u;
+    return (size_t)RESTATE__ENTRY_HEAD_LONG + restate__b_get32(entry + RESTATE__ENTRY_HEAD) + 1u;
+}
+
+/* The next entry of the kind that `c` takes, of which some are left. */
+static uint8_t *restate__journal_peek(const restate__journal *j, restate__cursor *c) {
+    const unsigned kind = c == &j->notifications ? RESTATE__ENTRY_NOTIFICATION >> 8 : 0;
+    for (;;) {
+        const uint8_t *end = c->page->end;
+        for (; c->at != end; c->at += restate__entry_size(c->at))
+            if ((*c->at & 0x80u) == kind) return c->at;
+        c->page = c->page->next;
+        c->at = c->page->begin;
+    }
+}
+
+/* Goes past the entry that restate__journal_peek() gave. */
+static void restate__journal_pass(restate__cursor *c) {
+    c->at += restate__entry_size(c->at);
+    c->left--;
 }
 
 /* ---- Nodes ----------------------------------------------------------------------------------- */
@@ -4295,31 +4455,36 @@ static void restate__vm_propagate(restate__vm *vm, restate__node *settled) {
 
 /* Whether a value is of the kind that a leaf stands for; else the protocol was violated, and the
  * attempt is over. Everything that reads a value relies on this. */
-static bool restate__vm_value_fits(restate__vm *vm, const restate__node *leaf,
-                                   const restate__value *value) {
-    bool plain = value->kind <= RESTATE__FAILURE;
-    if (leaf->expects == RESTATE__EXPECTS_RESULT ? plain
-        : leaf->expects == RESTATE__EXPECTS_ID   ? value->kind == RESTATE__INVOCATION_ID
-                                                 : value->kind == RESTATE__STATE_KEYS)
+static bool restate__vm_value_fits(restate__vm *vm, const restate__node *leaf) {
+    restate__value_kind kind = leaf->value.kind;
+    if (leaf->expects == RESTATE__EXPECTS_RESULT ? kind <= RESTATE__FAILURE
+        : leaf->expects == RESTATE__EXPECTS_ID   ? kind == RESTATE__INVOCATION_ID
+                                                 : kind == RESTATE__STATE_KEYS)
         return true;
     return restate__vm_raise(vm, RESTATE__E_PROTOCOL,
                              "the answer with number %u is not of the kind that was asked for",
                              (unsigned)leaf->id);
 }
 
-static void restate__vm_settle(restate__vm *vm, restate__node *leaf, const restate__value *value) {
-    if (!restate__vm_value_fits(vm, leaf, value)) return;
-    leaf->value = value;
-    leaf->state = value->kind == RESTATE__FAILURE ? RESTATE__FAILED : RESTATE__SUCCEEDED;
+/* A leaf has got its value. */
+static void restate__vm_settled(restate__vm *vm, restate__node *leaf) {
+    if (!restate__vm_value_fits(vm, leaf)) return;
+    leaf->state = leaf->value.kind == RESTATE__FAILURE ? RESTATE__FAILED : RESTATE__SUCCEEDED;
     restate__vm_propagate(vm, leaf);
 }
+
+static void restate__vm_settle(restate__vm *vm, restate__node *leaf, const restate__value *value) {
+    leaf->value = *value;
+    restate__vm_settled(vm, leaf);
+}
+
+static void restate__vm_settle_by(restate__vm *vm, restate__node *leaf, const uint8_t *entry);
 
 /* Makes `leaf` stand for a completion or signal number. It is settled at once when the answer was
  * delivered before the question. NULL: out of memory. */
 static restate__slot *restate__vm_leaf_slot(restate__vm *vm, restate__node *leaf,
                                             restate__node_kind kind, uint32_t id) {
-    restate__slot *slot =
-        restate__vm_slot(vm, kind == RESTATE__LEAF ? &vm->completions : &vm->signals, id);
+    restate__slot *slot = restate__slot_of(&vm->journal, kind == RESTATE__LEAF_SIGNAL, id);
     if (!slot) {
         restate__vm_nomem(vm);
         return NULL;
@@ -4327,7 +4492,8 @@ static restate__slot *restate__vm_leaf_slot(restate__vm *vm, restate__node *leaf
     leaf->kind = (uint8_t)kind;
     leaf->id = id;
     slot->leaf = leaf;
-    if (slot->delivered) restate__vm_settle(vm, leaf, &slot->arrived->value);
+    if (slot->entry && slot->entry[0] & RESTATE__ENTRY_DELIVERED)
+        restate__vm_settle_by(vm, leaf, slot->entry);
     return slot;
 }
 
@@ -4482,10 +4648,12 @@ RESTATE__PRIVATE void restate__vm_dissolve(restate__vm *vm, restate__node *node)
 }
 
 /* Lets go of a settled leaf of a completion that nobody awaits any more: its memory is the caller's
- * again. */
-RESTATE__PRIVATE void restate__vm_forget(restate__vm *vm, const restate__node *leaf) {
-    restate__slot *slot = restate__vm_slot(vm, &vm->completions, leaf->id);
+ * again. But a proposed result that is to be confirmed needs it; false then. */
+RESTATE__PRIVATE bool restate__vm_forget(restate__vm *vm, const restate__node *leaf) {
+    if (leaf->run == RESTATE__RUN_PROPOSED) return false;
+    restate__slot *slot = restate__slot_of(&vm->journal, false, leaf->id);
     if (slot && slot->leaf == leaf) slot->leaf = NULL;
+    return true;
 }
 
 /* ---- Input: frames, Start, entries ----------------------------------------------------------- */
@@ -4547,16 +4715,32 @@ static const char *restate__vm_unique(restate__arena *arena, restate_pair *pairs
 }
 
 static const restate_failure *restate__vm_failure(restate__vm *vm, restate_bytes payload) {
-    restate_pair *metadata;
+    restate_failure *f = restate__arena_alloc(vm->arena, sizeof *f);
     restate_wire_Failure m;
-    restate_failure *f = (restate_failure *)restate__arena_alloc(vm->arena, sizeof *f);
     if (!f || !restate__wire_decode(restate_wire_Failure_fields, &m, sizeof m, payload))
         return NULL;
     f->code = m.code > UINT16_MAX ? UINT16_MAX : (uint16_t)m.code;
     f->message = restate__arena_text(vm->arena, m.message);
-    f->metadata = metadata = restate__vm_pairs(vm->arena, m.metadata);
+    restate_pair *metadata = restate__vm_pairs(vm->arena, m.metadata);
     if (metadata) restate__vm_unique(vm->arena, metadata);
+    f->metadata = metadata;
     return metadata && !vm->arena->failed ? f : NULL;
+}
+
+static bool restate__failure_valid(restate_bytes payload) {
+    restate_wire_Failure m;
+    restate_bytes element, name, value;
+    if (!restate__wire_decode(restate_wire_Failure_fields, &m, sizeof m, payload)) return false;
+    while (restate__wire_each(&m.metadata, &element))
+        if (!restate__wire_entry(element, true, &name, &value)) return false;
+    return true;
+}
+
+static bool restate__keys_valid(restate_bytes payload) {
+    restate__wire_reader r = restate__wire_read(payload);
+    restate__wire_item item;
+    while (restate__wire_next(&r, &item)) continue;
+    return !r.bad;
 }
 
 /* The names in a StateKeys message, ending with NULL. */
@@ -4590,30 +4774,42 @@ static restate_bytes restate__vm_content(restate_bytes payload) {
     return r.bad ? restate__b_none() : content;
 }
 
-/* Reads the result of a notification from its field. False: malformed or out of memory. */
+/* Whether the result of a notification can be read. It is looked at when it arrives, so that later
+ * only memory can be missing. */
+static bool restate__notification_valid(const restate__notification *n) {
+    switch (n->tag) {
+    case restate_wire_NotificationTemplate_failure_tag:
+        return restate__failure_valid(n->result);
+    case restate_wire_NotificationTemplate_invocation_id_tag:
+        return restate__b_utf8(n->result);
+    case restate_wire_NotificationTemplate_state_keys_tag:
+        return restate__keys_valid(n->result);
+    default:
+        return true;
+    }
+}
+
+/* Reads the result of a valid notification whose body ends at `end`. False: out of memory. */
 static bool restate__vm_read_result(restate__vm *vm, restate__value *v,
-                                    const restate__wire_item *item, const uint8_t *end) {
+                                    const restate__notification *n, const uint8_t *end) {
     memset(v, 0, sizeof *v);
-    switch (item->tag) {
+    switch (n->tag) {
     case restate_wire_NotificationTemplate_void_value_tag:
         v->kind = RESTATE__VOID;
         return true;
-    case restate_wire_NotificationTemplate_value_tag:
-        v->kind = RESTATE__VALUE;
-        v->is.bytes = restate__vm_terminated(vm, restate__vm_content(item->bytes), end);
-        return v->is.bytes.ptr != NULL;
     case restate_wire_NotificationTemplate_failure_tag:
         v->kind = RESTATE__FAILURE;
-        v->is.failure = restate__vm_failure(vm, item->bytes);
+        v->is.failure = restate__vm_failure(vm, n->result);
         return v->is.failure != NULL;
-    case restate_wire_NotificationTemplate_invocation_id_tag:
-        v->kind = RESTATE__INVOCATION_ID;
-        v->is.bytes = restate__vm_terminated(vm, item->bytes, end);
-        return v->is.bytes.ptr && restate__b_utf8(item->bytes);
-    default:
+    case restate_wire_NotificationTemplate_state_keys_tag:
         v->kind = RESTATE__STATE_KEYS;
-        v->is.keys = restate__vm_keys(vm, item->bytes);
+        v->is.keys = restate__vm_keys(vm, n->result);
         return v->is.keys != NULL;
+    default:
+        v->kind = n->tag == restate_wire_NotificationTemplate_value_tag ? RESTATE__VALUE
+                                                                        : RESTATE__INVOCATION_ID;
+        v->is.bytes = restate__vm_terminated(vm, n->result, end);
+        return v->is.bytes.ptr != NULL;
     }
 }
 
@@ -4636,39 +4832,31 @@ static int restate__vm_notification_part(const restate__wire_item *item) {
     }
 }
 
-/* What nearly all notifications are: a completion id, then a value without more than its content,
- * or void. False: look closer. */
-static bool restate__vm_plain_notification(restate__notification *n, restate_bytes payload) {
-    enum { ID = 1 << 3, VOID_ = 4 << 3 | RESTATE__WIRE_BYTES, VALUE = 5 << 3 | RESTATE__WIRE_BYTES,
-           CONTENT = 1 << 3 | RESTATE__WIRE_BYTES };
-    restate__wire_reader r = restate__wire_read(payload);
-    uint64_t id, outer, inner;
-    size_t left;
-    if (payload.len < 4 || *r.at++ != ID || !restate__wire_varint(&r, &id)) return false;
-    left = (size_t)(r.end - r.at);
-    n->id = (uint32_t)id;
-    if (left == 2 && r.at[0] == VOID_ && r.at[1] == 0) {
-        n->value.kind = RESTATE__VOID;
-        return true;
-    }
-    if (left < 4 || *r.at++ != VALUE || !restate__wire_varint(&r, &outer) ||
-        outer != (uint64_t)(r.end - r.at) || outer < 2 || *r.at++ != CONTENT ||
-        !restate__wire_varint(&r, &inner) || inner != (uint64_t)(r.end - r.at))
-        return false;
-    n->value.kind = RESTATE__VALUE;
-    n->value.is.bytes = restate__b(r.at, (size_t)inner);
-    return true;
+/* The completion id of a notification that has a form. */
+static uint32_t restate__form_id(const uint8_t *body) {
+    return body[1] < 0x80 ? body[1] : (body[1] & 0x7Fu) | (uint32_t)body[2] << 7;
 }
 
-/* Of several ids or results the last one counts. */
-static bool restate__vm_read_notification(restate__vm *vm, restate__notification *n,
-                                          restate_bytes payload) {
-    const uint8_t *end = payload.ptr + payload.len;
-    restate__wire_reader r;
-    restate__wire_item item, id, result;
-    memset(&id, 0, sizeof id);
-    memset(&result, 0, sizeof result);
-    r = restate__wire_read(payload);
+/* The form that nearly all notifications have: a completion id of one or two bytes, then void or a
+ * short value, and nothing else. */
+static inline unsigned restate__form_of(restate_bytes body) {
+    enum { ID = 1 << 3, VOID_ = 4 << 3 | RESTATE__WIRE_BYTES, VALUE = 5 << 3 | RESTATE__WIRE_BYTES,
+           CONTENT = 1 << 3 | RESTATE__WIRE_BYTES };
+    const uint8_t *p = body.ptr;
+    if (body.len < 4 || body.len > 127 || p[0] != ID) return RESTATE__FORM_ANY;
+    unsigned at = p[1] < 0x80 ? 2 : 3, left = (unsigned)body.len - at;
+    if (at == 3 && p[2] >= 0x80) return RESTATE__FORM_ANY;
+    p += at;
+    if (left == 2 && p[0] == VOID_ && p[1] == 0) return RESTATE__FORM_VOID;
+    return left >= 4 && p[0] == VALUE && p[1] == left - 2 && p[2] == CONTENT && p[3] == left - 4
+         ? at + 4 : RESTATE__FORM_ANY;
+}
+
+/* Takes a notification apart. Of several ids or results the last one counts. False: malformed. */
+static bool restate__notification_read(restate__notification *n, restate_bytes payload) {
+    memset(n, 0, sizeof *n);
+    restate__wire_reader r = restate__wire_read(payload);
+    restate__wire_item item, id = { 0 }, result = { 0 };
     while (restate__wire_next(&r, &item)) {
         int part = restate__vm_notification_part(&item);
         if (part < 0) return false;
@@ -4678,87 +4866,63 @@ static bool restate__vm_read_notification(restate__vm *vm, restate__notification
     if (r.bad || !id.tag || !result.tag) return false;
     n->id = (uint32_t)id.number;
     n->signal = id.tag == restate_wire_NotificationTemplate_signal_id_tag;
-    if (id.tag == restate_wire_NotificationTemplate_signal_name_tag) {
-        restate_bytes *name = (restate_bytes *)restate__arena_alloc(vm->arena, sizeof *name);
-        if (!name) return false;
-        *name = id.bytes;
-        n->name = name;
-    }
-    return restate__vm_read_result(vm, &n->value, &result, end);
-}
-
-static void restate__vm_enqueue(restate__vm *vm, restate__notification *n) {
-    n->next = NULL;
-    *vm->queue_end = n;
-    vm->queue_end = &n->next;
+    if (id.tag == restate_wire_NotificationTemplate_signal_name_tag) n->name = id.bytes;
+    n->tag = result.tag;
+    n->result = result.tag == restate_wire_NotificationTemplate_value_tag
+              ? restate__vm_content(result.bytes) : result.bytes;
+    return n->result.ptr != NULL;
 }
 
 /* The first result of a completion id, or of an awakeable's number, is the result for ever: a later
  * one is dropped here, before anything can depend on it, in whatever order code and results come.
- * Named signals and cancellations are no results of anything: each is kept, and one future gets
- * one. */
-static bool restate__vm_arrived(restate__vm *vm, restate__notification *n) {
-    restate__slot *slot;
-    if (n->signal && n->id == RESTATE__SIGNAL_CANCEL) vm->cancel_arrived++;
-    else if (!n->name) {
-        slot = restate__vm_slot(vm, n->signal ? &vm->signals : &vm->completions, n->id);
-        if (!slot) return restate__vm_nomem(vm);
-        if (slot->arrived) return true;
-        slot->arrived = n;
+ */
+static bool restate__vm_arrived(restate__vm *vm, bool signal, uint32_t id, uint16_t type,
+                                const restate__message *m) {
+    restate__slot *slot = restate__slot_of(&vm->journal, signal, id);
+    if (!slot) return restate__vm_nomem(vm);
+    if (slot->entry) {
+        vm->journal.entries++;
+        return true;
     }
-    restate__vm_enqueue(vm, n);
-    return true;
+    slot->entry = restate__journal_add(&vm->journal, type, m);
+    return slot->entry ? true : restate__vm_nomem(vm);
 }
 
-static bool restate__vm_on_notification(restate__vm *vm, uint16_t type, restate_bytes payload) {
-    restate__notification *n;
-    if (vm->spare.notification_count) {
-        vm->spare.notification_count--;
-        n = vm->spare.notifications++;
-    } else {
-        n = (restate__notification *)restate__arena_alloc(vm->arena, sizeof *n);
-    }
-    if (!n) return restate__vm_nomem(vm);
-    if (!restate__vm_plain_notification(n, payload) &&
-        !restate__vm_read_notification(vm, n, payload)) {
-        if (vm->arena->failed) return restate__vm_nomem(vm);
+/* Named signals and cancellations are no results of anything: each is kept, and one future gets
+ * one. */
+static RESTATE__NOINLINE bool restate__vm_arrived_any(restate__vm *vm, const restate__message *m) {
+    restate__notification n;
+    if (!restate__notification_read(&n, m->body) || !restate__notification_valid(&n))
         return restate__vm_raise(vm, RESTATE__E_INTERNAL,
                                  "cannot decode notification 0x%04X: it is not valid protobuf, "
                                  "or has no id or no result",
-                                 (unsigned)type);
-    }
-    return restate__vm_arrived(vm, n);
+                                 (unsigned)m->type);
+    bool cancel = n.signal && n.id == RESTATE__SIGNAL_CANCEL;
+    if (!cancel && !n.name.ptr)
+        return restate__vm_arrived(vm, n.signal, n.id, RESTATE__ENTRY_NOTIFICATION, m);
+    vm->cancel_arrived += cancel;
+    return restate__journal_add(&vm->journal, RESTATE__ENTRY_NOTIFICATION, m)
+         ? true : restate__vm_nomem(vm);
 }
 
-static bool restate__vm_on_command(restate__vm *vm, uint16_t type, restate_bytes payload) {
-    restate__command *c;
-    if (vm->spare.command_count) {
-        vm->spare.command_count--;
-        c = vm->spare.commands++;
-    } else {
-        c = (restate__command *)restate__arena_alloc(vm->arena, sizeof *c);
-    }
-    if (!c) return restate__vm_nomem(vm);
-    c->type = type;
-    c->payload = payload;
-    *vm->commands_end = c;
-    vm->commands_end = &c->next;
-    return true;
+static bool restate__vm_on_notification(restate__vm *vm, const restate__message *m) {
+    unsigned form = restate__form_of(m->body);
+    if (RESTATE__UNLIKELY(form == RESTATE__FORM_ANY)) return restate__vm_arrived_any(vm, m);
+    return restate__vm_arrived(vm, false, restate__form_id(m->body.ptr),
+                               (uint16_t)(RESTATE__ENTRY_NOTIFICATION | form), m);
 }
 
 /* An entry of the journal counts while the replay is awaited; later only notifications come. */
-static bool restate__vm_on_entry(restate__vm *vm, uint16_t type, restate_bytes payload) {
-    bool command = type < 0x8000;
+static bool restate__vm_on_entry(restate__vm *vm, const restate__message *m) {
+    bool command = m->type < 0x8000;
     if (vm->phase == RESTATE__WAIT_START || (command && vm->phase != RESTATE__WAIT_REPLAY))
         return restate__vm_raise(vm, RESTATE__E_PROTOCOL,
                                  "unexpected %s 0x%04X: recorded entries come after Start and "
                                  "before the handler runs",
-                                 command ? "command" : "notification", (unsigned)type);
-    vm->entries++;
-    if (!(command ? restate__vm_on_command : restate__vm_on_notification)(vm, type, payload))
-        return false;
-    if (vm->arena->failed) return restate__vm_nomem(vm);    /* texts may have become empty */
-    if (vm->phase == RESTATE__WAIT_REPLAY && vm->entries == vm->known_entries)
+                                 command ? "command" : "notification", (unsigned)m->type);
+    if (command && !restate__journal_add(&vm->journal, m->type, m)) return restate__vm_nomem(vm);
+    if (!command && !restate__vm_on_notification(vm, m)) return false;
+    if (vm->phase == RESTATE__WAIT_REPLAY && vm->journal.entries == vm->journal.known)
         vm->phase = RESTATE__REPLAYING;
     return true;
 }
@@ -4783,12 +4947,12 @@ static restate_bytes restate__vm_keep(restate__vm *vm, restate_bytes slice, bool
     return restate__arena_copy(vm->arena, slice);
 }
 
-static bool restate__vm_on_start(restate__vm *vm, restate_bytes payload) {
+static bool restate__vm_on_start(restate__vm *vm, const restate__message *message) {
     bool v7 = vm->options.version >= 7;
     restate_wire_StartMessage m;
     if (vm->phase != RESTATE__WAIT_START)
         return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "a second Start message");
-    if (!restate__wire_decode(restate_wire_StartMessage_fields, &m, sizeof m, payload))
+    if (!restate__wire_decode(restate_wire_StartMessage_fields, &m, sizeof m, message->body))
         return restate__vm_raise(vm, RESTATE__E_INTERNAL,
                                  "cannot decode Start: it is not valid protobuf");
     if (m.known_entries == 0)
@@ -4800,10 +4964,13 @@ static bool restate__vm_on_start(restate__vm *vm, restate_bytes payload) {
     vm->limit_key = restate__vm_keep(vm, m.limit_key, v7);
     vm->idempotency_key = restate__vm_keep(vm, m.idempotency_key, v7);
     vm->random_seed = m.random_seed;
-    vm->known_entries = m.known_entries;
+    vm->journal.known = m.known_entries;
     vm->retry_count = m.retry_count_since_last_stored_entry;
     vm->retry_ms = m.duration_since_last_stored_entry;
     vm->state_partial = m.partial_state;
+    if (m.state_map.count && !message->kept)    /* the state points into it */
+        m.state_map.ptr =
+            restate__arena_copy(vm->arena, restate__b(m.state_map.ptr, m.state_map.len)).ptr;
     if (vm->arena->failed) return restate__vm_nomem(vm);
     vm->phase = RESTATE__WAIT_REPLAY;
     return restate__vm_read_state(vm, m.state_map);
@@ -4813,36 +4980,35 @@ static bool restate__vm_on_start(restate__vm *vm, restate_bytes payload) {
  */
 static bool restate__vm_on_ack(restate__vm *vm, restate_bytes payload) {
     restate_wire_ProposeRunCompletionAckMessage m;
-    restate__slot *slot;
-    restate__notification *n;
     if (!restate__wire_decode(restate_wire_ProposeRunCompletionAckMessage_fields, &m, sizeof m,
                               payload))
         return restate__vm_raise(vm, RESTATE__E_INTERNAL, "cannot decode ProposeRunCompletionAck");
-    slot = vm->phase == RESTATE__PROCESSING && m.completion_id < vm->next_completion
-         ? restate__vm_slot(vm, &vm->completions, m.completion_id) : NULL;
-    if (!slot || !slot->unconfirmed)
+    restate__slot *slot = vm->phase == RESTATE__PROCESSING && m.completion_id < vm->next_completion
+                        ? restate__slot_of(&vm->journal, false, m.completion_id) : NULL;
+    if (!slot || !slot->leaf || slot->leaf->run != RESTATE__RUN_PROPOSED)
         return restate__vm_raise(vm, RESTATE__E_PROTOCOL,
                                  "unexpected acknowledgement of run completion %u",
                                  (unsigned)m.completion_id);
-    slot->unconfirmed = false;
-    if (slot->arrived) return true;         /* another result was first; the leaf may be gone */
-    n = (restate__notification *)restate__arena_alloc(vm->arena, sizeof *n);
-    if (!n) return restate__vm_nomem(vm);
-    n->id = m.completion_id;
-    n->value = *slot->leaf->of.closure.proposed;
     slot->leaf->run = RESTATE__RUN_NONE;
-    return restate__vm_arrived(vm, n);
+    if (slot->entry) return true;           /* another result was first */
+    uint8_t id[4];
+    restate__b_put32(id, m.completion_id);
+    slot->entry = restate__journal_add(
+        &vm->journal, RESTATE__ENTRY_CONFIRMED,
+        &(restate__message){ .body = restate__b(id, sizeof id) });
+    return slot->entry ? true : restate__vm_nomem(vm);
 }
 
-static bool restate__vm_on_message(restate__vm *vm, uint16_t type, restate_bytes payload) {
+static bool restate__vm_on_message(restate__vm *vm, const restate__message *m) {
+    uint16_t type = m->type;
     vm->last_awaiting = restate__b_none();
     if (vm->phase == RESTATE__CLOSED) return true;
-    if (type >= 0x0400 && type <= 0xFBFF) return restate__vm_on_entry(vm, type, payload);
+    if (type >= 0x0400 && type <= 0xFBFF) return restate__vm_on_entry(vm, m);
     switch (type) {
     case restate_wire_MSG_START:
-        return restate__vm_on_start(vm, payload);
+        return restate__vm_on_start(vm, m);
     case restate_wire_MSG_PROPOSE_RUN_COMPLETION_ACK:
-        return restate__vm_on_ack(vm, payload);
+        return restate__vm_on_ack(vm, m->body);
     case restate_wire_MSG_SUSPENSION:
     case restate_wire_MSG_ERROR:
     case restate_wire_MSG_END:
@@ -4862,53 +5028,33 @@ static bool restate__vm_on_message(restate__vm *vm, uint16_t type, restate_bytes
                              (unsigned)type);
 }
 
-#define RESTATE__BODY_ROOM 256u             /* of a body that begins to arrive */
-#define RESTATE__BODY_USUAL (2u << 20)      /* larger ones are not trusted to come */
-
-static size_t restate__vm_message_max(const restate__vm *vm) {
-    return vm->options.max_message_bytes ? vm->options.max_message_bytes : (size_t)64 << 20;
-}
+static bool restate__frames_too_large(const restate__frames *f) { return f->len > f->max; }
 
 /* Whether all of a body gets its room now: of a usual size, and enough of it is here. */
-static bool restate__vm_body_trusted(const restate__vm *vm, size_t room) {
-    return vm->body_len <= RESTATE__BODY_USUAL && room >= vm->body_len / 3;
+static bool restate__frames_trusted(const restate__frames *f, size_t room) {
+    return f->len <= RESTATE__BODY_USUAL && room >= f->len / 3;
 }
 
 /* Makes room for `more` bytes of a body. What is announced is only a promise: memory grows with
  * what arrives, to at most three times as much (nine times if the body is no larger than usual),
  * and not beyond what was announced. But a chunk that is kept for reuse and holds all of it costs
  * nothing. */
-static bool restate__vm_body_grow(restate__vm *vm, size_t more) {
-    size_t left = vm->body_len - vm->body_at, room;
-    uint8_t *body;
-    if (more > left) more = left;
-    if (vm->body_at + more <= vm->body_room && (vm->body || vm->body_len)) return true;
-    room = 3 * (vm->body_at + more);
+static bool restate__frames_grow(restate__frames *f, size_t more) {
+    const size_t around = RESTATE__ENTRY_HEAD_LONG + 1;
+    if (more > f->len - f->at) more = f->len - f->at;
+    if (f->body && f->at + more <= f->room) return true;
+    size_t room = 3 * (f->at + more);
     if (room < RESTATE__BODY_ROOM) room = RESTATE__BODY_ROOM;
-    if (room > vm->body_len || restate__vm_body_trusted(vm, room) ||
-        restate__arena_has(vm->arena, vm->body_len + 1))
-        room = vm->body_len;
-    body = restate__arena_more(vm->arena, vm->body, vm->body_room + 1, vm->body_at, room + 1);
-    if (!body) return restate__vm_nomem(vm);
-    vm->body = body;
-    vm->body_room = room;
-    return true;
+    if (room > f->len || restate__frames_trusted(f, room) ||
+        restate__arena_has(f->arena, f->len + around))
+        room = f->len;
+    f->body = restate__arena_more(f->arena, f->body, f->body ? f->room + around : 0,
+                                  f->at ? RESTATE__ENTRY_HEAD_LONG + f->at : 0, room + around);
+    f->room = f->body ? room : 0;
+    return f->body != NULL;
 }
 
-/* A header is complete. */
-static bool restate__vm_on_head(restate__vm *vm) {
-    size_t max = restate__vm_message_max(vm);
-    vm->body_len = restate__b_get32(vm->head + 4);
-    vm->body_at = vm->body_room = 0;
-    vm->body = NULL;
-    if (vm->body_len > max)
-        return restate__vm_raise(vm, RESTATE__E_PROTOCOL,
-                                 "a message of %lu bytes was announced, the limit is %lu",
-                                 (unsigned long)vm->body_len, (unsigned long)max);
-    return true;
-}
-
-static size_t restate__vm_fill(uint8_t *to, size_t *have, size_t want, restate_bytes *from) {
+static size_t restate__frames_fill(uint8_t *to, size_t *have, size_t want, restate_bytes *from) {
     size_t n = want - *have;
     if (n > from->len) n = from->len;
     if (n) memcpy(to + *have, from->ptr, n);
@@ -4918,84 +5064,58 @@ static size_t restate__vm_fill(uint8_t *to, size_t *have, size_t want, restate_b
     return want - *have;
 }
 
-/* What many frames come to, so that their structs are allocated at once. */
-typedef struct restate__batch {
-    size_t bytes;                           /* whole frames at the front, of sizes allowed */
-    size_t commands, notifications;
-} restate__batch;
-
-static restate__batch restate__vm_whole_frames(const restate__vm *vm, restate_bytes bytes) {
-    size_t max = restate__vm_message_max(vm);
-    restate__batch b;
-    memset(&b, 0, sizeof b);
-    while (bytes.len - b.bytes >= RESTATE__WIRE_HEAD) {
-        const uint8_t *head = bytes.ptr + b.bytes;
-        size_t len = restate__b_get32(head + 4);
-        if (len > max || len > bytes.len - b.bytes - RESTATE__WIRE_HEAD) break;
-        b.bytes += RESTATE__WIRE_HEAD + len;
-        b.notifications += head[0] >> 7;
-        b.commands += head[0] >= 4 && head[0] < 0x80;
-    }
-    return b;
+static uint16_t restate__frames_type(const uint8_t *head) {
+    return (uint16_t)(head[0] << 8 | head[1]);
 }
 
-static bool restate__vm_reserve(restate__vm *vm, const restate__batch *b) {
-    restate__spare *s = &vm->spare;
-    s->commands = (restate__command *)restate__arena_alloc(vm->arena,
-                                                           b->commands * sizeof *s->commands);
-    s->notifications = (restate__notification *)restate__arena_alloc(
-        vm->arena, b->notifications * sizeof *s->notifications);
-    s->command_count = b->commands;
-    s->notification_count = b->notifications;
-    return s->commands && s->notifications;
+/* A frame that arrives in pieces. The memory of a large body becomes a page of the journal. */
+static bool restate__frames_piece(restate__frames *f, restate_bytes *bytes, restate__message *m) {
+    if (f->head_len < RESTATE__WIRE_HEAD) {
+        if (restate__frames_fill(f->head, &f->head_len, RESTATE__WIRE_HEAD, bytes)) return false;
+        f->len = restate__b_get32(f->head + 4);
+        f->at = 0;
+    }
+    if (restate__frames_too_large(f) || !restate__frames_grow(f, bytes->len)) return false;
+    uint8_t *body = f->body + RESTATE__ENTRY_HEAD_LONG;
+    if (restate__frames_fill(body, &f->at, f->len, bytes)) return false;
+    f->head_len = 0;
+    m->type = restate__frames_type(f->head);
+    m->body = restate__b(body, f->len);
+    m->kept = f->len < RESTATE__CHUNK_BYTES ? NULL : f->body;
+    if (m->kept) f->body = NULL;
+    return true;
 }
 
-/* Takes whole frames, in one copy that they are read in place of: the first byte behind a body,
- * which is the next header's, becomes the zero that strings end with. */
-static void restate__vm_feed_whole(restate__vm *vm, restate_bytes frames,
-                                   const restate__batch *batch) {
-    uint8_t *copy = restate__arena_bytes(vm->arena, frames.len + 1);
-    size_t at = 0;
-    if (!copy || !restate__vm_reserve(vm, batch)) {
-        restate__vm_nomem(vm);
-        return;
+/* Takes the next message from the front of `bytes`. False: there is no whole one, a body is too
+ * large, or there is no memory. */
+static bool restate__frames_next(restate__frames *f, restate_bytes *bytes, restate__message *m) {
+    if (RESTATE__LIKELY(!f->head_len && bytes->len >= RESTATE__WIRE_HEAD)) {
+        const uint8_t *head = bytes->ptr;
+        size_t len = restate__b_get32(head + 4), size = RESTATE__WIRE_HEAD + len;
+        if (RESTATE__LIKELY(len <= f->max && len <= bytes->len - RESTATE__WIRE_HEAD)) {
+            m->type = restate__frames_type(head);
+            m->body = restate__b(head + RESTATE__WIRE_HEAD, len);
+            m->kept = NULL;
+            bytes->ptr += size;
+            bytes->len -= size;
+            return true;
+        }
     }
-    memcpy(copy, frames.ptr, frames.len);
-    while (at < frames.len && vm->phase != RESTATE__ERRORED) {
-        const uint8_t *head = frames.ptr + at;
-        size_t len = restate__b_get32(head + 4);
-        at += RESTATE__WIRE_HEAD;
-        copy[at + len] = 0;
-        restate__vm_on_message(vm, (uint16_t)(head[0] << 8 | head[1]),
-                               restate__b(copy + at, len));
-        at += len;
-    }
-    vm->spare.command_count = vm->spare.notification_count = 0;
+    return bytes->len && restate__frames_piece(f, bytes, m);
 }
 
 /* Takes bytes of the request body, cut anywhere. Errors show in `phase`; what follows one is
  * ignored. */
 RESTATE__PRIVATE void restate__vm_feed(restate__vm *vm, restate_bytes bytes) {
-    while (bytes.len && vm->phase != RESTATE__ERRORED) {
-        if (!vm->head_len) {
-            restate__batch whole = restate__vm_whole_frames(vm, bytes);
-            if (whole.bytes) {
-                restate__vm_feed_whole(vm, restate__b(bytes.ptr, whole.bytes), &whole);
-                bytes.ptr += whole.bytes;
-                bytes.len -= whole.bytes;
-                continue;
-            }
-        }
-        if (vm->head_len < 8) {
-            if (restate__vm_fill(vm->head, &vm->head_len, 8, &bytes) || !restate__vm_on_head(vm))
-                continue;
-        }
-        if (!restate__vm_body_grow(vm, bytes.len)) continue;
-        if (restate__vm_fill(vm->body, &vm->body_at, vm->body_len, &bytes)) continue;
-        vm->body[vm->body_len] = 0;
-        vm->head_len = 0;
-        restate__vm_on_message(vm, (uint16_t)(vm->head[0] << 8 | vm->head[1]),
-                               restate__b(vm->body, vm->body_len));
+    restate__message m;
+    while (vm->phase != RESTATE__ERRORED && restate__frames_next(&vm->frames, &bytes, &m))
+        restate__vm_on_message(vm, &m);
+    if (vm->arena->failed) {
+        restate__vm_nomem(vm);
+    } else if (restate__frames_too_large(&vm->frames)) {
+        restate__vm_raise(vm, RESTATE__E_PROTOCOL,
+                          "a message of %lu bytes was announced, the limit is %lu",
+                          (unsigned long)vm->frames.len, (unsigned long)vm->frames.max);
     }
 }
 
@@ -5006,7 +5126,7 @@ RESTATE__PRIVATE void restate__vm_end_input(restate__vm *vm) {
         restate__vm_raise(vm, RESTATE__E_PROTOCOL,
                           "the input was closed before the whole journal had arrived: "
                           "%u of %u entries",
-                          (unsigned)vm->entries, (unsigned)vm->known_entries);
+                          (unsigned)vm->journal.entries, (unsigned)vm->journal.known);
 }
 
 RESTATE__PRIVATE void restate__vm_init(restate__vm *vm, const restate__vm_options *options,
@@ -5015,8 +5135,11 @@ RESTATE__PRIVATE void restate__vm_init(restate__vm *vm, const restate__vm_option
     vm->options = *options;
     vm->arena = arena;
     vm->out = out;
-    vm->commands_end = &vm->commands;
-    vm->queue_end = &vm->queue;
+    vm->frames.arena = vm->journal.arena = arena;
+    vm->frames.max = options->max_message_bytes ? options->max_message_bytes : (size_t)64 << 20;
+    vm->journal.next_room = RESTATE__PAGE_BYTES;
+    vm->journal.last = &vm->journal.none;
+    vm->journal.commands.page = vm->journal.notifications.page = &vm->journal.none;
     vm->tracked_end = &vm->tracked;
     vm->command_index = UINT32_MAX;
     vm->current.type = restate_wire_MSG_START;
@@ -5077,14 +5200,14 @@ static void restate__vm_unlist_leaf(restate__node *leaf) {
 /* Gives the oldest delivered signal of its name to a leaf. */
 static void restate__vm_claim_by(restate__vm *vm, restate__node *leaf) {
     restate__signal_name *name = leaf->of.named.name;
-    restate__notification *n = name->delivered;
+    restate__heard *heard = &vm->named->heard[name->delivered - 1];
     if (leaf->of.named.listed) restate__vm_unlist_leaf(leaf);
     else vm->named->unlisted--;
-    name->delivered = n->next;
-    vm->named->heard[n->id].claimed = true;
+    name->delivered = heard->next;
+    heard->claimed = true;
     vm->named->unclaimed--;
     if (name == &vm->named->cancels) vm->cancel_arrived--;
-    restate__vm_settle(vm, leaf, &n->value);
+    restate__vm_settle_by(vm, leaf, heard->entry);
 }
 
 /* Gives it to the oldest leaf of the name that is below `root`. A leaf that is below nothing that
@@ -5106,19 +5229,6 @@ static void restate__vm_claim_below(restate__vm *vm, restate__signal_name *name,
     }
 }
 
-/* Grows an array of the arena's to `count` elements and one more. NULL: out of memory. */
-static void *restate__vm_grow(restate__vm *vm, void *array, uint32_t count, uint32_t *room,
-                              size_t size) {
-    uint32_t more = *room ? 2 * *room : 16;
-    void *to;
-    if (count < *room) return array;
-    to = restate__arena_alloc(vm->arena, more * size);
-    if (!to) return NULL;
-    if (count) memcpy(to, array, count * size);
-    *room = more;
-    return to;
-}
-
 /* A walk down has come to a leaf of a name: a signal that is there may be for it. */
 static bool restate__vm_may_claim(restate__vm *vm, restate__node *leaf, uint32_t mark) {
     restate__signal_name *name = leaf->of.named.name;
@@ -5136,12 +5246,12 @@ static bool restate__vm_may_claim(restate__vm *vm, restate__node *leaf, uint32_t
         name->leaf = leaf;
     }
     if (!name->signal) return true;
-    claims = (uint32_t *)restate__vm_grow(vm, all->claims, all->claims_count, &all->claims_room,
-                                          sizeof *claims);
+    claims = restate__vm_grow(vm->arena, all->claims, all->claims_count, &all->claims_room,
+                              sizeof *claims);
     if (!claims) return restate__vm_nomem(vm);
     all->claims = claims;
-    claims[all->claims_count++] = name->signal->id;
-    name->signal = name->signal->next;
+    claims[all->claims_count++] = name->signal;
+    name->signal = all->heard[name->signal - 1].next;
     return true;
 }
 
@@ -5176,7 +5286,7 @@ static void restate__vm_claim_first(restate__vm *vm, restate__node *root) {
     if (all->claims_count > 1)
         qsort(all->claims, all->claims_count, sizeof *all->claims, restate__vm_by_number);
     for (i = 0; i < all->claims_count && root->state == RESTATE__PENDING; i++) {
-        restate__signal_name *name = all->heard[all->claims[i]].name;
+        restate__signal_name *name = all->heard[all->claims[i] - 1].name;
         restate__node *leaf = name->leaf;
         bool awaited = false;
         name->leaf = NULL;
@@ -5185,7 +5295,7 @@ static void restate__vm_claim_first(restate__vm *vm, restate__node *root) {
             restate__vm_claim_by(vm, leaf);
         else
             restate__vm_claim_below(vm, name, root);
-        if (root->state != RESTATE__PENDING) root->of.all.heard = all->claims[i] + 2;
+        if (root->state != RESTATE__PENDING) root->of.all.heard = all->claims[i] + 1;
     }
 }
 
@@ -5217,47 +5327,81 @@ static void restate__vm_claim(restate__vm *vm, restate__node *root) {
     root->of.all.heard = i;
 }
 
-static void restate__vm_deliver_name(restate__vm *vm, restate__notification *n,
-                                     restate_bytes name) {
+static void restate__vm_deliver_name(restate__vm *vm, const uint8_t *entry, restate_bytes name) {
     restate__signal_name *to = restate__vm_name(vm, name);
     restate__signals *all = vm->named;
     restate__heard *heard = NULL;
     if (to)
-        heard = (restate__heard *)restate__vm_grow(vm, all->heard, all->heard_count,
-                                                   &all->heard_room, sizeof *heard);
+        heard = restate__vm_grow(vm->arena, all->heard, all->heard_count, &all->heard_room,
+                                 sizeof *heard);
     if (!heard) {
         restate__vm_nomem(vm);
         return;
     }
     all->heard = heard;
-    heard[all->heard_count].name = to;
-    heard[all->heard_count].claimed = false;
-    n->id = all->heard_count++;
-    n->next = NULL;
+    heard[all->heard_count++] = (restate__heard){ .name = to, .entry = entry };
+    *(to->delivered ? &heard[to->delivered_last - 1].next : &to->delivered) = all->heard_count;
+    to->delivered_last = all->heard_count;
     all->unclaimed++;
-    *(to->delivered ? &to->delivered_last->next : &to->delivered) = n;
-    to->delivered_last = n;
 }
 
-static void restate__vm_deliver_slot(restate__vm *vm, restate__notification *n) {
-    restate__slot *slot = restate__vm_slot(vm, n->signal ? &vm->signals : &vm->completions, n->id);
-    if (!slot) {
-        restate__vm_nomem(vm);
-        return;
+/* Reads the result in an entry. False: out of memory. */
+static inline bool restate__vm_read_entry(restate__vm *vm, restate__value *v, const uint8_t *entry) {
+    restate_bytes body = restate__entry_body(entry);
+    if (RESTATE__LIKELY(entry[1] != RESTATE__FORM_ANY)) {
+        v->kind = entry[1] == RESTATE__FORM_VOID ? RESTATE__VOID : RESTATE__VALUE;
+        v->is.bytes = restate__b(body.ptr + entry[1], body.len - entry[1]);
+        return true;
     }
-    slot->delivered = true;
-    if (slot->leaf) restate__vm_settle(vm, slot->leaf, &n->value);
+    restate__notification n;
+    restate__notification_read(&n, body);   /* it was valid when it arrived */
+    return restate__vm_read_result(vm, v, &n, body.ptr + body.len);
 }
 
-/* Moves one notification from the queue to whom it is for. */
-static void restate__vm_deliver(restate__vm *vm) {
-    restate__notification *n = vm->queue;
-    vm->queue = n->next;
-    if (!vm->queue) vm->queue_end = &vm->queue;
-    if (n->name) restate__vm_deliver_name(vm, n, *n->name);
-    else if (!n->signal || n->id != RESTATE__SIGNAL_CANCEL) restate__vm_deliver_slot(vm, n);
-    else if (vm->options.explicit_cancellation) restate__vm_deliver_name(vm, n, restate__b_none());
-    else vm->cancel_delivered++;            /* each is told, also if they came together */
+static void restate__vm_settle_by(restate__vm *vm, restate__node *leaf, const uint8_t *entry) {
+    if (restate__vm_read_entry(vm, &leaf->value, entry)) restate__vm_settled(vm, leaf);
+    else restate__vm_nomem(vm);
+}
+
+/* The result that was proposed for a run is stored: its place among the notifications is here. */
+static void restate__vm_deliver_confirmed(restate__vm *vm, const uint8_t *entry) {
+    uint32_t id = restate__b_get32(restate__entry_body(entry).ptr);
+    restate__node *run = restate__slot_of(&vm->journal, false, id)->leaf;
+    restate__vm_settle(vm, run, run->of.closure.proposed);
+}
+
+/* A notification without a form. True: it was a signal. */
+static RESTATE__NOINLINE bool restate__vm_deliver_any(restate__vm *vm, const uint8_t *entry) {
+    restate__notification n;
+    restate__notification_read(&n, restate__entry_body(entry));
+    if (n.name.ptr) {
+        restate__vm_deliver_name(vm, entry, n.name);
+    } else if (!n.signal || n.id != RESTATE__SIGNAL_CANCEL) {
+        restate__node *leaf = restate__slot_of(&vm->journal, n.signal, n.id)->leaf;
+        if (leaf) restate__vm_settle_by(vm, leaf, entry);
+    } else if (vm->options.explicit_cancellation) {
+        restate__vm_deliver_name(vm, entry, restate__b_none());
+    } else {
+        vm->cancel_delivered++;             /* each is told, also if they came together */
+    }
+    return n.signal || n.name.ptr;
+}
+
+/* Delivers the next notification to whom it is for. True: it was a signal. */
+static bool restate__vm_deliver(restate__vm *vm) {
+    uint8_t *entry = restate__journal_peek(&vm->journal, &vm->journal.notifications);
+    bool confirmed = entry[0] == RESTATE__ENTRY_CONFIRMED >> 8;
+    restate__journal_pass(&vm->journal.notifications);
+    entry[0] |= RESTATE__ENTRY_DELIVERED;
+    if (RESTATE__LIKELY(entry[1] != RESTATE__FORM_ANY)) {
+        uint32_t id = restate__form_id(restate__entry_body(entry).ptr);
+        restate__node *leaf = restate__slot_of(&vm->journal, false, id)->leaf;
+        if (leaf) restate__vm_settle_by(vm, leaf, entry);
+        return false;
+    }
+    if (!confirmed) return restate__vm_deliver_any(vm, entry);
+    restate__vm_deliver_confirmed(vm, entry);
+    return false;
 }
 
 /* Delivers as few notifications as it takes until `root` is settled, something inside it calls for
@@ -5270,9 +5414,8 @@ static bool restate__vm_resolve(restate__vm *vm, restate__node *root, bool with_
         if (named) restate__vm_claim(vm, root);
         found = vm->stopped || root->state != RESTATE__PENDING ||
                 (with_cancel && vm->cancel_delivered);
-        if (found || !vm->queue || vm->phase == RESTATE__ERRORED) break;
-        named = vm->queue->name || vm->queue->signal;
-        restate__vm_deliver(vm);
+        if (found || !vm->journal.notifications.left || vm->phase == RESTATE__ERRORED) break;
+        named = restate__vm_deliver(vm);
     }
     vm->awaited = NULL;
     return found;
@@ -5352,8 +5495,8 @@ static bool restate__tree_leaf(restate__vm *vm, restate__tree *tree, restate__br
         tree->shared = true;
         return true;
     }
-    tree->items = (restate__node **)restate__vm_grow(vm, vm->items, tree->items_count,
-                                                     &vm->items_room, sizeof *tree->items);
+    tree->items = restate__vm_grow(vm->arena, vm->items, tree->items_count, &vm->items_room,
+                                   sizeof *tree->items);
     if (!tree->items) return restate__vm_nomem(vm);
     vm->items = tree->items;
     tree->items[tree->items_count++] = n;
@@ -5791,7 +5934,7 @@ RESTATE__PRIVATE restate__wait restate__vm_cancel_calls(restate__vm *vm) {
     }
     for (t = vm->tracked; t; t = t->next)
         if (t->id->state == RESTATE__SUCCEEDED &&
-            !restate__vm_cancel_call(vm, t->id->value->is.bytes))
+            !restate__vm_cancel_call(vm, t->id->value.is.bytes))
             return restate__vm_answer(vm, RESTATE__BROKEN);
     vm->tracked = vm->cancelling = NULL;
     vm->tracked_end = &vm->tracked;
@@ -5911,20 +6054,24 @@ static bool restate__vm_begin(restate__vm *vm, uint16_t type, restate_bytes name
 }
 
 /* The recorded command that the one just begun must be. NULL: failed. */
-static restate__command *restate__vm_recorded(restate__vm *vm, uint16_t type) {
-    restate__command *c = vm->commands;
-    if (!c) {
-        restate__vm_raise(vm, RESTATE__E_PROTOCOL, "the replay ended unexpectedly, expected %s",
-                          restate__vm_type_name(type));
-        return NULL;
-    }
-    vm->commands = c->next;
-    if (!vm->commands) {
-        vm->commands_end = &vm->commands;
+static const restate__command *restate__vm_take(restate__vm *vm, const uint8_t *entry) {
+    restate__journal *j = &vm->journal;
+    restate__journal_pass(&j->commands);
+    j->taken.type = (uint16_t)(entry[0] << 8 | entry[1]);
+    j->taken.payload = restate__entry_body(entry);
+    if (!j->commands.left) {
         vm->phase = RESTATE__PROCESSING;
         vm->first_new_entry_pending = true;
     }
-    return c;
+    return &j->taken;
+}
+
+static const restate__command *restate__vm_recorded(restate__vm *vm, uint16_t type) {
+    restate__journal *j = &vm->journal;
+    if (j->commands.left) return restate__vm_take(vm, restate__journal_peek(j, &j->commands));
+    restate__vm_raise(vm, RESTATE__E_PROTOCOL, "the replay ended unexpectedly, expected %s",
+                      restate__vm_type_name(type));
+    return NULL;
 }
 
 static const char *restate__vm_show_bytes(restate__vm *vm, restate_bytes b);
@@ -6226,7 +6373,7 @@ static restate_bytes restate__vm_recorded_name(restate__vm *vm, const restate__c
 /* Issues a command: it must be the recorded one, but for what is `loose`, or is written. */
 static bool restate__vm_command(restate__vm *vm, const restate__command_type *ct, const void *m,
                                 restate_bytes name, unsigned loose) {
-    restate__command *recorded;
+    const restate__command *recorded;
     if (!restate__vm_begin(vm, ct->type, name)) return false;
     if (vm->phase == RESTATE__PROCESSING) {
         vm->first_new_entry_pending = false;
@@ -6309,7 +6456,7 @@ static restate_bytes restate__vm_present(restate_bytes b) { return b.ptr ? b : r
 
 RESTATE__PRIVATE bool restate__vm_input(restate__vm *vm, restate__vm_input_data *out) {
     restate_wire_InputCommandMessage m;
-    restate__command *recorded;
+    const restate__command *recorded;
     memset(out, 0, sizeof *out);
     out->body = restate__b("", 0);
     if (!restate__vm_begin(vm, restate_wire_MSG_INPUT_COMMAND, restate__b_none())) return false;
@@ -6393,12 +6540,10 @@ static bool restate__vm_state_change(restate__vm *vm, restate_bytes key, restate
 /* Settles a leaf that needs no answer from the runtime. */
 static bool restate__vm_answer_now(restate__vm *vm, restate__node *leaf, uint32_t id,
                                    const restate__value *value) {
-    restate__value *copy = (restate__value *)restate__arena_alloc(vm->arena, sizeof *copy);
-    if (!copy || vm->arena->failed) return restate__vm_nomem(vm);
-    *copy = *value;
+    if (vm->arena->failed) return restate__vm_nomem(vm);
     leaf->kind = RESTATE__LEAF;
     leaf->id = id;
-    restate__vm_settle(vm, leaf, copy);
+    restate__vm_settle(vm, leaf, value);
     return true;
 }
 
@@ -6487,7 +6632,7 @@ static bool restate__vm_eager_get(restate__vm *vm, restate_bytes key, const rest
 /* A state read that has begun: the recorded command if one must be matched. It may be recorded as
  * eager or as lazy, whatever would be done today. False: failed. */
 static bool restate__vm_state_read(restate__vm *vm, uint16_t lazy, uint16_t eager,
-                                   restate_bytes key, restate__command **recorded) {
+                                   restate_bytes key, const restate__command **recorded) {
     *recorded = NULL;
     if (!restate__vm_begin(vm, lazy, restate__b_none())) return false;
     if (vm->phase == RESTATE__PROCESSING) {
@@ -6506,7 +6651,7 @@ static bool restate__vm_state_read(restate__vm *vm, uint16_t lazy, uint16_t eage
 /* GET: void when there is no such value. Answered at once if what the server sent along tells. */
 RESTATE__PRIVATE bool restate__vm_get(restate__vm *vm, restate_bytes key, restate__node *leaf) {
     restate__state_entry *e;
-    restate__command *recorded;
+    const restate__command *recorded;
     uint32_t id;
     if (!restate__vm_state_read(vm, restate_wire_MSG_GET_LAZY_STATE_COMMAND,
                                 restate_wire_MSG_GET_EAGER_STATE_COMMAND, key, &recorded))
@@ -6590,7 +6735,7 @@ static bool restate__vm_replay_eager_keys(restate__vm *vm, const restate__comman
 
 /* GET_KEYS: sorted, without cleared ones. */
 RESTATE__PRIVATE bool restate__vm_get_keys(restate__vm *vm, restate__node *leaf) {
-    restate__command *recorded;
+    const restate__command *recorded;
     uint32_t id;
     if (!restate__vm_state_read(vm, restate_wire_MSG_GET_LAZY_STATE_KEYS_COMMAND,
                                 restate_wire_MSG_GET_EAGER_STATE_KEYS_COMMAND,
@@ -7063,29 +7208,31 @@ static restate_wire_RunCommandMessage restate__vm_run_message(const restate__vm 
 }
 
 /* RUN and AWAIT in one, where the command is recorded and its result is the very next notification:
- * what long replays mostly consist of. NULL: go the long way, nothing has happened. */
-RESTATE__PRIVATE const restate__value *restate__vm_run_recorded(restate__vm *vm,
-                                                                const char *name) {
-    restate__notification *n = vm->queue;
-    restate__command *c = vm->commands;
-    restate_wire_RunCommandMessage m;
-    restate__slot *slot;
-    if (vm->phase != RESTATE__REPLAYING || vm->cancel_delivered || !c ||
-        c->type != restate_wire_MSG_RUN_COMMAND || !n || n->name || n->signal ||
-        n->id != vm->next_completion || n->value.kind > RESTATE__FAILURE)
-        return NULL;
-    m = restate__vm_run_message(vm, name);
-    slot = restate__vm_slot(vm, &vm->completions, n->id);
-    if (!slot ||
-        !restate__vm_same_encoding(restate__vm_run_fields, (const uint8_t *)&m, c->payload) ||
-        !restate__vm_begin(vm, c->type, restate__vm_recorded_name(vm, c, m.name)))
-        return NULL;
-    restate__vm_recorded(vm, c->type);
+ * what long replays mostly consist of. False: go the long way, nothing has happened. */
+RESTATE__PRIVATE bool restate__vm_run_recorded(restate__vm *vm, const char *name,
+                                               restate__value *result) {
+    restate__journal *j = &vm->journal;
+    if (vm->phase != RESTATE__REPLAYING || vm->cancel_delivered || !j->commands.left ||
+        !j->notifications.left)
+        return false;
+    const uint8_t *command = restate__journal_peek(j, &j->commands);
+    if (command[0] != restate_wire_MSG_RUN_COMMAND >> 8 ||
+        command[1] != (restate_wire_MSG_RUN_COMMAND & 255))
+        return false;
+    uint8_t *entry = restate__journal_peek(j, &j->notifications);
+    const restate__slot *slot = restate__slot_of(j, false, vm->next_completion);
+    restate_wire_RunCommandMessage m = restate__vm_run_message(vm, name);
+    if (!slot || slot->entry != entry ||
+        !restate__vm_same_encoding(restate__vm_run_fields, (const uint8_t *)&m,
+                                   restate__entry_body(command)) ||
+        !restate__vm_read_entry(vm, result, entry) || result->kind > RESTATE__FAILURE)
+        return false;
+    restate__vm_begin(vm, restate_wire_MSG_RUN_COMMAND, restate__b_none());
+    vm->current.name = restate__vm_recorded_name(vm, restate__vm_take(vm, command), m.name);
     vm->next_completion++;
-    slot->delivered = true;
-    vm->queue = n->next;
-    if (!vm->queue) vm->queue_end = &vm->queue;
-    return &n->value;
+    entry[0] |= RESTATE__ENTRY_DELIVERED;
+    restate__journal_pass(&j->notifications);
+    return true;
 }
 
 /* RUN: `leaf->run` tells afterwards whether its closure is to be executed, which an await then asks
@@ -7098,7 +7245,7 @@ RESTATE__PRIVATE bool restate__vm_run(restate__vm *vm, const char *name, restate
     if (!restate__vm_command(vm, &type, &m, m.name, 0)) return false;
     slot = restate__vm_leaf_slot(vm, leaf, RESTATE__LEAF, vm->next_completion++);
     if (!slot) return false;
-    if (slot->arrived) return true;
+    if (slot->entry) return true;
     leaf->run = RESTATE__RUN_TO_EXECUTE;
     leaf->of.closure.command = vm->command_index;
     leaf->of.closure.name = restate__arena_copy(vm->arena, restate__vm_present(m.name));
@@ -7112,7 +7259,6 @@ static bool restate__vm_propose_result(restate__vm *vm, restate__node *run, rest
     const char *twice;
     restate_wire_ProposeRunCompletionMessage m;
     restate__value *keep;
-    restate__slot *slot;
     if (!restate__vm_failure_fits(vm, failure)) return false;
     memset(&m, 0, sizeof m);
     m.result_completion_id = run->id;
@@ -7124,16 +7270,14 @@ static bool restate__vm_propose_result(restate__vm *vm, restate__node *run, rest
         m.result.value = restate__vm_present(value);
     }
     if (v7) {
-        slot = restate__vm_slot(vm, &vm->completions, run->id);
         keep = (restate__value *)restate__arena_alloc(vm->arena, sizeof *keep);
-        if (!keep || !slot) return restate__vm_nomem(vm);
+        if (!keep) return restate__vm_nomem(vm);
         keep->kind = failure ? RESTATE__FAILURE : RESTATE__VALUE;
         if (failure) keep->is.failure = restate__vm_keep_failure(vm->arena, failure, &twice);
         else keep->is.bytes = restate__arena_copy(vm->arena, restate__vm_present(value));
         if (vm->arena->failed) return restate__vm_nomem(vm);
         run->of.closure.proposed = keep;
         run->run = RESTATE__RUN_PROPOSED;
-        slot->unconfirmed = true;
     }
     restate__vm_put(vm, restate_wire_MSG_PROPOSE_RUN_COMPLETION, v7 ? 0x8000 : 0,
                     restate_wire_ProposeRunCompletionMessage_fields, &m);
@@ -7196,8 +7340,8 @@ RESTATE__PRIVATE bool restate__vm_propose(restate__vm *vm, restate__node *run,
     if (vm->phase == RESTATE__ERRORED) return false;
     if (vm->phase != RESTATE__PROCESSING) return true;
     restate__vm_run_over(vm, run);
-    slot = restate__vm_slot(vm, &vm->completions, run->id);
-    if (!slot || slot->arrived) return slot ? true : restate__vm_nomem(vm);     /* not needed */
+    slot = restate__slot_of(&vm->journal, false, run->id);
+    if (!slot || slot->entry) return slot ? true : restate__vm_nomem(vm);       /* not needed */
     if (p->kind >= RESTATE__POLICY_FIXED && p->pause &&
         !restate__vm_needs(vm, "pausing when a run's retries are exhausted", 7))
         return false;
@@ -10181,7 +10325,7 @@ static restate_status restate__future_failed(restate_ctx *ctx, const restate_fai
 static restate_status restate__future_open(restate_ctx *ctx, restate_future *f,
                                            restate_bytes *value) {
     if (!f->opened.ptr) {
-        f->opened = f->node.value->is.bytes;
+        f->opened = f->node.value.is.bytes;
         if (f->kind != RESTATE__FUTURE_SETTLED) {
             restate_status s = restate__ctx_open(ctx, &f->opened, 500);
             if (s != RESTATE_OK) return s;
@@ -10200,7 +10344,7 @@ static restate_status restate__future_read(restate_ctx *ctx, restate__node *n,
         if (n->state == RESTATE__SUCCEEDED) return RESTATE_OK;
         return restate__ctx_new_failure(ctx, 500, "restate_any() of no futures", RESTATE_TERMINAL);
     }
-    v = n->value;
+    v = &n->value;
     if (v->kind == RESTATE__FAILURE) return restate__future_failed(ctx, v->is.failure);
     if (v->kind == RESTATE__INVOCATION_ID && value) *value = v->is.bytes;
     if (v->kind != RESTATE__VALUE) return RESTATE_OK;
@@ -10282,7 +10426,7 @@ static restate_status restate__ctx_await_own(restate_ctx *ctx, const char *funct
     restate__attempt *a = ctx->attempt;
     restate_status s = restate__ctx_await(ctx, function, f, value);
     if (!f->ctx || ctx->run || a->blocking || f->node.state == RESTATE__PENDING || f->run) return s;
-    restate__vm_forget(&a->vm, &f->node);
+    if (!restate__vm_forget(&a->vm, &f->node)) return s;
     f->next_free = a->free_futures;
     a->free_futures = f;
     return s;
@@ -10515,23 +10659,24 @@ RESTATE_API restate_future *restate_run_async(restate_ctx *ctx, const char *name
 /* A run whose result comes next on replay needs no future. */
 static bool restate__ctx_run_recorded(restate_ctx *ctx, const char *name, restate_bytes *result,
                                       restate_status *s) {
-    const restate__value *v;
+    restate__value v;
     restate_bytes bytes;
+    bool recorded;
     if (ctx->run || ctx->over || !restate__ctx_on_thread(ctx) ||
         !restate__ctx_enter(ctx, "restate_run"))
         return false;
-    v = restate__vm_run_recorded(&ctx->attempt->vm, name);
+    recorded = restate__vm_run_recorded(&ctx->attempt->vm, name, &v);
     *s = RESTATE_OK;
-    if (v && v->kind == RESTATE__FAILURE) {
-        *s = restate__future_failed(ctx, v->is.failure);
+    if (recorded && v.kind == RESTATE__FAILURE) {
+        *s = restate__future_failed(ctx, v.is.failure);
         if (result) *result = restate__b_none();
-    } else if (v) {
-        bytes = v->is.bytes;
+    } else if (recorded) {
+        bytes = v.is.bytes;
         *s = restate__ctx_open(ctx, &bytes, 500);
         if (result) *result = bytes;
     }
     restate__ctx_detach(ctx);
-    return v != NULL;
+    return recorded;
 }
 
 RESTATE_API restate_status restate_run(restate_ctx *ctx, const char *name, restate_closure *closure,
@@ -10647,8 +10792,8 @@ RESTATE_API restate_status restate_keys(restate_ctx *ctx, const char *const **ke
     if (!restate__ctx_state_allowed(ctx, "restate_keys", "", false)) restate__ctx_detach(ctx);
     else restate__ctx_leave(ctx, restate__vm_get_keys(&ctx->attempt->vm, &f->node));
     s = restate__ctx_await(ctx, "restate_keys", f, NULL);
-    if (s != RESTATE_OK || !keys || !f->node.value->is.keys) return s;
-    *keys = f->node.value->is.keys;
+    if (s != RESTATE_OK || !keys || !f->node.value.is.keys) return s;
+    *keys = f->node.value.is.keys;
     s = restate__ctx_sort_keys(ctx, keys);
     if (s != RESTATE_OK) *keys = none;
     return s;
@@ -10810,7 +10955,7 @@ RESTATE_API restate_status restate_call_id(restate_ctx *ctx, restate_future *cal
                                 "the future is not of restate_call_async() or restate_send()");
         else {
             s = call->id->state != RESTATE__PENDING ? RESTATE_OK : restate__ctx_wait(ctx, call->id);
-            if (s == RESTATE_OK && id) *id = (const char *)call->id->value->is.bytes.ptr;
+            if (s == RESTATE_OK && id) *id = (const char *)call->id->value.is.bytes.ptr;
         }
     }
     restate__ctx_detach(ctx);

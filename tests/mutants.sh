@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 UNITS="$(cd tests && printf '%s\n' unit_journal*.c unit_context*.c | sed -e '/_growth/d' -e 's/\.c$//')"
 mutants() {
     cat <<'LIST'
-restate__vm_enqueue|*vm->queue_end = n;|n->next = vm->queue; vm->queue = n;|notifications are delivered in the order of the journal
+restate__journal_page|j->last = j->last->next = p;|p->next = j->none.next; j->none.next = j->last = p;|notifications are delivered in the order of the journal
 restate__vm_init|vm->next_completion = 1;|vm->next_completion = 0;|completion ids are counted from 1
 restate__vm_sleep|restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion++)|restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion)|each answered command takes a completion id
 restate__vm_call_invocation|m.result_completion_id = first + 1;|m.result_completion_id = first + 2;|a call takes two ids, its invocation's first
@@ -23,31 +23,31 @@ restate__vm_clear_all|vm->state = NULL;||nothing is left after clear_all
 restate__vm_state_change|e->value = restate__arena_copy(vm->arena, value);|e->value = e->value;|a value that was written is read
 restate__vm_await|if (with_cancel && vm->cancel_delivered) return|if (with_cancel && vm->cancel_delivered && root->state == RESTATE__PENDING) return|a cancellation that came first is told first
 restate__vm_cancelled|vm->cancel_delivered--;||a cancellation is told once
-restate__vm_deliver|vm->cancel_delivered++;|vm->cancel_delivered = 1;|each cancellation is told
-restate__vm_arrived|if (slot->arrived) return true;||the first result of a number wins
-restate__vm_on_ack|if (slot->arrived) return true;||protocol 7: a result that came before the acknowledgement wins
+restate__vm_deliver_any|vm->cancel_delivered++;|vm->cancel_delivered = 1;|each cancellation is told
+restate__vm_arrived|if (slot->entry) {|if (false) {|the first result of a number wins
+restate__vm_on_ack|if (slot->entry) return true;||protocol 7: a result that came before the acknowledgement wins
 restate__vm_cancel_calls|vm->tracked = vm->cancelling = NULL;|vm->cancelling = NULL;|calls are cancelled once
 restate__vm_track|*vm->tracked_end = t;|t->next = vm->tracked; vm->tracked = t; if (!t->next)|calls are cancelled in the order of their issue
 restate__vm_cancelled|restate__wait w = restate__vm_cancel_calls(vm);|restate__wait w = restate__vm_answer(vm, RESTATE__READY);|a cancellation reaches the calls
 restate__vm_propose_result|run->run = RESTATE__RUN_PROPOSED;|run->run = RESTATE__RUN_PROPOSED; restate__vm_settle(vm, run, keep);|protocol 7: a result counts when it is acknowledged
-restate__vm_on_ack|n->value = *slot->leaf->of.closure.proposed;|n->value.kind = RESTATE__VOID;|protocol 7: the acknowledged value is the proposed one
+restate__vm_deliver_confirmed|run->of.closure.proposed|\&run->value|protocol 7: the acknowledged value is the proposed one
 restate__vm_propose_result|v7 ? 0x8000 : 0|0|protocol 7: an acknowledgement is asked for
 restate__vm_propose_retry|uint32_t count = known ? vm->retry_count : 0;|uint32_t count = vm->retry_count;|tries of earlier attempts count for the run they were of
 restate__vm_propose_retry|p->max_attempts <= count|p->max_attempts < count|the first try counts
 restate__vm_backoff|i = 1; i < count && delay < max|i = 0; i < count \&\& delay < max|the first delay is the initial one
-restate__vm_on_entry|vm->entries == vm->known_entries|vm->entries + 1 == vm->known_entries|the handler runs once the known journal is there
-restate__vm_recorded|vm->phase = RESTATE__PROCESSING;|vm->phase = vm->commands_end ? vm->phase : RESTATE__PROCESSING;|processing begins with the last recorded command
+restate__vm_on_entry|vm->journal.entries == vm->journal.known|vm->journal.entries + 1 == vm->journal.known|the handler runs once the known journal is there
+restate__vm_take|vm->phase = RESTATE__PROCESSING;|vm->phase = vm->phase;|processing begins with the last recorded command
 restate__vm_command|if (recorded->type != ct->type) {|if (false) {|another command than the recorded one is a mismatch
 restate__vm_compare|if (!*lines) return|if (*lines) return|a command that differs is a mismatch
 restate__vm_end|if (vm->phase == RESTATE__REPLAYING)|if (false)|commands left over at the end are an error
-restate__vm_run|if (slot->arrived) return true;||a run with a result is not executed again
-restate__vm_propose|!slot \|\| slot->arrived|!slot|a closure whose result came meanwhile proposes nothing
+restate__vm_run|if (slot->entry) return true;||a run with a result is not executed again
+restate__vm_propose|!slot \|\| slot->entry|!slot|a closure whose result came meanwhile proposes nothing
 restate__vm_may_suspend|&& !vm->executing||no suspension while a closure executes
 restate__vm_suspend|vm->options.version >= 7|vm->options.version >= 8|protocol 7 says the whole tree
 restate__node_child_settled|if (child->state == RESTATE__FAILED && parent->of.all.pending) return;||any goes on after a failure
 restate__node_child_settled|if (!parent->of.all.pending) parent->state = RESTATE__SUCCEEDED;\n            return;|parent->state = RESTATE__SUCCEEDED;\n            return;|all waits for all
 restate__vm_combine_settled|restate__node_earlier_of(first_ok, first_failed)|first_ok|of settled children the first one decides
-restate__vm_claim_by|name->delivered = n->next;|name->delivered = NULL;|a signal of a name is not lost to the one before
+restate__vm_claim_by|name->delivered = heard->next;|name->delivered = 0;|a signal of a name is not lost to the one before
 restate__vm_seed|vm->options.version >= 6 ? vm->random_seed : restate__vm_sha256_64(vm->id)|vm->random_seed|protocol 5: random numbers come from the id
 restate__vm_random|sum << 23 \| sum >> 41|sum << 24 \| sum >> 40|random numbers are those of xoshiro256++
 restate__vm_fail|vm->failing = vm->keeps_error;|vm->failing = false;|the error of a run waits for closures that execute

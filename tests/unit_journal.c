@@ -253,7 +253,7 @@ TEST(golden_start) {
         raw("000000000000000e 0a03313233120331323318012801"); raw("040000000000000b 72090a076d792d64617461"); go();
         CHECK_STR((const char *)rt.vm.id.ptr, "123");
         CHECK_STR((const char *)rt.vm.debug_id.ptr, "123");
-        CHECK_INT(rt.vm.known_entries, 1);
+        CHECK_INT(rt.vm.journal.known, 1);
         CHECK(rt.vm.state_partial);
         CHECK_STR((const char *)rt.input.body.ptr, "my-data");
     }
@@ -262,7 +262,7 @@ TEST(golden_start) {
             "520273635a056c312f6c3262046964656d");
         input(""); cmd_get_eager("k", ""); go();
         CHECK_STR((const char *)rt.vm.debug_id.ptr, "inv_1");
-        CHECK_INT(rt.vm.known_entries, 2);
+        CHECK_INT(rt.vm.journal.known, 2);
         CHECK(!rt.vm.state_partial);
         CHECK_STR((const char *)rt.vm.key.ptr, "obj");
         CHECK_INT(rt.vm.retry_count, 3);

@@ -86,9 +86,9 @@ static void state_arrives(unsigned n, unsigned (*order)(unsigned, unsigned)) {
         node leaf;
         memset(&leaf, 0, sizeof leaf);
         restate__vm_get(vm(), rt_b(key_of(i)), &leaf);
-        CHECK(leaf.state == RESTATE__SUCCEEDED && leaf.value->kind == RESTATE__VALUE);
+        CHECK(leaf.state == RESTATE__SUCCEEDED && leaf.value.kind == RESTATE__VALUE);
     }
-    CHECK(op_get_keys()->value->is.keys[n - 1] != NULL);
+    CHECK(op_get_keys()->value.is.keys[n - 1] != NULL);
     measured();
 }
 static void state_arrives_backwards(unsigned n) { state_arrives(n, backwards); }
@@ -100,12 +100,12 @@ static void state_is_written(unsigned n, unsigned (*order)(unsigned, unsigned)) 
     for (unsigned round = 0; round < 2; round++) {
         const char *const *keys;
         for (unsigned i = 0; i < n; i++) CHECK(restate__vm_set(vm(), rt_b(key_of(order(i, n))), rt_b("v"), false));
-        keys = op_get_keys()->value->is.keys;
+        keys = op_get_keys()->value.is.keys;
         for (unsigned i = 0; i < n; i++)
             if (strcmp(keys[i], key_of(i)) != 0) { CHECK_STR(keys[i], key_of(i)); return; }
         CHECK(keys[n] == NULL);
         CHECK(op_clear_all());
-        CHECK(op_get_keys()->value->is.keys[0] == NULL);
+        CHECK(op_get_keys()->value.is.keys[0] == NULL);
     }
     measured();
 }

@@ -1124,7 +1124,7 @@ static inline const char *rt_value_text(const restate__value *v) {
 }
 
 /* `"bytes"`, `void`, `failure 409 "m" k:v`, `id "my-id"`, `[a,b]`, or `-`: it is not there yet. */
-static inline const char *value_of(const node *leaf) { return rt_value_text(leaf->state != RESTATE__PENDING ? leaf->value : NULL); }
+static inline const char *value_of(const node *leaf) { return rt_value_text(leaf->state != RESTATE__PENDING ? &leaf->value : NULL); }
 #define VALUE(leaf, text) CHECK_STR(value_of(leaf), text)
 
 static inline bool completed(const node *leaf) { return leaf->state != RESTATE__PENDING; }
