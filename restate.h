@@ -3537,34 +3537,103 @@ RESTATE__PRIVATE bool restate__wire_encode(restate__arena *arena, const pb_msgde
 // Replays what is recorded, records what is new. No I/O, no clock, no threads.
 ================================================================================================ */
 
-/* How an attempt works.
+/* The rules of the journal
  *
- * The runtime sends a Start message, then the journal recorded so far: *commands* (what the handler
- * did, in order) and *notifications* (answers, in the order in which they came). The handler then
- * runs from its first line. Each operation takes the next command number; as long as recorded
- * commands are left it must be the recorded one (REPLAYING), after that it is written to the output
- * (PROCESSING). The change happens when the last recorded command is taken, however many
- * notifications are still unread.
+ * The server keeps a journal of each invocation: *commands*, which the handler issued, and
+ * *notifications*, which say what became of them. An attempt is one request: the server sends Start
+ * and the journal so far, the handler runs from its first line, and what it does beyond the journal
+ * goes back in the response. This section is the machine between the two. It takes bytes and gives
+ * bytes; it knows no clock, no sockets and no threads. The code refers to these rules by number.
  *
- *     WAIT_START --Start--> WAIT_REPLAY --all entries--> REPLAYING --last command--> PROCESSING
- *           \________________________ any error: ERRORED __________________________/     |
- *                                                       End or Suspension: CLOSED <------+
+ * (R1) Phases. An attempt passes them in this order:
  *
- * Commands that are answered carry a *completion id*, counted from 1 in program order, so that a
- * replay gives the same ids. An answer refers to that id and to nothing else: it may lie in the
- * journal long before the code asks the question again, and it is kept until then.
+ *     WAIT_START --Start--> WAIT_REPLAY --all known entries--> REPLAYING
+ *                                                                 |  the last recorded command
+ *                                                                 v  is taken
+ *         CLOSED <-------------End, or Suspension (R8)------- PROCESSING
  *
- * Why two places for answers. What arrived lies in `queue`, in journal order. An await delivers one
- * notification after the other, and stops as soon as it has its answer. So which of two racing
- * results came first is decided by the journal, the same way in every attempt, and never by how
- * fast bytes arrive.
+ *         ERRORED <-- from any of them but CLOSED, by the first error (R12)
  *
- * What a handler waits for is a graph of *nodes*: leaves (a completion, a signal) and combinators.
- * A delivered notification settles its leaf, which may settle combinators above it; each edge is
- * walked once, so that gathering n results costs O(n).
+ *     The handler starts in REPLAYING: when as many entries as Start announced have arrived.
  *
- * Errors are sticky: the first one is sent as an Error message, closes the output, and is what
- * every later operation meets. */
+ * (R2) Replay. Each operation of the handler takes the next command. In REPLAYING it is compared
+ *     with the recorded one (R9) and nothing is sent; in PROCESSING it is sent. The phase changes
+ *     when the last recorded command is taken, however many notifications are unread:
+ *
+ *     journal:  Input   Run 1   <1: "x">   Sleep 2  |  nothing yet
+ *     code:     input   run 1   await 1    sleep 2  |  await 2   set "k"
+ *               ---- compared, nothing is sent ---->|  --- sent, or suspended (R8) --->
+ *
+ * (R3) Numbers. A command that will be completed carries a completion id, counted from 1 in the
+ *     order of the code, so that a replay gives the same ids. A call takes two: for the id of the
+ *     new invocation, and for its result. Awakeables have signal numbers from 17 on, signal 1 is
+ *     the cancellation. A notification names its number and nothing else. It may lie in the journal
+ *     long before the code asks: the slot of the number keeps the place of the one, and the leaf of
+ *     the other, whichever comes first.
+ *
+ * (R4) Delivery. Notifications are kept as they arrive. An await delivers one after the other, in
+ *     the order of the journal, and stops as soon as it has what it waits for. So which of two
+ *     results was first is decided by the journal, in every attempt alike, and never by the speed
+ *     of the network:
+ *
+ *     journal:  <2: "b">   <1: "a">   <3: "c">
+ *     code:     race(1, 2) delivers <2> and has "b"; then await(3) delivers <1> and <3>
+ *
+ *     An await also returns when a race below it, or an any or all that one child decided, is
+ *     settled: code may look at that combinator before it waits for the rest.
+ *
+ * (R5) A second result. The first result of a completion id or of an awakeable's number is its
+ *     result for ever. A later one is dropped where it arrives, before anything can depend on it,
+ *     whether the code has asked by then or not.
+ *
+ * (R6) Named signals are results of nothing: each is kept, and one future gets it. Of the signals
+ *     that futures below the awaited one can have the oldest comes first, and of the futures of its
+ *     name the oldest gets it. A future that nobody awaits any more, as after a lost race, gets
+ *     none.
+ *
+ * (R7) Runs. A closure is executed when an await comes to its future and the journal has no result
+ *     for it, delivered or not. What it comes to is proposed to the server. It counts when the
+ *     server has stored it: from protocol 7 on at the place of its acknowledgement among the
+ *     notifications, before at that of the completion that the server sends. If another result was
+ *     there first, that one counts (R5).
+ *
+ * (R8) Suspension. An attempt may suspend when an await is not settled by all that has arrived, and
+ *     nothing can arrive any more: the input has ended, and no closure executes. That is decided in
+ *     one place, restate__vm_may_suspend(). Until then the await waits; from protocol 7 on it
+ *     announces what it waits for (AwaitingOn) while no closure executes. Both messages have the
+ *     tree of what is awaited; before protocol 7 suspensions have lists of its leaves. The
+ *     cancellation (R11) is among them, unless explicit_cancellation is on.
+ *
+ * (R9) Mismatch. The code must issue the recorded commands. Where it does not, the error is 570
+ *     (RESTATE__E_MISMATCH), with the behavior that the option on_mismatch asks for. Its text names
+ *     the number of the command, and:
+ *       - another kind of command: both kinds with what they are about, their key or target
+ *       - another content: each field that differs, "name: journal != code"
+ *       - an await that the journal does not settle while commands are left: what is awaited
+ *     A value of more than 256 bytes is shown by its length, and of a list 20 elements at most. Not
+ *     compared are payloads, if skip_payload_check is on or their bytes are not stable, and times.
+ *     The text ends with what to do. A handler that returns while commands are left has 571
+ *     (RESTATE__E_PROTOCOL), the code of what violates the protocol.
+ *
+ * (R10) State. Start brings all of the state or a part. A key that came along, or was set or
+ *     cleared by this attempt, is known. What is known is read at once, and an eager command
+ *     records it; other keys of partial state are read lazily, by asking the server. After
+ *     clear_all all of the state is known: there is nothing, until something is set. In a replay a
+ *     read is done as it was recorded: the value in an eager one is used, not compared.
+ *
+ * (R11) Cancellation. It comes to the handler at its next await, once for each that was sent.
+ *     Before the handler it reaches the calls that the attempt has issued since the last
+ *     cancellation: all of them, finished or not, in the order of their issue, each by a signal to
+ *     its invocation. If the id of one has not arrived the await goes on waiting for it. Sends are
+ *     reached if cancel_sends is on; attached invocations, awakeables, timers and runs are not.
+ *     With explicit_cancellation neither happens by itself: a cancellation is kept like a named
+ *     signal (R6), and the handler has the calls cancelled by restate_cancel_calls().
+ *
+ * (R12) Errors. The first error ends the attempt: it is sent, with the command that it is about,
+ *     and is what each later operation meets. The error of a run waits until closures that execute
+ *     have finished, so that their results are stored; of several, the first is sent, but one that
+ *     asks for a pause goes before it. What the code does after CLOSED is 598 (RESTATE__E_CLOSED),
+ *     which nobody is sent. */
 
 #define RESTATE__VERSION_MIN 5u
 #define RESTATE__VERSION_MAX 7u
@@ -4044,7 +4113,8 @@ static const char *restate__vm_unsupported(restate__vm *vm, const char *feature,
                                  feature, (unsigned)needed, (unsigned)vm->options.version);
 }
 
-/* Of several runs that fail the first one is told. But a pause that one of them asks for is. */
+/* Of several runs that fail the first one counts, but for a pause that a later one asks for (R12).
+ */
 static bool restate__vm_error_counts(const restate__vm *vm, const restate__vm_error *error) {
     if (!vm->failing || !vm->keeps_error) return true;
     return error->behavior == RESTATE__PAUSE && vm->error.behavior == RESTATE__RETRY &&
@@ -4873,9 +4943,7 @@ static bool restate__notification_read(restate__notification *n, restate_bytes p
     return n->result.ptr != NULL;
 }
 
-/* The first result of a completion id, or of an awakeable's number, is the result for ever: a later
- * one is dropped here, before anything can depend on it, in whatever order code and results come.
- */
+/* A result of a completion id or of an awakeable's number. A second one is dropped here (R5). */
 static bool restate__vm_arrived(restate__vm *vm, bool signal, uint32_t id, uint16_t type,
                                 const restate__message *m) {
     restate__slot *slot = restate__slot_of(&vm->journal, signal, id);
@@ -4888,8 +4956,7 @@ static bool restate__vm_arrived(restate__vm *vm, bool signal, uint32_t id, uint1
     return slot->entry ? true : restate__vm_nomem(vm);
 }
 
-/* Named signals and cancellations are no results of anything: each is kept, and one future gets
- * one. */
+/* A notification without a form. Named signals and cancellations are kept each (R6). */
 static RESTATE__NOINLINE bool restate__vm_arrived_any(restate__vm *vm, const restate__message *m) {
     restate__notification n;
     if (!restate__notification_read(&n, m->body) || !restate__notification_valid(&n))
@@ -4912,7 +4979,7 @@ static bool restate__vm_on_notification(restate__vm *vm, const restate__message 
                                (uint16_t)(RESTATE__ENTRY_NOTIFICATION | form), m);
 }
 
-/* An entry of the journal counts while the replay is awaited; later only notifications come. */
+/* Entries count until the handler starts (R1); later only notifications come. */
 static bool restate__vm_on_entry(restate__vm *vm, const restate__message *m) {
     bool command = m->type < 0x8000;
     if (vm->phase == RESTATE__WAIT_START || (command && vm->phase != RESTATE__WAIT_REPLAY))
@@ -5404,7 +5471,7 @@ static bool restate__vm_deliver(restate__vm *vm) {
     return false;
 }
 
-/* Delivers as few notifications as it takes until `root` is settled, something inside it calls for
+/* Delivers as few notifications as it takes (R4) until `root` is settled, something inside it calls for
  * attention, or (with_cancel) a cancellation is there. False: not enough has arrived. */
 static bool restate__vm_resolve(restate__vm *vm, restate__node *root, bool with_cancel) {
     bool found = false, named = true;
@@ -5867,7 +5934,7 @@ static restate__wait restate__vm_suspend(restate__vm *vm, restate__tree *tree) {
     return restate__vm_answer(vm, RESTATE__SUSPENDED);
 }
 
-/* The one rule of suspension: nothing can come any more, from the server or from a closure. */
+/* Whether an await that is not settled may suspend (R8). */
 static bool restate__vm_may_suspend(const restate__vm *vm) {
     return vm->input_closed && !vm->executing;
 }
@@ -5921,8 +5988,8 @@ static inline bool restate__vm_executable(restate__vm *vm, const char *operation
 
 static bool restate__vm_cancel_call(restate__vm *vm, restate_bytes invocation_id);
 
-/* Cancels the tracked calls, in the order of their issue, for which their ids must be known. If one
- * has to be waited for, the next call goes on from here. READY: done. */
+/* Cancels the calls that a cancellation reaches (R11). If the id of one has to be waited for, the
+ * next call goes on from here. READY: done. */
 RESTATE__PRIVATE restate__wait restate__vm_cancel_calls(restate__vm *vm) {
     restate__tracked *t;
     if (!restate__vm_executable(vm, "cancelling calls"))
@@ -5941,7 +6008,7 @@ RESTATE__PRIVATE restate__wait restate__vm_cancel_calls(restate__vm *vm) {
     return restate__vm_answer(vm, RESTATE__READY);
 }
 
-/* A cancellation was delivered: it reaches the tracked calls before the handler. */
+/* A cancellation was delivered: calls first, then the handler (R11). */
 static restate__wait restate__vm_cancelled(restate__vm *vm) {
     restate__wait w = restate__vm_cancel_calls(vm);
     if (w.kind != RESTATE__READY) return w;
@@ -6784,7 +6851,7 @@ RESTATE__PRIVATE bool restate__vm_clear(restate__vm *vm, restate_bytes key) {
            restate__vm_state_change(vm, key, restate__b_none());
 }
 
-/* Afterwards all of the state is known: there is none. */
+/* Afterwards all of the state is known: there is none (R10). */
 RESTATE__PRIVATE bool restate__vm_clear_all(restate__vm *vm) {
     static const restate__field fields[] = {
         RESTATE__FIELD(ClearAllStateCommandMessage, name, 12, RESTATE__F_BYTES), RESTATE__NO_FIELD
