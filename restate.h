@@ -11747,20 +11747,17 @@ typedef struct restate__json_decimal {
 } restate__json_decimal;
 
 static restate__json_decimal restate__json_take_apart(restate_bytes text) {
-    restate__json_decimal d;
-    const uint8_t *p = text.ptr, *end = text.len ? p + text.len : p;
+    const uint8_t *p = text.ptr + (*text.ptr == '-'), *end = text.ptr + text.len;
+    restate__json_decimal d = { .digits = p, .negative = p > text.ptr };
     int64_t exponent = 0, fraction = 0;
-    bool point = false, minus;
-    d.negative = *p == '-';
-    d.digits = p += d.negative;
-    d.count = 0;
+    bool point = false;
     for (; p < end && (*p == '.' || restate__json_digit(*p)); p++) {
         if (*p == '.') point = true;
         else d.count++, fraction += point;
     }
     d.end = p;
     if (p < end) {
-        minus = *++p == '-';
+        bool minus = *++p == '-';
         if (*p == '-' || *p == '+') p++;
         for (; p < end; p++)
             if (exponent < INT64_MAX / 100) exponent = exponent * 10 + (*p - '0');
@@ -11821,11 +11818,10 @@ static bool restate__json_strtod(restate__arena *arena, restate_bytes text, doub
 static bool restate__json_double_of(restate__arena *arena, restate_bytes text, double *out) {
     restate__json_decimal d = restate__json_take_apart(text);
     uint64_t n = 0;
-    const uint8_t *p;
     if (!RESTATE__JSON_EXACT || d.count > 18 || d.scale > RESTATE__JSON_POWERS
         || d.scale < -RESTATE__JSON_POWERS)
         return restate__json_strtod(arena, text, out);
-    for (p = d.digits; p < d.end; p++)
+    for (const uint8_t *p = d.digits; p < d.end; p++)
         if (*p != '.') n = n * 10u + (uint64_t)(*p - '0');
     if (n > (uint64_t)1 << 53) return restate__json_strtod(arena, text, out);
     *out = d.scale < 0 ? (double)n / restate__json_power[-d.scale]
@@ -11852,12 +11848,9 @@ typedef struct restate__json_scan {
 } restate__json_scan;
 
 static restate__json_scan restate__json_scan_of(restate_bytes text) {
-    restate__json_scan s;
-    memset(&s, 0, sizeof s);
-    s.begin = s.at = text.ptr;
-    s.end = text.len ? text.ptr + text.len : text.ptr;
-    s.levels = RESTATE__JSON_LEVELS;
-    return s;
+    return (restate__json_scan){ .begin = text.ptr, .at = text.ptr,
+                                 .end = text.len ? text.ptr + text.len : text.ptr,
+                                 .levels = RESTATE__JSON_LEVELS };
 }
 
 static bool restate__json_fault(restate__json_scan *s, const uint8_t *at, const char *expected) {
@@ -11873,10 +11866,9 @@ static const uint8_t *restate__json_space(restate__json_scan *s) {
 }
 
 static bool restate__json_hex(restate__json_scan *s, const uint8_t *p, uint32_t *unit) {
-    int i;
     *unit = 0;
     if (s->end - p < 4) return false;
-    for (i = 0; i < 4; i++) {
+    for (int i = 0; i < 4; i++) {
         uint32_t c = p[i], low = c | 0x20u;
         if (c >= '0' && c <= '9') *unit = *unit << 4 | (c - '0');
         else if (low >= 'a' && low <= 'f') *unit = *unit << 4 | (low - 'a' + 10u);
@@ -12005,11 +11997,10 @@ static size_t restate__json_encode(uint32_t code, uint8_t to[4]) {
 /* Whether the name between two quotation marks is the one wanted. An escape is longer than what it
  * stands for, so a name that is not longer than the one wanted has none or differs. */
 static bool restate__json_name_is(restate_bytes name, restate_bytes wanted) {
-    restate__json_scan s;
     size_t i = 0;
     if (name.len < wanted.len) return false;
     if (!name.len || !memchr(name.ptr, '\\', name.len)) return restate__b_equal(name, wanted);
-    s = restate__json_scan_of(name);
+    restate__json_scan s = restate__json_scan_of(name);
     while (s.at < s.end) {
         uint8_t unit[4] = {0};
         size_t n = 1;
@@ -12183,12 +12174,11 @@ RESTATE_API restate_status restate_json_int(restate_ctx *ctx, restate_bytes json
     restate_bytes value;
     long long n = 0;
     const char *expected = "an integer";
-    restate_status e;
     if (!member && !ctx->over && restate__json_plain_int(json, &n)) {
         if (out) *out = n;
         return RESTATE_OK;
     }
-    e = restate__json_find(ctx, json, member, &value);
+    restate_status e = restate__json_find(ctx, json, member, &value);
     if (e != RESTATE_OK || !value.ptr) return e;
     if (restate__json_is_number(value)) expected = restate__json_int_of(value, &n);
     if (expected) return restate__json_wrong(ctx, json, member, value.ptr, expected, true);
@@ -12200,12 +12190,11 @@ RESTATE_API restate_status restate_json_double(restate_ctx *ctx, restate_bytes j
                                                const char *member, double *out) {
     restate_bytes value;
     double n;
-    restate__arena *arena;
     restate_status e = restate__json_find(ctx, json, member, &value);
     if (e != RESTATE_OK || !value.ptr) return e;
     if (!restate__json_is_number(value))
         return restate__json_wrong(ctx, json, member, value.ptr, "a number", true);
-    arena = restate__ctx_arena(ctx);
+    restate__arena *arena = restate__ctx_arena(ctx);
     if (!restate__json_double_of(arena, value, &n)) {
         if (arena->failed) return restate__ctx_nomem(ctx);
         return restate__json_wrong(ctx, json, member, value.ptr,
@@ -12244,19 +12233,17 @@ static uint8_t *restate__json_unescape(restate__json_scan *s, uint8_t *to) {
 static restate_status restate__json_string_of(restate_ctx *ctx, restate_bytes json,
                                               const char *member, bool zeros, restate_bytes *out) {
     restate_bytes value;
-    restate__json_scan s;
-    uint8_t *copy, *end;
     restate_status e = restate__json_find(ctx, json, member, &value);
     *out = restate__b_none();
     if (e != RESTATE_OK || !value.ptr) return e;
     if (*value.ptr != '"')
         return restate__json_wrong(ctx, json, member, value.ptr, "a string", true);
-    copy = restate__arena_bytes(restate__ctx_arena(ctx), value.len);
+    uint8_t *copy = restate__arena_bytes(restate__ctx_arena(ctx), value.len);
     if (!copy) return restate__ctx_nomem(ctx);
-    s = restate__json_scan_of(value);
+    restate__json_scan s = restate__json_scan_of(value);
     s.strict = true;
     s.zeros = zeros;
-    end = restate__json_unescape(&s, copy);
+    uint8_t *end = restate__json_unescape(&s, copy);
     if (!end) return restate__json_wrong(ctx, json, member, s.at, s.expected, false);
     *out = restate__b(copy, (size_t)(end - copy));
     return RESTATE_OK;
@@ -12354,12 +12341,8 @@ typedef struct restate__json_out {
 } restate__json_out;
 
 static restate__json_out restate__json_out_on(restate__arena *arena) {
-    restate__json_out o;
-    o.arena = arena;
-    o.begin = o.at = arena->at;
-    o.end = arena->end;
-    o.failed = false;
-    return o;
+    return (restate__json_out){ .arena = arena, .begin = arena->at, .at = arena->at,
+                                .end = arena->end };
 }
 
 static size_t restate__json_used(const restate__json_out *o) {
@@ -12404,10 +12387,9 @@ static void restate__json_put_bytes(restate__json_out *o, restate_bytes text) {
 
 /* Gives the text to the arena, with its zero byte; absent when out of memory. */
 static restate_bytes restate__json_finish(restate__json_out *o) {
-    size_t len;
     restate__json_put(o, 0);
     if (o->failed) return restate__b_none();
-    len = restate__json_used(o) - 1;
+    size_t len = restate__json_used(o) - 1;
     if (o->begin == o->arena->at) o->arena->at = o->at;
     return restate__b(o->begin, len);
 }
@@ -12419,12 +12401,11 @@ static uint32_t restate__json_put_escaped(restate__json_out *o, restate_bytes te
     uint32_t seen = 0;
     while (restate__json_room(o, (size_t)(end - p) + 1)) {
         uint8_t *to = o->at;
-        const char *escape;
         while (p < end && *p >= 0x20 && *p != '"' && *p != '\\') seen |= *to++ = *p++;
         o->at = to;
         if (p == end || !restate__json_room(o, 6)) break;
         *o->at++ = '\\';
-        escape = *p ? strchr(means, *p) : NULL;
+        const char *escape = *p ? strchr(means, *p) : NULL;
         if (escape) {
             *o->at++ = (uint8_t)names[escape - means];
         } else {
@@ -12440,9 +12421,8 @@ static uint32_t restate__json_put_escaped(restate__json_out *o, restate_bytes te
 
 /* Quoted and escaped. False: it is not UTF-8. */
 static bool restate__json_put_string(restate__json_out *o, restate_bytes text) {
-    uint32_t seen;
     restate__json_put(o, '"');
-    seen = restate__json_put_escaped(o, text);
+    uint32_t seen = restate__json_put_escaped(o, text);
     restate__json_put(o, '"');
     return !(seen & 0x80u) || restate__b_utf8(text);
 }
@@ -12461,8 +12441,7 @@ static void restate__json_put_digits(restate__json_out *o, uintmax_t n, size_t l
 
 /* What snprintf() wrote in the current locale, with JSON's point: everything else is ASCII. */
 static void restate__json_put_printed(restate__json_out *o, const char *text, size_t len) {
-    size_t i;
-    for (i = 0; i < len; i++) {
+    for (size_t i = 0; i < len; i++) {
         if (restate__json_digit((uint8_t)text[i]) || memchr("+-e", text[i], 3))
             restate__json_put(o, text[i]);
         else if (i && restate__json_digit((uint8_t)text[i - 1])) restate__json_put(o, '.');
@@ -12472,14 +12451,12 @@ static void restate__json_put_printed(restate__json_out *o, const char *text, si
 /* A few decimals, as in prices: x is the quotient of two exact doubles, and reads back as it. Gives
  * the characters that %.15g would give. */
 static bool restate__json_put_short(restate__json_out *o, double x) {
-    int k;
-    for (k = 1; RESTATE__JSON_EXACT && k <= 9; k++) {
+    for (int k = 1; RESTATE__JSON_EXACT && k <= 9; k++) {
         double power = restate__json_power[k];
-        uint64_t n, whole;
         if (!(x >= 1e-4 && x * power < 1e15)) return false;
-        n = (uint64_t)(x * power + 0.5);
+        uint64_t n = (uint64_t)(x * power + 0.5);
         if ((double)n / power != x) continue;
-        whole = n / (uint64_t)power;
+        uint64_t whole = n / (uint64_t)power;
         restate__json_put_digits(o, whole, 1);
         restate__json_put(o, '.');
         restate__json_put_digits(o, n - whole * (uint64_t)power, (size_t)k);
@@ -12569,10 +12546,8 @@ static char restate__json_length(const char **p) {
 
 /* Reads from the % at `text`; what is no conversion of printf ends up as an odd `conversion`. */
 static restate__json_spec restate__json_read_spec(restate__json_format *f, const char *text) {
-    restate__json_spec s;
+    restate__json_spec s = { .text = text, .precision = -1 };
     const char *p = text + 1;
-    memset(&s, 0, sizeof s);
-    s.text = text;
     for (;; p++) {
         if (*p == '-') s.minus = true;
         else if (*p == '0') s.zero = true;
@@ -12585,7 +12560,6 @@ static restate__json_spec restate__json_read_spec(restate__json_format *f, const
         s.minus = true;
         s.width = s.width < -RESTATE__JSON_COLUMNS ? RESTATE__JSON_COLUMNS + 1 : -s.width;
     }
-    s.precision = -1;
     if (*p == '.') {
         p++;
         s.precision = restate__json_count(f, &p);
@@ -12600,10 +12574,9 @@ static restate__json_spec restate__json_read_spec(restate__json_format *f, const
 /* Pads the number written since `from` bytes to the width, as printf does. */
 static void restate__json_pad(restate__json_out *o, const restate__json_spec *s, size_t from) {
     size_t n = restate__json_used(o) - from, width = (size_t)s->width, more;
-    uint8_t *p;
     if (o->failed || n >= width || !restate__json_room(o, width - n)) return;
     more = width - n;
-    p = o->begin + from;
+    uint8_t *p = o->begin + from;
     if (s->minus) p = o->at;
     else if (s->zero && (*p == '-' || *p == '+' || *p == ' ')) p++;
     memmove(p + more, p, (size_t)(o->at - p));
@@ -12614,7 +12587,6 @@ static void restate__json_pad(restate__json_out *o, const restate__json_spec *s,
 /* %hhd and %hhi are booleans: any int but 0 is true. */
 static bool restate__json_format_int(restate__json_format *f, restate__json_spec *s) {
     intmax_t n;
-    uintmax_t size;
     size_t from = restate__json_used(&f->out), bytes = sizeof(int);
     switch (s->length) {
     case 'l': n = va_arg(f->args, long), bytes = sizeof(long); break;
@@ -12630,7 +12602,7 @@ static bool restate__json_format_int(restate__json_format *f, restate__json_spec
         restate__json_put_bytes(&f->out, restate_str(n ? "true" : "false"));
         return true;
     }
-    size = (uintmax_t)n;
+    uintmax_t size = (uintmax_t)n;
     if (s->conversion == 'u') {
         if (bytes < sizeof size) size &= ((uintmax_t)1 << bytes * 8) - 1;
     } else if (n < 0) {
@@ -12673,22 +12645,20 @@ static bool restate__json_format_double(restate__json_format *f, const restate__
  * could add members. Of JSON, empty is absent. */
 static bool restate__json_format_string(restate__json_format *f, const restate__json_spec *s) {
     const char *p = va_arg(f->args, const char *), *zero;
-    restate_bytes text;
-    restate__json_scan scan;
     if (!p) {
         restate__json_put_bytes(&f->out, restate_str("null"));
         return true;
     }
-    text = restate__b(p, s->precision < 0 ? strlen(p) : (size_t)s->precision);
+    restate_bytes text = restate__b(p, s->precision < 0 ? strlen(p) : (size_t)s->precision);
     if (s->precision >= 0) {
-        zero = text.len ? (const char *)memchr(p, 0, text.len) : NULL;
+        zero = text.len ? memchr(p, 0, text.len) : NULL;
         if (zero) text.len = (size_t)(zero - p);
     }
     if (!s->minus)
         return restate__json_put_string(&f->out, text)
             || restate__json_bad_argument(f, "is not UTF-8");
     if (!text.len) text = restate_str("null");
-    scan = restate__json_scan_of(text);
+    restate__json_scan scan = restate__json_scan_of(text);
     if (!restate__json_document(&scan)) {
         restate__json_text found = restate__json_found(scan.at, scan.end, false);
         restate__ctx_misuse(f->ctx, "restate_json",
@@ -12728,8 +12698,7 @@ static bool restate__json_convert(restate__json_format *f, restate__json_spec *s
 }
 
 static bool restate__json_write(restate__json_format *f) {
-    const char *p;
-    for (p = f->format; *p; p++) {
+    for (const char *p = f->format; *p; p++) {
         char c = *p;
         if (c == '%' && p[1] != '%') {
             restate__json_spec s = restate__json_read_spec(f, p);
@@ -12766,22 +12735,16 @@ static restate_bytes restate__json_not_json(restate_ctx *ctx, const restate__jso
 }
 
 RESTATE_API restate_bytes restate_json(restate_ctx *ctx, const char *format, ...) {
-    restate__json_format f;
-    restate__json_scan s;
     restate_bytes text = {0, 0};
-    bool well;
     if (restate__ctx_over(ctx)) return text;
     if (!format) {
         restate__ctx_misuse(ctx, "restate_json", "the format is NULL");
         return text;
     }
-    f.ctx = ctx;
-    f.format = format;
-    f.out = restate__json_out_on(restate__ctx_arena(ctx));
-    f.argument = 0;
-    f.in_string = false;
+    restate__json_format f = { .ctx = ctx, .format = format,
+                               .out = restate__json_out_on(restate__ctx_arena(ctx)) };
     va_start(f.args, format);
-    well = restate__json_write(&f);
+    bool well = restate__json_write(&f);
     va_end(f.args);
     if (!well) return text;
     text = restate__json_finish(&f.out);
@@ -12789,19 +12752,18 @@ RESTATE_API restate_bytes restate_json(restate_ctx *ctx, const char *format, ...
         restate__ctx_nomem(ctx);
         return text;
     }
-    s = restate__json_scan_of(text);
+    restate__json_scan s = restate__json_scan_of(text);
     return restate__json_document(&s) ? text : restate__json_not_json(ctx, &s);
 }
 
 RESTATE_API restate_bytes restate_json_quote(restate_ctx *ctx, restate_bytes text) {
-    restate__json_out o;
     restate_bytes json = restate__b_none();
     if (restate__ctx_over(ctx)) return json;
     if (text.ptr && !restate__b_utf8(text)) {
         restate__ctx_misuse(ctx, "restate_json_quote", "the text is not UTF-8");
         return json;
     }
-    o = restate__json_out_on(restate__ctx_arena(ctx));
+    restate__json_out o = restate__json_out_on(restate__ctx_arena(ctx));
     if (text.ptr) restate__json_put_string(&o, text);
     else restate__json_put_bytes(&o, restate_str("null"));
     json = restate__json_finish(&o);
@@ -12813,12 +12775,11 @@ RESTATE_API restate_bytes restate_json_quote(restate_ctx *ctx, restate_bytes tex
 
 #if !defined(RESTATE_NO_CJSON)
 
-static void restate__json_release(void *tree) { cJSON_Delete((cJSON *)tree); }
+static void restate__json_release(void *tree) { cJSON_Delete(tree); }
 
 RESTATE_API restate_status restate_json_tree(restate_ctx *ctx, restate_bytes json,
                                              struct cJSON **tree) {
     restate__json_scan s = restate__json_scan_of(json);
-    cJSON *parsed;
     if (tree) *tree = NULL;
     if (restate__ctx_over(ctx)) return RESTATE_ENDED;
     if (!json.len) return RESTATE_OK;
@@ -12826,7 +12787,7 @@ RESTATE_API restate_status restate_json_tree(restate_ctx *ctx, restate_bytes jso
     if (!restate__json_document(&s))
         return restate__json_wrong(ctx, json, NULL, s.at, s.expected, false);
     if (!tree) return RESTATE_OK;
-    parsed = cJSON_ParseWithLengthOpts((const char *)json.ptr, json.len, NULL, 0);
+    cJSON *parsed = cJSON_ParseWithLengthOpts((const char *)json.ptr, json.len, NULL, 0);
     if (!parsed) return restate__ctx_nomem(ctx);
     if (!restate__ctx_own(ctx, parsed, restate__json_release)) return RESTATE_ENDED;
     *tree = parsed;
@@ -12901,12 +12862,11 @@ static const char *restate__json_print_tree(restate__json_out *o, const cJSON *t
 }
 
 RESTATE_API restate_bytes restate_json_print(restate_ctx *ctx, const struct cJSON *tree) {
-    restate__json_out o;
     restate_bytes text = {0, 0};
     const cJSON *at = tree;
     const char *wrong = "NULL instead of a tree";
     if (restate__ctx_over(ctx)) return text;
-    o = restate__json_out_on(restate__ctx_arena(ctx));
+    restate__json_out o = restate__json_out_on(restate__ctx_arena(ctx));
     if (tree) wrong = restate__json_print_tree(&o, tree, &at);
     if (wrong) {
         bool named = at && at->string && restate__b_utf8(restate_str(at->string));
@@ -12976,7 +12936,7 @@ RESTATE_API restate_bytes restate_encode(restate_ctx *ctx, const restate_codec *
     if (codec->unstable && out.ptr) {
         restate__unstable *u;
         if (restate__map_find(ctx->unstable, restate__b(&out.ptr, sizeof out.ptr))) return out;
-        u = (restate__unstable *)restate__arena_alloc(ctx->memory, sizeof *u);
+        u = restate__arena_alloc(ctx->memory, sizeof *u);
         if (!u) {
             restate__ctx_nomem(ctx);
             return restate__b_none();
@@ -13057,9 +13017,8 @@ static restate__proto_special restate__proto_special_of(const restate__proto_typ
         { "BytesValue", RESTATE__PROTO_WRAPPER }
     };
     const char *name = type->name + sizeof package - 1;
-    size_t i;
     if (strncmp(type->name, package, sizeof package - 1) != 0) return RESTATE__PROTO_PLAIN;
-    for (i = 0; i < sizeof known / sizeof *known; i++)
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strcmp(name, known[i].name) == 0) return known[i].special;
     return RESTATE__PROTO_PLAIN;
 }
@@ -13076,10 +13035,9 @@ static void restate__proto_locate(const restate__proto_type *type, restate_bytes
         const restate__proto_type *inner = NULL;
         pb_field_iter_t i;
         restate__wire_item item;
-        bool more;
         item.tag = 0;
         item.bytes.ptr = NULL;
-        more = restate__wire_next(&r, &item);
+        bool more = restate__wire_next(&r, &item);
         if (more && r.at < place) continue;
         if (item.tag && pb_field_iter_begin(&i, type->message, NULL)
             && pb_field_iter_find(&i, item.tag)) {
@@ -13169,7 +13127,7 @@ static bool restate__proto_scan_item(restate__proto_fault *f, const restate__pro
     const uint8_t *zero;
     switch (field->kind) {
     case RESTATE__PROTO_KIND_STRING:
-        zero = item.bytes.len ? (const uint8_t *)memchr(item.bytes.ptr, 0, item.bytes.len) : NULL;
+        zero = item.bytes.len ? memchr(item.bytes.ptr, 0, item.bytes.len) : NULL;
         if (zero) return restate__proto_faulty(f, zero, "string with a zero byte");
         return restate__b_utf8(item.bytes)
                || restate__proto_faulty(f, item.bytes.ptr, "string that is not UTF-8");
@@ -13238,22 +13196,16 @@ typedef struct restate__proto_walk {
 
 static void restate__proto_begin(restate__proto_walk *w, const restate_codec *codec,
                                  restate_ctx *ctx, restate_bytes json) {
-    memset(w, 0, sizeof *w);
-    w->ctx = ctx;
-    w->type = (const restate__proto_type *)codec->type;
-    w->json = json;
-    w->scan = restate__json_scan_of(json);
-    w->out = restate__json_out_on(restate__ctx_arena(ctx));
-    w->status = RESTATE_OK;
+    *w = (restate__proto_walk){ .ctx = ctx, .type = codec->type, .json = json,
+                                .scan = restate__json_scan_of(json),
+                                .out = restate__json_out_on(restate__ctx_arena(ctx)),
+                                .status = RESTATE_OK };
 }
 
 /* `spot` is on the stack, so whoever enters leaves, but for one who reports a fault there. */
 static void restate__proto_enter(restate__proto_walk *w, restate__proto_spot *spot,
                                  const restate__proto_field *field) {
-    spot->up = w->spot;
-    spot->field = field->name;
-    spot->key = restate__b_none();
-    spot->index = SIZE_MAX;
+    *spot = (restate__proto_spot){ .up = w->spot, .field = field->name, .index = SIZE_MAX };
     w->spot = spot;
 }
 
@@ -13267,9 +13219,8 @@ static bool restate__proto_leave(restate__proto_walk *w, const restate__proto_sp
 static char restate__proto_name_next(const char **name) {
     const char *p = *name;
     bool upper = false;
-    char c;
     while (*p == '_') upper = true, p++;
-    c = *p;
+    char c = *p;
     *name = c ? p + 1 : p;
     return upper && c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
 }
@@ -13534,14 +13485,14 @@ static bool restate__proto_unfit(restate__proto_walk *w, const char *what) {
 
 static bool restate__proto_text(restate__proto_walk *w, const void *data, size_t size,
                                 restate_bytes *text) {
-    const uint8_t *zero = (const uint8_t *)memchr(data, 0, size);
+    const uint8_t *zero = memchr(data, 0, size);
     if (!zero) return restate__proto_unfit(w, "the string does not end");
     *text = restate__b(data, (size_t)(zero - (const uint8_t *)data));
     return true;
 }
 
 static bool restate__proto_bytes_fit(restate__proto_walk *w, const void *data, size_t size) {
-    const pb_bytes_array_t *bytes = (const pb_bytes_array_t *)data;
+    const pb_bytes_array_t *bytes = data;
     return bytes->size <= size - offsetof(pb_bytes_array_t, bytes)
            || restate__proto_unfit(w, "there are more bytes than fit");
 }
@@ -13556,7 +13507,7 @@ static bool restate__proto_enum_fits(restate__proto_walk *w, const pb_field_iter
 
 /* How many values are there; what has its default without saying so is not, as in binary. */
 static size_t restate__proto_count(const restate__proto_field *field, const pb_field_iter_t *i) {
-    const uint8_t *p = (const uint8_t *)i->pData, *end = p + i->data_size;
+    const uint8_t *p = i->pData, *end = p + i->data_size;
     switch (PB_HTYPE(i->type)) {
     case PB_HTYPE_REPEATED: return *(const pb_size_t *)i->pSize;
     case PB_HTYPE_ONEOF: return *(const pb_size_t *)i->pSize == i->tag;
@@ -13609,15 +13560,14 @@ static bool restate__proto_check_field(restate__proto_walk *w, const restate__pr
                                        const pb_field_iter_t *i) {
     const restate__proto_field *field = &type->fields[i->index];
     bool list = PB_HTYPE(i->type) == PB_HTYPE_REPEATED, well;
-    const uint8_t *data = (const uint8_t *)i->pData;
+    const uint8_t *data = i->pData;
     restate__proto_spot spot;
-    size_t k, count;
     if (PB_ATYPE(i->type) != PB_ATYPE_STATIC) return true;
-    count = restate__proto_count(field, i);
+    size_t count = restate__proto_count(field, i);
     if (!count) return true;
     restate__proto_enter(w, &spot, field);
     well = !list || restate__proto_elements_fit(w, i, count);
-    for (k = 0; well && k < count; k++, data += i->data_size) {
+    for (size_t k = 0; well && k < count; k++, data += i->data_size) {
         if (list) spot.index = k;
         well = restate__proto_check_value(w, field, i, data);
     }
@@ -13645,7 +13595,7 @@ static bool restate__proto_check(restate__proto_walk *w, const restate__proto_ty
 /* Two passes, as nanopb does it with messages inside: callbacks write the same in both. */
 RESTATE_API restate_status restate__proto_encode(const restate_codec *codec, restate_ctx *ctx,
                                                  const void *value, restate_bytes *out) {
-    const restate__proto_type *type = (const restate__proto_type *)codec->type;
+    const restate__proto_type *type = codec->type;
     pb_ostream_t s = PB_OSTREAM_SIZING;
     restate__proto_walk w;
     uint8_t *bytes = NULL;
@@ -13675,8 +13625,7 @@ RESTATE_API restate_status restate__proto_encode(const restate_codec *codec, res
 static restate_status restate__proto_undecoded(restate__proto_walk *w, void *value,
                                                const char *why, const uint8_t *at) {
     restate_bytes in = w->wire;
-    restate__proto_fault f;
-    memset(&f, 0, sizeof f);
+    restate__proto_fault f = { .why = NULL };
     f.whole = strcmp(why, "missing required field") == 0 || strncmp(why, "wrong size", 10) == 0;
     if (f.whole) {
         restate__proto_scan(&f, w->type, value, in);
@@ -13692,7 +13641,6 @@ static restate_status restate__proto_undecoded(restate__proto_walk *w, void *val
 RESTATE_API restate_status restate__proto_decode(const restate_codec *codec, restate_ctx *ctx,
                                                  restate_bytes in, void *value) {
     restate__wire_cursor cursor;
-    restate__proto_fault f;
     restate__proto_walk w;
     pb_istream_t s = PB_ISTREAM_EMPTY;
     if (restate__ctx_over(ctx)) return RESTATE_ENDED;
@@ -13709,7 +13657,7 @@ RESTATE_API restate_status restate__proto_decode(const restate_codec *codec, res
                    ? RESTATE_ENDED
                    : restate__proto_undecoded(&w, value, PB_GET_ERROR(&s), cursor.at);
     if (restate__ctx_over(ctx)) return RESTATE_ENDED;
-    memset(&f, 0, sizeof f);
+    restate__proto_fault f = { .why = NULL };
     if (!restate__proto_scan(&f, w.type, value, in))
         return restate_fail(ctx, restate__ctx_json_code(ctx, in),
                             "proto: %s%s: %s at byte %zu of %zu", w.type->name, f.path, f.why,
@@ -13733,11 +13681,10 @@ static void restate__proto_put_float(restate__json_out *o, const void *data, siz
     double x, shorter;
     float narrow;
     char text[40];
-    int digits;
     memcpy(size == sizeof x ? (void *)&x : (void *)&narrow, data, size);
     if (size != sizeof x) {
         x = (double)narrow;
-        for (digits = 6; digits < 9 && x <= FLT_MAX && x >= -FLT_MAX; digits++) {
+        for (int digits = 6; digits < 9 && x <= FLT_MAX && x >= -FLT_MAX; digits++) {
             snprintf(text, sizeof text, "%.*g", digits, x);
             shorter = strtod(text, NULL);
             if (shorter > FLT_MAX || shorter < -FLT_MAX || (float)shorter != narrow) continue;
@@ -13752,13 +13699,12 @@ static void restate__proto_put_float(restate__json_out *o, const void *data, siz
 
 static void restate__proto_put_base64(restate__json_out *o, const uint8_t *from, size_t len) {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    size_t i, k;
     restate__json_put(o, '"');
-    for (i = 0; i < len && restate__json_room(o, 4); i += 3) {
+    for (size_t i = 0; i < len && restate__json_room(o, 4); i += 3) {
         size_t n = len - i < 3 ? len - i : 3;
         uint32_t bits = (uint32_t)from[i] << 16 | (n > 1 ? (uint32_t)from[i + 1] << 8 : 0u)
                       | (n > 2 ? from[i + 2] : 0u);
-        for (k = 0; k < 4; k++)
+        for (size_t k = 0; k < 4; k++)
             *o->at++ = k <= n ? (uint8_t)digits[bits >> (18 - 6 * k) & 63] : '=';
     }
     restate__json_put(o, '"');
@@ -13817,7 +13763,7 @@ static bool restate__proto_put_text(restate__proto_walk *w, const void *data, si
 }
 
 static bool restate__proto_put_bytes(restate__proto_walk *w, const void *data, size_t size) {
-    const pb_bytes_array_t *bytes = (const pb_bytes_array_t *)data;
+    const pb_bytes_array_t *bytes = data;
     if (!restate__proto_bytes_fit(w, data, size)) return false;
     restate__proto_put_base64(&w->out, bytes->bytes, bytes->size);
     return true;
@@ -13870,7 +13816,7 @@ static bool restate__proto_put_entry(restate__proto_walk *w, const restate__prot
 static bool restate__proto_put_list(restate__proto_walk *w, const restate__proto_type *type,
                                     const pb_field_iter_t *i, size_t count) {
     const restate__proto_field *field = &type->fields[i->index];
-    const uint8_t *data = (const uint8_t *)i->pData, *end;
+    const uint8_t *data = i->pData, *end;
     bool map = restate__proto_is_map(type, field), first = true;
     size_t size = i->data_size;
     if (!restate__proto_elements_fit(w, i, count)) return false;
@@ -13921,8 +13867,7 @@ static bool restate__proto_put_time(restate__proto_walk *w, const restate__proto
 /* Whether a path of a FieldMask comes back from its JSON form, in which "unit_price" is "unitPrice"
  * and a comma ends it. "line_2" does not, which only the JSON form minds. */
 static bool restate__proto_mask_fits(restate_bytes path) {
-    size_t i;
-    for (i = 0; i < path.len; i++) {
+    for (size_t i = 0; i < path.len; i++) {
         uint8_t c = path.ptr[i], next = path.ptr[i + 1];
         if ((c >= 'A' && c <= 'Z') || c == ',') return false;
         if (c == '_' && (next < 'a' || next > 'z')) return false;
@@ -13933,12 +13878,11 @@ static bool restate__proto_mask_fits(restate_bytes path) {
 /* How many paths a FieldMask has, which all fit. */
 static bool restate__proto_mask_of(restate__proto_walk *w, const pb_field_iter_t *i,
                                    size_t *count) {
-    const char *path = (const char *)i->pData;
+    const char *path = i->pData;
     restate_bytes text;
-    size_t k;
     *count = *(const pb_size_t *)i->pSize;
     if (!restate__proto_elements_fit(w, i, *count)) return false;
-    for (k = 0; k < *count; k++, path += i->data_size) {
+    for (size_t k = 0; k < *count; k++, path += i->data_size) {
         if (!restate__proto_text(w, path, i->data_size, &text)) return false;
         if (!restate__b_utf8(text)) return restate__proto_unfit(w, RESTATE__PROTO_NOT_UTF8);
         if (!restate__proto_mask_fits(text))
@@ -13949,12 +13893,12 @@ static bool restate__proto_mask_of(restate__proto_walk *w, const pb_field_iter_t
 
 /* "unitPrice,lines.sku" */
 static bool restate__proto_put_mask(restate__proto_walk *w, const pb_field_iter_t *i) {
-    const char *path = (const char *)i->pData, *from;
-    size_t count, k;
+    const char *path = i->pData, *from;
+    size_t count;
     char c;
     if (!restate__proto_mask_of(w, i, &count)) return false;
     restate__json_put(&w->out, '"');
-    for (k = 0; k < count; k++, path += i->data_size) {
+    for (size_t k = 0; k < count; k++, path += i->data_size) {
         if (k) restate__json_put(&w->out, ',');
         for (from = path; (c = restate__proto_name_next(&from)) != 0;)
             restate__json_put_escaped(&w->out, restate__b(&c, 1));
@@ -14081,14 +14025,12 @@ static bool restate__proto_is_number(restate_bytes text) {
 
 /* Exactly; "1e2" and "1.0" are integers too. */
 static bool restate__proto_integer(restate_bytes text, bool *negative, uint64_t *size) {
-    restate__json_decimal d;
-    const uint8_t *p;
     int64_t i = 0, whole;
     uint64_t n = 0;
     if (!restate__proto_is_number(text)) return false;
-    d = restate__json_take_apart(text);
+    restate__json_decimal d = restate__json_take_apart(text);
     whole = d.scale < 0 ? d.count + d.scale : d.count;
-    for (p = d.digits; p < d.end; p++) {
+    for (const uint8_t *p = d.digits; p < d.end; p++) {
         unsigned digit = *p - (unsigned)'0';
         if (*p == '.') continue;
         if (i++ >= whole) {
@@ -14143,12 +14085,11 @@ static bool restate__proto_get_float(restate__proto_walk *w, void *data, size_t 
     size_t i = 0;
     double x = 0;
     float narrow = 0;
-    bool well;
     while (i < 3 && !(*start == '"' && restate__b_is(token, names[i]))) i++;
     if (i == 3 && !restate__proto_is_number(token))
         return restate__proto_wrong(w, start, "a number", true);
     if (i < 3) x = special[i];
-    well = i < 3 || restate__json_double_of(arena, token, &x);
+    bool well = i < 3 || restate__json_double_of(arena, token, &x);
     if (i < 3) narrow = (float)x;
     else if (well && size == sizeof narrow) well = restate__proto_float(x, &narrow);
     if (arena->failed) w->status = restate__ctx_nomem(w->ctx);
@@ -14170,14 +14111,13 @@ static const restate__proto_known *restate__proto_known_of(restate__proto_walk *
                                                            const restate__proto_type *e) {
     restate__arena *arena = restate__ctx_arena(w->ctx);
     restate__proto_known *known = w->known;
-    size_t count;
     while (known && known->of != e) known = known->next;
     if (known) return known;
-    count = restate__proto_list_named(e, NULL);
-    known = (restate__proto_known *)restate__arena_alloc(arena, sizeof *known);
+    size_t count = restate__proto_list_named(e, NULL);
+    known = restate__arena_alloc(arena, sizeof *known);
     if (!known) return NULL;
     known->of = e;
-    known->values = (int32_t *)restate__arena_alloc(arena, (count + 1) * sizeof *known->values);
+    known->values = restate__arena_alloc(arena, (count + 1) * sizeof *known->values);
     if (!known->values) return NULL;
     known->count = restate__proto_list_named(e, known->values);
     known->next = w->known;
@@ -14190,9 +14130,7 @@ static const restate__proto_known *restate__proto_known_of(restate__proto_walk *
 static bool restate__proto_named_value(restate__proto_walk *w, const restate__proto_type *e,
                                        restate_bytes name, int64_t *n) {
     const size_t most = sizeof w->found / sizeof *w->found;
-    const restate__proto_known *known;
-    size_t i;
-    for (i = 0; i < most; i++)
+    for (size_t i = 0; i < most; i++)
         if (w->found[i].of == e && restate__proto_is_named(e, *n = w->found[i].value, name))
             return true;
     if (w->found_next < most) {
@@ -14201,9 +14139,9 @@ static bool restate__proto_named_value(restate__proto_walk *w, const restate__pr
         w->found[w->found_next++].value = *n;
         return true;
     }
-    known = restate__proto_known_of(w, e);
+    const restate__proto_known *known = restate__proto_known_of(w, e);
     if (!known) w->status = restate__ctx_nomem(w->ctx);
-    for (i = 0; known && i < known->count; i++)
+    for (size_t i = 0; known && i < known->count; i++)
         if (restate__proto_is_named(e, *n = known->values[i], name)) return true;
     return false;
 }
@@ -14212,7 +14150,6 @@ static bool restate__proto_get_enum(restate__proto_walk *w, const restate__proto
                                     void *data, size_t size) {
     const uint8_t *start = w->scan.at;
     char text[128];
-    restate_bytes token;
     uint64_t bits = 0;
     int64_t n;
     if (*start == 'n') {
@@ -14220,7 +14157,7 @@ static bool restate__proto_get_enum(restate__proto_walk *w, const restate__proto
         restate__proto_store(data, size, 0);
         return true;
     }
-    token = restate__proto_token(&w->scan, text);
+    restate_bytes token = restate__proto_token(&w->scan, text);
     if (*start != '"') {
         if (restate__proto_fits(token, size, e->least < 0, &bits) && (int64_t)bits <= INT32_MAX) {
             restate__proto_store(data, size, bits);
@@ -14267,7 +14204,7 @@ static bool restate__proto_base64(restate__json_scan *s, uint8_t *to, size_t roo
 
 static bool restate__proto_get_bytes(restate__proto_walk *w, bool fixed, void *data, size_t size) {
     const uint8_t *start = w->scan.at;
-    pb_bytes_array_t *array = (pb_bytes_array_t *)data;
+    pb_bytes_array_t *array = data;
     size_t room = fixed ? size : size - offsetof(pb_bytes_array_t, bytes), len = 0;
     char expected[64];
     w->scan.strict = true;
@@ -14294,13 +14231,11 @@ static bool restate__proto_digits(const char **p, size_t least, size_t most, int
 
 /* Nothing, or a point and up to nine digits. */
 static bool restate__proto_nanos(const char **p, int64_t *nanos) {
-    const char *first;
-    ptrdiff_t n;
     *nanos = 0;
     if (**p != '.') return true;
-    first = ++*p;
+    const char *first = ++*p;
     if (!restate__proto_digits(p, 1, 9, nanos)) return false;
-    for (n = *p - first; n < 9; n++) *nanos *= 10;
+    for (ptrdiff_t n = *p - first; n < 9; n++) *nanos *= 10;
     return true;
 }
 
@@ -14309,14 +14244,12 @@ static bool restate__proto_timestamp(const char *p, int64_t *seconds, int64_t *n
     static const char ends[] = "--T::";
     static const int8_t month_days[] = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
     int64_t part[6], hours = 0, minutes = 0;
-    int i;
-    bool leap, minus;
-    for (i = 0; i < 6; i++) {
+    for (int i = 0; i < 6; i++) {
         if (!restate__proto_digits(&p, i ? 2 : 4, i ? 2 : 4, &part[i])) return false;
         if (i < 5 && *p++ != ends[i]) return false;
     }
     if (!restate__proto_nanos(&p, nanos)) return false;
-    minus = *p == '-';
+    bool minus = *p == '-';
     if (*p == 'Z') {
         p++;
     } else {
@@ -14325,7 +14258,7 @@ static bool restate__proto_timestamp(const char *p, int64_t *seconds, int64_t *n
         if (!restate__proto_digits(&p, 2, 2, &hours) || *p++ != ':') return false;
         if (!restate__proto_digits(&p, 2, 2, &minutes)) return false;
     }
-    leap = part[0] % 4 == 0 && (part[0] % 100 != 0 || part[0] % 400 == 0);
+    bool leap = part[0] % 4 == 0 && (part[0] % 100 != 0 || part[0] % 400 == 0);
     if (*p || part[0] < 1 || part[1] < 1 || part[1] > 12 || part[2] < 1
         || part[2] > month_days[part[1] - 1] || (part[1] == 2 && part[2] == 29 && !leap)
         || part[3] > 23 || part[4] > 59 || part[5] > 59 || hours > 23 || minutes > 59)
@@ -14379,8 +14312,7 @@ static bool restate__proto_mask_path(const char **from, char *to, size_t room) {
 static bool restate__proto_get_mask(restate__proto_walk *w, pb_field_iter_t *i) {
     const uint8_t *start = w->scan.at;
     restate__json_scan raw = w->scan;
-    const char *from;
-    char *path = (char *)i->pData, *text, expected[80];
+    char *path = i->pData, *text, expected[80];
     size_t n, len = 0, count = 0, room;
     bool well = *start == '"';
     if (!well) return restate__proto_unexpected(w, "a string");
@@ -14393,7 +14325,7 @@ static bool restate__proto_get_mask(restate__proto_walk *w, pb_field_iter_t *i) 
     }
     if (!restate__proto_string(&w->scan, text, room, &len))
         return restate__proto_wrong(w, w->scan.at, w->scan.expected, false);
-    for (from = *text ? text : NULL; from && well; path += i->data_size)
+    for (const char *from = *text ? text : NULL; from && well; path += i->data_size)
         well = count++ < i->array_size && restate__proto_mask_path(&from, path, i->data_size);
     if (i->pSize == &i->array_size) well = well && count == i->array_size;
     else *(pb_size_t *)i->pSize = (pb_size_t)(well ? count : 0);
@@ -14454,10 +14386,9 @@ static bool restate__proto_any(restate__json_scan *s, char close) {
 /* Takes a member's name and its colon. Gives the name, still escaped. */
 static restate_bytes restate__proto_name(restate__json_scan *s) {
     const uint8_t *start = s->at + 1;
-    restate_bytes name;
     s->strict = false;
     restate__json_string(s);
-    name = restate__b(start, (size_t)(s->at - start) - 1);
+    restate_bytes name = restate__b(start, (size_t)(s->at - start) - 1);
     restate__json_space(s);
     s->at++;
     restate__json_space(s);
@@ -14469,12 +14400,10 @@ static bool restate__proto_get_key(restate__proto_walk *w, const restate__proto_
                                    const pb_field_iter_t *i) {
     const uint8_t *start = w->scan.at;
     char text[128];
-    restate_bytes token;
-    bool yes;
     if (key->kind != RESTATE__PROTO_KIND_BOOL)
         return restate__proto_get_value(w, key, i, i->pData);
-    token = restate__proto_token(&w->scan, text);
-    yes = restate__b_is(token, "true");
+    restate_bytes token = restate__proto_token(&w->scan, text);
+    bool yes = restate__b_is(token, "true");
     if (!yes && !restate__b_is(token, "false"))
         return restate__proto_wrong(w, start, "\"true\" or \"false\"", true);
     memcpy(i->pData, &yes, sizeof yes);
@@ -14505,7 +14434,7 @@ static bool restate__proto_get_list(restate__proto_walk *w, const restate__proto
     const restate__proto_field *field = &type->fields[i->index];
     restate__json_scan *s = &w->scan;
     const uint8_t *start = s->at;
-    uint8_t *data = (uint8_t *)i->pData;
+    uint8_t *data = i->pData;
     bool more, map = restate__proto_is_map(type, field), fixed = i->pSize == &i->array_size;
     char expected[64];
     size_t n = 0;
@@ -14533,7 +14462,7 @@ static bool restate__proto_get_list(restate__proto_walk *w, const restate__proto
 static bool restate__proto_get_field(restate__proto_walk *w, const restate__proto_type *type,
                                      pb_field_iter_t *i) {
     const restate__proto_field *field = &type->fields[i->index];
-    pb_size_t *which = (pb_size_t *)i->pSize;
+    pb_size_t *which = i->pSize;
     if (*w->scan.at == 'n'
         && (!restate__proto_is_null(field) || PB_HTYPE(i->type) == PB_HTYPE_REPEATED)) {
         w->scan.at += 4;
@@ -14585,8 +14514,7 @@ static bool restate__proto_unknown(restate__proto_walk *w, restate_bytes name) {
 /* Behind a message, the fields that did not come. nanopb leaves arrays of a fixed count alone. */
 static bool restate__proto_get_rest(restate__proto_walk *w, const restate__proto_type *type,
                                     pb_field_iter_t *i, const uint8_t *seen) {
-    size_t n;
-    for (n = type->message->field_count; n; n--, pb_field_iter_next(i)) {
+    for (size_t n = type->message->field_count; n; n--, pb_field_iter_next(i)) {
         restate__proto_spot spot;
         if (seen[i->index / 8] >> i->index % 8 & 1u) continue;
         if (i->pSize == &i->array_size) memset(i->pData, 0, (size_t)i->data_size * i->array_size);
@@ -14606,10 +14534,9 @@ static bool restate__proto_get_members(restate__proto_walk *w, const restate__pr
     bool more, any = pb_field_iter_begin(&i, type->message, message);
     for (more = restate__proto_any(s, '}'); more; more = restate__proto_more(s)) {
         restate_bytes name = restate__proto_name(s);
-        uint8_t *bits, bit;
         if (!any || !restate__proto_find(type, &i, name)) return restate__proto_unknown(w, name);
-        bits = &seen[i.index / 8];
-        bit = (uint8_t)(1u << i.index % 8);
+        uint8_t *bits = &seen[i.index / 8];
+        uint8_t bit = (uint8_t)(1u << i.index % 8);
         restate__proto_enter(w, &spot, &type->fields[i.index]);
         if (*bits & bit) return restate__proto_wrong(w, name.ptr - 1, "each member once", true);
         if (*s->at != 'n' || restate__proto_is_null(&type->fields[i.index])) *bits |= bit;
