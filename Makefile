@@ -224,6 +224,7 @@ mutants:
 DIFFERENTIAL =
 differential:
 	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' LDFLAGS='$(LDFLAGS)' LDLIBS='$(LDLIBS)' tests/differential.sh $(DIFFERENTIAL)
+	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' LDFLAGS='$(LDFLAGS)' LDLIBS='$(LDLIBS)' tests/differential.sh --json
 
 # The tests that the tables of capabilities name are there.
 features:
@@ -336,7 +337,7 @@ help:
 	@echo 'make scale        much of everything: memory, time, bounds (build/scale PART-OF-A-NAME)'
 	@echo 'make e2e-smoke    some of them, in less than a minute'
 	@echo 'make mutants      breaks rules of the journal on purpose; some test has to notice each'
-	@echo 'make differential random handlers and journals: the frames are those of an earlier header'
+	@echo 'make differential random handlers, journals, JSON and messages: all as with an earlier header'
 	@echo 'make bench        the same requests posted to this and to other SDKs (tests/bench/bench.sh --help)'
 	@echo 'make bench-e2e    calls through a real server, one to 256 at a time (tests/bench/e2e.sh --help)'
 	@echo 'make budget       the journal takes no more instructions than before (tests/bench/budget)'

@@ -4,8 +4,9 @@
 # same. What differs on purpose is listed in tests/differential.allow. The cases are described in
 # tests/differential.c.
 #
-#   tests/differential.sh [--cases N] [--from SEED] [--show N] [--faults] [REVISION]
+#   tests/differential.sh [--json] [--cases N] [--from SEED] [--show N] [--faults] [REVISION]
 #
+#   --json        not journals but JSON and messages of protobuf: tests/differential_json.c
 #   --cases N     how many; 1,000,000, which take some minutes on two cores
 #   --from SEED   the first one; 1. Other seeds are other cases
 #   --show N      of how many cases that differ the transcripts are compared; 3
@@ -19,9 +20,10 @@ BASE=a002aa1            # the header before it was rewritten
 BLOCK=1000              # cases that have one hash; where it differs they are looked at one by one
 CC=${CC:-cc}
 
-cases=1000000 from=1 show=3 faults= revision=$BASE
+cases=1000000 from=1 show=3 faults= json= revision=$BASE
 while [ $# -gt 0 ]; do
     case $1 in
+    --json) json=_json ;;
     --cases) cases=$2; shift ;;
     --from) from=$2; shift ;;
     --show) show=$2; shift ;;
@@ -39,7 +41,7 @@ jobs=$(nproc)
 compile() { # PROGRAM, directory of the header
     # shellcheck disable=SC2046,SC2086
     $CC -std=c99 -Wall -Wextra -pthread -O2 -g ${CPPFLAGS:-} -I"$2" $(pkg-config --cflags libcjson) -o "$1" \
-        tests/differential.c ${LDFLAGS:-} $(pkg-config --libs libcjson) -lprotobuf-nanopb -pthread ${LDLIBS:-}
+        tests/differential$json.c ${LDFLAGS:-} $(pkg-config --libs libcjson) -lprotobuf-nanopb -pthread ${LDLIBS:-}
 }
 
 # Every function that takes a context, a future or a selector is called by some handler.
@@ -57,8 +59,8 @@ check_functions() {
 
 # PROGRAM FROM CASES BLOCK: a line for each block: its first case, how many, their hash.
 run() {
-    $work/"$1" --allow tests/differential.allow --from "$2" --cases "$3" --block "$4" || {
-        echo "differential: $work/$1 stopped between case $2 and $(($2 + $3 - 1))" >&2; return 1; }
+    $work/"$1$json" --allow tests/differential.allow --from "$2" --cases "$3" --block "$4" || {
+        echo "differential: $work/$1$json stopped between case $2 and $(($2 + $3 - 1))" >&2; return 1; }
 }
 
 # All cases, a part on each core.
@@ -85,9 +87,13 @@ differing() {
     done
 }
 
-compile $work/now .
-check_functions
+if [ "$json" ]; then
+    for name in times kinds old names; do ${MAKE:-make} -s build/proto/$name.pb.h; done
+fi
+compile $work/now$json .
+[ "$json" ] || check_functions
 if [ "$faults" ]; then
+    [ -z "$json" ] || exit 2
     $work/now --faults --from "$from" --cases "$cases" --block "$cases" >/dev/null
     echo "differential: $cases cases with failing allocations: nothing crashed, nothing leaked"
     exit 0
@@ -95,13 +101,13 @@ fi
 
 revision=$(git rev-parse --short "$revision^{commit}")
 for header in restate.h restate_wire.h; do git show "$revision:$header" >$work/header/$header; done
-compile $work/before $work/header
+compile $work/before$json $work/header
 run_all
 differing >$work/differ
 head -n "$show" $work/differ | while read -r seed; do
-    echo "case $seed: $revision, and now ($work/now -v $seed)"
+    echo "case $seed: $revision, and now ($work/now$json -v $seed)"
     for program in before now; do
-        $work/$program --allow tests/differential.allow -v "$seed" >$work/$program.text || true
+        $work/$program$json --allow tests/differential.allow -v "$seed" >$work/$program.text || true
     done
     diff -u $work/before.text $work/now.text | sed 1,2d || true
 done
