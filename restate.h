@@ -2229,6 +2229,42 @@ RESTATE__PRIVATE uint32_t restate__b_base64_digit(uint8_t c, bool url) {
     return c == (url ? '_' : '/') ? 63 : 64;
 }
 
+/* Writes base64, or base64url, which is not padded. Gives its end; there is no zero. */
+RESTATE__PRIVATE char *restate__b_base64(char *to, restate_bytes from, bool url) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    for (size_t i = 0; i < from.len; i += 3) {
+        size_t n = from.len - i < 3 ? from.len - i : 3;
+        uint32_t bits = 0;
+        for (size_t k = 0; k < 3; k++) bits = bits << 8 | (k < n ? from.ptr[i + k] : 0u);
+        for (size_t k = 0; k < 4 && (k <= n || !url); k++) {
+            uint32_t digit = bits >> (18 - 6 * k) & 63;
+            *to++ = k > n ? '=' : digit < 62 ? digits[digit] : (url ? "-_" : "+/")[digit - 62];
+        }
+    }
+    return to;
+}
+
+/* Reads digits of base64, without padding. `strict`: those of base64url only, and no bit is set
+ * that stands for nothing; else those of both. Gives how many bytes there are, where more than
+ * `room` are not looked at; SIZE_MAX: it is no base64. */
+RESTATE__PRIVATE size_t restate__b_base64_read(restate_bytes text, bool strict, uint8_t *to,
+                                               size_t room) {
+    uint32_t bits = 0;
+    size_t n = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        uint32_t digit = restate__b_base64_digit(text.ptr[i], true);
+        if (digit == 64 && !strict) digit = restate__b_base64_digit(text.ptr[i], false);
+        if (digit == 64) return SIZE_MAX;
+        bits = bits << 6 | digit;
+        if (i % 4 == 0) continue;
+        if (n == room) return n + 1;
+        to[n++] = (uint8_t)(bits >> (6 - i % 4 * 2));
+    }
+    if (text.len % 4 == 1 || (strict && bits & ((1u << text.len % 4 * 6 % 8) - 1u)))
+        return SIZE_MAX;
+    return n;
+}
+
 /* ---- Ids ------------------------------------------------------------------------------------- */
 /* The server decodes the ids that commands name. One that it cannot decode it refuses with the
  * whole attempt, and the next attempt sends it again. So all of its decoder's rules are here, the
@@ -7124,18 +7160,6 @@ RESTATE__PRIVATE bool restate__vm_send(restate__vm *vm, const restate__vm_call *
 
 /* ---- Signals and awakeables ------------------------------------------------------------------ */
 
-static void restate__vm_base64url(char *to, const uint8_t *from, size_t len) {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    size_t i;
-    for (i = 0; i < len; i += 3) {
-        size_t n = len - i < 3 ? len - i : 3, k;
-        uint32_t bits = (uint32_t)from[i] << 16 | (n > 1 ? (uint32_t)from[i + 1] << 8 : 0) |
-                        (n > 2 ? from[i + 2] : 0u);
-        for (k = 0; k <= n; k++) *to++ = digits[bits >> (18 - 6 * k) & 63];
-    }
-    *to = 0;
-}
-
 /* "sign_1" + base64url(id of the invocation, number of the signal). "" when out of memory. */
 static const char *restate__vm_awakeable_id(restate__vm *vm, uint32_t signal) {
     size_t len = vm->id.len + 4;
@@ -7145,7 +7169,7 @@ static const char *restate__vm_awakeable_id(restate__vm *vm, uint32_t signal) {
     if (vm->id.len) memcpy(raw, vm->id.ptr, vm->id.len);
     restate__b_put32(raw + vm->id.len, signal);
     memcpy(text, "sign_1", 6);
-    restate__vm_base64url(text + 6, raw, len);
+    *restate__b_base64(text + 6, restate__b(raw, len), true) = 0;
     return text;
 }
 
@@ -11767,19 +11791,22 @@ static restate__json_decimal restate__json_take_apart(restate_bytes text) {
     return d;
 }
 
-/* Exactly. Returns NULL, or what was expected. */
-static const char *restate__json_int_of(restate_bytes text, long long *out) {
+/* The integer of 8 to 64 bits that a number's text is, exactly: "1e2" and "1.0" are, too. A negative
+ * one is given as its two's complement. Returns NULL, or what was expected. */
+static const char *restate__json_integer(restate_bytes text, size_t bits, bool is_signed,
+                                         uint64_t *out) {
     restate__json_decimal d = restate__json_take_apart(text);
-    unsigned long long n = 0, most = (unsigned long long)LLONG_MAX + (d.negative ? 1u : 0u);
+    uint64_t n = 0, most = UINT64_MAX >> (64 - bits);
     int64_t i = 0, whole = d.scale < 0 ? d.count + d.scale : d.count;
-    const uint8_t *p;
-    for (p = d.digits; p < d.end; p++) {
+    if (is_signed) most = (most >> 1) + d.negative;
+    else if (d.negative) most = 0;
+    for (const uint8_t *p = d.digits; p < d.end; p++) {
         unsigned digit = *p - (unsigned)'0';
         if (*p == '.') continue;
         if (i++ >= whole) {
             if (digit) return "an integer";
         } else {
-            if (n > (most - digit) / 10u) return "an integer of 64 bits";
+            if (digit > most || n > (most - digit) / 10u) return "an integer of 64 bits";
             n = n * 10u + digit;
         }
     }
@@ -11787,7 +11814,7 @@ static const char *restate__json_int_of(restate_bytes text, long long *out) {
         if (n > most / 10u) return "an integer of 64 bits";
         n *= 10u;
     }
-    *out = d.negative ? (n ? -(long long)(n - 1u) - 1 : 0) : (long long)n;
+    *out = d.negative ? 0 - n : n;
     return NULL;
 }
 
@@ -11905,17 +11932,6 @@ static bool restate__json_escape(restate__json_scan *s, uint32_t *code) {
     return restate__json_fault(s, start, "a pair of surrogates");
 }
 
-/* Where the first character begins that is no UTF-8. */
-static const uint8_t *restate__json_not_utf8(const uint8_t *p, const uint8_t *end) {
-    while (p < end) {
-        size_t n = 1, left = (size_t)(end - p);
-        while (n < 4 && n < left && !restate__b_utf8(restate__b(p, n))) n++;
-        if (!restate__b_utf8(restate__b(p, n))) break;
-        p += n;
-    }
-    return p;
-}
-
 static bool restate__json_string(restate__json_scan *s) {
     const uint8_t *start = s->at + 1, *p = start, *end = s->end;
     uint32_t code, seen = 0;
@@ -11929,8 +11945,10 @@ static bool restate__json_string(restate__json_scan *s) {
         p = s->at;
     }
     s->at = p + 1;
-    if (!(seen & 0x80u) || restate__b_utf8(restate__b(start, (size_t)(p - start)))) return true;
-    return restate__json_fault(s, restate__json_not_utf8(start, p), "UTF-8");
+    restate_bytes text = restate__b(start, (size_t)(p - start));
+    if (!(seen & 0x80u) || restate__b_utf8(text)) return true;
+    for (size_t n; (n = restate__b_character(text)) != 0; text.len -= n) text.ptr += n;
+    return restate__json_fault(s, text.ptr, "UTF-8");
 }
 
 /* Behind the digits at `p`, at least one; NULL: there is none. */
@@ -12173,6 +12191,7 @@ RESTATE_API restate_status restate_json_int(restate_ctx *ctx, restate_bytes json
                                             const char *member, long long *out) {
     restate_bytes value;
     long long n = 0;
+    uint64_t bits = 0;
     const char *expected = "an integer";
     if (!member && !ctx->over && restate__json_plain_int(json, &n)) {
         if (out) *out = n;
@@ -12180,9 +12199,9 @@ RESTATE_API restate_status restate_json_int(restate_ctx *ctx, restate_bytes json
     }
     restate_status e = restate__json_find(ctx, json, member, &value);
     if (e != RESTATE_OK || !value.ptr) return e;
-    if (restate__json_is_number(value)) expected = restate__json_int_of(value, &n);
+    if (restate__json_is_number(value)) expected = restate__json_integer(value, 64, true, &bits);
     if (expected) return restate__json_wrong(ctx, json, member, value.ptr, expected, true);
-    if (out) *out = n;
+    if (out) *out = (long long)bits;
     return RESTATE_OK;
 }
 
@@ -12215,18 +12234,33 @@ RESTATE_API restate_status restate_json_bool(restate_ctx *ctx, restate_bytes jso
     return RESTATE_OK;
 }
 
-/* Unescapes the string at `s->at` (known to be one) to `to` and gives its end. An escape is longer
- * than what it stands for, so the room of the text without its quotation marks and a zero is
- * enough. NULL: it cannot be held. */
-static uint8_t *restate__json_unescape(restate__json_scan *s, uint8_t *to) {
-    uint32_t code;
-    for (s->at++; *s->at != '"';) {
+/* Takes the string at `s->at` (known to be one) and gives what it stands for: as it is in the JSON,
+ * or, where there are escapes, in the arena with a zero behind it. False: strings of C cannot hold it (zero characters, if
+ * `zeros` is not set, and halves of pairs), `at` is there and `text` ends there; or no memory. */
+static bool restate__json_take_string(restate__json_scan *s, restate__arena *arena,
+                                      restate_bytes *text) {
+    const uint8_t *start = s->at + 1, *p = start;
+    while (*p != '"' && *p != '\\') p++;
+    *text = restate__b(start, (size_t)(p - start));
+    s->at = p;
+    s->strict = true;
+    if (*s->at++ == '"') return true;
+    for (s->at = p; *p != '"'; p++) p += *p == '\\';
+    /* An escape is longer than what it stands for. */
+    uint8_t *copy = restate__arena_bytes(arena, (size_t)(p - start)), *to = copy;
+    if (!copy) return false;
+    memcpy(to, start, text->len);
+    to += text->len;
+    bool well = true;
+    while (well && *s->at != '"') {
+        uint32_t code = 0;
         if (*s->at != '\\') *to++ = *s->at++;
-        else if (restate__json_escape(s, &code)) to += restate__json_encode(code, to);
-        else return NULL;
+        else if ((well = restate__json_escape(s, &code))) to += restate__json_encode(code, to);
     }
+    *text = restate__b(copy, (size_t)(to - copy));
     *to = 0;
-    return to;
+    s->at += well;
+    return well;
 }
 
 /* `zeros`: zero characters may be in it. Absent bytes for what leaves the default. */
@@ -12238,15 +12272,15 @@ static restate_status restate__json_string_of(restate_ctx *ctx, restate_bytes js
     if (e != RESTATE_OK || !value.ptr) return e;
     if (*value.ptr != '"')
         return restate__json_wrong(ctx, json, member, value.ptr, "a string", true);
-    uint8_t *copy = restate__arena_bytes(restate__ctx_arena(ctx), value.len);
-    if (!copy) return restate__ctx_nomem(ctx);
-    restate__json_scan s = restate__json_scan_of(value);
-    s.strict = true;
+    restate__arena *arena = restate__ctx_arena(ctx);
+    restate__json_scan s = restate__json_scan_of(json);
+    s.at = value.ptr;
     s.zeros = zeros;
-    uint8_t *end = restate__json_unescape(&s, copy);
-    if (!end) return restate__json_wrong(ctx, json, member, s.at, s.expected, false);
-    *out = restate__b(copy, (size_t)(end - copy));
-    return RESTATE_OK;
+    restate_bytes text;
+    bool well = restate__json_take_string(&s, arena, &text);
+    if (!well && s.expected) return restate__json_wrong(ctx, json, member, s.at, s.expected, false);
+    if (well) *out = text.ptr == value.ptr + 1 ? restate__arena_copy(arena, text) : text;
+    return out->ptr ? RESTATE_OK : restate__ctx_nomem(ctx);
 }
 
 RESTATE_API restate_status restate_json_string(restate_ctx *ctx, restate_bytes json,
@@ -13167,13 +13201,14 @@ typedef struct restate__proto_spot {
     size_t index;                           /* of an element; SIZE_MAX: none */
 } restate__proto_spot;
 
-/* All values of an enum that a name is searched among. */
-typedef struct restate__proto_known {
-    struct restate__proto_known *next;
+/* Values of an enum that have been found to have a name, and where to look for more. */
+typedef struct restate__proto_names {
+    struct restate__proto_names *next;      /* of the same enum or of another one */
     const restate__proto_type *of;
-    int32_t *values;
-    size_t count;
-} restate__proto_known;
+    uint32_t searched;                      /* of its candidates; the first in the list counts */
+    uint32_t count;
+    int32_t values[24];
+} restate__proto_names;
 
 /* A message on its way into JSON or out of it. */
 typedef struct restate__proto_walk {
@@ -13185,12 +13220,7 @@ typedef struct restate__proto_walk {
     restate_bytes json;
     restate_bytes wire;                     /* what a struct was decoded from; absent: by nobody */
     bool binary;
-    struct {
-        const restate__proto_type *of;      /* NULL: nothing here yet */
-        int64_t value;
-    } found[8];                             /* names of enums */
-    size_t found_next;
-    restate__proto_known *known;            /* of enums that more names were looked for in */
+    restate__proto_names *names;
     restate_status status;                  /* of the first fault */
 } restate__proto_walk;
 
@@ -13289,11 +13319,11 @@ static void restate__proto_store(void *to, size_t size, uint64_t n) {
 }
 
 /* The nearest float. False: beyond the range; FLT_MAX in its 8 digits is not. */
-static bool restate__proto_float(double x, float *out) {
-    double size = x < 0 ? -x : x;
+static bool restate__proto_narrow(double *x) {
+    double size = *x < 0 ? -*x : *x;
     if (!(size < 3.4028235677973366e38)) return false;
-    if (size > FLT_MAX) *out = x < 0 ? -FLT_MAX : FLT_MAX;
-    else *out = (float)x;
+    if (size > FLT_MAX) *x = *x < 0 ? -(double)FLT_MAX : (double)FLT_MAX;
+    else *x = (double)(float)*x;
     return true;
 }
 
@@ -13340,10 +13370,11 @@ static bool restate__proto_again(const restate__proto_type *type, const void *en
 #if defined(__clang__)
 __attribute__((no_sanitize("undefined")))
 #endif
-static const char *restate__proto_value_name(const restate__proto_type *e, int32_t n) {
+static const char *restate__proto_value_name(const restate__proto_type *e, int64_t number) {
     bool minus = e->least < 0;
     const char *name;
-    if (n < e->least || n > e->most) return NULL;
+    int32_t n = (int32_t)number;
+    if (number < e->least || number > e->most) return NULL;
     if (!e->size || (e->size == 4 && minus))
         name = ((const char *(*)(int32_t))e->value_name)(n);
     else if (e->size == 4)
@@ -13385,21 +13416,20 @@ static bool restate__proto_candidate(const restate__proto_type *e, uint32_t k, i
     return true;
 }
 
-static bool restate__proto_is_named(const restate__proto_type *e, int64_t n, restate_bytes name) {
-    const char *is = n >= e->least && n <= e->most ? restate__proto_value_name(e, (int32_t)n) : NULL;
-    return is && restate__b_is(name, is);
-}
-
-static bool restate__proto_is_narrow(const restate__proto_type *e) {
-    return (int64_t)e->most - e->least < RESTATE__PROTO_NARROW;
+static uint64_t restate__proto_width(const restate__proto_type *e) {
+    return (uint64_t)((int64_t)e->most - e->least);
 }
 
 /* The values that can have a name, in the order of the search; some come twice. False: the end. */
 static bool restate__proto_searched(const restate__proto_type *e, uint32_t *k, int64_t *n) {
     const uint32_t all = 1u << 31;          /* from here on: all values from the least one */
-    uint64_t width = (uint64_t)((int64_t)e->most - e->least);
-    if (e->values) return (*n = e->values[(*k)++]) != INT64_MIN;
-    if (*k < all && !restate__proto_is_narrow(e) && restate__proto_candidate(e, *k, n)) {
+    uint64_t width = restate__proto_width(e);
+    if (e->values) {
+        *n = e->values[*k];
+        *k += *n != INT64_MIN;
+        return *n != INT64_MIN;
+    }
+    if (*k < all && width >= RESTATE__PROTO_NARROW && restate__proto_candidate(e, *k, n)) {
         ++*k;
         return true;
     }
@@ -13409,25 +13439,36 @@ static bool restate__proto_searched(const restate__proto_type *e, uint32_t *k, i
     return true;
 }
 
-/* The value of that name. */
-static bool restate__proto_value_of(const restate__proto_type *e, restate_bytes name, int64_t *n) {
-    uint32_t k = 0;
-    while (restate__proto_searched(e, &k, n))
-        if (restate__proto_is_named(e, *n, name)) return true;
-    return false;
-}
-
-/* Writes the values that have a name, if there is where. */
-static size_t restate__proto_list_named(const restate__proto_type *e, int32_t *to) {
-    size_t count = 0;
-    uint32_t k = 0;
-    int64_t n;
-    while (restate__proto_searched(e, &k, &n)) {
-        if (n < e->least || n > e->most || !restate__proto_value_name(e, (int32_t)n)) continue;
-        if (to) to[count] = (int32_t)n;
-        count++;
+/* The value of that name. A search takes milliseconds where an enum is wide, and whoever sends a
+ * list has as many names as it has values: so what a search has found is kept, and the next one
+ * goes on where it stopped. */
+static bool restate__proto_named_value(restate__proto_walk *w, const restate__proto_type *e,
+                                       restate_bytes name, int64_t *n) {
+    restate__proto_names *last = NULL;
+    const char *is;
+    for (restate__proto_names *known = w->names; known; known = known->next) {
+        if (known->of != e) continue;
+        if (!last) last = known;
+        for (uint32_t i = 0; i < known->count; i++)
+            if ((is = restate__proto_value_name(e, *n = known->values[i])) != NULL
+                && restate__b_is(name, is)) return true;
     }
-    return count;
+    uint32_t k = last ? last->searched : 0;
+    while (restate__proto_searched(e, &k, n)) {
+        is = restate__proto_value_name(e, *n);
+        if (!is) continue;
+        if (!last || last->count == sizeof last->values / sizeof *last->values) {
+            last = restate__arena_alloc(restate__ctx_arena(w->ctx), sizeof *last);
+            if (!last) return w->status = restate__ctx_nomem(w->ctx), false;
+            last->of = e;
+            last->next = w->names;
+            w->names = last;
+        }
+        last->values[last->count++] = (int32_t)*n;
+        last->searched = k;
+        if (restate__b_is(name, is)) return true;
+    }
+    return false;
 }
 
 /* JSON has it as null. */
@@ -13697,17 +13738,12 @@ static void restate__proto_put_float(restate__json_out *o, const void *data, siz
                                                : x < 0 ? "\"-Infinity\"" : "\"NaN\""));
 }
 
-static void restate__proto_put_base64(restate__json_out *o, const uint8_t *from, size_t len) {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    restate__json_put(o, '"');
-    for (size_t i = 0; i < len && restate__json_room(o, 4); i += 3) {
-        size_t n = len - i < 3 ? len - i : 3;
-        uint32_t bits = (uint32_t)from[i] << 16 | (n > 1 ? (uint32_t)from[i + 1] << 8 : 0u)
-                      | (n > 2 ? from[i + 2] : 0u);
-        for (size_t k = 0; k < 4; k++)
-            *o->at++ = k <= n ? (uint8_t)digits[bits >> (18 - 6 * k) & 63] : '=';
-    }
-    restate__json_put(o, '"');
+static void restate__proto_put_base64(restate__json_out *o, restate_bytes from) {
+    size_t room = from.len / 3 * 4 + 6;
+    if (!restate__json_room(o, room)) return;
+    *o->at++ = '"';
+    o->at = (uint8_t *)restate__b_base64((char *)o->at, from, false);
+    *o->at++ = '"';
 }
 
 static void restate__proto_put_enum(restate__json_out *o, const restate__proto_field *field,
@@ -13765,7 +13801,7 @@ static bool restate__proto_put_text(restate__proto_walk *w, const void *data, si
 static bool restate__proto_put_bytes(restate__proto_walk *w, const void *data, size_t size) {
     const pb_bytes_array_t *bytes = data;
     if (!restate__proto_bytes_fit(w, data, size)) return false;
-    restate__proto_put_base64(&w->out, bytes->bytes, bytes->size);
+    restate__proto_put_base64(&w->out, restate__b(bytes->bytes, bytes->size));
     return true;
 }
 
@@ -13783,7 +13819,7 @@ static bool restate__proto_put_value(restate__proto_walk *w, const restate__prot
     case RESTATE__PROTO_KIND_MESSAGE: return restate__proto_put_message(w, field->type, data);
     case RESTATE__PROTO_KIND_FLOAT: restate__proto_put_float(o, data, size); return true;
     case RESTATE__PROTO_KIND_FIXED_LENGTH_BYTES:
-        restate__proto_put_base64(o, (const uint8_t *)data, size);
+        restate__proto_put_base64(o, restate__b(data, size));
         return true;
     case RESTATE__PROTO_KIND_ENUM:
         if (!restate__proto_enum_fits(w, i, data)) return false;
@@ -13942,10 +13978,16 @@ RESTATE_API restate_status restate__protojson_encode(const restate_codec *codec,
 
 /* The whole text is known to be JSON before any of it is taken: the scanner cannot fail then, but
  * for what strings of C cannot hold. */
-static bool restate__proto_wrong(restate__proto_walk *w, const uint8_t *at, const char *expected,
-                                 bool value) {
+__attribute__((format(printf, 4, 5)))
+static bool restate__proto_wrong(restate__proto_walk *w, const uint8_t *at, bool value,
+                                 const char *format, ...) {
+    if (w->status != RESTATE_OK) return false;
     restate__json_text found = restate__json_found(at, w->scan.end, value);
-    char path[RESTATE__PROTO_PATH];
+    char path[RESTATE__PROTO_PATH], expected[160];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(expected, sizeof expected, format, args);
+    va_end(args);
     restate__proto_path(w->spot, path);
     w->status = restate_fail(w->ctx, restate__ctx_json_code(w->ctx, w->json),
                              "json: %s%s%s%s: expected %s, found %s at byte %zu",
@@ -13955,66 +13997,38 @@ static bool restate__proto_wrong(restate__proto_walk *w, const uint8_t *at, cons
 }
 
 static bool restate__proto_unexpected(restate__proto_walk *w, const char *expected) {
-    return restate__proto_wrong(w, w->scan.at, expected, true);
+    return restate__proto_wrong(w, w->scan.at, true, "%s", expected);
 }
 
-/* Takes the next character of the string that `at` is in, as its UTF-8; with a byte above 0x7F, one
- * of several. `*n`: how many bytes; 0: the string ended. False: it cannot be in a C string. */
-static bool restate__proto_unit(restate__json_scan *s, uint8_t unit[4], size_t *n) {
-    uint32_t code;
-    *n = 1;
-    unit[0] = *s->at;
-    if (*s->at == '"') *n = 0;
-    if (*s->at != '\\') {
-        s->at++;
-        return true;
+/* Takes a string, or a number as text. False: it is neither, or a string that strings of C cannot
+ * hold (`scan` says why), or no memory. */
+static bool restate__proto_token(restate__proto_walk *w, restate_bytes *text) {
+    restate__json_scan *s = &w->scan;
+    const uint8_t *start = s->at;
+    if (*start == '"') {
+        if (restate__json_take_string(s, restate__ctx_arena(w->ctx), text)) return true;
+        if (!s->expected) w->status = restate__ctx_nomem(w->ctx);
+        return false;
     }
-    if (!restate__json_escape(s, &code)) return false;
-    *n = restate__json_encode(code, unit);
-    return true;
-}
-
-/* The string at `at`, with a zero behind it. `*len` SIZE_MAX: it takes more room (`at` is inside of
- * it then). False: faulty, the reason is in the scanner. */
-static bool restate__proto_string(restate__json_scan *s, void *to, size_t room, size_t *len) {
-    uint8_t *p = (uint8_t *)to, *end = p + room - 1, unit[4];
-    size_t n;
-    s->strict = true;
-    for (s->at++;; p += n) {
-        if (!restate__proto_unit(s, unit, &n)) return false;
-        if (!n) break;
-        *len = SIZE_MAX;
-        if ((size_t)(end - p) < n) return true;
-        memcpy(p, unit, n);
-    }
-    *p = 0;
-    *len = (size_t)(p - (uint8_t *)to);
+    if (*start != '-' && !restate__json_digit(*start)) return false;
+    s->strict = false;
+    restate__json_number(s);
+    *text = restate__b(start, (size_t)(s->at - start));
     return true;
 }
 
 static bool restate__proto_get_text(restate__proto_walk *w, void *data, size_t size) {
     const uint8_t *start = w->scan.at;
-    char expected[64];
-    size_t len = 0;
+    char *to = data;
+    restate_bytes text;
     if (*start != '"') return restate__proto_unexpected(w, "a string");
-    if (!restate__proto_string(&w->scan, data, size, &len))
-        return restate__proto_wrong(w, w->scan.at, w->scan.expected, false);
-    if (len != SIZE_MAX) return true;
-    snprintf(expected, sizeof expected, "a string of at most %zu bytes", size - 1);
-    return restate__proto_wrong(w, start, expected, true);
-}
-
-/* A short string or a number as text. Absent: it is neither. */
-static restate_bytes restate__proto_token(restate__json_scan *s, char text[128]) {
-    const uint8_t *start = s->at;
-    size_t len = 0;
-    if (*start == '"')
-        return restate__proto_string(s, text, 128, &len) && len != SIZE_MAX ? restate__b(text, len)
-                                                                            : restate__b_none();
-    if (*start != '-' && !restate__json_digit(*start)) return restate__b_none();
-    s->strict = false;
-    restate__json_number(s);
-    return restate__b(start, (size_t)(s->at - start));
+    bool well = restate__proto_token(w, &text);
+    if (text.len >= size)
+        return restate__proto_wrong(w, start, true, "a string of at most %zu bytes", size - 1);
+    if (!well) return restate__proto_wrong(w, w->scan.at, false, "%s", w->scan.expected);
+    if (text.len) memcpy(to, text.ptr, text.len);
+    to[text.len] = 0;
+    return true;
 }
 
 static bool restate__proto_is_number(restate_bytes text) {
@@ -14023,56 +14037,17 @@ static bool restate__proto_is_number(restate_bytes text) {
     return restate__json_number(&s) && s.at == s.end;
 }
 
-/* Exactly; "1e2" and "1.0" are integers too. */
-static bool restate__proto_integer(restate_bytes text, bool *negative, uint64_t *size) {
-    int64_t i = 0, whole;
-    uint64_t n = 0;
-    if (!restate__proto_is_number(text)) return false;
-    restate__json_decimal d = restate__json_take_apart(text);
-    whole = d.scale < 0 ? d.count + d.scale : d.count;
-    for (const uint8_t *p = d.digits; p < d.end; p++) {
-        unsigned digit = *p - (unsigned)'0';
-        if (*p == '.') continue;
-        if (i++ >= whole) {
-            if (digit) return false;
-            continue;
-        }
-        if (n > (UINT64_MAX - digit) / 10u) return false;
-        n = n * 10u + digit;
-    }
-    for (i = 0; n && i < d.scale; i++) {
-        if (n > UINT64_MAX / 10u) return false;
-        n *= 10u;
-    }
-    *negative = d.negative && n;
-    *size = n;
-    return true;
-}
-
-/* Whether an integer of that many bytes can hold it; `*bits` is it then. */
-static bool restate__proto_fits(restate_bytes text, size_t bytes, bool is_signed, uint64_t *bits) {
-    uint64_t n = 0, most = UINT64_MAX >> (64 - 8 * (bytes > 8 ? 8 : bytes));
-    bool negative = false;
-    if (!restate__proto_integer(text, &negative, &n)) return false;
-    if (is_signed) most = (most >> 1) + (negative ? 1u : 0u);
-    else if (negative) return false;
-    *bits = negative ? 0 - n : n;
-    return n <= most;
-}
-
 static bool restate__proto_get_integer(restate__proto_walk *w, bool is_signed, void *data,
                                        size_t size) {
     const uint8_t *start = w->scan.at;
-    char text[128], expected[64];
-    restate_bytes token = restate__proto_token(&w->scan, text);
+    restate_bytes token;
     uint64_t bits = 0;
-    if (restate__proto_fits(token, size, is_signed, &bits)) {
-        restate__proto_store(data, size, bits);
-        return true;
-    }
-    snprintf(expected, sizeof expected, "an integer of %zu bits%s", size * 8,
-             is_signed ? "" : ", not negative");
-    return restate__proto_wrong(w, start, expected, true);
+    if (!restate__proto_token(w, &token) || !restate__proto_is_number(token)
+        || restate__json_integer(token, size * 8, is_signed, &bits))
+        return restate__proto_wrong(w, start, true, "an integer of %zu bits%s", size * 8,
+                                    is_signed ? "" : ", not negative");
+    restate__proto_store(data, size, bits);
+    return true;
 }
 
 static bool restate__proto_get_float(restate__proto_walk *w, void *data, size_t size) {
@@ -14080,22 +14055,20 @@ static bool restate__proto_get_float(restate__proto_walk *w, void *data, size_t 
     const double special[] = { (double)NAN, (double)INFINITY, -(double)INFINITY };
     const uint8_t *start = w->scan.at;
     restate__arena *arena = restate__ctx_arena(w->ctx);
-    char text[128];
-    restate_bytes token = restate__proto_token(&w->scan, text);
-    size_t i = 0;
+    restate_bytes token;
     double x = 0;
-    float narrow = 0;
-    while (i < 3 && !(*start == '"' && restate__b_is(token, names[i]))) i++;
-    if (i == 3 && !restate__proto_is_number(token))
-        return restate__proto_wrong(w, start, "a number", true);
-    if (i < 3) x = special[i];
-    bool well = i < 3 || restate__json_double_of(arena, token, &x);
-    if (i < 3) narrow = (float)x;
-    else if (well && size == sizeof narrow) well = restate__proto_float(x, &narrow);
+    bool any = restate__proto_token(w, &token), number = any && restate__proto_is_number(token);
+    bool well = number && restate__json_double_of(arena, token, &x)
+                && (size == sizeof x || restate__proto_narrow(&x));
     if (arena->failed) w->status = restate__ctx_nomem(w->ctx);
-    else if (!well) restate__proto_wrong(w, start, "a number in the range of its type", true);
+    for (int i = 0; i < 3 && any && *start == '"'; i++)
+        if (restate__b_is(token, names[i])) well = true, x = special[i];
+    if (!well)
+        return restate__proto_wrong(w, start, true,
+                                    number ? "a number in the range of its type" : "a number");
+    float narrow = (float)x;
     memcpy(data, size == sizeof x ? (void *)&x : (void *)&narrow, size);
-    return well;
+    return true;
 }
 
 static bool restate__proto_get_bool(restate__proto_walk *w, void *data) {
@@ -14106,117 +14079,54 @@ static bool restate__proto_get_bool(restate__proto_walk *w, void *data) {
     return true;
 }
 
-/* One search through an enum for all of its values. NULL: no memory. */
-static const restate__proto_known *restate__proto_known_of(restate__proto_walk *w,
-                                                           const restate__proto_type *e) {
-    restate__arena *arena = restate__ctx_arena(w->ctx);
-    restate__proto_known *known = w->known;
-    while (known && known->of != e) known = known->next;
-    if (known) return known;
-    size_t count = restate__proto_list_named(e, NULL);
-    known = restate__arena_alloc(arena, sizeof *known);
-    if (!known) return NULL;
-    known->of = e;
-    known->values = restate__arena_alloc(arena, (count + 1) * sizeof *known->values);
-    if (!known->values) return NULL;
-    known->count = restate__proto_list_named(e, known->values);
-    known->next = w->known;
-    return w->known = known;
-}
-
-/* Names that were found are tried first, as in a list they come again. A search takes milliseconds
- * where an enum is wide, and whoever sends a list has as many names as it has values: after some
- * searches there is one more for each enum, which finds all of them. */
-static bool restate__proto_named_value(restate__proto_walk *w, const restate__proto_type *e,
-                                       restate_bytes name, int64_t *n) {
-    const size_t most = sizeof w->found / sizeof *w->found;
-    for (size_t i = 0; i < most; i++)
-        if (w->found[i].of == e && restate__proto_is_named(e, *n = w->found[i].value, name))
-            return true;
-    if (w->found_next < most) {
-        if (!restate__proto_value_of(e, name, n)) return false;
-        w->found[w->found_next].of = e;
-        w->found[w->found_next++].value = *n;
-        return true;
-    }
-    const restate__proto_known *known = restate__proto_known_of(w, e);
-    if (!known) w->status = restate__ctx_nomem(w->ctx);
-    for (size_t i = 0; known && i < known->count; i++)
-        if (restate__proto_is_named(e, *n = known->values[i], name)) return true;
-    return false;
-}
-
 static bool restate__proto_get_enum(restate__proto_walk *w, const restate__proto_type *e,
                                     void *data, size_t size) {
     const uint8_t *start = w->scan.at;
-    char text[128];
+    restate_bytes token;
     uint64_t bits = 0;
-    int64_t n;
+    int64_t n = 0;
     if (*start == 'n') {
         w->scan.at += 4;
         restate__proto_store(data, size, 0);
         return true;
     }
-    restate_bytes token = restate__proto_token(&w->scan, text);
-    if (*start != '"') {
-        if (restate__proto_fits(token, size, e->least < 0, &bits) && (int64_t)bits <= INT32_MAX) {
-            restate__proto_store(data, size, bits);
-            return true;
-        }
-    } else if (token.ptr && restate__proto_named_value(w, e, token, &n)) {
-        restate__proto_store(data, size, (uint64_t)n);
+    bool well = restate__proto_token(w, &token);
+    if (well && *start == '"') {
+        well = restate__proto_named_value(w, e, token, &n);
+        bits = (uint64_t)n;
+    } else if (well) {
+        well = !restate__json_integer(token, size * 8, e->least < 0, &bits)
+               && (int64_t)bits <= INT32_MAX;
+    }
+    if (well) {
+        restate__proto_store(data, size, bits);
         return true;
     }
-    if (w->status != RESTATE_OK) return false;
-    if (e->values || (int64_t)e->most - e->least < RESTATE__PROTO_SEARCHED)
-        snprintf(text, sizeof text, "a value of %.90s", e->name);
-    else
-        snprintf(text, sizeof text, "a value of %.40s (by name those that %.40s_VALUES lists)",
-                 e->name, e->name);
-    return restate__proto_wrong(w, start, text, true);
+    if (e->values || restate__proto_width(e) < RESTATE__PROTO_SEARCHED)
+        return restate__proto_wrong(w, start, true, "a value of %.90s", e->name);
+    return restate__proto_wrong(w, start, true,
+                                "a value of %.40s (by name those that %.40s_VALUES lists)",
+                                e->name, e->name);
 }
 
-/* Padding may be missing. `*len` SIZE_MAX: more than `room` bytes. False: it is not base64. */
-static bool restate__proto_base64(restate__json_scan *s, uint8_t *to, size_t room, size_t *len) {
-    uint8_t unit[4];
-    uint32_t bits = 0, digits = 0, pads = 0, sextet;
-    size_t n, written = 0;
-    bool url;
-    for (s->at++;;) {
-        if (!restate__proto_unit(s, unit, &n)) return false;
-        if (!n) break;
-        if (n == 1 && unit[0] == '=' && digits % 4 >= 2 && pads < 4 - digits % 4) {
-            pads++;
-            continue;
-        }
-        url = n == 1 && (unit[0] == '-' || unit[0] == '_');
-        sextet = n == 1 ? restate__b_base64_digit(unit[0], url) : 64;
-        if (sextet == 64 || pads) return false;
-        bits = bits << 6 | sextet;
-        if (++digits % 4 == 1) continue;
-        *len = SIZE_MAX;
-        if (written == room) return true;
-        to[written++] = (uint8_t)(bits >> (8 - digits % 4 * 2) % 8);
-    }
-    *len = written;
-    return digits % 4 != 1 && (!pads || (digits + pads) % 4 == 0);
-}
-
+/* Padding may be missing. */
 static bool restate__proto_get_bytes(restate__proto_walk *w, bool fixed, void *data, size_t size) {
     const uint8_t *start = w->scan.at;
     pb_bytes_array_t *array = data;
-    size_t room = fixed ? size : size - offsetof(pb_bytes_array_t, bytes), len = 0;
-    char expected[64];
-    w->scan.strict = true;
-    if (*start != '"'
-        || !restate__proto_base64(&w->scan, fixed ? (uint8_t *)data : array->bytes, room, &len))
-        return restate__proto_wrong(w, start, "bytes in base64", true);
-    if (fixed ? len == room || !len : len <= room) {
-        if (!fixed) array->size = (pb_size_t)len;
-        return true;
-    }
-    snprintf(expected, sizeof expected, "%s%zu bytes in base64", fixed ? "" : "at most ", room);
-    return restate__proto_wrong(w, start, expected, true);
+    uint8_t *to = fixed ? data : array->bytes;
+    size_t room = fixed ? size : size - offsetof(pb_bytes_array_t, bytes), pads = 0;
+    restate_bytes text;
+    bool well = *start == '"' && restate__proto_token(w, &text);
+    if (!well) return restate__proto_wrong(w, start, true, "bytes in base64");
+    while (pads < 2 && text.len && text.ptr[text.len - 1] == '=') pads++, text.len--;
+    size_t len = restate__b_base64_read(text, false, to, room);
+    if (len == SIZE_MAX || (len <= room && pads && (text.len + pads) % 4))
+        return restate__proto_wrong(w, start, true, "bytes in base64");
+    if (fixed ? len && len != room : len > room)
+        return restate__proto_wrong(w, start, true, "%s%zu bytes in base64",
+                                    fixed ? "" : "at most ", room);
+    if (!fixed) array->size = (pb_size_t)len;
+    return true;
 }
 
 /* ---- JSON, in: times ------------------------------------------------------------------------- */
@@ -14281,59 +14191,56 @@ static bool restate__proto_duration(const char *p, int64_t *seconds, int64_t *na
 static bool restate__proto_get_time(restate__proto_walk *w, const restate__proto_type *type,
                                     void *message, bool duration) {
     const uint8_t *start = w->scan.at;
-    char text[128];
+    restate_bytes token;
+    char text[64];
     int64_t seconds = 0, nanos = 0;
-    if (*start != '"' || !restate__proto_token(&w->scan, text).ptr
-        || !(duration ? restate__proto_duration(text, &seconds, &nanos)
-                      : restate__proto_timestamp(text, &seconds, &nanos)))
-        return restate__proto_wrong(w, start, duration
+    bool well = *start == '"' && restate__proto_token(w, &token) && token.len < sizeof text;
+    if (well) {
+        if (token.len) memcpy(text, token.ptr, token.len);
+        text[token.len] = 0;
+        well = duration ? restate__proto_duration(text, &seconds, &nanos)
+                        : restate__proto_timestamp(text, &seconds, &nanos);
+    }
+    if (!well)
+        return restate__proto_wrong(w, start, true, duration
                                     ? "a duration such as \"1.5s\""
-                                    : "a time such as \"2006-01-02T15:04:05Z\"", true);
+                                    : "a time such as \"2006-01-02T15:04:05Z\"");
     restate__proto_time(type, message, &seconds, &nanos, true);
     return true;
 }
 
-/* One path of a FieldMask, "unitPrice" for "unit_price". `*from` NULL: there is none. False: it
- * takes more than `room` bytes, or is no path. */
-static bool restate__proto_mask_path(const char **from, char *to, size_t room) {
-    const char *p = *from;
-    size_t n = 0;
-    for (; *p && *p != ','; p++) {
-        bool upper = *p >= 'A' && *p <= 'Z';
-        if (*p == '_' || n + upper + 1 >= room) return false;
+/* Takes one path of a FieldMask, "unitPrice" for "unit_price"; `from` is absent behind the last.
+ * False: it takes more than `room` bytes, or is no path. */
+static bool restate__proto_mask_path(restate_bytes *from, char *to, size_t room) {
+    size_t n = 0, k = 0;
+    for (; k < from->len && from->ptr[k] != ','; k++) {
+        uint8_t c = from->ptr[k];
+        bool upper = c >= 'A' && c <= 'Z';
+        if (c == '_' || n + upper + 1 >= room) return false;
         if (upper) to[n++] = '_';
-        to[n++] = upper ? (char)(*p - 'A' + 'a') : *p;
+        to[n++] = (char)(upper ? c | 0x20u : c);
     }
     to[n] = 0;
-    *from = *p ? p + 1 : NULL;
+    *from = k < from->len ? restate__b(from->ptr + k + 1, from->len - k - 1) : restate__b_none();
     return n > 0;
 }
 
 static bool restate__proto_get_mask(restate__proto_walk *w, pb_field_iter_t *i) {
     const uint8_t *start = w->scan.at;
-    restate__json_scan raw = w->scan;
-    char *path = i->pData, *text, expected[80];
-    size_t n, len = 0, count = 0, room;
-    bool well = *start == '"';
-    if (!well) return restate__proto_unexpected(w, "a string");
-    restate__json_string(&raw);
-    room = (size_t)(raw.at - start);
-    text = (char *)restate__arena_bytes(restate__ctx_arena(w->ctx), room);
-    if (!text) {
-        w->status = restate__ctx_nomem(w->ctx);
-        return false;
-    }
-    if (!restate__proto_string(&w->scan, text, room, &len))
-        return restate__proto_wrong(w, w->scan.at, w->scan.expected, false);
-    for (const char *from = *text ? text : NULL; from && well; path += i->data_size)
-        well = count++ < i->array_size && restate__proto_mask_path(&from, path, i->data_size);
+    char *path = i->pData;
+    restate_bytes text;
+    size_t count = 0;
+    if (*start != '"') return restate__proto_unexpected(w, "a string");
+    if (!restate__proto_token(w, &text))
+        return restate__proto_wrong(w, w->scan.at, false, "%s", w->scan.expected);
+    bool well = true;
+    for (bool more = text.len > 0; more && well; more = text.ptr != NULL, path += i->data_size)
+        well = count++ < i->array_size && restate__proto_mask_path(&text, path, i->data_size);
     if (i->pSize == &i->array_size) well = well && count == i->array_size;
     else *(pb_size_t *)i->pSize = (pb_size_t)(well ? count : 0);
-    if (well) return true;
-    n = i->data_size - 1u;
-    snprintf(expected, sizeof expected, "%u paths or fewer, of at most %zu bytes, such as \"a.bC\"",
-             (unsigned)i->array_size, n);
-    return restate__proto_wrong(w, start, expected, true);
+    return well || restate__proto_wrong(w, start, true, "%u paths or fewer, of at most %zu bytes, "
+                                        "such as \"a.bC\"", (unsigned)i->array_size,
+                                        i->data_size - (size_t)1);
 }
 
 /* ---- JSON, in: messages ---------------------------------------------------------------------- */
@@ -14367,45 +14274,33 @@ static bool restate__proto_get_value(restate__proto_walk *w, const restate__prot
     }
 }
 
-/* Behind an element or member: takes the comma, or what closes. */
-static bool restate__proto_more(restate__json_scan *s) {
-    bool more = *restate__json_space(s) == ',';
+/* Takes what is between two tokens: a comma, a colon, or what opens or closes; and space. Gives
+ * which it was. */
+static uint8_t restate__proto_between(restate__json_scan *s) {
+    uint8_t c = *restate__json_space(s);
     s->at++;
     restate__json_space(s);
-    return more;
+    return c;
 }
 
 /* Behind the bracket that opens: whether there is anything. If not, it is closed. */
 static bool restate__proto_any(restate__json_scan *s, char close) {
-    s->at++;
-    if (*restate__json_space(s) != (uint8_t)close) return true;
+    restate__proto_between(s);
+    if (*s->at != (uint8_t)close) return true;
     s->at++;
     return false;
-}
-
-/* Takes a member's name and its colon. Gives the name, still escaped. */
-static restate_bytes restate__proto_name(restate__json_scan *s) {
-    const uint8_t *start = s->at + 1;
-    s->strict = false;
-    restate__json_string(s);
-    restate_bytes name = restate__b(start, (size_t)(s->at - start) - 1);
-    restate__json_space(s);
-    s->at++;
-    restate__json_space(s);
-    return name;
 }
 
 /* A map's key, which is a string whatever its type. */
 static bool restate__proto_get_key(restate__proto_walk *w, const restate__proto_field *key,
                                    const pb_field_iter_t *i) {
     const uint8_t *start = w->scan.at;
-    char text[128];
+    restate_bytes token;
     if (key->kind != RESTATE__PROTO_KIND_BOOL)
         return restate__proto_get_value(w, key, i, i->pData);
-    restate_bytes token = restate__proto_token(&w->scan, text);
-    bool yes = restate__b_is(token, "true");
-    if (!yes && !restate__b_is(token, "false"))
-        return restate__proto_wrong(w, start, "\"true\" or \"false\"", true);
+    bool well = restate__proto_token(w, &token), yes = well && restate__b_is(token, "true");
+    if (!yes && !(well && restate__b_is(token, "false")))
+        return restate__proto_wrong(w, start, true, "\"true\" or \"false\"");
     memcpy(i->pData, &yes, sizeof yes);
     return true;
 }
@@ -14421,9 +14316,8 @@ static bool restate__proto_get_entry(restate__proto_walk *w, const restate__prot
     if (!restate__proto_get_key(w, &type->fields[0], &i)) return false;
     w->spot->key = restate__b(start + 1, (size_t)(s->at - start) - 2);
     if (restate__proto_again(type, entry, first, entry, size))
-        return restate__proto_wrong(w, start, "each key once", true);
-    s->at = start;
-    restate__proto_name(s);
+        return restate__proto_wrong(w, start, true, "each key once");
+    restate__proto_between(s);
     pb_field_iter_next(&i);
     if (i.pSize) *(bool *)i.pSize = true;
     return restate__proto_get_value(w, &type->fields[1], &i, i.pData);
@@ -14434,28 +14328,26 @@ static bool restate__proto_get_list(restate__proto_walk *w, const restate__proto
     const restate__proto_field *field = &type->fields[i->index];
     restate__json_scan *s = &w->scan;
     const uint8_t *start = s->at;
-    uint8_t *data = i->pData;
-    bool more, map = restate__proto_is_map(type, field), fixed = i->pSize == &i->array_size;
-    char expected[64];
+    uint8_t *first = i->pData, *data = first;
+    bool map = restate__proto_is_map(type, field), fixed = i->pSize == &i->array_size;
     size_t n = 0;
     if (*start != (map ? '{' : '['))
         return restate__proto_unexpected(w, map ? "an object" : "an array");
-    for (more = restate__proto_any(s, map ? '}' : ']'); more && n < i->array_size;
-         more = restate__proto_more(s), n++, data += i->data_size) {
+    bool more = restate__proto_any(s, map ? '}' : ']');
+    for (; more && n < i->array_size; n++, data += i->data_size) {
         w->spot->index = n;
         memset(data, 0, i->data_size);
-        if (map ? !restate__proto_get_entry(w, field->type, data, (uint8_t *)i->pData,
-                                            i->data_size)
+        if (map ? !restate__proto_get_entry(w, field->type, data, first, i->data_size)
                 : !restate__proto_get_value(w, field, i, data))
             return false;
+        more = restate__proto_between(s) == ',';
     }
     w->spot->index = SIZE_MAX;
     w->spot->key = restate__b_none();
     if (!more && !fixed) *(pb_size_t *)i->pSize = (pb_size_t)n;
     if (!more && (!fixed || n == i->array_size)) return true;
-    snprintf(expected, sizeof expected, "%s %u %s", fixed ? "exactly" : "at most",
-             (unsigned)i->array_size, map ? "members" : "elements");
-    return restate__proto_wrong(w, start, expected, true);
+    return restate__proto_wrong(w, start, true, "%s %u %s", fixed ? "exactly" : "at most",
+                                (unsigned)i->array_size, map ? "members" : "elements");
 }
 
 /* The value of a member. null is the same as no member, but for a NullValue, which it is. */
@@ -14483,32 +14375,36 @@ static bool restate__proto_get_field(restate__proto_walk *w, const restate__prot
     return restate__proto_get_value(w, field, i, i->pData);
 }
 
-/* Moves `i` to the field of that name, beginning with where it is. */
-static bool restate__proto_find(const restate__proto_type *type, pb_field_iter_t *i,
-                                restate_bytes name) {
-    char text[128];
-    restate__json_scan s;
-    size_t n = type->message->field_count, len = 0;
-    if (name.len && memchr(name.ptr, '\\', name.len)) {
-        s = restate__json_scan_of(restate__b(name.ptr - 1, name.len + 2));
-        if (!restate__proto_string(&s, text, sizeof text, &len) || len == SIZE_MAX) return false;
-        name = restate__b(text, len);
-    }
-    for (; n; n--, pb_field_iter_next(i))
-        if (restate__proto_named(&type->fields[i->index], name)) return true;
-    return false;
-}
-
-static bool restate__proto_unknown(restate__proto_walk *w, restate_bytes name) {
+static bool restate__proto_unknown(restate__proto_walk *w, const uint8_t *name) {
+    if (w->status != RESTATE_OK) return false;
     char path[RESTATE__PROTO_PATH];
-    size_t n = restate__proto_path(w->spot, path), shown = name.len < 60 ? name.len : 60;
-    while (shown < name.len && shown && (name.ptr[shown] & 0xC0) == 0x80) shown--;
+    size_t n = restate__proto_path(w->spot, path);
+    w->scan.at = name;
+    w->scan.strict = false;
+    restate__json_string(&w->scan);
+    size_t len = (size_t)(w->scan.at - name) - 2, shown = len < 60 ? len : 60;
+    while (shown < len && shown && (name[1 + shown] & 0xC0) == 0x80) shown--;
     w->status = restate_fail(w->ctx, restate__ctx_json_code(w->ctx, w->json),
                              "json: %s%s%s has no member '%.*s'%s, found at byte %zu",
                              w->type->name, n ? "." : "", path, (int)shown,
-                             (const char *)name.ptr, shown < name.len ? "..." : "",
-                             (size_t)(name.ptr - 1 - w->json.ptr));
+                             (const char *)name + 1, shown < len ? "..." : "",
+                             (size_t)(name - w->json.ptr));
     return false;
+}
+
+/* Takes a member's name and colon, and moves `i` to its field, beginning with where it is. */
+static bool restate__proto_find(restate__proto_walk *w, const restate__proto_type *type,
+                                pb_field_iter_t *i) {
+    const uint8_t *start = w->scan.at;
+    restate_bytes name;
+    size_t n = restate__proto_token(w, &name) ? type->message->field_count : 0;
+    while (n && !restate__proto_named(&type->fields[i->index], name)) {
+        pb_field_iter_next(i);
+        n--;
+    }
+    if (!n) return restate__proto_unknown(w, start);
+    restate__proto_between(&w->scan);
+    return true;
 }
 
 /* Behind a message, the fields that did not come. nanopb leaves arrays of a fixed count alone. */
@@ -14520,7 +14416,7 @@ static bool restate__proto_get_rest(restate__proto_walk *w, const restate__proto
         if (i->pSize == &i->array_size) memset(i->pData, 0, (size_t)i->data_size * i->array_size);
         if (PB_HTYPE(i->type) != PB_HTYPE_REQUIRED) continue;
         restate__proto_enter(w, &spot, &type->fields[i->index]);
-        return restate__proto_wrong(w, w->scan.at - 1, "a value", false);
+        return restate__proto_wrong(w, w->scan.at - 1, false, "a value");
     }
     return true;
 }
@@ -14529,18 +14425,18 @@ static bool restate__proto_get_rest(restate__proto_walk *w, const restate__proto
 static bool restate__proto_get_members(restate__proto_walk *w, const restate__proto_type *type,
                                        void *message, uint8_t *seen) {
     restate__json_scan *s = &w->scan;
-    restate__proto_spot spot;
     pb_field_iter_t i;
-    bool more, any = pb_field_iter_begin(&i, type->message, message);
-    for (more = restate__proto_any(s, '}'); more; more = restate__proto_more(s)) {
-        restate_bytes name = restate__proto_name(s);
-        if (!any || !restate__proto_find(type, &i, name)) return restate__proto_unknown(w, name);
-        uint8_t *bits = &seen[i.index / 8];
-        uint8_t bit = (uint8_t)(1u << i.index % 8);
+    pb_field_iter_begin(&i, type->message, message);
+    for (bool more = restate__proto_any(s, '}'); more; more = restate__proto_between(s) == ',') {
+        const uint8_t *name = s->at;
+        if (!restate__proto_find(w, type, &i)) return false;
+        uint8_t *bits = &seen[i.index / 8], bit = (uint8_t)(1u << i.index % 8);
+        restate__proto_spot spot;
         restate__proto_enter(w, &spot, &type->fields[i.index]);
-        if (*bits & bit) return restate__proto_wrong(w, name.ptr - 1, "each member once", true);
+        if (*bits & bit) return restate__proto_wrong(w, name, true, "each member once");
         if (*s->at != 'n' || restate__proto_is_null(&type->fields[i.index])) *bits |= bit;
-        if (!restate__proto_leave(w, &spot, restate__proto_get_field(w, type, &i))) return false;
+        if (!restate__proto_get_field(w, type, &i)) return false;
+        w->spot = spot.up;
     }
     return restate__proto_get_rest(w, type, &i, seen);
 }
@@ -14577,7 +14473,7 @@ RESTATE_API restate_status restate__protojson_decode(const restate_codec *codec,
     if (!in.ptr) return RESTATE_OK;
     restate__proto_begin(&w, codec, ctx, in);
     if (!restate__json_document(&w.scan)) {
-        restate__proto_wrong(&w, w.scan.at, w.scan.expected, false);
+        restate__proto_wrong(&w, w.scan.at, false, "%s", w.scan.expected);
         return w.status;
     }
     w.scan.at = in.ptr;
@@ -14659,18 +14555,9 @@ static const char *restate__id_key(const char *text, uint8_t *key) {
 
 /* base64url without padding; absent bytes: it is none, or out of memory. */
 static restate_bytes restate__id_base64(restate__arena *arena, restate_bytes text) {
-    uint8_t *bytes = (uint8_t *)restate__arena_bytes(arena, text.len / 4 * 3 + 3);
-    uint32_t bits = 0;
-    size_t i, n = 0;
-    if (!bytes || text.len % 4 == 1) return restate__b_none();
-    for (i = 0; i < text.len; i++) {
-        uint32_t digit = restate__b_base64_digit(text.ptr[i], true);
-        if (digit == 64) return restate__b_none();
-        bits = bits << 6 | digit;
-        if (i % 4) bytes[n++] = (uint8_t)(bits >> (6 - i % 4 * 2));
-    }
-    if (bits & ((1u << text.len % 4 * 6 % 8) - 1u)) return restate__b_none();
-    return restate__b(bytes, n);
+    uint8_t *bytes = restate__arena_bytes(arena, text.len + 1);
+    size_t n = bytes ? restate__b_base64_read(text, true, bytes, text.len) : SIZE_MAX;
+    return n != SIZE_MAX ? restate__b(bytes, n) : restate__b_none();
 }
 
 /* A member of a JSON object; absent: it is missing or null, or this is no object. */

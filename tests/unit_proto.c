@@ -875,8 +875,8 @@ TEST(names_without_memory) {
         snprintf(name, sizeof name, "V%d", i);
         CHECK(restate__proto_named_value(&w, &type, restate_str(name), &n));
     }
-    while (restate_alloc(ctx, 4096)) alloc_left = 0;
-    CHECK(!restate__proto_named_value(&w, &type, restate_str("V8"), &n));
+    while (restate_alloc(ctx, 1)) alloc_left = 0;
+    CHECK(!restate__proto_named_value(&w, &type, restate_str("V99"), &n));
     CHECK_INT(w.status, RESTATE_ENDED);
     alloc_left = -1;
     test_ctx_free(ctx);
