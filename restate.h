@@ -16729,7 +16729,7 @@ enum {
     RESTATE__STREAM_OUT = 32768,            /* what a connection gives at once */
     RESTATE__STREAM_CACHE_BYTES = 5 << 18,  /* what the worker keeps for reuse */
     RESTATE__STREAM_FIBERS = 16,
-    RESTATE__STREAM_WAIT_MS = 100           /* one of the waits for what executes in the end */
+    RESTATE__STREAM_WAIT_MS = 100           /* one of the waits for what executes at the end */
 };
 
 /* What the streams of an endpoint share. Made with the first one, freed with the endpoint. */
@@ -16757,7 +16757,7 @@ typedef struct restate__stream_kind {
 struct restate_stream {
     const restate__stream_kind *kind;
     struct restate__streams *all;
-    restate_stream *prev, *next;
+    restate_stream *next, **link;           /* `*link` is this one */
     restate__x *x;                          /* NULL: a connection */
     size_t given;                           /* the beginning of x->out that the last take gave */
     bool whole, input_over, cut;
@@ -16773,29 +16773,23 @@ static void restate__stream_turn(struct restate__streams *all) {
     while (restate__worker_turn(&all->worker)) continue;
 }
 
-/* Between turns, a handler that is said to run is a blocking one that was let go. */
+/* Between turns, a handler in the state RUNNING is a blocking one that was let go. */
 static bool restate__stream_x_away(const restate__x *x) {
     const restate__attempt *a = x->attempt;
     return a && (a->executing || a->state == RESTATE__ATTEMPT_DETACHED ||
                  a->state == RESTATE__ATTEMPT_RUNNING);
 }
 
-/* Until a thread has posted, or did since the last time; nothing is ever on another thread where
- * there are none. */
-static void restate__stream_wait(struct restate__streams *all) {
+/* Waits until a thread has posted, or did since the last time; for `at_most_ms`, or (0) for good.
+ * False: nobody posted, or there are no threads that could. */
+static bool restate__stream_wait(struct restate__streams *all, unsigned at_most_ms) {
 #if !defined(RESTATE_NO_THREADS)
+    if (at_most_ms) return restate__port_signal_take_for(all->woken, at_most_ms);
     restate__port_signal_take(all->woken);
+    return true;
 #else
     (void)all;
-#endif
-}
-
-/* The same for a while. False: nobody posted. */
-static bool restate__stream_wait_for(struct restate__streams *all) {
-#if !defined(RESTATE_NO_THREADS)
-    return restate__port_signal_take_for(all->woken, RESTATE__STREAM_WAIT_MS);
-#else
-    (void)all;
+    (void)at_most_ms;
     return false;
 #endif
 }
@@ -16822,17 +16816,13 @@ static restate_status restate__stream_feed_x(restate_stream *s, restate_bytes ar
     return RESTATE_OK;
 }
 
-/* What the last take gave is no longer looked at. */
-static void restate__stream_drop(restate_stream *s) {
-    if (!s->given) return;
-    restate__buf_drop(&s->x->out, s->given);
-    s->given = 0;
-    restate__x_drained(s->x);
-}
-
 static restate_status restate__stream_take_x(restate_stream *s, restate_bytes *to_send) {
     restate__x *x = s->x;
-    restate__stream_drop(s);
+    if (s->given) {                         /* nobody looks at it any longer */
+        restate__buf_drop(&x->out, s->given);
+        s->given = 0;
+        restate__x_drained(x);
+    }
     if (x->out.failed) return restate__ep_error(s->all->endpoint, "out of memory");
     if (s->cut)
         return restate__ep_error(s->all->endpoint,
@@ -16853,14 +16843,13 @@ static void restate__stream_close_x(restate_stream *s) {
 static bool restate__stream_open_x(restate_stream *s, const restate_http_request *r) {
     static const restate__stream_kind kind = { restate__stream_feed_x, restate__stream_take_x,
                                                restate__stream_away_x, restate__stream_close_x };
-    const restate_pair *h = r->headers;
     s->kind = &kind;
     s->x = restate__x_new(s->all->endpoint, &s->all->worker, restate__stream_changed, NULL);
     if (!s->x) return false;
     s->whole = r->whole;
     restate__x_header(s->x, restate_str(":method"), restate_str(r->method));
     restate__x_header(s->x, restate_str(":path"), restate_str(r->path));
-    for (; h && h->name; h++)
+    for (const restate_pair *h = r->headers; h && h->name; h++)
         restate__x_header(s->x, restate_str(h->name), restate_str(h->value));
     restate__x_begin(s->x, r->whole);       /* refuses, too, what did not fit */
     return true;
@@ -16900,7 +16889,7 @@ static bool restate__stream_away_h2(const restate_stream *s) {
     return false;
 }
 
-/* A peer that sends no more opens no window either: with nothing left to be said it is over. */
+/* A peer that sends no more opens no window either: when nothing is left to send, it is over. */
 static restate_status restate__stream_take_h2(restate_stream *s, restate_bytes *to_send) {
     restate_bytes whole = restate__b_none();    /* one piece: all is copied */
     restate__h2_out out = { s->out, s->out, 0, RESTATE__STREAM_OUT, &whole, 0, 1 };
@@ -16926,16 +16915,9 @@ static bool restate__stream_open_h2(restate_stream *s) {
     s->kind = &kind;
     restate__h2_env_init(&s->env, all->endpoint, &all->worker, all->callbacks, all->option);
     restate__h2_init(&s->h2, &s->env);
-    s->out = (uint8_t *)restate__mem_alloc(&all->endpoint->allocator, RESTATE__STREAM_OUT);
+    s->out = restate__mem_alloc(&all->endpoint->allocator, RESTATE__STREAM_OUT);
     if (s->out && restate__h2_open(&s->h2)) return true;
     restate__stream_close_h2(s);
-    return false;
-}
-
-#else
-
-static bool restate__stream_open_h2(restate_stream *s) {
-    (void)s;
     return false;
 }
 
@@ -16946,7 +16928,7 @@ static bool restate__stream_open_h2(restate_stream *s) {
 #if !defined(RESTATE_NO_THREADS)
 /* On any thread. */
 static void restate__stream_wake(void *user) {
-    struct restate__streams *all = (struct restate__streams *)user;
+    struct restate__streams *all = user;
     const restate_endpoint_options *o = &all->endpoint->options;
     restate__port_signal_give(all->woken);
     if (o->stream_wake) o->stream_wake(o->stream_user);
@@ -16957,11 +16939,12 @@ static void restate__stream_wake(void *user) {
  * for what executes. False: something does not return. */
 static bool restate__stream_quiet(restate_endpoint *ep) {
     struct restate__streams *all = ep->streams;
-    unsigned waits = RESTATE__GRACE_MS / RESTATE__STREAM_WAIT_MS;
     char text[64];
     while (all->first) restate_stream_free(all->first);
-    for (restate__stream_turn(all); all->worker.exchanges && waits; restate__stream_turn(all))
-        if (!restate__stream_wait_for(all)) waits--;
+    restate__stream_turn(all);
+    for (unsigned waits = RESTATE__GRACE_MS / RESTATE__STREAM_WAIT_MS;
+         all->worker.exchanges && waits; restate__stream_turn(all))
+        if (!restate__stream_wait(all, RESTATE__STREAM_WAIT_MS)) waits--;
     if (all->worker.exchanges) (void)restate__attempt_tell_left(&all->worker, text, sizeof text);
     return !all->worker.exchanges;
 }
@@ -16971,7 +16954,7 @@ static void restate__stream_free_all(restate_endpoint *ep) {
     struct restate__streams *all = ep->streams;
     ep->streams = NULL;
 #if !defined(RESTATE_NO_THREADS)
-    restate__port_signal_free(&ep->allocator, all->woken);
+    if (all->woken) restate__port_signal_free(&ep->allocator, all->woken);
 #endif
 #if !defined(RESTATE_NO_SERVER)
     nghttp2_session_callbacks_del(all->callbacks);
@@ -16983,72 +16966,72 @@ static void restate__stream_free_all(restate_endpoint *ep) {
 
 /* NULL: out of memory. */
 static struct restate__streams *restate__stream_all(restate_endpoint *ep) {
-    struct restate__streams *all = ep->streams;
-    if (all) return all;
-    all = (struct restate__streams *)restate__mem_zalloc(&ep->allocator, sizeof *all);
+    if (ep->streams) return ep->streams;
+    struct restate__streams *all = restate__mem_zalloc(&ep->allocator, sizeof *all);
     if (!all) return NULL;
+    bool made = true;
     all->endpoint = ep;
     restate__worker_init(&all->worker, &ep->allocator, RESTATE__STREAM_CACHE_BYTES,
                          RESTATE__STREAM_FIBERS);
+    ep->streams = all;
+    ep->streams_quiet = restate__stream_quiet;
+    ep->streams_free = restate__stream_free_all;
 #if !defined(RESTATE_NO_THREADS)
     all->worker.wake = restate__stream_wake;
     all->worker.wake_user = all;
     all->woken = restate__port_signal_new(&ep->allocator);
-    if (!all->woken) {
-        restate__mem_free(&ep->allocator, all, sizeof *all);
-        return NULL;
-    }
+    made = all->woken != NULL;
 #endif
-    ep->streams = all;
-    ep->streams_quiet = restate__stream_quiet;
-    ep->streams_free = restate__stream_free_all;
 #if !defined(RESTATE_NO_SERVER)
-    if (!restate__h2_callbacks_new(&all->callbacks) || !restate__h2_option_new(&all->option)) {
-        restate__stream_free_all(ep);
-        return NULL;
-    }
+    made = made && restate__h2_callbacks_new(&all->callbacks) && restate__h2_option_new(&all->option);
 #endif
-    return all;
-}
-
-static void restate__stream_link(restate_stream *s) {
-    s->next = s->all->first;
-    if (s->next) s->next->prev = s;
-    s->all->first = s;
-}
-
-static void restate__stream_unlink(restate_stream *s) {
-    if (s->prev) s->prev->next = s->next;
-    else s->all->first = s->next;
-    if (s->next) s->next->prev = s->prev;
+    if (made) return all;
+    restate__stream_free_all(ep);
+    return NULL;
 }
 
 /* ---- The public functions -------------------------------------------------------------------- */
+
+/* NULL, and a reason: something is missing. */
+static restate_stream *restate__stream_new(restate_endpoint *ep, const restate_http_request *request) {
+    struct restate__streams *all = restate__stream_all(ep);
+    restate_stream *s = all ? restate__mem_zalloc(&ep->allocator, sizeof *s) : NULL;
+    if (!s) return NULL;
+    s->all = all;
+#if !defined(RESTATE_NO_SERVER)
+    bool made = request ? restate__stream_open_x(s, request) : restate__stream_open_h2(s);
+#else
+    bool made = restate__stream_open_x(s, request);
+#endif
+    if (made) return s;
+    restate__mem_free(&ep->allocator, s, sizeof *s);
+    return NULL;
+}
 
 RESTATE_API restate_stream *restate_stream_open(restate_endpoint *endpoint,
                                                 const restate_http_request *request) {
     const char *why = "out of memory";
     const restate_pair *end = request ? request->headers : NULL;
-    restate_stream *s;
+    restate_stream *s = NULL;
     if (!endpoint || endpoint->invalid) return NULL;
     while (end && end->name) end++;
-    if (end && end->value) {
-        restate__ep_error(endpoint, "a header of the request has a value, but no name: " RESTATE__END);
+    if (end && end->value)
+        why = "a header of the request has a value, but no name: " RESTATE__END;
+#if defined(RESTATE_NO_SERVER)
+    else if (!request)
+        why = "HTTP/2 needs nghttp2, but RESTATE_NO_SERVER is defined";
+#endif
+    else
+        s = restate__stream_new(endpoint, request);
+    if (!s) {
+        restate__ep_error(endpoint, "%s", why);
         return NULL;
     }
-    struct restate__streams *all = restate__stream_all(endpoint);
-    s = all ? (restate_stream *)restate__mem_zalloc(&endpoint->allocator, sizeof *s) : NULL;
-    if (s) s->all = all;
-    if (s && (request ? restate__stream_open_x(s, request) : restate__stream_open_h2(s))) {
-        restate__stream_link(s);
-        return s;
-    }
-#if defined(RESTATE_NO_SERVER)
-    if (s && !request) why = "HTTP/2 needs nghttp2, but RESTATE_NO_SERVER is defined";
-#endif
-    restate__mem_free(&endpoint->allocator, s, sizeof *s);
-    restate__ep_error(endpoint, "%s", why);
-    return NULL;
+    s->next = s->all->first;
+    s->link = &s->all->first;
+    if (s->next) s->next->link = &s->next;
+    *s->link = s;
+    return s;
 }
 
 /* The handler of a whole exchange starts when all of its request is there: at its first wait it
@@ -17064,16 +17047,15 @@ RESTATE_API restate_status restate_stream_feed(restate_stream *stream, restate_b
 
 RESTATE_API restate_status restate_stream_take(restate_stream *stream, restate_bytes *to_send,
                                                uint16_t *status, const restate_pair **headers) {
-    restate_bytes bytes = { NULL, 0 };
+    restate_bytes bytes = restate__b_none();
     restate_status s = RESTATE_ERROR;
-    bool again = stream && to_send;
-    while (again) {
+    for (bool again = stream && to_send; again;) {
         bool begun = restate__stream_begun(stream);
         if (begun) restate__stream_turn(stream->all);
         s = stream->kind->take(stream, &bytes);
         again = s == RESTATE_OK && !bytes.len && begun && stream->kind->away(stream) &&
                 !stream->all->endpoint->options.stream_wake;
-        if (again) restate__stream_wait(stream->all);
+        if (again) (void)restate__stream_wait(stream->all, 0);
     }
     if (to_send) *to_send = bytes;
     if (status) *status = stream && stream->x ? stream->x->status : (uint16_t)0;
@@ -17082,10 +17064,10 @@ RESTATE_API restate_status restate_stream_take(restate_stream *stream, restate_b
 }
 
 RESTATE_API void restate_stream_free(restate_stream *stream) {
-    struct restate__streams *all;
     if (!stream) return;
-    all = stream->all;
-    restate__stream_unlink(stream);
+    struct restate__streams *all = stream->all;
+    *stream->link = stream->next;
+    if (stream->next) stream->next->link = stream->link;
     stream->kind->close(stream);
     restate__mem_free(&all->endpoint->allocator, stream, sizeof *stream);
     restate__stream_turn(all);              /* the handlers are told */
