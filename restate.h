@@ -2085,6 +2085,14 @@ RESTATE__STATIC_ASSERT(size, sizeof(size_t) >= 4);
 #  define RESTATE__SUB(ptr, n, order) restate__plain_add(ptr, 0u - (n))
 #  define RESTATE__OR(ptr, bits, order) ((void)(*(ptr) |= (bits)))
 #  define RESTATE__AND(ptr, bits, order) ((void)(*(ptr) &= (bits)))
+#  define RESTATE__CAS(ptr, expected, value) (*(ptr) = (value), true)
+
+RESTATE__PRIVATE void *restate__plain_swap_pointer(void *at, void *value) {
+    void *before;
+    memcpy(&before, at, sizeof before);
+    memcpy(at, &value, sizeof value);
+    return before;
+}
 
 RESTATE__PRIVATE bool restate__plain_swap_bool(bool *at, bool value) {
     bool before = *at;
@@ -16140,6 +16148,12 @@ static void restate__h2_due(restate__h2_env *env, uint64_t at_ms) {
     if (env->due_ms > at_ms) env->due_ms = at_ms;
 }
 
+/* Whether a time has come; if not, it is looked at again then. */
+static bool restate__h2_past(restate__h2_env *env, uint64_t at_ms) {
+    if (env->now_ms < at_ms) restate__h2_due(env, at_ms);
+    return env->now_ms >= at_ms;
+}
+
 static void restate__h2_must(restate__h2 *h2, int error) {
     if (error) h2->failed = true;
 }
@@ -16602,11 +16616,7 @@ static const char *restate__h2_look(restate__h2 *h2) {
     for (s = h2->streams; s; s = s->next) {
         const char *wrong = NULL;
         uint64_t at = restate__h2_stream_due(s, &wrong);
-        if (at == UINT64_MAX) continue;
-        if (h2->env->now_ms < at) {
-            restate__h2_due(h2->env, at);
-            continue;
-        }
+        if (!restate__h2_past(h2->env, at)) continue;
         if (s->x && !s->x->status && !s->x->attempt) return wrong;
         if (wrong) restate__h2_blame(h2, wrong);
         restate__h2_reset(h2, s, wrong ? NGHTTP2_CANCEL : NGHTTP2_NO_ERROR);
@@ -16983,7 +16993,8 @@ static struct restate__streams *restate__stream_all(restate_endpoint *ep) {
     made = all->woken != NULL;
 #endif
 #if !defined(RESTATE_NO_SERVER)
-    made = made && restate__h2_callbacks_new(&all->callbacks) && restate__h2_option_new(&all->option);
+    made = made && restate__h2_callbacks_new(&all->callbacks) &&
+           restate__h2_option_new(&all->option);
 #endif
     if (made) return all;
     restate__stream_free_all(ep);
@@ -16993,7 +17004,8 @@ static struct restate__streams *restate__stream_all(restate_endpoint *ep) {
 /* ---- The public functions -------------------------------------------------------------------- */
 
 /* NULL, and a reason: something is missing. */
-static restate_stream *restate__stream_new(restate_endpoint *ep, const restate_http_request *request) {
+static restate_stream *restate__stream_new(restate_endpoint *ep,
+                                           const restate_http_request *request) {
     struct restate__streams *all = restate__stream_all(ep);
     restate_stream *s = all ? restate__mem_zalloc(&ep->allocator, sizeof *s) : NULL;
     if (!s) return NULL;
@@ -17074,7 +17086,8 @@ RESTATE_API void restate_stream_free(restate_stream *stream) {
 }
 
 /* ================================================================================================
-// >>server  event loops, sockets, limits, drain     [restate__loop_ restate__srv_ restate__channel_]
+// >>server  event loops, sockets, limits, drain
+// [restate__poll_ restate__loop_ restate__conn_ restate__channel_ restate__srv_]
 // Gives each connection to one loop, each loop to one thread, and stops without losing work.
 ================================================================================================ */
 #if !defined(RESTATE_NO_SERVER)
@@ -17107,6 +17120,32 @@ RESTATE_API void restate_stream_free(restate_stream *stream) {
 #  define MSG_NOSIGNAL 0                    /* such systems have SO_NOSIGPIPE */
 #endif
 
+/*  the thread in restate_endpoint_run()            one thread for each event loop
+ *
+ *   control: accepts, watches, stops;  -arrivals->  loop: its connections and their handlers;
+ *            executes no handlers       --wake-->         waits, receives, executes, sends
+ *      ^             ^                                      ^            |
+ *      | stop_fd     +---------- wake, at its end ----------|------------+
+ *   restate_endpoint_stop()                                 +-- wake -- threads of the pool
+ *
+ * (1) Arrivals. Control gives a connection to the loop that has the fewest, of those that no
+ *     handler holds (restate__srv_pick). It is added to the loop's list of arrivals; whoever
+ *     exchanges that list for NULL has all of them: the loop, or control, which takes them back
+ *     from a loop that is held, and gives them to others (restate__srv_rehome).
+ * (2) Wake. A loop sets `asleep` before it looks for the last time whether there are posts or
+ *     arrivals. Who adds some writes to its descriptor if it is asleep; else it sees them.
+ * (3) Phases. The boss advances the phase of the server and wakes all loops, each of which follows
+ *     in its next turn: serving; draining (connections end gracefully, handlers suspend); cut
+ *     (connections are closed, handlers get RESTATE_ENDED).
+ * (4) Watcher. Control looks who holds a loop, and for how long, and warns (restate__srv_look_at).
+ * (5) Ends. A loop that has nothing left to do after a stop is `over`; its thread ends and is
+ *     joined. One that a handler holds is given up RESTATE__GRACE_MS after the cut:
+ *     restate_endpoint_run() returns, restate_endpoint_free() waits as long once more
+ *     (restate__srv_quiet), then either frees everything (restate__srv_free), or detaches the
+ *     thread and leaves it all that it may use (restate__srv_abandon).
+ * (6) restate_endpoint_process() has one loop without a thread, which is also the boss: nobody
+ *     watches it. So it is with RESTATE_NO_THREADS. */
+
 enum {
     RESTATE__LOOP_IN = 65536,               /* 16 KiB at least: a header block in few calls */
     RESTATE__LOOP_OUT = 131072,             /* the most that waits for a peer that does not read */
@@ -17122,6 +17161,7 @@ enum {
     RESTATE__LOOP_TRIM_BYTES = 4 << 20,     /* that were freed: less is not worth it; */
     RESTATE__LOOP_TRIM_MANY = 32,           /* nor are fewer exchanges or connections */
     RESTATE__LOOP_LOOK_MS = 20,             /* between looks at a clock that is not real time */
+    RESTATE__SRV_BATCH = 64,                /* connections or messages that are taken in one turn */
     RESTATE__SRV_ACCEPT_PAUSE_MS = 500,
     RESTATE__SRV_WARN_MS = 60000,
     RESTATE__SRV_HELD_MS = 50,              /* a loop that is held so long gets no connection */
@@ -17132,77 +17172,271 @@ enum {
 #define RESTATE__SRV_CACHE_BYTES (5u << 20) /* what a worker keeps for reuse in chunks and less */
 #define RESTATE__SRV_FIBERS 256u
 
-typedef struct restate__loop restate__loop;
+/* Phases of a server, of each of its loops, and of a supervisor, which are in this order. */
+enum {
+    RESTATE__PHASE_SERVING,
+    RESTATE__PHASE_DRAINING,
+    RESTATE__PHASE_CUT,
+    RESTATE__PHASE_KILLED                   /* of a supervisor: its workers */
+};
 
-/* A descriptor and what to do when it is ready. */
-typedef struct restate__loop_source {
-    int fd;
+/* ---- Waiting for descriptors ----------------------------------------------------------------- */
+
+/* A descriptor that is waited for, and what to do when it is ready. */
+typedef struct restate__poll_source {
+    int fd;                                 /* -1: none */
     bool watched, want_out;
-    size_t index;                           /* with poll(): its place in `fds` */
-    void (*ready)(void *owner, bool in, bool out);
+    bool in, out;                           /* when `ready` is called: what it is ready for */
+    void (*ready)(void *owner);
     void *owner;
-} restate__loop_source;
+#if !RESTATE__EPOLL
+    struct restate__poll_source *next, **link;      /* of those that are watched */
+#endif
+} restate__poll_source;
 
-/* A connection of a loop. Only restate__loop_flush destroys it, after `dead` was set. */
-typedef struct restate__loop_conn {
-    restate__h2 h2;                         /* first: what is on the list of touched ones */
-    restate__loop *loop;
-    struct restate__loop_conn *prev, *next;
-    restate__loop_source source;
-    restate__buf pending;                   /* written, but the socket took no more */
-    uint64_t deadline_ms;                   /* of `closing` */
-    uint64_t born_ms, heard_ms, asked_ms;   /* asked: since it was heard, whether it is there; or 0 */
-    uint64_t sent_ms;                       /* the socket took something, or began not to */
-    char hello[RESTATE__LOOP_HELLO];        /* what came before there is a session: the preface, or */
-    size_t hello_len, head_len;             /* the first line of HTTP/1; all of its head so far */
-    bool http1, line_over, blank;           /* blank: nothing on the current line yet */
-    const char *why;                        /* it ended; for the log, like `peer` */
-    char peer[64];
-    bool dead, closing, shut;               /* closing: after the session, for its last bytes */
-} restate__loop_conn;
-
-enum { RESTATE__SRV_SERVING, RESTATE__SRV_DRAINING, RESTATE__SRV_CUT };    /* phases of a server */
-
-/* An event loop: a thread, its connections, their handlers. One that only accepts (`boss` below)
- * has no connections, and so no handler can hold it. */
-struct restate__loop {
-    struct restate__server *server;
-    restate__worker worker;
-    restate__h2_env env;
-    restate__loop_source wake, timer;
+/* What a thread waits for. */
+typedef struct restate__poll {
+    restate__poll_source wake;
     int wake_fd;                            /* written to wake it, by anybody */
-    restate__loop_conn *conns;
-    restate__loop_conn *arrivals;           /* __atomic: accepted for it, the latest first; whoever
-                                               exchanges it for NULL has them all */
-    unsigned conn_count;                    /* __atomic: with those that arrive */
-    uint8_t *in, *out;                      /* shared by its connections; made for the first one */
-    uint64_t armed_ms;
-    unsigned lates;                         /* looks that were put off */
-    uint64_t trim_at_ms;                    /* when to look whether memory is to be given back; */
-    size_t trim_exchanges, trim_freed;      /* since that was done: the most exchanges at a time, */
-    unsigned trim_conns;                    /* bytes freed, the most connections */
-    unsigned phase;
-    bool busy;                              /* there is more to do without waiting */
-    bool asleep;                            /* __atomic: it has to be woken, see _wake */
 #if RESTATE__EPOLL
     int epoll;
 #else
-    struct pollfd *fds;
-    restate__loop_source **sources;         /* of each of `fds`; NULL: forgotten during dispatch */
-    size_t fd_count, fd_room;
+    const restate_allocator *allocator;
+    restate__poll_source *first;
+    struct pollfd *fds;                     /* filled anew for each wait */
+    size_t count, room;
 #endif
+} restate__poll;
+
+/* Any thread, signal handlers too. A full pipe or counter is fine: then a wake is under way. */
+static void restate__poll_signal(int fd) {
+    uint64_t one = 1;
+    while (write(fd, &one, sizeof one) < 0 && errno == EINTR) {}
+}
+
+/* Reads away what woke the thread. */
+static void restate__poll_on_wake(void *owner) {
+    restate__poll_source *source = owner;
+    uint64_t rings[32];
+    ssize_t n = read(source->fd, rings, sizeof rings);
+    (void)n;
+}
+
+static void restate__poll_close_fd(int *fd) {
+    if (*fd >= 0) close(*fd);
+    *fd = -1;
+}
+
+static bool restate__poll_set_flags(int fd) {
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 &&
+           fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
+}
+
+#if RESTATE__EPOLL
+static bool restate__poll_open(restate__poll *p, const restate_allocator *allocator) {
+    (void)allocator;
+    p->epoll = epoll_create1(EPOLL_CLOEXEC);
+    p->wake.fd = p->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return p->epoll >= 0 && p->wake.fd >= 0;
+}
+
+static void restate__poll_free(restate__poll *p) {
+    restate__poll_close_fd(&p->epoll);
+    restate__poll_close_fd(&p->wake.fd);
+}
+
+/* Reading is always of interest, writing as `want_out` says. False: errno says why. */
+static bool restate__poll_watch(restate__poll *p, restate__poll_source *source, bool want_out) {
+    struct epoll_event e = { .events = EPOLLIN | (want_out ? (uint32_t)EPOLLOUT : 0u),
+                             .data = { .ptr = source } };
+    if (source->watched && source->want_out == want_out) return true;
+    if (epoll_ctl(p->epoll, source->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, source->fd, &e))
+        return false;
+    source->watched = true;
+    source->want_out = want_out;
+    return true;
+}
+
+static void restate__poll_forget(restate__poll *p, restate__poll_source *source) {
+    struct epoll_event ignored = { .events = 0 };
+    if (source->watched) (void)epoll_ctl(p->epoll, EPOLL_CTL_DEL, source->fd, &ignored);
+    source->watched = false;
+}
+
+/* No event of a batch outlives its source: they go away in their own event or after the batch. */
+static void restate__poll_wait(restate__poll *p, restate__h2_env *env, int timeout_ms) {
+    struct epoll_event ready[64];
+    int n = epoll_wait(p->epoll, ready, 64, timeout_ms);
+    restate__h2_tick(env);
+    for (int i = 0; i < n; i++) {
+        restate__poll_source *source = ready[i].data.ptr;
+        source->in = (ready[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0;
+        source->out = (ready[i].events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0;
+        source->ready(source->owner);
+    }
+}
+#else
+static bool restate__poll_open(restate__poll *p, const restate_allocator *allocator) {
+    int ends[2];
+    p->allocator = allocator;
+    if (pipe(ends)) return false;
+    p->wake.fd = ends[0];
+    p->wake_fd = ends[1];
+    return restate__poll_set_flags(ends[0]) && restate__poll_set_flags(ends[1]);
+}
+
+static void restate__poll_free(restate__poll *p) {
+    restate__poll_close_fd(&p->wake.fd);
+    restate__poll_close_fd(&p->wake_fd);
+    restate__mem_free(p->allocator, p->fds, p->room * sizeof *p->fds);
+}
+
+/* Room for one source more, so that a wait needs no memory. */
+static bool restate__poll_grow(restate__poll *p) {
+    size_t room = p->room ? 2 * p->room : 16;
+    if (p->count < p->room) return true;
+    struct pollfd *fds = restate__mem_alloc(p->allocator, room * sizeof *fds);
+    if (!fds) return false;
+    restate__mem_free(p->allocator, p->fds, p->room * sizeof *fds);
+    p->fds = fds;
+    p->room = room;
+    return true;
+}
+
+/* Reading is always of interest, writing as `want_out` says. */
+static bool restate__poll_watch(restate__poll *p, restate__poll_source *source, bool want_out) {
+    source->want_out = want_out;
+    if (source->watched) return true;
+    if (!restate__poll_grow(p)) return false;
+    source->watched = true;
+    source->next = p->first;
+    source->link = &p->first;
+    if (source->next) source->next->link = &source->next;
+    p->first = source;
+    p->count++;
+    return true;
+}
+
+static void restate__poll_forget(restate__poll *p, restate__poll_source *source) {
+    if (!source->watched) return;
+    source->watched = false;
+    *source->link = source->next;
+    if (source->next) source->next->link = source->link;
+    p->count--;
+}
+
+/* While sources are told that they are ready, none is added, and each forgets at most itself: so
+ * they are in the order of `fds`, which another wait may replace only later. */
+static void restate__poll_wait(restate__poll *p, restate__h2_env *env, int timeout_ms) {
+    size_t n = 0;
+    for (const restate__poll_source *s = p->first; s; s = s->next)
+        p->fds[n++] = (struct pollfd){ .fd = s->fd,
+                                       .events = (short)(POLLIN | (s->want_out ? POLLOUT : 0)) };
+    bool some = poll(p->fds, (nfds_t)n, timeout_ms) > 0;
+    restate__h2_tick(env);
+    n = 0;
+    for (restate__poll_source *s = some ? p->first : NULL, *next; s; s = next) {
+        int e = p->fds[n++].revents, bad = POLLERR | POLLHUP | POLLNVAL;
+        next = s->next;
+        s->in = (e & (POLLIN | bad)) != 0;
+        s->out = (e & (POLLOUT | bad)) != 0;
+        if (e) s->ready(s->owner);
+    }
+}
+#endif
+
+/* False: errno says why; it is to be freed then, too. */
+static bool restate__poll_init(restate__poll *p, const restate_allocator *allocator) {
+    p->wake = (restate__poll_source){ .fd = -1, .ready = restate__poll_on_wake, .owner = &p->wake };
+    p->wake_fd = -1;
+    return restate__poll_open(p, allocator) && restate__poll_watch(p, &p->wake, false);
+}
+
+static void restate__poll_close(restate__poll *p, restate__poll_source *source) {
+    restate__poll_forget(p, source);
+    restate__poll_close_fd(&source->fd);
+}
+
+/* ---- Connections ----------------------------------------------------------------------------- */
+
+typedef struct restate__loop restate__loop;
+typedef struct restate__server restate__server;
+
+/* The life of a connection, which only goes forward. */
+typedef enum restate__conn_state {
+    RESTATE__CONN_HELLO,                    /* its first bytes are those of HTTP/2, so far */
+    RESTATE__CONN_HTTP1,                    /* they are not: the head of a request in HTTP/1 */
+    RESTATE__CONN_OPEN,                     /* there is a session */
+    RESTATE__CONN_CLOSING,                  /* there is none any more; its last bytes are sent, */
+    RESTATE__CONN_SHUT,                     /* and the peer is to close. Input is read away: a close
+                                               with unread bytes would make the peer lose what it
+                                               has not read yet */
+    RESTATE__CONN_DEAD                      /* restate__conn_flush destroys it */
+} restate__conn_state;
+
+/* What came before there is a session. */
+typedef struct restate__conn_hello {
+    char text[RESTATE__LOOP_HELLO];         /* of the preface, or the first line of HTTP/1 */
+    size_t len, head_len;                   /* head: all of a request in HTTP/1 so far */
+    bool line_over, blank;                  /* blank: nothing on the current line yet */
+} restate__conn_hello;
+
+typedef struct restate__conn {
+    restate__h2 h2;                         /* first: what is on the list of touched ones */
+    restate__loop *loop;
+    struct restate__conn *next, **link;     /* of the loop's; `*link` is this one */
+    restate__poll_source source;
+    restate__conn_state state;
+    restate__buf pending;                   /* written, but the socket took no more */
+    uint64_t deadline_ms;                   /* of CLOSING and SHUT */
+    uint64_t born_ms, heard_ms, asked_ms;   /* asked: since it was heard; 0: it was not */
+    uint64_t sent_ms;                       /* the socket took something, or began not to */
+    restate__conn_hello hello;
+    const char *why;                        /* it ended; for the log, like `peer` */
+    char peer[64];
+} restate__conn;
+
+/* An event loop: a thread, its connections, their handlers. */
+struct restate__loop {
+    restate__server *server;
+    restate__worker worker;
+    restate__h2_env env;
+    restate__poll poll;
+    restate__poll_source timer;             /* for those who poll restate_endpoint_fd() */
+    uint64_t armed_ms;
+    restate__conn *conns;
+    restate__conn *arrivals;                /* atomic, the latest first: see (1) */
+    unsigned conn_count;                    /* atomic: with those that arrive */
+    uint8_t *in, *out;                      /* shared by its connections; made for the first one */
+    unsigned lates;                         /* looks that were put off */
+    unsigned phase;
+    bool busy;                              /* there is more to do without waiting */
+    bool asleep;                            /* atomic: it has to be woken, see (2) */
+    struct {
+        uint64_t at_ms;                     /* when to look whether memory is to be given back; */
+        size_t exchanges, freed;            /* since that was done: the most exchanges at a time, */
+        unsigned conns;                     /* bytes freed, the most connections */
+    } trim;
 #if !defined(RESTATE_NO_THREADS)
     pthread_t thread;
+    struct {                                /* the watcher's: */
+        unsigned change;                    /* of the duty that it told of, */
+        uint64_t at_ms, after_ms;           /* and when it tells again */
+    } told;
 #endif
     bool threaded;                          /* there is `thread`, not joined */
-    bool over;                              /* __atomic: the thread is about to end */
-    unsigned told_change;                   /* the watcher's: of the duty that it told of, */
-    uint64_t tell_at_ms, tell_after_ms;     /* and when it tells again */
-    unsigned left;                          /* handlers and closures that did not return, */
-    char left_text[256];                    /* one of them; written before `over` */
-    bool worker_made;
+    bool over;                              /* atomic: the thread is about to end */
     char apart[64];                         /* from the next loop's cache lines */
 };
+
+/* A listening socket. While memory or descriptors are used up it would stay readable, so it is left
+ * alone. */
+typedef struct restate__srv_listener {
+    restate__poll_source source;
+    uint64_t paused_until_ms, warned_at_ms; /* 0: not */
+    uint16_t port;                          /* a worker's: its supervisor listens on it */
+} restate__srv_listener;
 
 struct restate__server {
     restate_endpoint *endpoint;
@@ -17212,186 +17446,32 @@ struct restate__server {
     unsigned loop_count, loop_room, next_loop;
     restate__loop control;                  /* of the thread in restate_endpoint_run() */
     restate__loop *boss;                    /* accepts, keeps time: control; else the only loop */
-    unsigned phase;                         /* __atomic: the boss advances it */
-    restate__loop_source listener, channel; /* one of the two: a worker gets its connections */
-    uint16_t port;                          /* through the channel */
-    uint64_t accept_at_ms, warned_at_ms;    /* accepting is paused until; when that was last said */
+    unsigned phase;                         /* atomic: the boss advances it */
     uint64_t phase_until_ms;
+    restate__srv_listener listener;
+    restate__poll_source channel;           /* instead: a worker gets its connections through it */
     bool ended;
     restate_status status;                  /* it ended with */
 };
-
-/* Any thread, signal handlers too. A full pipe or counter is fine: then a wake is under way. */
-static void restate__loop_signal(int fd) {
-    uint64_t one = 1;
-    while (write(fd, &one, sizeof one) < 0 && errno == EINTR) {}
-}
-
-/* A loop that is awake need not be told: it says that it is asleep before it looks into the inbox
- * for the last time. Everything between two turns counts as sleep, for a host may be waiting. */
-static void restate__loop_wake(void *user) {
-    restate__loop *loop = (restate__loop *)user;
-    if (RESTATE__EXCHANGE(bool, &loop->asleep, false, SEQ_CST))
-        restate__loop_signal(loop->wake_fd);
-}
-
-static void restate__loop_on_wake(void *owner, bool in, bool out) {
-    uint64_t said[32];
-    ssize_t n = read(((restate__loop_source *)owner)->fd, said, sizeof said);
-    (void)n;
-    (void)in;
-    (void)out;
-}
-
-static bool restate__loop_set_flags(int fd) {
-    int flags = fcntl(fd, F_GETFL);
-    return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 &&
-           fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
-}
-
-#if RESTATE__EPOLL
-static bool restate__loop_poll_init(restate__loop *loop) {
-    loop->epoll = epoll_create1(EPOLL_CLOEXEC);
-    loop->wake.fd = loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return loop->epoll >= 0 && loop->wake.fd >= 0;
-}
-
-static void restate__loop_poll_free(restate__loop *loop) {
-    if (loop->epoll >= 0) close(loop->epoll);
-    if (loop->timer.fd >= 0) close(loop->timer.fd);
-    if (loop->wake.fd >= 0) close(loop->wake.fd);
-}
-
-/* Reading is always of interest, writing as `want_out` says. */
-static bool restate__loop_watch(restate__loop *loop, restate__loop_source *source, bool want_out) {
-    struct epoll_event e;
-    int op = source->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-    if (source->watched && source->want_out == want_out) return true;
-    memset(&e, 0, sizeof e);
-    e.events = EPOLLIN | (want_out ? (uint32_t)EPOLLOUT : 0u);
-    e.data.ptr = source;
-    if (epoll_ctl(loop->epoll, op, source->fd, &e)) return false;
-    source->watched = true;
-    source->want_out = want_out;
-    return true;
-}
-
-static void restate__loop_forget(restate__loop *loop, restate__loop_source *source) {
-    struct epoll_event e;
-    if (!source->watched) return;
-    source->watched = false;
-    memset(&e, 0, sizeof e);
-    (void)epoll_ctl(loop->epoll, EPOLL_CTL_DEL, source->fd, &e);
-}
-
-/* No event of a batch outlives its source: they go away in their own event or after the batch. */
-static void restate__loop_wait(restate__loop *loop, int timeout_ms) {
-    struct epoll_event ready[64];
-    int i, n = epoll_wait(loop->epoll, ready, 64, timeout_ms);
-    restate__h2_tick(&loop->env);
-    for (i = 0; i < n; i++) {
-        restate__loop_source *source = (restate__loop_source *)ready[i].data.ptr;
-        uint32_t e = ready[i].events, bad = EPOLLERR | EPOLLHUP;
-        source->ready(source->owner, (e & (EPOLLIN | bad)) != 0, (e & (EPOLLOUT | bad)) != 0);
-    }
-}
-#else
-static bool restate__loop_poll_init(restate__loop *loop) {
-    int ends[2];
-    if (pipe(ends)) return false;
-    loop->wake.fd = ends[0];
-    loop->wake_fd = ends[1];
-    return restate__loop_set_flags(ends[0]) && restate__loop_set_flags(ends[1]);
-}
-
-static void restate__loop_poll_free(restate__loop *loop) {
-    const restate_allocator *a = &loop->server->endpoint->allocator;
-    if (loop->wake.fd >= 0) close(loop->wake.fd);
-    if (loop->wake_fd >= 0) close(loop->wake_fd);
-    restate__mem_free(a, loop->fds, loop->fd_room * sizeof *loop->fds);
-    restate__mem_free(a, loop->sources, loop->fd_room * sizeof *loop->sources);
-}
-
-static bool restate__loop_poll_grow(restate__loop *loop) {
-    const restate_allocator *a = &loop->server->endpoint->allocator;
-    size_t room = loop->fd_room ? loop->fd_room * 2 : 16;
-    struct pollfd *fds = (struct pollfd *)restate__mem_alloc(a, room * sizeof *fds);
-    restate__loop_source **sources =
-        (restate__loop_source **)restate__mem_alloc(a, room * sizeof *sources);
-    if (!fds || !sources) {
-        restate__mem_free(a, fds, room * sizeof *fds);
-        restate__mem_free(a, sources, room * sizeof *sources);
-        return false;
-    }
-    if (loop->fd_count) {
-        memcpy(fds, loop->fds, loop->fd_count * sizeof *fds);
-        memcpy(sources, loop->sources, loop->fd_count * sizeof *sources);
-    }
-    restate__mem_free(a, loop->fds, loop->fd_room * sizeof *fds);
-    restate__mem_free(a, loop->sources, loop->fd_room * sizeof *sources);
-    loop->fds = fds;
-    loop->sources = sources;
-    loop->fd_room = room;
-    return true;
-}
-
-/* Reading is always of interest, writing as `want_out` says. */
-static bool restate__loop_watch(restate__loop *loop, restate__loop_source *source, bool want_out) {
-    if (!source->watched) {
-        if (loop->fd_count == loop->fd_room && !restate__loop_poll_grow(loop)) return false;
-        source->index = loop->fd_count++;
-        loop->fds[source->index].fd = source->fd;
-        loop->fds[source->index].revents = 0;
-        loop->sources[source->index] = source;
-        source->watched = true;
-    }
-    source->want_out = want_out;
-    loop->fds[source->index].events = (short)(POLLIN | (want_out ? POLLOUT : 0));
-    return true;
-}
-
-static void restate__loop_forget(restate__loop *loop, restate__loop_source *source) {
-    if (!source->watched) return;
-    source->watched = false;
-    loop->sources[source->index] = NULL;
-}
-
-static void restate__loop_wait(restate__loop *loop, int timeout_ms) {
-    size_t i, kept = 0, count;
-    for (i = 0; i < loop->fd_count; i++) {
-        if (!loop->sources[i]) continue;
-        loop->fds[kept] = loop->fds[i];
-        loop->sources[kept] = loop->sources[i];
-        loop->sources[kept]->index = kept;
-        kept++;
-    }
-    loop->fd_count = count = kept;
-    if (poll(loop->fds, (nfds_t)count, timeout_ms) <= 0) count = 0;
-    restate__h2_tick(&loop->env);
-    for (i = 0; i < count; i++) {
-        restate__loop_source *source = loop->sources[i];
-        int e = loop->fds[i].revents, bad = POLLERR | POLLHUP | POLLNVAL;
-        if (!e || !source) continue;
-        source->ready(source->owner, (e & (POLLIN | bad)) != 0, (e & (POLLOUT | bad)) != 0);
-    }
-}
-#endif
 
 static void restate__loop_sweep_soon(restate__loop *loop) {
     restate__h2_due(&loop->env, loop->env.now_ms + RESTATE__LOOP_SWEEP_MS);
 }
 
-static void restate__loop_kill(restate__loop_conn *conn, const char *why) {
+static bool restate__conn_over(const restate__conn *conn) {
+    return conn->state >= RESTATE__CONN_CLOSING;
+}
+
+static void restate__conn_kill(restate__conn *conn, const char *why) {
     if (!conn->why) conn->why = why;
-    conn->dead = true;
+    conn->state = RESTATE__CONN_DEAD;
     restate__h2_touch(&conn->h2);
 }
 
-/* Ends the session and, once all is written, the connection; input is still read away, because a
- * close with unread bytes would make the peer lose what it has not read yet. */
-static void restate__loop_finish(restate__loop_conn *conn, const char *why) {
+/* Ends the session and, once all is written, the connection. */
+static void restate__conn_finish(restate__conn *conn, const char *why) {
     restate__h2_close(&conn->h2);
-    conn->closing = true;
+    conn->state = RESTATE__CONN_CLOSING;
     conn->why = why;
     conn->deadline_ms = conn->loop->env.now_ms + RESTATE__LOOP_LINGER_MS;
     restate__loop_sweep_soon(conn->loop);
@@ -17399,7 +17479,7 @@ static void restate__loop_finish(restate__loop_conn *conn, const char *why) {
 }
 
 /* Writes down who the peer is, while the socket still knows. */
-static void restate__loop_name(restate__loop_conn *conn) {
+static void restate__conn_name(restate__conn *conn) {
     struct sockaddr_storage peer;
     socklen_t len = sizeof peer;
     char host[48], port[8];
@@ -17412,22 +17492,24 @@ static void restate__loop_name(restate__loop_conn *conn) {
         snprintf(conn->peer, sizeof conn->peer, "%s port %s", host, port);
 }
 
-/* Says what the peer did wrong. */
-static void restate__loop_blame(restate__loop_conn *conn, const char *what) {
+/* WARN: what its peer did wrong. INFO: where it stands, if that is to be logged. */
+static void restate__conn_log(restate__conn *conn, restate_log_level level, const char *what) {
     restate_endpoint *ep = conn->loop->server->endpoint;
-    if (!restate__ep_may_log(ep, RESTATE__LIMIT_PEER)) return;
-    restate__loop_name(conn);
-    restate__log(&ep->logger, RESTATE_LOG_WARN, "connection from %s: %s", conn->peer, what);
+    bool wrong = level == RESTATE_LOG_WARN;
+    if (!wrong && ep->options.log_connections != RESTATE_ON) return;
+    if (!restate__ep_may_log(ep, wrong ? RESTATE__LIMIT_PEER : RESTATE__LIMIT_CONNECTION)) return;
+    restate__conn_name(conn);
+    restate__log(&ep->logger, level, "connection from %s: %s", conn->peer, what);
 }
 
-/* ---- Before there is a session: who speaks something else than HTTP/2? ---- */
+/* ---- Before there is a session: HTTP/1, TLS, or neither -------------------------------------- */
 
-static void restate__loop_answer(restate__loop_conn *conn, const char *text, const char *why) {
+static void restate__conn_answer(restate__conn *conn, const char *text, const char *why) {
     restate__buf_write(&conn->pending, text, strlen(text));
-    restate__loop_finish(conn, why);
+    restate__conn_finish(conn, why);
 }
 
-static void restate__loop_refuse_http1(restate__loop_conn *conn) {
+static void restate__conn_refuse_http1(restate__conn *conn) {
     static const char text[] =
         "HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-type: text/plain\r\n"
         "connection: close\r\ncontent-length: 73\r\n\r\n"
@@ -17435,188 +17517,171 @@ static void restate__loop_refuse_http1(restate__loop_conn *conn) {
     char what[RESTATE__LOOP_HELLO + 200];
     snprintf(what, sizeof what,
              "refused \"%.100s\" with 505: this endpoint speaks HTTP/2 with prior knowledge (h2c), "
-             "register it without --use-http1.1", conn->hello);
-    restate__loop_blame(conn, what);
-    restate__loop_answer(conn, text, "it speaks HTTP/1");
+             "register it without --use-http1.1", conn->hello.text);
+    restate__conn_log(conn, RESTATE_LOG_WARN, what);
+    restate__conn_answer(conn, text, "it speaks HTTP/1");
 }
 
 /* Whether a line of HTTP/1 asks for the health of the endpoint. `*head`: by HEAD. */
-static bool restate__loop_asks_health(char *line, bool *head) {
-    char *path = strchr(line, ' '), *version = path ? strchr(path + 1, ' ') : NULL;
+static bool restate__conn_asks_health(const restate__conn_hello *hello, bool *head) {
+    char line[RESTATE__LOOP_HELLO];
     restate_bytes service, handler;
+    memcpy(line, hello->text, sizeof line);
+    char *path = strchr(line, ' '), *version = path ? strchr(path + 1, ' ') : NULL;
     if (!version || strncmp(version, " HTTP/1.", 8) != 0) return false;
-    *path = *version = 0;
+    *path++ = *version = 0;
     *head = strcmp(line, "HEAD") == 0;
-    bool health = (*head || strcmp(line, "GET") == 0) &&
-                  restate__ep_route(path + 1, &service, &handler) == RESTATE__ROUTE_HEALTH;
-    *path = *version = ' ';
-    return health;
+    return (*head || strcmp(line, "GET") == 0) &&
+           restate__ep_route(path, &service, &handler) == RESTATE__ROUTE_HEALTH;
 }
 
 /* The head of a request in HTTP/1 is there, or as much of it as is waited for. */
-static void restate__loop_http1(restate__loop_conn *conn) {
+static void restate__conn_http1(restate__conn *conn) {
     static const char text[] =
         "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nx-restate-server: " RESTATE__SERVER_NAME
         "\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
     char answer[sizeof text];
     bool head = false;
-    if (!conn->line_over || !restate__loop_asks_health(conn->hello, &head)) {
-        restate__loop_refuse_http1(conn);
+    if (!conn->hello.line_over || !restate__conn_asks_health(&conn->hello, &head)) {
+        restate__conn_refuse_http1(conn);
         return;
     }
     memcpy(answer, text, sizeof text);
     if (head) answer[sizeof text - 3] = 0;
-    restate__loop_answer(conn, answer, "it asked for the health in HTTP/1");
+    restate__conn_answer(conn, answer, "it asked for the health in HTTP/1");
 }
 
 /* Whether the line, as far as it is there, begins as a probe of the health does. */
-static bool restate__loop_may_probe(const restate__loop_conn *conn) {
-    size_t n = conn->hello_len < 4 ? conn->hello_len : 4;
-    return memcmp(conn->hello, "GET ", n) == 0 || memcmp(conn->hello, "HEAD", n) == 0;
+static bool restate__conn_may_probe(const restate__conn_hello *hello) {
+    size_t n = hello->len < 4 ? hello->len : 4;
+    return memcmp(hello->text, "GET ", n) == 0 || memcmp(hello->text, "HEAD", n) == 0;
 }
 
 /* Reads on in the head of a request in HTTP/1. */
-static void restate__loop_hear_http1(restate__loop_conn *conn, restate_bytes in) {
+static void restate__conn_hear_http1(restate__conn *conn, restate_bytes in) {
+    restate__conn_hello *hello = &conn->hello;
     const uint8_t *p = in.ptr, *end = in.ptr + in.len;
-    for (; p < end && !conn->closing; p++) {
+    for (; p < end && !restate__conn_over(conn); p++) {
         bool line_end = *p == '\n';
-        if (!conn->line_over && !line_end && conn->hello_len < RESTATE__LOOP_HELLO - 1)
-            conn->hello[conn->hello_len++] = (char)*p;
-        conn->hello[conn->hello_len] = 0;
-        if (!restate__loop_may_probe(conn) || (line_end && conn->blank) ||
-            ++conn->head_len > RESTATE__LOOP_HEAD)
-            restate__loop_http1(conn);
-        conn->line_over = conn->line_over || line_end;
-        conn->blank = line_end || (conn->blank && *p == '\r');
+        if (!hello->line_over && !line_end && hello->len < RESTATE__LOOP_HELLO - 1)
+            hello->text[hello->len++] = (char)*p;
+        hello->text[hello->len] = 0;
+        if (!restate__conn_may_probe(hello) || (line_end && hello->blank) ||
+            ++hello->head_len > RESTATE__LOOP_HEAD)
+            restate__conn_http1(conn);
+        hello->line_over = hello->line_over || line_end;
+        hello->blank = line_end || (hello->blank && *p == '\r');
     }
 }
 
 /* What is not the preface of HTTP/2 is HTTP/1, TLS or something else; this is known from one byte,
  * and a person may wait for an answer. */
-static void restate__loop_misspoken(restate__loop_conn *conn, restate_bytes in) {
-    uint8_t first = conn->hello_len ? (uint8_t)conn->hello[0] : in.ptr[0];
+static void restate__conn_misspoken(restate__conn *conn, restate_bytes in) {
+    uint8_t first = conn->hello.len ? (uint8_t)conn->hello.text[0] : in.ptr[0];
     if (first >= 'A' && first <= 'Z') {
-        conn->http1 = true;
-        restate__loop_hear_http1(conn, in);
+        conn->state = RESTATE__CONN_HTTP1;
+        restate__conn_hear_http1(conn, in);
         return;
     }
     if (first == 0x16)
-        restate__loop_blame(conn, "it begins TLS, which this port does not speak: register the "
-                                  "deployment as http://, or let a proxy in front of it end TLS");
-    restate__loop_kill(conn, first == 0x16 ? "it speaks TLS" : "it does not speak HTTP/2");
+        restate__conn_log(conn, RESTATE_LOG_WARN,
+                          "it begins TLS, which this port does not speak: register the deployment "
+                          "as http://, or let a proxy in front of it end TLS");
+    restate__conn_kill(conn, first == 0x16 ? "it speaks TLS" : "it does not speak HTTP/2");
 }
 
 /* Takes bytes until the preface of HTTP/2 is complete, and gives what comes behind it. */
-static restate_bytes restate__loop_greet(restate__loop_conn *conn, restate_bytes in) {
+static restate_bytes restate__conn_greet(restate__conn *conn, restate_bytes in) {
     static const char preface[] = NGHTTP2_CLIENT_MAGIC;
     const size_t whole = sizeof preface - 1;
-    if (conn->http1) {
-        restate__loop_hear_http1(conn, in);
-        return in;
-    }
-    while (in.len && conn->hello_len < whole && *in.ptr == (uint8_t)preface[conn->hello_len]) {
-        conn->hello[conn->hello_len++] = (char)*in.ptr++;
+    restate__conn_hello *hello = &conn->hello;
+    while (in.len && hello->len < whole && *in.ptr == (uint8_t)preface[hello->len]) {
+        hello->text[hello->len++] = (char)*in.ptr++;
         in.len--;
     }
-    if (conn->hello_len < whole) {
-        if (in.len) restate__loop_misspoken(conn, in);
+    if (hello->len < whole) {
+        if (in.len) restate__conn_misspoken(conn, in);
         return in;
     }
+    conn->state = RESTATE__CONN_OPEN;
     if (!restate__h2_open(&conn->h2) ||
         restate__h2_feed(&conn->h2, restate__b(preface, whole)))
-        restate__loop_kill(conn, "out of memory");
+        restate__conn_kill(conn, "out of memory");
     return in;
 }
 
-static void restate__loop_hear(restate__loop_conn *conn, restate_bytes in) {
-    if (!conn->h2.session) in = restate__loop_greet(conn, in);
-    if (!conn->h2.session || conn->dead || !in.len) return;
+static void restate__conn_hear(restate__conn *conn, restate_bytes in) {
+    if (conn->state == RESTATE__CONN_HTTP1) restate__conn_hear_http1(conn, in);
+    if (conn->state == RESTATE__CONN_HELLO) in = restate__conn_greet(conn, in);
+    if (conn->state != RESTATE__CONN_OPEN || !in.len) return;
     int error = restate__h2_feed(&conn->h2, in);
-    if (error) restate__loop_kill(conn, nghttp2_strerror(error));
+    if (error) restate__conn_kill(conn, nghttp2_strerror(error));
 }
 
-static void restate__loop_receive(restate__loop_conn *conn) {
+/* ---- Bytes of connections -------------------------------------------------------------------- */
+
+static void restate__conn_receive(restate__conn *conn) {
     restate__loop *loop = conn->loop;
-    int rounds = 0;
-    while (rounds++ < RESTATE__LOOP_ROUNDS && !conn->dead) {
+    for (int i = 0; i < RESTATE__LOOP_ROUNDS && conn->state != RESTATE__CONN_DEAD; i++) {
         ssize_t n = recv(conn->source.fd, loop->in, RESTATE__LOOP_IN, 0);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
         if (n <= 0) {
-            restate__loop_kill(conn, n ? "connection lost" : "closed by the peer");
+            restate__conn_kill(conn, n ? "connection lost" : "closed by the peer");
             return;
         }
         conn->heard_ms = loop->env.now_ms;
         conn->asked_ms = 0;
-        if (!conn->closing) restate__loop_hear(conn, restate__b(loop->in, (size_t)n));
+        restate__conn_hear(conn, restate__b(loop->in, (size_t)n));
         if (n < RESTATE__LOOP_IN) return;
     }
 }
 
-static void restate__loop_on_conn(void *owner, bool in, bool out) {
-    restate__loop_conn *conn = (restate__loop_conn *)owner;
-    if (out) restate__h2_touch(&conn->h2);
-    if (in) restate__loop_receive(conn);
+static void restate__conn_on_ready(void *owner) {
+    restate__conn *conn = owner;
+    if (conn->source.out) restate__h2_touch(&conn->h2);
+    if (conn->source.in) restate__conn_receive(conn);
 }
 
 /* How many bytes of the pieces the socket took; fewer: it blocks, or the connection is dead. */
-static size_t restate__loop_send(restate__loop_conn *conn, const restate_bytes *pieces,
-                                 size_t count) {
-    struct iovec left[RESTATE__LOOP_PIECES];
-    struct msghdr message;
-    size_t done = 0;
-    memset(&message, 0, sizeof message);
-    message.msg_iov = left;
+static size_t restate__conn_send(restate__conn *conn, const restate_bytes *pieces, size_t count) {
+    struct iovec parts[RESTATE__LOOP_PIECES];
+    struct msghdr message = { .msg_iov = parts };
     for (; count; count--, pieces++) {
-        union { const uint8_t *from; void *to; } base;      /* sendmsg only reads them */
-        base.from = pieces->ptr;
-        left[message.msg_iovlen].iov_base = base.to;
-        left[message.msg_iovlen++].iov_len = pieces->len;
+        union { const uint8_t *from; void *to; } base = { .from = pieces->ptr };    /* only read */
+        parts[message.msg_iovlen++] = (struct iovec){ .iov_base = base.to, .iov_len = pieces->len };
     }
-    while (message.msg_iovlen) {
-        ssize_t n = sendmsg(conn->source.fd, &message, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
-            restate__loop_kill(conn, "connection lost");
-        if (n < 0) break;
-        done += (size_t)n;
-        while (message.msg_iovlen && (size_t)n >= message.msg_iov->iov_len) {
-            n -= (ssize_t)message.msg_iov++->iov_len;
-            message.msg_iovlen--;
-        }
-        if (!n) continue;
-        message.msg_iov->iov_base = (uint8_t *)message.msg_iov->iov_base + n;
-        message.msg_iov->iov_len -= (size_t)n;
-    }
-    return done;
+    ssize_t n = 0;
+    if (message.msg_iovlen)
+        do n = sendmsg(conn->source.fd, &message, MSG_NOSIGNAL);
+        while (n < 0 && errno == EINTR);
+    if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+        restate__conn_kill(conn, "connection lost");
+    return n < 0 ? 0 : (size_t)n;
 }
 
 /* Sends what was left over. True: nothing is left. */
-static bool restate__loop_push(restate__loop_conn *conn) {
-    while (conn->pending.len && !conn->dead) {
+static bool restate__conn_push(restate__conn *conn) {
+    while (conn->pending.len && conn->state != RESTATE__CONN_DEAD) {
         restate_bytes piece = restate__buf_peek(&conn->pending);
-        size_t n = restate__loop_send(conn, &piece, 1);
+        size_t n = restate__conn_send(conn, &piece, 1);
         if (n) restate__buf_drop(&conn->pending, n);
         if (n) conn->sent_ms = conn->loop->env.now_ms;
         if (n < piece.len) return false;
     }
-    return !conn->dead;
+    return conn->state != RESTATE__CONN_DEAD;
 }
 
-/* The socket takes no more; it is timed how long. */
-static void restate__loop_blocked(restate__loop_conn *conn) {
+/* Sends the pieces. What the socket does not take is kept in one chunk, for it is sent chunk by
+ * chunk, and it is timed how long that lasts. */
+static void restate__conn_send_or_keep(restate__conn *conn, const restate__h2_out *out) {
     restate__h2_env *env = &conn->loop->env;
+    size_t sent = restate__conn_send(conn, out->pieces, out->count), left = out->len - sent;
+    if (!left || conn->state == RESTATE__CONN_DEAD) return;
     conn->sent_ms = env->now_ms;
     restate__h2_due(env, restate__h2_at(env->now_ms, env->endpoint->options.send_timeout_ms));
-}
-
-/* Sends the pieces, or keeps what is left of them, in one chunk, for it is sent chunk by chunk. */
-static void restate__loop_send_or_keep(restate__loop_conn *conn, const restate__h2_out *out) {
-    size_t sent = restate__loop_send(conn, out->pieces, out->count), left = out->len - sent, i;
-    if (left) restate__loop_blocked(conn);
-    if (left && !restate__buf_append(&conn->pending, left))
-        restate__loop_kill(conn, "out of memory");
-    for (i = 0; left && i < out->count && !conn->dead; i++) {
+    if (!restate__buf_append(&conn->pending, left)) restate__conn_kill(conn, "out of memory");
+    for (size_t i = 0; i < out->count && conn->state != RESTATE__CONN_DEAD; i++) {
         restate_bytes piece = out->pieces[i];
         size_t n = sent < piece.len ? sent : piece.len;
         sent -= n;
@@ -17624,36 +17689,29 @@ static void restate__loop_send_or_keep(restate__loop_conn *conn, const restate__
     }
 }
 
-/* Sends what the session has to say, in one call as a rule. */
-static void restate__loop_write(restate__loop *loop, restate__loop_conn *conn) {
-    for (int rounds = 0; restate__loop_push(conn) && !conn->closing; rounds++) {
+/* Sends what the session gives, in one call as a rule. */
+static void restate__conn_write(restate__conn *conn) {
+    restate__loop *loop = conn->loop;
+    for (int i = 0; restate__conn_push(conn) && conn->state == RESTATE__CONN_OPEN; i++) {
         restate_bytes pieces[RESTATE__LOOP_PIECES];
         restate__h2_out out = { loop->out, loop->out, 0, RESTATE__LOOP_OUT,
                                 pieces, 0, RESTATE__LOOP_PIECES };
-        if (rounds == RESTATE__LOOP_ROUNDS) {
+        if (i == RESTATE__LOOP_ROUNDS) {
             restate__h2_touch(&conn->h2);   /* the others' turn */
             return;
         }
-        if (!conn->h2.session) return;
         restate__h2_take(&conn->h2, &out);
-        if (conn->h2.failed) restate__loop_kill(conn, "out of memory");
-        restate__loop_send_or_keep(conn, &out);
+        if (conn->h2.failed) restate__conn_kill(conn, "out of memory");
+        restate__conn_send_or_keep(conn, &out);
         restate__h2_said(&conn->h2);
-        if (!conn->h2.full) break;
+        if (!conn->h2.full) return;
     }
 }
 
-static void restate__loop_say(const restate__loop_conn *conn, const char *what) {
-    restate_endpoint *ep = conn->loop->server->endpoint;
-    if (ep->options.log_connections != RESTATE_ON) return;
-    if (!restate__ep_may_log(ep, RESTATE__LIMIT_CONNECTION)) return;
-    restate__log(&ep->logger, RESTATE_LOG_INFO, "connection from %s: %s", conn->peer, what);
-}
-
-/* ---- The channel between a worker and its supervisor ----
+/* ---- The channel between a worker process and its supervisor ----
  *
- * A Unix stream socket, which tells each when the other is gone. Every message is one byte; with _TAKE
- * and _BACK comes the descriptor of a connection. */
+ * A Unix stream socket, which tells each when the other is gone. Every message is one byte; with
+ * _TAKE and _BACK comes the descriptor of a connection. */
 enum {
     RESTATE__CHANNEL_TAKE = 't',            /* to the worker */
     RESTATE__CHANNEL_DRAIN = 'd',
@@ -17665,97 +17723,123 @@ enum {
     RESTATE__CHANNEL_FAILS = 'f'            /* the same, but it could not serve */
 };
 
-/* A byte that a full socket does not take is lost, but then the other side has not read
- * thousands. */
-static void restate__channel_say(int fd, uint8_t what) {
-    while (send(fd, &what, 1, MSG_NOSIGNAL) < 0 && errno == EINTR) {}
+/* A message, as the system takes and gives it. */
+typedef struct restate__channel_message {
+    struct msghdr head;
+    struct iovec piece;
+    uint8_t what;
+    size_t control[(CMSG_SPACE(sizeof(int)) + sizeof(size_t) - 1) / sizeof(size_t)];
+} restate__channel_message;
+
+static void restate__channel_prepare(restate__channel_message *m, uint8_t what) {
+    *m = (restate__channel_message){ .what = what };
+    m->piece = (struct iovec){ .iov_base = &m->what, .iov_len = 1 };
+    m->head.msg_iov = &m->piece;
+    m->head.msg_iovlen = 1;
+    m->head.msg_control = m->control;
+    m->head.msg_controllen = CMSG_SPACE(sizeof(int));
 }
 
-/* The same with a descriptor, of which the other side gets a copy. False: it was not taken. */
-static bool restate__channel_give(int channel, uint8_t what, int fd) {
-    union { struct cmsghdr head; uint8_t room[CMSG_SPACE(sizeof(int))]; } control;
-    struct msghdr message;
-    struct iovec piece;
+/* Sends the byte, and of `fd`, unless it is -1, a copy. False: the socket is full, or nobody is
+ * there. A byte alone may be lost so: then the other side has not read thousands. */
+static bool restate__channel_send(int channel, uint8_t what, int fd) {
+    restate__channel_message m;
     ssize_t n;
-    memset(&control, 0, sizeof control);
-    memset(&message, 0, sizeof message);
-    piece.iov_base = &what;
-    piece.iov_len = 1;
-    message.msg_iov = &piece;
-    message.msg_iovlen = 1;
-    message.msg_control = &control;
-    message.msg_controllen = sizeof control;
-    struct cmsghdr *c = CMSG_FIRSTHDR(&message);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof fd);
-    memcpy(CMSG_DATA(c), &fd, sizeof fd);
-    do n = sendmsg(channel, &message, MSG_NOSIGNAL);
+    restate__channel_prepare(&m, what);
+    if (fd >= 0) {
+        struct cmsghdr *c = CMSG_FIRSTHDR(&m.head);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof fd);
+        memcpy(CMSG_DATA(c), &fd, sizeof fd);
+    } else {
+        m.head.msg_control = NULL;
+        m.head.msg_controllen = 0;
+    }
+    do n = sendmsg(channel, &m.head, MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
     return n == 1;
 }
 
-static void restate__loop_destroy(restate__loop_conn *conn) {
+static void restate__channel_tell(int channel, uint8_t what) {
+    if (channel >= 0) (void)restate__channel_send(channel, what, -1);
+}
+
+/* The next message: 0: none yet; -1: nobody is there any more. `*fd`: the connection that came, or
+ * -1. */
+static int restate__channel_next(int channel, int *fd) {
+    restate__channel_message m;
+    ssize_t n;
+    restate__channel_prepare(&m, 0);
+    *fd = -1;
+    do n = recvmsg(channel, &m.head, 0);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return 0;
+    if (n <= 0) return -1;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&m.head); c; c = CMSG_NXTHDR(&m.head, c))
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+            memcpy(fd, CMSG_DATA(c), sizeof *fd);
+    return m.what;
+}
+
+/* ---- A turn of a connection, and what of it is timed ----------------------------------------- */
+
+static void restate__conn_destroy(restate__conn *conn) {
     restate__loop *loop = conn->loop;
-    restate__loop_say(conn, conn->why ? conn->why : "closed");
-    restate__loop_forget(loop, &conn->source);
-    close(conn->source.fd);
+    restate__conn_log(conn, RESTATE_LOG_INFO, conn->why ? conn->why : "closed");
+    restate__poll_close(&loop->poll, &conn->source);
     restate__h2_close(&conn->h2);
     restate__buf_free(&conn->pending);
-    if (conn->prev) conn->prev->next = conn->next;
-    else loop->conns = conn->next;
-    if (conn->next) conn->next->prev = conn->prev;
+    *conn->link = conn->next;
+    if (conn->next) conn->next->link = conn->link;
     RESTATE__SUB(&loop->conn_count, 1u, RELEASE);
-    if (loop->server->channel.fd >= 0)
-        restate__channel_say(loop->server->channel.fd, RESTATE__CHANNEL_LEFT);
+    restate__channel_tell(loop->server->channel.fd, RESTATE__CHANNEL_LEFT);
     restate__mem_free(&loop->server->endpoint->allocator, conn, sizeof *conn);
 }
 
 /* Where a connection stands after its turn. */
-static void restate__loop_settle(restate__loop *loop, restate__loop_conn *conn) {
+static void restate__conn_settle(restate__conn *conn) {
     bool empty = !conn->pending.len;
-    if (!conn->closing && !conn->h2.touched && empty && restate__h2_over(&conn->h2))
-        restate__loop_finish(conn, "done");
-    if (conn->closing && empty && !conn->shut) {
-        conn->shut = true;
+    if (!restate__conn_over(conn) && !conn->h2.touched && empty && restate__h2_over(&conn->h2))
+        restate__conn_finish(conn, "done");
+    if (conn->state == RESTATE__CONN_CLOSING && empty) {
+        conn->state = RESTATE__CONN_SHUT;
         shutdown(conn->source.fd, SHUT_WR);
     }
-    if (loop->phase == RESTATE__SRV_CUT)
-        restate__loop_kill(conn, "cut by the stop");
-    else if (!restate__loop_watch(loop, &conn->source, !empty))
-        restate__loop_kill(conn, "out of memory");
+    if (conn->loop->phase == RESTATE__PHASE_CUT)
+        restate__conn_kill(conn, "cut by the stop");
+    else if (!restate__poll_watch(&conn->loop->poll, &conn->source, !empty))
+        restate__conn_kill(conn, "out of memory");
 }
 
-static void restate__loop_flush(restate__loop *loop, restate__loop_conn *conn) {
-    if (!conn->dead) {
-        restate__loop_write(loop, conn);
-    }
-    if (!conn->dead) restate__loop_settle(loop, conn);
-    if (conn->dead && !conn->h2.touched) restate__loop_destroy(conn);
+static void restate__conn_flush(restate__conn *conn) {
+    if (conn->state != RESTATE__CONN_DEAD) restate__conn_write(conn);
+    if (conn->state != RESTATE__CONN_DEAD) restate__conn_settle(conn);
+    if (conn->state == RESTATE__CONN_DEAD && !conn->h2.touched) restate__conn_destroy(conn);
 }
 
 /* Gives every touched connection its turn; what is touched meanwhile waits for the next call. */
-static void restate__loop_flush_all(restate__loop *loop) {
+static void restate__loop_flush(restate__loop *loop) {
     restate__h2 *h2 = loop->env.touched;
     loop->env.touched = NULL;
     loop->env.touched_tail = &loop->env.touched;
     while (h2) {
         restate__h2 *next = h2->next_touched;
         h2->touched = false;
-        restate__loop_flush(loop, (restate__loop_conn *)(void *)h2);
+        restate__conn_flush((restate__conn *)(void *)h2);
         h2 = next;
     }
 }
 
 /* Makes the connection the loop's own. */
-static void restate__loop_adopt(restate__loop_conn *conn) {
-    restate__loop *loop = conn->loop;
-    const restate_allocator *a = &loop->server->endpoint->allocator;
+static void restate__loop_adopt(restate__loop *loop, restate__conn *conn) {
     const restate_endpoint_options *o = &loop->server->endpoint->options;
-    if (!loop->in) loop->in = (uint8_t *)restate__mem_alloc(a, RESTATE__LOOP_IN);
-    if (!loop->out) loop->out = (uint8_t *)restate__mem_alloc(a, RESTATE__LOOP_OUT);
+    const restate_allocator *a = &loop->server->endpoint->allocator;
+    if (!loop->in) loop->in = restate__mem_alloc(a, RESTATE__LOOP_IN);
+    if (!loop->out) loop->out = restate__mem_alloc(a, RESTATE__LOOP_OUT);
     conn->next = loop->conns;
-    if (conn->next) conn->next->prev = conn;
+    conn->link = &loop->conns;
+    if (conn->next) conn->next->link = &conn->next;
     loop->conns = conn;
     restate__buf_init(&conn->pending, &loop->worker.cache);
     restate__h2_init(&conn->h2, &loop->env);
@@ -17763,191 +17847,167 @@ static void restate__loop_adopt(restate__loop_conn *conn) {
     restate__h2_due(&loop->env, restate__h2_at(conn->born_ms, o->request_timeout_ms));
     if (o->peer_timeout_ms != RESTATE_ZERO_MS)
         restate__h2_due(&loop->env, restate__h2_at(conn->born_ms, o->peer_timeout_ms / 2));
-    if (o->log_connections == RESTATE_ON) restate__loop_name(conn);
-    restate__loop_say(conn, "accepted");
-    if (!loop->in || !loop->out || !restate__loop_watch(loop, &conn->source, false))
-        restate__loop_kill(conn, "out of memory");
-    else if (loop->phase != RESTATE__SRV_SERVING)
-        restate__loop_finish(conn, "it came while stopping");
+    if (o->log_connections == RESTATE_ON) restate__conn_name(conn);
+    restate__conn_log(conn, RESTATE_LOG_INFO, "accepted");
+    if (!loop->in || !loop->out || !restate__poll_watch(&loop->poll, &conn->source, false))
+        restate__conn_kill(conn, "out of memory");
+    else if (loop->phase != RESTATE__PHASE_SERVING)
+        restate__conn_finish(conn, "it came while stopping");
 }
 
-/* Adds what was accepted for the loop. */
-static void restate__loop_offer(restate__loop *loop, restate__loop_conn *conn) {
+/* Adds a connection to the loop's arrivals: see (1). */
+static void restate__loop_offer(restate__loop *loop, restate__conn *conn) {
     RESTATE__ADD(&loop->conn_count, 1u, RELAXED);
     conn->loop = loop;
-#ifdef RESTATE_NO_THREADS
-    conn->next = loop->arrivals;
-    loop->arrivals = conn;
-#else
     conn->next = RESTATE__LOAD(&loop->arrivals, RELAXED);
     while (!RESTATE__CAS(&loop->arrivals, &conn->next, conn)) continue;
-#endif
 }
 
-/* Takes all of it: the loop does, or who takes it back. */
-static restate__loop_conn *restate__loop_take_offers(restate__loop *loop) {
-#ifdef RESTATE_NO_THREADS
-    restate__loop_conn *all = loop->arrivals;
-    loop->arrivals = NULL;
-    return all;
-#else
+/* Takes all of them. */
+static restate__conn *restate__loop_take_offers(restate__loop *loop) {
     if (!RESTATE__LOAD(&loop->arrivals, SEQ_CST)) return NULL;
-    return RESTATE__EXCHANGE(pointer, &loop->arrivals, (restate__loop_conn *)NULL, SEQ_CST);
-#endif
+    return RESTATE__EXCHANGE(pointer, &loop->arrivals, (restate__conn *)NULL, SEQ_CST);
 }
 
-/* Makes those that were accepted for it the loop's own. */
-static void restate__loop_arrive(restate__loop *loop) {
-    restate__loop_conn *conn = restate__loop_take_offers(loop);
-    while (conn) {
-        restate__loop_conn *next = conn->next;
-        restate__loop_adopt(conn);
-        conn = next;
-    }
-}
-
-/* Whether a peer is still there: one that says nothing is asked, and one that does not answer is
- * not. NULL: nothing is wrong. */
-static const char *restate__loop_ask(restate__loop_conn *conn) {
+/* Whether a peer is still there: one that is silent is asked, and one that does not answer is gone.
+ * NULL: nothing is wrong. */
+static const char *restate__conn_ask(restate__conn *conn) {
     restate__h2_env *env = &conn->loop->env;
-    uint64_t timeout = env->endpoint->options.peer_timeout_ms, at;
+    uint64_t timeout = env->endpoint->options.peer_timeout_ms;
     if (timeout == RESTATE_ZERO_MS) return NULL;
-    if (!conn->asked_ms && env->now_ms >= restate__h2_at(conn->heard_ms, timeout / 2)) {
+    if (!conn->asked_ms && restate__h2_past(env, restate__h2_at(conn->heard_ms, timeout / 2))) {
         conn->asked_ms = env->now_ms;
         restate__h2_ask(&conn->h2);
     }
-    at = conn->asked_ms ? restate__h2_at(conn->asked_ms, timeout - timeout / 2)
-                        : restate__h2_at(conn->heard_ms, timeout / 2);
-    if (env->now_ms >= at) return "it is silent and does not answer (peer_timeout_ms)";
-    restate__h2_due(env, at);
-    return NULL;
+    return conn->asked_ms &&
+           restate__h2_past(env, restate__h2_at(conn->asked_ms, timeout - timeout / 2))
+        ? "it is silent and does not answer (peer_timeout_ms)" : NULL;
 }
 
 /* Looks at the times of a connection. NULL: all is well; else why it is ended. */
-static const char *restate__loop_look(restate__loop_conn *conn) {
+static const char *restate__conn_look(restate__conn *conn) {
     restate__h2_env *env = &conn->loop->env;
     const restate_endpoint_options *o = &env->endpoint->options;
-    const char *wrong = NULL;
-    uint64_t at;
-    if (conn->pending.len) {
-        at = restate__h2_at(conn->sent_ms, o->send_timeout_ms);
-        if (env->now_ms >= at) return "it takes nothing of what it is sent (send_timeout_ms)";
-        restate__h2_due(env, at);
+    if (conn->pending.len &&
+        restate__h2_past(env, restate__h2_at(conn->sent_ms, o->send_timeout_ms)))
+        return "it takes nothing of what it is sent (send_timeout_ms)";
+    if (!conn->h2.begun &&
+        restate__h2_past(env, restate__h2_at(conn->born_ms, o->request_timeout_ms)))
+        return "it did not begin to speak HTTP/2 (request_timeout_ms)";
+    if (conn->state != RESTATE__CONN_OPEN) return NULL;
+    const char *wrong = restate__h2_look(&conn->h2);
+    return wrong ? wrong : restate__conn_ask(conn);
+}
+
+static void restate__conn_sweep(restate__conn *conn) {
+    if (conn->state == RESTATE__CONN_DEAD) return;
+    if (restate__conn_over(conn)) {
+        if (conn->loop->env.now_ms >= conn->deadline_ms) restate__conn_kill(conn, conn->why);
+        else restate__loop_sweep_soon(conn->loop);
+        return;
     }
-    if (!conn->h2.begun) {
-        at = restate__h2_at(conn->born_ms, o->request_timeout_ms);
-        if (env->now_ms >= at) return "it did not begin to speak HTTP/2 (request_timeout_ms)";
-        restate__h2_due(env, at);
-    }
-    if (conn->h2.session) wrong = restate__h2_look(&conn->h2);
-    return wrong || !conn->h2.session ? wrong : restate__loop_ask(conn);
+    if (conn->h2.draining) restate__h2_sweep(&conn->h2);
+    const char *wrong = restate__conn_look(conn);
+    if (!wrong) return;
+    restate__conn_log(conn, RESTATE_LOG_WARN, wrong);
+    restate__conn_kill(conn, wrong);
+}
+
+/* ---- Memory after a flood ----
+ *
+ * Chunks, stacks and blocks are kept for reuse, and malloc keeps what is freed. When there was much
+ * to do and little since, for a while, all of that goes back to the system. A steady load never
+ * gets here, and one that begins anew pays for its memory once. */
+
+/* Adds what there was since the last time to what there was since memory was given back. */
+static void restate__loop_note(restate__loop *loop) {
+    restate__worker *w = &loop->worker;
+    unsigned conns = RESTATE__LOAD(&loop->conn_count, RELAXED);
+    if (conns > loop->trim.conns) loop->trim.conns = conns;
+    if (w->exchanges_most > loop->trim.exchanges) loop->trim.exchanges = w->exchanges_most;
+    w->exchanges_most = w->exchanges;
+    loop->trim.freed += w->cache.freed_bytes;
+    w->cache.freed_bytes = 0;
+}
+
+/* If there was so much that giving memory back is worth it, and is no more, has the loop look some
+ * time from now whether it stayed so. */
+static void restate__loop_trim_later(restate__loop *loop) {
+    if (loop->trim.at_ms != RESTATE__SRV_NEVER) return;
+    restate__loop_note(loop);
+    unsigned conns = RESTATE__LOAD(&loop->conn_count, RELAXED), most_conns = loop->trim.conns;
+    size_t most = loop->trim.exchanges;
+    if ((most < RESTATE__LOOP_TRIM_MANY || loop->worker.exchanges > most / 4) &&
+        (most_conns < RESTATE__LOOP_TRIM_MANY || conns > most_conns / 4) &&
+        loop->trim.freed < RESTATE__LOOP_TRIM_BYTES)
+        return;
+    loop->trim.at_ms = loop->env.now_ms + RESTATE__LOOP_TRIM_MS;
+    restate__h2_due(&loop->env, loop->trim.at_ms);
+}
+
+static void restate__loop_trim(restate__loop *loop) {
+    restate__worker *w = &loop->worker;
+    size_t few = loop->trim.exchanges / 4;
+    if (few < RESTATE__LOOP_TRIM_MANY / 4) few = RESTATE__LOOP_TRIM_MANY / 4;
+    bool calm = w->exchanges_most <= few && w->cache.freed_bytes < RESTATE__LOOP_TRIM_BYTES / 4;
+    restate__loop_note(loop);
+    loop->trim.at_ms = RESTATE__SRV_NEVER;
+    if (!calm) return;
+    restate__worker_trim(w);
+    restate__mem_trim(w->allocator);
+    loop->trim.exchanges = w->exchanges;
+    loop->trim.conns = RESTATE__LOAD(&loop->conn_count, RELAXED);
+    loop->trim.freed = 0;
+}
+
+/* ---- Loops ----------------------------------------------------------------------------------- */
+
+/* Makes the next turn come soon: see (2). Everything between two turns counts as sleep, for a host
+ * may be waiting. */
+static void restate__loop_wake(void *user) {
+    restate__loop *loop = user;
+    if (RESTATE__EXCHANGE(bool, &loop->asleep, false, SEQ_CST))
+        restate__poll_signal(loop->poll.wake_fd);
 }
 
 /* A look that comes late is put off a little, for the loop was held up, and what it looks for may
  * lie in the sockets. Not for ever: a loop may be held up all the time. */
 static bool restate__loop_late(restate__loop *loop) {
     restate__h2_env *env = &loop->env;
-    if (loop->phase == RESTATE__SRV_SERVING && loop->lates < RESTATE__LOOP_LATES &&
-        env->now_ms - env->due_ms > RESTATE__LOOP_LATE_MS) {
-        loop->lates++;
-        env->due_ms = env->now_ms + RESTATE__LOOP_SWEEP_MS;
-        return true;
-    }
-    loop->lates = 0;
-    return false;
-}
-
-/* ---- Memory after a flood ----
- *
- * Chunks, stacks and blocks are kept for reuse, and malloc keeps what is freed. When there was much to
- * do and little since, for a while, all of that goes back to the system. A steady load never gets
- * here, and one that begins anew pays for its memory once. */
-
-/* Adds what there was since the last time to what there was since memory was given back. */
-static void restate__loop_note(restate__loop *loop) {
-    restate__worker *w = &loop->worker;
-    if (w->exchanges_most > loop->trim_exchanges) loop->trim_exchanges = w->exchanges_most;
-    w->exchanges_most = w->exchanges;
-    loop->trim_freed += w->cache.freed_bytes;
-    w->cache.freed_bytes = 0;
-}
-
-/* Whether there was so much that giving memory back is worth it, and is no more. */
-static bool restate__loop_shrank(restate__loop *loop) {
-    const restate__worker *w = &loop->worker;
-    size_t most = w->exchanges_most > loop->trim_exchanges ? w->exchanges_most : loop->trim_exchanges;
-    unsigned conns = RESTATE__LOAD(&loop->conn_count, RELAXED);
-    if (conns > loop->trim_conns) loop->trim_conns = conns;
-    return (most >= RESTATE__LOOP_TRIM_MANY && w->exchanges <= most / 4) ||
-           (loop->trim_conns >= RESTATE__LOOP_TRIM_MANY && conns <= loop->trim_conns / 4) ||
-           loop->trim_freed + w->cache.freed_bytes >= RESTATE__LOOP_TRIM_BYTES;
-}
-
-/* Has the loop look some time from now whether it stayed so. */
-static void restate__loop_trim_later(restate__loop *loop) {
-    if (loop->trim_at_ms != RESTATE__SRV_NEVER || !restate__loop_shrank(loop)) return;
-    restate__loop_note(loop);
-    loop->trim_at_ms = loop->env.now_ms + RESTATE__LOOP_TRIM_MS;
-    restate__h2_due(&loop->env, loop->trim_at_ms);
-}
-
-static void restate__loop_trim(restate__loop *loop) {
-    restate__worker *w = &loop->worker;
-    size_t few = loop->trim_exchanges / 4;
-    if (few < RESTATE__LOOP_TRIM_MANY / 4) few = RESTATE__LOOP_TRIM_MANY / 4;
-    bool calm = w->exchanges_most <= few && w->cache.freed_bytes < RESTATE__LOOP_TRIM_BYTES / 4;
-    restate__loop_note(loop);
-    loop->trim_at_ms = RESTATE__SRV_NEVER;
-    if (!calm) return;
-    restate__worker_trim(w);
-    restate__mem_trim(w->allocator);
-    loop->trim_exchanges = w->exchanges;
-    loop->trim_conns = RESTATE__LOAD(&loop->conn_count, RELAXED);
-    loop->trim_freed = 0;
+    bool late = loop->phase == RESTATE__PHASE_SERVING && loop->lates < RESTATE__LOOP_LATES &&
+                env->now_ms - env->due_ms > RESTATE__LOOP_LATE_MS;
+    loop->lates = late ? loop->lates + 1 : 0;
+    if (late) env->due_ms = env->now_ms + RESTATE__LOOP_SWEEP_MS;
+    return late;
 }
 
 /* Timed business of the connections, while there is any. */
 static void restate__loop_sweep(restate__loop *loop) {
-    const char *wrong;
     loop->env.due_ms = RESTATE__SRV_NEVER;
-    if (loop->env.now_ms >= loop->trim_at_ms) restate__loop_trim(loop);
-    else restate__h2_due(&loop->env, loop->trim_at_ms);
+    if (restate__h2_past(&loop->env, loop->trim.at_ms)) restate__loop_trim(loop);
     restate__ep_left_out(loop->server->endpoint, loop->env.now_ms, false);
-    if (loop->phase != RESTATE__SRV_SERVING) restate__loop_sweep_soon(loop);
-    for (restate__loop_conn *conn = loop->conns; conn; conn = conn->next) {
-        if (conn->dead) continue;
-        if (conn->closing) {
-            if (loop->env.now_ms >= conn->deadline_ms) restate__loop_kill(conn, conn->why);
-            else restate__loop_sweep_soon(loop);
-            continue;
-        }
-        if (conn->h2.draining) restate__h2_sweep(&conn->h2);
-        wrong = restate__loop_look(conn);
-        if (!wrong) continue;
-        restate__loop_blame(conn, wrong);
-        restate__loop_kill(conn, wrong);
-    }
+    if (loop->phase != RESTATE__PHASE_SERVING) restate__loop_sweep_soon(loop);
+    for (restate__conn *conn = loop->conns; conn; conn = conn->next) restate__conn_sweep(conn);
 }
 
 /* Follows the server into another phase. */
 static void restate__loop_enter(restate__loop *loop, unsigned phase) {
     loop->phase = phase;
-    for (restate__loop_conn *conn = loop->conns; conn; conn = conn->next) {
-        if (conn->dead || conn->closing) restate__h2_touch(&conn->h2);
-        else if (!conn->h2.session) restate__loop_finish(conn, "stopping");
-        else if (phase == RESTATE__SRV_DRAINING) restate__h2_drain(&conn->h2);
+    for (restate__conn *conn = loop->conns; conn; conn = conn->next) {
+        if (restate__conn_over(conn)) restate__h2_touch(&conn->h2);
+        else if (conn->state != RESTATE__CONN_OPEN) restate__conn_finish(conn, "stopping");
+        else if (phase == RESTATE__PHASE_DRAINING) restate__h2_drain(&conn->h2);
         else restate__h2_cut(&conn->h2);
     }
     loop->env.due_ms = 0;
 }
 
-static void restate__srv_watch(struct restate__server *server);
-static bool restate__srv_done(struct restate__server *server, const restate__loop *loop);
-
+/* When the loop has to do something that is timed. */
 static uint64_t restate__loop_next_ms(const restate__loop *loop) {
-    const struct restate__server *server = loop->server;
-    bool accepts = loop == server->boss && server->accept_at_ms < loop->env.due_ms;
-    return accepts ? server->accept_at_ms : loop->env.due_ms;
+    const restate__server *server = loop->server;
+    uint64_t accepts_ms = server->listener.paused_until_ms;
+    bool accepts = loop == server->boss && accepts_ms && accepts_ms < loop->env.due_ms;
+    return accepts ? accepts_ms : loop->env.due_ms;
 }
 
 /* How long to wait for a time of the endpoint's clock, or to look at it again. */
@@ -17959,145 +18019,143 @@ static uint64_t restate__loop_left_ms(const restate__loop *loop, uint64_t at) {
 }
 
 static int restate__loop_timeout(const restate__loop *loop, uint64_t wait_ms) {
-    uint64_t at = restate__loop_next_ms(loop), left;
+    uint64_t at = restate__loop_next_ms(loop);
     if (loop->busy || wait_ms == 0) return 0;
     if (at != RESTATE__SRV_NEVER) {
-        left = restate__loop_left_ms(loop, at);
+        uint64_t left = restate__loop_left_ms(loop, at);
         if (left < wait_ms) wait_ms = left;
     }
     return wait_ms == UINT64_MAX ? -1 : wait_ms > 3600000 ? 3600000 : (int)wait_ms;
 }
 
+/* After a stop: whether the loop has nothing left to do, or waited long enough for those who
+ * have. */
+static bool restate__loop_done(const restate__loop *loop) {
+    restate__server *server = loop->server;
+    if (loop->conns || loop->busy) return false;
+    return !loop->worker.exchanges ||
+           (loop->phase == RESTATE__PHASE_CUT &&
+            restate__clock_ms(&server->endpoint->options.clock) >= server->phase_until_ms);
+}
+
+static void restate__srv_watch(restate__server *server);
+
 /* One turn: waits, receives, lets handlers run, sends. False: the loop is over. */
 static bool restate__loop_turn(restate__loop *loop, uint64_t wait_ms) {
-    unsigned phase;
-    int rounds;
-    restate__loop_wait(loop, restate__loop_timeout(loop, wait_ms));
+    restate__server *server = loop->server;
+    restate__poll_wait(&loop->poll, &loop->env, restate__loop_timeout(loop, wait_ms));
     RESTATE__STORE(&loop->asleep, false, SEQ_CST);
-    if (loop == loop->server->boss) restate__srv_watch(loop->server);
-    phase = RESTATE__LOAD(&loop->server->phase, ACQUIRE);
+    if (loop == server->boss) restate__srv_watch(server);
+    unsigned phase = RESTATE__LOAD(&server->phase, ACQUIRE);
     if (phase != loop->phase) restate__loop_enter(loop, phase);
-    restate__loop_arrive(loop);             /* nobody gives it any once the phase is another one */
-    if (loop->env.now_ms >= loop->env.due_ms && !restate__loop_late(loop)) restate__loop_sweep(loop);
-    for (rounds = 0; rounds < RESTATE__LOOP_ROUNDS; rounds++) {
+    for (restate__conn *conn = restate__loop_take_offers(loop), *next; conn; conn = next) {
+        next = conn->next;                  /* no more come once the phase is another one */
+        restate__loop_adopt(loop, conn);
+    }
+    if (loop->env.now_ms >= loop->env.due_ms && !restate__loop_late(loop))
+        restate__loop_sweep(loop);
+    int rounds = 0;
+    for (; rounds < RESTATE__LOOP_ROUNDS; rounds++) {
         loop->busy = restate__worker_turn(&loop->worker);
         if (!loop->env.touched) break;
-        restate__loop_flush_all(loop);      /* and back: handlers may have waited for room */
+        restate__loop_flush(loop);          /* and back: handlers may have waited for room */
     }
-    if (RESTATE__LOAD(&loop->server->endpoint->left_out, RELAXED))
+    if (RESTATE__LOAD(&server->endpoint->left_out, RELAXED))
         restate__h2_due(&loop->env, restate__log_window_end(loop->env.now_ms));
     restate__loop_trim_later(loop);
     RESTATE__STORE(&loop->asleep, true, SEQ_CST);
     if (rounds == RESTATE__LOOP_ROUNDS || restate__worker_waits(&loop->worker) ||
         RESTATE__LOAD(&loop->arrivals, SEQ_CST))
         loop->busy = true;
-    return phase == RESTATE__SRV_SERVING || !restate__srv_done(loop->server, loop);
+    return phase == RESTATE__PHASE_SERVING || !restate__loop_done(loop);
 }
 
 #if !defined(RESTATE_NO_THREADS)
-/* The server is gone when this thread comes back too late, the loop is not; see
- * restate__srv_abandon. */
 static void *restate__loop_main(void *arg) {
-    restate__loop *loop = (restate__loop *)arg;
+    restate__loop *loop = arg;
     while (restate__loop_turn(loop, UINT64_MAX)) {}
-    loop->left = restate__attempt_tell_left(&loop->worker, loop->left_text, sizeof loop->left_text);
     RESTATE__STORE(&loop->over, true, RELEASE);
-    restate__loop_signal(loop->server->control.wake_fd);
+    restate__poll_signal(loop->server->control.poll.wake_fd);
     return NULL;
 }
 #endif
 
-static bool restate__loop_init(restate__loop *loop, struct restate__server *server) {
-    bool control = loop == &server->control;
+/* False: errno says why; it is to be freed then, too. */
+static bool restate__loop_init(restate__loop *loop, restate__server *server) {
     restate_endpoint *ep = server->endpoint;
     loop->server = server;
-    loop->armed_ms = loop->trim_at_ms = RESTATE__SRV_NEVER;
-    loop->wake.fd = loop->timer.fd = loop->wake_fd = -1;
+    loop->armed_ms = loop->trim.at_ms = RESTATE__SRV_NEVER;
+    loop->timer =
+        (restate__poll_source){ .fd = -1, .ready = restate__poll_on_wake, .owner = &loop->timer };
     loop->asleep = true;
-    if (!restate__loop_poll_init(loop)) return false;
-    loop->wake.ready = restate__loop_on_wake;
-    loop->wake.owner = &loop->wake;
-    restate__h2_env_init(&loop->env, ep, &loop->worker, server->callbacks, server->option);
-    if (control) return restate__loop_watch(loop, &loop->wake, false);
-    loop->worker_made = restate__worker_init(&loop->worker, &ep->allocator, RESTATE__SRV_CACHE_BYTES,
-                                              RESTATE__SRV_FIBERS);
-    if (!loop->worker_made) return false;
+    restate__worker_init(&loop->worker, &ep->allocator, RESTATE__SRV_CACHE_BYTES,
+                         RESTATE__SRV_FIBERS);
     loop->worker.wake = restate__loop_wake;
     loop->worker.wake_user = loop;
-    return restate__loop_watch(loop, &loop->wake, false);
+    restate__h2_env_init(&loop->env, ep, &loop->worker, server->callbacks, server->option);
+    return restate__poll_init(&loop->poll, &ep->allocator);
 }
 
 static void restate__loop_free(restate__loop *loop) {
     const restate_allocator *a = &loop->server->endpoint->allocator;
-    if (loop->worker_made) {
-        restate__worker_free(&loop->worker);
-    }
+    restate__worker_free(&loop->worker);
     restate__mem_free(a, loop->in, RESTATE__LOOP_IN);
     restate__mem_free(a, loop->out, RESTATE__LOOP_OUT);
-    restate__loop_poll_free(loop);
+    restate__poll_close_fd(&loop->timer.fd);
+    restate__poll_free(&loop->poll);
 }
 
-/* ---- The server: listening, stopping, the public functions ---- */
+/* ---- Connections come ------------------------------------------------------------------------ */
 
-static void restate__srv_tell(struct restate__server *server, unsigned phase) {
+/* Advances the phase of the server, and makes all loops follow: see (3). */
+static void restate__srv_enter(restate__server *server, unsigned phase) {
     RESTATE__STORE(&server->phase, phase, RELEASE);
-    for (unsigned i = 0; i < server->loop_count; i++) restate__loop_signal(server->loops[i].wake_fd);
+    for (unsigned i = 0; i < server->loop_count; i++)
+        restate__poll_signal(server->loops[i].poll.wake_fd);
 }
 
-static void restate__srv_unlisten(struct restate__server *server) {
-    if (server->listener.fd < 0) return;
-    restate__loop_forget(server->boss, &server->listener);
-    close(server->listener.fd);
-    server->listener.fd = -1;
-    server->accept_at_ms = RESTATE__SRV_NEVER;
+static void restate__srv_unlisten(restate__server *server) {
+    restate__poll_close(&server->boss->poll, &server->listener.source);
+    server->listener.paused_until_ms = 0;
 }
 
-/* On the boss, once a turn: stops, phases that end, accepting that goes on. */
-static void restate__srv_watch(struct restate__server *server) {
-    restate_endpoint *ep = server->endpoint;
+/* Once a turn of the boss: stops, phases that end, accepting that goes on. */
+static void restate__srv_watch(restate__server *server) {
+    const restate_endpoint *ep = server->endpoint;
+    restate__srv_listener *listener = &server->listener;
     uint64_t now = server->boss->env.now_ms;
     unsigned stops = RESTATE__LOAD(&ep->stops, SEQ_CST);
-    if (now >= server->accept_at_ms) {
-        server->accept_at_ms = RESTATE__SRV_NEVER;
-        if (!restate__loop_watch(server->boss, &server->listener, false))
-            server->accept_at_ms = now + RESTATE__SRV_ACCEPT_PAUSE_MS;
-    }
-    if (stops && server->phase == RESTATE__SRV_SERVING) {
+    if (listener->paused_until_ms && now >= listener->paused_until_ms)
+        listener->paused_until_ms =
+            restate__poll_watch(&server->boss->poll, &listener->source, false)
+            ? 0 : now + RESTATE__SRV_ACCEPT_PAUSE_MS;
+    if (stops && server->phase == RESTATE__PHASE_SERVING) {
         uint64_t drain = ep->options.drain_ms == RESTATE_ZERO_MS ? 0 : ep->options.drain_ms;
         restate__srv_unlisten(server);
-        if (server->channel.fd >= 0)
-            restate__channel_say(server->channel.fd, RESTATE__CHANNEL_STOPS);
-        server->phase_until_ms = drain > UINT64_MAX - now ? UINT64_MAX : now + drain;
-        restate__srv_tell(server, RESTATE__SRV_DRAINING);
+        restate__channel_tell(server->channel.fd, RESTATE__CHANNEL_STOPS);
+        server->phase_until_ms = restate__h2_at(now, drain);
+        restate__srv_enter(server, RESTATE__PHASE_DRAINING);
     }
-    if (server->phase == RESTATE__SRV_DRAINING && (stops > 1 || now >= server->phase_until_ms)) {
+    if (server->phase == RESTATE__PHASE_DRAINING && (stops > 1 || now >= server->phase_until_ms)) {
         server->phase_until_ms = now + RESTATE__GRACE_MS;
-        restate__srv_tell(server, RESTATE__SRV_CUT);
+        restate__srv_enter(server, RESTATE__PHASE_CUT);
     }
-}
-
-/* After a stop: whether the loop has nothing left to do, or waited long enough for those who
- * have. */
-static bool restate__srv_done(struct restate__server *server, const restate__loop *loop) {
-    bool cut = loop->phase == RESTATE__SRV_CUT;
-    if (loop->conns || loop->busy) return false;
-    if (!loop->worker.exchanges) return true;
-    return cut && restate__clock_ms(&server->endpoint->options.clock) >= server->phase_until_ms;
 }
 
 /* Whether somebody holds the loop, so that it does not get to what arrives. */
-static bool restate__srv_held(struct restate__server *server, restate__loop *loop) {
+static bool restate__srv_held(const restate__server *server, const restate__loop *loop) {
     restate__duty duty;
     return server->boss != loop && restate__duty_read(&loop->worker.duty, &duty,
                                                       server->boss->env.now_ms,
                                                       RESTATE__SRV_HELD_MS);
 }
 
-/* The loop with the fewest connections, of those that nobody holds; if all are held, of all. */
-static restate__loop *restate__srv_pick(struct restate__server *server) {
-    unsigned i, best = 0, fewest = UINT_MAX;
+/* The loop with the fewest connections, of those that nobody holds; if all are held, of all. Equal
+ * ones take turns. */
+static restate__loop *restate__srv_pick(restate__server *server) {
+    unsigned best = 0, fewest = UINT_MAX;
     bool best_held = true;
-    for (i = 0; i < server->loop_count; i++) {
+    for (unsigned i = 0; i < server->loop_count; i++) {
         unsigned at = (server->next_loop + i) % server->loop_count;
         unsigned n = RESTATE__LOAD(&server->loops[at].conn_count, RELAXED);
         bool held = restate__srv_held(server, &server->loops[at]);
@@ -18108,6 +18166,45 @@ static restate__loop *restate__srv_pick(struct restate__server *server) {
     return &server->loops[best];
 }
 
+/* Gives the connection to a loop. */
+static void restate__srv_assign(restate__server *server, restate__conn *conn) {
+    restate__loop *loop = restate__srv_pick(server);
+    restate__loop_offer(loop, conn);
+    if (server->boss != loop) restate__loop_wake(loop);
+}
+
+/* Takes back what arrived at a loop that does not get to it. */
+static restate__conn *restate__srv_recall(restate__loop *loop) {
+    restate__conn *all = restate__loop_take_offers(loop);
+    for (const restate__conn *conn = all; conn; conn = conn->next)
+        RESTATE__SUB(&loop->conn_count, 1u, RELAXED);
+    return all;
+}
+
+/* Closes a connection that no loop has. */
+static void restate__srv_discard(restate__server *server, restate__conn *conn) {
+    close(conn->source.fd);
+    restate__mem_free(&server->endpoint->allocator, conn, sizeof *conn);
+}
+
+static unsigned restate__srv_conns(const restate__server *server) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < server->loop_count; i++)
+        n += RESTATE__LOAD(&server->loops[i].conn_count, ACQUIRE);
+    return n;
+}
+
+/* Whether there are as many connections as there may be. */
+static bool restate__srv_full(restate__server *server) {
+    restate_endpoint *ep = server->endpoint;
+    if (restate__srv_conns(server) < ep->options.max_connections) return false;
+    if (restate__ep_may_log(ep, RESTATE__LIMIT_PEER))
+        restate__log(&ep->logger, RESTATE_LOG_WARN,
+                     "a connection was closed at once: there are max_connections (%u)",
+                     (unsigned)ep->options.max_connections);
+    return true;
+}
+
 /* Where MSG_NOSIGNAL is not to be had. */
 static void restate__srv_no_sigpipe(int fd) {
 #if defined(SO_NOSIGPIPE)
@@ -18116,20 +18213,6 @@ static void restate__srv_no_sigpipe(int fd) {
 #else
     (void)fd;
 #endif
-}
-
-/* Gives the connection to a loop. */
-static void restate__srv_assign(struct restate__server *server, restate__loop_conn *conn) {
-    restate__loop *loop = restate__srv_pick(server);
-    restate__loop_offer(loop, conn);
-    if (server->boss != loop) restate__loop_wake(loop);
-}
-
-/* Takes back what arrived at a loop that does not get to it. */
-static restate__loop_conn *restate__srv_recall(restate__loop *loop) {
-    restate__loop_conn *all = restate__loop_take_offers(loop), *conn;
-    for (conn = all; conn; conn = conn->next) RESTATE__SUB(&loop->conn_count, 1u, RELAXED);
-    return all;
 }
 
 /* A peer that does not confirm what it was sent is gone as one that does not answer. */
@@ -18143,67 +18226,53 @@ static void restate__srv_set_timeout(int fd, uint64_t timeout_ms) {
 #endif
 }
 
-static unsigned restate__srv_conns(struct restate__server *server) {
-    unsigned i, n = 0;
-    for (i = 0; i < server->loop_count; i++)
-        n += RESTATE__LOAD(&server->loops[i].conn_count, ACQUIRE);
-    return n;
-}
-
-/* Whether there are as many connections as there may be. */
-static bool restate__srv_full(struct restate__server *server) {
-    restate_endpoint *ep = server->endpoint;
-    if (restate__srv_conns(server) < ep->options.max_connections) return false;
-    if (restate__ep_may_log(ep, RESTATE__LIMIT_PEER))
-        restate__log(&ep->logger, RESTATE_LOG_WARN,
-                     "a connection was closed at once: there are max_connections (%u)",
-                     (unsigned)ep->options.max_connections);
-    return true;
-}
-
-/* The connection goes to its loop. false: it could not be kept. */
-static bool restate__srv_hand_over(struct restate__server *server, int fd) {
-    restate__loop_conn *conn;
+/* Gives a connection that was accepted to a loop. False: it could not be kept, and is closed. */
+static bool restate__srv_take(restate__server *server, int fd) {
+    const restate_endpoint *ep = server->endpoint;
+    bool fits = !restate__srv_full(server) && restate__poll_set_flags(fd);
+    restate__conn *conn = fits ? restate__mem_zalloc(&ep->allocator, sizeof *conn) : NULL;
     int on = 1;
-    if (!restate__loop_set_flags(fd)) return false;
+    if (!conn) {
+        close(fd);
+        return false;
+    }
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     restate__srv_no_sigpipe(fd);
-    restate__srv_set_timeout(fd, server->endpoint->options.peer_timeout_ms);
-    conn = (restate__loop_conn *)restate__mem_zalloc(&server->endpoint->allocator, sizeof *conn);
-    if (!conn) return false;
-    conn->source.fd = fd;
-    conn->source.ready = restate__loop_on_conn;
-    conn->source.owner = conn;
+    restate__srv_set_timeout(fd, ep->options.peer_timeout_ms);
+    conn->source =
+        (restate__poll_source){ .fd = fd, .ready = restate__conn_on_ready, .owner = conn };
     restate__srv_assign(server, conn);
     return true;
 }
 
-/* Out of descriptors or memory: the listener would stay readable, so it is left alone a while. */
-static void restate__srv_pause(struct restate__server *server, const char *why) {
-    uint64_t now = server->boss->env.now_ms;
-    restate__loop_forget(server->boss, &server->listener);
-    server->accept_at_ms = now + RESTATE__SRV_ACCEPT_PAUSE_MS;
-    if (server->warned_at_ms && now - server->warned_at_ms < RESTATE__SRV_WARN_MS) return;
-    server->warned_at_ms = now;
-    restate__log(&server->endpoint->logger, RESTATE_LOG_WARN,
-                 "cannot accept a connection: %s; trying again every %d ms", why,
-                 (int)RESTATE__SRV_ACCEPT_PAUSE_MS);
+/* A connection that waits; -1: none does, or none can be had for a while. */
+static int restate__srv_accept(restate__srv_listener *listener, restate__poll *where,
+                               const restate__logger *logger, uint64_t now) {
+    int fd;
+    do fd = accept(listener->source.fd, NULL, NULL);
+    while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
+    if (fd >= 0 || (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM))
+        return fd;
+    restate__poll_forget(where, &listener->source);
+    listener->paused_until_ms = now + RESTATE__SRV_ACCEPT_PAUSE_MS;
+    if (!listener->warned_at_ms || now - listener->warned_at_ms >= RESTATE__SRV_WARN_MS) {
+        listener->warned_at_ms = now;
+        restate__log(logger, RESTATE_LOG_WARN,
+                     "cannot accept a connection: %s; trying again every %d ms", strerror(errno),
+                     (int)RESTATE__SRV_ACCEPT_PAUSE_MS);
+    }
+    return -1;
 }
 
-static void restate__srv_on_listener(void *owner, bool in, bool out) {
-    struct restate__server *server = (struct restate__server *)owner;
-    (void)in;
-    (void)out;
-    for (int i = 0; i < 64; i++) {
-        int fd = accept(server->listener.fd, NULL, NULL);
-        if (fd < 0) {
-            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-                restate__srv_pause(server, strerror(errno));
-            if (errno != EINTR && errno != ECONNABORTED) return;
-        } else if (restate__srv_full(server) || !restate__srv_hand_over(server, fd)) {
-            close(fd);
-        }
+static void restate__srv_on_listener(void *owner) {
+    restate__server *server = owner;
+    restate__loop *boss = server->boss;
+    for (int i = 0; i < RESTATE__SRV_BATCH; i++) {
+        int fd = restate__srv_accept(&server->listener, &boss->poll, &server->endpoint->logger,
+                                     boss->env.now_ms);
+        if (fd < 0) return;
+        (void)restate__srv_take(server, fd);
     }
 }
 
@@ -18213,69 +18282,61 @@ static void restate__srv_drain(restate_endpoint *ep) {
     if (!RESTATE__EXCHANGE(bool, &ep->drains, true, SEQ_CST)) restate_endpoint_stop(ep);
 }
 
-/* The next message: 0: none yet; -1: nobody is there any more. `*fd`: the connection that came, or
- * -1. */
-static int restate__channel_next(int channel, int *fd) {
-    union { struct cmsghdr head; uint8_t room[CMSG_SPACE(sizeof(int))]; } control;
-    struct msghdr message;
-    struct iovec piece;
-    uint8_t what = 0;
-    ssize_t n;
-    memset(&message, 0, sizeof message);
-    piece.iov_base = &what;
-    piece.iov_len = 1;
-    message.msg_iov = &piece;
-    message.msg_iovlen = 1;
-    message.msg_control = &control;
-    message.msg_controllen = sizeof control;
-    *fd = -1;
-    do n = recvmsg(channel, &message, 0);
-    while (n < 0 && errno == EINTR);
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return 0;
-    if (n <= 0) return -1;
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c))
-        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-            memcpy(fd, CMSG_DATA(c), sizeof *fd);
-    return what;
+/* In a worker. Without a supervisor it stops, for nobody gives it connections. */
+static void restate__srv_on_channel(void *owner) {
+    restate__server *server = owner;
+    int what = 0, fd;
+    for (int i = 0; i < RESTATE__SRV_BATCH && what >= 0; i++) {
+        what = restate__channel_next(server->channel.fd, &fd);
+        if (what == 0) return;
+        if (what != RESTATE__CHANNEL_TAKE) restate__srv_drain(server->endpoint);
+        else if (fd >= 0 && !restate__srv_take(server, fd))
+            restate__channel_tell(server->channel.fd, RESTATE__CHANNEL_LEFT);
+        if (what == RESTATE__CHANNEL_CUT) restate_endpoint_stop(server->endpoint);
+    }
+    if (what < 0) restate__poll_forget(&server->boss->poll, &server->channel);
 }
 
-/* In a worker. Without a supervisor it stops, for nobody gives it connections. */
-static void restate__srv_on_channel(void *owner, bool in, bool out) {
-    struct restate__server *server = (struct restate__server *)owner;
-    restate_endpoint *ep = server->endpoint;
-    int what, fd;
-    (void)in;
-    (void)out;
-    for (int i = 0; i < 64 && (what = restate__channel_next(server->channel.fd, &fd)) != 0; i++) {
-        if (what == RESTATE__CHANNEL_TAKE && fd >= 0 &&
-            (restate__srv_full(server) || !restate__srv_hand_over(server, fd))) {
-            close(fd);
-            restate__channel_say(server->channel.fd, RESTATE__CHANNEL_LEFT);
-        }
-        if (what == -1) restate__loop_forget(server->boss, &server->channel);
-        if (what != RESTATE__CHANNEL_TAKE) restate__srv_drain(ep);
-        if (what == RESTATE__CHANNEL_CUT) restate_endpoint_stop(ep);
-        if (what == -1) return;
-    }
-}
+/* ---- Listening ------------------------------------------------------------------------------- */
 
 /* A listening socket for one address; -1: none, errno says why. */
 static int restate__srv_socket(const struct addrinfo *at) {
-    int on = 1, off = 0, error, fd = socket(at->ai_family, at->ai_socktype, at->ai_protocol);
+    int on = 1, off = 0, fd = socket(at->ai_family, at->ai_socktype, at->ai_protocol);
     if (fd < 0) return -1;
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (at->ai_family == AF_INET6)
         (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    if (restate__loop_set_flags(fd) && bind(fd, at->ai_addr, at->ai_addrlen) == 0 &&
+    if (restate__poll_set_flags(fd) && bind(fd, at->ai_addr, at->ai_addrlen) == 0 &&
         listen(fd, SOMAXCONN) == 0)
         return fd;
-    error = errno;
+    int error = errno;
     close(fd);
     errno = error;
     return -1;
 }
 
-/* The port of a listening socket, and its address, which the options may have written in another
+/* Makes the listening socket for a numeric address. Returns 0, or what was wrong. */
+static int restate__srv_bind(int *fd, const char *host, unsigned port) {
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
+                              .ai_flags = AI_NUMERICHOST | AI_PASSIVE | AI_NUMERICSERV }, *at;
+    char text[8];
+    snprintf(text, sizeof text, "%u", port);
+    if (getaddrinfo(host, text, &hints, &at)) return EINVAL;
+    *fd = restate__srv_socket(at);
+    int error = *fd < 0 ? errno : 0;
+    freeaddrinfo(at);
+    return error;
+}
+
+#define RESTATE__SRV_NAME_BYTES (INET6_ADDRSTRLEN + 32)     /* with a zone, brackets and a port */
+
+/* "host:port", or "[host]:port". */
+static const char *restate__srv_join_name(char *name, const char *host, unsigned port) {
+    snprintf(name, RESTATE__SRV_NAME_BYTES, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
+    return name;
+}
+
+/* Which port a socket listens on, and which address, which the options may have written in another
  * way ("::0", "127.1"). */
 static uint16_t restate__srv_name(int fd, char *host, size_t size) {
     union { struct sockaddr any; struct sockaddr_in v4; struct sockaddr_in6 v6; } at;
@@ -18286,166 +18347,141 @@ static uint16_t restate__srv_name(int fd, char *host, size_t size) {
     return ntohs(at.any.sa_family == AF_INET6 ? at.v6.sin6_port : at.v4.sin_port);
 }
 
-/* Makes the listening socket for a numeric address. Returns 0, or what was wrong. */
-static int restate__srv_bind(int *fd, const char *host, unsigned port) {
-    struct addrinfo hints, *at = NULL;
-    char text[8];
-    int error = EINVAL;
-    memset(&hints, 0, sizeof hints);
-    hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = AI_NUMERICHOST | AI_PASSIVE | AI_NUMERICSERV;
-    snprintf(text, sizeof text, "%u", port);
-    if (getaddrinfo(host, text, &hints, &at)) return error;
-    *fd = restate__srv_socket(at);
-    error = *fd < 0 ? errno : 0;
-    freeaddrinfo(at);
-    return error;
-}
-
-/* How the server gets to know the endpoint. One that listens everywhere is named as a server on
- * this machine reaches it. */
-static void restate__srv_tell_how(const restate_endpoint *ep, const char *host, uint16_t port) {
+/* Says where it listens, and how the server gets to know the endpoint. One that listens everywhere
+ * is named as a server on this machine reaches it. */
+static void restate__srv_tell_where(const restate_endpoint *ep, const char *host, unsigned port,
+                                    unsigned loops) {
+    unsigned processes = ep->options.processes;
     bool everywhere = strcmp(host, "::") == 0 || strcmp(host, "0.0.0.0") == 0;
-    bool six = !everywhere && strchr(host, ':');
+    char name[RESTATE__SRV_NAME_BYTES], by[48] = "";
+    if (processes > 1) snprintf(by, sizeof by, " in each of %u processes", processes);
+    restate__log(&ep->logger, RESTATE_LOG_INFO, "listening on %s, event loops: %u%s%s",
+                 restate__srv_join_name(name, host, port), loops, by,
+                 ep->keys ? "" : "; anybody may invoke (no identity_keys)");
     restate__log(&ep->logger, RESTATE_LOG_INFO,
-                 "register it once: restate deployments register http://%s%s%s:%u%s",
-                 six ? "[" : "", everywhere ? "localhost" : host, six ? "]" : "", (unsigned)port,
+                 "register it once: restate deployments register http://%s%s",
+                 restate__srv_join_name(name, everywhere ? "localhost" : host, port),
                  everywhere ? " (for a server in a container: host.docker.internal)" : "");
 }
 
 /* Makes the socket that listens on what the options say, and logs that: on every interface through
  * one IPv6 socket where there is IPv6. */
-static restate_status restate__srv_open(restate_endpoint *ep, unsigned loops, int *fd,
-                                        uint16_t *port) {
-    const char *host = ep->options.address ? ep->options.address : "::", *open, *shut;
-    unsigned wanted = ep->options.port == RESTATE_ANY_PORT ? 0u : ep->options.port;
-    unsigned processes = ep->options.processes > 1 ? ep->options.processes : 1;
-    char by[48] = "", name[INET6_ADDRSTRLEN + 20];   /* with a zone */
-    int error = restate__srv_bind(fd, host, wanted);
+static restate_status restate__srv_open(restate_endpoint *ep, unsigned loops,
+                                        restate__srv_listener *listener) {
+    const char *host = ep->options.address ? ep->options.address : "::";
+    unsigned port = ep->options.port == RESTATE_ANY_PORT ? 0u : ep->options.port;
+    char name[RESTATE__SRV_NAME_BYTES];
+    int error = restate__srv_bind(&listener->source.fd, host, port);
     if (error && !ep->options.address && error != EADDRINUSE && error != EACCES) {
         host = "0.0.0.0";
-        error = restate__srv_bind(fd, host, wanted);
+        error = restate__srv_bind(&listener->source.fd, host, port);
     }
-    open = strchr(host, ':') ? "[" : "";
-    shut = *open ? "]" : "";
     if (error == EINVAL)
         return restate__ep_error(ep, "cannot listen on \"%s\": it is not an IP address; set "
                                      ".address to one such as \"127.0.0.1\" or \"::1\"", host);
     if (error)
-        return restate__ep_error(ep, "cannot listen on %s%s%s:%u: %s; choose another %s", open,
-                                 host, shut, wanted, strerror(error),
+        return restate__ep_error(ep, "cannot listen on %s: %s; choose another %s",
+                                 restate__srv_join_name(name, host, port), strerror(error),
                                  error == EADDRNOTAVAIL ? ".address" : ".port");
     snprintf(name, sizeof name, "%s", host);
-    *port = restate__srv_name(*fd, name, sizeof name);
-    if (processes > 1) snprintf(by, sizeof by, " in each of %u processes", processes);
-    restate__log(&ep->logger, RESTATE_LOG_INFO, "listening on %s%s%s:%u, event loops: %u%s%s",
-                 open, name, shut, (unsigned)*port, loops, by,
-                 ep->keys ? "" : "; anybody may invoke (no identity_keys)");
-    restate__srv_tell_how(ep, name, *port);
+    listener->port = restate__srv_name(listener->source.fd, name, sizeof name);
+    restate__srv_tell_where(ep, name, listener->port, loops);
     return RESTATE_OK;
 }
 
-static restate_status restate__srv_listen(struct restate__server *server) {
+static restate_status restate__srv_listen(restate__server *server) {
     restate_endpoint *ep = server->endpoint;
-    restate__loop_source *source = &server->listener;
+    restate__poll_source *source = &server->listener.source;
     if (ep->channel >= 0) {
         source = &server->channel;
         source->fd = ep->channel;
-        source->ready = restate__srv_on_channel;
-        server->port = ep->channel_port;
-    } else {
-        if (restate__srv_open(ep, server->loop_count, &source->fd, &server->port) != RESTATE_OK)
-            return RESTATE_ERROR;
-        source->ready = restate__srv_on_listener;
+        server->listener.port = ep->channel_port;
+    } else if (restate__srv_open(ep, server->loop_count, &server->listener) != RESTATE_OK) {
+        return RESTATE_ERROR;
     }
-    source->owner = server;
-    if (!restate__loop_watch(server->boss, source, false))
+    if (!restate__poll_watch(&server->boss->poll, source, false))
         return restate__ep_error(ep, "cannot listen: %s", strerror(errno));
     return RESTATE_OK;
 }
 
-/* ---- Watching: whoever holds a loop is named, while he does -------------------------------------- */
+/* ---- Watching who holds a loop: see (4) ------------------------------------------------------ */
 
 #if !defined(RESTATE_NO_THREADS)
 
-/* Tells of a handler that holds its loop for too long, and again after twice the time. */
-static void restate__srv_look_at(struct restate__server *server, restate__loop *loop) {
+/* Warns of a handler that holds its loop for too long, and again after twice the time. */
+static void restate__srv_look_at(restate__server *server, restate__loop *loop) {
     uint64_t now = server->boss->env.now_ms;
     restate__duty duty;
     char id[RESTATE__DUTY_ID_BYTES];
     if (!restate__duty_read(&loop->worker.duty, &duty, now, 0) ||
         duty.patience_ms == RESTATE__DUTY_NEVER)
         return;
-    if (loop->told_change != duty.change) {
-        loop->told_change = duty.change;
-        loop->tell_after_ms = duty.patience_ms;
-        loop->tell_at_ms = now - duty.held_ms + duty.patience_ms;
+    if (loop->told.change != duty.change) {
+        loop->told.change = duty.change;
+        loop->told.after_ms = duty.patience_ms;
+        loop->told.at_ms = now - duty.held_ms + duty.patience_ms;
     }
-    if (now >= loop->tell_at_ms) {
+    if (now >= loop->told.at_ms) {
         restate__log_about(&server->endpoint->logger, RESTATE_LOG_WARN, duty.service, duty.handler,
                            restate__duty_id(&duty, id),
-                           "the handler holds its event loop, for %lu ms so far, and %u connections "
-                           "wait for it: block in restate_run(), or register it with "
+                           "the handler holds its event loop, for %lu ms so far, and %u "
+                           "connections wait for it: block in restate_run(), or register it with "
                            ".options.blocking",
                            (unsigned long)duty.held_ms, RESTATE__LOAD(&loop->conn_count, RELAXED));
-        if (loop->tell_after_ms < RESTATE__SRV_WARN_MS) loop->tell_after_ms *= 2;
-        loop->tell_at_ms = now + loop->tell_after_ms;
+        if (loop->told.after_ms < RESTATE__SRV_WARN_MS) loop->told.after_ms *= 2;
+        loop->told.at_ms = now + loop->told.after_ms;
     }
-    restate__h2_due(&server->boss->env, loop->tell_at_ms);
+    restate__h2_due(&server->boss->env, loop->told.at_ms);
 }
 
 /* Every loop of this worker is held: its supervisor gives the connection to another one. */
-static bool restate__srv_give_back(struct restate__server *server, restate__loop_conn *conn) {
-    if (!restate__channel_give(server->channel.fd, RESTATE__CHANNEL_BACK, conn->source.fd))
+static bool restate__srv_give_back(restate__server *server, restate__conn *conn) {
+    if (!restate__channel_send(server->channel.fd, RESTATE__CHANNEL_BACK, conn->source.fd))
         return false;
-    close(conn->source.fd);
-    restate__mem_free(&server->endpoint->allocator, conn, sizeof *conn);
+    restate__srv_discard(server, conn);
     return true;
 }
 
 /* What arrived at a loop that somebody holds goes to others, if there are any that nobody holds. */
-static void restate__srv_rehome(struct restate__server *server, restate__loop *loop) {
+static void restate__srv_rehome(restate__server *server, restate__loop *loop) {
     if (!RESTATE__LOAD(&loop->arrivals, RELAXED)) return;
     restate__h2_due(&server->boss->env, server->boss->env.now_ms + RESTATE__SRV_HELD_MS);
     if (!restate__srv_held(server, loop)) return;
     bool all_held = restate__srv_held(server, restate__srv_pick(server));
-    if (all_held && (server->channel.fd < 0 || server->phase != RESTATE__SRV_SERVING)) return;
-    for (restate__loop_conn *conn = restate__srv_recall(loop); conn;) {
-        restate__loop_conn *next = conn->next;
+    if (all_held && (server->channel.fd < 0 || server->phase != RESTATE__PHASE_SERVING)) return;
+    for (restate__conn *conn = restate__srv_recall(loop), *next; conn; conn = next) {
+        next = conn->next;
         if (!all_held || !restate__srv_give_back(server, conn)) restate__srv_assign(server, conn);
-        conn = next;
     }
 }
 
 /* Once a turn of the control thread. It sleeps for good while there are no connections. */
-static void restate__srv_look(struct restate__server *server) {
-    restate__loop *boss = server->boss;
-    boss->env.due_ms = RESTATE__SRV_NEVER;
+static void restate__srv_look(restate__server *server) {
+    restate__h2_env *env = &server->boss->env;
+    env->due_ms = RESTATE__SRV_NEVER;
     for (unsigned i = 0; i < server->loop_count; i++) {
         restate__srv_look_at(server, &server->loops[i]);
         restate__srv_rehome(server, &server->loops[i]);
     }
-    if (restate__srv_conns(server)) restate__h2_due(&boss->env, boss->env.now_ms + RESTATE__SRV_LOOK_MS);
-    if (server->phase != RESTATE__SRV_SERVING) {
-        restate__loop_sweep_soon(boss);
-        if (server->phase_until_ms > boss->env.now_ms)
-            restate__h2_due(&boss->env, server->phase_until_ms);
-    }
+    if (restate__srv_conns(server)) restate__h2_due(env, env->now_ms + RESTATE__SRV_LOOK_MS);
+    if (server->phase == RESTATE__PHASE_SERVING) return;
+    restate__loop_sweep_soon(server->boss);
+    if (server->phase_until_ms > env->now_ms) restate__h2_due(env, server->phase_until_ms);
 }
 
 /* After a cut: whether the loop is held by a handler that nobody waits for any longer. */
-static bool restate__srv_stuck(struct restate__server *server, restate__loop *loop) {
+static bool restate__srv_stuck(const restate__server *server, const restate__loop *loop) {
     uint64_t now = server->boss->env.now_ms, until = server->phase_until_ms;
     restate__duty duty;
-    if (server->phase != RESTATE__SRV_CUT || now < until) return false;
+    if (server->phase != RESTATE__PHASE_CUT || now < until) return false;
     return now - until >= RESTATE__GRACE_MS ||
            restate__duty_read(&loop->worker.duty, &duty, now, RESTATE__GRACE_MS);
 }
 
 /* Whether every loop has ended, or is stuck. */
-static bool restate__srv_all_over(struct restate__server *server) {
+static bool restate__srv_all_over(const restate__server *server) {
     for (unsigned i = 0; i < server->loop_count; i++) {
-        restate__loop *loop = &server->loops[i];
+        const restate__loop *loop = &server->loops[i];
         if (!RESTATE__LOAD(&loop->over, ACQUIRE) && !restate__srv_stuck(server, loop))
             return false;
     }
@@ -18453,117 +18489,97 @@ static bool restate__srv_all_over(struct restate__server *server) {
 }
 
 /* Accepts, watches, stops: what must not depend on a thread that handlers may hold. */
-static void restate__srv_control(struct restate__server *server) {
+static void restate__srv_control(restate__server *server) {
     restate__loop *control = &server->control;
     do {
-        restate__loop_wait(control, restate__loop_timeout(control, RESTATE__SRV_NEVER));
+        restate__poll_wait(&control->poll, &control->env,
+                           restate__loop_timeout(control, RESTATE__SRV_NEVER));
         restate__srv_watch(server);
         restate__srv_look(server);
     } while (!restate__srv_all_over(server));
 }
 
-/* Joins the thread of the loop if it has ended. */
-static bool restate__srv_join(restate__loop *loop) {
-    if (!loop->threaded) return true;
-    if (!RESTATE__LOAD(&loop->over, ACQUIRE)) return false;
-    pthread_join(loop->thread, NULL);
-    loop->threaded = false;
-    return true;
-}
-
-#else
-
-static bool restate__srv_join(restate__loop *loop) {
-    (void)loop;
-    return true;
-}
-
 #endif
 
-/* Who holds the loop: to the log, and into its text. */
-static void restate__srv_tell_stuck(struct restate__server *server, restate__loop *loop) {
+/* ---- The end: see (5) ------------------------------------------------------------------------ */
+
+/* Joins the thread of the loop if it has ended. True: the loop has none any more. */
+static bool restate__srv_join(restate__loop *loop) {
+#if !defined(RESTATE_NO_THREADS)
+    if (loop->threaded && RESTATE__LOAD(&loop->over, ACQUIRE)) {
+        pthread_join(loop->thread, NULL);
+        loop->threaded = false;
+    }
+#endif
+    return !loop->threaded;
+}
+
+/* Says what does not return on a loop. How much that is; the first of it is named in `text`. */
+static unsigned restate__srv_tell_left(const restate__server *server, restate__loop *loop,
+                                       char *text, size_t size) {
     uint64_t now = server->boss->env.now_ms;
     restate__duty duty;
     char id[RESTATE__DUTY_ID_BYTES];
-    loop->left = 1;
-    snprintf(loop->left_text, sizeof loop->left_text, "an event loop does not end");
-    if (!restate__duty_read(&loop->worker.duty, &duty, now, 0)) return;
-    snprintf(loop->left_text, sizeof loop->left_text,
-             "the handler %s/%s (invocation %s) does not return", duty.service, duty.handler,
-             restate__duty_id(&duty, id));
+    if (restate__srv_join(loop)) return restate__attempt_tell_left(&loop->worker, text, size);
+    snprintf(text, size, "an event loop does not end");
+    if (!restate__duty_read(&loop->worker.duty, &duty, now, 0)) return 1;
+    snprintf(text, size, "the handler %s/%s (invocation %s) does not return", duty.service,
+             duty.handler, restate__duty_id(&duty, id));
     restate__log_about(&server->endpoint->logger, RESTATE_LOG_ERROR, duty.service, duty.handler, id,
                        "the handler does not return: it has held its event loop for %lu ms",
                        (unsigned long)duty.held_ms);
-}
-
-/* Closes what no loop came to take. */
-static void restate__srv_drop_arrivals(struct restate__server *server, restate__loop *loop) {
-    restate__loop_conn *conn = restate__srv_recall(loop);
-    while (conn) {
-        restate__loop_conn *next = conn->next;
-        close(conn->source.fd);
-        restate__mem_free(&server->endpoint->allocator, conn, sizeof *conn);
-        conn = next;
-    }
+    return 1;
 }
 
 /* The loops have ended but for those that are stuck: what serving came to. */
-static void restate__srv_end(struct restate__server *server) {
-    const char *text = "";
-    unsigned i, left = 0;
-    for (i = 0; i < server->loop_count; i++) {
+static void restate__srv_end(restate__server *server) {
+    restate_endpoint *ep = server->endpoint;
+    char first[256] = "", other[256];
+    unsigned left = 0;
+    for (unsigned i = 0; i < server->loop_count; i++) {
         restate__loop *loop = &server->loops[i];
-        if (!restate__srv_join(loop)) restate__srv_tell_stuck(server, loop);
-        restate__srv_drop_arrivals(server, loop);
-        if (loop->left && !left) text = loop->left_text;
-        left += loop->left;
+        left += restate__srv_tell_left(server, loop, left ? other : first, sizeof first);
+        for (restate__conn *conn = restate__srv_recall(loop), *next; conn; conn = next) {
+            next = conn->next;              /* no loop came to take it */
+            restate__srv_discard(server, conn);
+        }
     }
     server->ended = true;
     server->status = RESTATE_OK;
-    if (left == 1) server->status = restate__ep_error(server->endpoint, "stopped, but %s", text);
+    if (left == 1) server->status = restate__ep_error(ep, "stopped, but %s", first);
     if (left > 1)
-        server->status = restate__ep_error(server->endpoint, "stopped, but %s, nor do %u others",
-                                           text, left - 1);
+        server->status = restate__ep_error(ep, "stopped, but %s, nor do %u others", first,
+                                           left - 1);
 }
 
-/* ---- The server goes ------------------------------------------------------------------------------ */
-
-/* A turn of a loop that has no thread any more. True: there is more to do, or to wait for. */
-static bool restate__srv_quiet_turn(restate__loop *loop, uint64_t wait_ms) {
-    (void)restate__loop_turn(loop, wait_ms);
-    return loop->conns || loop->busy || loop->worker.exchanges;
-}
-
-/* Has open exchanges cut and their handlers return, and waits a while for what executes. Called
- * before the closure pool goes, because its threads wake our workers. False: something does not
- * return. */
+/* Called before the closure pool goes, because its threads wake our workers: cuts what is open, and
+ * takes the turns of loops that have no thread any more. False: something does not return. */
 static bool restate__srv_quiet(restate_endpoint *ep) {
-    struct restate__server *server = ep->server;
+    restate__server *server = ep->server;
     const struct timespec pause = { 0, RESTATE__SRV_QUIET_MS * 1000000 };
-    unsigned i, waits = RESTATE__GRACE_MS / RESTATE__SRV_QUIET_MS;
+    char text[256];
     bool more = true;
     restate__srv_unlisten(server);
-    restate__srv_tell(server, RESTATE__SRV_CUT);
-    for (; more && waits; waits--) {
+    restate__srv_enter(server, RESTATE__PHASE_CUT);
+    for (unsigned waits = RESTATE__GRACE_MS / RESTATE__SRV_QUIET_MS; more && waits; waits--) {
         more = false;
-        for (i = 0; i < server->loop_count; i++) {
+        for (unsigned i = 0; i < server->loop_count; i++) {
             restate__loop *loop = &server->loops[i];
-            if (!restate__srv_join(loop) || restate__srv_quiet_turn(loop, 0)) more = true;
+            bool joined = restate__srv_join(loop);
+            if (joined) (void)restate__loop_turn(loop, 0);
+            if (!joined || loop->conns || loop->busy || loop->worker.exchanges) more = true;
         }
         if (more) nanosleep(&pause, NULL);
     }
-    for (i = 0; more && i < server->loop_count; i++) {
-        restate__loop *loop = &server->loops[i];
-        if (loop->threaded) restate__srv_tell_stuck(server, loop);
-        else (void)restate__attempt_tell_left(&loop->worker, loop->left_text, sizeof loop->left_text);
-    }
+    for (unsigned i = 0; more && i < server->loop_count; i++)
+        (void)restate__srv_tell_left(server, &server->loops[i], text, sizeof text);
     return !more;
 }
 
 /* Something does not return, and uses its loop, the endpoint and the server when it does: these
  * stay. Loops that nobody uses go. */
 static void restate__srv_abandon(restate_endpoint *ep) {
-    struct restate__server *server = ep->server;
+    restate__server *server = ep->server;
     RESTATE__STORE(&ep->stop_fd, -1, SEQ_CST);
     for (unsigned i = 0; i < server->loop_count; i++) {
         restate__loop *loop = &server->loops[i];
@@ -18574,10 +18590,10 @@ static void restate__srv_abandon(restate_endpoint *ep) {
     }
 }
 
-static void restate__srv_release(struct restate__server *server) {
-    restate_endpoint *ep = server->endpoint;
-    const restate_allocator *a = &ep->allocator;
-    if (server->listener.fd >= 0) close(server->listener.fd);
+/* Of loops that could not all be made, those that were. */
+static void restate__srv_release(restate__server *server) {
+    const restate_allocator *a = &server->endpoint->allocator;
+    restate__poll_close_fd(&server->listener.source.fd);
     if (server->control.server) restate__loop_free(&server->control);
     for (unsigned i = 0; server->loops && i < server->loop_count; i++)
         if (server->loops[i].server) restate__loop_free(&server->loops[i]);
@@ -18589,11 +18605,13 @@ static void restate__srv_release(struct restate__server *server) {
 
 /* Called by restate_endpoint_free() when nobody uses the workers any more. */
 static void restate__srv_free(restate_endpoint *ep) {
-    struct restate__server *server = ep->server;
+    restate__server *server = ep->server;
     RESTATE__STORE(&ep->stop_fd, -1, SEQ_CST);
-    RESTATE__STORE(&ep->server, (struct restate__server *)NULL, RELEASE);
-    if (server) restate__srv_release(server);
+    RESTATE__STORE(&ep->server, (restate__server *)NULL, RELEASE);
+    restate__srv_release(server);
 }
+
+/* ---- The beginning --------------------------------------------------------------------------- */
 
 static unsigned restate__srv_loop_count(const restate_endpoint *ep) {
 #if defined(RESTATE_NO_THREADS)
@@ -18606,54 +18624,57 @@ static unsigned restate__srv_loop_count(const restate_endpoint *ep) {
 #endif
 }
 
-/* Makes the server and listens. Its loops do not run yet. */
+/* Makes the loops and listens. */
+static restate_status restate__srv_make(restate__server *server, bool threads) {
+    restate_endpoint *ep = server->endpoint;
+    unsigned count = server->loop_count;
+    server->loops = restate__mem_zalloc(&ep->allocator, count * sizeof *server->loops);
+    if (!server->loops || !restate__h2_callbacks_new(&server->callbacks) ||
+        !restate__h2_option_new(&server->option))
+        return restate__ep_error(ep, "out of memory");
+    server->boss = threads ? &server->control : &server->loops[0];
+    if (threads && !restate__loop_init(&server->control, server))
+        return restate__ep_error(ep, "cannot wait for connections: %s", strerror(errno));
+    for (unsigned i = 0; i < count; i++)
+        if (!restate__loop_init(&server->loops[i], server))
+            return restate__ep_error(ep, "cannot make event loop %u of %u: %s", i + 1, count,
+                                     strerror(errno));
+    return restate__srv_listen(server);
+}
+
+/* Makes the server, unless there is one. Its loops do not run yet. */
 static restate_status restate__srv_start(restate_endpoint *ep, unsigned loops, bool threads) {
-    const restate_allocator *a = &ep->allocator;
-    struct restate__server *server;
     if (ep->server) return RESTATE_OK;
     if (ep->invalid) return RESTATE_ERROR;
     if (!ep->by_serve && (ep->options.processes > 1 || ep->options.stop_on_signals == RESTATE_ON))
         return restate__ep_error(ep, ".processes and .stop_on_signals need restate_serve()");
-    server = (struct restate__server *)restate__mem_zalloc(a, sizeof *server);
+    restate__server *server = restate__mem_zalloc(&ep->allocator, sizeof *server);
     if (!server) return restate__ep_error(ep, "out of memory");
     server->endpoint = ep;
-    server->listener.fd = server->channel.fd = -1;
-    server->accept_at_ms = RESTATE__SRV_NEVER;
+    server->listener.source =
+        (restate__poll_source){ .fd = -1, .ready = restate__srv_on_listener, .owner = server };
+    server->channel =
+        (restate__poll_source){ .fd = -1, .ready = restate__srv_on_channel, .owner = server };
     server->loop_count = server->loop_room = loops;
-    server->loops = (restate__loop *)restate__mem_zalloc(a, loops * sizeof *server->loops);
-    if (!server->loops || !restate__h2_callbacks_new(&server->callbacks) ||
-        !restate__h2_option_new(&server->option)) {
+    if (restate__srv_make(server, threads) != RESTATE_OK) {
         restate__srv_release(server);
-        return restate__ep_error(ep, "out of memory");
-    }
-    server->boss = threads ? &server->control : &server->loops[0];
-    restate_status status = RESTATE_OK;
-    if (threads && !restate__loop_init(&server->control, server))
-        status = restate__ep_error(ep, "cannot wait for connections: %s", strerror(errno));
-    for (unsigned i = 0; i < loops && status == RESTATE_OK; i++)
-        if (!restate__loop_init(&server->loops[i], server))
-            status = restate__ep_error(ep, "cannot make event loop %u of %u: %s", i + 1, loops,
-                                       strerror(errno));
-    if (status == RESTATE_OK) status = restate__srv_listen(server);
-    if (status != RESTATE_OK) {
-        restate__srv_release(server);
-        return status;
+        return RESTATE_ERROR;
     }
     ep->server_quiet = restate__srv_quiet;
     ep->server_free = restate__srv_free;
     ep->server_abandon = restate__srv_abandon;
     RESTATE__STORE(&ep->server, server, RELEASE);
-    RESTATE__STORE(&ep->stop_fd, server->boss->wake_fd, SEQ_CST);
-    if (RESTATE__LOAD(&ep->stops, SEQ_CST)) restate__loop_signal(server->boss->wake_fd);
+    RESTATE__STORE(&ep->stop_fd, server->boss->poll.wake_fd, SEQ_CST);
+    if (RESTATE__LOAD(&ep->stops, SEQ_CST)) restate__poll_signal(server->boss->poll.wake_fd);
     return RESTATE_OK;
 }
 
 #if !defined(RESTATE_NO_THREADS)
 
 /* A loop that gets no thread is given up, with those behind it. False: none got one. */
-static bool restate__srv_start_threads(struct restate__server *server) {
-    unsigned i;
-    for (i = 0; i < server->loop_count; i++) {
+static bool restate__srv_start_threads(restate__server *server) {
+    unsigned i = 0;
+    for (; i < server->loop_count; i++) {
         restate__loop *loop = &server->loops[i];
         loop->threaded = restate__fiber_thread_start(&loop->thread, RESTATE__THREAD_STACK_BYTES,
                                                      restate__loop_main, loop);
@@ -18668,7 +18689,7 @@ static bool restate__srv_start_threads(struct restate__server *server) {
 }
 
 /* The loops have threads of their own; this one keeps out of handlers. */
-static restate_status restate__srv_run(struct restate__server *server) {
+static restate_status restate__srv_run(restate__server *server) {
     if (!restate__srv_start_threads(server))
         return restate__ep_error(server->endpoint, "no thread can be started for an event loop");
     restate__srv_control(server);
@@ -18676,20 +18697,11 @@ static restate_status restate__srv_run(struct restate__server *server) {
     return server->status;
 }
 
-#else
-
-static restate_status restate__srv_run(struct restate__server *server) { return server->status; }
-
 #endif
 
 /* On the only loop, by the thread that calls: one turn, and what it came to. */
-static restate_status restate__srv_turn(struct restate__server *server, uint64_t wait_ms) {
-    restate__loop *loop = &server->loops[0];
-    if (!server->ended && !restate__loop_turn(loop, wait_ms)) {
-        loop->left = restate__attempt_tell_left(&loop->worker, loop->left_text,
-                                                sizeof loop->left_text);
-        restate__srv_end(server);
-    }
+static restate_status restate__srv_turn(restate__server *server, uint64_t wait_ms) {
+    if (!server->ended && !restate__loop_turn(&server->loops[0], wait_ms)) restate__srv_end(server);
     if (!server->ended) return RESTATE_OK;
     return server->status == RESTATE_OK ? RESTATE_ENDED : server->status;
 }
@@ -18700,74 +18712,75 @@ RESTATE_API restate_status restate_endpoint_run(restate_endpoint *endpoint) {
 #else
     bool threads = true;
 #endif
-    struct restate__server *server;
-    restate_status s = RESTATE_OK;
     if (!endpoint ||
         restate__srv_start(endpoint, restate__srv_loop_count(endpoint), threads) != RESTATE_OK)
         return RESTATE_ERROR;
-    server = endpoint->server;
+    restate__server *server = endpoint->server;
     if (server->ended) return server->status;
+#if !defined(RESTATE_NO_THREADS)
     if (server->boss == &server->control) return restate__srv_run(server);
-    while (s == RESTATE_OK) s = restate__srv_turn(server, RESTATE__SRV_NEVER);
+#endif
+    while (restate__srv_turn(server, RESTATE__SRV_NEVER) == RESTATE_OK) {}
     return server->status;
 }
 
 /* Only what a signal handler may do. A stop that comes before there is a descriptor is seen by
  * restate__srv_start. */
 RESTATE_API void restate_endpoint_stop(restate_endpoint *endpoint) {
-    int fd, error = errno;
+    int error = errno;
     if (!endpoint) return;
     RESTATE__ADD(&endpoint->stops, 1u, SEQ_CST);
-    fd = RESTATE__LOAD(&endpoint->stop_fd, SEQ_CST);
-    if (fd >= 0) restate__loop_signal(fd);
+    int fd = RESTATE__LOAD(&endpoint->stop_fd, SEQ_CST);
+    if (fd >= 0) restate__poll_signal(fd);
     errno = error;
 }
 
+#if RESTATE__EPOLL
+
 /* Makes the descriptor readable when there is more to do, now or at the next deadline. */
 static void restate__srv_arm(restate__loop *loop) {
-#if RESTATE__EPOLL
-    uint64_t at = restate__loop_next_ms(loop), left;
-    struct itimerspec t;
+    uint64_t at = restate__loop_next_ms(loop);
+    struct itimerspec t = { .it_value = { 0, 0 } };
     if (loop->timer.fd < 0) return;
-    if (loop->busy) restate__loop_signal(loop->wake_fd);
+    if (loop->busy) restate__poll_signal(loop->poll.wake_fd);
     if (at == loop->armed_ms) return;
     loop->armed_ms = at;
-    memset(&t, 0, sizeof t);
     if (at != RESTATE__SRV_NEVER) {
-        left = restate__loop_left_ms(loop, at);
+        uint64_t left = restate__loop_left_ms(loop, at);
         t.it_value.tv_sec = (time_t)(left / 1000);
         t.it_value.tv_nsec = (long)(left % 1000) * 1000000 + 1;   /* all zero would disarm it */
         if (!restate__clock_is_system(&loop->server->endpoint->options.clock)) loop->armed_ms = 0;
     }
     (void)timerfd_settime(loop->timer.fd, 0, &t, NULL);
-#else
-    (void)loop;
-#endif
 }
 
 RESTATE_API int restate_endpoint_fd(restate_endpoint *endpoint) {
-    restate__loop *loop;
     if (!endpoint || restate__srv_start(endpoint, 1, false) != RESTATE_OK) return -1;
-    loop = &endpoint->server->loops[0];
-#if RESTATE__EPOLL
+    restate__loop *loop = &endpoint->server->loops[0];
     if (loop->timer.fd < 0) {
         loop->timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-        loop->timer.ready = restate__loop_on_wake;
-        loop->timer.owner = &loop->timer;
-        if (loop->timer.fd < 0 || !restate__loop_watch(loop, &loop->timer, false)) {
+        if (loop->timer.fd < 0 || !restate__poll_watch(&loop->poll, &loop->timer, false)) {
             (void)restate__ep_error(endpoint, "cannot make a timer: %s", strerror(errno));
+            restate__poll_close_fd(&loop->timer.fd);
             return -1;
         }
         restate__srv_arm(loop);
     }
-    return loop->epoll;
-#else
-    (void)loop;
-    (void)restate__ep_error(endpoint, "this system has no descriptor that covers others; call "
-                                      "restate_endpoint_process() with a wait");
-    return -1;
-#endif
+    return loop->poll.epoll;
 }
+
+#else
+
+static void restate__srv_arm(restate__loop *loop) { (void)loop; }
+
+RESTATE_API int restate_endpoint_fd(restate_endpoint *endpoint) {
+    if (endpoint && restate__srv_start(endpoint, 1, false) == RESTATE_OK)
+        (void)restate__ep_error(endpoint, "this system has no descriptor that covers others; call "
+                                          "restate_endpoint_process() with a wait");
+    return -1;
+}
+
+#endif
 
 RESTATE_API restate_status restate_endpoint_process(restate_endpoint *endpoint, uint64_t wait_ms) {
     if (!endpoint || restate__srv_start(endpoint, 1, false) != RESTATE_OK) return RESTATE_ERROR;
@@ -18777,27 +18790,24 @@ RESTATE_API restate_status restate_endpoint_process(restate_endpoint *endpoint, 
 }
 
 RESTATE_API uint16_t restate_endpoint_port(const restate_endpoint *endpoint) {
-    const struct restate__server *server;
-    if (!endpoint) return 0;
-    server = RESTATE__LOAD(&endpoint->server, ACQUIRE);
-    return server ? server->port : 0;
+    const restate__server *server = endpoint ? RESTATE__LOAD(&endpoint->server, ACQUIRE) : NULL;
+    return server ? server->listener.port : 0;
 }
 
 /* ================================================================================================
-// >>process  stops by signals, worker processes                                     [restate__proc_]
+// >>process  stops by signals, worker processes                                    [restate__proc_]
 // Serves until a signal comes, in one process or in several that are supervised.
 ================================================================================================ */
 
-#include <poll.h>
 #include <sched.h>
 #include <sys/wait.h>
 
 /* ---- Stops by signals ----
  *
- * A signal belongs to the process, so this is a global (like that of crash_report); only .stop_on_signals
- * and .processes use it. The handler does what the list says and keeps no lock. It is installed by
- * the first entry and put back with the last one. No signal is ever blocked for it: programs that user
- * code starts would inherit that, while a handler is reset by exec. */
+ * A signal belongs to the process, so this is a global (like that of crash_report); only
+ * .stop_on_signals and .processes use it. The handler does what the list says and keeps no lock. It
+ * is installed by the first entry and put back with the last one. No signal is ever blocked for it:
+ * programs that user code starts would inherit that, while a handler is reset by exec. */
 
 /* What a signal is to do; its owner's until restate__proc_leave() has returned. */
 typedef struct restate__proc_stop {
@@ -18810,11 +18820,10 @@ enum { RESTATE__PROC_SIGNALS = 2 };
 static const int restate__proc_numbers[RESTATE__PROC_SIGNALS] = { SIGTERM, SIGINT };
 
 static struct {
-    int locked;                             /* atomic: by a thread of the process with this number, */
-                                            /* which after a fork() is another one; 0: by none */
+    int locked;                             /* see restate__signals_lock() */
     unsigned inside;                        /* atomic: handlers that look at the list */
     restate__proc_stop *first;              /* atomic */
-    int pid;                                /* atomic: whose list it is, not that of a forked child */
+    int pid;                                /* atomic: whose list it is, not a forked child's */
     struct sigaction before[RESTATE__PROC_SIGNALS];
 } restate__proc_signals;
 
@@ -18828,14 +18837,14 @@ static void restate__proc_pass_on(int number) {
 }
 
 static void restate__proc_on_signal(int number) {
-    restate__proc_stop *at;
     int error = errno;
     if ((int)getpid() != RESTATE__LOAD(&restate__proc_signals.pid, SEQ_CST)) {
         restate__proc_pass_on(number);
     } else {
         RESTATE__ADD(&restate__proc_signals.inside, 1u, SEQ_CST);
-        at = RESTATE__LOAD(&restate__proc_signals.first, SEQ_CST);
-        for (; at; at = RESTATE__LOAD(&at->next, SEQ_CST)) at->stop(at->owner);
+        for (restate__proc_stop *at = RESTATE__LOAD(&restate__proc_signals.first, SEQ_CST); at;
+             at = RESTATE__LOAD(&at->next, SEQ_CST))
+            at->stop(at->owner);
         RESTATE__SUB(&restate__proc_signals.inside, 1u, SEQ_CST);
     }
     errno = error;
@@ -18843,21 +18852,18 @@ static void restate__proc_on_signal(int number) {
 
 /* What was ignored when the program started stays so, as under nohup. */
 static void restate__proc_install(void) {
-    int i;
-    for (i = 0; i < RESTATE__PROC_SIGNALS; i++) {
+    struct sigaction ours = { .sa_flags = SA_RESTART };     /* user code notices nothing of it */
+    ours.sa_handler = restate__proc_on_signal;              /* may be a macro */
+#ifdef SA_ONSTACK
+    ours.sa_flags |= SA_ONSTACK;
+#endif
+    sigemptyset(&ours.sa_mask);
+    for (int i = 0; i < RESTATE__PROC_SIGNALS; i++) {
         struct sigaction act;
         if (sigaction(restate__proc_numbers[i], NULL, &act)) continue;
-        if (act.sa_handler == restate__proc_on_signal) continue;    /* a fork's: `before` is known */
+        if (act.sa_handler == restate__proc_on_signal) continue;    /* a fork's: see `before` */
         restate__proc_signals.before[i] = act;
-        if (act.sa_handler == SIG_IGN) continue;
-        memset(&act, 0, sizeof act);
-        act.sa_handler = restate__proc_on_signal;
-        act.sa_flags = SA_RESTART;          /* user code is to notice nothing of it */
-#ifdef SA_ONSTACK
-        act.sa_flags |= SA_ONSTACK;
-#endif
-        sigemptyset(&act.sa_mask);
-        (void)sigaction(restate__proc_numbers[i], &act, NULL);
+        if (act.sa_handler != SIG_IGN) (void)sigaction(restate__proc_numbers[i], &ours, NULL);
     }
 }
 
@@ -18907,24 +18913,13 @@ static sigset_t restate__proc_mask(const sigset_t *mask) {
     return before;
 }
 
-/* ---- One process ---- */
+/* ---- One process ----------------------------------------------------------------------------- */
 
-static void restate__proc_stop_endpoint(void *owner) {
-    restate_endpoint_stop((restate_endpoint *)owner);
-}
-static void restate__proc_drain_endpoint(void *owner) {
-    restate__srv_drain((restate_endpoint *)owner);
-}
+static void restate__proc_stop_endpoint(void *owner) { restate_endpoint_stop(owner); }
+static void restate__proc_drain_endpoint(void *owner) { restate__srv_drain(owner); }
 
-static void restate__proc_say_error(restate_endpoint *ep) {
+static void restate__proc_log_error(restate_endpoint *ep) {
     restate__log(&ep->logger, RESTATE_LOG_ERROR, "%s", restate_endpoint_error(ep));
-}
-
-static void restate__proc_warn_if_blocked(restate_endpoint *ep, const sigset_t *mask) {
-    if (sigismember(mask, SIGTERM) == 1)
-        restate__log(&ep->logger, RESTATE_LOG_WARN,
-                     "SIGTERM is blocked in the thread that serves, and so in all that it starts: it "
-                     "stops nothing unless another thread takes it");
 }
 
 /* Runs the endpoint; `stop` (may be NULL): what SIGTERM and SIGINT do meanwhile. All signals are
@@ -18935,9 +18930,12 @@ static restate_status restate__proc_run(restate_endpoint *ep, void (*stop)(void 
     restate__proc_stop entry = { NULL, stop, ep };
     if (stop) restate__proc_enter(&entry);
     (void)restate__proc_mask(mask);
-    if (stop && ep->channel < 0) restate__proc_warn_if_blocked(ep, mask);
+    if (stop && ep->channel < 0 && sigismember(mask, SIGTERM) == 1)
+        restate__log(&ep->logger, RESTATE_LOG_WARN,
+                     "SIGTERM is blocked in the thread that serves, and so in all that it starts: "
+                     "it stops nothing unless another thread takes it");
     restate_status status = restate_endpoint_run(ep);
-    if (status != RESTATE_OK) restate__proc_say_error(ep);
+    if (status != RESTATE_OK) restate__proc_log_error(ep);
     if (stop) restate__proc_leave(&entry);
     return status;
 }
@@ -18945,11 +18943,12 @@ static restate_status restate__proc_run(restate_endpoint *ep, void (*stop)(void 
 /* ---- Several: workers and their supervisor ----
  *
  * The supervisor listens, accepts, and hands each connection to the worker that has the fewest; so
- * nothing is lost while a worker is being replaced, and a free port is the same for all. It executes
- * no user code and has one thread, which may fork at any time. Workers are told to stop through their
- * channel, because signals may reach them from elsewhere, too. The end of the channel also tells a
- * worker that its supervisor is gone, and the supervisor that the worker is; where a program that
- * a handler forked keeps it open, the supervisor notices within RESTATE__PROC_LOOK_MS. */
+ * nothing is lost while a worker is being replaced, and a free port is the same for all. It
+ * executes no user code and has one thread, which may fork at any time. Workers are told to stop
+ * through their channel, because signals may reach them from elsewhere, too. The end of the channel
+ * also tells a worker that its supervisor is gone, and the supervisor that the worker is; where a
+ * program that a handler forked keeps it open, the supervisor notices within
+ * RESTATE__PROC_LOOK_MS. */
 
 enum {
     RESTATE__PROC_BACKOFF_MS = 100,         /* the first; doubles */
@@ -18958,13 +18957,16 @@ enum {
     RESTATE__PROC_LOOK_MS = 1000,
     RESTATE__PROC_SOON_MS = 5,
     RESTATE__PROC_KILL_MS = 5000,           /* beyond the time that a stop may take by itself */
-    RESTATE__PROC_DEAF_MS = 1000            /* a worker that took no connection, or gave one back, */
-                                            /* gets none for */
+    RESTATE__PROC_DEAF_MS = 1000            /* a worker that took no connection, or gave one back,
+                                               gets none for */
 };
 
+typedef struct restate__proc restate__proc;
+
 typedef struct restate__proc_worker {
+    restate__proc *supervisor;
     pid_t pid;                              /* 0: there is none, it starts at `start_at_ms` */
-    int channel;                            /* -1: the other end is closed */
+    restate__poll_source channel;           /* without descriptor: the other end is closed */
     bool stops;                             /* it drains */
     int ends;                               /* RESTATE__CHANNEL_ENDS or _FAILS: it said so; 0 */
     unsigned conns;
@@ -18972,37 +18974,31 @@ typedef struct restate__proc_worker {
     uint64_t started_ms, start_at_ms, kill_at_ms, deaf_until_ms;
 } restate__proc_worker;
 
-typedef struct restate__proc {
+struct restate__proc {
     restate_endpoint *endpoint;
+    restate__h2_env env;                    /* the time; it has no connections */
+    restate__poll poll;                     /* woken by the signal handler */
+    restate__srv_listener listener;
     restate__proc_worker *workers;
-    struct pollfd *fds;                     /* room for all channels, the listener and the bell */
     unsigned count;
-    int listener, bell[2];                  /* bell: a pipe that the signal handler writes to */
-    uint16_t port;
     unsigned signals;                       /* atomic: SIGTERM and SIGINT that came */
-    unsigned level;                         /* of them: acted upon */
-    uint64_t accept_at_ms;                  /* accepting is paused until then */
+    unsigned phase;                         /* each of them advances it */
     sigset_t mask;                          /* of the calling thread */
     bool failed;                            /* a worker did not end by itself, or not in time */
-} restate__proc;
+};
 
 /* In a signal handler. */
 static void restate__proc_ring(void *owner) {
-    restate__proc *p = (restate__proc *)owner;
+    restate__proc *p = owner;
     RESTATE__ADD(&p->signals, 1u, SEQ_CST);
-    restate__loop_signal(p->bell[1]);
+    restate__poll_signal(p->poll.wake_fd);
 }
 
-static void restate__proc_close(int *fd) {
-    if (*fd >= 0) close(*fd);
-    *fd = -1;
-}
-
+/* Nothing is said to epoll: in a new process, it would forget for its supervisor. */
 static void restate__proc_close_all(restate__proc *p) {
-    for (unsigned i = 0; i < p->count; i++) restate__proc_close(&p->workers[i].channel);
-    restate__proc_close(&p->listener);
-    restate__proc_close(&p->bell[0]);
-    restate__proc_close(&p->bell[1]);
+    for (unsigned i = 0; i < p->count; i++) restate__poll_close_fd(&p->workers[i].channel.fd);
+    restate__poll_close_fd(&p->listener.source.fd);
+    restate__poll_free(&p->poll);
 }
 
 /* The new process; does not return. The endpoint is its own copy. */
@@ -19014,74 +19010,69 @@ static void restate__proc_work(restate__proc *p, int channel) {
     ep->reports = ep->options.crash_report != RESTATE_OFF;
     if (ep->reports) restate__crash_enter();
     ep->channel = channel;
-    ep->channel_port = p->port;
-    restate_status status = restate__proc_run(ep, by_signals ? restate__proc_drain_endpoint : NULL, &p->mask);
-    if (status == RESTATE_OK) restate_endpoint_free(ep);    /* else something may still use it */
-    restate__channel_say(channel, status == RESTATE_OK ? RESTATE__CHANNEL_ENDS
-                                                       : RESTATE__CHANNEL_FAILS);
-    exit(status == RESTATE_OK ? 0 : 1);
+    ep->channel_port = p->listener.port;
+    bool good = restate__proc_run(ep, by_signals ? restate__proc_drain_endpoint : NULL, &p->mask) ==
+                RESTATE_OK;
+    if (good) restate_endpoint_free(ep);    /* else something may still use it */
+    restate__channel_tell(channel, good ? RESTATE__CHANNEL_ENDS : RESTATE__CHANNEL_FAILS);
+    exit(good ? 0 : 1);
 }
 
-/* After `number` failures in a row. */
-static uint64_t restate__proc_backoff(unsigned number) {
-    uint64_t ms = RESTATE__PROC_BACKOFF_MS;
-    while (--number && ms < RESTATE__PROC_BACKOFF_MAX_MS) ms *= 2;
-    return ms < RESTATE__PROC_BACKOFF_MAX_MS ? ms : RESTATE__PROC_BACKOFF_MAX_MS;
-}
-
+/* Has another worker start after a while, which it returns. */
 static unsigned restate__proc_failed(restate__proc_worker *w, uint64_t now) {
+    unsigned ms = RESTATE__PROC_BACKOFF_MS;
     if (now - w->started_ms >= RESTATE__PROC_LASTS_MS) w->failures = 0;
-    uint64_t ms = restate__proc_backoff(++w->failures);
+    for (unsigned i = ++w->failures; i > 1 && ms < RESTATE__PROC_BACKOFF_MAX_MS; i--) ms *= 2;
+    if (ms > RESTATE__PROC_BACKOFF_MAX_MS) ms = RESTATE__PROC_BACKOFF_MAX_MS;
     w->start_at_ms = now + ms;
-    return (unsigned)ms;
-}
-
-/* A pair of sockets for a worker's channel. */
-static bool restate__proc_channel(int ends[2]) {
-    ends[0] = ends[1] = -1;
-    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends)) return false;
-    for (int i = 0; i < 2; i++) {
-        restate__srv_no_sigpipe(ends[i]);
-        if (!restate__loop_set_flags(ends[i])) return false;
-    }
-    return true;
+    return ms;
 }
 
 /* Forks. Signals wait until the child has a handler of its own; what is buffered is written
  * once. */
-static pid_t restate__proc_fork(restate__proc *p, const int ends[2]) {
+static pid_t restate__proc_fork(restate__proc *p, int channel) {
     fflush(NULL);
     sigset_t mask = restate__proc_mask(NULL);
     pid_t pid = fork();
-    if (pid == 0) {
-        close(ends[0]);
-        restate__proc_work(p, ends[1]);
-    }
+    if (pid == 0) restate__proc_work(p, channel);
     (void)restate__proc_mask(&mask);
     return pid;
 }
 
-static void restate__proc_start(restate__proc *p, restate__proc_worker *w, uint64_t now) {
-    const restate__logger *logger = &p->endpoint->logger;
+/* Makes the channel, whose other end is `*end`, and the process. -1: errno says why. */
+static pid_t restate__proc_make(restate__proc *p, restate__proc_worker *w, int *end) {
     int ends[2];
-    pid_t pid = restate__proc_channel(ends) ? restate__proc_fork(p, ends) : -1;
-    if (pid > 0) {
-        memset(w, 0, offsetof(restate__proc_worker, failures));
-        w->pid = pid;
-        w->channel = ends[0];
-        w->started_ms = now;
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends)) return -1;
+    w->channel.fd = ends[0];
+    *end = ends[1];
+    for (int i = 0; i < 2; i++) {
+        restate__srv_no_sigpipe(ends[i]);
+        if (!restate__poll_set_flags(ends[i])) return -1;
+    }
+    return restate__poll_watch(&p->poll, &w->channel, false) ? restate__proc_fork(p, *end) : -1;
+}
+
+static void restate__proc_start(restate__proc *p, restate__proc_worker *w) {
+    const restate__logger *logger = &p->endpoint->logger;
+    int end = -1;
+    w->started_ms = p->env.now_ms;
+    w->pid = restate__proc_make(p, w, &end);
+    if (w->pid > 0) {
+        w->stops = false;
+        w->ends = 0;
+        w->conns = 0;
         w->deaf_until_ms = 0;
         w->kill_at_ms = RESTATE__SRV_NEVER;
-        restate__log(logger, RESTATE_LOG_DEBUG, "worker process %ld has started", (long)pid);
+        restate__log(logger, RESTATE_LOG_DEBUG, "worker process %ld has started", (long)w->pid);
     } else {
         const char *why = strerror(errno);
-        w->started_ms = now;
-        restate__proc_close(&ends[0]);
+        w->pid = 0;
+        restate__poll_close(&p->poll, &w->channel);
         restate__log(logger, RESTATE_LOG_ERROR,
                      "a worker process cannot be made: %s; trying again in %u ms", why,
-                     restate__proc_failed(w, now));
+                     restate__proc_failed(w, p->env.now_ms));
     }
-    restate__proc_close(&ends[1]);
+    restate__poll_close_fd(&end);
 }
 
 /* What ended a process, in words. */
@@ -19100,61 +19091,123 @@ static void restate__proc_describe(char *text, size_t room, int status, bool kno
     }
 }
 
-/* The worker's process is over. */
-static void restate__proc_bury(restate__proc *p, restate__proc_worker *w, int status, bool known,
-                               uint64_t now) {
-    const restate__logger *logger = &p->endpoint->logger;
-    bool itself = w->ends && (!known || WIFEXITED(status));
-    bool good = itself && w->ends == RESTATE__CHANNEL_ENDS;
-    long pid = (long)w->pid;
-    char why[128], next[64] = "";
-    restate__proc_close(&w->channel);
-    w->pid = 0;
-    w->start_at_ms = now;
-    if (good) w->failures = 0;
-    else if (!p->level)
-        snprintf(next, sizeof next, "; another one starts in %u ms", restate__proc_failed(w, now));
-    if (good) {
-        restate__log(logger, p->level ? RESTATE_LOG_DEBUG : RESTATE_LOG_INFO,
-                     "worker process %ld has stopped%s", pid, p->level ? "" : "; another one starts");
-    } else if (itself) {
-        if (p->level) p->failed = true;
-        restate__log(logger, RESTATE_LOG_ERROR, "worker process %ld could not %s%s", pid,
-                     w->stops || p->level ? "stop in time" : "serve", next);
-    } else {
-        restate__proc_describe(why, sizeof why, status, known);
-        restate__log(logger, RESTATE_LOG_ERROR, "worker process %ld %s%s", pid, why, next);
+/* The moment when a worker that stops is killed. */
+static void restate__proc_kill_later(restate__proc *p, restate__proc_worker *w, bool drains) {
+    uint64_t drain_ms = drains ? p->endpoint->options.drain_ms : RESTATE_ZERO_MS;
+    uint64_t at = p->env.now_ms + RESTATE__GRACE_MS + RESTATE__PROC_KILL_MS;
+    if (drain_ms != RESTATE_ZERO_MS) at = restate__h2_at(at, drain_ms);
+    if (at < w->kill_at_ms) w->kill_at_ms = at;
+}
+
+/* The worker that gets the next connection; NULL: none can take one now. */
+static restate__proc_worker *restate__proc_pick(restate__proc *p) {
+    restate__proc_worker *best = NULL;
+    for (unsigned i = 0; i < p->count; i++) {
+        restate__proc_worker *w = &p->workers[i];
+        if (w->channel.fd < 0 || w->stops || p->env.now_ms < w->deaf_until_ms) continue;
+        if (!best || w->conns < best->conns) best = w;
+    }
+    return best;
+}
+
+/* False: it gets none for a while. */
+static bool restate__proc_give(restate__proc *p, restate__proc_worker *w, int fd) {
+    bool taken = restate__channel_send(w->channel.fd, RESTATE__CHANNEL_TAKE, fd);
+    if (taken) w->conns++;
+    else w->deaf_until_ms = p->env.now_ms + RESTATE__PROC_DEAF_MS;
+    return taken;
+}
+
+/* Handlers hold every loop of `w`, which gives a connection back. Where there is no other worker it
+ * waits there. */
+static void restate__proc_take_back(restate__proc *p, restate__proc_worker *w, int fd) {
+    if (w->conns) w->conns--;
+    w->deaf_until_ms = p->env.now_ms + RESTATE__PROC_DEAF_MS;
+    restate__proc_worker *other = p->phase == RESTATE__PHASE_SERVING ? restate__proc_pick(p) : NULL;
+    (void)restate__proc_give(p, other ? other : w, fd);
+}
+
+/* Reads what the worker has sent. */
+static void restate__proc_on_channel(void *owner) {
+    restate__proc_worker *w = owner;
+    restate__proc *p = w->supervisor;
+    int what, fd;
+    while (w->channel.fd >= 0 && (what = restate__channel_next(w->channel.fd, &fd)) != 0) {
+        if (what == RESTATE__CHANNEL_LEFT && w->conns) w->conns--;
+        if (what == RESTATE__CHANNEL_BACK && fd >= 0) restate__proc_take_back(p, w, fd);
+        if (what == RESTATE__CHANNEL_STOPS) {
+            w->stops = true;
+            restate__proc_kill_later(p, w, true);
+        }
+        if (what == RESTATE__CHANNEL_ENDS || what == RESTATE__CHANNEL_FAILS) w->ends = what;
+        if (what == -1) restate__poll_close(&p->poll, &w->channel);
+        restate__poll_close_fd(&fd);
     }
 }
 
+/* Gives waiting connections to workers. While there is none they wait in the listening socket. */
+static void restate__proc_on_listener(void *owner) {
+    restate__proc *p = owner;
+    restate__proc_worker *w;
+    for (int i = 0; i < RESTATE__SRV_BATCH && (w = restate__proc_pick(p)) != NULL; i++) {
+        int fd = restate__srv_accept(&p->listener, &p->poll, &p->endpoint->logger, p->env.now_ms);
+        if (fd < 0) return;
+        while (w && !restate__proc_give(p, w, fd)) w = restate__proc_pick(p);
+        close(fd);
+    }
+}
+
+/* The worker's process is over. */
+static void restate__proc_bury(restate__proc *p, restate__proc_worker *w, int status, bool known) {
+    const restate__logger *logger = &p->endpoint->logger;
+    bool stopping = p->phase != RESTATE__PHASE_SERVING;
+    long pid = (long)w->pid;
+    char why[128], next[64] = "";
+    restate__proc_on_channel(w);            /* its last words */
+    restate__poll_close(&p->poll, &w->channel);
+    bool itself = w->ends && (!known || WIFEXITED(status));
+    w->pid = 0;
+    w->start_at_ms = p->env.now_ms;
+    if (itself && w->ends == RESTATE__CHANNEL_ENDS) {
+        w->failures = 0;
+        restate__log(logger, stopping ? RESTATE_LOG_DEBUG : RESTATE_LOG_INFO,
+                     "worker process %ld has stopped%s", pid,
+                     stopping ? "" : "; another one starts");
+        return;
+    }
+    if (!stopping)
+        snprintf(next, sizeof next, "; another one starts in %u ms",
+                 restate__proc_failed(w, p->env.now_ms));
+    if (itself) {
+        if (stopping) p->failed = true;
+        snprintf(why, sizeof why, "could not %s", w->stops || stopping ? "stop in time" : "serve");
+    } else {
+        restate__proc_describe(why, sizeof why, status, known);
+    }
+    restate__log(logger, RESTATE_LOG_ERROR, "worker process %ld %s%s", pid, why, next);
+}
+
 /* Looks which workers are over. Returns how many are not. */
-static unsigned restate__proc_reap(restate__proc *p, uint64_t now) {
-    unsigned i, alive = 0;
-    for (i = 0; i < p->count; i++) {
+static unsigned restate__proc_reap(restate__proc *p) {
+    unsigned alive = 0;
+    for (unsigned i = 0; i < p->count; i++) {
         restate__proc_worker *w = &p->workers[i];
         int status = 0;
         pid_t pid;
         if (!w->pid) continue;
         do pid = waitpid(w->pid, &status, WNOHANG);
         while (pid < 0 && errno == EINTR);
-        if (pid) restate__proc_bury(p, w, status, pid == w->pid, now);
+        if (pid) restate__proc_bury(p, w, status, pid == w->pid);
         else alive++;
     }
     return alive;
 }
 
-/* The moment when a worker that stops is killed. */
-static uint64_t restate__proc_deadline(const restate__proc *p, bool drains, uint64_t now) {
-    uint64_t drain = p->endpoint->options.drain_ms, at = now + RESTATE__GRACE_MS + RESTATE__PROC_KILL_MS;
-    if (!drains || drain == RESTATE_ZERO_MS) return at;
-    return drain > UINT64_MAX - at ? UINT64_MAX : at + drain;
-}
-
 /* Kills workers whose time is over. */
-static void restate__proc_kill_overdue(restate__proc *p, uint64_t now) {
+static void restate__proc_kill_overdue(restate__proc *p) {
     for (unsigned i = 0; i < p->count; i++) {
         restate__proc_worker *w = &p->workers[i];
-        if (!w->pid || now < w->kill_at_ms) continue;
+        if (!w->pid || p->env.now_ms < w->kill_at_ms) continue;
         w->kill_at_ms = RESTATE__SRV_NEVER;
         p->failed = true;
         restate__log(&p->endpoint->logger, RESTATE_LOG_WARN,
@@ -19164,139 +19217,69 @@ static void restate__proc_kill_overdue(restate__proc *p, uint64_t now) {
 }
 
 /* Follows the signals: the first one drains, the second one cuts off, the third one kills. */
-static void restate__proc_follow(restate__proc *p, uint64_t now) {
-    unsigned i, signals = RESTATE__LOAD(&p->signals, SEQ_CST);
-    while (p->level < signals && p->level < 3) {
-        if (!p->level) restate__proc_close(&p->listener);
-        p->level++;
-        for (i = 0; i < p->count; i++) {
+static void restate__proc_follow(restate__proc *p) {
+    while (p->phase < RESTATE__LOAD(&p->signals, SEQ_CST) && p->phase < RESTATE__PHASE_KILLED) {
+        bool drains = ++p->phase == RESTATE__PHASE_DRAINING;
+        restate__poll_close(&p->poll, &p->listener.source);
+        for (unsigned i = 0; i < p->count; i++) {
             restate__proc_worker *w = &p->workers[i];
-            uint64_t at = p->level > 2 ? now : restate__proc_deadline(p, p->level == 1, now);
             if (!w->pid) continue;
-            if (at < w->kill_at_ms) w->kill_at_ms = at;
-            if (w->channel >= 0)
-                restate__channel_say(w->channel, p->level == 1 ? RESTATE__CHANNEL_DRAIN
-                                                               : RESTATE__CHANNEL_CUT);
+            restate__proc_kill_later(p, w, drains);
+            if (p->phase == RESTATE__PHASE_KILLED && w->kill_at_ms > p->env.now_ms)
+                w->kill_at_ms = p->env.now_ms;
+            restate__channel_tell(w->channel.fd, drains ? RESTATE__CHANNEL_DRAIN
+                                                        : RESTATE__CHANNEL_CUT);
         }
-    }
-}
-
-/* The worker that gets the next connection; NULL: none can take one now. */
-static restate__proc_worker *restate__proc_pick(restate__proc *p, uint64_t now) {
-    restate__proc_worker *best = NULL;
-    for (unsigned i = 0; i < p->count; i++) {
-        restate__proc_worker *w = &p->workers[i];
-        if (w->channel < 0 || w->stops || now < w->deaf_until_ms) continue;
-        if (!best || w->conns < best->conns) best = w;
-    }
-    return best;
-}
-
-/* Handlers hold every loop of `w`, which gives a connection back. Where there is no other worker it
- * waits there. */
-static void restate__proc_take_back(restate__proc *p, restate__proc_worker *w, int fd, uint64_t now) {
-    if (w->conns) w->conns--;
-    w->deaf_until_ms = now + RESTATE__PROC_DEAF_MS;
-    restate__proc_worker *other = p->level ? NULL : restate__proc_pick(p, now);
-    if (!other) other = w;
-    if (restate__channel_give(other->channel, RESTATE__CHANNEL_TAKE, fd)) other->conns++;
-}
-
-static void restate__proc_listen_to(restate__proc *p, restate__proc_worker *w, uint64_t now) {
-    int what, fd;
-    while (w->channel >= 0 && (what = restate__channel_next(w->channel, &fd)) != 0) {
-        if (what == RESTATE__CHANNEL_LEFT && w->conns) w->conns--;
-        if (what == RESTATE__CHANNEL_BACK && fd >= 0) restate__proc_take_back(p, w, fd, now);
-        if (what == RESTATE__CHANNEL_STOPS) {
-            uint64_t at = restate__proc_deadline(p, true, now);
-            w->stops = true;
-            if (at < w->kill_at_ms) w->kill_at_ms = at;
-        }
-        if (what == RESTATE__CHANNEL_ENDS || what == RESTATE__CHANNEL_FAILS) w->ends = what;
-        if (what == -1) restate__proc_close(&w->channel);
-        restate__proc_close(&fd);
-    }
-}
-
-/* Gives waiting connections to workers. While there is none they wait in the listening socket. */
-static void restate__proc_accept(restate__proc *p, uint64_t now) {
-    restate__proc_worker *w;
-    int fd;
-    for (int i = 0; i < 64 && (w = restate__proc_pick(p, now)) != NULL; i++) {
-        fd = accept(p->listener, NULL, NULL);
-        if (fd < 0 && (errno == EINTR || errno == ECONNABORTED)) continue;
-        if (fd < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
-        if (fd < 0) {
-            restate__log(&p->endpoint->logger, RESTATE_LOG_WARN,
-                         "cannot accept a connection: %s; trying again in %d ms", strerror(errno),
-                         (int)RESTATE__SRV_ACCEPT_PAUSE_MS);
-            p->accept_at_ms = now + RESTATE__SRV_ACCEPT_PAUSE_MS;
-            return;
-        }
-        while (w && !restate__channel_give(w->channel, RESTATE__CHANNEL_TAKE, fd)) {
-            w->deaf_until_ms = now + RESTATE__PROC_DEAF_MS;
-            w = restate__proc_pick(p, now);
-        }
-        if (w) w->conns++;
-        close(fd);
     }
 }
 
 /* Waits for something to do: a signal, a word of a worker, a connection, or a moment that comes. */
-static void restate__proc_wait(restate__proc *p, uint64_t now) {
-    uint64_t at = now + RESTATE__PROC_LOOK_MS;
-    bool accepts = p->listener >= 0 && now >= p->accept_at_ms && restate__proc_pick(p, now);
-    nfds_t n = 0, i;
-    if (now < p->accept_at_ms && p->accept_at_ms < at) at = p->accept_at_ms;
-    for (unsigned k = 0; k < p->count; k++) {
-        restate__proc_worker *w = &p->workers[k];
-        uint64_t next = w->pid ? w->kill_at_ms : w->start_at_ms;
-        if (next < at && (w->pid || !p->level)) at = next;
-        if (w->pid && w->channel < 0 && now + RESTATE__PROC_SOON_MS < at)
-            at = now + RESTATE__PROC_SOON_MS;           /* it is about to end */
-        if (w->channel < 0) continue;
-        p->fds[n].fd = w->channel;
-        p->fds[n++].events = POLLIN;
+static void restate__proc_wait(restate__proc *p) {
+    restate__poll_source *listener = &p->listener.source;
+    restate__h2_env *env = &p->env;
+    restate__h2_tick(env);
+    env->due_ms = env->now_ms + RESTATE__PROC_LOOK_MS;
+    for (unsigned i = 0; i < p->count; i++) {
+        const restate__proc_worker *w = &p->workers[i];
+        if (w->pid) restate__h2_due(env, w->kill_at_ms);
+        else if (p->phase == RESTATE__PHASE_SERVING) restate__h2_due(env, w->start_at_ms);
+        if (w->pid && w->channel.fd < 0)                /* it is about to end */
+            restate__h2_due(env, env->now_ms + RESTATE__PROC_SOON_MS);
     }
-    p->fds[n].fd = p->bell[0];
-    p->fds[n++].events = POLLIN;
-    if (accepts) p->fds[n].fd = p->listener, p->fds[n++].events = POLLIN;
-    for (i = 0; i < n; i++) p->fds[i].revents = 0;
-    (void)poll(p->fds, n, at > now ? (int)(at - now) : 0);
+    if (listener->fd >= 0) {
+        bool paused = !restate__h2_past(env, p->listener.paused_until_ms);
+        if (paused || !restate__proc_pick(p)) restate__poll_forget(&p->poll, listener);
+        else (void)restate__poll_watch(&p->poll, listener, false);
+    }
+    restate__poll_wait(&p->poll, env,
+                       env->due_ms > env->now_ms ? (int)(env->due_ms - env->now_ms) : 0);
 }
 
 /* Until all are told to stop and are gone. */
 static void restate__proc_watch(restate__proc *p) {
-    const restate_clock *clock = &p->endpoint->options.clock;
-    for (;;) {
-        uint8_t rings[64];
-        uint64_t now = restate__clock_ms(clock);
-        while (read(p->bell[0], rings, sizeof rings) > 0) {}
-        for (unsigned i = 0; i < p->count; i++) restate__proc_listen_to(p, &p->workers[i], now);
-        unsigned alive = restate__proc_reap(p, now);
-        restate__proc_follow(p, now);
-        if (p->level && !alive) return;
-        for (unsigned i = 0; i < p->count && !p->level; i++)
-            if (!p->workers[i].pid && now >= p->workers[i].start_at_ms)
-                restate__proc_start(p, &p->workers[i], now);
-        restate__proc_kill_overdue(p, now);
-        if (p->listener >= 0 && now >= p->accept_at_ms) restate__proc_accept(p, now);
-        restate__proc_wait(p, restate__clock_ms(clock));
+    for (;; restate__proc_wait(p)) {
+        unsigned alive = restate__proc_reap(p);
+        restate__proc_follow(p);
+        if (p->phase != RESTATE__PHASE_SERVING && !alive) return;
+        for (unsigned i = 0; i < p->count && p->phase == RESTATE__PHASE_SERVING; i++)
+            if (!p->workers[i].pid && p->env.now_ms >= p->workers[i].start_at_ms)
+                restate__proc_start(p, &p->workers[i]);
+        restate__proc_kill_overdue(p);
     }
 }
 
 static restate_status restate__proc_begin(restate__proc *p) {
     restate_endpoint *ep = p->endpoint;
-    const restate_allocator *a = &ep->allocator;
-    unsigned i, n = ep->options.processes;
-    p->workers = (restate__proc_worker *)restate__mem_zalloc(a, n * sizeof *p->workers);
-    p->fds = (struct pollfd *)restate__mem_zalloc(a, (n + 2) * sizeof *p->fds);
-    if (!p->workers || !p->fds) return restate__ep_error(ep, "out of memory");
-    for (i = 0; i < n; i++) p->workers[i].channel = -1;
-    p->count = n;
-    if (pipe(p->bell) || !restate__loop_set_flags(p->bell[0]) || !restate__loop_set_flags(p->bell[1]))
-        return restate__ep_error(ep, "cannot make a pipe: %s", strerror(errno));
-    return restate__srv_open(ep, restate__srv_loop_count(ep), &p->listener, &p->port);
+    unsigned n = ep->options.processes;
+    p->workers = restate__mem_zalloc(&ep->allocator, n * sizeof *p->workers);
+    if (!p->workers) return restate__ep_error(ep, "out of memory");
+    for (; p->count < n; p->count++) {
+        restate__proc_worker *w = &p->workers[p->count];
+        w->supervisor = p;
+        w->channel =
+            (restate__poll_source){ .fd = -1, .ready = restate__proc_on_channel, .owner = w };
+    }
+    return restate__srv_open(ep, restate__srv_loop_count(ep), &p->listener);
 }
 
 /* The supervisor executes no code of the user, so for it the signals need not stay blocked. */
@@ -19307,35 +19290,35 @@ static void restate__proc_let_in(const sigset_t *mask) {
 }
 
 static int restate__proc_supervise(restate_endpoint *ep) {
-    const restate_allocator *a = &ep->allocator;
-    bool by_signals = ep->options.stop_on_signals != RESTATE_OFF, begun;
-    restate__proc p;
-    restate__proc_stop entry = { NULL, restate__proc_ring, NULL };
-    memset(&p, 0, sizeof p);
-    entry.owner = &p;
-    p.endpoint = ep;
-    p.listener = p.bell[0] = p.bell[1] = -1;
-    p.mask = restate__proc_mask(NULL);
+    restate__proc p = { .endpoint = ep, .env = { .endpoint = ep },
+                        .mask = restate__proc_mask(NULL) };
+    restate__proc_stop entry = { NULL, restate__proc_ring, &p };
+    bool by_signals = ep->options.stop_on_signals != RESTATE_OFF;
+    p.listener.source =
+        (restate__poll_source){ .fd = -1, .ready = restate__proc_on_listener, .owner = &p };
+    restate__h2_tick(&p.env);
+    bool begun = restate__poll_init(&p.poll, &ep->allocator);
+    if (!begun) (void)restate__ep_error(ep, "cannot wait for connections: %s", strerror(errno));
     if (by_signals) restate__proc_enter(&entry);        /* before anybody is told that it listens */
-    begun = !ep->invalid && restate__proc_begin(&p) == RESTATE_OK;
+    begun = begun && !ep->invalid && restate__proc_begin(&p) == RESTATE_OK;
     if (begun) {
         restate__proc_let_in(&p.mask);
         restate__proc_watch(&p);
     } else {
-        restate__proc_say_error(ep);
+        restate__proc_log_error(ep);
     }
     if (by_signals) restate__proc_leave(&entry);
     (void)restate__proc_mask(&p.mask);
     restate__proc_close_all(&p);
-    restate__mem_free(a, p.workers, ep->options.processes * sizeof *p.workers);
-    restate__mem_free(a, p.fds, (ep->options.processes + 2u) * sizeof *p.fds);
+    restate__mem_free(&ep->allocator, p.workers, ep->options.processes * sizeof *p.workers);
     return begun && !p.failed ? 0 : 1;
 }
 
 static int restate__proc_serve(restate_endpoint *ep) {
     bool by_signals = ep->options.stop_on_signals == RESTATE_ON;
+    void (*stop)(void *) = by_signals ? restate__proc_stop_endpoint : NULL;
     sigset_t mask = restate__proc_mask(NULL);
-    return restate__proc_run(ep, by_signals ? restate__proc_stop_endpoint : NULL, &mask) != RESTATE_OK;
+    return restate__proc_run(ep, stop, &mask) == RESTATE_OK ? 0 : 1;
 }
 
 RESTATE_API int restate_serve(const restate_endpoint_options *options) {
