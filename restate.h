@@ -3788,7 +3788,11 @@ typedef struct restate__edge {
     size_t index;                           /* of a SELECT: of the child */
 } restate__edge;
 
-/* Zeroed memory of the caller's that outlives the state machine, or is settled and forgotten.
+/* What can be awaited: leaves, which are completions and signals, and combinators of nodes. A
+ * delivered notification settles its leaf, which may settle combinators above it; each edge is
+ * walked once, so that gathering n results costs O(n).
+ *
+ * Zeroed memory of the caller's that outlives the state machine, or is settled and forgotten.
  * Invariant: a combinator that is pending has exactly `pending` edges from pending children. */
 typedef struct restate__node {
     uint8_t kind;                           /* restate__node_kind */
@@ -3799,11 +3803,12 @@ typedef struct restate__node {
     uint16_t depth;                         /* of a combinator: of combinators below it */
     uint32_t order;                         /* of settling, from 1: the journal's order */
     uint32_t mark;                          /* the last walk that passed here */
-    uint32_t id;                            /* completion id or signal number of a leaf */
+    uint32_t id;                            /* completion id or signal number of a leaf; of a
+                                               combinator: its item, while a tree is encoded */
     restate__edge *parents;
     restate__value value;                   /* of a settled leaf */
-    struct restate__node *work; /* next on the work list, or the way back up of a walk; while a
-                                   tree is said: its restate__branch */
+    struct restate__node *work; /* next on the work list of a walk, or its way back up; in a tree
+                                   that is encoded: the combinator that has it */
     struct restate__node *next;             /* leaves of one name; closures that execute;
                                                combinators that were decided */
     union {
@@ -3851,7 +3856,8 @@ typedef struct restate__heard {
 } restate__heard;
 
 /* Signals that go by a name. */
-typedef struct restate__signals {
+typedef struct restate__named {
+    restate__arena *arena;
     restate__map_node *names;               /* of restate__signal_name */
     restate__signal_name cancels;           /* cancellations, with explicit_cancellation */
     restate__heard *heard;                  /* named signals delivered, in their order */
@@ -3860,7 +3866,42 @@ typedef struct restate__signals {
     uint32_t places, unlisted;              /* of leaves of names: given out; not on the list */
     uint32_t *claims;                       /* numbers of signals; of one walk */
     uint32_t claims_count, claims_room;
-} restate__signals;
+} restate__named;
+
+typedef struct restate__item {              /* of the tree that is encoded */
+    restate__node *node;
+    uint32_t last, previous;                /* combinator below it, and of its parent; 0: none */
+} restate__item;
+
+typedef struct restate__step {              /* of a walk down */
+    restate__node *node;
+    uint32_t next;                          /* child, or item */
+    uint8_t *end;                           /* of its message, which is written backwards */
+} restate__step;
+
+/* What is awaited, and how closures below it stand. */
+typedef struct restate__graph {
+    restate__arena *arena;
+    restate__edge *edges;                   /* to be used again */
+    uint32_t mark, settled;                 /* the last walk; how many nodes are settled */
+    const restate__node *awaited;           /* of the await that runs: where to stop */
+    bool stopped;
+    restate__node *executing;               /* closures handed out */
+    uint32_t to_execute;
+    restate__node *decided;                 /* combinators, while closures are handed out */
+    restate__step *path;                    /* of a walk down */
+    restate__item *items;                   /* of the tree that is encoded */
+    uint32_t path_room, items_room;
+} restate__graph;
+
+/* What was announced to be awaited: Future messages, the one being made and the last one. */
+typedef struct restate__awaiting {
+    uint8_t *scratch[2];
+    size_t room[2];
+    unsigned turn;                          /* of `scratch`: for the next one */
+    restate_bytes last;                     /* absent: something else was sent or came since */
+    const restate__node *large;             /* what was awaited, if that was a large one */
+} restate__awaiting;
 
 /* What is known under a completion id or signal number. */
 typedef struct restate__slot {
@@ -3992,29 +4033,16 @@ typedef struct restate__vm {
     uint32_t command_index;                 /* UINT32_MAX before the first */
     restate__related current;
     uint32_t next_completion, next_signal;
-    struct restate__signals *named;         /* NULL: there was none yet */
+    restate__graph graph;
+    restate__named *named;                  /* NULL: there was none yet */
+    restate__awaiting awaiting;
     uint32_t cancel_arrived;                /* cancellations the code was not told of */
     uint32_t cancel_delivered;              /* of these: delivered, without explicit_cancellation */
-    restate__node *executing;               /* closures handed out */
-    restate__node *decided;                 /* combinators, while closures are handed out */
-    uint32_t to_execute;
     restate__tracked *tracked, **tracked_end;
     restate__tracked *cancelling;           /* the first whose id a cancellation still waits for */
     restate__map_node *state;               /* of restate__state_entry */
     size_t state_count;
     bool state_partial;
-
-    restate__node *awaited;                 /* of the await that runs: where to stop */
-    bool stopped;
-    restate__edge *edges;                   /* to be used again */
-    uint32_t mark, settled;
-    struct restate__branch *branches;       /* to be used again */
-    restate__node **items;                  /* leaves of the tree that is being said */
-    uint32_t items_room;
-    uint8_t *scratch[2]; /* Future messages: the one being made, and the last one */
-    size_t scratch_room[2];
-    restate_bytes last_awaiting;            /* the last AwaitingOn, to leave out an equal one */
-    const restate__node *announced;         /* the last large tree that was announced */
 } restate__vm;
 
 typedef enum restate__wait_kind {
@@ -4093,7 +4121,7 @@ typedef struct restate__outcome {           /* of a closure */
 
 static void restate__vm_put(restate__vm *vm, uint16_t type, uint16_t flags,
                             const pb_msgdesc_t *desc, const void *message) {
-    vm->last_awaiting = restate__b_none();
+    vm->awaiting.last = restate__b_none();
     restate__wire_put(vm->out, type, flags, desc, message);
     if (RESTATE__LIKELY(!vm->out->failed)) return;
     vm->phase = RESTATE__ERRORED;           /* out of memory: nothing more can be said */
@@ -4389,14 +4417,26 @@ static void restate__journal_pass(restate__cursor *c) {
     c->left--;
 }
 
-/* ---- Nodes ----------------------------------------------------------------------------------- */
+/* ---- The graph: what is awaited -------------------------------------------------------------- */
 
 static bool restate__node_is_leaf(const restate__node *n) { return n->kind >= RESTATE__LEAF; }
+
+static restate__edge *restate__graph_edge(restate__graph *g) {
+    restate__edge *e = g->edges;
+    if (!e) return restate__arena_alloc(g->arena, sizeof *e);
+    g->edges = e->next;
+    return e;
+}
+
+static void restate__graph_free_edge(restate__graph *g, restate__edge *e) {
+    e->next = g->edges;
+    g->edges = e;
+}
 
 /* Gives back edges to combinators that were decided, up to the settling number `since`: a future
  * that is raced in a loop would be walked longer each time. One of them stays, which tells that the
  * node was part of something. */
-static void restate__vm_prune(restate__vm *vm, restate__node *n, uint32_t since) {
+static void restate__graph_prune(restate__graph *g, restate__node *n, uint32_t since) {
     restate__edge **at = &n->parents, *e;
     bool one = false;
     while ((e = *at) != NULL) {
@@ -4404,8 +4444,7 @@ static void restate__vm_prune(restate__vm *vm, restate__node *n, uint32_t since)
         bool over = p->state != RESTATE__PENDING && p->kind != RESTATE__SELECT && p->order <= since;
         if (over && one) {
             *at = e->next;
-            e->next = vm->edges;
-            vm->edges = e;
+            restate__graph_free_edge(g, e);
         } else {
             one = one || over;
             at = &e->next;
@@ -4414,25 +4453,26 @@ static void restate__vm_prune(restate__vm *vm, restate__node *n, uint32_t since)
 }
 
 /* Whether `root` is `node` or above it, by way of combinators that are pending or were settled
- * after the settling number `since`. Passes by what this walk has seen; `*awaited`: some of it was
- * awaited itself. */
-static bool restate__vm_walk_up(restate__vm *vm, restate__node *node, const restate__node *root,
-                                uint32_t since, bool *awaited) {
+ * after the settling number `since`. What was passed since `g->mark` was counted on is not passed
+ * again. `*awaited`: some of it was awaited itself.
+ *
+ * Without `root`: whether anything that the node is part of is still open. That is a combinator
+ * that is part of nothing, or an iterator, which wants every node. */
+static bool restate__graph_above(restate__graph *g, restate__node *node, const restate__node *root,
+                                 uint32_t since, bool *awaited) {
     restate__node *work = node;
-    restate__edge *e;
     node->work = NULL;
     while (work) {
         restate__node *n = work;
         work = n->work;
-        if (n == root) return true;
-        restate__vm_prune(vm, n, since);
-        for (e = n->parents; e; e = e->next) {
+        if (root ? n == root : !n->parents) return true;
+        restate__graph_prune(g, n, since);
+        for (restate__edge *e = n->parents; e; e = e->next) {
             restate__node *p = e->parent;
-            if (p == root) return true;
-            if (p->mark == vm->mark || (p->state != RESTATE__PENDING && p->order <= since))
-                continue;
+            if (root ? p == root : p->kind == RESTATE__SELECT) return true;
+            if (p->mark == g->mark || (p->state != RESTATE__PENDING && p->order <= since)) continue;
             *awaited = *awaited || p->of.all.heard;
-            p->mark = vm->mark;
+            p->mark = g->mark;
             p->work = work;
             work = p;
         }
@@ -4440,80 +4480,61 @@ static bool restate__vm_walk_up(restate__vm *vm, restate__node *node, const rest
     return false;
 }
 
-/* Whether anything that a node is part of is still open: a pending combinator that is part of
- * nothing, or an iterator, which wants every node. What is part of nothing is wanted, too. */
-static bool restate__vm_wanted(restate__vm *vm, restate__node *node) {
-    restate__node *work = node;
-    restate__edge *e;
-    uint32_t mark = ++vm->mark;
-    node->work = NULL;
-    while (work) {
-        restate__node *n = work;
-        work = n->work;
-        if (!n->parents) return true;
-        restate__vm_prune(vm, n, UINT32_MAX);
-        for (e = n->parents; e; e = e->next) {
-            restate__node *p = e->parent;
-            if (p->kind == RESTATE__SELECT) return true;
-            if (p->mark == mark || p->state != RESTATE__PENDING) continue;
-            p->mark = mark;
-            p->work = work;
-            work = p;
-        }
-    }
-    return false;
+static bool restate__graph_wanted(restate__graph *g, restate__node *node) {
+    bool awaited;
+    g->mark++;
+    return restate__graph_above(g, node, NULL, UINT32_MAX, &awaited);
 }
 
 /* A combinator was decided, or nobody wants it any more: its pending children may have lost. */
-static void restate__vm_decided(restate__vm *vm, restate__node *n) {
-    if (!vm->executing || n->listed) return;
+static void restate__graph_decided(restate__graph *g, restate__node *n) {
+    if (!g->executing || n->listed) return;
     n->listed = true;
-    n->next = vm->decided;
-    vm->decided = n;
+    n->next = g->decided;
+    g->decided = n;
 }
 
 /* Has `lose` called for the closures handed out that nobody wants any more because of what was
  * decided since the last time: every race, any and all that they are part of is. A combinator is
  * looked at once when it is decided, and once when it is lost itself. */
-RESTATE__PRIVATE void restate__vm_losers(restate__vm *vm, void (*lose)(restate__node *run)) {
-    while (vm->decided) {
-        restate__node *n = vm->decided;
-        uint32_t i;
-        vm->decided = n->next;
+static void restate__graph_losers(restate__graph *g, void (*lose)(restate__node *run)) {
+    while (g->decided) {
+        restate__node *n = g->decided;
+        g->decided = n->next;
         n->listed = false;
-        for (i = 0; i < n->of.all.count; i++) {
+        for (uint32_t i = 0; i < n->of.all.count; i++) {
             restate__node *c = n->of.all.children[i];
             bool leaf = restate__node_is_leaf(c);
             if (c->state != RESTATE__PENDING || (leaf && c->run != RESTATE__RUN_EXECUTING) ||
-                restate__vm_wanted(vm, c))
+                restate__graph_wanted(g, c))
                 continue;
             if (leaf) lose(c);
-            else restate__vm_decided(vm, c);
+            else restate__graph_decided(g, c);
         }
     }
 }
 
-/* What a settled child means for its parent. Sets the parent's state when that decides it. */
-static void restate__node_child_settled(restate__node *parent, restate__node *child) {
-    if (parent->of.all.pending) parent->of.all.pending--;
-    switch (parent->kind) {
-    case RESTATE__ALL_SETTLED:
-        if (!parent->of.all.pending) parent->state = RESTATE__SUCCEEDED;
+/* What a settled child means for its parent by the edge `e`: for an iterator that it can give out
+ * one more, for a combinator that it may be decided. */
+static void restate__node_child_settled(restate__node *parent, restate__node *child,
+                                        restate__edge *e) {
+    if (parent->kind == RESTATE__SELECT) {
+        e->ready = NULL;
+        *(parent->of.all.ready ? &parent->of.all.ready_last->ready : &parent->of.all.ready) = e;
+        parent->of.all.ready_last = e;
+        parent->state = RESTATE__SUCCEEDED;
         return;
-    case RESTATE__ANY:
-        if (child->state == RESTATE__FAILED && parent->of.all.pending) return;
-        break;
-    case RESTATE__ALL:
-        if (child->state == RESTATE__SUCCEEDED) {
-            if (!parent->of.all.pending) parent->state = RESTATE__SUCCEEDED;
-            return;
-        }
-        break;
-    default:
-        break;
     }
-    parent->state = child->state;
-    parent->of.all.decided = child;
+    bool last = --parent->of.all.pending == 0;
+    bool decided = parent->kind == RESTATE__RACE ||
+                   (parent->kind == RESTATE__ANY && (last || child->state == RESTATE__SUCCEEDED)) ||
+                   (parent->kind == RESTATE__ALL && child->state == RESTATE__FAILED);
+    if (decided) {
+        parent->state = child->state;
+        parent->of.all.decided = child;
+    } else if (last) {
+        parent->state = RESTATE__SUCCEEDED;
+    }
 }
 
 /* Whether the caller has something to look at in a combinator that was settled inside a larger
@@ -4524,48 +4545,186 @@ static bool restate__node_stops(const restate__node *n) {
            (n->kind == RESTATE__ALL && n->state == RESTATE__FAILED);
 }
 
-/* A child of a SELECT is settled. */
-static void restate__node_select_add(restate__node *select, restate__edge *e) {
-    e->ready = NULL;
-    *(select->of.all.ready ? &select->of.all.ready_last->ready : &select->of.all.ready) = e;
-    select->of.all.ready_last = e;
-    select->state = RESTATE__SUCCEEDED;
-}
-
 /* Settles what follows from a node that has just been settled. */
-static void restate__vm_propagate(restate__vm *vm, restate__node *settled) {
+static void restate__graph_propagate(restate__graph *g, restate__node *settled) {
     restate__node *work = settled, *stops = NULL;
-    restate__edge *e;
-    uint32_t before = vm->settled;
+    uint32_t before = g->settled;
     bool awaited = false;
     settled->work = NULL;
     while (work) {
         restate__node *n = work;
         work = n->work;
-        n->order = ++vm->settled;
-        for (e = n->parents; e; e = e->next) {
+        n->order = ++g->settled;
+        for (restate__edge *e = n->parents; e; e = e->next) {
             restate__node *p = e->parent;
-            if (p->kind == RESTATE__SELECT) restate__node_select_add(p, e);
-            if (p->kind == RESTATE__SELECT || p->state != RESTATE__PENDING) continue;
-            restate__node_child_settled(p, n);
-            if (p->state == RESTATE__PENDING) continue;
+            if (p->kind != RESTATE__SELECT && p->state != RESTATE__PENDING) continue;
+            restate__node_child_settled(p, n, e);
+            if (p->kind == RESTATE__SELECT || p->state == RESTATE__PENDING) continue;
             p->work = work;
             work = p;
-            if (restate__node_stops(p)) {
-                p->next = stops;
-                stops = p;
-            }
+            if (!restate__node_stops(p)) continue;
+            p->next = stops;
+            stops = p;
         }
     }
-    vm->mark++;
+    g->mark++;
     while (stops) {
         restate__node *p = stops;
         stops = p->next;
-        if (vm->awaited && !vm->stopped)
-            vm->stopped = restate__vm_walk_up(vm, p, vm->awaited, before, &awaited);
-        restate__vm_decided(vm, p);
+        if (g->awaited && !g->stopped)
+            g->stopped = restate__graph_above(g, p, g->awaited, before, &awaited);
+        restate__graph_decided(g, p);
     }
 }
+
+/* The order in which futures are told: that of settling, which is the journal's; one future that
+ * stands in a list twice, by its places. restate__first_settled() has the same. */
+static int restate__node_earlier(const void *a, const void *b) {
+    const restate__edge *x = *(restate__edge *const *)a, *y = *(restate__edge *const *)b;
+    if (x->parent != y->parent) return x->parent->order > y->parent->order ? 1 : -1;
+    return x->index > y->index ? 1 : -1;
+}
+
+/* Children that were settled before come first, in the order in which that happened. Their edges
+ * lead to themselves until here, for the sort. */
+static void restate__graph_join_settled(restate__graph *g, restate__node *node,
+                                        restate__edge **settled, size_t count) {
+    if (count > 1) qsort((void *)settled, count, sizeof *settled, restate__node_earlier);
+    for (size_t i = 0; i < count; i++) {
+        restate__edge *e = settled[i];
+        if (node->kind == RESTATE__SELECT || node->state == RESTATE__PENDING)
+            restate__node_child_settled(node, e->parent, e);
+        if (node->kind != RESTATE__SELECT) restate__graph_free_edge(g, e);
+    }
+}
+
+static void restate__graph_join(restate__node *node, restate__node *child, restate__edge *e) {
+    e->parent = node;
+    e->next = child->parents;
+    child->parents = e;
+    if (!restate__node_is_leaf(child) && child->depth >= node->depth)
+        node->depth = (uint16_t)(child->depth + 1);
+}
+
+/* Makes a zeroed node a combinator of `children`, an array that has to stay. `indexes`: what an
+ * iterator gives out for them. False: out of memory. */
+static bool restate__graph_combine(restate__graph *g, restate__node *node, restate__node **children,
+                                   const size_t *indexes, size_t count) {
+    size_t settled_count = 0;
+    restate__edge **settled = NULL;
+    node->of.all.children = children;
+    node->of.all.count = node->of.all.pending = (uint32_t)count;
+    if (!count && node->kind <= RESTATE__ALL && node->kind != RESTATE__RACE)
+        node->state = node->kind == RESTATE__ANY ? RESTATE__FAILED : RESTATE__SUCCEEDED;
+    for (size_t i = count; i-- > 0;) {      /* the edges of one child come out by their indexes */
+        restate__edge *e = restate__graph_edge(g);
+        if (!e) return false;
+        e->index = indexes ? indexes[i] : i;
+        if (children[i]->state == RESTATE__PENDING) {
+            restate__graph_join(node, children[i], e);
+            continue;
+        }
+        if (!settled) settled = restate__arena_alloc(g->arena, (i + 1) * sizeof *settled);
+        if (!settled) return false;
+        e->parent = children[i];
+        settled[settled_count++] = e;
+    }
+    restate__graph_join_settled(g, node, settled, settled_count);
+    if (node->state == RESTATE__PENDING || node->kind == RESTATE__SELECT) return true;
+    node->order = ++g->settled;
+    restate__graph_decided(g, node);
+    return true;
+}
+
+/* Undoes a combination that was made for one await. Its edges are the first of their children's,
+ * because nothing was combined in between. */
+static void restate__graph_dissolve(restate__graph *g, restate__node *node) {
+    restate__node **at = &g->decided;
+    while (node->listed && *at != node) at = &(*at)->next;
+    if (node->listed) *at = node->next;
+    for (size_t i = node->of.all.count; i-- > 0;) {
+        restate__edge *e = node->of.all.children[i]->parents;
+        if (!e || e->parent != node) continue;
+        node->of.all.children[i]->parents = e->next;
+        restate__graph_free_edge(g, e);
+    }
+}
+
+/* --- Closures to execute ---------------------------------------------------------------------- */
+
+/* The first closure to execute below `root`, in the order of the tree. Cursors make all searches
+ * together linear. */
+static restate__node *restate__graph_next_run(restate__node *root) {
+    restate__node *n = root;
+    if (restate__node_is_leaf(root)) return root->run == RESTATE__RUN_TO_EXECUTE ? root : NULL;
+    root->work = NULL;
+    while (n) {
+        if (n->of.all.cursor == n->of.all.count) {
+            n = n->work;
+            if (n) n->of.all.cursor++;
+            continue;
+        }
+        restate__node *child = n->of.all.children[n->of.all.cursor];
+        bool pending = child->state == RESTATE__PENDING;
+        if (pending && child->run == RESTATE__RUN_TO_EXECUTE) return child;
+        if (pending && !restate__node_is_leaf(child) &&
+            child->of.all.cursor < child->of.all.count) {
+            child->work = n;
+            n = child;
+        } else {
+            n->of.all.cursor++;
+        }
+    }
+    return NULL;
+}
+
+static void restate__graph_hand_out(restate__graph *g, restate__node *run) {
+    run->run = RESTATE__RUN_EXECUTING;
+    g->to_execute--;
+    run->next = g->executing;
+    run->of.closure.back = &g->executing;
+    if (run->next) run->next->of.closure.back = &run->next;
+    g->executing = run;
+}
+
+static void restate__graph_run_over(restate__graph *g, restate__node *run) {
+    if (run->run == RESTATE__RUN_TO_EXECUTE) g->to_execute--;
+    if (run->run == RESTATE__RUN_EXECUTING) {
+        *run->of.closure.back = run->next;
+        if (run->next) run->next->of.closure.back = run->of.closure.back;
+    }
+    run->next = NULL;
+    run->run = RESTATE__RUN_NONE;
+}
+
+/* Cursors above a run that is to be found again. Where one is at its start, so are those above, or
+ * they have not come past it. */
+static void restate__graph_rewind(restate__node *run) {
+    restate__node *work = run;
+    run->work = NULL;
+    while (work) {
+        restate__node *n = work;
+        work = n->work;
+        for (restate__edge *e = n->parents; e; e = e->next) {
+            restate__node *p = e->parent;
+            if (!p->of.all.cursor) continue;
+            p->of.all.cursor = 0;
+            p->work = work;
+            work = p;
+        }
+    }
+}
+
+static void restate__graph_take_back(restate__graph *g, restate__node *run) {
+    if (run->run != RESTATE__RUN_EXECUTING) return;
+    restate__graph_run_over(g, run);
+    if (run->state != RESTATE__PENDING) return;
+    run->run = RESTATE__RUN_TO_EXECUTE;
+    g->to_execute++;
+    restate__graph_rewind(run);
+}
+
+/* ---- Leaves and combinators of the machine --------------------------------------------------- */
 
 /* Whether a value is of the kind that a leaf stands for; else the protocol was violated, and the
  * attempt is over. Everything that reads a value relies on this. */
@@ -4584,7 +4743,7 @@ static bool restate__vm_value_fits(restate__vm *vm, const restate__node *leaf) {
 static void restate__vm_settled(restate__vm *vm, restate__node *leaf) {
     if (!restate__vm_value_fits(vm, leaf)) return;
     leaf->state = leaf->value.kind == RESTATE__FAILURE ? RESTATE__FAILED : RESTATE__SUCCEEDED;
-    restate__vm_propagate(vm, leaf);
+    restate__graph_propagate(&vm->graph, leaf);
 }
 
 static void restate__vm_settle(restate__vm *vm, restate__node *leaf, const restate__value *value) {
@@ -4616,76 +4775,12 @@ static bool restate__vm_leaf(restate__vm *vm, restate__node *leaf, restate__node
     return restate__vm_leaf_slot(vm, leaf, kind, id) != NULL;
 }
 
-static restate__edge *restate__vm_edge(restate__vm *vm) {
-    restate__edge *e = vm->edges;
-    if (!e) return (restate__edge *)restate__arena_alloc(vm->arena, sizeof *e);
-    vm->edges = e->next;
-    memset(e, 0, sizeof *e);
-    return e;
-}
-
-static void restate__node_deepen(restate__node *node, const restate__node *child) {
-    if (!restate__node_is_leaf(child) && child->depth >= node->depth)
-        node->depth = (uint16_t)(child->depth + 1);
-}
-
-static restate__node *restate__node_earlier_of(restate__node *a, restate__node *b) {
-    return !a || b->order < a->order ? b : a;
-}
-
-/* What children that were settled before mean for a new combinator: the journal's order decides,
- * not that of the array. */
-static void restate__vm_combine_settled(restate__node *node) {
-    restate__node *first_ok = NULL, *first_failed = NULL, *last_failed = NULL, *by = NULL;
-    size_t i;
-    for (i = 0; i < node->of.all.count; i++) {
-        restate__node *n = node->of.all.children[i];
-        if (n->state == RESTATE__PENDING) continue;
-        node->of.all.pending--;
-        if (n->state == RESTATE__SUCCEEDED) first_ok = restate__node_earlier_of(first_ok, n);
-        else first_failed = restate__node_earlier_of(first_failed, n);
-        if (n->state == RESTATE__FAILED && (!last_failed || n->order > last_failed->order))
-            last_failed = n;
-    }
-    if (node->kind == RESTATE__ANY) by = first_ok || node->of.all.pending ? first_ok : last_failed;
-    else if (node->kind == RESTATE__ALL) by = first_failed;
-    else if (node->kind == RESTATE__RACE)
-        by = first_ok && first_failed ? restate__node_earlier_of(first_ok, first_failed)
-           : first_ok ? first_ok : first_failed;
-    node->of.all.decided = by;
-    if (by) node->state = by->state;
-    else if (!node->of.all.pending) node->state = RESTATE__SUCCEEDED;
-}
-
 /* Makes `node` a combinator of `array`, which stays the caller's and must stay. */
 RESTATE__PRIVATE bool restate__vm_combine(restate__vm *vm, restate__node *node,
                                           restate__node_kind kind, restate__node **array,
                                           size_t count) {
-    bool settled = false;
-    size_t i;
     node->kind = (uint8_t)kind;
-    node->of.all.children = array;
-    node->of.all.count = node->of.all.pending = (uint32_t)count;
-    if (count == 0 && kind != RESTATE__RACE)
-        node->state = kind == RESTATE__ANY ? RESTATE__FAILED : RESTATE__SUCCEEDED;
-    for (i = 0; i < count && node->state == RESTATE__PENDING; i++) {
-        restate__edge *e;
-        if (array[i]->state != RESTATE__PENDING) {
-            settled = true;
-            continue;
-        }
-        e = restate__vm_edge(vm);
-        if (!e) return restate__vm_nomem(vm);
-        e->parent = node;
-        e->next = array[i]->parents;
-        array[i]->parents = e;
-        restate__node_deepen(node, array[i]);
-    }
-    if (settled) restate__vm_combine_settled(node);
-    if (node->state != RESTATE__PENDING) {
-        node->order = ++vm->settled;
-        restate__vm_decided(vm, node);
-    }
+    if (!restate__graph_combine(&vm->graph, node, array, NULL, count)) return restate__vm_nomem(vm);
     if (node->depth < RESTATE__DEPTH_MAX) return true;
     return restate__vm_raise(
         vm, RESTATE__E_INTERNAL,
@@ -4693,49 +4788,16 @@ RESTATE__PRIVATE bool restate__vm_combine(restate__vm *vm, restate__node *node,
         RESTATE__DEPTH_MAX);
 }
 
-/* The order in which futures are told: that of settling, which is the journal's; one future that
- * stands in a list twice, by its places. restate__first_settled() has the same. */
-static int restate__node_earlier(const void *a, const void *b) {
-    const restate__edge *x = *(restate__edge *const *)a, *y = *(restate__edge *const *)b;
-    if (x->parent != y->parent) return x->parent->order > y->parent->order ? 1 : -1;
-    return x->index > y->index ? 1 : -1;
-}
-
-/* Makes `node` a SELECT of `children`, without NULLs; `indexes` are what restate__vm_selected()
- * gives for them. What is settled already comes first, in the order in which that happened. */
+/* Makes `node` an iterator over `array`, without NULLs, which must stay; `indexes` are what
+ * restate__vm_selected() gives for them. */
 RESTATE__PRIVATE bool restate__vm_select(restate__vm *vm, restate__node *node,
-                                         restate__node *const *children, const size_t *indexes,
+                                         restate__node **array, const size_t *indexes,
                                          size_t count) {
-    restate__node **array =
-        (restate__node **)restate__arena_alloc(vm->arena, (count + 1) * sizeof *array);
-    restate__edge **settled =
-        (restate__edge **)restate__arena_alloc(vm->arena, (count + 1) * sizeof *settled);
-    size_t i, n = 0;
-    if (!array || !settled) return restate__vm_nomem(vm);
-    if (count) memcpy(array, children, count * sizeof *array);
     node->kind = RESTATE__SELECT;
-    node->of.all.children = array;
-    node->of.all.count = node->of.all.pending = (uint32_t)count;
-    for (i = count; i-- > 0;) {             /* the edges of one child come out by their indexes */
-        restate__edge *e = restate__vm_edge(vm);
-        if (!e) return restate__vm_nomem(vm);
-        e->parent = node;
-        e->index = indexes[i];
-        if (array[i]->state == RESTATE__PENDING) {
-            e->next = array[i]->parents;
-            array[i]->parents = e;
-            restate__node_deepen(node, array[i]);
-        } else {
-            e->parent = array[i];           /* for the sort */
-            settled[n++] = e;
-        }
-    }
-    if (n > 1) qsort(settled, n, sizeof *settled, restate__node_earlier);
-    for (i = 0; i < n; i++) restate__node_select_add(node, settled[i]);
-    return true;
+    return restate__graph_combine(&vm->graph, node, array, indexes, count) || restate__vm_nomem(vm);
 }
 
-/* The next settled child of a SELECT that is not pending: its index. */
+/* The next settled child of an iterator that is not pending: its index. */
 RESTATE__PRIVATE size_t restate__vm_selected(restate__node *node) {
     restate__edge *e = node->of.all.ready;
     node->of.all.ready = e->ready;
@@ -4744,21 +4806,10 @@ RESTATE__PRIVATE size_t restate__vm_selected(restate__node *node) {
     return e->index;
 }
 
-/* Undoes restate__vm_combine() for a combinator that was made for one await. Its edges are the
- * first of their children's, because nothing was combined in between. */
+/* Undoes restate__vm_combine() for a combinator that was made for one await. */
 RESTATE__PRIVATE void restate__vm_dissolve(restate__vm *vm, restate__node *node) {
-    restate__node **at = &vm->decided;
-    size_t i;
-    while (node->listed && *at != node) at = &(*at)->next;
-    if (node->listed) *at = node->next;
-    for (i = node->of.all.count; i-- > 0;) {
-        restate__edge *e = node->of.all.children[i]->parents;
-        if (!e || e->parent != node) continue;
-        node->of.all.children[i]->parents = e->next;
-        e->next = vm->edges;
-        vm->edges = e;
-    }
-    if (vm->announced == node) vm->announced = NULL;        /* its memory may become another one */
+    restate__graph_dissolve(&vm->graph, node);
+    if (vm->awaiting.large == node) vm->awaiting.large = NULL;  /* its memory is used again */
 }
 
 /* Lets go of a settled leaf of a completion that nobody awaits any more: its memory is the caller's
@@ -5112,7 +5163,7 @@ static bool restate__vm_on_ack(restate__vm *vm, restate_bytes payload) {
 
 static bool restate__vm_on_message(restate__vm *vm, const restate__message *m) {
     uint16_t type = m->type;
-    vm->last_awaiting = restate__b_none();
+    vm->awaiting.last = restate__b_none();
     if (vm->phase == RESTATE__CLOSED) return true;
     if (type >= 0x0400 && type <= 0xFBFF) return restate__vm_on_entry(vm, m);
     switch (type) {
@@ -5246,7 +5297,7 @@ RESTATE__PRIVATE void restate__vm_init(restate__vm *vm, const restate__vm_option
     vm->options = *options;
     vm->arena = arena;
     vm->out = out;
-    vm->frames.arena = vm->journal.arena = arena;
+    vm->frames.arena = vm->journal.arena = vm->graph.arena = arena;
     vm->frames.max = options->max_message_bytes ? options->max_message_bytes : (size_t)64 << 20;
     vm->journal.next_room = RESTATE__PAGE_BYTES;
     vm->journal.last = &vm->journal.none;
@@ -5264,22 +5315,24 @@ RESTATE__PRIVATE bool restate__vm_ready(const restate__vm *vm) {
     return vm->phase == RESTATE__REPLAYING || vm->phase == RESTATE__PROCESSING;
 }
 
-/* ---- Delivery: from the queue to the leaves -------------------------------------------------- */
+/* ---- Named signals: which leaf gets which ---------------------------------------------------- */
 
 /* The entry of a signal's name, made when it is new; absent bytes: of cancellations. NULL: out of
  * memory. */
 static restate__signal_name *restate__vm_name(restate__vm *vm, restate_bytes name) {
-    restate__map_node *n;
-    if (!vm->named)
-        vm->named = (restate__signals *)restate__arena_alloc(vm->arena, sizeof *vm->named);
-    if (!vm->named) return NULL;
-    if (!name.ptr) return &vm->named->cancels;
-    n = restate__map_find(vm->named->names, name);
+    restate__named *s = vm->named;
+    if (!s) {
+        s = vm->named = restate__arena_alloc(vm->arena, sizeof *s);
+        if (!s) return NULL;
+        s->arena = vm->arena;
+    }
+    if (!name.ptr) return &s->cancels;
+    restate__map_node *n = restate__map_find(s->names, name);
     if (n) return (restate__signal_name *)(void *)n;
-    n = (restate__map_node *)restate__arena_alloc(vm->arena, sizeof(restate__signal_name));
-    name = restate__arena_copy(vm->arena, name);
+    n = restate__arena_alloc(s->arena, sizeof(restate__signal_name));
+    name = restate__arena_copy(s->arena, name);
     if (!n || !name.ptr) return NULL;
-    restate__map_add(&vm->named->names, n, name);
+    restate__map_add(&s->names, n, name);
     return (restate__signal_name *)(void *)n;
 }
 
@@ -5290,17 +5343,17 @@ static restate__signal_name *restate__node_name(const restate__node *leaf) {
     return named ? leaf->of.named.name : NULL;
 }
 
-static void restate__vm_list_leaf(restate__vm *vm, restate__node *leaf) {
+static void restate__named_list(restate__named *s, restate__node *leaf) {
     restate__signal_name *name = leaf->of.named.name;
     leaf->of.named.listed = true;
-    leaf->of.named.place = ++vm->named->places;
+    leaf->of.named.place = ++s->places;
     leaf->of.named.previous = name->leaves_last;
     leaf->next = NULL;
     *(name->leaves ? &name->leaves_last->next : &name->leaves) = leaf;
     name->leaves_last = leaf;
 }
 
-static void restate__vm_unlist_leaf(restate__node *leaf) {
+static void restate__named_unlist(restate__node *leaf) {
     restate__signal_name *name = leaf->of.named.name;
     restate__node *previous = leaf->of.named.previous;
     *(previous ? &previous->next : &name->leaves) = leaf->next;
@@ -5310,14 +5363,15 @@ static void restate__vm_unlist_leaf(restate__node *leaf) {
 
 /* Gives the oldest delivered signal of its name to a leaf. */
 static void restate__vm_claim_by(restate__vm *vm, restate__node *leaf) {
+    restate__named *s = vm->named;
     restate__signal_name *name = leaf->of.named.name;
-    restate__heard *heard = &vm->named->heard[name->delivered - 1];
-    if (leaf->of.named.listed) restate__vm_unlist_leaf(leaf);
-    else vm->named->unlisted--;
+    restate__heard *heard = &s->heard[name->delivered - 1];
+    if (leaf->of.named.listed) restate__named_unlist(leaf);
+    else s->unlisted--;
     name->delivered = heard->next;
     heard->claimed = true;
-    vm->named->unclaimed--;
-    if (name == &vm->named->cancels) vm->cancel_arrived--;
+    s->unclaimed--;
+    if (name == &s->cancels) vm->cancel_arrived--;
     restate__vm_settle_by(vm, leaf, heard->entry);
 }
 
@@ -5325,29 +5379,27 @@ static void restate__vm_claim_by(restate__vm *vm, restate__node *leaf) {
  * was ever awaited, as after a lost race, leaves the list until something above it is. */
 static void restate__vm_claim_below(restate__vm *vm, restate__signal_name *name,
                                     const restate__node *root) {
-    restate__node *leaf = name->leaves, *next;
-    for (; leaf; leaf = next) {
+    for (restate__node *leaf = name->leaves, *next; leaf; leaf = next) {
         bool awaited = false;
         next = leaf->next;
-        vm->mark++;
-        if (restate__vm_walk_up(vm, leaf, root, UINT32_MAX, &awaited)) {
+        vm->graph.mark++;
+        if (restate__graph_above(&vm->graph, leaf, root, UINT32_MAX, &awaited)) {
             restate__vm_claim_by(vm, leaf);
             return;
         }
         if (awaited) continue;
-        restate__vm_unlist_leaf(leaf);
+        restate__named_unlist(leaf);
         vm->named->unlisted++;
     }
 }
 
-/* A walk down has come to a leaf of a name: a signal that is there may be for it. */
-static bool restate__vm_may_claim(restate__vm *vm, restate__node *leaf, uint32_t mark) {
+/* A walk down has come to a leaf of a name: a signal that is there may be for it. False: out of
+ * memory. */
+static bool restate__named_may_claim(restate__named *s, restate__node *leaf, uint32_t mark) {
     restate__signal_name *name = leaf->of.named.name;
-    restate__signals *all = vm->named;
-    uint32_t *claims;
     if (!leaf->of.named.listed) {
-        restate__vm_list_leaf(vm, leaf);
-        vm->named->unlisted--;
+        restate__named_list(s, leaf);
+        s->unlisted--;
     }
     if (name->mark != mark) {
         name->mark = mark;
@@ -5357,12 +5409,12 @@ static bool restate__vm_may_claim(restate__vm *vm, restate__node *leaf, uint32_t
         name->leaf = leaf;
     }
     if (!name->signal) return true;
-    claims = restate__vm_grow(vm->arena, all->claims, all->claims_count, &all->claims_room,
-                              sizeof *claims);
-    if (!claims) return restate__vm_nomem(vm);
-    all->claims = claims;
-    claims[all->claims_count++] = name->signal;
-    name->signal = all->heard[name->signal - 1].next;
+    uint32_t *claims =
+        restate__vm_grow(s->arena, s->claims, s->claims_count, &s->claims_room, sizeof *claims);
+    if (!claims) return false;
+    s->claims = claims;
+    claims[s->claims_count++] = name->signal;
+    name->signal = s->heard[name->signal - 1].next;
     return true;
 }
 
@@ -5371,93 +5423,101 @@ static int restate__vm_by_number(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Signals that were there before `root` is awaited for the first time: those that its leaves may
- * claim are looked for from above, each node once. */
-static void restate__vm_claim_first(restate__vm *vm, restate__node *root) {
-    restate__signals *all = vm->named;
+/* Collects the signals that leaves below `root` may claim, each node once. */
+static bool restate__named_collect(restate__named *s, restate__node *root, uint32_t mark) {
     restate__node *work = root;
-    uint32_t mark = ++vm->mark, i;
     root->work = NULL;
-    all->claims_count = 0;
+    s->claims_count = 0;
     while (work) {
         restate__node *n = work;
         work = n->work;
-        for (i = 0; i < n->of.all.count; i++) {
+        for (uint32_t i = 0; i < n->of.all.count; i++) {
             restate__node *c = n->of.all.children[i];
             if (c->state != RESTATE__PENDING || c->mark == mark) continue;
             c->mark = mark;
             if (!restate__node_is_leaf(c)) {
                 c->work = work;
                 work = c;
-            } else if (restate__node_name(c) && !restate__vm_may_claim(vm, c, mark)) {
-                return;
+            } else if (restate__node_name(c) && !restate__named_may_claim(s, c, mark)) {
+                return false;
             }
         }
     }
-    if (all->claims_count > 1)
-        qsort(all->claims, all->claims_count, sizeof *all->claims, restate__vm_by_number);
-    for (i = 0; i < all->claims_count && root->state == RESTATE__PENDING; i++) {
-        restate__signal_name *name = all->heard[all->claims[i] - 1].name;
+    if (s->claims_count > 1)
+        qsort(s->claims, s->claims_count, sizeof *s->claims, restate__vm_by_number);
+    return true;
+}
+
+/* Signals that were there before `root` is awaited for the first time. */
+static void restate__vm_claim_first(restate__vm *vm, restate__node *root) {
+    restate__named *s = vm->named;
+    if (!restate__named_collect(s, root, ++vm->graph.mark)) {
+        restate__vm_nomem(vm);
+        return;
+    }
+    for (uint32_t i = 0; i < s->claims_count && root->state == RESTATE__PENDING; i++) {
+        restate__signal_name *name = s->heard[s->claims[i] - 1].name;
         restate__node *leaf = name->leaf;
         bool awaited = false;
         name->leaf = NULL;
-        vm->mark++;
-        if (leaf && restate__vm_walk_up(vm, leaf, root, UINT32_MAX, &awaited))
+        vm->graph.mark++;
+        if (leaf && restate__graph_above(&vm->graph, leaf, root, UINT32_MAX, &awaited))
             restate__vm_claim_by(vm, leaf);
         else
             restate__vm_claim_below(vm, name, root);
-        if (root->state != RESTATE__PENDING) root->of.all.heard = all->claims[i] + 1;
+        if (root->state != RESTATE__PENDING) root->of.all.heard = s->claims[i] + 1;
     }
 }
 
-/* Named signals go to who waits, not to who asked first: a leaf that was given up (a lost race)
- * must not swallow what a later one waits for. Of the signals that leaves below `root` can claim
- * the oldest comes first, whatever its name, and of the leaves of its name the oldest gets it.
+/* Gives signals to leaves below `root` (R6).
  *
  * What this costs: the first await of a combinator is a walk over what is below it. Later ones look
  * at each signal that came meanwhile once, and at the leaves of its name that somebody waits
  * for. */
 static void restate__vm_claim(restate__vm *vm, restate__node *root) {
-    uint32_t i;
+    restate__named *s = vm->named;
     if (restate__node_is_leaf(root)) {
-        restate__signal_name *name = restate__node_name(root);
+        const restate__signal_name *name = restate__node_name(root);
         if (name && name->delivered && root->state == RESTATE__PENDING)
             restate__vm_claim_by(vm, root);
         return;
     }
-    i = root->of.all.heard;
-    root->of.all.heard = vm->named ? vm->named->heard_count + 1 : 1;
-    if (!vm->named) return;
+    uint32_t i = root->of.all.heard;
+    root->of.all.heard = s ? s->heard_count + 1 : 1;
+    if (!s) return;
     if (!i) {
-        if (vm->named->unclaimed || vm->named->unlisted) restate__vm_claim_first(vm, root);
+        if (s->unclaimed || s->unlisted) restate__vm_claim_first(vm, root);
         return;
     }
-    for (; i <= vm->named->heard_count && root->state == RESTATE__PENDING; i++)
-        if (!vm->named->heard[i - 1].claimed)
-            restate__vm_claim_below(vm, vm->named->heard[i - 1].name, root);
+    for (; i <= s->heard_count && root->state == RESTATE__PENDING; i++)
+        if (!s->heard[i - 1].claimed) restate__vm_claim_below(vm, s->heard[i - 1].name, root);
     root->of.all.heard = i;
 }
 
+/* ---- Delivery: from the journal to the leaves ------------------------------------------------ */
+
+/* A signal that goes by a name; absent bytes: a cancellation. */
 static void restate__vm_deliver_name(restate__vm *vm, const uint8_t *entry, restate_bytes name) {
     restate__signal_name *to = restate__vm_name(vm, name);
-    restate__signals *all = vm->named;
+    restate__named *s = vm->named;
     restate__heard *heard = NULL;
     if (to)
-        heard = restate__vm_grow(vm->arena, all->heard, all->heard_count, &all->heard_room,
+        heard = restate__vm_grow(s->arena, s->heard, s->heard_count, &s->heard_room,
                                  sizeof *heard);
     if (!heard) {
         restate__vm_nomem(vm);
         return;
     }
-    all->heard = heard;
-    heard[all->heard_count++] = (restate__heard){ .name = to, .entry = entry };
-    *(to->delivered ? &heard[to->delivered_last - 1].next : &to->delivered) = all->heard_count;
-    to->delivered_last = all->heard_count;
-    all->unclaimed++;
+    s->heard = heard;
+    heard[s->heard_count++] = (restate__heard){ .name = to, .entry = entry };
+    *(to->delivered ? &heard[to->delivered_last - 1].next : &to->delivered) = s->heard_count;
+    to->delivered_last = s->heard_count;
+    s->unclaimed++;
 }
 
 /* Reads the result in an entry. False: out of memory. */
-static inline bool restate__vm_read_entry(restate__vm *vm, restate__value *v, const uint8_t *entry) {
+static inline bool restate__vm_read_entry(restate__vm *vm, restate__value *v,
+                                          const uint8_t *entry) {
     restate_bytes body = restate__entry_body(entry);
     if (RESTATE__LIKELY(entry[1] != RESTATE__FORM_ANY)) {
         v->kind = entry[1] == RESTATE__FORM_VOID ? RESTATE__VOID : RESTATE__VALUE;
@@ -5519,285 +5579,244 @@ static bool restate__vm_deliver(restate__vm *vm) {
  * attention, or (with_cancel) a cancellation is there. False: not enough has arrived. */
 static bool restate__vm_resolve(restate__vm *vm, restate__node *root, bool with_cancel) {
     bool found = false, named = true;
-    vm->awaited = root;
-    vm->stopped = false;
+    vm->graph.awaited = root;
+    vm->graph.stopped = false;
     for (;;) {
         if (named) restate__vm_claim(vm, root);
-        found = vm->stopped || root->state != RESTATE__PENDING ||
+        found = vm->graph.stopped || root->state != RESTATE__PENDING ||
                 (with_cancel && vm->cancel_delivered);
         if (found || !vm->journal.notifications.left || vm->phase == RESTATE__ERRORED) break;
         named = restate__vm_deliver(vm);
     }
-    vm->awaited = NULL;
+    vm->graph.awaited = NULL;
     return found;
 }
 
-/* ---- Trees: what is awaited, as it is said to the runtime ------------------------------------ */
+/* ---- Encoding what is awaited, for AwaitingOn and Suspension --------------------------------- */
 
-/* A combinator of the awaited tree that has something pending, in depth-first order. */
-typedef struct restate__branch {
-    struct restate__branch *next, *previous, *parent;
-    const restate__node *node;
-    uint32_t items, items_end;              /* its own leaves */
-    size_t bytes;                           /* of its Future message */
-    uint8_t *at;                            /* where its next nested Future goes */
-    bool has_leaf;
-    bool shared;                            /* several combinators have it */
-} restate__branch;
-
-/* The awaited node with the implicit CANCEL beside it. */
+/* The tree of what is awaited: the awaited node, with the cancellation beside it (R8).
+ *
+ *     Future { 1: completion ids, 2: signal numbers, 3: names, 4: nested Futures, 5: combinator }
+ *
+ * What several combinators have cannot be said in each of them: a graph may have any number of
+ * paths. It is said once, at the top, and left out below: the server resumes the invocation when
+ * the rest of the tree is decided or any of it is there, so never too late.
+ *
+ * One walk lists what is pending in `graph->items`, each node once, with `work` as the combinator
+ * that has it: behind a combinator its leaves, then the combinators below it. A second walk writes
+ * the message from its end to its beginning, so that each length is known when it is written. */
 typedef struct restate__tree {
-    restate__branch *first, *last;
-    restate__node **items;                  /* all leaves, each once */
-    uint32_t items_count;
-    uint32_t mark;                          /* of nodes that were seen; + 1: shared */
-    bool shared;                            /* some are */
-    restate__node top, cancel;
-    restate__node *pair[2];
+    restate__graph *graph;
+    restate__node *root;                    /* of the message */
+    uint32_t mark;                          /* of nodes listed; + 1: of several combinators */
+    bool shared, failed;                    /* some are of several; out of memory */
+    uint32_t count, leaves, depth;          /* of items; of these, leaves; of the walk's path */
+    size_t most;                            /* bytes that the message can have at most */
+    uint8_t *at;                            /* where the message begins so far */
+    restate__node top, cancel, *pair[2];
 } restate__tree;
 
 enum { RESTATE__LEAF_KINDS = 3 };
 
-static size_t restate__tree_varint(uint8_t *to, uint64_t n) {
-    size_t len = 0;
-    do {
-        uint8_t byte = (uint8_t)(n & 127u);
-        n >>= 7;
-        if (n) byte |= 128u;
-        if (to) to[len] = byte;
-        len++;
-    } while (n);
-    return len;
+#define RESTATE__TREE_NUMBER_MOST 5u        /* bytes of an id; of all but a name; of a combinator */
+#define RESTATE__TREE_NAME_MOST 6u
+#define RESTATE__TREE_NODE_MOST 20u
+
+static size_t restate__tree_most(const restate__node *n) {
+    if (!restate__node_is_leaf(n)) return RESTATE__TREE_NODE_MOST;
+    if (n->kind != RESTATE__LEAF_NAME) return RESTATE__TREE_NUMBER_MOST;
+    return RESTATE__TREE_NAME_MOST + n->of.named.name->node.key.len;
 }
 
-static restate__branch *restate__tree_branch(restate__vm *vm, const restate__node *node,
-                                             restate__branch *parent) {
-    restate__branch *b = vm->branches;
-    if (b) {
-        vm->branches = b->next;
-        memset(b, 0, sizeof *b);
-    } else {
-        b = (restate__branch *)restate__arena_alloc(vm->arena, sizeof *b);
+static void restate__tree_list(restate__tree *t, restate__node *parent, restate__node *n) {
+    restate__graph *g = t->graph;
+    restate__item *items =
+        restate__vm_grow(g->arena, g->items, t->count, &g->items_room, sizeof *items);
+    if (!items) {
+        t->failed = true;
+        return;
     }
-    if (!b) return NULL;
-    b->node = node;
-    b->parent = parent;
-    return b;
-}
-
-static void restate__tree_free(restate__vm *vm, restate__tree *tree) {
-    if (!tree->last) return;
-    tree->last->next = vm->branches;
-    vm->branches = tree->first;
-}
-
-/* A leaf of a branch. Leaves of one name are one. */
-static bool restate__tree_leaf(restate__vm *vm, restate__tree *tree, restate__branch *b,
-                               restate__node *n) {
-    restate__signal_name *name = restate__node_name(n);
-    if (name) {
-        if (name->mark != tree->mark) name->leaf = n;
-        name->mark = tree->mark;
-        n = name->leaf;
+    g->items = items;
+    n->mark = t->mark;
+    n->work = parent;
+    items[t->count] = (restate__item){ .node = n };
+    if (restate__node_is_leaf(n)) {
+        t->leaves++;
+    } else if (parent) {
+        items[t->count].previous = items[parent->id].last;
+        items[parent->id].last = n->id = t->count;
     }
-    if (n->mark >= tree->mark) {            /* twice in one combinator is nothing special */
-        if (n->work == (restate__node *)(void *)b) return true;
-        n->mark = tree->mark + 1;
-        tree->shared = true;
+    t->count++;
+    t->most += restate__tree_most(n);
+}
+
+/* `parent` has a pending `n`. True: it is new. Twice in one combinator is nothing special. */
+static bool restate__tree_note(restate__tree *t, restate__node *parent, restate__node *n) {
+    if (n->mark < t->mark) {
+        restate__tree_list(t, parent, n);
         return true;
     }
-    tree->items = restate__vm_grow(vm->arena, vm->items, tree->items_count, &vm->items_room,
-                                   sizeof *tree->items);
-    if (!tree->items) return restate__vm_nomem(vm);
-    vm->items = tree->items;
-    tree->items[tree->items_count++] = n;
-    n->mark = tree->mark;
-    n->work = (restate__node *)(void *)b;
-    return true;
+    if (n->work == parent) return false;
+    n->mark = t->mark + 1;
+    t->shared = true;
+    return false;
 }
 
-/* A combinator below a branch, which is to be listed behind `*after`. */
-static bool restate__tree_child(restate__vm *vm, restate__tree *tree, restate__branch *b,
-                                restate__node *n, restate__branch **after) {
-    restate__branch *child;
-    if (n->mark >= tree->mark) {
-        child = (restate__branch *)(void *)n->work;
-        if (child->parent == b) return true;
-        child->shared = tree->shared = true;
-        return true;
+/* Leaves of one name are one. */
+static void restate__tree_note_leaves(restate__tree *t, restate__node *n) {
+    for (uint32_t i = 0; i < n->of.all.count; i++) {
+        restate__node *c = n->of.all.children[i];
+        if (c->state != RESTATE__PENDING || !restate__node_is_leaf(c)) continue;
+        restate__signal_name *name = restate__node_name(c);
+        if (name && name->mark != t->mark) {
+            name->mark = t->mark;
+            name->leaf = c;
+        }
+        restate__tree_note(t, n, name ? name->leaf : c);
     }
-    child = restate__tree_branch(vm, n, b);
-    if (!child) return restate__vm_nomem(vm);
-    n->mark = tree->mark;
-    n->work = (restate__node *)(void *)child;
-    child->previous = *after;
-    child->next = (*after)->next;
-    if (child->next) child->next->previous = child;
-    (*after)->next = child;
-    *after = child;
-    return true;
 }
 
-/* What several combinators have cannot be said in each of them: a graph may have any number of
- * paths. It is said once, beside the tree, and left out within: the runtime resumes us when the
- * rest of the tree is decided or any of it is there, so never too late. */
-static bool restate__tree_share(restate__vm *vm, restate__tree *tree) {
-    restate__branch *b = tree->first;
-    if (b->node->kind != RESTATE__RACE && b->node->kind != RESTATE__SELECT) {
-        b = restate__tree_branch(vm, &tree->top, NULL);
-        if (!b) return restate__vm_nomem(vm);
-        b->next = tree->first;
-        tree->first->previous = tree->first->parent = b;
-        tree->first = b;
+static void restate__tree_enter(restate__tree *t, restate__node *n, uint32_t next) {
+    restate__graph *g = t->graph;
+    restate__step *path =
+        restate__vm_grow(g->arena, g->path, t->depth, &g->path_room, sizeof *path);
+    if (!path) {
+        t->failed = true;
+        return;
     }
-    for (b = tree->first->next; b; b = b->next)
-        if (b->shared) b->parent = tree->first;
-    return true;
+    g->path = path;
+    path[t->depth++] = (restate__step){ .node = n, .next = next, .end = t->at };
 }
 
-/* Lists the branches below `root`, each once. Inserting the children behind their parent while
- * walking the list gives depth-first order without a stack. */
-static bool restate__tree_init(restate__vm *vm, restate__tree *tree, restate__node *root,
+/* Lists what is pending below the top. False: out of memory. */
+static bool restate__tree_init(restate__tree *t, restate__graph *g, restate__node *root,
                                bool with_cancel) {
-    restate__branch *b;
-    size_t i;
-    memset(tree, 0, sizeof *tree);
-    tree->mark = vm->mark + 1;
-    vm->mark += 2;
-    tree->pair[0] = root;
-    tree->pair[1] = &tree->cancel;
-    tree->cancel.kind = RESTATE__LEAF_SIGNAL;
-    tree->cancel.id = RESTATE__SIGNAL_CANCEL;
-    tree->top.kind = RESTATE__RACE;
-    tree->top.of.all.children = tree->pair;
-    tree->top.of.all.count = with_cancel ? 2 : 1;
-    b = tree->first = restate__tree_branch(
-        vm, with_cancel || restate__node_is_leaf(root) ? &tree->top : root, NULL);
-    for (; b; b = b->next) {
-        restate__branch *after = b;
-        tree->last = b;
-        b->items = tree->items_count;
-        for (i = 0; i < b->node->of.all.count; i++) {
-            restate__node *n = b->node->of.all.children[i];
-            if (n->state != RESTATE__PENDING) continue;
-            if (!(restate__node_is_leaf(n) ? restate__tree_leaf(vm, tree, b, n)
-                                           : restate__tree_child(vm, tree, b, n, &after)))
-                return false;
+    *t = (restate__tree){ .graph = g, .root = root, .mark = g->mark + 1 };
+    g->mark += 2;
+    t->pair[0] = root;
+    t->pair[1] = &t->cancel;
+    t->cancel.kind = RESTATE__LEAF_SIGNAL;
+    t->cancel.id = RESTATE__SIGNAL_CANCEL;
+    t->top.kind = RESTATE__RACE;
+    t->top.of.all.children = t->pair;
+    t->top.of.all.count = with_cancel ? 2 : 1;
+    restate__tree_list(t, NULL, &t->top);
+    restate__tree_enter(t, &t->top, 0);
+    while (t->depth && !t->failed) {
+        restate__step *step = &g->path[t->depth - 1];
+        restate__node *n = step->node, *below = NULL;
+        if (!step->next) restate__tree_note_leaves(t, n);
+        while (!below && step->next < n->of.all.count) {
+            restate__node *c = n->of.all.children[step->next++];
+            if (c->state == RESTATE__PENDING && !restate__node_is_leaf(c) &&
+                restate__tree_note(t, n, c))
+                below = c;
         }
-        b->items_end = tree->items_count;
+        if (below) restate__tree_enter(t, below, 0);
+        else t->depth--;
     }
-    if (!tree->first) return restate__vm_nomem(vm);
-    return !tree->shared || restate__tree_share(vm, tree);
+    bool race = root->kind == RESTATE__RACE || root->kind == RESTATE__SELECT;
+    if (with_cancel || restate__node_is_leaf(root) || (t->shared && !race)) t->root = &t->top;
+    return !t->failed;
 }
 
-/* The id of a leaf, of one kind (0 completions, 1 signals, 2 names); `to` NULL: only its size.
- * Numbers come without tag, to be packed; names with theirs. */
-static size_t restate__tree_id(const restate__node *n, unsigned kind, uint8_t *to) {
-    size_t len = 1;
-    restate_bytes name;
-    if (n->kind != RESTATE__LEAF + kind) return 0;
-    if (n->kind != RESTATE__LEAF_NAME) return restate__tree_varint(to, n->id);
-    name = n->of.named.name->node.key;
-    if (to) *to = 3 << 3 | RESTATE__WIRE_BYTES;
-    len += restate__tree_varint(to ? to + len : NULL, name.len);
-    if (to && name.len) memcpy(to + len, name.ptr, name.len);
-    return len + name.len;
+static void restate__tree_put(restate__tree *t, uint64_t number) {
+    uint8_t *p = t->at -= restate__wire_varint_size(number);
+    for (; number > 127; number >>= 7) *p++ = (uint8_t)(number | 128);
+    *p = (uint8_t)number;
 }
 
-/* Those of one kind of a branch; of the first one, also those that are shared. */
-static size_t restate__tree_ids(const restate__tree *tree, const restate__branch *b, unsigned kind,
-                                uint8_t *to) {
-    size_t i, len = 0;
-    for (i = b->items; i < b->items_end; i++)
-        if (tree->items[i]->mark == tree->mark)
-            len += restate__tree_id(tree->items[i], kind, to ? to + len : NULL);
-    for (i = 0; tree->shared && b == tree->first && i < tree->items_count; i++)
-        if (tree->items[i]->mark != tree->mark)
-            len += restate__tree_id(tree->items[i], kind, to ? to + len : NULL);
-    return len;
+static void restate__tree_put_bytes(restate__tree *t, unsigned tag, restate_bytes bytes) {
+    t->at -= bytes.len;
+    if (bytes.len) memcpy(t->at, bytes.ptr, bytes.len);
+    restate__tree_put(t, bytes.len);
+    restate__tree_put(t, tag << 3 | RESTATE__WIRE_BYTES);
 }
 
-/* Fields 1 to 3 of one branch. */
-static size_t restate__tree_lists(const restate__tree *tree, const restate__branch *b,
-                                  uint8_t *to) {
-    size_t len = 0;
-    unsigned kind;
-    for (kind = 0; kind < RESTATE__LEAF_KINDS; kind++) {
-        size_t ids = restate__tree_ids(tree, b, kind, NULL);
-        if (!ids) continue;
-        if (kind < 2) {
-            if (to) to[len] = (uint8_t)((kind + 1) << 3 | RESTATE__WIRE_BYTES);
-            len++;
-            len += restate__tree_varint(to ? to + len : NULL, ids);
-        }
-        if (to) restate__tree_ids(tree, b, kind, to + len);
-        len += ids;
+/* What has been written since `end`, as a field. */
+static void restate__tree_put_field(restate__tree *t, unsigned tag, const uint8_t *end) {
+    restate__tree_put(t, (uint64_t)(end - t->at));
+    restate__tree_put(t, tag << 3 | RESTATE__WIRE_BYTES);
+}
+
+static void restate__tree_put_leaf(restate__tree *t, const restate__node *n, unsigned kind,
+                                   uint32_t mark) {
+    if (n->kind != RESTATE__LEAF + kind || n->mark != mark) return;
+    if (n->kind != RESTATE__LEAF_NAME) restate__tree_put(t, n->id);
+    else restate__tree_put_bytes(t, 3, n->of.named.name->node.key);
+}
+
+/* The leaves of one kind that a combinator has; at the top, behind these, those of several. */
+static void restate__tree_put_leaves(restate__tree *t, const restate__node *parent,
+                                     unsigned kind) {
+    const restate__item *items = t->graph->items;
+    uint32_t i;
+    if (parent == t->root && t->shared)
+        for (i = t->count; i-- > 0;)
+            restate__tree_put_leaf(t, items[i].node, kind, t->mark + 1);
+    for (i = parent->id + 1; i < t->count && restate__node_is_leaf(items[i].node);) i++;
+    while (i-- > parent->id + 1) restate__tree_put_leaf(t, items[i].node, kind, t->mark);
+}
+
+/* The combinator before `step->next` that is its node's alone, or at the top of several. */
+static restate__node *restate__tree_before(const restate__tree *t, restate__step *step) {
+    const restate__item *items = t->graph->items;
+    bool top = step->node == t->root;
+    while (step->next) {
+        uint32_t i = step->next;
+        restate__node *n = items[i].node;
+        bool several = n->mark != t->mark;
+        step->next = top ? i - 1 : items[i].previous;
+        if (!restate__node_is_leaf(n) && (top ? several || n->work == step->node : !several))
+            return n;
     }
-    return len;
+    return NULL;
 }
 
-/* The size of every branch, from the leaves up; branches without any leaf are left out. */
-static void restate__tree_measure(restate__tree *tree) {
-    restate__branch *b;
-    for (b = tree->first; b; b = b->next) b->bytes = 0;
-    for (b = tree->last; b; b = b->previous) {
-        size_t lists = restate__tree_lists(tree, b, NULL);
-        b->bytes += lists + 2;
-        b->has_leaf = b->has_leaf || lists;
-        if (!b->parent || !b->has_leaf) continue;
-        b->parent->has_leaf = true;
-        b->parent->bytes += 1 + restate__tree_varint(NULL, b->bytes) + b->bytes;
-    }
+static void restate__tree_open(restate__tree *t, restate__node *n) {
+    restate__tree_enter(t, n, n == t->root ? t->count - 1 : t->graph->items[n->id].last);
+    restate__tree_put(t, n->kind == RESTATE__SELECT ? RESTATE__RACE : n->kind);
+    restate__tree_put(t, 5 << 3 | RESTATE__WIRE_NUMBER);
 }
 
-/* Room for a Future message beside the last one that was sent. NULL: out of memory. */
-static uint8_t *restate__tree_scratch(restate__vm *vm, size_t bytes) {
-    unsigned i = vm->last_awaiting.ptr && vm->last_awaiting.ptr == vm->scratch[0];
-    if (bytes > vm->scratch_room[i]) {
-        size_t room = bytes < 64 ? 64 : bytes + bytes / 2;
-        vm->scratch[i] = restate__arena_bytes(vm->arena, room);
-        vm->scratch_room[i] = vm->scratch[i] ? room : 0;
+/* A combinator without anything is left out. */
+static void restate__tree_close(restate__tree *t) {
+    restate__step step = t->graph->path[--t->depth];
+    for (unsigned kind = RESTATE__LEAF_KINDS; kind-- > 0;) {
+        const uint8_t *end = t->at;
+        restate__tree_put_leaves(t, step.node, kind);
+        if (kind + RESTATE__LEAF != RESTATE__LEAF_NAME && t->at != end)
+            restate__tree_put_field(t, kind + 1, end);
     }
-    return vm->scratch[i];
+    if (t->at == step.end - 2) t->at = step.end;
+    else if (t->depth) restate__tree_put_field(t, 4, step.end);
 }
 
-/* The tree as a Future message. Absent: out of memory. */
-static restate_bytes restate__tree_future(restate__vm *vm, restate__tree *tree) {
-    restate__branch *b;
-    uint8_t *start;
-    restate__tree_measure(tree);
-    start = restate__tree_scratch(vm, tree->first->bytes);
-    if (!start) return restate__b_none();
-    for (b = tree->first; b; b = b->next) {
-        uint8_t *at = start;
-        if (!b->has_leaf) continue;
-        if (b->parent) {
-            at = b->parent->at;
-            *at++ = 4 << 3 | RESTATE__WIRE_BYTES;
-            at += restate__tree_varint(at, b->bytes);
-            b->parent->at = at + b->bytes;
-        }
-        b->at = at + restate__tree_lists(tree, b, at);
-        at[b->bytes - 2] = 5 << 3 | RESTATE__WIRE_NUMBER;
-        at[b->bytes - 1] = b->node->kind == RESTATE__SELECT ? RESTATE__RACE : b->node->kind;
+/* The tree as a Future message, in `to`, which has room for `most` bytes. */
+static restate_bytes restate__tree_encode(restate__tree *t, uint8_t *to) {
+    uint8_t *end = t->at = to + t->most;
+    t->depth = 0;
+    restate__tree_open(t, t->root);
+    while (t->depth) {
+        restate__node *below = restate__tree_before(t, &t->graph->path[t->depth - 1]);
+        if (below) restate__tree_open(t, below);
+        else restate__tree_close(t);
     }
-    return restate__b(start, tree->first->bytes);
+    return restate__b(t->at, (size_t)(end - t->at));
 }
 
 /* Before protocol 7: all ids in three lists. They have the field numbers of a Future's own lists.
- */
-static bool restate__tree_flat(restate__vm *vm, const restate__tree *tree,
-                               restate_wire_SuspensionMessage *m) {
-    size_t i, n = tree->items_count, completions = 0, signals = 0, names = 0;
-    uint32_t *ids = (uint32_t *)restate__arena_alloc(vm->arena, (2 * n + 1) * sizeof *ids);
-    restate_bytes *texts =
-        (restate_bytes *)restate__arena_alloc(vm->arena, (n + 1) * sizeof *texts);
-    if (!ids || !texts) return restate__vm_nomem(vm);
-    for (i = 0; i < n; i++) {
-        const restate__node *c = tree->items[i];
+ * False: out of memory. */
+static bool restate__tree_flat(const restate__tree *t, restate_wire_SuspensionMessage *m) {
+    size_t n = t->count, completions = 0, signals = 0, names = 0;
+    uint32_t *ids = restate__arena_alloc(t->graph->arena, (2 * n + 1) * sizeof *ids);
+    restate_bytes *texts = restate__arena_alloc(t->graph->arena, (n + 1) * sizeof *texts);
+    if (!ids || !texts) return false;
+    for (size_t i = 0; i < n; i++) {
+        const restate__node *c = t->graph->items[i].node;
         if (c->kind == RESTATE__LEAF) ids[completions++] = c->id;
         else if (c->kind == RESTATE__LEAF_SIGNAL) ids[n + signals++] = c->id;
-        else texts[names++] = c->of.named.name->node.key;
+        else if (c->kind == RESTATE__LEAF_NAME) texts[names++] = c->of.named.name->node.key;
     }
     m->waiting_completions = restate__wire_list(restate__wire_put_numbers, ids, completions);
     m->waiting_signals = restate__wire_list(restate__wire_put_numbers, ids + n, signals);
@@ -5807,11 +5826,8 @@ static bool restate__tree_flat(restate__vm *vm, const restate__tree *tree,
 
 /* ---- Await ----------------------------------------------------------------------------------- */
 
-static restate__wait restate__vm_answer(restate__vm *vm, restate__wait_kind kind) {
-    restate__wait w;
-    memset(&w, 0, sizeof w);
-    w.kind = vm->phase == RESTATE__ERRORED ? RESTATE__BROKEN : kind;
-    return w;
+static restate__wait restate__vm_wait(restate__vm *vm, restate__wait_kind kind) {
+    return (restate__wait){ .kind = vm->phase == RESTATE__ERRORED ? RESTATE__BROKEN : kind };
 }
 
 static const char *restate__vm_awakeable_id(restate__vm *vm, uint32_t signal);
@@ -5829,22 +5845,23 @@ static const char *restate__vm_describe(restate__vm *vm, const restate__node *n)
     return restate__arena_printf(vm->arena, "completion %u", (unsigned)n->id);
 }
 
-/* Replaying, and what is awaited is not in the journal, which holds further commands: the code
- * waits where the recorded execution did not. */
-static bool restate__vm_unreplayable(restate__vm *vm, restate__tree *tree) {
+/* What is awaited, for a person: by kinds, 20 at most, the cancellation last. `*run` becomes the
+ * first run. */
+static const char *restate__vm_describe_all(restate__vm *vm, const restate__tree *tree,
+                                            const restate__node **run) {
     static const restate__node_kind order[] = { RESTATE__LEAF, RESTATE__LEAF_NAME,
                                                 RESTATE__LEAF_SIGNAL };
     const char *text = "", *comma = "";
-    const restate__node *run = NULL;
-    size_t k, i, shown = 0;
+    size_t shown = 0;
     bool cancel = false;
-    for (k = 0; k < RESTATE__LEAF_KINDS; k++) {
-        for (i = 0; i < tree->items_count; i++) {
-            const restate__node *n = tree->items[i];
+    for (size_t k = 0; k < RESTATE__LEAF_KINDS; k++) {
+        for (size_t i = 0; i < tree->count; i++) {
+            const restate__node *n = vm->graph.items[i].node;
             if (n->kind != order[k]) continue;
-            if (!run && n->kind == RESTATE__LEAF && n->run != RESTATE__RUN_NONE) run = n;
-            if (n->kind == RESTATE__LEAF_SIGNAL && n->id == RESTATE__SIGNAL_CANCEL) cancel = true;
-            else if (shown++ < RESTATE__SHOWN_MAX) {
+            if (!*run && n->kind == RESTATE__LEAF && n->run != RESTATE__RUN_NONE) *run = n;
+            if (n->kind == RESTATE__LEAF_SIGNAL && n->id == RESTATE__SIGNAL_CANCEL) {
+                cancel = true;
+            } else if (shown++ < RESTATE__SHOWN_MAX) {
                 text = restate__arena_printf(vm->arena, "%s%s%s", text, comma,
                                              restate__vm_describe(vm, n));
                 comma = ", ";
@@ -5854,163 +5871,104 @@ static bool restate__vm_unreplayable(restate__vm *vm, restate__tree *tree) {
     if (shown > RESTATE__SHOWN_MAX)
         text = restate__arena_printf(vm->arena, "%s, and %lu more", text,
                                      (unsigned long)(shown - RESTATE__SHOWN_MAX));
-    if (cancel) text = restate__arena_printf(vm->arena, "%s%scancellation", text, comma);
+    return cancel ? restate__arena_printf(vm->arena, "%s%scancellation", text, comma) : text;
+}
+
+/* Replaying, and what is awaited is not in the journal, which holds further commands: the code
+ * waits where the recorded execution did not (R9). */
+static void restate__vm_unreplayable(restate__vm *vm, const restate__tree *tree) {
+    const restate__node *run = NULL;
+    const char *text = restate__vm_describe_all(vm, tree, &run);
     if (run) {
         vm->current.index = run->of.closure.command;
         vm->current.type = restate_wire_MSG_RUN_COMMAND;
         vm->current.name = run->of.closure.name;
     }
-    return restate__vm_raise(vm, RESTATE__E_MISMATCH,
-                             "the code took another path than the recorded execution: after "
-                             "command %u it waits for [%s], which the journal does "
-                             "not answer, while further commands are recorded. An await was added, "
-                             "or what is awaited was changed",
-                             (unsigned)vm->command_index, text);
+    restate__vm_raise(vm, RESTATE__E_MISMATCH,
+                      "the code took another path than the recorded execution: after "
+                      "command %u it waits for [%s], which the journal does "
+                      "not answer, while further commands are recorded. An await was added, "
+                      "or what is awaited was changed",
+                      (unsigned)vm->command_index, text);
 }
 
-/* The first closure to execute below `root`, in the order of the tree. Cursors make all searches
- * together linear. */
-static restate__node *restate__vm_next_run(restate__node *root) {
-    restate__node *n = root;
-    if (restate__node_is_leaf(root)) return root->run == RESTATE__RUN_TO_EXECUTE ? root : NULL;
-    root->work = NULL;
-    while (n) {
-        restate__node *child;
-        if (n->of.all.cursor == n->of.all.count) {
-            n = n->work;
-            if (n) n->of.all.cursor++;
-            continue;
-        }
-        child = n->of.all.children[n->of.all.cursor];
-        if (child->state == RESTATE__PENDING && child->run == RESTATE__RUN_TO_EXECUTE) return child;
-        if (child->state == RESTATE__PENDING && !restate__node_is_leaf(child) &&
-            child->of.all.cursor < child->of.all.count) {
-            child->work = n;
-            n = child;
-        } else {
-            n->of.all.cursor++;
-        }
+/* The tree as a Future message, beside the last one that was announced. Absent: out of memory. */
+static restate_bytes restate__awaiting_encode(restate__awaiting *a, restate__arena *arena,
+                                              restate__tree *tree) {
+    unsigned i = a->turn;
+    if (tree->most > a->room[i]) {
+        size_t room = tree->most + tree->most / 2;
+        a->scratch[i] = restate__arena_bytes(arena, room);
+        a->room[i] = a->scratch[i] ? room : 0;
     }
-    return NULL;
+    return a->scratch[i] ? restate__tree_encode(tree, a->scratch[i]) : restate__b_none();
 }
 
-static void restate__vm_hand_out(restate__vm *vm, restate__node *run) {
-    run->run = RESTATE__RUN_EXECUTING;
-    vm->to_execute--;
-    run->next = vm->executing;
-    run->of.closure.back = &vm->executing;
-    if (run->next) run->next->of.closure.back = &run->next;
-    vm->executing = run;
-}
-
-/* Cursors above a run that is to be found again. Where one is at its start, so are those above, or
- * they have not come past it. */
-static void restate__vm_rewind(restate__node *run) {
-    restate__node *work = run;
-    restate__edge *e;
-    run->work = NULL;
-    while (work) {
-        restate__node *n = work;
-        work = n->work;
-        for (e = n->parents; e; e = e->next) {
-            restate__node *p = e->parent;
-            if (!p->of.all.cursor) continue;
-            p->of.all.cursor = 0;
-            p->work = work;
-            work = p;
-        }
+/* Tells the server what is awaited, unless that was the last thing that it was told. */
+static void restate__vm_announce(restate__vm *vm, restate__tree *tree, const restate__node *root) {
+    restate__awaiting *a = &vm->awaiting;
+    restate_bytes future = restate__awaiting_encode(a, vm->arena, tree);
+    if (!future.ptr) {
+        restate__vm_nomem(vm);
+        return;
     }
-}
-
-static void restate__vm_run_over(restate__vm *vm, restate__node *run) {
-    if (run->run == RESTATE__RUN_TO_EXECUTE) vm->to_execute--;
-    if (run->run == RESTATE__RUN_EXECUTING) {
-        *run->of.closure.back = run->next;
-        if (run->next) run->next->of.closure.back = run->of.closure.back;
-    }
-    run->next = NULL;
-    run->run = RESTATE__RUN_NONE;
-}
-
-/* A closure that was handed out is not begun after all. The next await that wants it hands it out
- * again. */
-RESTATE__PRIVATE void restate__vm_take_back(restate__vm *vm, restate__node *run) {
-    if (run->run != RESTATE__RUN_EXECUTING) return;
-    restate__vm_run_over(vm, run);
-    if (run->state != RESTATE__PENDING) return;
-    run->run = RESTATE__RUN_TO_EXECUTE;
-    vm->to_execute++;
-    restate__vm_rewind(run);
-}
-
-static bool restate__vm_put_awaiting(restate__vm *vm, restate__tree *tree,
-                                     const restate__node *root) {
-    restate_wire_AwaitingOnMessage m;
-    restate_bytes future = restate__tree_future(vm, tree);
-    if (!future.ptr) return restate__vm_nomem(vm);
-    if (vm->last_awaiting.ptr && restate__b_equal(vm->last_awaiting, future)) return true;
-    vm->announced = future.len > RESTATE__AWAITING_BYTES_LARGE ? root : NULL;
-    memset(&m, 0, sizeof m);
-    m.awaiting_on = future;
-    restate__vm_put(vm, restate_wire_MSG_AWAITING_ON, 0, restate_wire_AwaitingOnMessage_fields, &m);
-    vm->last_awaiting = future;
-    return true;
+    if (a->last.ptr && restate__b_equal(a->last, future)) return;
+    a->large = future.len > RESTATE__AWAITING_BYTES_LARGE ? root : NULL;
+    restate__vm_put(vm, restate_wire_MSG_AWAITING_ON, 0, restate_wire_AwaitingOnMessage_fields,
+                    &(restate_wire_AwaitingOnMessage){ .awaiting_on = future });
+    a->last = future;
+    a->turn = !a->turn;
 }
 
 static restate__wait restate__vm_suspend(restate__vm *vm, restate__tree *tree) {
-    restate_wire_SuspensionMessage m;
-    memset(&m, 0, sizeof m);
-    restate__tree_measure(tree);
-    if (!tree->first->has_leaf) {
+    restate_wire_SuspensionMessage m = { 0 };
+    if (!tree->leaves)
         restate__vm_raise(vm, RESTATE__E_INTERNAL,
                           "awaiting nothing: there is no result left that could come");
-        return restate__vm_answer(vm, RESTATE__BROKEN);
-    }
-    if (vm->options.version >= 7) {
-        m.awaiting_on = restate__tree_future(vm, tree);
-        if (!m.awaiting_on.ptr) restate__vm_nomem(vm);
-    } else {
-        restate__tree_flat(vm, tree, &m);
-    }
-    if (vm->phase == RESTATE__ERRORED) return restate__vm_answer(vm, RESTATE__BROKEN);
+    else if (vm->options.version >= 7)
+        m.awaiting_on = restate__awaiting_encode(&vm->awaiting, vm->arena, tree);
+    else
+        restate__tree_flat(tree, &m);
+    if (vm->arena->failed) restate__vm_nomem(vm);
+    if (vm->phase == RESTATE__ERRORED) return restate__vm_wait(vm, RESTATE__BROKEN);
     restate__vm_put(vm, restate_wire_MSG_SUSPENSION, 0, restate_wire_SuspensionMessage_fields, &m);
     vm->phase = RESTATE__CLOSED;
-    return restate__vm_answer(vm, RESTATE__SUSPENDED);
+    return restate__vm_wait(vm, RESTATE__SUSPENDED);
 }
 
 /* Whether an await that is not settled may suspend (R8). */
 static bool restate__vm_may_suspend(const restate__vm *vm) {
-    return vm->input_closed && !vm->executing;
+    return vm->input_closed && !vm->graph.executing;
 }
 
 /* Nothing that arrived settles what is awaited: execute a closure, wait, or suspend. */
 static restate__wait restate__vm_unresolved(restate__vm *vm, restate__node *root,
                                             bool with_cancel) {
-    restate__wait w = restate__vm_answer(vm, RESTATE__WAIT);
-    restate__node *run;
     restate__tree tree;
-    bool suspend = restate__vm_may_suspend(vm);
-    if (w.kind == RESTATE__BROKEN) return w;
-    if (vm->phase == RESTATE__REPLAYING) {
-        if (restate__tree_init(vm, &tree, root, with_cancel)) restate__vm_unreplayable(vm, &tree);
-        return restate__vm_answer(vm, RESTATE__BROKEN);
-    }
-    run = vm->to_execute ? restate__vm_next_run(root) : NULL;
+    bool replaying = vm->phase == RESTATE__REPLAYING, suspend = restate__vm_may_suspend(vm);
+    if (vm->phase == RESTATE__ERRORED) return restate__vm_wait(vm, RESTATE__BROKEN);
+    restate__node *run =
+        vm->graph.to_execute && !replaying ? restate__graph_next_run(root) : NULL;
     if (run) {
-        restate__vm_hand_out(vm, run);
-        w.kind = RESTATE__EXECUTE;
-        w.run = run;
-        return w;
+        restate__graph_hand_out(&vm->graph, run);
+        return (restate__wait){ .kind = RESTATE__EXECUTE, .run = run };
     }
-    /* The server is told what is awaited while only its input is waited for. A large tree shrinks
-     * step by step: once is enough. */
-    if (!suspend && (vm->options.version < 7 || vm->executing || vm->announced == root)) return w;
-    if (!restate__tree_init(vm, &tree, root, with_cancel))
-        return restate__vm_answer(vm, RESTATE__BROKEN);
-    if (suspend) return restate__vm_suspend(vm, &tree);
-    restate__vm_put_awaiting(vm, &tree, root);
-    restate__tree_free(vm, &tree);
-    return restate__vm_answer(vm, RESTATE__WAIT);
+    /* What is awaited is announced while only input is waited for. A large tree shrinks step by
+     * step: once is enough. */
+    if (!replaying && !suspend &&
+        (vm->options.version < 7 || vm->graph.executing || vm->awaiting.large == root))
+        return restate__vm_wait(vm, RESTATE__WAIT);
+    if (!restate__tree_init(&tree, &vm->graph, root, with_cancel)) restate__vm_nomem(vm);
+    else if (replaying) restate__vm_unreplayable(vm, &tree);
+    else if (suspend) return restate__vm_suspend(vm, &tree);
+    else restate__vm_announce(vm, &tree, root);
+    return restate__vm_wait(vm, RESTATE__WAIT);
+}
+
+/* A closure that was handed out is not begun after all. The next await that wants it hands it out
+ * again. */
+RESTATE__PRIVATE void restate__vm_take_back(restate__vm *vm, restate__node *run) {
+    restate__graph_take_back(&vm->graph, run);
 }
 
 static RESTATE__NOINLINE bool restate__vm_not_executable(restate__vm *vm, const char *operation) {
@@ -6037,7 +5995,7 @@ static bool restate__vm_cancel_call(restate__vm *vm, restate_bytes invocation_id
 RESTATE__PRIVATE restate__wait restate__vm_cancel_calls(restate__vm *vm) {
     restate__tracked *t;
     if (!restate__vm_executable(vm, "cancelling calls"))
-        return restate__vm_answer(vm, RESTATE__BROKEN);
+        return restate__vm_wait(vm, RESTATE__BROKEN);
     for (t = vm->cancelling ? vm->cancelling : vm->tracked; t; t = t->next) {
         vm->cancelling = t;
         if (t->id->state == RESTATE__PENDING && !restate__vm_resolve(vm, t->id, false))
@@ -6046,10 +6004,10 @@ RESTATE__PRIVATE restate__wait restate__vm_cancel_calls(restate__vm *vm) {
     for (t = vm->tracked; t; t = t->next)
         if (t->id->state == RESTATE__SUCCEEDED &&
             !restate__vm_cancel_call(vm, t->id->value.is.bytes))
-            return restate__vm_answer(vm, RESTATE__BROKEN);
+            return restate__vm_wait(vm, RESTATE__BROKEN);
     vm->tracked = vm->cancelling = NULL;
     vm->tracked_end = &vm->tracked;
-    return restate__vm_answer(vm, RESTATE__READY);
+    return restate__vm_wait(vm, RESTATE__READY);
 }
 
 /* A cancellation was delivered: calls first, then the handler (R11). */
@@ -6058,18 +6016,18 @@ static restate__wait restate__vm_cancelled(restate__vm *vm) {
     if (w.kind != RESTATE__READY) return w;
     vm->cancel_delivered--;
     vm->cancel_arrived--;
-    return restate__vm_answer(vm, RESTATE__CANCEL);
+    return restate__vm_wait(vm, RESTATE__CANCEL);
 }
 
 /* AWAIT: waits for `root`. READY also when a race, or an any or all decided early, was settled
  * inside the tree: it may be looked at before the caller awaits the rest with the same call. */
 RESTATE__PRIVATE restate__wait restate__vm_await(restate__vm *vm, restate__node *root) {
     bool with_cancel = !vm->options.explicit_cancellation;
-    if (!restate__vm_executable(vm, "await")) return restate__vm_answer(vm, RESTATE__BROKEN);
+    if (!restate__vm_executable(vm, "await")) return restate__vm_wait(vm, RESTATE__BROKEN);
     if (!restate__vm_resolve(vm, root, with_cancel))
         return restate__vm_unresolved(vm, root, with_cancel);
     if (with_cancel && vm->cancel_delivered) return restate__vm_cancelled(vm);
-    return restate__vm_answer(vm, RESTATE__READY);
+    return restate__vm_wait(vm, RESTATE__READY);
 }
 
 /* ---- Commands: replayed or written ----------------------------------------------------------- */
@@ -7194,7 +7152,7 @@ static bool restate__vm_name_leaf(restate__vm *vm, restate_bytes name, restate__
     restate__signal_name *n = restate__vm_name(vm, name);
     if (!n) return restate__vm_nomem(vm);
     leaf->of.named.name = n;
-    restate__vm_list_leaf(vm, leaf);
+    restate__named_list(vm->named, leaf);
     return true;
 }
 
@@ -7348,7 +7306,7 @@ RESTATE__PRIVATE bool restate__vm_run(restate__vm *vm, const char *name, restate
     leaf->run = RESTATE__RUN_TO_EXECUTE;
     leaf->of.closure.command = vm->command_index;
     leaf->of.closure.name = restate__arena_copy(vm->arena, restate__vm_present(m.name));
-    vm->to_execute++;
+    vm->graph.to_execute++;
     return leaf->of.closure.name.ptr ? true : restate__vm_nomem(vm);
 }
 
@@ -7438,7 +7396,7 @@ RESTATE__PRIVATE bool restate__vm_propose(restate__vm *vm, restate__node *run,
     restate__slot *slot;
     if (vm->phase == RESTATE__ERRORED) return false;
     if (vm->phase != RESTATE__PROCESSING) return true;
-    restate__vm_run_over(vm, run);
+    restate__graph_run_over(&vm->graph, run);
     slot = restate__slot_of(&vm->journal, false, run->id);
     if (!slot || slot->entry) return slot ? true : restate__vm_nomem(vm);       /* not needed */
     if (p->kind >= RESTATE__POLICY_FIXED && p->pause &&
@@ -10460,7 +10418,8 @@ static void restate__run_lose(restate__node *node) {
 static void restate__attempt_told(restate__attempt *a) {
     if (!a->vm.cancel_arrived)
         RESTATE__AND(&a->stop, ~RESTATE__STOP_CANCELLED, RELAXED);
-    if (RESTATE__UNLIKELY(a->vm.decided)) restate__vm_losers(&a->vm, restate__run_lose);
+    if (RESTATE__UNLIKELY(a->vm.graph.decided))
+        restate__graph_losers(&a->vm.graph, restate__run_lose);
 }
 
 /* Waits for a node, driving the journal. RESTATE_OK: settled. Closures are not told yet. */
@@ -10674,7 +10633,7 @@ static restate_future *restate__ctx_combine(restate_ctx *ctx, const char *functi
         restate__ctx_misuse(ctx, function, "a race of no futures never ends: give at least one");
     else if (nodes && !restate__vm_combine(&ctx->attempt->vm, &f->node, kind, nodes, used))
         restate__ctx_end(ctx);
-    else restate__vm_losers(&ctx->attempt->vm, restate__run_lose);     /* it may be decided */
+    else restate__graph_losers(&ctx->attempt->vm.graph, restate__run_lose); /* it may be decided */
     restate__ctx_detach(ctx);
     return f;
 }

@@ -28,7 +28,7 @@ restate__vm_arrived|if (slot->entry) {|if (false) {|the first result of a number
 restate__vm_on_ack|if (slot->entry) return true;||protocol 7: a result that came before the acknowledgement wins
 restate__vm_cancel_calls|vm->tracked = vm->cancelling = NULL;|vm->cancelling = NULL;|calls are cancelled once
 restate__vm_track|*vm->tracked_end = t;|t->next = vm->tracked; vm->tracked = t; if (!t->next)|calls are cancelled in the order of their issue
-restate__vm_cancelled|restate__wait w = restate__vm_cancel_calls(vm);|restate__wait w = restate__vm_answer(vm, RESTATE__READY);|a cancellation reaches the calls
+restate__vm_cancelled|restate__wait w = restate__vm_cancel_calls(vm);|restate__wait w = restate__vm_wait(vm, RESTATE__READY);|a cancellation reaches the calls
 restate__vm_propose_result|run->run = RESTATE__RUN_PROPOSED;|run->run = RESTATE__RUN_PROPOSED; restate__vm_settle(vm, run, keep);|protocol 7: a result counts when it is acknowledged
 restate__vm_deliver_confirmed|run->of.closure.proposed|\&run->value|protocol 7: the acknowledged value is the proposed one
 restate__vm_propose_result|v7 ? 0x8000 : 0|0|protocol 7: an acknowledgement is asked for
@@ -42,24 +42,24 @@ restate__vm_compare|if (!*lines) return|if (*lines) return|a command that differ
 restate__vm_end|if (vm->phase == RESTATE__REPLAYING)|if (false)|commands left over at the end are an error
 restate__vm_run|if (slot->entry) return true;||a run with a result is not executed again
 restate__vm_propose|!slot \|\| slot->entry|!slot|a closure whose result came meanwhile proposes nothing
-restate__vm_may_suspend|&& !vm->executing||no suspension while a closure executes
+restate__vm_may_suspend|&& !vm->graph.executing||no suspension while a closure executes
 restate__vm_suspend|vm->options.version >= 7|vm->options.version >= 8|protocol 7 says the whole tree
-restate__node_child_settled|if (child->state == RESTATE__FAILED && parent->of.all.pending) return;||any goes on after a failure
-restate__node_child_settled|if (!parent->of.all.pending) parent->state = RESTATE__SUCCEEDED;\n            return;|parent->state = RESTATE__SUCCEEDED;\n            return;|all waits for all
-restate__vm_combine_settled|restate__node_earlier_of(first_ok, first_failed)|first_ok|of settled children the first one decides
+restate__node_child_settled|(last \|\| child->state == RESTATE__SUCCEEDED)|true|any goes on after a failure
+restate__node_child_settled|} else if (last) {|} else {|all waits for all
+restate__node_earlier|x->parent->order > y->parent->order|x->parent->order < y->parent->order|of settled children the first one decides
 restate__vm_claim_by|name->delivered = heard->next;|name->delivered = 0;|a signal of a name is not lost to the one before
 restate__vm_seed|vm->options.version >= 6 ? vm->random_seed : restate__vm_sha256_64(vm->id)|vm->random_seed|protocol 5: random numbers come from the id
 restate__vm_random|sum << 23 \| sum >> 41|sum << 24 \| sum >> 40|random numbers are those of xoshiro256++
 restate__vm_fail|vm->failing = vm->keeps_error;|vm->failing = false;|the error of a run waits for closures that execute
 restate__vm_error_counts|return error->behavior == RESTATE__PAUSE|return false|of two errors of runs a pause is told
-restate__vm_take_back|restate__vm_rewind(run);||a closure that left the queue is found by the next await
-restate__vm_losers|restate__vm_wanted(vm, c)|false|a closure has lost when all that it is part of is decided
-restate__vm_decided|if (!vm->executing \|\| n->listed) return;|if (n->kind) return;|what is decided tells closures that they have lost
+restate__graph_take_back|restate__graph_rewind(run);||a closure that left the queue is found by the next await
+restate__graph_losers|restate__graph_wanted(g, c)|false|a closure has lost when all that it is part of is decided
+restate__graph_decided|if (!g->executing \|\| n->listed) return;|if (n->kind) return;|what is decided tells closures that they have lost
 restate__vm_failure_fits|"metadata of a failure", 6|"metadata of a failure", 5|metadata needs protocol 6
 restate__map_add|restate__b_compare(key, (*at)->key) < 0|restate__b_compare(key, (*at)->key) > 0|state keys are kept in order
 restate__vm_by_number|(x > y) - (x < y)|(x < y) - (x > y)|named signals come in the order of the journal
 restate__node_earlier|x->index > y->index|x->index < y->index|a future that is in a list twice is told by its places
-restate__tree_leaf|n->mark = tree->mark + 1;||what several combinators have is said beside the tree
+restate__tree_note|n->mark = t->mark + 1;||what several combinators have is said beside the tree
 LIST
 }
 

@@ -431,7 +431,7 @@ static model *random_model(int depth) {
         m->real = leaf[m->leaf];
         return m;
     }
-    m->kind = (restate__node_kind)rt_dice(5);
+    m->kind = (restate__node_kind)(1 + rt_dice(4));
     m->count = 1 + (int)rt_dice(4);
     {
         node *children[4];

@@ -1086,7 +1086,7 @@ static inline const char *await(node *root) {
         return text;
     case RESTATE__WAIT:
         snprintf(text, sizeof text, "WAIT(%s%s%s)", rt.vm.input_closed ? "" : "i",
-                 !rt.vm.input_closed && rt.vm.executing ? "," : "", rt.vm.executing ? "r" : "");
+                 !rt.vm.input_closed && rt.vm.graph.executing ? "," : "", rt.vm.graph.executing ? "r" : "");
         return text;
     default: return "?";
     }
