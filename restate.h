@@ -2163,25 +2163,35 @@ RESTATE__PRIVATE size_t restate__b_pairs(const restate_pair *pairs) {
     return n;
 }
 
-/* Whether it is well-formed UTF-8 (no overlong forms, no surrogates, at most U+10FFFF). */
-RESTATE__PRIVATE bool restate__b_utf8(restate_bytes text) {
+/* How many bytes at the beginning are whole characters of well-formed UTF-8 (no overlong forms, no
+ * surrogates, at most U+10FFFF). */
+RESTATE__PRIVATE size_t restate__b_utf8_len(restate_bytes text) {
     const uint8_t *p = text.ptr, *end = text.len ? p + text.len : p;
     while (p < end) {
-        uint32_t first = *p++, more, low = 0x80, high = 0xBF;
-        if (RESTATE__LIKELY(first < 0x80)) continue;
+        uint32_t first = *p, more, low = 0x80, high = 0xBF;
+        const uint8_t *next = p + 1;
+        if (RESTATE__LIKELY(first < 0x80)) {
+            p = next;
+            continue;
+        }
         if (first >= 0xC2 && first <= 0xDF) more = 1;
         else if (first >= 0xE0 && first <= 0xEF) more = 2;
         else if (first >= 0xF0 && first <= 0xF4) more = 3;
-        else return false;
+        else break;
         if (first == 0xE0) low = 0xA0;
         if (first == 0xED) high = 0x9F;
         if (first == 0xF0) low = 0x90;
         if (first == 0xF4) high = 0x8F;
-        if ((size_t)(end - p) < more) return false;
-        for (; more; more--, low = 0x80, high = 0xBF, p++)
-            if (*p < low || *p > high) return false;
+        if ((size_t)(end - next) < more) break;
+        for (; more && *next >= low && *next <= high; more--, low = 0x80, high = 0xBF) next++;
+        if (more) break;
+        p = next;
     }
-    return true;
+    return text.len ? (size_t)(p - (const uint8_t *)text.ptr) : 0;
+}
+
+RESTATE__PRIVATE bool restate__b_utf8(restate_bytes text) {
+    return restate__b_utf8_len(text) == text.len;
 }
 
 /* How many bytes the first character has; 0: what is there is no UTF-8. */
@@ -2963,20 +2973,27 @@ RESTATE__PRIVATE uint64_t restate__clock_wall_ms(const restate_clock *clock) {
 
 #define RESTATE__CLOCK_TEXT 40u
 
-/* Such a time as ISO 8601 has it, in UTC: 2030-03-17T17:46:40.000Z. Years begin in March here, so
- * that a leap day is the last of its year. */
-RESTATE__PRIVATE void restate__clock_text(uint64_t wall_ms, char *text) {
-    uint64_t days = wall_ms / 86400000u + 719468u, era = days / 146097u, year;
-    unsigned day = (unsigned)(days % 146097u), second = (unsigned)(wall_ms / 1000u % 86400u), month;
+/* Seconds since 1970 (years from 1 on) as ISO 8601 has them, in UTC: 2030-03-17T17:46:40. Years
+ * begin in March here, so that a leap day is the last of its year. */
+RESTATE__PRIVATE const char *restate__clock_date(int64_t seconds, char *text) {
+    uint64_t since = (uint64_t)(seconds + INT64_C(719468) * 86400), days = since / 86400u;
+    uint64_t era = days / 146097u, year;
+    unsigned day = (unsigned)(days % 146097u), second = (unsigned)(since % 86400u), month;
     year = (day - day / 1460u + day / 36524u - day / 146096u) / 365u;
     day -= (unsigned)(365u * year + year / 4u - year / 100u);
     month = (5u * day + 2u) / 153u;
     day -= (153u * month + 2u) / 5u;
     month = month < 10u ? month + 3u : month - 9u;
     year += era * 400u + (month < 3u ? 1u : 0u);
-    snprintf(text, RESTATE__CLOCK_TEXT, "%04lu-%02u-%02uT%02u:%02u:%02u.%03uZ",
-             (unsigned long)year, month, day + 1u, second / 3600u, second / 60u % 60u,
-             second % 60u, (unsigned)(wall_ms % 1000u));
+    snprintf(text, RESTATE__CLOCK_TEXT, "%04lu-%02u-%02uT%02u:%02u:%02u", (unsigned long)year,
+             month, day + 1u, second / 3600u, second / 60u % 60u, second % 60u);
+    return text;
+}
+
+/* Such a time as restate__clock_wall_ms() gives: 2030-03-17T17:46:40.000Z. */
+RESTATE__PRIVATE void restate__clock_text(uint64_t wall_ms, char *text) {
+    size_t n = strlen(restate__clock_date((int64_t)(wall_ms / 1000u), text));
+    snprintf(text + n, RESTATE__CLOCK_TEXT - n, ".%03uZ", (unsigned)(wall_ms % 1000u));
 }
 
 /* ================================================================================================
@@ -11702,8 +11719,17 @@ RESTATE__PRIVATE void restate__attempt_cut(restate__attempt *a) {
 // RFC 8259 to the letter, without recursion; cJSON sees only what passed the scanner.
 ================================================================================================ */
 
+/* 1. There is one scanner. restate__json_document() checks a text, without recursion and without
+ *    memory but a bit for each open level.
+ * 2. What was checked is taken apart by the functions under "Pulling", which cannot fail. Only
+ *    strings can: not all that the grammar lets in can be held in UTF-8, or in a string of C.
+ * 3. A number stays its text until its type is known: restate__json_whole() reads integers of all
+ *    sizes, exactly, restate__json_double_of() the nearest double.
+ * 4. There is one writer, restate__json_out, of text that grows in an arena. */
+
 #include <float.h>
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #if !defined(RESTATE_NO_CJSON)
@@ -11738,19 +11764,18 @@ typedef struct restate__json_decimal {
 } restate__json_decimal;
 
 static restate__json_decimal restate__json_take_apart(restate_bytes text) {
-    const uint8_t *p = text.ptr + (*text.ptr == '-'), *end = text.ptr + text.len;
-    restate__json_decimal d = { .digits = p, .negative = p > text.ptr };
+    const uint8_t *p = text.ptr, *end = p + text.len;
+    restate__json_decimal d = { .negative = *p == '-' };
     int64_t exponent = 0, fraction = 0;
     bool point = false;
-    for (; p < end && (*p == '.' || restate__json_digit(*p)); p++) {
+    for (d.digits = p += d.negative; p < end && (*p == '.' || restate__json_digit(*p)); p++) {
         if (*p == '.') point = true;
         else d.count++, fraction += point;
     }
     d.end = p;
     if (p < end) {
         bool minus = *++p == '-';
-        if (*p == '-' || *p == '+') p++;
-        for (; p < end; p++)
+        for (p += *p == '-' || *p == '+'; p < end; p++)
             if (exponent < INT64_MAX / 100) exponent = exponent * 10 + (*p - '0');
         if (minus) exponent = -exponent;
     }
@@ -11758,29 +11783,29 @@ static restate__json_decimal restate__json_take_apart(restate_bytes text) {
     return d;
 }
 
-/* The integer of 8 to 64 bits that a number's text is, exactly: "1e2" and "1.0" are, too. A negative
- * one is given as its two's complement. Returns NULL, or what was expected. */
-static const char *restate__json_integer(restate_bytes text, size_t bits, bool is_signed,
-                                         uint64_t *out) {
+/* Exactly; 3.0 and 3e0 are integers too. `*out` is the number in so many bits, extended to 64 with
+ * its sign. Returns NULL, or what was expected. */
+static const char *restate__json_whole(restate_bytes text, unsigned bits, bool is_signed,
+                                       uint64_t *out) {
     restate__json_decimal d = restate__json_take_apart(text);
     uint64_t n = 0, most = UINT64_MAX >> (64 - bits);
-    int64_t i = 0, whole = d.scale < 0 ? d.count + d.scale : d.count;
+    int64_t whole = d.scale < 0 ? d.count + d.scale : d.count;
     if (is_signed) most = (most >> 1) + d.negative;
-    else if (d.negative) most = 0;
     for (const uint8_t *p = d.digits; p < d.end; p++) {
         unsigned digit = *p - (unsigned)'0';
         if (*p == '.') continue;
-        if (i++ >= whole) {
+        if (whole-- <= 0) {
             if (digit) return "an integer";
         } else {
-            if (digit > most || n > (most - digit) / 10u) return "an integer of 64 bits";
+            if (n > (most - digit) / 10u) return "an integer of 64 bits";
             n = n * 10u + digit;
         }
     }
-    for (i = 0; n && i < d.scale; i++) {
+    for (int64_t i = 0; n && i < d.scale; i++) {
         if (n > most / 10u) return "an integer of 64 bits";
         n *= 10u;
     }
+    if (d.negative && n && !is_signed) return "an integer";
     *out = d.negative ? 0 - n : n;
     return NULL;
 }
@@ -11789,13 +11814,14 @@ static const char *restate__json_integer(restate_bytes text, size_t bits, bool i
  * one, which a test print tells. False: beyond the range, or (`failed` of the arena) no memory. A
  * text of up to RESTATE__JSON_NUMBER_BYTES needs no arena. */
 static bool restate__json_strtod(restate__arena *arena, restate_bytes text, double *out) {
-    char small[RESTATE__JSON_NUMBER_BYTES + 10], point[12], *copy = small, *to;
+    char small[RESTATE__JSON_NUMBER_BYTES + 10], point[12], *copy = small;
     int n = snprintf(point, sizeof point, "%.1f", 0.5);
-    size_t i, wide = n > 2 && n < (int)sizeof point ? (size_t)n - 2 : 1;
+    size_t wide = n > 2 && n < (int)sizeof point ? (size_t)n - 2 : 1;
     if (text.len + wide >= sizeof small)
         copy = (char *)restate__arena_bytes(arena, text.len + wide);
     if (!copy) return false;
-    for (i = 0, to = copy; i < text.len; i++) {
+    char *to = copy;
+    for (size_t i = 0; i < text.len; i++) {
         if (text.ptr[i] != '.') {
             *to++ = (char)text.ptr[i];
         } else {
@@ -11812,8 +11838,8 @@ static bool restate__json_strtod(restate__arena *arena, restate_bytes text, doub
 static bool restate__json_double_of(restate__arena *arena, restate_bytes text, double *out) {
     restate__json_decimal d = restate__json_take_apart(text);
     uint64_t n = 0;
-    if (!RESTATE__JSON_EXACT || d.count > 18 || d.scale > RESTATE__JSON_POWERS
-        || d.scale < -RESTATE__JSON_POWERS)
+    if (!RESTATE__JSON_EXACT || d.count > 18 || d.scale > RESTATE__JSON_POWERS ||
+        d.scale < -RESTATE__JSON_POWERS)
         return restate__json_strtod(arena, text, out);
     for (const uint8_t *p = d.digits; p < d.end; p++)
         if (*p != '.') n = n * 10u + (uint64_t)(*p - '0');
@@ -11826,10 +11852,8 @@ static bool restate__json_double_of(restate__arena *arena, restate_bytes text, d
 
 /* ---- Scanner --------------------------------------------------------------------------------- */
 
-/* What is read, how far, and what is wrong there.
- *
- * The scanner takes one value from `at` and leaves `at` behind it. It keeps no memory but a bit for
- * each open level. On a fault `at` is the place and `expected` what should have been there. */
+/* What is read, how far, and what is wrong there: on a fault `at` is the place and `expected` what
+ * should have been there. */
 typedef struct restate__json_scan {
     const uint8_t *begin, *at, *end;
     const char *expected;                   /* NULL: all is well */
@@ -11859,12 +11883,17 @@ static const uint8_t *restate__json_space(restate__json_scan *s) {
     return s->at = p;
 }
 
+/* Whether `c` comes next, behind white space. */
+static bool restate__json_is_next(restate__json_scan *s, char c) {
+    return restate__json_space(s) < s->end && *s->at == (uint8_t)c;
+}
+
 static bool restate__json_hex(restate__json_scan *s, const uint8_t *p, uint32_t *unit) {
     *unit = 0;
     if (s->end - p < 4) return false;
     for (int i = 0; i < 4; i++) {
         uint32_t c = p[i], low = c | 0x20u;
-        if (c >= '0' && c <= '9') *unit = *unit << 4 | (c - '0');
+        if (restate__json_digit(p[i])) *unit = *unit << 4 | (c - '0');
         else if (low >= 'a' && low <= 'f') *unit = *unit << 4 | (low - 'a' + 10u);
         else return false;
     }
@@ -11886,16 +11915,15 @@ static bool restate__json_escape(restate__json_scan *s, uint32_t *code) {
     if (s->end - start < 2 || start[1] != 'u' || !restate__json_hex(s, start + 2, code))
         return restate__json_fault(s, start, "an escape of JSON");
     s->at += 6;
-    if ((*code & 0xFC00u) == 0xD800u && s->end - s->at >= 6 && s->at[0] == '\\' && s->at[1] == 'u'
-        && restate__json_hex(s, s->at + 2, &low) && (low & 0xFC00u) == 0xDC00u) {
+    if ((*code & 0xFC00u) == 0xD800u && s->end - s->at >= 6 && s->at[0] == '\\' &&
+        s->at[1] == 'u' && restate__json_hex(s, s->at + 2, &low) && (low & 0xFC00u) == 0xDC00u) {
         *code = 0x10000u + ((*code & 0x3FFu) << 10 | (low & 0x3FFu));
         s->at += 6;
     }
-    if (!s->strict) return true;
-    if (*code == 0)
-        return s->zeros || restate__json_fault(s, start, "a string without a zero character (which "
-                                                         "restate_json_text() reads)");
-    if ((*code & 0xFFFFF800u) != 0xD800u) return true;
+    if (s->strict && !s->zeros && *code == 0)
+        return restate__json_fault(s, start, "a string without a zero character (which "
+                                             "restate_json_text() reads)");
+    if (!s->strict || (*code & 0xFFFFF800u) != 0xD800u) return true;
     return restate__json_fault(s, start, "a pair of surrogates");
 }
 
@@ -11914,8 +11942,7 @@ static bool restate__json_string(restate__json_scan *s) {
     s->at = p + 1;
     restate_bytes text = restate__b(start, (size_t)(p - start));
     if (!(seen & 0x80u) || restate__b_utf8(text)) return true;
-    for (size_t n; (n = restate__b_character(text)) != 0; text.len -= n) text.ptr += n;
-    return restate__json_fault(s, text.ptr, "UTF-8");
+    return restate__json_fault(s, start + restate__b_utf8_len(text), "UTF-8");
 }
 
 /* Behind the digits at `p`, at least one; NULL: there is none. */
@@ -11958,6 +11985,10 @@ static bool restate__json_word(restate__json_scan *s, const char *word) {
     return true;
 }
 
+static bool restate__json_is_number(restate_bytes value) {
+    return *value.ptr == '-' || restate__json_digit(*value.ptr);
+}
+
 static bool restate__json_scalar(restate__json_scan *s) {
     if (s->at == s->end) return restate__json_fault(s, s->at, "a value");
     switch (*s->at) {
@@ -11973,8 +12004,8 @@ static bool restate__json_scalar(restate__json_scan *s) {
 
 static size_t restate__json_encode(uint32_t code, uint8_t to[4]) {
     static const uint8_t lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
-    size_t n = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4, i;
-    for (i = n - 1; i > 0; i--, code >>= 6) to[i] = (uint8_t)(0x80u | (code & 0x3Fu));
+    size_t n = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    for (size_t i = n - 1; i > 0; i--, code >>= 6) to[i] = (uint8_t)(0x80u | (code & 0x3Fu));
     to[0] = (uint8_t)(lead[n] | code);
     return n;
 }
@@ -11982,15 +12013,15 @@ static size_t restate__json_encode(uint32_t code, uint8_t to[4]) {
 /* Whether the name between two quotation marks is the one wanted. An escape is longer than what it
  * stands for, so a name that is not longer than the one wanted has none or differs. */
 static bool restate__json_name_is(restate_bytes name, restate_bytes wanted) {
+    restate__json_scan s = restate__json_scan_of(name);
     size_t i = 0;
     if (name.len < wanted.len) return false;
     if (!name.len || !memchr(name.ptr, '\\', name.len)) return restate__b_equal(name, wanted);
-    restate__json_scan s = restate__json_scan_of(name);
     while (s.at < s.end) {
-        uint8_t unit[4] = {0};
+        uint8_t unit[4] = { *s.at };
         size_t n = 1;
         uint32_t code;
-        if (*s.at != '\\') unit[0] = *s.at++;
+        if (*s.at != '\\') s.at++;
         else if (restate__json_escape(&s, &code)) n = restate__json_encode(code, unit);
         else return false;
         if (wanted.len - i < n || memcmp(wanted.ptr + i, unit, n) != 0) return false;
@@ -12000,13 +12031,11 @@ static bool restate__json_name_is(restate_bytes name, restate_bytes wanted) {
 }
 
 static bool restate__json_name(restate__json_scan *s) {
-    const uint8_t *start = restate__json_space(s) + 1;
-    restate_bytes name;
-    if (s->at == s->end || *s->at != '"') return restate__json_fault(s, s->at, "a member's name");
+    if (!restate__json_is_next(s, '"')) return restate__json_fault(s, s->at, "a member's name");
+    const uint8_t *start = s->at + 1;
     if (!restate__json_string(s)) return false;
-    name = restate__b(start, (size_t)(s->at - start) - 1);
-    if (restate__json_space(s) == s->end || *s->at != ':')
-        return restate__json_fault(s, s->at, "':'");
+    restate_bytes name = restate__b(start, (size_t)(s->at - start) - 1);
+    if (!restate__json_is_next(s, ':')) return restate__json_fault(s, s->at, "':'");
     s->at++;
     restate__json_space(s);
     if (s->depth == 1 && s->wanted.ptr && !s->found.ptr && restate__json_name_is(name, s->wanted))
@@ -12026,7 +12055,7 @@ static bool restate__json_open(restate__json_scan *s, bool *empty) {
     uint64_t bit = (uint64_t)1 << i % 64;
     if (i >= s->levels) return restate__json_fault(s, s->at, "less nesting (at most 100 levels)");
     s->at++;
-    *empty = restate__json_space(s) < s->end && *s->at == (object ? '}' : ']');
+    *empty = restate__json_is_next(s, object ? '}' : ']');
     if (*empty) {
         s->at++;
         return true;
@@ -12071,24 +12100,102 @@ static bool restate__json_document(restate__json_scan *s) {
     return restate__json_space(s) == s->end || restate__json_fault(s, s->at, "the end");
 }
 
+/* ---- Pulling --------------------------------------------------------------------------------- */
+/* Through what restate__json_document() has passed (rule 2). */
+
+/* At a bracket: takes it. False: nothing is inside, and the one that closes is taken, too. */
+static bool restate__json_first(restate__json_scan *s) {
+    bool any;
+    s->at++;
+    restate__json_space(s);
+    any = *s->at != '}' && *s->at != ']';
+    if (!any) s->at++;
+    return any;
+}
+
+/* Behind an element or member: takes the comma, or (false) the bracket that closes. */
+static bool restate__json_more(restate__json_scan *s) {
+    bool more = *restate__json_space(s) == ',';
+    s->at++;
+    restate__json_space(s);
+    return more;
+}
+
+/* Takes a string or number. Gives what it is in the text, a string between its quotation marks. */
+static restate_bytes restate__json_raw(restate__json_scan *s) {
+    const uint8_t *start = s->at;
+    bool text = *start == '"', strict = s->strict;
+    s->strict = false;
+    restate__json_scalar(s);
+    s->strict = strict;
+    return restate__b(start + text, (size_t)(s->at - start) - 2u * text);
+}
+
+/* Takes a member's name and its colon. Gives the name, still escaped. */
+static restate_bytes restate__json_key(restate__json_scan *s) {
+    restate_bytes name = restate__json_raw(s);
+    restate__json_space(s);
+    s->at++;
+    restate__json_space(s);
+    return name;
+}
+
+/* Takes the string at `at` to `to`, with a zero behind it, and gives its end. NULL: it takes more
+ * than `room` bytes (which no string does whose text with one quotation mark does not), or it
+ * cannot be held, which `expected` says. */
+static uint8_t *restate__json_unescape(restate__json_scan *s, uint8_t *to, size_t room) {
+    uint8_t unit[4], *end = to + room - 1;
+    for (s->at++;;) {
+        const uint8_t *from = s->at;
+        uint32_t code;
+        while (*s->at != '"' && *s->at != '\\') s->at++;
+        size_t n = (size_t)(s->at - from);
+        if ((size_t)(end - to) < n) return NULL;
+        memcpy(to, from, n);
+        to += n;
+        if (*s->at == '"') break;
+        if (!restate__json_escape(s, &code)) return NULL;
+        n = restate__json_encode(code, unit);
+        if ((size_t)(end - to) < n) return NULL;
+        memcpy(to, unit, n);
+        to += n;
+    }
+    s->at++;
+    *to = 0;
+    return to;
+}
+
+/* Takes the string at `at`: a slice of the text, or, if there are escapes in it, a copy. A
+ * quotation mark or a zero follows it. Absent: it cannot be held (`expected`), or out of memory. */
+static restate_bytes restate__json_pull(restate__json_scan *s, restate__arena *arena) {
+    restate__json_scan from = *s;
+    restate_bytes text = restate__json_raw(s);
+    if (!text.len || !memchr(text.ptr, '\\', text.len)) return text;
+    uint8_t *copy = restate__arena_bytes(arena, text.len + 1);
+    uint8_t *end = copy ? restate__json_unescape(&from, copy, text.len + 1) : NULL;
+    *s = from;
+    return end ? restate__b(copy, (size_t)(end - copy)) : restate__b_none();
+}
+
 /* ---- Messages -------------------------------------------------------------------------------- */
 
 typedef struct restate__json_text { char s[56]; } restate__json_text;
 
+#define RESTATE__JSON_EXPECTED "expected %s, found %s at byte %zu"
+
 /* What stands at `at`: its kind if a whole value is meant, else the character. ASCII only. */
 static restate__json_text restate__json_found(const uint8_t *at, const uint8_t *end, bool value) {
     restate__json_text t;
-    size_t n = at == end ? 0 : 1;
+    size_t left = (size_t)(end - at), n = left ? 1 : 0;
     const char *kind = NULL;
     if (!n) kind = "the end";
-    else if (*at == '\\') n = (size_t)(end - at) > 1 && at[1] == 'u' ? 6 : 2;
+    else if (*at == '\\') n = left > 1 && at[1] == 'u' ? 6 : 2;
     else if (value && (*at == '-' || restate__json_digit(*at)))
-        while (n < (size_t)(end - at) && n < 40
-               && (restate__json_digit(at[n]) || strchr("+-.eE", at[n]))) n++;
+        while (n < left && n < 40 && (restate__json_digit(at[n]) || strchr("+-.eE", at[n]))) n++;
     else if (value)
         kind = *at == '"' ? "string" : *at == '{' ? "object" : *at == '[' ? "array"
                : *at == 'n' ? "null" : "boolean";
-    if (n > (size_t)(end - at)) n = (size_t)(end - at);
+    if (n > left) n = left;
     if (kind) snprintf(t.s, sizeof t.s, "%s", kind);
     else if (*at < 0x20 || *at >= 0x7F) snprintf(t.s, sizeof t.s, "byte 0x%02X", *at);
     else if ((n > 1 || value) && restate__b_utf8(restate__b(at, n)))
@@ -12097,52 +12204,53 @@ static restate__json_text restate__json_found(const uint8_t *at, const uint8_t *
     return t;
 }
 
-/* The failure of a getter; `value`: the JSON is right but not what was asked for. */
-static restate_status restate__json_wrong(restate_ctx *ctx, restate_bytes json, const char *member,
-                                          const uint8_t *at, const char *expected, bool value) {
-    restate__json_text found = restate__json_found(at, json.ptr + json.len, value);
-    return restate_fail(ctx, restate__ctx_json_code(ctx, json),
-                        "json: %s%s%sexpected %s, found %s at byte %zu", member ? "member '" : "",
-                        member ? member : "", member ? "': " : "", expected, found.s,
-                        (size_t)(at - json.ptr));
-}
-
 /* ---- Getters --------------------------------------------------------------------------------- */
 
-/* Checks the whole document and finds what a getter reads: absent bytes for what leaves the
- * default. Empty bytes are no document but what a peer sends that has nothing to say, so that they
- * count as absent (rule 6); so they do wherever JSON is read. */
-static restate_status restate__json_find(restate_ctx *ctx, restate_bytes json, const char *member,
-                                         restate_bytes *value) {
-    restate__json_scan s = restate__json_scan_of(json);
-    *value = restate__b_none();
-    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
-    if (!json.len) return RESTATE_OK;
-    s.wanted = restate_str(member);
-    s.begin = restate__json_space(&s);
-    if (!restate__json_value(&s))
-        return restate__json_wrong(ctx, json, member, s.at, s.expected, false);
-    *value = restate__b(s.begin, (size_t)(s.at - s.begin));
-    if (restate__json_space(&s) != s.end) {
-        *value = restate__b_none();
-        return restate__json_wrong(ctx, json, member, s.at, "the end", false);
-    }
-    if (member && *s.begin != 'n') {
-        *value = s.found;
-        if (*s.begin != '{')
-            return restate__json_wrong(ctx, json, member, s.begin, "an object", true);
-    }
-    if (value->ptr && *value->ptr == 'n') *value = restate__b_none();
-    return RESTATE_OK;
+/* What a getter is asked for, and the value that it finds: absent for what leaves the default. */
+typedef struct restate__json_getter {
+    restate_ctx *ctx;
+    restate_bytes json;
+    const char *member;
+    restate_bytes value;
+} restate__json_getter;
+
+/* `value`: the JSON is right but not what was asked for. */
+static restate_status restate__json_wrong(const restate__json_getter *g, const uint8_t *at,
+                                          const char *expected, bool value) {
+    restate__json_text found = restate__json_found(at, g->json.ptr + g->json.len, value);
+    const char *member = g->member;
+    return restate_fail(g->ctx, restate__ctx_json_code(g->ctx, g->json),
+                        "json: %s%s%s" RESTATE__JSON_EXPECTED, member ? "member '" : "",
+                        member ? member : "", member ? "': " : "", expected, found.s,
+                        (size_t)(at - g->json.ptr));
 }
 
-static bool restate__json_is_number(restate_bytes value) {
-    return *value.ptr == '-' || restate__json_digit(*value.ptr);
+static restate_status restate__json_not_a(const restate__json_getter *g, const char *expected) {
+    return restate__json_wrong(g, g->value.ptr, expected, true);
+}
+
+/* Checks the whole document and finds the value. Empty bytes are no document but what a peer sends
+ * that has nothing to say, so that they count as absent (rule 6); so they do wherever JSON is
+ * read. */
+static restate_status restate__json_find(restate__json_getter *g) {
+    restate__json_scan s = restate__json_scan_of(g->json);
+    if (restate__ctx_over(g->ctx)) return RESTATE_ENDED;
+    if (!g->json.len) return RESTATE_OK;
+    s.wanted = restate_str(g->member);
+    const uint8_t *begin = restate__json_space(&s), *end;
+    if (!restate__json_value(&s)) return restate__json_wrong(g, s.at, s.expected, false);
+    end = s.at;
+    if (restate__json_space(&s) != s.end) return restate__json_wrong(g, s.at, "the end", false);
+    if (g->member && *begin != 'n' && *begin != '{')
+        return restate__json_wrong(g, begin, "an object", true);
+    if (!g->member) s.found = restate__b(begin, (size_t)(end - begin));
+    if (s.found.ptr && *s.found.ptr != 'n') g->value = s.found;
+    return RESTATE_OK;
 }
 
 /* The commonest document of all, a whole number without anything around it, at first sight. */
 static bool restate__json_plain_int(restate_bytes json, long long *out) {
-    size_t i = json.len && json.ptr[0] == '-', first = i;
+    size_t first = json.len && json.ptr[0] == '-', i = first;
     long long n = 0;
     if (json.len <= i || json.len - i > 18 || (json.ptr[i] == '0' && json.len - i > 1))
         return false;
@@ -12156,35 +12264,33 @@ static bool restate__json_plain_int(restate_bytes json, long long *out) {
 
 RESTATE_API restate_status restate_json_int(restate_ctx *ctx, restate_bytes json,
                                             const char *member, long long *out) {
-    restate_bytes value;
-    long long n = 0;
-    uint64_t bits = 0;
+    restate__json_getter g = { ctx, json, member, { 0, 0 } };
     const char *expected = "an integer";
+    uint64_t bits = 0;
+    long long n;
     if (!member && !ctx->over && restate__json_plain_int(json, &n)) {
         if (out) *out = n;
         return RESTATE_OK;
     }
-    restate_status e = restate__json_find(ctx, json, member, &value);
-    if (e != RESTATE_OK || !value.ptr) return e;
-    if (restate__json_is_number(value)) expected = restate__json_integer(value, 64, true, &bits);
-    if (expected) return restate__json_wrong(ctx, json, member, value.ptr, expected, true);
+    restate_status e = restate__json_find(&g);
+    if (e != RESTATE_OK || !g.value.ptr) return e;
+    if (restate__json_is_number(g.value)) expected = restate__json_whole(g.value, 64, true, &bits);
+    if (expected) return restate__json_not_a(&g, expected);
     if (out) *out = (long long)bits;
     return RESTATE_OK;
 }
 
 RESTATE_API restate_status restate_json_double(restate_ctx *ctx, restate_bytes json,
                                                const char *member, double *out) {
-    restate_bytes value;
+    restate__json_getter g = { ctx, json, member, { 0, 0 } };
+    restate_status e = restate__json_find(&g);
     double n;
-    restate_status e = restate__json_find(ctx, json, member, &value);
-    if (e != RESTATE_OK || !value.ptr) return e;
-    if (!restate__json_is_number(value))
-        return restate__json_wrong(ctx, json, member, value.ptr, "a number", true);
+    if (e != RESTATE_OK || !g.value.ptr) return e;
+    if (!restate__json_is_number(g.value)) return restate__json_not_a(&g, "a number");
     restate__arena *arena = restate__ctx_arena(ctx);
-    if (!restate__json_double_of(arena, value, &n)) {
+    if (!restate__json_double_of(arena, g.value, &n)) {
         if (arena->failed) return restate__ctx_nomem(ctx);
-        return restate__json_wrong(ctx, json, member, value.ptr,
-                                   "a number in the range of double", true);
+        return restate__json_not_a(&g, "a number in the range of double");
     }
     if (out) *out = n;
     return RESTATE_OK;
@@ -12192,68 +12298,37 @@ RESTATE_API restate_status restate_json_double(restate_ctx *ctx, restate_bytes j
 
 RESTATE_API restate_status restate_json_bool(restate_ctx *ctx, restate_bytes json,
                                              const char *member, bool *out) {
-    restate_bytes value;
-    restate_status e = restate__json_find(ctx, json, member, &value);
-    if (e != RESTATE_OK || !value.ptr) return e;
-    if (*value.ptr != 't' && *value.ptr != 'f')
-        return restate__json_wrong(ctx, json, member, value.ptr, "a boolean", true);
-    if (out) *out = *value.ptr == 't';
+    restate__json_getter g = { ctx, json, member, { 0, 0 } };
+    restate_status e = restate__json_find(&g);
+    if (e != RESTATE_OK || !g.value.ptr) return e;
+    if (*g.value.ptr != 't' && *g.value.ptr != 'f') return restate__json_not_a(&g, "a boolean");
+    if (out) *out = *g.value.ptr == 't';
     return RESTATE_OK;
 }
 
-/* Takes the string at `s->at` (known to be one) and gives what it stands for: as it is in the JSON,
- * or, where there are escapes, in the arena with a zero behind it. False: strings of C cannot hold it (zero characters, if
- * `zeros` is not set, and halves of pairs), `at` is there and `text` ends there; or no memory. */
-static bool restate__json_take_string(restate__json_scan *s, restate__arena *arena,
-                                      restate_bytes *text) {
-    const uint8_t *start = s->at + 1, *p = start;
-    while (*p != '"' && *p != '\\') p++;
-    *text = restate__b(start, (size_t)(p - start));
-    s->at = p;
-    s->strict = true;
-    if (*s->at++ == '"') return true;
-    for (s->at = p; *p != '"'; p++) p += *p == '\\';
-    /* An escape is longer than what it stands for. */
-    uint8_t *copy = restate__arena_bytes(arena, (size_t)(p - start)), *to = copy;
-    if (!copy) return false;
-    memcpy(to, start, text->len);
-    to += text->len;
-    bool well = true;
-    while (well && *s->at != '"') {
-        uint32_t code = 0;
-        if (*s->at != '\\') *to++ = *s->at++;
-        else if ((well = restate__json_escape(s, &code))) to += restate__json_encode(code, to);
-    }
-    *text = restate__b(copy, (size_t)(to - copy));
-    *to = 0;
-    s->at += well;
-    return well;
-}
-
 /* `zeros`: zero characters may be in it. Absent bytes for what leaves the default. */
-static restate_status restate__json_string_of(restate_ctx *ctx, restate_bytes json,
-                                              const char *member, bool zeros, restate_bytes *out) {
-    restate_bytes value;
-    restate_status e = restate__json_find(ctx, json, member, &value);
+static restate_status restate__json_string_of(restate__json_getter *g, bool zeros,
+                                              restate_bytes *out) {
+    restate_status e = restate__json_find(g);
     *out = restate__b_none();
-    if (e != RESTATE_OK || !value.ptr) return e;
-    if (*value.ptr != '"')
-        return restate__json_wrong(ctx, json, member, value.ptr, "a string", true);
-    restate__arena *arena = restate__ctx_arena(ctx);
-    restate__json_scan s = restate__json_scan_of(json);
-    s.at = value.ptr;
+    if (e != RESTATE_OK || !g->value.ptr) return e;
+    if (*g->value.ptr != '"') return restate__json_not_a(g, "a string");
+    uint8_t *copy = restate__arena_bytes(restate__ctx_arena(g->ctx), g->value.len);
+    if (!copy) return restate__ctx_nomem(g->ctx);
+    restate__json_scan s = restate__json_scan_of(g->value);
+    s.strict = true;
     s.zeros = zeros;
-    restate_bytes text;
-    bool well = restate__json_take_string(&s, arena, &text);
-    if (!well && s.expected) return restate__json_wrong(ctx, json, member, s.at, s.expected, false);
-    if (well) *out = text.ptr == value.ptr + 1 ? restate__arena_copy(arena, text) : text;
-    return out->ptr ? RESTATE_OK : restate__ctx_nomem(ctx);
+    uint8_t *end = restate__json_unescape(&s, copy, g->value.len);
+    if (!end) return restate__json_wrong(g, s.at, s.expected, false);
+    *out = restate__b(copy, (size_t)(end - copy));
+    return RESTATE_OK;
 }
 
 RESTATE_API restate_status restate_json_string(restate_ctx *ctx, restate_bytes json,
                                                const char *member, const char **out) {
+    restate__json_getter g = { ctx, json, member, { 0, 0 } };
     restate_bytes text;
-    restate_status e = restate__json_string_of(ctx, json, member, false, &text);
+    restate_status e = restate__json_string_of(&g, false, &text);
     if (out && e != RESTATE_OK) *out = "";
     if (out && text.ptr) *out = (const char *)text.ptr;
     return e;
@@ -12261,17 +12336,18 @@ RESTATE_API restate_status restate_json_string(restate_ctx *ctx, restate_bytes j
 
 RESTATE_API restate_status restate_json_text(restate_ctx *ctx, restate_bytes json,
                                              const char *member, restate_bytes *out) {
+    restate__json_getter g = { ctx, json, member, { 0, 0 } };
     restate_bytes text;
-    restate_status e = restate__json_string_of(ctx, json, member, true, &text);
+    restate_status e = restate__json_string_of(&g, true, &text);
     if (out && (e != RESTATE_OK || text.ptr)) *out = text;
     return e;
 }
 
 RESTATE_API restate_status restate_json_member(restate_ctx *ctx, restate_bytes json,
                                                const char *member, restate_bytes *out) {
-    restate_bytes value;
-    restate_status e = restate__json_find(ctx, json, member, &value);
-    if (out) *out = e == RESTATE_OK ? value : restate__b_none();
+    restate__json_getter g = { ctx, json, member, { 0, 0 } };
+    restate_status e = restate__json_find(&g);
+    if (out) *out = g.value;
     return e;
 }
 
@@ -12282,16 +12358,17 @@ static bool restate__json_next_wrong(restate_ctx *ctx, const restate__json_scan 
     bool input = restate__ctx_json_code(ctx, restate__b(s->begin, 0)) == 400;
     if (input && !ctx->run && !ctx->over)
         restate__ctx_refuse_input(
-            ctx, restate__arena_printf(ctx->memory, "json: expected %s, found %s at byte %zu",
-                                       expected, found.s, at));
+            ctx, restate__arena_printf(ctx->memory, "json: " RESTATE__JSON_EXPECTED, expected,
+                                       found.s, at));
     else
-        restate__ctx_misuse(ctx, "restate_json_next", "expected %s, found %s at byte %zu", expected,
-                            found.s, at);
+        restate__ctx_misuse(ctx, "restate_json_next", RESTATE__JSON_EXPECTED, expected, found.s,
+                            at);
     return false;
 }
 
 /* The whole array is checked before its first element is given, so that no handler does half of
- * its work and then finds that the rest is broken. */
+ * its work and then finds that the rest is broken. `last` is what the handler says it was given
+ * before, so what follows it is not known to be checked. */
 static bool restate__json_step(restate_ctx *ctx, restate_bytes array, restate_bytes last,
                                restate_bytes *element) {
     restate__json_scan s = restate__json_scan_of(array);
@@ -12300,8 +12377,8 @@ static bool restate__json_step(restate_ctx *ctx, restate_bytes array, restate_by
         if (at <= (uintptr_t)s.begin || at > end || last.len > end - at)
             return restate__json_next_wrong(ctx, &s, "an element of it, or absent bytes", true);
         s.at = last.ptr + last.len;
-        if (restate__json_space(&s) < s.end && *s.at == ']') return false;
-        if (s.at == s.end || *s.at != ',')
+        if (restate__json_is_next(&s, ']')) return false;
+        if (!restate__json_is_next(&s, ','))
             return restate__json_next_wrong(ctx, &s, "',' or ']'", false);
     } else {
         if (!restate__json_document(&s))
@@ -12320,7 +12397,7 @@ static bool restate__json_step(restate_ctx *ctx, restate_bytes array, restate_by
 }
 
 RESTATE_API bool restate_json_next(restate_ctx *ctx, restate_bytes array, restate_bytes *element) {
-    restate_bytes next = {0, 0};
+    restate_bytes next = { 0, 0 };
     bool more = false;
     if (!restate__ctx_over(ctx)) {
         if (!element) restate__ctx_misuse(ctx, "restate_json_next", "`element` is NULL");
@@ -12355,9 +12432,8 @@ static RESTATE__NOINLINE bool restate__json_grow(restate__json_out *o, size_t mo
     uint8_t *p = NULL;
     if (size < used + more) size = used + more + 32;
     if (!o->failed && more < SIZE_MAX / 4) p = restate__arena_bytes(o->arena, size);
-    o->failed = !p;
     if (!p) {
-        o->begin = o->at = o->end = NULL;
+        *o = (restate__json_out){ .arena = o->arena, .failed = true };
         return false;
     }
     if (used) memcpy(p, o->begin, used);
@@ -12386,13 +12462,17 @@ static void restate__json_put_bytes(restate__json_out *o, restate_bytes text) {
     o->at += text.len;
 }
 
+/* As it is. */
+static void restate__json_put_text(restate__json_out *o, const char *text) {
+    restate__json_put_bytes(o, restate_str(text));
+}
+
 /* Gives the text to the arena, with its zero byte; absent when out of memory. */
 static restate_bytes restate__json_finish(restate__json_out *o) {
     restate__json_put(o, 0);
     if (o->failed) return restate__b_none();
-    size_t len = restate__json_used(o) - 1;
     if (o->begin == o->arena->at) o->arena->at = o->at;
-    return restate__b(o->begin, len);
+    return restate__b(o->begin, restate__json_used(o) - 1);
 }
 
 /* Escaped, without quotes. Gives all bits that its bytes have. */
@@ -12405,8 +12485,8 @@ static uint32_t restate__json_put_escaped(restate__json_out *o, restate_bytes te
         while (p < end && *p >= 0x20 && *p != '"' && *p != '\\') seen |= *to++ = *p++;
         o->at = to;
         if (p == end || !restate__json_room(o, 6)) break;
-        *o->at++ = '\\';
         const char *escape = *p ? strchr(means, *p) : NULL;
+        *o->at++ = '\\';
         if (escape) {
             *o->at++ = (uint8_t)names[escape - means];
         } else {
@@ -12455,9 +12535,9 @@ static bool restate__json_put_short(restate__json_out *o, double x) {
     for (int k = 1; RESTATE__JSON_EXACT && k <= 9; k++) {
         double power = restate__json_power[k];
         if (!(x >= 1e-4 && x * power < 1e15)) return false;
-        uint64_t n = (uint64_t)(x * power + 0.5);
+        uint64_t n = (uint64_t)(x * power + 0.5), whole;
         if ((double)n / power != x) continue;
-        uint64_t whole = n / (uint64_t)power;
+        whole = n / (uint64_t)power;
         restate__json_put_digits(o, whole, 1);
         restate__json_put(o, '.');
         restate__json_put_digits(o, n - whole * (uint64_t)power, (size_t)k);
@@ -12468,17 +12548,15 @@ static bool restate__json_put_short(restate__json_out *o, double x) {
 
 /* So that it reads back the same, whole numbers of 64 bits in full. False: not finite. */
 static bool restate__json_put_double(restate__json_out *o, double x) {
-    char text[40];
-    int precision, n = 0;
-    uint64_t bits;
     double size = x < 0 ? -x : x;
-    memcpy(&bits, &x, sizeof bits);
+    char text[40];
+    int n = 0;
     if (!(size <= DBL_MAX)) return false;
-    if (bits >> 63) restate__json_put(o, '-');
+    if (signbit(x)) restate__json_put(o, '-');
     if (size < 9223372036854775808.0 && (double)(uint64_t)size == size) {
         restate__json_put_digits(o, (uint64_t)size, 1);
     } else if (!restate__json_put_short(o, size)) {
-        for (precision = 15; precision <= 17; precision++) {
+        for (int precision = 15; precision <= 17; precision++) {
             n = snprintf(text, sizeof text, "%.*g", precision, size);
             if (strtod(text, NULL) == size) break;
         }
@@ -12538,11 +12616,9 @@ static char restate__json_length(const char **p) {
     char c = **p;
     if (!c || !strchr("hljztL", c)) return 0;
     ++*p;
-    if ((c == 'h' || c == 'l') && **p == c) {
-        ++*p;
-        return c == 'h' ? 'H' : 'q';
-    }
-    return c;
+    if ((c != 'h' && c != 'l') || **p != c) return c;
+    ++*p;
+    return c == 'h' ? 'H' : 'q';
 }
 
 /* Reads from the % at `text`; what is no conversion of printf ends up as an odd `conversion`. */
@@ -12574,9 +12650,9 @@ static restate__json_spec restate__json_read_spec(restate__json_format *f, const
 
 /* Pads the number written since `from` bytes to the width, as printf does. */
 static void restate__json_pad(restate__json_out *o, const restate__json_spec *s, size_t from) {
-    size_t n = restate__json_used(o) - from, width = (size_t)s->width, more;
+    size_t n = restate__json_used(o) - from, width = (size_t)s->width;
     if (o->failed || n >= width || !restate__json_room(o, width - n)) return;
-    more = width - n;
+    size_t more = width - n;
     uint8_t *p = o->begin + from;
     if (s->minus) p = o->at;
     else if (s->zero && (*p == '-' || *p == '+' || *p == ' ')) p++;
@@ -12587,8 +12663,8 @@ static void restate__json_pad(restate__json_out *o, const restate__json_spec *s,
 
 /* %hhd and %hhi are booleans: any int but 0 is true. */
 static bool restate__json_format_int(restate__json_format *f, restate__json_spec *s) {
-    intmax_t n;
     size_t from = restate__json_used(&f->out), bytes = sizeof(int);
+    intmax_t n;
     switch (s->length) {
     case 'l': n = va_arg(f->args, long), bytes = sizeof(long); break;
     case 'q': n = va_arg(f->args, long long), bytes = sizeof(long long); break;
@@ -12600,7 +12676,7 @@ static bool restate__json_format_int(restate__json_format *f, restate__json_spec
     }
     if (s->length == 'H' && s->conversion != 'u') {
         if (f->in_string) return restate__json_bad_spec(f, s, "only numbers can be inside '...'");
-        restate__json_put_bytes(&f->out, restate_str(n ? "true" : "false"));
+        restate__json_put_text(&f->out, n ? "true" : "false");
         return true;
     }
     uintmax_t size = (uintmax_t)n;
@@ -12621,79 +12697,70 @@ static bool restate__json_format_int(restate__json_format *f, restate__json_spec
 /* With a precision as printf does, without one so that it reads back the same. */
 static bool restate__json_format_double(restate__json_format *f, const restate__json_spec *s) {
     double x = va_arg(f->args, double);
-    size_t from = restate__json_used(&f->out), room;
+    size_t from = restate__json_used(&f->out);
     const char *how = s->conversion == 'g' ? "%.*g" : s->conversion == 'e' ? "%.*e" : "%.*f";
-    uint8_t *text;
-    int n;
     if (!(x <= DBL_MAX && x >= -DBL_MAX))
         return restate__json_bad_argument(f, "is NaN or infinite, which JSON cannot say");
-    if (s->sign && !(x < 0 || (x == 0 && 1 / x < 0))) restate__json_put(&f->out, s->sign);
+    if (s->sign && !signbit(x)) restate__json_put(&f->out, s->sign);
     if (s->precision < 0) {
         restate__json_put_double(&f->out, x);
     } else {
         /* Printed in the back half of the room, then copied to the front with JSON's point. */
-        room = (size_t)s->precision + DBL_MAX_10_EXP + 20;
+        size_t room = (size_t)s->precision + DBL_MAX_10_EXP + 20;
         if (!restate__json_room(&f->out, 2 * room)) return true;
-        text = f->out.at + room;
-        n = snprintf((char *)text, room, how, s->precision, x);
-        if (n > 0) restate__json_put_printed(&f->out, (const char *)text, (size_t)n);
+        char *text = (char *)f->out.at + room;
+        int n = snprintf(text, room, how, s->precision, x);
+        if (n > 0) restate__json_put_printed(&f->out, text, (size_t)n);
     }
     restate__json_pad(&f->out, s, from);
     return true;
 }
 
-/* %s: a JSON string; %-s: JSON, which must be one value for itself, or else text from outside
- * could add members. Of JSON, empty is absent. */
-static bool restate__json_format_string(restate__json_format *f, const restate__json_spec *s) {
-    const char *p = va_arg(f->args, const char *), *zero;
-    if (!p) {
-        restate__json_put_bytes(&f->out, restate_str("null"));
-        return true;
-    }
-    restate_bytes text = restate__b(p, s->precision < 0 ? strlen(p) : (size_t)s->precision);
-    if (s->precision >= 0) {
-        zero = text.len ? memchr(p, 0, text.len) : NULL;
-        if (zero) text.len = (size_t)(zero - p);
-    }
-    if (!s->minus)
-        return restate__json_put_string(&f->out, text)
-            || restate__json_bad_argument(f, "is not UTF-8");
-    if (!text.len) text = restate_str("null");
-    restate__json_scan scan = restate__json_scan_of(text);
-    if (!restate__json_document(&scan)) {
-        restate__json_text found = restate__json_found(scan.at, scan.end, false);
+/* %-s must be one value for itself, or else text from outside could add members. */
+static bool restate__json_insert(restate__json_format *f, restate_bytes text) {
+    restate__json_scan s = restate__json_scan_of(text);
+    if (!restate__json_document(&s)) {
+        restate__json_text found = restate__json_found(s.at, s.end, false);
         restate__ctx_misuse(f->ctx, "restate_json",
-                            "argument %u behind the format is not JSON: expected %s, found %s at "
-                            "byte %zu", f->argument, scan.expected, found.s,
-                            (size_t)(scan.at - scan.begin));
+                            "argument %u behind the format is not JSON: " RESTATE__JSON_EXPECTED,
+                            f->argument, s.expected, found.s, (size_t)(s.at - s.begin));
         return false;
     }
     restate__json_put_bytes(&f->out, text);
     return true;
 }
 
+/* %s: a JSON string; %-s: JSON, of which empty is absent. */
+static bool restate__json_format_string(restate__json_format *f, const restate__json_spec *s) {
+    const char *p = va_arg(f->args, const char *);
+    restate_bytes text = restate__b(p, p && s->precision < 0 ? strlen(p) : (size_t)s->precision);
+    const char *zero = p && s->precision > 0 ? memchr(p, 0, text.len) : NULL;
+    if (zero) text.len = (size_t)(zero - p);
+    if (!p || (s->minus && !text.len)) {
+        restate__json_put_text(&f->out, "null");
+        return true;
+    }
+    if (s->minus) return restate__json_insert(f, text);
+    return restate__json_put_string(&f->out, text) ||
+           restate__json_bad_argument(f, "is not UTF-8");
+}
+
 /* One % of the format; false: misuse, the attempt has ended. */
 static bool restate__json_convert(restate__json_format *f, restate__json_spec *s) {
     bool text = s->conversion == 's' && !s->length;
-    if (text ? s->width != 0 || s->zero || s->sign
-             : s->width > RESTATE__JSON_COLUMNS || s->precision > RESTATE__JSON_COLUMNS)
-        return restate__json_bad_spec(f, s, text ? "a string has no width"
-                                                 : "wider than 1000 columns");
-    f->argument++;
-    switch (s->conversion) {
-    case 'd': case 'i': case 'u':
-        if (s->length != 'L') return restate__json_format_int(f, s);
-        break;
-    case 'f': case 'e': case 'g':
-        if (!s->length || s->length == 'l') return restate__json_format_double(f, s);
-        break;
-    case 's':
-        if (text && !f->in_string) return restate__json_format_string(f, s);
-        if (!text) break;
+    if (text && (s->width != 0 || s->zero || s->sign))
+        return restate__json_bad_spec(f, s, "a string has no width");
+    if (!text && (s->width > RESTATE__JSON_COLUMNS || s->precision > RESTATE__JSON_COLUMNS))
+        return restate__json_bad_spec(f, s, "wider than 1000 columns");
+    if (text && f->in_string)
         return restate__json_bad_spec(f, s, "only numbers can be inside '...'; make the whole "
                                       "string with restate_text() and insert it with %s");
-    default: break;
-    }
+    f->argument++;
+    if (text) return restate__json_format_string(f, s);
+    if (s->conversion && strchr("diu", s->conversion) && s->length != 'L')
+        return restate__json_format_int(f, s);
+    if (s->conversion && strchr("feg", s->conversion) && (!s->length || s->length == 'l'))
+        return restate__json_format_double(f, s);
     return restate__json_bad_spec(f, s, "not for JSON; there are %d %u (h l ll j z t), %g %f %e, "
                                   "%s (text), %-s (JSON) and %hhd (boolean)");
 }
@@ -12728,48 +12795,45 @@ static restate_bytes restate__json_not_json(restate_ctx *ctx, const restate__jso
         for (to = from + 80; (*to & 0xC0) == 0x80 && to > from;) to--;
     if (!restate__b_utf8(restate__b(from, (size_t)(to - from)))) from = to;
     restate__ctx_misuse(ctx, "restate_json",
-                        "what came out is not JSON: expected %s, found %s at byte %zu of %s%.*s%s",
+                        "what came out is not JSON: " RESTATE__JSON_EXPECTED " of %s%.*s%s",
                         s->expected, found.s, (size_t)(s->at - s->begin),
                         from > s->begin ? "..." : "", (int)(to - from), (const char *)from,
                         to < s->end ? "..." : "");
     return restate__b_none();
 }
 
+/* What was written, or the end of the attempt: there is no memory. */
+static restate_bytes restate__json_done(restate_ctx *ctx, restate__json_out *o) {
+    restate_bytes text = restate__json_finish(o);
+    if (!text.ptr) restate__ctx_nomem(ctx);
+    return text;
+}
+
 RESTATE_API restate_bytes restate_json(restate_ctx *ctx, const char *format, ...) {
-    restate_bytes text = {0, 0};
-    if (restate__ctx_over(ctx)) return text;
+    if (restate__ctx_over(ctx)) return restate__b_none();
     if (!format) {
         restate__ctx_misuse(ctx, "restate_json", "the format is NULL");
-        return text;
+        return restate__b_none();
     }
     restate__json_format f = { .ctx = ctx, .format = format,
                                .out = restate__json_out_on(restate__ctx_arena(ctx)) };
     va_start(f.args, format);
     bool well = restate__json_write(&f);
     va_end(f.args);
-    if (!well) return text;
-    text = restate__json_finish(&f.out);
-    if (!text.ptr) {
-        restate__ctx_nomem(ctx);
-        return text;
-    }
+    restate_bytes text = well ? restate__json_done(ctx, &f.out) : restate__b_none();
     restate__json_scan s = restate__json_scan_of(text);
-    return restate__json_document(&s) ? text : restate__json_not_json(ctx, &s);
+    return !text.ptr || restate__json_document(&s) ? text : restate__json_not_json(ctx, &s);
 }
 
 RESTATE_API restate_bytes restate_json_quote(restate_ctx *ctx, restate_bytes text) {
-    restate_bytes json = restate__b_none();
-    if (restate__ctx_over(ctx)) return json;
-    if (text.ptr && !restate__b_utf8(text)) {
-        restate__ctx_misuse(ctx, "restate_json_quote", "the text is not UTF-8");
-        return json;
-    }
+    if (restate__ctx_over(ctx)) return restate__b_none();
     restate__json_out o = restate__json_out_on(restate__ctx_arena(ctx));
-    if (text.ptr) restate__json_put_string(&o, text);
-    else restate__json_put_bytes(&o, restate_str("null"));
-    json = restate__json_finish(&o);
-    if (!json.ptr) restate__ctx_nomem(ctx);
-    return json;
+    if (!text.ptr) restate__json_put_text(&o, "null");
+    else if (!restate__json_put_string(&o, text)) {
+        restate__ctx_misuse(ctx, "restate_json_quote", "the text is not UTF-8");
+        return restate__b_none();
+    }
+    return restate__json_done(ctx, &o);
 }
 
 /* ---- Trees ----------------------------------------------------------------------------------- */
@@ -12780,13 +12844,13 @@ static void restate__json_release(void *tree) { cJSON_Delete(tree); }
 
 RESTATE_API restate_status restate_json_tree(restate_ctx *ctx, restate_bytes json,
                                              struct cJSON **tree) {
+    restate__json_getter g = { ctx, json, NULL, { 0, 0 } };
     restate__json_scan s = restate__json_scan_of(json);
     if (tree) *tree = NULL;
     if (restate__ctx_over(ctx)) return RESTATE_ENDED;
     if (!json.len) return RESTATE_OK;
     s.strict = true;
-    if (!restate__json_document(&s))
-        return restate__json_wrong(ctx, json, NULL, s.at, s.expected, false);
+    if (!restate__json_document(&s)) return restate__json_wrong(&g, s.at, s.expected, false);
     if (!tree) return RESTATE_OK;
     cJSON *parsed = cJSON_ParseWithLengthOpts((const char *)json.ptr, json.len, NULL, 0);
     if (!parsed) return restate__ctx_nomem(ctx);
@@ -12808,18 +12872,17 @@ RESTATE_API struct cJSON *restate_json_own(restate_ctx *ctx, struct cJSON *tree)
 static const char *restate__json_print_leaf(restate__json_out *o, const cJSON *item,
                                             uint32_t depth) {
     restate_bytes text = restate_str(item->valuestring ? item->valuestring : "");
-    restate__json_scan s;
+    restate__json_scan s = restate__json_scan_of(text);
     switch (item->type & 0xFF) {
-    case cJSON_NULL: restate__json_put_bytes(o, restate_str("null")); return NULL;
-    case cJSON_True: restate__json_put_bytes(o, restate_str("true")); return NULL;
-    case cJSON_False: restate__json_put_bytes(o, restate_str("false")); return NULL;
+    case cJSON_NULL: restate__json_put_text(o, "null"); return NULL;
+    case cJSON_True: restate__json_put_text(o, "true"); return NULL;
+    case cJSON_False: restate__json_put_text(o, "false"); return NULL;
     case cJSON_Number:
         return restate__json_put_double(o, item->valuedouble) ? NULL
                                                               : "a number that is NaN or infinite";
     case cJSON_String:
         return restate__json_put_string(o, text) ? NULL : "a string that is not UTF-8";
     case cJSON_Raw:
-        s = restate__json_scan_of(text);
         s.levels = RESTATE__JSON_LEVELS - depth;
         if (!restate__json_document(&s)) return "raw text that is not JSON";
         restate__json_put_bytes(o, text);
@@ -12832,7 +12895,6 @@ static const char *restate__json_print_tree(restate__json_out *o, const cJSON *t
                                             const cJSON **at) {
     const cJSON *open[RESTATE__JSON_LEVELS], *item = tree;
     uint32_t depth = 0;
-    const char *wrong = NULL;
     for (;;) {
         bool object = cJSON_IsObject(item);
         *at = item;
@@ -12851,8 +12913,9 @@ static const char *restate__json_print_tree(restate__json_out *o, const cJSON *t
                 continue;
             }
             restate__json_put(o, object ? '}' : ']');
-        } else if ((wrong = restate__json_print_leaf(o, item, depth)) != NULL) {
-            return wrong;
+        } else {
+            const char *wrong = restate__json_print_leaf(o, item, depth);
+            if (wrong) return wrong;
         }
         for (; depth && !item->next; item = open[depth])
             restate__json_put(o, cJSON_IsObject(open[--depth]) ? '}' : ']');
@@ -12863,21 +12926,15 @@ static const char *restate__json_print_tree(restate__json_out *o, const cJSON *t
 }
 
 RESTATE_API restate_bytes restate_json_print(restate_ctx *ctx, const struct cJSON *tree) {
-    restate_bytes text = {0, 0};
     const cJSON *at = tree;
-    const char *wrong = "NULL instead of a tree";
-    if (restate__ctx_over(ctx)) return text;
+    if (restate__ctx_over(ctx)) return restate__b_none();
     restate__json_out o = restate__json_out_on(restate__ctx_arena(ctx));
-    if (tree) wrong = restate__json_print_tree(&o, tree, &at);
-    if (wrong) {
-        bool named = at && at->string && restate__b_utf8(restate_str(at->string));
-        restate__ctx_misuse(ctx, "restate_json_print", "found %s%s%s%s", wrong,
-                            named ? " at member '" : "", named ? at->string : "", named ? "'" : "");
-        return text;
-    }
-    text = restate__json_finish(&o);
-    if (!text.ptr) restate__ctx_nomem(ctx);
-    return text;
+    const char *wrong = tree ? restate__json_print_tree(&o, tree, &at) : "NULL instead of a tree";
+    if (!wrong) return restate__json_done(ctx, &o);
+    bool named = at && at->string && restate__b_utf8(restate_str(at->string));
+    restate__ctx_misuse(ctx, "restate_json_print", "found %s%s%s%s", wrong,
+                        named ? " at member '" : "", named ? at->string : "", named ? "'" : "");
+    return restate__b_none();
 }
 
 #endif /* RESTATE_NO_CJSON */
@@ -12907,65 +12964,76 @@ static bool restate__codec_is_json(const restate_codec *c) {
     "values of RESTATE_JSON are cJSON trees, which RESTATE_NO_CJSON leaves out: use " \
     "restate_json() and the readers"
 
+/* Through a codec of the program. */
+static restate_bytes restate__codec_encode(restate_ctx *ctx, const restate_codec *codec,
+                                           const void *value) {
+    restate_bytes out = restate__b_none();
+    if (!codec->encode) {
+        restate__ctx_misuse(ctx, "restate_encode", "the codec has no .encode");
+        return out;
+    }
+    restate_status s = codec->encode(codec, ctx, value, &out);
+    if (s == RESTATE_OK) return out;
+    if (s == RESTATE_TERMINAL)
+        restate__ctx_misuse(ctx, "restate_encode", "%s",
+                            ctx->failed ? restate_failed(ctx)->message
+                                        : "the codec failed without restate_fail()");
+    else restate__ctx_misuse(ctx, "restate_encode", RESTATE__CODEC_GAVE, (int)s);
+    return restate__b_none();
+}
+
+/* Bytes that the codec makes differently each time: replay does not compare them. */
+static restate_bytes restate__codec_unstable(restate_ctx *ctx, restate_bytes out) {
+    if (!out.ptr || restate__map_find(ctx->unstable, restate__b(&out.ptr, sizeof out.ptr)))
+        return out;
+    restate__unstable *u = restate__arena_alloc(ctx->memory, sizeof *u);
+    if (!u) {
+        restate__ctx_nomem(ctx);
+        return restate__b_none();
+    }
+    u->ptr = out.ptr;
+    restate__map_add(&ctx->unstable, &u->node, restate__b(&u->ptr, sizeof u->ptr));
+    return out;
+}
+
 RESTATE_API restate_bytes restate_encode(restate_ctx *ctx, const restate_codec *codec,
                                          const void *value) {
     restate_bytes out = restate__b_none();
-    restate_status s;
     if (restate__ctx_over(ctx)) return out;
     if (!codec) codec = RESTATE_JSON;
-    if (codec->kind == RESTATE_CODEC_BYTES && value) memcpy(&out, value, sizeof out);
-    if (codec->kind == RESTATE_CODEC_VOID) out = restate__b("", 0);
-    if (codec->kind == RESTATE_CODEC_JSON)
+    switch (codec->kind) {
+    case RESTATE_CODEC_BYTES: return value ? *(const restate_bytes *)value : out;
+    case RESTATE_CODEC_VOID: return restate__b("", 0);
+    case RESTATE_CODEC_JSON:
 #ifndef RESTATE_NO_CJSON
-        out = restate_json_print(ctx, (const struct cJSON *)value);
+        return restate_json_print(ctx, value);
 #else
         restate__ctx_misuse(ctx, "restate_encode", RESTATE__NO_TREES);
+        return out;
 #endif
-    if (codec->kind != RESTATE_CODEC_CONTENT) return out;
-    if (!codec->encode) {
-        restate__ctx_misuse(ctx, "restate_encode", "the codec has no .encode");
-    } else {
-        s = codec->encode(codec, ctx, value, &out);
-        if (s == RESTATE_TERMINAL)
-            restate__ctx_misuse(ctx, "restate_encode", "%s",
-                                ctx->failed ? restate_failed(ctx)->message
-                                            : "the codec failed without restate_fail()");
-        else if (s != RESTATE_OK)
-            restate__ctx_misuse(ctx, "restate_encode", RESTATE__CODEC_GAVE, (int)s);
-        if (s != RESTATE_OK) out = restate__b_none();
+    default: break;
     }
-    if (codec->unstable && out.ptr) {
-        restate__unstable *u;
-        if (restate__map_find(ctx->unstable, restate__b(&out.ptr, sizeof out.ptr))) return out;
-        u = restate__arena_alloc(ctx->memory, sizeof *u);
-        if (!u) {
-            restate__ctx_nomem(ctx);
-            return restate__b_none();
-        }
-        u->ptr = out.ptr;
-        restate__map_add(&ctx->unstable, &u->node, restate__b(&u->ptr, sizeof u->ptr));
-    }
-    return out;
+    out = restate__codec_encode(ctx, codec, value);
+    return codec->unstable ? restate__codec_unstable(ctx, out) : out;
 }
 
 RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec *codec,
                                           restate_bytes bytes, void *value) {
     uint16_t code = restate__ctx_json_code(ctx, bytes);
-    restate_status s;
     if (restate__ctx_over(ctx)) return RESTATE_ENDED;
     if (!codec) codec = RESTATE_JSON;
     if (!bytes.ptr || (!bytes.len && restate__codec_is_json(codec))) return RESTATE_OK;
     if (codec->kind == RESTATE_CODEC_JSON)
 #ifndef RESTATE_NO_CJSON
-        return restate_json_tree(ctx, bytes, (struct cJSON **)value);
+        return restate_json_tree(ctx, bytes, value);
 #else
         return restate__ctx_misuse(ctx, "restate_decode", RESTATE__NO_TREES);
 #endif
-    if (codec->kind == RESTATE_CODEC_BYTES && value) memcpy(value, &bytes, sizeof bytes);
+    if (codec->kind == RESTATE_CODEC_BYTES && value) *(restate_bytes *)value = bytes;
     if (codec->kind != RESTATE_CODEC_CONTENT) return RESTATE_OK;
     if (!codec->decode)
         return restate__ctx_misuse(ctx, "restate_decode", "the codec has no .decode");
-    s = codec->decode(codec, ctx, bytes, value);
+    restate_status s = codec->decode(codec, ctx, bytes, value);
     if (s == RESTATE_OK || s == RESTATE_ENDED) return s;
     if (s != RESTATE_TERMINAL)
         return restate__ctx_misuse(ctx, "restate_decode", RESTATE__CODEC_GAVE, (int)s);
@@ -12978,79 +13046,45 @@ RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec 
 // Codes structs by nanopb's descriptors; names and types, which those lack, are in the codec.
 ================================================================================================ */
 
-#include <math.h>
 #include <pb_common.h>
 
 #define RESTATE__PROTO_PATH 200             /* bytes of a path that a message shows */
 
 /* A message is the same in binary and as JSON: what one form would lose, or could not write later,
  * is a fault where it comes in, be it from a peer's bytes or from a program's struct. Both name the
- * field. nanopb lets more through: its strings are arrays of char, which end at the first zero
- * whatever was in them, it does not look at UTF-8, and it does not know the times. So what it has
- * decoded is gone through once more (strings and enums in the bytes, as the struct no longer tells;
- * times in the struct, as two parts of one may have come), and every struct before it is
- * encoded. */
+ * field.
+ *
+ * 1. nanopb lets more through: its strings are arrays of char, which end at the first zero whatever
+ *    was in them, it does not look at UTF-8, and it does not know the times. So what it has decoded
+ *    is gone through once more: strings and enums in the bytes, as the struct no longer tells (see
+ *    "Binary, what is wrong"), times in the struct, as two parts of one may have come.
+ * 2. There is one walk through a struct, that of "Out", which checks as it writes JSON. Before a
+ *    struct is encoded as binary, and where rule 1 says so, it checks only: its output is shut.
+ * 3. There is one walk through JSON, that of "In".
+ * 4. Types of google.protobuf whose JSON is not an object with their fields are in one table, of
+ *    functions that these walks call. */
 
-typedef enum restate__proto_special {
-    RESTATE__PROTO_PLAIN,
-    RESTATE__PROTO_WRAPPER,                 /* StringValue, Int64Value, ...: JSON has the value */
-    RESTATE__PROTO_MASK,                    /* FieldMask: JSON has a string, see below */
-    RESTATE__PROTO_REFUSED,                 /* Any and others whose JSON form is not done */
-    RESTATE__PROTO_TIMESTAMP,               /* from here on: not every struct is one of it */
-    RESTATE__PROTO_DURATION
-} restate__proto_special;
-
-/* Types of google.protobuf that have a JSON form of their own; its others are plain ones. */
-static restate__proto_special restate__proto_special_of(const restate__proto_type *type) {
+/* Whether it is this type of google.protobuf. */
+static bool restate__proto_is(const restate__proto_type *type, const char *name) {
     static const char package[] = "google_protobuf_";
-    static const struct {
-        const char *name;
-        restate__proto_special special;
-    } known[] = {
-        { "Timestamp", RESTATE__PROTO_TIMESTAMP }, { "Duration", RESTATE__PROTO_DURATION },
-        { "Any", RESTATE__PROTO_REFUSED }, { "Struct", RESTATE__PROTO_REFUSED },
-        { "Value", RESTATE__PROTO_REFUSED }, { "ListValue", RESTATE__PROTO_REFUSED },
-        { "FieldMask", RESTATE__PROTO_MASK },
-        { "DoubleValue", RESTATE__PROTO_WRAPPER }, { "FloatValue", RESTATE__PROTO_WRAPPER },
-        { "Int64Value", RESTATE__PROTO_WRAPPER }, { "UInt64Value", RESTATE__PROTO_WRAPPER },
-        { "Int32Value", RESTATE__PROTO_WRAPPER }, { "UInt32Value", RESTATE__PROTO_WRAPPER },
-        { "BoolValue", RESTATE__PROTO_WRAPPER }, { "StringValue", RESTATE__PROTO_WRAPPER },
-        { "BytesValue", RESTATE__PROTO_WRAPPER }
-    };
-    const char *name = type->name + sizeof package - 1;
-    if (strncmp(type->name, package, sizeof package - 1) != 0) return RESTATE__PROTO_PLAIN;
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (strcmp(name, known[i].name) == 0) return known[i].special;
-    return RESTATE__PROTO_PLAIN;
+    return strncmp(type->name, package, sizeof package - 1) == 0 &&
+           strcmp(type->name + sizeof package - 1, name) == 0;
+}
+
+static bool restate__proto_is_duration(const restate__proto_type *type) {
+    return restate__proto_is(type, "Duration");
+}
+
+static bool restate__proto_is_time(const restate__proto_type *type) {
+    return restate__proto_is(type, "Timestamp") || restate__proto_is_duration(type);
+}
+
+/* JSON has it as null. */
+static bool restate__proto_is_null(const restate__proto_field *field) {
+    return field->kind == RESTATE__PROTO_KIND_ENUM && restate__proto_is(field->type, "NullValue");
 }
 
 /* ---- Binary, what is wrong ------------------------------------------------------------------- */
-
-/* The path of the field at `place`, where nanopb stopped, from the type down: each step is the
- * field that begins before it and does not end before it. */
-static void restate__proto_locate(const restate__proto_type *type, restate_bytes message,
-                                  const uint8_t *place, char path[RESTATE__PROTO_PATH]) {
-    restate__wire_reader r = restate__wire_read(message);
-    size_t used = (size_t)snprintf(path, RESTATE__PROTO_PATH, "%s", type->name);
-    while (type && r.at < place && used < RESTATE__PROTO_PATH) {
-        const restate__proto_type *inner = NULL;
-        pb_field_iter_t i;
-        restate__wire_item item;
-        item.tag = 0;
-        item.bytes.ptr = NULL;
-        bool more = restate__wire_next(&r, &item);
-        if (more && r.at < place) continue;
-        if (item.tag && pb_field_iter_begin(&i, type->message, NULL)
-            && pb_field_iter_find(&i, item.tag)) {
-            const restate__proto_field *field = &type->fields[i.index];
-            used += (size_t)snprintf(path + used, RESTATE__PROTO_PATH - used, ".%s", field->name);
-            inner = field->type;
-        }
-        if (!more || !item.bytes.ptr || !inner || !inner->message) break;
-        type = inner;
-        r = restate__wire_read(item.bytes);
-    }
-}
 
 /* What is wrong with bytes that nanopb has decoded, or with those that it says are not whole. */
 typedef struct restate__proto_fault {
@@ -13064,7 +13098,6 @@ typedef struct restate__proto_fault {
 static bool restate__proto_faulty(restate__proto_fault *f, const uint8_t *at, const char *why) {
     f->at = at;
     f->why = why;
-    f->path[0] = 0;
     return false;
 }
 
@@ -13078,24 +13111,50 @@ static bool restate__proto_inside(restate__proto_fault *f, const restate__proto_
     return false;
 }
 
+/* The path of the field at `place`, where nanopb stopped, from the type down: each step is the
+ * field that begins before it and does not end before it. */
+static void restate__proto_locate(restate__proto_fault *f, const restate__proto_type *type,
+                                  restate_bytes bytes, const uint8_t *place) {
+    restate__wire_reader r = restate__wire_read(bytes);
+    restate__wire_item item = { .tag = 0 };
+    pb_field_iter_t i;
+    bool more = r.at < place;
+    while (more && r.at < place) {
+        item = (restate__wire_item){ .tag = 0 };
+        more = restate__wire_next(&r, &item);
+    }
+    if (!item.tag || !pb_field_iter_begin(&i, type->message, NULL) ||
+        !pb_field_iter_find(&i, item.tag))
+        return;
+    const restate__proto_field *field = &type->fields[i.index];
+    if (more && item.bytes.ptr && field->type && field->type->message)
+        restate__proto_locate(f, field->type, item.bytes, place);
+    restate__proto_inside(f, field);
+}
+
 /* How many elements an item has; packed numbers end with a byte below 0x80, or have one size. */
 static size_t restate__proto_elements(const pb_field_iter_t *i, const restate__wire_item *item) {
     pb_type_t type = PB_LTYPE(i->type);
-    size_t k, n = 0;
+    size_t n = 0;
     if (item->wire != RESTATE__WIRE_BYTES || type > PB_LTYPE_LAST_PACKABLE) return 1;
     if (type == PB_LTYPE_FIXED32) return item->bytes.len / 4;
     if (type == PB_LTYPE_FIXED64) return item->bytes.len / 8;
-    for (k = 0; k < item->bytes.len; k++) n += item->bytes.ptr[k] < 0x80;
+    for (size_t k = 0; k < item->bytes.len; k++) n += item->bytes.ptr[k] < 0x80;
     return n;
 }
 
-/* Whether a message has what it must: its required fields, and all of an array of a fixed count. */
+/* An array of a fixed count, which comes with all of its elements or not at all. */
+static bool restate__proto_is_fixed(const pb_field_iter_t *i) {
+    return PB_HTYPE(i->type) == PB_HTYPE_REPEATED && i->pSize == &i->array_size;
+}
+
+/* Whether a message has what it must. */
 static bool restate__proto_is_whole(restate__proto_fault *f, const restate__proto_type *type,
                                     void *message, restate_bytes bytes) {
     pb_field_iter_t i;
-    if (!pb_field_iter_begin(&i, type->message, message)) return true;
-    do {
-        bool fixed = PB_HTYPE(i.type) == PB_HTYPE_REPEATED && i.pSize == &i.array_size;
+    for (bool more = pb_field_iter_begin(&i, type->message, message); more;
+         more = pb_field_iter_next(&i)) {
+        bool fixed = restate__proto_is_fixed(&i);
         restate__wire_reader r = restate__wire_read(bytes);
         restate__wire_item item;
         size_t n = 0;
@@ -13106,34 +13165,28 @@ static bool restate__proto_is_whole(restate__proto_fault *f, const restate__prot
         restate__proto_faulty(f, r.end, fixed ? "wrong size for fixed count field"
                                               : "missing required field");
         return restate__proto_inside(f, &type->fields[i.index]);
-    } while (pb_field_iter_next(&i));
+    }
     return true;
 }
 
 static bool restate__proto_scan(restate__proto_fault *f, const restate__proto_type *type,
                                 void *message, restate_bytes bytes);
 
-/* protobuf's enums are numbers of 32 bits with a sign; nanopb's have none if no value needs it. */
-static bool restate__proto_scan_enum(restate__proto_fault *f, restate__wire_item item,
+static bool restate__proto_scan_item(restate__proto_fault *f, const restate__proto_field *field,
+                                     const pb_field_iter_t *i, restate__wire_item item,
                                      const uint8_t *at) {
     uint64_t n;
-    while (restate__wire_number(&item, &n))
-        if (n > INT32_MAX) return restate__proto_faulty(f, at, "enum value out of range");
-    return true;
-}
-
-static bool restate__proto_scan_item(restate__proto_fault *f, const restate__proto_field *field,
-                                    const pb_field_iter_t *i, restate__wire_item item,
-                                    const uint8_t *at) {
-    const uint8_t *zero;
     switch (field->kind) {
     case RESTATE__PROTO_KIND_STRING:
-        zero = item.bytes.len ? memchr(item.bytes.ptr, 0, item.bytes.len) : NULL;
-        if (zero) return restate__proto_faulty(f, zero, "string with a zero byte");
-        return restate__b_utf8(item.bytes)
-               || restate__proto_faulty(f, item.bytes.ptr, "string that is not UTF-8");
+        at = item.bytes.len ? memchr(item.bytes.ptr, 0, item.bytes.len) : NULL;
+        if (at) return restate__proto_faulty(f, at, "string with a zero byte");
+        return restate__b_utf8(item.bytes) ||
+               restate__proto_faulty(f, item.bytes.ptr, "string that is not UTF-8");
     case RESTATE__PROTO_KIND_ENUM:
-        return PB_LTYPE(i->type) != PB_LTYPE_UVARINT || restate__proto_scan_enum(f, item, at);
+        /* protobuf's are numbers of 32 bits with a sign; nanopb's have none if no value needs it. */
+        while (PB_LTYPE(i->type) == PB_LTYPE_UVARINT && restate__wire_number(&item, &n))
+            if (n > INT32_MAX) return restate__proto_faulty(f, at, "enum value out of range");
+        return true;
     case RESTATE__PROTO_KIND_MESSAGE:
         return restate__proto_scan(f, field->type, i->pData, item.bytes);
     default: return true;
@@ -13147,7 +13200,7 @@ static bool restate__proto_scan(restate__proto_fault *f, const restate__proto_ty
     restate__wire_reader r = restate__wire_read(bytes);
     restate__wire_item item;
     pb_field_iter_t i;
-    if (restate__proto_special_of(type) >= RESTATE__PROTO_TIMESTAMP) f->times = true;
+    f->times = f->times || restate__proto_is_time(type);
     if (!pb_field_iter_begin(&i, type->message, message)) return true;
     while (restate__wire_next(&r, &item)) {
         const uint8_t *at = item.bytes.ptr ? item.bytes.ptr : r.at;
@@ -13158,7 +13211,7 @@ static bool restate__proto_scan(restate__proto_fault *f, const restate__proto_ty
     return !f->whole || restate__proto_is_whole(f, type, message, bytes);
 }
 
-/* ---- Names and numbers ----------------------------------------------------------------------- */
+/* ---- Walks ----------------------------------------------------------------------------------- */
 
 /* Where one is inside of a message, for what went wrong there. */
 typedef struct restate__proto_spot {
@@ -13168,13 +13221,13 @@ typedef struct restate__proto_spot {
     size_t index;                           /* of an element; SIZE_MAX: none */
 } restate__proto_spot;
 
-/* Values of an enum that have been found to have a name, and where to look for more. */
+/* The values of an enum that have names, as far as they have been looked for. */
 typedef struct restate__proto_names {
-    struct restate__proto_names *next;      /* of the same enum or of another one */
-    const restate__proto_type *of;
-    uint32_t searched;                      /* of its candidates; the first in the list counts */
-    uint32_t count;
-    int32_t values[24];
+    struct restate__proto_names *next;
+    const restate__proto_type *of;          /* NULL: of none yet */
+    uint32_t k;                             /* the value that is tried next */
+    int32_t few[8], *found;
+    size_t count, room;
 } restate__proto_names;
 
 /* A message on its way into JSON or out of it. */
@@ -13184,19 +13237,19 @@ typedef struct restate__proto_walk {
     restate__proto_spot *spot;              /* NULL: the outermost message itself */
     restate__json_out out;
     restate__json_scan scan;
-    restate_bytes json;
-    restate_bytes wire;                     /* what a struct was decoded from; absent: by nobody */
-    bool binary;
-    restate__proto_names *names;
+    restate_bytes in;                       /* what is decoded; absent: a struct of the program */
+    bool binary;                            /* the struct is checked only */
+    restate__proto_names names;
     restate_status status;                  /* of the first fault */
 } restate__proto_walk;
 
-static void restate__proto_begin(restate__proto_walk *w, const restate_codec *codec,
-                                 restate_ctx *ctx, restate_bytes json) {
-    *w = (restate__proto_walk){ .ctx = ctx, .type = codec->type, .json = json,
-                                .scan = restate__json_scan_of(json),
-                                .out = restate__json_out_on(restate__ctx_arena(ctx)),
-                                .status = RESTATE_OK };
+static restate__proto_walk restate__proto_begin(const restate_codec *codec, restate_ctx *ctx,
+                                                restate_bytes in, bool binary) {
+    restate__proto_walk w = { .ctx = ctx, .type = codec->type, .in = in, .binary = binary };
+    w.scan = restate__json_scan_of(in);
+    w.out = restate__json_out_on(restate__ctx_arena(ctx));
+    if (binary) w.out = (restate__json_out){ .failed = true };          /* shut */
+    return w;
 }
 
 /* `spot` is on the stack, so whoever enters leaves, but for one who reports a fault there. */
@@ -13226,9 +13279,8 @@ static char restate__proto_name_next(const char **name) {
 static bool restate__proto_named(const restate__proto_field *field, restate_bytes name) {
     const char *from = field->name;
     size_t i = 0;
-    char c;
     if (restate__b_is(name, from)) return true;
-    while ((c = restate__proto_name_next(&from)) != 0)
+    for (char c; (c = restate__proto_name_next(&from)) != 0;)
         if (i == name.len || name.ptr[i++] != (uint8_t)c) return false;
     return i == name.len;
 }
@@ -13237,9 +13289,8 @@ static bool restate__proto_named(const restate__proto_field *field, restate_byte
 static size_t restate__proto_path(const restate__proto_spot *s, char path[RESTATE__PROTO_PATH]) {
     size_t n = s ? restate__proto_path(s->up, path) : 0, room = RESTATE__PROTO_PATH - 60;
     const char *name = s ? s->field : "";
-    char c;
     if (n && n < room) path[n++] = '.';
-    while (n < room && (c = restate__proto_name_next(&name)) != 0) path[n++] = c;
+    for (char c; n < room && (c = restate__proto_name_next(&name)) != 0;) path[n++] = c;
     path[n] = 0;
     if (s && n < room && s->key.ptr && s->key.len < 40)
         n += (size_t)sprintf(path + n, "[\"%.*s\"]", (int)s->key.len, (const char *)s->key.ptr);
@@ -13247,6 +13298,8 @@ static size_t restate__proto_path(const restate__proto_spot *s, char path[RESTAT
         n += (size_t)sprintf(path + n, "[%zu]", s->index);
     return n;
 }
+
+/* ---- Numbers --------------------------------------------------------------------------------- */
 
 static bool restate__proto_signed(const restate__proto_field *field) {
     if (field->kind == RESTATE__PROTO_KIND_ENUM) return field->type->least < 0;
@@ -13277,73 +13330,25 @@ static void restate__proto_store(void *to, size_t size, uint64_t n) {
     uint8_t n8 = (uint8_t)n;
     uint16_t n16 = (uint16_t)n;
     uint32_t n32 = (uint32_t)n;
-    switch (size) {
-    case 1: memcpy(to, &n8, 1); break;
-    case 2: memcpy(to, &n16, 2); break;
-    case 4: memcpy(to, &n32, 4); break;
-    default: memcpy(to, &n, sizeof n); break;
-    }
+    memcpy(to, size == 1 ? &n8 : size == 2 ? (void *)&n16 : size == 4 ? (void *)&n32 : &n, size);
 }
 
-/* The nearest float. False: beyond the range; FLT_MAX in its 8 digits is not. */
-static bool restate__proto_narrow(double *x) {
-    double size = *x < 0 ? -*x : *x;
-    if (!(size < 3.4028235677973366e38)) return false;
-    if (size > FLT_MAX) *x = *x < 0 ? -(double)FLT_MAX : (double)FLT_MAX;
-    else *x = (double)(float)*x;
-    return true;
-}
-
-/* ---- Types that are special ------------------------------------------------------------------ */
+/* ---- Names of enums -------------------------------------------------------------------------- */
 
 #define RESTATE__PROTO_NARROW 65536         /* an enum's values: asked for in their order */
 #define RESTATE__PROTO_SEARCHED 1048576     /* asked for all, after the likely ones */
-
-/* protoc makes `map<K, V> by_id` of message M a repeated M_ByIdEntry with a key and a value. Only
- * the name tells it from a message that somebody wrote. */
-static bool restate__proto_is_map(const restate__proto_type *parent,
-                                  const restate__proto_field *field) {
-    const restate__proto_field *entry = field->type ? field->type->fields : NULL;
-    size_t n = strlen(parent->name);
-    const char *name, *from = field->name;
-    char c, before = '_';
-    if (!entry || !entry[0].name || strcmp(entry[0].name, "key") != 0 || !entry[1].name
-        || strcmp(entry[1].name, "value") != 0 || entry[2].name)
-        return false;
-    name = field->type->name;
-    if (strncmp(name, parent->name, n) != 0 || name[n] != '_') return false;
-    for (name += n + 1; (c = restate__proto_name_next(&from)) != 0; name++, before = c) {
-        if (before == '_' && c >= 'a' && c <= 'z') c = (char)(c - 'a' + 'A');
-        if (*name != c) return false;
-    }
-    return strcmp(name, "Entry") == 0;
-}
-
-/* Whether one of the entries from `from` to before `to` has the key of `entry`. */
-static bool restate__proto_again(const restate__proto_type *type, const void *entry,
-                                 const uint8_t *from, const uint8_t *to, size_t size) {
-    bool text = type->fields[0].kind == RESTATE__PROTO_KIND_STRING;
-    pb_field_iter_t i;
-    if (!pb_field_iter_begin_const(&i, type->message, entry)) return false;
-    for (from += (const uint8_t *)i.pData - (const uint8_t *)entry; from < to; from += size)
-        if (text ? strncmp((const char *)from, (const char *)i.pData, i.data_size) == 0
-                 : memcmp(from, i.pData, i.data_size) == 0)
-            return true;
-    return false;
-}
 
 /* C lets an enum be one of several integer types: the call is made with the one that it is. (In
  * C++ the function is one that takes an int32_t.) clang's sanitizer tells them apart by name. */
 #if defined(__clang__)
 __attribute__((no_sanitize("undefined")))
 #endif
-static const char *restate__proto_value_name(const restate__proto_type *e, int64_t number) {
+static const char *restate__proto_value_name(const restate__proto_type *e, int64_t n) {
     bool minus = e->least < 0;
     const char *name;
-    int32_t n = (int32_t)number;
-    if (number < e->least || number > e->most) return NULL;
+    if (n < e->least || n > e->most) return NULL;
     if (!e->size || (e->size == 4 && minus))
-        name = ((const char *(*)(int32_t))e->value_name)(n);
+        name = ((const char *(*)(int32_t))e->value_name)((int32_t)n);
     else if (e->size == 4)
         name = ((const char *(*)(uint32_t))e->value_name)((uint32_t)n);
     else if (e->size == 2)
@@ -13361,7 +13366,7 @@ static const char *restate__proto_value_name(const restate__proto_type *e, int64
 static bool restate__proto_candidate(const restate__proto_type *e, uint32_t k, int64_t *n) {
     static const int32_t tens[] = { 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000 };
     const uint32_t zero = 1u << 18, end = 1u << 14, bits = 2 * 33 * 33 * 33, round = 7 * 6 * 999;
-    uint32_t set = 0, i;
+    uint32_t set = 0;
     if (k < zero) {                                             /* around zero */
         *n = k % 2 ? -(int64_t)(k / 2) - 1 : (int64_t)(k / 2);
         return true;
@@ -13371,7 +13376,7 @@ static bool restate__proto_candidate(const restate__proto_type *e, uint32_t k, i
         return true;
     }
     if ((k -= 2 * end) < bits) {                                /* up to three bits, or one less */
-        for (i = k / 2; i; i /= 33)
+        for (uint32_t i = k / 2; i; i /= 33)
             if (i % 33) set |= 1u << (i % 33 - 1);
         set -= k % 2;
         *n = set <= INT32_MAX ? (int64_t)set : (int64_t)set - 4294967296;
@@ -13383,65 +13388,118 @@ static bool restate__proto_candidate(const restate__proto_type *e, uint32_t k, i
     return true;
 }
 
-static uint64_t restate__proto_width(const restate__proto_type *e) {
-    return (uint64_t)((int64_t)e->most - e->least);
-}
-
 /* The values that can have a name, in the order of the search; some come twice. False: the end. */
 static bool restate__proto_searched(const restate__proto_type *e, uint32_t *k, int64_t *n) {
     const uint32_t all = 1u << 31;          /* from here on: all values from the least one */
-    uint64_t width = restate__proto_width(e);
+    int64_t width = (int64_t)e->most - e->least;
     if (e->values) {
         *n = e->values[*k];
-        *k += *n != INT64_MIN;
-        return *n != INT64_MIN;
+        if (*n == INT64_MIN) return false;
+    } else if (*k >= all || width < RESTATE__PROTO_NARROW || !restate__proto_candidate(e, *k, n)) {
+        if (*k < all) *k = all;
+        if (width >= RESTATE__PROTO_SEARCHED || *k - all > width) return false;
+        *n = (int64_t)e->least + (*k - all);
     }
-    if (*k < all && width >= RESTATE__PROTO_NARROW && restate__proto_candidate(e, *k, n)) {
-        ++*k;
-        return true;
-    }
-    if (*k < all) *k = all;
-    if (width >= RESTATE__PROTO_SEARCHED || *k - all > width) return false;
-    *n = (int64_t)e->least + (*k)++ - all;
+    ++*k;
     return true;
 }
 
-/* The value of that name. A search takes milliseconds where an enum is wide, and whoever sends a
- * list has as many names as it has values: so what a search has found is kept, and the next one
- * goes on where it stopped. */
+/* Where the names of an enum are kept that were found. NULL: no memory. */
+static restate__proto_names *restate__proto_names_of(restate__proto_walk *w,
+                                                     const restate__proto_type *e) {
+    restate__proto_names *n = &w->names;
+    while (n->of && n->of != e) {
+        if (!n->next) n->next = restate__arena_alloc(restate__ctx_arena(w->ctx), sizeof *n);
+        n = n->next;
+        if (!n) return NULL;
+    }
+    if (n->of) return n;
+    n->of = e;
+    n->found = n->few;
+    n->room = sizeof n->few / sizeof *n->few;
+    return n;
+}
+
+/* False: no memory. */
+static bool restate__proto_names_add(restate__proto_walk *w, restate__proto_names *n,
+                                     int32_t value) {
+    if (n->count == n->room) {
+        int32_t *more = restate__arena_alloc(restate__ctx_arena(w->ctx),
+                                             2 * n->room * sizeof *more);
+        if (!more) return false;
+        memcpy(more, n->found, n->count * sizeof *more);
+        n->found = more;
+        n->room *= 2;
+    }
+    n->found[n->count++] = value;
+    return true;
+}
+
+/* The value of a name. The search goes on from where it stopped for the name before, so that all
+ * names of a message together take one search of each enum: whoever sends a list has as many names
+ * as it has values. */
 static bool restate__proto_named_value(restate__proto_walk *w, const restate__proto_type *e,
-                                       restate_bytes name, int64_t *n) {
-    restate__proto_names *last = NULL;
-    const char *is;
-    for (restate__proto_names *known = w->names; known; known = known->next) {
-        if (known->of != e) continue;
-        if (!last) last = known;
-        for (uint32_t i = 0; i < known->count; i++)
-            if ((is = restate__proto_value_name(e, *n = known->values[i])) != NULL
-                && restate__b_is(name, is)) return true;
+                                       restate_bytes name, int64_t *value) {
+    restate__proto_names *n = restate__proto_names_of(w, e);
+    for (size_t i = 0; n && i < n->count; i++) {
+        *value = n->found[i];
+        if (restate__b_is(name, restate__proto_value_name(e, *value))) return true;
     }
-    uint32_t k = last ? last->searched : 0;
-    while (restate__proto_searched(e, &k, n)) {
-        is = restate__proto_value_name(e, *n);
+    while (n && restate__proto_searched(e, &n->k, value)) {
+        const char *is = restate__proto_value_name(e, *value);
         if (!is) continue;
-        if (!last || last->count == sizeof last->values / sizeof *last->values) {
-            last = restate__arena_alloc(restate__ctx_arena(w->ctx), sizeof *last);
-            if (!last) return w->status = restate__ctx_nomem(w->ctx), false;
-            last->of = e;
-            last->next = w->names;
-            w->names = last;
-        }
-        last->values[last->count++] = (int32_t)*n;
-        last->searched = k;
-        if (restate__b_is(name, is)) return true;
+        if (!restate__proto_names_add(w, n, (int32_t)*value)) n = NULL;
+        else if (restate__b_is(name, is)) return true;
     }
+    if (!n) w->status = restate__ctx_nomem(w->ctx);
     return false;
 }
 
-/* JSON has it as null. */
-static bool restate__proto_is_null(const restate__proto_field *field) {
-    return field->kind == RESTATE__PROTO_KIND_ENUM
-           && strcmp(field->type->name, "google_protobuf_NullValue") == 0;
+/* ---- Maps and times -------------------------------------------------------------------------- */
+
+/* protoc makes `map<K, V> by_id` of message M a repeated M_ByIdEntry with a key and a value. Only
+ * the name tells it from a message that somebody wrote. */
+static bool restate__proto_is_map(const restate__proto_type *parent,
+                                  const restate__proto_field *field) {
+    const restate__proto_field *entry = field->type ? field->type->fields : NULL;
+    const char *name, *from = field->name;
+    size_t n = strlen(parent->name);
+    if (!entry || !entry[0].name || strcmp(entry[0].name, "key") != 0 || !entry[1].name ||
+        strcmp(entry[1].name, "value") != 0 || entry[2].name)
+        return false;
+    name = field->type->name;
+    if (strncmp(name, parent->name, n) != 0 || name[n] != '_') return false;
+    name += n + 1;
+    for (char c, before = '_'; (c = restate__proto_name_next(&from)) != 0; name++, before = c) {
+        if (before == '_' && c >= 'a' && c <= 'z') c = (char)(c - 'a' + 'A');
+        if (*name != c) return false;
+    }
+    return strcmp(name, "Entry") == 0;
+}
+
+/* Whether one of the entries from `from` to before `to` has the key of `entry`. */
+static bool restate__proto_again(const restate__proto_type *type, const void *entry,
+                                 const uint8_t *from, const uint8_t *to, size_t size) {
+    bool text = type->fields[0].kind == RESTATE__PROTO_KIND_STRING;
+    pb_field_iter_t i;
+    if (!pb_field_iter_begin_const(&i, type->message, entry)) return false;
+    for (from += (const uint8_t *)i.pData - (const uint8_t *)entry; from < to; from += size)
+        if (text ? strncmp((const char *)from, i.pData, i.data_size) == 0
+                 : memcmp(from, i.pData, i.data_size) == 0)
+            return true;
+    return false;
+}
+
+typedef struct restate__proto_time { int64_t seconds, nanos; } restate__proto_time;
+
+/* From 0001-01-01 to the last second of 9999-12-31; 10,000 years of any sign. */
+static bool restate__proto_time_valid(bool duration, const restate__proto_time *t) {
+    int64_t most = duration ? 315576000000 : 253402300799;
+    int64_t least = duration ? -most : -62135596800;
+    if (t->seconds < least || t->seconds > most || t->nanos < -999999999 || t->nanos > 999999999)
+        return false;
+    return t->nanos == 0 || (t->nanos > 0 ? !duration || t->seconds >= 0
+                                          : duration && t->seconds <= 0);
 }
 
 /* Days since 1970 of a day in the Gregorian calendar, years from 1 on; March begins the year. */
@@ -13451,66 +13509,16 @@ static int64_t restate__proto_days(int64_t year, int64_t month, int64_t day) {
     return era * 146097 + in_era * 365 + in_era / 4 - in_era / 100 + in_year - 719468;
 }
 
-#define RESTATE__PROTO_TIME_LEAST (-62135596800)    /* 0001-01-01 */
-#define RESTATE__PROTO_TIME_MOST 253402300799       /* 9999-12-31, its last second */
-#define RESTATE__PROTO_DURATION_MOST 315576000000   /* 10,000 years */
-
-static bool restate__proto_time_fits(bool duration, int64_t seconds, int64_t nanos) {
-    int64_t most = duration ? RESTATE__PROTO_DURATION_MOST : RESTATE__PROTO_TIME_MOST;
-    int64_t least = duration ? -RESTATE__PROTO_DURATION_MOST : RESTATE__PROTO_TIME_LEAST;
-    if (seconds < least || seconds > most || nanos < -999999999 || nanos > 999999999) return false;
-    return nanos == 0 || (nanos > 0 ? !duration || seconds >= 0 : duration && seconds <= 0);
-}
-
-/* The two fields of a time, read or written. */
-static void restate__proto_time(const restate__proto_type *type, void *message, int64_t *seconds,
-                                int64_t *nanos, bool write) {
-    pb_field_iter_t i;
-    int64_t *n;
-    if (pb_field_iter_begin(&i, type->message, message)) do {
-        n = i.tag == 1 ? seconds : nanos;
-        if (write) restate__proto_store(i.pData, i.data_size, (uint64_t)*n);
-        else *n = (int64_t)restate__proto_load(i.pData, i.data_size, true);
-    } while (pb_field_iter_next(&i));
-}
-
-/* ---- Structs that have no form --------------------------------------------------------------- */
-
-#define RESTATE__PROTO_NOT_UTF8 "the string is not UTF-8"
+/* ---- Out ------------------------------------------------------------------------------------- */
 
 static bool restate__proto_unfit(restate__proto_walk *w, const char *what) {
     char path[RESTATE__PROTO_PATH];
-    size_t n = restate__proto_path(w->spot, path);
-    const char *form = w->binary ? "proto" : "json", *dot = n ? "." : "", *name = w->type->name;
-    if (w->wire.ptr)
-        w->status = restate_fail(w->ctx, restate__ctx_json_code(w->ctx, w->wire), "%s: %s%s%s: %s",
-                                 form, name, dot, path, what);
-    else
-        w->status = restate_fail(w->ctx, RESTATE__E_INTERNAL, "%s: %s%s%s cannot be encoded: %s",
-                                 form, name, dot, path, what);
+    const char *dot = restate__proto_path(w->spot, path) ? "." : "";
+    w->status = restate_fail(w->ctx, w->in.ptr ? restate__ctx_json_code(w->ctx, w->in)
+                                               : RESTATE__E_INTERNAL,
+                             "%s: %s%s%s%s: %s", w->binary ? "proto" : "json", w->type->name, dot,
+                             path, w->in.ptr ? "" : " cannot be encoded", what);
     return false;
-}
-
-static bool restate__proto_text(restate__proto_walk *w, const void *data, size_t size,
-                                restate_bytes *text) {
-    const uint8_t *zero = memchr(data, 0, size);
-    if (!zero) return restate__proto_unfit(w, "the string does not end");
-    *text = restate__b(data, (size_t)(zero - (const uint8_t *)data));
-    return true;
-}
-
-static bool restate__proto_bytes_fit(restate__proto_walk *w, const void *data, size_t size) {
-    const pb_bytes_array_t *bytes = data;
-    return bytes->size <= size - offsetof(pb_bytes_array_t, bytes)
-           || restate__proto_unfit(w, "there are more bytes than fit");
-}
-
-/* See restate__proto_scan_enum(). */
-static bool restate__proto_enum_fits(restate__proto_walk *w, const pb_field_iter_t *i,
-                                     const void *data) {
-    return PB_LTYPE(i->type) != PB_LTYPE_UVARINT
-           || restate__proto_load(data, i->data_size, false) <= INT32_MAX
-           || restate__proto_unfit(w, "the enum value is out of range");
 }
 
 /* How many values are there; what has its default without saying so is not, as in binary. */
@@ -13533,149 +13541,6 @@ static size_t restate__proto_count(const restate__proto_field *field, const pb_f
     return p < end;
 }
 
-static bool restate__proto_elements_fit(restate__proto_walk *w, const pb_field_iter_t *i,
-                                        size_t count) {
-    return count <= i->array_size || restate__proto_unfit(w, "there are more elements than fit");
-}
-
-static bool restate__proto_time_of(restate__proto_walk *w, const restate__proto_type *type,
-                                   void *message, bool duration, int64_t *seconds,
-                                   int64_t *nanos) {
-    *seconds = *nanos = 0;
-    restate__proto_time(type, message, seconds, nanos, false);
-    return restate__proto_time_fits(duration, *seconds, *nanos)
-           || restate__proto_unfit(w, "the time is out of range");
-}
-
-static bool restate__proto_check(restate__proto_walk *w, const restate__proto_type *type,
-                                 const void *message);
-
-static bool restate__proto_check_value(restate__proto_walk *w, const restate__proto_field *field,
-                                       const pb_field_iter_t *i, const void *data) {
-    restate_bytes text;
-    switch (field->kind) {
-    case RESTATE__PROTO_KIND_STRING:
-        return restate__proto_text(w, data, i->data_size, &text)
-               && (restate__b_utf8(text) || restate__proto_unfit(w, RESTATE__PROTO_NOT_UTF8));
-    case RESTATE__PROTO_KIND_BYTES: return restate__proto_bytes_fit(w, data, i->data_size);
-    case RESTATE__PROTO_KIND_ENUM: return restate__proto_enum_fits(w, i, data);
-    case RESTATE__PROTO_KIND_MESSAGE: return restate__proto_check(w, field->type, data);
-    default: return true;
-    }
-}
-
-static bool restate__proto_check_field(restate__proto_walk *w, const restate__proto_type *type,
-                                       const pb_field_iter_t *i) {
-    const restate__proto_field *field = &type->fields[i->index];
-    bool list = PB_HTYPE(i->type) == PB_HTYPE_REPEATED, well;
-    const uint8_t *data = i->pData;
-    restate__proto_spot spot;
-    if (PB_ATYPE(i->type) != PB_ATYPE_STATIC) return true;
-    size_t count = restate__proto_count(field, i);
-    if (!count) return true;
-    restate__proto_enter(w, &spot, field);
-    well = !list || restate__proto_elements_fit(w, i, count);
-    for (size_t k = 0; well && k < count; k++, data += i->data_size) {
-        if (list) spot.index = k;
-        well = restate__proto_check_value(w, field, i, data);
-    }
-    return restate__proto_leave(w, &spot, well);
-}
-
-/* Whether both forms can hold it, the JSON form of Any and its like aside. */
-static bool restate__proto_check(restate__proto_walk *w, const restate__proto_type *type,
-                                 const void *message) {
-    restate__proto_special special = restate__proto_special_of(type);
-    int64_t seconds, nanos;
-    pb_field_iter_t i;
-    if (!pb_field_iter_begin_const(&i, type->message, message)) return true;
-    if (special == RESTATE__PROTO_TIMESTAMP || special == RESTATE__PROTO_DURATION)
-        return restate__proto_time_of(w, type, i.message, special == RESTATE__PROTO_DURATION,
-                                      &seconds, &nanos);
-    do {
-        if (!restate__proto_check_field(w, type, &i)) return false;
-    } while (pb_field_iter_next(&i));
-    return true;
-}
-
-/* ---- Binary ---------------------------------------------------------------------------------- */
-
-/* Two passes, as nanopb does it with messages inside: callbacks write the same in both. */
-RESTATE_API restate_status restate__proto_encode(const restate_codec *codec, restate_ctx *ctx,
-                                                 const void *value, restate_bytes *out) {
-    const restate__proto_type *type = codec->type;
-    pb_ostream_t s = PB_OSTREAM_SIZING;
-    restate__proto_walk w;
-    uint8_t *bytes = NULL;
-    *out = restate__b_none();
-    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
-    restate__proto_begin(&w, codec, ctx, restate__b_none());
-    w.binary = true;
-    if (!restate__proto_check(&w, type, value)) return w.status;
-    if (pb_encode(&s, type->message, value)) {
-        size_t size = s.bytes_written;
-        bytes = restate__arena_bytes(restate__ctx_arena(ctx), size + 1);
-        if (!bytes) return restate__ctx_nomem(ctx);
-        s = pb_ostream_from_buffer(bytes, size);
-        if (pb_encode(&s, type->message, value)) {
-            bytes[s.bytes_written] = 0;
-            *out = restate__b(bytes, s.bytes_written);
-            return RESTATE_OK;
-        }
-    }
-    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
-    return restate_fail(ctx, RESTATE__E_INTERNAL, "proto: %s cannot be encoded: %s", type->name,
-                        PB_GET_ERROR(&s));
-}
-
-/* What nanopb did not take: it tells where it stopped, but for what it finds to be missing at the
- * end of a message. */
-static restate_status restate__proto_undecoded(restate__proto_walk *w, void *value,
-                                               const char *why, const uint8_t *at) {
-    restate_bytes in = w->wire;
-    restate__proto_fault f = { .why = NULL };
-    f.whole = strcmp(why, "missing required field") == 0 || strncmp(why, "wrong size", 10) == 0;
-    if (f.whole) {
-        restate__proto_scan(&f, w->type, value, in);
-        return restate_fail(w->ctx, restate__ctx_json_code(w->ctx, in), "proto: %s%s: %s",
-                            w->type->name, f.path, f.why ? f.why : why);
-    }
-    restate__proto_locate(w->type, in, at, f.path);
-    return restate_fail(w->ctx, restate__ctx_json_code(w->ctx, in),
-                        "proto: %s: %s at byte %zu of %zu", f.path, why, (size_t)(at - in.ptr),
-                        in.len);
-}
-
-RESTATE_API restate_status restate__proto_decode(const restate_codec *codec, restate_ctx *ctx,
-                                                 restate_bytes in, void *value) {
-    restate__wire_cursor cursor;
-    restate__proto_walk w;
-    pb_istream_t s = PB_ISTREAM_EMPTY;
-    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
-    if (!in.ptr) return RESTATE_OK;
-    restate__proto_begin(&w, codec, ctx, restate__b_none());
-    w.binary = true;
-    w.wire = in;
-    cursor.at = in.ptr;
-    s.callback = restate__wire_source;
-    s.state = &cursor;
-    s.bytes_left = in.len;
-    if (!pb_decode(&s, w.type->message, value))
-        return restate__ctx_over(ctx)
-                   ? RESTATE_ENDED
-                   : restate__proto_undecoded(&w, value, PB_GET_ERROR(&s), cursor.at);
-    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
-    restate__proto_fault f = { .why = NULL };
-    if (!restate__proto_scan(&f, w.type, value, in))
-        return restate_fail(ctx, restate__ctx_json_code(ctx, in),
-                            "proto: %s%s: %s at byte %zu of %zu", w.type->name, f.path, f.why,
-                            (size_t)(f.at - in.ptr), in.len);
-    return !f.times || restate__proto_check(&w, w.type, value) ? RESTATE_OK : w.status;
-}
-
-/* ---- JSON, out ------------------------------------------------------------------------------- */
-
-
 static void restate__proto_put_integer(restate__json_out *o, uint64_t n, bool is_signed) {
     if (is_signed && n >> 63) {
         restate__json_put(o, '-');
@@ -13684,147 +13549,133 @@ static void restate__proto_put_integer(restate__json_out *o, uint64_t n, bool is
     restate__json_put_digits(o, n, 1);
 }
 
-/* A float in as few digits as tell it from its neighbours. */
-static void restate__proto_put_float(restate__json_out *o, const void *data, size_t size) {
-    double x, shorter;
-    float narrow;
+/* A float, in as few digits as tell it from its neighbours, as a double. */
+static double restate__proto_widen(float narrow) {
+    double x = (double)narrow;
     char text[40];
-    memcpy(size == sizeof x ? (void *)&x : (void *)&narrow, data, size);
-    if (size != sizeof x) {
-        x = (double)narrow;
-        for (int digits = 6; digits < 9 && x <= FLT_MAX && x >= -FLT_MAX; digits++) {
-            snprintf(text, sizeof text, "%.*g", digits, x);
-            shorter = strtod(text, NULL);
-            if (shorter > FLT_MAX || shorter < -FLT_MAX || (float)shorter != narrow) continue;
-            x = shorter;
-            break;
-        }
+    for (int digits = 6; digits < 9 && x <= FLT_MAX && x >= -FLT_MAX; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, x);
+        double shorter = strtod(text, NULL);
+        if (shorter <= FLT_MAX && shorter >= -FLT_MAX && (float)shorter == narrow) return shorter;
     }
-    if (!restate__json_put_double(o, x))
-        restate__json_put_bytes(o, restate_str(x > 0   ? "\"Infinity\""
-                                               : x < 0 ? "\"-Infinity\"" : "\"NaN\""));
+    return x;
 }
 
-static void restate__proto_put_base64(restate__json_out *o, restate_bytes from) {
-    size_t room = from.len / 3 * 4 + 6;
-    if (!restate__json_room(o, room)) return;
-    *o->at++ = '"';
-    o->at = (uint8_t *)restate__b_base64((char *)o->at, from, false);
-    *o->at++ = '"';
+static void restate__proto_put_float(restate__json_out *o, const void *data, size_t size) {
+    double x;
+    float narrow;
+    memcpy(size == sizeof x ? (void *)&x : (void *)&narrow, data, size);
+    if (size != sizeof x) x = restate__proto_widen(narrow);
+    if (!restate__json_put_double(o, x))
+        restate__json_put_text(o, x > 0 ? "\"Infinity\"" : x < 0 ? "\"-Infinity\"" : "\"NaN\"");
+}
+
+static void restate__proto_put_base64(restate__json_out *o, restate_bytes bytes) {
+    restate__json_put(o, '"');
+    if (restate__json_room(o, bytes.len / 3 * 4 + 4))
+        o->at = (uint8_t *)restate__b_base64((char *)o->at, bytes, false);
+    restate__json_put(o, '"');
 }
 
 static void restate__proto_put_enum(restate__json_out *o, const restate__proto_field *field,
                                     int32_t n) {
     const char *name = restate__proto_value_name(field->type, n);
-    if (name && restate__proto_is_null(field)) restate__json_put_bytes(o, restate_str("null"));
+    if (name && restate__proto_is_null(field)) restate__json_put_text(o, "null");
     else if (name) restate__json_put_string(o, restate_str(name));
     else restate__proto_put_integer(o, (uint64_t)(int64_t)n, true);
 }
 
-/* Behind a point as few groups of three digits as it takes. */
-static void restate__proto_put_nanos(restate__json_out *o, uint64_t nanos) {
-    size_t digits = 9;
-    if (!nanos) return;
-    for (; nanos % 1000u == 0; digits -= 3) nanos /= 1000u;
-    restate__json_put(o, '.');
-    restate__json_put_digits(o, nanos, digits);
-}
-
-/* The calendar is counted from March 1 of the year 0, so that leap days are the last of a year. */
-static void restate__proto_put_timestamp(restate__json_out *o, int64_t seconds, int64_t nanos) {
-    uint64_t n = (uint64_t)(seconds - RESTATE__PROTO_TIME_LEAST), day = n / 86400u + 306;
-    uint64_t era = day / 146097, in_era = day % 146097;
-    uint64_t y = (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365;
-    uint64_t in_year = in_era - (365 * y + y / 4 - y / 100), month = (5 * in_year + 2) / 153;
-    char text[40];
-    sprintf(text, "\"%04u-%02u-%02uT%02u:%02u:%02u", (unsigned)(y + era * 400 + (month >= 10)),
-            (unsigned)(month < 10 ? month + 3 : month - 9),
-            (unsigned)(in_year - (153 * month + 2) / 5 + 1), (unsigned)(n / 3600 % 24),
-            (unsigned)(n / 60 % 60), (unsigned)(n % 60));
-    restate__json_put_bytes(o, restate_str(text));
-    restate__proto_put_nanos(o, (uint64_t)nanos);
-    restate__json_put_bytes(o, restate_str("Z\""));
-}
-
-static void restate__proto_put_duration(restate__json_out *o, int64_t seconds, int64_t nanos) {
-    restate__json_put(o, '"');
-    if (seconds < 0 || nanos < 0) restate__json_put(o, '-');
-    restate__json_put_digits(o, (uint64_t)(seconds < 0 ? -seconds : seconds), 1);
-    restate__proto_put_nanos(o, (uint64_t)(nanos < 0 ? -nanos : nanos));
-    restate__json_put_bytes(o, restate_str("s\""));
-}
-
-/* Messages are inside of messages, as deep as their types are: no struct contains itself. */
 static bool restate__proto_put_message(restate__proto_walk *w, const restate__proto_type *type,
                                        const void *message);
 
-static bool restate__proto_put_text(restate__proto_walk *w, const void *data, size_t size) {
-    restate_bytes text;
-    return restate__proto_text(w, data, size, &text)
-           && (restate__json_put_string(&w->out, text)
-               || restate__proto_unfit(w, RESTATE__PROTO_NOT_UTF8));
+/* A string in a struct. False: faulty. */
+static bool restate__proto_text(restate__proto_walk *w, const void *data, size_t size,
+                                restate_bytes *text) {
+    const uint8_t *zero = memchr(data, 0, size);
+    if (!zero) return restate__proto_unfit(w, "the string does not end");
+    *text = restate__b(data, (size_t)(zero - (const uint8_t *)data));
+    return restate__b_utf8(*text) || restate__proto_unfit(w, "the string is not UTF-8");
 }
 
-static bool restate__proto_put_bytes(restate__proto_walk *w, const void *data, size_t size) {
-    const pb_bytes_array_t *bytes = data;
-    if (!restate__proto_bytes_fit(w, data, size)) return false;
-    restate__proto_put_base64(&w->out, restate__b(bytes->bytes, bytes->size));
-    return true;
+/* What cannot be faulty. */
+static void restate__proto_put_scalar(restate__proto_walk *w, const restate__proto_field *field,
+                                      const void *data, size_t size) {
+    restate__json_out *o = &w->out;
+    bool is_signed = restate__proto_signed(field), quoted = restate__proto_wide(field);
+    switch (field->kind) {
+    case RESTATE__PROTO_KIND_BOOL:
+        restate__json_put_text(o, *(const uint8_t *)data ? "true" : "false");
+        return;
+    case RESTATE__PROTO_KIND_FLOAT: restate__proto_put_float(o, data, size); return;
+    case RESTATE__PROTO_KIND_FIXED_LENGTH_BYTES:
+        restate__proto_put_base64(o, restate__b(data, size));
+        return;
+    case RESTATE__PROTO_KIND_ENUM:
+        restate__proto_put_enum(o, field, (int32_t)restate__proto_load(data, size, is_signed));
+        return;
+    default:
+        if (quoted) restate__json_put(o, '"');
+        restate__proto_put_integer(o, restate__proto_load(data, size, is_signed), is_signed);
+        if (quoted) restate__json_put(o, '"');
+    }
 }
 
 static bool restate__proto_put_value(restate__proto_walk *w, const restate__proto_field *field,
                                      const pb_field_iter_t *i, const void *data) {
-    restate__json_out *o = &w->out;
     size_t size = i->data_size;
-    bool wide = restate__proto_wide(field), is_signed = restate__proto_signed(field);
+    const pb_bytes_array_t *bytes = data;
+    restate_bytes text;
     switch (field->kind) {
-    case RESTATE__PROTO_KIND_BOOL:
-        restate__json_put_bytes(o, restate_str(*(const uint8_t *)data ? "true" : "false"));
-        return true;
-    case RESTATE__PROTO_KIND_STRING: return restate__proto_put_text(w, data, size);
-    case RESTATE__PROTO_KIND_BYTES: return restate__proto_put_bytes(w, data, size);
     case RESTATE__PROTO_KIND_MESSAGE: return restate__proto_put_message(w, field->type, data);
-    case RESTATE__PROTO_KIND_FLOAT: restate__proto_put_float(o, data, size); return true;
-    case RESTATE__PROTO_KIND_FIXED_LENGTH_BYTES:
-        restate__proto_put_base64(o, restate__b(data, size));
+    case RESTATE__PROTO_KIND_STRING:
+        if (!restate__proto_text(w, data, size, &text)) return false;
+        restate__json_put_string(&w->out, text);
         return true;
-    case RESTATE__PROTO_KIND_ENUM:
-        if (!restate__proto_enum_fits(w, i, data)) return false;
-        restate__proto_put_enum(o, field,
-                                (int32_t)restate__proto_load(data, size, is_signed));
+    case RESTATE__PROTO_KIND_BYTES:
+        if (bytes->size > size - offsetof(pb_bytes_array_t, bytes))
+            return restate__proto_unfit(w, "there are more bytes than fit");
+        restate__proto_put_base64(&w->out, restate__b(bytes->bytes, bytes->size));
         return true;
-    default:
-        if (wide) restate__json_put(o, '"');
-        restate__proto_put_integer(o, restate__proto_load(data, size, is_signed), is_signed);
-        if (wide) restate__json_put(o, '"');
-        return true;
+    case RESTATE__PROTO_KIND_ENUM:                  /* see restate__proto_scan_item() */
+        if (PB_LTYPE(i->type) == PB_LTYPE_UVARINT &&
+            restate__proto_load(data, size, false) > INT32_MAX)
+            return restate__proto_unfit(w, "the enum value is out of range");
+        break;
+    default: break;
     }
+    if (!w->binary) restate__proto_put_scalar(w, field, data, size);
+    return true;
 }
 
 /* A member of a map's object; names in JSON are strings. */
 static bool restate__proto_put_entry(restate__proto_walk *w, const restate__proto_type *entry,
                                      const void *message) {
-    const restate__proto_field *key = &entry->fields[0], *value = &entry->fields[1];
-    bool quoted = key->kind == RESTATE__PROTO_KIND_STRING || restate__proto_wide(key);
+    const restate__proto_field *key = &entry->fields[0];
+    const char *quote = key->kind == RESTATE__PROTO_KIND_STRING || restate__proto_wide(key) ? ""
+                                                                                          : "\"";
     pb_field_iter_t i;
     if (!pb_field_iter_begin_const(&i, entry->message, message)) return true;
-    if (!quoted) restate__json_put(&w->out, '"');
+    restate__json_put_text(&w->out, quote);
     if (!restate__proto_put_value(w, key, &i, i.pData)) return false;
-    if (!quoted) restate__json_put(&w->out, '"');
+    restate__json_put_text(&w->out, quote);
     restate__json_put(&w->out, ':');
     pb_field_iter_next(&i);
-    return restate__proto_put_value(w, value, &i, i.pData);
+    return restate__proto_put_value(w, &entry->fields[1], &i, i.pData);
+}
+
+static bool restate__proto_elements_fit(restate__proto_walk *w, const pb_field_iter_t *i) {
+    return *(const pb_size_t *)i->pSize <= i->array_size ||
+           restate__proto_unfit(w, "there are more elements than fit");
 }
 
 static bool restate__proto_put_list(restate__proto_walk *w, const restate__proto_type *type,
                                     const pb_field_iter_t *i, size_t count) {
     const restate__proto_field *field = &type->fields[i->index];
-    const uint8_t *data = i->pData, *end;
-    bool map = restate__proto_is_map(type, field), first = true;
+    bool map = !w->binary && restate__proto_is_map(type, field), first = true;
     size_t size = i->data_size;
-    if (!restate__proto_elements_fit(w, i, count)) return false;
+    if (!restate__proto_elements_fit(w, i)) return false;
     restate__json_put(&w->out, map ? '{' : '[');
-    end = data + count * size;
+    const uint8_t *data = i->pData, *end = data + count * size;
     for (w->spot->index = 0; data < end; w->spot->index++, data += size) {
         /* Of entries with the same key the last one counts. */
         if (map && restate__proto_again(field->type, data, data + size, end, size)) continue;
@@ -13838,38 +13689,53 @@ static bool restate__proto_put_list(restate__proto_walk *w, const restate__proto
     return true;
 }
 
-/* With the comma before it. */
+/* With the comma before it. Fields of callbacks are theirs; there are none but in binary. */
 static bool restate__proto_put_field(restate__proto_walk *w, const restate__proto_type *type,
                                      const pb_field_iter_t *i, bool *first) {
     const restate__proto_field *field = &type->fields[i->index];
-    size_t count = restate__proto_count(field, i);
-    restate__json_out *o = &w->out;
     const char *name = field->name;
     restate__proto_spot spot;
-    char c;
+    if (PB_ATYPE(i->type) != PB_ATYPE_STATIC) return true;
+    size_t count = restate__proto_count(field, i);
     if (!count) return true;
-    restate__json_put_bytes(o, restate_str(*first ? "\"" : ",\""));
+    restate__json_put_text(&w->out, *first ? "\"" : ",\"");
     *first = false;
-    while ((c = restate__proto_name_next(&name)) != 0) restate__json_put(o, c);
-    restate__json_put_bytes(o, restate_str("\":"));
+    for (char c; (c = restate__proto_name_next(&name)) != 0;) restate__json_put(&w->out, c);
+    restate__json_put_text(&w->out, "\":");
     restate__proto_enter(w, &spot, field);
-    if (PB_HTYPE(i->type) == PB_HTYPE_REPEATED)
-        return restate__proto_leave(w, &spot, restate__proto_put_list(w, type, i, count));
-    return restate__proto_leave(w, &spot, restate__proto_put_value(w, field, i, i->pData));
+    return restate__proto_leave(w, &spot, PB_HTYPE(i->type) == PB_HTYPE_REPEATED
+                                              ? restate__proto_put_list(w, type, i, count)
+                                              : restate__proto_put_value(w, field, i, i->pData));
 }
 
+/* The two fields of a time. */
 static bool restate__proto_put_time(restate__proto_walk *w, const restate__proto_type *type,
-                                    const pb_field_iter_t *i, bool duration) {
-    int64_t seconds, nanos;
-    if (!restate__proto_time_of(w, type, i->message, duration, &seconds, &nanos)) return false;
-    if (duration) restate__proto_put_duration(&w->out, seconds, nanos);
-    else restate__proto_put_timestamp(&w->out, seconds, nanos);
+                                    pb_field_iter_t *i) {
+    bool duration = restate__proto_is_duration(type);
+    restate__proto_time t = { 0, 0 };
+    char text[RESTATE__CLOCK_TEXT];
+    size_t digits = 9;
+    for (bool more = true; more; more = pb_field_iter_next(i))
+        *(i->tag == 1 ? &t.seconds : &t.nanos) =
+            (int64_t)restate__proto_load(i->pData, i->data_size, true);
+    if (!restate__proto_time_valid(duration, &t))
+        return restate__proto_unfit(w, "the time is out of range");
+    restate__json_put(&w->out, '"');
+    if (duration && (t.seconds < 0 || t.nanos < 0)) restate__json_put(&w->out, '-');
+    if (duration) restate__json_put_digits(&w->out, (uintmax_t)llabs(t.seconds), 1);
+    else restate__json_put_text(&w->out, restate__clock_date(t.seconds, text));
+    if (t.nanos) {                          /* as few groups of three digits as it takes */
+        for (; t.nanos % 1000 == 0; digits -= 3) t.nanos /= 1000;
+        restate__json_put(&w->out, '.');
+        restate__json_put_digits(&w->out, (uintmax_t)llabs(t.nanos), digits);
+    }
+    restate__json_put_text(&w->out, duration ? "s\"" : "Z\"");
     return true;
 }
 
 /* Whether a path of a FieldMask comes back from its JSON form, in which "unit_price" is "unitPrice"
  * and a comma ends it. "line_2" does not, which only the JSON form minds. */
-static bool restate__proto_mask_fits(restate_bytes path) {
+static bool restate__proto_mask_path_fits(restate_bytes path) {
     for (size_t i = 0; i < path.len; i++) {
         uint8_t c = path.ptr[i], next = path.ptr[i + 1];
         if ((c >= 'A' && c <= 'Z') || c == ',') return false;
@@ -13878,88 +13744,62 @@ static bool restate__proto_mask_fits(restate_bytes path) {
     return path.len > 0;
 }
 
-/* How many paths a FieldMask has, which all fit. */
-static bool restate__proto_mask_of(restate__proto_walk *w, const pb_field_iter_t *i,
-                                   size_t *count) {
+/* "unitPrice,lines.sku" */
+static bool restate__proto_put_mask(restate__proto_walk *w, const restate__proto_type *type,
+                                    pb_field_iter_t *i) {
     const char *path = i->pData;
     restate_bytes text;
-    *count = *(const pb_size_t *)i->pSize;
-    if (!restate__proto_elements_fit(w, i, *count)) return false;
-    for (size_t k = 0; k < *count; k++, path += i->data_size) {
-        if (!restate__proto_text(w, path, i->data_size, &text)) return false;
-        if (!restate__b_utf8(text)) return restate__proto_unfit(w, RESTATE__PROTO_NOT_UTF8);
-        if (!restate__proto_mask_fits(text))
-            return restate__proto_unfit(w, "a path of the mask has no JSON form");
-    }
-    return true;
-}
-
-/* "unitPrice,lines.sku" */
-static bool restate__proto_put_mask(restate__proto_walk *w, const pb_field_iter_t *i) {
-    const char *path = i->pData, *from;
-    size_t count;
-    char c;
-    if (!restate__proto_mask_of(w, i, &count)) return false;
+    (void)type;
+    if (!restate__proto_elements_fit(w, i)) return false;
     restate__json_put(&w->out, '"');
-    for (size_t k = 0; k < count; k++, path += i->data_size) {
+    for (size_t k = 0; k < *(const pb_size_t *)i->pSize; k++, path += i->data_size) {
+        if (!restate__proto_text(w, path, i->data_size, &text)) return false;
+        if (!restate__proto_mask_path_fits(text))
+            return restate__proto_unfit(w, "a path of the mask has no JSON form");
         if (k) restate__json_put(&w->out, ',');
-        for (from = path; (c = restate__proto_name_next(&from)) != 0;)
+        const char *from = path;
+        for (char c; (c = restate__proto_name_next(&from)) != 0;)
             restate__json_put_escaped(&w->out, restate__b(&c, 1));
     }
     restate__json_put(&w->out, '"');
     return true;
 }
 
-static bool restate__proto_put_message(restate__proto_walk *w, const restate__proto_type *type,
-                                       const void *message) {
-    restate__proto_special special = restate__proto_special_of(type);
-    pb_field_iter_t i;
-    bool first = true, any = pb_field_iter_begin_const(&i, type->message, message);
-    if (special == RESTATE__PROTO_TIMESTAMP || special == RESTATE__PROTO_DURATION)
-        return restate__proto_put_time(w, type, &i, special == RESTATE__PROTO_DURATION);
-    if (special == RESTATE__PROTO_MASK && any) return restate__proto_put_mask(w, &i);
-    if (special == RESTATE__PROTO_WRAPPER && any)
-        return restate__proto_put_value(w, &type->fields[0], &i, i.pData);
-    if (special == RESTATE__PROTO_REFUSED)
-        return restate__proto_unfit(w, "this type of google.protobuf has no JSON form here");
-    restate__json_put(&w->out, '{');
-    if (any) do {
-        if (!restate__proto_put_field(w, type, &i, &first)) return false;
-    } while (!w->out.failed && pb_field_iter_next(&i));
-    restate__json_put(&w->out, '}');
-    return true;
+/* StringValue, Int64Value, ...: JSON has the value. */
+static bool restate__proto_put_wrapped(restate__proto_walk *w, const restate__proto_type *type,
+                                       pb_field_iter_t *i) {
+    return restate__proto_put_value(w, &type->fields[0], i, i->pData);
 }
 
-RESTATE_API restate_status restate__protojson_encode(const restate_codec *codec, restate_ctx *ctx,
-                                                     const void *value, restate_bytes *out) {
-    restate__proto_walk w;
-    *out = restate__b_none();
-    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
-    restate__proto_begin(&w, codec, ctx, restate__b_none());
-    if (!restate__proto_put_message(&w, w.type, value)) return w.status;
-    *out = restate__json_finish(&w.out);
-    return out->ptr ? RESTATE_OK : restate__ctx_nomem(ctx);
+static bool restate__proto_put_none(restate__proto_walk *w, const restate__proto_type *type,
+                                    pb_field_iter_t *i) {
+    (void)type, (void)i;
+    return restate__proto_unfit(w, "this type of google.protobuf has no JSON form here");
 }
 
-/* ---- JSON, in: scalars ----------------------------------------------------------------------- */
+/* ---- In -------------------------------------------------------------------------------------- */
 
 /* The whole text is known to be JSON before any of it is taken: the scanner cannot fail then, but
- * for what strings of C cannot hold. */
-__attribute__((format(printf, 4, 5)))
+ * for strings that cannot be held (rule 2 of >>json). `value`: see restate__json_found(). */
+static bool restate__proto_wrong(restate__proto_walk *w, const uint8_t *at, bool value,
+                                 const char *format, ...) RESTATE__PRINTF(4, 5);
 static bool restate__proto_wrong(restate__proto_walk *w, const uint8_t *at, bool value,
                                  const char *format, ...) {
-    if (w->status != RESTATE_OK) return false;
     restate__json_text found = restate__json_found(at, w->scan.end, value);
-    char path[RESTATE__PROTO_PATH], expected[160];
+    char path[RESTATE__PROTO_PATH], expected[128];
     va_list args;
+    if (restate__ctx_arena(w->ctx)->failed) {
+        w->status = restate__ctx_nomem(w->ctx);
+        return false;
+    }
     va_start(args, format);
     vsnprintf(expected, sizeof expected, format, args);
     va_end(args);
     restate__proto_path(w->spot, path);
-    w->status = restate_fail(w->ctx, restate__ctx_json_code(w->ctx, w->json),
-                             "json: %s%s%s%s: expected %s, found %s at byte %zu",
-                             w->spot ? "member '" : "", path, w->spot ? "' of " : "", w->type->name,
-                             expected, found.s, (size_t)(at - w->json.ptr));
+    w->status = restate_fail(w->ctx, restate__ctx_json_code(w->ctx, w->in),
+                             "json: %s%s%s%s: " RESTATE__JSON_EXPECTED, w->spot ? "member '" : "",
+                             path, w->spot ? "' of " : "", w->type->name, expected, found.s,
+                             (size_t)(at - w->in.ptr));
     return false;
 }
 
@@ -13967,53 +13807,53 @@ static bool restate__proto_unexpected(restate__proto_walk *w, const char *expect
     return restate__proto_wrong(w, w->scan.at, true, "%s", expected);
 }
 
-/* Takes a string, or a number as text. False: it is neither, or a string that strings of C cannot
- * hold (`scan` says why), or no memory. */
-static bool restate__proto_token(restate__proto_walk *w, restate_bytes *text) {
-    restate__json_scan *s = &w->scan;
-    const uint8_t *start = s->at;
-    if (*start == '"') {
-        if (restate__json_take_string(s, restate__ctx_arena(w->ctx), text)) return true;
-        if (!s->expected) w->status = restate__ctx_nomem(w->ctx);
-        return false;
-    }
-    if (*start != '-' && !restate__json_digit(*start)) return false;
-    s->strict = false;
-    restate__json_number(s);
-    *text = restate__b(start, (size_t)(s->at - start));
-    return true;
+/* A string, which cannot be held, or (`room`) is longer than fits. */
+static bool restate__proto_unheld(restate__proto_walk *w, const uint8_t *start, size_t room) {
+    if (w->scan.expected) return restate__proto_wrong(w, w->scan.at, false, "%s", w->scan.expected);
+    return restate__proto_wrong(w, start, true, "a string of at most %zu bytes", room - 1);
 }
 
-static bool restate__proto_get_text(restate__proto_walk *w, void *data, size_t size) {
-    const uint8_t *start = w->scan.at;
-    char *to = data;
-    restate_bytes text;
-    if (*start != '"') return restate__proto_unexpected(w, "a string");
-    bool well = restate__proto_token(w, &text);
-    if (text.len >= size)
-        return restate__proto_wrong(w, start, true, "a string of at most %zu bytes", size - 1);
-    if (!well) return restate__proto_wrong(w, w->scan.at, false, "%s", w->scan.expected);
-    if (text.len) memcpy(to, text.ptr, text.len);
-    to[text.len] = 0;
-    return true;
+/* Takes a string or number. Absent: it is neither, or cannot be held. */
+static restate_bytes restate__proto_token(restate__proto_walk *w) {
+    if (*w->scan.at == '"') return restate__json_pull(&w->scan, restate__ctx_arena(w->ctx));
+    if (*w->scan.at == '-' || restate__json_digit(*w->scan.at)) return restate__json_raw(&w->scan);
+    return restate__b_none();
 }
 
 static bool restate__proto_is_number(restate_bytes text) {
     restate__json_scan s = restate__json_scan_of(text);
-    if (!text.len || (*s.at != '-' && !restate__json_digit(*s.at))) return false;
-    return restate__json_number(&s) && s.at == s.end;
+    return text.len && restate__json_is_number(text) && restate__json_number(&s) && s.at == s.end;
+}
+
+/* Whether an integer of that many bytes can hold it; `*bits` is it then. "1.0" and "1e2" can be. */
+static bool restate__proto_fits(restate_bytes text, size_t bytes, bool is_signed, uint64_t *bits) {
+    return restate__proto_is_number(text) &&
+           !restate__json_whole(text, 8u * (unsigned)bytes, is_signed, bits);
+}
+
+static bool restate__proto_get_text(restate__proto_walk *w, void *data, size_t size) {
+    const uint8_t *start = w->scan.at;
+    if (*start != '"') return restate__proto_unexpected(w, "a string");
+    return restate__json_unescape(&w->scan, data, size) || restate__proto_unheld(w, start, size);
 }
 
 static bool restate__proto_get_integer(restate__proto_walk *w, bool is_signed, void *data,
                                        size_t size) {
     const uint8_t *start = w->scan.at;
-    restate_bytes token;
     uint64_t bits = 0;
-    if (!restate__proto_token(w, &token) || !restate__proto_is_number(token)
-        || restate__json_integer(token, size * 8, is_signed, &bits))
+    if (!restate__proto_fits(restate__proto_token(w), size, is_signed, &bits))
         return restate__proto_wrong(w, start, true, "an integer of %zu bits%s", size * 8,
                                     is_signed ? "" : ", not negative");
     restate__proto_store(data, size, bits);
+    return true;
+}
+
+/* The nearest float. False: beyond the range; FLT_MAX in its 8 digits is not. */
+static bool restate__proto_narrow(double x, float *out) {
+    double size = x < 0 ? -x : x;
+    if (!(size < 3.4028235677973366e38)) return false;
+    if (size > FLT_MAX) *out = x < 0 ? -FLT_MAX : FLT_MAX;
+    else *out = (float)x;
     return true;
 }
 
@@ -14021,19 +13861,20 @@ static bool restate__proto_get_float(restate__proto_walk *w, void *data, size_t 
     static const char *const names[] = { "NaN", "Infinity", "-Infinity" };
     const double special[] = { (double)NAN, (double)INFINITY, -(double)INFINITY };
     const uint8_t *start = w->scan.at;
-    restate__arena *arena = restate__ctx_arena(w->ctx);
-    restate_bytes token;
+    restate_bytes token = restate__proto_token(w);
     double x = 0;
-    bool any = restate__proto_token(w, &token), number = any && restate__proto_is_number(token);
-    bool well = number && restate__json_double_of(arena, token, &x)
-                && (size == sizeof x || restate__proto_narrow(&x));
-    if (arena->failed) w->status = restate__ctx_nomem(w->ctx);
-    for (int i = 0; i < 3 && any && *start == '"'; i++)
-        if (restate__b_is(token, names[i])) well = true, x = special[i];
-    if (!well)
-        return restate__proto_wrong(w, start, true,
-                                    number ? "a number in the range of its type" : "a number");
-    float narrow = (float)x;
+    float narrow = 0;
+    size_t i = 0;
+    while (i < 3 && !(*start == '"' && restate__b_is(token, names[i]))) i++;
+    if (i < 3) {
+        x = special[i];
+        narrow = (float)x;
+    } else if (!restate__proto_is_number(token)) {
+        return restate__proto_wrong(w, start, true, "a number");
+    } else if (!restate__json_double_of(restate__ctx_arena(w->ctx), token, &x) ||
+               (size == sizeof narrow && !restate__proto_narrow(x, &narrow))) {
+        return restate__proto_wrong(w, start, true, "a number in the range of its type");
+    }
     memcpy(data, size == sizeof x ? (void *)&x : (void *)&narrow, size);
     return true;
 }
@@ -14049,168 +13890,149 @@ static bool restate__proto_get_bool(restate__proto_walk *w, void *data) {
 static bool restate__proto_get_enum(restate__proto_walk *w, const restate__proto_type *e,
                                     void *data, size_t size) {
     const uint8_t *start = w->scan.at;
-    restate_bytes token;
     uint64_t bits = 0;
     int64_t n = 0;
-    if (*start == 'n') {
-        w->scan.at += 4;
-        restate__proto_store(data, size, 0);
-        return true;
+    bool well = *start == 'n';              /* of a NullValue */
+    if (well) w->scan.at += 4;
+    restate_bytes token = well ? restate__b_none() : restate__proto_token(w);
+    if (*start == '"') {
+        well = token.ptr && restate__proto_named_value(w, e, token, &n);
+    } else if (!well) {
+        well = restate__proto_fits(token, size, e->least < 0, &bits) && (int64_t)bits <= INT32_MAX;
+        n = (int64_t)bits;
     }
-    bool well = restate__proto_token(w, &token);
-    if (well && *start == '"') {
-        well = restate__proto_named_value(w, e, token, &n);
-        bits = (uint64_t)n;
-    } else if (well) {
-        well = !restate__json_integer(token, size * 8, e->least < 0, &bits)
-               && (int64_t)bits <= INT32_MAX;
-    }
-    if (well) {
-        restate__proto_store(data, size, bits);
-        return true;
-    }
-    if (e->values || restate__proto_width(e) < RESTATE__PROTO_SEARCHED)
+    if (well) restate__proto_store(data, size, (uint64_t)n);
+    if (well || w->status != RESTATE_OK) return well;
+    if (e->values || (int64_t)e->most - e->least < RESTATE__PROTO_SEARCHED)
         return restate__proto_wrong(w, start, true, "a value of %.90s", e->name);
-    return restate__proto_wrong(w, start, true,
-                                "a value of %.40s (by name those that %.40s_VALUES lists)",
-                                e->name, e->name);
+    return restate__proto_wrong(w, start, true, "a value of %.40s (by name those that %.40s_VALUES "
+                                "lists)", e->name, e->name);
 }
 
-/* Padding may be missing. */
+/* Either alphabet; padding may be missing. */
 static bool restate__proto_get_bytes(restate__proto_walk *w, bool fixed, void *data, size_t size) {
     const uint8_t *start = w->scan.at;
     pb_bytes_array_t *array = data;
-    uint8_t *to = fixed ? data : array->bytes;
-    size_t room = fixed ? size : size - offsetof(pb_bytes_array_t, bytes), pads = 0;
-    restate_bytes text;
-    bool well = *start == '"' && restate__proto_token(w, &text);
-    if (!well) return restate__proto_wrong(w, start, true, "bytes in base64");
-    while (pads < 2 && text.len && text.ptr[text.len - 1] == '=') pads++, text.len--;
-    size_t len = restate__b_base64_read(text, false, to, room);
+    size_t room = fixed ? size : size - offsetof(pb_bytes_array_t, bytes), len = SIZE_MAX, pads = 0;
+    restate_bytes text = *start == '"' ? restate__proto_token(w) : restate__b_none();
+    for (; pads < 2 && text.len && text.ptr[text.len - 1] == '='; pads++) text.len--;
+    if (text.ptr) len = restate__b_base64_read(text, false, fixed ? data : array->bytes, room);
     if (len == SIZE_MAX || (len <= room && pads && (text.len + pads) % 4))
         return restate__proto_wrong(w, start, true, "bytes in base64");
-    if (fixed ? len && len != room : len > room)
+    if (fixed ? len != room && len : len > room)
         return restate__proto_wrong(w, start, true, "%s%zu bytes in base64",
                                     fixed ? "" : "at most ", room);
     if (!fixed) array->size = (pb_size_t)len;
     return true;
 }
 
-/* ---- JSON, in: times ------------------------------------------------------------------------- */
-
-/* Takes digits, at least `least`. SIZE_MAX as `most`: up to 12. */
-static bool restate__proto_digits(const char **p, size_t least, size_t most, int64_t *n) {
+/* Takes digits, at least `least`. */
+static bool restate__proto_digits(const uint8_t **p, size_t least, size_t most, int64_t *n) {
     size_t i = 0;
-    *n = 0;
-    for (; i < most && restate__json_digit((uint8_t)**p); i++) *n = *n * 10 + (*(*p)++ - '0');
+    for (*n = 0; i < most && restate__json_digit(**p); i++) *n = *n * 10 + (*(*p)++ - '0');
     return i >= least;
 }
 
 /* Nothing, or a point and up to nine digits. */
-static bool restate__proto_nanos(const char **p, int64_t *nanos) {
+static bool restate__proto_nanos(const uint8_t **p, int64_t *nanos) {
     *nanos = 0;
     if (**p != '.') return true;
-    const char *first = ++*p;
+    const uint8_t *first = ++*p;
     if (!restate__proto_digits(p, 1, 9, nanos)) return false;
     for (ptrdiff_t n = *p - first; n < 9; n++) *nanos *= 10;
     return true;
 }
 
-/* RFC 3339; a time zone is taken off. */
-static bool restate__proto_timestamp(const char *p, int64_t *seconds, int64_t *nanos) {
+/* RFC 3339; a time zone is taken off. NULL: it is none; else where it ends. */
+static const uint8_t *restate__proto_timestamp(const uint8_t *p, restate__proto_time *t) {
     static const char ends[] = "--T::";
     static const int8_t month_days[] = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
     int64_t part[6], hours = 0, minutes = 0;
-    for (int i = 0; i < 6; i++) {
-        if (!restate__proto_digits(&p, i ? 2 : 4, i ? 2 : 4, &part[i])) return false;
-        if (i < 5 && *p++ != ends[i]) return false;
+    for (size_t i = 0; i < 6; i++) {
+        if (!restate__proto_digits(&p, i ? 2 : 4, i ? 2 : 4, &part[i])) return NULL;
+        if (i < 5 && *p++ != (uint8_t)ends[i]) return NULL;
     }
-    if (!restate__proto_nanos(&p, nanos)) return false;
-    bool minus = *p == '-';
-    if (*p == 'Z') {
-        p++;
-    } else {
-        if (*p != '+' && *p != '-') return false;
-        p++;
-        if (!restate__proto_digits(&p, 2, 2, &hours) || *p++ != ':') return false;
-        if (!restate__proto_digits(&p, 2, 2, &minutes)) return false;
-    }
+    if (!restate__proto_nanos(&p, &t->nanos)) return NULL;
+    uint8_t zone = *p++;
+    if (zone != 'Z' && zone != '+' && zone != '-') return NULL;
+    if (zone != 'Z' && (!restate__proto_digits(&p, 2, 2, &hours) || *p++ != ':' ||
+                        !restate__proto_digits(&p, 2, 2, &minutes)))
+        return NULL;
     bool leap = part[0] % 4 == 0 && (part[0] % 100 != 0 || part[0] % 400 == 0);
-    if (*p || part[0] < 1 || part[1] < 1 || part[1] > 12 || part[2] < 1
-        || part[2] > month_days[part[1] - 1] || (part[1] == 2 && part[2] == 29 && !leap)
-        || part[3] > 23 || part[4] > 59 || part[5] > 59 || hours > 23 || minutes > 59)
-        return false;
-    *seconds = restate__proto_days(part[0], part[1], part[2]) * 86400 + part[3] * 3600
-             + part[4] * 60 + part[5];
-    *seconds += (minus ? 1 : -1) * (hours * 3600 + minutes * 60);
-    return restate__proto_time_fits(false, *seconds, *nanos);
+    if (part[0] < 1 || part[1] < 1 || part[1] > 12 || part[2] < 1 ||
+        part[2] > month_days[part[1] - 1] || (part[1] == 2 && part[2] == 29 && !leap) ||
+        part[3] > 23 || part[4] > 59 || part[5] > 59 || hours > 23 || minutes > 59)
+        return NULL;
+    t->seconds = restate__proto_days(part[0], part[1], part[2]) * 86400 + part[3] * 3600 +
+                 part[4] * 60 + part[5];
+    t->seconds += (zone == '-' ? 1 : -1) * (hours * 3600 + minutes * 60);
+    return p;
 }
 
-static bool restate__proto_duration(const char *p, int64_t *seconds, int64_t *nanos) {
+static const uint8_t *restate__proto_duration(const uint8_t *p, restate__proto_time *t) {
     bool minus = *p == '-';
     p += minus;
-    if (!restate__proto_digits(&p, 1, 12, seconds)) return false;
-    if (!restate__proto_nanos(&p, nanos)) return false;
-    if (minus) *seconds = -*seconds, *nanos = -*nanos;
-    return p[0] == 's' && !p[1] && restate__proto_time_fits(true, *seconds, *nanos);
+    if (!restate__proto_digits(&p, 1, 12, &t->seconds) || !restate__proto_nanos(&p, &t->nanos) ||
+        *p++ != 's')
+        return NULL;
+    if (minus) t->seconds = -t->seconds, t->nanos = -t->nanos;
+    return p;
 }
 
 static bool restate__proto_get_time(restate__proto_walk *w, const restate__proto_type *type,
-                                    void *message, bool duration) {
-    const uint8_t *start = w->scan.at;
-    restate_bytes token;
-    char text[64];
-    int64_t seconds = 0, nanos = 0;
-    bool well = *start == '"' && restate__proto_token(w, &token) && token.len < sizeof text;
-    if (well) {
-        if (token.len) memcpy(text, token.ptr, token.len);
-        text[token.len] = 0;
-        well = duration ? restate__proto_duration(text, &seconds, &nanos)
-                        : restate__proto_timestamp(text, &seconds, &nanos);
-    }
-    if (!well)
+                                    pb_field_iter_t *i) {
+    const uint8_t *start = w->scan.at, *end = NULL;
+    bool duration = restate__proto_is_duration(type);
+    restate_bytes text = *start == '"' ? restate__proto_token(w) : restate__b_none();
+    restate__proto_time t;
+    if (text.ptr)                           /* what follows it ends it */
+        end = duration ? restate__proto_duration(text.ptr, &t)
+                       : restate__proto_timestamp(text.ptr, &t);
+    if (!end || end != text.ptr + text.len || !restate__proto_time_valid(duration, &t))
         return restate__proto_wrong(w, start, true, duration
                                     ? "a duration such as \"1.5s\""
                                     : "a time such as \"2006-01-02T15:04:05Z\"");
-    restate__proto_time(type, message, &seconds, &nanos, true);
+    for (bool more = true; more; more = pb_field_iter_next(i))
+        restate__proto_store(i->pData, i->data_size,
+                             (uint64_t)(i->tag == 1 ? t.seconds : t.nanos));
     return true;
 }
 
-/* Takes one path of a FieldMask, "unitPrice" for "unit_price"; `from` is absent behind the last.
- * False: it takes more than `room` bytes, or is no path. */
+/* Takes one path of a FieldMask, "unitPrice" for "unit_price", and its comma. False: it needs more
+ * than `room` bytes, or is no path. */
 static bool restate__proto_mask_path(restate_bytes *from, char *to, size_t room) {
-    size_t n = 0, k = 0;
-    for (; k < from->len && from->ptr[k] != ','; k++) {
-        uint8_t c = from->ptr[k];
-        bool upper = c >= 'A' && c <= 'Z';
-        if (c == '_' || n + upper + 1 >= room) return false;
+    const uint8_t *p = from->ptr, *end = p + from->len;
+    size_t n = 0;
+    for (; p < end && *p != ','; p++) {
+        bool upper = *p >= 'A' && *p <= 'Z';
+        if (*p == '_' || n + upper + 1 >= room) return false;
         if (upper) to[n++] = '_';
-        to[n++] = (char)(upper ? c | 0x20u : c);
+        to[n++] = (char)(upper ? *p - 'A' + 'a' : *p);
     }
     to[n] = 0;
-    *from = k < from->len ? restate__b(from->ptr + k + 1, from->len - k - 1) : restate__b_none();
+    *from = p < end ? restate__b(p + 1, (size_t)(end - p) - 1) : restate__b_none();
     return n > 0;
 }
 
-static bool restate__proto_get_mask(restate__proto_walk *w, pb_field_iter_t *i) {
+static bool restate__proto_get_mask(restate__proto_walk *w, const restate__proto_type *type,
+                                    pb_field_iter_t *i) {
     const uint8_t *start = w->scan.at;
     char *path = i->pData;
-    restate_bytes text;
     size_t count = 0;
-    if (*start != '"') return restate__proto_unexpected(w, "a string");
-    if (!restate__proto_token(w, &text))
-        return restate__proto_wrong(w, w->scan.at, false, "%s", w->scan.expected);
     bool well = true;
-    for (bool more = text.len > 0; more && well; more = text.ptr != NULL, path += i->data_size)
+    (void)type;
+    if (*start != '"') return restate__proto_unexpected(w, "a string");
+    restate_bytes text = restate__proto_token(w);
+    if (!text.ptr) return restate__proto_unheld(w, start, 0);
+    if (!text.len) text.ptr = NULL;
+    for (; text.ptr && well; path += i->data_size)
         well = count++ < i->array_size && restate__proto_mask_path(&text, path, i->data_size);
-    if (i->pSize == &i->array_size) well = well && count == i->array_size;
+    if (restate__proto_is_fixed(i)) well = well && count == i->array_size;
     else *(pb_size_t *)i->pSize = (pb_size_t)(well ? count : 0);
-    return well || restate__proto_wrong(w, start, true, "%u paths or fewer, of at most %zu bytes, "
+    return well || restate__proto_wrong(w, start, true, "%u paths or fewer, of at most %u bytes, "
                                         "such as \"a.bC\"", (unsigned)i->array_size,
-                                        i->data_size - (size_t)1);
+                                        i->data_size - 1u);
 }
-
-/* ---- JSON, in: messages ---------------------------------------------------------------------- */
 
 static bool restate__proto_get_message(restate__proto_walk *w, const restate__proto_type *type,
                                        void *message);
@@ -14241,32 +14063,26 @@ static bool restate__proto_get_value(restate__proto_walk *w, const restate__prot
     }
 }
 
-/* Takes what is between two tokens: a comma, a colon, or what opens or closes; and space. Gives
- * which it was. */
-static uint8_t restate__proto_between(restate__json_scan *s) {
-    uint8_t c = *restate__json_space(s);
-    s->at++;
-    restate__json_space(s);
-    return c;
+static bool restate__proto_get_wrapped(restate__proto_walk *w, const restate__proto_type *type,
+                                       pb_field_iter_t *i) {
+    return restate__proto_get_value(w, &type->fields[0], i, i->pData);
 }
 
-/* Behind the bracket that opens: whether there is anything. If not, it is closed. */
-static bool restate__proto_any(restate__json_scan *s, char close) {
-    restate__proto_between(s);
-    if (*s->at != (uint8_t)close) return true;
-    s->at++;
-    return false;
+static bool restate__proto_get_none(restate__proto_walk *w, const restate__proto_type *type,
+                                    pb_field_iter_t *i) {
+    (void)type, (void)i;
+    return restate__proto_unexpected(w, "no value of this type of google.protobuf");
 }
 
 /* A map's key, which is a string whatever its type. */
 static bool restate__proto_get_key(restate__proto_walk *w, const restate__proto_field *key,
                                    const pb_field_iter_t *i) {
     const uint8_t *start = w->scan.at;
-    restate_bytes token;
     if (key->kind != RESTATE__PROTO_KIND_BOOL)
         return restate__proto_get_value(w, key, i, i->pData);
-    bool well = restate__proto_token(w, &token), yes = well && restate__b_is(token, "true");
-    if (!yes && !(well && restate__b_is(token, "false")))
+    restate_bytes token = restate__proto_token(w);
+    bool yes = restate__b_is(token, "true");
+    if (!yes && !restate__b_is(token, "false"))
         return restate__proto_wrong(w, start, true, "\"true\" or \"false\"");
     memcpy(i->pData, &yes, sizeof yes);
     return true;
@@ -14274,17 +14090,18 @@ static bool restate__proto_get_key(restate__proto_walk *w, const restate__proto_
 
 static bool restate__proto_get_entry(restate__proto_walk *w, const restate__proto_type *type,
                                      uint8_t *entry, const uint8_t *first, size_t size) {
-    restate__json_scan *s = &w->scan;
-    const uint8_t *start = s->at;
+    const uint8_t *start = w->scan.at;
     pb_field_iter_t i;
     restate__proto_reset(type, entry);
     if (!pb_field_iter_begin(&i, type->message, entry)) return true;
     w->spot->key = restate__b_none();
     if (!restate__proto_get_key(w, &type->fields[0], &i)) return false;
-    w->spot->key = restate__b(start + 1, (size_t)(s->at - start) - 2);
-    if (restate__proto_again(type, entry, first, entry, size))
+    if (restate__proto_again(type, entry, first, entry, size)) {
+        w->spot->key = restate__b(start + 1, (size_t)(w->scan.at - start) - 2);
         return restate__proto_wrong(w, start, true, "each key once");
-    restate__proto_between(s);
+    }
+    w->scan.at = start;
+    w->spot->key = restate__json_key(&w->scan);
     pb_field_iter_next(&i);
     if (i.pSize) *(bool *)i.pSize = true;
     return restate__proto_get_value(w, &type->fields[1], &i, i.pData);
@@ -14295,19 +14112,18 @@ static bool restate__proto_get_list(restate__proto_walk *w, const restate__proto
     const restate__proto_field *field = &type->fields[i->index];
     restate__json_scan *s = &w->scan;
     const uint8_t *start = s->at;
-    uint8_t *first = i->pData, *data = first;
-    bool map = restate__proto_is_map(type, field), fixed = i->pSize == &i->array_size;
+    uint8_t *data = i->pData;
+    bool map = restate__proto_is_map(type, field), fixed = restate__proto_is_fixed(i);
     size_t n = 0;
     if (*start != (map ? '{' : '['))
         return restate__proto_unexpected(w, map ? "an object" : "an array");
-    bool more = restate__proto_any(s, map ? '}' : ']');
-    for (; more && n < i->array_size; n++, data += i->data_size) {
+    bool more = restate__json_first(s);
+    for (; more && n < i->array_size; more = restate__json_more(s), n++, data += i->data_size) {
         w->spot->index = n;
         memset(data, 0, i->data_size);
-        if (map ? !restate__proto_get_entry(w, field->type, data, first, i->data_size)
+        if (map ? !restate__proto_get_entry(w, field->type, data, i->pData, i->data_size)
                 : !restate__proto_get_value(w, field, i, data))
             return false;
-        more = restate__proto_between(s) == ',';
     }
     w->spot->index = SIZE_MAX;
     w->spot->key = restate__b_none();
@@ -14317,16 +14133,10 @@ static bool restate__proto_get_list(restate__proto_walk *w, const restate__proto
                                 (unsigned)i->array_size, map ? "members" : "elements");
 }
 
-/* The value of a member. null is the same as no member, but for a NullValue, which it is. */
+/* The value of a member. */
 static bool restate__proto_get_field(restate__proto_walk *w, const restate__proto_type *type,
                                      pb_field_iter_t *i) {
-    const restate__proto_field *field = &type->fields[i->index];
     pb_size_t *which = i->pSize;
-    if (*w->scan.at == 'n'
-        && (!restate__proto_is_null(field) || PB_HTYPE(i->type) == PB_HTYPE_REPEATED)) {
-        w->scan.at += 4;
-        return true;
-    }
     switch (PB_HTYPE(i->type)) {
     case PB_HTYPE_REPEATED: return restate__proto_get_list(w, type, i);
     case PB_HTYPE_ONEOF:
@@ -14339,39 +14149,34 @@ static bool restate__proto_get_field(restate__proto_walk *w, const restate__prot
         break;
     default: break;
     }
-    return restate__proto_get_value(w, field, i, i->pData);
+    return restate__proto_get_value(w, &type->fields[i->index], i, i->pData);
 }
 
-static bool restate__proto_unknown(restate__proto_walk *w, const uint8_t *name) {
-    if (w->status != RESTATE_OK) return false;
-    char path[RESTATE__PROTO_PATH];
-    size_t n = restate__proto_path(w->spot, path);
-    w->scan.at = name;
-    w->scan.strict = false;
-    restate__json_string(&w->scan);
-    size_t len = (size_t)(w->scan.at - name) - 2, shown = len < 60 ? len : 60;
-    while (shown < len && shown && (name[1 + shown] & 0xC0) == 0x80) shown--;
-    w->status = restate_fail(w->ctx, restate__ctx_json_code(w->ctx, w->json),
-                             "json: %s%s%s has no member '%.*s'%s, found at byte %zu",
-                             w->type->name, n ? "." : "", path, (int)shown,
-                             (const char *)name + 1, shown < len ? "..." : "",
-                             (size_t)(name - w->json.ptr));
+/* Moves `i` to the field of that name, beginning with where it is. */
+static bool restate__proto_find(restate__proto_walk *w, const restate__proto_type *type,
+                                pb_field_iter_t *i, restate_bytes name) {
+    restate__json_scan s = restate__json_scan_of(restate__b(name.ptr - 1, name.len + 2));
+    s.strict = true;
+    name = restate__json_pull(&s, restate__ctx_arena(w->ctx));
+    for (size_t n = name.ptr ? type->message->field_count : 0; n; n--, pb_field_iter_next(i))
+        if (restate__proto_named(&type->fields[i->index], name)) return true;
     return false;
 }
 
-/* Takes a member's name and colon, and moves `i` to its field, beginning with where it is. */
-static bool restate__proto_find(restate__proto_walk *w, const restate__proto_type *type,
-                                pb_field_iter_t *i) {
-    const uint8_t *start = w->scan.at;
-    restate_bytes name;
-    size_t n = restate__proto_token(w, &name) ? type->message->field_count : 0;
-    while (n && !restate__proto_named(&type->fields[i->index], name)) {
-        pb_field_iter_next(i);
-        n--;
+static bool restate__proto_unknown(restate__proto_walk *w, restate_bytes name) {
+    char path[RESTATE__PROTO_PATH];
+    size_t n = restate__proto_path(w->spot, path), shown = name.len < 60 ? name.len : 60;
+    if (restate__ctx_arena(w->ctx)->failed) {
+        w->status = restate__ctx_nomem(w->ctx);
+        return false;
     }
-    if (!n) return restate__proto_unknown(w, start);
-    restate__proto_between(&w->scan);
-    return true;
+    while (shown < name.len && shown && (name.ptr[shown] & 0xC0) == 0x80) shown--;
+    w->status = restate_fail(w->ctx, restate__ctx_json_code(w->ctx, w->in),
+                             "json: %s%s%s has no member '%.*s'%s, found at byte %zu",
+                             w->type->name, n ? "." : "", path, (int)shown,
+                             (const char *)name.ptr, shown < name.len ? "..." : "",
+                             (size_t)(name.ptr - 1 - w->in.ptr));
+    return false;
 }
 
 /* Behind a message, the fields that did not come. nanopb leaves arrays of a fixed count alone. */
@@ -14380,7 +14185,7 @@ static bool restate__proto_get_rest(restate__proto_walk *w, const restate__proto
     for (size_t n = type->message->field_count; n; n--, pb_field_iter_next(i)) {
         restate__proto_spot spot;
         if (seen[i->index / 8] >> i->index % 8 & 1u) continue;
-        if (i->pSize == &i->array_size) memset(i->pData, 0, (size_t)i->data_size * i->array_size);
+        if (restate__proto_is_fixed(i)) memset(i->pData, 0, (size_t)i->data_size * i->array_size);
         if (PB_HTYPE(i->type) != PB_HTYPE_REQUIRED) continue;
         restate__proto_enter(w, &spot, &type->fields[i->index]);
         return restate__proto_wrong(w, w->scan.at - 1, false, "a value");
@@ -14388,65 +14193,189 @@ static bool restate__proto_get_rest(restate__proto_walk *w, const restate__proto
     return true;
 }
 
-/* Between the braces. `seen` has a bit for each field. */
+/* The object of a message. `seen` has a bit for each field. null is the same as no member, but for
+ * a NullValue, which it is. */
 static bool restate__proto_get_members(restate__proto_walk *w, const restate__proto_type *type,
                                        void *message, uint8_t *seen) {
     restate__json_scan *s = &w->scan;
+    restate__proto_spot spot;
     pb_field_iter_t i;
-    pb_field_iter_begin(&i, type->message, message);
-    for (bool more = restate__proto_any(s, '}'); more; more = restate__proto_between(s) == ',') {
-        const uint8_t *name = s->at;
-        if (!restate__proto_find(w, type, &i)) return false;
+    bool any = pb_field_iter_begin(&i, type->message, message);
+    for (bool more = restate__json_first(s); more; more = restate__json_more(s)) {
+        restate_bytes name = restate__json_key(s);
+        if (!any || !restate__proto_find(w, type, &i, name))
+            return restate__proto_unknown(w, name);
+        const restate__proto_field *field = &type->fields[i.index];
         uint8_t *bits = &seen[i.index / 8], bit = (uint8_t)(1u << i.index % 8);
-        restate__proto_spot spot;
-        restate__proto_enter(w, &spot, &type->fields[i.index]);
-        if (*bits & bit) return restate__proto_wrong(w, name, true, "each member once");
-        if (*s->at != 'n' || restate__proto_is_null(&type->fields[i.index])) *bits |= bit;
-        if (!restate__proto_get_field(w, type, &i)) return false;
-        w->spot = spot.up;
+        bool null = *s->at == 'n', missing = null && !restate__proto_is_null(field);
+        restate__proto_enter(w, &spot, field);
+        if (*bits & bit) return restate__proto_wrong(w, name.ptr - 1, true, "each member once");
+        if (!missing) *bits |= bit;
+        if (missing || (null && PB_HTYPE(i.type) == PB_HTYPE_REPEATED)) s->at += 4;
+        else if (!restate__proto_get_field(w, type, &i)) return false;
+        restate__proto_leave(w, &spot, true);
     }
     return restate__proto_get_rest(w, type, &i, seen);
 }
 
+/* ---- Messages -------------------------------------------------------------------------------- */
+
+/* A type whose JSON is not an object with its fields. `i` is at its first field. */
+typedef struct restate__proto_special {
+    const char *name;
+    bool (*put)(restate__proto_walk *w, const restate__proto_type *type, pb_field_iter_t *i);
+    bool (*get)(restate__proto_walk *w, const restate__proto_type *type, pb_field_iter_t *i);
+} restate__proto_special;
+
+static const restate__proto_special restate__proto_specials[] = {
+    { "Timestamp", restate__proto_put_time, restate__proto_get_time },
+    { "Duration", restate__proto_put_time, restate__proto_get_time },
+    { "FieldMask", restate__proto_put_mask, restate__proto_get_mask },
+    { "DoubleValue", restate__proto_put_wrapped, restate__proto_get_wrapped },
+    { "FloatValue", restate__proto_put_wrapped, restate__proto_get_wrapped },
+    { "Int64Value", restate__proto_put_wrapped, restate__proto_get_wrapped },
+    { "UInt64Value", restate__proto_put_wrapped, restate__proto_get_wrapped },
+    { "Int32Value", restate__proto_put_wrapped, restate__proto_get_wrapped },
+    { "UInt32Value", restate__proto_put_wrapped, restate__proto_get_wrapped },
+    { "BoolValue", restate__proto_put_wrapped, restate__proto_get_wrapped },
+    { "StringValue", restate__proto_put_wrapped, restate__proto_get_wrapped },
+    { "BytesValue", restate__proto_put_wrapped, restate__proto_get_wrapped },
+    { "Any", restate__proto_put_none, restate__proto_get_none },
+    { "Struct", restate__proto_put_none, restate__proto_get_none },
+    { "Value", restate__proto_put_none, restate__proto_get_none },
+    { "ListValue", restate__proto_put_none, restate__proto_get_none },
+};
+
+/* NULL: it is a plain one. */
+static const restate__proto_special *restate__proto_special_of(const restate__proto_type *type) {
+    const restate__proto_special *s = restate__proto_specials;
+    size_t n = sizeof restate__proto_specials / sizeof *s;
+    if (*type->name != 'g') return NULL;
+    for (; n; n--, s++)
+        if (restate__proto_is(type, s->name)) return s;
+    return NULL;
+}
+
+/* Messages are inside of messages, as deep as their types are: no struct contains itself. Binary
+ * knows of no special types, but times have to be right there, too. */
+static bool restate__proto_put_message(restate__proto_walk *w, const restate__proto_type *type,
+                                       const void *message) {
+    const restate__proto_special *special = restate__proto_special_of(type);
+    pb_field_iter_t i;
+    bool first = true, more = pb_field_iter_begin_const(&i, type->message, message);
+    if (special && more && (!w->binary || restate__proto_is_time(type)))
+        return special->put(w, type, &i);
+    restate__json_put(&w->out, '{');
+    for (; more; more = pb_field_iter_next(&i))
+        if (!restate__proto_put_field(w, type, &i, &first)) return false;
+    restate__json_put(&w->out, '}');
+    return true;
+}
+
 static bool restate__proto_get_message(restate__proto_walk *w, const restate__proto_type *type,
                                        void *message) {
-    restate__proto_special special = restate__proto_special_of(type);
+    const restate__proto_special *special = restate__proto_special_of(type);
     size_t bytes = type->message->field_count / 8u + 1u;
     uint8_t few[16], *seen = few;
     pb_field_iter_t i;
     restate__proto_reset(type, message);
-    if (special == RESTATE__PROTO_TIMESTAMP || special == RESTATE__PROTO_DURATION)
-        return restate__proto_get_time(w, type, message, special == RESTATE__PROTO_DURATION);
-    if (special == RESTATE__PROTO_MASK && pb_field_iter_begin(&i, type->message, message))
-        return restate__proto_get_mask(w, &i);
-    if (special == RESTATE__PROTO_WRAPPER && pb_field_iter_begin(&i, type->message, message))
-        return restate__proto_get_value(w, &type->fields[0], &i, i.pData);
-    if (special == RESTATE__PROTO_REFUSED)
-        return restate__proto_unexpected(w, "no value of this type of google.protobuf");
+    if (special && pb_field_iter_begin(&i, type->message, message))
+        return special->get(w, type, &i);
     if (*w->scan.at != '{') return restate__proto_unexpected(w, "an object");
     if (bytes > sizeof few) seen = restate__arena_bytes(restate__ctx_arena(w->ctx), bytes);
-    if (!seen) {
-        w->status = restate__ctx_nomem(w->ctx);
-        return false;
-    }
+    if (!seen) return restate__proto_unexpected(w, "memory");
     memset(seen, 0, bytes);
     return restate__proto_get_members(w, type, message, seen);
 }
 
+/* ---- Codecs of messages ---------------------------------------------------------------------- */
+
+RESTATE_API restate_status restate__protojson_encode(const restate_codec *codec, restate_ctx *ctx,
+                                                     const void *value, restate_bytes *out) {
+    *out = restate__b_none();
+    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    restate__proto_walk w = restate__proto_begin(codec, ctx, *out, false);
+    if (!restate__proto_put_message(&w, w.type, value)) return w.status;
+    *out = restate__json_finish(&w.out);
+    return out->ptr ? RESTATE_OK : restate__ctx_nomem(ctx);
+}
+
 RESTATE_API restate_status restate__protojson_decode(const restate_codec *codec, restate_ctx *ctx,
                                                      restate_bytes in, void *value) {
-    restate__proto_walk w;
     if (restate__ctx_over(ctx)) return RESTATE_ENDED;
     if (!in.ptr) return RESTATE_OK;
-    restate__proto_begin(&w, codec, ctx, in);
+    restate__proto_walk w = restate__proto_begin(codec, ctx, in, false);
     if (!restate__json_document(&w.scan)) {
         restate__proto_wrong(&w, w.scan.at, false, "%s", w.scan.expected);
         return w.status;
     }
     w.scan.at = in.ptr;
+    w.scan.strict = true;
     restate__json_space(&w.scan);
     restate__proto_get_message(&w, w.type, value);
     return w.status;
+}
+
+/* Two passes, as nanopb does it with messages inside: callbacks write the same in both. */
+RESTATE_API restate_status restate__proto_encode(const restate_codec *codec, restate_ctx *ctx,
+                                                 const void *value, restate_bytes *out) {
+    pb_ostream_t s = PB_OSTREAM_SIZING;
+    *out = restate__b_none();
+    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    restate__proto_walk w = restate__proto_begin(codec, ctx, *out, true);
+    if (!restate__proto_put_message(&w, w.type, value)) return w.status;
+    if (pb_encode(&s, w.type->message, value)) {
+        size_t size = s.bytes_written;
+        uint8_t *bytes = restate__arena_bytes(restate__ctx_arena(ctx), size + 1);
+        if (!bytes) return restate__ctx_nomem(ctx);
+        s = pb_ostream_from_buffer(bytes, size);
+        if (pb_encode(&s, w.type->message, value)) {
+            bytes[s.bytes_written] = 0;
+            *out = restate__b(bytes, s.bytes_written);
+            return RESTATE_OK;
+        }
+    }
+    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    return restate_fail(ctx, RESTATE__E_INTERNAL, "proto: %s cannot be encoded: %s", w.type->name,
+                        PB_GET_ERROR(&s));
+}
+
+/* What nanopb did not take: it tells where it stopped, but for what it finds to be missing at the
+ * end of a message. */
+static restate_status restate__proto_undecoded(restate__proto_walk *w, void *value,
+                                               const char *why, const uint8_t *at) {
+    restate__proto_fault f = { .whole = strcmp(why, "missing required field") == 0 ||
+                                        strncmp(why, "wrong size", 10) == 0 };
+    uint16_t code = restate__ctx_json_code(w->ctx, w->in);
+    if (f.whole) {
+        restate__proto_scan(&f, w->type, value, w->in);
+        return restate_fail(w->ctx, code, "proto: %s%s: %s", w->type->name, f.path,
+                            f.why ? f.why : why);
+    }
+    restate__proto_locate(&f, w->type, w->in, at);
+    return restate_fail(w->ctx, code, "proto: %s%s: %s at byte %zu of %zu", w->type->name, f.path,
+                        why, (size_t)(at - w->in.ptr), w->in.len);
+}
+
+RESTATE_API restate_status restate__proto_decode(const restate_codec *codec, restate_ctx *ctx,
+                                                 restate_bytes in, void *value) {
+    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    if (!in.ptr) return RESTATE_OK;
+    restate__proto_walk w = restate__proto_begin(codec, ctx, in, true);
+    restate__proto_fault f = { .times = false };
+    restate__wire_cursor cursor = { in.ptr };
+    pb_istream_t s = PB_ISTREAM_EMPTY;
+    s.callback = restate__wire_source;
+    s.state = &cursor;
+    s.bytes_left = in.len;
+    bool well = pb_decode(&s, w.type->message, value);
+    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    if (!well) return restate__proto_undecoded(&w, value, PB_GET_ERROR(&s), cursor.at);
+    if (!restate__proto_scan(&f, w.type, value, in))
+        return restate_fail(ctx, restate__ctx_json_code(ctx, in),
+                            "proto: %s%s: %s at byte %zu of %zu", w.type->name, f.path, f.why,
+                            (size_t)(f.at - in.ptr), in.len);
+    return !f.times || restate__proto_put_message(&w, w.type, value) ? RESTATE_OK : w.status;
 }
 
 /* ================================================================================================

@@ -845,10 +845,9 @@ TEST(different_names_in_a_list) {
     for (t = 0; t < COUNT(most); t++) {
         const restate__proto_type type = { "Apart", NULL, NULL, (void (*)(void))apart, 0, 0, most[t], NULL };
         restate_ctx *ctx = test_ctx();
-        restate__proto_walk w;
+        restate__proto_walk w = restate__proto_begin(&enums.json, ctx, restate_str("{}"), false);
         int64_t n;
         int i;
-        restate__proto_begin(&w, &enums.json, ctx, restate_str("{}"));
         names_asked = 0;
         for (i = 0; i < 300; i++) {
             char name[16];
@@ -866,10 +865,9 @@ TEST(different_names_in_a_list) {
 TEST(names_without_memory) {
     static const restate__proto_type type = { "Apart", NULL, NULL, (void (*)(void))apart, 0, 0, 1000000, NULL };
     restate_ctx *ctx = test_ctx();
-    restate__proto_walk w;
+    restate__proto_walk w = restate__proto_begin(&enums.json, ctx, restate_str("{}"), false);
     int64_t n;
     int i;
-    restate__proto_begin(&w, &enums.json, ctx, restate_str("{}"));
     for (i = 0; i < 8; i++) {
         char name[16];
         snprintf(name, sizeof name, "V%d", i);
