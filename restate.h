@@ -17392,24 +17392,6 @@ static void restate__conn_log(restate__conn *conn, restate_log_level level, cons
 
 /* ---- Before there is a session: HTTP/1, TLS, or neither -------------------------------------- */
 
-static void restate__conn_answer(restate__conn *conn, const char *text, const char *why) {
-    restate__buf_write(&conn->pending, text, strlen(text));
-    restate__conn_finish(conn, why);
-}
-
-static void restate__conn_refuse_http1(restate__conn *conn) {
-    static const char text[] =
-        "HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-type: text/plain\r\n"
-        "connection: close\r\ncontent-length: 73\r\n\r\n"
-        "This endpoint speaks HTTP/2 with prior knowledge (h2c), without upgrade.\n";
-    char what[RESTATE__LOOP_HELLO + 200];
-    snprintf(what, sizeof what,
-             "refused \"%.100s\" with 505: this endpoint speaks HTTP/2 with prior knowledge (h2c), "
-             "register it without --use-http1.1", conn->hello.text);
-    restate__conn_log(conn, RESTATE_LOG_WARN, what);
-    restate__conn_answer(conn, text, "it speaks HTTP/1");
-}
-
 /* Whether a line of HTTP/1 asks for the health of the endpoint. `*head`: by HEAD. */
 static bool restate__conn_asks_health(const restate__conn_hello *hello, bool *head) {
     char line[RESTATE__LOOP_HELLO];
@@ -17423,29 +17405,32 @@ static bool restate__conn_asks_health(const restate__conn_hello *hello, bool *he
            restate__ep_route(path, &service, &handler) == RESTATE__ROUTE_HEALTH;
 }
 
-/* The head of a request in HTTP/1 is there, or as much of it as is waited for. */
-static void restate__conn_http1(restate__conn *conn) {
-    static const char text[] =
+/* The head of a request in HTTP/1 is there, or as much of it as is waited for: 200 to probes of the
+ * health, 505 to all others. */
+static void restate__conn_answer_http1(restate__conn *conn) {
+    static const char refusal[] =
+        "HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-type: text/plain\r\n"
+        "connection: close\r\ncontent-length: 73\r\n\r\n"
+        "This endpoint speaks HTTP/2 with prior knowledge (h2c), without upgrade.\n";
+    static const char health[] =
         "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nx-restate-server: " RESTATE__SERVER_NAME
         "\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
-    char answer[sizeof text];
     bool head = false;
-    if (!conn->hello.line_over || !restate__conn_asks_health(&conn->hello, &head)) {
-        restate__conn_refuse_http1(conn);
+    char what[RESTATE__LOOP_HELLO + 200];
+    if (conn->hello.line_over && restate__conn_asks_health(&conn->hello, &head)) {
+        restate__buf_write(&conn->pending, health, sizeof health - (head ? 3 : 1));
+        restate__conn_finish(conn, "it asked for the health in HTTP/1");
         return;
     }
-    memcpy(answer, text, sizeof text);
-    if (head) answer[sizeof text - 3] = 0;
-    restate__conn_answer(conn, answer, "it asked for the health in HTTP/1");
+    snprintf(what, sizeof what,
+             "refused \"%.100s\" with 505: this endpoint speaks HTTP/2 with prior knowledge (h2c), "
+             "register it without --use-http1.1", conn->hello.text);
+    restate__conn_log(conn, RESTATE_LOG_WARN, what);
+    restate__buf_write(&conn->pending, refusal, sizeof refusal - 1);
+    restate__conn_finish(conn, "it speaks HTTP/1");
 }
 
-/* Whether the line, as far as it is there, begins as a probe of the health does. */
-static bool restate__conn_may_probe(const restate__conn_hello *hello) {
-    size_t n = hello->len < 4 ? hello->len : 4;
-    return memcmp(hello->text, "GET ", n) == 0 || memcmp(hello->text, "HEAD", n) == 0;
-}
-
-/* Reads on in the head of a request in HTTP/1. */
+/* Reads on in the head of a request in HTTP/1. Only of what may be a probe all of it is awaited. */
 static void restate__conn_hear_http1(restate__conn *conn, restate_bytes in) {
     restate__conn_hello *hello = &conn->hello;
     const uint8_t *p = in.ptr, *end = in.ptr + in.len;
@@ -17454,9 +17439,10 @@ static void restate__conn_hear_http1(restate__conn *conn, restate_bytes in) {
         if (!hello->line_over && !line_end && hello->len < RESTATE__LOOP_HELLO - 1)
             hello->text[hello->len++] = (char)*p;
         hello->text[hello->len] = 0;
-        if (!restate__conn_may_probe(hello) || (line_end && hello->blank) ||
-            ++hello->head_len > RESTATE__LOOP_HEAD)
-            restate__conn_http1(conn);
+        size_t n = hello->len < 4 ? hello->len : 4;
+        bool may_probe = !memcmp(hello->text, "GET ", n) || !memcmp(hello->text, "HEAD", n);
+        if (!may_probe || (line_end && hello->blank) || ++hello->head_len > RESTATE__LOOP_HEAD)
+            restate__conn_answer_http1(conn);
         hello->line_over = hello->line_over || line_end;
         hello->blank = line_end || (hello->blank && *p == '\r');
     }
@@ -17893,9 +17879,8 @@ static void restate__loop_enter(restate__loop *loop, unsigned phase) {
 /* When the loop has to do something that is timed. */
 static uint64_t restate__loop_next_ms(const restate__loop *loop) {
     const restate__server *server = loop->server;
-    uint64_t accepts_ms = server->listener.paused_until_ms;
-    bool accepts = loop == server->boss && accepts_ms && accepts_ms < loop->env.due_ms;
-    return accepts ? accepts_ms : loop->env.due_ms;
+    uint64_t accepts_ms = loop == server->boss ? server->listener.paused_until_ms : 0;
+    return accepts_ms && accepts_ms < loop->env.due_ms ? accepts_ms : loop->env.due_ms;
 }
 
 /* How long to wait for a time of the endpoint's clock, or to look at it again. */
@@ -18322,15 +18307,8 @@ static void restate__srv_look_at(restate__server *server, restate__loop *loop) {
     restate__h2_due(&server->boss->env, loop->told.at_ms);
 }
 
-/* Every loop of this worker is held: its supervisor gives the connection to another one. */
-static bool restate__srv_give_back(restate__server *server, restate__conn *conn) {
-    if (!restate__channel_send(server->channel.fd, RESTATE__CHANNEL_BACK, conn->source.fd))
-        return false;
-    restate__srv_discard(server, conn);
-    return true;
-}
-
-/* What arrived at a loop that somebody holds goes to others, if there are any that nobody holds. */
+/* What arrived at a loop that somebody holds goes to others, if there are any that nobody holds; if
+ * there are none, back to the supervisor, for another worker. */
 static void restate__srv_rehome(restate__server *server, restate__loop *loop) {
     if (!RESTATE__LOAD(&loop->arrivals, RELAXED)) return;
     restate__h2_due(&server->boss->env, server->boss->env.now_ms + RESTATE__SRV_HELD_MS);
@@ -18339,7 +18317,11 @@ static void restate__srv_rehome(restate__server *server, restate__loop *loop) {
     if (all_held && (server->channel.fd < 0 || server->phase != RESTATE__PHASE_SERVING)) return;
     for (restate__conn *conn = restate__srv_recall(loop), *next; conn; conn = next) {
         next = conn->next;
-        if (!all_held || !restate__srv_give_back(server, conn)) restate__srv_assign(server, conn);
+        if (all_held && restate__channel_send(server->channel.fd, RESTATE__CHANNEL_BACK,
+                                              conn->source.fd))
+            restate__srv_discard(server, conn);
+        else
+            restate__srv_assign(server, conn);
     }
 }
 
