@@ -17309,9 +17309,9 @@ struct restate__loop {
 #if !defined(RESTATE_NO_THREADS)
     pthread_t thread;
     struct {                                /* the watcher's: */
-        unsigned change;                    /* of the duty that it told of, */
-        uint64_t at_ms, after_ms;           /* and when it tells again */
-    } told;
+        unsigned change;                    /* of the duty that it warned of, */
+        uint64_t at_ms, after_ms;           /* and when it warns again */
+    } warned;
 #endif
     bool threaded;                          /* there is `thread`, not joined */
     bool over;                              /* atomic: the thread is about to end */
@@ -17393,7 +17393,7 @@ static void restate__conn_log(restate__conn *conn, restate_log_level level, cons
 /* ---- Before there is a session: HTTP/1, TLS, or neither -------------------------------------- */
 
 /* Whether a line of HTTP/1 asks for the health of the endpoint. `*head`: by HEAD. */
-static bool restate__conn_asks_health(const restate__conn_hello *hello, bool *head) {
+static bool restate__conn_probes_health(const restate__conn_hello *hello, bool *head) {
     char line[RESTATE__LOOP_HELLO];
     restate_bytes service, handler;
     memcpy(line, hello->text, sizeof line);
@@ -17407,7 +17407,7 @@ static bool restate__conn_asks_health(const restate__conn_hello *hello, bool *he
 
 /* The head of a request in HTTP/1 is there, or as much of it as is waited for: 200 to probes of the
  * health, 505 to all others. */
-static void restate__conn_answer_http1(restate__conn *conn) {
+static void restate__conn_respond_http1(restate__conn *conn) {
     static const char refusal[] =
         "HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-type: text/plain\r\n"
         "connection: close\r\ncontent-length: 73\r\n\r\n"
@@ -17417,7 +17417,7 @@ static void restate__conn_answer_http1(restate__conn *conn) {
         "\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
     bool head = false;
     char what[RESTATE__LOOP_HELLO + 200];
-    if (conn->hello.line_over && restate__conn_asks_health(&conn->hello, &head)) {
+    if (conn->hello.line_over && restate__conn_probes_health(&conn->hello, &head)) {
         restate__buf_write(&conn->pending, health, sizeof health - (head ? 3 : 1));
         restate__conn_finish(conn, "it asked for the health in HTTP/1");
         return;
@@ -17431,7 +17431,7 @@ static void restate__conn_answer_http1(restate__conn *conn) {
 }
 
 /* Reads on in the head of a request in HTTP/1. Only of what may be a probe all of it is awaited. */
-static void restate__conn_hear_http1(restate__conn *conn, restate_bytes in) {
+static void restate__conn_read_http1(restate__conn *conn, restate_bytes in) {
     restate__conn_hello *hello = &conn->hello;
     const uint8_t *p = in.ptr, *end = in.ptr + in.len;
     for (; p < end && !restate__conn_over(conn); p++) {
@@ -17442,7 +17442,7 @@ static void restate__conn_hear_http1(restate__conn *conn, restate_bytes in) {
         size_t n = hello->len < 4 ? hello->len : 4;
         bool may_probe = !memcmp(hello->text, "GET ", n) || !memcmp(hello->text, "HEAD", n);
         if (!may_probe || (line_end && hello->blank) || ++hello->head_len > RESTATE__LOOP_HEAD)
-            restate__conn_answer_http1(conn);
+            restate__conn_respond_http1(conn);
         hello->line_over = hello->line_over || line_end;
         hello->blank = line_end || (hello->blank && *p == '\r');
     }
@@ -17450,11 +17450,11 @@ static void restate__conn_hear_http1(restate__conn *conn, restate_bytes in) {
 
 /* What is not the preface of HTTP/2 is HTTP/1, TLS or something else; this is known from one byte,
  * and a person may wait for an answer. */
-static void restate__conn_misspoken(restate__conn *conn, restate_bytes in) {
+static void restate__conn_not_http2(restate__conn *conn, restate_bytes in) {
     uint8_t first = conn->hello.len ? (uint8_t)conn->hello.text[0] : in.ptr[0];
     if (first >= 'A' && first <= 'Z') {
         conn->state = RESTATE__CONN_HTTP1;
-        restate__conn_hear_http1(conn, in);
+        restate__conn_read_http1(conn, in);
         return;
     }
     if (first == 0x16)
@@ -17465,7 +17465,7 @@ static void restate__conn_misspoken(restate__conn *conn, restate_bytes in) {
 }
 
 /* Takes bytes until the preface of HTTP/2 is complete, and gives what comes behind it. */
-static restate_bytes restate__conn_greet(restate__conn *conn, restate_bytes in) {
+static restate_bytes restate__conn_read_preface(restate__conn *conn, restate_bytes in) {
     static const char preface[] = NGHTTP2_CLIENT_MAGIC;
     const size_t whole = sizeof preface - 1;
     restate__conn_hello *hello = &conn->hello;
@@ -17474,7 +17474,7 @@ static restate_bytes restate__conn_greet(restate__conn *conn, restate_bytes in) 
         in.len--;
     }
     if (hello->len < whole) {
-        if (in.len) restate__conn_misspoken(conn, in);
+        if (in.len) restate__conn_not_http2(conn, in);
         return in;
     }
     conn->state = RESTATE__CONN_OPEN;
@@ -17484,9 +17484,9 @@ static restate_bytes restate__conn_greet(restate__conn *conn, restate_bytes in) 
     return in;
 }
 
-static void restate__conn_hear(restate__conn *conn, restate_bytes in) {
-    if (conn->state == RESTATE__CONN_HTTP1) restate__conn_hear_http1(conn, in);
-    if (conn->state == RESTATE__CONN_HELLO) in = restate__conn_greet(conn, in);
+static void restate__conn_read(restate__conn *conn, restate_bytes in) {
+    if (conn->state == RESTATE__CONN_HTTP1) restate__conn_read_http1(conn, in);
+    if (conn->state == RESTATE__CONN_HELLO) in = restate__conn_read_preface(conn, in);
     if (conn->state != RESTATE__CONN_OPEN || !in.len) return;
     int error = restate__h2_feed(&conn->h2, in);
     if (error) restate__conn_kill(conn, nghttp2_strerror(error));
@@ -17506,7 +17506,7 @@ static void restate__conn_receive(restate__conn *conn) {
         }
         conn->heard_ms = loop->env.now_ms;
         conn->asked_ms = 0;
-        restate__conn_hear(conn, restate__b(loop->in, (size_t)n));
+        restate__conn_read(conn, restate__b(loop->in, (size_t)n));
         if (n < RESTATE__LOOP_IN) return;
     }
 }
@@ -17745,7 +17745,7 @@ static restate__conn *restate__loop_take_offers(restate__loop *loop) {
 
 /* Whether a peer is still there: one that is silent is asked, and one that does not answer is gone.
  * NULL: nothing is wrong. */
-static const char *restate__conn_ask(restate__conn *conn) {
+static const char *restate__conn_ping(restate__conn *conn) {
     restate__h2_env *env = &conn->loop->env;
     uint64_t timeout = env->endpoint->options.peer_timeout_ms;
     if (timeout == RESTATE_ZERO_MS) return NULL;
@@ -17770,7 +17770,7 @@ static const char *restate__conn_look(restate__conn *conn) {
         return "it did not begin to speak HTTP/2 (request_timeout_ms)";
     if (conn->state != RESTATE__CONN_OPEN) return NULL;
     const char *wrong = restate__h2_look(&conn->h2);
-    return wrong ? wrong : restate__conn_ask(conn);
+    return wrong ? wrong : restate__conn_ping(conn);
 }
 
 static void restate__conn_sweep(restate__conn *conn) {
@@ -18222,7 +18222,7 @@ static uint16_t restate__srv_name(int fd, char *host, size_t size) {
 
 /* Says where it listens, and how the server gets to know the endpoint. One that listens everywhere
  * is named as a server on this machine reaches it. */
-static void restate__srv_tell_where(const restate_endpoint *ep, const char *host, unsigned port,
+static void restate__srv_log_where(const restate_endpoint *ep, const char *host, unsigned port,
                                     unsigned loops) {
     unsigned processes = ep->options.processes;
     bool everywhere = strcmp(host, "::") == 0 || strcmp(host, "0.0.0.0") == 0;
@@ -18258,7 +18258,7 @@ static restate_status restate__srv_open(restate_endpoint *ep, unsigned loops,
                                  error == EADDRNOTAVAIL ? ".address" : ".port");
     snprintf(name, sizeof name, "%s", host);
     listener->port = restate__srv_name(listener->source.fd, name, sizeof name);
-    restate__srv_tell_where(ep, name, listener->port, loops);
+    restate__srv_log_where(ep, name, listener->port, loops);
     return RESTATE_OK;
 }
 
@@ -18289,22 +18289,22 @@ static void restate__srv_look_at(restate__server *server, restate__loop *loop) {
     if (!restate__duty_read(&loop->worker.duty, &duty, now, 0) ||
         duty.patience_ms == RESTATE__DUTY_NEVER)
         return;
-    if (loop->told.change != duty.change) {
-        loop->told.change = duty.change;
-        loop->told.after_ms = duty.patience_ms;
-        loop->told.at_ms = now - duty.held_ms + duty.patience_ms;
+    if (loop->warned.change != duty.change) {
+        loop->warned.change = duty.change;
+        loop->warned.after_ms = duty.patience_ms;
+        loop->warned.at_ms = now - duty.held_ms + duty.patience_ms;
     }
-    if (now >= loop->told.at_ms) {
+    if (now >= loop->warned.at_ms) {
         restate__log_about(&server->endpoint->logger, RESTATE_LOG_WARN, duty.service, duty.handler,
                            restate__duty_id(&duty, id),
                            "the handler holds its event loop, for %lu ms so far, and %u "
                            "connections wait for it: block in restate_run(), or register it with "
                            ".options.blocking",
                            (unsigned long)duty.held_ms, RESTATE__LOAD(&loop->conn_count, RELAXED));
-        if (loop->told.after_ms < RESTATE__SRV_WARN_MS) loop->told.after_ms *= 2;
-        loop->told.at_ms = now + loop->told.after_ms;
+        if (loop->warned.after_ms < RESTATE__SRV_WARN_MS) loop->warned.after_ms *= 2;
+        loop->warned.at_ms = now + loop->warned.after_ms;
     }
-    restate__h2_due(&server->boss->env, loop->told.at_ms);
+    restate__h2_due(&server->boss->env, loop->warned.at_ms);
 }
 
 /* What arrived at a loop that somebody holds goes to others, if there are any that nobody holds; if
@@ -18385,7 +18385,7 @@ static bool restate__srv_join(restate__loop *loop) {
 }
 
 /* Says what does not return on a loop. How much that is; the first of it is named in `text`. */
-static unsigned restate__srv_tell_left(const restate__server *server, restate__loop *loop,
+static unsigned restate__srv_log_left(const restate__server *server, restate__loop *loop,
                                        char *text, size_t size) {
     uint64_t now = server->boss->env.now_ms;
     restate__duty duty;
@@ -18408,7 +18408,7 @@ static void restate__srv_end(restate__server *server) {
     unsigned left = 0;
     for (unsigned i = 0; i < server->loop_count; i++) {
         restate__loop *loop = &server->loops[i];
-        left += restate__srv_tell_left(server, loop, left ? other : first, sizeof first);
+        left += restate__srv_log_left(server, loop, left ? other : first, sizeof first);
         for (restate__conn *conn = restate__srv_recall(loop), *next; conn; conn = next) {
             next = conn->next;              /* no loop came to take it */
             restate__srv_discard(server, conn);
@@ -18442,7 +18442,7 @@ static bool restate__srv_quiet(restate_endpoint *ep) {
         if (more) nanosleep(&pause, NULL);
     }
     for (unsigned i = 0; more && i < server->loop_count; i++)
-        (void)restate__srv_tell_left(server, &server->loops[i], text, sizeof text);
+        (void)restate__srv_log_left(server, &server->loops[i], text, sizeof text);
     return !more;
 }
 
@@ -18558,15 +18558,6 @@ static bool restate__srv_start_threads(restate__server *server) {
     return true;
 }
 
-/* The loops have threads of their own; this one keeps out of handlers. */
-static restate_status restate__srv_run(restate__server *server) {
-    if (!restate__srv_start_threads(server))
-        return restate__ep_error(server->endpoint, "no thread can be started for an event loop");
-    restate__srv_control(server);
-    restate__srv_end(server);
-    return server->status;
-}
-
 #endif
 
 /* On the only loop, by the thread that calls: one turn, and what it came to. */
@@ -18586,9 +18577,13 @@ RESTATE_API restate_status restate_endpoint_run(restate_endpoint *endpoint) {
         restate__srv_start(endpoint, restate__srv_loop_count(endpoint), threads) != RESTATE_OK)
         return RESTATE_ERROR;
     restate__server *server = endpoint->server;
-    if (server->ended) return server->status;
 #if !defined(RESTATE_NO_THREADS)
-    if (server->boss == &server->control) return restate__srv_run(server);
+    if (server->boss == &server->control && !server->ended) {
+        if (!restate__srv_start_threads(server))
+            return restate__ep_error(endpoint, "no thread can be started for an event loop");
+        restate__srv_control(server);
+        restate__srv_end(server);
+    }
 #endif
     while (restate__srv_turn(server, RESTATE__SRV_NEVER) == RESTATE_OK) {}
     return server->status;
