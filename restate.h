@@ -3700,7 +3700,7 @@ RESTATE__PRIVATE bool restate__wire_encode(restate__arena *arena, const pb_msgde
 #define RESTATE__VERSION_MAX 7u
 #define RESTATE__SIGNAL_CANCEL 1u
 #define RESTATE__SIGNAL_FIRST 17u           /* 2 to 16 are reserved */
-#define RESTATE__DEPTH_MAX 1000u            /* of combinators; the runtime's own limit */
+#define RESTATE__DEPTH_MAX 1000u            /* of combinators; the server's own limit */
 #define RESTATE__DELAY_MS_MAX 63072000000u  /* two years; above 2^36 server 1.7 loses a partition */
 #define RESTATE__SHOWN_MAX 20u              /* elements of a list that a message for people names */
 #define RESTATE__AWAITING_BYTES_LARGE 2048u /* longer AwaitingOn are not repeated as they shrink */
@@ -3787,7 +3787,7 @@ typedef enum restate__node_state {
     RESTATE__FAILED
 } restate__node_state;
 
-enum {                                      /* what answers a leaf */
+enum {                                      /* the kind of result that a leaf has */
     RESTATE__EXPECTS_RESULT,                /* void, a value or a failure */
     RESTATE__EXPECTS_ID,
     RESTATE__EXPECTS_KEYS
@@ -3815,7 +3815,7 @@ typedef struct restate__node {
     uint8_t kind;                           /* restate__node_kind */
     uint8_t state;                          /* restate__node_state */
     uint8_t run;                            /* restate__run_state */
-    uint8_t expects;                        /* of a leaf: what answers it */
+    uint8_t expects;                        /* of a leaf: the kind of its result */
     bool listed;                            /* a combinator on the list `decided` */
     uint16_t depth;                         /* of a combinator: of combinators below it */
     uint32_t order;                         /* of settling, from 1: the journal's order */
@@ -3857,7 +3857,7 @@ typedef struct restate__node {
 /* A name of signals; without a key, cancellations, where code asks for them. */
 typedef struct restate__signal_name {
     restate__map_node node;                 /* first */
-    restate__node *leaves, *leaves_last;    /* pending ones, oldest first: see restate__vm_claim() */
+    restate__node *leaves, *leaves_last;    /* pending ones, oldest first: restate__vm_claim() */
     uint32_t delivered, delivered_last;     /* signals without a leaf, oldest first; 0: none */
     uint32_t mark;                          /* the last walk that came to one of its leaves */
     uint32_t signal;                        /* of this walk: for the next leaf; 0: none */
@@ -3960,7 +3960,7 @@ typedef struct restate__frames {
 typedef struct restate__message {
     uint16_t type;
     restate_bytes body;
-    uint8_t *kept;                          /* the memory of the body, to be taken over; else NULL */
+    uint8_t *kept;                          /* the body's memory, to be taken over; or NULL */
 } restate__message;
 
 /* ---- The journal: entries as the bytes they came as ------------------------------------------ */
@@ -4031,7 +4031,7 @@ typedef struct restate__tracked {           /* a call that a cancellation reache
 typedef struct restate__vm {
     restate__vm_options options;
     restate__arena *arena;                  /* everything it keeps */
-    restate__buf *out;                      /* everything it says */
+    restate__buf *out;                      /* everything it sends */
     restate__phase phase;
     restate__vm_error error;                /* of phase ERRORED, and while `failing` */
     bool failing;                           /* `error` is kept until closures have finished */
@@ -4053,7 +4053,7 @@ typedef struct restate__vm {
     restate__graph graph;
     restate__named *named;                  /* NULL: there was none yet */
     restate__awaiting awaiting;
-    uint32_t cancel_arrived;                /* cancellations the code was not told of */
+    uint32_t cancel_arrived;                /* cancellations that the code does not have */
     uint32_t cancel_delivered;              /* of these: delivered, without explicit_cancellation */
     restate__tracked *tracked, **tracked_end;
     restate__tracked *cancelling;           /* the first whose id a cancellation still waits for */
@@ -4108,7 +4108,7 @@ typedef struct restate__vm_target {         /* an invocation to attach to */
 } restate__vm_target;
 
 typedef enum restate__policy_kind {
-    RESTATE__POLICY_INFINITE,               /* all is left to the runtime */
+    RESTATE__POLICY_INFINITE,               /* all is left to the server */
     RESTATE__POLICY_NONE, RESTATE__POLICY_FIXED, RESTATE__POLICY_EXPONENTIAL
 } restate__policy_kind;
 
@@ -4136,15 +4136,26 @@ typedef struct restate__outcome {           /* of a closure */
 
 /* ---- Errors ---------------------------------------------------------------------------------- */
 
+/* Whether the attempt is over (R1): nothing is sent any more, and what comes is not looked at. */
+static bool restate__vm_over(const restate__vm *vm) { return vm->phase >= RESTATE__CLOSED; }
+
+/* Whether the handler may run. */
+RESTATE__PRIVATE bool restate__vm_ready(const restate__vm *vm) {
+    return vm->phase == RESTATE__REPLAYING || vm->phase == RESTATE__PROCESSING;
+}
+
+/* Ends the attempt with an error that nobody is sent. */
+static void restate__vm_break(restate__vm *vm, uint32_t code, const char *message) {
+    vm->phase = RESTATE__ERRORED;
+    vm->error = (restate__vm_error){ .code = code, .message = message };
+}
+
 static void restate__vm_put(restate__vm *vm, uint16_t type, uint16_t flags,
                             const pb_msgdesc_t *desc, const void *message) {
     vm->awaiting.last = restate__b_none();
     restate__wire_put(vm->out, type, flags, desc, message);
-    if (RESTATE__LIKELY(!vm->out->failed)) return;
-    vm->phase = RESTATE__ERRORED;           /* out of memory: nothing more can be said */
-    memset(&vm->error, 0, sizeof vm->error);
-    vm->error.code = RESTATE__E_INTERNAL;
-    vm->error.message = "out of memory";
+    if (RESTATE__UNLIKELY(vm->out->failed))
+        restate__vm_break(vm, RESTATE__E_INTERNAL, "out of memory");
 }
 
 /* Text and names of an operation, as a person would say it. */
@@ -4175,22 +4186,24 @@ static const char *restate__vm_type_name(uint16_t type) {
     }
 }
 
-static void restate__vm_put_error(restate__vm *vm, const restate__vm_error *e) {
-    restate_wire_ErrorMessage m;
-    memset(&m, 0, sizeof m);
-    m.code = e->code;
-    m.message = restate_str(e->message);
+/* Sends the error of the attempt, which ends with it (R12). */
+static void restate__vm_put_error(restate__vm *vm) {
+    const restate__vm_error *e = &vm->error;
+    bool delay = e->has_delay && e->behavior == RESTATE__RETRY;
+    restate_wire_ErrorMessage m = {
+        .code = e->code,
+        .message = restate_str(e->message),
+        .has_next_retry_delay = delay,
+        .next_retry_delay = delay ? e->delay_ms : 0,
+        .behavior = (restate_wire_ErrorBehavior)e->behavior,
+    };
     if (e->related.known) {
         m.has_related_command_index = m.has_related_command_type = true;
         m.related_command_index = e->related.index;
         m.related_command_type = e->related.type;
         if (e->related.name.len) m.related_command_name = e->related.name;
     }
-    if (e->has_delay && e->behavior == RESTATE__RETRY) {
-        m.has_next_retry_delay = true;
-        m.next_retry_delay = e->delay_ms;
-    }
-    m.behavior = (restate_wire_ErrorBehavior)e->behavior;
+    vm->phase = RESTATE__ERRORED;
     restate__vm_put(vm, restate_wire_MSG_ERROR, 0, restate_wire_ErrorMessage_fields, &m);
 }
 
@@ -4211,10 +4224,9 @@ static bool restate__vm_error_counts(const restate__vm *vm, const restate__vm_er
 }
 
 /* Ends the attempt with an error, unless it is over already. One that is kept (`keeps_error`) is
- * said by restate__vm_fail_now(); until then results of closures are stored as ever. */
+ * sent by restate__vm_fail_now(); until then results of closures are stored as ever. */
 RESTATE__PRIVATE void restate__vm_fail(restate__vm *vm, const restate__vm_error *error) {
-    if (vm->phase == RESTATE__ERRORED || vm->phase == RESTATE__CLOSED) return;
-    if (!restate__vm_error_counts(vm, error)) return;
+    if (restate__vm_over(vm) || !restate__vm_error_counts(vm, error)) return;
     vm->error = *error;
     if (vm->error.delay_ms > RESTATE__DELAY_MS_MAX) vm->error.delay_ms = RESTATE__DELAY_MS_MAX;
     vm->error.message = restate__arena_clean(vm->arena, error->message, "\n\t");
@@ -4226,27 +4238,19 @@ RESTATE__PRIVATE void restate__vm_fail(restate__vm *vm, const restate__vm_error 
             restate__vm_unsupported(vm, "pausing or failing an invocation with an error", 7);
     }
     vm->failing = vm->keeps_error;
-    if (vm->failing) return;
-    vm->phase = RESTATE__ERRORED;
-    restate__vm_put_error(vm, &vm->error);
+    if (!vm->failing) restate__vm_put_error(vm);
 }
 
-/* Says the error that was kept. */
+/* Sends the error that was kept. */
 RESTATE__PRIVATE void restate__vm_fail_now(restate__vm *vm) {
-    if (!vm->failing) return;
+    bool failing = vm->failing;
     vm->failing = false;
-    if (vm->phase == RESTATE__ERRORED || vm->phase == RESTATE__CLOSED) return;
-    vm->phase = RESTATE__ERRORED;
-    restate__vm_put_error(vm, &vm->error);
+    if (failing && !restate__vm_over(vm)) restate__vm_put_error(vm);
 }
 
 /* Fails with `message`, about the current command if there is one. Returns false, for `return`. */
 static bool restate__vm_raise_text(restate__vm *vm, uint32_t code, const char *message) {
-    restate__vm_error e;
-    memset(&e, 0, sizeof e);
-    e.code = code;
-    e.message = message;
-    e.related = vm->current;
+    restate__vm_error e = { .code = code, .message = message, .related = vm->current };
     if (code == RESTATE__E_MISMATCH && vm->options.version >= 7)
         e.behavior = vm->options.on_mismatch;
     restate__vm_fail(vm, &e);
@@ -4257,10 +4261,9 @@ static bool restate__vm_raise(restate__vm *vm, uint32_t code, const char *format
     RESTATE__PRINTF(3, 4);
 static bool restate__vm_raise(restate__vm *vm, uint32_t code, const char *format, ...) {
     va_list args;
-    const char *message;
-    if (vm->phase == RESTATE__ERRORED || vm->phase == RESTATE__CLOSED) return false;
+    if (restate__vm_over(vm)) return false;
     va_start(args, format);
-    message = restate__arena_vprintf(vm->arena, format, args);
+    const char *message = restate__arena_vprintf(vm->arena, format, args);
     va_end(args);
     return restate__vm_raise_text(vm, code, message);
 }
@@ -4594,8 +4597,8 @@ static void restate__graph_propagate(restate__graph *g, restate__node *settled) 
     }
 }
 
-/* The order in which futures are told: that of settling, which is the journal's; one future that
- * stands in a list twice, by its places. restate__first_settled() has the same. */
+/* The order in which futures come: that of settling, which is the journal's; one future that stands
+ * in a list twice, by its places. restate__first_settled() has the same. */
 static int restate__node_earlier(const void *a, const void *b) {
     const restate__edge *x = *(restate__edge *const *)a, *y = *(restate__edge *const *)b;
     if (x->parent != y->parent) return x->parent->order > y->parent->order ? 1 : -1;
@@ -4770,8 +4773,8 @@ static void restate__vm_settle(restate__vm *vm, restate__node *leaf, const resta
 
 static void restate__vm_settle_by(restate__vm *vm, restate__node *leaf, const uint8_t *entry);
 
-/* Makes `leaf` stand for a completion or signal number. It is settled at once when the answer was
- * delivered before the question. NULL: out of memory. */
+/* Makes `leaf` stand for a completion or signal number. It is settled at once when the notification
+ * was delivered before the code asks (R3). NULL: out of memory. */
 static restate__slot *restate__vm_leaf_slot(restate__vm *vm, restate__node *leaf,
                                             restate__node_kind kind, uint32_t id) {
     restate__slot *slot = restate__slot_of(&vm->journal, kind == RESTATE__LEAF_SIGNAL, id);
@@ -4853,16 +4856,12 @@ static restate_bytes restate__vm_terminated(restate__vm *vm, restate_bytes slice
 /* The pairs of a decoded list of {1: name, 2: value} messages, which are Headers or
  * FailureMetadata. NULL: out of memory, or malformed. */
 RESTATE__PRIVATE restate_pair *restate__vm_pairs(restate__arena *arena, restate_wire_list list) {
-    restate_pair *pairs =
-                     (restate_pair *)restate__arena_alloc(arena, (list.count + 1) * sizeof *pairs),
-                 *p = pairs;
-    restate_bytes element;
-    while (pairs && restate__wire_each(&list, &element)) {
-        restate_bytes name, value;
+    restate_pair *pairs = restate__arena_alloc(arena, (list.count + 1) * sizeof *pairs);
+    restate_bytes element, name, value;
+    for (restate_pair *p = pairs; pairs && restate__wire_each(&list, &element); p++) {
         if (!restate__wire_entry(element, true, &name, &value)) return NULL;
         p->name = restate__arena_text(arena, name);
         p->value = restate__arena_text(arena, value);
-        p++;
     }
     return pairs;
 }
@@ -4878,21 +4877,25 @@ static int restate__vm_order_names(const void *a, const void *b) {
  * version 1.7 does not survive that a handler ends with a name twice, and neither does the
  * partition that it is stored in. So no failure that is made or read here has one. */
 static const char *restate__vm_unique(restate__arena *arena, restate_pair *pairs) {
-    size_t n = restate__b_pairs(pairs), i;
-    restate_pair **sorted, *from = pairs, *to = pairs;
-    const char *last, *twice = NULL;
+    size_t n = restate__b_pairs(pairs);
     if (n < 2) return NULL;
-    sorted = (restate_pair **)restate__arena_alloc(arena, n * sizeof *sorted);
+    restate_pair **sorted = restate__arena_alloc(arena, n * sizeof *sorted), *to = pairs;
     if (!sorted) return NULL;
-    for (i = 0; i < n; i++) sorted[i] = &pairs[i];
+    for (size_t i = 0; i < n; i++) sorted[i] = &pairs[i];
     qsort((void *)sorted, n, sizeof *sorted, restate__vm_order_names);
-    for (last = sorted[0]->name, i = 1; i < n; i++) {
-        if (strcmp(sorted[i]->name, last) != 0) last = sorted[i]->name;
-        else twice = last, sorted[i]->name = NULL;
+    const char *last = sorted[0]->name, *twice = NULL;
+    for (size_t i = 1; i < n; i++) {
+        if (strcmp(sorted[i]->name, last) != 0) {
+            last = sorted[i]->name;
+        } else {
+            twice = last;
+            sorted[i]->name = NULL;
+        }
     }
-    for (; twice && from < pairs + n; from++)
+    if (!twice) return NULL;
+    for (const restate_pair *from = pairs; from < pairs + n; from++)
         if (from->name) *to++ = *from;
-    if (twice) to->name = to->value = NULL;
+    to->name = to->value = NULL;
     return twice;
 }
 
@@ -4918,22 +4921,13 @@ static bool restate__failure_valid(restate_bytes payload) {
     return true;
 }
 
-static bool restate__keys_valid(restate_bytes payload) {
+/* The names in a StateKeys message, ending with NULL. NULL: malformed, or out of memory. */
+static const char *const *restate__vm_keys(restate__vm *vm, restate_bytes payload) {
     restate__wire_reader r = restate__wire_read(payload);
     restate__wire_item item;
-    while (restate__wire_next(&r, &item)) continue;
-    return !r.bad;
-}
-
-/* The names in a StateKeys message, ending with NULL. */
-static const char *const *restate__vm_keys(restate__vm *vm, restate_bytes payload) {
-    restate__wire_reader r;
-    restate__wire_item item;
     size_t n = 0;
-    const char **keys;
-    r = restate__wire_read(payload);
     while (restate__wire_next(&r, &item)) n += item.tag == 1;
-    keys = (const char **)restate__arena_alloc(vm->arena, (n + 1) * sizeof *keys);
+    const char **keys = restate__arena_alloc(vm->arena, (n + 1) * sizeof *keys);
     if (r.bad || !keys) return NULL;
     r = restate__wire_read(payload);
     for (n = 0; restate__wire_next(&r, &item);)
@@ -4942,12 +4936,18 @@ static const char *const *restate__vm_keys(restate__vm *vm, restate_bytes payloa
     return keys;
 }
 
+static bool restate__keys_valid(restate_bytes payload) {
+    restate__wire_reader r = restate__wire_read(payload);
+    restate__wire_item item;
+    while (restate__wire_next(&r, &item)) continue;
+    return !r.bad;
+}
+
 /* The content of a Value message; absent when malformed, never absent otherwise. */
 static restate_bytes restate__vm_content(restate_bytes payload) {
-    restate__wire_reader r;
+    restate__wire_reader r = restate__wire_read(payload);
     restate__wire_item item;
     restate_bytes content = restate__b(payload.ptr + payload.len, 0);
-    r = restate__wire_read(payload);
     while (restate__wire_next(&r, &item)) {
         if (item.tag != 1) continue;
         if (item.wire != RESTATE__WIRE_BYTES) return restate__b_none();
@@ -4995,20 +4995,21 @@ static bool restate__vm_read_result(restate__vm *vm, restate__value *v,
     }
 }
 
-/* Which part of a notification a field is: 1 the id, 2 the result, 0 neither. */
+/* Which part of a notification a field is: 1 the id, 2 the result, 0 neither; -1: malformed. */
 static int restate__vm_notification_part(const restate__wire_item *item) {
+    bool bytes = item->wire == RESTATE__WIRE_BYTES;
     switch (item->tag) {
     case restate_wire_NotificationTemplate_completion_id_tag:
     case restate_wire_NotificationTemplate_signal_id_tag:
         return item->wire == RESTATE__WIRE_NUMBER ? 1 : -1;
     case restate_wire_NotificationTemplate_signal_name_tag:
-        return item->wire == RESTATE__WIRE_BYTES && restate__b_utf8(item->bytes) ? 1 : -1;
+        return bytes && restate__b_utf8(item->bytes) ? 1 : -1;
     case restate_wire_NotificationTemplate_void_value_tag:
     case restate_wire_NotificationTemplate_value_tag:
     case restate_wire_NotificationTemplate_failure_tag:
     case restate_wire_NotificationTemplate_invocation_id_tag:
     case restate_wire_NotificationTemplate_state_keys_tag:
-        return item->wire == RESTATE__WIRE_BYTES ? 2 : -1;
+        return bytes ? 2 : -1;
     default:
         return 0;
     }
@@ -5019,8 +5020,9 @@ static uint32_t restate__form_id(const uint8_t *body) {
     return body[1] < 0x80 ? body[1] : (body[1] & 0x7Fu) | (uint32_t)body[2] << 7;
 }
 
-/* The form that nearly all notifications have: a completion id of one or two bytes, then void or a
- * short value, and nothing else. */
+/* The form of a notification, which nearly all have: a completion id of one or two bytes, then void
+ * or a short value, and nothing else. Replays of long journals are made of these: their results are
+ * found without looking at protobuf again (make budget). */
 static inline unsigned restate__form_of(restate_bytes body) {
     enum { ID = 1 << 3, VOID_ = 4 << 3 | RESTATE__WIRE_BYTES, VALUE = 5 << 3 | RESTATE__WIRE_BYTES,
            CONTENT = 1 << 3 | RESTATE__WIRE_BYTES };
@@ -5121,13 +5123,7 @@ static bool restate__vm_read_state(restate__vm *vm, restate_wire_list map) {
     return true;
 }
 
-static restate_bytes restate__vm_keep(restate__vm *vm, restate_bytes slice, bool wanted) {
-    if (!wanted || !slice.ptr) return restate__b_none();
-    return restate__arena_copy(vm->arena, slice);
-}
-
 static bool restate__vm_on_start(restate__vm *vm, const restate__message *message) {
-    bool v7 = vm->options.version >= 7;
     restate_wire_StartMessage m;
     if (vm->phase != RESTATE__WAIT_START)
         return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "a second Start message");
@@ -5136,12 +5132,14 @@ static bool restate__vm_on_start(restate__vm *vm, const restate__message *messag
                                  "cannot decode Start: it is not valid protobuf");
     if (m.known_entries == 0)
         return restate__vm_raise(vm, RESTATE__E_INTERNAL, "known entries is zero in Start");
-    vm->id = restate__vm_keep(vm, m.id, true);
-    vm->debug_id = restate__vm_keep(vm, m.debug_id, true);
-    vm->key = restate__vm_keep(vm, m.key, true);
-    vm->scope = restate__vm_keep(vm, m.scope, v7);
-    vm->limit_key = restate__vm_keep(vm, m.limit_key, v7);
-    vm->idempotency_key = restate__vm_keep(vm, m.idempotency_key, v7);
+    vm->id = restate__arena_copy(vm->arena, m.id);
+    vm->debug_id = restate__arena_copy(vm->arena, m.debug_id);
+    vm->key = restate__arena_copy(vm->arena, m.key);
+    if (vm->options.version >= 7) {
+        vm->scope = restate__arena_copy(vm->arena, m.scope);
+        vm->limit_key = restate__arena_copy(vm->arena, m.limit_key);
+        vm->idempotency_key = restate__arena_copy(vm->arena, m.idempotency_key);
+    }
     vm->random_seed = m.random_seed;
     vm->journal.known = m.known_entries;
     vm->retry_count = m.retry_count_since_last_stored_entry;
@@ -5155,8 +5153,8 @@ static bool restate__vm_on_start(restate__vm *vm, const restate__message *messag
     return restate__vm_read_state(vm, m.state_map);
 }
 
-/* Protocol 7: the runtime has stored a proposed result; its place among the notifications is here.
- */
+/* Protocol 7: the server has stored a proposed result. Its place among the notifications is here
+ * (R7). */
 static bool restate__vm_on_ack(restate__vm *vm, restate_bytes payload) {
     restate_wire_ProposeRunCompletionAckMessage m;
     if (!restate__wire_decode(restate_wire_ProposeRunCompletionAckMessage_fields, &m, sizeof m,
@@ -5179,9 +5177,9 @@ static bool restate__vm_on_ack(restate__vm *vm, restate_bytes payload) {
 }
 
 static bool restate__vm_on_message(restate__vm *vm, const restate__message *m) {
-    uint16_t type = m->type;
+    unsigned type = m->type;
     vm->awaiting.last = restate__b_none();
-    if (vm->phase == RESTATE__CLOSED) return true;
+    if (restate__vm_over(vm)) return true;
     if (type >= 0x0400 && type <= 0xFBFF) return restate__vm_on_entry(vm, m);
     switch (type) {
     case restate_wire_MSG_START:
@@ -5194,17 +5192,14 @@ static bool restate__vm_on_message(restate__vm *vm, const restate__message *m) {
     case restate_wire_MSG_PROPOSE_RUN_COMPLETION:
     case restate_wire_MSG_AWAITING_ON:
         return restate__vm_raise(vm, RESTATE__E_PROTOCOL,
-                                 "message 0x%04X comes from an SDK only, expected an entry",
-                                 (unsigned)type);
+                                 "message 0x%04X comes from an SDK only, expected an entry", type);
     default:
         break;
     }
     if (type >= 0xFC00)
         return restate__vm_raise(vm, RESTATE__E_PROTOCOL,
-                                 "custom entry 0x%04X is not supported, expected an entry",
-                                 (unsigned)type);
-    return restate__vm_raise(vm, RESTATE__E_INTERNAL, "unknown message type 0x%04X",
-                             (unsigned)type);
+                                 "custom entry 0x%04X is not supported, expected an entry", type);
+    return restate__vm_raise(vm, RESTATE__E_INTERNAL, "unknown message type 0x%04X", type);
 }
 
 static bool restate__frames_too_large(const restate__frames *f) { return f->len > f->max; }
@@ -5310,10 +5305,7 @@ RESTATE__PRIVATE void restate__vm_end_input(restate__vm *vm) {
 
 RESTATE__PRIVATE void restate__vm_init(restate__vm *vm, const restate__vm_options *options,
                                        restate__arena *arena, restate__buf *out) {
-    memset(vm, 0, sizeof *vm);
-    vm->options = *options;
-    vm->arena = arena;
-    vm->out = out;
+    *vm = (restate__vm){ .options = *options, .arena = arena, .out = out };
     vm->frames.arena = vm->journal.arena = vm->graph.arena = arena;
     vm->frames.max = options->max_message_bytes ? options->max_message_bytes : (size_t)64 << 20;
     vm->journal.next_room = RESTATE__PAGE_BYTES;
@@ -5325,11 +5317,6 @@ RESTATE__PRIVATE void restate__vm_init(restate__vm *vm, const restate__vm_option
     vm->next_completion = 1;
     vm->next_signal = RESTATE__SIGNAL_FIRST;
     vm->state_partial = true;
-}
-
-/* Whether the handler may run. */
-RESTATE__PRIVATE bool restate__vm_ready(const restate__vm *vm) {
-    return vm->phase == RESTATE__REPLAYING || vm->phase == RESTATE__PROCESSING;
 }
 
 /* ---- Named signals: which leaf gets which ---------------------------------------------------- */
@@ -5570,7 +5557,7 @@ static RESTATE__NOINLINE bool restate__vm_deliver_any(restate__vm *vm, const uin
     } else if (vm->options.explicit_cancellation) {
         restate__vm_deliver_name(vm, entry, restate__b_none());
     } else {
-        vm->cancel_delivered++;             /* each is told, also if they came together */
+        vm->cancel_delivered++;             /* each counts, also if they came together */
     }
     return n.signal || n.name.ptr;
 }
@@ -5592,8 +5579,8 @@ static bool restate__vm_deliver(restate__vm *vm) {
     return false;
 }
 
-/* Delivers as few notifications as it takes (R4) until `root` is settled, something inside it calls for
- * attention, or (with_cancel) a cancellation is there. False: not enough has arrived. */
+/* Delivers as few notifications as it takes (R4) until `root` is settled, something inside it calls
+ * for attention, or (with_cancel) a cancellation is there. False: not enough has arrived. */
 static bool restate__vm_resolve(restate__vm *vm, restate__node *root, bool with_cancel) {
     bool found = false, named = true;
     vm->graph.awaited = root;
@@ -5921,7 +5908,7 @@ static restate_bytes restate__awaiting_encode(restate__awaiting *a, restate__are
     return a->scratch[i] ? restate__tree_encode(tree, a->scratch[i]) : restate__b_none();
 }
 
-/* Tells the server what is awaited, unless that was the last thing that it was told. */
+/* Announces what is awaited, unless that was the last thing that was sent. */
 static void restate__vm_announce(restate__vm *vm, restate__tree *tree, const restate__node *root) {
     restate__awaiting *a = &vm->awaiting;
     restate_bytes future = restate__awaiting_encode(a, vm->arena, tree);
@@ -5993,11 +5980,10 @@ static RESTATE__NOINLINE bool restate__vm_not_executable(restate__vm *vm, const 
     if (vm->phase != RESTATE__CLOSED)
         return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "%s before the journal has arrived",
                                  operation);
-    vm->phase = RESTATE__ERRORED;           /* the output is closed, nothing more is said */
-    memset(&vm->error, 0, sizeof vm->error);
-    vm->error.code = RESTATE__E_CLOSED;
-    vm->error.message = restate__arena_printf(
-        vm->arena, "the attempt is over, but the code went on with %s", operation);
+    restate__vm_break(vm, RESTATE__E_CLOSED,
+                      restate__arena_printf(vm->arena,
+                                            "the attempt is over, but the code went on with %s",
+                                            operation));
     return false;
 }
 
@@ -6010,10 +5996,10 @@ static bool restate__vm_cancel_call(restate__vm *vm, restate_bytes invocation_id
 /* Cancels the calls that a cancellation reaches (R11). If the id of one has to be waited for, the
  * next call goes on from here. READY: done. */
 RESTATE__PRIVATE restate__wait restate__vm_cancel_calls(restate__vm *vm) {
-    restate__tracked *t;
+    restate__tracked *t = vm->cancelling ? vm->cancelling : vm->tracked;
     if (!restate__vm_executable(vm, "cancelling calls"))
         return restate__vm_wait(vm, RESTATE__BROKEN);
-    for (t = vm->cancelling ? vm->cancelling : vm->tracked; t; t = t->next) {
+    for (; t; t = t->next) {
         vm->cancelling = t;
         if (t->id->state == RESTATE__PENDING && !restate__vm_resolve(vm, t->id, false))
             return restate__vm_unresolved(vm, t->id, false);
