@@ -2163,35 +2163,25 @@ RESTATE__PRIVATE size_t restate__b_pairs(const restate_pair *pairs) {
     return n;
 }
 
-/* How many bytes at the beginning are whole characters of well-formed UTF-8 (no overlong forms, no
- * surrogates, at most U+10FFFF). */
-RESTATE__PRIVATE size_t restate__b_utf8_len(restate_bytes text) {
+/* Whether it is well-formed UTF-8 (no overlong forms, no surrogates, at most U+10FFFF). */
+RESTATE__PRIVATE bool restate__b_utf8(restate_bytes text) {
     const uint8_t *p = text.ptr, *end = text.len ? p + text.len : p;
     while (p < end) {
-        uint32_t first = *p, more, low = 0x80, high = 0xBF;
-        const uint8_t *next = p + 1;
-        if (RESTATE__LIKELY(first < 0x80)) {
-            p = next;
-            continue;
-        }
+        uint32_t first = *p++, more, low = 0x80, high = 0xBF;
+        if (RESTATE__LIKELY(first < 0x80)) continue;
         if (first >= 0xC2 && first <= 0xDF) more = 1;
         else if (first >= 0xE0 && first <= 0xEF) more = 2;
         else if (first >= 0xF0 && first <= 0xF4) more = 3;
-        else break;
+        else return false;
         if (first == 0xE0) low = 0xA0;
         if (first == 0xED) high = 0x9F;
         if (first == 0xF0) low = 0x90;
         if (first == 0xF4) high = 0x8F;
-        if ((size_t)(end - next) < more) break;
-        for (; more && *next >= low && *next <= high; more--, low = 0x80, high = 0xBF) next++;
-        if (more) break;
-        p = next;
+        if ((size_t)(end - p) < more) return false;
+        for (; more; more--, low = 0x80, high = 0xBF, p++)
+            if (*p < low || *p > high) return false;
     }
-    return text.len ? (size_t)(p - (const uint8_t *)text.ptr) : 0;
-}
-
-RESTATE__PRIVATE bool restate__b_utf8(restate_bytes text) {
-    return restate__b_utf8_len(text) == text.len;
+    return true;
 }
 
 /* How many bytes the first character has; 0: what is there is no UTF-8. */
@@ -11928,7 +11918,8 @@ static bool restate__json_string(restate__json_scan *s) {
     s->at = p + 1;
     restate_bytes text = restate__b(start, (size_t)(p - start));
     if (!(seen & 0x80u) || restate__b_utf8(text)) return true;
-    return restate__json_fault(s, start + restate__b_utf8_len(text), "UTF-8");
+    for (size_t n; (n = restate__b_character(text)) != 0; text.len -= n) text.ptr += n;
+    return restate__json_fault(s, text.ptr, "UTF-8");
 }
 
 /* Behind the digits at `p`, at least one; NULL: there is none. */
@@ -11999,10 +11990,10 @@ static size_t restate__json_encode(uint32_t code, uint8_t to[4]) {
 /* Whether the name between two quotation marks is the one wanted. An escape is longer than what it
  * stands for, so a name that is not longer than the one wanted has none or differs. */
 static bool restate__json_name_is(restate_bytes name, restate_bytes wanted) {
-    restate__json_scan s = restate__json_scan_of(name);
     size_t i = 0;
     if (name.len < wanted.len) return false;
     if (!name.len || !memchr(name.ptr, '\\', name.len)) return restate__b_equal(name, wanted);
+    restate__json_scan s = restate__json_scan_of(name);
     while (s.at < s.end) {
         uint8_t unit[4] = { *s.at };
         size_t n = 1;
@@ -12017,11 +12008,12 @@ static bool restate__json_name_is(restate_bytes name, restate_bytes wanted) {
 }
 
 static bool restate__json_name(restate__json_scan *s) {
-    if (!restate__json_is_next(s, '"')) return restate__json_fault(s, s->at, "a member's name");
-    const uint8_t *start = s->at + 1;
+    const uint8_t *start = restate__json_space(s) + 1;
+    if (s->at == s->end || *s->at != '"') return restate__json_fault(s, s->at, "a member's name");
     if (!restate__json_string(s)) return false;
     restate_bytes name = restate__b(start, (size_t)(s->at - start) - 1);
-    if (!restate__json_is_next(s, ':')) return restate__json_fault(s, s->at, "':'");
+    if (restate__json_space(s) == s->end || *s->at != ':')
+        return restate__json_fault(s, s->at, "':'");
     s->at++;
     restate__json_space(s);
     if (s->depth == 1 && s->wanted.ptr && !s->found.ptr && restate__json_name_is(name, s->wanted))
@@ -12130,23 +12122,20 @@ static restate_bytes restate__json_key(restate__json_scan *s) {
  * than `room` bytes (which no string does whose text with one quotation mark does not), or it
  * cannot be held, which `expected` says. */
 static uint8_t *restate__json_unescape(restate__json_scan *s, uint8_t *to, size_t room) {
+    const uint8_t *p = s->at + 1;
     uint8_t unit[4], *end = to + room - 1;
-    for (s->at++;;) {
-        const uint8_t *from = s->at;
-        uint32_t code;
-        while (*s->at != '"' && *s->at != '\\') s->at++;
-        size_t n = (size_t)(s->at - from);
-        if ((size_t)(end - to) < n) return NULL;
-        memcpy(to, from, n);
-        to += n;
-        if (*s->at == '"') break;
+    for (uint32_t code;; p = s->at) {
+        while (*p != '"' && *p != '\\' && to < end) *to++ = *p++;
+        if (*p == '"') break;
+        if (*p != '\\') return NULL;
+        s->at = p;
         if (!restate__json_escape(s, &code)) return NULL;
-        n = restate__json_encode(code, unit);
+        size_t n = restate__json_encode(code, unit);
         if ((size_t)(end - to) < n) return NULL;
         memcpy(to, unit, n);
         to += n;
     }
-    s->at++;
+    s->at = p + 1;
     *to = 0;
     return to;
 }
@@ -12743,10 +12732,15 @@ static bool restate__json_convert(restate__json_format *f, restate__json_spec *s
                                       "string with restate_text() and insert it with %s");
     f->argument++;
     if (text) return restate__json_format_string(f, s);
-    if (s->conversion && strchr("diu", s->conversion) && s->length != 'L')
-        return restate__json_format_int(f, s);
-    if (s->conversion && strchr("feg", s->conversion) && (!s->length || s->length == 'l'))
-        return restate__json_format_double(f, s);
+    switch (s->conversion) {
+    case 'd': case 'i': case 'u':
+        if (s->length != 'L') return restate__json_format_int(f, s);
+        break;
+    case 'f': case 'e': case 'g':
+        if (!s->length || s->length == 'l') return restate__json_format_double(f, s);
+        break;
+    default: break;
+    }
     return restate__json_bad_spec(f, s, "not for JSON; there are %d %u (h l ll j z t), %g %f %e, "
                                   "%s (text), %-s (JSON) and %hhd (boolean)");
 }
@@ -13045,7 +13039,7 @@ RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec 
  *    is gone through once more: strings and enums in the bytes, as the struct no longer tells (see
  *    "Binary, what is wrong"), times in the struct, as two parts of one may have come.
  * 2. There is one walk through a struct, that of "Out", which checks as it writes JSON. Before a
- *    struct is encoded as binary, and where rule 1 says so, it checks only: its output is shut.
+ *    struct is encoded as binary, and where rule 1 says so, it checks only and writes nothing.
  * 3. There is one walk through JSON, that of "In".
  * 4. Types of google.protobuf whose JSON is not an object with their fields are in one table, of
  *    functions that these walks call. */
@@ -13234,7 +13228,6 @@ static restate__proto_walk restate__proto_begin(const restate_codec *codec, rest
     restate__proto_walk w = { .ctx = ctx, .type = codec->type, .in = in, .binary = binary };
     w.scan = restate__json_scan_of(in);
     w.out = restate__json_out_on(restate__ctx_arena(ctx));
-    if (binary) w.out = (restate__json_out){ .failed = true };          /* shut */
     return w;
 }
 
@@ -13507,6 +13500,11 @@ static bool restate__proto_unfit(restate__proto_walk *w, const char *what) {
     return false;
 }
 
+/* Writes a character of JSON's own. */
+static void restate__proto_mark(restate__proto_walk *w, char c) {
+    if (!w->binary) restate__json_put(&w->out, c);
+}
+
 /* How many values are there; what has its default without saying so is not, as in binary. */
 static size_t restate__proto_count(const restate__proto_field *field, const pb_field_iter_t *i) {
     const uint8_t *p = i->pData, *end = p + i->data_size;
@@ -13574,13 +13572,15 @@ static void restate__proto_put_enum(restate__json_out *o, const restate__proto_f
 static bool restate__proto_put_message(restate__proto_walk *w, const restate__proto_type *type,
                                        const void *message);
 
+#define RESTATE__PROTO_NOT_UTF8 "the string is not UTF-8"
+
 /* A string in a struct. False: faulty. */
 static bool restate__proto_text(restate__proto_walk *w, const void *data, size_t size,
                                 restate_bytes *text) {
     const uint8_t *zero = memchr(data, 0, size);
     if (!zero) return restate__proto_unfit(w, "the string does not end");
     *text = restate__b(data, (size_t)(zero - (const uint8_t *)data));
-    return restate__b_utf8(*text) || restate__proto_unfit(w, "the string is not UTF-8");
+    return true;
 }
 
 /* What cannot be faulty. */
@@ -13615,12 +13615,13 @@ static bool restate__proto_put_value(restate__proto_walk *w, const restate__prot
     case RESTATE__PROTO_KIND_MESSAGE: return restate__proto_put_message(w, field->type, data);
     case RESTATE__PROTO_KIND_STRING:
         if (!restate__proto_text(w, data, size, &text)) return false;
-        restate__json_put_string(&w->out, text);
-        return true;
+        return (w->binary ? restate__b_utf8(text) : restate__json_put_string(&w->out, text)) ||
+               restate__proto_unfit(w, RESTATE__PROTO_NOT_UTF8);
     case RESTATE__PROTO_KIND_BYTES:
         if (bytes->size > size - offsetof(pb_bytes_array_t, bytes))
             return restate__proto_unfit(w, "there are more bytes than fit");
-        restate__proto_put_base64(&w->out, restate__b(bytes->bytes, bytes->size));
+        if (!w->binary)
+            restate__proto_put_base64(&w->out, restate__b(bytes->bytes, bytes->size));
         return true;
     case RESTATE__PROTO_KIND_ENUM:                  /* see restate__proto_scan_item() */
         if (PB_LTYPE(i->type) == PB_LTYPE_UVARINT &&
@@ -13660,18 +13661,18 @@ static bool restate__proto_put_list(restate__proto_walk *w, const restate__proto
     bool map = !w->binary && restate__proto_is_map(type, field), first = true;
     size_t size = i->data_size;
     if (!restate__proto_elements_fit(w, i)) return false;
-    restate__json_put(&w->out, map ? '{' : '[');
+    restate__proto_mark(w, map ? '{' : '[');
     const uint8_t *data = i->pData, *end = data + count * size;
     for (w->spot->index = 0; data < end; w->spot->index++, data += size) {
         /* Of entries with the same key the last one counts. */
         if (map && restate__proto_again(field->type, data, data + size, end, size)) continue;
-        if (!first) restate__json_put(&w->out, ',');
+        if (!first) restate__proto_mark(w, ',');
         first = false;
         if (map ? !restate__proto_put_entry(w, field->type, data)
                 : !restate__proto_put_value(w, field, i, data))
             return false;
     }
-    restate__json_put(&w->out, map ? '}' : ']');
+    restate__proto_mark(w, map ? '}' : ']');
     return true;
 }
 
@@ -13684,10 +13685,12 @@ static bool restate__proto_put_field(restate__proto_walk *w, const restate__prot
     if (PB_ATYPE(i->type) != PB_ATYPE_STATIC) return true;
     size_t count = restate__proto_count(field, i);
     if (!count) return true;
-    restate__json_put_text(&w->out, *first ? "\"" : ",\"");
+    if (!w->binary) {
+        restate__json_put_text(&w->out, *first ? "\"" : ",\"");
+        for (char c; (c = restate__proto_name_next(&name)) != 0;) restate__json_put(&w->out, c);
+        restate__json_put_text(&w->out, "\":");
+    }
     *first = false;
-    for (char c; (c = restate__proto_name_next(&name)) != 0;) restate__json_put(&w->out, c);
-    restate__json_put_text(&w->out, "\":");
     restate__proto_enter(w, &spot, field);
     return restate__proto_leave(w, &spot, PB_HTYPE(i->type) == PB_HTYPE_REPEATED
                                               ? restate__proto_put_list(w, type, i, count)
@@ -13706,6 +13709,7 @@ static bool restate__proto_put_time(restate__proto_walk *w, const restate__proto
             (int64_t)restate__proto_load(i->pData, i->data_size, true);
     if (!restate__proto_time_valid(duration, &t))
         return restate__proto_unfit(w, "the time is out of range");
+    if (w->binary) return true;
     restate__json_put(&w->out, '"');
     if (duration && (t.seconds < 0 || t.nanos < 0)) restate__json_put(&w->out, '-');
     if (duration) restate__json_put_digits(&w->out, (uintmax_t)llabs(t.seconds), 1);
@@ -13740,6 +13744,7 @@ static bool restate__proto_put_mask(restate__proto_walk *w, const restate__proto
     restate__json_put(&w->out, '"');
     for (size_t k = 0; k < *(const pb_size_t *)i->pSize; k++, path += i->data_size) {
         if (!restate__proto_text(w, path, i->data_size, &text)) return false;
+        if (!restate__b_utf8(text)) return restate__proto_unfit(w, RESTATE__PROTO_NOT_UTF8);
         if (!restate__proto_mask_path_fits(text))
             return restate__proto_unfit(w, "a path of the mask has no JSON form");
         if (k) restate__json_put(&w->out, ',');
@@ -14141,9 +14146,11 @@ static bool restate__proto_get_field(restate__proto_walk *w, const restate__prot
 /* Moves `i` to the field of that name, beginning with where it is. */
 static bool restate__proto_find(restate__proto_walk *w, const restate__proto_type *type,
                                 pb_field_iter_t *i, restate_bytes name) {
-    restate__json_scan s = restate__json_scan_of(restate__b(name.ptr - 1, name.len + 2));
-    s.strict = true;
-    name = restate__json_pull(&s, restate__ctx_arena(w->ctx));
+    if (name.len && memchr(name.ptr, '\\', name.len)) {
+        restate__json_scan s = restate__json_scan_of(restate__b(name.ptr - 1, name.len + 2));
+        s.strict = true;
+        name = restate__json_pull(&s, restate__ctx_arena(w->ctx));
+    }
     for (size_t n = name.ptr ? type->message->field_count : 0; n; n--, pb_field_iter_next(i))
         if (restate__proto_named(&type->fields[i->index], name)) return true;
     return false;
@@ -14251,10 +14258,10 @@ static bool restate__proto_put_message(restate__proto_walk *w, const restate__pr
     bool first = true, more = pb_field_iter_begin_const(&i, type->message, message);
     if (special && more && (!w->binary || restate__proto_is_time(type)))
         return special->put(w, type, &i);
-    restate__json_put(&w->out, '{');
+    restate__proto_mark(w, '{');
     for (; more; more = pb_field_iter_next(&i))
         if (!restate__proto_put_field(w, type, &i, &first)) return false;
-    restate__json_put(&w->out, '}');
+    restate__proto_mark(w, '}');
     return true;
 }
 
