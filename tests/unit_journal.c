@@ -657,6 +657,65 @@ TEST(x_wild_ids_cost_no_memory) {
     }
 }
 
+/* Bodies around 255 bytes have another head, those from 4096 on are kept where they arrived. */
+TEST(x_results_of_every_length) {
+    static const unsigned lengths[] = { 0, 1, 110, 117, 118, 119, 120, 121, 122, 127, 128, 240, 244, 245, 246, 247, 248, 249, 250,
+                                        251, 252, 253, 254, 255, 256, 257, 4080, 4085, 4086, 4087, 4088, 4096, 20000 };
+    enum { COUNT = sizeof lengths / sizeof *lengths };
+    for (unsigned by_await = 0; by_await < 2; by_await++)
+        EVERY(5, 7) {
+            char *text = (char *)rt_alloc(20001);
+            given(1 + 2 * COUNT);
+            for (unsigned i = 0; i < COUNT; i++) {
+                memset(text, 'a' + (int)i % 26, lengths[i]);
+                text[lengths[i]] = 0;
+                cmd_run(i + 1, text);
+                note_value(N_RUN, i + 1, text);
+            }
+            go();
+            for (unsigned i = 0; i < COUNT; i++) {
+                restate__value v;
+                memset(text, 'a' + (int)i % 26, lengths[i]);
+                text[lengths[i]] = 0;
+                if (by_await) {
+                    node *run = op_run(text);
+                    AWAIT(run, "ANY");
+                    v = run->value;
+                } else if (!restate__vm_run_recorded(rt_op(), text, &v)) {
+                    CHECK(lengths[i] > 127);                /* only short names are compared like that */
+                    AWAIT(op_run(text), "ANY");
+                    continue;
+                }
+                CHECK(v.kind == RESTATE__VALUE && v.is.bytes.len == lengths[i]);
+                CHECK_STR((const char *)v.is.bytes.ptr, text);
+            }
+            CHECK(op_end());
+            OUT("End");
+        }
+}
+
+/* Ids of one to three bytes, found on pages and, asked for backwards, before that. */
+TEST(x_ids_of_every_length) {
+    EVERY(6, 6) {
+        enum { COUNT = 17000 };                             /* whose last ids have three bytes */
+        node *first, *last;
+        given(1 + 2 * COUNT);
+        for (unsigned i = 1; i <= COUNT; i++) cmd_sleep(i, "", 9);
+        for (unsigned i = COUNT; i >= 1; i--) note_sleep(i);
+        go();
+        first = op_sleep("", 9);
+        for (unsigned i = 2; i < COUNT; i++) op_sleep("", 9);
+        last = op_sleep("", 9);
+        CHECK(!completed(last));
+        AWAIT(last, "ANY");
+        CHECK(!completed(first));
+        AWAIT(first, "ANY");
+        CHECK(op_end());
+        CHECK(rt.live_max < 2 * COUNT * 32);                /* their bytes, and slots: nothing is allocated for an entry */
+        OUT("End");
+    }
+}
+
 TEST(x_known_entries_cost_no_memory) {
     EVERY(5, 7) {
         start(4294967295u); input(""); eof();
@@ -695,6 +754,7 @@ int main(int argc, char **argv) {
         T(x_completion_before_its_command_in_the_replay), T(x_large_values), T(x_flags_are_ignored),
         T(x_unknown_fields_are_skipped), T(x_last_member_wins), T(x_bad_payloads), T(x_bad_starts),
         T(x_empty_feed), T(x_message_limit), T(x_wild_ids_cost_no_memory),
+        T(x_results_of_every_length), T(x_ids_of_every_length),
         T(x_known_entries_cost_no_memory), T(x_input_that_ends_is_no_event),
         { NULL, NULL }
     };
