@@ -18346,20 +18346,17 @@ static void restate__srv_look(restate__server *server) {
     if (server->phase_until_ms > env->now_ms) restate__h2_due(env, server->phase_until_ms);
 }
 
-/* After a cut: whether the loop is held by a handler that nobody waits for any longer. */
-static bool restate__srv_stuck(const restate__server *server, const restate__loop *loop) {
-    uint64_t now = server->boss->env.now_ms, until = server->phase_until_ms;
-    restate__duty duty;
-    if (server->phase != RESTATE__PHASE_CUT || now < until) return false;
-    return now - until >= RESTATE__GRACE_MS ||
-           restate__duty_read(&loop->worker.duty, &duty, now, RESTATE__GRACE_MS);
-}
-
-/* Whether every loop has ended, or is stuck. */
+/* Whether every loop has ended, or is held, since the cut, by a handler that nobody waits for any
+ * longer. */
 static bool restate__srv_all_over(const restate__server *server) {
+    uint64_t now = server->boss->env.now_ms, until = server->phase_until_ms;
+    bool cut = server->phase == RESTATE__PHASE_CUT && now >= until;
     for (unsigned i = 0; i < server->loop_count; i++) {
         const restate__loop *loop = &server->loops[i];
-        if (!RESTATE__LOAD(&loop->over, ACQUIRE) && !restate__srv_stuck(server, loop))
+        restate__duty duty;
+        if (RESTATE__LOAD(&loop->over, ACQUIRE)) continue;
+        if (!cut || (now - until < RESTATE__GRACE_MS &&
+                     !restate__duty_read(&loop->worker.duty, &duty, now, RESTATE__GRACE_MS)))
             return false;
     }
     return true;
@@ -19059,35 +19056,6 @@ static void restate__proc_bury(restate__proc *p, restate__proc_worker *w, int st
     restate__log(logger, RESTATE_LOG_ERROR, "worker process %ld %s%s", pid, why, next);
 }
 
-/* Looks which workers are over. Returns how many are not. */
-static unsigned restate__proc_reap(restate__proc *p) {
-    unsigned alive = 0;
-    for (unsigned i = 0; i < p->count; i++) {
-        restate__proc_worker *w = &p->workers[i];
-        int status = 0;
-        pid_t pid;
-        if (!w->pid) continue;
-        do pid = waitpid(w->pid, &status, WNOHANG);
-        while (pid < 0 && errno == EINTR);
-        if (pid) restate__proc_bury(p, w, status, pid == w->pid);
-        else alive++;
-    }
-    return alive;
-}
-
-/* Kills workers whose time is over. */
-static void restate__proc_kill_overdue(restate__proc *p) {
-    for (unsigned i = 0; i < p->count; i++) {
-        restate__proc_worker *w = &p->workers[i];
-        if (!w->pid || p->env.now_ms < w->kill_at_ms) continue;
-        w->kill_at_ms = RESTATE__SRV_NEVER;
-        p->failed = true;
-        restate__log(&p->endpoint->logger, RESTATE_LOG_WARN,
-                     "worker process %ld does not end: it is killed", (long)w->pid);
-        (void)kill(w->pid, SIGKILL);
-    }
-}
-
 /* Follows the signals: the first one drains, the second one cuts off, the third one kills. */
 static void restate__proc_follow(restate__proc *p) {
     while (p->phase < RESTATE__LOAD(&p->signals, SEQ_CST) && p->phase < RESTATE__PHASE_KILLED) {
@@ -19105,24 +19073,40 @@ static void restate__proc_follow(restate__proc *p) {
     }
 }
 
+/* Looks after a worker: whether it is over, is to start, or does not end; and when to look again. */
+static void restate__proc_look_after(restate__proc *p, restate__proc_worker *w) {
+    restate__h2_env *env = &p->env;
+    bool serving = p->phase == RESTATE__PHASE_SERVING;
+    int status = 0;
+    pid_t pid = 0;
+    if (w->pid)
+        do pid = waitpid(w->pid, &status, WNOHANG);
+        while (pid < 0 && errno == EINTR);
+    if (pid) restate__proc_bury(p, w, status, pid == w->pid);
+    if (!w->pid && serving && env->now_ms >= w->start_at_ms) restate__proc_start(p, w);
+    if (!w->pid && serving) restate__h2_due(env, w->start_at_ms);
+    if (!w->pid) return;
+    if (restate__h2_past(env, w->kill_at_ms)) {
+        w->kill_at_ms = RESTATE__SRV_NEVER;
+        p->failed = true;
+        restate__log(&p->endpoint->logger, RESTATE_LOG_WARN,
+                     "worker process %ld does not end: it is killed", (long)w->pid);
+        (void)kill(w->pid, SIGKILL);
+    }
+    if (w->channel.fd < 0)                  /* it is about to end */
+        restate__h2_due(env, env->now_ms + RESTATE__PROC_SOON_MS);
+}
+
 /* Waits for something to do: a signal, a word of a worker, a connection, or a moment that comes. */
 static void restate__proc_wait(restate__proc *p) {
     restate__poll_source *listener = &p->listener.source;
     restate__h2_env *env = &p->env;
-    restate__h2_tick(env);
-    env->due_ms = env->now_ms + RESTATE__PROC_LOOK_MS;
-    for (unsigned i = 0; i < p->count; i++) {
-        const restate__proc_worker *w = &p->workers[i];
-        if (w->pid) restate__h2_due(env, w->kill_at_ms);
-        else if (p->phase == RESTATE__PHASE_SERVING) restate__h2_due(env, w->start_at_ms);
-        if (w->pid && w->channel.fd < 0)                /* it is about to end */
-            restate__h2_due(env, env->now_ms + RESTATE__PROC_SOON_MS);
-    }
     if (listener->fd >= 0) {
         bool paused = !restate__h2_past(env, p->listener.paused_until_ms);
         if (paused || !restate__proc_pick(p)) restate__poll_forget(&p->poll, listener);
         else (void)restate__poll_watch(&p->poll, listener, false);
     }
+    restate__h2_tick(env);
     restate__poll_wait(&p->poll, env,
                        env->due_ms > env->now_ms ? (int)(env->due_ms - env->now_ms) : 0);
 }
@@ -19130,13 +19114,14 @@ static void restate__proc_wait(restate__proc *p) {
 /* Until all are told to stop and are gone. */
 static void restate__proc_watch(restate__proc *p) {
     for (;; restate__proc_wait(p)) {
-        unsigned alive = restate__proc_reap(p);
+        unsigned alive = 0;
         restate__proc_follow(p);
+        p->env.due_ms = p->env.now_ms + RESTATE__PROC_LOOK_MS;
+        for (unsigned i = 0; i < p->count; i++) {
+            restate__proc_look_after(p, &p->workers[i]);
+            if (p->workers[i].pid) alive++;
+        }
         if (p->phase != RESTATE__PHASE_SERVING && !alive) return;
-        for (unsigned i = 0; i < p->count && p->phase == RESTATE__PHASE_SERVING; i++)
-            if (!p->workers[i].pid && p->env.now_ms >= p->workers[i].start_at_ms)
-                restate__proc_start(p, &p->workers[i]);
-        restate__proc_kill_overdue(p);
     }
 }
 
