@@ -11976,6 +11976,8 @@ static bool restate__json_word(restate__json_scan *s, const char *word) {
     return true;
 }
 
+#define RESTATE__JSON_NUMERIC "-0123456789"  /* what numbers begin with */
+
 static bool restate__json_is_number(restate_bytes value) {
     return *value.ptr == '-' || restate__json_digit(*value.ptr);
 }
@@ -12214,14 +12216,11 @@ static restate_status restate__json_wrong(const restate__json_getter *g, const u
                         (size_t)(at - g->json.ptr));
 }
 
-static restate_status restate__json_not_a(const restate__json_getter *g, const char *expected) {
-    return restate__json_wrong(g, g->value.ptr, expected, true);
-}
-
-/* Checks the whole document and finds the value. Empty bytes are no document but what a peer sends
- * that has nothing to say, so that they count as absent (rule 6); so they do wherever JSON is
- * read. */
-static restate_status restate__json_find(restate__json_getter *g) {
+/* Checks the whole document and finds the value, which begins with one of these characters. Empty
+ * bytes are no document but what a peer sends that has nothing to say, so that they count as absent
+ * (rule 6); so they do wherever JSON is read. */
+static restate_status restate__json_find(restate__json_getter *g, const char *first,
+                                         const char *expected) {
     restate__json_scan s = restate__json_scan_of(g->json);
     if (restate__ctx_over(g->ctx)) return RESTATE_ENDED;
     if (!g->json.len) return RESTATE_OK;
@@ -12233,7 +12232,10 @@ static restate_status restate__json_find(restate__json_getter *g) {
     if (g->member && *begin != 'n' && *begin != '{')
         return restate__json_wrong(g, begin, "an object", true);
     if (!g->member) s.found = restate__b(begin, (size_t)(end - begin));
-    if (s.found.ptr && *s.found.ptr != 'n') g->value = s.found;
+    if (!s.found.ptr || *s.found.ptr == 'n') return RESTATE_OK;
+    if (first && !strchr(first, *s.found.ptr))
+        return restate__json_wrong(g, s.found.ptr, expected, true);
+    g->value = s.found;
     return RESTATE_OK;
 }
 
@@ -12254,17 +12256,16 @@ static bool restate__json_plain_int(restate_bytes json, long long *out) {
 RESTATE_API restate_status restate_json_int(restate_ctx *ctx, restate_bytes json,
                                             const char *member, long long *out) {
     restate__json_getter g = { ctx, json, member, { 0, 0 } };
-    const char *expected = "an integer";
     uint64_t bits = 0;
     long long n;
     if (!member && !ctx->over && restate__json_plain_int(json, &n)) {
         if (out) *out = n;
         return RESTATE_OK;
     }
-    restate_status e = restate__json_find(&g);
+    restate_status e = restate__json_find(&g, RESTATE__JSON_NUMERIC, "an integer");
     if (e != RESTATE_OK || !g.value.ptr) return e;
-    if (restate__json_is_number(g.value)) expected = restate__json_whole(g.value, 64, true, &bits);
-    if (expected) return restate__json_not_a(&g, expected);
+    const char *expected = restate__json_whole(g.value, 64, true, &bits);
+    if (expected) return restate__json_wrong(&g, g.value.ptr, expected, true);
     if (out) *out = (long long)bits;
     return RESTATE_OK;
 }
@@ -12272,14 +12273,13 @@ RESTATE_API restate_status restate_json_int(restate_ctx *ctx, restate_bytes json
 RESTATE_API restate_status restate_json_double(restate_ctx *ctx, restate_bytes json,
                                                const char *member, double *out) {
     restate__json_getter g = { ctx, json, member, { 0, 0 } };
-    restate_status e = restate__json_find(&g);
+    restate_status e = restate__json_find(&g, RESTATE__JSON_NUMERIC, "a number");
     double n;
     if (e != RESTATE_OK || !g.value.ptr) return e;
-    if (!restate__json_is_number(g.value)) return restate__json_not_a(&g, "a number");
     restate__arena *arena = restate__ctx_arena(ctx);
     if (!restate__json_double_of(arena, g.value, &n)) {
         if (arena->failed) return restate__ctx_nomem(ctx);
-        return restate__json_not_a(&g, "a number in the range of double");
+        return restate__json_wrong(&g, g.value.ptr, "a number in the range of double", true);
     }
     if (out) *out = n;
     return RESTATE_OK;
@@ -12288,9 +12288,8 @@ RESTATE_API restate_status restate_json_double(restate_ctx *ctx, restate_bytes j
 RESTATE_API restate_status restate_json_bool(restate_ctx *ctx, restate_bytes json,
                                              const char *member, bool *out) {
     restate__json_getter g = { ctx, json, member, { 0, 0 } };
-    restate_status e = restate__json_find(&g);
+    restate_status e = restate__json_find(&g, "tf", "a boolean");
     if (e != RESTATE_OK || !g.value.ptr) return e;
-    if (*g.value.ptr != 't' && *g.value.ptr != 'f') return restate__json_not_a(&g, "a boolean");
     if (out) *out = *g.value.ptr == 't';
     return RESTATE_OK;
 }
@@ -12298,10 +12297,9 @@ RESTATE_API restate_status restate_json_bool(restate_ctx *ctx, restate_bytes jso
 /* `zeros`: zero characters may be in it. Absent bytes for what leaves the default. */
 static restate_status restate__json_string_of(restate__json_getter *g, bool zeros,
                                               restate_bytes *out) {
-    restate_status e = restate__json_find(g);
+    restate_status e = restate__json_find(g, "\"", "a string");
     *out = restate__b_none();
     if (e != RESTATE_OK || !g->value.ptr) return e;
-    if (*g->value.ptr != '"') return restate__json_not_a(g, "a string");
     uint8_t *copy = restate__arena_bytes(restate__ctx_arena(g->ctx), g->value.len);
     if (!copy) return restate__ctx_nomem(g->ctx);
     restate__json_scan s = restate__json_scan_of(g->value);
@@ -12335,7 +12333,7 @@ RESTATE_API restate_status restate_json_text(restate_ctx *ctx, restate_bytes jso
 RESTATE_API restate_status restate_json_member(restate_ctx *ctx, restate_bytes json,
                                                const char *member, restate_bytes *out) {
     restate__json_getter g = { ctx, json, member, { 0, 0 } };
-    restate_status e = restate__json_find(&g);
+    restate_status e = restate__json_find(&g, NULL, NULL);
     if (out) *out = g.value;
     return e;
 }
@@ -13215,13 +13213,13 @@ typedef struct restate__proto_spot {
     size_t index;                           /* of an element; SIZE_MAX: none */
 } restate__proto_spot;
 
-/* The values of an enum that have names, as far as they have been looked for. */
+/* Values of an enum that have names, as far as they have been looked for. An enum with more of them
+ * has several of these, in the order of the search. */
 typedef struct restate__proto_names {
     struct restate__proto_names *next;
     const restate__proto_type *of;          /* NULL: of none yet */
-    uint32_t k;                             /* the value that is tried next */
-    int32_t few[8], *found;
-    size_t count, room;
+    uint32_t k, count;                      /* the value that is tried next */
+    int32_t found[16];
 } restate__proto_names;
 
 /* A message on its way into JSON or out of it. */
@@ -13243,6 +13241,11 @@ static restate__proto_walk restate__proto_begin(const restate_codec *codec, rest
     w.scan = restate__json_scan_of(in);
     w.out = restate__json_out_on(restate__ctx_arena(ctx));
     return w;
+}
+
+static bool restate__proto_nomem(restate__proto_walk *w) {
+    w->status = restate__ctx_nomem(w->ctx);
+    return false;
 }
 
 /* `spot` is on the stack, so whoever enters leaves, but for one who reports a fault there. */
@@ -13306,24 +13309,21 @@ static bool restate__proto_wide(const restate__proto_field *field) {
 
 /* A number of 1, 2, 4 or 8 bytes, sign extended (the option int_size makes the small ones). */
 static uint64_t restate__proto_load(const void *from, size_t size, bool is_signed) {
-    uint8_t n8;
-    uint16_t n16;
-    uint32_t n32;
-    uint64_t n = 0;
     switch (size) {
-    case 1: memcpy(&n8, from, 1), n = is_signed ? (uint64_t)(int64_t)(int8_t)n8 : n8; break;
-    case 2: memcpy(&n16, from, 2), n = is_signed ? (uint64_t)(int64_t)(int16_t)n16 : n16; break;
-    case 4: memcpy(&n32, from, 4), n = is_signed ? (uint64_t)(int64_t)(int32_t)n32 : n32; break;
-    default: memcpy(&n, from, sizeof n); break;
+    case 1: return is_signed ? (uint64_t)*(const int8_t *)from : *(const uint8_t *)from;
+    case 2: return is_signed ? (uint64_t)*(const int16_t *)from : *(const uint16_t *)from;
+    case 4: return is_signed ? (uint64_t)*(const int32_t *)from : *(const uint32_t *)from;
+    default: return *(const uint64_t *)from;
     }
-    return n;
 }
 
 static void restate__proto_store(void *to, size_t size, uint64_t n) {
-    uint8_t n8 = (uint8_t)n;
-    uint16_t n16 = (uint16_t)n;
-    uint32_t n32 = (uint32_t)n;
-    memcpy(to, size == 1 ? &n8 : size == 2 ? (void *)&n16 : size == 4 ? (void *)&n32 : &n, size);
+    switch (size) {
+    case 1: *(uint8_t *)to = (uint8_t)n; break;
+    case 2: *(uint16_t *)to = (uint16_t)n; break;
+    case 4: *(uint32_t *)to = (uint32_t)n; break;
+    default: *(uint64_t *)to = n; break;
+    }
 }
 
 /* ---- Names of enums -------------------------------------------------------------------------- */
@@ -13397,54 +13397,35 @@ static bool restate__proto_searched(const restate__proto_type *e, uint32_t *k, i
     return true;
 }
 
-/* Where the names of an enum are kept that were found. NULL: no memory. */
-static restate__proto_names *restate__proto_names_of(restate__proto_walk *w,
-                                                     const restate__proto_type *e) {
-    restate__proto_names *n = &w->names;
-    while (n->of && n->of != e) {
-        if (!n->next) n->next = restate__arena_alloc(restate__ctx_arena(w->ctx), sizeof *n);
-        n = n->next;
-        if (!n) return NULL;
-    }
-    if (n->of) return n;
-    n->of = e;
-    n->found = n->few;
-    n->room = sizeof n->few / sizeof *n->few;
-    return n;
-}
-
-/* False: no memory. */
-static bool restate__proto_names_add(restate__proto_walk *w, restate__proto_names *n,
-                                     int32_t value) {
-    if (n->count == n->room) {
-        int32_t *more = restate__arena_alloc(restate__ctx_arena(w->ctx),
-                                             2 * n->room * sizeof *more);
-        if (!more) return false;
-        memcpy(more, n->found, n->count * sizeof *more);
-        n->found = more;
-        n->room *= 2;
-    }
-    n->found[n->count++] = value;
-    return true;
-}
-
 /* The value of a name. The search goes on from where it stopped for the name before, so that all
  * names of a message together take one search of each enum: whoever sends a list has as many names
  * as it has values. */
 static bool restate__proto_named_value(restate__proto_walk *w, const restate__proto_type *e,
                                        restate_bytes name, int64_t *value) {
-    restate__proto_names *n = restate__proto_names_of(w, e);
-    for (size_t i = 0; n && i < n->count; i++) {
-        *value = n->found[i];
-        if (restate__b_is(name, restate__proto_value_name(e, *value))) return true;
+    restate__proto_names *n = NULL, *end = &w->names;
+    for (restate__proto_names *at = end; at; end = at, at = at->next) {
+        if (at->of != e) continue;
+        n = at;
+        for (uint32_t i = 0; i < n->count; i++)
+            if (restate__b_is(name, restate__proto_value_name(e, *value = n->found[i])))
+                return true;
     }
-    while (n && restate__proto_searched(e, &n->k, value)) {
+    uint32_t k = n ? n->k : 0;
+    while (restate__proto_searched(e, &k, value)) {
         const char *is = restate__proto_value_name(e, *value);
         if (!is) continue;
-        if (!restate__proto_names_add(w, n, (int32_t)*value)) n = NULL;
-        else if (restate__b_is(name, is)) return true;
+        if (!n || n->count == sizeof n->found / sizeof *n->found) {
+            n = end;
+            if (n->of) n = end->next = restate__arena_alloc(restate__ctx_arena(w->ctx), sizeof *n);
+            if (!n) return restate__proto_nomem(w);
+            n->of = e;
+            end = n;
+        }
+        n->found[n->count++] = (int32_t)*value;
+        n->k = k;
+        if (restate__b_is(name, is)) return true;
     }
-    if (!n) w->status = restate__ctx_nomem(w->ctx);
+    if (n) n->k = k;
     return false;
 }
 
@@ -13793,10 +13774,7 @@ static bool restate__proto_wrong(restate__proto_walk *w, const uint8_t *at, bool
     restate__json_text found = restate__json_found(at, w->scan.end, value);
     char path[RESTATE__PROTO_PATH], expected[128];
     va_list args;
-    if (restate__ctx_arena(w->ctx)->failed) {
-        w->status = restate__ctx_nomem(w->ctx);
-        return false;
-    }
+    if (restate__ctx_arena(w->ctx)->failed) return restate__proto_nomem(w);
     va_start(args, format);
     vsnprintf(expected, sizeof expected, format, args);
     va_end(args);
@@ -13948,28 +13926,27 @@ static bool restate__proto_nanos(const uint8_t **p, int64_t *nanos) {
     return true;
 }
 
-/* RFC 3339; a time zone is taken off. NULL: it is none; else where it ends. */
+/* RFC 3339; a time zone is taken off. A date is one if it is written the same again. NULL: it is
+ * none; else where it ends. */
 static const uint8_t *restate__proto_timestamp(const uint8_t *p, restate__proto_time *t) {
     static const char ends[] = "--T::";
-    static const int8_t month_days[] = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
     int64_t part[6], hours = 0, minutes = 0;
+    char again[RESTATE__CLOCK_TEXT];
+    const uint8_t *begin = p;
     for (size_t i = 0; i < 6; i++) {
         if (!restate__proto_digits(&p, i ? 2 : 4, i ? 2 : 4, &part[i])) return NULL;
         if (i < 5 && *p++ != (uint8_t)ends[i]) return NULL;
     }
-    if (!restate__proto_nanos(&p, &t->nanos)) return NULL;
-    uint8_t zone = *p++;
-    if (zone != 'Z' && zone != '+' && zone != '-') return NULL;
-    if (zone != 'Z' && (!restate__proto_digits(&p, 2, 2, &hours) || *p++ != ':' ||
-                        !restate__proto_digits(&p, 2, 2, &minutes)))
-        return NULL;
-    bool leap = part[0] % 4 == 0 && (part[0] % 100 != 0 || part[0] % 400 == 0);
-    if (part[0] < 1 || part[1] < 1 || part[1] > 12 || part[2] < 1 ||
-        part[2] > month_days[part[1] - 1] || (part[1] == 2 && part[2] == 29 && !leap) ||
-        part[3] > 23 || part[4] > 59 || part[5] > 59 || hours > 23 || minutes > 59)
-        return NULL;
     t->seconds = restate__proto_days(part[0], part[1], part[2]) * 86400 + part[3] * 3600 +
                  part[4] * 60 + part[5];
+    size_t n = strlen(restate__clock_date(t->seconds, again));
+    if (part[0] < 1 || n != (size_t)(p - begin) || memcmp(begin, again, n) != 0) return NULL;
+    if (!restate__proto_nanos(&p, &t->nanos)) return NULL;
+    uint8_t zone = *p++;
+    if (zone == 'Z') return p;
+    if ((zone != '+' && zone != '-') || !restate__proto_digits(&p, 2, 2, &hours) || *p++ != ':' ||
+        !restate__proto_digits(&p, 2, 2, &minutes) || hours > 23 || minutes > 59)
+        return NULL;
     t->seconds += (zone == '-' ? 1 : -1) * (hours * 3600 + minutes * 60);
     return p;
 }
@@ -14173,10 +14150,7 @@ static bool restate__proto_find(restate__proto_walk *w, const restate__proto_typ
 static bool restate__proto_unknown(restate__proto_walk *w, restate_bytes name) {
     char path[RESTATE__PROTO_PATH];
     size_t n = restate__proto_path(w->spot, path), shown = name.len < 60 ? name.len : 60;
-    if (restate__ctx_arena(w->ctx)->failed) {
-        w->status = restate__ctx_nomem(w->ctx);
-        return false;
-    }
+    if (restate__ctx_arena(w->ctx)->failed) return restate__proto_nomem(w);
     while (shown < name.len && shown && (name.ptr[shown] & 0xC0) == 0x80) shown--;
     w->status = restate_fail(w->ctx, restate__ctx_json_code(w->ctx, w->in),
                              "json: %s%s%s has no member '%.*s'%s, found at byte %zu",
@@ -14290,7 +14264,7 @@ static bool restate__proto_get_message(restate__proto_walk *w, const restate__pr
         return special->get(w, type, &i);
     if (*w->scan.at != '{') return restate__proto_unexpected(w, "an object");
     if (bytes > sizeof few) seen = restate__arena_bytes(restate__ctx_arena(w->ctx), bytes);
-    if (!seen) return restate__proto_unexpected(w, "memory");
+    if (!seen) return restate__proto_nomem(w);
     memset(seen, 0, bytes);
     return restate__proto_get_members(w, type, message, seen);
 }
