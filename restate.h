@@ -3758,6 +3758,26 @@ typedef struct restate__notification {
     bool signal;                            /* `id` is a signal's, else a completion's */
 } restate__notification;
 
+/* ---- Rooms ----------------------------------------------------------------------------------- */
+
+/* What the machine consists of comes first, each part with its functions, which know nothing of the
+ * others or of the machine: the journal, the frame reader, the graph of what is awaited with its
+ * encoding, and named signals. */
+
+/* Grows an array of the arena's until it has an element `at`; new ones are zero. NULL: out of
+ * memory. */
+static void *restate__grow(restate__arena *arena, void *array, uint32_t at, uint32_t *room,
+                              size_t size) {
+    if (at < *room) return array;
+    uint32_t more = *room ? *room : 16;
+    while (more <= at) more *= 2;
+    void *to = restate__arena_alloc(arena, more * size);
+    if (!to) return NULL;
+    if (*room) memcpy(to, array, *room * size);
+    *room = more;
+    return to;
+}
+
 /* ---- Nodes: what can be awaited -------------------------------------------------------------- */
 
 typedef enum restate__node_kind {           /* the first four have the numbers of CombinatorType */
@@ -3844,71 +3864,13 @@ typedef struct restate__node {
     } of;
 } restate__node;
 
-/* A name of signals; without a key, cancellations, where code asks for them. */
-typedef struct restate__signal_name {
-    restate__map_node node;                 /* first */
-    restate__node *leaves, *leaves_last;    /* pending ones, oldest first: restate__vm_claim() */
-    uint32_t delivered, delivered_last;     /* signals without a leaf, oldest first; 0: none */
-    uint32_t mark;                          /* the last walk that came to one of its leaves */
-    uint32_t signal;                        /* of this walk: for the next leaf; 0: none */
-    restate__node *leaf;                    /* of this walk: the oldest, or the first */
-} restate__signal_name;
+/* ---- The journal: entries as the bytes they came as ------------------------------------------ */
 
-/* A named signal that was delivered. Its place among all of them, from 1, is its number. */
-typedef struct restate__heard {
-    restate__signal_name *name;
-    const uint8_t *entry;
-    uint32_t next;                          /* of this name; 0: none */
-    bool claimed;
-} restate__heard;
-
-/* Signals that go by a name. */
-typedef struct restate__named {
-    restate__arena *arena;
-    restate__map_node *names;               /* of restate__signal_name */
-    restate__signal_name cancels;           /* cancellations, with explicit_cancellation */
-    restate__heard *heard;                  /* named signals delivered, in their order */
-    uint32_t heard_count, heard_room;
-    uint32_t unclaimed;                     /* of these */
-    uint32_t places, unlisted;              /* of leaves of names: given out; not on the list */
-    uint32_t *claims;                       /* numbers of signals; of one walk */
-    uint32_t claims_count, claims_room;
-} restate__named;
-
-typedef struct restate__item {              /* of the tree that is encoded */
-    restate__node *node;
-    uint32_t last, previous;                /* combinator below it, and of its parent; 0: none */
-} restate__item;
-
-typedef struct restate__step {              /* of a walk down */
-    restate__node *node;
-    uint32_t next;                          /* child, or item */
-    uint8_t *end;                           /* of its message, which is written backwards */
-} restate__step;
-
-/* What is awaited, and how closures below it stand. */
-typedef struct restate__graph {
-    restate__arena *arena;
-    restate__edge *edges;                   /* to be used again */
-    uint32_t mark, settled;                 /* the last walk; how many nodes are settled */
-    const restate__node *awaited;           /* of the await that runs: where to stop */
-    bool stopped;
-    restate__node *executing;               /* closures handed out */
-    uint32_t to_execute;
-    restate__node *decided;                 /* combinators, while closures are handed out */
-    restate__step *path;                    /* of a walk down */
-    restate__item *items;                   /* of the tree that is encoded */
-    uint32_t path_room, items_room;
-} restate__graph;
-
-/* What was announced to be awaited: Future messages, the one being made and the last one. */
-typedef struct restate__awaiting {
-    uint8_t *scratch[2];
-    size_t room[2];
-    unsigned turn;                          /* of `scratch`: for the next one */
-    restate_bytes last;                     /* absent: something else was sent or came since */
-    const restate__node *large;             /* what was awaited, if that was a large one */
-} restate__awaiting;
+typedef struct restate__message {
+    uint16_t type;
+    restate_bytes body;
+    uint8_t *kept;                          /* the body's memory, to be taken over; or NULL */
+} restate__message;
 
 /* What is known under a completion id or signal number. */
 typedef struct restate__slot {
@@ -3932,28 +3894,6 @@ typedef struct restate__far_slot {
     uint8_t id[4];                          /* big-endian: its key */
     restate__slot slot;
 } restate__far_slot;
-
-/* ---- The frame reader: from bytes that are cut anywhere to messages -------------------------- */
-
-#define RESTATE__BODY_ROOM 256u             /* of a body that begins to arrive */
-#define RESTATE__BODY_USUAL (2u << 20)      /* larger ones are not trusted to come */
-
-typedef struct restate__frames {
-    restate__arena *arena;
-    size_t max;                             /* larger bodies are refused */
-    uint8_t head[RESTATE__WIRE_HEAD];       /* of the frame that arrives in pieces */
-    size_t head_len, len, at;               /* `len`, `at`: of its body, and what is here */
-    uint8_t *body;                          /* room for an entry's head, `room` bytes, and a zero */
-    size_t room;
-} restate__frames;
-
-typedef struct restate__message {
-    uint16_t type;
-    restate_bytes body;
-    uint8_t *kept;                          /* the body's memory, to be taken over; or NULL */
-} restate__message;
-
-/* ---- The journal: entries as the bytes they came as ------------------------------------------ */
 
 /* Entries lie in pages one behind the other, in the order in which they arrived:
  *
@@ -3997,296 +3937,7 @@ typedef struct restate__journal {
     restate__slots completions, signals;
 } restate__journal;
 
-/* ---- The state machine ----------------------------------------------------------------------- */
-
-typedef struct restate__vm_options {
-    uint32_t version;                       /* 5 to 7 */
-    bool skip_payload_check;
-    bool explicit_cancellation;             /* no implicit CANCEL at awaits, nothing tracked */
-    bool cancel_sends;                      /* a cancellation reaches one-way calls, too */
-    restate__behavior on_mismatch;
-    size_t max_message_bytes;               /* 0: 64 MiB */
-} restate__vm_options;
-
-typedef struct restate__state_entry {
-    restate__map_node node;                 /* first */
-    restate_bytes value;                    /* absent: cleared */
-} restate__state_entry;
-
-typedef struct restate__tracked {           /* a call that a cancellation reaches */
-    struct restate__tracked *next;
-    restate__node *id;                      /* leaf of its invocation id */
-} restate__tracked;
-
-typedef struct restate__vm {
-    restate__vm_options options;
-    restate__arena *arena;                  /* everything it keeps */
-    restate__buf *out;                      /* everything it sends */
-    restate__phase phase;
-    restate__vm_error error;                /* of phase ERRORED, and while `failing` */
-    bool failing;                           /* `error` is kept until closures have finished */
-    bool keeps_error;                       /* an error now is to be kept like that */
-    bool input_closed;
-    bool first_new_entry_pending;           /* nothing was written since PROCESSING began */
-
-    restate__frames frames;
-    restate__journal journal;
-    restate_bytes id, debug_id, key;        /* of Start; a zero byte follows */
-    restate_bytes scope, limit_key, idempotency_key;
-    uint64_t random_seed;
-    uint32_t retry_count;
-    uint64_t retry_ms;                      /* since the last stored entry */
-
-    uint32_t command_index;                 /* UINT32_MAX before the first */
-    restate__related current;
-    uint32_t next_completion, next_signal;
-    restate__graph graph;
-    restate__named *named;                  /* NULL: there was none yet */
-    restate__awaiting awaiting;
-    uint32_t cancel_arrived;                /* cancellations that the code does not have */
-    uint32_t cancel_delivered;              /* of these: delivered, without explicit_cancellation */
-    restate__tracked *tracked, **tracked_end;
-    restate__tracked *cancelling;           /* the first whose id a cancellation still waits for */
-    restate__map_node *state;               /* of restate__state_entry */
-    size_t state_count;
-    bool state_partial;
-} restate__vm;
-
-typedef enum restate__wait_kind {
-    RESTATE__READY,     /* the node is settled, or something inside it is */
-    RESTATE__EXECUTE,   /* `run`: execute its closure, then propose */
-    RESTATE__CANCEL,    /* a cancellation came; consumed */
-    RESTATE__WAIT,      /* come back when there is input or a closure has finished */
-    RESTATE__SUSPENDED, /* the attempt is over, a Suspension was written */
-    RESTATE__BROKEN     /* the attempt is over, see `error` */
-} restate__wait_kind;
-
-typedef struct restate__wait {
-    restate__wait_kind kind;
-    restate__node *run;
-} restate__wait;
-
-typedef struct restate__vm_input_data {
-    restate_bytes body;                     /* never absent; a zero byte follows */
-    restate_wire_list headers;
-} restate__vm_input_data;
-
-typedef struct restate__vm_call {
-    const char *service, *handler;
-    restate_bytes key;                      /* empty: none */
-    const char *idempotency_key;            /* NULL: none */
-    const char *scope, *limit_key;          /* NULL: none; protocol 7 */
-    const restate_pair *headers;
-    restate_bytes parameter;
-    const char *name;
-    uint64_t invoke_time_ms;                /* sends: since 1970; 0: now */
-    bool unstable;                          /* equal parameters may have different bytes */
-    bool loose_headers;                     /* replay does not compare them */
-} restate__vm_call;
-
-typedef enum restate__target_kind {
-    RESTATE__BY_ID,
-    RESTATE__BY_WORKFLOW,
-    RESTATE__BY_IDEMPOTENCY_KEY
-} restate__target_kind;
-
-typedef struct restate__vm_target {         /* an invocation to attach to */
-    restate__target_kind kind;
-    const char *id;
-    const char *service, *key, *handler, *idempotency_key;  /* key NULL: none */
-    const char *scope;                      /* NULL: none; protocol 7 */
-} restate__vm_target;
-
-typedef enum restate__policy_kind {
-    RESTATE__POLICY_INFINITE,               /* all is left to the server */
-    RESTATE__POLICY_NONE, RESTATE__POLICY_FIXED, RESTATE__POLICY_EXPONENTIAL
-} restate__policy_kind;
-
-typedef struct restate__policy {
-    restate__policy_kind kind;
-    bool has_interval, has_max_interval, has_max_attempts, has_max_duration, pause;
-    uint64_t interval_ms, max_interval_ms, max_duration_ms;
-    uint32_t max_attempts;
-    double factor;
-} restate__policy;
-
-typedef enum restate__outcome_kind {
-    RESTATE__DONE,
-    RESTATE__TERMINAL,
-    RESTATE__RETRYABLE
-} restate__outcome_kind;
-
-typedef struct restate__outcome {           /* of a closure */
-    restate__outcome_kind kind;
-    restate_bytes value;                    /* DONE */
-    restate_failure failure;                /* TERMINAL */
-    restate__vm_error error; /* RETRYABLE; its delay, if any, replaces the policy's */
-    uint64_t duration_ms;                   /* RETRYABLE: of this execution */
-} restate__outcome;
-
-/* ---- Errors ---------------------------------------------------------------------------------- */
-
-/* Whether the attempt is over (R1): nothing is sent any more, and what comes is not looked at. */
-static bool restate__vm_over(const restate__vm *vm) { return vm->phase >= RESTATE__CLOSED; }
-
-/* Whether the handler may run. */
-RESTATE__PRIVATE bool restate__vm_ready(const restate__vm *vm) {
-    return vm->phase == RESTATE__REPLAYING || vm->phase == RESTATE__PROCESSING;
-}
-
-/* Ends the attempt with an error that nobody is sent. */
-static void restate__vm_break(restate__vm *vm, uint32_t code, const char *message) {
-    vm->phase = RESTATE__ERRORED;
-    vm->error = (restate__vm_error){ .code = code, .message = message };
-}
-
-static void restate__vm_put(restate__vm *vm, uint16_t type, uint16_t flags,
-                            const pb_msgdesc_t *desc, const void *message) {
-    vm->awaiting.last = restate__b_none();
-    restate__wire_put(vm->out, type, flags, desc, message);
-    if (RESTATE__UNLIKELY(vm->out->failed))
-        restate__vm_break(vm, RESTATE__E_INTERNAL, "out of memory");
-}
-
-/* Text and names of an operation, as a person would say it. */
-static const char *restate__vm_type_name(uint16_t type) {
-    switch (type) {
-    case restate_wire_MSG_START: return "start";
-    case restate_wire_MSG_INPUT_COMMAND: return "handler input";
-    case restate_wire_MSG_OUTPUT_COMMAND: return "handler return";
-    case restate_wire_MSG_GET_LAZY_STATE_COMMAND:
-    case restate_wire_MSG_GET_EAGER_STATE_COMMAND: return "get state";
-    case restate_wire_MSG_SET_STATE_COMMAND: return "set state";
-    case restate_wire_MSG_CLEAR_STATE_COMMAND: return "clear state";
-    case restate_wire_MSG_CLEAR_ALL_STATE_COMMAND: return "clear all state";
-    case restate_wire_MSG_GET_LAZY_STATE_KEYS_COMMAND:
-    case restate_wire_MSG_GET_EAGER_STATE_KEYS_COMMAND: return "get state keys";
-    case restate_wire_MSG_GET_PROMISE_COMMAND: return "get promise";
-    case restate_wire_MSG_PEEK_PROMISE_COMMAND: return "peek promise";
-    case restate_wire_MSG_COMPLETE_PROMISE_COMMAND: return "complete promise";
-    case restate_wire_MSG_SLEEP_COMMAND: return "sleep";
-    case restate_wire_MSG_CALL_COMMAND: return "call";
-    case restate_wire_MSG_ONE_WAY_CALL_COMMAND: return "send";
-    case restate_wire_MSG_SEND_SIGNAL_COMMAND: return "send signal";
-    case restate_wire_MSG_RUN_COMMAND: return "run";
-    case restate_wire_MSG_ATTACH_INVOCATION_COMMAND: return "attach invocation";
-    case restate_wire_MSG_GET_INVOCATION_OUTPUT_COMMAND: return "get invocation output";
-    case restate_wire_MSG_COMPLETE_AWAKEABLE_COMMAND: return "complete awakeable";
-    default: return "unknown command";
-    }
-}
-
-/* Sends the error of the attempt, which ends with it (R12). */
-static void restate__vm_put_error(restate__vm *vm) {
-    const restate__vm_error *e = &vm->error;
-    bool delay = e->has_delay && e->behavior == RESTATE__RETRY;
-    restate_wire_ErrorMessage m = {
-        .code = e->code,
-        .message = restate_str(e->message),
-        .has_next_retry_delay = delay,
-        .next_retry_delay = delay ? e->delay_ms : 0,
-        .behavior = (restate_wire_ErrorBehavior)e->behavior,
-    };
-    if (e->related.known) {
-        m.has_related_command_index = m.has_related_command_type = true;
-        m.related_command_index = e->related.index;
-        m.related_command_type = e->related.type;
-        if (e->related.name.len) m.related_command_name = e->related.name;
-    }
-    vm->phase = RESTATE__ERRORED;
-    restate__vm_put(vm, restate_wire_MSG_ERROR, 0, restate_wire_ErrorMessage_fields, &m);
-}
-
-static const char *restate__vm_unsupported(restate__vm *vm, const char *feature, uint32_t needed) {
-    return restate__arena_printf(vm->arena,
-                                 "%s needs service protocol V%u, but this invocation runs with "
-                                 "V%u: upgrade the Restate server, "
-                                 "or do without",
-                                 feature, (unsigned)needed, (unsigned)vm->options.version);
-}
-
-/* Of several runs that fail the first one counts, but for a pause that a later one asks for (R12).
- */
-static bool restate__vm_error_counts(const restate__vm *vm, const restate__vm_error *error) {
-    if (!vm->failing || !vm->keeps_error) return true;
-    return error->behavior == RESTATE__PAUSE && vm->error.behavior == RESTATE__RETRY &&
-           vm->options.version >= 7;
-}
-
-/* Ends the attempt with an error, unless it is over already. One that is kept (`keeps_error`) is
- * sent by restate__vm_fail_now(); until then results of closures are stored as ever. */
-RESTATE__PRIVATE void restate__vm_fail(restate__vm *vm, const restate__vm_error *error) {
-    if (restate__vm_over(vm) || !restate__vm_error_counts(vm, error)) return;
-    vm->error = *error;
-    if (vm->error.delay_ms > RESTATE__DELAY_MS_MAX) vm->error.delay_ms = RESTATE__DELAY_MS_MAX;
-    vm->error.message = restate__arena_clean(vm->arena, error->message, "\n\t");
-    if (error->behavior != RESTATE__RETRY && vm->options.version < 7) {
-        vm->error.code = RESTATE__E_UNSUPPORTED;
-        vm->error.behavior = RESTATE__RETRY;
-        vm->error.has_delay = false;
-        vm->error.message =
-            restate__vm_unsupported(vm, "pausing or failing an invocation with an error", 7);
-    }
-    vm->failing = vm->keeps_error;
-    if (!vm->failing) restate__vm_put_error(vm);
-}
-
-/* Sends the error that was kept. */
-RESTATE__PRIVATE void restate__vm_fail_now(restate__vm *vm) {
-    bool failing = vm->failing;
-    vm->failing = false;
-    if (failing && !restate__vm_over(vm)) restate__vm_put_error(vm);
-}
-
-/* Fails with `message`, about the current command if there is one. Returns false, for `return`. */
-static bool restate__vm_raise_text(restate__vm *vm, uint32_t code, const char *message) {
-    restate__vm_error e = { .code = code, .message = message, .related = vm->current };
-    if (code == RESTATE__E_MISMATCH && vm->options.version >= 7)
-        e.behavior = vm->options.on_mismatch;
-    restate__vm_fail(vm, &e);
-    return false;
-}
-
-static bool restate__vm_raise(restate__vm *vm, uint32_t code, const char *format, ...)
-    RESTATE__PRINTF(3, 4);
-static bool restate__vm_raise(restate__vm *vm, uint32_t code, const char *format, ...) {
-    va_list args;
-    if (restate__vm_over(vm)) return false;
-    va_start(args, format);
-    const char *message = restate__arena_vprintf(vm->arena, format, args);
-    va_end(args);
-    return restate__vm_raise_text(vm, code, message);
-}
-
-static bool restate__vm_nomem(restate__vm *vm) {
-    return restate__vm_raise_text(vm, RESTATE__E_INTERNAL, "out of memory");
-}
-
-static bool restate__vm_needs(restate__vm *vm, const char *feature, uint32_t version) {
-    if (vm->options.version >= version) return true;
-    return restate__vm_raise_text(vm, RESTATE__E_UNSUPPORTED,
-                                  restate__vm_unsupported(vm, feature, version));
-}
-
-RESTATE__PRIVATE restate__related restate__vm_related_last(const restate__vm *vm) {
-    return vm->current;
-}
-
-/* Grows an array of the arena's until it has an element `at`; new ones are zero. NULL: out of
- * memory. */
-static void *restate__vm_grow(restate__arena *arena, void *array, uint32_t at, uint32_t *room,
-                              size_t size) {
-    if (at < *room) return array;
-    uint32_t more = *room ? *room : 16;
-    while (more <= at) more *= 2;
-    void *to = restate__arena_alloc(arena, more * size);
-    if (!to) return NULL;
-    if (*room) memcpy(to, array, *room * size);
-    *room = more;
-    return to;
-}
-
-/* ---- Slots: what is known by number ---------------------------------------------------------- */
+/* --- Slots: what is known by number ----------------------------------------------------------- */
 
 static restate__slot *restate__slot_find_far(const restate__slots *s, uint32_t id) {
     uint8_t key[4];
@@ -4306,7 +3957,7 @@ static restate__slot *restate__slot_new_far(restate__arena *arena, restate__slot
 static restate__slot *restate__slot_new_page(restate__arena *arena, restate__slots *s,
                                              uint32_t number) {
     restate__slot **pages =
-        restate__vm_grow(arena, s->pages, number, &s->room, sizeof *s->pages);
+        restate__grow(arena, s->pages, number, &s->room, sizeof *s->pages);
     if (!pages) return NULL;
     s->pages = pages;
     restate__slot *page = restate__arena_alloc(arena, RESTATE__SLOTS_PAGE * sizeof *page);
@@ -4342,7 +3993,7 @@ static inline restate__slot *restate__slot_of(restate__journal *j, bool signal, 
     return restate__slot_far(j, s, id);
 }
 
-/* ---- The journal ----------------------------------------------------------------------------- */
+/* --- Entries ---------------------------------------------------------------------------------- */
 
 static restate_bytes restate__entry_body(const uint8_t *entry) {
     if (RESTATE__LIKELY(entry[2] < 255)) return restate__b(entry + RESTATE__ENTRY_HEAD, entry[2]);
@@ -4427,7 +4078,161 @@ static void restate__journal_pass(restate__cursor *c) {
     c->left--;
 }
 
+/* ---- The frame reader: from bytes that are cut anywhere to messages -------------------------- */
+
+#define RESTATE__BODY_ROOM 256u             /* of a body that begins to arrive */
+#define RESTATE__BODY_USUAL (2u << 20)      /* larger ones are not trusted to come */
+
+typedef struct restate__frames {
+    restate__arena *arena;
+    size_t max;                             /* larger bodies are refused */
+    uint8_t head[RESTATE__WIRE_HEAD];       /* of the frame that arrives in pieces */
+    size_t head_len, len, at;               /* `len`, `at`: of its body, and what is here */
+    uint8_t *body;                          /* room for an entry's head, `room` bytes, and a zero */
+    size_t room;
+} restate__frames;
+
+static bool restate__frames_too_large(const restate__frames *f) { return f->len > f->max; }
+
+/* Whether all of a body gets its room now: of a usual size, and enough of it is here. */
+static bool restate__frames_trusted(const restate__frames *f, size_t room) {
+    return f->len <= RESTATE__BODY_USUAL && room >= f->len / 3;
+}
+
+/* Makes room for `more` bytes of a body. What is announced is only a promise: memory grows with
+ * what arrives, to at most three times as much (nine times if the body is no larger than usual),
+ * and not beyond what was announced. But a chunk that is kept for reuse and holds all of it costs
+ * nothing. */
+static bool restate__frames_grow(restate__frames *f, size_t more) {
+    const size_t around = RESTATE__ENTRY_HEAD_LONG + 1;
+    if (more > f->len - f->at) more = f->len - f->at;
+    if (f->body && f->at + more <= f->room) return true;
+    size_t room = 3 * (f->at + more);
+    if (room < RESTATE__BODY_ROOM) room = RESTATE__BODY_ROOM;
+    if (room > f->len || restate__frames_trusted(f, room) ||
+        restate__arena_has(f->arena, f->len + around))
+        room = f->len;
+    f->body = restate__arena_more(f->arena, f->body, f->body ? f->room + around : 0,
+                                  f->at ? RESTATE__ENTRY_HEAD_LONG + f->at : 0, room + around);
+    f->room = f->body ? room : 0;
+    return f->body != NULL;
+}
+
+static size_t restate__frames_fill(uint8_t *to, size_t *have, size_t want, restate_bytes *from) {
+    size_t n = want - *have;
+    if (n > from->len) n = from->len;
+    if (n) memcpy(to + *have, from->ptr, n);
+    *have += n;
+    from->ptr += n;
+    from->len -= n;
+    return want - *have;
+}
+
+static uint16_t restate__frames_type(const uint8_t *head) {
+    return (uint16_t)(head[0] << 8 | head[1]);
+}
+
+/* A frame that arrives in pieces. The memory of a large body becomes a page of the journal. */
+static bool restate__frames_piece(restate__frames *f, restate_bytes *bytes, restate__message *m) {
+    if (f->head_len < RESTATE__WIRE_HEAD) {
+        if (restate__frames_fill(f->head, &f->head_len, RESTATE__WIRE_HEAD, bytes)) return false;
+        f->len = restate__b_get32(f->head + 4);
+        f->at = 0;
+    }
+    if (restate__frames_too_large(f) || !restate__frames_grow(f, bytes->len)) return false;
+    uint8_t *body = f->body + RESTATE__ENTRY_HEAD_LONG;
+    if (restate__frames_fill(body, &f->at, f->len, bytes)) return false;
+    f->head_len = 0;
+    m->type = restate__frames_type(f->head);
+    m->body = restate__b(body, f->len);
+    m->kept = f->len < RESTATE__CHUNK_BYTES ? NULL : f->body;
+    if (m->kept) f->body = NULL;
+    return true;
+}
+
+/* Takes the next message from the front of `bytes`. False: there is no whole one, a body is too
+ * large, or there is no memory. */
+static bool restate__frames_next(restate__frames *f, restate_bytes *bytes, restate__message *m) {
+    if (RESTATE__LIKELY(!f->head_len && bytes->len >= RESTATE__WIRE_HEAD)) {
+        const uint8_t *head = bytes->ptr;
+        size_t len = restate__b_get32(head + 4), size = RESTATE__WIRE_HEAD + len;
+        if (RESTATE__LIKELY(len <= f->max && len <= bytes->len - RESTATE__WIRE_HEAD)) {
+            m->type = restate__frames_type(head);
+            m->body = restate__b(head + RESTATE__WIRE_HEAD, len);
+            m->kept = NULL;
+            bytes->ptr += size;
+            bytes->len -= size;
+            return true;
+        }
+    }
+    return bytes->len && restate__frames_piece(f, bytes, m);
+}
+
 /* ---- The graph: what is awaited -------------------------------------------------------------- */
+
+/* A name of signals; without a key, cancellations, where code asks for them. */
+typedef struct restate__signal_name {
+    restate__map_node node;                 /* first */
+    restate__node *leaves, *leaves_last;    /* pending ones, oldest first: restate__vm_claim() */
+    uint32_t delivered, delivered_last;     /* signals without a leaf, oldest first; 0: none */
+    uint32_t mark;                          /* the last walk that came to one of its leaves */
+    uint32_t signal;                        /* of this walk: for the next leaf; 0: none */
+    restate__node *leaf;                    /* of this walk: the oldest, or the first */
+} restate__signal_name;
+
+/* A named signal that was delivered. Its place among all of them, from 1, is its number. */
+typedef struct restate__heard {
+    restate__signal_name *name;
+    const uint8_t *entry;
+    uint32_t next;                          /* of this name; 0: none */
+    bool claimed;
+} restate__heard;
+
+/* Signals that go by a name. */
+typedef struct restate__named {
+    restate__arena *arena;
+    restate__map_node *names;               /* of restate__signal_name */
+    restate__signal_name cancels;           /* cancellations, with explicit_cancellation */
+    restate__heard *heard;                  /* named signals delivered, in their order */
+    uint32_t heard_count, heard_room;
+    uint32_t unclaimed;                     /* of these */
+    uint32_t places, unlisted;              /* of leaves of names: given out; not on the list */
+    uint32_t *claims;                       /* numbers of signals; of one walk */
+    uint32_t claims_count, claims_room;
+} restate__named;
+
+/* The name that a leaf waits for; NULL: it waits for a number. */
+static restate__signal_name *restate__node_name(const restate__node *leaf) {
+    bool named = leaf->kind == RESTATE__LEAF_NAME ||
+                 (leaf->kind == RESTATE__LEAF_SIGNAL && leaf->id == RESTATE__SIGNAL_CANCEL);
+    return named ? leaf->of.named.name : NULL;
+}
+
+typedef struct restate__item {              /* of the tree that is encoded */
+    restate__node *node;
+    uint32_t last, previous;                /* combinator below it, and of its parent; 0: none */
+} restate__item;
+
+typedef struct restate__step {              /* of a walk down */
+    restate__node *node;
+    uint32_t next;                          /* child, or item */
+    uint8_t *end;                           /* of its message, which is written backwards */
+} restate__step;
+
+/* What is awaited, and how closures below it stand. */
+typedef struct restate__graph {
+    restate__arena *arena;
+    restate__edge *edges;                   /* to be used again */
+    uint32_t mark, settled;                 /* the last walk; how many nodes are settled */
+    const restate__node *awaited;           /* of the await that runs: where to stop */
+    bool stopped;
+    restate__node *executing;               /* closures handed out */
+    uint32_t to_execute;
+    restate__node *decided;                 /* combinators, while closures are handed out */
+    restate__step *path;                    /* of a walk down */
+    restate__item *items;                   /* of the tree that is encoded */
+    uint32_t path_room, items_room;
+} restate__graph;
 
 static bool restate__node_is_leaf(const restate__node *n) { return n->kind >= RESTATE__LEAF; }
 
@@ -4732,6 +4537,597 @@ static void restate__graph_take_back(restate__graph *g, restate__node *run) {
     run->run = RESTATE__RUN_TO_EXECUTE;
     g->to_execute++;
     restate__graph_rewind(run);
+}
+
+/* ---- Encoding what is awaited, for AwaitingOn and Suspension --------------------------------- */
+
+/* The tree of what is awaited: the awaited node, with the cancellation beside it (R8).
+ *
+ *     Future { 1: completion ids, 2: signal numbers, 3: names, 4: nested Futures, 5: combinator }
+ *
+ * What several combinators have cannot be said in each of them: a graph may have any number of
+ * paths. It is said once, at the top, and left out below: the server resumes the invocation when
+ * the rest of the tree is decided or any of it is there, so never too late.
+ *
+ * One walk lists what is pending in `graph->items`, each node once, with `work` as the combinator
+ * that has it: behind a combinator its leaves, then the combinators below it. A second walk writes
+ * the message from its end to its beginning, so that each length is known when it is written. */
+typedef struct restate__tree {
+    restate__graph *graph;
+    restate__node *root;                    /* of the message */
+    uint32_t mark;                          /* of nodes listed; + 1: of several combinators */
+    bool shared, failed;                    /* some are of several; out of memory */
+    uint32_t count, leaves, depth;          /* of items; of these, leaves; of the walk's path */
+    size_t most;                            /* bytes that the message can have at most */
+    uint8_t *at;                            /* where the message begins so far */
+    restate__node top, cancel, *pair[2];
+} restate__tree;
+
+enum { RESTATE__LEAF_KINDS = 3 };
+
+#define RESTATE__TREE_NUMBER_MOST 5u        /* bytes of an id; of all but a name; of a combinator */
+#define RESTATE__TREE_NAME_MOST 6u
+#define RESTATE__TREE_NODE_MOST 20u
+
+static size_t restate__tree_most(const restate__node *n) {
+    if (!restate__node_is_leaf(n)) return RESTATE__TREE_NODE_MOST;
+    if (n->kind != RESTATE__LEAF_NAME) return RESTATE__TREE_NUMBER_MOST;
+    return RESTATE__TREE_NAME_MOST + n->of.named.name->node.key.len;
+}
+
+static void restate__tree_list(restate__tree *t, restate__node *parent, restate__node *n) {
+    restate__graph *g = t->graph;
+    restate__item *items =
+        restate__grow(g->arena, g->items, t->count, &g->items_room, sizeof *items);
+    if (!items) {
+        t->failed = true;
+        return;
+    }
+    g->items = items;
+    n->mark = t->mark;
+    n->work = parent;
+    items[t->count] = (restate__item){ .node = n };
+    if (restate__node_is_leaf(n)) {
+        t->leaves++;
+    } else if (parent) {
+        items[t->count].previous = items[parent->id].last;
+        items[parent->id].last = n->id = t->count;
+    }
+    t->count++;
+    t->most += restate__tree_most(n);
+}
+
+/* `parent` has a pending `n`. True: it is new. Twice in one combinator is nothing special. */
+static bool restate__tree_note(restate__tree *t, restate__node *parent, restate__node *n) {
+    if (n->mark < t->mark) {
+        restate__tree_list(t, parent, n);
+        return true;
+    }
+    if (n->work == parent) return false;
+    n->mark = t->mark + 1;
+    t->shared = true;
+    return false;
+}
+
+/* Leaves of one name are one. */
+static void restate__tree_note_leaves(restate__tree *t, restate__node *n) {
+    for (uint32_t i = 0; i < n->of.all.count; i++) {
+        restate__node *c = n->of.all.children[i];
+        if (c->state != RESTATE__PENDING || !restate__node_is_leaf(c)) continue;
+        restate__signal_name *name = restate__node_name(c);
+        if (name && name->mark != t->mark) {
+            name->mark = t->mark;
+            name->leaf = c;
+        }
+        restate__tree_note(t, n, name ? name->leaf : c);
+    }
+}
+
+static void restate__tree_enter(restate__tree *t, restate__node *n, uint32_t next) {
+    restate__graph *g = t->graph;
+    restate__step *path =
+        restate__grow(g->arena, g->path, t->depth, &g->path_room, sizeof *path);
+    if (!path) {
+        t->failed = true;
+        return;
+    }
+    g->path = path;
+    path[t->depth++] = (restate__step){ .node = n, .next = next, .end = t->at };
+}
+
+/* Lists what is pending below the top. False: out of memory. */
+static bool restate__tree_init(restate__tree *t, restate__graph *g, restate__node *root,
+                               bool with_cancel) {
+    *t = (restate__tree){ .graph = g, .root = root, .mark = g->mark + 1 };
+    g->mark += 2;
+    t->pair[0] = root;
+    t->pair[1] = &t->cancel;
+    t->cancel.kind = RESTATE__LEAF_SIGNAL;
+    t->cancel.id = RESTATE__SIGNAL_CANCEL;
+    t->top.kind = RESTATE__RACE;
+    t->top.of.all.children = t->pair;
+    t->top.of.all.count = with_cancel ? 2 : 1;
+    restate__tree_list(t, NULL, &t->top);
+    restate__tree_enter(t, &t->top, 0);
+    while (t->depth && !t->failed) {
+        restate__step *step = &g->path[t->depth - 1];
+        restate__node *n = step->node, *below = NULL;
+        if (!step->next) restate__tree_note_leaves(t, n);
+        while (!below && step->next < n->of.all.count) {
+            restate__node *c = n->of.all.children[step->next++];
+            if (c->state == RESTATE__PENDING && !restate__node_is_leaf(c) &&
+                restate__tree_note(t, n, c))
+                below = c;
+        }
+        if (below) restate__tree_enter(t, below, 0);
+        else t->depth--;
+    }
+    bool race = root->kind == RESTATE__RACE || root->kind == RESTATE__SELECT;
+    if (with_cancel || restate__node_is_leaf(root) || (t->shared && !race)) t->root = &t->top;
+    return !t->failed;
+}
+
+static void restate__tree_put(restate__tree *t, uint64_t number) {
+    uint8_t *p = t->at -= restate__wire_varint_size(number);
+    for (; number > 127; number >>= 7) *p++ = (uint8_t)(number | 128);
+    *p = (uint8_t)number;
+}
+
+static void restate__tree_put_bytes(restate__tree *t, unsigned tag, restate_bytes bytes) {
+    t->at -= bytes.len;
+    if (bytes.len) memcpy(t->at, bytes.ptr, bytes.len);
+    restate__tree_put(t, bytes.len);
+    restate__tree_put(t, tag << 3 | RESTATE__WIRE_BYTES);
+}
+
+/* What has been written since `end`, as a field. */
+static void restate__tree_put_field(restate__tree *t, unsigned tag, const uint8_t *end) {
+    restate__tree_put(t, (uint64_t)(end - t->at));
+    restate__tree_put(t, tag << 3 | RESTATE__WIRE_BYTES);
+}
+
+static void restate__tree_put_leaf(restate__tree *t, const restate__node *n, unsigned kind,
+                                   uint32_t mark) {
+    if (n->kind != RESTATE__LEAF + kind || n->mark != mark) return;
+    if (n->kind != RESTATE__LEAF_NAME) restate__tree_put(t, n->id);
+    else restate__tree_put_bytes(t, 3, n->of.named.name->node.key);
+}
+
+/* The leaves of one kind that a combinator has; at the top, behind these, those of several. */
+static void restate__tree_put_leaves(restate__tree *t, const restate__node *parent,
+                                     unsigned kind) {
+    const restate__item *items = t->graph->items;
+    uint32_t i;
+    if (parent == t->root && t->shared)
+        for (i = t->count; i-- > 0;)
+            restate__tree_put_leaf(t, items[i].node, kind, t->mark + 1);
+    for (i = parent->id + 1; i < t->count && restate__node_is_leaf(items[i].node);) i++;
+    while (i-- > parent->id + 1) restate__tree_put_leaf(t, items[i].node, kind, t->mark);
+}
+
+/* The combinator before `step->next` that is its node's alone, or at the top of several. */
+static restate__node *restate__tree_before(const restate__tree *t, restate__step *step) {
+    const restate__item *items = t->graph->items;
+    bool top = step->node == t->root;
+    while (step->next) {
+        uint32_t i = step->next;
+        restate__node *n = items[i].node;
+        bool several = n->mark != t->mark;
+        step->next = top ? i - 1 : items[i].previous;
+        if (!restate__node_is_leaf(n) && (top ? several || n->work == step->node : !several))
+            return n;
+    }
+    return NULL;
+}
+
+static void restate__tree_open(restate__tree *t, restate__node *n) {
+    restate__tree_enter(t, n, n == t->root ? t->count - 1 : t->graph->items[n->id].last);
+    restate__tree_put(t, n->kind == RESTATE__SELECT ? RESTATE__RACE : n->kind);
+    restate__tree_put(t, 5 << 3 | RESTATE__WIRE_NUMBER);
+}
+
+/* A combinator without anything is left out. */
+static void restate__tree_close(restate__tree *t) {
+    restate__step step = t->graph->path[--t->depth];
+    for (unsigned kind = RESTATE__LEAF_KINDS; kind-- > 0;) {
+        const uint8_t *end = t->at;
+        restate__tree_put_leaves(t, step.node, kind);
+        if (kind + RESTATE__LEAF != RESTATE__LEAF_NAME && t->at != end)
+            restate__tree_put_field(t, kind + 1, end);
+    }
+    if (t->at == step.end - 2) t->at = step.end;
+    else if (t->depth) restate__tree_put_field(t, 4, step.end);
+}
+
+/* The tree as a Future message, in `to`, which has room for `most` bytes. */
+static restate_bytes restate__tree_encode(restate__tree *t, uint8_t *to) {
+    uint8_t *end = t->at = to + t->most;
+    t->depth = 0;
+    restate__tree_open(t, t->root);
+    while (t->depth) {
+        restate__node *below = restate__tree_before(t, &t->graph->path[t->depth - 1]);
+        if (below) restate__tree_open(t, below);
+        else restate__tree_close(t);
+    }
+    return restate__b(t->at, (size_t)(end - t->at));
+}
+
+/* Before protocol 7: all ids in three lists. They have the field numbers of a Future's own lists.
+ * False: out of memory. */
+static bool restate__tree_flat(const restate__tree *t, restate_wire_SuspensionMessage *m) {
+    size_t n = t->count, completions = 0, signals = 0, names = 0;
+    uint32_t *ids = restate__arena_alloc(t->graph->arena, (2 * n + 1) * sizeof *ids);
+    restate_bytes *texts = restate__arena_alloc(t->graph->arena, (n + 1) * sizeof *texts);
+    if (!ids || !texts) return false;
+    for (size_t i = 0; i < n; i++) {
+        const restate__node *c = t->graph->items[i].node;
+        if (c->kind == RESTATE__LEAF) ids[completions++] = c->id;
+        else if (c->kind == RESTATE__LEAF_SIGNAL) ids[n + signals++] = c->id;
+        else if (c->kind == RESTATE__LEAF_NAME) texts[names++] = c->of.named.name->node.key;
+    }
+    m->waiting_completions = restate__wire_list(restate__wire_put_numbers, ids, completions);
+    m->waiting_signals = restate__wire_list(restate__wire_put_numbers, ids + n, signals);
+    m->waiting_named_signals = restate__wire_list(restate__wire_put_bytes, texts, names);
+    return true;
+}
+
+/* ---- Named signals: those that leaves may claim ---------------------------------------------- */
+
+static void restate__named_list(restate__named *s, restate__node *leaf) {
+    restate__signal_name *name = leaf->of.named.name;
+    leaf->of.named.listed = true;
+    leaf->of.named.place = ++s->places;
+    leaf->of.named.previous = name->leaves_last;
+    leaf->next = NULL;
+    *(name->leaves ? &name->leaves_last->next : &name->leaves) = leaf;
+    name->leaves_last = leaf;
+}
+
+static void restate__named_unlist(restate__node *leaf) {
+    restate__signal_name *name = leaf->of.named.name;
+    restate__node *previous = leaf->of.named.previous;
+    *(previous ? &previous->next : &name->leaves) = leaf->next;
+    *(leaf->next ? &leaf->next->of.named.previous : &name->leaves_last) = previous;
+    leaf->of.named.listed = false;
+}
+
+/* A walk down has come to a leaf of a name: a signal that is there may be for it. False: out of
+ * memory. */
+static bool restate__named_may_claim(restate__named *s, restate__node *leaf, uint32_t mark) {
+    restate__signal_name *name = leaf->of.named.name;
+    if (!leaf->of.named.listed) {
+        restate__named_list(s, leaf);
+        s->unlisted--;
+    }
+    if (name->mark != mark) {
+        name->mark = mark;
+        name->leaf = leaf;
+        name->signal = name->delivered;
+    } else if (leaf->of.named.place < name->leaf->of.named.place) {
+        name->leaf = leaf;
+    }
+    if (!name->signal) return true;
+    uint32_t *claims =
+        restate__grow(s->arena, s->claims, s->claims_count, &s->claims_room, sizeof *claims);
+    if (!claims) return false;
+    s->claims = claims;
+    claims[s->claims_count++] = name->signal;
+    name->signal = s->heard[name->signal - 1].next;
+    return true;
+}
+
+static int restate__vm_by_number(const void *a, const void *b) {
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Collects the signals that leaves below `root` may claim, each node once. */
+static bool restate__named_collect(restate__named *s, restate__node *root, uint32_t mark) {
+    restate__node *work = root;
+    root->work = NULL;
+    s->claims_count = 0;
+    while (work) {
+        restate__node *n = work;
+        work = n->work;
+        for (uint32_t i = 0; i < n->of.all.count; i++) {
+            restate__node *c = n->of.all.children[i];
+            if (c->state != RESTATE__PENDING || c->mark == mark) continue;
+            c->mark = mark;
+            if (!restate__node_is_leaf(c)) {
+                c->work = work;
+                work = c;
+            } else if (restate__node_name(c) && !restate__named_may_claim(s, c, mark)) {
+                return false;
+            }
+        }
+    }
+    if (s->claims_count > 1)
+        qsort(s->claims, s->claims_count, sizeof *s->claims, restate__vm_by_number);
+    return true;
+}
+
+/* What was announced to be awaited: Future messages, the one being made and the last one. */
+typedef struct restate__awaiting {
+    uint8_t *scratch[2];
+    size_t room[2];
+    unsigned turn;                          /* of `scratch`: for the next one */
+    restate_bytes last;                     /* absent: something else was sent or came since */
+    const restate__node *large;             /* what was awaited, if that was a large one */
+} restate__awaiting;
+
+/* ---- The state machine ----------------------------------------------------------------------- */
+
+typedef struct restate__vm_options {
+    uint32_t version;                       /* 5 to 7 */
+    bool skip_payload_check;
+    bool explicit_cancellation;             /* no implicit CANCEL at awaits, nothing tracked */
+    bool cancel_sends;                      /* a cancellation reaches one-way calls, too */
+    restate__behavior on_mismatch;
+    size_t max_message_bytes;               /* 0: 64 MiB */
+} restate__vm_options;
+
+typedef struct restate__state_entry {
+    restate__map_node node;                 /* first */
+    restate_bytes value;                    /* absent: cleared */
+} restate__state_entry;
+
+typedef struct restate__tracked {           /* a call that a cancellation reaches */
+    struct restate__tracked *next;
+    restate__node *id;                      /* leaf of its invocation id */
+} restate__tracked;
+
+typedef struct restate__vm {
+    restate__vm_options options;
+    restate__arena *arena;                  /* everything it keeps */
+    restate__buf *out;                      /* everything it sends */
+    restate__phase phase;
+    restate__vm_error error;                /* of phase ERRORED, and while `failing` */
+    bool failing;                           /* `error` is kept until closures have finished */
+    bool keeps_error;                       /* an error now is to be kept like that */
+    bool input_closed;
+    bool first_new_entry_pending;           /* nothing was written since PROCESSING began */
+
+    restate__frames frames;
+    restate__journal journal;
+    restate_bytes id, debug_id, key;        /* of Start; a zero byte follows */
+    restate_bytes scope, limit_key, idempotency_key;
+    uint64_t random_seed;
+    uint32_t retry_count;
+    uint64_t retry_ms;                      /* since the last stored entry */
+
+    uint32_t command_index;                 /* UINT32_MAX before the first */
+    restate__related current;
+    uint32_t next_completion, next_signal;
+    restate__graph graph;
+    restate__named *named;                  /* NULL: there was none yet */
+    restate__awaiting awaiting;
+    uint32_t cancel_arrived;                /* cancellations that the code does not have */
+    uint32_t cancel_delivered;              /* of these: delivered, without explicit_cancellation */
+    restate__tracked *tracked, **tracked_end;
+    restate__tracked *cancelling;           /* the first whose id a cancellation still waits for */
+    restate__map_node *state;               /* of restate__state_entry */
+    size_t state_count;
+    bool state_partial;
+} restate__vm;
+
+typedef enum restate__wait_kind {
+    RESTATE__READY,     /* the node is settled, or something inside it is */
+    RESTATE__EXECUTE,   /* `run`: execute its closure, then propose */
+    RESTATE__CANCEL,    /* a cancellation came; consumed */
+    RESTATE__WAIT,      /* come back when there is input or a closure has finished */
+    RESTATE__SUSPENDED, /* the attempt is over, a Suspension was written */
+    RESTATE__BROKEN     /* the attempt is over, see `error` */
+} restate__wait_kind;
+
+typedef struct restate__wait {
+    restate__wait_kind kind;
+    restate__node *run;
+} restate__wait;
+
+typedef struct restate__vm_input_data {
+    restate_bytes body;                     /* never absent; a zero byte follows */
+    restate_wire_list headers;
+} restate__vm_input_data;
+
+typedef struct restate__vm_call {
+    const char *service, *handler;
+    restate_bytes key;                      /* empty: none */
+    const char *idempotency_key;            /* NULL: none */
+    const char *scope, *limit_key;          /* NULL: none; protocol 7 */
+    const restate_pair *headers;
+    restate_bytes parameter;
+    const char *name;
+    uint64_t invoke_time_ms;                /* sends: since 1970; 0: now */
+    bool unstable;                          /* equal parameters may have different bytes */
+    bool loose_headers;                     /* replay does not compare them */
+} restate__vm_call;
+
+typedef enum restate__target_kind {
+    RESTATE__BY_ID,
+    RESTATE__BY_WORKFLOW,
+    RESTATE__BY_IDEMPOTENCY_KEY
+} restate__target_kind;
+
+typedef struct restate__vm_target {         /* an invocation to attach to */
+    restate__target_kind kind;
+    const char *id;
+    const char *service, *key, *handler, *idempotency_key;  /* key NULL: none */
+    const char *scope;                      /* NULL: none; protocol 7 */
+} restate__vm_target;
+
+typedef enum restate__policy_kind {
+    RESTATE__POLICY_INFINITE,               /* all is left to the server */
+    RESTATE__POLICY_NONE, RESTATE__POLICY_FIXED, RESTATE__POLICY_EXPONENTIAL
+} restate__policy_kind;
+
+typedef struct restate__policy {
+    restate__policy_kind kind;
+    bool has_interval, has_max_interval, has_max_attempts, has_max_duration, pause;
+    uint64_t interval_ms, max_interval_ms, max_duration_ms;
+    uint32_t max_attempts;
+    double factor;
+} restate__policy;
+
+typedef enum restate__outcome_kind {
+    RESTATE__DONE,
+    RESTATE__TERMINAL,
+    RESTATE__RETRYABLE
+} restate__outcome_kind;
+
+typedef struct restate__outcome {           /* of a closure */
+    restate__outcome_kind kind;
+    restate_bytes value;                    /* DONE */
+    restate_failure failure;                /* TERMINAL */
+    restate__vm_error error; /* RETRYABLE; its delay, if any, replaces the policy's */
+    uint64_t duration_ms;                   /* RETRYABLE: of this execution */
+} restate__outcome;
+
+/* ---- Errors ---------------------------------------------------------------------------------- */
+
+/* Whether the attempt is over (R1): nothing is sent any more, and what comes is not looked at. */
+static bool restate__vm_over(const restate__vm *vm) { return vm->phase >= RESTATE__CLOSED; }
+
+/* Whether the handler may run. */
+RESTATE__PRIVATE bool restate__vm_ready(const restate__vm *vm) {
+    return vm->phase == RESTATE__REPLAYING || vm->phase == RESTATE__PROCESSING;
+}
+
+/* Ends the attempt with an error that nobody is sent. */
+static void restate__vm_break(restate__vm *vm, uint32_t code, const char *message) {
+    vm->phase = RESTATE__ERRORED;
+    vm->error = (restate__vm_error){ .code = code, .message = message };
+}
+
+static void restate__vm_put(restate__vm *vm, uint16_t type, uint16_t flags,
+                            const pb_msgdesc_t *desc, const void *message) {
+    vm->awaiting.last = restate__b_none();
+    restate__wire_put(vm->out, type, flags, desc, message);
+    if (RESTATE__UNLIKELY(vm->out->failed))
+        restate__vm_break(vm, RESTATE__E_INTERNAL, "out of memory");
+}
+
+/* Text and names of an operation, as a person would say it. */
+static const char *restate__vm_type_name(uint16_t type) {
+    switch (type) {
+    case restate_wire_MSG_START: return "start";
+    case restate_wire_MSG_INPUT_COMMAND: return "handler input";
+    case restate_wire_MSG_OUTPUT_COMMAND: return "handler return";
+    case restate_wire_MSG_GET_LAZY_STATE_COMMAND:
+    case restate_wire_MSG_GET_EAGER_STATE_COMMAND: return "get state";
+    case restate_wire_MSG_SET_STATE_COMMAND: return "set state";
+    case restate_wire_MSG_CLEAR_STATE_COMMAND: return "clear state";
+    case restate_wire_MSG_CLEAR_ALL_STATE_COMMAND: return "clear all state";
+    case restate_wire_MSG_GET_LAZY_STATE_KEYS_COMMAND:
+    case restate_wire_MSG_GET_EAGER_STATE_KEYS_COMMAND: return "get state keys";
+    case restate_wire_MSG_GET_PROMISE_COMMAND: return "get promise";
+    case restate_wire_MSG_PEEK_PROMISE_COMMAND: return "peek promise";
+    case restate_wire_MSG_COMPLETE_PROMISE_COMMAND: return "complete promise";
+    case restate_wire_MSG_SLEEP_COMMAND: return "sleep";
+    case restate_wire_MSG_CALL_COMMAND: return "call";
+    case restate_wire_MSG_ONE_WAY_CALL_COMMAND: return "send";
+    case restate_wire_MSG_SEND_SIGNAL_COMMAND: return "send signal";
+    case restate_wire_MSG_RUN_COMMAND: return "run";
+    case restate_wire_MSG_ATTACH_INVOCATION_COMMAND: return "attach invocation";
+    case restate_wire_MSG_GET_INVOCATION_OUTPUT_COMMAND: return "get invocation output";
+    case restate_wire_MSG_COMPLETE_AWAKEABLE_COMMAND: return "complete awakeable";
+    default: return "unknown command";
+    }
+}
+
+/* Sends the error of the attempt, which ends with it (R12). */
+static void restate__vm_put_error(restate__vm *vm) {
+    const restate__vm_error *e = &vm->error;
+    bool delay = e->has_delay && e->behavior == RESTATE__RETRY;
+    restate_wire_ErrorMessage m = {
+        .code = e->code,
+        .message = restate_str(e->message),
+        .has_next_retry_delay = delay,
+        .next_retry_delay = delay ? e->delay_ms : 0,
+        .behavior = (restate_wire_ErrorBehavior)e->behavior,
+    };
+    if (e->related.known) {
+        m.has_related_command_index = m.has_related_command_type = true;
+        m.related_command_index = e->related.index;
+        m.related_command_type = e->related.type;
+        if (e->related.name.len) m.related_command_name = e->related.name;
+    }
+    vm->phase = RESTATE__ERRORED;
+    restate__vm_put(vm, restate_wire_MSG_ERROR, 0, restate_wire_ErrorMessage_fields, &m);
+}
+
+static const char *restate__vm_unsupported(restate__vm *vm, const char *feature, uint32_t needed) {
+    return restate__arena_printf(vm->arena,
+                                 "%s needs service protocol V%u, but this invocation runs with "
+                                 "V%u: upgrade the Restate server, "
+                                 "or do without",
+                                 feature, (unsigned)needed, (unsigned)vm->options.version);
+}
+
+/* Of several runs that fail the first one counts, but for a pause that a later one asks for (R12).
+ */
+static bool restate__vm_error_counts(const restate__vm *vm, const restate__vm_error *error) {
+    if (!vm->failing || !vm->keeps_error) return true;
+    return error->behavior == RESTATE__PAUSE && vm->error.behavior == RESTATE__RETRY &&
+           vm->options.version >= 7;
+}
+
+/* Ends the attempt with an error, unless it is over already. One that is kept (`keeps_error`) is
+ * sent by restate__vm_fail_now(); until then results of closures are stored as ever. */
+RESTATE__PRIVATE void restate__vm_fail(restate__vm *vm, const restate__vm_error *error) {
+    if (restate__vm_over(vm) || !restate__vm_error_counts(vm, error)) return;
+    vm->error = *error;
+    if (vm->error.delay_ms > RESTATE__DELAY_MS_MAX) vm->error.delay_ms = RESTATE__DELAY_MS_MAX;
+    vm->error.message = restate__arena_clean(vm->arena, error->message, "\n\t");
+    if (error->behavior != RESTATE__RETRY && vm->options.version < 7) {
+        vm->error.code = RESTATE__E_UNSUPPORTED;
+        vm->error.behavior = RESTATE__RETRY;
+        vm->error.has_delay = false;
+        vm->error.message =
+            restate__vm_unsupported(vm, "pausing or failing an invocation with an error", 7);
+    }
+    vm->failing = vm->keeps_error;
+    if (!vm->failing) restate__vm_put_error(vm);
+}
+
+/* Sends the error that was kept. */
+RESTATE__PRIVATE void restate__vm_fail_now(restate__vm *vm) {
+    bool failing = vm->failing;
+    vm->failing = false;
+    if (failing && !restate__vm_over(vm)) restate__vm_put_error(vm);
+}
+
+/* Fails with `message`, about the current command if there is one. Returns false, for `return`. */
+static bool restate__vm_raise_text(restate__vm *vm, uint32_t code, const char *message) {
+    restate__vm_error e = { .code = code, .message = message, .related = vm->current };
+    if (code == RESTATE__E_MISMATCH && vm->options.version >= 7)
+        e.behavior = vm->options.on_mismatch;
+    restate__vm_fail(vm, &e);
+    return false;
+}
+
+static bool restate__vm_raise(restate__vm *vm, uint32_t code, const char *format, ...)
+    RESTATE__PRINTF(3, 4);
+static bool restate__vm_raise(restate__vm *vm, uint32_t code, const char *format, ...) {
+    va_list args;
+    if (restate__vm_over(vm)) return false;
+    va_start(args, format);
+    const char *message = restate__arena_vprintf(vm->arena, format, args);
+    va_end(args);
+    return restate__vm_raise_text(vm, code, message);
+}
+
+static bool restate__vm_nomem(restate__vm *vm) {
+    return restate__vm_raise_text(vm, RESTATE__E_INTERNAL, "out of memory");
+}
+
+static bool restate__vm_needs(restate__vm *vm, const char *feature, uint32_t version) {
+    if (vm->options.version >= version) return true;
+    return restate__vm_raise_text(vm, RESTATE__E_UNSUPPORTED,
+                                  restate__vm_unsupported(vm, feature, version));
+}
+
+RESTATE__PRIVATE restate__related restate__vm_related_last(const restate__vm *vm) {
+    return vm->current;
 }
 
 /* ---- Leaves and combinators of the machine --------------------------------------------------- */
@@ -5192,82 +5588,6 @@ static bool restate__vm_on_message(restate__vm *vm, const restate__message *m) {
     return restate__vm_raise(vm, RESTATE__E_INTERNAL, "unknown message type 0x%04X", type);
 }
 
-static bool restate__frames_too_large(const restate__frames *f) { return f->len > f->max; }
-
-/* Whether all of a body gets its room now: of a usual size, and enough of it is here. */
-static bool restate__frames_trusted(const restate__frames *f, size_t room) {
-    return f->len <= RESTATE__BODY_USUAL && room >= f->len / 3;
-}
-
-/* Makes room for `more` bytes of a body. What is announced is only a promise: memory grows with
- * what arrives, to at most three times as much (nine times if the body is no larger than usual),
- * and not beyond what was announced. But a chunk that is kept for reuse and holds all of it costs
- * nothing. */
-static bool restate__frames_grow(restate__frames *f, size_t more) {
-    const size_t around = RESTATE__ENTRY_HEAD_LONG + 1;
-    if (more > f->len - f->at) more = f->len - f->at;
-    if (f->body && f->at + more <= f->room) return true;
-    size_t room = 3 * (f->at + more);
-    if (room < RESTATE__BODY_ROOM) room = RESTATE__BODY_ROOM;
-    if (room > f->len || restate__frames_trusted(f, room) ||
-        restate__arena_has(f->arena, f->len + around))
-        room = f->len;
-    f->body = restate__arena_more(f->arena, f->body, f->body ? f->room + around : 0,
-                                  f->at ? RESTATE__ENTRY_HEAD_LONG + f->at : 0, room + around);
-    f->room = f->body ? room : 0;
-    return f->body != NULL;
-}
-
-static size_t restate__frames_fill(uint8_t *to, size_t *have, size_t want, restate_bytes *from) {
-    size_t n = want - *have;
-    if (n > from->len) n = from->len;
-    if (n) memcpy(to + *have, from->ptr, n);
-    *have += n;
-    from->ptr += n;
-    from->len -= n;
-    return want - *have;
-}
-
-static uint16_t restate__frames_type(const uint8_t *head) {
-    return (uint16_t)(head[0] << 8 | head[1]);
-}
-
-/* A frame that arrives in pieces. The memory of a large body becomes a page of the journal. */
-static bool restate__frames_piece(restate__frames *f, restate_bytes *bytes, restate__message *m) {
-    if (f->head_len < RESTATE__WIRE_HEAD) {
-        if (restate__frames_fill(f->head, &f->head_len, RESTATE__WIRE_HEAD, bytes)) return false;
-        f->len = restate__b_get32(f->head + 4);
-        f->at = 0;
-    }
-    if (restate__frames_too_large(f) || !restate__frames_grow(f, bytes->len)) return false;
-    uint8_t *body = f->body + RESTATE__ENTRY_HEAD_LONG;
-    if (restate__frames_fill(body, &f->at, f->len, bytes)) return false;
-    f->head_len = 0;
-    m->type = restate__frames_type(f->head);
-    m->body = restate__b(body, f->len);
-    m->kept = f->len < RESTATE__CHUNK_BYTES ? NULL : f->body;
-    if (m->kept) f->body = NULL;
-    return true;
-}
-
-/* Takes the next message from the front of `bytes`. False: there is no whole one, a body is too
- * large, or there is no memory. */
-static bool restate__frames_next(restate__frames *f, restate_bytes *bytes, restate__message *m) {
-    if (RESTATE__LIKELY(!f->head_len && bytes->len >= RESTATE__WIRE_HEAD)) {
-        const uint8_t *head = bytes->ptr;
-        size_t len = restate__b_get32(head + 4), size = RESTATE__WIRE_HEAD + len;
-        if (RESTATE__LIKELY(len <= f->max && len <= bytes->len - RESTATE__WIRE_HEAD)) {
-            m->type = restate__frames_type(head);
-            m->body = restate__b(head + RESTATE__WIRE_HEAD, len);
-            m->kept = NULL;
-            bytes->ptr += size;
-            bytes->len -= size;
-            return true;
-        }
-    }
-    return bytes->len && restate__frames_piece(f, bytes, m);
-}
-
 /* Takes bytes of the request body, cut anywhere. Errors show in `phase`; what follows one is
  * ignored. */
 RESTATE__PRIVATE void restate__vm_feed(restate__vm *vm, restate_bytes bytes) {
@@ -5330,31 +5650,6 @@ static restate__signal_name *restate__vm_name(restate__vm *vm, restate_bytes nam
     return (restate__signal_name *)(void *)n;
 }
 
-/* The name that a leaf waits for; NULL: it waits for a number. */
-static restate__signal_name *restate__node_name(const restate__node *leaf) {
-    bool named = leaf->kind == RESTATE__LEAF_NAME ||
-                 (leaf->kind == RESTATE__LEAF_SIGNAL && leaf->id == RESTATE__SIGNAL_CANCEL);
-    return named ? leaf->of.named.name : NULL;
-}
-
-static void restate__named_list(restate__named *s, restate__node *leaf) {
-    restate__signal_name *name = leaf->of.named.name;
-    leaf->of.named.listed = true;
-    leaf->of.named.place = ++s->places;
-    leaf->of.named.previous = name->leaves_last;
-    leaf->next = NULL;
-    *(name->leaves ? &name->leaves_last->next : &name->leaves) = leaf;
-    name->leaves_last = leaf;
-}
-
-static void restate__named_unlist(restate__node *leaf) {
-    restate__signal_name *name = leaf->of.named.name;
-    restate__node *previous = leaf->of.named.previous;
-    *(previous ? &previous->next : &name->leaves) = leaf->next;
-    *(leaf->next ? &leaf->next->of.named.previous : &name->leaves_last) = previous;
-    leaf->of.named.listed = false;
-}
-
 /* Gives the oldest delivered signal of its name to a leaf. */
 static void restate__vm_claim_by(restate__vm *vm, restate__node *leaf) {
     restate__named *s = vm->named;
@@ -5385,61 +5680,6 @@ static void restate__vm_claim_below(restate__vm *vm, restate__signal_name *name,
         restate__named_unlist(leaf);
         vm->named->unlisted++;
     }
-}
-
-/* A walk down has come to a leaf of a name: a signal that is there may be for it. False: out of
- * memory. */
-static bool restate__named_may_claim(restate__named *s, restate__node *leaf, uint32_t mark) {
-    restate__signal_name *name = leaf->of.named.name;
-    if (!leaf->of.named.listed) {
-        restate__named_list(s, leaf);
-        s->unlisted--;
-    }
-    if (name->mark != mark) {
-        name->mark = mark;
-        name->leaf = leaf;
-        name->signal = name->delivered;
-    } else if (leaf->of.named.place < name->leaf->of.named.place) {
-        name->leaf = leaf;
-    }
-    if (!name->signal) return true;
-    uint32_t *claims =
-        restate__vm_grow(s->arena, s->claims, s->claims_count, &s->claims_room, sizeof *claims);
-    if (!claims) return false;
-    s->claims = claims;
-    claims[s->claims_count++] = name->signal;
-    name->signal = s->heard[name->signal - 1].next;
-    return true;
-}
-
-static int restate__vm_by_number(const void *a, const void *b) {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
-/* Collects the signals that leaves below `root` may claim, each node once. */
-static bool restate__named_collect(restate__named *s, restate__node *root, uint32_t mark) {
-    restate__node *work = root;
-    root->work = NULL;
-    s->claims_count = 0;
-    while (work) {
-        restate__node *n = work;
-        work = n->work;
-        for (uint32_t i = 0; i < n->of.all.count; i++) {
-            restate__node *c = n->of.all.children[i];
-            if (c->state != RESTATE__PENDING || c->mark == mark) continue;
-            c->mark = mark;
-            if (!restate__node_is_leaf(c)) {
-                c->work = work;
-                work = c;
-            } else if (restate__node_name(c) && !restate__named_may_claim(s, c, mark)) {
-                return false;
-            }
-        }
-    }
-    if (s->claims_count > 1)
-        qsort(s->claims, s->claims_count, sizeof *s->claims, restate__vm_by_number);
-    return true;
 }
 
 /* Signals that were there before `root` is awaited for the first time. */
@@ -5496,7 +5736,7 @@ static void restate__vm_deliver_name(restate__vm *vm, const uint8_t *entry, rest
     restate__named *s = vm->named;
     restate__heard *heard = NULL;
     if (to)
-        heard = restate__vm_grow(s->arena, s->heard, s->heard_count, &s->heard_room,
+        heard = restate__grow(s->arena, s->heard, s->heard_count, &s->heard_room,
                                  sizeof *heard);
     if (!heard) {
         restate__vm_nomem(vm);
@@ -5584,238 +5824,6 @@ static bool restate__vm_resolve(restate__vm *vm, restate__node *root, bool with_
     }
     vm->graph.awaited = NULL;
     return found;
-}
-
-/* ---- Encoding what is awaited, for AwaitingOn and Suspension --------------------------------- */
-
-/* The tree of what is awaited: the awaited node, with the cancellation beside it (R8).
- *
- *     Future { 1: completion ids, 2: signal numbers, 3: names, 4: nested Futures, 5: combinator }
- *
- * What several combinators have cannot be said in each of them: a graph may have any number of
- * paths. It is said once, at the top, and left out below: the server resumes the invocation when
- * the rest of the tree is decided or any of it is there, so never too late.
- *
- * One walk lists what is pending in `graph->items`, each node once, with `work` as the combinator
- * that has it: behind a combinator its leaves, then the combinators below it. A second walk writes
- * the message from its end to its beginning, so that each length is known when it is written. */
-typedef struct restate__tree {
-    restate__graph *graph;
-    restate__node *root;                    /* of the message */
-    uint32_t mark;                          /* of nodes listed; + 1: of several combinators */
-    bool shared, failed;                    /* some are of several; out of memory */
-    uint32_t count, leaves, depth;          /* of items; of these, leaves; of the walk's path */
-    size_t most;                            /* bytes that the message can have at most */
-    uint8_t *at;                            /* where the message begins so far */
-    restate__node top, cancel, *pair[2];
-} restate__tree;
-
-enum { RESTATE__LEAF_KINDS = 3 };
-
-#define RESTATE__TREE_NUMBER_MOST 5u        /* bytes of an id; of all but a name; of a combinator */
-#define RESTATE__TREE_NAME_MOST 6u
-#define RESTATE__TREE_NODE_MOST 20u
-
-static size_t restate__tree_most(const restate__node *n) {
-    if (!restate__node_is_leaf(n)) return RESTATE__TREE_NODE_MOST;
-    if (n->kind != RESTATE__LEAF_NAME) return RESTATE__TREE_NUMBER_MOST;
-    return RESTATE__TREE_NAME_MOST + n->of.named.name->node.key.len;
-}
-
-static void restate__tree_list(restate__tree *t, restate__node *parent, restate__node *n) {
-    restate__graph *g = t->graph;
-    restate__item *items =
-        restate__vm_grow(g->arena, g->items, t->count, &g->items_room, sizeof *items);
-    if (!items) {
-        t->failed = true;
-        return;
-    }
-    g->items = items;
-    n->mark = t->mark;
-    n->work = parent;
-    items[t->count] = (restate__item){ .node = n };
-    if (restate__node_is_leaf(n)) {
-        t->leaves++;
-    } else if (parent) {
-        items[t->count].previous = items[parent->id].last;
-        items[parent->id].last = n->id = t->count;
-    }
-    t->count++;
-    t->most += restate__tree_most(n);
-}
-
-/* `parent` has a pending `n`. True: it is new. Twice in one combinator is nothing special. */
-static bool restate__tree_note(restate__tree *t, restate__node *parent, restate__node *n) {
-    if (n->mark < t->mark) {
-        restate__tree_list(t, parent, n);
-        return true;
-    }
-    if (n->work == parent) return false;
-    n->mark = t->mark + 1;
-    t->shared = true;
-    return false;
-}
-
-/* Leaves of one name are one. */
-static void restate__tree_note_leaves(restate__tree *t, restate__node *n) {
-    for (uint32_t i = 0; i < n->of.all.count; i++) {
-        restate__node *c = n->of.all.children[i];
-        if (c->state != RESTATE__PENDING || !restate__node_is_leaf(c)) continue;
-        restate__signal_name *name = restate__node_name(c);
-        if (name && name->mark != t->mark) {
-            name->mark = t->mark;
-            name->leaf = c;
-        }
-        restate__tree_note(t, n, name ? name->leaf : c);
-    }
-}
-
-static void restate__tree_enter(restate__tree *t, restate__node *n, uint32_t next) {
-    restate__graph *g = t->graph;
-    restate__step *path =
-        restate__vm_grow(g->arena, g->path, t->depth, &g->path_room, sizeof *path);
-    if (!path) {
-        t->failed = true;
-        return;
-    }
-    g->path = path;
-    path[t->depth++] = (restate__step){ .node = n, .next = next, .end = t->at };
-}
-
-/* Lists what is pending below the top. False: out of memory. */
-static bool restate__tree_init(restate__tree *t, restate__graph *g, restate__node *root,
-                               bool with_cancel) {
-    *t = (restate__tree){ .graph = g, .root = root, .mark = g->mark + 1 };
-    g->mark += 2;
-    t->pair[0] = root;
-    t->pair[1] = &t->cancel;
-    t->cancel.kind = RESTATE__LEAF_SIGNAL;
-    t->cancel.id = RESTATE__SIGNAL_CANCEL;
-    t->top.kind = RESTATE__RACE;
-    t->top.of.all.children = t->pair;
-    t->top.of.all.count = with_cancel ? 2 : 1;
-    restate__tree_list(t, NULL, &t->top);
-    restate__tree_enter(t, &t->top, 0);
-    while (t->depth && !t->failed) {
-        restate__step *step = &g->path[t->depth - 1];
-        restate__node *n = step->node, *below = NULL;
-        if (!step->next) restate__tree_note_leaves(t, n);
-        while (!below && step->next < n->of.all.count) {
-            restate__node *c = n->of.all.children[step->next++];
-            if (c->state == RESTATE__PENDING && !restate__node_is_leaf(c) &&
-                restate__tree_note(t, n, c))
-                below = c;
-        }
-        if (below) restate__tree_enter(t, below, 0);
-        else t->depth--;
-    }
-    bool race = root->kind == RESTATE__RACE || root->kind == RESTATE__SELECT;
-    if (with_cancel || restate__node_is_leaf(root) || (t->shared && !race)) t->root = &t->top;
-    return !t->failed;
-}
-
-static void restate__tree_put(restate__tree *t, uint64_t number) {
-    uint8_t *p = t->at -= restate__wire_varint_size(number);
-    for (; number > 127; number >>= 7) *p++ = (uint8_t)(number | 128);
-    *p = (uint8_t)number;
-}
-
-static void restate__tree_put_bytes(restate__tree *t, unsigned tag, restate_bytes bytes) {
-    t->at -= bytes.len;
-    if (bytes.len) memcpy(t->at, bytes.ptr, bytes.len);
-    restate__tree_put(t, bytes.len);
-    restate__tree_put(t, tag << 3 | RESTATE__WIRE_BYTES);
-}
-
-/* What has been written since `end`, as a field. */
-static void restate__tree_put_field(restate__tree *t, unsigned tag, const uint8_t *end) {
-    restate__tree_put(t, (uint64_t)(end - t->at));
-    restate__tree_put(t, tag << 3 | RESTATE__WIRE_BYTES);
-}
-
-static void restate__tree_put_leaf(restate__tree *t, const restate__node *n, unsigned kind,
-                                   uint32_t mark) {
-    if (n->kind != RESTATE__LEAF + kind || n->mark != mark) return;
-    if (n->kind != RESTATE__LEAF_NAME) restate__tree_put(t, n->id);
-    else restate__tree_put_bytes(t, 3, n->of.named.name->node.key);
-}
-
-/* The leaves of one kind that a combinator has; at the top, behind these, those of several. */
-static void restate__tree_put_leaves(restate__tree *t, const restate__node *parent,
-                                     unsigned kind) {
-    const restate__item *items = t->graph->items;
-    uint32_t i;
-    if (parent == t->root && t->shared)
-        for (i = t->count; i-- > 0;)
-            restate__tree_put_leaf(t, items[i].node, kind, t->mark + 1);
-    for (i = parent->id + 1; i < t->count && restate__node_is_leaf(items[i].node);) i++;
-    while (i-- > parent->id + 1) restate__tree_put_leaf(t, items[i].node, kind, t->mark);
-}
-
-/* The combinator before `step->next` that is its node's alone, or at the top of several. */
-static restate__node *restate__tree_before(const restate__tree *t, restate__step *step) {
-    const restate__item *items = t->graph->items;
-    bool top = step->node == t->root;
-    while (step->next) {
-        uint32_t i = step->next;
-        restate__node *n = items[i].node;
-        bool several = n->mark != t->mark;
-        step->next = top ? i - 1 : items[i].previous;
-        if (!restate__node_is_leaf(n) && (top ? several || n->work == step->node : !several))
-            return n;
-    }
-    return NULL;
-}
-
-static void restate__tree_open(restate__tree *t, restate__node *n) {
-    restate__tree_enter(t, n, n == t->root ? t->count - 1 : t->graph->items[n->id].last);
-    restate__tree_put(t, n->kind == RESTATE__SELECT ? RESTATE__RACE : n->kind);
-    restate__tree_put(t, 5 << 3 | RESTATE__WIRE_NUMBER);
-}
-
-/* A combinator without anything is left out. */
-static void restate__tree_close(restate__tree *t) {
-    restate__step step = t->graph->path[--t->depth];
-    for (unsigned kind = RESTATE__LEAF_KINDS; kind-- > 0;) {
-        const uint8_t *end = t->at;
-        restate__tree_put_leaves(t, step.node, kind);
-        if (kind + RESTATE__LEAF != RESTATE__LEAF_NAME && t->at != end)
-            restate__tree_put_field(t, kind + 1, end);
-    }
-    if (t->at == step.end - 2) t->at = step.end;
-    else if (t->depth) restate__tree_put_field(t, 4, step.end);
-}
-
-/* The tree as a Future message, in `to`, which has room for `most` bytes. */
-static restate_bytes restate__tree_encode(restate__tree *t, uint8_t *to) {
-    uint8_t *end = t->at = to + t->most;
-    t->depth = 0;
-    restate__tree_open(t, t->root);
-    while (t->depth) {
-        restate__node *below = restate__tree_before(t, &t->graph->path[t->depth - 1]);
-        if (below) restate__tree_open(t, below);
-        else restate__tree_close(t);
-    }
-    return restate__b(t->at, (size_t)(end - t->at));
-}
-
-/* Before protocol 7: all ids in three lists. They have the field numbers of a Future's own lists.
- * False: out of memory. */
-static bool restate__tree_flat(const restate__tree *t, restate_wire_SuspensionMessage *m) {
-    size_t n = t->count, completions = 0, signals = 0, names = 0;
-    uint32_t *ids = restate__arena_alloc(t->graph->arena, (2 * n + 1) * sizeof *ids);
-    restate_bytes *texts = restate__arena_alloc(t->graph->arena, (n + 1) * sizeof *texts);
-    if (!ids || !texts) return false;
-    for (size_t i = 0; i < n; i++) {
-        const restate__node *c = t->graph->items[i].node;
-        if (c->kind == RESTATE__LEAF) ids[completions++] = c->id;
-        else if (c->kind == RESTATE__LEAF_SIGNAL) ids[n + signals++] = c->id;
-        else if (c->kind == RESTATE__LEAF_NAME) texts[names++] = c->of.named.name->node.key;
-    }
-    m->waiting_completions = restate__wire_list(restate__wire_put_numbers, ids, completions);
-    m->waiting_signals = restate__wire_list(restate__wire_put_numbers, ids + n, signals);
-    m->waiting_named_signals = restate__wire_list(restate__wire_put_bytes, texts, names);
-    return true;
 }
 
 /* ---- Await ----------------------------------------------------------------------------------- */
