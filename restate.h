@@ -16609,8 +16609,8 @@ static bool restate__h2_option_new(nghttp2_option **out) {
 
 /* All streams of an endpoint share one worker. It has no thread: every call of a stream is a turn
  * of it, in which the handlers of all streams go on as far as they can. Closures and blocking
- * handlers are on other threads and post to the worker; then the user is told by `stream_wake`, or,
- * if there is none, a take that has nothing to give waits for it. */
+ * handlers are on other threads and post to the worker; each post calls `stream_wake`. If there is
+ * none, a take that has nothing to give waits for posts. */
 
 enum {
     RESTATE__STREAM_OUT = 32768,            /* what a connection gives at once */
@@ -16959,7 +16959,7 @@ RESTATE_API void restate_stream_free(restate_stream *stream) {
     if (stream->next) stream->next->link = stream->link;
     stream->kind->close(stream);
     restate__mem_free(&all->endpoint->allocator, stream, sizeof *stream);
-    restate__stream_turn(all);              /* the handlers are told */
+    restate__stream_turn(all);              /* the handlers return with RESTATE_ENDED */
 }
 
 /* ================================================================================================
@@ -17010,7 +17010,8 @@ RESTATE_API void restate_stream_free(restate_stream *stream) {
  *     exchanges that list for NULL has all of them: the loop, or control, which takes them back
  *     from a loop that is held, and gives them to others (restate__srv_rehome).
  * (2) Wake. A loop sets `asleep` before it looks for the last time whether there are posts or
- *     arrivals. Who adds some writes to its descriptor if it is asleep; else it sees them.
+ *     arrivals. A thread that adds one writes to the loop's descriptor if the loop is asleep; else
+ *     the loop sees it.
  * (3) Phases. The boss advances the phase of the server and wakes all loops, each of which follows
  *     in its next turn: serving; draining (connections end gracefully, handlers suspend); cut
  *     (connections are closed, handlers get RESTATE_ENDED).
@@ -17070,6 +17071,10 @@ typedef struct restate__poll_source {
     struct restate__poll_source *next, **link;      /* of those that are watched */
 #endif
 } restate__poll_source;
+
+static restate__poll_source restate__poll_source_of(int fd, void (*ready)(void *), void *owner) {
+    return (restate__poll_source){ .fd = fd, .ready = ready, .owner = owner };
+}
 
 /* What a thread waits for. */
 typedef struct restate__poll {
@@ -17203,8 +17208,8 @@ static void restate__poll_forget(restate__poll *p, restate__poll_source *source)
     p->count--;
 }
 
-/* While sources are told that they are ready, none is added, and each forgets at most itself: so
- * they are in the order of `fds`, which another wait may replace only later. */
+/* While the `ready` functions run no source is added, and each forgets at most its own: so the list
+ * has the order of `fds`. */
 static void restate__poll_wait(restate__poll *p, restate__h2_env *env, int timeout_ms) {
     size_t n = 0;
     for (const restate__poll_source *s = p->first; s; s = s->next)
@@ -17225,7 +17230,7 @@ static void restate__poll_wait(restate__poll *p, restate__h2_env *env, int timeo
 
 /* False: errno says why; it is to be freed then, too. */
 static bool restate__poll_init(restate__poll *p, const restate_allocator *allocator) {
-    p->wake = (restate__poll_source){ .fd = -1, .ready = restate__poll_on_wake, .owner = &p->wake };
+    p->wake = restate__poll_source_of(-1, restate__poll_on_wake, &p->wake);
     p->wake_fd = -1;
     return restate__poll_open(p, allocator) && restate__poll_watch(p, &p->wake, false);
 }
@@ -17573,7 +17578,7 @@ static void restate__conn_write(restate__conn *conn) {
 
 /* ---- The channel between a worker process and its supervisor ----
  *
- * A Unix stream socket, which tells each when the other is gone. Every message is one byte; with
+ * A Unix stream socket, so that each notices when the other is gone. Every message is one byte; with
  * _TAKE and _BACK comes the descriptor of a connection. */
 enum {
     RESTATE__CHANNEL_TAKE = 't',            /* to the worker */
@@ -17947,8 +17952,7 @@ static bool restate__loop_init(restate__loop *loop, restate__server *server) {
     restate_endpoint *ep = server->endpoint;
     loop->server = server;
     loop->armed_ms = loop->trim.at_ms = RESTATE__SRV_NEVER;
-    loop->timer =
-        (restate__poll_source){ .fd = -1, .ready = restate__poll_on_wake, .owner = &loop->timer };
+    loop->timer = restate__poll_source_of(-1, restate__poll_on_wake, &loop->timer);
     loop->asleep = true;
     restate__worker_init(&loop->worker, &ep->allocator, RESTATE__SRV_CACHE_BYTES,
                          RESTATE__SRV_FIBERS);
@@ -18102,8 +18106,7 @@ static bool restate__srv_take(restate__server *server, int fd) {
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     restate__srv_no_sigpipe(fd);
     restate__srv_set_timeout(fd, ep->options.peer_timeout_ms);
-    conn->source =
-        (restate__poll_source){ .fd = fd, .ready = restate__conn_on_ready, .owner = conn };
+    conn->source = restate__poll_source_of(fd, restate__conn_on_ready, conn);
     restate__srv_assign(server, conn);
     return true;
 }
@@ -18209,8 +18212,8 @@ static uint16_t restate__srv_name(int fd, char *host, size_t size) {
     return ntohs(at.any.sa_family == AF_INET6 ? at.v6.sin6_port : at.v4.sin_port);
 }
 
-/* Says where it listens, and how the server gets to know the endpoint. One that listens everywhere
- * is named as a server on this machine reaches it. */
+/* Logs where the endpoint listens, and the command that registers it. One that listens everywhere is
+ * named as a server on this machine reaches it. */
 static void restate__srv_log_where(const restate_endpoint *ep, const char *host, unsigned port,
                                     unsigned loops) {
     unsigned processes = ep->options.processes;
@@ -18370,7 +18373,7 @@ static bool restate__srv_join(restate__loop *loop) {
     return !loop->threaded;
 }
 
-/* Says what does not return on a loop. How much that is; the first of it is named in `text`. */
+/* Logs what does not return on a loop, and counts it. The first of it is named in `text`. */
 static unsigned restate__srv_log_left(const restate__server *server, restate__loop *loop,
                                        char *text, size_t size) {
     uint64_t now = server->boss->env.now_ms;
@@ -18507,10 +18510,8 @@ static restate_status restate__srv_start(restate_endpoint *ep, unsigned loops, b
     restate__server *server = restate__mem_zalloc(&ep->allocator, sizeof *server);
     if (!server) return restate__ep_error(ep, "out of memory");
     server->endpoint = ep;
-    server->listener.source =
-        (restate__poll_source){ .fd = -1, .ready = restate__srv_on_listener, .owner = server };
-    server->channel =
-        (restate__poll_source){ .fd = -1, .ready = restate__srv_on_channel, .owner = server };
+    server->listener.source = restate__poll_source_of(-1, restate__srv_on_listener, server);
+    server->channel = restate__poll_source_of(-1, restate__srv_on_channel, server);
     server->loop_count = server->loop_room = loops;
     if (restate__srv_make(server, threads) != RESTATE_OK) {
         restate__srv_release(server);
@@ -18795,16 +18796,16 @@ static restate_status restate__proc_run(restate_endpoint *ep, void (*stop)(void 
  *
  * The supervisor listens, accepts, and hands each connection to the worker that has the fewest; so
  * nothing is lost while a worker is being replaced, and a free port is the same for all. It
- * executes no user code and has one thread, which may fork at any time. Workers are told to stop
- * through their channel, because signals may reach them from elsewhere, too. The end of the channel
- * also tells a worker that its supervisor is gone, and the supervisor that the worker is; where a
- * program that a handler forked keeps it open, the supervisor notices within
+ * executes no user code and has one thread, which may fork at any time. A stop reaches workers
+ * through their channel, because signals may reach them from elsewhere, too. By the end of the
+ * channel a worker notices that its supervisor is gone, and the supervisor that the worker is;
+ * where a program that a handler forked keeps it open, the supervisor notices within
  * RESTATE__PROC_LOOK_MS. */
 
 enum {
     RESTATE__PROC_BACKOFF_MS = 100,         /* the first; doubles */
     RESTATE__PROC_BACKOFF_MAX_MS = 1000,    /* short: while all pause, nobody serves the others */
-    RESTATE__PROC_LASTS_MS = 10000,         /* who lived so long died for a new reason */
+    RESTATE__PROC_LASTS_MS = 10000,         /* after so long, a worker ends for a new reason */
     RESTATE__PROC_LOOK_MS = 1000,
     RESTATE__PROC_SOON_MS = 5,
     RESTATE__PROC_KILL_MS = 5000,           /* beyond the time that a stop may take by itself */
@@ -18819,7 +18820,7 @@ typedef struct restate__proc_worker {
     pid_t pid;                              /* 0: there is none, it starts at `start_at_ms` */
     restate__poll_source channel;           /* without descriptor: the other end is closed */
     bool stops;                             /* it drains */
-    int ends;                               /* RESTATE__CHANNEL_ENDS or _FAILS: it said so; 0 */
+    int ends;                               /* RESTATE__CHANNEL_ENDS or _FAILS if it came; 0 */
     unsigned conns;
     unsigned failures;                      /* in a row, for the back-off; kept by its successor */
     uint64_t started_ms, start_at_ms, kill_at_ms, deaf_until_ms;
@@ -18845,7 +18846,7 @@ static void restate__proc_ring(void *owner) {
     restate__poll_signal(p->poll.wake_fd);
 }
 
-/* Nothing is said to epoll: in a new process, it would forget for its supervisor. */
+/* Does not forget the sources: in a new process epoll would forget them for the supervisor. */
 static void restate__proc_close_all(restate__proc *p) {
     for (unsigned i = 0; i < p->count; i++) restate__poll_close_fd(&p->workers[i].channel.fd);
     restate__poll_close_fd(&p->listener.source.fd);
@@ -19093,7 +19094,7 @@ static void restate__proc_wait(restate__proc *p) {
                        env->due_ms > env->now_ms ? (int)(env->due_ms - env->now_ms) : 0);
 }
 
-/* Until all are told to stop and are gone. */
+/* Until all have to stop and are gone. */
 static void restate__proc_watch(restate__proc *p) {
     for (;; restate__proc_wait(p)) {
         unsigned alive = 0;
@@ -19115,8 +19116,7 @@ static restate_status restate__proc_begin(restate__proc *p) {
     for (; p->count < n; p->count++) {
         restate__proc_worker *w = &p->workers[p->count];
         w->supervisor = p;
-        w->channel =
-            (restate__poll_source){ .fd = -1, .ready = restate__proc_on_channel, .owner = w };
+        w->channel = restate__poll_source_of(-1, restate__proc_on_channel, w);
     }
     return restate__srv_open(ep, restate__srv_loop_count(ep), &p->listener);
 }
@@ -19133,12 +19133,11 @@ static int restate__proc_supervise(restate_endpoint *ep) {
                         .mask = restate__proc_mask(NULL) };
     restate__proc_stop entry = { NULL, restate__proc_ring, &p };
     bool by_signals = ep->options.stop_on_signals != RESTATE_OFF;
-    p.listener.source =
-        (restate__poll_source){ .fd = -1, .ready = restate__proc_on_listener, .owner = &p };
+    p.listener.source = restate__poll_source_of(-1, restate__proc_on_listener, &p);
     restate__h2_tick(&p.env);
     bool begun = restate__poll_init(&p.poll, &ep->allocator);
     if (!begun) (void)restate__ep_error(ep, "cannot wait for connections: %s", strerror(errno));
-    if (by_signals) restate__proc_enter(&entry);        /* before anybody is told that it listens */
+    if (by_signals) restate__proc_enter(&entry);        /* before the log says that it listens */
     begun = begun && !ep->invalid && restate__proc_begin(&p) == RESTATE_OK;
     if (begun) {
         restate__proc_let_in(&p.mask);
