@@ -16997,13 +16997,14 @@ RESTATE_API void restate_stream_free(restate_stream *stream) {
 #  define MSG_NOSIGNAL 0                    /* such systems have SO_NOSIGPIPE */
 #endif
 
-/*  the thread in restate_endpoint_run()            one thread for each event loop
- *
- *   control: accepts, watches, stops;  -arrivals->  loop: its connections and their handlers;
- *            executes no handlers       --wake-->         waits, receives, executes, sends
- *      ^             ^                                      ^            |
- *      | stop_fd     +---------- wake, at its end ----------|------------+
- *   restate_endpoint_stop()                                 +-- wake -- threads of the pool
+/*  the thread in restate_endpoint_run()              a thread for each event loop
+ *   +-----------------------------------+  arrivals  +----------------------------------+
+ *   | control: accepts, watches, stops; | ---------> | loop: its connections, handlers; |
+ *   | executes no handlers              | ---------> | waits, receives, executes, sends |
+ *   +-----------------------------------+    wake    +----------------------------------+
+ *     ^ stop_fd      ^                                  |               ^
+ *     |              +----- wake, when it is over ------+               | posts, wake
+ *    restate_endpoint_stop()                                         threads of the pool
  *
  * (1) Arrivals. Control gives a connection to the loop that has the fewest, of those that no
  *     handler holds (restate__srv_pick). It is added to the loop's list of arrivals; whoever
@@ -17017,8 +17018,8 @@ RESTATE_API void restate_stream_free(restate_stream *stream) {
  *     (connections are closed, handlers get RESTATE_ENDED).
  * (4) Watcher. Control looks who holds a loop, and for how long, and warns (restate__srv_look_at).
  * (5) Ends. A loop that has nothing left to do after a stop is `over`; its thread ends and is
- *     joined. One that a handler holds is given up RESTATE__GRACE_MS after the cut:
- *     restate_endpoint_run() returns, restate_endpoint_free() waits as long once more
+ *     joined. One that a handler holds is given up RESTATE__GRACE_MS after the cut, or at most
+ *     twice that: restate_endpoint_run() returns, restate_endpoint_free() waits once more
  *     (restate__srv_quiet), then either frees everything (restate__srv_free), or detaches the
  *     thread and leaves it all that it may use (restate__srv_abandon).
  * (6) restate_endpoint_process() has one loop without a thread, which is also the boss: nobody
@@ -17578,8 +17579,8 @@ static void restate__conn_write(restate__conn *conn) {
 
 /* ---- The channel between a worker process and its supervisor ----
  *
- * A Unix stream socket, so that each notices when the other is gone. Every message is one byte; with
- * _TAKE and _BACK comes the descriptor of a connection. */
+ * A Unix stream socket, so that each notices when the other is gone. Every message is one byte;
+ * with _TAKE and _BACK comes the descriptor of a connection. */
 enum {
     RESTATE__CHANNEL_TAKE = 't',            /* to the worker */
     RESTATE__CHANNEL_DRAIN = 'd',
@@ -18212,8 +18213,8 @@ static uint16_t restate__srv_name(int fd, char *host, size_t size) {
     return ntohs(at.any.sa_family == AF_INET6 ? at.v6.sin6_port : at.v4.sin_port);
 }
 
-/* Logs where the endpoint listens, and the command that registers it. One that listens everywhere is
- * named as a server on this machine reaches it. */
+/* Logs where the endpoint listens, and the command that registers it. One that listens everywhere
+ * is named as a server on this machine reaches it. */
 static void restate__srv_log_where(const restate_endpoint *ep, const char *host, unsigned port,
                                     unsigned loops) {
     unsigned processes = ep->options.processes;
@@ -19056,7 +19057,7 @@ static void restate__proc_follow(restate__proc *p) {
     }
 }
 
-/* Looks after a worker: whether it is over, is to start, or does not end; and when to look again. */
+/* Looks whether a worker is over, is to start, or does not end; and when to look again. */
 static void restate__proc_look_after(restate__proc *p, restate__proc_worker *w) {
     restate__h2_env *env = &p->env;
     bool serving = p->phase == RESTATE__PHASE_SERVING;
