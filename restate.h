@@ -3767,7 +3767,7 @@ typedef struct restate__notification {
 /* Grows an array of the arena's until it has an element `at`; new ones are zero. NULL: out of
  * memory. */
 static void *restate__grow(restate__arena *arena, void *array, uint32_t at, uint32_t *room,
-                              size_t size) {
+                           size_t size) {
     if (at < *room) return array;
     uint32_t more = *room ? *room : 16;
     while (more <= at) more *= 2;
@@ -3845,7 +3845,7 @@ typedef struct restate__node {
                 *decided; /* the child that settled it; NULL: all of them, or none */
             uint32_t count, pending;
             uint32_t cursor;                /* no child before it has a closure to execute */
-            uint32_t heard;                 /* 0: not awaited yet; else no signal heard before the
+            uint32_t looked_at;             /* 0: not awaited yet; else no named signal before the
                                                one with this number is for a leaf below it */
             restate__edge *ready, *ready_last;  /* of a SELECT: settled and not given out */
         } all;                              /* of a combinator */
@@ -4181,20 +4181,20 @@ typedef struct restate__signal_name {
 } restate__signal_name;
 
 /* A named signal that was delivered. Its place among all of them, from 1, is its number. */
-typedef struct restate__heard {
+typedef struct restate__named_signal {
     restate__signal_name *name;
     const uint8_t *entry;
     uint32_t next;                          /* of this name; 0: none */
     bool claimed;
-} restate__heard;
+} restate__named_signal;
 
 /* Signals that go by a name. */
 typedef struct restate__named {
     restate__arena *arena;
     restate__map_node *names;               /* of restate__signal_name */
     restate__signal_name cancels;           /* cancellations, with explicit_cancellation */
-    restate__heard *heard;                  /* named signals delivered, in their order */
-    uint32_t heard_count, heard_room;
+    restate__named_signal *signals;         /* delivered, in their order */
+    uint32_t count, room;
     uint32_t unclaimed;                     /* of these */
     uint32_t places, unlisted;              /* of leaves of names: given out; not on the list */
     uint32_t *claims;                       /* numbers of signals; of one walk */
@@ -4286,7 +4286,7 @@ static bool restate__graph_above(restate__graph *g, restate__node *node, const r
             restate__node *p = e->parent;
             if (root ? p == root : p->kind == RESTATE__SELECT) return true;
             if (p->mark == g->mark || (p->state != RESTATE__PENDING && p->order <= since)) continue;
-            *awaited = *awaited || p->of.all.heard;
+            *awaited = *awaited || p->of.all.looked_at;
             p->mark = g->mark;
             p->work = work;
             work = p;
@@ -4545,8 +4545,8 @@ static void restate__graph_take_back(restate__graph *g, restate__node *run) {
  *
  *     Future { 1: completion ids, 2: signal numbers, 3: names, 4: nested Futures, 5: combinator }
  *
- * What several combinators have cannot be said in each of them: a graph may have any number of
- * paths. It is said once, at the top, and left out below: the server resumes the invocation when
+ * What several combinators have cannot stand in each of them: a graph may have any number of
+ * paths. It stands once, at the top, and is left out below: the server resumes the invocation when
  * the rest of the tree is decided or any of it is there, so never too late.
  *
  * One walk lists what is pending in `graph->items`, each node once, with `work` as the combinator
@@ -4812,7 +4812,7 @@ static bool restate__named_may_claim(restate__named *s, restate__node *leaf, uin
     if (!claims) return false;
     s->claims = claims;
     claims[s->claims_count++] = name->signal;
-    name->signal = s->heard[name->signal - 1].next;
+    name->signal = s->signals[name->signal - 1].next;
     return true;
 }
 
@@ -5654,14 +5654,14 @@ static restate__signal_name *restate__vm_name(restate__vm *vm, restate_bytes nam
 static void restate__vm_claim_by(restate__vm *vm, restate__node *leaf) {
     restate__named *s = vm->named;
     restate__signal_name *name = leaf->of.named.name;
-    restate__heard *heard = &s->heard[name->delivered - 1];
+    restate__named_signal *signal = &s->signals[name->delivered - 1];
     if (leaf->of.named.listed) restate__named_unlist(leaf);
     else s->unlisted--;
-    name->delivered = heard->next;
-    heard->claimed = true;
+    name->delivered = signal->next;
+    signal->claimed = true;
     s->unclaimed--;
     if (name == &s->cancels) vm->cancel_arrived--;
-    restate__vm_settle_by(vm, leaf, heard->entry);
+    restate__vm_settle_by(vm, leaf, signal->entry);
 }
 
 /* Gives it to the oldest leaf of the name that is below `root`. A leaf that is below nothing that
@@ -5690,7 +5690,7 @@ static void restate__vm_claim_first(restate__vm *vm, restate__node *root) {
         return;
     }
     for (uint32_t i = 0; i < s->claims_count && root->state == RESTATE__PENDING; i++) {
-        restate__signal_name *name = s->heard[s->claims[i] - 1].name;
+        restate__signal_name *name = s->signals[s->claims[i] - 1].name;
         restate__node *leaf = name->leaf;
         bool awaited = false;
         name->leaf = NULL;
@@ -5699,7 +5699,7 @@ static void restate__vm_claim_first(restate__vm *vm, restate__node *root) {
             restate__vm_claim_by(vm, leaf);
         else
             restate__vm_claim_below(vm, name, root);
-        if (root->state != RESTATE__PENDING) root->of.all.heard = s->claims[i] + 1;
+        if (root->state != RESTATE__PENDING) root->of.all.looked_at = s->claims[i] + 1;
     }
 }
 
@@ -5716,16 +5716,16 @@ static void restate__vm_claim(restate__vm *vm, restate__node *root) {
             restate__vm_claim_by(vm, root);
         return;
     }
-    uint32_t i = root->of.all.heard;
-    root->of.all.heard = s ? s->heard_count + 1 : 1;
+    uint32_t i = root->of.all.looked_at;
+    root->of.all.looked_at = s ? s->count + 1 : 1;
     if (!s) return;
     if (!i) {
         if (s->unclaimed || s->unlisted) restate__vm_claim_first(vm, root);
         return;
     }
-    for (; i <= s->heard_count && root->state == RESTATE__PENDING; i++)
-        if (!s->heard[i - 1].claimed) restate__vm_claim_below(vm, s->heard[i - 1].name, root);
-    root->of.all.heard = i;
+    for (; i <= s->count && root->state == RESTATE__PENDING; i++)
+        if (!s->signals[i - 1].claimed) restate__vm_claim_below(vm, s->signals[i - 1].name, root);
+    root->of.all.looked_at = i;
 }
 
 /* ---- Delivery: from the journal to the leaves ------------------------------------------------ */
@@ -5734,18 +5734,17 @@ static void restate__vm_claim(restate__vm *vm, restate__node *root) {
 static void restate__vm_deliver_name(restate__vm *vm, const uint8_t *entry, restate_bytes name) {
     restate__signal_name *to = restate__vm_name(vm, name);
     restate__named *s = vm->named;
-    restate__heard *heard = NULL;
+    restate__named_signal *signals = NULL;
     if (to)
-        heard = restate__grow(s->arena, s->heard, s->heard_count, &s->heard_room,
-                                 sizeof *heard);
-    if (!heard) {
+        signals = restate__grow(s->arena, s->signals, s->count, &s->room, sizeof *signals);
+    if (!signals) {
         restate__vm_nomem(vm);
         return;
     }
-    s->heard = heard;
-    heard[s->heard_count++] = (restate__heard){ .name = to, .entry = entry };
-    *(to->delivered ? &heard[to->delivered_last - 1].next : &to->delivered) = s->heard_count;
-    to->delivered_last = s->heard_count;
+    s->signals = signals;
+    signals[s->count++] = (restate__named_signal){ .name = to, .entry = entry };
+    *(to->delivered ? &signals[to->delivered_last - 1].next : &to->delivered) = s->count;
+    to->delivered_last = s->count;
     s->unclaimed++;
 }
 

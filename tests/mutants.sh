@@ -47,7 +47,7 @@ restate__vm_suspend|vm->options.version >= 7|vm->options.version >= 8|protocol 7
 restate__node_child_settled|(last \|\| child->state == RESTATE__SUCCEEDED)|true|any goes on after a failure
 restate__node_child_settled|} else if (last) {|} else {|all waits for all
 restate__node_earlier|x->parent->order > y->parent->order|x->parent->order < y->parent->order|of settled children the first one decides
-restate__vm_claim_by|name->delivered = heard->next;|name->delivered = 0;|a signal of a name is not lost to the one before
+restate__vm_claim_by|name->delivered = signal->next;|name->delivered = 0;|a signal of a name is not lost to the one before
 restate__vm_seed|vm->options.version >= 6 ? vm->random_seed : restate__vm_sha256_64(vm->id)|vm->random_seed|protocol 5: random numbers come from the id
 restate__vm_random|sum << 23 \| sum >> 41|sum << 24 \| sum >> 40|random numbers are those of xoshiro256++
 restate__vm_fail|vm->failing = vm->keeps_error;|vm->failing = false;|the error of a run waits for closures that execute
