@@ -11854,7 +11854,7 @@ static bool restate__json_double_of(restate__arena *arena, restate_bytes text, d
 typedef struct restate__json_scan {
     const uint8_t *begin, *at, *end;
     const char *expected;                   /* NULL: all is well */
-    restate_bytes wanted;                   /* a member of the outermost object; absent: none */
+    restate_bytes wanted;                   /* a member of the outermost object; absent: all */
     restate_bytes found;                    /* its value: the first of that name, as in cJSON */
     uint64_t objects[2];                    /* by level, a bit: it is an object */
     uint32_t depth, levels;                 /* open, and how many may be */
@@ -12097,7 +12097,9 @@ static bool restate__json_value(restate__json_scan *s) {
 
 /* A value and nothing else. */
 static bool restate__json_document(restate__json_scan *s) {
+    const uint8_t *start = restate__json_space(s);
     if (!restate__json_value(s)) return false;
+    if (!s->wanted.ptr) s->found = restate__b(start, (size_t)(s->at - start));
     return restate__json_space(s) == s->end || restate__json_fault(s, s->at, "the end");
 }
 
@@ -12232,13 +12234,10 @@ static restate_status restate__json_find(restate__json_getter *g, const char *fi
     if (restate__ctx_over(g->ctx)) return RESTATE_ENDED;
     if (!g->json.len) return RESTATE_OK;
     s.wanted = restate_str(g->member);
-    const uint8_t *begin = restate__json_space(&s), *end;
-    if (!restate__json_value(&s)) return restate__json_wrong(g, s.at, s.expected, false);
-    end = s.at;
-    if (restate__json_space(&s) != s.end) return restate__json_wrong(g, s.at, "the end", false);
+    const uint8_t *begin = restate__json_space(&s);
+    if (!restate__json_document(&s)) return restate__json_wrong(g, s.at, s.expected, false);
     if (g->member && *begin != 'n' && *begin != '{')
         return restate__json_wrong(g, begin, "an object", true);
-    if (!g->member) s.found = restate__b(begin, (size_t)(end - begin));
     if (!s.found.ptr || *s.found.ptr == 'n') return RESTATE_OK;
     if (first && !strchr(first, *s.found.ptr))
         return restate__json_wrong(g, s.found.ptr, expected, true);
@@ -12801,6 +12800,12 @@ static restate_bytes restate__json_not_json(restate_ctx *ctx, const restate__jso
     return restate__b_none();
 }
 
+static restate_bytes restate__json_misuse(restate_ctx *ctx, const char *function,
+                                          const char *what) {
+    restate__ctx_misuse(ctx, function, "%s", what);
+    return restate__b_none();
+}
+
 /* What was written, or the end of the attempt: there is no memory. */
 static restate_bytes restate__json_done(restate_ctx *ctx, restate__json_out *o) {
     restate_bytes text = restate__json_finish(o);
@@ -12810,10 +12815,7 @@ static restate_bytes restate__json_done(restate_ctx *ctx, restate__json_out *o) 
 
 RESTATE_API restate_bytes restate_json(restate_ctx *ctx, const char *format, ...) {
     if (restate__ctx_over(ctx)) return restate__b_none();
-    if (!format) {
-        restate__ctx_misuse(ctx, "restate_json", "the format is NULL");
-        return restate__b_none();
-    }
+    if (!format) return restate__json_misuse(ctx, "restate_json", "the format is NULL");
     restate__json_format f = { .ctx = ctx, .format = format,
                                .out = restate__json_out_on(restate__ctx_arena(ctx)) };
     va_start(f.args, format);
@@ -12828,10 +12830,8 @@ RESTATE_API restate_bytes restate_json_quote(restate_ctx *ctx, restate_bytes tex
     if (restate__ctx_over(ctx)) return restate__b_none();
     restate__json_out o = restate__json_out_on(restate__ctx_arena(ctx));
     if (!text.ptr) restate__json_put_text(&o, "null");
-    else if (!restate__json_put_string(&o, text)) {
-        restate__ctx_misuse(ctx, "restate_json_quote", "the text is not UTF-8");
-        return restate__b_none();
-    }
+    else if (!restate__json_put_string(&o, text))
+        return restate__json_misuse(ctx, "restate_json_quote", "the text is not UTF-8");
     return restate__json_done(ctx, &o);
 }
 
@@ -12967,17 +12967,15 @@ static bool restate__codec_is_json(const restate_codec *c) {
 static restate_bytes restate__codec_encode(restate_ctx *ctx, const restate_codec *codec,
                                            const void *value) {
     restate_bytes out = restate__b_none();
-    if (!codec->encode) {
-        restate__ctx_misuse(ctx, "restate_encode", "the codec has no .encode");
-        return out;
-    }
+    if (!codec->encode)
+        return restate__json_misuse(ctx, "restate_encode", "the codec has no .encode");
     restate_status s = codec->encode(codec, ctx, value, &out);
     if (s == RESTATE_OK) return out;
     if (s == RESTATE_TERMINAL)
-        restate__ctx_misuse(ctx, "restate_encode", "%s",
-                            ctx->failed ? restate_failed(ctx)->message
-                                        : "the codec failed without restate_fail()");
-    else restate__ctx_misuse(ctx, "restate_encode", RESTATE__CODEC_GAVE, (int)s);
+        return restate__json_misuse(ctx, "restate_encode",
+                                    ctx->failed ? restate_failed(ctx)->message
+                                                : "the codec failed without restate_fail()");
+    restate__ctx_misuse(ctx, "restate_encode", RESTATE__CODEC_GAVE, (int)s);
     return restate__b_none();
 }
 
@@ -13007,8 +13005,7 @@ RESTATE_API restate_bytes restate_encode(restate_ctx *ctx, const restate_codec *
 #ifndef RESTATE_NO_CJSON
         return restate_json_print(ctx, value);
 #else
-        restate__ctx_misuse(ctx, "restate_encode", RESTATE__NO_TREES);
-        return out;
+        return restate__json_misuse(ctx, "restate_encode", RESTATE__NO_TREES);
 #endif
     default: break;
     }
@@ -13229,6 +13226,16 @@ typedef struct restate__proto_names {
     int32_t found[16];
 } restate__proto_names;
 
+/* A message as a struct, and the field that one is at. */
+typedef struct restate__proto_struct {
+    const restate__proto_type *type;
+    pb_field_iter_t i;
+} restate__proto_struct;
+
+static const restate__proto_field *restate__proto_field_of(const restate__proto_struct *m) {
+    return &m->type->fields[m->i.index];
+}
+
 /* A message on its way into JSON or out of it. */
 typedef struct restate__proto_walk {
     restate_ctx *ctx;
@@ -13255,17 +13262,11 @@ static bool restate__proto_nomem(restate__proto_walk *w) {
     return false;
 }
 
-/* `spot` is on the stack, so whoever enters leaves, but for one who reports a fault there. */
+/* `spot` is on the stack: whoever enters puts w->spot back, but for one who reports a fault. */
 static void restate__proto_enter(restate__proto_walk *w, restate__proto_spot *spot,
                                  const restate__proto_field *field) {
     *spot = (restate__proto_spot){ .up = w->spot, .field = field->name, .index = SIZE_MAX };
     w->spot = spot;
-}
-
-static bool restate__proto_leave(restate__proto_walk *w, const restate__proto_spot *spot,
-                                 bool well) {
-    w->spot = spot->up;
-    return well;
 }
 
 /* Takes the next character of a field's name in JSON; 0: the end. */
@@ -13657,21 +13658,21 @@ static bool restate__proto_elements_fit(restate__proto_walk *w, const pb_field_i
            restate__proto_unfit(w, "there are more elements than fit");
 }
 
-static bool restate__proto_put_list(restate__proto_walk *w, const restate__proto_type *type,
-                                    const pb_field_iter_t *i, size_t count) {
-    const restate__proto_field *field = &type->fields[i->index];
-    bool map = !w->binary && restate__proto_is_map(type, field), first = true;
-    size_t size = i->data_size;
-    if (!restate__proto_elements_fit(w, i)) return false;
+static bool restate__proto_put_list(restate__proto_walk *w, restate__proto_struct *m,
+                                    size_t count) {
+    const restate__proto_field *field = restate__proto_field_of(m);
+    bool map = !w->binary && restate__proto_is_map(m->type, field), first = true;
+    size_t size = m->i.data_size;
+    if (!restate__proto_elements_fit(w, &m->i)) return false;
     restate__proto_mark(w, map ? '{' : '[');
-    const uint8_t *data = i->pData, *end = data + count * size;
+    const uint8_t *data = m->i.pData, *end = data + count * size;
     for (w->spot->index = 0; data < end; w->spot->index++, data += size) {
         /* Of entries with the same key the last one counts. */
         if (map && restate__proto_again(field->type, data, data + size, end, size)) continue;
         if (!first) restate__proto_mark(w, ',');
         first = false;
         if (map ? !restate__proto_put_entry(w, field->type, data)
-                : !restate__proto_put_value(w, field, i, data))
+                : !restate__proto_put_value(w, field, &m->i, data))
             return false;
     }
     restate__proto_mark(w, map ? '}' : ']');
@@ -13679,13 +13680,13 @@ static bool restate__proto_put_list(restate__proto_walk *w, const restate__proto
 }
 
 /* With the comma before it. Fields of callbacks are theirs; there are none but in binary. */
-static bool restate__proto_put_field(restate__proto_walk *w, const restate__proto_type *type,
-                                     const pb_field_iter_t *i, bool *first) {
-    const restate__proto_field *field = &type->fields[i->index];
+static bool restate__proto_put_field(restate__proto_walk *w, restate__proto_struct *m,
+                                     bool *first) {
+    const restate__proto_field *field = restate__proto_field_of(m);
     const char *name = field->name;
     restate__proto_spot spot;
-    if (PB_ATYPE(i->type) != PB_ATYPE_STATIC) return true;
-    size_t count = restate__proto_count(field, i);
+    if (PB_ATYPE(m->i.type) != PB_ATYPE_STATIC) return true;
+    size_t count = restate__proto_count(field, &m->i);
     if (!count) return true;
     if (!w->binary) {
         restate__json_put_text(&w->out, *first ? "\"" : ",\"");
@@ -13694,21 +13695,23 @@ static bool restate__proto_put_field(restate__proto_walk *w, const restate__prot
     }
     *first = false;
     restate__proto_enter(w, &spot, field);
-    return restate__proto_leave(w, &spot, PB_HTYPE(i->type) == PB_HTYPE_REPEATED
-                                              ? restate__proto_put_list(w, type, i, count)
-                                              : restate__proto_put_value(w, field, i, i->pData));
+    bool list = PB_HTYPE(m->i.type) == PB_HTYPE_REPEATED;
+    if (list ? !restate__proto_put_list(w, m, count)
+             : !restate__proto_put_value(w, field, &m->i, m->i.pData))
+        return false;
+    w->spot = spot.up;
+    return true;
 }
 
 /* The two fields of a time. */
-static bool restate__proto_put_time(restate__proto_walk *w, const restate__proto_type *type,
-                                    pb_field_iter_t *i) {
-    bool duration = restate__proto_is_duration(type);
+static bool restate__proto_put_time(restate__proto_walk *w, restate__proto_struct *m) {
+    bool duration = restate__proto_is_duration(m->type);
     restate__proto_time t = { 0, 0 };
     char text[RESTATE__CLOCK_TEXT];
     size_t digits = 9;
-    for (bool more = true; more; more = pb_field_iter_next(i))
-        *(i->tag == 1 ? &t.seconds : &t.nanos) =
-            (int64_t)restate__proto_load(i->pData, i->data_size, true);
+    for (bool more = true; more; more = pb_field_iter_next(&m->i))
+        *(m->i.tag == 1 ? &t.seconds : &t.nanos) =
+            (int64_t)restate__proto_load(m->i.pData, m->i.data_size, true);
     if (!restate__proto_time_valid(duration, &t))
         return restate__proto_unfit(w, "the time is out of range");
     if (w->binary) return true;
@@ -13737,15 +13740,13 @@ static bool restate__proto_mask_path_fits(restate_bytes path) {
 }
 
 /* "unitPrice,lines.sku" */
-static bool restate__proto_put_mask(restate__proto_walk *w, const restate__proto_type *type,
-                                    pb_field_iter_t *i) {
-    const char *path = i->pData;
+static bool restate__proto_put_mask(restate__proto_walk *w, restate__proto_struct *m) {
+    const char *path = m->i.pData;
     restate_bytes text;
-    (void)type;
-    if (!restate__proto_elements_fit(w, i)) return false;
+    if (!restate__proto_elements_fit(w, &m->i)) return false;
     restate__json_put(&w->out, '"');
-    for (size_t k = 0; k < *(const pb_size_t *)i->pSize; k++, path += i->data_size) {
-        if (!restate__proto_text(w, path, i->data_size, &text)) return false;
+    for (size_t k = 0; k < *(const pb_size_t *)m->i.pSize; k++, path += m->i.data_size) {
+        if (!restate__proto_text(w, path, m->i.data_size, &text)) return false;
         if (!restate__b_utf8(text)) return restate__proto_unfit(w, RESTATE__PROTO_NOT_UTF8);
         if (!restate__proto_mask_path_fits(text))
             return restate__proto_unfit(w, "a path of the mask has no JSON form");
@@ -13759,14 +13760,12 @@ static bool restate__proto_put_mask(restate__proto_walk *w, const restate__proto
 }
 
 /* StringValue, Int64Value, ...: JSON has the value. */
-static bool restate__proto_put_wrapped(restate__proto_walk *w, const restate__proto_type *type,
-                                       pb_field_iter_t *i) {
-    return restate__proto_put_value(w, &type->fields[0], i, i->pData);
+static bool restate__proto_put_wrapped(restate__proto_walk *w, restate__proto_struct *m) {
+    return restate__proto_put_value(w, &m->type->fields[0], &m->i, m->i.pData);
 }
 
-static bool restate__proto_put_none(restate__proto_walk *w, const restate__proto_type *type,
-                                    pb_field_iter_t *i) {
-    (void)type, (void)i;
+static bool restate__proto_put_none(restate__proto_walk *w, restate__proto_struct *m) {
+    (void)m;
     return restate__proto_unfit(w, "this type of google.protobuf has no JSON form here");
 }
 
@@ -13968,10 +13967,9 @@ static const uint8_t *restate__proto_duration(const uint8_t *p, restate__proto_t
     return p;
 }
 
-static bool restate__proto_get_time(restate__proto_walk *w, const restate__proto_type *type,
-                                    pb_field_iter_t *i) {
+static bool restate__proto_get_time(restate__proto_walk *w, restate__proto_struct *m) {
     const uint8_t *start = w->scan.at, *end = NULL;
-    bool duration = restate__proto_is_duration(type);
+    bool duration = restate__proto_is_duration(m->type);
     restate_bytes text = *start == '"' ? restate__proto_token(w) : restate__b_none();
     restate__proto_time t;
     if (text.ptr)                           /* what follows it ends it */
@@ -13981,9 +13979,9 @@ static bool restate__proto_get_time(restate__proto_walk *w, const restate__proto
         return restate__proto_wrong(w, start, true, duration
                                     ? "a duration such as \"1.5s\""
                                     : "a time such as \"2006-01-02T15:04:05Z\"");
-    for (bool more = true; more; more = pb_field_iter_next(i))
-        restate__proto_store(i->pData, i->data_size,
-                             (uint64_t)(i->tag == 1 ? t.seconds : t.nanos));
+    for (bool more = true; more; more = pb_field_iter_next(&m->i))
+        restate__proto_store(m->i.pData, m->i.data_size,
+                             (uint64_t)(m->i.tag == 1 ? t.seconds : t.nanos));
     return true;
 }
 
@@ -14003,24 +14001,22 @@ static bool restate__proto_mask_path(restate_bytes *from, char *to, size_t room)
     return n > 0;
 }
 
-static bool restate__proto_get_mask(restate__proto_walk *w, const restate__proto_type *type,
-                                    pb_field_iter_t *i) {
+static bool restate__proto_get_mask(restate__proto_walk *w, restate__proto_struct *m) {
     const uint8_t *start = w->scan.at;
-    char *path = i->pData;
+    char *path = m->i.pData;
     size_t count = 0;
     bool well = true;
-    (void)type;
     if (*start != '"') return restate__proto_unexpected(w, "a string");
     restate_bytes text = restate__proto_token(w);
     if (!text.ptr) return restate__proto_unheld(w, start, 0);
     if (!text.len) text.ptr = NULL;
-    for (; text.ptr && well; path += i->data_size)
-        well = count++ < i->array_size && restate__proto_mask_path(&text, path, i->data_size);
-    if (restate__proto_is_fixed(i)) well = well && count == i->array_size;
-    else *(pb_size_t *)i->pSize = (pb_size_t)(well ? count : 0);
+    for (; text.ptr && well; path += m->i.data_size)
+        well = count++ < m->i.array_size && restate__proto_mask_path(&text, path, m->i.data_size);
+    if (restate__proto_is_fixed(&m->i)) well = well && count == m->i.array_size;
+    else *(pb_size_t *)m->i.pSize = (pb_size_t)(well ? count : 0);
     return well || restate__proto_wrong(w, start, true, "%u paths or fewer, of at most %u bytes, "
-                                        "such as \"a.bC\"", (unsigned)i->array_size,
-                                        i->data_size - 1u);
+                                        "such as \"a.bC\"", (unsigned)m->i.array_size,
+                                        m->i.data_size - 1u);
 }
 
 static bool restate__proto_get_message(restate__proto_walk *w, const restate__proto_type *type,
@@ -14052,14 +14048,12 @@ static bool restate__proto_get_value(restate__proto_walk *w, const restate__prot
     }
 }
 
-static bool restate__proto_get_wrapped(restate__proto_walk *w, const restate__proto_type *type,
-                                       pb_field_iter_t *i) {
-    return restate__proto_get_value(w, &type->fields[0], i, i->pData);
+static bool restate__proto_get_wrapped(restate__proto_walk *w, restate__proto_struct *m) {
+    return restate__proto_get_value(w, &m->type->fields[0], &m->i, m->i.pData);
 }
 
-static bool restate__proto_get_none(restate__proto_walk *w, const restate__proto_type *type,
-                                    pb_field_iter_t *i) {
-    (void)type, (void)i;
+static bool restate__proto_get_none(restate__proto_walk *w, restate__proto_struct *m) {
+    (void)m;
     return restate__proto_unexpected(w, "no value of this type of google.protobuf");
 }
 
@@ -14096,61 +14090,59 @@ static bool restate__proto_get_entry(restate__proto_walk *w, const restate__prot
     return restate__proto_get_value(w, &type->fields[1], &i, i.pData);
 }
 
-static bool restate__proto_get_list(restate__proto_walk *w, const restate__proto_type *type,
-                                    pb_field_iter_t *i) {
-    const restate__proto_field *field = &type->fields[i->index];
+static bool restate__proto_get_list(restate__proto_walk *w, restate__proto_struct *m) {
+    const restate__proto_field *field = restate__proto_field_of(m);
     restate__json_scan *s = &w->scan;
     const uint8_t *start = s->at;
-    uint8_t *data = i->pData;
-    bool map = restate__proto_is_map(type, field), fixed = restate__proto_is_fixed(i);
+    uint8_t *data = m->i.pData;
+    bool map = restate__proto_is_map(m->type, field), fixed = restate__proto_is_fixed(&m->i);
     size_t n = 0;
     if (*start != (map ? '{' : '['))
         return restate__proto_unexpected(w, map ? "an object" : "an array");
     bool more = restate__json_first(s);
-    for (; more && n < i->array_size; more = restate__json_more(s), n++, data += i->data_size) {
+    for (; more && n < m->i.array_size; more = restate__json_more(s), n++, data += m->i.data_size) {
         w->spot->index = n;
-        memset(data, 0, i->data_size);
-        if (map ? !restate__proto_get_entry(w, field->type, data, i->pData, i->data_size)
-                : !restate__proto_get_value(w, field, i, data))
+        memset(data, 0, m->i.data_size);
+        if (map ? !restate__proto_get_entry(w, field->type, data, m->i.pData, m->i.data_size)
+                : !restate__proto_get_value(w, field, &m->i, data))
             return false;
     }
     w->spot->index = SIZE_MAX;
     w->spot->key = restate__b_none();
-    if (!more && !fixed) *(pb_size_t *)i->pSize = (pb_size_t)n;
-    if (!more && (!fixed || n == i->array_size)) return true;
+    if (!more && !fixed) *(pb_size_t *)m->i.pSize = (pb_size_t)n;
+    if (!more && (!fixed || n == m->i.array_size)) return true;
     return restate__proto_wrong(w, start, true, "%s %u %s", fixed ? "exactly" : "at most",
-                                (unsigned)i->array_size, map ? "members" : "elements");
+                                (unsigned)m->i.array_size, map ? "members" : "elements");
 }
 
 /* The value of a member. */
-static bool restate__proto_get_field(restate__proto_walk *w, const restate__proto_type *type,
-                                     pb_field_iter_t *i) {
-    pb_size_t *which = i->pSize;
-    switch (PB_HTYPE(i->type)) {
-    case PB_HTYPE_REPEATED: return restate__proto_get_list(w, type, i);
+static bool restate__proto_get_field(restate__proto_walk *w, restate__proto_struct *m) {
+    pb_size_t *which = m->i.pSize;
+    switch (PB_HTYPE(m->i.type)) {
+    case PB_HTYPE_REPEATED: return restate__proto_get_list(w, m);
     case PB_HTYPE_ONEOF:
         if (*which) return restate__proto_unexpected(w, "no second member of the same oneof");
-        *which = i->tag;
-        memset(i->pData, 0, i->data_size);
+        *which = m->i.tag;
+        memset(m->i.pData, 0, m->i.data_size);
         break;
     case PB_HTYPE_OPTIONAL:
-        if (i->pSize) *(bool *)i->pSize = true;
+        if (m->i.pSize) *(bool *)m->i.pSize = true;
         break;
     default: break;
     }
-    return restate__proto_get_value(w, &type->fields[i->index], i, i->pData);
+    return restate__proto_get_value(w, restate__proto_field_of(m), &m->i, m->i.pData);
 }
 
 /* Moves `i` to the field of that name, beginning with where it is. */
-static bool restate__proto_find(restate__proto_walk *w, const restate__proto_type *type,
-                                pb_field_iter_t *i, restate_bytes name) {
+static bool restate__proto_find(restate__proto_walk *w, restate__proto_struct *m,
+                                restate_bytes name) {
     if (name.len && memchr(name.ptr, '\\', name.len)) {
         restate__json_scan s = restate__json_scan_of(restate__b(name.ptr - 1, name.len + 2));
         s.strict = true;
         name = restate__json_pull(&s, restate__ctx_arena(w->ctx));
     }
-    for (size_t n = name.ptr ? type->message->field_count : 0; n; n--, pb_field_iter_next(i))
-        if (restate__proto_named(&type->fields[i->index], name)) return true;
+    for (size_t n = name.ptr ? m->type->message->field_count : 0; n; n--, pb_field_iter_next(&m->i))
+        if (restate__proto_named(restate__proto_field_of(m), name)) return true;
     return false;
 }
 
@@ -14168,14 +14160,15 @@ static bool restate__proto_unknown(restate__proto_walk *w, restate_bytes name) {
 }
 
 /* Behind a message, the fields that did not come. nanopb leaves arrays of a fixed count alone. */
-static bool restate__proto_get_rest(restate__proto_walk *w, const restate__proto_type *type,
-                                    pb_field_iter_t *i, const uint8_t *seen) {
-    for (size_t n = type->message->field_count; n; n--, pb_field_iter_next(i)) {
+static bool restate__proto_get_rest(restate__proto_walk *w, restate__proto_struct *m,
+                                    const uint8_t *seen) {
+    for (size_t n = m->type->message->field_count; n; n--, pb_field_iter_next(&m->i)) {
         restate__proto_spot spot;
-        if (seen[i->index / 8] >> i->index % 8 & 1u) continue;
-        if (restate__proto_is_fixed(i)) memset(i->pData, 0, (size_t)i->data_size * i->array_size);
-        if (PB_HTYPE(i->type) != PB_HTYPE_REQUIRED) continue;
-        restate__proto_enter(w, &spot, &type->fields[i->index]);
+        if (seen[m->i.index / 8] >> m->i.index % 8 & 1u) continue;
+        if (restate__proto_is_fixed(&m->i))
+            memset(m->i.pData, 0, (size_t)m->i.data_size * m->i.array_size);
+        if (PB_HTYPE(m->i.type) != PB_HTYPE_REQUIRED) continue;
+        restate__proto_enter(w, &spot, restate__proto_field_of(m));
         return restate__proto_wrong(w, w->scan.at - 1, false, "a value");
     }
     return true;
@@ -14183,36 +14176,33 @@ static bool restate__proto_get_rest(restate__proto_walk *w, const restate__proto
 
 /* The object of a message. `seen` has a bit for each field. null is the same as no member, but for
  * a NullValue, which it is. */
-static bool restate__proto_get_members(restate__proto_walk *w, const restate__proto_type *type,
-                                       void *message, uint8_t *seen) {
+static bool restate__proto_get_members(restate__proto_walk *w, restate__proto_struct *m, bool any,
+                                       uint8_t *seen) {
     restate__json_scan *s = &w->scan;
     restate__proto_spot spot;
-    pb_field_iter_t i;
-    bool any = pb_field_iter_begin(&i, type->message, message);
     for (bool more = restate__json_first(s); more; more = restate__json_more(s)) {
         restate_bytes name = restate__json_key(s);
-        if (!any || !restate__proto_find(w, type, &i, name))
-            return restate__proto_unknown(w, name);
-        const restate__proto_field *field = &type->fields[i.index];
-        uint8_t *bits = &seen[i.index / 8], bit = (uint8_t)(1u << i.index % 8);
+        if (!any || !restate__proto_find(w, m, name)) return restate__proto_unknown(w, name);
+        const restate__proto_field *field = restate__proto_field_of(m);
+        uint8_t *bits = &seen[m->i.index / 8], bit = (uint8_t)(1u << m->i.index % 8);
         bool null = *s->at == 'n', missing = null && !restate__proto_is_null(field);
         restate__proto_enter(w, &spot, field);
         if (*bits & bit) return restate__proto_wrong(w, name.ptr - 1, true, "each member once");
         if (!missing) *bits |= bit;
-        if (missing || (null && PB_HTYPE(i.type) == PB_HTYPE_REPEATED)) s->at += 4;
-        else if (!restate__proto_get_field(w, type, &i)) return false;
-        restate__proto_leave(w, &spot, true);
+        if (missing || (null && PB_HTYPE(m->i.type) == PB_HTYPE_REPEATED)) s->at += 4;
+        else if (!restate__proto_get_field(w, m)) return false;
+        w->spot = spot.up;
     }
-    return restate__proto_get_rest(w, type, &i, seen);
+    return restate__proto_get_rest(w, m, seen);
 }
 
 /* ---- Messages -------------------------------------------------------------------------------- */
 
-/* A type whose JSON is not an object with its fields. `i` is at its first field. */
+/* A type whose JSON is not an object with its fields. `m` is at its first field. */
 typedef struct restate__proto_special {
     const char *name;
-    bool (*put)(restate__proto_walk *w, const restate__proto_type *type, pb_field_iter_t *i);
-    bool (*get)(restate__proto_walk *w, const restate__proto_type *type, pb_field_iter_t *i);
+    bool (*put)(restate__proto_walk *w, restate__proto_struct *m);
+    bool (*get)(restate__proto_walk *w, restate__proto_struct *m);
 } restate__proto_special;
 
 static const restate__proto_special restate__proto_specials[] = {
@@ -14249,13 +14239,13 @@ static const restate__proto_special *restate__proto_special_of(const restate__pr
 static bool restate__proto_put_message(restate__proto_walk *w, const restate__proto_type *type,
                                        const void *message) {
     const restate__proto_special *special = restate__proto_special_of(type);
-    pb_field_iter_t i;
-    bool first = true, more = pb_field_iter_begin_const(&i, type->message, message);
+    restate__proto_struct m = { .type = type };
+    bool first = true, more = pb_field_iter_begin_const(&m.i, type->message, message);
     if (special && more && (!w->binary || restate__proto_is_time(type)))
-        return special->put(w, type, &i);
+        return special->put(w, &m);
     restate__proto_mark(w, '{');
-    for (; more; more = pb_field_iter_next(&i))
-        if (!restate__proto_put_field(w, type, &i, &first)) return false;
+    for (; more; more = pb_field_iter_next(&m.i))
+        if (!restate__proto_put_field(w, &m, &first)) return false;
     restate__proto_mark(w, '}');
     return true;
 }
@@ -14265,15 +14255,15 @@ static bool restate__proto_get_message(restate__proto_walk *w, const restate__pr
     const restate__proto_special *special = restate__proto_special_of(type);
     size_t bytes = type->message->field_count / 8u + 1u;
     uint8_t few[16], *seen = few;
-    pb_field_iter_t i;
+    restate__proto_struct m = { .type = type };
     restate__proto_reset(type, message);
-    if (special && pb_field_iter_begin(&i, type->message, message))
-        return special->get(w, type, &i);
+    bool any = pb_field_iter_begin(&m.i, type->message, message);
+    if (special && any) return special->get(w, &m);
     if (*w->scan.at != '{') return restate__proto_unexpected(w, "an object");
     if (bytes > sizeof few) seen = restate__arena_bytes(restate__ctx_arena(w->ctx), bytes);
     if (!seen) return restate__proto_nomem(w);
     memset(seen, 0, bytes);
-    return restate__proto_get_members(w, type, message, seen);
+    return restate__proto_get_members(w, &m, any, seen);
 }
 
 /* ---- Codecs of messages ---------------------------------------------------------------------- */
@@ -14328,42 +14318,33 @@ RESTATE_API restate_status restate__proto_encode(const restate_codec *codec, res
                         PB_GET_ERROR(&s));
 }
 
-/* What nanopb did not take: it tells where it stopped, but for what it finds to be missing at the
- * end of a message. */
-static restate_status restate__proto_undecoded(restate__proto_walk *w, void *value,
-                                               const char *why, const uint8_t *at) {
-    restate__proto_fault f = { .whole = strcmp(why, "missing required field") == 0 ||
-                                        strncmp(why, "wrong size", 10) == 0 };
-    uint16_t code = restate__ctx_json_code(w->ctx, w->in);
-    if (f.whole) {
-        restate__proto_scan(&f, w->type, value, w->in);
-        return restate_fail(w->ctx, code, "proto: %s%s: %s", w->type->name, f.path,
-                            f.why ? f.why : why);
-    }
-    restate__proto_locate(&f, w->type, w->in, at);
-    return restate_fail(w->ctx, code, "proto: %s%s: %s at byte %zu of %zu", w->type->name, f.path,
-                        why, (size_t)(at - w->in.ptr), w->in.len);
-}
-
 RESTATE_API restate_status restate__proto_decode(const restate_codec *codec, restate_ctx *ctx,
                                                  restate_bytes in, void *value) {
     if (restate__ctx_over(ctx)) return RESTATE_ENDED;
     if (!in.ptr) return RESTATE_OK;
     restate__proto_walk w = restate__proto_begin(codec, ctx, in, true);
-    restate__proto_fault f = { .times = false };
+    restate__proto_fault f = { .whole = false };
     restate__wire_cursor cursor = { in.ptr };
     pb_istream_t s = PB_ISTREAM_EMPTY;
+    char place[64] = "";
     s.callback = restate__wire_source;
     s.state = &cursor;
     s.bytes_left = in.len;
-    bool well = pb_decode(&s, w.type->message, value);
+    if (!pb_decode(&s, w.type->message, value)) {
+        /* nanopb tells where it stopped, but for what is missing at the end of a message. */
+        restate__proto_faulty(&f, cursor.at, PB_GET_ERROR(&s));
+        f.whole = strcmp(f.why, "missing required field") == 0 ||
+                  strncmp(f.why, "wrong size", 10) == 0;
+    }
     if (restate__ctx_over(ctx)) return RESTATE_ENDED;
-    if (!well) return restate__proto_undecoded(&w, value, PB_GET_ERROR(&s), cursor.at);
-    if (!restate__proto_scan(&f, w.type, value, in))
-        return restate_fail(ctx, restate__ctx_json_code(ctx, in),
-                            "proto: %s%s: %s at byte %zu of %zu", w.type->name, f.path, f.why,
-                            (size_t)(f.at - in.ptr), in.len);
-    return !f.times || restate__proto_put_message(&w, w.type, value) ? RESTATE_OK : w.status;
+    if (f.why && !f.whole) restate__proto_locate(&f, w.type, in, f.at);
+    else restate__proto_scan(&f, w.type, value, in);
+    if (!f.why) return !f.times || restate__proto_put_message(&w, w.type, value) ? RESTATE_OK
+                                                                                 : w.status;
+    if (!f.whole)
+        snprintf(place, sizeof place, " at byte %zu of %zu", (size_t)(f.at - in.ptr), in.len);
+    return restate_fail(ctx, restate__ctx_json_code(ctx, in), "proto: %s%s: %s%s", w.type->name,
+                        f.path, f.why, place);
 }
 
 /* ================================================================================================

@@ -331,6 +331,13 @@ static restate_bytes formatted(restate_ctx *ctx, const char *format, char length
 }
 #pragma GCC diagnostic pop
 
+static char conversion_of(const char *format) {
+    const char *p = format;
+    while (*p && (*p != '%' || p[1] == '%')) p += *p == '%' ? 2 : 1;
+    if (*p) p++;
+    return p[strspn(p, "-+ #0123456789.hlqjztL")];
+}
+
 static void case_format(restate_ctx *ctx) {
     static const char *const before[] = { "", "", "[", "{'a':", "'x-", "[1,{'b\\u00e9':[", "['%%',", "{'\\'':", "['\\\\'," };
     static const char *const after[] = { "", "", "]", "}", "-y'", "]}]", "]", "}", "]" };
@@ -346,10 +353,9 @@ static void case_format(restate_ctx *ctx) {
         if (f.at[k] == '%' && f.at[k + 1] == '%') k++;
         else if (f.at[k] == '%' && ++specs > 1) f.at[k] = '1';
         else if (f.at[k] == '*' || !f.at[k]) f.at[k] = '2';
-    if (!strchr((const char *)f.at, conversion)) conversion = 'd';
     SAY("\n format");
     say_bytes(bytes_of(f.at, f.len));
-    if (conversion != 's' || strchr((const char *)f.at, 's') == strrchr((const char *)f.at, 's'))
+    if (conversion_of((const char *)f.at) == conversion)    /* the argument is what it takes */
         say_bytes(formatted(ctx, (const char *)f.at, length, conversion));
     free(f.at);
 }
