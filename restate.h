@@ -8933,17 +8933,10 @@ RESTATE__PRIVATE void restate__worker_later(restate__worker *w, restate__note *n
 
 /* On any thread. Only a post that finds the inbox empty wakes: the owner takes all at once. */
 RESTATE__PRIVATE void restate__worker_post(restate__worker *w, restate__note *note) {
-    restate__note *head;
     if (restate__note_mark(note, true)) return;
-#ifdef RESTATE_NO_THREADS
-    head = w->inbox;
-    note->next = head;
-    w->inbox = note;
-#else
-    head = RESTATE__LOAD(&w->inbox, RELAXED);
+    restate__note *head = RESTATE__LOAD(&w->inbox, RELAXED);
     do note->next = head;
     while (!RESTATE__CAS(&w->inbox, &head, note));
-#endif
     if (!head && w->wake) w->wake(w->wake_user);
 }
 
@@ -8954,16 +8947,9 @@ RESTATE__PRIVATE bool restate__worker_waits(const restate__worker *w) {
 
 /* Moves the inbox behind what is ready, the earliest first. */
 static void restate__worker_collect(restate__worker *w) {
-    restate__note *note, *last, *turned = NULL;
-#ifdef RESTATE_NO_THREADS
-    note = w->inbox;
-    w->inbox = NULL;
-#else
     if (!RESTATE__LOAD(&w->inbox, RELAXED)) return;
-    note = RESTATE__EXCHANGE(pointer, &w->inbox, (restate__note *)NULL, ACQ_REL);
-#endif
-    if (!note) return;
-    last = note;
+    restate__note *note = RESTATE__EXCHANGE(pointer, &w->inbox, (restate__note *)NULL, ACQ_REL);
+    restate__note *last = note, *turned = NULL;
     while (note) {
         restate__note *next = note->next;
         note->next = turned;
