@@ -150,6 +150,10 @@ heading "streams without server, without threads, without both, with threads of 
 build build/no_server/unit_stream build/no_threads/unit_stream build/bare/unit_stream build/custom/unit_stream
 for name in no_server no_threads bare custom; do variant_of unit_stream "$name"; done
 
+heading "loops and supervisor over poll(), as on systems without epoll"
+build build/poll/unit_process
+variant_of unit_process poll
+
 heading "end to end"
 program e2e timeout 400 env E2E_NAME=e2e build/e2e
 program e2e-contract timeout 720 env E2E_NAME=e2e-contract build/e2e-contract
