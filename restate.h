@@ -3583,6 +3583,219 @@ RESTATE__PRIVATE bool restate__wire_encode(restate__arena *arena, const pb_msgde
     return true;
 }
 
+/* --- As tables ---------------------------------------------------------------------------------
+ * What a message consists of is said once, by restate_wire.h. Its FIELDLISTs make nanopb's
+ * descriptors, and these tables: replay compares recorded messages by them, and shows them. */
+
+typedef enum restate__row_kind {
+    RESTATE__OF_UINT32, RESTATE__OF_BYTES, RESTATE__OF_STRING, RESTATE__OF_MESSAGE
+} restate__row_kind;
+#define RESTATE__OF_UINT64 RESTATE__OF_UINT32   /* numbers, to all that looks at encoded ones */
+#define RESTATE__OF_BOOL RESTATE__OF_UINT32
+#define RESTATE__OF_UENUM RESTATE__OF_UINT32
+
+typedef struct restate__row {
+    const char *name;                       /* NULL: the table ends */
+    uint8_t tag, kind;
+    bool repeated;
+    bool optional;                          /* an empty one is no absent one */
+    uint16_t at, has;                       /* in the struct; has: of `optional`, what tells */
+    const struct restate__row *oneof;       /* of a member of a oneof: the rows of its message */
+    const struct restate__table *table;     /* of a message */
+} restate__row;
+
+typedef struct restate__table {
+    const pb_msgdesc_t *desc;
+    const restate__row *rows;
+} restate__table;
+
+/* Rows of a FIELDLIST. That of a oneof has names (group, member, path). */
+#define RESTATE__ROW(a, atype, htype, ltype, field, tag) \
+    RESTATE__ROW_##htype(a, atype, RESTATE__OF_##ltype, RESTATE__TABLE_##ltype, field, tag),
+#define RESTATE__ROW_SINGULAR(a, atype, kind, table, field, tag) \
+    { #field, tag, kind, false, false, offsetof(a, field), 0, NULL, table(a##_##field##_MSGTYPE) }
+#define RESTATE__ROW_OPTIONAL(a, atype, kind, table, field, tag) \
+    { #field, tag, kind, false, true, offsetof(a, field), RESTATE__ROW_HAS_##atype(a, field), \
+      NULL, table(a##_##field##_MSGTYPE) }
+#define RESTATE__ROW_HAS_STATIC(a, field) offsetof(a, has_##field)
+#define RESTATE__ROW_HAS_CALLBACK(a, field) offsetof(a, field)
+#define RESTATE__ROW_REPEATED(a, atype, kind, table, field, tag) \
+    { #field, tag, kind, true, false, offsetof(a, field), 0, NULL, table(a##_##field##_MSGTYPE) }
+#define RESTATE__ROW_ONEOF(a, atype, kind, table, names, tag) \
+    RESTATE__ROW_MEMBER(a, kind, table, RESTATE__ROW_NAMES names, tag)
+#define RESTATE__ROW_NAMES(group, member, path) group, member, path
+#define RESTATE__ROW_MEMBER(a, kind, table, names, tag) \
+    RESTATE__ROW_OF_GROUP(a, kind, table, names, tag)
+#define RESTATE__ROW_OF_GROUP(a, kind, table, group, member, path, tag) \
+    { #member, tag, kind, false, true, offsetof(a, path), offsetof(a, which_##group), \
+      restate__rows_##a, table(a##_##group##_##member##_MSGTYPE) }
+#define RESTATE__TABLE_UINT32(type) NULL
+#define RESTATE__TABLE_UINT64(type) NULL
+#define RESTATE__TABLE_BOOL(type) NULL
+#define RESTATE__TABLE_UENUM(type) NULL
+#define RESTATE__TABLE_BYTES(type) NULL
+#define RESTATE__TABLE_STRING(type) NULL
+#define RESTATE__TABLE_MESSAGE(type) RESTATE__TABLE_OF(type)
+#define RESTATE__TABLE_OF(type) &restate__table_##type
+
+#define RESTATE__TABLE(type) \
+    static const restate__row restate__rows_##type[] = { \
+        type##_FIELDLIST(RESTATE__ROW, type) { NULL, 0, 0, false, false, 0, 0, NULL, NULL } \
+    }; \
+    static const restate__table restate__table_##type = { &type##_msg, restate__rows_##type };
+
+RESTATE__TABLE(restate_wire_Void)
+RESTATE__TABLE(restate_wire_Value)
+RESTATE__TABLE(restate_wire_FailureMetadata)
+RESTATE__TABLE(restate_wire_Failure)
+RESTATE__TABLE(restate_wire_Header)
+RESTATE__TABLE(restate_wire_StateKeys)
+RESTATE__TABLE(restate_wire_WorkflowTarget)
+RESTATE__TABLE(restate_wire_IdempotentRequestTarget)
+
+static const restate__row *restate__row_of(const restate__row *rows, uint32_t tag) {
+    while (rows->name && rows->tag != tag) rows++;
+    return rows->name ? rows : NULL;
+}
+
+/* Whether `tag` is of the same oneof. */
+static bool restate__row_ousts(const restate__row *row, uint32_t tag) {
+    const restate__row *other = row->oneof ? restate__row_of(row->oneof, tag) : NULL;
+    return other && other->oneof && other->has == row->has;
+}
+
+/* The n-th of a repeated field; of another field the last one, which counts. false: there is none,
+ * or it is empty, where that is the same. */
+static bool restate__row_get(const restate__row *row, restate_bytes message, size_t n,
+                             restate__wire_item *found) {
+    restate__wire_reader r = restate__wire_read(message);
+    restate__wire_item item;
+    bool any = false;
+    while (restate__wire_next(&r, &item)) {
+        if (item.tag != row->tag) {
+            if (any && restate__row_ousts(row, item.tag)) any = false;
+            continue;
+        }
+        if (row->repeated && n-- > 0) continue;
+        *found = item;
+        any = true;
+        if (row->repeated) return true;
+    }
+    return any && (row->optional || found->number || found->bytes.len);
+}
+
+/* Whether a message can be decoded: fields that are known have their types, texts are UTF-8. Like
+ * nanopb it does not look into lists. */
+static bool restate__table_decodes(const restate__table *table, restate_bytes message) {
+    restate__wire_reader r = restate__wire_read(message);
+    restate__wire_item item;
+    while (restate__wire_next(&r, &item)) {
+        const restate__row *row = restate__row_of(table->rows, item.tag);
+        if (!row) continue;
+        bool number = row->kind == RESTATE__OF_UINT32;
+        if (item.wire != (number ? RESTATE__WIRE_NUMBER : RESTATE__WIRE_BYTES)) return false;
+        if (row->kind == RESTATE__OF_STRING && !restate__b_utf8(item.bytes)) return false;
+        if (row->table && !row->repeated && !restate__table_decodes(row->table, item.bytes))
+            return false;
+    }
+    return !r.bad;
+}
+
+/* The code that a failure is sent with. The ingress answers with it as the HTTP status, so that a
+ * caller would take 2xx for success, 3xx for a redirect (304 has no body, either), and get an empty
+ * 500, or a broken connection, for 1xx. Numbers that are no status at all are 500 to it, with the
+ * code in the body, and 600 to 999 are statuses that nobody takes for success: these stay. */
+static uint32_t restate__wire_code(uint32_t code) {
+    return !code || (code >= 100 && code < 400) ? 500u : code;
+}
+
+/* Whether two messages that decode differ in a field. `loose`: whether it is there is all that
+ * counts. Codes of failures are compared as they are sent today. */
+static bool restate__row_differs(const restate__row *row, restate_bytes a, restate_bytes b,
+                                 bool loose) {
+    bool code = row == restate__rows_restate_wire_Failure;
+    if (loose && !row->optional) return false;
+    for (size_t n = 0;; n++) {
+        restate__wire_item x = { .number = 0 }, y = { .number = 0 };
+        bool has_x = restate__row_get(row, a, n, &x);
+        bool has_y = restate__row_get(row, b, n, &y);
+        if (code)
+            return restate__wire_code((uint32_t)x.number) != restate__wire_code((uint32_t)y.number);
+        if (has_x != has_y) return true;
+        if (!has_x) return false;
+        if (!loose && !row->table && (x.number != y.number || !restate__b_equal(x.bytes, y.bytes)))
+            return true;
+        for (const restate__row *part = row->table ? row->table->rows : NULL;
+             part && part->name && !loose; part++)
+            if (restate__row_differs(part, x.bytes, y.bytes, false)) return true;
+        if (!row->repeated) return false;
+    }
+}
+
+/* What a person is shown of bytes. */
+static const char *restate__wire_show_bytes(restate__arena *arena, restate_bytes b) {
+    if (b.len > 256) return restate__arena_printf(arena, "<%lu bytes>", (unsigned long)b.len);
+    if (restate__b_utf8(b))
+        return restate__arena_printf(arena, "\"%.*s\"", (int)b.len, b.len ? (const char *)b.ptr : "");
+    const char *text = "[";
+    for (size_t i = 0; i < b.len; i++)
+        text = restate__arena_printf(arena, i ? "%s, %u" : "%s%u", text, b.ptr[i]);
+    return restate__arena_printf(arena, "%s]", text);
+}
+
+static const char *restate__row_show(restate__arena *arena, const restate__row *row,
+                                     restate_bytes message);
+
+/* A message for a person: "void", its only field, NAME: VALUE of a header or of metadata, or all
+ * of its fields. NULL: such a pair is malformed. */
+static const char *restate__table_show(restate__arena *arena, const restate__table *table,
+                                       restate_bytes message) {
+    const restate__row *rows = table->rows;
+    if (!rows->name) return "void";
+    if (!rows[1].name) return restate__row_show(arena, rows, message);
+    if (table == &restate__table_restate_wire_Header ||
+        table == &restate__table_restate_wire_FailureMetadata) {
+        restate_bytes key, value;
+        if (!restate__wire_entry(message, true, &key, &value)) return NULL;
+        return restate__arena_printf(arena, "%.*s: %.*s", (int)key.len, (const char *)key.ptr,
+                                     (int)value.len, (const char *)value.ptr);
+    }
+    if (table == &restate__table_restate_wire_Failure)
+        return restate__arena_printf(arena, "failure %s %s {%s}",
+                                     restate__row_show(arena, &rows[0], message),
+                                     restate__row_show(arena, &rows[1], message),
+                                     restate__row_show(arena, &rows[2], message));
+    const char *text = "";
+    for (; rows->name; rows++)
+        text = restate__arena_printf(arena, "%s%s%s: %s", text, *text ? ", " : "", rows->name,
+                                     restate__row_show(arena, rows, message));
+    return text;
+}
+
+#define RESTATE__SHOWN_MAX 20u              /* elements of a list that a person is shown */
+
+/* A field of a message for a person. */
+static const char *restate__row_show(restate__arena *arena, const restate__row *row,
+                                     restate_bytes message) {
+    restate__wire_item item = { .number = 0 };
+    const char *text = "";
+    size_t n = 0;
+    for (; restate__row_get(row, message, n, &item); n++) {
+        const char *part = "...";
+        if (n == RESTATE__SHOWN_MAX) return restate__arena_printf(arena, "%s, %s", text, part);
+        if (row->kind == RESTATE__OF_UINT32)
+            part = restate__arena_printf(arena, "%lu", (unsigned long)item.number);
+        else if (row->table) part = restate__table_show(arena, row->table, item.bytes);
+        else part = restate__wire_show_bytes(arena, item.bytes);
+        if (!part) return "<empty>";        /* a malformed list */
+        if (!row->repeated) return part;
+        text = restate__arena_printf(arena, "%s%s%s", text, n ? ", " : "", part);
+    }
+    if (n) return text;
+    if (row->optional || row->repeated) return "<empty>";
+    return row->kind == RESTATE__OF_UINT32 ? "0" : "\"\"";
+}
+
 /* ================================================================================================
 // >>journal  the state machine of one attempt: bytes in, bytes out    [restate__vm_ restate__node_]
 // Replays what is recorded, records what is new. No I/O, no clock, no threads.
@@ -3692,7 +3905,6 @@ RESTATE__PRIVATE bool restate__wire_encode(restate__arena *arena, const pb_msgde
 #define RESTATE__SIGNAL_FIRST 17u           /* 2 to 16 are reserved */
 #define RESTATE__DEPTH_MAX 1000u            /* of combinators; the server's own limit */
 #define RESTATE__DELAY_MS_MAX 63072000000u  /* two years; above 2^36 server 1.7 loses a partition */
-#define RESTATE__SHOWN_MAX 20u              /* elements of a list that a message for people names */
 #define RESTATE__AWAITING_BYTES_LARGE 2048u /* longer AwaitingOn are not repeated as they shrink */
 
 enum {                                      /* error codes of the protocol itself */
@@ -5006,34 +5218,6 @@ static void restate__vm_put(restate__vm *vm, uint16_t type, uint16_t flags,
         restate__vm_break(vm, RESTATE__E_INTERNAL, "out of memory");
 }
 
-/* Text and names of an operation, as a person would say it. */
-static const char *restate__vm_type_name(uint16_t type) {
-    switch (type) {
-    case restate_wire_MSG_START: return "start";
-    case restate_wire_MSG_INPUT_COMMAND: return "handler input";
-    case restate_wire_MSG_OUTPUT_COMMAND: return "handler return";
-    case restate_wire_MSG_GET_LAZY_STATE_COMMAND:
-    case restate_wire_MSG_GET_EAGER_STATE_COMMAND: return "get state";
-    case restate_wire_MSG_SET_STATE_COMMAND: return "set state";
-    case restate_wire_MSG_CLEAR_STATE_COMMAND: return "clear state";
-    case restate_wire_MSG_CLEAR_ALL_STATE_COMMAND: return "clear all state";
-    case restate_wire_MSG_GET_LAZY_STATE_KEYS_COMMAND:
-    case restate_wire_MSG_GET_EAGER_STATE_KEYS_COMMAND: return "get state keys";
-    case restate_wire_MSG_GET_PROMISE_COMMAND: return "get promise";
-    case restate_wire_MSG_PEEK_PROMISE_COMMAND: return "peek promise";
-    case restate_wire_MSG_COMPLETE_PROMISE_COMMAND: return "complete promise";
-    case restate_wire_MSG_SLEEP_COMMAND: return "sleep";
-    case restate_wire_MSG_CALL_COMMAND: return "call";
-    case restate_wire_MSG_ONE_WAY_CALL_COMMAND: return "send";
-    case restate_wire_MSG_SEND_SIGNAL_COMMAND: return "send signal";
-    case restate_wire_MSG_RUN_COMMAND: return "run";
-    case restate_wire_MSG_ATTACH_INVOCATION_COMMAND: return "attach invocation";
-    case restate_wire_MSG_GET_INVOCATION_OUTPUT_COMMAND: return "get invocation output";
-    case restate_wire_MSG_COMPLETE_AWAKEABLE_COMMAND: return "complete awakeable";
-    default: return "unknown command";
-    }
-}
-
 /* Sends the error of the attempt, which ends with it (R12). */
 static void restate__vm_put_error(restate__vm *vm) {
     const restate__vm_error *e = &vm->error;
@@ -6032,92 +6216,75 @@ RESTATE__PRIVATE restate__wait restate__vm_await(restate__vm *vm, restate__node 
 
 /* ---- Commands: replayed or written ----------------------------------------------------------- */
 
-/* How a field of a command is held in its struct, and compared on replay. */
-typedef enum restate__field_kind {
-    RESTATE__F_NUMBER,                      /* uint32_t */
-    RESTATE__F_BYTES,                       /* restate_bytes, absent is empty */
-    RESTATE__F_OPTIONAL,                    /* restate_bytes, absent is not empty */
-    RESTATE__F_PAIRS,                       /* restate_wire_list of headers or metadata */
-    RESTATE__F_VALUE,                       /* restate_wire_Value */
-    RESTATE__F_VOID,
-    RESTATE__F_FAILURE,                     /* restate_wire_Failure */
-    RESTATE__F_MESSAGE                      /* described by `fields` */
-} restate__field_kind;
+/* The kinds of commands: number in the protocol, message, what a person calls it, the fields that
+ * replay ignores, and those that are a payload, which options and unstable codecs exempt. */
+#define RESTATE__COMMANDS(X) \
+    X(INPUT, Input, "handler input", 0, 0) \
+    X(OUTPUT, Output, "handler return", 0, RESTATE__TAG(Output, value)) \
+    X(GET_LAZY_STATE, GetLazyState, "get state", 0, 0) \
+    X(GET_EAGER_STATE, GetEagerState, "get state", \
+      RESTATE__TAG(GetEagerState, void_value) | RESTATE__TAG(GetEagerState, value), 0) \
+    X(GET_LAZY_STATE_KEYS, GetLazyStateKeys, "get state keys", 0, 0) \
+    X(GET_EAGER_STATE_KEYS, GetEagerStateKeys, "get state keys", \
+      RESTATE__TAG(GetEagerStateKeys, value), 0) \
+    X(SET_STATE, SetState, "set state", 0, RESTATE__TAG(SetState, value)) \
+    X(CLEAR_STATE, ClearState, "clear state", 0, 0) \
+    X(CLEAR_ALL_STATE, ClearAllState, "clear all state", 0, 0) \
+    X(GET_PROMISE, GetPromise, "get promise", 0, 0) \
+    X(PEEK_PROMISE, PeekPromise, "peek promise", 0, 0) \
+    X(COMPLETE_PROMISE, CompletePromise, "complete promise", 0, \
+      RESTATE__TAG(CompletePromise, completion_value)) \
+    X(SLEEP, Sleep, "sleep", \
+      RESTATE__TAG(Sleep, wake_up_time) | RESTATE__TAG(Sleep, result_completion_id), 0) \
+    X(CALL, Call, "call", 0, RESTATE__TAG(Call, parameter)) \
+    X(ONE_WAY_CALL, OneWayCall, "send", RESTATE__TAG(OneWayCall, invoke_time), \
+      RESTATE__TAG(OneWayCall, parameter)) \
+    X(SEND_SIGNAL, SendSignal, "send signal", 0, RESTATE__TAG(SendSignal, value)) \
+    X(RUN, Run, "run", 0, 0) \
+    X(ATTACH_INVOCATION, AttachInvocation, "attach invocation", 0, 0) \
+    X(GET_INVOCATION_OUTPUT, GetInvocationOutput, "get invocation output", 0, 0) \
+    X(COMPLETE_AWAKEABLE, CompleteAwakeable, "complete awakeable", 0, \
+      RESTATE__TAG(CompleteAwakeable, value))
+#define RESTATE__TAG(message, field) (1u << restate_wire_##message##CommandMessage_##field##_tag)
 
-#define RESTATE__ALWAYS UINT16_MAX
+#define RESTATE__X(NAME, Name, text, ignored, payload) RESTATE__TABLE(restate_wire_##Name##CommandMessage)
+RESTATE__COMMANDS(RESTATE__X)
+#undef RESTATE__X
 
-enum {                                      /* what a replayed command may differ in */
-    RESTATE__LOOSE_PAYLOAD = 1,
-    RESTATE__LOOSE_HEADERS = 2,
-    RESTATE__LOOSE_VALUE = 4                /* of a signal, which skip_payload_check compares */
+#define RESTATE__X(NAME, Name, text, ignored, payload) RESTATE__##NAME,
+enum { RESTATE__COMMANDS(RESTATE__X) RESTATE__COMMAND_KINDS };
+#undef RESTATE__X
+
+typedef struct restate__command_kind {
+    uint16_t type;
+    const char *name;
+    const restate__table *table;
+    uint32_t ignored, payload;              /* bits of tags */
+} restate__command_kind;
+
+static const restate__command_kind restate__vm_kinds[] = {
+#define RESTATE__X(NAME, Name, text, ignored, payload) \
+    { restate_wire_MSG_##NAME##_COMMAND, text, &restate__table_restate_wire_##Name##CommandMessage, \
+      ignored, payload },
+    RESTATE__COMMANDS(RESTATE__X)
+#undef RESTATE__X
+    { 0, "unknown command", &restate__table_restate_wire_ClearStateCommandMessage, 0, 0 }
 };
 
-typedef struct restate__field {
-    const char *name;
-    uint16_t at;                            /* offset in the struct */
-    uint16_t which; /* offset of what says that it is there: the tag (pb_size_t) of a
-                       oneof, or a bool (`flag`); or ALWAYS */
-    uint8_t tag;
-    uint8_t kind;
-    bool payload;                           /* comparing it may be switched off */
-    bool flag;
-    const struct restate__field *fields;    /* of a message; the last has no name */
-} restate__field;
-
-typedef struct restate__command_type {
-    uint16_t type;
-    size_t size;
-    const pb_msgdesc_t *desc;
-    const restate__field *fields;           /* that take part in replay; the last has no name */
-} restate__command_type;
-
-#define RESTATE__FIELD(message, field, tag, kind) \
-    { \
-#        field, offsetof(restate_wire_##message, field), RESTATE__ALWAYS, tag, kind, false, false, \
-            NULL \
-    }
-#define RESTATE__PAYLOAD(message, field, tag, kind) \
-    { \
-#        field, offsetof(restate_wire_##message, field), RESTATE__ALWAYS, tag, kind, true, false, \
-            NULL \
-    }
-#define RESTATE__ONE_OF(message, group, field, tag, kind, fields) \
-    { \
-#        field, offsetof(restate_wire_##message, group.field), \
-            offsetof(restate_wire_##message, which_##group), tag, kind, \
-            (kind) == RESTATE__F_VALUE, false, fields \
-    }
-#define RESTATE__FLAGGED(message, field, has, tag, kind) \
-    { \
-#        field, offsetof(restate_wire_##message, field), offsetof(restate_wire_##message, has), \
-            tag, kind, true, true, NULL \
-    }
-#define RESTATE__NO_FIELD { NULL, 0, 0, 0, 0, false, false, NULL }
-#define RESTATE__COMMAND(message, type, fields) \
-    { type, sizeof(restate_wire_##message), &restate_wire_##message##_msg, fields }
-
-static bool restate__field_there(const restate__field *f, const void *message) {
-    pb_size_t which;
-    if (f->which == RESTATE__ALWAYS) return true;
-    if (f->flag) return ((const uint8_t *)message)[f->which] != 0;
-    memcpy(&which, (const uint8_t *)message + f->which, sizeof which);
-    return which == f->tag;
-}
-
-static bool restate__field_loose(const restate__field *f, unsigned loose) {
-    return (f->payload && loose & RESTATE__LOOSE_PAYLOAD) ||
-           (f->kind == RESTATE__F_PAIRS && loose & RESTATE__LOOSE_HEADERS) ||
-           (f->kind == RESTATE__F_VALUE && loose & RESTATE__LOOSE_VALUE);
+static const restate__command_kind *restate__vm_kind(uint16_t type) {
+    size_t i = 0;
+    while (i < RESTATE__COMMAND_KINDS && restate__vm_kinds[i].type != type) i++;
+    return &restate__vm_kinds[i];
 }
 
 /* A command that has just been issued: numbers it. False: the attempt is over. */
-static bool restate__vm_begin(restate__vm *vm, uint16_t type, restate_bytes name) {
-    if (RESTATE__UNLIKELY(!restate__vm_ready(vm)))
-        return restate__vm_not_executable(vm, restate__vm_type_name(type));
+static bool restate__vm_begin(restate__vm *vm, const restate__command_kind *kind,
+                              restate_bytes name) {
+    if (RESTATE__UNLIKELY(!restate__vm_ready(vm))) return restate__vm_not_executable(vm, kind->name);
     vm->command_index++;
     vm->current.known = true;
     vm->current.index = vm->command_index;
-    vm->current.type = type;
+    vm->current.type = kind->type;
     vm->current.name = name;                /* as long as the call: see restate__vm_command() */
     return true;
 }
@@ -6135,297 +6302,136 @@ static const restate__command *restate__vm_take(restate__vm *vm, const uint8_t *
     return &j->taken;
 }
 
-static const restate__command *restate__vm_recorded(restate__vm *vm, uint16_t type) {
+static const restate__command *restate__vm_recorded(restate__vm *vm,
+                                                   const restate__command_kind *kind) {
     restate__journal *j = &vm->journal;
     if (j->commands.left) return restate__vm_take(vm, restate__journal_peek(j, &j->commands));
     restate__vm_raise(vm, RESTATE__E_PROTOCOL, "the replay ended unexpectedly, expected %s",
-                      restate__vm_type_name(type));
+                      kind->name);
     return NULL;
 }
 
-static const char *restate__vm_show_bytes(restate__vm *vm, restate_bytes b);
-
+#define RESTATE__MISMATCH "the code took another path than the recorded execution: command %u "
 #define RESTATE__MISMATCH_WHY \
     "Code that is not deterministic, or changed while the invocation was under way, does this: " \
     "register changed code as a new deployment"
 
 /* A command for a person: its kind, and what it is about. */
-static const char *restate__vm_sketch(restate__vm *vm, uint16_t type, restate_bytes payload) {
-    const char *text = restate__vm_type_name(type);
-    bool called = type == restate_wire_MSG_CALL_COMMAND ||
-                  type == restate_wire_MSG_ONE_WAY_CALL_COMMAND,
-         signal = type == restate_wire_MSG_SEND_SIGNAL_COMMAND;
+static const char *restate__vm_sketch(restate__vm *vm, const restate__command_kind *kind,
+                                      restate_bytes payload) {
+    const char *text = kind->name;
     restate__wire_reader r = restate__wire_read(payload);
     restate__wire_item item;
-    unsigned n = 0;
-    while (n < RESTATE__SHOWN_MAX && restate__wire_next(&r, &item)) {
-        bool shown = item.tag == 1 || item.tag == 12 || (called && item.tag == 2) ||
-                     (signal && item.tag == 3);
-        n += shown;
-        if (signal && item.tag == 2 && ++n)
-            text = restate__arena_printf(vm->arena, "%s (cancel)", text);
-        if (item.wire == RESTATE__WIRE_BYTES && item.bytes.len && shown)
+    for (unsigned n = 0; n < RESTATE__SHOWN_MAX && restate__wire_next(&r, &item);) {
+        const restate__row *row = restate__row_of(kind->table->rows, item.tag);
+        bool about = item.tag == 1 || item.tag == restate_wire_RunCommandMessage_name_tag ||
+                     (row && row->tag < 4 && row->kind == RESTATE__OF_STRING);
+        bool cancel = item.tag == restate_wire_SendSignalCommandMessage_idx_tag &&
+                      kind->type == restate_wire_MSG_SEND_SIGNAL_COMMAND;
+        n += about || cancel;
+        if (cancel) text = restate__arena_printf(vm->arena, "%s (cancel)", text);
+        else if (about && item.bytes.len)
             text = restate__arena_printf(vm->arena, "%s %s", text,
-                                         restate__vm_show_bytes(vm, item.bytes));
+                                         restate__wire_show_bytes(vm->arena, item.bytes));
     }
     return text;
 }
 
-static bool restate__vm_mismatch_type(restate__vm *vm, const restate__command *recorded,
-                                      const char *asked) {
+/* The code asks for `m`, and another kind of command is recorded. */
+static bool restate__vm_mismatch_kind(restate__vm *vm, const restate__command *recorded,
+                                      const restate__command_kind *kind, const void *m) {
+    restate_bytes asked;
+    if (!restate__wire_encode(vm->arena, kind->table->desc, m, &asked)) return restate__vm_nomem(vm);
     return restate__vm_raise(
         vm, RESTATE__E_MISMATCH,
-        "the code took another path than the recorded execution: command %u is recorded as '%s', "
-        "but the code asks for '%s'. " RESTATE__MISMATCH_WHY,
-        (unsigned)vm->command_index, restate__vm_sketch(vm, recorded->type, recorded->payload),
-        asked);
+        RESTATE__MISMATCH "is recorded as '%s', but the code asks for '%s'. " RESTATE__MISMATCH_WHY,
+        (unsigned)vm->command_index,
+        restate__vm_sketch(vm, restate__vm_kind(recorded->type), recorded->payload),
+        restate__vm_sketch(vm, kind, asked));
 }
 
 static bool restate__vm_undecodable(restate__vm *vm, uint16_t type) {
     if (vm->arena->failed) return restate__vm_nomem(vm);
     return restate__vm_raise(vm, RESTATE__E_INTERNAL, "cannot decode the recorded command %u (%s)",
-                             (unsigned)vm->command_index, restate__vm_type_name(type));
+                             (unsigned)vm->command_index, restate__vm_kind(type)->name);
 }
 
-/* Whether a field of `m` is the recorded item. */
-static bool restate__vm_same_field(const restate__field *f, const uint8_t *at,
-                                   restate__wire_item *item, unsigned loose) {
-    restate_bytes have;
-    uint32_t number;
-    if (f->kind == RESTATE__F_NUMBER) {
+/* Whether a struct has an optional field or member of a oneof. */
+static bool restate__row_set(const restate__row *row, const uint8_t *m) {
+    pb_size_t which;
+    const uint8_t *ptr;
+    if (row->has == row->at) {              /* text or bytes */
+        memcpy(&ptr, m + row->at, sizeof ptr);
+        return ptr != NULL;
+    }
+    if (!row->oneof) return m[row->has] != 0;
+    memcpy(&which, m + row->has, sizeof which);
+    return which == row->tag;
+}
+
+/* Whether a field of `m` certainly is the recorded one; `item` NULL: none is recorded. */
+static bool restate__vm_same_field(const restate__row *row, const uint8_t *m,
+                                   const restate__wire_item *item, bool loose) {
+    const uint8_t *at = m + row->at;
+    restate_bytes have = { NULL, 0 }, recorded;
+    uint32_t number = 0;
+    if (row->repeated) return !item && !((const restate_wire_list *)(const void *)at)->put;
+    if (row->optional) {
+        if (restate__row_set(row, m) != (item != NULL)) return false;
+        if (!item || loose) return true;
+    }
+    if (row->kind == RESTATE__OF_UINT32) {
         memcpy(&number, at, sizeof number);
-        return item->wire == RESTATE__WIRE_NUMBER && item->number == number;
+        return number == (item ? item->number : 0) && !(item && item->wire);
     }
+    if (row->table && row->table != &restate__table_restate_wire_Value) return false;
+    memcpy(&have, at, sizeof have);         /* a Value is its content */
+    if (!item) return loose || !have.len;
     if (item->wire != RESTATE__WIRE_BYTES) return false;
-    if (restate__field_loose(f, loose)) return true;
-    if (f->kind > RESTATE__F_OPTIONAL && f->kind != RESTATE__F_VALUE) return false;
-    memcpy(&have, at, sizeof have);
-    if (f->kind == RESTATE__F_VALUE) item->bytes = restate__vm_content(item->bytes);
-    if (f->kind == RESTATE__F_OPTIONAL && !have.ptr) return false;
-    return item->bytes.ptr && restate__b_equal(item->bytes, have);
+    if (loose) return true;
+    recorded = row->table ? restate__vm_content(item->bytes) : item->bytes;
+    return recorded.ptr && restate__b_equal(recorded, have);
 }
 
-/* Whether a field that is not recorded has nothing in it. */
-static bool restate__vm_no_field(const restate__field *f, const uint8_t *m, unsigned loose) {
-    restate_bytes have;
-    uint32_t number;
-    if (f->which != RESTATE__ALWAYS) return !restate__field_there(f, m);
-    switch (f->kind) {
-    case RESTATE__F_NUMBER:
-        memcpy(&number, m + f->at, sizeof number);
-        return number == 0;
-    case RESTATE__F_BYTES:
-    case RESTATE__F_OPTIONAL:
-        memcpy(&have, m + f->at, sizeof have);
-        return f->kind == RESTATE__F_OPTIONAL ? !have.ptr : !have.len;
-    case RESTATE__F_PAIRS:
-        return loose & RESTATE__LOOSE_HEADERS ||
-               !((const restate_wire_list *)(const void *)(m + f->at))->items;
-    default:
-        return false;
-    }
-}
-
-/* The quickest way, for commands of numbers and short texts: the recorded bytes are those that `m`
- * is encoded to. False leaves it open. */
-static bool restate__vm_same_encoding(const restate__field *f, const uint8_t *m,
-                                      restate_bytes recorded) {
-    const uint8_t *p = recorded.ptr, *end = p + recorded.len;
-    for (; f->name; f++) {
-        if (f->which != RESTATE__ALWAYS || f->tag > 15 || f->payload) return false;
-        if (f->kind == RESTATE__F_NUMBER) {
-            uint32_t n;
-            memcpy(&n, m + f->at, sizeof n);
-            if (!n) continue;
-            if (p == end || *p++ != f->tag << 3) return false;
-            for (; n > 127; n >>= 7)
-                if (p == end || *p++ != (uint8_t)(n | 128)) return false;
-            if (p == end || *p++ != n) return false;
-        } else if (f->kind == RESTATE__F_BYTES) {
-            restate_bytes b;
-            memcpy(&b, m + f->at, sizeof b);
-            if (!b.len) continue;
-            if (b.len > 127 || (size_t)(end - p) < b.len + 2 ||
-                *p++ != (f->tag << 3 | RESTATE__WIRE_BYTES) || *p++ != b.len ||
-                memcmp(p, b.ptr, b.len) != 0)
-                return false;
-            p += b.len;
-        } else {
-            return false;
-        }
-    }
-    return p == end;
-}
-
-/* The quick way, straight on the recorded bytes, whose fields are in order as those of the table
- * are: true if they certainly equal `m`. False leaves it open. */
-static bool restate__vm_same_bytes(const restate__field *f, const uint8_t *m,
-                                   restate_bytes recorded, unsigned loose) {
+/* Whether `m` certainly is the recorded command, without encoding it: what nearly all of a replay
+ * consists of. false leaves it open: something differs, is a list, or came in another order. */
+static bool restate__vm_same(const restate__command_kind *kind, const uint8_t *m,
+                             restate_bytes recorded, uint32_t loose) {
     restate__wire_reader r = restate__wire_read(recorded);
     restate__wire_item item;
-    uint32_t before = 0;
-    while (restate__wire_next(&r, &item)) {
-        if (item.tag < before || (item.tag == before && f->tag != before)) return false;
-        before = item.tag;
-        for (; f->name && f->tag < item.tag; f++)
-            if (!restate__vm_no_field(f, m, loose)) return false;
-        if (!f->name || f->tag != item.tag) continue;
-        if (f->kind == RESTATE__F_PAIRS && restate__field_loose(f, loose)) continue;
-        if (!restate__field_there(f, m) || !restate__vm_same_field(f, m + f->at, &item, loose))
+    bool more = restate__wire_next(&r, &item);
+    for (const restate__row *row = kind->table->rows; row->name; row++) {
+        bool there = more && item.tag == row->tag;
+        if (!(kind->ignored >> row->tag & 1u) &&
+            !restate__vm_same_field(row, m, there ? &item : NULL,
+                                    loose >> row->tag & 1u))
             return false;
-        f++;
+        if (there) more = restate__wire_next(&r, &item);
     }
-    for (; f->name; f++)
-        if (!restate__vm_no_field(f, m, loose)) return false;
-    return !r.bad;
+    return !more && !r.bad;
 }
 
-static const char *restate__vm_show_bytes(restate__vm *vm, restate_bytes b) {
-    const char *text = "[";
-    size_t i;
-    if (!b.ptr) return "<empty>";
-    if (b.len > 256) return restate__arena_printf(vm->arena, "<%lu bytes>", (unsigned long)b.len);
-    if (restate__b_utf8(b))
-        return restate__arena_printf(vm->arena, "\"%.*s\"", (int)b.len, (const char *)b.ptr);
-    for (i = 0; i < b.len; i++)
-        text = restate__arena_printf(vm->arena, i ? "%s, %u" : "%s%u", text, b.ptr[i]);
-    return restate__arena_printf(vm->arena, "%s]", text);
-}
-
-/* Both kinds of lists: as decoded, or as given by the code. */
-static restate_pair *restate__vm_list_pairs(restate__vm *vm, const restate_wire_list *list) {
-    const restate_pair *items = (const restate_pair *)list->items;
-    restate_pair *copy;
-    size_t n = 0;
-    if (!items) return restate__vm_pairs(vm->arena, *list);
-    while (items[n].name || items[n].value) n++;
-    copy = (restate_pair *)restate__arena_alloc(vm->arena, (n + 1) * sizeof *copy);
-    if (copy) memcpy(copy, items, n * sizeof *copy);
-    return copy;
-}
-
-static const char *restate__vm_show_pairs(restate__vm *vm, const restate_wire_list *list) {
-    const restate_pair *p = restate__vm_list_pairs(vm, list);
-    const char *text = "";
-    size_t n = 0;
-    for (; p && (p->name || p->value) && n < RESTATE__SHOWN_MAX; p++, n++)
-        text = restate__arena_printf(vm->arena, "%s%s%s: %s", text, *text ? ", " : "",
-                                     p->name ? p->name : "", p->value ? p->value : "");
-    if (p && (p->name || p->value)) text = restate__arena_printf(vm->arena, "%s, ...", text);
-    return *text ? text : "<empty>";
-}
-
-/* The field as text, for people. */
-static const char *restate__vm_show(restate__vm *vm, const restate__field *f, const void *message) {
-    const uint8_t *at = (const uint8_t *)message + f->at;
-    const restate_wire_Failure *failure;
-    const char *text = "";
-    uint32_t number;
-    restate_bytes b;
-    if (!restate__field_there(f, message)) return "<empty>";
-    switch ((restate__field_kind)f->kind) {
-    case RESTATE__F_NUMBER:
-        memcpy(&number, at, sizeof number);
-        return restate__arena_printf(vm->arena, "%u", (unsigned)number);
-    case RESTATE__F_PAIRS:
-        return restate__vm_show_pairs(vm, (const restate_wire_list *)(const void *)at);
-    case RESTATE__F_VOID:
-        return "void";
-    case RESTATE__F_FAILURE:
-        failure = (const restate_wire_Failure *)(const void *)at;
-        return restate__arena_printf(vm->arena, "failure %u %s {%s}", (unsigned)failure->code,
-                                     restate__vm_show_bytes(vm, failure->message),
-                                     restate__vm_show_pairs(vm, &failure->metadata));
-    case RESTATE__F_MESSAGE:
-        for (f = f->fields; f->name; f++)
-            text = restate__arena_printf(vm->arena, "%s%s%s: %s", text, *text ? ", " : "", f->name,
-                                         restate__vm_show(vm, f, at));
-        return text;
-    default:
-        memcpy(&b, at, sizeof b);
-        if (f->kind != RESTATE__F_OPTIONAL && !b.ptr) b = restate__b("", 0);
-        return restate__vm_show_bytes(vm, b);
-    }
-}
-
-static bool restate__vm_pairs_differ(restate__vm *vm, const restate_wire_list *a,
-                                     const restate_wire_list *b) {
-    const restate_pair *x = restate__vm_list_pairs(vm, a), *y = restate__vm_list_pairs(vm, b);
-    for (; x && y && (x->name || y->name); x++, y++)
-        if (!x->name || !y->name || strcmp(x->name, y->name) != 0 ||
-            strcmp(x->value ? x->value : "", y->value ? y->value : "") != 0)
-            return true;
-    return !x || !y;
-}
-
-/* The code that a failure is sent with. The ingress answers with it as the HTTP status, so that a
- * caller would take 2xx for success, 3xx for a redirect (304 has no body, either), and get an empty
- * 500, or a broken connection, for 1xx. Numbers that are no status at all are 500 to it, with the
- * code in the body, and 600 to 999 are statuses that nobody takes for success: these stay. */
-static uint32_t restate__vm_code(uint32_t code) {
-    return !code || (code >= 100 && code < 400) ? RESTATE__E_INTERNAL : code;
-}
-
-/* One level of messages in messages: the recursion ends there. */
-static bool restate__vm_field_differs(restate__vm *vm, const restate__field *f, const void *a,
-                                      const void *b, unsigned loose) {
-    restate_bytes x, y;
-    if (restate__field_there(f, a) != restate__field_there(f, b)) return true;
-    if (!restate__field_there(f, a) || restate__field_loose(f, loose)) return false;
-    if (f->kind == RESTATE__F_BYTES || f->kind == RESTATE__F_VALUE ||
-        f->kind == RESTATE__F_OPTIONAL) {
-        memcpy(&x, (const uint8_t *)a + f->at, sizeof x);
-        memcpy(&y, (const uint8_t *)b + f->at, sizeof y);
-        if (f->kind == RESTATE__F_OPTIONAL && !x.ptr != !y.ptr) return true;
-        return !restate__b_equal(x, y);
-    }
-    a = (const uint8_t *)a + f->at;
-    b = (const uint8_t *)b + f->at;
-    switch ((restate__field_kind)f->kind) {
-    case RESTATE__F_NUMBER:
-        return memcmp(a, b, sizeof(uint32_t)) != 0;
-    case RESTATE__F_PAIRS:
-        return restate__vm_pairs_differ(vm, (const restate_wire_list *)a,
-                                        (const restate_wire_list *)b);
-    case RESTATE__F_FAILURE:
-        return restate__vm_code(((const restate_wire_Failure *)a)->code) !=
-                   restate__vm_code(((const restate_wire_Failure *)b)->code) ||
-               !restate__b_equal(((const restate_wire_Failure *)a)->message,
-                                 ((const restate_wire_Failure *)b)->message) ||
-               restate__vm_pairs_differ(vm, &((const restate_wire_Failure *)a)->metadata,
-                                        &((const restate_wire_Failure *)b)->metadata);
-    case RESTATE__F_MESSAGE:
-        for (f = f->fields; f->name; f++)
-            if (restate__vm_field_differs(vm, f, a, b, loose)) return true;
-        return false;
-    default:
-        return false;
-    }
-}
-
-/* Compares a recorded command with the one the code issues, `m`. */
-static bool restate__vm_compare(restate__vm *vm, const restate__command_type *ct, const void *m,
-                                restate_bytes recorded, unsigned loose) {
-    const restate__field *f;
+/* Compares a recorded command with the one the code issues, `m`; of `loose` tags only whether they
+ * are there. */
+static bool restate__vm_compare(restate__vm *vm, const restate__command_kind *kind, const void *m,
+                                restate_bytes recorded, uint32_t loose) {
     const char *lines = "";
-    void *old;
-    if (restate__vm_same_encoding(ct->fields, (const uint8_t *)m, recorded) ||
-        restate__vm_same_bytes(ct->fields, (const uint8_t *)m, recorded, loose))
-        return true;
-    old = restate__arena_alloc(vm->arena, ct->size);
-    if (!old || !restate__wire_decode(ct->desc, old, ct->size, recorded))
-        return restate__vm_undecodable(vm, ct->type);
-    for (f = ct->fields; f->name; f++) {
-        if (!restate__vm_field_differs(vm, f, old, m, loose)) continue;
-        lines = restate__arena_printf(vm->arena, "%s\n  %s: %s != %s", lines, f->name,
-                                      restate__vm_show(vm, f, old), restate__vm_show(vm, f, m));
+    restate_bytes asked;
+    if (restate__vm_same(kind, m, recorded, loose)) return true;
+    if (!restate__table_decodes(kind->table, recorded)) return restate__vm_undecodable(vm, kind->type);
+    if (!restate__wire_encode(vm->arena, kind->table->desc, m, &asked)) return restate__vm_nomem(vm);
+    for (const restate__row *row = kind->table->rows; row->name; row++) {
+        if (kind->ignored >> row->tag & 1u ||
+            !restate__row_differs(row, recorded, asked, loose >> row->tag & 1u))
+            continue;
+        lines = restate__arena_printf(vm->arena, "%s\n  %s: %s != %s", lines, row->name,
+                                      restate__row_show(vm->arena, row, recorded),
+                                      restate__row_show(vm->arena, row, asked));
     }
     if (!*lines) return vm->arena->failed ? restate__vm_nomem(vm) : true;
-    return restate__vm_raise(
-        vm, RESTATE__E_MISMATCH,
-        "the code took another path than the recorded execution: command %u (%s) differs (journal "
-        "!= code):%s\n" RESTATE__MISMATCH_WHY,
-        (unsigned)vm->command_index, restate__vm_type_name(ct->type), lines);
+    return restate__vm_raise(vm, RESTATE__E_MISMATCH,
+                             RESTATE__MISMATCH "(%s) differs (journal != code):%s\n" RESTATE__MISMATCH_WHY,
+                             (unsigned)vm->command_index, kind->name, lines);
 }
 
 /* The name of a recorded command that is known to be `name`: it mostly ends the message, else a
@@ -6439,38 +6445,53 @@ static restate_bytes restate__vm_recorded_name(restate__vm *vm, const restate__c
     return restate__arena_copy(vm->arena, name);
 }
 
-/* Issues a command: it must be the recorded one, but for what is `loose`, or is written. */
-static bool restate__vm_command(restate__vm *vm, const restate__command_type *ct, const void *m,
-                                restate_bytes name, unsigned loose) {
-    const restate__command *recorded;
-    if (!restate__vm_begin(vm, ct->type, name)) return false;
+/* Issues a command, of one of the kinds: it must be the recorded one, but for tags that are
+ * `loose`, or is written. */
+static bool restate__vm_command(restate__vm *vm, unsigned which, const void *m, restate_bytes name,
+                                uint32_t loose) {
+    const restate__command_kind *kind = &restate__vm_kinds[which];
+    if (!restate__vm_begin(vm, kind, name)) return false;
     if (vm->phase == RESTATE__PROCESSING) {
         vm->first_new_entry_pending = false;
-        restate__vm_put(vm, ct->type, 0, ct->desc, m);
+        restate__vm_put(vm, kind->type, 0, kind->table->desc, m);
         vm->current.name = name.len ? restate__arena_copy(vm->arena, name) : restate__b_none();
         return vm->phase == RESTATE__PROCESSING;
     }
-    recorded = restate__vm_recorded(vm, ct->type);
+    const restate__command *recorded = restate__vm_recorded(vm, kind);
     if (!recorded) return false;
-    if (recorded->type != ct->type) {
-        restate_bytes asked;
-        restate__wire_encode(vm->arena, ct->desc, m, &asked);
-        return restate__vm_mismatch_type(vm, recorded, restate__vm_sketch(vm, ct->type, asked));
-    }
-    if (vm->options.skip_payload_check) loose |= RESTATE__LOOSE_PAYLOAD;
-    if (!restate__vm_compare(vm, ct, m, recorded->payload, loose)) return false;
+    if (recorded->type != kind->type) return restate__vm_mismatch_kind(vm, recorded, kind, m);
+    if (vm->options.skip_payload_check && which != RESTATE__SEND_SIGNAL) loose |= kind->payload;
+    if (!restate__vm_compare(vm, kind, m, recorded->payload, loose)) return false;
     vm->current.name = restate__vm_recorded_name(vm, recorded, name);
     return true;
 }
 
+/* The same for a payload whose codec may give other bytes for an equal value. */
+static bool restate__vm_command_of(restate__vm *vm, unsigned which, const void *m, bool unstable) {
+    return restate__vm_command(vm, which, m, restate__b_none(),
+                               unstable ? restate__vm_kinds[which].payload : 0);
+}
+
+/* `leaf` stands for the next completion. */
+static bool restate__vm_completes(restate__vm *vm, restate__node *leaf) {
+    return restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion++);
+}
+
+/* A list of headers or of metadata, to be encoded. */
+static restate_wire_list restate__vm_list(const restate_pair *pairs) {
+    if (!pairs || !pairs[0].name) return (restate_wire_list){ .count = 0 };
+    return restate__wire_list(restate__wire_put_pairs, pairs, 1);
+}
+
 static restate_wire_Failure restate__vm_wire_failure(const restate_failure *failure) {
-    restate_wire_Failure m;
-    memset(&m, 0, sizeof m);
-    m.code = restate__vm_code(failure->code);
-    m.message = restate_str(failure->message);
-    if (failure->metadata && failure->metadata[0].name)
-        m.metadata = restate__wire_list(restate__wire_put_pairs, failure->metadata, 1);
-    return m;
+    return (restate_wire_Failure){ .code = restate__wire_code(failure->code),
+                                   .message = restate_str(failure->message),
+                                   .metadata = restate__vm_list(failure->metadata) };
+}
+
+/* A copy in UTF-8. */
+static const char *restate__vm_clean_copy(restate__arena *arena, const char *text) {
+    return restate__arena_clean(arena, restate__arena_text(arena, restate_str(text)), NULL);
 }
 
 /* A copy that lasts as long as the arena, as it is sent: in UTF-8, with the code of a failure, and
@@ -6479,28 +6500,23 @@ static restate_wire_Failure restate__vm_wire_failure(const restate_failure *fail
 RESTATE__PRIVATE restate_failure *restate__vm_keep_failure(restate__arena *arena,
                                                            const restate_failure *failure,
                                                            const char **twice) {
-    restate_failure *copy = (restate_failure *)restate__arena_alloc(arena, sizeof *copy);
-    const restate_pair *from = failure->metadata;
-    restate_pair *to, *metadata;
-    size_t n = restate__b_pairs(from);
-    to = metadata = (restate_pair *)restate__arena_alloc(arena, (n + 1) * sizeof *to);
-    if (!copy || !to) return NULL;
-    copy->code = (uint16_t)restate__vm_code(failure->code);
-    copy->message = restate__arena_clean(
-        arena, restate__arena_text(arena, restate_str(failure->message)), NULL);
-    copy->metadata = to;
-    for (; n > 0; n--, from++, to++) {
-        to->name =
-            restate__arena_clean(arena, restate__arena_text(arena, restate_str(from->name)), NULL);
-        to->value =
-            restate__arena_clean(arena, restate__arena_text(arena, restate_str(from->value)), NULL);
+    size_t n = restate__b_pairs(failure->metadata);
+    restate_failure *copy = restate__arena_alloc(arena, sizeof *copy);
+    restate_pair *pairs = restate__arena_alloc(arena, (n + 1) * sizeof *pairs);
+    if (!copy || !pairs) return NULL;
+    copy->code = (uint16_t)restate__wire_code(failure->code);
+    copy->message = restate__vm_clean_copy(arena, failure->message);
+    copy->metadata = pairs;
+    for (size_t i = 0; i < n; i++) {
+        pairs[i].name = restate__vm_clean_copy(arena, failure->metadata[i].name);
+        pairs[i].value = restate__vm_clean_copy(arena, failure->metadata[i].value);
     }
-    *twice = restate__vm_unique(arena, metadata);
+    *twice = restate__vm_unique(arena, pairs);
     return copy;
 }
 
 /* Failure metadata exists since protocol 6. */
-static bool restate__vm_failure_fits(restate__vm *vm, const restate_failure *failure) {
+static bool restate__vm_failure_valid(restate__vm *vm, const restate_failure *failure) {
     if (!failure || !failure->metadata || !failure->metadata[0].name) return true;
     return restate__vm_needs(vm, "metadata of a failure", 6);
 }
@@ -6508,36 +6524,32 @@ static bool restate__vm_failure_fits(restate__vm *vm, const restate_failure *fai
 /* The content of a value that is there, be it empty. */
 static restate_bytes restate__vm_present(restate_bytes b) { return b.ptr ? b : restate__b("", 0); }
 
-/* Fills a oneof of {value, failure} that has these two tags. */
-#define RESTATE__SET_RESULT(m, group, value_member, value_tag, failure_member, failure_tag, bytes, \
-                            failure) \
+/* Fills a oneof of {value, failure} of a command. */
+#define RESTATE__SET_RESULT(m, message, group, value_, failure_, bytes, failure) \
     do { \
         if (failure) { \
-            (m).which_##group = failure_tag; \
-            (m).group.failure_member = restate__vm_wire_failure(failure); \
+            (m).which_##group = restate_wire_##message##CommandMessage_##failure_##_tag; \
+            (m).group.failure_ = restate__vm_wire_failure(failure); \
         } else { \
-            (m).which_##group = value_tag; \
-            (m).group.value_member.content = restate__vm_present(bytes); \
+            (m).which_##group = restate_wire_##message##CommandMessage_##value_##_tag; \
+            (m).group.value_.content = restate__vm_present(bytes); \
         } \
     } while (0)
 
 /* ---- Input, output, end ---------------------------------------------------------------------- */
 
 RESTATE__PRIVATE bool restate__vm_input(restate__vm *vm, restate__vm_input_data *out) {
-    restate_wire_InputCommandMessage m;
-    const restate__command *recorded;
-    memset(out, 0, sizeof *out);
-    out->body = restate__b("", 0);
-    if (!restate__vm_begin(vm, restate_wire_MSG_INPUT_COMMAND, restate__b_none())) return false;
+    const restate__command_kind *kind = &restate__vm_kinds[RESTATE__INPUT];
+    restate_wire_InputCommandMessage m = { .has_value = false };
+    *out = (restate__vm_input_data){ .body = restate__b("", 0) };
+    if (!restate__vm_begin(vm, kind, restate__b_none())) return false;
     if (vm->phase == RESTATE__PROCESSING)
         return restate__vm_raise(vm, RESTATE__E_PROTOCOL,
                                  "the handler's input was asked for twice");
-    recorded = restate__vm_recorded(vm, restate_wire_MSG_INPUT_COMMAND);
+    const restate__command *recorded = restate__vm_recorded(vm, kind);
     if (!recorded) return false;
-    if (recorded->type != restate_wire_MSG_INPUT_COMMAND)
-        return restate__vm_mismatch_type(vm, recorded, "handler input");
-    if (!restate__wire_decode(restate_wire_InputCommandMessage_fields, &m, sizeof m,
-                              recorded->payload))
+    if (recorded->type != kind->type) return restate__vm_mismatch_kind(vm, recorded, kind, &m);
+    if (!restate__wire_decode(kind->table->desc, &m, sizeof m, recorded->payload))
         return restate__vm_undecodable(vm, recorded->type);
     if (m.has_value && m.value.content.ptr)
         out->body = restate__vm_terminated(vm, m.value.content,
@@ -6546,24 +6558,13 @@ RESTATE__PRIVATE bool restate__vm_input(restate__vm *vm, restate__vm_input_data 
     return out->body.ptr ? true : restate__vm_nomem(vm);
 }
 
-/* OUTPUT: what the invocation completes with; the runtime takes the last one. */
+/* OUTPUT: what the invocation completes with; the server takes the last one. */
 RESTATE__PRIVATE bool restate__vm_output(restate__vm *vm, restate_bytes value,
                                          const restate_failure *failure, bool unstable) {
-    static const restate__field fields[] = {
-        RESTATE__FIELD(OutputCommandMessage, name, 12, RESTATE__F_BYTES),
-        RESTATE__ONE_OF(OutputCommandMessage, result, value, 14, RESTATE__F_VALUE, NULL),
-        RESTATE__ONE_OF(OutputCommandMessage, result, failure, 15, RESTATE__F_FAILURE, NULL),
-        RESTATE__NO_FIELD
-    };
-    static const restate__command_type type =
-        RESTATE__COMMAND(OutputCommandMessage, restate_wire_MSG_OUTPUT_COMMAND, fields);
-    restate_wire_OutputCommandMessage m;
-    if (!restate__vm_failure_fits(vm, failure)) return false;
-    memset(&m, 0, sizeof m);
-    RESTATE__SET_RESULT(m, result, value, restate_wire_OutputCommandMessage_value_tag,
-                        failure, restate_wire_OutputCommandMessage_failure_tag, value, failure);
-    return restate__vm_command(vm, &type, &m, restate__b_none(),
-                               unstable ? RESTATE__LOOSE_PAYLOAD : 0);
+    restate_wire_OutputCommandMessage m = { .which_result = 0 };
+    if (!restate__vm_failure_valid(vm, failure)) return false;
+    RESTATE__SET_RESULT(m, Output, result, value, failure, value, failure);
+    return restate__vm_command_of(vm, RESTATE__OUTPUT, &m, unstable);
 }
 
 /* END: the handler is done. On a closed attempt nothing, and no error. */
@@ -6590,7 +6591,7 @@ static restate__state_entry *restate__vm_state_entry(restate__vm *vm, restate_by
                                                      bool kept) {
     restate__map_node *e = restate__map_find(vm->state, key);
     if (e) return (restate__state_entry *)(void *)e;
-    e = (restate__map_node *)restate__arena_alloc(vm->arena, sizeof(restate__state_entry));
+    e = restate__arena_alloc(vm->arena, sizeof(restate__state_entry));
     key = restate__vm_present(key);
     if (!kept) key = restate__arena_copy(vm->arena, key);
     if (!e || !key.ptr) return NULL;
@@ -6606,7 +6607,7 @@ static bool restate__vm_state_change(restate__vm *vm, restate_bytes key, restate
     return e && !vm->arena->failed ? true : restate__vm_nomem(vm);
 }
 
-/* Settles a leaf that needs no answer from the runtime. */
+/* Settles a leaf that needs no completion of the server's. */
 static bool restate__vm_answer_now(restate__vm *vm, restate__node *leaf, uint32_t id,
                                    const restate__value *value) {
     if (vm->arena->failed) return restate__vm_nomem(vm);
@@ -6616,253 +6617,146 @@ static bool restate__vm_answer_now(restate__vm *vm, restate__node *leaf, uint32_
     return true;
 }
 
-static bool restate__vm_mismatch_name(restate__vm *vm, uint16_t type, restate_bytes name) {
-    return restate__vm_raise(vm, RESTATE__E_MISMATCH,
-                             "the code took another path than the recorded execution: command %u "
-                             "(%s) differs (journal != code):\n"
-                             "  name: %s != <empty>",
-                             (unsigned)vm->command_index, restate__vm_type_name(type),
-                             restate__vm_show_bytes(vm, name));
+/* A state read. It is recorded as eager if its result was known then, as lazy if not, whatever is
+ * known today: a recorded one is replayed as it is recorded, a new one is eager if `known`. */
+typedef struct restate__state_read {
+    unsigned lazy, eager;                   /* kinds of commands, */
+    const void *lazy_m, *eager_m;           /* their messages; a recorded eager result is ignored */
+    bool known;                             /* afterwards: it is eager */
+    const restate__command *recorded;       /* afterwards: NULL if it is new */
+} restate__state_read;
+
+static bool restate__vm_state_read(restate__vm *vm, restate__state_read *read) {
+    const restate__command_kind *lazy = &restate__vm_kinds[read->lazy],
+                                *eager = &restate__vm_kinds[read->eager], *kind;
+    if (!restate__vm_begin(vm, lazy, restate__b_none())) return false;
+    if (vm->phase != RESTATE__PROCESSING) {
+        read->recorded = restate__vm_recorded(vm, lazy);
+        if (!read->recorded) return false;
+        read->known = read->recorded->type == eager->type;
+        if (!read->known && read->recorded->type != lazy->type)
+            return restate__vm_mismatch_kind(vm, read->recorded, lazy, read->lazy_m);
+    }
+    kind = read->known ? eager : lazy;
+    const void *m = read->known ? read->eager_m : read->lazy_m;
+    vm->current.type = kind->type;
+    if (read->recorded) return restate__vm_compare(vm, kind, m, read->recorded->payload, 0);
+    vm->first_new_entry_pending = false;
+    restate__vm_put(vm, kind->type, 0, kind->table->desc, m);
+    return true;
 }
 
-/* What a recorded eager read gave: it is used, not compared. */
-static bool restate__vm_replay_eager_get(restate__vm *vm, restate_bytes key,
-                                         const restate__command *recorded, uint32_t id,
-                                         restate__node *leaf) {
+/* What a recorded eager read gave. */
+static bool restate__vm_recorded_get(restate__vm *vm, const restate__command *recorded,
+                                     restate__value *v) {
     restate_wire_GetEagerStateCommandMessage m;
-    restate__value v;
-    memset(&v, 0, sizeof v);
-    vm->current.type = recorded->type;
+    const uint8_t *end = recorded->payload.ptr + recorded->payload.len;
     if (!restate__wire_decode(restate_wire_GetEagerStateCommandMessage_fields, &m, sizeof m,
                               recorded->payload))
         return restate__vm_undecodable(vm, recorded->type);
-    if (m.name.len) return restate__vm_mismatch_name(vm, recorded->type, m.name);
-    if (!restate__b_equal(m.key, key))
-        return restate__vm_raise(vm, RESTATE__E_MISMATCH,
-                                 "the code took another path than the recorded execution: command "
-                                 "%u (get state) differs (journal != code):\n"
-                                 "  key: %s != %s",
-                                 (unsigned)vm->command_index,
-                                 restate__vm_show_bytes(vm, restate__vm_present(m.key)),
-                                 restate__vm_show_bytes(vm, key));
     if (m.which_result == 0)
         return restate__vm_raise(vm, RESTATE__E_PROTOCOL,
                                  "the recorded eager state read has no result");
-    if (m.which_result == restate_wire_GetEagerStateCommandMessage_value_tag) {
-        v.kind = RESTATE__VALUE;
-        v.is.bytes = restate__vm_terminated(vm, restate__vm_present(m.result.value.content),
-                                         recorded->payload.ptr + recorded->payload.len);
-        if (!v.is.bytes.ptr) return restate__vm_nomem(vm);
-    }
-    return restate__vm_answer_now(vm, leaf, id, &v);
-}
-
-static bool restate__vm_lazy_get(restate__vm *vm, restate_bytes key,
-                                 const restate__command *recorded, uint32_t id,
-                                 restate__node *leaf) {
-    static const restate__field fields[] = {
-        RESTATE__FIELD(GetLazyStateCommandMessage, key, 1, RESTATE__F_BYTES),
-        RESTATE__FIELD(GetLazyStateCommandMessage, result_completion_id, 11, RESTATE__F_NUMBER),
-        RESTATE__FIELD(GetLazyStateCommandMessage, name, 12, RESTATE__F_BYTES),
-        RESTATE__NO_FIELD
-    };
-    static const restate__command_type type = RESTATE__COMMAND(
-        GetLazyStateCommandMessage, restate_wire_MSG_GET_LAZY_STATE_COMMAND, fields);
-    restate_wire_GetLazyStateCommandMessage m;
-    memset(&m, 0, sizeof m);
-    m.key = key;
-    m.result_completion_id = id;
-    if (!recorded) restate__vm_put(vm, type.type, 0, type.desc, &m);
-    else if (!restate__vm_compare(vm, &type, &m, recorded->payload, 0)) return false;
-    return restate__vm_leaf(vm, leaf, RESTATE__LEAF, id);
-}
-
-static bool restate__vm_eager_get(restate__vm *vm, restate_bytes key, const restate__state_entry *e,
-                                  uint32_t id, restate__node *leaf) {
-    restate_wire_GetEagerStateCommandMessage m;
-    restate__value v;
-    memset(&m, 0, sizeof m);
-    memset(&v, 0, sizeof v);
-    m.key = key;
-    m.which_result = restate_wire_GetEagerStateCommandMessage_void_value_tag;
-    if (e && e->value.ptr) {
-        m.which_result = restate_wire_GetEagerStateCommandMessage_value_tag;
-        m.result.value.content = e->value;
-        v.kind = RESTATE__VALUE;
-        v.is.bytes = restate__arena_copy(vm->arena, e->value);
-        if (!v.is.bytes.ptr) return restate__vm_nomem(vm);
-    }
-    vm->current.type = restate_wire_MSG_GET_EAGER_STATE_COMMAND;
-    restate__vm_put(vm, restate_wire_MSG_GET_EAGER_STATE_COMMAND, 0,
-                    restate_wire_GetEagerStateCommandMessage_fields, &m);
-    return restate__vm_answer_now(vm, leaf, id, &v);
-}
-
-/* A state read that has begun: the recorded command if one must be matched. It may be recorded as
- * eager or as lazy, whatever would be done today. False: failed. */
-static bool restate__vm_state_read(restate__vm *vm, uint16_t lazy, uint16_t eager,
-                                   restate_bytes key, const restate__command **recorded) {
-    *recorded = NULL;
-    if (!restate__vm_begin(vm, lazy, restate__b_none())) return false;
-    if (vm->phase == RESTATE__PROCESSING) {
-        vm->first_new_entry_pending = false;
-        return true;
-    }
-    *recorded = restate__vm_recorded(vm, lazy);
-    if (!*recorded) return false;
-    if ((*recorded)->type == lazy || (*recorded)->type == eager) return true;
-    return restate__vm_mismatch_type(
-        vm, *recorded, restate__arena_printf(vm->arena, "%s%s%s", restate__vm_type_name(lazy),
-                                             key.ptr ? " " : "",
-                                             key.ptr ? restate__vm_show_bytes(vm, key) : ""));
+    if (m.which_result != restate_wire_GetEagerStateCommandMessage_value_tag) return true;
+    v->kind = RESTATE__VALUE;
+    v->is.bytes = restate__vm_terminated(vm, restate__vm_present(m.result.value.content), end);
+    return true;
 }
 
 /* GET: void when there is no such value. Answered at once if what the server sent along tells. */
 RESTATE__PRIVATE bool restate__vm_get(restate__vm *vm, restate_bytes key, restate__node *leaf) {
-    restate__state_entry *e;
-    const restate__command *recorded;
-    uint32_t id;
-    if (!restate__vm_state_read(vm, restate_wire_MSG_GET_LAZY_STATE_COMMAND,
-                                restate_wire_MSG_GET_EAGER_STATE_COMMAND, key, &recorded))
-        return false;
-    id = vm->next_completion++;
-    if (recorded && recorded->type == restate_wire_MSG_GET_EAGER_STATE_COMMAND)
-        return restate__vm_replay_eager_get(vm, key, recorded, id, leaf);
-    e = (restate__state_entry *)(void *)restate__map_find(vm->state, key);
-    if (recorded || (!e && vm->state_partial))
-        return restate__vm_lazy_get(vm, key, recorded, id, leaf);
-    return restate__vm_eager_get(vm, key, e, id, leaf);
-}
-
-static bool restate__vm_lazy_keys(restate__vm *vm, const restate__command *recorded, uint32_t id,
-                                  restate__node *leaf) {
-    static const restate__field fields[] = {
-        RESTATE__FIELD(GetLazyStateKeysCommandMessage, result_completion_id, 11, RESTATE__F_NUMBER),
-        RESTATE__FIELD(GetLazyStateKeysCommandMessage, name, 12, RESTATE__F_BYTES),
-        RESTATE__NO_FIELD
+    const restate__state_entry *e = (const void *)restate__map_find(vm->state, key);
+    restate_wire_GetLazyStateCommandMessage lazy = { .key = key,
+                                                     .result_completion_id = vm->next_completion };
+    restate_wire_GetEagerStateCommandMessage eager = {
+        .key = key, .which_result = restate_wire_GetEagerStateCommandMessage_void_value_tag
     };
-    static const restate__command_type type = RESTATE__COMMAND(
-        GetLazyStateKeysCommandMessage, restate_wire_MSG_GET_LAZY_STATE_KEYS_COMMAND, fields);
-    restate_wire_GetLazyStateKeysCommandMessage m;
-    memset(&m, 0, sizeof m);
-    m.result_completion_id = id;
-    if (!recorded) restate__vm_put(vm, type.type, 0, type.desc, &m);
-    else if (!restate__vm_compare(vm, &type, &m, recorded->payload, 0)) return false;
-    return restate__vm_leaf(vm, leaf, RESTATE__LEAF, id);
+    restate__state_read read = { RESTATE__GET_LAZY_STATE, RESTATE__GET_EAGER_STATE, &lazy, &eager,
+                                 e || !vm->state_partial, NULL };
+    restate__value v = { .kind = RESTATE__VOID };
+    if (e && e->value.ptr) {
+        eager.which_result = restate_wire_GetEagerStateCommandMessage_value_tag;
+        eager.result.value.content = e->value;
+    }
+    if (!restate__vm_state_read(vm, &read)) return false;
+    if (!read.known) return restate__vm_completes(vm, leaf);
+    if (read.recorded) {
+        if (!restate__vm_recorded_get(vm, read.recorded, &v)) return false;
+    } else if (e && e->value.ptr) {
+        v.kind = RESTATE__VALUE;
+        v.is.bytes = restate__arena_copy(vm->arena, e->value);
+    }
+    return restate__vm_answer_now(vm, leaf, vm->next_completion++, &v);
 }
 
-static bool restate__vm_eager_keys(restate__vm *vm, uint32_t id, restate__node *leaf) {
-    restate_wire_GetEagerStateKeysCommandMessage m;
-    restate__value v;
+/* The keys that have a value, as bytes and as texts; ends with NULL. False: out of memory. */
+static bool restate__vm_known_keys(restate__vm *vm, restate_wire_list *list,
+                                   const char *const **names) {
+    size_t room = vm->state_count + 1, n = 0;
+    restate_bytes *keys = restate__arena_alloc(vm->arena, room * sizeof *keys);
+    const char **texts = restate__arena_alloc(vm->arena, room * sizeof *texts);
     restate__map_node *e = NULL;
-    size_t n = 0;
-    restate_bytes *keys =
-        (restate_bytes *)restate__arena_alloc(vm->arena, (vm->state_count + 1) * sizeof *keys);
-    const char **names =
-        (const char **)restate__arena_alloc(vm->arena, (vm->state_count + 1) * sizeof *names);
-    if (!keys || !names) return restate__vm_nomem(vm);
+    if (!keys || !texts) return restate__vm_nomem(vm);
     while ((e = restate__map_next(vm->state, e)) != NULL) {
         if (!((restate__state_entry *)(void *)e)->value.ptr) continue;
-        names[n] = restate__arena_text(vm->arena, e->key);
+        texts[n] = restate__arena_text(vm->arena, e->key);
         keys[n++] = e->key;
     }
-    memset(&m, 0, sizeof m);
-    memset(&v, 0, sizeof v);
-    m.has_value = true;
-    m.value.keys = restate__wire_list(restate__wire_put_bytes, keys, n);
-    v.kind = RESTATE__STATE_KEYS;
-    v.is.keys = names;
-    vm->current.type = restate_wire_MSG_GET_EAGER_STATE_KEYS_COMMAND;
-    restate__vm_put(vm, restate_wire_MSG_GET_EAGER_STATE_KEYS_COMMAND, 0,
-                    restate_wire_GetEagerStateKeysCommandMessage_fields, &m);
-    return restate__vm_answer_now(vm, leaf, id, &v);
+    *list = restate__wire_list(restate__wire_put_bytes, keys, n);
+    *names = texts;
+    return true;
 }
 
-static bool restate__vm_replay_eager_keys(restate__vm *vm, const restate__command *recorded,
-                                          uint32_t id, restate__node *leaf) {
-    restate__wire_reader r = restate__wire_read(recorded->payload);
+/* What a recorded eager read of the keys gave. */
+static bool restate__vm_recorded_keys(restate__vm *vm, const restate__command *recorded,
+                                      const char *const **names) {
+    const restate__table *table = restate__vm_kinds[RESTATE__GET_EAGER_STATE_KEYS].table;
     restate__wire_item item;
-    restate__value v;
-    memset(&v, 0, sizeof v);
-    vm->current.type = recorded->type;
-    while (restate__wire_next(&r, &item)) {
-        if (item.tag == restate_wire_GetEagerStateKeysCommandMessage_name_tag && item.bytes.len)
-            return restate__vm_mismatch_name(vm, recorded->type, item.bytes);
-        if (item.tag != restate_wire_GetEagerStateKeysCommandMessage_value_tag ||
-            item.wire != RESTATE__WIRE_BYTES)
-            continue;
-        v.kind = RESTATE__STATE_KEYS;
-        v.is.keys = restate__vm_keys(vm, item.bytes);
-        if (!v.is.keys) return restate__vm_undecodable(vm, recorded->type);
-    }
-    if (r.bad) return restate__vm_undecodable(vm, recorded->type);
-    if (!v.is.keys)
+    const restate__row *row =
+        restate__row_of(table->rows, restate_wire_GetEagerStateKeysCommandMessage_value_tag);
+    if (!restate__row_get(row, recorded->payload, 0, &item))
         return restate__vm_raise(vm, RESTATE__E_PROTOCOL,
                                  "the recorded eager read of the state keys has no result");
-    return restate__vm_answer_now(vm, leaf, id, &v);
+    *names = item.wire == RESTATE__WIRE_BYTES ? restate__vm_keys(vm, item.bytes) : NULL;
+    return *names ? true : restate__vm_undecodable(vm, recorded->type);
 }
 
 /* GET_KEYS: sorted, without cleared ones. */
 RESTATE__PRIVATE bool restate__vm_get_keys(restate__vm *vm, restate__node *leaf) {
-    const restate__command *recorded;
-    uint32_t id;
-    if (!restate__vm_state_read(vm, restate_wire_MSG_GET_LAZY_STATE_KEYS_COMMAND,
-                                restate_wire_MSG_GET_EAGER_STATE_KEYS_COMMAND,
-                                restate__b_none(), &recorded))
+    restate_wire_GetLazyStateKeysCommandMessage lazy = { .result_completion_id =
+                                                             vm->next_completion };
+    restate_wire_GetEagerStateKeysCommandMessage eager = { .has_value = true };
+    restate__state_read read = { RESTATE__GET_LAZY_STATE_KEYS, RESTATE__GET_EAGER_STATE_KEYS,
+                                 &lazy, &eager, !vm->state_partial, NULL };
+    restate__value v = { .kind = RESTATE__STATE_KEYS };
+    if (vm->phase == RESTATE__PROCESSING && read.known &&
+        !restate__vm_known_keys(vm, &eager.value.keys, &v.is.keys))
         return false;
-    id = vm->next_completion++;
+    if (!restate__vm_state_read(vm, &read)) return false;
     leaf->expects = RESTATE__EXPECTS_KEYS;
-    if (recorded && recorded->type == restate_wire_MSG_GET_EAGER_STATE_KEYS_COMMAND)
-        return restate__vm_replay_eager_keys(vm, recorded, id, leaf);
-    if (recorded || vm->state_partial) return restate__vm_lazy_keys(vm, recorded, id, leaf);
-    return restate__vm_eager_keys(vm, id, leaf);
+    if (!read.known) return restate__vm_completes(vm, leaf);
+    if (read.recorded && !restate__vm_recorded_keys(vm, read.recorded, &v.is.keys)) return false;
+    return restate__vm_answer_now(vm, leaf, vm->next_completion++, &v);
 }
 
 RESTATE__PRIVATE bool restate__vm_set(restate__vm *vm, restate_bytes key, restate_bytes value,
                                       bool unstable) {
-    static const restate__field fields[] = {
-        RESTATE__FIELD(SetStateCommandMessage, key, 1, RESTATE__F_BYTES),
-        RESTATE__FLAGGED(SetStateCommandMessage, value, has_value, 3, RESTATE__F_VALUE),
-        RESTATE__FIELD(SetStateCommandMessage, name, 12, RESTATE__F_BYTES),
-        RESTATE__NO_FIELD
-    };
-    static const restate__command_type type =
-        RESTATE__COMMAND(SetStateCommandMessage, restate_wire_MSG_SET_STATE_COMMAND, fields);
-    restate_wire_SetStateCommandMessage m;
-    memset(&m, 0, sizeof m);
-    m.key = key;
-    m.has_value = true;
+    restate_wire_SetStateCommandMessage m = { .key = key, .has_value = true };
     m.value.content = restate__vm_present(value);
-    return restate__vm_command(vm, &type, &m, restate__b_none(),
-                               unstable ? RESTATE__LOOSE_PAYLOAD : 0) &&
+    return restate__vm_command_of(vm, RESTATE__SET_STATE, &m, unstable) &&
            restate__vm_state_change(vm, key, m.value.content);
 }
 
 RESTATE__PRIVATE bool restate__vm_clear(restate__vm *vm, restate_bytes key) {
-    static const restate__field fields[] = {
-        RESTATE__FIELD(ClearStateCommandMessage, key, 1, RESTATE__F_BYTES),
-        RESTATE__FIELD(ClearStateCommandMessage, name, 12, RESTATE__F_BYTES),
-        RESTATE__NO_FIELD
-    };
-    static const restate__command_type type =
-        RESTATE__COMMAND(ClearStateCommandMessage, restate_wire_MSG_CLEAR_STATE_COMMAND, fields);
-    restate_wire_ClearStateCommandMessage m;
-    memset(&m, 0, sizeof m);
-    m.key = key;
-    return restate__vm_command(vm, &type, &m, restate__b_none(), 0) &&
+    restate_wire_ClearStateCommandMessage m = { .key = key };
+    return restate__vm_command_of(vm, RESTATE__CLEAR_STATE, &m, false) &&
            restate__vm_state_change(vm, key, restate__b_none());
 }
 
 /* Afterwards all of the state is known: there is none (R10). */
 RESTATE__PRIVATE bool restate__vm_clear_all(restate__vm *vm) {
-    static const restate__field fields[] = {
-        RESTATE__FIELD(ClearAllStateCommandMessage, name, 12, RESTATE__F_BYTES), RESTATE__NO_FIELD
-    };
-    static const restate__command_type type = RESTATE__COMMAND(
-        ClearAllStateCommandMessage, restate_wire_MSG_CLEAR_ALL_STATE_COMMAND, fields);
-    restate_wire_ClearAllStateCommandMessage m;
-    memset(&m, 0, sizeof m);
-    if (!restate__vm_command(vm, &type, &m, restate__b_none(), 0)) return false;
+    restate_wire_ClearAllStateCommandMessage m = { .name = restate__b_none() };
+    if (!restate__vm_command_of(vm, RESTATE__CLEAR_ALL_STATE, &m, false)) return false;
     vm->state = NULL;
     vm->state_count = 0;
     vm->state_partial = false;
@@ -6874,83 +6768,45 @@ RESTATE__PRIVATE bool restate__vm_clear_all(restate__vm *vm) {
 /* SLEEP: the recorded wake-up time stays in force on replay. */
 RESTATE__PRIVATE bool restate__vm_sleep(restate__vm *vm, const char *name, uint64_t wake_up_ms,
                                         restate__node *leaf) {
-    static const restate__field fields[] = {
-        RESTATE__FIELD(SleepCommandMessage, name, 12, RESTATE__F_BYTES), RESTATE__NO_FIELD
-    };
-    static const restate__command_type type =
-        RESTATE__COMMAND(SleepCommandMessage, restate_wire_MSG_SLEEP_COMMAND, fields);
-    restate_wire_SleepCommandMessage m;
-    memset(&m, 0, sizeof m);
-    m.wake_up_time = wake_up_ms;
-    m.name = restate_str(name);
-    m.result_completion_id = vm->next_completion;
-    if (!restate__vm_command(vm, &type, &m, m.name, 0)) return false;
-    return restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion++);
-}
-
-/* GetPromise and PeekPromise have the same fields. */
-static bool restate__vm_promise(restate__vm *vm, uint16_t message_type, restate_bytes key,
-                                restate__node *leaf) {
-    static const restate__field fields[] = {
-        RESTATE__FIELD(GetPromiseCommandMessage, key, 1, RESTATE__F_BYTES),
-        RESTATE__FIELD(GetPromiseCommandMessage, result_completion_id, 11, RESTATE__F_NUMBER),
-        RESTATE__FIELD(GetPromiseCommandMessage, name, 12, RESTATE__F_BYTES),
-        RESTATE__NO_FIELD
-    };
-    restate__command_type type = RESTATE__COMMAND(GetPromiseCommandMessage, message_type, fields);
-    restate_wire_GetPromiseCommandMessage m;
-    memset(&m, 0, sizeof m);
-    m.key = key;
-    m.result_completion_id = vm->next_completion;
-    if (!restate__vm_command(vm, &type, &m, restate__b_none(), 0)) return false;
-    return restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion++);
+    restate_wire_SleepCommandMessage m = { .wake_up_time = wake_up_ms, .name = restate_str(name),
+                                           .result_completion_id = vm->next_completion };
+    return restate__vm_command(vm, RESTATE__SLEEP, &m, m.name, 0) &&
+           restate__vm_completes(vm, leaf);
 }
 
 RESTATE__PRIVATE bool restate__vm_get_promise(restate__vm *vm, restate_bytes key,
                                               restate__node *leaf) {
-    return restate__vm_promise(vm, restate_wire_MSG_GET_PROMISE_COMMAND, key, leaf);
+    restate_wire_GetPromiseCommandMessage m = { .key = key,
+                                                .result_completion_id = vm->next_completion };
+    return restate__vm_command_of(vm, RESTATE__GET_PROMISE, &m, false) &&
+           restate__vm_completes(vm, leaf);
 }
 
 RESTATE__PRIVATE bool restate__vm_peek_promise(restate__vm *vm, restate_bytes key,
                                                restate__node *leaf) {
-    return restate__vm_promise(vm, restate_wire_MSG_PEEK_PROMISE_COMMAND, key, leaf);
+    restate_wire_PeekPromiseCommandMessage m = { .key = key,
+                                                 .result_completion_id = vm->next_completion };
+    return restate__vm_command_of(vm, RESTATE__PEEK_PROMISE, &m, false) &&
+           restate__vm_completes(vm, leaf);
 }
 
 RESTATE__PRIVATE bool restate__vm_complete_promise(restate__vm *vm, restate_bytes key,
                                                    restate_bytes value,
                                                    const restate_failure *failure, bool unstable,
                                                    restate__node *leaf) {
-    static const restate__field fields[] = {
-        RESTATE__FIELD(CompletePromiseCommandMessage, key, 1, RESTATE__F_BYTES),
-        RESTATE__ONE_OF(CompletePromiseCommandMessage, completion, completion_value, 2,
-                        RESTATE__F_VALUE, NULL),
-        RESTATE__ONE_OF(CompletePromiseCommandMessage, completion, completion_failure, 3,
-                        RESTATE__F_FAILURE, NULL),
-        RESTATE__FIELD(CompletePromiseCommandMessage, result_completion_id, 11, RESTATE__F_NUMBER),
-        RESTATE__FIELD(CompletePromiseCommandMessage, name, 12, RESTATE__F_BYTES),
-        RESTATE__NO_FIELD
-    };
-    static const restate__command_type type = RESTATE__COMMAND(
-        CompletePromiseCommandMessage, restate_wire_MSG_COMPLETE_PROMISE_COMMAND, fields);
-    restate_wire_CompletePromiseCommandMessage m;
-    if (!restate__vm_failure_fits(vm, failure)) return false;
-    memset(&m, 0, sizeof m);
-    m.key = key;
-    RESTATE__SET_RESULT(
-        m, completion, completion_value,
-        restate_wire_CompletePromiseCommandMessage_completion_value_tag, completion_failure,
-        restate_wire_CompletePromiseCommandMessage_completion_failure_tag, value, failure);
-    m.result_completion_id = vm->next_completion;
-    if (!restate__vm_command(vm, &type, &m, restate__b_none(),
-                             unstable ? RESTATE__LOOSE_PAYLOAD : 0))
-        return false;
-    return restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion++);
+    restate_wire_CompletePromiseCommandMessage m = { .key = key,
+                                                     .result_completion_id = vm->next_completion };
+    if (!restate__vm_failure_valid(vm, failure)) return false;
+    RESTATE__SET_RESULT(m, CompletePromise, completion, completion_value, completion_failure, value,
+                        failure);
+    return restate__vm_command_of(vm, RESTATE__COMPLETE_PROMISE, &m, unstable) &&
+           restate__vm_completes(vm, leaf);
 }
 
 /* An optional text of a call: present and empty is refused, scopes and limit keys need protocol 7.
  */
-static bool restate__vm_text_fits(restate__vm *vm, const char *text, const char *what,
-                                  uint32_t version) {
+static bool restate__vm_text_valid(restate__vm *vm, const char *text, const char *what,
+                                   uint32_t version) {
     if (!text) return true;
     if (!*text)
         return restate__vm_raise(vm, RESTATE__E_INTERNAL,
@@ -6958,91 +6814,65 @@ static bool restate__vm_text_fits(restate__vm *vm, const char *text, const char 
     return restate__vm_needs(vm, what, version);
 }
 
-/* AttachInvocation and GetInvocationOutput have the same fields. */
-static bool restate__vm_attach_as(restate__vm *vm, uint16_t message_type,
-                                  const restate__vm_target *to, restate__node *leaf) {
-    static const restate__field by_key[] = {
-        RESTATE__FIELD(IdempotentRequestTarget, service_name, 1, RESTATE__F_BYTES),
-        RESTATE__FIELD(IdempotentRequestTarget, service_key, 2, RESTATE__F_OPTIONAL),
-        RESTATE__FIELD(IdempotentRequestTarget, handler_name, 3, RESTATE__F_BYTES),
-        RESTATE__FIELD(IdempotentRequestTarget, idempotency_key, 4, RESTATE__F_BYTES),
-        RESTATE__FIELD(IdempotentRequestTarget, scope, 5, RESTATE__F_OPTIONAL),
-        RESTATE__NO_FIELD
+/* Fills the target of AttachInvocation or GetInvocationOutput, whose fields are the same. */
+#define RESTATE__SET_TARGET(m, message, to) \
+    do { \
+        if ((to)->kind == RESTATE__BY_ID) { \
+            (m).which_target = restate_wire_##message##CommandMessage_invocation_id_tag; \
+            (m).target.invocation_id = restate_str((to)->id); \
+        } else if ((to)->kind == RESTATE__BY_WORKFLOW) { \
+            (m).which_target = restate_wire_##message##CommandMessage_workflow_target_tag; \
+            (m).target.workflow_target = restate__vm_workflow(to); \
+        } else { \
+            (m).which_target = restate_wire_##message##CommandMessage_idempotent_request_target_tag; \
+            (m).target.idempotent_request_target = restate__vm_request(to); \
+        } \
+    } while (0)
+
+static restate_wire_WorkflowTarget restate__vm_workflow(const restate__vm_target *to) {
+    return (restate_wire_WorkflowTarget){ .workflow_name = restate_str(to->service),
+                                          .workflow_key = restate_str(to->key),
+                                          .scope = restate_str(to->scope) };
+}
+
+static restate_wire_IdempotentRequestTarget restate__vm_request(const restate__vm_target *to) {
+    return (restate_wire_IdempotentRequestTarget){
+        .service_name = restate_str(to->service), .service_key = restate_str(to->key),
+        .handler_name = restate_str(to->handler), .scope = restate_str(to->scope),
+        .idempotency_key = restate_str(to->idempotency_key)
     };
-    static const restate__field by_workflow[] = {
-        RESTATE__FIELD(WorkflowTarget, workflow_name, 1, RESTATE__F_BYTES),
-        RESTATE__FIELD(WorkflowTarget, workflow_key, 2, RESTATE__F_BYTES),
-        RESTATE__FIELD(WorkflowTarget, scope, 3, RESTATE__F_OPTIONAL),
-        RESTATE__NO_FIELD
-    };
-    static const restate__field fields[] = {
-        RESTATE__ONE_OF(AttachInvocationCommandMessage, target, invocation_id, 1, RESTATE__F_BYTES,
-                        NULL),
-        RESTATE__ONE_OF(AttachInvocationCommandMessage, target, idempotent_request_target, 3,
-                        RESTATE__F_MESSAGE, by_key),
-        RESTATE__ONE_OF(AttachInvocationCommandMessage, target, workflow_target, 4,
-                        RESTATE__F_MESSAGE, by_workflow),
-        RESTATE__FIELD(AttachInvocationCommandMessage, result_completion_id, 11, RESTATE__F_NUMBER),
-        RESTATE__FIELD(AttachInvocationCommandMessage, name, 12, RESTATE__F_BYTES),
-        RESTATE__NO_FIELD
-    };
-    restate__command_type type =
-        RESTATE__COMMAND(AttachInvocationCommandMessage, message_type, fields);
-    restate_wire_AttachInvocationCommandMessage m;
-    if (!restate__vm_text_fits(vm, to->scope, "scope", 7)) return false;
-    memset(&m, 0, sizeof m);
-    if (to->kind == RESTATE__BY_ID) {
-        m.which_target = restate_wire_AttachInvocationCommandMessage_invocation_id_tag;
-        m.target.invocation_id = restate_str(to->id);
-    } else if (to->kind == RESTATE__BY_WORKFLOW) {
-        m.which_target = restate_wire_AttachInvocationCommandMessage_workflow_target_tag;
-        m.target.workflow_target.workflow_name = restate_str(to->service);
-        m.target.workflow_target.workflow_key = restate_str(to->key);
-        m.target.workflow_target.scope = restate_str(to->scope);
-    } else {
-        m.which_target = restate_wire_AttachInvocationCommandMessage_idempotent_request_target_tag;
-        m.target.idempotent_request_target.service_name = restate_str(to->service);
-        m.target.idempotent_request_target.service_key = restate_str(to->key);
-        m.target.idempotent_request_target.handler_name = restate_str(to->handler);
-        m.target.idempotent_request_target.idempotency_key = restate_str(to->idempotency_key);
-        m.target.idempotent_request_target.scope = restate_str(to->scope);
-    }
-    m.result_completion_id = vm->next_completion;
-    if (!restate__vm_command(vm, &type, &m, restate__b_none(), 0)) return false;
-    return restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion++);
 }
 
 RESTATE__PRIVATE bool restate__vm_attach(restate__vm *vm, const restate__vm_target *to,
                                          restate__node *leaf) {
-    return restate__vm_attach_as(vm, restate_wire_MSG_ATTACH_INVOCATION_COMMAND, to, leaf);
+    restate_wire_AttachInvocationCommandMessage m = { .result_completion_id = vm->next_completion };
+    if (!restate__vm_text_valid(vm, to->scope, "scope", 7)) return false;
+    RESTATE__SET_TARGET(m, AttachInvocation, to);
+    return restate__vm_command_of(vm, RESTATE__ATTACH_INVOCATION, &m, false) &&
+           restate__vm_completes(vm, leaf);
 }
 
 RESTATE__PRIVATE bool restate__vm_get_output(restate__vm *vm, const restate__vm_target *to,
                                              restate__node *leaf) {
-    return restate__vm_attach_as(vm, restate_wire_MSG_GET_INVOCATION_OUTPUT_COMMAND, to, leaf);
+    restate_wire_GetInvocationOutputCommandMessage m = { .result_completion_id =
+                                                             vm->next_completion };
+    if (!restate__vm_text_valid(vm, to->scope, "scope", 7)) return false;
+    RESTATE__SET_TARGET(m, GetInvocationOutput, to);
+    return restate__vm_command_of(vm, RESTATE__GET_INVOCATION_OUTPUT, &m, false) &&
+           restate__vm_completes(vm, leaf);
 }
 
 /* ---- Calls ----------------------------------------------------------------------------------- */
 
-static restate_wire_list restate__vm_headers(const restate_pair *headers) {
-    if (headers && headers[0].name) return restate__wire_list(restate__wire_put_pairs, headers, 1);
-    return restate__wire_list(NULL, NULL, 0);
-}
-
-static bool restate__vm_call_fits(restate__vm *vm, const restate__vm_call *call) {
-    return restate__vm_text_fits(vm, call->idempotency_key, "idempotency key",
-                                 RESTATE__VERSION_MIN) &&
-           restate__vm_text_fits(vm, call->scope, "scope", 7) &&
-           restate__vm_text_fits(vm, call->limit_key, "limit key", 7);
-}
-
-static unsigned restate__vm_call_loose(const restate__vm_call *call) {
-    return (call->unstable ? RESTATE__LOOSE_PAYLOAD : 0u) |
-           (call->loose_headers ? RESTATE__LOOSE_HEADERS : 0u);
+static bool restate__vm_call_valid(restate__vm *vm, const restate__vm_call *call) {
+    return restate__vm_text_valid(vm, call->idempotency_key, "idempotency key",
+                                  RESTATE__VERSION_MIN) &&
+           restate__vm_text_valid(vm, call->scope, "scope", 7) &&
+           restate__vm_text_valid(vm, call->limit_key, "limit key", 7);
 }
 
 static bool restate__vm_track(restate__vm *vm, restate__node *id) {
-    restate__tracked *t = (restate__tracked *)restate__arena_alloc(vm->arena, sizeof *t);
+    restate__tracked *t = restate__arena_alloc(vm->arena, sizeof *t);
     if (!t) return restate__vm_nomem(vm);
     t->id = id;
     *vm->tracked_end = t;
@@ -7050,77 +6880,43 @@ static bool restate__vm_track(restate__vm *vm, restate__node *id) {
     return true;
 }
 
-#define RESTATE__CALL_FIELDS(message, shift) \
-    RESTATE__FIELD(message, service_name, 1, RESTATE__F_BYTES), \
-    RESTATE__FIELD(message, handler_name, 2, RESTATE__F_BYTES), \
-    RESTATE__PAYLOAD(message, parameter, 3, RESTATE__F_BYTES), \
-    RESTATE__FIELD(message, headers, 4 + shift, RESTATE__F_PAIRS), \
-    RESTATE__FIELD(message, key, 5 + shift, RESTATE__F_BYTES), \
-    RESTATE__FIELD(message, idempotency_key, 6 + shift, RESTATE__F_OPTIONAL), \
-    RESTATE__FIELD(message, scope, 7 + shift, RESTATE__F_OPTIONAL), \
-    RESTATE__FIELD(message, limit_key, 8 + shift, RESTATE__F_OPTIONAL), \
-    RESTATE__FIELD(message, invocation_id_notification_idx, 10, RESTATE__F_NUMBER)
+/* What Call and OneWayCall have in common. */
+#define RESTATE__CALL_FIELDS(vm, call) \
+    .service_name = restate_str((call)->service), .handler_name = restate_str((call)->handler), \
+    .parameter = (call)->parameter, .headers = restate__vm_list((call)->headers), \
+    .key = (call)->key, .idempotency_key = restate_str((call)->idempotency_key), \
+    .scope = restate_str((call)->scope), .limit_key = restate_str((call)->limit_key), \
+    .name = restate_str((call)->name), .invocation_id_notification_idx = (vm)->next_completion
 
-#define RESTATE__FILL_CALL(m, call) \
-    do { \
-        memset(&(m), 0, sizeof(m)); \
-        (m).service_name = restate_str((call)->service); \
-        (m).handler_name = restate_str((call)->handler); \
-        (m).parameter = (call)->parameter; \
-        (m).headers = restate__vm_headers((call)->headers); \
-        (m).key = (call)->key; \
-        (m).idempotency_key = restate_str((call)->idempotency_key); \
-        (m).scope = restate_str((call)->scope); \
-        (m).limit_key = restate_str((call)->limit_key); \
-        (m).name = restate_str((call)->name); \
-    } while (0)
+#define RESTATE__CALL_LOOSE(message, call) \
+    (((call)->unstable ? RESTATE__TAG(message, parameter) : 0u) | \
+     ((call)->loose_headers ? RESTATE__TAG(message, headers) : 0u))
 
-/* CALL: two answers, the id of the new invocation and its result. */
+/* CALL: two completions, the id of the new invocation and its result. */
 RESTATE__PRIVATE bool restate__vm_call_invocation(restate__vm *vm, const restate__vm_call *call,
                                                   restate__node *id, restate__node *result) {
-    static const restate__field fields[] = {
-        RESTATE__CALL_FIELDS(CallCommandMessage, 0),
-        RESTATE__FIELD(CallCommandMessage, result_completion_id, 11, RESTATE__F_NUMBER),
-        RESTATE__FIELD(CallCommandMessage, name, 12, RESTATE__F_BYTES),
-        RESTATE__NO_FIELD
-    };
-    static const restate__command_type type =
-        RESTATE__COMMAND(CallCommandMessage, restate_wire_MSG_CALL_COMMAND, fields);
-    restate_wire_CallCommandMessage m;
-    uint32_t first = vm->next_completion;
-    if (!restate__vm_call_fits(vm, call)) return false;
-    RESTATE__FILL_CALL(m, call);
-    m.invocation_id_notification_idx = first;
-    m.result_completion_id = first + 1;
-    if (!restate__vm_command(vm, &type, &m, m.name, restate__vm_call_loose(call))) return false;
-    vm->next_completion = first + 2;
+    if (!restate__vm_call_valid(vm, call)) return false;
+    restate_wire_CallCommandMessage m = { RESTATE__CALL_FIELDS(vm, call),
+                                          .result_completion_id = vm->next_completion + 1 };
+    if (!restate__vm_command(vm, RESTATE__CALL, &m, m.name, RESTATE__CALL_LOOSE(Call, call)))
+        return false;
     id->expects = RESTATE__EXPECTS_ID;
-    return restate__vm_leaf(vm, id, RESTATE__LEAF, first) &&
-           restate__vm_leaf(vm, result, RESTATE__LEAF, first + 1) &&
+    return restate__vm_completes(vm, id) && restate__vm_completes(vm, result) &&
            restate__vm_track(vm, id);
 }
 
-/* SEND: one answer, the id of the new invocation. The recorded start time stays in force on replay.
- */
+/* SEND: one completion, the id of the new invocation. The recorded start time stays in force on
+ * replay. */
 RESTATE__PRIVATE bool restate__vm_send(restate__vm *vm, const restate__vm_call *call,
                                        restate__node *id) {
-    static const restate__field fields[] = {
-        RESTATE__CALL_FIELDS(OneWayCallCommandMessage, 1),
-        RESTATE__FIELD(OneWayCallCommandMessage, name, 12, RESTATE__F_BYTES),
-        RESTATE__NO_FIELD
-    };
-    static const restate__command_type type =
-        RESTATE__COMMAND(OneWayCallCommandMessage, restate_wire_MSG_ONE_WAY_CALL_COMMAND, fields);
-    restate_wire_OneWayCallCommandMessage m;
-    uint32_t first = vm->next_completion;
-    if (!restate__vm_call_fits(vm, call)) return false;
-    RESTATE__FILL_CALL(m, call);
-    m.invoke_time = call->invoke_time_ms;
-    m.invocation_id_notification_idx = first;
-    if (!restate__vm_command(vm, &type, &m, m.name, restate__vm_call_loose(call))) return false;
-    vm->next_completion = first + 1;
+    if (!restate__vm_call_valid(vm, call)) return false;
+    restate_wire_OneWayCallCommandMessage m = { RESTATE__CALL_FIELDS(vm, call),
+                                                .invoke_time = call->invoke_time_ms };
+    if (!restate__vm_command(vm, RESTATE__ONE_WAY_CALL, &m, m.name,
+                             RESTATE__CALL_LOOSE(OneWayCall, call)))
+        return false;
     id->expects = RESTATE__EXPECTS_ID;
-    return restate__vm_leaf(vm, id, RESTATE__LEAF, first) &&
+    return restate__vm_completes(vm, id) &&
            (!vm->options.cancel_sends || restate__vm_track(vm, id));
 }
 
@@ -7172,49 +6968,34 @@ RESTATE__PRIVATE bool restate__vm_cancellation(restate__vm *vm, restate__node *l
     return restate__vm_name_leaf(vm, restate__b_none(), leaf);
 }
 
-static bool restate__vm_put_signal(restate__vm *vm,
-                                   const restate_wire_SendSignalCommandMessage *m,
+/* Sends a signal: one that has a name, or the cancellation (`name` absent), which has no value. */
+static bool restate__vm_put_signal(restate__vm *vm, restate_bytes invocation_id, restate_bytes name,
+                                   restate_bytes value, const restate_failure *failure,
                                    bool unstable) {
-    static const restate__field fields[] = {
-        RESTATE__FIELD(SendSignalCommandMessage, target_invocation_id, 1, RESTATE__F_BYTES),
-        RESTATE__ONE_OF(SendSignalCommandMessage, signal_id, idx, 2, RESTATE__F_NUMBER, NULL),
-        RESTATE__ONE_OF(SendSignalCommandMessage, signal_id, name, 3, RESTATE__F_BYTES, NULL),
-        RESTATE__ONE_OF(SendSignalCommandMessage, result, void_value, 4, RESTATE__F_VOID, NULL),
-        { "value", offsetof(restate_wire_SendSignalCommandMessage, result.value),
-          offsetof(restate_wire_SendSignalCommandMessage, which_result), 5, RESTATE__F_VALUE, false,
-          false, NULL },
-        RESTATE__ONE_OF(SendSignalCommandMessage, result, failure, 6, RESTATE__F_FAILURE, NULL),
-        RESTATE__FIELD(SendSignalCommandMessage, entry_name, 12, RESTATE__F_BYTES),
-        RESTATE__NO_FIELD
-    };
-    static const restate__command_type type =
-        RESTATE__COMMAND(SendSignalCommandMessage, restate_wire_MSG_SEND_SIGNAL_COMMAND, fields);
-    return restate__vm_command(vm, &type, m, restate__b_none(),
-                               unstable ? RESTATE__LOOSE_VALUE : 0);
+    restate_wire_SendSignalCommandMessage m = { .target_invocation_id = invocation_id };
+    if (!restate__vm_failure_valid(vm, failure)) return false;
+    if (name.ptr) {
+        m.which_signal_id = restate_wire_SendSignalCommandMessage_name_tag;
+        m.signal_id.name = name;
+        RESTATE__SET_RESULT(m, SendSignal, result, value, failure, value, failure);
+    } else {
+        m.which_signal_id = restate_wire_SendSignalCommandMessage_idx_tag;
+        m.signal_id.idx = RESTATE__SIGNAL_CANCEL;
+        m.which_result = restate_wire_SendSignalCommandMessage_void_value_tag;
+    }
+    return restate__vm_command_of(vm, RESTATE__SEND_SIGNAL, &m, unstable);
 }
 
 RESTATE__PRIVATE bool restate__vm_send_signal(restate__vm *vm, const char *invocation_id,
                                               restate_bytes name, restate_bytes value,
                                               const restate_failure *failure, bool unstable) {
-    restate_wire_SendSignalCommandMessage m;
-    if (!restate__vm_failure_fits(vm, failure)) return false;
-    memset(&m, 0, sizeof m);
-    m.target_invocation_id = restate_str(invocation_id);
-    m.which_signal_id = restate_wire_SendSignalCommandMessage_name_tag;
-    m.signal_id.name = restate__vm_present(name);
-    RESTATE__SET_RESULT(m, result, value, restate_wire_SendSignalCommandMessage_value_tag,
-                        failure, restate_wire_SendSignalCommandMessage_failure_tag, value, failure);
-    return restate__vm_put_signal(vm, &m, unstable);
+    return restate__vm_put_signal(vm, restate_str(invocation_id), restate__vm_present(name), value,
+                                  failure, unstable);
 }
 
 static bool restate__vm_cancel_call(restate__vm *vm, restate_bytes invocation_id) {
-    restate_wire_SendSignalCommandMessage m;
-    memset(&m, 0, sizeof m);
-    m.target_invocation_id = invocation_id;
-    m.which_signal_id = restate_wire_SendSignalCommandMessage_idx_tag;
-    m.signal_id.idx = RESTATE__SIGNAL_CANCEL;
-    m.which_result = restate_wire_SendSignalCommandMessage_void_value_tag;
-    return restate__vm_put_signal(vm, &m, false);
+    return restate__vm_put_signal(vm, invocation_id, restate__b_none(), restate__b_none(), NULL,
+                                  false);
 }
 
 /* CANCEL_INVOCATION */
@@ -7226,42 +7007,18 @@ RESTATE__PRIVATE bool restate__vm_complete_awakeable(restate__vm *vm, const char
                                                      restate_bytes value,
                                                      const restate_failure *failure,
                                                      bool unstable) {
-    static const restate__field fields[] = {
-        RESTATE__FIELD(CompleteAwakeableCommandMessage, awakeable_id, 1, RESTATE__F_BYTES),
-        RESTATE__ONE_OF(CompleteAwakeableCommandMessage, result, value, 2, RESTATE__F_VALUE, NULL),
-        RESTATE__ONE_OF(CompleteAwakeableCommandMessage, result, failure, 3, RESTATE__F_FAILURE,
-                        NULL),
-        RESTATE__FIELD(CompleteAwakeableCommandMessage, name, 12, RESTATE__F_BYTES),
-        RESTATE__NO_FIELD
-    };
-    static const restate__command_type type = RESTATE__COMMAND(
-        CompleteAwakeableCommandMessage, restate_wire_MSG_COMPLETE_AWAKEABLE_COMMAND, fields);
-    restate_wire_CompleteAwakeableCommandMessage m;
-    if (!restate__vm_failure_fits(vm, failure)) return false;
-    memset(&m, 0, sizeof m);
-    m.awakeable_id = restate_str(id);
-    RESTATE__SET_RESULT(m, result, value, restate_wire_CompleteAwakeableCommandMessage_value_tag,
-                        failure, restate_wire_CompleteAwakeableCommandMessage_failure_tag, value,
-                        failure);
-    return restate__vm_command(vm, &type, &m, restate__b_none(),
-                               unstable ? RESTATE__LOOSE_PAYLOAD : 0);
+    restate_wire_CompleteAwakeableCommandMessage m = { .awakeable_id = restate_str(id) };
+    if (!restate__vm_failure_valid(vm, failure)) return false;
+    RESTATE__SET_RESULT(m, CompleteAwakeable, result, value, failure, value, failure);
+    return restate__vm_command_of(vm, RESTATE__COMPLETE_AWAKEABLE, &m, unstable);
 }
 
 /* ---- Runs ------------------------------------------------------------------------------------ */
 
-static const restate__field restate__vm_run_fields[] = {
-    RESTATE__FIELD(RunCommandMessage, result_completion_id, 11, RESTATE__F_NUMBER),
-    RESTATE__FIELD(RunCommandMessage, name, 12, RESTATE__F_BYTES),
-    RESTATE__NO_FIELD
-};
-
 static restate_wire_RunCommandMessage restate__vm_run_message(const restate__vm *vm,
                                                               const char *name) {
-    restate_wire_RunCommandMessage m;
-    memset(&m, 0, sizeof m);
-    m.result_completion_id = vm->next_completion;
-    m.name = restate_str(name);
-    return m;
+    return (restate_wire_RunCommandMessage){ .result_completion_id = vm->next_completion,
+                                             .name = restate_str(name) };
 }
 
 /* The name in a recorded run that has this completion id, a short name, and nothing else; absent: it
@@ -7297,7 +7054,7 @@ RESTATE__PRIVATE bool restate__vm_run_recorded(restate__vm *vm, const char *name
     if (!slot || slot->entry != entry || !restate__vm_read_entry(vm, result, entry) ||
         result->kind > RESTATE__FAILURE)
         return false;
-    restate__vm_begin(vm, restate_wire_MSG_RUN_COMMAND,
+    restate__vm_begin(vm, &restate__vm_kinds[RESTATE__RUN],
                       recorded.len ? recorded : restate__b_none());
     restate__vm_take(vm, command);
     vm->next_completion++;
@@ -7309,11 +7066,9 @@ RESTATE__PRIVATE bool restate__vm_run_recorded(restate__vm *vm, const char *name
 /* RUN: `leaf->run` tells afterwards whether its closure is to be executed, which an await then asks
  * for. A result anywhere in the journal, be it not delivered yet, means that it never is again. */
 RESTATE__PRIVATE bool restate__vm_run(restate__vm *vm, const char *name, restate__node *leaf) {
-    static const restate__command_type type = RESTATE__COMMAND(
-        RunCommandMessage, restate_wire_MSG_RUN_COMMAND, restate__vm_run_fields);
     restate_wire_RunCommandMessage m = restate__vm_run_message(vm, name);
     restate__slot *slot;
-    if (!restate__vm_command(vm, &type, &m, m.name, 0)) return false;
+    if (!restate__vm_command(vm, RESTATE__RUN, &m, m.name, 0)) return false;
     slot = restate__vm_leaf_slot(vm, leaf, RESTATE__LEAF, vm->next_completion++);
     if (!slot) return false;
     if (slot->entry) return true;
@@ -7330,7 +7085,7 @@ static bool restate__vm_propose_result(restate__vm *vm, restate__node *run, rest
     const char *twice;
     restate_wire_ProposeRunCompletionMessage m;
     restate__value *keep;
-    if (!restate__vm_failure_fits(vm, failure)) return false;
+    if (!restate__vm_failure_valid(vm, failure)) return false;
     memset(&m, 0, sizeof m);
     m.result_completion_id = run->id;
     if (failure) {
@@ -9513,7 +9268,7 @@ static uint64_t restate__ms(uint64_t given, uint64_t otherwise) {
 /* The code that a failure or an error goes out with. Nothing is refused, as that would be tried
  * again for ever; the log has what was meant. */
 static uint16_t restate__ctx_code(restate_ctx *ctx, uint16_t code) {
-    uint16_t sent = (uint16_t)restate__vm_code(code);
+    uint16_t sent = (uint16_t)restate__wire_code(code);
     if (!code || sent == code) return sent;
     restate__ctx_attach(ctx);
     restate__ctx_say(ctx, RESTATE_LOG_WARN,

@@ -15,8 +15,8 @@ mutants() {
     cat <<'LIST'
 restate__journal_page|j->last = j->last->next = p;|p->next = j->none.next; j->none.next = j->last = p;|notifications are delivered in the order of the journal
 restate__vm_init|vm->next_completion = 1;|vm->next_completion = 0;|completion ids are counted from 1
-restate__vm_sleep|restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion++)|restate__vm_leaf(vm, leaf, RESTATE__LEAF, vm->next_completion)|each answered command takes a completion id
-restate__vm_call_invocation|m.result_completion_id = first + 1;|m.result_completion_id = first + 2;|a call takes two ids, its invocation's first
+restate__vm_completes|vm->next_completion++|vm->next_completion|each answered command takes a completion id
+restate__vm_call_invocation|vm->next_completion + 1|vm->next_completion + 2|a call takes two ids, its invocation's first
 restate__vm_init|vm->next_signal = RESTATE__SIGNAL_FIRST;|vm->next_signal = RESTATE__SIGNAL_FIRST - 1;|awakeables have the signals from 17 on
 restate__vm_clear_all|vm->state_partial = false;|vm->state_partial = vm->state_partial;|state is complete after clear_all
 restate__vm_clear_all|vm->state = NULL;||nothing is left after clear_all
@@ -37,7 +37,7 @@ restate__vm_propose_retry|p->max_attempts <= count|p->max_attempts < count|the f
 restate__vm_backoff|i = 1; i < count && delay < max|i = 0; i < count \&\& delay < max|the first delay is the initial one
 restate__vm_on_entry|vm->journal.entries == vm->journal.known|vm->journal.entries + 1 == vm->journal.known|the handler runs once the known journal is there
 restate__vm_take|vm->phase = RESTATE__PROCESSING;|vm->phase = vm->phase;|processing begins with the last recorded command
-restate__vm_command|if (recorded->type != ct->type) {|if (false) {|another command than the recorded one is a mismatch
+restate__vm_command|if (recorded->type != kind->type)|if (false)|another command than the recorded one is a mismatch
 restate__vm_compare|if (!*lines) return|if (*lines) return|a command that differs is a mismatch
 restate__vm_end|if (vm->phase == RESTATE__REPLAYING)|if (false)|commands left over at the end are an error
 restate__vm_run|if (slot->entry) return true;||a run with a result is not executed again
@@ -55,7 +55,7 @@ restate__vm_error_counts|return error->behavior == RESTATE__PAUSE|return false|o
 restate__graph_take_back|restate__graph_rewind(run);||a closure that left the queue is found by the next await
 restate__graph_losers|restate__graph_wanted(g, c)|false|a closure has lost when all that it is part of is decided
 restate__graph_decided|if (!g->executing \|\| n->listed) return;|if (n->kind) return;|what is decided tells closures that they have lost
-restate__vm_failure_fits|"metadata of a failure", 6|"metadata of a failure", 5|metadata needs protocol 6
+restate__vm_failure_valid|"metadata of a failure", 6|"metadata of a failure", 5|metadata needs protocol 6
 restate__map_add|restate__b_compare(key, (*at)->key) < 0|restate__b_compare(key, (*at)->key) > 0|state keys are kept in order
 restate__vm_by_number|(x > y) - (x < y)|(x < y) - (x > y)|named signals come in the order of the journal
 restate__node_earlier|x->index > y->index|x->index < y->index|a future that is in a list twice is told by its places
