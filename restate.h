@@ -11849,12 +11849,10 @@ static bool restate__json_document(restate__json_scan *s) {
 
 /* At a bracket: takes it. False: nothing is inside, and the one that closes is taken, too. */
 static bool restate__json_first(restate__json_scan *s) {
-    bool any;
     s->at++;
-    restate__json_space(s);
-    any = *s->at != '}' && *s->at != ']';
-    if (!any) s->at++;
-    return any;
+    if (*restate__json_space(s) != '}' && *s->at != ']') return true;
+    s->at++;
+    return false;
 }
 
 /* Behind an element or member: takes the comma, or (false) the bracket that closes. */
@@ -11867,12 +11865,15 @@ static bool restate__json_more(restate__json_scan *s) {
 
 /* Takes a string or number. Gives what it is in the text, a string between its quotation marks. */
 static restate_bytes restate__json_raw(restate__json_scan *s) {
-    const uint8_t *start = s->at;
-    bool text = *start == '"', strict = s->strict;
-    s->strict = false;
-    restate__json_scalar(s);
-    s->strict = strict;
-    return restate__b(start + text, (size_t)(s->at - start) - 2u * text);
+    const uint8_t *start = s->at, *p = start;
+    if (*p == '"') {
+        for (p++; *p != '"';) p += *p == '\\' ? 2 : 1;
+        s->at = p + 1;
+        return restate__b(start + 1, (size_t)(p - start) - 1);
+    }
+    while (p < s->end && (restate__json_digit(*p) || strchr("+-.eE", *p))) p++;
+    s->at = p;
+    return restate__b(start, (size_t)(p - start));
 }
 
 /* Takes a member's name and its colon. Gives the name, still escaped. */
@@ -12045,7 +12046,6 @@ RESTATE_API restate_status restate_json_bool(restate_ctx *ctx, restate_bytes jso
 static restate_status restate__json_string_of(restate__json_getter *g, bool zeros,
                                               restate_bytes *out) {
     restate_status e = restate__json_find(g, "\"", "a string");
-    *out = restate__b_none();
     if (e != RESTATE_OK || !g->value.ptr) return e;
     uint8_t *copy = restate__arena_bytes(restate__ctx_arena(g->ctx), g->value.len);
     if (!copy) return restate__ctx_nomem(g->ctx);
@@ -12061,7 +12061,7 @@ static restate_status restate__json_string_of(restate__json_getter *g, bool zero
 RESTATE_API restate_status restate_json_string(restate_ctx *ctx, restate_bytes json,
                                                const char *member, const char **out) {
     restate__json_getter g = { ctx, json, member, { 0, 0 } };
-    restate_bytes text;
+    restate_bytes text = { 0, 0 };
     restate_status e = restate__json_string_of(&g, false, &text);
     if (out && e != RESTATE_OK) *out = "";
     if (out && text.ptr) *out = (const char *)text.ptr;
@@ -12071,7 +12071,7 @@ RESTATE_API restate_status restate_json_string(restate_ctx *ctx, restate_bytes j
 RESTATE_API restate_status restate_json_text(restate_ctx *ctx, restate_bytes json,
                                              const char *member, restate_bytes *out) {
     restate__json_getter g = { ctx, json, member, { 0, 0 } };
-    restate_bytes text;
+    restate_bytes text = { 0, 0 };
     restate_status e = restate__json_string_of(&g, true, &text);
     if (out && (e != RESTATE_OK || text.ptr)) *out = text;
     return e;
