@@ -3974,7 +3974,7 @@ typedef struct restate__notification {
 
 /* What the machine consists of comes first, each part with its functions, which know nothing of the
  * others or of the machine: the journal, the frame reader, the graph of what is awaited with its
- * encoding, and named signals. */
+ * encoding, named signals, and state. */
 
 /* Grows an array of the arena's until it has an element `at`; new ones are zero. NULL: out of
  * memory. */
@@ -5067,6 +5067,53 @@ typedef struct restate__awaiting {
     const restate__node *large;             /* what was awaited, if that was a large one */
 } restate__awaiting;
 
+/* ---- State: what is known of it (R10) -------------------------------------------------------- */
+
+typedef struct restate__state_entry {
+    restate__map_node node;                 /* first */
+    restate_bytes value;                    /* absent: cleared */
+} restate__state_entry;
+
+typedef struct restate__state {
+    restate__map_node *entries;             /* of restate__state_entry */
+    size_t count;
+    bool partial;                           /* keys without an entry may have values, too */
+} restate__state;
+
+static restate__state_entry *restate__state_find(const restate__state *s, restate_bytes key) {
+    return (restate__state_entry *)(void *)restate__map_find(s->entries, key);
+}
+
+/* The entry of a key; a new one, cleared, when there is none. NULL: out of memory. The key is
+ * copied unless it is `kept` for us. */
+static restate__state_entry *restate__state_make(restate__state *s, restate__arena *arena,
+                                                 restate_bytes key, bool kept) {
+    restate__state_entry *e = restate__state_find(s, key);
+    if (e) return e;
+    e = restate__arena_alloc(arena, sizeof *e);
+    if (!key.ptr) key = restate__b("", 0);
+    if (!kept) key = restate__arena_copy(arena, key);
+    if (!e || !key.ptr) return NULL;
+    restate__map_add(&s->entries, &e->node, key);
+    s->count++;
+    return e;
+}
+
+/* Absent bytes clear. False: out of memory. */
+static bool restate__state_change(restate__state *s, restate__arena *arena, restate_bytes key,
+                                  restate_bytes value) {
+    restate__state_entry *e = restate__state_make(s, arena, key, false);
+    if (e) e->value = restate__arena_copy(arena, value);
+    return e && !arena->failed;
+}
+
+/* Afterwards all of the state is known: there is none. */
+static void restate__state_clear_all(restate__state *s) {
+    s->entries = NULL;
+    s->count = 0;
+    s->partial = false;
+}
+
 /* ---- The state machine ----------------------------------------------------------------------- */
 
 typedef struct restate__vm_options {
@@ -5077,11 +5124,6 @@ typedef struct restate__vm_options {
     restate__behavior on_mismatch;
     size_t max_message_bytes;               /* 0: 64 MiB */
 } restate__vm_options;
-
-typedef struct restate__state_entry {
-    restate__map_node node;                 /* first */
-    restate_bytes value;                    /* absent: cleared */
-} restate__state_entry;
 
 typedef struct restate__tracked {           /* a call that a cancellation reaches */
     struct restate__tracked *next;
@@ -5117,9 +5159,7 @@ typedef struct restate__vm {
     uint32_t cancel_delivered;              /* of these: delivered, without explicit_cancellation */
     restate__tracked *tracked, **tracked_end;
     restate__tracked *cancelling;           /* the first whose id a cancellation still waits for */
-    restate__map_node *state;               /* of restate__state_entry */
-    size_t state_count;
-    bool state_partial;
+    restate__state state;
 } restate__vm;
 
 typedef enum restate__wait_kind {
@@ -5413,9 +5453,6 @@ RESTATE__PRIVATE bool restate__vm_forget(restate__vm *vm, const restate__node *l
 
 /* ---- Input: frames, Start, entries ----------------------------------------------------------- */
 
-static restate__state_entry *restate__vm_state_entry(restate__vm *vm, restate_bytes key,
-                                                     bool kept);
-
 /* `slice` of a message, followed by a zero byte: as it is at the message's end, else copied. */
 static restate_bytes restate__vm_terminated(restate__vm *vm, restate_bytes slice,
                                             const uint8_t *end) {
@@ -5686,7 +5723,7 @@ static bool restate__vm_read_state(restate__vm *vm, restate_wire_list map) {
         if (!restate__wire_entry(element, false, &key, &value) || !restate__b_utf8(key))
             return restate__vm_raise(vm, RESTATE__E_INTERNAL,
                                      "a state key sent by the server is not UTF-8");
-        e = restate__vm_state_entry(vm, key, true);
+        e = restate__state_make(&vm->state, vm->arena, key, true);
         if (!e) return restate__vm_nomem(vm);
         e->value = value;
     }
@@ -5714,7 +5751,7 @@ static bool restate__vm_on_start(restate__vm *vm, const restate__message *messag
     vm->journal.known = m.known_entries;
     vm->retry_count = m.retry_count_since_last_stored_entry;
     vm->retry_ms = m.duration_since_last_stored_entry;
-    vm->state_partial = m.partial_state;
+    vm->state.partial = m.partial_state;
     if (m.state_map.count && !message->kept)    /* the state points into it */
         m.state_map.ptr =
             restate__arena_copy(vm->arena, restate__b(m.state_map.ptr, m.state_map.len)).ptr;
@@ -5810,7 +5847,7 @@ RESTATE__PRIVATE void restate__vm_init(restate__vm *vm, const restate__vm_option
     vm->current.type = restate_wire_MSG_START;
     vm->next_completion = 1;
     vm->next_signal = RESTATE__SIGNAL_FIRST;
-    vm->state_partial = true;
+    vm->state.partial = true;
 }
 
 /* ---- Named signals: which leaf gets which ---------------------------------------------------- */
@@ -6585,26 +6622,9 @@ RESTATE__PRIVATE bool restate__vm_end(restate__vm *vm) {
 
 /* ---- State ----------------------------------------------------------------------------------- */
 
-/* The entry of a key; a new one, cleared, when there is none. NULL: out of memory. The key is
- * copied unless it is `kept` for us. */
-static restate__state_entry *restate__vm_state_entry(restate__vm *vm, restate_bytes key,
-                                                     bool kept) {
-    restate__map_node *e = restate__map_find(vm->state, key);
-    if (e) return (restate__state_entry *)(void *)e;
-    e = restate__arena_alloc(vm->arena, sizeof(restate__state_entry));
-    key = restate__vm_present(key);
-    if (!kept) key = restate__arena_copy(vm->arena, key);
-    if (!e || !key.ptr) return NULL;
-    restate__map_add(&vm->state, e, key);
-    vm->state_count++;
-    return (restate__state_entry *)(void *)e;
-}
-
 /* Records what the code changed: absent bytes clear. */
 static bool restate__vm_state_change(restate__vm *vm, restate_bytes key, restate_bytes value) {
-    restate__state_entry *e = restate__vm_state_entry(vm, key, false);
-    if (e) e->value = restate__arena_copy(vm->arena, value);
-    return e && !vm->arena->failed ? true : restate__vm_nomem(vm);
+    return restate__state_change(&vm->state, vm->arena, key, value) || restate__vm_nomem(vm);
 }
 
 /* Settles a leaf that needs no completion of the server's. */
@@ -6665,14 +6685,14 @@ static bool restate__vm_recorded_get(restate__vm *vm, const restate__command *re
 
 /* GET: void when there is no such value. Answered at once if what the server sent along tells. */
 RESTATE__PRIVATE bool restate__vm_get(restate__vm *vm, restate_bytes key, restate__node *leaf) {
-    const restate__state_entry *e = (const void *)restate__map_find(vm->state, key);
+    const restate__state_entry *e = restate__state_find(&vm->state, key);
     restate_wire_GetLazyStateCommandMessage lazy = { .key = key,
                                                      .result_completion_id = vm->next_completion };
     restate_wire_GetEagerStateCommandMessage eager = {
         .key = key, .which_result = restate_wire_GetEagerStateCommandMessage_void_value_tag
     };
     restate__state_read read = { RESTATE__GET_LAZY_STATE, RESTATE__GET_EAGER_STATE, &lazy, &eager,
-                                 e || !vm->state_partial, NULL };
+                                 e || !vm->state.partial, NULL };
     restate__value v = { .kind = RESTATE__VOID };
     if (e && e->value.ptr) {
         eager.which_result = restate_wire_GetEagerStateCommandMessage_value_tag;
@@ -6692,12 +6712,12 @@ RESTATE__PRIVATE bool restate__vm_get(restate__vm *vm, restate_bytes key, restat
 /* The keys that have a value, as bytes and as texts; ends with NULL. False: out of memory. */
 static bool restate__vm_known_keys(restate__vm *vm, restate_wire_list *list,
                                    const char *const **names) {
-    size_t room = vm->state_count + 1, n = 0;
+    size_t room = vm->state.count + 1, n = 0;
     restate_bytes *keys = restate__arena_alloc(vm->arena, room * sizeof *keys);
     const char **texts = restate__arena_alloc(vm->arena, room * sizeof *texts);
     restate__map_node *e = NULL;
     if (!keys || !texts) return restate__vm_nomem(vm);
-    while ((e = restate__map_next(vm->state, e)) != NULL) {
+    while ((e = restate__map_next(vm->state.entries, e)) != NULL) {
         if (!((restate__state_entry *)(void *)e)->value.ptr) continue;
         texts[n] = restate__arena_text(vm->arena, e->key);
         keys[n++] = e->key;
@@ -6727,7 +6747,7 @@ RESTATE__PRIVATE bool restate__vm_get_keys(restate__vm *vm, restate__node *leaf)
                                                              vm->next_completion };
     restate_wire_GetEagerStateKeysCommandMessage eager = { .has_value = true };
     restate__state_read read = { RESTATE__GET_LAZY_STATE_KEYS, RESTATE__GET_EAGER_STATE_KEYS,
-                                 &lazy, &eager, !vm->state_partial, NULL };
+                                 &lazy, &eager, !vm->state.partial, NULL };
     restate__value v = { .kind = RESTATE__STATE_KEYS };
     if (vm->phase == RESTATE__PROCESSING && read.known &&
         !restate__vm_known_keys(vm, &eager.value.keys, &v.is.keys))
@@ -6757,9 +6777,7 @@ RESTATE__PRIVATE bool restate__vm_clear(restate__vm *vm, restate_bytes key) {
 RESTATE__PRIVATE bool restate__vm_clear_all(restate__vm *vm) {
     restate_wire_ClearAllStateCommandMessage m = { .name = restate__b_none() };
     if (!restate__vm_command_of(vm, RESTATE__CLEAR_ALL_STATE, &m, false)) return false;
-    vm->state = NULL;
-    vm->state_count = 0;
-    vm->state_partial = false;
+    restate__state_clear_all(&vm->state);
     return true;
 }
 

@@ -18,9 +18,9 @@ restate__vm_init|vm->next_completion = 1;|vm->next_completion = 0;|completion id
 restate__vm_completes|vm->next_completion++|vm->next_completion|each answered command takes a completion id
 restate__vm_call_invocation|vm->next_completion + 1|vm->next_completion + 2|a call takes two ids, its invocation's first
 restate__vm_init|vm->next_signal = RESTATE__SIGNAL_FIRST;|vm->next_signal = RESTATE__SIGNAL_FIRST - 1;|awakeables have the signals from 17 on
-restate__vm_clear_all|vm->state_partial = false;|vm->state_partial = vm->state_partial;|state is complete after clear_all
-restate__vm_clear_all|vm->state = NULL;||nothing is left after clear_all
-restate__vm_state_change|e->value = restate__arena_copy(vm->arena, value);|e->value = e->value;|a value that was written is read
+restate__state_clear_all|s->partial = false;|s->partial = s->partial;|state is complete after clear_all
+restate__state_clear_all|s->entries = NULL;||nothing is left after clear_all
+restate__state_change|e->value = restate__arena_copy(arena, value);|e->value = e->value;|a value that was written is read
 restate__vm_await|if (with_cancel && vm->cancel_delivered) return|if (with_cancel && vm->cancel_delivered && root->state == RESTATE__PENDING) return|a cancellation that came first is told first
 restate__vm_cancelled|vm->cancel_delivered--;||a cancellation is told once
 restate__vm_deliver_any|vm->cancel_delivered++;|vm->cancel_delivered = 1;|each cancellation is told

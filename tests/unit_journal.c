@@ -254,7 +254,7 @@ TEST(golden_start) {
         CHECK_STR((const char *)rt.vm.id.ptr, "123");
         CHECK_STR((const char *)rt.vm.debug_id.ptr, "123");
         CHECK_INT(rt.vm.journal.known, 1);
-        CHECK(rt.vm.state_partial);
+        CHECK(rt.vm.state.partial);
         CHECK_STR((const char *)rt.input.body.ptr, "my-data");
     }
     EVERY(5, 7) {
@@ -263,7 +263,7 @@ TEST(golden_start) {
         input(""); cmd_get_eager("k", ""); go();
         CHECK_STR((const char *)rt.vm.debug_id.ptr, "inv_1");
         CHECK_INT(rt.vm.journal.known, 2);
-        CHECK(!rt.vm.state_partial);
+        CHECK(!rt.vm.state.partial);
         CHECK_STR((const char *)rt.vm.key.ptr, "obj");
         CHECK_INT(rt.vm.retry_count, 3);
         CHECK_INT(rt.vm.retry_ms, 1500);
