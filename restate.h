@@ -9008,6 +9008,7 @@ struct restate_ctx {
 };
 
 typedef enum restate__future_kind {
+    RESTATE__FUTURE_NONE,
     RESTATE__FUTURE_RUN,
     RESTATE__FUTURE_TIMER,
     RESTATE__FUTURE_STATE,
@@ -10272,6 +10273,713 @@ RESTATE_API bool restate_is_done(const restate_future *future) {
     return future && future->node.state != RESTATE__PENDING;
 }
 
+/* ---- Operations ------------------------------------------------------------------------------ */
+
+/* How an operation is issued. A public function puts what it was given into `restate__args` and
+ * names a row of restate__operations. restate__issue() does the rest, in this order:
+ *
+ * 1. The future is made, if the row has a kind of one.
+ * 2. The call is entered: the attempt is not over, it is the handler that calls, its thread is
+ *    attached.
+ * 3. What the row's rules ask for is checked: the id, the failure, whether the handler may do this,
+ *    the text.
+ * 4. The value is sealed.
+ * 5. The row's function checks what only it knows and has the journal write the command.
+ * 6. The call is left, which waits while too much output is unsent.
+ *
+ * What breaks a rule is misuse: the server would refuse the attempt again and again. But ids often
+ * come from outside, so a wrong one is a failure (RESTATE_TERMINAL) that the handler deals with. */
+
+typedef struct restate__args {
+    restate_ctx *ctx;
+    const char *function;                   /* the public one, for messages */
+    restate__vm *vm;                        /* set by restate__issue() */
+    const char *text;                       /* a name or a key */
+    const char *id;                         /* of an invocation or an awakeable */
+    restate_bytes value;
+    const restate_failure *failure;         /* instead of `value` */
+    const void *more;                       /* what only the row's function knows */
+    uint64_t duration_ms;
+    bool unstable;                          /* equal values may have different bytes */
+} restate__args;
+
+enum {
+    RESTATE__RULE_KEYED = 1,                /* not in a plain service, which has no state */
+    RESTATE__RULE_WRITES = 2,               /* not in a shared handler */
+    RESTATE__RULE_WORKFLOW = 4,
+    RESTATE__RULE_EXPLICIT = 8,             /* cancellation is the handler's to deal with */
+    RESTATE__RULE_INVOCATION = 16,          /* `id` is that of an invocation */
+    RESTATE__RULE_AWAKEABLE = 32,           /* `id` is that of an awakeable */
+    RESTATE__RULE_TEXT = 64,                /* `text` is not NULL */
+    RESTATE__RULE_NOT_EMPTY = 128,          /* `text` is neither NULL nor empty */
+    RESTATE__RULE_PRESENT = 256,            /* `value` is not absent */
+    RESTATE__RULE_PAYLOAD = 512             /* `value` or `failure` goes out */
+};
+
+typedef struct restate__operation {
+    unsigned rules;
+    restate__future_kind makes;             /* RESTATE__FUTURE_NONE: no future */
+    const char *text_is;                    /* what messages call `text`; NULL: none, or unchecked */
+    bool (*issue)(restate__args *in, restate_future *f);    /* false: the attempt is to end */
+} restate__operation;
+
+/* A row: its name, the kind of its future, what `text` is called, its rules, and what has the
+ * journal write the command. */
+#define RESTATE__OP(name, makes, text_is, rules, command) \
+    static bool restate__op_##name##_issue(restate__args *in, restate_future *f) { \
+        (void)f; \
+        return command; \
+    } \
+    static const restate__operation restate__op_##name = { rules, RESTATE__FUTURE_##makes, text_is, \
+                                                           restate__op_##name##_issue }
+
+static const restate_failure restate__rejected = { 500, "rejected", NULL };
+
+/* Misuse; gives false. */
+static bool restate__refuse(const restate__args *in, const char *format, ...)
+    RESTATE__PRINTF(2, 3);
+static bool restate__refuse(const restate__args *in, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    const char *what = restate__arena_vprintf(in->ctx->memory, format, args);
+    va_end(args);
+    restate__ctx_misuse(in->ctx, in->function, "%s", what);
+    return false;
+}
+
+static bool restate__op_allowed(const restate__args *in, unsigned rules) {
+    const restate__attempt *a = in->ctx->attempt;
+    const restate__handler *h = a->handler;
+    if (rules & RESTATE__RULE_KEYED && h->kind == RESTATE_SERVICE)
+        return restate__refuse(in, "a plain service has no state: make it a RESTATE_OBJECT or a "
+                               "RESTATE_WORKFLOW");
+    if (rules & RESTATE__RULE_WRITES && h->shared)
+        return restate__refuse(in, "a shared handler cannot write state: register it with .shared "
+                               "= false, or send to a handler that is not shared");
+    if (rules & RESTATE__RULE_WORKFLOW && h->kind != RESTATE_WORKFLOW)
+        return restate__refuse(in, "only a workflow has durable promises: make the service a "
+                               "RESTATE_WORKFLOW, or use restate_awakeable()");
+    if (rules & RESTATE__RULE_EXPLICIT && !a->vm.options.explicit_cancellation)
+        return restate__refuse(in, "needs .options.explicit_cancellation = RESTATE_ON; without it "
+                               "awaits return RESTATE_CANCELLED, and calls are cancelled by "
+                               "themselves");
+    return true;
+}
+
+static bool restate__op_text_given(const restate__args *in, const char *text, const char *what) {
+    if (!text || !*text) return restate__refuse(in, "the %s is empty", what);
+    return restate__b_utf8(restate_str(text)) || restate__refuse(in, "the %s is not UTF-8", what);
+}
+
+static bool restate__op_texts_valid(const restate__args *in, const restate__operation *op) {
+    if (op->rules & RESTATE__RULE_NOT_EMPTY)
+        return restate__op_text_given(in, in->text, op->text_is);
+    if (op->rules & RESTATE__RULE_TEXT && !in->text)
+        return restate__refuse(in, "the %s is NULL", op->text_is);
+    if (op->text_is && in->text && !restate__b_utf8(restate_str(in->text)))
+        return restate__refuse(in, "the %s is not UTF-8", op->text_is);
+    if (op->rules & RESTATE__RULE_PRESENT && !in->value.ptr)
+        return restate__refuse(in, "the value of \"%s\" is absent: use restate_clear() to delete "
+                               "it", in->text);
+    return true;
+}
+
+#define RESTATE__NO_ID "\"%.80s\" is not the id of an %s: %s"
+
+static restate_status restate__op_check_id(const restate__args *in, unsigned rules) {
+    const bool invocation = rules & RESTATE__RULE_INVOCATION;
+    const char *id = in->id ? in->id : "";
+    if (!(rules & (RESTATE__RULE_INVOCATION | RESTATE__RULE_AWAKEABLE))) return RESTATE_OK;
+    if (invocation && !in->id)
+        return restate__ctx_misuse(in->ctx, in->function, "the invocation id is empty");
+    const char *fault =
+        invocation ? restate__b_invocation_id_fault(id) : restate__b_awakeable_id_fault(id);
+    return fault ? restate_fail(in->ctx, 400, RESTATE__NO_ID, id,
+                                invocation ? "invocation (inv_...)" : "awakeable (sign_1...)",
+                                fault)
+                 : RESTATE_OK;
+}
+
+/* Makes the failure one that can be sent. False: it cannot be; the attempt is over. */
+static bool restate__op_keep_failure(restate__args *in) {
+    if (!in->failure) return true;
+    in->failure = restate__ctx_keep_failure(in->ctx, in->function, in->failure);
+    return in->failure != NULL;
+}
+
+/* Seals the value, unless a failure goes out. False: it could not be; the attempt is over. */
+static bool restate__op_seal(restate__args *in) {
+    if (in->failure) return true;
+    in->unstable = restate__ctx_unstable(in->ctx, in->value);
+    return restate__ctx_seal(in->ctx, &in->value);
+}
+
+static restate_status restate__issue(const restate__operation *op, restate__args *in,
+                                     restate_future **future) {
+    restate_ctx *ctx = in->ctx;
+    restate_future *f = NULL;
+    if (op->makes) {
+        *future = f = restate__future_new(ctx, op->makes);
+        if (!f->ctx) return RESTATE_ENDED;
+    }
+    if (!restate__ctx_enter(ctx, in->function)) return RESTATE_ENDED;
+    in->vm = &ctx->attempt->vm;
+    restate_status s = restate__op_check_id(in, op->rules);
+    if (s == RESTATE_TERMINAL) {
+        restate__ctx_detach(ctx);
+        return s;
+    }
+    bool payload = op->rules & RESTATE__RULE_PAYLOAD;
+    return restate__ctx_leave(ctx, s == RESTATE_OK && (!payload || restate__op_keep_failure(in)) &&
+                                       restate__op_allowed(in, op->rules) &&
+                                       restate__op_texts_valid(in, op) &&
+                                       (!payload || restate__op_seal(in)) && op->issue(in, f));
+}
+
+static restate_future *restate__issue_async(const restate__operation *op, restate__args *in) {
+    restate_future *f;
+    restate__issue(op, in, &f);
+    return f;
+}
+
+static restate_status restate__issue_await(const restate__operation *op, restate__args *in,
+                                           restate_bytes *value) {
+    return restate__ctx_await_own(in->ctx, in->function, restate__issue_async(op, in), value);
+}
+
+/* ---- Run and sleep --------------------------------------------------------------------------- */
+
+typedef struct restate__run_args {
+    restate_closure *closure;
+    void *arg;
+    const restate_run_options *options;
+} restate__run_args;
+
+static bool restate__run_valid(const restate__args *in, const restate__run_args *r) {
+    const restate_run_options *o = r->options;
+    if (!r->closure) return restate__refuse(in, "the closure is NULL");
+    if (!restate__b_utf8(restate_str(in->text)))
+        return restate__refuse(in, "the name is not UTF-8");
+    if (o && restate__policy_bad(&o->retry))
+        return restate__refuse(in, "retry.factor is no number from 1 to 1e9");
+    if (o && (unsigned)o->retry.when_exhausted > RESTATE_EXHAUSTED_PAUSE)
+        return restate__refuse(in, "retry.when_exhausted is none of RESTATE_EXHAUSTED_...");
+    return true;
+}
+
+static bool restate__issue_run(restate__args *in, restate_future *f) {
+    const restate__run_args *r = in->more;
+    const restate_run_options *o = r->options;
+    if (!restate__run_valid(in, r)) return false;
+    if (o) restate__policy_of(&f->policy, &o->retry);
+    if (f->policy.kind == RESTATE__POLICY_INFINITE)
+        f->policy = in->ctx->attempt->handler->run_policy;
+    if (f->policy.pause && !restate__vm_needs(in->vm, "pausing a run without tries left", 7))
+        return false;
+    f->closure = r->closure;
+    f->arg = r->arg;
+    if (o) {
+        f->timed = o->timeout_ms != 0;
+        f->timeout_ms = restate__ms(o->timeout_ms, 0);
+        f->inline_ok = o->inline_ok;
+    }
+    if (o && o->arg_bytes && r->arg) {
+        f->arg = restate__arena_alloc(in->ctx->attempt->arena, o->arg_bytes);
+        if (!f->arg) return restate__ctx_nomem(in->ctx) == RESTATE_OK;
+        memcpy(f->arg, r->arg, o->arg_bytes);
+    }
+    return restate__vm_run(in->vm, in->text, &f->node);
+}
+
+RESTATE__OP(run, RUN, NULL, 0, restate__issue_run(in, f));
+
+RESTATE_API restate_future *restate_run_async(restate_ctx *ctx, const char *name,
+                                              restate_closure *closure, void *arg,
+                                              const restate_run_options *options) {
+    const restate__run_args run = { closure, arg, options };
+    restate__args in = { ctx, "restate_run_async", .text = name, .more = &run };
+    return restate__issue_async(&restate__op_run, &in);
+}
+
+/* A run whose result comes next on replay needs no future. */
+static bool restate__ctx_run_recorded(restate_ctx *ctx, const char *name, restate_bytes *result,
+                                      restate_status *s) {
+    if (ctx->run || ctx->over || !restate__ctx_on_thread(ctx) ||
+        !restate__ctx_enter(ctx, "restate_run"))
+        return false;
+    restate__value v;
+    bool recorded = restate__vm_run_recorded(&ctx->attempt->vm, name, &v);
+    *s = RESTATE_OK;
+    if (recorded && v.kind == RESTATE__FAILURE) {
+        *s = restate__future_failed(ctx, v.is.failure);
+        if (result) *result = restate__b_none();
+    } else if (recorded) {
+        restate_bytes bytes = v.is.bytes;
+        *s = restate__ctx_open(ctx, &bytes, 500);
+        if (result) *result = bytes;
+    }
+    restate__ctx_detach(ctx);
+    return recorded;
+}
+
+RESTATE_API restate_status restate_run(restate_ctx *ctx, const char *name, restate_closure *closure,
+                                       void *arg, const restate_run_options *options,
+                                       restate_bytes *result) {
+    const restate__run_args run = { closure, arg, options };
+    restate__args in = { ctx, "restate_run", .text = name, .more = &run };
+    restate_status s;
+    if (closure && restate__ctx_run_recorded(ctx, name, result, &s)) return s;
+    restate_future *f = restate__issue_async(&restate__op_run, &in);
+    s = restate__ctx_await_own(ctx, in.function, f, result);
+    if (s == RESTATE_OK || ctx->run) return s;
+    restate__ctx_attach(ctx);
+    restate__ctx_wait_for_run(ctx->attempt, f);
+    restate__ctx_detach(ctx);
+    return s;
+}
+
+/* Runs the closure of restate_now(), whose result is the time as text. */
+static restate_status restate__ctx_read_clock(restate_ctx *run, void *arg) {
+    unsigned long long now = restate__clock_wall_ms(run->attempt->clock);
+    (void)arg;
+    return restate_reply(run, restate_str(restate_text(run, "%llu", now)));
+}
+
+RESTATE_API restate_status restate_now(restate_ctx *ctx, uint64_t *epoch_ms) {
+    const restate_run_options options = { .inline_ok = true };
+    const restate__run_args run = { restate__ctx_read_clock, NULL, &options };
+    restate__args in = { ctx, "restate_now", .text = "now", .more = &run };
+    restate_bytes text;
+    if (epoch_ms) *epoch_ms = 0;
+    restate_status s = restate__issue_await(&restate__op_run, &in, &text);
+    if (s != RESTATE_OK || !epoch_ms) return s;
+    for (size_t i = 0; i < text.len && text.ptr[i] >= '0' && text.ptr[i] <= '9'; i++)
+        *epoch_ms = *epoch_ms * 10 + (uint64_t)(text.ptr[i] - '0');
+    return s;
+}
+
+/* The wall-clock time after a duration. */
+static uint64_t restate__ctx_later(const restate_ctx *ctx, uint64_t delay_ms) {
+    uint64_t now_ms = restate__clock_wall_ms(ctx->attempt->clock);
+    delay_ms = restate__ms(delay_ms, 0);
+    return delay_ms > (uint64_t)INT64_MAX - now_ms ? (uint64_t)INT64_MAX : now_ms + delay_ms;
+}
+
+static bool restate__issue_sleep(restate__args *in, restate_future *f) {
+    uint64_t wake_ms = restate__ctx_later(in->ctx, in->duration_ms);
+    return restate__vm_sleep(in->vm, in->text, wake_ms, &f->node);
+}
+
+RESTATE__OP(sleep, TIMER, "name", 0, restate__issue_sleep(in, f));
+
+RESTATE_API restate_future *restate_sleep_async(restate_ctx *ctx, uint64_t duration_ms,
+                                                const char *name) {
+    restate__args in = { ctx, "restate_sleep_async", .text = name, .duration_ms = duration_ms };
+    return restate__issue_async(&restate__op_sleep, &in);
+}
+
+RESTATE_API restate_status restate_sleep(restate_ctx *ctx, uint64_t duration_ms) {
+    restate__args in = { ctx, "restate_sleep", .duration_ms = duration_ms };
+    return restate__issue_await(&restate__op_sleep, &in, NULL);
+}
+
+/* ---- State ----------------------------------------------------------------------------------- */
+
+RESTATE__OP(get, STATE, "key", RESTATE__RULE_KEYED | RESTATE__RULE_TEXT,
+            restate__vm_get(in->vm, restate_str(in->text), &f->node));
+
+RESTATE_API restate_future *restate_get_async(restate_ctx *ctx, const char *key) {
+    restate__args in = { ctx, "restate_get_async", .text = key };
+    return restate__issue_async(&restate__op_get, &in);
+}
+
+RESTATE_API restate_status restate_get(restate_ctx *ctx, const char *key, restate_bytes *value) {
+    restate__args in = { ctx, "restate_get", .text = key };
+    return restate__issue_await(&restate__op_get, &in, value);
+}
+
+static int restate__ctx_compare_keys(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* A sorted copy: those that were fetched have the order of whoever sent them. */
+static restate_status restate__ctx_sort_keys(restate_ctx *ctx, const char *const *from,
+                                             const char *const **keys) {
+    size_t n = 0;
+    while (from[n]) n++;
+    const char **copy = restate__arena_alloc(ctx->memory, (n + 1) * sizeof *copy);
+    if (!copy) return restate__ctx_nomem(ctx);
+    if (n) memcpy((void *)copy, from, n * sizeof *copy);
+    if (n) qsort((void *)copy, n, sizeof *copy, restate__ctx_compare_keys);
+    *keys = copy;
+    return RESTATE_OK;
+}
+
+RESTATE__OP(keys, STATE, NULL, RESTATE__RULE_KEYED, restate__vm_get_keys(in->vm, &f->node));
+
+RESTATE_API restate_status restate_keys(restate_ctx *ctx, const char *const **keys) {
+    static const char *const none[] = { NULL };
+    restate__args in = { .ctx = ctx, .function = "restate_keys" };
+    if (keys) *keys = none;
+    restate_future *f = restate__issue_async(&restate__op_keys, &in);
+    restate_status s = restate__ctx_await(ctx, in.function, f, NULL);
+    if (s != RESTATE_OK || !keys || !f->node.value.is.keys) return s;
+    return restate__ctx_sort_keys(ctx, f->node.value.is.keys, keys);
+}
+
+RESTATE__OP(set, NONE, "key",
+            RESTATE__RULE_KEYED | RESTATE__RULE_WRITES | RESTATE__RULE_TEXT |
+            RESTATE__RULE_PRESENT | RESTATE__RULE_PAYLOAD,
+            restate__vm_set(in->vm, restate_str(in->text), in->value, in->unstable));
+
+RESTATE_API restate_status restate_set(restate_ctx *ctx, const char *key, restate_bytes value) {
+    restate__args in = { ctx, "restate_set", .text = key, .value = value };
+    return restate__issue(&restate__op_set, &in, NULL);
+}
+
+RESTATE__OP(clear, NONE, "key", RESTATE__RULE_KEYED | RESTATE__RULE_WRITES | RESTATE__RULE_TEXT,
+            restate__vm_clear(in->vm, restate_str(in->text)));
+
+RESTATE_API restate_status restate_clear(restate_ctx *ctx, const char *key) {
+    restate__args in = { ctx, "restate_clear", .text = key };
+    return restate__issue(&restate__op_clear, &in, NULL);
+}
+
+RESTATE__OP(clear_all, NONE, NULL, RESTATE__RULE_KEYED | RESTATE__RULE_WRITES,
+            restate__vm_clear_all(in->vm));
+
+RESTATE_API restate_status restate_clear_all(restate_ctx *ctx) {
+    restate__args in = { .ctx = ctx, .function = "restate_clear_all" };
+    return restate__issue(&restate__op_clear_all, &in, NULL);
+}
+
+/* ---- Calls ----------------------------------------------------------------------------------- */
+
+typedef struct restate__call_args {
+    restate_target to;
+    const restate_call_options *options;
+} restate__call_args;
+
+static bool restate__call_valid(const restate__args *in, const restate_target *to,
+                                const restate_call_options *o) {
+    const char *texts[] = { to->service, to->handler, to->key, to->scope, o->idempotency_key,
+                            o->limit_key, o->name };
+    if (!to->service || !*to->service)
+        return restate__refuse(in, "the target has no service");
+    if (!to->handler || !*to->handler)
+        return restate__refuse(in, "the target has no handler");
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (texts[i] && !restate__b_utf8(restate_str(texts[i])))
+            return restate__refuse(in, "a name or a key of the call is not UTF-8");
+    const char *fault = restate__ctx_pairs_fault(o->headers);
+    if (fault) return restate__refuse(in, "%s", fault);
+    const char *empty = o->idempotency_key && !*o->idempotency_key ? "idempotency key"
+                        : to->scope && !*to->scope                 ? "scope"
+                        : o->limit_key && !*o->limit_key           ? "limit key"
+                                                                   : NULL;
+    if (empty)
+        return restate__refuse(in, "the %s of a call to %s/%s is empty: NULL is none", empty,
+                               to->service, to->handler);
+    return !o->limit_key || to->scope ||
+           restate__refuse(in, "a limit key needs a scope: set the scope of the target");
+}
+
+static bool restate__issue_call(restate__args *in, restate_future *f) {
+    static const restate_call_options defaults = { NULL, NULL, 0, NULL, NULL };
+    const restate__call_args *given = in->more;
+    const restate_target *to = &given->to;
+    const restate_call_options *o = given->options ? given->options : &defaults;
+    restate_ctx *ctx = in->ctx;
+    bool send = f->kind == RESTATE__FUTURE_SEND;
+    /* A call has a second leaf, for the invocation id; a send is but that. */
+    f->id = send ? &f->node : restate__arena_alloc(ctx->memory, sizeof *f->id);
+    if (!f->id) return restate__ctx_nomem(ctx) == RESTATE_OK;
+    if (!restate__call_valid(in, to, o) || !restate__op_seal(in)) return false;
+    restate__vm_call call = {
+        .service = to->service,
+        .handler = to->handler,
+        .key = to->key ? restate_str(to->key) : restate__b("", 0),
+        .scope = to->scope,
+        .parameter = in->value.ptr ? in->value : restate__b("", 0),
+        .idempotency_key = o->idempotency_key,
+        .limit_key = o->limit_key,
+        .name = o->name,
+        .unstable = in->unstable,
+    };
+    call.headers = restate__hooks_headers(ctx, to, o->headers, &call.loose_headers);
+    if (!call.headers && !ctx->over) restate__ctx_nomem(ctx);
+    if (!call.headers) return false;
+    if (!send) return restate__vm_call_invocation(in->vm, &call, f->id, &f->node);
+    if (o->delay_ms) call.invoke_time_ms = restate__ctx_later(ctx, o->delay_ms);
+    return restate__vm_send(in->vm, &call, f->id);
+}
+
+RESTATE__OP(call, CALL, NULL, 0, restate__issue_call(in, f));
+RESTATE__OP(send, SEND, NULL, 0, restate__issue_call(in, f));
+
+RESTATE_API restate_future *restate_call_async(restate_ctx *ctx, restate_target to,
+                                               restate_bytes input,
+                                               const restate_call_options *options) {
+    const restate__call_args call = { to, options };
+    restate__args in = { ctx, "restate_call_async", .value = input, .more = &call };
+    return restate__issue_async(&restate__op_call, &in);
+}
+
+RESTATE_API restate_status restate_call(restate_ctx *ctx, restate_target to, restate_bytes input,
+                                        const restate_call_options *options, restate_bytes *reply) {
+    const restate__call_args call = { to, options };
+    restate__args in = { ctx, "restate_call", .value = input, .more = &call };
+    return restate__issue_await(&restate__op_call, &in, reply);
+}
+
+RESTATE_API restate_future *restate_send(restate_ctx *ctx, restate_target to, restate_bytes input,
+                                         const restate_call_options *options) {
+    const restate__call_args call = { to, options };
+    restate__args in = { ctx, "restate_send", .value = input, .more = &call };
+    return restate__issue_async(&restate__op_send, &in);
+}
+
+RESTATE_API restate_status restate_call_id(restate_ctx *ctx, restate_future *call,
+                                           const char **id) {
+    restate_status s = RESTATE_ENDED;
+    if (id) *id = "";
+    if (!restate__ctx_enter(ctx, "restate_call_id")) return RESTATE_ENDED;
+    if (restate__future_fits(ctx, call, "restate_call_id")) {
+        if (call->id) s = restate__ctx_wait(ctx, call->id);
+        else
+            restate__ctx_misuse(ctx, "restate_call_id",
+                                "the future is not of restate_call_async() or restate_send()");
+        if (s == RESTATE_OK && id) *id = (const char *)call->id->value.is.bytes.ptr;
+    }
+    restate__ctx_detach(ctx);
+    return s;
+}
+
+RESTATE__OP(cancel, NONE, NULL, RESTATE__RULE_INVOCATION, restate__vm_cancel(in->vm, in->id));
+
+RESTATE_API restate_status restate_cancel(restate_ctx *ctx, const char *invocation_id) {
+    restate__args in = { ctx, "restate_cancel", .id = invocation_id };
+    return restate__issue(&restate__op_cancel, &in, NULL);
+}
+
+/* ---- Awakeables ------------------------------------------------------------------------------ */
+
+RESTATE__OP(awakeable, AWAKEABLE, NULL, 0, restate__vm_awakeable(in->vm, &f->node, &in->id));
+
+RESTATE_API restate_future *restate_awakeable(restate_ctx *ctx, const char **id) {
+    restate__args in = { ctx, "restate_awakeable", .id = "" };
+    restate_future *f = restate__issue_async(&restate__op_awakeable, &in);
+    if (id) *id = in.id;
+    return f;
+}
+
+RESTATE__OP(complete, NONE, NULL, RESTATE__RULE_AWAKEABLE | RESTATE__RULE_PAYLOAD,
+            restate__vm_complete_awakeable(in->vm, in->id, in->value, in->failure, in->unstable));
+
+RESTATE_API restate_status restate_resolve(restate_ctx *ctx, const char *awakeable_id,
+                                           restate_bytes value) {
+    restate__args in = { ctx, "restate_resolve", .id = awakeable_id, .value = value };
+    return restate__issue(&restate__op_complete, &in, NULL);
+}
+
+RESTATE_API restate_status restate_reject(restate_ctx *ctx, const char *awakeable_id,
+                                          const restate_failure *failure) {
+    restate__args in = { ctx, "restate_reject", .id = awakeable_id,
+                        .failure = failure ? failure : &restate__rejected };
+    return restate__issue(&restate__op_complete, &in, NULL);
+}
+
+/* ---- Signals and promises -------------------------------------------------------------------- */
+
+RESTATE__OP(signal, SIGNAL, "name", RESTATE__RULE_NOT_EMPTY,
+            restate__vm_signal(in->vm, restate_str(in->text), &f->node));
+
+RESTATE_API restate_future *restate_signal(restate_ctx *ctx, const char *name) {
+    restate__args in = { ctx, "restate_signal", .text = name };
+    return restate__issue_async(&restate__op_signal, &in);
+}
+
+RESTATE__OP(send_signal, NONE, "name",
+            RESTATE__RULE_INVOCATION | RESTATE__RULE_NOT_EMPTY | RESTATE__RULE_PAYLOAD,
+            restate__vm_send_signal(in->vm, in->id, restate_str(in->text), in->value, in->failure,
+                                    in->unstable));
+
+RESTATE_API restate_status restate_signal_resolve(restate_ctx *ctx, const char *invocation_id,
+                                                  const char *name, restate_bytes value) {
+    restate__args in = { ctx, "restate_signal_resolve", .id = invocation_id, .text = name,
+                        .value = value };
+    return restate__issue(&restate__op_send_signal, &in, NULL);
+}
+
+RESTATE_API restate_status restate_signal_reject(restate_ctx *ctx, const char *invocation_id,
+                                                 const char *name, const restate_failure *failure) {
+    restate__args in = { ctx, "restate_signal_reject", .id = invocation_id, .text = name,
+                        .failure = failure ? failure : &restate__rejected };
+    return restate__issue(&restate__op_send_signal, &in, NULL);
+}
+
+enum { RESTATE__RULES_PROMISE = RESTATE__RULE_WORKFLOW | RESTATE__RULE_NOT_EMPTY };
+
+RESTATE__OP(promise, PROMISE, "name of the promise", RESTATE__RULES_PROMISE,
+            restate__vm_get_promise(in->vm, restate_str(in->text), &f->node));
+
+RESTATE_API restate_future *restate_promise(restate_ctx *ctx, const char *name) {
+    restate__args in = { ctx, "restate_promise", .text = name };
+    return restate__issue_async(&restate__op_promise, &in);
+}
+
+RESTATE__OP(peek, PROMISE, "name of the promise", RESTATE__RULES_PROMISE,
+            restate__vm_peek_promise(in->vm, restate_str(in->text), &f->node));
+
+RESTATE_API restate_status restate_promise_peek(restate_ctx *ctx, const char *name,
+                                                restate_bytes *value) {
+    restate__args in = { ctx, "restate_promise_peek", .text = name };
+    return restate__issue_await(&restate__op_peek, &in, value);
+}
+
+RESTATE__OP(complete_promise, PROMISE, "name of the promise",
+            RESTATE__RULES_PROMISE | RESTATE__RULE_PAYLOAD,
+            restate__vm_complete_promise(in->vm, restate_str(in->text), in->value, in->failure,
+                                         in->unstable, &f->node));
+
+RESTATE_API restate_status restate_promise_resolve(restate_ctx *ctx, const char *name,
+                                                   restate_bytes value) {
+    restate__args in = { ctx, "restate_promise_resolve", .text = name, .value = value };
+    return restate__issue_await(&restate__op_complete_promise, &in, NULL);
+}
+
+RESTATE_API restate_status restate_promise_reject(restate_ctx *ctx, const char *name,
+                                                  const restate_failure *failure) {
+    restate__args in = { ctx, "restate_promise_reject", .text = name,
+                        .failure = failure ? failure : &restate__rejected };
+    return restate__issue_await(&restate__op_complete_promise, &in, NULL);
+}
+
+/* ---- Futures that are settled, and results of other invocations ------------------------------ */
+
+/* Settles a future here and now, with a copy. */
+static bool restate__issue_settled(restate__args *in, restate_future *f) {
+    restate__attempt *a = in->ctx->attempt;
+    restate__value v = { .kind = in->failure     ? RESTATE__FAILURE
+                                 : in->value.ptr ? RESTATE__VALUE
+                                                 : RESTATE__VOID };
+    f->kind = RESTATE__FUTURE_SETTLED;
+    if (in->failure) v.is.failure = restate__ctx_keep_failure(in->ctx, in->function, in->failure);
+    else v.is.bytes = restate__arena_copy(a->arena, in->value);
+    if (a->arena->failed) restate__ctx_nomem(in->ctx);
+    if (in->ctx->over) return false;
+    restate__vm_answer_now(&a->vm, &f->node, 0, &v);
+    return true;
+}
+
+RESTATE__OP(settled, SETTLED, NULL, 0, restate__issue_settled(in, f));
+
+RESTATE_API restate_future *restate_settled(restate_ctx *ctx, restate_bytes value,
+                                            const restate_failure *failure) {
+    restate__args in = { ctx, "restate_settled", .value = value, .failure = failure };
+    return restate__issue_async(&restate__op_settled, &in);
+}
+
+/* Which of the three ways an invocation is named in. False: misuse. */
+static bool restate__attach_target(const restate__args *in, restate__vm_target *to) {
+    const restate_invocation *of = in->more;
+    *to = (restate__vm_target){ .id = of->id,
+                                .service = of->target.service,
+                                .handler = of->target.handler,
+                                .key = of->target.key,
+                                .scope = of->id ? NULL : of->target.scope,
+                                .idempotency_key = of->idempotency_key };
+    if (of->id) return true;
+    if (!restate__op_text_given(in, to->service, "service of the target")) return false;
+    to->kind = of->idempotency_key ? RESTATE__BY_IDEMPOTENCY_KEY : RESTATE__BY_WORKFLOW;
+    if (!of->idempotency_key)
+        return to->handler
+                   ? restate__refuse(in, "a target with a handler needs the idempotency key of "
+                                     "its call; a workflow is named without handler")
+                   : restate__op_text_given(in, to->key, "key of the workflow");
+    if (to->key && !restate__b_utf8(restate_str(to->key)))  /* "" is a key */
+        return restate__refuse(in, "the key of the target is not UTF-8");
+    return restate__op_text_given(in, to->handler, "handler of the target") &&
+           restate__op_text_given(in, to->idempotency_key, "idempotency key");
+}
+
+/* The failure of naming an invocation as the server would refuse it; NULL: none. */
+static const char *restate__attach_fault(const restate__args *in) {
+    const restate_invocation *of = in->more;
+    const char *scope = of->target.scope;
+    const char *fault = of->id  ? restate__b_invocation_id_fault(of->id)
+                        : scope ? restate__b_scope_fault(scope)
+                                : NULL;
+    if (!fault) return NULL;
+    if (of->id)
+        return restate__arena_printf(in->ctx->memory, RESTATE__NO_ID, of->id,
+                                     "invocation (inv_...)", fault);
+    return restate__arena_printf(in->ctx->memory, "\"%.80s\" is not a scope: %s", scope, fault);
+}
+
+typedef bool restate__attach_fn(restate__vm *vm, const restate__vm_target *to, restate__node *leaf);
+
+static bool restate__attach_as(restate__args *in, restate_future *f, restate__attach_fn *fn) {
+    restate__vm_target target;
+    const restate_failure failure = { 400, restate__attach_fault(in), NULL };
+    if (failure.message) {
+        in->failure = &failure;
+        return restate__issue_settled(in, f);
+    }
+    return restate__attach_target(in, &target) && fn(in->vm, &target, &f->node);
+}
+
+RESTATE__OP(attach, ATTACH, NULL, 0, restate__attach_as(in, f, restate__vm_attach));
+
+RESTATE_API restate_future *restate_attach_async(restate_ctx *ctx, restate_invocation to) {
+    restate__args in = { ctx, "restate_attach_async", .more = &to };
+    return restate__issue_async(&restate__op_attach, &in);
+}
+
+RESTATE_API restate_status restate_attach(restate_ctx *ctx, restate_invocation to,
+                                          restate_bytes *reply) {
+    restate__args in = { ctx, "restate_attach", .more = &to };
+    return restate__issue_await(&restate__op_attach, &in, reply);
+}
+
+RESTATE__OP(output, ATTACH, NULL, 0, restate__attach_as(in, f, restate__vm_get_output));
+
+RESTATE_API restate_status restate_output(restate_ctx *ctx, restate_invocation of,
+                                          restate_bytes *reply) {
+    restate__args in = { ctx, "restate_output", .more = &of };
+    return restate__issue_await(&restate__op_output, &in, reply);
+}
+
+/* ---- Cancellation as a future ---------------------------------------------------------------- */
+
+RESTATE__OP(cancellation, CANCELLATION, NULL, RESTATE__RULE_EXPLICIT,
+            restate__vm_cancellation(in->vm, &f->node));
+
+RESTATE_API restate_future *restate_cancellation(restate_ctx *ctx) {
+    restate__args in = { .ctx = ctx, .function = "restate_cancellation" };
+    return restate__issue_async(&restate__op_cancellation, &in);
+}
+
+static bool restate__issue_cancel_calls(restate__args *in, restate_future *f) {
+    restate__attempt *a = in->ctx->attempt;
+    (void)f;
+    while (!a->cut) {
+        restate__wait w = restate__vm_cancel_calls(in->vm);
+        if (w.kind != RESTATE__WAIT) return w.kind == RESTATE__READY;
+        restate__attempt_park(a);
+    }
+    return false;
+}
+
+RESTATE__OP(cancel_calls, NONE, NULL, RESTATE__RULE_EXPLICIT, restate__issue_cancel_calls(in, f));
+
+RESTATE_API restate_status restate_cancel_calls(restate_ctx *ctx) {
+    restate__args in = { .ctx = ctx, .function = "restate_cancel_calls" };
+    return restate__issue(&restate__op_cancel_calls, &in, NULL);
+}
+
+/* ---- Many futures --------------------------------------------------------------------------- */
+
 /* A combinator for one wait, over `count` nodes in `array`. */
 static restate_status restate__ctx_wait_any(restate_ctx *ctx, restate__node **array, size_t count) {
     restate__node race;
@@ -10285,12 +10993,10 @@ static restate_status restate__ctx_wait_any(restate_ctx *ctx, restate__node **ar
     return s;
 }
 
-static restate_future *restate__ctx_sleep(restate_ctx *ctx, const char *function,
-                                          uint64_t duration_ms, const char *name);
-
 RESTATE_API restate_status restate_await_for(restate_ctx *ctx, restate_future *future,
                                              uint64_t timeout_ms, restate_bytes *value) {
     restate__attempt *a = ctx->attempt;
+    restate__args in = { ctx, "restate_await_for", .duration_ms = timeout_ms };
     restate__node *both[2];
     restate_future *timer;
     restate_status s;
@@ -10300,7 +11006,7 @@ RESTATE_API restate_status restate_await_for(restate_ctx *ctx, restate_future *f
     if (!restate__ctx_enter(ctx, "restate_await_for")) return RESTATE_ENDED;
     s = RESTATE_ENDED;
     if (restate__future_fits(ctx, future, "restate_await_for") &&
-        (timer = restate__ctx_sleep(ctx, "restate_await_for", timeout_ms, NULL))->ctx) {
+        (timer = restate__issue_async(&restate__op_sleep, &in))->ctx) {
         both[0] = &future->node;
         both[1] = &timer->node;
         s = restate__ctx_wait_any(ctx, both, 2);
@@ -10431,679 +11137,6 @@ RESTATE_API restate_future *restate_all_settled(restate_ctx *ctx, restate_future
     return restate__ctx_combine(ctx, "restate_all_settled", RESTATE__ALL_SETTLED, futures, count);
 }
 
-/* ---- Run and sleep --------------------------------------------------------------------------- */
-
-static bool restate__ctx_run_fits(restate_ctx *ctx, const char *function, const char *name,
-                                  restate_closure *closure, const restate_run_options *o) {
-    if (!closure) restate__ctx_misuse(ctx, function, "the closure is NULL");
-    else if (!restate__b_utf8(restate_str(name)))
-        restate__ctx_misuse(ctx, function, "the name is not UTF-8");
-    else if (restate__policy_bad(&o->retry))
-        restate__ctx_misuse(ctx, function, "retry.factor is no number from 1 to 1e9");
-    else if ((unsigned)o->retry.when_exhausted > RESTATE_EXHAUSTED_PAUSE)
-        restate__ctx_misuse(ctx, function,
-                            "retry.when_exhausted is none of RESTATE_EXHAUSTED_...");
-    else return true;
-    return false;
-}
-
-static restate_future *restate__ctx_run(restate_ctx *ctx, const char *function, const char *name,
-                                        restate_closure *closure, void *arg,
-                                        const restate_run_options *o) {
-    static const restate_run_options defaults = {
-        { 0, 0, 0, 0, 0, RESTATE_EXHAUSTED_DEFAULT }, 0, 0, false
-    };
-    restate__attempt *a = ctx->attempt;
-    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_RUN);
-    if (!f->ctx || !restate__ctx_enter(ctx, function)) return f;
-    if (!o) o = &defaults;
-    if (!restate__ctx_run_fits(ctx, function, name, closure, o)) {
-        restate__ctx_detach(ctx);
-        return f;
-    }
-    if (o != &defaults) restate__policy_of(&f->policy, &o->retry);
-    if (f->policy.kind == RESTATE__POLICY_INFINITE) f->policy = a->handler->run_policy;
-    if (f->policy.pause && !restate__vm_needs(&a->vm, "pausing a run without tries left", 7)) {
-        restate__ctx_leave(ctx, false);
-        return f;
-    }
-    f->closure = closure;
-    f->arg = arg;
-    f->timed = o->timeout_ms != 0;
-    f->timeout_ms = restate__ms(o->timeout_ms, 0);
-    f->inline_ok = o->inline_ok;
-    if (o->arg_bytes && arg) {
-        f->arg = restate__arena_alloc(a->arena, o->arg_bytes);
-        if (f->arg) memcpy(f->arg, arg, o->arg_bytes);
-        else restate__ctx_nomem(ctx);
-    }
-    restate__ctx_leave(ctx, restate__vm_run(&a->vm, name, &f->node));
-    return f;
-}
-
-RESTATE_API restate_future *restate_run_async(restate_ctx *ctx, const char *name,
-                                              restate_closure *closure, void *arg,
-                                              const restate_run_options *options) {
-    return restate__ctx_run(ctx, "restate_run_async", name, closure, arg, options);
-}
-
-/* A run whose result comes next on replay needs no future. */
-static bool restate__ctx_run_recorded(restate_ctx *ctx, const char *name, restate_bytes *result,
-                                      restate_status *s) {
-    restate__value v;
-    restate_bytes bytes;
-    bool recorded;
-    if (ctx->run || ctx->over || !restate__ctx_on_thread(ctx) ||
-        !restate__ctx_enter(ctx, "restate_run"))
-        return false;
-    recorded = restate__vm_run_recorded(&ctx->attempt->vm, name, &v);
-    *s = RESTATE_OK;
-    if (recorded && v.kind == RESTATE__FAILURE) {
-        *s = restate__future_failed(ctx, v.is.failure);
-        if (result) *result = restate__b_none();
-    } else if (recorded) {
-        bytes = v.is.bytes;
-        *s = restate__ctx_open(ctx, &bytes, 500);
-        if (result) *result = bytes;
-    }
-    restate__ctx_detach(ctx);
-    return recorded;
-}
-
-RESTATE_API restate_status restate_run(restate_ctx *ctx, const char *name, restate_closure *closure,
-                                       void *arg, const restate_run_options *options,
-                                       restate_bytes *result) {
-    restate_future *f;
-    restate_status s;
-    if (closure && restate__ctx_run_recorded(ctx, name, result, &s)) return s;
-    f = restate__ctx_run(ctx, "restate_run", name, closure, arg, options);
-    s = restate__ctx_await_own(ctx, "restate_run", f, result);
-    if (s == RESTATE_OK || ctx->run) return s;
-    restate__ctx_attach(ctx);
-    restate__ctx_wait_for_run(ctx->attempt, f);
-    restate__ctx_detach(ctx);
-    return s;
-}
-
-static uint64_t restate__later(uint64_t from_ms, uint64_t delay_ms) {
-    delay_ms = restate__ms(delay_ms, 0);
-    return delay_ms > (uint64_t)INT64_MAX - from_ms ? (uint64_t)INT64_MAX : from_ms + delay_ms;
-}
-
-static restate_future *restate__ctx_sleep(restate_ctx *ctx, const char *function,
-                                          uint64_t duration_ms, const char *name) {
-    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_TIMER);
-    uint64_t wake_ms;
-    if (!f->ctx || !restate__ctx_enter(ctx, function)) return f;
-    if (!restate__b_utf8(restate_str(name))) {
-        restate__ctx_misuse(ctx, function, "the name is not UTF-8");
-        restate__ctx_detach(ctx);
-        return f;
-    }
-    wake_ms = restate__later(restate__clock_wall_ms(ctx->attempt->clock), duration_ms);
-    restate__ctx_leave(ctx, restate__vm_sleep(&ctx->attempt->vm, name, wake_ms, &f->node));
-    return f;
-}
-
-RESTATE_API restate_future *restate_sleep_async(restate_ctx *ctx, uint64_t duration_ms,
-                                                const char *name) {
-    return restate__ctx_sleep(ctx, "restate_sleep_async", duration_ms, name);
-}
-
-RESTATE_API restate_status restate_sleep(restate_ctx *ctx, uint64_t duration_ms) {
-    return restate__ctx_await_own(
-        ctx, "restate_sleep", restate__ctx_sleep(ctx, "restate_sleep", duration_ms, NULL), NULL);
-}
-
-/* ---- State ----------------------------------------------------------------------------------- */
-
-/* Whether the handler may do this with state; the server would refuse the attempt again and again.
- */
-static bool restate__ctx_state_allowed(restate_ctx *ctx, const char *function, const char *key,
-                                       bool write) {
-    const restate__handler *h = ctx->attempt->handler;
-    if (h->kind == RESTATE_SERVICE)
-        restate__ctx_misuse(
-            ctx, function,
-            "a plain service has no state: make it a RESTATE_OBJECT or a RESTATE_WORKFLOW");
-    else if (write && h->shared)
-        restate__ctx_misuse(
-            ctx, function,
-            "a shared handler cannot write state: register it with .shared = false, or send to a "
-            "handler that is not shared");
-    else if (!key)
-        restate__ctx_misuse(ctx, function, "the key is NULL");
-    else if (!restate__b_utf8(restate_str(key)))
-        restate__ctx_misuse(ctx, function, "the key is not UTF-8");
-    else
-        return true;
-    return false;
-}
-
-static restate_future *restate__ctx_get(restate_ctx *ctx, const char *function, const char *key) {
-    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_STATE);
-    if (!f->ctx || !restate__ctx_enter(ctx, function)) return f;
-    if (!restate__ctx_state_allowed(ctx, function, key, false)) restate__ctx_detach(ctx);
-    else restate__ctx_leave(ctx, restate__vm_get(&ctx->attempt->vm, restate_str(key), &f->node));
-    return f;
-}
-
-RESTATE_API restate_future *restate_get_async(restate_ctx *ctx, const char *key) {
-    return restate__ctx_get(ctx, "restate_get_async", key);
-}
-
-RESTATE_API restate_status restate_get(restate_ctx *ctx, const char *key, restate_bytes *value) {
-    return restate__ctx_await_own(ctx, "restate_get", restate__ctx_get(ctx, "restate_get", key),
-                                  value);
-}
-
-static int restate__ctx_compare_keys(const void *a, const void *b) {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-/* A sorted copy: those that were fetched have the order of whoever sent them. */
-static restate_status restate__ctx_sort_keys(restate_ctx *ctx, const char *const **keys) {
-    const char **copy;
-    size_t n = 0;
-    while ((*keys)[n]) n++;
-    copy = (const char **)restate__arena_alloc(ctx->memory, (n + 1) * sizeof *copy);
-    if (!copy) return restate__ctx_nomem(ctx);
-    if (n) memcpy((void *)copy, *keys, n * sizeof *copy);
-    if (n) qsort((void *)copy, n, sizeof *copy, restate__ctx_compare_keys);
-    *keys = copy;
-    return RESTATE_OK;
-}
-
-RESTATE_API restate_status restate_keys(restate_ctx *ctx, const char *const **keys) {
-    static const char *const none[] = { NULL };
-    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_STATE);
-    restate_status s;
-    if (keys) *keys = none;
-    if (!f->ctx || !restate__ctx_enter(ctx, "restate_keys")) return RESTATE_ENDED;
-    if (!restate__ctx_state_allowed(ctx, "restate_keys", "", false)) restate__ctx_detach(ctx);
-    else restate__ctx_leave(ctx, restate__vm_get_keys(&ctx->attempt->vm, &f->node));
-    s = restate__ctx_await(ctx, "restate_keys", f, NULL);
-    if (s != RESTATE_OK || !keys || !f->node.value.is.keys) return s;
-    *keys = f->node.value.is.keys;
-    s = restate__ctx_sort_keys(ctx, keys);
-    if (s != RESTATE_OK) *keys = none;
-    return s;
-}
-
-RESTATE_API restate_status restate_set(restate_ctx *ctx, const char *key, restate_bytes value) {
-    bool unstable = restate__ctx_unstable(ctx, value);
-    if (!restate__ctx_enter(ctx, "restate_set")) return RESTATE_ENDED;
-    if (restate__ctx_state_allowed(ctx, "restate_set", key, true)) {
-        if (!value.ptr)
-            restate__ctx_misuse(ctx, "restate_set",
-                                "the value of \"%s\" is absent: use restate_clear() to delete it",
-                                key);
-        else if (restate__ctx_seal(ctx, &value))
-            return restate__ctx_leave(
-                ctx, restate__vm_set(&ctx->attempt->vm, restate_str(key), value, unstable));
-    }
-    restate__ctx_detach(ctx);
-    return RESTATE_ENDED;
-}
-
-RESTATE_API restate_status restate_clear(restate_ctx *ctx, const char *key) {
-    if (!restate__ctx_enter(ctx, "restate_clear")) return RESTATE_ENDED;
-    if (restate__ctx_state_allowed(ctx, "restate_clear", key, true))
-        return restate__ctx_leave(ctx, restate__vm_clear(&ctx->attempt->vm, restate_str(key)));
-    restate__ctx_detach(ctx);
-    return RESTATE_ENDED;
-}
-
-RESTATE_API restate_status restate_clear_all(restate_ctx *ctx) {
-    if (!restate__ctx_enter(ctx, "restate_clear_all")) return RESTATE_ENDED;
-    if (restate__ctx_state_allowed(ctx, "restate_clear_all", "", true))
-        return restate__ctx_leave(ctx, restate__vm_clear_all(&ctx->attempt->vm));
-    restate__ctx_detach(ctx);
-    return RESTATE_ENDED;
-}
-
-/* ---- Calls ----------------------------------------------------------------------------------- */
-
-/* Checks what the server would refuse again and again. */
-static bool restate__ctx_call_fits(restate_ctx *ctx, const char *function, restate_target to,
-                                   const restate_call_options *o) {
-    if (!to.service || !*to.service)
-        restate__ctx_misuse(ctx, function, "the target has no service");
-    else if (!to.handler || !*to.handler)
-        restate__ctx_misuse(ctx, function, "the target has no handler");
-    else if (!restate__b_utf8(restate_str(to.service)) ||
-             !restate__b_utf8(restate_str(to.handler)) || !restate__b_utf8(restate_str(to.key)) ||
-             !restate__b_utf8(restate_str(to.scope)) ||
-             !restate__b_utf8(restate_str(o->idempotency_key)) ||
-             !restate__b_utf8(restate_str(o->limit_key)) || !restate__b_utf8(restate_str(o->name)))
-        restate__ctx_misuse(ctx, function, "a name or a key of the call is not UTF-8");
-    else if (restate__ctx_pairs_fault(o->headers))
-        restate__ctx_misuse(ctx, function, "%s", restate__ctx_pairs_fault(o->headers));
-    else if (o->idempotency_key && !*o->idempotency_key)
-        restate__ctx_misuse(ctx, function,
-                            "the idempotency key of a call to %s/%s is empty: NULL is none",
-                            to.service, to.handler);
-    else if (to.scope && !*to.scope)
-        restate__ctx_misuse(ctx, function, "the scope of a call to %s/%s is empty: NULL is none",
-                            to.service, to.handler);
-    else if (o->limit_key && !*o->limit_key)
-        restate__ctx_misuse(ctx, function,
-                            "the limit key of a call to %s/%s is empty: NULL is none", to.service,
-                            to.handler);
-    else if (o->limit_key && !to.scope)
-        restate__ctx_misuse(ctx, function,
-                            "a limit key needs a scope: set the scope of the target");
-    else return true;
-    return false;
-}
-
-static void restate__ctx_fill_call(restate__vm_call *c, restate_target to, restate_bytes input,
-                                   const restate_call_options *o) {
-    memset(c, 0, sizeof *c);
-    c->service = to.service;
-    c->handler = to.handler;
-    c->key = to.key ? restate_str(to.key) : restate__b("", 0);
-    c->scope = to.scope;
-    c->parameter = input.ptr ? input : restate__b("", 0);
-    c->idempotency_key = o->idempotency_key;
-    c->limit_key = o->limit_key;
-    c->headers = o->headers;
-    c->name = o->name;
-}
-
-/* A future with a second leaf, for the invocation id. */
-static restate_future *restate__future_of_call(restate_ctx *ctx, restate__future_kind kind) {
-    restate_future *f = restate__future_new(ctx, kind);
-    if (!f->ctx) return f;
-    f->id = kind == RESTATE__FUTURE_SEND
-                ? &f->node
-                : (restate__node *)restate__arena_alloc(ctx->memory, sizeof *f->id);
-    if (!f->id) restate__ctx_nomem(ctx);
-    return f;
-}
-
-static restate_future *restate__ctx_call(restate_ctx *ctx, const char *function,
-                                         restate__future_kind kind, restate_target to,
-                                         restate_bytes input, const restate_call_options *o) {
-    static const restate_call_options defaults = { NULL, NULL, 0, NULL, NULL };
-    restate_future *f =
-        ctx->run ? restate__future_new(ctx, kind) : restate__future_of_call(ctx, kind);
-    restate__vm *vm = &ctx->attempt->vm;
-    restate__vm_call call;
-    bool unstable;
-    if (!f->ctx || !restate__ctx_enter(ctx, function)) return f;
-    if (!o) o = &defaults;
-    unstable = restate__ctx_unstable(ctx, input);
-    if (!restate__ctx_call_fits(ctx, function, to, o) || !restate__ctx_seal(ctx, &input)) {
-        restate__ctx_detach(ctx);
-        return f;
-    }
-    restate__ctx_fill_call(&call, to, input, o);
-    call.unstable = unstable;
-    call.headers = restate__hooks_headers(ctx, &to, o->headers, &call.loose_headers);
-    if (!call.headers) {
-        if (!ctx->over) restate__ctx_nomem(ctx);
-        restate__ctx_detach(ctx);
-        return f;
-    }
-    if (kind == RESTATE__FUTURE_SEND) {
-        if (o->delay_ms)
-            call.invoke_time_ms =
-                restate__later(restate__clock_wall_ms(ctx->attempt->clock), o->delay_ms);
-        restate__ctx_leave(ctx, restate__vm_send(vm, &call, f->id));
-    } else {
-        restate__ctx_leave(ctx, restate__vm_call_invocation(vm, &call, f->id, &f->node));
-    }
-    return f;
-}
-
-RESTATE_API restate_future *restate_call_async(restate_ctx *ctx, restate_target to,
-                                               restate_bytes input,
-                                               const restate_call_options *options) {
-    return restate__ctx_call(ctx, "restate_call_async", RESTATE__FUTURE_CALL, to, input, options);
-}
-
-RESTATE_API restate_status restate_call(restate_ctx *ctx, restate_target to, restate_bytes input,
-                                        const restate_call_options *options, restate_bytes *reply) {
-    restate_future *f =
-        restate__ctx_call(ctx, "restate_call", RESTATE__FUTURE_CALL, to, input, options);
-    return restate__ctx_await_own(ctx, "restate_call", f, reply);
-}
-
-RESTATE_API restate_future *restate_send(restate_ctx *ctx, restate_target to, restate_bytes input,
-                                         const restate_call_options *options) {
-    return restate__ctx_call(ctx, "restate_send", RESTATE__FUTURE_SEND, to, input, options);
-}
-
-RESTATE_API restate_status restate_call_id(restate_ctx *ctx, restate_future *call,
-                                           const char **id) {
-    restate_status s = RESTATE_ENDED;
-    if (id) *id = "";
-    if (!restate__ctx_enter(ctx, "restate_call_id")) return RESTATE_ENDED;
-    if (restate__future_fits(ctx, call, "restate_call_id")) {
-        if (!call->id)
-            restate__ctx_misuse(ctx, "restate_call_id",
-                                "the future is not of restate_call_async() or restate_send()");
-        else {
-            s = call->id->state != RESTATE__PENDING ? RESTATE_OK : restate__ctx_wait(ctx, call->id);
-            if (s == RESTATE_OK && id) *id = (const char *)call->id->value.is.bytes.ptr;
-        }
-    }
-    restate__ctx_detach(ctx);
-    return s;
-}
-
-static bool restate__ctx_text_given(restate_ctx *ctx, const char *function, const char *text,
-                                    const char *what) {
-    if (!text || !*text) restate__ctx_misuse(ctx, function, "the %s is empty", what);
-    else if (!restate__b_utf8(restate_str(text)))
-        restate__ctx_misuse(ctx, function, "the %s is not UTF-8", what);
-    else return true;
-    return false;
-}
-
-#define RESTATE__NO_ID "\"%.80s\" is not the id of an %s: %s"
-
-/* RESTATE_OK; RESTATE_ENDED: none was given; RESTATE_TERMINAL: what was given is none. Ids often
- * come from outside, so a wrong one is a failure for the handler to deal with, and no misuse. */
-static restate_status restate__ctx_invocation_id(restate_ctx *ctx, const char *function,
-                                                 const char *id) {
-    const char *fault;
-    if (!id && !restate__ctx_text_given(ctx, function, id, "invocation id")) return RESTATE_ENDED;
-    fault = restate__b_invocation_id_fault(id);
-    return fault ? restate_fail(ctx, 400, RESTATE__NO_ID, id, "invocation (inv_...)", fault)
-                 : RESTATE_OK;
-}
-
-RESTATE_API restate_status restate_cancel(restate_ctx *ctx, const char *invocation_id) {
-    restate_status s;
-    if (!restate__ctx_enter(ctx, "restate_cancel")) return RESTATE_ENDED;
-    s = restate__ctx_invocation_id(ctx, "restate_cancel", invocation_id);
-    if (s == RESTATE_OK)
-        return restate__ctx_leave(ctx, restate__vm_cancel(&ctx->attempt->vm, invocation_id));
-    restate__ctx_detach(ctx);
-    return s;
-}
-
-/* ---- Awakeables ------------------------------------------------------------------------------ */
-
-RESTATE_API restate_future *restate_awakeable(restate_ctx *ctx, const char **id) {
-    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_AWAKEABLE);
-    const char *text = "";
-    if (id) *id = "";
-    if (!f->ctx || !restate__ctx_enter(ctx, "restate_awakeable")) return f;
-    restate__ctx_leave(ctx, restate__vm_awakeable(&ctx->attempt->vm, &f->node, &text));
-    if (id) *id = text;
-    return f;
-}
-
-static restate_status restate__ctx_complete(restate_ctx *ctx, const char *function, const char *id,
-                                            restate_bytes value, const restate_failure *failure) {
-    bool unstable = restate__ctx_unstable(ctx, value);
-    const char *fault;
-    if (!restate__ctx_enter(ctx, function)) return RESTATE_ENDED;
-    fault = restate__b_awakeable_id_fault(id ? id : "");
-    if (!fault) {
-        if (failure) failure = restate__ctx_keep_failure(ctx, function, failure);
-        if (failure || (!ctx->over && restate__ctx_seal(ctx, &value)))
-            return restate__ctx_leave(ctx, restate__vm_complete_awakeable(
-                                               &ctx->attempt->vm, id, value, failure, unstable));
-        restate__ctx_detach(ctx);
-        return RESTATE_ENDED;
-    }
-    restate__ctx_detach(ctx);
-    return restate_fail(ctx, 400, RESTATE__NO_ID, id ? id : "", "awakeable (sign_1...)", fault);
-}
-
-RESTATE_API restate_status restate_resolve(restate_ctx *ctx, const char *awakeable_id,
-                                           restate_bytes value) {
-    return restate__ctx_complete(ctx, "restate_resolve", awakeable_id, value, NULL);
-}
-
-RESTATE_API restate_status restate_reject(restate_ctx *ctx, const char *awakeable_id,
-                                          const restate_failure *failure) {
-    static const restate_failure unsaid = { 500, "rejected", NULL };
-    return restate__ctx_complete(ctx, "restate_reject", awakeable_id, restate__b_none(),
-                                 failure ? failure : &unsaid);
-}
-
-/* ---- Signals, promises, attach --------------------------------------------------------------- */
-
-RESTATE_API restate_future *restate_signal(restate_ctx *ctx, const char *name) {
-    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_SIGNAL);
-    if (!f->ctx || !restate__ctx_enter(ctx, "restate_signal")) return f;
-    if (!restate__ctx_text_given(ctx, "restate_signal", name, "name")) restate__ctx_detach(ctx);
-    else
-        restate__ctx_leave(ctx, restate__vm_signal(&ctx->attempt->vm, restate_str(name), &f->node));
-    return f;
-}
-
-static restate_status restate__ctx_send_signal(restate_ctx *ctx, const char *function,
-                                               const char *id, const char *name,
-                                               restate_bytes value,
-                                               const restate_failure *failure) {
-    bool unstable = restate__ctx_unstable(ctx, value);
-    restate_status s;
-    if (!restate__ctx_enter(ctx, function)) return RESTATE_ENDED;
-    s = restate__ctx_invocation_id(ctx, function, id);
-    if (failure && s == RESTATE_OK) failure = restate__ctx_keep_failure(ctx, function, failure);
-    if (s == RESTATE_OK && restate__ctx_text_given(ctx, function, name, "name") &&
-        (failure || (!ctx->over && restate__ctx_seal(ctx, &value))))
-        return restate__ctx_leave(ctx, restate__vm_send_signal(&ctx->attempt->vm, id,
-                                                               restate_str(name), value, failure,
-                                                               unstable));
-    restate__ctx_detach(ctx);
-    return s == RESTATE_OK ? RESTATE_ENDED : s;
-}
-
-RESTATE_API restate_status restate_signal_resolve(restate_ctx *ctx, const char *invocation_id,
-                                                  const char *name, restate_bytes value) {
-    return restate__ctx_send_signal(ctx, "restate_signal_resolve", invocation_id, name, value,
-                                    NULL);
-}
-
-RESTATE_API restate_status restate_signal_reject(restate_ctx *ctx, const char *invocation_id,
-                                                 const char *name, const restate_failure *failure) {
-    static const restate_failure unsaid = { 500, "rejected", NULL };
-    return restate__ctx_send_signal(ctx, "restate_signal_reject", invocation_id, name,
-                                    restate__b_none(), failure ? failure : &unsaid);
-}
-
-static bool restate__ctx_promise_allowed(restate_ctx *ctx, const char *function, const char *name) {
-    if (ctx->attempt->handler->kind == RESTATE_WORKFLOW)
-        return restate__ctx_text_given(ctx, function, name, "name of the promise");
-    restate__ctx_misuse(ctx, function, "only a workflow has durable promises: make the service a "
-                        "RESTATE_WORKFLOW, or use restate_awakeable()");
-    return false;
-}
-
-RESTATE_API restate_future *restate_promise(restate_ctx *ctx, const char *name) {
-    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_PROMISE);
-    if (!f->ctx || !restate__ctx_enter(ctx, "restate_promise")) return f;
-    if (!restate__ctx_promise_allowed(ctx, "restate_promise", name)) restate__ctx_detach(ctx);
-    else
-        restate__ctx_leave(
-            ctx, restate__vm_get_promise(&ctx->attempt->vm, restate_str(name), &f->node));
-    return f;
-}
-
-RESTATE_API restate_status restate_promise_peek(restate_ctx *ctx, const char *name,
-                                                restate_bytes *value) {
-    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_PROMISE);
-    if (value) *value = restate__b_none();
-    if (!f->ctx || !restate__ctx_enter(ctx, "restate_promise_peek")) return RESTATE_ENDED;
-    if (!restate__ctx_promise_allowed(ctx, "restate_promise_peek", name)) restate__ctx_detach(ctx);
-    else
-        restate__ctx_leave(
-            ctx, restate__vm_peek_promise(&ctx->attempt->vm, restate_str(name), &f->node));
-    return restate__ctx_await_own(ctx, "restate_promise_peek", f, value);
-}
-
-static restate_status restate__ctx_complete_promise(restate_ctx *ctx, const char *function,
-                                                    const char *name, restate_bytes value,
-                                                    const restate_failure *failure) {
-    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_PROMISE);
-    bool unstable = restate__ctx_unstable(ctx, value);
-    if (!f->ctx || !restate__ctx_enter(ctx, function)) return RESTATE_ENDED;
-    if (failure) failure = restate__ctx_keep_failure(ctx, function, failure);
-    if (ctx->over || !restate__ctx_promise_allowed(ctx, function, name) ||
-        (!failure && !restate__ctx_seal(ctx, &value)))
-        restate__ctx_detach(ctx);
-    else
-        restate__ctx_leave(ctx, restate__vm_complete_promise(&ctx->attempt->vm, restate_str(name),
-                                                             value, failure, unstable, &f->node));
-    return restate__ctx_await_own(ctx, function, f, NULL);
-}
-
-RESTATE_API restate_status restate_promise_resolve(restate_ctx *ctx, const char *name,
-                                                   restate_bytes value) {
-    return restate__ctx_complete_promise(ctx, "restate_promise_resolve", name, value, NULL);
-}
-
-RESTATE_API restate_status restate_promise_reject(restate_ctx *ctx, const char *name,
-                                                  const restate_failure *failure) {
-    static const restate_failure unsaid = { 500, "rejected", NULL };
-    return restate__ctx_complete_promise(ctx, "restate_promise_reject", name, restate__b_none(),
-                                         failure ? failure : &unsaid);
-}
-
-/* Which of the three ways an invocation is named in. */
-static bool restate__ctx_target(restate_ctx *ctx, const char *function, restate_invocation of,
-                                restate__vm_target *to) {
-    memset(to, 0, sizeof *to);
-    to->id = of.id;
-    to->service = of.target.service;
-    to->handler = of.target.handler;
-    to->key = of.target.key;
-    to->scope = of.target.scope;
-    to->idempotency_key = of.idempotency_key;
-    if (of.id) {
-        to->scope = NULL;
-        return true;
-    }
-    if (!restate__ctx_text_given(ctx, function, of.target.service, "service of the target"))
-        return false;
-    if (!of.idempotency_key) {
-        to->kind = RESTATE__BY_WORKFLOW;
-        if (of.target.handler) {
-            restate__ctx_misuse(ctx, function,
-                                "a target with a handler needs the idempotency key of "
-                                "its call; a workflow is named without handler");
-            return false;
-        }
-        return restate__ctx_text_given(ctx, function, of.target.key, "key of the workflow");
-    }
-    to->kind = RESTATE__BY_IDEMPOTENCY_KEY;
-    if (of.target.key && !restate__b_utf8(restate_str(of.target.key))) {    /* "" is a key */
-        restate__ctx_misuse(ctx, function, "the key of the target is not UTF-8");
-        return false;
-    }
-    return restate__ctx_text_given(ctx, function, of.target.handler, "handler of the target") &&
-           restate__ctx_text_given(ctx, function, of.idempotency_key, "idempotency key");
-}
-
-/* The failure of naming an invocation as the server would refuse it; NULL: none. */
-static const char *restate__ctx_target_fault(restate_ctx *ctx, restate_invocation to) {
-    const char *scope = to.target.scope, *fault;
-    if (to.id) {
-        fault = restate__b_invocation_id_fault(to.id);
-        return fault ? restate__arena_printf(ctx->memory, RESTATE__NO_ID, to.id,
-                                             "invocation (inv_...)", fault)
-                     : NULL;
-    }
-    fault = scope ? restate__b_scope_fault(scope) : NULL;
-    return fault ? restate__arena_printf(ctx->memory, "\"%.80s\" is not a scope: %s", scope, fault)
-                 : NULL;
-}
-
-static restate_future *restate__ctx_attach_as(restate_ctx *ctx, const char *function,
-                                              restate_invocation to, bool wait) {
-    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_ATTACH);
-    restate__vm *vm = &ctx->attempt->vm;
-    restate__vm_target target;
-    const char *fault;
-    if (!f->ctx) return f;
-    if (!restate__ctx_enter(ctx, function)) return f;
-    fault = restate__ctx_target_fault(ctx, to);
-    if (fault) {
-        restate_failure failure = { 400, NULL, NULL };
-        failure.message = fault;
-        f = restate_settled(ctx, restate__b_none(), &failure);
-        restate__ctx_detach(ctx);
-        return f;
-    }
-    if (!restate__ctx_target(ctx, function, to, &target)) restate__ctx_detach(ctx);
-    else
-        restate__ctx_leave(ctx, wait ? restate__vm_attach(vm, &target, &f->node)
-                                     : restate__vm_get_output(vm, &target, &f->node));
-    return f;
-}
-
-RESTATE_API restate_future *restate_attach_async(restate_ctx *ctx, restate_invocation to) {
-    return restate__ctx_attach_as(ctx, "restate_attach_async", to, true);
-}
-
-RESTATE_API restate_status restate_attach(restate_ctx *ctx, restate_invocation to,
-                                          restate_bytes *reply) {
-    restate_future *f = restate__ctx_attach_as(ctx, "restate_attach", to, true);
-    return restate__ctx_await_own(ctx, "restate_attach", f, reply);
-}
-
-RESTATE_API restate_status restate_output(restate_ctx *ctx, restate_invocation of,
-                                          restate_bytes *reply) {
-    restate_future *f = restate__ctx_attach_as(ctx, "restate_output", of, false);
-    return restate__ctx_await_own(ctx, "restate_output", f, reply);
-}
-
-/* ---- Cancellation as a future ---------------------------------------------------------------- */
-
-static bool restate__ctx_explicit(restate_ctx *ctx, const char *function) {
-    if (ctx->attempt->vm.options.explicit_cancellation) return true;
-    restate__ctx_misuse(
-        ctx, function,
-        "needs .options.explicit_cancellation = RESTATE_ON; without "
-        "it awaits return RESTATE_CANCELLED, and calls are cancelled by themselves");
-    return false;
-}
-
-RESTATE_API restate_future *restate_cancellation(restate_ctx *ctx) {
-    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_CANCELLATION);
-    if (!f->ctx || !restate__ctx_enter(ctx, "restate_cancellation")) return f;
-    if (!restate__ctx_explicit(ctx, "restate_cancellation")) restate__ctx_detach(ctx);
-    else restate__ctx_leave(ctx, restate__vm_cancellation(&ctx->attempt->vm, &f->node));
-    return f;
-}
-
-RESTATE_API restate_status restate_cancel_calls(restate_ctx *ctx) {
-    restate__attempt *a = ctx->attempt;
-    restate_status s = RESTATE_ENDED;
-    if (!restate__ctx_enter(ctx, "restate_cancel_calls")) return RESTATE_ENDED;
-    while (restate__ctx_explicit(ctx, "restate_cancel_calls") && !a->cut) {
-        restate__wait w = restate__vm_cancel_calls(&a->vm);
-        if (w.kind == RESTATE__READY) s = RESTATE_OK;
-        if (w.kind != RESTATE__WAIT) break;
-        restate__attempt_park(a);
-    }
-    return restate__ctx_leave(ctx, s == RESTATE_OK);
-}
-
-/* ---- Futures that are settled, and many of them ---------------------------------------------- */
-
-RESTATE_API restate_future *restate_settled(restate_ctx *ctx, restate_bytes value,
-                                            const restate_failure *failure) {
-    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_SETTLED);
-    restate__value v;
-    if (!f->ctx || !restate__ctx_enter(ctx, "restate_settled")) return f;
-    memset(&v, 0, sizeof v);
-    v.kind = failure ? RESTATE__FAILURE : value.ptr ? RESTATE__VALUE : RESTATE__VOID;
-    if (failure) v.is.failure = restate__ctx_keep_failure(ctx, "restate_settled", failure);
-    else v.is.bytes = restate__arena_copy(ctx->attempt->arena, value);
-    if (ctx->attempt->arena->failed) restate__ctx_nomem(ctx);
-    else if (!ctx->over) restate__vm_answer_now(&ctx->attempt->vm, &f->node, 0, &v);
-    restate__ctx_detach(ctx);
-    return f;
-}
-
 RESTATE_API restate_selector *restate_selector_new(restate_ctx *ctx,
                                                    restate_future *const *futures, size_t count) {
     restate__attempt *a = ctx->attempt;
@@ -11153,31 +11186,6 @@ RESTATE_API restate_status restate_selector_next(restate_ctx *ctx, restate_selec
 
 RESTATE_API size_t restate_selector_remaining(const restate_selector *selector) {
     return selector && selector->ctx && !selector->ctx->over ? selector->node.of.all.pending : 0;
-}
-
-/* ---- Time ------------------------------------------------------------------------------------ */
-
-static restate_status restate__ctx_read_clock(restate_ctx *run, void *arg) {
-    unsigned long long now = restate__clock_wall_ms(run->attempt->clock);
-    (void)arg;
-    return restate_reply(run, restate_str(restate_text(run, "%llu", now)));
-}
-
-RESTATE_API restate_status restate_now(restate_ctx *ctx, uint64_t *epoch_ms) {
-    restate_run_options o;
-    restate_bytes text;
-    restate_status s;
-    size_t i;
-    memset(&o, 0, sizeof o);
-    o.inline_ok = true;
-    if (epoch_ms) *epoch_ms = 0;
-    s = restate__ctx_await_own(
-        ctx, "restate_now",
-        restate__ctx_run(ctx, "restate_now", "now", restate__ctx_read_clock, NULL, &o), &text);
-    if (s != RESTATE_OK || !epoch_ms) return s;
-    for (i = 0; i < text.len && text.ptr[i] >= '0' && text.ptr[i] <= '9'; i++)
-        *epoch_ms = *epoch_ms * 10 + (uint64_t)(text.ptr[i] - '0');
-    return s;
 }
 
 /* ---- The life of an attempt ------------------------------------------------------------------ */
