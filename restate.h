@@ -5974,8 +5974,10 @@ static inline bool restate__vm_read_entry(restate__vm *vm, restate__value *v,
                                           const uint8_t *entry) {
     restate_bytes body = restate__entry_body(entry);
     if (RESTATE__LIKELY(entry[1] != RESTATE__FORM_ANY)) {
-        v->kind = entry[1] == RESTATE__FORM_VOID ? RESTATE__VOID : RESTATE__VALUE;
-        v->is.bytes = restate__b(body.ptr + entry[1], body.len - entry[1]);
+        bool none = entry[1] == RESTATE__FORM_VOID;
+        v->kind = none ? RESTATE__VOID : RESTATE__VALUE;
+        v->is.bytes = none ? restate__b_none()
+                           : restate__b(body.ptr + entry[1], body.len - entry[1]);
         return true;
     }
     restate__notification n;
@@ -9486,7 +9488,9 @@ RESTATE_API const char *restate_text(restate_ctx *ctx, const char *format, ...) 
 /* The code of a failure to read these bytes: the caller's fault if they are the handler's input. */
 static uint16_t restate__ctx_json_code(restate_ctx *ctx, restate_bytes json) {
     restate_bytes body = ctx->attempt->input.body;
-    return body.ptr && json.ptr >= body.ptr && json.ptr <= body.ptr + body.len ? 400 : 500;
+    bool first = json.ptr == body.ptr;      /* behind its last byte other memory begins */
+    return body.ptr && json.ptr >= body.ptr && (first || json.ptr < body.ptr + body.len) ? 400
+                                                                                         : 500;
 }
 
 static void restate__attempt_inform(restate__attempt *a) {

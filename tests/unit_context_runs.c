@@ -100,6 +100,11 @@ TEST(run_result) {
             TOLD("terminal(410 old) ");
             SAYS("Output failure 410 \"old\"", "End");
         }
+        EACH(RESTATE_SERVICE, .fn = runs) { /* void is recorded: there are no bytes */
+            start(3); input("in"); cmd_run(1, "step"); note_void(N_RUN, 1); give();
+            TOLD("ok(-) ");
+            SAYS(EMPTY_OUTPUT);
+        }
     }
 }
 
