@@ -448,6 +448,8 @@ TEST(forms) {
     }
 }
 
+#define ZEROS "00000000000000000000000000000000000000000000000000"
+
 /* What the specification allows and that implementation does not. */
 TEST(more_forms) {
     static const pair more[] = {
@@ -457,6 +459,7 @@ TEST(more_forms) {
         { &scalars, "{\"anInt32\":\"\\u0031\\u0032\",\"aColor\":\"\\u0052ED\"}", "180c800101a2010400000000" },
         { &scalars, "{\"aFloat\":1e-400,\"aDouble\":\"1\"}", "09000000000000f03fa2010400000000" },
         { &scalars, "{\"exactly\":\"\"}", "a2010400000000" },
+        { &scalars, "{\"anInt32\":\"1." ZEROS ZEROS ZEROS "\",\"someBytes\":\"\\u0051Q=\\u003d\"}", "18017a0141a2010400000000" },
         { &times, "{\"at\":\"1970-01-01T00:00:00.000000000Z\",\"span\":\"-0s\"}", "0a001200" },
         { &lists, "{}", "4a03000000" },
         /* In maps, too, nanopb leaves out what is 0 or empty. */
