@@ -6328,7 +6328,7 @@ static bool restate__vm_begin(restate__vm *vm, const restate__command_kind *kind
     return true;
 }
 
-/* The recorded command that the one just begun must be. NULL: failed. */
+/* Takes the recorded command that is next. Behind the last one everything is new (R2). */
 static const restate__command *restate__vm_take(restate__vm *vm, const uint8_t *entry) {
     restate__journal *j = &vm->journal;
     restate__journal_pass(&j->commands);
@@ -6341,6 +6341,7 @@ static const restate__command *restate__vm_take(restate__vm *vm, const uint8_t *
     return &j->taken;
 }
 
+/* The recorded command that the one just begun must be. NULL: failed. */
 static const restate__command *restate__vm_recorded(restate__vm *vm,
                                                    const restate__command_kind *kind) {
     restate__journal *j = &vm->journal;
