@@ -9012,18 +9012,9 @@ struct restate_ctx {
 
 typedef enum restate__future_kind {
     RESTATE__FUTURE_NONE,
-    RESTATE__FUTURE_RUN,
-    RESTATE__FUTURE_TIMER,
-    RESTATE__FUTURE_STATE,
-    RESTATE__FUTURE_CALL,
-    RESTATE__FUTURE_SEND,
-    RESTATE__FUTURE_ATTACH,
-    RESTATE__FUTURE_AWAKEABLE,
-    RESTATE__FUTURE_SIGNAL,
-    RESTATE__FUTURE_PROMISE,
-    RESTATE__FUTURE_SETTLED,
-    RESTATE__FUTURE_CANCELLATION,
-    RESTATE__FUTURE_COMBINED
+    RESTATE__FUTURE_RESULT,                 /* sealed where there is a seal */
+    RESTATE__FUTURE_ID,                     /* of what was sent */
+    RESTATE__FUTURE_SETTLED                 /* by the handler, without a seal */
 } restate__future_kind;
 
 struct restate_future {
@@ -9052,6 +9043,24 @@ enum {
     RESTATE__STOP_CANCELLED = 2 /* a cancellation came that the handler was not told of */
 };
 
+/* The life of an attempt: where its handler is.
+ *
+ *     NEW --start--> RUNNING --park--> PARKED      waits for the journal; a turn resumes it
+ *      |             |  |  ^ <-resume-    |
+ *      |             |  |  |
+ *      |             |  +--detach--> DETACHED      blocking handlers: the user's code executes
+ *      |             |     ^ <-attach-   |
+ *      |             |
+ *      +--fails------+--returns--> DONE            its host frees it when no closure executes and
+ *                                                  no turn is queued: restate__attempt_over()
+ *
+ * What ends it comes on top of that, in this order, though each step may be skipped:
+ * 1. The journal is CLOSED or ERRORED, or the stream is gone (`cut`): nothing is sent any more. The
+ *    next call of the handler finds that out.
+ * 2. `ctx.over`: calls give RESTATE_ENDED, no closure is begun. Set by restate__ctx_end(), alone.
+ * 3. The handler returns; or it is `abandoned`, as it called on and on or wrote below its stack:
+ *    its fiber is not resumed.
+ * 4. DONE. */
 typedef enum restate__attempt_state {
     RESTATE__ATTEMPT_NEW,
     RESTATE__ATTEMPT_RUNNING,
@@ -9133,6 +9142,15 @@ typedef struct restate__run {
     int stop;                               /* atomic: cancelled meanwhile, or lost */
 } restate__run;
 
+/* The struct of which `*at` is a member. */
+#define RESTATE__HOST(type, member, at) \
+    ((type *)(void *)((uint8_t *)(at) - offsetof(type, member)))
+
+/* A node that is no combinator of one wait is a future's. */
+static restate_future *restate__future_of(restate__node *node) {
+    return (restate_future *)(void *)node;
+}
+
 /* ---- Ending ---------------------------------------------------------------------------------- */
 
 static void restate__attempt_progress(restate__attempt *a) {
@@ -9169,8 +9187,7 @@ static bool restate__run_withdraw(restate__run *r) {
 }
 
 static void restate__attempt_withdraw(restate__attempt *a) {
-    restate__run *r, *next;
-    for (r = a->live; r; r = next) {
+    for (restate__run *r = a->live, *next; r; r = next) {
         next = r->next_live;
         restate__run_withdraw(r);
     }
@@ -9189,21 +9206,20 @@ static restate_status restate__ctx_end(restate_ctx *ctx) {
 static void restate__ctx_vlog(restate_ctx *ctx, restate_log_level level, bool of_library,
                               const char *format, va_list args) {
     const restate__attempt *a = ctx->attempt;
-    restate_log_record r;
+    bool replaying = !ctx->run && a->vm.phase == RESTATE__REPLAYING;
     char text[1024], id[128];
-    memset(&r, 0, sizeof r);
-    r.replaying = !ctx->run && a->vm.phase == RESTATE__REPLAYING;
-    if (!restate__log_wanted(a->logger, level) || (r.replaying && !a->logger->to.with_replay)) return;
+    if (!restate__log_wanted(a->logger, level) || (replaying && !a->logger->to.with_replay)) return;
     vsnprintf(text, sizeof text, format, args);
     restate__log_line(text);
     snprintf(id, sizeof id, "%s", a->vm.debug_id.ptr ? (const char *)a->vm.debug_id.ptr : "");
     restate__log_line(id);
-    r.level = level;
-    r.of_library = of_library;
-    r.message = text;
-    r.service = a->handler->service;
-    r.handler = a->handler->name;
-    r.invocation_id = id;
+    restate_log_record r = { .level = level,
+                             .message = text,
+                             .service = a->handler->service,
+                             .handler = a->handler->name,
+                             .invocation_id = id,
+                             .of_library = of_library,
+                             .replaying = replaying };
     restate__log_hand(a->logger, &r);
 }
 
@@ -9218,7 +9234,7 @@ static void restate__ctx_say(restate_ctx *ctx, restate_log_level level, const ch
 
 /* A detached thread wants to use its attempt. Runs on that thread. */
 static void restate__attempt_want(void *arg) {
-    restate__attempt *a = (restate__attempt *)arg;
+    restate__attempt *a = arg;
     restate__worker_post(a->worker, &a->want);
 }
 
@@ -9305,10 +9321,11 @@ static uint16_t restate__ctx_code(restate_ctx *ctx, uint16_t code) {
 static void restate__ctx_set_error(restate_ctx *ctx, uint16_t code, const char *message,
                                    const restate_retry_options *o) {
     bool misuse = ctx->error.misuse;
-    memset(&ctx->error, 0, sizeof ctx->error);
-    ctx->error.misuse = misuse;
-    ctx->error.code = restate__ctx_code(ctx, code);     /* when no try is left it is a failure */
-    ctx->error.message = message;
+    ctx->error = (restate__vm_error){
+        .misuse = misuse,
+        .code = restate__ctx_code(ctx, code),   /* when no try is left it is a failure */
+        .message = message,
+    };
     if (o && o->pause) ctx->error.behavior = RESTATE__PAUSE;
     else if (o && o->delay_ms) {
         ctx->error.has_delay = true;
@@ -9344,14 +9361,14 @@ static restate_status restate__ctx_misuse(restate_ctx *ctx, const char *function
 static restate_status restate__ctx_misuse(restate_ctx *ctx, const char *function,
                                           const char *format, ...) {
     const restate__handler *h = ctx->attempt->handler;
-    const char *what, *message;
     va_list args;
     if (ctx->over) return RESTATE_ENDED;
     va_start(args, format);
-    what = restate__arena_vprintf(ctx->memory, format, args);
+    const char *what = restate__arena_vprintf(ctx->memory, format, args);
     va_end(args);
-    message = restate__arena_printf(ctx->memory, "%s/%s%s: %s(): %s", h->service, h->name,
-                                    ctx->run ? " (in a closure)" : "", function, what);
+    const char *message =
+        restate__arena_printf(ctx->memory, "%s/%s%s: %s(): %s", h->service, h->name,
+                              ctx->run ? " (in a closure)" : "", function, what);
     if (ctx->memory->failed) message = "out of memory";
     restate__ctx_attach(ctx);
     ctx->error.misuse = true;
@@ -9364,8 +9381,7 @@ static restate_status restate__ctx_misuse(restate_ctx *ctx, const char *function
  * failure: the invocation fails with 400 here and now. */
 static void restate__ctx_refuse_input(restate_ctx *ctx, const char *what) {
     restate__vm *vm = &ctx->attempt->vm;
-    restate_failure failure = { 400, NULL, NULL };
-    failure.message = what;
+    const restate_failure failure = { 400, what, NULL };
     restate__ctx_attach(ctx);
     restate__attempt_hold(ctx->attempt);
     if (restate__vm_output(vm, restate__b_none(), &failure, false)) restate__vm_end(vm);
@@ -9450,7 +9466,7 @@ static restate__arena *restate__ctx_arena(restate_ctx *ctx) { return ctx->memory
 /* Has `object` released with the invocation's memory. False: out of memory, and it was released. */
 RESTATE__PRIVATE bool restate__ctx_own(restate_ctx *ctx, void *object,
                                        void (*release)(void *object)) {
-    restate__owned *o = (restate__owned *)restate__arena_alloc(ctx->memory, sizeof *o);
+    restate__owned *o = restate__arena_alloc(ctx->memory, sizeof *o);
     if (!o) {
         release(object);
         restate__ctx_nomem(ctx);
@@ -9671,7 +9687,7 @@ static restate_status restate__ctx_set_failed(restate_ctx *ctx, const restate_fa
                                               restate_status as) {
     restate__failed *f = restate__ctx_find_failed(ctx, failure);
     if (!f) {
-        f = (restate__failed *)restate__arena_alloc(ctx->memory, sizeof *f);
+        f = restate__arena_alloc(ctx->memory, sizeof *f);
         if (!f) return restate__ctx_nomem(ctx);
         f->failure = failure;
         f->as = as;
@@ -9706,8 +9722,8 @@ static const restate_failure *restate__ctx_keep_failure(restate_ctx *ctx, const 
 /* A failure made here, with a text that lasts. */
 static restate_status restate__ctx_new_failure(restate_ctx *ctx, uint16_t code, const char *message,
                                                restate_status as) {
-    restate_failure *f = (restate_failure *)restate__arena_alloc(ctx->memory, sizeof *f);
-    restate_pair *none = (restate_pair *)restate__arena_alloc(ctx->memory, sizeof *none);
+    restate_failure *f = restate__arena_alloc(ctx->memory, sizeof *f);
+    restate_pair *none = restate__arena_alloc(ctx->memory, sizeof *none);
     if (!f || !none || ctx->memory->failed) return restate__ctx_nomem(ctx);
     f->code = restate__ctx_code(ctx, code);
     f->message = restate__arena_clean(ctx->memory, message, NULL);
@@ -9746,8 +9762,7 @@ RESTATE_API restate_status restate_fail_with(restate_ctx *ctx, const restate_fai
 /* Whether the user's map_error makes a terminal failure of a retryable error: restate_failed(). */
 static bool restate__ctx_map_error(restate_ctx *ctx, uint16_t code, const char *message) {
     const restate_options *o = &ctx->attempt->handler->options;
-    restate_failure mapped;
-    memset(&mapped, 0, sizeof mapped);
+    restate_failure mapped = { 0, NULL, NULL };
     return o->map_error &&
            o->map_error(o->user, code ? code : RESTATE__E_INTERNAL, message, &mapped) &&
            restate_fail_with(ctx, &mapped) == RESTATE_TERMINAL;
@@ -9787,31 +9802,27 @@ enum { RESTATE__HOOK_LEVELS = 3 };
 
 static void restate__hooks_begin(restate_ctx *ctx) {
     const restate__handler *h = ctx->attempt->handler;
-    size_t i;
-    for (i = 0; i < RESTATE__HOOK_LEVELS; i++)
+    for (size_t i = 0; i < RESTATE__HOOK_LEVELS; i++)
         if (h->hooks[i] && h->hooks[i]->begin) h->hooks[i]->begin(h->hooks[i]->user, ctx);
 }
 
 /* Inner levels first: the reverse of the beginning. */
 static void restate__hooks_end(restate_ctx *ctx, restate_status status) {
     const restate__handler *h = ctx->attempt->handler;
-    size_t i;
-    for (i = RESTATE__HOOK_LEVELS; i-- > 0;)
+    for (size_t i = RESTATE__HOOK_LEVELS; i-- > 0;)
         if (h->hooks[i] && h->hooks[i]->end) h->hooks[i]->end(h->hooks[i]->user, ctx, status);
 }
 
 static void restate__hooks_run_begin(restate_ctx *run, const char *name) {
     const restate__handler *h = run->attempt->handler;
-    size_t i;
-    for (i = 0; i < RESTATE__HOOK_LEVELS; i++)
+    for (size_t i = 0; i < RESTATE__HOOK_LEVELS; i++)
         if (h->hooks[i] && h->hooks[i]->run_begin)
             h->hooks[i]->run_begin(h->hooks[i]->user, run, name);
 }
 
 static void restate__hooks_run_end(restate_ctx *run, const char *name, restate_status status) {
     const restate__handler *h = run->attempt->handler;
-    size_t i;
-    for (i = RESTATE__HOOK_LEVELS; i-- > 0;)
+    for (size_t i = RESTATE__HOOK_LEVELS; i-- > 0;)
         if (h->hooks[i] && h->hooks[i]->run_end)
             h->hooks[i]->run_end(h->hooks[i]->user, run, name, status);
 }
@@ -9833,24 +9844,20 @@ static const restate_pair *restate__hooks_headers(restate_ctx *ctx, const restat
     static const restate_pair none = { NULL, NULL };
     const restate__handler *h = ctx->attempt->handler;
     const restate_pair *all = own ? own : &none;
-    size_t i;
     *loose = false;
-    for (i = 0; i < RESTATE__HOOK_LEVELS; i++) {
+    for (size_t i = 0; i < RESTATE__HOOK_LEVELS; i++) {
         const restate_hooks *hooks = h->hooks[i];
-        const restate_pair *more;
-        restate_pair *both;
-        size_t n, k;
         if (!hooks || !hooks->outbound) continue;
         *loose = true;
         if (ctx->attempt->vm.phase == RESTATE__REPLAYING) continue;
-        more = hooks->outbound(hooks->user, ctx, to);
-        if (restate__ctx_pairs_fault(more)) {
-            restate__ctx_misuse(ctx, "outbound", "%s", restate__ctx_pairs_fault(more));
+        const restate_pair *more = hooks->outbound(hooks->user, ctx, to);
+        const char *fault = restate__ctx_pairs_fault(more);
+        if (fault) {
+            restate__ctx_misuse(ctx, "outbound", "%s", fault);
             return NULL;
         }
-        n = restate__b_pairs(all);
-        k = restate__b_pairs(more);
-        both = (restate_pair *)restate__arena_alloc(ctx->memory, (n + k + 1) * sizeof *both);
+        size_t n = restate__b_pairs(all), k = restate__b_pairs(more);
+        restate_pair *both = restate__arena_alloc(ctx->memory, (n + k + 1) * sizeof *both);
         if (!both) return NULL;
         if (n) memcpy(both, all, n * sizeof *both);
         for (; k-- > 0;) {
@@ -9878,7 +9885,7 @@ static restate__run *restate__run_take(restate__attempt *a) {
         r->arena.failed = false;
         return r;
     }
-    r = (restate__run *)restate__arena_alloc(a->arena, sizeof *r);
+    r = restate__arena_alloc(a->arena, sizeof *r);
     if (!r) return NULL;
     restate__cache_init(&r->cache, a->worker->allocator, NULL, 0);
     restate__arena_init(&r->arena, &a->worker->cache);
@@ -9893,7 +9900,8 @@ static restate__run *restate__run_take(restate__attempt *a) {
 }
 
 /* What a crash report is to say of it; on the stack that a closure (NULL: the handler) has. */
-static void restate__attempt_crash(const restate__attempt *a, restate__crash *c, const char *closure) {
+static void restate__attempt_crash(const restate__attempt *a, restate__crash *c,
+                                   const char *closure) {
     size_t bytes = a->handler->options.stack_bytes;
     c->service = a->handler->service;
     c->handler = a->handler->name;
@@ -10013,7 +10021,7 @@ static bool restate__run_too_late(const restate__run *r) {
 }
 
 static void restate__run_on_pool(restate__job *job) {
-    restate__run *r = (restate__run *)(void *)((uint8_t *)job - offsetof(restate__run, job));
+    restate__run *r = RESTATE__HOST(restate__run, job, job);
     restate__attempt *a = r->ctx.attempt;
     r->skipped = restate__run_too_late(r);
     if (!r->skipped) restate__run_execute(r);
@@ -10037,7 +10045,7 @@ static void restate__run_skipped(restate__run *r) {
 }
 
 static void restate__run_finished(restate__note *note) {
-    restate__run *r = (restate__run *)(void *)((uint8_t *)note - offsetof(restate__run, finished));
+    restate__run *r = RESTATE__HOST(restate__run, finished, note);
     restate__attempt *a = r->ctx.attempt;
     if (r->skipped) {
         restate__run_skipped(r);
@@ -10130,7 +10138,7 @@ static restate_future *restate__future_new(restate_ctx *ctx, restate__future_kin
         a->free_futures = f->next_free;
         memset(f, 0, sizeof *f);
     } else {
-        f = (restate_future *)restate__arena_alloc(ctx->memory, sizeof *f);
+        f = restate__arena_alloc(ctx->memory, sizeof *f);
     }
     if (!f) {
         restate__ctx_nomem(ctx);
@@ -10184,12 +10192,12 @@ static restate_status restate__future_read(restate_ctx *ctx, restate__node *n,
     if (v->kind == RESTATE__FAILURE) return restate__future_failed(ctx, v->is.failure);
     if (v->kind == RESTATE__INVOCATION_ID && value) *value = v->is.bytes;
     if (v->kind != RESTATE__VALUE) return RESTATE_OK;
-    return restate__future_open(ctx, (restate_future *)(void *)n, value);
+    return restate__future_open(ctx, restate__future_of(n), value);
 }
 
 /* Nobody wants the closure any more. */
 static void restate__run_lose(restate__node *node) {
-    restate__run *r = ((restate_future *)(void *)node)->run;
+    restate__run *r = restate__future_of(node)->run;
     if (r && !restate__run_withdraw(r)) RESTATE__STORE(&r->stop, 1, RELAXED);
 }
 
@@ -10214,7 +10222,7 @@ static restate_status restate__ctx_drive(restate_ctx *ctx, restate__node *node) 
             if (node->state == RESTATE__PENDING) break;
             return RESTATE_OK;
         case RESTATE__EXECUTE:
-            if (!restate__run_start(a, (restate_future *)(void *)w.run)) return RESTATE_ENDED;
+            if (!restate__run_start(a, restate__future_of(w.run))) return RESTATE_ENDED;
             break;
         case RESTATE__CANCEL:
             restate__attempt_withdraw(a);
@@ -10230,8 +10238,9 @@ static restate_status restate__ctx_drive(restate_ctx *ctx, restate__node *node) 
     }
 }
 
-/* The same, and tells closures. Inside enter and leave. */
+/* Waits for a node, if it is not settled yet, and tells closures. Inside enter and leave. */
 static restate_status restate__ctx_wait(restate_ctx *ctx, restate__node *node) {
+    if (node->state != RESTATE__PENDING) return RESTATE_OK;
     restate_status s = restate__ctx_drive(ctx, node);
     if (s != RESTATE_ENDED) restate__attempt_told(ctx->attempt);
     return s;
@@ -10245,12 +10254,11 @@ static void restate__ctx_wait_for_run(restate__attempt *a, restate_future *f) {
 /* Enters, waits, reads, leaves. */
 static restate_status restate__ctx_await(restate_ctx *ctx, const char *function, restate_future *f,
                                          restate_bytes *value) {
-    restate_status s;
+    restate_status s = RESTATE_ENDED;
     if (value) *value = restate__b_none();
     if (!restate__ctx_enter(ctx, function)) return RESTATE_ENDED;
-    s = RESTATE_ENDED;
     if (restate__future_fits(ctx, f, function)) {
-        s = f->node.state != RESTATE__PENDING ? RESTATE_OK : restate__ctx_wait(ctx, &f->node);
+        s = restate__ctx_wait(ctx, &f->node);
         if (s == RESTATE_OK) s = restate__future_read(ctx, &f->node, value);
     }
     restate__ctx_detach(ctx);
@@ -10324,7 +10332,7 @@ enum {
 typedef struct restate__operation {
     unsigned rules;
     restate__future_kind makes;             /* RESTATE__FUTURE_NONE: no future */
-    const char *text_is;                    /* what messages call `text`; NULL: none, or unchecked */
+    const char *text_is;                    /* what messages call `text`; NULL: not checked */
     bool (*issue)(restate__args *in, restate_future *f);    /* false: the attempt is to end */
 } restate__operation;
 
@@ -10335,8 +10343,9 @@ typedef struct restate__operation {
         (void)f; \
         return command; \
     } \
-    static const restate__operation restate__op_##name = { rules, RESTATE__FUTURE_##makes, text_is, \
-                                                           restate__op_##name##_issue }
+    static const restate__operation restate__op_##name = { \
+        rules, RESTATE__FUTURE_##makes, text_is, restate__op_##name##_issue \
+    }
 
 static const restate_failure restate__rejected = { 500, "rejected", NULL };
 
@@ -10496,7 +10505,7 @@ static bool restate__issue_run(restate__args *in, restate_future *f) {
     return restate__vm_run(in->vm, in->text, &f->node);
 }
 
-RESTATE__OP(run, RUN, NULL, 0, restate__issue_run(in, f));
+RESTATE__OP(run, RESULT, NULL, 0, restate__issue_run(in, f));
 
 RESTATE_API restate_future *restate_run_async(restate_ctx *ctx, const char *name,
                                               restate_closure *closure, void *arg,
@@ -10575,7 +10584,7 @@ static bool restate__issue_sleep(restate__args *in, restate_future *f) {
     return restate__vm_sleep(in->vm, in->text, wake_ms, &f->node);
 }
 
-RESTATE__OP(sleep, TIMER, "name", 0, restate__issue_sleep(in, f));
+RESTATE__OP(sleep, RESULT, "name", 0, restate__issue_sleep(in, f));
 
 RESTATE_API restate_future *restate_sleep_async(restate_ctx *ctx, uint64_t duration_ms,
                                                 const char *name) {
@@ -10590,7 +10599,7 @@ RESTATE_API restate_status restate_sleep(restate_ctx *ctx, uint64_t duration_ms)
 
 /* ---- State ----------------------------------------------------------------------------------- */
 
-RESTATE__OP(get, STATE, "key", RESTATE__RULE_KEYED | RESTATE__RULE_TEXT,
+RESTATE__OP(get, RESULT, "key", RESTATE__RULE_KEYED | RESTATE__RULE_TEXT,
             restate__vm_get(in->vm, restate_str(in->text), &f->node));
 
 RESTATE_API restate_future *restate_get_async(restate_ctx *ctx, const char *key) {
@@ -10620,7 +10629,7 @@ static restate_status restate__ctx_sort_keys(restate_ctx *ctx, const char *const
     return RESTATE_OK;
 }
 
-RESTATE__OP(keys, STATE, NULL, RESTATE__RULE_KEYED, restate__vm_get_keys(in->vm, &f->node));
+RESTATE__OP(keys, RESULT, NULL, RESTATE__RULE_KEYED, restate__vm_get_keys(in->vm, &f->node));
 
 RESTATE_API restate_status restate_keys(restate_ctx *ctx, const char *const **keys) {
     static const char *const none[] = { NULL };
@@ -10695,7 +10704,7 @@ static bool restate__issue_call(restate__args *in, restate_future *f) {
     const restate_target *to = &given->to;
     const restate_call_options *o = given->options ? given->options : &defaults;
     restate_ctx *ctx = in->ctx;
-    bool send = f->kind == RESTATE__FUTURE_SEND;
+    bool send = f->kind == RESTATE__FUTURE_ID;
     /* A call has a second leaf, for the invocation id; a send is but that. */
     f->id = send ? &f->node : restate__arena_alloc(ctx->memory, sizeof *f->id);
     if (!f->id) return restate__ctx_nomem(ctx) == RESTATE_OK;
@@ -10719,8 +10728,8 @@ static bool restate__issue_call(restate__args *in, restate_future *f) {
     return restate__vm_send(in->vm, &call, f->id);
 }
 
-RESTATE__OP(call, CALL, NULL, 0, restate__issue_call(in, f));
-RESTATE__OP(send, SEND, NULL, 0, restate__issue_call(in, f));
+RESTATE__OP(call, RESULT, NULL, 0, restate__issue_call(in, f));
+RESTATE__OP(send, ID, NULL, 0, restate__issue_call(in, f));
 
 RESTATE_API restate_future *restate_call_async(restate_ctx *ctx, restate_target to,
                                                restate_bytes input,
@@ -10769,7 +10778,7 @@ RESTATE_API restate_status restate_cancel(restate_ctx *ctx, const char *invocati
 
 /* ---- Awakeables ------------------------------------------------------------------------------ */
 
-RESTATE__OP(awakeable, AWAKEABLE, NULL, 0, restate__vm_awakeable(in->vm, &f->node, &in->id));
+RESTATE__OP(awakeable, RESULT, NULL, 0, restate__vm_awakeable(in->vm, &f->node, &in->id));
 
 RESTATE_API restate_future *restate_awakeable(restate_ctx *ctx, const char **id) {
     restate__args in = { ctx, "restate_awakeable", .id = "" };
@@ -10796,7 +10805,7 @@ RESTATE_API restate_status restate_reject(restate_ctx *ctx, const char *awakeabl
 
 /* ---- Signals and promises -------------------------------------------------------------------- */
 
-RESTATE__OP(signal, SIGNAL, "name", RESTATE__RULE_NOT_EMPTY,
+RESTATE__OP(signal, RESULT, "name", RESTATE__RULE_NOT_EMPTY,
             restate__vm_signal(in->vm, restate_str(in->text), &f->node));
 
 RESTATE_API restate_future *restate_signal(restate_ctx *ctx, const char *name) {
@@ -10825,7 +10834,7 @@ RESTATE_API restate_status restate_signal_reject(restate_ctx *ctx, const char *i
 
 enum { RESTATE__RULES_PROMISE = RESTATE__RULE_WORKFLOW | RESTATE__RULE_NOT_EMPTY };
 
-RESTATE__OP(promise, PROMISE, "name of the promise", RESTATE__RULES_PROMISE,
+RESTATE__OP(promise, RESULT, "name of the promise", RESTATE__RULES_PROMISE,
             restate__vm_get_promise(in->vm, restate_str(in->text), &f->node));
 
 RESTATE_API restate_future *restate_promise(restate_ctx *ctx, const char *name) {
@@ -10833,7 +10842,7 @@ RESTATE_API restate_future *restate_promise(restate_ctx *ctx, const char *name) 
     return restate__issue_async(&restate__op_promise, &in);
 }
 
-RESTATE__OP(peek, PROMISE, "name of the promise", RESTATE__RULES_PROMISE,
+RESTATE__OP(peek, RESULT, "name of the promise", RESTATE__RULES_PROMISE,
             restate__vm_peek_promise(in->vm, restate_str(in->text), &f->node));
 
 RESTATE_API restate_status restate_promise_peek(restate_ctx *ctx, const char *name,
@@ -10842,7 +10851,7 @@ RESTATE_API restate_status restate_promise_peek(restate_ctx *ctx, const char *na
     return restate__issue_await(&restate__op_peek, &in, value);
 }
 
-RESTATE__OP(complete_promise, PROMISE, "name of the promise",
+RESTATE__OP(complete_promise, RESULT, "name of the promise",
             RESTATE__RULES_PROMISE | RESTATE__RULE_PAYLOAD,
             restate__vm_complete_promise(in->vm, restate_str(in->text), in->value, in->failure,
                                          in->unstable, &f->node));
@@ -10934,7 +10943,7 @@ static bool restate__attach_as(restate__args *in, restate_future *f, restate__at
     return restate__attach_target(in, &target) && fn(in->vm, &target, &f->node);
 }
 
-RESTATE__OP(attach, ATTACH, NULL, 0, restate__attach_as(in, f, restate__vm_attach));
+RESTATE__OP(attach, RESULT, NULL, 0, restate__attach_as(in, f, restate__vm_attach));
 
 RESTATE_API restate_future *restate_attach_async(restate_ctx *ctx, restate_invocation to) {
     restate__args in = { ctx, "restate_attach_async", .more = &to };
@@ -10947,7 +10956,7 @@ RESTATE_API restate_status restate_attach(restate_ctx *ctx, restate_invocation t
     return restate__issue_await(&restate__op_attach, &in, reply);
 }
 
-RESTATE__OP(output, ATTACH, NULL, 0, restate__attach_as(in, f, restate__vm_get_output));
+RESTATE__OP(output, RESULT, NULL, 0, restate__attach_as(in, f, restate__vm_get_output));
 
 RESTATE_API restate_status restate_output(restate_ctx *ctx, restate_invocation of,
                                           restate_bytes *reply) {
@@ -10957,7 +10966,7 @@ RESTATE_API restate_status restate_output(restate_ctx *ctx, restate_invocation o
 
 /* ---- Cancellation as a future ---------------------------------------------------------------- */
 
-RESTATE__OP(cancellation, CANCELLATION, NULL, RESTATE__RULE_EXPLICIT,
+RESTATE__OP(cancellation, RESULT, NULL, RESTATE__RULE_EXPLICIT,
             restate__vm_cancellation(in->vm, &f->node));
 
 RESTATE_API restate_future *restate_cancellation(restate_ctx *ctx) {
@@ -10985,14 +10994,12 @@ RESTATE_API restate_status restate_cancel_calls(restate_ctx *ctx) {
 
 /* ---- Many futures --------------------------------------------------------------------------- */
 
-/* A combinator for one wait, over `count` nodes in `array`. */
+/* Waits for the first of `count` nodes in `array`, by a combinator for this one wait. */
 static restate_status restate__ctx_wait_any(restate_ctx *ctx, restate__node **array, size_t count) {
-    restate__node race;
-    restate_status s;
-    memset(&race, 0, sizeof race);
+    restate__node race = { 0 };
     if (!restate__vm_combine(&ctx->attempt->vm, &race, RESTATE__RACE, array, count))
         return restate__ctx_end(ctx);
-    s = restate__ctx_drive(ctx, &race);
+    restate_status s = restate__ctx_drive(ctx, &race);
     restate__vm_dissolve(&ctx->attempt->vm, &race);
     if (s != RESTATE_ENDED) restate__attempt_told(ctx->attempt);
     return s;
@@ -11000,29 +11007,25 @@ static restate_status restate__ctx_wait_any(restate_ctx *ctx, restate__node **ar
 
 RESTATE_API restate_status restate_await_for(restate_ctx *ctx, restate_future *future,
                                              uint64_t timeout_ms, restate_bytes *value) {
-    restate__attempt *a = ctx->attempt;
     restate__args in = { ctx, "restate_await_for", .duration_ms = timeout_ms };
-    restate__node *both[2];
-    restate_future *timer;
-    restate_status s;
     if (value) *value = restate__b_none();
     if (future && future->node.state != RESTATE__PENDING)
-        return restate__ctx_await(ctx, "restate_await_for", future, value);
-    if (!restate__ctx_enter(ctx, "restate_await_for")) return RESTATE_ENDED;
-    s = RESTATE_ENDED;
-    if (restate__future_fits(ctx, future, "restate_await_for") &&
-        (timer = restate__issue_async(&restate__op_sleep, &in))->ctx) {
-        both[0] = &future->node;
-        both[1] = &timer->node;
+        return restate__ctx_await(ctx, in.function, future, value);
+    if (!restate__ctx_enter(ctx, in.function)) return RESTATE_ENDED;
+    restate_future *timer = restate__future_fits(ctx, future, in.function)
+                                ? restate__issue_async(&restate__op_sleep, &in)
+                                : &ctx->attempt->none;
+    restate_status s = RESTATE_ENDED;
+    if (timer->ctx) {
+        restate__node *both[] = { &future->node, &timer->node };
         s = restate__ctx_wait_any(ctx, both, 2);
-        if (s == RESTATE_OK && future->node.state != RESTATE__PENDING)
-            s = restate__future_read(ctx, &future->node, value);
-        else if (s == RESTATE_OK)
-            s = restate__ctx_new_failure(ctx, 408,
-                                         restate__arena_printf(
-                                             a->arena, "timed out after %lu ms",
-                                             (unsigned long)restate__ms(timeout_ms, 0)),
-                                         RESTATE_TIMEOUT);
+    }
+    if (s == RESTATE_OK && future->node.state != RESTATE__PENDING)
+        s = restate__future_read(ctx, &future->node, value);
+    else if (s == RESTATE_OK) {
+        const char *message = restate__arena_printf(ctx->attempt->arena, "timed out after %lu ms",
+                                                    (unsigned long)restate__ms(timeout_ms, 0));
+        s = restate__ctx_new_failure(ctx, 408, message, RESTATE_TIMEOUT);
     }
     restate__ctx_detach(ctx);
     return s;
@@ -11030,75 +11033,56 @@ RESTATE_API restate_status restate_await_for(restate_ctx *ctx, restate_future *f
 
 /* The one of `futures` that was settled first; `count`: none is. */
 static size_t restate__first_settled(restate_future *const *futures, size_t count) {
-    size_t i, best = count;
-    for (i = 0; i < count; i++) {
+    size_t best = count;
+    for (size_t i = 0; i < count; i++) {
         if (!futures[i] || futures[i]->node.state == RESTATE__PENDING) continue;
         if (best == count || futures[i]->node.order < futures[best]->node.order) best = i;
     }
     return best;
 }
 
-/* Fills `nodes` with what is not NULL. NULL: misuse. */
-static restate__node **restate__ctx_fill_nodes(restate_ctx *ctx, const char *function,
-                                               restate__node **nodes,
-                                               restate_future *const *futures, size_t count,
-                                               size_t *used) {
-    size_t i;
-    *used = 0;
-    if (count && !futures) {
-        restate__ctx_misuse(ctx, function, "the array of futures is NULL");
-        return NULL;
+/* An array of futures that a function was given, and the nodes of those that are not NULL. */
+typedef struct restate__many {
+    restate_future *const *futures;
+    size_t count;
+    restate__node **nodes;                  /* room for `count`; NULL: to be allocated */
+    size_t used;
+} restate__many;
+
+/* False: misuse, or out of memory. */
+static bool restate__many_take(restate_ctx *ctx, const char *function, restate__many *m) {
+    if (!m->nodes)
+        m->nodes = restate__arena_alloc(ctx->attempt->arena, (m->count + 1) * sizeof *m->nodes);
+    if (!m->nodes) return restate__ctx_nomem(ctx) == RESTATE_OK;
+    if (m->count && !m->futures)
+        return restate__ctx_misuse(ctx, function, "the array of futures is NULL") == RESTATE_OK;
+    for (size_t i = 0; i < m->count; i++) {
+        if (!m->futures[i]) continue;
+        if (!restate__future_fits(ctx, m->futures[i], function)) return false;
+        m->nodes[m->used++] = &m->futures[i]->node;
     }
-    for (i = 0; i < count; i++) {
-        if (!futures[i]) continue;
-        if (!restate__future_fits(ctx, futures[i], function)) return NULL;
-        nodes[(*used)++] = &futures[i]->node;
-    }
-    return nodes;
+    return true;
 }
 
-/* The same into a new array. NULL: misuse, or out of memory. */
-static restate__node **restate__ctx_nodes(restate_ctx *ctx, const char *function,
-                                          restate_future *const *futures, size_t count,
-                                          size_t *used) {
-    restate__node **nodes = (restate__node **)restate__arena_alloc(ctx->attempt->arena,
-                                                                   (count + 1) * sizeof *nodes);
-    *used = 0;
-    if (nodes) return restate__ctx_fill_nodes(ctx, function, nodes, futures, count, used);
-    restate__ctx_nomem(ctx);
-    return NULL;
-}
-
-/* The same for restate_select(), which is called again and again: into one array that is kept. */
-static restate__node **restate__ctx_select_nodes(restate_ctx *ctx, restate_future *const *futures,
-                                                 size_t count, size_t *used) {
-    restate__attempt *a = ctx->attempt;
-    restate__node **nodes;
-    if (count > a->select_room || !a->select_nodes) {
-        nodes = restate__ctx_nodes(ctx, "restate_select", futures, count, used);
-        if (nodes) {
-            a->select_nodes = nodes;
-            a->select_room = count;
-        }
-        return nodes;
-    }
-    return restate__ctx_fill_nodes(ctx, "restate_select", a->select_nodes, futures, count, used);
-}
-
+/* It is called again and again, so its array is kept. */
 RESTATE_API restate_status restate_select(restate_ctx *ctx, restate_future *const *futures,
                                           size_t count, size_t *index) {
-    restate__node **nodes;
+    restate__attempt *a = ctx->attempt;
+    restate__many m = { .futures = futures, .count = count };
     restate_status s = RESTATE_ENDED;
-    size_t used, found = count;
+    size_t found = count;
     if (index) *index = count;
     if (!restate__ctx_enter(ctx, "restate_select")) return RESTATE_ENDED;
-    nodes = restate__ctx_select_nodes(ctx, futures, count, &used);
-    if (nodes) {
+    if (count <= a->select_room) m.nodes = a->select_nodes;
+    if (restate__many_take(ctx, "restate_select", &m)) {
+        if (m.nodes != a->select_nodes) a->select_room = count;
+        a->select_nodes = m.nodes;
         s = RESTATE_OK;
         found = restate__first_settled(futures, count);
-        if (used && found == count) s = restate__ctx_wait_any(ctx, nodes, used);
-        if (s == RESTATE_OK) found = restate__first_settled(futures, count);
-        else found = count;
+        if (m.used && found == count) {
+            s = restate__ctx_wait_any(ctx, m.nodes, m.used);
+            if (s == RESTATE_OK) found = restate__first_settled(futures, count);
+        }
     }
     if (index) *index = found;
     restate__ctx_detach(ctx);
@@ -11108,14 +11092,13 @@ RESTATE_API restate_status restate_select(restate_ctx *ctx, restate_future *cons
 static restate_future *restate__ctx_combine(restate_ctx *ctx, const char *function,
                                             restate__node_kind kind, restate_future *const *futures,
                                             size_t count) {
-    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_COMBINED);
-    restate__node **nodes;
-    size_t used;
+    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_RESULT);
+    restate__many m = { .futures = futures, .count = count };
     if (!f->ctx || !restate__ctx_enter(ctx, function)) return f;
-    nodes = restate__ctx_nodes(ctx, function, futures, count, &used);
-    if (nodes && !used && kind == RESTATE__RACE)
+    bool valid = restate__many_take(ctx, function, &m);
+    if (valid && !m.used && kind == RESTATE__RACE)
         restate__ctx_misuse(ctx, function, "a race of no futures never ends: give at least one");
-    else if (nodes && !restate__vm_combine(&ctx->attempt->vm, &f->node, kind, nodes, used))
+    else if (valid && !restate__vm_combine(&ctx->attempt->vm, &f->node, kind, m.nodes, m.used))
         restate__ctx_end(ctx);
     else restate__graph_losers(&ctx->attempt->vm.graph, restate__run_lose); /* it may be decided */
     restate__ctx_detach(ctx);
@@ -11145,25 +11128,23 @@ RESTATE_API restate_future *restate_all_settled(restate_ctx *ctx, restate_future
 RESTATE_API restate_selector *restate_selector_new(restate_ctx *ctx,
                                                    restate_future *const *futures, size_t count) {
     restate__attempt *a = ctx->attempt;
-    restate_selector *s;
-    restate__node **nodes;
-    size_t *indexes, used, i, n = 0;
+    restate__many m = { .futures = futures, .count = count };
     if (!ctx->run && !restate__ctx_on_thread(ctx)) return &a->no_selector;
-    s = ctx->over ? NULL : (restate_selector *)restate__arena_alloc(ctx->memory, sizeof *s);
+    restate_selector *s = ctx->over ? NULL : restate__arena_alloc(ctx->memory, sizeof *s);
     if (!s) {
         if (!restate__ctx_over(ctx)) restate__ctx_nomem(ctx);
         return &a->no_selector;
     }
     if (!restate__ctx_enter(ctx, "restate_selector_new")) return s;
-    nodes = restate__ctx_nodes(ctx, "restate_selector_new", futures, count, &used);
-    indexes = (size_t *)restate__arena_alloc(a->arena, (used + 1) * sizeof *indexes);
-    if (nodes && indexes) {
-        for (i = 0; i < count; i++)
+    bool valid = restate__many_take(ctx, "restate_selector_new", &m);
+    size_t *indexes = restate__arena_alloc(a->arena, (m.used + 1) * sizeof *indexes);
+    if (valid && indexes) {
+        for (size_t i = 0, n = 0; i < count; i++)
             if (futures[i]) indexes[n++] = i;
         s->ctx = ctx;
         s->count = count;
-        if (!restate__vm_select(&a->vm, &s->node, nodes, indexes, used)) restate__ctx_end(ctx);
-    } else if (nodes) {
+        if (!restate__vm_select(&a->vm, &s->node, m.nodes, indexes, m.used)) restate__ctx_end(ctx);
+    } else if (valid) {
         restate__ctx_nomem(ctx);
     }
     restate__ctx_detach(ctx);
@@ -11179,7 +11160,7 @@ RESTATE_API restate_status restate_selector_next(restate_ctx *ctx, restate_selec
         s = restate__ctx_misuse(ctx, "restate_selector_next",
                                 "the selector is NULL, or of another invocation");
     } else if (selector->node.of.all.pending) {
-        if (selector->node.state == RESTATE__PENDING) s = restate__ctx_wait(ctx, &selector->node);
+        s = restate__ctx_wait(ctx, &selector->node);
         if (s == RESTATE_OK) {
             size_t found = restate__vm_selected(&selector->node);
             if (index) *index = found;
@@ -11251,7 +11232,7 @@ static restate_status restate__attempt_call(restate__attempt *a, restate_bytes b
 
 /* The fiber's function. */
 static void restate__attempt_main(void *arg) {
-    restate__attempt *a = (restate__attempt *)arg;
+    restate__attempt *a = arg;
     restate_bytes body;
     restate_status s;
     a->thread = restate__thread_this();
@@ -11354,8 +11335,7 @@ static void restate__attempt_start(restate__attempt *a) {
 
 /* Something happened that the handler may wait for, or that keeps it from being started. */
 static void restate__attempt_turn(restate__note *note) {
-    restate__attempt *a =
-        (restate__attempt *)(void *)((uint8_t *)note - offsetof(restate__attempt, turn));
+    restate__attempt *a = RESTATE__HOST(restate__attempt, turn, note);
     switch (a->state) {
     case RESTATE__ATTEMPT_NEW:
         if (a->cut || a->vm.phase == RESTATE__ERRORED) restate__attempt_done(a);
@@ -11374,8 +11354,7 @@ static void restate__attempt_turn(restate__note *note) {
 
 /* A thread that was let go asks for its attempt. */
 static void restate__attempt_wanted(restate__note *note) {
-    restate__attempt_resume(
-        (restate__attempt *)(void *)((uint8_t *)note - offsetof(restate__attempt, want)));
+    restate__attempt_resume(RESTATE__HOST(restate__attempt, want, note));
 }
 
 /* `a` is zeroed memory of the host, which keeps it, `arena` and `out` until
