@@ -3981,7 +3981,7 @@ typedef struct restate__notification {
 static void *restate__grow(restate__arena *arena, void *array, uint32_t at, uint32_t *room,
                            size_t size) {
     if (at < *room) return array;
-    uint32_t more = *room ? *room : 16;
+    uint32_t more = *room ? *room : 4;
     while (more <= at) more *= 2;
     void *to = restate__arena_alloc(arena, more * size);
     if (!to) return NULL;
@@ -4090,7 +4090,7 @@ typedef struct restate__slot {
     const uint8_t *entry;                   /* the first result; NULL: none has arrived */
 } restate__slot;
 
-#define RESTATE__SLOTS_PAGE 63u             /* slots; four pages fill a chunk */
+#define RESTATE__SLOTS_PAGE 16u             /* slots: one page is enough for most handlers */
 
 /* Slots by number. Numbers are dense where they come from a program; what does not look so goes to
  * a map, so that a wild number in the input costs no memory. */
