@@ -92,6 +92,7 @@ $(eval $(call variant,build/tsan,$(TSAN)))
 $(eval $(call variant,build/valgrind,-O1 -DRESTATE_VALGRIND))
 $(eval $(call variant,build/ucontext,-DRESTATE_FIBER=RESTATE_FIBER_UCONTEXT))
 $(eval $(call variant,build/thread,-DRESTATE_FIBER=RESTATE_FIBER_THREAD))
+$(eval $(call variant,build/coverage,-O0 --coverage))
 $(eval $(call variant,build/poll,-DRESTATE__USE_POLL))
 $(eval $(call variant,build/no_server,-DRESTATE_NO_SERVER))
 $(eval $(call variant,build/no_threads,-DRESTATE_NO_THREADS))
@@ -227,6 +228,11 @@ differential:
 	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' LDFLAGS='$(LDFLAGS)' LDLIBS='$(LDLIBS)' tests/differential.sh $(DIFFERENTIAL)
 	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' LDFLAGS='$(LDFLAGS)' LDLIBS='$(LDLIBS)' tests/differential.sh --json
 
+# Which lines of the header the tests of journal and context reach; the others of one section are listed.
+SECTION = journal
+coverage: $(patsubst %,build/coverage/%,$(filter unit_journal% unit_context%,$(UNITS)))
+	@tests/coverage.sh $(SECTION)
+
 # The tests that the tables of capabilities name are there.
 features:
 	@tests/features.sh
@@ -339,6 +345,7 @@ help:
 	@echo 'make e2e-smoke    some of them, in less than a minute'
 	@echo 'make mutants      breaks rules of the journal on purpose; some test has to notice each'
 	@echo 'make differential random handlers, journals, JSON and messages: all as with an earlier header'
+	@echo 'make coverage     how much of restate.h the tests of its journal reach (SECTION=journal: lists the rest)'
 	@echo 'make bench        the same requests posted to this and to other SDKs (tests/bench/bench.sh --help)'
 	@echo 'make bench-e2e    calls through a real server, one to 256 at a time (tests/bench/e2e.sh --help)'
 	@echo 'make budget       the journal takes no more instructions than before (tests/bench/budget)'
@@ -354,7 +361,7 @@ help:
 	@echo 'make wire         restate_wire.h out of proto/; wire-check: whether it is that already'
 	@echo 'make clean        removes what was built, but for the server'
 
-.PHONY: all examples test demo unit sanitize tsan valgrind e2e e2e-smoke mutants differential scale budget bench bench-e2e \
+.PHONY: all examples test demo unit sanitize tsan valgrind e2e e2e-smoke mutants differential coverage scale budget bench bench-e2e \
 	bench-check wire wire-check layers license features \
 	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware refused clean help
 .SECONDARY:

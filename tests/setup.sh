@@ -3,6 +3,7 @@
 #
 #   tests/setup.sh demo    what building and running an example against a server takes
 #   tests/setup.sh test    that, and the tools of the tests
+#   tests/setup.sh fuzz    what `make fuzz` takes: no server, but clang with its fuzzer and sanitizers
 #
 # System packages come from apt, which needs root; elsewhere the missing ones are named and the exit
 # status is 1. The server is an npm package, kept in build/server. The log is build/setup.log.
@@ -34,7 +35,7 @@ server_works() { [ -x "$1" ] && "$1" --version 2>/dev/null | grep -qF "$SERVER_V
 has_header() { printf '#include <stddef.h>\n#include <%s>\n' "$1" | "$cc" -E -x c - >/dev/null 2>&1; }
 has_library() { printf 'int main(void) { return 0; }\n' | "$cc" -x c - -o build/.probe "-l$1" >/dev/null 2>&1; }
 
-missing_for_demo() {
+missing_for_building() {
     cc=${CC:-cc}
     has "${cc%% *}" || { need gcc; cc=false; }
     has_header stdio.h || need libc6-dev
@@ -42,6 +43,8 @@ missing_for_demo() {
     { has_header nghttp2/nghttp2.h && has_library nghttp2; } || need libnghttp2-dev
     { has_header cjson/cJSON.h && has_library cjson; } || need libcjson-dev
     { has_header pb.h && has_library protobuf-nanopb; } || need libnanopb-dev
+}
+missing_for_server() {
     has curl || need curl
     if ! server_works "$binary"; then
         has npm || need nodejs npm
@@ -59,6 +62,13 @@ missing_for_tests() {
     { has_header curl/curl.h && has_library curl; } || need libcurl4-openssl-dev
     has openssl || need openssl
     { has_header openssl/evp.h && has_library crypto; } || need libssl-dev
+}
+missing_for_fuzzing() {
+    has g++ || need g++
+    if ! has clang; then need clang libclang-rt-dev; return; fi
+    printf 'int LLVMFuzzerTestOneInput(void) { return 0; }\n' |
+        clang -fsanitize=fuzzer,address,undefined -x c - -o build/.probe >/dev/null 2>&1 ||
+        need "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
 }
 
 # apt's lists may be absent (a fresh image) or too old for what the mirror still has: then once more.
@@ -87,13 +97,15 @@ install_server() {
 }
 
 what=${1:-test}
-case $what in demo | test) ;; *) die "usage: tests/setup.sh demo|test" ;; esac
+case $what in demo | test | fuzz) ;; *) die "usage: tests/setup.sh demo|test|fuzz" ;; esac
 mkdir -p build
 binary=$(server_binary)
 missing=
-missing_for_demo
-[ "$what" = demo ] || missing_for_tests
+missing_for_building
+[ "$what" = fuzz ] || missing_for_server
+[ "$what" != test ] || missing_for_tests
+[ "$what" != fuzz ] || missing_for_fuzzing
 rm -f build/.probe
 : >"$LOG"
 [ -z "$missing" ] || install_packages
-server_works "$binary" || install_server
+[ "$what" = fuzz ] || server_works "$binary" || install_server
