@@ -9069,6 +9069,42 @@ typedef enum restate__attempt_state {
     RESTATE__ATTEMPT_DONE
 } restate__attempt_state;
 
+/* The closures of an attempt. */
+typedef struct restate__closures {
+#ifndef RESTATE_NO_THREADS
+    restate__pool *pool;
+#endif
+    unsigned executing;                     /* on other threads, or on their way there */
+    restate_ctx *on_handler;                /* the one that executes on the handler's stack */
+    unsigned doubts;                        /* atomic: runs that failed, of which the journal is to
+                                               say what that means */
+    uint32_t failed_at;                     /* atomic: when a run failed whose error waits for other
+                                               closures; 0: none has */
+    struct restate__run *spare;             /* finished ones, their memory to be used on */
+    struct restate__run *live;              /* those that execute, or wait for a thread */
+    struct restate__run *all;               /* for their memory's sake */
+    restate_request_info info;              /* what restate_request() gives them */
+    bool info_ready;
+} restate__closures;
+
+/* Futures of an attempt that are not the handler's alone. */
+typedef struct restate__futures {
+    restate_future none;                    /* stand in for what could not be made */
+    restate_selector no_selector;
+    restate_future *unused;                 /* of blocking calls, to be used again */
+    restate__node **select_nodes;           /* of restate_select() */
+    size_t select_room;
+} restate__futures;
+
+/* What the handler was called with. */
+typedef struct restate__request {
+    restate__vm_input_data input;
+    const restate_pair *attempt_headers;
+    restate_request_info info;              /* what restate_request() gives the handler */
+    bool info_ready, random_ready;
+    uint64_t random[4];
+} restate__request;
+
 /* One attempt of one invocation. Belongs to its worker's thread. */
 typedef struct restate__attempt {
     restate_ctx ctx;
@@ -9080,9 +9116,9 @@ typedef struct restate__attempt {
     const restate__handler *handler;
     const restate__logger *logger;
     const restate_clock *clock;
-#ifndef RESTATE_NO_THREADS
-    restate__pool *pool;                    /* for closures */
-#endif
+    restate__closures closures;
+    restate__futures futures;
+    restate__request request;
     restate__fiber *fiber;
     restate__note turn;                     /* resumes the fiber */
     restate__note want;                     /* a detached thread asks to be attached */
@@ -9090,30 +9126,10 @@ typedef struct restate__attempt {
     bool blocking, cut, abandoned;
     unsigned entered;                       /* blocking: nested calls under way */
     restate__thread thread;                 /* that the handler executes on */
-    unsigned executing;                     /* closures on other threads, or on their way there */
     unsigned calls_after_end;
-    restate_ctx *inline_run;                /* the closure that executes on the handler's stack */
     int foreign;                            /* atomic: somebody else used the handler's context */
     int stop;                               /* atomic: RESTATE__STOP_ bits */
-    unsigned doubts;                        /* atomic: runs that failed, of which the journal is to
-                                               say what that means */
-    uint32_t failed_at;                     /* atomic: when a run failed whose error waits for other
-                                               closures; 0: none has */
     const unsigned *stops; /* atomic: the endpoint was asked to stop; NULL: cannot be */
-    struct restate__run *spare;             /* finished closures, their memory to be used on */
-    struct restate__run *live;              /* closures that execute, or wait for a thread */
-    struct restate__run *runs;              /* all closures, for their memory's sake */
-    bool random_ready, info_ready;
-    uint64_t random[4];
-    restate_future none;                    /* stand in for what could not be made */
-    restate_selector no_selector;
-    restate__node **select_nodes;           /* of restate_select() */
-    size_t select_room;
-    restate_future *free_futures;           /* of blocking calls, to be used again */
-    restate__vm_input_data input;
-    const restate_pair *attempt_headers;
-    restate_request_info info, run_info;    /* the handler's; the closures' */
-    bool run_info_ready;
     uint64_t begun_ms;                      /* monotonic: when the fiber got the thread */
     void (*progress)(struct restate__attempt *);    /* output was written, or the attempt is over */
     void *host;
@@ -9163,8 +9179,8 @@ static void restate__run_leave(restate__run *r) {
     *r->back = r->next_live;
     if (r->next_live) r->next_live->back = r->back;
     r->future->run = NULL;
-    r->next = a->spare;
-    a->spare = r;
+    r->next = a->closures.spare;
+    a->closures.spare = r;
 }
 
 /* What is not begun does not wait for a thread once nobody wants it: nothing begins for an attempt
@@ -9175,8 +9191,8 @@ static bool restate__run_withdraw(restate__run *r) {
 #ifndef RESTATE_NO_THREADS
     restate__attempt *a = r->ctx.attempt;
     restate__node *node = &r->future->node;
-    if (!r->pooled || !restate__pool_withdraw(a->pool, &r->job)) return false;
-    a->executing--;
+    if (!r->pooled || !restate__pool_withdraw(a->closures.pool, &r->job)) return false;
+    a->closures.executing--;
     restate__run_leave(r);
     restate__vm_take_back(&a->vm, node);
     return true;
@@ -9187,7 +9203,7 @@ static bool restate__run_withdraw(restate__run *r) {
 }
 
 static void restate__attempt_withdraw(restate__attempt *a) {
-    for (restate__run *r = a->live, *next; r; r = next) {
+    for (restate__run *r = a->closures.live, *next; r; r = next) {
         next = r->next_live;
         restate__run_withdraw(r);
     }
@@ -9199,7 +9215,7 @@ static restate_status restate__ctx_end(restate_ctx *ctx) {
     ctx->over = true;
     if (ctx->run) return RESTATE_ENDED;
     RESTATE__OR(&ctx->attempt->stop, RESTATE__STOP_ENDED, RELAXED);
-    if (ctx->attempt->live) restate__attempt_withdraw(ctx->attempt);
+    if (ctx->attempt->closures.live) restate__attempt_withdraw(ctx->attempt);
     return RESTATE_ENDED;
 }
 
@@ -9415,8 +9431,8 @@ static bool restate__ctx_on_thread(restate_ctx *ctx) {
 static bool restate__ctx_here(restate_ctx *ctx, const char *function) {
     restate__attempt *a = ctx->attempt;
     if (!restate__ctx_on_thread(ctx)) return false;
-    if (a->inline_run) {
-        restate__ctx_misuse(a->inline_run, function,
+    if (a->closures.on_handler) {
+        restate__ctx_misuse(a->closures.on_handler, function,
                             "the handler's context was used in a closure: use the closure's own");
         return false;
     }
@@ -9484,19 +9500,17 @@ static void restate__ctx_release(restate_ctx *ctx) {
 }
 
 RESTATE_API void *restate_alloc(restate_ctx *ctx, size_t size) {
-    void *p;
     if (restate__ctx_over(ctx)) return NULL;
-    p = restate__arena_alloc(ctx->memory, size);
+    void *p = restate__arena_alloc(ctx->memory, size);
     if (!p) restate__ctx_nomem(ctx);
     return p;
 }
 
 RESTATE_API const char *restate_text(restate_ctx *ctx, const char *format, ...) {
-    const char *text;
     va_list args;
     if (restate__ctx_over(ctx)) return "";
     va_start(args, format);
-    text = restate__arena_vprintf(ctx->memory, format, args);
+    const char *text = restate__arena_vprintf(ctx->memory, format, args);
     va_end(args);
     if (ctx->memory->failed) restate__ctx_nomem(ctx);
     return text;
@@ -9504,7 +9518,7 @@ RESTATE_API const char *restate_text(restate_ctx *ctx, const char *format, ...) 
 
 /* The code of a failure to read these bytes: the caller's fault if they are the handler's input. */
 static uint16_t restate__ctx_json_code(restate_ctx *ctx, restate_bytes json) {
-    restate_bytes body = ctx->attempt->input.body;
+    restate_bytes body = ctx->attempt->request.input.body;
     bool first = json.ptr == body.ptr;      /* behind its last byte other memory begins */
     return body.ptr && json.ptr >= body.ptr && (first || json.ptr < body.ptr + body.len) ? 400
                                                                                          : 500;
@@ -9512,8 +9526,8 @@ static uint16_t restate__ctx_json_code(restate_ctx *ctx, restate_bytes json) {
 
 static void restate__attempt_inform(restate__attempt *a) {
     static const restate_pair none = { NULL, NULL };
-    restate_request_info *i = &a->info;
-    const restate_pair *headers = restate__vm_pairs(a->arena, a->input.headers);
+    restate_request_info *i = &a->request.info;
+    const restate_pair *headers = restate__vm_pairs(a->arena, a->request.input.headers);
     i->invocation_id = a->vm.debug_id.ptr ? (const char *)a->vm.debug_id.ptr : "";
     i->target.service = a->handler->service;
     i->target.handler = a->handler->name;
@@ -9522,24 +9536,24 @@ static void restate__attempt_inform(restate__attempt *a) {
     i->key_len = a->vm.key.len;
     i->idempotency_key = (const char *)a->vm.idempotency_key.ptr;
     i->limit_key = (const char *)a->vm.limit_key.ptr;
-    i->body = a->input.body;
+    i->body = a->request.input.body;
     i->headers = headers ? headers : &none;
-    i->attempt_headers = a->attempt_headers ? a->attempt_headers : &none;
+    i->attempt_headers = a->request.attempt_headers ? a->request.attempt_headers : &none;
     i->retry_count = a->vm.retry_count;
     i->protocol_version = a->vm.options.version;
     i->user = a->handler->options.user;
-    a->info_ready = true;
+    a->request.info_ready = true;
 }
 
 RESTATE_API const restate_request_info *restate_request(restate_ctx *ctx) {
     restate__attempt *a = ctx->attempt;
-    if (ctx->run) return &a->run_info;      /* made before the first closure, never changed */
+    if (ctx->run) return &a->closures.info;      /* made before the first closure, never changed */
     restate__ctx_attach(ctx);
-    if (!a->info_ready) restate__attempt_inform(a);
+    if (!a->request.info_ready) restate__attempt_inform(a);
     if (a->arena->failed) restate__ctx_nomem(ctx);  /* headers may be missing */
-    a->info.replaying = a->vm.phase == RESTATE__REPLAYING;
+    a->request.info.replaying = a->vm.phase == RESTATE__REPLAYING;
     restate__ctx_detach(ctx);
-    return &a->info;
+    return &a->request.info;
 }
 
 RESTATE_API const char *restate_key(restate_ctx *ctx) { return restate_request(ctx)->target.key; }
@@ -9554,26 +9568,26 @@ static bool restate__ctx_random_ready(restate_ctx *ctx, const char *function) {
                             "pass it in `arg`");
         return false;
     }
-    if (!a->random_ready) restate__vm_random_seed(a->random, restate__vm_seed(&a->vm));
-    a->random_ready = true;
+    restate__request *q = &a->request;
+    if (!q->random_ready) restate__vm_random_seed(q->random, restate__vm_seed(&a->vm));
+    q->random_ready = true;
     return true;
 }
 
 RESTATE_API uint64_t restate_random(restate_ctx *ctx) {
     return restate__ctx_random_ready(ctx, "restate_random")
-               ? restate__vm_random(ctx->attempt->random)
+               ? restate__vm_random(ctx->attempt->request.random)
                : 0;
 }
 
 RESTATE_API const char *restate_uuid(restate_ctx *ctx) {
-    char *text;
     if (!restate__ctx_random_ready(ctx, "restate_uuid")) return "";
-    text = (char *)restate__arena_bytes(ctx->memory, 37);
+    char *text = (char *)restate__arena_bytes(ctx->memory, 37);
     if (!text) {
         restate__ctx_nomem(ctx);
         return "";
     }
-    restate__vm_uuid(ctx->attempt->random, text);
+    restate__vm_uuid(ctx->attempt->request.random, text);
     return text;
 }
 
@@ -9590,7 +9604,7 @@ RESTATE_API bool restate_stop_requested(restate_ctx *ctx) {
     uint32_t failed_at;
     if (ctx->over || stop & RESTATE__STOP_ENDED || (!r && stop)) return true;
     if (a->stops && RESTATE__LOAD(a->stops, RELAXED)) return true;
-    failed_at = RESTATE__LOAD(&a->failed_at, RELAXED);
+    failed_at = RESTATE__LOAD(&a->closures.failed_at, RELAXED);
     if (!r) return failed_at != 0;
     if (RESTATE__LOAD(&r->stop, RELAXED)) return true;
     if (failed_at && restate__siblings_late(failed_at, restate__clock_ms(a->clock))) return true;
@@ -9655,7 +9669,6 @@ static void restate__ctx_say_dropped(restate_ctx *ctx, size_t bytes, const char 
 }
 
 RESTATE_API restate_status restate_reply(restate_ctx *ctx, restate_bytes value) {
-    restate_bytes copy;
     if (!restate__ctx_may(ctx, "restate_reply")) return RESTATE_ENDED;
     if (!ctx->run && ctx->attempt->handler->no_output) {
         restate__ctx_say_dropped(ctx, ctx->reply.ptr ? 0 : value.len, "the reply (.output)",
@@ -9670,7 +9683,7 @@ RESTATE_API restate_status restate_reply(restate_ctx *ctx, restate_bytes value) 
         ctx->reply = value;
         return RESTATE_OK;
     }
-    copy = restate__arena_copy(ctx->memory, value.ptr ? value : restate__b("", 0));
+    restate_bytes copy = restate__arena_copy(ctx->memory, value.ptr ? value : restate__b("", 0));
     if (!copy.ptr) return restate__ctx_nomem(ctx);
     ctx->reply = copy;
     return RESTATE_OK;
@@ -9732,11 +9745,10 @@ static restate_status restate__ctx_new_failure(restate_ctx *ctx, uint16_t code, 
 }
 
 RESTATE_API restate_status restate_fail(restate_ctx *ctx, uint16_t code, const char *format, ...) {
-    const char *message;
     va_list args;
     if (!restate__ctx_may(ctx, "restate_fail")) return RESTATE_ENDED;
     va_start(args, format);
-    message = restate__arena_vprintf(ctx->memory, format, args);
+    const char *message = restate__arena_vprintf(ctx->memory, format, args);
     va_end(args);
     return restate__ctx_new_failure(ctx, code, message, RESTATE_TERMINAL);
 }
@@ -9875,9 +9887,9 @@ static const restate_pair *restate__hooks_headers(restate_ctx *ctx, const restat
 /* Its first chunk is one of the worker's, whose thread this is. What a closure needs besides comes
  * from and goes to the allocator, on any thread, and nothing of it is kept. */
 static restate__run *restate__run_take(restate__attempt *a) {
-    restate__run *r = a->spare;
+    restate__run *r = a->closures.spare;
     if (r) {
-        a->spare = r->next;
+        a->closures.spare = r->next;
         r->ctx.over = r->ctx.retry = false;
         r->ctx.reply = restate__b_none();
         r->ctx.failed = NULL;
@@ -9894,8 +9906,8 @@ static restate__run *restate__run_take(restate__attempt *a) {
     r->ctx.attempt = a;
     r->ctx.run = r;
     r->ctx.memory = &r->arena;
-    r->next_run = a->runs;
-    a->runs = r;
+    r->next_run = a->closures.all;
+    a->closures.all = r;
     return r;
 }
 
@@ -9911,7 +9923,7 @@ static void restate__attempt_crash(const restate__attempt *a, restate__crash *c,
 #ifndef RESTATE_NO_THREADS
     if (closure || (!bytes && a->blocking)) {
         c->option = "closure_stack_bytes";
-        bytes = a->pool->stack_bytes;
+        bytes = a->closures.pool->stack_bytes;
     }
 #endif
     c->stack_bytes = bytes ? bytes : RESTATE_STACK_BYTES;
@@ -9964,16 +9976,15 @@ static void restate__run_outcome(restate__run *r, restate__outcome *o) {
  * as they do when nothing fails. */
 static void restate__attempt_failing(restate__attempt *a) {
     unsigned count = 0;
-    restate__run *r;
     if (a->cut || !a->vm.failing) return;
     restate__attempt_withdraw(a);
-    for (r = a->live; r; r = r->next_live)
+    for (restate__run *r = a->closures.live; r; r = r->next_live)
         count += !RESTATE__LOAD(&r->stop, RELAXED);
     if (!count) {
         restate__vm_fail_now(&a->vm);
-    } else if (!a->failed_at) {
+    } else if (!a->closures.failed_at) {
         uint32_t now = (uint32_t)restate__clock_ms(a->clock);
-        RESTATE__STORE(&a->failed_at, now ? now : UINT32_MAX, RELAXED);
+        RESTATE__STORE(&a->closures.failed_at, now ? now : UINT32_MAX, RELAXED);
         restate__ctx_say(&a->ctx, RESTATE_LOG_INFO,
                          "a run failed with %u: %s; the attempt ends with that when the closures "
                          "that execute have finished, %u yet",
@@ -9996,11 +10007,11 @@ static void restate__run_propose(restate__run *r) {
                          (unsigned long)f->timeout_ms);
     restate__run_leave(r);
     if (!a->cut) {
-        a->vm.keeps_error = a->live || a->vm.failing;
+        a->vm.keeps_error = a->closures.live || a->vm.failing;
         restate__vm_propose(&a->vm, &f->node, &o, &f->policy);
         a->vm.keeps_error = false;
     }
-    if (r->doubtful && !a->vm.failing) RESTATE__SUB(&a->doubts, 1u, RELAXED);
+    if (r->doubtful && !a->vm.failing) RESTATE__SUB(&a->closures.doubts, 1u, RELAXED);
     restate__attempt_failing(a);
     restate__ctx_release(&r->ctx);
 }
@@ -10017,7 +10028,7 @@ static void restate__attempt_drop_fiber(restate__attempt *a) {
 static bool restate__run_too_late(const restate__run *r) {
     const restate__attempt *a = r->ctx.attempt;
     return (RESTATE__LOAD(&a->stop, RELAXED) & RESTATE__STOP_ENDED) ||
-           RESTATE__LOAD(&a->doubts, RELAXED);
+           RESTATE__LOAD(&a->closures.doubts, RELAXED);
 }
 
 static void restate__run_on_pool(restate__job *job) {
@@ -10027,7 +10038,7 @@ static void restate__run_on_pool(restate__job *job) {
     if (!r->skipped) restate__run_execute(r);
     r->doubtful = !r->skipped && (r->ctx.retry || (r->status != RESTATE_OK &&
                                                    !restate__ctx_is_failure(r->status)));
-    if (r->doubtful) RESTATE__ADD(&a->doubts, 1u, RELAXED);
+    if (r->doubtful) RESTATE__ADD(&a->closures.doubts, 1u, RELAXED);
     restate__worker_post(a->worker, &r->finished);
 }
 
@@ -10036,9 +10047,9 @@ static void restate__run_skipped(restate__run *r) {
     restate__attempt *a = r->ctx.attempt;
     restate__node *node = &r->future->node;
     if (!a->cut && !a->ctx.over && !a->vm.failing && restate__vm_ready(&a->vm) &&
-        restate__pool_submit(a->pool, &r->job))
+        restate__pool_submit(a->closures.pool, &r->job))
         return;
-    a->executing--;
+    a->closures.executing--;
     restate__run_leave(r);
     restate__vm_take_back(&a->vm, node);
     restate__attempt_failing(a);
@@ -10051,10 +10062,10 @@ static void restate__run_finished(restate__note *note) {
         restate__run_skipped(r);
     } else {
         restate__run_propose(r);
-        a->executing--;
+        a->closures.executing--;
     }
     if (a->state == RESTATE__ATTEMPT_PARKED) restate__worker_later(a->worker, &a->turn);
-    if (a->state == RESTATE__ATTEMPT_DONE && !a->executing && a->fiber)
+    if (a->state == RESTATE__ATTEMPT_DONE && !a->closures.executing && a->fiber)
         restate__attempt_drop_fiber(a);
     restate__attempt_progress(a);           /* the last one after the handler: frees the attempt */
 }
@@ -10063,10 +10074,10 @@ static void restate__run_finished(restate__note *note) {
 static void restate__run_enter(restate__run *r) {
     restate__attempt *a = r->ctx.attempt;
     r->pooled = r->begun = r->skipped = r->doubtful = false;
-    r->next_live = a->live;
-    r->back = &a->live;
+    r->next_live = a->closures.live;
+    r->back = &a->closures.live;
     if (r->next_live) r->next_live->back = &r->next_live;
-    a->live = r;
+    a->closures.live = r;
 }
 
 /* Executes the closure of a run that the journal asks for, on a thread of the pool or right here.
@@ -10077,10 +10088,10 @@ static bool restate__run_start(restate__attempt *a, restate_future *f) {
         restate__ctx_nomem(&a->ctx);
         return false;
     }
-    if (!a->info_ready) restate__attempt_inform(a);
-    if (!a->run_info_ready) a->run_info = a->info;
-    a->run_info_ready = true;
-    a->run_info.replaying = false;
+    if (!a->request.info_ready) restate__attempt_inform(a);
+    if (!a->closures.info_ready) a->closures.info = a->request.info;
+    a->closures.info_ready = true;
+    a->closures.info.replaying = false;
     r->future = f;
     f->run = r;
     restate__run_enter(r);
@@ -10090,16 +10101,16 @@ static bool restate__run_start(restate__attempt *a, restate_future *f) {
         r->job.run = restate__run_on_pool;
         r->finished.deliver = restate__run_finished;
         r->pooled = true;
-        a->executing++;
-        if (restate__pool_submit(a->pool, &r->job)) return true;
+        a->closures.executing++;
+        if (restate__pool_submit(a->closures.pool, &r->job)) return true;
         r->pooled = false;
-        a->executing--;
+        a->closures.executing--;
     }
 #endif
     if (a->blocking) restate__fiber_detach(a->fiber);
-    a->inline_run = &r->ctx;
+    a->closures.on_handler = &r->ctx;
     restate__run_execute(r);
-    a->inline_run = NULL;
+    a->closures.on_handler = NULL;
     if (a->blocking) restate__fiber_attach(a->fiber, restate__attempt_want, a);
     restate__run_propose(r);
     return true;
@@ -10131,18 +10142,18 @@ static void restate__policy_of(restate__policy *p, const restate_retry_policy *r
 /* A future of a context that is over, or of what went wrong: awaiting it gives RESTATE_ENDED. */
 static restate_future *restate__future_new(restate_ctx *ctx, restate__future_kind kind) {
     restate__attempt *a = ctx->attempt;
-    restate_future *f;
-    if ((!ctx->run && !restate__ctx_on_thread(ctx)) || restate__ctx_over(ctx)) return &a->none;
-    f = ctx->run ? NULL : a->free_futures;
+    if ((!ctx->run && !restate__ctx_on_thread(ctx)) || restate__ctx_over(ctx))
+        return &a->futures.none;
+    restate_future *f = ctx->run ? NULL : a->futures.unused;
     if (f) {
-        a->free_futures = f->next_free;
+        a->futures.unused = f->next_free;
         memset(f, 0, sizeof *f);
     } else {
         f = restate__arena_alloc(ctx->memory, sizeof *f);
     }
     if (!f) {
         restate__ctx_nomem(ctx);
-        return &a->none;
+        return &a->futures.none;
     }
     f->ctx = ctx;
     f->kind = kind;
@@ -10272,8 +10283,8 @@ static restate_status restate__ctx_await_own(restate_ctx *ctx, const char *funct
     restate_status s = restate__ctx_await(ctx, function, f, value);
     if (!f->ctx || ctx->run || a->blocking || f->node.state == RESTATE__PENDING || f->run) return s;
     if (!restate__vm_forget(&a->vm, &f->node)) return s;
-    f->next_free = a->free_futures;
-    a->free_futures = f;
+    f->next_free = a->futures.unused;
+    a->futures.unused = f;
     return s;
 }
 
@@ -11014,7 +11025,7 @@ RESTATE_API restate_status restate_await_for(restate_ctx *ctx, restate_future *f
     if (!restate__ctx_enter(ctx, in.function)) return RESTATE_ENDED;
     restate_future *timer = restate__future_fits(ctx, future, in.function)
                                 ? restate__issue_async(&restate__op_sleep, &in)
-                                : &ctx->attempt->none;
+                                : &ctx->attempt->futures.none;
     restate_status s = RESTATE_ENDED;
     if (timer->ctx) {
         restate__node *both[] = { &future->node, &timer->node };
@@ -11073,10 +11084,10 @@ RESTATE_API restate_status restate_select(restate_ctx *ctx, restate_future *cons
     size_t found = count;
     if (index) *index = count;
     if (!restate__ctx_enter(ctx, "restate_select")) return RESTATE_ENDED;
-    if (count <= a->select_room) m.nodes = a->select_nodes;
+    if (count <= a->futures.select_room) m.nodes = a->futures.select_nodes;
     if (restate__many_take(ctx, "restate_select", &m)) {
-        if (m.nodes != a->select_nodes) a->select_room = count;
-        a->select_nodes = m.nodes;
+        if (m.nodes != a->futures.select_nodes) a->futures.select_room = count;
+        a->futures.select_nodes = m.nodes;
         s = RESTATE_OK;
         found = restate__first_settled(futures, count);
         if (m.used && found == count) {
@@ -11129,11 +11140,11 @@ RESTATE_API restate_selector *restate_selector_new(restate_ctx *ctx,
                                                    restate_future *const *futures, size_t count) {
     restate__attempt *a = ctx->attempt;
     restate__many m = { .futures = futures, .count = count };
-    if (!ctx->run && !restate__ctx_on_thread(ctx)) return &a->no_selector;
+    if (!ctx->run && !restate__ctx_on_thread(ctx)) return &a->futures.no_selector;
     restate_selector *s = ctx->over ? NULL : restate__arena_alloc(ctx->memory, sizeof *s);
     if (!s) {
         if (!restate__ctx_over(ctx)) restate__ctx_nomem(ctx);
-        return &a->no_selector;
+        return &a->futures.no_selector;
     }
     if (!restate__ctx_enter(ctx, "restate_selector_new")) return s;
     bool valid = restate__many_take(ctx, "restate_selector_new", &m);
@@ -11208,12 +11219,12 @@ static restate_status restate__attempt_conclude(restate__attempt *a, restate_sta
 /* What the handler is given: the payload without its seal, present even if it is empty; to a
  * handler without input nothing, whatever came. */
 static restate_status restate__attempt_body(restate__attempt *a, restate_bytes *body) {
-    restate_status s = restate__ctx_open(&a->ctx, &a->input.body, 400);
-    *body = a->input.body;
+    restate_status s = restate__ctx_open(&a->ctx, &a->request.input.body, 400);
+    *body = a->request.input.body;
     if (!a->handler->no_input || s != RESTATE_OK) return s;
     restate__ctx_say_dropped(&a->ctx, body->len, "the request (.input)",
                              "call it without any, or give .input a codec");
-    a->input.body = restate__b("", 0);
+    a->request.input.body = restate__b("", 0);
     *body = restate__b_none();
     return s;
 }
@@ -11221,11 +11232,10 @@ static restate_status restate__attempt_body(restate__attempt *a, restate_bytes *
 /* A task has a thread of its own, which says there what it executes; the worker's said it already
  * where the fiber is on that. */
 static restate_status restate__attempt_call(restate__attempt *a, restate_bytes body) {
-    restate_status s;
     restate__crash crash;
     restate__attempt_crash(a, &crash, NULL);
     restate__crash_begin(&crash, a->fiber);
-    s = a->handler->fn(&a->ctx, body);
+    restate_status s = a->handler->fn(&a->ctx, body);
     restate__crash_end(&crash);
     return s;
 }
@@ -11234,16 +11244,15 @@ static restate_status restate__attempt_call(restate__attempt *a, restate_bytes b
 static void restate__attempt_main(void *arg) {
     restate__attempt *a = arg;
     restate_bytes body;
-    restate_status s;
     a->thread = restate__thread_this();
-    if (!restate__vm_input(&a->vm, &a->input)) {
+    if (!restate__vm_input(&a->vm, &a->request.input)) {
         restate__ctx_end(&a->ctx);
         return;
     }
     a->entered = 1;                         /* the thread has the attempt: let it go */
     restate__ctx_detach(&a->ctx);
-    s = restate__attempt_body(a, &body);
-    a->info_ready = false;                  /* the seal may have asked */
+    restate_status s = restate__attempt_body(a, &body);
+    a->request.info_ready = false;                  /* the seal may have asked */
     restate__hooks_begin(&a->ctx);
     if (s == RESTATE_OK) s = a->blocking || RESTATE_FIBER == RESTATE_FIBER_THREAD
                                  ? restate__attempt_call(a, body) : a->handler->fn(&a->ctx, body);
@@ -11265,7 +11274,7 @@ static void restate__attempt_done(restate__attempt *a) {
 static size_t restate__attempt_stack_bytes(const restate__attempt *a) {
     size_t bytes = a->handler->options.stack_bytes;
 #ifndef RESTATE_NO_THREADS
-    if (!bytes && a->blocking) bytes = a->pool->stack_bytes;
+    if (!bytes && a->blocking) bytes = a->closures.pool->stack_bytes;
 #endif
     return bytes ? bytes : RESTATE_STACK_BYTES;
 }
@@ -11302,7 +11311,7 @@ static void restate__attempt_after_resume(restate__attempt *a) {
     if (restate__fiber_overflowed(a->fiber)) restate__attempt_overflowed(a);
     if (!restate__fiber_done(a->fiber) && !a->abandoned) return;
     restate__ctx_end(&a->ctx);
-    if (!a->abandoned || !a->executing) restate__attempt_drop_fiber(a);
+    if (!a->abandoned || !a->closures.executing) restate__attempt_drop_fiber(a);
     restate__attempt_done(a);
 }
 
@@ -11342,7 +11351,7 @@ static void restate__attempt_turn(restate__note *note) {
         else if (restate__vm_ready(&a->vm)) restate__attempt_start(a);
         return;
     case RESTATE__ATTEMPT_PARKED:
-        if (!a->cut || !a->executing) restate__attempt_resume(a);
+        if (!a->cut || !a->closures.executing) restate__attempt_resume(a);
         return;
     case RESTATE__ATTEMPT_DONE:
         restate__attempt_progress(a);
@@ -11384,16 +11393,15 @@ RESTATE__PRIVATE void restate__attempt_init(restate__attempt *a, restate__worker
 
 /* Whether everything is over, so that restate__attempt_free() may be called. */
 RESTATE__PRIVATE bool restate__attempt_over(const restate__attempt *a) {
-    return a->state == RESTATE__ATTEMPT_DONE && !a->executing && !a->turn.queued;
+    return a->state == RESTATE__ATTEMPT_DONE && !a->closures.executing && !a->turn.queued;
 }
 
 RESTATE__PRIVATE void restate__attempt_free(restate__attempt *a) {
-    restate__run *r;
     if (a->prev) a->prev->next = a->next;
     else a->worker->attempts = a->next;
     if (a->next) a->next->prev = a->prev;
     restate__ctx_release(&a->ctx);
-    for (r = a->runs; r; r = r->next_run) {
+    for (restate__run *r = a->closures.all; r; r = r->next_run) {
         r->arena.cache = &a->worker->cache;
         restate__arena_free(&r->arena);
     }
@@ -11403,10 +11411,9 @@ RESTATE__PRIVATE void restate__attempt_free(restate__attempt *a) {
 /* Says on the worker's thread, between its turns, what executes although it was told to end:
  * blocking handlers and closures. Returns how many; the first one is named in `text`. */
 RESTATE__PRIVATE unsigned restate__attempt_tell_left(restate__worker *w, char *text, size_t size) {
-    restate__attempt *a;
     const restate__run *r;
     unsigned n = 0;
-    for (a = w->attempts; a; a = a->next) {
+    for (restate__attempt *a = w->attempts; a; a = a->next) {
         const char *id = a->vm.debug_id.ptr ? (const char *)a->vm.debug_id.ptr : "";
         bool blocks = a->state == RESTATE__ATTEMPT_DETACHED || a->state == RESTATE__ATTEMPT_RUNNING;
         if (blocks) {
@@ -11417,7 +11424,7 @@ RESTATE__PRIVATE unsigned restate__attempt_tell_left(restate__worker *w, char *t
                              "the blocking handler does not return: look at "
                              "restate_stop_requested() in long work");
         }
-        for (r = a->live; r; r = r->next_live) {
+        for (r = a->closures.live; r; r = r->next_live) {
             const char *name;
             if (!r->pooled) continue;
             name = (const char *)r->future->node.of.closure.name.ptr;
@@ -11434,9 +11441,9 @@ RESTATE__PRIVATE unsigned restate__attempt_tell_left(restate__worker *w, char *t
 
 /* A cancellation is in the queue: closures that execute now may give up. */
 static void restate__attempt_cancelled(restate__attempt *a) {
-    restate__run *r;
     RESTATE__OR(&a->stop, RESTATE__STOP_CANCELLED, RELAXED);
-    for (r = a->live; r; r = r->next_live) RESTATE__STORE(&r->stop, 1, RELAXED);
+    for (restate__run *r = a->closures.live; r; r = r->next_live)
+        RESTATE__STORE(&r->stop, 1, RELAXED);
 }
 
 /* Bytes of the request body. */
@@ -15412,9 +15419,9 @@ static void restate__x_invoke(restate__x *x, const restate__handler *handler, ui
     if (handler->options.on_mismatch == RESTATE_MISMATCH_FAIL) o.on_mismatch = RESTATE__FAIL;
     restate__attempt_init(a, x->worker, handler, &x->endpoint->logger, &o, &x->arena, &x->out);
 #ifndef RESTATE_NO_THREADS
-    a->pool = &x->endpoint->pool;
+    a->closures.pool = &x->endpoint->pool;
 #endif
-    a->attempt_headers = x->headers;
+    a->request.attempt_headers = x->headers;
     a->stops = &x->endpoint->stops;
     a->progress = restate__x_progress;
     a->host = x;
@@ -16394,7 +16401,7 @@ static void restate__stream_turn(struct restate__streams *all) {
 /* Between turns, a handler in the state RUNNING is a blocking one that was let go. */
 static bool restate__stream_x_away(const restate__x *x) {
     const restate__attempt *a = x->attempt;
-    return a && (a->executing || a->state == RESTATE__ATTEMPT_DETACHED ||
+    return a && (a->closures.executing || a->state == RESTATE__ATTEMPT_DETACHED ||
                  a->state == RESTATE__ATTEMPT_RUNNING);
 }
 

@@ -788,7 +788,7 @@ TEST(nothing_begins_when_it_is_over) {
             begins(); ex_feed(); turn();
             gate_reached(1);
             SAYS("Run 1 \"a\"", "Run 2 \"b\"", "Run 3 \"c\"", "? AwaitingOn...");
-            CHECK_INT(ex.x->attempt->executing, 3);
+            CHECK_INT(ex.x->attempt->closures.executing, 3);
             switch (way) {
             case CUT: restate__x_cut(ex.x); break;
             case RELEASED: ex_release(); break;
@@ -798,7 +798,7 @@ TEST(nothing_begins_when_it_is_over) {
             default: note_signal(17, "x"); ex_feed(); break;
             }
             handled();
-            if (way != FAILED && way != RELEASED) CHECK_INT(ex.x->attempt->executing, 1);
+            if (way != FAILED && way != RELEASED) CHECK_INT(ex.x->attempt->closures.executing, 1);
             CHECK(!ex.endpoint->pool.first || way == FAILED);
             gate_open();
             settle();
@@ -848,7 +848,7 @@ TEST(what_is_wanted_again_is_queued_again) {
             ex_feed();
             handled();
             TOLD(cancelled ? "cancelled " : "ok ");
-            CHECK_INT(ex.x->attempt->executing, way == 2 ? 2 : 3);
+            CHECK_INT(ex.x->attempt->closures.executing, way == 2 ? 2 : 3);
             gate_open();
             settle();
             TOLD(way == 2 ? "<c> go " : "<b> go <c> go ");
@@ -894,7 +894,7 @@ TEST(what_may_be_wanted_stays_in_the_queue) {
                 gate_reached(1);
                 note_signal(17, "x"); ex_feed(); handled();
                 TOLD("<a> ok ");
-                CHECK_INT(ex.x->attempt->executing, 2);
+                CHECK_INT(ex.x->attempt->closures.executing, 2);
             }
             gate_open();
             settle();
@@ -918,7 +918,7 @@ TEST(new_attempts_do_not_wait_behind_dead_ones) {
             begins(); ex_feed(); handled();
             drop_said();
         }
-        CHECK_INT(ex.x->attempt->executing, 3);
+        CHECK_INT(ex.x->attempt->closures.executing, 3);
         CHECK(ex.endpoint->pool.first && ex.endpoint->pool.first->next && ex.endpoint->pool.first->next->next
               && !ex.endpoint->pool.first->next->next->next);
         gate_open();
@@ -948,7 +948,7 @@ static restate_status races_many(restate_ctx *ctx, restate_bytes in) {
     for (size_t i = 0; i < n; i++) {
         RESTATE_TRY(restate_selector_next(ctx, left, &index));
         CHECK_INT(index, n - 1 - i);
-        CHECK_INT(ctx->attempt->executing, n - 1 - i ? n - 1 - i : 1);  /* the first one has begun */
+        CHECK_INT(ctx->attempt->closures.executing, n - 1 - i ? n - 1 - i : 1);  /* the first one has begun */
     }
     return RESTATE_OK;
 }
@@ -1057,7 +1057,7 @@ TEST(siblings_of_a_failed_run_execute_once) {
         meet = 5;
         begins(); ex_feed(); turn();
         gate_reached(5);
-        while (ex.x->attempt->executing > 5) turn();
+        while (ex.x->attempt->closures.executing > 5) turn();
         turn();
         CHECK(!ex.x->finished && ex.x->attempt->vm.failing);
         CHECK_INT(said("Error") + said("Propose"), 0);
@@ -1109,7 +1109,7 @@ TEST(what_siblings_come_to) {
                 run_names(pause ? "a+=" : "a+-", cases[i].second, NULL);
                 begins(); ex_feed(); turn();
                 gate_reached(1);
-                while (ex.x->attempt->executing > 1) turn();
+                while (ex.x->attempt->closures.executing > 1) turn();
                 turn();
                 SAYS("Run 1 \"a\"", "Run 2 \"b\"");
                 gate_open();
@@ -1138,7 +1138,7 @@ TEST(tries_that_are_used_up_beside_a_failure) {
         EACH_CLOCKED_OF(5, 7, RESTATE_SERVICE, .fn = runs_bounded) {
             begins(); ex_feed(); turn();
             gate_reached(1);
-            while (ex.x->attempt->executing > 1) turn();
+            while (ex.x->attempt->closures.executing > 1) turn();
             turn();
             if (!way) SAYS("Run 1 \"a\"", "Run 2 \"b\"");
             else SAYS("Run 1 \"a\"", "Run 2 \"b\"", "Run 3 \"c\"", "Propose 3 failure 500 \"c+-\" ack", "? AwaitingOn...");
@@ -1161,8 +1161,8 @@ TEST(siblings_that_wait_are_not_begun) {
         names[3] = "d";
         begins(); ex_feed(); turn();
         gate_reached(1);
-        while (!ex.x->finished && (!ex.x->attempt->vm.failing || ex.x->attempt->executing > 1)) turn();
-        CHECK_INT(ex.x->attempt->executing, 1);
+        while (!ex.x->finished && (!ex.x->attempt->vm.failing || ex.x->attempt->closures.executing > 1)) turn();
+        CHECK_INT(ex.x->attempt->closures.executing, 1);
         gate_open();
         settle();
         drop_said();
@@ -1182,7 +1182,7 @@ TEST(waiting_for_siblings_has_an_end) {
             run_names("a@?", "b+-", NULL);
             begins(); ex_feed(); turn();
             gate_reached(1);
-            while (ex.x->attempt->executing > 1) turn();
+            while (ex.x->attempt->closures.executing > 1) turn();
             turn();
             drop_said();
             log_drop();
@@ -1381,7 +1381,7 @@ TEST(time_counts_from_the_first_instruction) {
             if (way >= 2 && ex.handlers[0].options.blocking) continue;
             begins(); ex_feed(); turn();
             if (way < 2) gate_reached(1);
-            if (way < 2) while (ex.x->attempt->executing < 2) turn();
+            if (way < 2) while (ex.x->attempt->closures.executing < 2) turn();
             if (way >= 2 && way < 4) while (!told("go ")) nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
             if (way < 4) pass(WAIT_MS);
             gate_open();

@@ -443,9 +443,9 @@ TEST(attempt_headers) {
     }
     restate__x_begin(ex.x, false);
     CHECK_INT(ex.x->status, 200);
-    CHECK_STR(ex.x->attempt->attempt_headers[0].name, "h0");
-    CHECK_STR(ex.x->attempt->attempt_headers[100].value, "v99");
-    CHECK(!ex.x->attempt->attempt_headers[101].name);
+    CHECK_STR(ex.x->attempt->request.attempt_headers[0].name, "h0");
+    CHECK_STR(ex.x->attempt->request.attempt_headers[100].value, "v99");
+    CHECK(!ex.x->attempt->request.attempt_headers[101].name);
     ex_end();
 }
 

@@ -88,7 +88,7 @@ static inline const char *last_misuse(restate_ctx *ctx) {   /* "": the attempt h
     return ctx->over ? ctx->attempt->vm.error.message : "";
 }
 static inline void set_input(restate_ctx *ctx, restate_bytes input) {
-    ctx->attempt->input.body = input;
+    ctx->attempt->request.input.body = input;
 }
 
 #endif

@@ -175,7 +175,7 @@ static inline bool ex_busy(void) {
     const restate__attempt *a;
     if (!ex.x) return __atomic_load_n(&ex.endpoint->invocations, __ATOMIC_RELAXED) != 0;
     a = ex.x->attempt;
-    return a && (a->executing || a->state == RESTATE__ATTEMPT_DETACHED || a->state == RESTATE__ATTEMPT_RUNNING);
+    return a && (a->closures.executing || a->state == RESTATE__ATTEMPT_DETACHED || a->state == RESTATE__ATTEMPT_RUNNING);
 }
 
 static inline void turn(void) {             /* what can be done now */
