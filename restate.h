@@ -11007,7 +11007,7 @@ RESTATE_API restate_status restate_cancel_calls(restate_ctx *ctx) {
 
 /* Waits for the first of `count` nodes in `array`, by a combinator for this one wait. */
 static restate_status restate__ctx_wait_any(restate_ctx *ctx, restate__node **array, size_t count) {
-    restate__node race = { 0 };
+    restate__node race = { .of.all.count = 0 };     /* that member of the union is all zero */
     if (!restate__vm_combine(&ctx->attempt->vm, &race, RESTATE__RACE, array, count))
         return restate__ctx_end(ctx);
     restate_status s = restate__ctx_drive(ctx, &race);
