@@ -4508,7 +4508,7 @@ static bool restate__graph_above(restate__graph *g, restate__node *node, const r
 }
 
 static bool restate__graph_wanted(restate__graph *g, restate__node *node) {
-    bool awaited;
+    bool awaited = false;
     g->mark++;
     return restate__graph_above(g, node, NULL, UINT32_MAX, &awaited);
 }
