@@ -11366,24 +11366,19 @@ static void restate__attempt_wanted(restate__note *note) {
     restate__attempt_resume(RESTATE__HOST(restate__attempt, want, note));
 }
 
-/* `a` is zeroed memory of the host, which keeps it, `arena` and `out` until
- * restate__attempt_over(). */
+/* `a` is zeroed memory of the host, in which `handler`, `logger` and `arena` are set. The host keeps
+ * all of it, and `out`, until restate__attempt_over(). */
 RESTATE__PRIVATE void restate__attempt_init(restate__attempt *a, restate__worker *worker,
-                                            const restate__handler *handler,
-                                            const restate__logger *logger,
                                             const restate__vm_options *options,
-                                            restate__arena *arena, restate__buf *out) {
+                                            restate__buf *out) {
     a->worker = worker;
-    a->arena = arena;
-    a->handler = handler;
-    a->logger = logger;
-    a->clock = logger->clock;
-    a->blocking = handler->options.blocking == RESTATE_ON;
+    a->clock = a->logger->clock;
+    a->blocking = a->handler->options.blocking == RESTATE_ON;
     restate__cache_init(&a->own_cache, worker->allocator, NULL, 0);
     restate__arena_init(&a->own, &a->own_cache);
-    restate__vm_init(&a->vm, options, arena, out);
+    restate__vm_init(&a->vm, options, a->arena, out);
     a->ctx.attempt = a;
-    a->ctx.memory = a->blocking ? &a->own : arena;
+    a->ctx.memory = a->blocking ? &a->own : a->arena;
     a->turn.deliver = restate__attempt_turn;
     a->want.deliver = restate__attempt_wanted;
     a->next = worker->attempts;
@@ -15417,7 +15412,10 @@ static void restate__x_invoke(restate__x *x, const restate__handler *handler, ui
     o.max_message_bytes = x->endpoint->options.max_message_bytes;
     if (handler->options.on_mismatch == RESTATE_MISMATCH_PAUSE) o.on_mismatch = RESTATE__PAUSE;
     if (handler->options.on_mismatch == RESTATE_MISMATCH_FAIL) o.on_mismatch = RESTATE__FAIL;
-    restate__attempt_init(a, x->worker, handler, &x->endpoint->logger, &o, &x->arena, &x->out);
+    a->handler = handler;
+    a->logger = &x->endpoint->logger;
+    a->arena = &x->arena;
+    restate__attempt_init(a, x->worker, &o, &x->out);
 #ifndef RESTATE_NO_THREADS
     a->closures.pool = &x->endpoint->pool;
 #endif

@@ -66,8 +66,10 @@ static inline restate_ctx *test_ctx(void) {
     restate__buf_init(&h->out, &h->worker.cache);
     memset(&options, 0, sizeof options);
     options.version = 7;
-    restate__attempt_init(&h->attempt, &h->worker, &handler, &logger, &options, &h->arena,
-                          &h->out);
+    h->attempt.handler = &handler;
+    h->attempt.logger = &logger;
+    h->attempt.arena = &h->arena;
+    restate__attempt_init(&h->attempt, &h->worker, &options, &h->out);
     h->attempt.thread = restate__thread_this();
     h->attempt.state = RESTATE__ATTEMPT_RUNNING;    /* as if its handler called */
     return &h->attempt.ctx;
