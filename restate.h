@@ -3202,8 +3202,7 @@ RESTATE__PRIVATE RESTATE__NOINLINE bool restate__wire_varint_long(restate__wire_
                                                                   uint64_t *number) {
     uint64_t n = 0;
     const uint8_t *p = r->at;
-    unsigned shift;
-    for (shift = 0; shift < 70 && p < r->end; shift += 7) {
+    for (unsigned shift = 0; shift < 70 && p < r->end; shift += 7) {
         uint8_t byte = *p++;
         if (shift == 63 && byte > 1) break;
         n |= (uint64_t)(byte & 0x7F) << shift;
@@ -3231,10 +3230,9 @@ static bool restate__wire_varint(restate__wire_reader *r, uint64_t *number) {
 
 /* Little-endian, `size` bytes. */
 static bool restate__wire_fixed(restate__wire_reader *r, unsigned size, uint64_t *number) {
-    unsigned i;
     uint64_t n = 0;
     if ((size_t)(r->end - r->at) < size) return restate__wire_bad(r);
-    for (i = 0; i < size; i++) n |= (uint64_t)r->at[i] << (8 * i);
+    for (unsigned i = 0; i < size; i++) n |= (uint64_t)r->at[i] << (8 * i);
     r->at += size;
     *number = n;
     return true;
@@ -3288,7 +3286,7 @@ typedef struct restate__wire_cursor {
 } restate__wire_cursor;
 
 static bool restate__wire_source(pb_istream_t *in, pb_byte_t *to, size_t len) {
-    restate__wire_cursor *cursor = (restate__wire_cursor *)in->state;
+    restate__wire_cursor *cursor = in->state;
     if (to) memcpy(to, cursor->at, len);
     cursor->at += len;
     return true;
@@ -3306,11 +3304,10 @@ static void restate__wire_list_add(restate_wire_list *list, uint32_t tag, restat
 
 /* Lists of numbers are not kept, only looked at. A single one is a number for sure. */
 static bool restate__wire_numbers_in(const pb_istream_t *in) {
-    const restate__wire_cursor *cursor = (const restate__wire_cursor *)in->state;
-    restate__wire_reader r;
+    const restate__wire_cursor *cursor = in->state;
     uint64_t number;
     if (in->callback != restate__wire_source) return true;
-    r = restate__wire_read(restate__b(cursor->at, in->bytes_left));
+    restate__wire_reader r = restate__wire_read(restate__b(cursor->at, in->bytes_left));
     while (r.at != r.end && restate__wire_varint(&r, &number)) continue;
     return !r.bad;
 }
@@ -3321,11 +3318,10 @@ static bool restate__wire_numbers_in(const pb_istream_t *in) {
  * stack, which a slice would outlive: such a stream is not ours and the message is bad. */
 static bool restate__wire_field_in(pb_istream_t *in, const pb_field_t *field) {
     bool repeated = PB_HTYPE(field->type) == PB_HTYPE_REPEATED;
-    restate_bytes content;
     if (repeated && PB_LTYPE(field->type) <= PB_LTYPE_LAST_PACKABLE)
         return restate__wire_numbers_in(in);
     if (in->callback != restate__wire_source) return false;
-    content = restate__b(((restate__wire_cursor *)in->state)->at, in->bytes_left);
+    restate_bytes content = restate__b(((restate__wire_cursor *)in->state)->at, in->bytes_left);
     if (PB_LTYPE(field->type) == PB_LTYPE_STRING && !restate__b_utf8(content)) return false;
     ((restate__wire_cursor *)in->state)->at += content.len;
     in->bytes_left = 0;
@@ -3357,7 +3353,6 @@ RESTATE__PRIVATE bool restate__wire_decode(const pb_msgdesc_t *type, void *messa
 
 /* Takes the next element out of a decoded list (of anything but numbers). */
 RESTATE__PRIVATE bool restate__wire_each(restate_wire_list *list, restate_bytes *element) {
-    restate__wire_reader r;
     restate__wire_item item;
     if (!list->count) return false;
     list->count--;
@@ -3368,7 +3363,7 @@ RESTATE__PRIVATE bool restate__wire_each(restate_wire_list *list, restate_bytes 
         list->first = SIZE_MAX;
         return true;
     }
-    r = restate__wire_read(restate__b(list->ptr, list->len));
+    restate__wire_reader r = restate__wire_read(restate__b(list->ptr, list->len));
     while (restate__wire_next(&r, &item)) {
         if (item.tag != list->tag || item.wire != RESTATE__WIRE_BYTES) continue;
         *element = item.bytes;
@@ -3400,9 +3395,8 @@ RESTATE__PRIVATE bool restate__wire_entry(restate_bytes element, bool text, rest
 
 /* Whether an empty field is written: members of oneofs, messages, and what is `optional`. */
 static bool restate__wire_explicit(const pb_field_t *field) {
-    const struct restate__wire_optional *o;
     if (PB_HTYPE(field->type) == PB_HTYPE_ONEOF || PB_LTYPE_IS_SUBMSG(field->type)) return true;
-    for (o = restate__wire_optionals; o->message; o++)
+    for (const struct restate__wire_optional *o = restate__wire_optionals; o->message; o++)
         if (o->message == field->descriptor && o->tag == field->tag) return true;
     return false;
 }
@@ -3410,9 +3404,9 @@ static bool restate__wire_explicit(const pb_field_t *field) {
 /* nanopb asks for the chosen member of a oneof only, which is written even if it is absent: without
  * it the message would say something else. */
 static bool restate__wire_field_out(pb_ostream_t *out, const pb_field_t *field) {
-    const restate_bytes *content = (const restate_bytes *)field->pData;
+    const restate_bytes *content = field->pData;
     if (PB_HTYPE(field->type) == PB_HTYPE_REPEATED) {
-        const restate_wire_list *list = (const restate_wire_list *)field->pData;
+        const restate_wire_list *list = field->pData;
         return !list->put || list->put(out, field, list->items, list->count);
     }
     if (!content->ptr && PB_HTYPE(field->type) != PB_HTYPE_ONEOF) return true;
@@ -3497,10 +3491,9 @@ static bool restate__wire_sink(pb_ostream_t *out, const pb_byte_t *data, size_t 
 /* Writes `len` into the header that starts `at` bytes into `chunk` and may end in the next one. */
 static void restate__wire_patch(restate__chunk *chunk, size_t at, uint32_t len) {
     uint8_t bytes[4];
-    size_t i;
     restate__b_put32(bytes, len);
     at += RESTATE__WIRE_HEAD - sizeof bytes;
-    for (i = 0; i < sizeof bytes; i++, at++) {
+    for (size_t i = 0; i < sizeof bytes; i++, at++) {
         while (at >= restate__buf_chunk(chunk).len) {
             at -= restate__buf_chunk(chunk).len;
             chunk = chunk->next;
@@ -3531,11 +3524,10 @@ static bool restate__wire_put_whole(restate__buf *out, uint16_t type, uint16_t f
                                     const pb_msgdesc_t *desc, const void *message) {
     size_t room = 0;
     uint8_t *at = restate__buf_space(out, &room);
-    pb_ostream_t stream;
     if (!at || room <= RESTATE__WIRE_HEAD) return false;
     /* What is larger may be referred to, restate__buf_write() knows. */
     if (room > RESTATE__CHUNK_BYTES) room = RESTATE__CHUNK_BYTES;
-    stream = pb_ostream_from_buffer(at + RESTATE__WIRE_HEAD, room - RESTATE__WIRE_HEAD);
+    pb_ostream_t stream = pb_ostream_from_buffer(at + RESTATE__WIRE_HEAD, room - RESTATE__WIRE_HEAD);
     if (!pb_encode(&stream, desc, message)) return false;
     restate__wire_put_head(at, type, flags, (uint32_t)stream.bytes_written);
     restate__buf_wrote(out, RESTATE__WIRE_HEAD + stream.bytes_written);
@@ -3570,14 +3562,12 @@ RESTATE__PRIVATE void restate__wire_put(restate__buf *out, uint16_t type, uint16
  * absent then. */
 RESTATE__PRIVATE bool restate__wire_encode(restate__arena *arena, const pb_msgdesc_t *desc,
                                            const void *message, restate_bytes *out) {
-    pb_ostream_t stream;
     size_t size;
-    uint8_t *to;
     *out = restate__b_none();
     if (!pb_get_encoded_size(&size, desc, message)) return false;
-    to = restate__arena_bytes(arena, size);
+    uint8_t *to = restate__arena_bytes(arena, size);
     if (!to) return false;
-    stream = pb_ostream_from_buffer(to, size);
+    pb_ostream_t stream = pb_ostream_from_buffer(to, size);
     if (!pb_encode(&stream, desc, message)) return false;
     *out = restate__b(to, stream.bytes_written);
     return true;
@@ -4168,8 +4158,7 @@ static restate__slot *restate__slot_new_far(restate__arena *arena, restate__slot
 
 static restate__slot *restate__slot_new_page(restate__arena *arena, restate__slots *s,
                                              uint32_t number) {
-    restate__slot **pages =
-        restate__grow(arena, s->pages, number, &s->room, sizeof *s->pages);
+    restate__slot **pages = restate__grow(arena, s->pages, number, &s->room, sizeof *s->pages);
     if (!pages) return NULL;
     s->pages = pages;
     restate__slot *page = restate__arena_alloc(arena, RESTATE__SLOTS_PAGE * sizeof *page);
@@ -4837,8 +4826,7 @@ static void restate__tree_note_leaves(restate__tree *t, restate__node *n) {
 
 static void restate__tree_enter(restate__tree *t, restate__node *n, uint32_t next) {
     restate__graph *g = t->graph;
-    restate__step *path =
-        restate__grow(g->arena, g->path, t->depth, &g->path_room, sizeof *path);
+    restate__step *path = restate__grow(g->arena, g->path, t->depth, &g->path_room, sizeof *path);
     if (!path) {
         t->failed = true;
         return;
@@ -5207,14 +5195,9 @@ typedef struct restate__vm_target {         /* an invocation to attach to */
     const char *scope;                      /* NULL: none; protocol 7 */
 } restate__vm_target;
 
-typedef enum restate__policy_kind {
-    RESTATE__POLICY_INFINITE,               /* all is left to the server */
-    RESTATE__POLICY_NONE, RESTATE__POLICY_FIXED, RESTATE__POLICY_EXPONENTIAL
-} restate__policy_kind;
-
 typedef struct restate__policy {
-    restate__policy_kind kind;
-    bool has_interval, has_max_interval, has_max_attempts, has_max_duration, pause;
+    bool own;                               /* else all is left to the server, without end */
+    bool has_max_attempts, has_max_duration, pause;
     uint64_t interval_ms, max_interval_ms, max_duration_ms;
     uint32_t max_attempts;
     double factor;
@@ -6171,8 +6154,7 @@ static restate__wait restate__vm_unresolved(restate__vm *vm, restate__node *root
     restate__tree tree;
     bool replaying = vm->phase == RESTATE__REPLAYING, suspend = restate__vm_may_suspend(vm);
     if (vm->phase == RESTATE__ERRORED) return restate__vm_wait(vm, RESTATE__BROKEN);
-    restate__node *run =
-        vm->graph.to_execute && !replaying ? restate__graph_next_run(root) : NULL;
+    restate__node *run = vm->graph.to_execute && !replaying ? restate__graph_next_run(root) : NULL;
     if (run) {
         restate__graph_hand_out(&vm->graph, run);
         return (restate__wait){ .kind = RESTATE__EXECUTE, .run = run };
@@ -7117,7 +7099,7 @@ static bool restate__vm_propose_result(restate__vm *vm, restate__node *run, rest
         m.result.value = restate__vm_present(value);
     }
     if (v7) {
-        keep = (restate__value *)restate__arena_alloc(vm->arena, sizeof *keep);
+        keep = restate__arena_alloc(vm->arena, sizeof *keep);
         if (!keep) return restate__vm_nomem(vm);
         keep->kind = failure ? RESTATE__FAILURE : RESTATE__VALUE;
         if (failure) keep->is.failure = restate__vm_keep_failure(vm->arena, failure, &twice);
@@ -7133,9 +7115,9 @@ static bool restate__vm_propose_result(restate__vm *vm, restate__node *run, rest
 
 /* Delay n is min(max, initial * factor^(n-1)); saturates. */
 static uint64_t restate__vm_backoff(const restate__policy *p, uint32_t count) {
-    double delay = (double)p->interval_ms, max = 9.0e18;
+    double delay = (double)p->interval_ms, max = (double)p->max_interval_ms;
     uint32_t i;
-    if (p->has_max_interval && (double)p->max_interval_ms < max) max = (double)p->max_interval_ms;
+    if (max > 9.0e18) max = 9.0e18;
     for (i = 1; i < count && delay < max && p->factor > 1; i++) delay *= p->factor;
     for (i = 1; i < count && delay >= 1 && p->factor < 1; i++) delay *= p->factor;
     return (uint64_t)(delay < max ? delay : max);
@@ -7146,32 +7128,23 @@ static uint64_t restate__vm_backoff(const restate__policy *p, uint32_t count) {
 static bool restate__vm_propose_retry(restate__vm *vm, restate__node *run,
                                       const restate__outcome *o, const restate__policy *p) {
     restate__vm_error e = o->error;
-    bool known = vm->first_new_entry_pending, exhausted;
+    bool known = vm->first_new_entry_pending;
     uint32_t count = known ? vm->retry_count : 0;
     uint64_t spent = count ? vm->retry_ms : 0;
-    restate_failure failure;
     if (count < UINT32_MAX) count++;
     spent = spent > UINT64_MAX - o->duration_ms ? UINT64_MAX : spent + o->duration_ms;
-    exhausted = (p->has_max_attempts && p->max_attempts <= count) ||
-                (p->has_max_duration && p->max_duration_ms <= spent);
-    e.related.known = true;
-    e.related.index = run->of.closure.command;
-    e.related.type = restate_wire_MSG_RUN_COMMAND;
-    e.related.name = run->of.closure.name;
+    bool exhausted = p->own && ((p->has_max_attempts && p->max_attempts <= count) ||
+                                (p->has_max_duration && p->max_duration_ms <= spent));
+    e.related = (restate__related){ .known = true, .index = run->of.closure.command,
+                                    .type = restate_wire_MSG_RUN_COMMAND,
+                                    .name = run->of.closure.name };
     e.step_try = count;
-    if (p->kind == RESTATE__POLICY_NONE ||
-        (p->kind != RESTATE__POLICY_INFINITE && exhausted && !p->pause)) {
-        memset(&failure, 0, sizeof failure);
-        failure.code = (uint16_t)e.code;
-        failure.message = e.message;
-        if (e.behavior == RESTATE__RETRY)
-            return restate__vm_propose_result(vm, run, restate__b_none(), &failure);
+    if (exhausted && !p->pause && e.behavior == RESTATE__RETRY) {
+        restate_failure failure = { .code = (uint16_t)e.code, .message = e.message };
+        return restate__vm_propose_result(vm, run, restate__b_none(), &failure);
     }
-    if (p->kind != RESTATE__POLICY_INFINITE && exhausted && p->pause) e.behavior = RESTATE__PAUSE;
-    if (!e.has_delay && p->kind == RESTATE__POLICY_FIXED) {
-        e.has_delay = p->has_interval;
-        e.delay_ms = p->interval_ms;
-    } else if (!e.has_delay && p->kind == RESTATE__POLICY_EXPONENTIAL) {
+    if (exhausted && p->pause) e.behavior = RESTATE__PAUSE;
+    if (p->own && !e.has_delay) {
         e.has_delay = true;
         e.delay_ms = restate__vm_backoff(p, count);
     }
@@ -7189,7 +7162,7 @@ RESTATE__PRIVATE bool restate__vm_propose(restate__vm *vm, restate__node *run,
     restate__graph_run_over(&vm->graph, run);
     slot = restate__slot_of(&vm->journal, false, run->id);
     if (!slot || slot->entry) return slot ? true : restate__vm_nomem(vm);       /* not needed */
-    if (p->kind >= RESTATE__POLICY_FIXED && p->pause &&
+    if (p->own && p->pause &&
         !restate__vm_needs(vm, "pausing when a run's retries are exhausted", 7))
         return false;
     if (o->kind == RESTATE__DONE) return restate__vm_propose_result(vm, run, o->value, NULL);
@@ -8821,7 +8794,7 @@ static void *restate__pool_thread_run(void *arg);
 static bool restate__pool_grow(restate__pool *pool) {
     restate__pool_thread *t;
     if (pool->threads >= pool->threads_max) return false;
-    t = (restate__pool_thread *)restate__mem_zalloc(pool->allocator, sizeof *t);
+    t = restate__mem_zalloc(pool->allocator, sizeof *t);
     if (!t) return false;
     t->pool = pool;
     t->called = true;
@@ -8868,7 +8841,7 @@ static restate__job *restate__pool_next(restate__pool *pool, restate__pool_threa
 }
 
 static void *restate__pool_thread_run(void *arg) {
-    restate__pool_thread *t = (restate__pool_thread *)arg;
+    restate__pool_thread *t = arg;
     restate__pool *pool = t->pool;
     restate__job *job;
     pthread_mutex_lock(&pool->lock);
@@ -10125,8 +10098,7 @@ static void restate__policy_of(restate__policy *p, const restate_retry_policy *r
     if (!r->initial_interval_ms && r->factor == 0 && !r->max_interval_ms && !r->max_attempts &&
         !r->max_duration_ms && r->when_exhausted == RESTATE_EXHAUSTED_DEFAULT)
         return;
-    p->kind = RESTATE__POLICY_EXPONENTIAL;
-    p->has_interval = p->has_max_interval = true;
+    p->own = true;
     p->interval_ms = restate__ms(r->initial_interval_ms, 50);
     p->factor = r->factor > 0 ? r->factor : 2;
     p->max_interval_ms = restate__ms(r->max_interval_ms, 10000);
@@ -10497,7 +10469,7 @@ static bool restate__issue_run(restate__args *in, restate_future *f) {
     const restate_run_options *o = r->options;
     if (!restate__run_valid(in, r)) return false;
     if (o) restate__policy_of(&f->policy, &o->retry);
-    if (f->policy.kind == RESTATE__POLICY_INFINITE)
+    if (!f->policy.own)
         f->policy = in->ctx->attempt->handler->run_policy;
     if (f->policy.pause && !restate__vm_needs(in->vm, "pausing a run without tries left", 7))
         return false;
@@ -14657,7 +14629,7 @@ static const restate_pair *restate__ep_pairs(restate_endpoint *e, const restate_
     restate_pair *to;
     size_t n = restate__b_pairs(from), i;
     if (!from) return NULL;
-    to = (restate_pair *)restate__arena_alloc(&e->arena, (n + 1) * sizeof *to);
+    to = restate__arena_alloc(&e->arena, (n + 1) * sizeof *to);
     for (i = 0; to && i < n; i++) {
         to[i].name = restate__ep_text(e, from[i].name);
         to[i].value = restate__ep_text(e, from[i].value ? from[i].value : "");
@@ -14679,7 +14651,7 @@ static const char *restate__ep_let_in(restate_endpoint *e, const char *type) {
 
 static const restate_codec *restate__ep_codec(restate_endpoint *e, const restate_codec *from,
                                               bool input) {
-    restate_codec *to = (restate_codec *)restate__arena_alloc(&e->arena, sizeof *to);
+    restate_codec *to = restate__arena_alloc(&e->arena, sizeof *to);
     if (!to) return NULL;
     *to = from ? *from : restate_codec_json;
     to->content_type = input ? restate__ep_let_in(e, to->content_type)
@@ -14690,7 +14662,7 @@ static const restate_codec *restate__ep_codec(restate_endpoint *e, const restate
 
 static void restate__ep_copy_handler(restate_endpoint *e, const restate__service *s,
                                      restate__handler *to, const restate_handler *from) {
-    restate_handler *source = (restate_handler *)restate__arena_alloc(&e->arena, sizeof *source);
+    restate_handler *source = restate__arena_alloc(&e->arena, sizeof *source);
     if (!source) return;
     *source = *from;
     source->name = restate__ep_text(e, from->name);
@@ -14732,8 +14704,7 @@ static void restate__ep_copy_service(restate_endpoint *e, restate__service *to,
     to->source.metadata = restate__ep_pairs(e, from->metadata);
     to->options = restate__ep_merge(from->options, &e->options.defaults);
     for (to->count = 0; from->handlers[to->count].name; to->count++) continue;
-    to->handlers =
-        (restate__handler *)restate__arena_alloc(&e->arena, to->count * sizeof *to->handlers);
+    to->handlers = restate__arena_alloc(&e->arena, to->count * sizeof *to->handlers);
     for (size_t i = 0; to->handlers && !e->arena.failed && i < to->count; i++)
         restate__ep_copy_handler(e, to, &to->handlers[i], &from->handlers[i]);
     if (!e->arena.failed)
@@ -14871,7 +14842,7 @@ RESTATE_API restate_endpoint *restate_endpoint_new(const restate_endpoint_option
     memset(&none, 0, sizeof none);
     if (!options) options = &none;
     allocator = restate__mem_defaults(options->allocator);
-    e = (restate_endpoint *)restate__mem_zalloc(&allocator, sizeof *e);
+    e = restate__mem_zalloc(&allocator, sizeof *e);
     if (!e) return NULL;
     e->allocator = allocator;
     e->options = restate__ep_defaults(*options);
@@ -15154,7 +15125,7 @@ RESTATE__PRIVATE restate__x *restate__x_new(restate_endpoint *endpoint, restate_
     restate__arena arena;
     restate__x *x;
     restate__arena_init(&arena, &worker->cache);
-    x = (restate__x *)restate__arena_alloc(&arena, sizeof *x);
+    x = restate__arena_alloc(&arena, sizeof *x);
     if (!x) return NULL;
     x->arena = arena;
     x->endpoint = endpoint;
@@ -15170,7 +15141,7 @@ static bool restate__x_room_for_header(restate__x *x) {
     size_t room = x->header_room ? 2 * x->header_room : 16;
     restate_pair *headers;
     if (x->header_count + 1 < x->header_room) return true;
-    headers = (restate_pair *)restate__arena_alloc(&x->arena, room * sizeof *headers);
+    headers = restate__arena_alloc(&x->arena, room * sizeof *headers);
     if (!headers) return false;
     if (x->header_count) memcpy(headers, x->headers, x->header_count * sizeof *headers);
     x->headers = headers;
@@ -15370,7 +15341,7 @@ static void restate__x_log_failure(restate__attempt *a) {
 
 /* The attempt wrote something or is over. */
 static void restate__x_progress(restate__attempt *a) {
-    restate__x *x = (restate__x *)a->host;
+    restate__x *x = a->host;
     if (!x->finished && !restate__vm_ready(&a->vm) && a->vm.phase >= RESTATE__CLOSED) {
         x->finished = true;
         if (a->vm.phase == RESTATE__ERRORED &&
@@ -15848,7 +15819,7 @@ static bool restate__h2_is_request(const nghttp2_frame *frame) {
 
 static int restate__h2_on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame,
                                         void *user) {
-    restate__h2 *h2 = (restate__h2 *)user;
+    restate__h2 *h2 = user;
     if (!restate__h2_is_request(frame)) return 0;
     restate__h2_stream *s = restate__h2_stream_new(h2, frame->hd.stream_id);
     if (!s) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
@@ -15889,7 +15860,7 @@ static void restate__h2_goaway(restate__h2 *h2) {
 
 static int restate__h2_on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame,
                                      void *user) {
-    restate__h2 *h2 = (restate__h2 *)user;
+    restate__h2 *h2 = user;
     if (frame->hd.type == NGHTTP2_PING) {
         if (h2->draining && (frame->hd.flags & NGHTTP2_FLAG_ACK) &&
             memcmp(frame->ping.opaque_data, restate__h2_ping, sizeof restate__h2_ping) == 0)
@@ -15915,7 +15886,7 @@ static void restate__h2_reset(restate__h2 *h2, restate__h2_stream *s, uint32_t c
  * the other streams. A peer that goes on sending what nobody reads is told to stop. */
 static int restate__h2_on_data(nghttp2_session *session, uint8_t flags, int32_t id,
                                const uint8_t *data, size_t len, void *user) {
-    restate__h2 *h2 = (restate__h2 *)user;
+    restate__h2 *h2 = user;
     restate__h2_stream *s = restate__h2_find(session, id);
     (void)flags;
     if (s) s->arrived += len;
@@ -15966,7 +15937,7 @@ static void restate__h2_responded(restate__h2 *h2, restate__h2_stream *s) {
 
 static int restate__h2_on_frame_send(nghttp2_session *session, const nghttp2_frame *frame,
                                      void *user) {
-    restate__h2 *h2 = (restate__h2 *)user;
+    restate__h2 *h2 = user;
     uint8_t type = frame->hd.type;
     if (type == NGHTTP2_RST_STREAM) {
         restate__h2_count_reset(h2);
@@ -15985,7 +15956,7 @@ static int restate__h2_on_frame_send(nghttp2_session *session, const nghttp2_fra
 static restate__h2_ssize restate__h2_read(nghttp2_session *session, int32_t id, uint8_t *to,
                                           size_t room, uint32_t *flags,
                                           nghttp2_data_source *source, void *user) {
-    restate__h2_stream *s = (restate__h2_stream *)source->ptr;
+    restate__h2_stream *s = source->ptr;
     size_t n, left;
     (void)session;
     (void)id;
@@ -16028,9 +15999,9 @@ static bool restate__h2_refer_out(restate__h2_out *out, restate_bytes piece) {
 static int restate__h2_send_data(nghttp2_session *session, nghttp2_frame *frame,
                                  const uint8_t *head, size_t len, nghttp2_data_source *source,
                                  void *user) {
-    restate__h2 *h2 = (restate__h2 *)user;
+    restate__h2 *h2 = user;
     restate__h2_out *out = h2->out;
-    restate__h2_stream *s = (restate__h2_stream *)source->ptr;
+    restate__h2_stream *s = source->ptr;
     restate__h2_answer *a = s->answer;
     restate__x *x = s->x;
     (void)session;

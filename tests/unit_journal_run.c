@@ -238,9 +238,9 @@ TEST(s098_propose_in_the_replay) {
 static restate__policy exponential(uint64_t initial_ms, double factor) {
     restate__policy p;
     memset(&p, 0, sizeof p);
-    p.kind = RESTATE__POLICY_EXPONENTIAL;
-    p.has_interval = true;
+    p.own = true;
     p.interval_ms = initial_ms;
+    p.max_interval_ms = UINT64_MAX;
     p.factor = factor;
     return p;
 }
@@ -308,7 +308,6 @@ static restate__policy lasting(restate__policy p, uint64_t max_ms) {
 
 TEST(s102_backoff) {
     restate__policy p = lasting(exponential(100, 2), 10000);
-    p.has_max_interval = true;
     p.max_interval_ms = 500;
     EVERY(5, 7) { failing(false, p, 1, 0, 1000, false); OUT(RETRY(200)); }
     EVERY(5, 7) { failing(false, p, 2, 0, 1000, false); OUT(RETRY(400)); }
@@ -318,9 +317,7 @@ TEST(s102_backoff) {
 }
 
 static restate__policy fixed(uint64_t interval_ms) {
-    restate__policy p = exponential(interval_ms, 0);
-    p.kind = RESTATE__POLICY_FIXED;
-    return p;
+    return exponential(interval_ms, 1);
 }
 
 TEST(s103_max_duration) {
@@ -334,10 +331,8 @@ TEST(s103_max_duration) {
 TEST(s104_infinite_and_none) {
     restate__policy p;
     memset(&p, 0, sizeof p);
-    p.kind = RESTATE__POLICY_INFINITE;
     EVERY(5, 7) { failing(false, p, 7, 7, 7, false); OUT(RETRY_PLAIN); }
-    p.kind = RESTATE__POLICY_NONE;
-    EVERY(5, 7) { failing(false, p, 0, 0, 0, true); OUT(GIVE_UP); }
+    EVERY(5, 7) { failing(false, attempts(fixed(5), 1), 0, 0, 0, true); OUT(GIVE_UP); }
 }
 
 TEST(s105_counters_start_from_zero) {
@@ -392,9 +387,6 @@ TEST(s107_two_runs_one_error) {
 }
 
 TEST(x_policy_limits) {
-    restate__policy p = fixed(0);
-    p.has_interval = false;
-    EVERY(5, 7) { failing(false, p, 5, 0, 0, false); OUT(RETRY_PLAIN); }
     EVERY(5, 7) { failing(false, fixed(0), 5, 0, 0, false); OUT(RETRY(0)); }
     EVERY(5, 7) { failing(false, exponential(1, 1e300), 5, 0, 0, false); OUT("Error 500 index:1 Run \"my-run\" delay:..."); }
     EVERY(5, 7) { failing(false, exponential(1000, 2), 4000000000u, 0, 0, false); OUT("Error 500 index:1 Run \"my-run\" delay:..."); }

@@ -321,9 +321,9 @@ TEST(x_state_keys_not_utf8) {
 static restate__policy exponential(uint64_t initial_ms, double factor) {
     restate__policy p;
     memset(&p, 0, sizeof p);
-    p.kind = RESTATE__POLICY_EXPONENTIAL;
-    p.has_interval = true;
+    p.own = true;
     p.interval_ms = initial_ms;
+    p.max_interval_ms = UINT64_MAX;
     p.factor = factor;
     return p;
 }
