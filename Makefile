@@ -33,6 +33,7 @@ link = $(LDFLAGS) $(package_libs) $(LDLIBS)
 
 HEADERS = restate.h restate_wire.h
 EXAMPLES = $(patsubst examples/%.c,%,$(wildcard examples/*.c))
+FUZZ = $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
 UNITS = $(patsubst tests/%.c,%,$(wildcard tests/unit_*.c))
 TEST_SERVICES = $(wildcard tests/services/*.c)
 
@@ -73,6 +74,10 @@ $(1)/unit_server_scale: tests/bench/scale.c
 $(1)/unit_context_payloads: build/proto/order.pb.c
 $(1)/unit_identity $(1)/test-services: CPPFLAGS += -DRESTATE_WITH_OPENSSL
 $(1)/unit_identity $(1)/test-services: LDLIBS += -lcrypto
+
+$(1)/fuzz-%: tests/fuzz/%.c tests/fuzz/fuzz.h $$(wildcard tests/*.h tests/support/*.c) $$(HEADERS)
+	@mkdir -p $$(@D)
+	$$(compile) $(2) -o $$@ $$< $$(link)
 
 $(1)/e2e-services: tests/e2e/services.c $$(HEADERS)
 	@mkdir -p $$(@D)
@@ -162,6 +167,25 @@ tsan: $(UNITS:%=build/tsan/%)
 valgrind: $(UNITS:%=build/valgrind/%)
 	$(call run_all,$(UNITS:%=build/valgrind/%),$(VALGRIND) -q --error-exitcode=9 --leak-check=full \
 		--errors-for-leak-kinds=definite)
+
+# Random input for one exchange, and for one connection: from the seeds on, as long as this.
+FUZZ_SECONDS = 60
+build/fuzz/fuzz-%: CC = $(CLANG)
+$(eval $(call variant,build/fuzz,-fsanitize=fuzzer -DLIBFUZZER $(ASAN)))
+
+fuzz:
+	@tests/setup.sh fuzz
+	@$(MAKE) -s $(FUZZ:%=build/fuzz/fuzz-%) $(FUZZ:%=build/asan/fuzz-%)
+	@set -e; for target in $(FUZZ); do \
+		mkdir -p build/fuzz/$$target.seeds build/fuzz/$$target.corpus; \
+		build/asan/fuzz-$$target --seeds build/fuzz/$$target.seeds; \
+		build/fuzz/fuzz-$$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=20 -print_final_stats=1 \
+			-artifact_prefix=build/fuzz/$$target- build/fuzz/$$target.corpus build/fuzz/$$target.seeds; \
+	done
+
+# The seeds alone, by any compiler.
+fuzz-seeds: $(FUZZ:%=build/asan/fuzz-%)
+	$(call run_all,$(FUZZ:%=build/asan/fuzz-%))
 
 e2e: all build/e2e build/e2e-services build/e2e-contract build/test-services
 	build/e2e -v
@@ -345,6 +369,8 @@ help:
 	@echo 'make e2e-smoke    some of them, in less than a minute'
 	@echo 'make mutants      breaks rules of the journal on purpose; some test has to notice each'
 	@echo 'make differential random handlers, journals, JSON and messages: all as with an earlier header'
+	@echo 'make fuzz         random bytes for an exchange and a connection, FUZZ_SECONDS=60 each; installs what it takes'
+	@echo 'make fuzz-seeds   the valid input that this begins with, once'
 	@echo 'make coverage     how much of restate.h the tests of its journal reach (SECTION=journal: lists the rest)'
 	@echo 'make bench        the same requests posted to this and to other SDKs (tests/bench/bench.sh --help)'
 	@echo 'make bench-e2e    calls through a real server, one to 256 at a time (tests/bench/e2e.sh --help)'
@@ -361,7 +387,7 @@ help:
 	@echo 'make wire         restate_wire.h out of proto/; wire-check: whether it is that already'
 	@echo 'make clean        removes what was built, but for the server'
 
-.PHONY: all examples test demo unit sanitize tsan valgrind e2e e2e-smoke mutants differential coverage scale budget bench bench-e2e \
+.PHONY: all examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-smoke mutants differential coverage scale budget bench bench-e2e \
 	bench-check wire wire-check layers license features \
 	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware refused clean help
 .SECONDARY:

@@ -136,6 +136,7 @@ memcheck=(valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kin
 heading "unit tests with sanitizers, and under valgrind"
 build "${units[@]/#/build/asan/}" build/asan/e2e-services build/asan/test-services
 variant asan "${asan[@]}"
+check fuzz-seeds "${asan[@]}" "$MAKE" -s fuzz-seeds
 all=("${units[@]}") units=()            # only what has threads can have races
 for unit in "${all[@]}"; do
     if grep -q '^/\* Has threads' "tests/$unit.c"; then units+=("$unit"); fi

@@ -24,6 +24,7 @@
  *                                 too much, or what is wrong) and _stop; in processes of their own
  *     support/                    what several units share. It looks inside restate.h, so units include these files
  *                                 behind it, and they are not compiled by themselves
+ *     fuzz/                       what is to hold whatever arrives (make fuzz)
  *     compile/                    ways to include the header
  *     e2e/                        with a real server
  *     features/, scenarios.md     which test looks at which capability, and at which scenario of the protocol
