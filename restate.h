@@ -3137,19 +3137,6 @@ RESTATE__PRIVATE void restate__log_about(const restate__logger *logger, restate_
 #define RESTATE__WIRE_HEAD 8u
 #define RESTATE__WIRE_ACK 0x8000u           /* flag: answer when it is stored */
 
-typedef struct restate__wire_head {
-    uint16_t type, flags;
-    uint32_t len;                           /* of the payload */
-} restate__wire_head;
-
-RESTATE__PRIVATE restate__wire_head restate__wire_get_head(const uint8_t *from) {
-    restate__wire_head head;
-    head.type = (uint16_t)(from[0] << 8 | from[1]);
-    head.flags = (uint16_t)(from[2] << 8 | from[3]);
-    head.len = restate__b_get32(from + 4);
-    return head;
-}
-
 RESTATE__PRIVATE void restate__wire_put_head(uint8_t *to, uint16_t type, uint16_t flags,
                                              uint32_t len) {
     restate__b_put32(to, (uint32_t)type << 16 | flags);

@@ -10,6 +10,16 @@
 /* --- Tools ------------------------------------------------------------------------------------ */
 
 static restate_allocator allocator;
+typedef struct frame_head {                       /* of a frame */
+    uint16_t type, flags;
+    uint32_t len;                           /* of the payload */
+} frame_head;
+
+static frame_head head_of(const uint8_t *from) {
+    return (frame_head){ (uint16_t)(from[0] << 8 | from[1]), (uint16_t)(from[2] << 8 | from[3]),
+                   restate__b_get32(from + 4) };
+}
+
 static restate__cache chunks;
 static restate__chunk *kept[RESTATE__CACHE_CLASSES];
 static restate__arena arena;
@@ -76,7 +86,7 @@ static const char *frame(uint16_t type, uint16_t flags, const pb_msgdesc_t *desc
                          const void *message) {
     restate__buf buf;
     restate_bytes all, payload;
-    restate__wire_head head;
+    frame_head h;
     restate__buf_init(&buf, &chunks);
     restate__wire_put(&buf, type, flags, desc, message);
     CHECK(!buf.failed);
@@ -86,10 +96,10 @@ static const char *frame(uint16_t type, uint16_t flags, const pb_msgdesc_t *desc
     CHECK(payload.len + RESTATE__WIRE_HEAD == all.len);
     CHECK(restate__b_equal(payload, restate__b(all.ptr + RESTATE__WIRE_HEAD,
                                                all.len - RESTATE__WIRE_HEAD)));
-    head = restate__wire_get_head(all.ptr);
-    CHECK_INT(head.type, type);
-    CHECK_INT(head.flags, flags);
-    CHECK_INT(head.len, payload.len);
+    h = head_of(all.ptr);
+    CHECK_INT(h.type, type);
+    CHECK_INT(h.flags, flags);
+    CHECK_INT(h.len, payload.len);
     return hex(all);
 }
 
@@ -101,9 +111,9 @@ static const char *frame(uint16_t type, uint16_t flags, const pb_msgdesc_t *desc
 static bool decode(const char *golden, uint16_t type, const pb_msgdesc_t *desc, void *message,
                    size_t size) {
     restate_bytes all = unhex(golden), payload;
-    restate__wire_head head = restate__wire_get_head(all.ptr);
-    CHECK_INT(head.type, type);
-    CHECK_INT(head.len, all.len - RESTATE__WIRE_HEAD);
+    frame_head h = head_of(all.ptr);
+    CHECK_INT(h.type, type);
+    CHECK_INT(h.len, all.len - RESTATE__WIRE_HEAD);
     payload = restate__arena_copy(&arena, restate__b(all.ptr + RESTATE__WIRE_HEAD,
                                                      all.len - RESTATE__WIRE_HEAD));
     drop(all);
@@ -757,7 +767,7 @@ TEST(large_values) {
     restate__wire_put(&buf, restate_wire_MSG_OUTPUT_COMMAND, 0,
                       &restate_wire_OutputCommandMessage_msg, &m);
     all = drain(&buf);
-    CHECK_INT(restate__wire_get_head(all.ptr).len, all.len - RESTATE__WIRE_HEAD);
+    CHECK_INT(head_of(all.ptr).len, all.len - RESTATE__WIRE_HEAD);
     all = restate__b(all.ptr + RESTATE__WIRE_HEAD, all.len - RESTATE__WIRE_HEAD);
     CHECK(restate__wire_decode(&restate_wire_OutputCommandMessage_msg, &again, sizeof again, all));
     CHECK(restate__b_equal(again.result.value.content, m.result.value.content));
