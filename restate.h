@@ -57,9 +57,9 @@
  *   >>api-endpoint  How the services come onto the network.
  *   >>platform      What the rest may rely on: attributes, asserts, atomics.
  *   >>bytes         Views on memory that somebody else owns.
- *   >>memory        An invocation's memory is a list of chunks that go back to a pool when it is
+ *   >>memory        An invocation's memory is a list of chunks that go back to a cache when it is
  *                   over.
- *   >>clock         Reads the clock that the endpoint was given; only here is the system's read.
+ *   >>clock         Reads the endpoint's clock. The system's clock is read here and nowhere else.
  *   >>log           From a message to the logger.
  *   >>wire          Messages are restate_wire_ structs (restate_wire.h) coded by nanopb; hot paths
  *                   read by field.
@@ -67,10 +67,10 @@
  *   >>execution     Where handlers and closures execute: stacks that can be left and entered, and
  *                   threads.
  *   >>context       The blocking calls of a handler, made of journal and stack.
- *   >>json          RFC 8259 to the letter, without recursion; cJSON sees only what passed the
- *                   scanner.
- *   >>proto         Codes structs by nanopb's descriptors; names and types, which those lack, are
- *                   in the codec.
+ *   >>json          RFC 8259 exactly, without recursion. cJSON gets only what the scanner has
+ *                   accepted.
+ *   >>proto         Codes structs by nanopb's descriptors. The codec has what these lack: names and
+ *                   types.
  *   >>identity      Tells requests of the server from those of anybody else.
  *   >>endpoint      Routes requests to handlers and tells the server what there is.
  *   >>http2         Carries exchanges in an nghttp2 session: bytes in through _feed, bytes out
@@ -474,9 +474,9 @@ typedef struct restate_failure {
  * the system can map memory, the stacks of handlers do not. Give all three functions or none; none:
  * RESTATE_MALLOC and its family. Sizes are those that were asked for; memory has to be aligned as
  * malloc's is. A function may return NULL: the attempt or the call then fails, nothing crashes.
- * Some of it is kept for reuse; two seconds after there was much to do, event loops free that, and
- * have glibc give what malloc keeps back to the system (malloc_trim(), of the whole process; not with
- * an allocator or a RESTATE_MALLOC of yours).
+ * The endpoint keeps some memory for reuse. Two seconds after much work event loops free that, and
+ * call glibc's malloc_trim(), which works on the whole process (not with an allocator or a
+ * RESTATE_MALLOC of yours).
  * Threads:   called from any thread of the endpoint. */
 typedef struct restate_allocator {
     void *(*alloc)(void *user, size_t size);
@@ -2048,8 +2048,8 @@ RESTATE_NO_THREADS, or RESTATE_ATOMIC_LOAD and its family"
 
 RESTATE__STATIC_ASSERT(size, sizeof(size_t) >= 4);
 
-/* Atomic operations, on bool, int, unsigned and pointers; the order is one of gcc's. What needs the
- * old value names its type, because plain C cannot exchange what it does not know. */
+/* Atomic operations on bool, int, unsigned and pointers; the order is one of gcc's. EXCHANGE names
+ * the type of the value, because plain C needs one function for each type. */
 #if defined(RESTATE_ATOMIC_LOAD)
 #  if !defined(RESTATE_ATOMIC_STORE) || !defined(RESTATE_ATOMIC_EXCHANGE) || \
     !defined(RESTATE_ATOMIC_ADD) || !defined(RESTATE_ATOMIC_OR) || \
@@ -2077,7 +2077,7 @@ RESTATE__STATIC_ASSERT(size, sizeof(size_t) >= 4);
 #  define RESTATE__AND(ptr, bits, order) __atomic_fetch_and(ptr, bits, __ATOMIC_##order)
 #  define RESTATE__CAS(ptr, expected, value) \
     __atomic_compare_exchange_n(ptr, expected, value, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)
-#elif defined(RESTATE_NO_THREADS)           /* with one thread plain operations are atomic */
+#elif defined(RESTATE_NO_THREADS)           /* one thread: plain operations do */
 #  define RESTATE__LOAD(ptr, order) (*(ptr))
 #  define RESTATE__STORE(ptr, value, order) ((void)(*(ptr) = (value)))
 #  define RESTATE__EXCHANGE(type, ptr, value, order) restate__plain_swap_##type(ptr, value)
@@ -2132,7 +2132,7 @@ RESTATE__PRIVATE bool restate__b_equal(restate_bytes a, restate_bytes b) {
     return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
-/* The order of the bytes, shorter first where one is the beginning of the other. */
+/* Orders by the bytes; of two where one is the beginning of the other, the shorter is first. */
 RESTATE__PRIVATE int restate__b_compare(restate_bytes a, restate_bytes b) {
     size_t n = a.len < b.len ? a.len : b.len;
     int c = n ? memcmp(a.ptr, b.ptr, n) : 0;
@@ -2163,7 +2163,7 @@ RESTATE__PRIVATE size_t restate__b_pairs(const restate_pair *pairs) {
     return n;
 }
 
-/* Whether it is well-formed UTF-8 (no overlong forms, no surrogates, at most U+10FFFF). */
+/* Whether a text is well-formed UTF-8: no overlong forms, no surrogates, at most U+10FFFF. */
 RESTATE__PRIVATE bool restate__b_utf8(restate_bytes text) {
     const uint8_t *p = text.ptr, *end = text.len ? p + text.len : p;
     while (p < end) {
@@ -2184,15 +2184,15 @@ RESTATE__PRIVATE bool restate__b_utf8(restate_bytes text) {
     return true;
 }
 
-/* How many bytes the first character has; 0: what is there is no UTF-8. */
+/* How many bytes the first character has; 0: it is not UTF-8. */
 static size_t restate__b_character(restate_bytes text) {
     size_t n = 1, most = text.len < 4 ? text.len : 4;
     while (n < most && !restate__b_utf8(restate__b(text.ptr, n))) n++;
     return restate__b_utf8(restate__b(text.ptr, n)) ? n : 0;
 }
 
-/* Whether a character of `n` bytes may be shown as it is: it neither steers a terminal, nor begins
- * a line, nor turns the direction of those around it. */
+/* Whether a character of `n` bytes can be shown as it is: it does not control a terminal, does not
+ * begin a line, and does not change the direction of the text. Those in `also` can, too. */
 static bool restate__b_harmless(const uint8_t *at, size_t n, const char *also) {
     if (n == 1) return (*at >= 0x20 && *at != 0x7F) || (*at && strchr(also, *at));
     if (n == 2) return !(at[0] == 0xC2 && at[1] < 0xA0) && !(at[0] == 0xD8 && at[1] == 0x9C);
@@ -2212,12 +2212,12 @@ RESTATE__PRIVATE bool restate__b_is_clean(restate_bytes text, const char *also) 
     return true;
 }
 
-/* Cleans, in place, a text that somebody else may have written: each byte of what is not UTF-8
- * becomes a question mark, and so does, unless `also` is NULL, what is not harmless and not in it.
+/* Cleans in place a text that a peer may have written. Bytes that are not UTF-8 become question
+ * marks, and so do characters that are not harmless, unless `also` is NULL.
  *
- * The rule: all that the library logs, answers, or tells the server as an error is cleaned where it
- * leaves (restate__log_line(), restate__x_refuse(), restate__vm_fail()), as a whole, so that no
- * text of a peer gets past by a format that nobody thought of. */
+ * The rule: log lines, refusals and errors for the server are cleaned as a whole where they leave
+ * the library (restate__log_line(), restate__x_refuse(), restate__vm_fail()). So the functions that
+ * format these texts need not care which part of them came from a peer. */
 RESTATE__PRIVATE void restate__b_clean(char *text, size_t len, const char *also) {
     while (len) {
         restate_bytes rest = restate__b(text, len);
@@ -2228,7 +2228,7 @@ RESTATE__PRIVATE void restate__b_clean(char *text, size_t len, const char *also)
     }
 }
 
-/* What a digit of base64 stands for, of the common alphabet or of base64url; 64: it is none. */
+/* The value of a digit of base64, in the common alphabet or in that of base64url; 64: no digit. */
 RESTATE__PRIVATE uint32_t restate__b_base64_digit(uint8_t c, bool url) {
     if (c >= 'A' && c <= 'Z') return c - 'A' + 0u;
     if (c >= 'a' && c <= 'z') return c - 'a' + 26u;
@@ -2237,7 +2237,7 @@ RESTATE__PRIVATE uint32_t restate__b_base64_digit(uint8_t c, bool url) {
     return c == (url ? '_' : '/') ? 63 : 64;
 }
 
-/* Writes base64, or base64url, which is not padded. Gives its end; there is no zero. */
+/* Writes base64, or base64url, which has no padding. Returns the end; no zero byte follows. */
 RESTATE__PRIVATE char *restate__b_base64(char *to, restate_bytes from, bool url) {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     for (size_t i = 0; i < from.len; i += 3) {
@@ -2252,9 +2252,9 @@ RESTATE__PRIVATE char *restate__b_base64(char *to, restate_bytes from, bool url)
     return to;
 }
 
-/* Reads digits of base64, without padding. `strict`: those of base64url only, and no bit is set
- * that stands for nothing; else those of both. Gives how many bytes there are, where more than
- * `room` are not looked at; SIZE_MAX: it is no base64. */
+/* Reads base64 without padding, in either alphabet. `strict`: only in that of base64url, and the
+ * unused bits of the last digit have to be zero. Returns how many bytes it read, room + 1 if there
+ * are more than `room`, SIZE_MAX if the text is not base64. */
 RESTATE__PRIVATE size_t restate__b_base64_read(restate_bytes text, bool strict, uint8_t *to,
                                                size_t room) {
     uint32_t bits = 0;
@@ -2274,18 +2274,18 @@ RESTATE__PRIVATE size_t restate__b_base64_read(restate_bytes text, bool strict, 
 }
 
 /* ---- Ids ------------------------------------------------------------------------------------- */
-/* The server decodes the ids that commands name. One that it cannot decode it refuses with the
- * whole attempt, and the next attempt sends it again. So all of its decoder's rules are here, the
- * bounds of the numbers too: what passes here passes there, and the other way round. */
+/* The server decodes the ids in commands. If it cannot decode one, it refuses the whole attempt,
+ * and the next attempt sends the same id again. So these functions have all rules of the server's
+ * decoder, with the bounds of the numbers: they accept an id exactly if the server does. */
 
-/* A digit of base 62; 62: it is none. */
+/* The value of a digit of base 62; 62: no digit. */
 static unsigned restate__b_base62_digit(char c) {
     if (c >= '0' && c <= '9') return (unsigned)(c - '0');
     if (c >= 'a' && c <= 'z') return (unsigned)(c - 'a') + 10u;
     return c >= 'A' && c <= 'Z' ? (unsigned)(c - 'A') + 36u : 62u;
 }
 
-/* Whether digits are a larger number than those of `most`, which are as many. */
+/* Whether `digits` are a larger number than `most`, which has as many digits. */
 static bool restate__b_base62_above(const char *digits, const char *most) {
     for (; *most; digits++, most++)
         if (*digits != *most)
@@ -2293,13 +2293,13 @@ static bool restate__b_base62_above(const char *digits, const char *most) {
     return false;
 }
 
-/* Why a text is not the id of an invocation; NULL: it is one. "inv_", version 1, and in base 62 a
- * number of 64 bits (the partition's key) and one of 128. */
+/* Why a text is not the id of an invocation; NULL: it is one. An id is "inv_", version 1, and two
+ * numbers in base 62: one of 64 bits (the partition's key) and one of 128. */
 RESTATE__PRIVATE const char *restate__b_invocation_id_fault(const char *id) {
     static const char most_64[] = "lYGhA16ahyf", most_128[] = "7N42dgm5tFLK9N8MT7fHC7";
-    size_t i, n = strlen(id);
+    size_t n = strlen(id);
     if (strncmp(id, "inv_1", 5) != 0) return "it does not begin with \"inv_1\"";
-    for (i = 5; i < n; i++)
+    for (size_t i = 5; i < n; i++)
         if (restate__b_base62_digit(id[i]) == 62)
             return "behind \"inv_1\" there are digits and letters only";
     if (n != 5 + sizeof most_64 - 1 + sizeof most_128 - 1) return "it does not have 38 characters";
@@ -2318,9 +2318,9 @@ RESTATE__PRIVATE const char *restate__b_scope_fault(const char *scope) {
     return n > 36 ? "a scope has at most 36 characters" : NULL;
 }
 
-/* Why a text is not the id of an awakeable; NULL: it is one. "sign_" or, from old servers, "prom_",
- * version 1, and in base64url the 24 bytes of an invocation's id and 4 of a number. Padding may be
- * there, or some of it. The last digit has four bits that are not used, which are zero. */
+/* Why a text is not the id of an awakeable; NULL: it is one. An id is "sign_" (from old servers:
+ * "prom_"), version 1, and base64url of the 24 bytes of an invocation's id and 4 of a number. None,
+ * one or two characters of padding follow. The four unused bits of the last digit are zero. */
 RESTATE__PRIVATE const char *restate__b_awakeable_id_fault(const char *id) {
     size_t i, n = strlen(id), digits = 6 + 38;
     if (strncmp(id, "sign_1", 6) != 0 && strncmp(id, "prom_1", 6) != 0)
@@ -2337,13 +2337,13 @@ RESTATE__PRIVATE const char *restate__b_awakeable_id_fault(const char *id) {
 
 /* ---- An ordered map -------------------------------------------------------------------------- */
 
-/* The beginning of whatever is found by a key. The map is a pointer to the node at its top; nodes
- * and keys are the caller's and have to stay. Nothing is taken out.
+/* The first member of a struct that is found by a key. A map is a pointer to its top node. Nodes
+ * and keys belong to the caller and have to stay. Nodes cannot be removed.
  *
- * An AA tree: a left child is one level below its parent, a right one at most, and no two right
- * children in a row are on their parent's level. So a map of n keys is at most 2 log2(n + 1) deep,
- * whatever the keys are and in whatever order they come: they are chosen by peers, for whom a hash
- * table that is not secret, or a sorted array, could be made slow. */
+ * An AA tree: a left child is one level below its parent; a right child is on its parent's level or
+ * one below; two right children in a row are never both on their parent's level. So a map of n keys
+ * is at most 2 log2(n + 1) deep, for all keys in every order. That matters because peers choose the
+ * keys: they could make a sorted array slow, and a hash table whose function is known. */
 typedef struct restate__map_node {
     struct restate__map_node *left, *right;
     restate_bytes key;
@@ -2393,7 +2393,8 @@ RESTATE__PRIVATE void restate__map_add(restate__map_node **top, restate__map_nod
     while (n-- > 0) *path[n] = restate__map_balance(*path[n]);
 }
 
-/* The node that follows in the order of the keys; NULL for `before`: the first. NULL: none. */
+/* The node that follows `before` in the order of the keys; the first one if that is NULL. Returns
+ * NULL if there is none. */
 RESTATE__PRIVATE restate__map_node *restate__map_next(restate__map_node *top,
                                                       const restate__map_node *before) {
     restate__map_node *found = NULL;
@@ -2431,8 +2432,7 @@ static void restate__mem_default_free(void *user, void *old, size_t size) {
     RESTATE_FREE(old);
 }
 
-/* `a` with its zeroes replaced: all three functions are given, or the RESTATE_MALLOC family is
- * used. */
+/* `a`, or the functions of RESTATE_MALLOC unless `a` has all three. */
 RESTATE__PRIVATE restate_allocator restate__mem_defaults(restate_allocator a) {
     if (a.alloc && a.realloc && a.free) return a;
     return (restate_allocator){ .alloc = restate__mem_default_alloc,
@@ -2456,8 +2456,8 @@ RESTATE__PRIVATE void restate__mem_free(const restate_allocator *a, void *old, s
     if (old) a->free(a->user, old, size ? size : 1);
 }
 
-/* Gives freed memory back to the system: glibc's malloc keeps it mapped and resident below whatever
- * is still in use. This walks all that is free, so it is for moments when much was just freed. */
+/* Gives freed memory back to the system: glibc's malloc keeps memory that lies below blocks in use.
+ * This walks through all free memory, so call it only when much was just freed. */
 RESTATE__PRIVATE void restate__mem_trim(const restate_allocator *a) {
 #if defined(RESTATE__MALLOC_TRIM)
     if (a->alloc == restate__mem_default_alloc) RESTATE__MALLOC_TRIM();
@@ -2466,12 +2466,12 @@ RESTATE__PRIVATE void restate__mem_trim(const restate_allocator *a) {
 #endif
 }
 
-/* ---- The cache -------------------------------------------------------------------------------- */
-/* Keeps blocks for reuse by their size: those of chunks, and those that nghttp2 asks for. Streams
- * and invocations come and go, and each takes the same few sizes. Belongs to one thread. */
+/* ---- The cache ------------------------------------------------------------------------------- */
+/* Keeps blocks for reuse by their size: chunks, and blocks that nghttp2 asks for. Streams and
+ * invocations come and go, and each takes the same few sizes. A cache belongs to one thread. */
 
-/* A block, its bytes behind the head. As a chunk of a buffer it may also be a reference to bytes that
- * are somewhere else; blocks of nghttp2 use the place of that reference, too. */
+/* The head of a block; its bytes follow. A chunk of a buffer may also refer to bytes elsewhere. The
+ * bytes of nghttp2's blocks begin where that reference would be. */
 typedef struct restate__chunk {
     struct restate__chunk *next;
     size_t size;                            /* all of it, this head included */
@@ -2519,8 +2519,8 @@ static uint32_t restate__cache_class(size_t size) {
     return i;
 }
 
-/* What points to a kept block of `size` bytes or up to twice as many: rather a larger one than
- * none, so that it matters little in which order sizes come. NULL: none was found. */
+/* What points to a kept block of `size` bytes or up to twice as many. A larger one is better than
+ * none, so the order in which sizes come matters little. NULL: none was found. */
 static restate__chunk **restate__cache_find(restate__cache *cache, size_t size) {
     if (!cache->kept || size > SIZE_MAX / 2) return NULL;
     restate__chunk **at = &cache->kept[RESTATE__CACHE_CHUNKS];
@@ -2540,7 +2540,7 @@ static size_t *restate__cache_count(restate__cache *cache, size_t size) {
     return size > RESTATE__CHUNK_BYTES ? &cache->large_bytes : &cache->kept_bytes;
 }
 
-/* A block of at least `size` bytes, all but its head uninitialised. NULL: out of memory. */
+/* A block of at least `size` bytes; only its head is initialised. NULL: out of memory. */
 static restate__chunk *restate__cache_take(restate__cache *cache, size_t size) {
     if (size <= RESTATE__CACHE_SMALL)
         size = (size + RESTATE__CACHE_STEP - 1) / RESTATE__CACHE_STEP * RESTATE__CACHE_STEP;
@@ -2585,11 +2585,13 @@ RESTATE__PRIVATE void restate__cache_free(restate__cache *cache) {
     cache->kept_bytes = cache->large_bytes = 0;
 }
 
-/* ---- Chunks of memory ------------------------------------------------------------------------- */
+/* ---- Chunks of memory ------------------------------------------------------------------------ */
 
 #define RESTATE__CHUNK_HEAD ((sizeof(restate__chunk) + 15u) & ~(size_t)15u)
 
-static uint8_t *restate__chunk_data(restate__chunk *c) { return (uint8_t *)c + RESTATE__CHUNK_HEAD; }
+static uint8_t *restate__chunk_data(restate__chunk *c) {
+    return (uint8_t *)c + RESTATE__CHUNK_HEAD;
+}
 
 /* A chunk with room for `need` bytes: of the usual size if they fit. NULL: out of memory. */
 RESTATE__PRIVATE restate__chunk *restate__cache_chunk(restate__cache *cache, size_t need) {
@@ -2609,12 +2611,12 @@ static void restate__cache_give_all(restate__cache *cache, restate__chunk *c) {
     }
 }
 
-/* ---- The arena -------------------------------------------------------------------------------- */
+/* ---- The arena ------------------------------------------------------------------------------- */
 
 /* Memory that is freed all at once.
  *
- * Invariant: [at, end) is what is free in the first chunk of `chunks`. `failed` is sticky and lets
- * a caller check once after many allocations. */
+ * Invariant: [at, end) is free in the first chunk. `failed` is sticky, so a caller can check it
+ * once after many allocations. */
 typedef struct restate__arena {
     restate__cache *cache;
     restate__chunk *chunks;
@@ -2632,8 +2634,8 @@ RESTATE__PRIVATE void restate__arena_free(restate__arena *arena) {
     arena->at = arena->end = NULL;
 }
 
-/* A large request gets a chunk of its own behind the current one, whose rest stays in use. Nothing
- * else lies in it, so restate__arena_more() can give it back. */
+/* A large request gets a chunk of its own behind the first one, whose rest stays usable. Nothing
+ * else lies in such a chunk, so restate__arena_more() can give it back. */
 RESTATE__PRIVATE RESTATE__NOINLINE void *restate__arena_grow(restate__arena *arena, size_t size) {
     restate__chunk *c = restate__cache_chunk(arena->cache, size);
     if (!c) {
@@ -2654,7 +2656,7 @@ RESTATE__PRIVATE RESTATE__NOINLINE void *restate__arena_grow(restate__arena *are
     return data;
 }
 
-/* Uninitialised bytes, not aligned. NULL when out of memory. */
+/* Uninitialised bytes without alignment; NULL when out of memory. */
 RESTATE__PRIVATE uint8_t *restate__arena_bytes(restate__arena *arena, size_t size) {
     uint8_t *p = arena->at;
     if (RESTATE__UNLIKELY(size > (size_t)(arena->end - p) || !p))
@@ -2663,23 +2665,23 @@ RESTATE__PRIVATE uint8_t *restate__arena_bytes(restate__arena *arena, size_t siz
     return p;
 }
 
-/* Whether a chunk of its own for `size` bytes is kept for reuse. */
+/* Whether the cache keeps a chunk that `size` bytes would get for themselves. */
 RESTATE__PRIVATE bool restate__arena_has(const restate__arena *arena, size_t size) {
     return size > RESTATE__CHUNK_BYTES && size < SIZE_MAX - RESTATE__CHUNK_HEAD &&
            restate__cache_find(arena->cache, size + RESTATE__CHUNK_HEAD);
 }
 
-/* Room for `size` bytes that begins with the first `used` of `old`, which had room for `old_size`
- * and is no longer used. NULL when out of memory. */
+/* Moves the first `used` bytes of `old` to a place with room for `size` bytes. `old` had room for
+ * `old_size` bytes and may no longer be used. NULL when out of memory. */
 RESTATE__PRIVATE uint8_t *restate__arena_more(restate__arena *arena, uint8_t *old, size_t old_size,
                                               size_t used, size_t size) {
     uint8_t *p = restate__arena_bytes(arena, size);
     if (!p) return NULL;
     if (used) memcpy(p, old, used);
     if (old_size + RESTATE__CHUNK_HEAD <= RESTATE__CHUNK_BYTES) return p;
-    restate__chunk **at = &arena->chunks, *c;
+    restate__chunk **at = &arena->chunks;
     while (*at && restate__chunk_data(*at) != old) at = &(*at)->next;
-    c = *at;
+    restate__chunk *c = *at;
     if (c) {
         *at = c->next;
         restate__cache_give(arena->cache, c);
@@ -2687,7 +2689,7 @@ RESTATE__PRIVATE uint8_t *restate__arena_more(restate__arena *arena, uint8_t *ol
     return p;
 }
 
-/* Zeroed and aligned to 16. NULL when out of memory. */
+/* Zeroed, aligned to 16; NULL when out of memory. */
 RESTATE__PRIVATE void *restate__arena_alloc(restate__arena *arena, size_t size) {
     size_t pad = (size_t)(-(uintptr_t)arena->at & 15u), left = (size_t)(arena->end - arena->at);
     void *p;
@@ -2703,8 +2705,8 @@ RESTATE__PRIVATE void *restate__arena_alloc(restate__arena *arena, size_t size) 
 
 #define RESTATE__ARENA_LOOKS 64u
 
-/* Whether these bytes are known to be the arena's: the newest chunks are looked at. */
-RESTATE__PRIVATE bool restate__arena_holds(const restate__arena *arena, const void *data,
+/* Whether these bytes are in one of the arena's newest chunks; false for bytes of older ones. */
+RESTATE__PRIVATE bool restate__arena_contains(const restate__arena *arena, const void *data,
                                            size_t len) {
     const uint8_t *p = data;
     restate__chunk *c = arena->chunks;
@@ -2715,8 +2717,8 @@ RESTATE__PRIVATE bool restate__arena_holds(const restate__arena *arena, const vo
     return false;
 }
 
-/* A copy, followed by a zero byte that is not counted. Absent bytes stay absent, and so are the
- * bytes of a failed copy. */
+/* A copy, followed by a zero byte that is not counted. Absent bytes for absent ones, or when out of
+ * memory. */
 RESTATE__PRIVATE restate_bytes restate__arena_copy(restate__arena *arena, restate_bytes from) {
     if (!from.ptr || from.len == SIZE_MAX) return restate__b_none();
     uint8_t *p = restate__arena_bytes(arena, from.len + 1);
@@ -2726,14 +2728,14 @@ RESTATE__PRIVATE restate_bytes restate__arena_copy(restate__arena *arena, restat
     return restate__b(p, from.len);
 }
 
-/* A copy as a C string, "" for absent bytes or when out of memory (then `failed` is set). */
+/* A copy as a C string; "" for absent bytes, or when out of memory (then `failed` is set). */
 RESTATE__PRIVATE const char *restate__arena_text(restate__arena *arena, restate_bytes from) {
     restate_bytes copy = restate__arena_copy(arena, from);
     return copy.ptr ? (const char *)copy.ptr : "";
 }
 
-/* `text` if it is clean, else a copy that is (see restate__b_clean(); `also` NULL: for texts that
- * go onto the wire as they are, where the server would refuse what is not UTF-8). */
+/* `text` if it is clean, else a clean copy; see restate__b_clean(). With NULL for `also` only bytes
+ * that are not UTF-8 are replaced: the server would refuse those, but takes all characters. */
 RESTATE__PRIVATE const char *restate__arena_clean(restate__arena *arena, const char *text,
                                                   const char *also) {
     restate_bytes all = restate_str(text);
@@ -2745,7 +2747,7 @@ RESTATE__PRIVATE const char *restate__arena_clean(restate__arena *arena, const c
     return copy;
 }
 
-/* vsprintf into the arena; "" when out of memory or when the format is bad. */
+/* vsnprintf() into the arena; "" when out of memory or when the format is bad. */
 RESTATE__PRIVATE const char *restate__arena_vprintf(restate__arena *arena, const char *format,
                                                     va_list args) {
     size_t room = arena->at ? (size_t)(arena->end - arena->at) : 0;
@@ -2773,12 +2775,12 @@ RESTATE__PRIVATE const char *restate__arena_printf(restate__arena *arena, const 
     return text;
 }
 
-/* ---- The output buffer ------------------------------------------------------------------------ */
+/* ---- The output buffer ----------------------------------------------------------------------- */
 
 /* Bytes on their way out: written at the end, read and dropped at the front.
  *
- * Much at once that lies in `stable` is not copied but referred to: that arena outlives the buffer,
- * and what is in it is not changed once it was handed over.
+ * Bytes that lie in `stable` are not copied if they are many: the buffer refers to them. That arena
+ * outlives the buffer, and nobody changes bytes in it that were written to the buffer.
  * Invariant: `len` bytes lie between `read_at` in the first chunk and `write_at` in the last. */
 typedef struct restate__buf {
     restate__cache *cache;
@@ -2822,7 +2824,7 @@ static restate__chunk *restate__buf_append(restate__buf *buf, size_t need) {
     return c;
 }
 
-/* A reference to `data`. The room that the last chunk still has stays unwritten: it is cut off. */
+/* Appends a reference to `data`. The rest of the last chunk stays unused: it is cut off. */
 static bool restate__buf_refer(restate__buf *buf, const void *data, size_t len) {
     restate__chunk *c = buf->last;
     if (c && !c->elsewhere && restate__buf_room(buf)) {
@@ -2837,8 +2839,8 @@ static bool restate__buf_refer(restate__buf *buf, const void *data, size_t len) 
     return true;
 }
 
-/* Where up to `*room` bytes can be written in place, followed by a call of restate__buf_wrote();
- * NULL: nowhere. */
+/* Where up to `*room` bytes can be written in place; restate__buf_wrote() then counts them. NULL:
+ * nowhere. */
 static uint8_t *restate__buf_space(restate__buf *buf, size_t *room) {
     if (buf->failed || (!buf->last && !restate__buf_append(buf, 0))) return NULL;
     *room = restate__buf_room(buf);
@@ -2853,7 +2855,7 @@ static void restate__buf_wrote(restate__buf *buf, size_t len) {
 RESTATE__PRIVATE bool restate__buf_write(restate__buf *buf, const void *data, size_t len) {
     const uint8_t *from = data;
     if (len >= RESTATE__CHUNK_BYTES && buf->stable && !buf->failed &&
-        restate__arena_holds(buf->stable, data, len))
+        restate__arena_contains(buf->stable, data, len))
         return restate__buf_refer(buf, data, len);
     while (len && !buf->failed) {
         size_t n = restate__buf_room(buf);
@@ -2870,7 +2872,7 @@ RESTATE__PRIVATE bool restate__buf_write(restate__buf *buf, const void *data, si
     return !buf->failed;
 }
 
-/* The first bytes that lie together; absent when the buffer is empty. */
+/* The first bytes that lie next to each other; absent when the buffer is empty. */
 RESTATE__PRIVATE restate_bytes restate__buf_peek(const restate__buf *buf) {
     if (!buf->len) return restate__b_none();
     restate_bytes b = restate__buf_chunk(buf->first);
@@ -2878,8 +2880,8 @@ RESTATE__PRIVATE restate_bytes restate__buf_peek(const restate__buf *buf) {
     return restate__b(b.ptr + buf->read_at, b.len - buf->read_at);
 }
 
-/* Takes the first `n` bytes away, at most as many as the last peek showed. Gives the chunk they lay
- * in, to be given back to the cache, if that held nothing else. */
+/* Removes the first `n` bytes, at most as many as the last peek showed. Returns their chunk if no
+ * bytes are left in it: the caller gives it back to the cache. */
 static restate__chunk *restate__buf_shift(restate__buf *buf, size_t n) {
     restate__chunk *c = buf->first;
     size_t end = c == buf->last ? buf->write_at : restate__buf_chunk(c).len;
@@ -2903,7 +2905,7 @@ RESTATE__PRIVATE void restate__buf_drop(restate__buf *buf, size_t n) {
 
 /* ================================================================================================
 // >>clock  what the time is, as a number and as text                              [restate__clock_]
-// Reads the clock that the endpoint was given; only here is the system's read.
+// Reads the endpoint's clock. The system's clock is read here and nowhere else.
 ================================================================================================ */
 
 #if defined(RESTATE_CLOCK_MS)
@@ -2934,23 +2936,24 @@ static uint64_t restate__clock_default_monotonic(void *user) {
 }
 
 RESTATE__UNUSED static const restate_clock restate__clock_default = {
-    restate__clock_default_wall, restate__clock_default_monotonic, NULL };
+    .wall_ms = restate__clock_default_wall, .monotonic_ms = restate__clock_default_monotonic };
 
 RESTATE__PRIVATE bool restate__clock_given(const restate_clock *clock) {
     return clock->wall_ms && clock->monotonic_ms;
 }
 
-/* Whether it runs as the waits of the system do; the program's may do what it likes. */
+/* Whether the system's waits (poll() and the like) take as long by this clock. A clock of the
+ * program may run at any speed. */
 RESTATE__PRIVATE bool restate__clock_is_system(const restate_clock *clock) {
     return RESTATE__CLOCK_SYSTEM && clock->monotonic_ms == restate__clock_default_monotonic;
 }
 
-/* Milliseconds since some fixed time, never going back. */
+/* Milliseconds since some fixed time; never goes back. */
 RESTATE__PRIVATE uint64_t restate__clock_ms(const restate_clock *clock) {
     return clock->monotonic_ms(clock->user);
 }
 
-/* Since a time that restate__clock_ms() gave. */
+/* Milliseconds since `from_ms`, an earlier result of restate__clock_ms(). */
 RESTATE__PRIVATE uint64_t restate__clock_since(const restate_clock *clock, uint64_t from_ms) {
     uint64_t now = restate__clock_ms(clock);
     return now > from_ms ? now - from_ms : 0;
@@ -2963,8 +2966,8 @@ RESTATE__PRIVATE uint64_t restate__clock_wall_ms(const restate_clock *clock) {
 
 #define RESTATE__CLOCK_TEXT 40u
 
-/* Seconds since 1970 (years from 1 on) as ISO 8601 has them, in UTC: 2030-03-17T17:46:40. Years
- * begin in March here, so that a leap day is the last of its year. */
+/* Writes seconds since 1970 (years from 1 on) in ISO 8601, UTC: 2030-03-17T17:46:40. The years of
+ * the computation begin in March, so that a leap day is the last of its year. */
 RESTATE__PRIVATE const char *restate__clock_date(int64_t seconds, char *text) {
     uint64_t since = (uint64_t)(seconds + INT64_C(719468) * 86400), days = since / 86400u;
     uint64_t era = days / 146097u, year;
@@ -2980,7 +2983,7 @@ RESTATE__PRIVATE const char *restate__clock_date(int64_t seconds, char *text) {
     return text;
 }
 
-/* Such a time as restate__clock_wall_ms() gives: 2030-03-17T17:46:40.000Z. */
+/* Writes a result of restate__clock_wall_ms(): 2030-03-17T17:46:40.000Z. */
 RESTATE__PRIVATE void restate__clock_text(uint64_t wall_ms, char *text) {
     size_t n = strlen(restate__clock_date((int64_t)(wall_ms / 1000u), text));
     snprintf(text + n, RESTATE__CLOCK_TEXT - n, ".%03uZ", (unsigned)(wall_ms % 1000u));
@@ -2991,7 +2994,7 @@ RESTATE__PRIVATE void restate__clock_text(uint64_t wall_ms, char *text) {
 // From a message to the logger.
 ================================================================================================ */
 
-/* A logger, and the clock that dates what it gets. */
+/* A logger, and the clock for the times of its records. */
 typedef struct restate__logger {
     restate_logger to;
     const restate_clock *clock;
@@ -3009,7 +3012,7 @@ static void restate__log_stderr(void *user, const restate_log_record *r) {
         fprintf(stderr, "%s restate %s: %s\n", time, levels[r->level], r->message);
 }
 
-/* `logger` with its zeroes replaced. */
+/* `logger`, with defaults for what is zero. */
 RESTATE__PRIVATE restate_logger restate__log_defaults(restate_logger logger) {
     if (!logger.write) logger.write = restate__log_stderr;
     if (logger.level == RESTATE_LOG_DEFAULT) logger.level = RESTATE_LOG_INFO;
@@ -3020,13 +3023,14 @@ RESTATE__PRIVATE bool restate__log_wanted(const restate__logger *logger, restate
     return level >= logger->to.level && level < RESTATE_LOG_OFF;
 }
 
-/* Dates a record and hands it over. */
-RESTATE__PRIVATE void restate__log_hand(const restate__logger *logger, restate_log_record *record) {
+/* Sets the time of a record and writes it. */
+RESTATE__PRIVATE void restate__log_write(const restate__logger *logger,
+                                         restate_log_record *record) {
     record->time_ms = restate__clock_wall_ms(logger->clock);
     logger->to.write(logger->to.user, record);
 }
 
-/* Makes one line of a text, in place. */
+/* Makes a text one clean line, in place. */
 RESTATE__PRIVATE void restate__log_line(char *text) {
     char *p;
     for (p = text; *p; p++)
@@ -3034,13 +3038,15 @@ RESTATE__PRIVATE void restate__log_line(char *text) {
     restate__b_clean(text, (size_t)(p - text), "");
 }
 
-/* What a peer can cause at will is logged only so often: each kind of it has a limit. What is left
- * out is counted, and the count is told with the next line of that kind, or by its owner's clock.
- * Belongs to no thread; two that come at once may say a line too much. */
+/* Lines that a peer can cause at will are limited: each kind has a number of lines in a window of
+ * time. Further lines are left out and counted. The count is logged with the next line of that
+ * kind, or when its owner sees that the window is over. Any thread may use a limit; two at once may
+ * log one line too many. */
 typedef struct restate__log_limit {
     const char *about;                      /* what the lines are about, in the plural */
     unsigned most;                          /* lines in a window */
-    unsigned window, said, left_out;        /* atomic; window: its number, beginning with 1 */
+    unsigned window;                        /* its number, beginning with 1; atomic, as the next */
+    unsigned lines, left_out;
 } restate__log_limit;
 
 #define RESTATE__LOG_WINDOW_MS 10000u
@@ -3048,7 +3054,7 @@ typedef struct restate__log_limit {
 RESTATE__PRIVATE void restate__log(const restate__logger *logger, restate_log_level level,
                                    const char *format, ...) RESTATE__PRINTF(3, 4);
 
-/* Tells how many lines were left out. */
+/* Logs how many lines were left out. */
 RESTATE__PRIVATE void restate__log_left_out(restate__log_limit *limit,
                                             const restate__logger *logger) {
     unsigned n = RESTATE__EXCHANGE(unsigned, &limit->left_out, 0u, RELAXED);
@@ -3057,26 +3063,28 @@ RESTATE__PRIVATE void restate__log_left_out(restate__log_limit *limit,
                      n, limit->about);
 }
 
-/* Whether a window is over, so that the next line may be said. */
+static unsigned restate__log_window(uint64_t now_ms) {
+    return (unsigned)(now_ms / RESTATE__LOG_WINDOW_MS) + 1u;
+}
+
+/* Whether the window of the last line is over. */
 static bool restate__log_window_over(restate__log_limit *limit, uint64_t now_ms) {
-    unsigned window = (unsigned)(now_ms / RESTATE__LOG_WINDOW_MS) + 1u;
-    return RESTATE__LOAD(&limit->window, RELAXED) != window;
+    return RESTATE__LOAD(&limit->window, RELAXED) != restate__log_window(now_ms);
 }
 
 RESTATE__PRIVATE uint64_t restate__log_window_end(uint64_t now_ms) {
     return (now_ms / RESTATE__LOG_WINDOW_MS + 1) * RESTATE__LOG_WINDOW_MS;
 }
 
-/* Whether a line of that kind may be said now; counts it. */
+/* Whether a line of that kind may be logged now; counts it. */
 RESTATE__PRIVATE bool restate__log_may(restate__log_limit *limit, const restate__logger *logger,
                                        uint64_t now_ms) {
-    unsigned window = (unsigned)(now_ms / RESTATE__LOG_WINDOW_MS) + 1u;
     if (restate__log_window_over(limit, now_ms)) {
-        RESTATE__STORE(&limit->window, window, RELAXED);
-        RESTATE__STORE(&limit->said, 0u, RELAXED);
+        RESTATE__STORE(&limit->window, restate__log_window(now_ms), RELAXED);
+        RESTATE__STORE(&limit->lines, 0u, RELAXED);
         restate__log_left_out(limit, logger);
     }
-    if (RESTATE__ADD(&limit->said, 1u, RELAXED) < limit->most) return true;
+    if (RESTATE__ADD(&limit->lines, 1u, RELAXED) < limit->most) return true;
     RESTATE__ADD(&limit->left_out, 1u, RELAXED);
     return false;
 }
@@ -3088,37 +3096,31 @@ static void restate__log_text(const restate__logger *logger, restate_log_record 
     restate__log_line(text);
     record->of_library = true;
     record->message = text;
-    restate__log_hand(logger, record);
+    restate__log_write(logger, record);
 }
 
 /* A message of the library itself, outside of invocations. */
 RESTATE__PRIVATE void restate__log(const restate__logger *logger, restate_log_level level,
                                    const char *format, ...) {
-    restate_log_record record;
+    restate_log_record record = { .level = level };
     va_list args;
     if (!restate__log_wanted(logger, level)) return;
-    memset(&record, 0, sizeof record);
-    record.level = level;
     va_start(args, format);
     restate__log_text(logger, &record, format, args);
     va_end(args);
 }
 
-/* The same about an invocation, by somebody who must not touch it. */
+/* A message of the library about an invocation, from code that has no access to its context. */
 RESTATE__PRIVATE void restate__log_about(const restate__logger *logger, restate_log_level level,
                                          const char *service, const char *handler, const char *id,
                                          const char *format, ...) RESTATE__PRINTF(6, 7);
 RESTATE__PRIVATE void restate__log_about(const restate__logger *logger, restate_log_level level,
                                          const char *service, const char *handler, const char *id,
                                          const char *format, ...) {
-    restate_log_record record;
+    restate_log_record record = { .level = level, .service = service, .handler = handler,
+                                  .invocation_id = id };
     va_list args;
     if (!restate__log_wanted(logger, level)) return;
-    memset(&record, 0, sizeof record);
-    record.level = level;
-    record.service = service;
-    record.handler = handler;
-    record.invocation_id = id;
     va_start(args, format);
     restate__log_text(logger, &record, format, args);
     va_end(args);
@@ -9196,7 +9198,7 @@ static void restate__ctx_vlog(restate_ctx *ctx, restate_log_level level, bool of
                              .invocation_id = id,
                              .of_library = of_library,
                              .replaying = replaying };
-    restate__log_hand(a->logger, &r);
+    restate__log_write(a->logger, &r);
 }
 
 static void restate__ctx_say(restate_ctx *ctx, restate_log_level level, const char *format, ...)
@@ -9639,7 +9641,7 @@ RESTATE_API restate_status restate_reply(restate_ctx *ctx, restate_bytes value) 
     ctx->reply_unstable = restate__ctx_unstable(ctx, value);
     if (!restate__ctx_seal(ctx, &value)) return RESTATE_ENDED;
     if (value.len >= RESTATE__CHUNK_BYTES &&
-        restate__arena_holds(ctx->memory, value.ptr, value.len)) {
+        restate__arena_contains(ctx->memory, value.ptr, value.len)) {
         ctx->reply = value;
         return RESTATE_OK;
     }
@@ -11425,16 +11427,17 @@ RESTATE__PRIVATE void restate__attempt_cut(restate__attempt *a) {
 
 /* ================================================================================================
 // >>json  reading, writing and checking JSON                                       [restate__json_]
-// RFC 8259 to the letter, without recursion; cJSON sees only what passed the scanner.
+// RFC 8259 exactly, without recursion. cJSON gets only what the scanner has accepted.
 ================================================================================================ */
 
-/* 1. There is one scanner. restate__json_document() checks a text, without recursion and without
- *    memory but a bit for each open level.
- * 2. What was checked is taken apart by the functions under "Pulling", which cannot fail. Only
- *    strings can: not all that the grammar lets in can be held in UTF-8, or in a string of C.
- * 3. A number stays its text until its type is known: restate__json_whole() reads integers of all
- *    sizes, exactly, restate__json_double_of() the nearest double.
- * 4. There is one writer, restate__json_out, of text that grows in an arena. */
+/* 1. There is one scanner: restate__json_document() checks a text. It does not recurse, and of each
+ *    open level it keeps one bit.
+ * 2. The functions under "Pulling" take apart what the scanner has accepted. So they look for no
+ *    faults of syntax. Only strings can still fail: the grammar allows some that UTF-8 (a lone
+ *    surrogate) or a C string (a zero character) cannot represent.
+ * 3. A number stays text until its type is known. restate__json_whole() then reads integers of any
+ *    size exactly, restate__json_double_of() the nearest double.
+ * 4. There is one writer, restate__json_out: text that grows in an arena. */
 
 #include <float.h>
 #include <limits.h>
@@ -11446,12 +11449,23 @@ RESTATE__PRIVATE void restate__attempt_cut(restate__attempt *a) {
 #endif
 
 #define RESTATE__JSON_LEVELS 100u           /* of arrays and objects inside each other */
-#define RESTATE__JSON_NUMBER_BYTES 63u      /* cJSON before 1.7.19 cuts longer numbers in two */
+#define RESTATE__JSON_NUMBER_BYTES 63u      /* cJSON before 1.7.19 reads longer ones as two */
 #define RESTATE__JSON_COLUMNS 1000          /* the largest width and precision of a format */
 
 /* ---- Numbers --------------------------------------------------------------------------------- */
 
 static bool restate__json_digit(uint8_t c) { return c >= '0' && c <= '9'; }
+
+/* Whether the value that begins here is a number. */
+static bool restate__json_is_number(const uint8_t *value) {
+    return *value == '-' || restate__json_digit(*value);
+}
+
+/* Behind the characters at `p` that a number may consist of. */
+static const uint8_t *restate__json_number_end(const uint8_t *p, const uint8_t *end) {
+    while (p < end && (restate__json_digit(*p) || (*p && strchr("+-.eE", *p)))) p++;
+    return p;
+}
 
 #define RESTATE__JSON_POWERS 22             /* 10^22 is the largest power of ten that is a double */
 static const double restate__json_power[RESTATE__JSON_POWERS + 1] = {
@@ -11464,14 +11478,15 @@ static const double restate__json_power[RESTATE__JSON_POWERS + 1] = {
 #  define RESTATE__JSON_EXACT false
 #endif
 
-/* A number's text (known to be one), taken apart: digits with a point among them, times 10^scale
- * once the point is ignored. */
+/* The parts of a number: digits, perhaps with a point among them. Its value is the digits without
+ * the point, times 10^scale. */
 typedef struct restate__json_decimal {
     const uint8_t *digits, *end;
     int64_t count, scale;
     bool negative;
 } restate__json_decimal;
 
+/* `text` is known to be a number. */
 static restate__json_decimal restate__json_take_apart(restate_bytes text) {
     const uint8_t *p = text.ptr, *end = p + text.len;
     restate__json_decimal d = { .negative = *p == '-' };
@@ -11492,8 +11507,8 @@ static restate__json_decimal restate__json_take_apart(restate_bytes text) {
     return d;
 }
 
-/* Exactly; 3.0 and 3e0 are integers too. `*out` is the number in so many bits, extended to 64 with
- * its sign. Returns NULL, or what was expected. */
+/* Reads an integer exactly; 3.0 and 3e0 are integers, too. `*out` is the number of `bits` bits,
+ * extended to 64 with its sign. Returns NULL, or what was expected. */
 static const char *restate__json_whole(restate_bytes text, unsigned bits, bool is_signed,
                                        uint64_t *out) {
     restate__json_decimal d = restate__json_take_apart(text);
@@ -11519,9 +11534,9 @@ static const char *restate__json_whole(restate_bytes text, unsigned bits, bool i
     return NULL;
 }
 
-/* The nearest double, as strtod() in the C locale. The C locale's point is replaced by the current
- * one, which a test print tells. False: beyond the range, or (`failed` of the arena) no memory. A
- * text of up to RESTATE__JSON_NUMBER_BYTES needs no arena. */
+/* The nearest double, by strtod(). That expects the decimal point of the current locale: printing
+ * 0.5 shows it. False: beyond the range, or (the arena has failed) out of memory. Texts of up to
+ * RESTATE__JSON_NUMBER_BYTES need no arena. */
 static bool restate__json_strtod(restate__arena *arena, restate_bytes text, double *out) {
     char small[RESTATE__JSON_NUMBER_BYTES + 10], point[12], *copy = small;
     int n = snprintf(point, sizeof point, "%.1f", 0.5);
@@ -11543,7 +11558,8 @@ static bool restate__json_strtod(restate__arena *arena, restate_bytes text, doub
     return *out <= DBL_MAX && *out >= -DBL_MAX;
 }
 
-/* Up to 2^53 times or by a power of ten is one exact operation; everything else is strtod's. */
+/* The nearest double. Where the digits are at most 2^53 and the power of ten is a double, both are
+ * exact, and one multiplication or division rounds once. strtod() reads all other numbers. */
 static bool restate__json_double_of(restate__arena *arena, restate_bytes text, double *out) {
     restate__json_decimal d = restate__json_take_apart(text);
     uint64_t n = 0;
@@ -11561,17 +11577,18 @@ static bool restate__json_double_of(restate__arena *arena, restate_bytes text, d
 
 /* ---- Scanner --------------------------------------------------------------------------------- */
 
-/* What is read, how far, and what is wrong there: on a fault `at` is the place and `expected` what
- * should have been there. */
+/* A text and the place that the scanner has reached. After a fault `at` is the fault's place, and
+ * `expected` says what should be there. */
 typedef struct restate__json_scan {
     const uint8_t *begin, *at, *end;
     const char *expected;                   /* NULL: all is well */
-    restate_bytes wanted;                   /* a member of the outermost object; absent: all */
+    restate_bytes wanted;                   /* name of a member of the outermost object; absent:
+                                               the whole document */
     restate_bytes found;                    /* its value: the first of that name, as in cJSON */
-    uint64_t objects[2];                    /* by level, a bit: it is an object */
-    uint32_t depth, levels;                 /* open, and how many may be */
-    bool strict;                            /* refuse what C strings and cJSON cannot hold */
-    bool zeros;                             /* but let zero characters in */
+    uint64_t objects[2];                    /* a bit for each open level: it is an object */
+    uint32_t depth, levels;                 /* how many are open, how many may be */
+    bool strict;                            /* refuse what C strings and cJSON cannot represent */
+    bool zeros;                             /* but accept zero characters */
 } restate__json_scan;
 
 static restate__json_scan restate__json_scan_of(restate_bytes text) {
@@ -11609,8 +11626,8 @@ static bool restate__json_hex(restate__json_scan *s, const uint8_t *p, uint32_t 
     return true;
 }
 
-/* Takes the escape at `at`, both halves of a surrogate pair together. A half that stands alone is
- * in RFC 8259's grammar but no character: it is given as it is, or refused if strict. */
+/* Takes the escape at `at`, or two that are a pair of surrogates. RFC 8259's grammar allows a lone
+ * surrogate, which is no character: `*code` is the surrogate then; if strict, it is a fault. */
 static bool restate__json_escape(restate__json_scan *s, uint32_t *code) {
     static const char names[] = "\"\\/bfnrt", means[] = "\"\\/\b\f\n\r\t";
     const uint8_t *start = s->at;
@@ -11655,7 +11672,7 @@ static bool restate__json_string(restate__json_scan *s) {
     return restate__json_fault(s, text.ptr, "UTF-8");
 }
 
-/* Behind the digits at `p`, at least one; NULL: there is none. */
+/* Behind the digits at `p`; NULL, and a fault: there is none. */
 static const uint8_t *restate__json_digits(restate__json_scan *s, const uint8_t *p) {
     const uint8_t *first = p;
     while (p < s->end && restate__json_digit(*p)) p++;
@@ -11697,10 +11714,6 @@ static bool restate__json_word(restate__json_scan *s, const char *word) {
 
 #define RESTATE__JSON_NUMERIC "-0123456789"  /* what numbers begin with */
 
-static bool restate__json_is_number(restate_bytes value) {
-    return *value.ptr == '-' || restate__json_digit(*value.ptr);
-}
-
 static bool restate__json_scalar(restate__json_scan *s) {
     if (s->at == s->end) return restate__json_fault(s, s->at, "a value");
     switch (*s->at) {
@@ -11709,11 +11722,12 @@ static bool restate__json_scalar(restate__json_scan *s) {
     case 'f': return restate__json_word(s, "false");
     case 'n': return restate__json_word(s, "null");
     default:
-        if (*s->at == '-' || restate__json_digit(*s->at)) return restate__json_number(s);
+        if (restate__json_is_number(s->at)) return restate__json_number(s);
         return restate__json_fault(s, s->at, "a value");
     }
 }
 
+/* Writes a character in UTF-8. */
 static size_t restate__json_encode(uint32_t code, uint8_t to[4]) {
     static const uint8_t lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
     size_t n = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
@@ -11722,8 +11736,8 @@ static size_t restate__json_encode(uint32_t code, uint8_t to[4]) {
     return n;
 }
 
-/* Whether the name between two quotation marks is the one wanted. An escape is longer than what it
- * stands for, so a name that is not longer than the one wanted has none or differs. */
+/* Whether `name`, the text between two quotation marks, is the wanted one. An escape is longer than
+ * its character, so a shorter text is another name. */
 static bool restate__json_name_is(restate_bytes name, restate_bytes wanted) {
     size_t i = 0;
     if (name.len < wanted.len) return false;
@@ -11761,7 +11775,8 @@ static bool restate__json_in_object(const restate__json_scan *s) {
     return s->depth && (s->objects[i / 64] >> i % 64 & 1u);
 }
 
-/* At a bracket: opens a level and takes a first name. `*empty`: it was closed again at once. */
+/* At an opening bracket: opens a level and, in an object, takes the first name. `*empty`: there is
+ * nothing inside, and the closing bracket was taken, too. */
 static bool restate__json_open(restate__json_scan *s, bool *empty) {
     bool object = *s->at == '{';
     uint32_t i = s->depth;
@@ -11778,7 +11793,7 @@ static bool restate__json_open(restate__json_scan *s, bool *empty) {
     return !object || restate__json_name(s);
 }
 
-/* Behind a value: closes levels until another value is due. `*done`: none is, all are closed. */
+/* Behind a value: closes levels until another value has to follow. `*done`: all are closed. */
 static bool restate__json_after(restate__json_scan *s, bool *done) {
     for (;;) {
         bool object = restate__json_in_object(s);
@@ -11816,9 +11831,9 @@ static bool restate__json_document(restate__json_scan *s) {
 }
 
 /* ---- Pulling --------------------------------------------------------------------------------- */
-/* Through what restate__json_document() has passed (rule 2). */
+/* These functions move through a text that restate__json_document() has accepted (rule 2). */
 
-/* At a bracket: takes it. False: nothing is inside, and the one that closes is taken, too. */
+/* At an opening bracket: takes it. False: nothing is inside, and the closing one is taken, too. */
 static bool restate__json_first(restate__json_scan *s) {
     s->at++;
     if (*restate__json_space(s) != '}' && *s->at != ']') return true;
@@ -11826,7 +11841,7 @@ static bool restate__json_first(restate__json_scan *s) {
     return false;
 }
 
-/* Behind an element or member: takes the comma, or (false) the bracket that closes. */
+/* Behind an element or member: takes the comma, or (false) the closing bracket. */
 static bool restate__json_more(restate__json_scan *s) {
     bool more = *restate__json_space(s) == ',';
     s->at++;
@@ -11834,7 +11849,7 @@ static bool restate__json_more(restate__json_scan *s) {
     return more;
 }
 
-/* Takes a string or number. Gives what it is in the text, a string between its quotation marks. */
+/* Takes a string or number. Returns its text; that of a string is between the quotation marks. */
 static restate_bytes restate__json_raw(restate__json_scan *s) {
     const uint8_t *start = s->at, *p = start;
     if (*p == '"') {
@@ -11842,12 +11857,11 @@ static restate_bytes restate__json_raw(restate__json_scan *s) {
         s->at = p + 1;
         return restate__b(start + 1, (size_t)(p - start) - 1);
     }
-    while (p < s->end && (restate__json_digit(*p) || strchr("+-.eE", *p))) p++;
-    s->at = p;
-    return restate__b(start, (size_t)(p - start));
+    s->at = restate__json_number_end(p, s->end);
+    return restate__b(start, (size_t)(s->at - start));
 }
 
-/* Takes a member's name and its colon. Gives the name, still escaped. */
+/* Takes a member's name and its colon. Returns the name with its escapes. */
 static restate_bytes restate__json_key(restate__json_scan *s) {
     restate_bytes name = restate__json_raw(s);
     restate__json_space(s);
@@ -11856,9 +11870,9 @@ static restate_bytes restate__json_key(restate__json_scan *s) {
     return name;
 }
 
-/* Takes the string at `at` to `to`, with a zero behind it, and gives its end. NULL: it takes more
- * than `room` bytes (which no string does whose text with one quotation mark does not), or it
- * cannot be held, which `expected` says. */
+/* Takes the string at `at`, writes its characters and a zero byte to `to`, and returns their end.
+ * The length of the text with one quotation mark is always enough `room`. NULL: it needs more, or
+ * (`expected` says why) it cannot be represented. */
 static uint8_t *restate__json_unescape(restate__json_scan *s, uint8_t *to, size_t room) {
     const uint8_t *p = s->at + 1;
     uint8_t unit[4], *end = to + room - 1;
@@ -11878,8 +11892,9 @@ static uint8_t *restate__json_unescape(restate__json_scan *s, uint8_t *to, size_
     return to;
 }
 
-/* Takes the string at `at`: a slice of the text, or, if there are escapes in it, a copy. A
- * quotation mark or a zero follows it. Absent: it cannot be held (`expected`), or out of memory. */
+/* Takes the string at `at`. Returns a slice of the text, or, if there are escapes in it, a copy. A
+ * quotation mark or a zero byte follows. Absent: it cannot be represented (`expected` says why), or
+ * out of memory. */
 static restate_bytes restate__json_pull(restate__json_scan *s, restate__arena *arena) {
     restate__json_scan from = *s;
     restate_bytes text = restate__json_raw(s);
@@ -11896,15 +11911,16 @@ typedef struct restate__json_text { char s[56]; } restate__json_text;
 
 #define RESTATE__JSON_EXPECTED "expected %s, found %s at byte %zu"
 
-/* What stands at `at`: its kind if a whole value is meant, else the character. ASCII only. */
+/* Describes, in ASCII, what is at `at`: if `value`, the kind of the value or its number, else the
+ * character. */
 static restate__json_text restate__json_found(const uint8_t *at, const uint8_t *end, bool value) {
     restate__json_text t;
     size_t left = (size_t)(end - at), n = left ? 1 : 0;
     const char *kind = NULL;
     if (!n) kind = "the end";
     else if (*at == '\\') n = left > 1 && at[1] == 'u' ? 6 : 2;
-    else if (value && (*at == '-' || restate__json_digit(*at)))
-        while (n < left && n < 40 && (restate__json_digit(at[n]) || strchr("+-.eE", at[n]))) n++;
+    else if (value && restate__json_is_number(at))
+        n = (size_t)(restate__json_number_end(at, left < 40 ? end : at + 40) - at);
     else if (value)
         kind = *at == '"' ? "string" : *at == '{' ? "object" : *at == '[' ? "array"
                : *at == 'n' ? "null" : "boolean";
@@ -11919,7 +11935,7 @@ static restate__json_text restate__json_found(const uint8_t *at, const uint8_t *
 
 /* ---- Getters --------------------------------------------------------------------------------- */
 
-/* What a getter is asked for, and the value that it finds: absent for what leaves the default. */
+/* The arguments of a getter, and the value that it finds: absent if the default stays. */
 typedef struct restate__json_getter {
     restate_ctx *ctx;
     restate_bytes json;
@@ -11927,7 +11943,7 @@ typedef struct restate__json_getter {
     restate_bytes value;
 } restate__json_getter;
 
-/* `value`: the JSON is right but not what was asked for. */
+/* `value`: the JSON is well-formed, but the value at `at` is not the expected one. */
 static restate_status restate__json_wrong(const restate__json_getter *g, const uint8_t *at,
                                           const char *expected, bool value) {
     restate__json_text found = restate__json_found(at, g->json.ptr + g->json.len, value);
@@ -11938,9 +11954,8 @@ static restate_status restate__json_wrong(const restate__json_getter *g, const u
                         (size_t)(at - g->json.ptr));
 }
 
-/* Checks the whole document and finds the value, which begins with one of these characters. Empty
- * bytes are no document but what a peer sends that has nothing to say, so that they count as absent
- * (rule 6); so they do wherever JSON is read. */
+/* Checks the whole document and finds the value, which has to begin with one of the characters in
+ * `first`. Empty bytes count as absent (rule 6), as in all functions that read JSON. */
 static restate_status restate__json_find(restate__json_getter *g, const char *first,
                                          const char *expected) {
     restate__json_scan s = restate__json_scan_of(g->json);
@@ -11958,7 +11973,7 @@ static restate_status restate__json_find(restate__json_getter *g, const char *fi
     return RESTATE_OK;
 }
 
-/* The commonest document of all, a whole number without anything around it, at first sight. */
+/* A fast path for the commonest document: an integer of up to 18 digits and nothing else. */
 static bool restate__json_plain_int(restate_bytes json, long long *out) {
     size_t first = json.len && json.ptr[0] == '-', i = first;
     long long n = 0;
@@ -12013,7 +12028,7 @@ RESTATE_API restate_status restate_json_bool(restate_ctx *ctx, restate_bytes jso
     return RESTATE_OK;
 }
 
-/* `zeros`: zero characters may be in it. Absent bytes for what leaves the default. */
+/* `zeros`: the string may contain zero characters. Absent bytes if the default stays. */
 static restate_status restate__json_string_of(restate__json_getter *g, bool zeros,
                                               restate_bytes *out) {
     restate_status e = restate__json_find(g, "\"", "a string");
@@ -12071,9 +12086,9 @@ static bool restate__json_next_wrong(restate_ctx *ctx, const restate__json_scan 
     return false;
 }
 
-/* The whole array is checked before its first element is given, so that no handler does half of
- * its work and then finds that the rest is broken. `last` is what the handler says it was given
- * before, so what follows it is not known to be checked. */
+/* The first call checks the whole array, so that no handler does half of its work and then finds
+ * that the rest is broken. `last` comes from the handler, so later calls cannot rely on that: they
+ * check the element that they return. */
 static bool restate__json_step(restate_ctx *ctx, restate_bytes array, restate_bytes last,
                                restate_bytes *element) {
     restate__json_scan s = restate__json_scan_of(array);
@@ -12114,9 +12129,9 @@ RESTATE_API bool restate_json_next(restate_ctx *ctx, restate_bytes array, restat
 
 /* ---- Writing --------------------------------------------------------------------------------- */
 
-/* Text that grows in an arena. While begin == arena->at it is written into the free rest of the
- * arena's chunk, which it takes with _finish(): nothing else may allocate there meanwhile.
- * `failed`: out of memory, what was written is lost; sticky. */
+/* Text that grows in an arena. While begin == arena->at it lies in the free rest of the arena's
+ * chunk, and only restate__json_finish() allocates it there. Until then nothing else may allocate
+ * in this arena. `failed`: out of memory, the text is gone; sticky. */
 typedef struct restate__json_out {
     restate__arena *arena;
     uint8_t *begin, *at, *end;
@@ -12167,12 +12182,12 @@ static void restate__json_put_bytes(restate__json_out *o, restate_bytes text) {
     o->at += text.len;
 }
 
-/* As it is. */
+/* Without quotes, without escapes. */
 static void restate__json_put_text(restate__json_out *o, const char *text) {
     restate__json_put_bytes(o, restate_str(text));
 }
 
-/* Gives the text to the arena, with its zero byte; absent when out of memory. */
+/* Ends the text with a zero byte and returns it; absent when out of memory. */
 static restate_bytes restate__json_finish(restate__json_out *o) {
     restate__json_put(o, 0);
     if (o->failed) return restate__b_none();
@@ -12180,7 +12195,7 @@ static restate_bytes restate__json_finish(restate__json_out *o) {
     return restate__b(o->begin, restate__json_used(o) - 1);
 }
 
-/* Escaped, without quotes. Gives all bits that its bytes have. */
+/* Escaped, without quotes. Returns all bytes but the escaped ones, ORed: below 0x80 it is ASCII. */
 static uint32_t restate__json_put_escaped(restate__json_out *o, restate_bytes text) {
     static const char names[] = "\"\\bfnrt", means[] = "\"\\\b\f\n\r\t", hex[] = "0123456789abcdef";
     const uint8_t *p = text.ptr, *end = text.len ? p + text.len : p;
@@ -12205,7 +12220,7 @@ static uint32_t restate__json_put_escaped(restate__json_out *o, restate_bytes te
     return seen;
 }
 
-/* Quoted and escaped. False: it is not UTF-8. */
+/* Quoted and escaped. False: the text is not UTF-8. */
 static bool restate__json_put_string(restate__json_out *o, restate_bytes text) {
     restate__json_put(o, '"');
     uint32_t seen = restate__json_put_escaped(o, text);
@@ -12225,7 +12240,8 @@ static void restate__json_put_digits(restate__json_out *o, uintmax_t n, size_t l
     restate__json_put_bytes(o, restate__b(text + i, sizeof text - i));
 }
 
-/* What snprintf() wrote in the current locale, with JSON's point: everything else is ASCII. */
+/* A number as snprintf() wrote it, with JSON's point for that of the current locale: that point is
+ * all that is not a digit, a sign or 'e'. */
 static void restate__json_put_printed(restate__json_out *o, const char *text, size_t len) {
     for (size_t i = 0; i < len; i++) {
         if (restate__json_digit((uint8_t)text[i]) || memchr("+-e", text[i], 3))
@@ -12234,8 +12250,8 @@ static void restate__json_put_printed(restate__json_out *o, const char *text, si
     }
 }
 
-/* A few decimals, as in prices: x is the quotient of two exact doubles, and reads back as it. Gives
- * the characters that %.15g would give. */
+/* A fast path for few decimals, as in prices: x is the quotient of an integer and a power of ten,
+ * both exact doubles, so their decimals read back as x. Writes what %.15g would. */
 static bool restate__json_put_short(restate__json_out *o, double x) {
     for (int k = 1; RESTATE__JSON_EXACT && k <= 9; k++) {
         double power = restate__json_power[k];
@@ -12251,7 +12267,8 @@ static bool restate__json_put_short(restate__json_out *o, double x) {
     return false;
 }
 
-/* So that it reads back the same, whole numbers of 64 bits in full. False: not finite. */
+/* In as few digits as read back the same; integers below 2^63 with all digits. False: NaN or
+ * infinite. */
 static bool restate__json_put_double(restate__json_out *o, double x) {
     double size = x < 0 ? -x : x;
     char text[40];
@@ -12286,7 +12303,7 @@ typedef struct restate__json_format {
     restate_ctx *ctx;
     const char *format;
     restate__json_out out;
-    unsigned argument;                      /* how many were taken */
+    unsigned argument;                      /* how many arguments have been taken */
     bool in_string;
     va_list args;
 } restate__json_format;
@@ -12326,7 +12343,8 @@ static char restate__json_length(const char **p) {
     return c == 'h' ? 'H' : 'q';
 }
 
-/* Reads from the % at `text`; what is no conversion of printf ends up as an odd `conversion`. */
+/* Reads what begins with the % at `text`. Characters that printf() does not know end up as
+ * `conversion`, which is checked later. */
 static restate__json_spec restate__json_read_spec(restate__json_format *f, const char *text) {
     restate__json_spec s = { .text = text, .precision = -1 };
     const char *p = text + 1;
@@ -12353,7 +12371,7 @@ static restate__json_spec restate__json_read_spec(restate__json_format *f, const
     return s;
 }
 
-/* Pads the number written since `from` bytes to the width, as printf does. */
+/* Pads the number that begins at offset `from` to the width, as printf() does. */
 static void restate__json_pad(restate__json_out *o, const restate__json_spec *s, size_t from) {
     size_t n = restate__json_used(o) - from, width = (size_t)s->width;
     if (o->failed || n >= width || !restate__json_room(o, width - n)) return;
@@ -12399,7 +12417,7 @@ static bool restate__json_format_int(restate__json_format *f, restate__json_spec
     return true;
 }
 
-/* With a precision as printf does, without one so that it reads back the same. */
+/* With a precision as printf() does; without one so that it reads back the same. */
 static bool restate__json_format_double(restate__json_format *f, const restate__json_spec *s) {
     double x = va_arg(f->args, double);
     size_t from = restate__json_used(&f->out);
@@ -12421,7 +12439,7 @@ static bool restate__json_format_double(restate__json_format *f, const restate__
     return true;
 }
 
-/* %-s must be one value for itself, or else text from outside could add members. */
+/* %-s. The text has to be one whole value, or else text from outside could add members. */
 static bool restate__json_insert(restate__json_format *f, restate_bytes text) {
     restate__json_scan s = restate__json_scan_of(text);
     if (!restate__json_document(&s)) {
@@ -12435,7 +12453,7 @@ static bool restate__json_insert(restate__json_format *f, restate_bytes text) {
     return true;
 }
 
-/* %s: a JSON string; %-s: JSON, of which empty is absent. */
+/* %s: a JSON string; %-s: JSON, where empty text means null. */
 static bool restate__json_format_string(restate__json_format *f, const restate__json_spec *s) {
     const char *p = va_arg(f->args, const char *);
     restate_bytes text = restate__b(p, p && s->precision < 0 ? strlen(p) : (size_t)s->precision);
@@ -12450,7 +12468,7 @@ static bool restate__json_format_string(restate__json_format *f, const restate__
            restate__json_bad_argument(f, "is not UTF-8");
 }
 
-/* One % of the format; false: misuse, the attempt has ended. */
+/* Writes one conversion. False: misuse, the attempt has ended. */
 static bool restate__json_convert(restate__json_format *f, restate__json_spec *s) {
     bool text = s->conversion == 's' && !s->length;
     if (text && (s->width != 0 || s->zero || s->sign))
@@ -12496,7 +12514,7 @@ static bool restate__json_write(restate__json_format *f) {
     return true;
 }
 
-/* Shows up to 80 bytes around the fault, cut between characters. */
+/* The message shows up to 80 bytes around the fault, cut between characters. */
 static restate_bytes restate__json_not_json(restate_ctx *ctx, const restate__json_scan *s) {
     const uint8_t *from = s->at - s->begin > 50 ? s->at - 50 : s->begin, *to = s->end;
     restate__json_text found = restate__json_found(s->at, s->end, false);
@@ -12518,7 +12536,7 @@ static restate_bytes restate__json_misuse(restate_ctx *ctx, const char *function
     return restate__b_none();
 }
 
-/* What was written, or the end of the attempt: there is no memory. */
+/* The text; when out of memory the attempt ends. */
 static restate_bytes restate__json_done(restate_ctx *ctx, restate__json_out *o) {
     restate_bytes text = restate__json_finish(o);
     if (!text.ptr) restate__ctx_nomem(ctx);
@@ -12570,7 +12588,7 @@ RESTATE_API restate_status restate_json_tree(restate_ctx *ctx, restate_bytes jso
     return RESTATE_OK;
 }
 
-/* Also when the attempt is over: what the handler goes on to put into the tree is not lost. */
+/* Also takes the tree when the attempt is over: nothing that the handler then adds to it leaks. */
 RESTATE_API struct cJSON *restate_json_own(restate_ctx *ctx, struct cJSON *tree) {
     if (!tree) {
         if (!restate__ctx_over(ctx)) restate__ctx_nomem(ctx);
@@ -12579,7 +12597,7 @@ RESTATE_API struct cJSON *restate_json_own(restate_ctx *ctx, struct cJSON *tree)
     return restate__ctx_own(ctx, tree, restate__json_release) ? tree : NULL;
 }
 
-/* Returns NULL, or what is wrong with it. */
+/* Writes an item without children. Returns NULL, or what is wrong with it. */
 static const char *restate__json_print_leaf(restate__json_out *o, const cJSON *item,
                                             uint32_t depth) {
     restate_bytes text = restate_str(item->valuestring ? item->valuestring : "");
@@ -12654,7 +12672,7 @@ RESTATE_API restate_bytes restate_json_print(restate_ctx *ctx, const struct cJSO
 
 static uint8_t restate__json_lower(uint8_t c) { return c >= 'A' && c <= 'Z' ? c | 0x20u : c; }
 
-/* Whether a content type, without its parameters, ends with this one, which is in lower case. */
+/* Whether a content type, without its parameters, ends with `end`, which is in lower case. */
 static bool restate__json_type_ends(const char *type, const char *end) {
     size_t n = strcspn(type, "; \t"), k = strlen(end);
     if (n < k) return false;
@@ -12663,7 +12681,7 @@ static bool restate__json_type_ends(const char *type, const char *end) {
     return true;
 }
 
-/* Whether the values of a codec are JSON documents, of which none is empty. */
+/* Whether the values of a codec are JSON, which has no empty document. */
 static bool restate__codec_is_json(const restate_codec *c) {
     if (c->kind != RESTATE_CODEC_CONTENT || !c->content_type) return c->kind == RESTATE_CODEC_JSON;
     return restate__json_type_ends(c->content_type, "application/json") ||
@@ -12675,7 +12693,7 @@ static bool restate__codec_is_json(const restate_codec *c) {
     "values of RESTATE_JSON are cJSON trees, which RESTATE_NO_CJSON leaves out: use " \
     "restate_json() and the readers"
 
-/* Through a codec of the program. */
+/* By a codec of the program. */
 static restate_bytes restate__codec_encode(restate_ctx *ctx, const restate_codec *codec,
                                            const void *value) {
     restate_bytes out = restate__b_none();
@@ -12691,7 +12709,7 @@ static restate_bytes restate__codec_encode(restate_ctx *ctx, const restate_codec
     return restate__b_none();
 }
 
-/* Bytes that the codec makes differently each time: replay does not compare them. */
+/* Notes that a codec makes these bytes differently each time: replay does not compare them. */
 static restate_bytes restate__codec_unstable(restate_ctx *ctx, restate_bytes out) {
     if (!out.ptr || restate__map_find(ctx->unstable, restate__b(&out.ptr, sizeof out.ptr)))
         return out;
@@ -12751,28 +12769,28 @@ RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec 
 
 /* ================================================================================================
 // >>proto  nanopb messages, in binary form and as JSON        [restate__proto_ restate__protojson_]
-// Codes structs by nanopb's descriptors; names and types, which those lack, are in the codec.
+// Codes structs by nanopb's descriptors. The codec has what these lack: names and types.
 ================================================================================================ */
 
 #include <pb_common.h>
 
 #define RESTATE__PROTO_PATH 200             /* bytes of a path that a message shows */
 
-/* A message is the same in binary and as JSON: what one form would lose, or could not write later,
- * is a fault where it comes in, be it from a peer's bytes or from a program's struct. Both name the
- * field.
+/* A message is the same in binary and as JSON. A value that one of the forms cannot represent is a
+ * fault in both, in the bytes of a peer and in the struct of a program. The error names the field.
  *
- * 1. nanopb lets more through: its strings are arrays of char, which end at the first zero whatever
- *    was in them, it does not look at UTF-8, and it does not know the times. So what it has decoded
- *    is gone through once more: strings and enums in the bytes, as the struct no longer tells (see
- *    "Binary, what is wrong"), times in the struct, as two parts of one may have come.
- * 2. There is one walk through a struct, that of "Out", which checks as it writes JSON. Before a
- *    struct is encoded as binary, and where rule 1 says so, it checks only and writes nothing.
- * 3. There is one walk through JSON, that of "In".
- * 4. Types of google.protobuf whose JSON is not an object with their fields are in one table, of
- *    functions that these walks call. */
+ * 1. nanopb accepts more. Its strings are arrays of char, which end at their first zero byte; it
+ *    does not check UTF-8; it does not know the rules for times. So bytes that nanopb has decoded
+ *    are checked once more. Strings and enums are checked in the bytes, because the struct does not
+ *    show their faults (see "Faults of binary messages"). Times are checked in the struct, because
+ *    the bytes may have a time in two parts.
+ * 2. One walk reads structs ("Out"). It checks them and writes JSON. Before a struct is encoded as
+ *    binary, and for the times of rule 1, it checks and writes nothing.
+ * 3. One walk reads JSON and writes structs ("In").
+ * 4. Some types of google.protobuf have a JSON form of their own. One table has the functions for
+ *    them; both walks call these. */
 
-/* Whether it is this type of google.protobuf. */
+/* Whether a type is this one of google.protobuf. */
 static bool restate__proto_is(const restate__proto_type *type, const char *name) {
     static const char package[] = "google_protobuf_";
     return strncmp(type->name, package, sizeof package - 1) == 0 &&
@@ -12787,17 +12805,17 @@ static bool restate__proto_is_time(const restate__proto_type *type) {
     return restate__proto_is(type, "Timestamp") || restate__proto_is_duration(type);
 }
 
-/* JSON has it as null. */
+/* A google.protobuf.NullValue, which is null in JSON. */
 static bool restate__proto_is_null(const restate__proto_field *field) {
     return field->kind == RESTATE__PROTO_KIND_ENUM && restate__proto_is(field->type, "NullValue");
 }
 
-/* ---- Binary, what is wrong ------------------------------------------------------------------- */
+/* ---- Faults of binary messages --------------------------------------------------------------- */
 
-/* What is wrong with bytes that nanopb has decoded, or with those that it says are not whole. */
+/* The first fault of bytes that nanopb has decoded, or has refused. */
 typedef struct restate__proto_fault {
-    bool whole;                             /* look for required fields, too */
-    bool times;                             /* there are some: the struct has to be looked at */
+    bool whole;                             /* check for missing fields, too */
+    bool times;                             /* the message has times: check the struct, too */
     const char *why;
     const uint8_t *at;
     char path[RESTATE__PROTO_PATH];         /* ".lines.sku" */
@@ -12809,7 +12827,7 @@ static bool restate__proto_faulty(restate__proto_fault *f, const uint8_t *at, co
     return false;
 }
 
-/* It is inside of this field. Inner ones have been put into the path before. */
+/* Puts a field in front of the path; the path already has the fields inside of it. */
 static bool restate__proto_inside(restate__proto_fault *f, const restate__proto_field *field) {
     size_t n = strlen(field->name) + 1, rest = strlen(f->path);
     if (n + rest >= sizeof f->path) return false;
@@ -12819,8 +12837,8 @@ static bool restate__proto_inside(restate__proto_fault *f, const restate__proto_
     return false;
 }
 
-/* The path of the field at `place`, where nanopb stopped, from the type down: each step is the
- * field that begins before it and does not end before it. */
+/* Makes the path of the field at `place`, where nanopb stopped. Each of its fields is the last one
+ * of its message that begins before `place`. */
 static void restate__proto_locate(restate__proto_fault *f, const restate__proto_type *type,
                                   restate_bytes bytes, const uint8_t *place) {
     restate__wire_reader r = restate__wire_read(bytes);
@@ -12840,7 +12858,8 @@ static void restate__proto_locate(restate__proto_fault *f, const restate__proto_
     restate__proto_inside(f, field);
 }
 
-/* How many elements an item has; packed numbers end with a byte below 0x80, or have one size. */
+/* How many elements an item has. Of packed numbers each has the same size, or ends with a byte
+ * below 0x80. */
 static size_t restate__proto_elements(const pb_field_iter_t *i, const restate__wire_item *item) {
     pb_type_t type = PB_LTYPE(i->type);
     size_t n = 0;
@@ -12851,12 +12870,12 @@ static size_t restate__proto_elements(const pb_field_iter_t *i, const restate__w
     return n;
 }
 
-/* An array of a fixed count, which comes with all of its elements or not at all. */
+/* An array of a fixed count: a message has all of its elements or none. */
 static bool restate__proto_is_fixed(const pb_field_iter_t *i) {
     return PB_HTYPE(i->type) == PB_HTYPE_REPEATED && i->pSize == &i->array_size;
 }
 
-/* Whether a message has what it must. */
+/* Whether a message has all required fields, and all elements of arrays of a fixed count. */
 static bool restate__proto_is_whole(restate__proto_fault *f, const restate__proto_type *type,
                                     void *message, restate_bytes bytes) {
     pb_field_iter_t i;
@@ -12891,7 +12910,8 @@ static bool restate__proto_scan_item(restate__proto_fault *f, const restate__pro
         return restate__b_utf8(item.bytes) ||
                restate__proto_faulty(f, item.bytes.ptr, "string that is not UTF-8");
     case RESTATE__PROTO_KIND_ENUM:
-        /* protobuf's are numbers of 32 bits with a sign; nanopb's have none if no value needs it. */
+        /* Enums of protobuf are signed, with 32 bits. nanopb's are unsigned if no value is
+         * negative. */
         while (PB_LTYPE(i->type) == PB_LTYPE_UVARINT && restate__wire_number(&item, &n))
             if (n > INT32_MAX) return restate__proto_faulty(f, at, "enum value out of range");
         return true;
@@ -12901,8 +12921,8 @@ static bool restate__proto_scan_item(restate__proto_fault *f, const restate__pro
     }
 }
 
-/* False: there is something. Fields that callbacks take are theirs. Of the struct only the places
- * of the fields are of interest. */
+/* False: there is a fault. Fields with callbacks are not checked: the program decodes them. Of the
+ * struct only the addresses of the fields are used. */
 static bool restate__proto_scan(restate__proto_fault *f, const restate__proto_type *type,
                                 void *message, restate_bytes bytes) {
     restate__wire_reader r = restate__wire_read(bytes);
@@ -12921,24 +12941,24 @@ static bool restate__proto_scan(restate__proto_fault *f, const restate__proto_ty
 
 /* ---- Walks ----------------------------------------------------------------------------------- */
 
-/* Where one is inside of a message, for what went wrong there. */
+/* A place inside of a message, for the path in an error. */
 typedef struct restate__proto_spot {
-    struct restate__proto_spot *up;         /* NULL: a member of the outermost message */
+    struct restate__proto_spot *up;         /* what it is inside of; NULL: the outermost message */
     const char *field;                      /* as in the .proto file */
     restate_bytes key;                      /* of a map's value, as in the JSON; absent: none */
     size_t index;                           /* of an element; SIZE_MAX: none */
 } restate__proto_spot;
 
-/* Values of an enum that have names, as far as they have been looked for. An enum with more of them
- * has several of these, in the order of the search. */
+/* Values of an enum that have names, as far as the search for them has come. An enum with more
+ * values than `found` has several of these, in the order of the search. */
 typedef struct restate__proto_names {
     struct restate__proto_names *next;
-    const restate__proto_type *of;          /* NULL: of none yet */
-    uint32_t k, count;                      /* the value that is tried next */
+    const restate__proto_type *of;          /* the enum; NULL: not used yet */
+    uint32_t k, count;                      /* where the search goes on; how many in `found` */
     int32_t found[16];
 } restate__proto_names;
 
-/* A message as a struct, and the field that one is at. */
+/* A message as a struct, at one of its fields. */
 typedef struct restate__proto_struct {
     const restate__proto_type *type;
     pb_field_iter_t i;
@@ -12955,8 +12975,8 @@ typedef struct restate__proto_walk {
     restate__proto_spot *spot;              /* NULL: the outermost message itself */
     restate__json_out out;
     restate__json_scan scan;
-    restate_bytes in;                       /* what is decoded; absent: a struct of the program */
-    bool binary;                            /* the struct is checked only */
+    restate_bytes in;                       /* the bytes to decode; absent: a struct is encoded */
+    bool binary;                            /* check the struct, write nothing */
     restate__proto_names names;
     restate_status status;                  /* of the first fault */
 } restate__proto_walk;
@@ -12974,14 +12994,15 @@ static bool restate__proto_nomem(restate__proto_walk *w) {
     return false;
 }
 
-/* `spot` is on the stack: whoever enters puts w->spot back, but for one who reports a fault. */
+/* `spot` is on the caller's stack: it sets w->spot to spot->up when the field is done. After a
+ * fault nobody reads w->spot, so that is not needed then. */
 static void restate__proto_enter(restate__proto_walk *w, restate__proto_spot *spot,
                                  const restate__proto_field *field) {
     *spot = (restate__proto_spot){ .up = w->spot, .field = field->name, .index = SIZE_MAX };
     w->spot = spot;
 }
 
-/* Takes the next character of a field's name in JSON; 0: the end. */
+/* Takes the next character of a field's name as JSON has it ("unitPrice"); 0: the end. */
 static char restate__proto_name_next(const char **name) {
     const char *p = *name;
     bool upper = false;
@@ -12991,7 +13012,7 @@ static char restate__proto_name_next(const char **name) {
     return upper && c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
 }
 
-/* Whether it is the name of a field: the one of JSON, or that of the .proto file. */
+/* Whether `name` is the name of a field, as JSON has it or as in the .proto file. */
 static bool restate__proto_named(const restate__proto_field *field, restate_bytes name) {
     const char *from = field->name;
     size_t i = 0;
@@ -13001,7 +13022,8 @@ static bool restate__proto_named(const restate__proto_field *field, restate_byte
     return i == name.len;
 }
 
-/* "lines[2].unitPrice"; a path that is too long is cut. Gives its length. */
+/* Writes the path of a place, such as "lines[2].unitPrice"; a path that is too long is cut. Returns
+ * its length. */
 static size_t restate__proto_path(const restate__proto_spot *s, char path[RESTATE__PROTO_PATH]) {
     size_t n = s ? restate__proto_path(s->up, path) : 0, room = RESTATE__PROTO_PATH - 60;
     const char *name = s ? s->field : "";
@@ -13022,12 +13044,12 @@ static bool restate__proto_signed(const restate__proto_field *field) {
     return field->kind == RESTATE__PROTO_KIND_INT32 || field->kind == RESTATE__PROTO_KIND_INT64;
 }
 
-/* Whether JSON has it as a string, because JavaScript's numbers end at 2^53. */
+/* Whether JSON has the number as a string, because JavaScript is exact only up to 2^53. */
 static bool restate__proto_wide(const restate__proto_field *field) {
     return field->kind == RESTATE__PROTO_KIND_INT64 || field->kind == RESTATE__PROTO_KIND_UINT64;
 }
 
-/* A number of 1, 2, 4 or 8 bytes, sign extended (the option int_size makes the small ones). */
+/* Reads a number of 1, 2, 4 or 8 bytes (nanopb's option int_size), extended with its sign. */
 static uint64_t restate__proto_load(const void *from, size_t size, bool is_signed) {
     switch (size) {
     case 1: return is_signed ? (uint64_t)*(const int8_t *)from : *(const uint8_t *)from;
@@ -13048,11 +13070,12 @@ static void restate__proto_store(void *to, size_t size, uint64_t n) {
 
 /* ---- Names of enums -------------------------------------------------------------------------- */
 
-#define RESTATE__PROTO_NARROW 65536         /* an enum's values: asked for in their order */
-#define RESTATE__PROTO_SEARCHED 1048576     /* asked for all, after the likely ones */
+#define RESTATE__PROTO_NARROW 65536         /* enums of fewer values: all are tried in order */
+#define RESTATE__PROTO_SEARCHED 1048576     /* of fewer: all are tried, after the likely ones */
 
-/* C lets an enum be one of several integer types: the call is made with the one that it is. (In
- * C++ the function is one that takes an int32_t.) clang's sanitizer tells them apart by name. */
+/* The name of a value; NULL: it has none. In C an enum may be any of several integer types: the
+ * function is called with a parameter of that type. (In C++ it takes an int32_t.) clang's sanitizer
+ * compares types of functions by name, and would report the call. */
 #if defined(__clang__)
 __attribute__((no_sanitize("undefined")))
 #endif
@@ -13073,37 +13096,37 @@ static const char *restate__proto_value_name(const restate__proto_type *e, int64
     return strcmp(name, "unknown") == 0 ? NULL : name;
 }
 
-/* A name is found by asking for that of each value, as nanopb has no other way. An enum can be 2^32
- * wide: of one that is too wide to ask for all, those values are tried that people choose, which
- * takes some milliseconds if it is none of them. False: there is no candidate `k`. */
+/* nanopb has only the name of a value, so a name is found by trying values. An enum may span 2^32
+ * of them. Where that is too many to try all, only values are tried that people choose; that takes
+ * some milliseconds for a name that none of them has. False: there is no candidate `k`. */
 static bool restate__proto_candidate(const restate__proto_type *e, uint32_t k, int64_t *n) {
     static const int32_t tens[] = { 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000 };
     const uint32_t zero = 1u << 18, end = 1u << 14, bits = 2 * 33 * 33 * 33, round = 7 * 6 * 999;
     uint32_t set = 0;
-    if (k < zero) {                                             /* around zero */
+    if (k < zero) {                         /* around zero */
         *n = k % 2 ? -(int64_t)(k / 2) - 1 : (int64_t)(k / 2);
         return true;
     }
-    if ((k -= zero) < 2 * end) {
+    if ((k -= zero) < 2 * end) {            /* at both ends */
         *n = k < end ? (int64_t)e->least + k : (int64_t)e->most - (k - end);
         return true;
     }
-    if ((k -= 2 * end) < bits) {                                /* up to three bits, or one less */
+    if ((k -= 2 * end) < bits) {            /* up to three bits, or one less than that */
         for (uint32_t i = k / 2; i; i /= 33)
             if (i % 33) set |= 1u << (i % 33 - 1);
         set -= k % 2;
         *n = set <= INT32_MAX ? (int64_t)set : (int64_t)set - 4294967296;
         return true;
     }
-    if ((k -= bits) >= round) return false;                     /* three digits and zeros, or one off */
+    if ((k -= bits) >= round) return false; /* three digits and zeros, or one more or less */
     *n = (int64_t)(k / 42 + 1) * tens[k / 6 % 7] + (int)(k / 2 % 3) - 1;
     if (k % 2) *n = -*n;
     return true;
 }
 
-/* The values that can have a name, in the order of the search; some come twice. False: the end. */
+/* The next value to try, number `*k` of the search; some come twice. False: the end. */
 static bool restate__proto_searched(const restate__proto_type *e, uint32_t *k, int64_t *n) {
-    const uint32_t all = 1u << 31;          /* from here on: all values from the least one */
+    const uint32_t all = 1u << 31;          /* from here on: all values, from the least one on */
     int64_t width = (int64_t)e->most - e->least;
     if (e->values) {
         *n = e->values[*k];
@@ -13117,9 +13140,8 @@ static bool restate__proto_searched(const restate__proto_type *e, uint32_t *k, i
     return true;
 }
 
-/* The value of a name. The search goes on from where it stopped for the name before, so that all
- * names of a message together take one search of each enum: whoever sends a list has as many names
- * as it has values. */
+/* The value of a name. The search goes on where it stopped for the name before. So all names in a
+ * message, and there can be many in a list, take one search of each enum together. */
 static bool restate__proto_named_value(restate__proto_walk *w, const restate__proto_type *e,
                                        restate_bytes name, int64_t *value) {
     restate__proto_names *n = NULL, *end = &w->names;
@@ -13151,8 +13173,8 @@ static bool restate__proto_named_value(restate__proto_walk *w, const restate__pr
 
 /* ---- Maps and times -------------------------------------------------------------------------- */
 
-/* protoc makes `map<K, V> by_id` of message M a repeated M_ByIdEntry with a key and a value. Only
- * the name tells it from a message that somebody wrote. */
+/* protoc turns `map<K, V> by_id` of message M into a repeated M_ByIdEntry with a key and a value.
+ * Only its name differs from a message that somebody wrote. */
 static bool restate__proto_is_map(const restate__proto_type *parent,
                                   const restate__proto_field *field) {
     const restate__proto_field *entry = field->type ? field->type->fields : NULL;
@@ -13171,7 +13193,7 @@ static bool restate__proto_is_map(const restate__proto_type *parent,
     return strcmp(name, "Entry") == 0;
 }
 
-/* Whether one of the entries from `from` to before `to` has the key of `entry`. */
+/* Whether one of the entries in [from, to) has the key of `entry`. */
 static bool restate__proto_again(const restate__proto_type *type, const void *entry,
                                  const uint8_t *from, const uint8_t *to, size_t size) {
     bool text = type->fields[0].kind == RESTATE__PROTO_KIND_STRING;
@@ -13186,7 +13208,8 @@ static bool restate__proto_again(const restate__proto_type *type, const void *en
 
 typedef struct restate__proto_time { int64_t seconds, nanos; } restate__proto_time;
 
-/* From 0001-01-01 to the last second of 9999-12-31; 10,000 years of any sign. */
+/* Times are from 0001-01-01 to the end of 9999-12-31. Durations are at most 10,000 years, and both
+ * parts have the same sign. */
 static bool restate__proto_time_valid(bool duration, const restate__proto_time *t) {
     int64_t most = duration ? 315576000000 : 253402300799;
     int64_t least = duration ? -most : -62135596800;
@@ -13196,7 +13219,8 @@ static bool restate__proto_time_valid(bool duration, const restate__proto_time *
                                           : duration && t->seconds <= 0);
 }
 
-/* Days since 1970 of a day in the Gregorian calendar, years from 1 on; March begins the year. */
+/* Days since 1970 of a day in the Gregorian calendar, years from 1 on. The years of the computation
+ * begin in March. */
 static int64_t restate__proto_days(int64_t year, int64_t month, int64_t day) {
     int64_t y = month <= 2 ? year - 1 : year, era = y / 400, in_era = y - era * 400;
     int64_t in_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
@@ -13205,6 +13229,7 @@ static int64_t restate__proto_days(int64_t year, int64_t month, int64_t day) {
 
 /* ---- Out ------------------------------------------------------------------------------------- */
 
+/* A fault of a struct. */
 static bool restate__proto_unfit(restate__proto_walk *w, const char *what) {
     char path[RESTATE__PROTO_PATH];
     const char *dot = restate__proto_path(w->spot, path) ? "." : "";
@@ -13215,12 +13240,12 @@ static bool restate__proto_unfit(restate__proto_walk *w, const char *what) {
     return false;
 }
 
-/* Writes a character of JSON's own. */
+/* Writes a bracket or comma. */
 static void restate__proto_mark(restate__proto_walk *w, char c) {
     if (!w->binary) restate__json_put(&w->out, c);
 }
 
-/* How many values are there; what has its default without saying so is not, as in binary. */
+/* How many values a field has. A field without presence has none while it is zero, as in binary. */
 static size_t restate__proto_count(const restate__proto_field *field, const pb_field_iter_t *i) {
     const uint8_t *p = i->pData, *end = p + i->data_size;
     switch (PB_HTYPE(i->type)) {
@@ -13248,7 +13273,7 @@ static void restate__proto_put_integer(restate__json_out *o, uint64_t n, bool is
     restate__json_put_digits(o, n, 1);
 }
 
-/* A float, in as few digits as tell it from its neighbours, as a double. */
+/* The double with the fewest digits that is this float when it is rounded. */
 static double restate__proto_widen(float narrow) {
     double x = (double)narrow;
     char text[40];
@@ -13289,7 +13314,7 @@ static bool restate__proto_put_message(restate__proto_walk *w, const restate__pr
 
 #define RESTATE__PROTO_NOT_UTF8 "the string is not UTF-8"
 
-/* A string in a struct. False: faulty. */
+/* Gets a string from a struct. False: a fault. */
 static bool restate__proto_text(restate__proto_walk *w, const void *data, size_t size,
                                 restate_bytes *text) {
     const uint8_t *zero = memchr(data, 0, size);
@@ -13298,7 +13323,7 @@ static bool restate__proto_text(restate__proto_walk *w, const void *data, size_t
     return true;
 }
 
-/* What cannot be faulty. */
+/* Writes a value of a kind that cannot have a fault. */
 static void restate__proto_put_scalar(restate__proto_walk *w, const restate__proto_field *field,
                                       const void *data, size_t size) {
     restate__json_out *o = &w->out;
@@ -13338,7 +13363,7 @@ static bool restate__proto_put_value(restate__proto_walk *w, const restate__prot
         if (!w->binary)
             restate__proto_put_base64(&w->out, restate__b(bytes->bytes, bytes->size));
         return true;
-    case RESTATE__PROTO_KIND_ENUM:                  /* see restate__proto_scan_item() */
+    case RESTATE__PROTO_KIND_ENUM:          /* see restate__proto_scan_item() */
         if (PB_LTYPE(i->type) == PB_LTYPE_UVARINT &&
             restate__proto_load(data, size, false) > INT32_MAX)
             return restate__proto_unfit(w, "the enum value is out of range");
@@ -13349,7 +13374,7 @@ static bool restate__proto_put_value(restate__proto_walk *w, const restate__prot
     return true;
 }
 
-/* A member of a map's object; names in JSON are strings. */
+/* Writes an entry of a map as a member. Names of members are strings, whatever the key's type. */
 static bool restate__proto_put_entry(restate__proto_walk *w, const restate__proto_type *entry,
                                      const void *message) {
     const restate__proto_field *key = &entry->fields[0];
@@ -13365,7 +13390,7 @@ static bool restate__proto_put_entry(restate__proto_walk *w, const restate__prot
     return restate__proto_put_value(w, &entry->fields[1], &i, i.pData);
 }
 
-static bool restate__proto_elements_fit(restate__proto_walk *w, const pb_field_iter_t *i) {
+static bool restate__proto_count_valid(restate__proto_walk *w, const pb_field_iter_t *i) {
     return *(const pb_size_t *)i->pSize <= i->array_size ||
            restate__proto_unfit(w, "there are more elements than fit");
 }
@@ -13375,11 +13400,11 @@ static bool restate__proto_put_list(restate__proto_walk *w, restate__proto_struc
     const restate__proto_field *field = restate__proto_field_of(m);
     bool map = !w->binary && restate__proto_is_map(m->type, field), first = true;
     size_t size = m->i.data_size;
-    if (!restate__proto_elements_fit(w, &m->i)) return false;
+    if (!restate__proto_count_valid(w, &m->i)) return false;
     restate__proto_mark(w, map ? '{' : '[');
     const uint8_t *data = m->i.pData, *end = data + count * size;
     for (w->spot->index = 0; data < end; w->spot->index++, data += size) {
-        /* Of entries with the same key the last one counts. */
+        /* Of several entries with the same key the last one is the entry. */
         if (map && restate__proto_again(field->type, data, data + size, end, size)) continue;
         if (!first) restate__proto_mark(w, ',');
         first = false;
@@ -13391,7 +13416,8 @@ static bool restate__proto_put_list(restate__proto_walk *w, restate__proto_struc
     return true;
 }
 
-/* With the comma before it. Fields of callbacks are theirs; there are none but in binary. */
+/* Writes a field, with the comma before it. Those with callbacks are not checked (only binary
+ * codecs may have them): the program encodes them. */
 static bool restate__proto_put_field(restate__proto_walk *w, restate__proto_struct *m,
                                      bool *first) {
     const restate__proto_field *field = restate__proto_field_of(m);
@@ -13415,7 +13441,7 @@ static bool restate__proto_put_field(restate__proto_walk *w, restate__proto_stru
     return true;
 }
 
-/* The two fields of a time. */
+/* A Timestamp or Duration; `m` is at the first of its two fields. */
 static bool restate__proto_put_time(restate__proto_walk *w, restate__proto_struct *m) {
     bool duration = restate__proto_is_duration(m->type);
     restate__proto_time t = { 0, 0 };
@@ -13440,9 +13466,9 @@ static bool restate__proto_put_time(restate__proto_walk *w, restate__proto_struc
     return true;
 }
 
-/* Whether a path of a FieldMask comes back from its JSON form, in which "unit_price" is "unitPrice"
- * and a comma ends it. "line_2" does not, which only the JSON form minds. */
-static bool restate__proto_mask_path_fits(restate_bytes path) {
+/* Whether a path of a FieldMask has a JSON form: "unit_price" is "unitPrice" there, and a comma
+ * ends a path. "line_2" has none, because its JSON form would be read as "line2". */
+static bool restate__proto_mask_path_valid(restate_bytes path) {
     for (size_t i = 0; i < path.len; i++) {
         uint8_t c = path.ptr[i], next = path.ptr[i + 1];
         if ((c >= 'A' && c <= 'Z') || c == ',') return false;
@@ -13451,16 +13477,16 @@ static bool restate__proto_mask_path_fits(restate_bytes path) {
     return path.len > 0;
 }
 
-/* "unitPrice,lines.sku" */
+/* A FieldMask, in JSON a string such as "unitPrice,lines.sku". */
 static bool restate__proto_put_mask(restate__proto_walk *w, restate__proto_struct *m) {
     const char *path = m->i.pData;
     restate_bytes text;
-    if (!restate__proto_elements_fit(w, &m->i)) return false;
+    if (!restate__proto_count_valid(w, &m->i)) return false;
     restate__json_put(&w->out, '"');
     for (size_t k = 0; k < *(const pb_size_t *)m->i.pSize; k++, path += m->i.data_size) {
         if (!restate__proto_text(w, path, m->i.data_size, &text)) return false;
         if (!restate__b_utf8(text)) return restate__proto_unfit(w, RESTATE__PROTO_NOT_UTF8);
-        if (!restate__proto_mask_path_fits(text))
+        if (!restate__proto_mask_path_valid(text))
             return restate__proto_unfit(w, "a path of the mask has no JSON form");
         if (k) restate__json_put(&w->out, ',');
         const char *from = path;
@@ -13471,7 +13497,7 @@ static bool restate__proto_put_mask(restate__proto_walk *w, restate__proto_struc
     return true;
 }
 
-/* StringValue, Int64Value, ...: JSON has the value. */
+/* StringValue, Int64Value and so on: JSON has just the value. */
 static bool restate__proto_put_wrapped(restate__proto_walk *w, restate__proto_struct *m) {
     return restate__proto_put_value(w, &m->type->fields[0], &m->i, m->i.pData);
 }
@@ -13483,8 +13509,9 @@ static bool restate__proto_put_none(restate__proto_walk *w, restate__proto_struc
 
 /* ---- In -------------------------------------------------------------------------------------- */
 
-/* The whole text is known to be JSON before any of it is taken: the scanner cannot fail then, but
- * for strings that cannot be held (rule 2 of >>json). `value`: see restate__json_found(). */
+/* A fault of JSON. The scanner has accepted the whole text before, so this is about a value of the
+ * wrong type, or a string that cannot be represented (rule 2 of >>json). `value`: see
+ * restate__json_found(). */
 static bool restate__proto_wrong(restate__proto_walk *w, const uint8_t *at, bool value,
                                  const char *format, ...) RESTATE__PRINTF(4, 5);
 static bool restate__proto_wrong(restate__proto_walk *w, const uint8_t *at, bool value,
@@ -13508,26 +13535,25 @@ static bool restate__proto_unexpected(restate__proto_walk *w, const char *expect
     return restate__proto_wrong(w, w->scan.at, true, "%s", expected);
 }
 
-/* A string, which cannot be held, or (`room`) is longer than fits. */
-static bool restate__proto_unheld(restate__proto_walk *w, const uint8_t *start, size_t room) {
+/* A fault of a string: it cannot be represented, or takes more than `room` bytes. */
+static bool restate__proto_bad_text(restate__proto_walk *w, const uint8_t *start, size_t room) {
     if (w->scan.expected) return restate__proto_wrong(w, w->scan.at, false, "%s", w->scan.expected);
     return restate__proto_wrong(w, start, true, "a string of at most %zu bytes", room - 1);
 }
 
-/* Takes a string or number. Absent: it is neither, or cannot be held. */
+/* Takes a string or number. Absent: it is neither, or cannot be represented. */
 static restate_bytes restate__proto_token(restate__proto_walk *w) {
     if (*w->scan.at == '"') return restate__json_pull(&w->scan, restate__ctx_arena(w->ctx));
-    if (*w->scan.at == '-' || restate__json_digit(*w->scan.at)) return restate__json_raw(&w->scan);
-    return restate__b_none();
+    return restate__json_is_number(w->scan.at) ? restate__json_raw(&w->scan) : restate__b_none();
 }
 
 static bool restate__proto_is_number(restate_bytes text) {
     restate__json_scan s = restate__json_scan_of(text);
-    return text.len && restate__json_is_number(text) && restate__json_number(&s) && s.at == s.end;
+    return text.len && restate__json_is_number(s.at) && restate__json_number(&s) && s.at == s.end;
 }
 
-/* Whether an integer of that many bytes can hold it; `*bits` is it then. "1.0" and "1e2" can be. */
-static bool restate__proto_fits(restate_bytes text, size_t bytes, bool is_signed, uint64_t *bits) {
+/* Reads an integer of so many bytes; "1.0" and "1e2" are integers, too. False: `text` is none. */
+static bool restate__proto_whole(restate_bytes text, size_t bytes, bool is_signed, uint64_t *bits) {
     return restate__proto_is_number(text) &&
            !restate__json_whole(text, 8u * (unsigned)bytes, is_signed, bits);
 }
@@ -13535,21 +13561,22 @@ static bool restate__proto_fits(restate_bytes text, size_t bytes, bool is_signed
 static bool restate__proto_get_text(restate__proto_walk *w, void *data, size_t size) {
     const uint8_t *start = w->scan.at;
     if (*start != '"') return restate__proto_unexpected(w, "a string");
-    return restate__json_unescape(&w->scan, data, size) || restate__proto_unheld(w, start, size);
+    return restate__json_unescape(&w->scan, data, size) || restate__proto_bad_text(w, start, size);
 }
 
 static bool restate__proto_get_integer(restate__proto_walk *w, bool is_signed, void *data,
                                        size_t size) {
     const uint8_t *start = w->scan.at;
     uint64_t bits = 0;
-    if (!restate__proto_fits(restate__proto_token(w), size, is_signed, &bits))
+    if (!restate__proto_whole(restate__proto_token(w), size, is_signed, &bits))
         return restate__proto_wrong(w, start, true, "an integer of %zu bits%s", size * 8,
                                     is_signed ? "" : ", not negative");
     restate__proto_store(data, size, bits);
     return true;
 }
 
-/* The nearest float. False: beyond the range; FLT_MAX in its 8 digits is not. */
+/* The nearest float. False: beyond the range. FLT_MAX in 8 digits is a little above FLT_MAX, and is
+ * FLT_MAX. */
 static bool restate__proto_narrow(double x, float *out) {
     double size = x < 0 ? -x : x;
     if (!(size < 3.4028235677973366e38)) return false;
@@ -13599,7 +13626,7 @@ static bool restate__proto_get_enum(restate__proto_walk *w, const restate__proto
     if (*start == '"') {
         well = token.ptr && restate__proto_named_value(w, e, token, &n);
     } else if (!well) {
-        well = restate__proto_fits(token, size, e->least < 0, &bits) && (int64_t)bits <= INT32_MAX;
+        well = restate__proto_whole(token, size, e->least < 0, &bits) && (int64_t)bits <= INT32_MAX;
         n = (int64_t)bits;
     }
     if (well) restate__proto_store(data, size, (uint64_t)n);
@@ -13610,7 +13637,7 @@ static bool restate__proto_get_enum(restate__proto_walk *w, const restate__proto
                                 "lists)", e->name, e->name);
 }
 
-/* Either alphabet; padding may be missing. */
+/* Bytes in base64, in either alphabet; padding may be missing. */
 static bool restate__proto_get_bytes(restate__proto_walk *w, bool fixed, void *data, size_t size) {
     const uint8_t *start = w->scan.at;
     pb_bytes_array_t *array = data;
@@ -13627,14 +13654,14 @@ static bool restate__proto_get_bytes(restate__proto_walk *w, bool fixed, void *d
     return true;
 }
 
-/* Takes digits, at least `least`. */
+/* Takes `least` to `most` digits. */
 static bool restate__proto_digits(const uint8_t **p, size_t least, size_t most, int64_t *n) {
     size_t i = 0;
     for (*n = 0; i < most && restate__json_digit(**p); i++) *n = *n * 10 + (*(*p)++ - '0');
     return i >= least;
 }
 
-/* Nothing, or a point and up to nine digits. */
+/* Takes nothing, or a point and one to nine digits. */
 static bool restate__proto_nanos(const uint8_t **p, int64_t *nanos) {
     *nanos = 0;
     if (**p != '.') return true;
@@ -13644,8 +13671,8 @@ static bool restate__proto_nanos(const uint8_t **p, int64_t *nanos) {
     return true;
 }
 
-/* RFC 3339; a time zone is taken off. A date is one if it is written the same again. NULL: it is
- * none; else where it ends. */
+/* Takes a time of RFC 3339 and converts it to UTC. The date is valid if the same text comes out
+ * when it is written again. Returns the end; NULL: it is no time. */
 static const uint8_t *restate__proto_timestamp(const uint8_t *p, restate__proto_time *t) {
     static const char ends[] = "--T::";
     int64_t part[6], hours = 0, minutes = 0;
@@ -13669,6 +13696,7 @@ static const uint8_t *restate__proto_timestamp(const uint8_t *p, restate__proto_
     return p;
 }
 
+/* Takes a duration such as "-1.5s". Returns the end; NULL: it is none. */
 static const uint8_t *restate__proto_duration(const uint8_t *p, restate__proto_time *t) {
     bool minus = *p == '-';
     p += minus;
@@ -13684,7 +13712,7 @@ static bool restate__proto_get_time(restate__proto_walk *w, restate__proto_struc
     bool duration = restate__proto_is_duration(m->type);
     restate_bytes text = *start == '"' ? restate__proto_token(w) : restate__b_none();
     restate__proto_time t;
-    if (text.ptr)                           /* what follows it ends it */
+    if (text.ptr)                           /* a quotation mark or zero byte follows */
         end = duration ? restate__proto_duration(text.ptr, &t)
                        : restate__proto_timestamp(text.ptr, &t);
     if (!end || end != text.ptr + text.len || !restate__proto_time_valid(duration, &t))
@@ -13697,8 +13725,8 @@ static bool restate__proto_get_time(restate__proto_walk *w, restate__proto_struc
     return true;
 }
 
-/* Takes one path of a FieldMask, "unitPrice" for "unit_price", and its comma. False: it needs more
- * than `room` bytes, or is no path. */
+/* Takes one path of a FieldMask, "unitPrice" for "unit_price", and the comma behind it. False: it
+ * is no path, or needs more than `room` bytes. */
 static bool restate__proto_mask_path(restate_bytes *from, char *to, size_t room) {
     const uint8_t *p = from->ptr, *end = p + from->len;
     size_t n = 0;
@@ -13720,7 +13748,7 @@ static bool restate__proto_get_mask(restate__proto_walk *w, restate__proto_struc
     bool well = true;
     if (*start != '"') return restate__proto_unexpected(w, "a string");
     restate_bytes text = restate__proto_token(w);
-    if (!text.ptr) return restate__proto_unheld(w, start, 0);
+    if (!text.ptr) return restate__proto_bad_text(w, start, 0);
     if (!text.len) text.ptr = NULL;
     for (; text.ptr && well; path += m->i.data_size)
         well = count++ < m->i.array_size && restate__proto_mask_path(&text, path, m->i.data_size);
@@ -13734,8 +13762,8 @@ static bool restate__proto_get_mask(restate__proto_walk *w, restate__proto_struc
 static bool restate__proto_get_message(restate__proto_walk *w, const restate__proto_type *type,
                                        void *message);
 
-/* All fields as in an empty message. What nanopb says of one that lacks required fields is not
- * asked for here. */
+/* Sets all fields as nanopb does for an empty message. It reports that required fields are missing:
+ * restate__proto_get_rest() checks that later. */
 static void restate__proto_reset(const restate__proto_type *type, void *message) {
     static const pb_byte_t nothing[1] = { 0 };
     pb_istream_t s = pb_istream_from_buffer(nothing, 0);
@@ -13769,7 +13797,7 @@ static bool restate__proto_get_none(restate__proto_walk *w, restate__proto_struc
     return restate__proto_unexpected(w, "no value of this type of google.protobuf");
 }
 
-/* A map's key, which is a string whatever its type. */
+/* The key of a map's entry: the name of a member, a string whatever the key's type. */
 static bool restate__proto_get_key(restate__proto_walk *w, const restate__proto_field *key,
                                    const pb_field_iter_t *i) {
     const uint8_t *start = w->scan.at;
@@ -13827,7 +13855,7 @@ static bool restate__proto_get_list(restate__proto_walk *w, restate__proto_struc
                                 (unsigned)m->i.array_size, map ? "members" : "elements");
 }
 
-/* The value of a member. */
+/* Reads the value of a member. */
 static bool restate__proto_get_field(restate__proto_walk *w, restate__proto_struct *m) {
     pb_size_t *which = m->i.pSize;
     switch (PB_HTYPE(m->i.type)) {
@@ -13845,7 +13873,8 @@ static bool restate__proto_get_field(restate__proto_walk *w, restate__proto_stru
     return restate__proto_get_value(w, restate__proto_field_of(m), &m->i, m->i.pData);
 }
 
-/* Moves `i` to the field of that name, beginning with where it is. */
+/* Moves to the field of that name. Searches from the current field on: members mostly come in the
+ * order of the fields. */
 static bool restate__proto_find(restate__proto_walk *w, restate__proto_struct *m,
                                 restate_bytes name) {
     if (name.len && memchr(name.ptr, '\\', name.len)) {
@@ -13871,7 +13900,8 @@ static bool restate__proto_unknown(restate__proto_walk *w, restate_bytes name) {
     return false;
 }
 
-/* Behind a message, the fields that did not come. nanopb leaves arrays of a fixed count alone. */
+/* At the end of a message: fields without a member. Arrays of a fixed count are set to zero here,
+ * because nanopb does not (see restate__proto_reset()). Required fields are a fault. */
 static bool restate__proto_get_rest(restate__proto_walk *w, restate__proto_struct *m,
                                     const uint8_t *seen) {
     for (size_t n = m->type->message->field_count; n; n--, pb_field_iter_next(&m->i)) {
@@ -13886,8 +13916,8 @@ static bool restate__proto_get_rest(restate__proto_walk *w, restate__proto_struc
     return true;
 }
 
-/* The object of a message. `seen` has a bit for each field. null is the same as no member, but for
- * a NullValue, which it is. */
+/* Reads the object of a message. `seen` has a bit for each field. A member with null is as if it
+ * was missing, except that null is the value of a NullValue. */
 static bool restate__proto_get_members(restate__proto_walk *w, restate__proto_struct *m, bool any,
                                        uint8_t *seen) {
     restate__json_scan *s = &w->scan;
@@ -13910,7 +13940,7 @@ static bool restate__proto_get_members(restate__proto_walk *w, restate__proto_st
 
 /* ---- Messages -------------------------------------------------------------------------------- */
 
-/* A type whose JSON is not an object with its fields. `m` is at its first field. */
+/* A type of google.protobuf with a JSON form of its own (rule 4). `m` is at its first field. */
 typedef struct restate__proto_special {
     const char *name;
     bool (*put)(restate__proto_walk *w, restate__proto_struct *m);
@@ -13936,7 +13966,7 @@ static const restate__proto_special restate__proto_specials[] = {
     { "ListValue", restate__proto_put_none, restate__proto_get_none },
 };
 
-/* NULL: it is a plain one. */
+/* NULL: the type has no form of its own. */
 static const restate__proto_special *restate__proto_special_of(const restate__proto_type *type) {
     const restate__proto_special *s = restate__proto_specials;
     size_t n = sizeof restate__proto_specials / sizeof *s;
@@ -13946,8 +13976,8 @@ static const restate__proto_special *restate__proto_special_of(const restate__pr
     return NULL;
 }
 
-/* Messages are inside of messages, as deep as their types are: no struct contains itself. Binary
- * knows of no special types, but times have to be right there, too. */
+/* The recursion is as deep as the types are nested: no struct contains itself. In binary the types
+ * of rule 4 are messages like others, but times have to be valid there, too. */
 static bool restate__proto_put_message(restate__proto_walk *w, const restate__proto_type *type,
                                        const void *message) {
     const restate__proto_special *special = restate__proto_special_of(type);
@@ -14006,7 +14036,8 @@ RESTATE_API restate_status restate__protojson_decode(const restate_codec *codec,
     return w.status;
 }
 
-/* Two passes, as nanopb does it with messages inside: callbacks write the same in both. */
+/* Encodes twice, as nanopb does for nested messages: the first pass finds the size. Callbacks write
+ * the same in both. */
 RESTATE_API restate_status restate__proto_encode(const restate_codec *codec, restate_ctx *ctx,
                                                  const void *value, restate_bytes *out) {
     pb_ostream_t s = PB_OSTREAM_SIZING;
@@ -14043,7 +14074,7 @@ RESTATE_API restate_status restate__proto_decode(const restate_codec *codec, res
     s.state = &cursor;
     s.bytes_left = in.len;
     if (!pb_decode(&s, w.type->message, value)) {
-        /* nanopb tells where it stopped, but for what is missing at the end of a message. */
+        /* The cursor is where nanopb stopped, except for fields that a message lacks. */
         restate__proto_faulty(&f, cursor.at, PB_GET_ERROR(&s));
         f.whole = strcmp(f.why, "missing required field") == 0 ||
                   strncmp(f.why, "wrong size", 10) == 0;
@@ -14203,7 +14234,7 @@ static bool restate__id_audience(restate_bytes aud, const char *path) {
 static bool restate__id_time(restate__arena *arena, restate_bytes claims, const char *name,
                              double *seconds) {
     restate_bytes text = restate__id_member(claims, name);
-    return text.len && restate__json_is_number(text) &&
+    return text.len && restate__json_is_number(text.ptr) &&
            restate__json_double_of(arena, text, seconds);
 }
 
@@ -15652,8 +15683,8 @@ typedef struct restate__h2 {
 static const uint8_t restate__h2_ping[8] = { 'r', 'e', 's', 't', 'a', 't', 'e', 0 };
 static const uint8_t restate__h2_alive[8] = { 'a', 'l', 'i', 'v', 'e', '?', 0, 0 };
 
-/* Memory of nghttp2, streams and answers comes from the worker's cache. nghttp2 frees without a size,
- * so that it is in front of each block. */
+/* Memory of nghttp2, streams and answers comes from the worker's cache. nghttp2 frees without a
+ * size, so that it is in front of each block. */
 #define RESTATE__H2_HEAD 16u
 RESTATE__STATIC_ASSERT(h2_head, offsetof(restate__chunk, elsewhere) <= RESTATE__H2_HEAD);
 
