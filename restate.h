@@ -3173,11 +3173,8 @@ typedef struct restate__wire_item {
 } restate__wire_item;
 
 RESTATE__PRIVATE restate__wire_reader restate__wire_read(restate_bytes message) {
-    restate__wire_reader r;
-    r.at = message.ptr;
-    r.end = message.len ? message.ptr + message.len : message.ptr;
-    r.bad = false;
-    return r;
+    const uint8_t *end = message.len ? message.ptr + message.len : message.ptr;
+    return (restate__wire_reader){ .at = message.ptr, .end = end };
 }
 
 static bool restate__wire_bad(restate__wire_reader *r) {
@@ -3310,12 +3307,13 @@ static bool restate__wire_field_in(pb_istream_t *in, const pb_field_t *field) {
     if (repeated && PB_LTYPE(field->type) <= PB_LTYPE_LAST_PACKABLE)
         return restate__wire_numbers_in(in);
     if (in->callback != restate__wire_source) return false;
-    restate_bytes content = restate__b(((restate__wire_cursor *)in->state)->at, in->bytes_left);
+    restate__wire_cursor *cursor = in->state;
+    restate_bytes content = restate__b(cursor->at, in->bytes_left);
     if (PB_LTYPE(field->type) == PB_LTYPE_STRING && !restate__b_utf8(content)) return false;
-    ((restate__wire_cursor *)in->state)->at += content.len;
+    cursor->at += content.len;
     in->bytes_left = 0;
     if (repeated) {
-        restate__wire_list_add((restate_wire_list *)field->pData, field->tag, content);
+        restate__wire_list_add(field->pData, field->tag, content);
         return true;
     }
     *(restate_bytes *)field->pData = content;
@@ -3329,14 +3327,10 @@ static bool restate__wire_field_in(pb_istream_t *in, const pb_field_t *field) {
  * fields mean nothing then. Elements of lists are not looked into. */
 RESTATE__PRIVATE bool restate__wire_decode(const pb_msgdesc_t *type, void *message,
                                            size_t message_size, restate_bytes payload) {
-    restate__wire_cursor cursor;
-    pb_istream_t in;
+    restate__wire_cursor cursor = { payload.ptr };
+    pb_istream_t in = { .callback = restate__wire_source, .state = &cursor,
+                        .bytes_left = payload.len };
     memset(message, 0, message_size);
-    memset(&in, 0, sizeof in);
-    cursor.at = payload.ptr;
-    in.callback = restate__wire_source;
-    in.state = &cursor;
-    in.bytes_left = payload.len;
     return pb_decode_ex(&in, type, message, PB_DECODE_NOINIT);
 }
 
@@ -3426,7 +3420,7 @@ static size_t restate__wire_text_size(restate_bytes text) {
  * `count` is not looked at. */
 RESTATE__PRIVATE bool restate__wire_put_pairs(pb_ostream_t *out, const pb_field_t *field,
                                               const void *items, size_t count) {
-    const restate_pair *pair = (const restate_pair *)items;
+    const restate_pair *pair = items;
     (void)count;
     for (; pair && (pair->name || pair->value); pair++) {
         restate_bytes name = restate_str(pair->name), value = restate_str(pair->value);
@@ -3442,7 +3436,7 @@ RESTATE__PRIVATE bool restate__wire_put_pairs(pb_ostream_t *out, const pb_field_
 /* `put` of a list of bytes, strings or encoded messages; `items` are `count` restate_bytes. */
 RESTATE__PRIVATE bool restate__wire_put_bytes(pb_ostream_t *out, const pb_field_t *field,
                                               const void *items, size_t count) {
-    const restate_bytes *b = (const restate_bytes *)items, *end = b + count;
+    const restate_bytes *b = items, *end = b + count;
     for (; b != end; b++)
         if (!pb_encode_tag(out, PB_WT_STRING, field->tag) || !pb_encode_string(out, b->ptr, b->len))
             return false;
@@ -3452,12 +3446,12 @@ RESTATE__PRIVATE bool restate__wire_put_bytes(pb_ostream_t *out, const pb_field_
 /* `put` of a list of numbers, packed; `items` are `count` uint32_t. */
 RESTATE__PRIVATE bool restate__wire_put_numbers(pb_ostream_t *out, const pb_field_t *field,
                                                 const void *items, size_t count) {
-    const uint32_t *numbers = (const uint32_t *)items;
-    size_t i, size = 0;
+    const uint32_t *numbers = items;
+    size_t size = 0;
     if (!count) return true;
-    for (i = 0; i < count; i++) size += restate__wire_varint_size(numbers[i]);
+    for (size_t i = 0; i < count; i++) size += restate__wire_varint_size(numbers[i]);
     if (!pb_encode_tag(out, PB_WT_STRING, field->tag) || !pb_encode_varint(out, size)) return false;
-    for (i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++)
         if (!pb_encode_varint(out, numbers[i])) return false;
     return true;
 }
@@ -3465,16 +3459,11 @@ RESTATE__PRIVATE bool restate__wire_put_numbers(pb_ostream_t *out, const pb_fiel
 /* A list to encode, of the `count` things at `items`, which must live until then. */
 RESTATE__PRIVATE restate_wire_list restate__wire_list(restate_wire_writer *put, const void *items,
                                                       size_t count) {
-    restate_wire_list list;
-    memset(&list, 0, sizeof list);
-    list.put = put;
-    list.items = items;
-    list.count = count;
-    return list;
+    return (restate_wire_list){ .put = put, .items = items, .count = count };
 }
 
 static bool restate__wire_sink(pb_ostream_t *out, const pb_byte_t *data, size_t len) {
-    return restate__buf_write((restate__buf *)out->state, data, len);
+    return restate__buf_write(out->state, data, len);
 }
 
 /* Writes `len` into the header that starts `at` bytes into `chunk` and may end in the next one. */
@@ -3516,7 +3505,8 @@ static bool restate__wire_put_whole(restate__buf *out, uint16_t type, uint16_t f
     if (!at || room <= RESTATE__WIRE_HEAD) return false;
     /* What is larger may be referred to, restate__buf_write() knows. */
     if (room > RESTATE__CHUNK_BYTES) room = RESTATE__CHUNK_BYTES;
-    pb_ostream_t stream = pb_ostream_from_buffer(at + RESTATE__WIRE_HEAD, room - RESTATE__WIRE_HEAD);
+    room -= RESTATE__WIRE_HEAD;
+    pb_ostream_t stream = pb_ostream_from_buffer(at + RESTATE__WIRE_HEAD, room);
     if (!pb_encode(&stream, desc, message)) return false;
     restate__wire_put_head(at, type, flags, (uint32_t)stream.bytes_written);
     restate__buf_wrote(out, RESTATE__WIRE_HEAD + stream.bytes_written);
@@ -3529,22 +3519,17 @@ static bool restate__wire_put_whole(restate__buf *out, uint16_t type, uint16_t f
 RESTATE__PRIVATE void restate__wire_put(restate__buf *out, uint16_t type, uint16_t flags,
                                         const pb_msgdesc_t *desc, const void *message) {
     uint8_t head[RESTATE__WIRE_HEAD];
-    restate__chunk *before = out->last, *chunk;
+    restate__chunk *before = out->last;
     size_t at = before ? out->write_at : 0, len = out->len;
-    pb_ostream_t stream;
     if (restate__wire_put_whole(out, type, flags, desc, message)) return;
-    memset(&stream, 0, sizeof stream);
-    stream.callback = restate__wire_sink;
-    stream.state = out;
-    stream.max_size = UINT32_MAX;
+    pb_ostream_t stream = { .callback = restate__wire_sink, .state = out, .max_size = UINT32_MAX };
     restate__wire_put_head(head, type, flags, 0);
     if (!restate__buf_write(out, head, sizeof head) || !pb_encode(&stream, desc, message)) {
         out->failed = true;
         restate__wire_take_back(out, before, at, len);
         return;
     }
-    chunk = before ? before : out->first;
-    restate__wire_patch(chunk, at, (uint32_t)stream.bytes_written);
+    restate__wire_patch(before ? before : out->first, at, (uint32_t)stream.bytes_written);
 }
 
 /* Encodes a message into the arena. false: out of memory, or a list could not be written; `*out` is
@@ -3715,7 +3700,8 @@ static bool restate__row_differs(const restate__row *row, restate_bytes a, resta
 static const char *restate__wire_show_bytes(restate__arena *arena, restate_bytes b) {
     if (b.len > 256) return restate__arena_printf(arena, "<%lu bytes>", (unsigned long)b.len);
     if (restate__b_utf8(b))
-        return restate__arena_printf(arena, "\"%.*s\"", (int)b.len, b.len ? (const char *)b.ptr : "");
+        return restate__arena_printf(arena, "\"%.*s\"", (int)b.len,
+                                     b.len ? (const char *)b.ptr : "");
     const char *text = "[";
     for (size_t i = 0; i < b.len; i++)
         text = restate__arena_printf(arena, i ? "%s, %u" : "%s%u", text, b.ptr[i]);
@@ -4134,7 +4120,7 @@ static restate__slot *restate__slot_find_far(const restate__slots *s, uint32_t i
     uint8_t key[4];
     restate__b_put32(key, id);
     restate__map_node *n = restate__map_find(s->far, restate__b(key, sizeof key));
-    return n ? &((restate__far_slot *)(void *)n)->slot : NULL;
+    return n ? &((restate__far_slot *)n)->slot : NULL;
 }
 
 static restate__slot *restate__slot_new_far(restate__arena *arena, restate__slots *s, uint32_t id) {
@@ -5058,7 +5044,7 @@ typedef struct restate__state {
 } restate__state;
 
 static restate__state_entry *restate__state_find(const restate__state *s, restate_bytes key) {
-    return (restate__state_entry *)(void *)restate__map_find(s->entries, key);
+    return (restate__state_entry *)restate__map_find(s->entries, key);
 }
 
 /* The entry of a key; a new one, cleared, when there is none. NULL: out of memory. The key is
@@ -5553,7 +5539,7 @@ static bool restate__notification_valid(const restate__notification *n) {
 /* Reads the result of a valid notification whose body ends at `end`. False: out of memory. */
 static bool restate__vm_read_result(restate__vm *vm, restate__value *v,
                                     const restate__notification *n, const uint8_t *end) {
-    memset(v, 0, sizeof *v);
+    *v = (restate__value){ 0 };
     switch (n->tag) {
     case restate_wire_NotificationTemplate_void_value_tag:
         v->kind = RESTATE__VOID;
@@ -5617,7 +5603,7 @@ static inline unsigned restate__form_of(restate_bytes body) {
 
 /* Takes a notification apart. Of several ids or results the last one counts. False: malformed. */
 static bool restate__notification_read(restate__notification *n, restate_bytes payload) {
-    memset(n, 0, sizeof *n);
+    *n = (restate__notification){ 0 };
     restate__wire_reader r = restate__wire_read(payload);
     restate__wire_item item, id = { 0 }, result = { 0 };
     while (restate__wire_next(&r, &item)) {
@@ -5690,12 +5676,11 @@ static bool restate__vm_on_entry(restate__vm *vm, const restate__message *m) {
 static bool restate__vm_read_state(restate__vm *vm, restate_wire_list map) {
     restate_bytes element;
     while (restate__wire_each(&map, &element)) {
-        restate__state_entry *e;
         restate_bytes key, value;
         if (!restate__wire_entry(element, false, &key, &value) || !restate__b_utf8(key))
             return restate__vm_raise(vm, RESTATE__E_INTERNAL,
                                      "a state key sent by the server is not UTF-8");
-        e = restate__state_make(&vm->state, vm->arena, key, true);
+        restate__state_entry *e = restate__state_make(&vm->state, vm->arena, key, true);
         if (!e) return restate__vm_nomem(vm);
         e->value = value;
     }
@@ -5835,12 +5820,12 @@ static restate__signal_name *restate__vm_name(restate__vm *vm, restate_bytes nam
     }
     if (!name.ptr) return &s->cancels;
     restate__map_node *n = restate__map_find(s->names, name);
-    if (n) return (restate__signal_name *)(void *)n;
+    if (n) return (restate__signal_name *)n;
     n = restate__arena_alloc(s->arena, sizeof(restate__signal_name));
     name = restate__arena_copy(s->arena, name);
     if (!n || !name.ptr) return NULL;
     restate__map_add(&s->names, n, name);
-    return (restate__signal_name *)(void *)n;
+    return (restate__signal_name *)n;
 }
 
 /* Gives the oldest delivered signal of its name to a leaf. */
@@ -6257,7 +6242,8 @@ RESTATE__PRIVATE restate__wait restate__vm_await(restate__vm *vm, restate__node 
       RESTATE__TAG(CompleteAwakeable, value))
 #define RESTATE__TAG(message, field) (1u << restate_wire_##message##CommandMessage_##field##_tag)
 
-#define RESTATE__X(NAME, Name, text, ignored, payload) RESTATE__TABLE(restate_wire_##Name##CommandMessage)
+#define RESTATE__X(NAME, Name, text, ignored, payload) \
+    RESTATE__TABLE(restate_wire_##Name##CommandMessage)
 RESTATE__COMMANDS(RESTATE__X)
 #undef RESTATE__X
 
@@ -6274,8 +6260,8 @@ typedef struct restate__command_kind {
 
 static const restate__command_kind restate__vm_kinds[] = {
 #define RESTATE__X(NAME, Name, text, ignored, payload) \
-    { restate_wire_MSG_##NAME##_COMMAND, text, &restate__table_restate_wire_##Name##CommandMessage, \
-      ignored, payload },
+    { restate_wire_MSG_##NAME##_COMMAND, text, \
+      &restate__table_restate_wire_##Name##CommandMessage, ignored, payload },
     RESTATE__COMMANDS(RESTATE__X)
 #undef RESTATE__X
     { 0, "unknown command", &restate__table_restate_wire_ClearStateCommandMessage, 0, 0 }
@@ -6290,7 +6276,7 @@ static const restate__command_kind *restate__vm_kind(uint16_t type) {
 /* A command that has just been issued: numbers it. False: the attempt is over. */
 static bool restate__vm_begin(restate__vm *vm, const restate__command_kind *kind,
                               restate_bytes name) {
-    if (RESTATE__UNLIKELY(!restate__vm_ready(vm))) return restate__vm_not_executable(vm, kind->name);
+    if (!restate__vm_executable(vm, kind->name)) return false;
     vm->command_index++;
     vm->current.known = true;
     vm->current.index = vm->command_index;
@@ -6352,7 +6338,8 @@ static const char *restate__vm_sketch(restate__vm *vm, const restate__command_ki
 static bool restate__vm_mismatch_kind(restate__vm *vm, const restate__command *recorded,
                                       const restate__command_kind *kind, const void *m) {
     restate_bytes asked;
-    if (!restate__wire_encode(vm->arena, kind->table->desc, m, &asked)) return restate__vm_nomem(vm);
+    if (!restate__wire_encode(vm->arena, kind->table->desc, m, &asked))
+        return restate__vm_nomem(vm);
     return restate__vm_raise(
         vm, RESTATE__E_MISMATCH,
         RESTATE__MISMATCH "is recorded as '%s', but the code asks for '%s'. " RESTATE__MISMATCH_WHY,
@@ -6429,8 +6416,10 @@ static bool restate__vm_compare(restate__vm *vm, const restate__command_kind *ki
     const char *lines = "";
     restate_bytes asked;
     if (restate__vm_same(kind, m, recorded, loose)) return true;
-    if (!restate__table_decodes(kind->table, recorded)) return restate__vm_undecodable(vm, kind->type);
-    if (!restate__wire_encode(vm->arena, kind->table->desc, m, &asked)) return restate__vm_nomem(vm);
+    if (!restate__table_decodes(kind->table, recorded))
+        return restate__vm_undecodable(vm, kind->type);
+    if (!restate__wire_encode(vm->arena, kind->table->desc, m, &asked))
+        return restate__vm_nomem(vm);
     for (const restate__row *row = kind->table->rows; row->name; row++) {
         if (kind->ignored >> row->tag & 1u ||
             !restate__row_differs(row, recorded, asked, loose >> row->tag & 1u))
@@ -6441,7 +6430,8 @@ static bool restate__vm_compare(restate__vm *vm, const restate__command_kind *ki
     }
     if (!*lines) return vm->arena->failed ? restate__vm_nomem(vm) : true;
     return restate__vm_raise(vm, RESTATE__E_MISMATCH,
-                             RESTATE__MISMATCH "(%s) differs (journal != code):%s\n" RESTATE__MISMATCH_WHY,
+                             RESTATE__MISMATCH
+                             "(%s) differs (journal != code):%s\n" RESTATE__MISMATCH_WHY,
                              (unsigned)vm->command_index, kind->name, lines);
 }
 
@@ -6580,7 +6570,6 @@ RESTATE__PRIVATE bool restate__vm_output(restate__vm *vm, restate_bytes value,
 
 /* END: the handler is done. On a closed attempt nothing, and no error. */
 RESTATE__PRIVATE bool restate__vm_end(restate__vm *vm) {
-    restate_wire_EndMessage m;
     if (vm->phase == RESTATE__CLOSED) return true;
     if (!restate__vm_executable(vm, "end")) return false;
     if (vm->phase == RESTATE__REPLAYING)
@@ -6588,8 +6577,8 @@ RESTATE__PRIVATE bool restate__vm_end(restate__vm *vm) {
                                  "the handler returned after command %u, but further commands are "
                                  "recorded: the code lost a step since the journal was written",
                                  (unsigned)vm->command_index);
-    memset(&m, 0, sizeof m);
-    restate__vm_put(vm, restate_wire_MSG_END, 0, restate_wire_EndMessage_fields, &m);
+    restate__vm_put(vm, restate_wire_MSG_END, 0, restate_wire_EndMessage_fields,
+                    &(restate_wire_EndMessage){ 0 });
     vm->phase = RESTATE__CLOSED;
     return true;
 }
@@ -6692,7 +6681,7 @@ static bool restate__vm_known_keys(restate__vm *vm, restate_wire_list *list,
     restate__map_node *e = NULL;
     if (!keys || !texts) return restate__vm_nomem(vm);
     while ((e = restate__map_next(vm->state.entries, e)) != NULL) {
-        if (!((restate__state_entry *)(void *)e)->value.ptr) continue;
+        if (!((restate__state_entry *)e)->value.ptr) continue;
         texts[n] = restate__arena_text(vm->arena, e->key);
         keys[n++] = e->key;
     }
@@ -6816,7 +6805,8 @@ static bool restate__vm_text_valid(restate__vm *vm, const char *text, const char
             (m).which_target = restate_wire_##message##CommandMessage_workflow_target_tag; \
             (m).target.workflow_target = restate__vm_workflow(to); \
         } else { \
-            (m).which_target = restate_wire_##message##CommandMessage_idempotent_request_target_tag; \
+            (m).which_target = \
+                restate_wire_##message##CommandMessage_idempotent_request_target_tag; \
             (m).target.idempotent_request_target = restate__vm_request(to); \
         } \
     } while (0)
@@ -7013,8 +7003,8 @@ static restate_wire_RunCommandMessage restate__vm_run_message(const restate__vm 
                                              .name = restate_str(name) };
 }
 
-/* The name in a recorded run that has this completion id, a short name, and nothing else; absent: it
- * is to be looked at closer. By hand, because long replays are made of runs (make budget). */
+/* The name in a recorded run that has this completion id, a short name, and nothing else; absent:
+ * it is to be looked at closer. By hand, because long replays are made of runs (make budget). */
 static restate_bytes restate__run_name(const uint8_t *entry, uint32_t id) {
     enum { ID = 11 << 3, NAME = 12 << 3 | RESTATE__WIRE_BYTES };
     restate_bytes body = restate__entry_body(entry);
@@ -7059,9 +7049,8 @@ RESTATE__PRIVATE bool restate__vm_run_recorded(restate__vm *vm, const char *name
  * for. A result anywhere in the journal, be it not delivered yet, means that it never is again. */
 RESTATE__PRIVATE bool restate__vm_run(restate__vm *vm, const char *name, restate__node *leaf) {
     restate_wire_RunCommandMessage m = restate__vm_run_message(vm, name);
-    restate__slot *slot;
     if (!restate__vm_command(vm, RESTATE__RUN, &m, m.name, 0)) return false;
-    slot = restate__vm_leaf_slot(vm, leaf, RESTATE__LEAF, vm->next_completion++);
+    restate__slot *slot = restate__vm_leaf_slot(vm, leaf, RESTATE__LEAF, vm->next_completion++);
     if (!slot) return false;
     if (slot->entry) return true;
     leaf->run = RESTATE__RUN_TO_EXECUTE;
@@ -7074,12 +7063,8 @@ RESTATE__PRIVATE bool restate__vm_run(restate__vm *vm, const char *name, restate
 static bool restate__vm_propose_result(restate__vm *vm, restate__node *run, restate_bytes value,
                                        const restate_failure *failure) {
     bool v7 = vm->options.version >= 7;
-    const char *twice;
-    restate_wire_ProposeRunCompletionMessage m;
-    restate__value *keep;
+    restate_wire_ProposeRunCompletionMessage m = { .result_completion_id = run->id };
     if (!restate__vm_failure_valid(vm, failure)) return false;
-    memset(&m, 0, sizeof m);
-    m.result_completion_id = run->id;
     if (failure) {
         m.which_result = restate_wire_ProposeRunCompletionMessage_failure_tag;
         m.result.failure = restate__vm_wire_failure(failure);
@@ -7088,7 +7073,8 @@ static bool restate__vm_propose_result(restate__vm *vm, restate__node *run, rest
         m.result.value = restate__vm_present(value);
     }
     if (v7) {
-        keep = restate__arena_alloc(vm->arena, sizeof *keep);
+        const char *twice;
+        restate__value *keep = restate__arena_alloc(vm->arena, sizeof *keep);
         if (!keep) return restate__vm_nomem(vm);
         keep->kind = failure ? RESTATE__FAILURE : RESTATE__VALUE;
         if (failure) keep->is.failure = restate__vm_keep_failure(vm->arena, failure, &twice);
@@ -7097,7 +7083,8 @@ static bool restate__vm_propose_result(restate__vm *vm, restate__node *run, rest
         run->of.closure.proposed = keep;
         run->run = RESTATE__RUN_PROPOSED;
     }
-    restate__vm_put(vm, restate_wire_MSG_PROPOSE_RUN_COMPLETION, v7 ? 0x8000 : 0,
+    restate__vm_put(vm, restate_wire_MSG_PROPOSE_RUN_COMPLETION,
+                    v7 ? RESTATE__WIRE_ACK : 0,
                     restate_wire_ProposeRunCompletionMessage_fields, &m);
     return true;
 }
@@ -7105,10 +7092,9 @@ static bool restate__vm_propose_result(restate__vm *vm, restate__node *run, rest
 /* Delay n is min(max, initial * factor^(n-1)); saturates. */
 static uint64_t restate__vm_backoff(const restate__policy *p, uint32_t count) {
     double delay = (double)p->interval_ms, max = (double)p->max_interval_ms;
-    uint32_t i;
     if (max > 9.0e18) max = 9.0e18;
-    for (i = 1; i < count && delay < max && p->factor > 1; i++) delay *= p->factor;
-    for (i = 1; i < count && delay >= 1 && p->factor < 1; i++) delay *= p->factor;
+    for (uint32_t i = 1; i < count && delay < max && p->factor > 1; i++) delay *= p->factor;
+    for (uint32_t i = 1; i < count && delay >= 1 && p->factor < 1; i++) delay *= p->factor;
     return (uint64_t)(delay < max ? delay : max);
 }
 
@@ -7145,11 +7131,10 @@ static bool restate__vm_propose_retry(restate__vm *vm, restate__node *run,
  */
 RESTATE__PRIVATE bool restate__vm_propose(restate__vm *vm, restate__node *run,
                                           const restate__outcome *o, const restate__policy *p) {
-    restate__slot *slot;
     if (vm->phase == RESTATE__ERRORED) return false;
     if (vm->phase != RESTATE__PROCESSING) return true;
     restate__graph_run_over(&vm->graph, run);
-    slot = restate__slot_of(&vm->journal, false, run->id);
+    restate__slot *slot = restate__slot_of(&vm->journal, false, run->id);
     if (!slot || slot->entry) return slot ? true : restate__vm_nomem(vm);       /* not needed */
     if (p->own && p->pause &&
         !restate__vm_needs(vm, "pausing when a run's retries are exhausted", 7))
@@ -7178,15 +7163,15 @@ static void restate__vm_sha256_block(uint32_t state[8], const uint8_t block[64])
         0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7,
         0xc67178f2
     };
-    uint32_t w[64], s[8], i;
-    for (i = 0; i < 16; i++) w[i] = restate__b_get32(block + 4 * i);
-    for (i = 16; i < 64; i++) {
+    uint32_t w[64], s[8];
+    for (unsigned i = 0; i < 16; i++) w[i] = restate__b_get32(block + 4 * i);
+    for (unsigned i = 16; i < 64; i++) {
         uint32_t a = w[i - 15], b = w[i - 2];
         w[i] = w[i - 16] + w[i - 7] + (restate__vm_rotr(a, 7) ^ restate__vm_rotr(a, 18) ^ a >> 3) +
                (restate__vm_rotr(b, 17) ^ restate__vm_rotr(b, 19) ^ b >> 10);
     }
     memcpy(s, state, sizeof s);
-    for (i = 0; i < 64; i++) {
+    for (unsigned i = 0; i < 64; i++) {
         uint32_t a = s[0], e = s[4];
         uint32_t t1 = s[7] +
                       (restate__vm_rotr(e, 6) ^ restate__vm_rotr(e, 11) ^ restate__vm_rotr(e, 25)) +
@@ -7197,20 +7182,19 @@ static void restate__vm_sha256_block(uint32_t state[8], const uint8_t block[64])
         s[4] += t1;
         s[0] = t1 + t2;
     }
-    for (i = 0; i < 8; i++) state[i] += s[i];
+    for (unsigned i = 0; i < 8; i++) state[i] += s[i];
 }
 
 /* The first 8 bytes of SHA-256: the seed under protocol 5, which sends none. */
 static uint64_t restate__vm_sha256_64(restate_bytes input) {
     uint32_t state[8] = { 0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                           0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19 };
-    size_t at = 0, n;
-    uint8_t block[64];
+    size_t at = 0;
     bool last = false;
     while (!last) {
-        n = input.len - (at < input.len ? at : input.len);
+        size_t n = input.len - (at < input.len ? at : input.len);
         if (n > 64) n = 64;
-        memset(block, 0, sizeof block);
+        uint8_t block[64] = { 0 };
         if (n) memcpy(block, input.ptr + at, n);
         if (n < 64 && at <= input.len) block[n] = 0x80;
         last = n < 56;
@@ -7227,8 +7211,7 @@ RESTATE__PRIVATE uint64_t restate__vm_seed(const restate__vm *vm) {
 
 /* xoshiro256++, its state filled by splitmix64. */
 RESTATE__PRIVATE void restate__vm_random_seed(uint64_t state[4], uint64_t seed) {
-    int i;
-    for (i = 0; i < 4; i++) {
+    for (int i = 0; i < 4; i++) {
         uint64_t z = seed += 0x9e3779b97f4a7c15u;
         z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
         z = (z ^ z >> 27) * 0x94d049bb133111ebu;
@@ -7252,15 +7235,13 @@ RESTATE__PRIVATE uint64_t restate__vm_random(uint64_t state[4]) {
 RESTATE__PRIVATE void restate__vm_uuid(uint64_t state[4], char text[37]) {
     static const char digits[] = "0123456789abcdef";
     uint8_t raw[16];
-    int i;
-    for (i = 0; i < 16; i += 8) {
+    for (int i = 0; i < 16; i += 8) {
         uint64_t n = restate__vm_random(state);
-        int k;
-        for (k = 0; k < 8; k++) raw[i + k] = (uint8_t)(n >> 8 * k);
+        for (int k = 0; k < 8; k++) raw[i + k] = (uint8_t)(n >> 8 * k);
     }
     raw[6] = (uint8_t)((raw[6] & 0x0f) | 0x40);
     raw[8] = (uint8_t)((raw[8] & 0x3f) | 0x80);
-    for (i = 0; i < 16; i++) {
+    for (int i = 0; i < 16; i++) {
         if (i == 4 || i == 6 || i == 8 || i == 10) *text++ = '-';
         *text++ = digits[raw[i] >> 4];
         *text++ = digits[raw[i] & 15];

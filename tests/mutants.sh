@@ -31,7 +31,7 @@ restate__vm_track|*vm->tracked_end = t;|t->next = vm->tracked; vm->tracked = t; 
 restate__vm_cancelled|restate__wait w = restate__vm_cancel_calls(vm);|restate__wait w = restate__vm_wait(vm, RESTATE__READY);|a cancellation reaches the calls
 restate__vm_propose_result|run->run = RESTATE__RUN_PROPOSED;|run->run = RESTATE__RUN_PROPOSED; restate__vm_settle(vm, run, keep);|protocol 7: a result counts when it is acknowledged
 restate__vm_deliver_confirmed|run->of.closure.proposed|\&run->value|protocol 7: the acknowledged value is the proposed one
-restate__vm_propose_result|v7 ? 0x8000 : 0|0|protocol 7: an acknowledgement is asked for
+restate__vm_propose_result|v7 ? RESTATE__WIRE_ACK : 0|0|protocol 7: an acknowledgement is asked for
 restate__vm_propose_retry|uint32_t count = known ? vm->retry_count : 0;|uint32_t count = vm->retry_count;|tries of earlier attempts count for the run they were of
 restate__vm_propose_retry|p->max_attempts <= count|p->max_attempts < count|the first try counts
 restate__vm_backoff|i = 1; i < count && delay < max|i = 0; i < count \&\& delay < max|the first delay is the initial one
