@@ -2216,8 +2216,8 @@ RESTATE__PRIVATE bool restate__b_is_clean(restate_bytes text, const char *also) 
  * marks, and so do characters that are not harmless, unless `also` is NULL.
  *
  * The rule: log lines, refusals and errors for the server are cleaned as a whole where they leave
- * the library (restate__log_line(), restate__x_refuse(), restate__vm_fail()). So the functions that
- * format these texts need not care which part of them came from a peer. */
+ * the library (restate__log_line(), restate__exchange_refuse(), restate__vm_fail()). So the functions
+ * that format these texts need not care which part of them came from a peer. */
 RESTATE__PRIVATE void restate__b_clean(char *text, size_t len, const char *also) {
     while (len) {
         restate_bytes rest = restate__b(text, len);
@@ -14263,7 +14263,7 @@ static const char *restate__id_token(restate__arena *arena, const char *token, c
 }
 
 /* ================================================================================================
-// >>endpoint  services, routing, discovery, exchanges                    [restate__ep_ restate__x_]
+// >>endpoint  services, routing, discovery, exchanges             [restate__ep_ restate__exchange_]
 // Routes requests to handlers and tells the server what there is.
 ================================================================================================ */
 
@@ -14765,7 +14765,8 @@ static void restate__ep_limits(restate_endpoint *e) {
 
 /* Whether a line of that kind may be logged. Any thread. */
 RESTATE__PRIVATE bool restate__ep_may_log(restate_endpoint *e, unsigned kind) {
-    if (restate__log_may(&e->limits[kind], &e->logger, restate__clock_ms(&e->options.clock))) return true;
+    if (restate__log_may(&e->limits[kind], &e->logger, restate__clock_ms(&e->options.clock)))
+        return true;
     RESTATE__STORE(&e->left_out, true, RELEASE);
     return false;
 }
@@ -14776,7 +14777,8 @@ RESTATE__PRIVATE void restate__ep_left_out(restate_endpoint *e, uint64_t now_ms,
     for (unsigned i = 0; i < RESTATE__LIMITS; i++) {
         restate__log_limit *limit = &e->limits[i];
         if (!RESTATE__LOAD(&limit->left_out, RELAXED)) continue;
-        if (all || restate__log_window_over(limit, now_ms)) restate__log_left_out(limit, &e->logger);
+        bool over = all || restate__log_window_over(limit, now_ms);
+        if (over) restate__log_left_out(limit, &e->logger);
         else RESTATE__STORE(&e->left_out, true, RELEASE);
     }
 }
@@ -15096,16 +15098,16 @@ static int restate__ep_manifest_version(const char *accept) {
 /* ---- Exchanges: one request and its response ------------------------------------------------- */
 
 /* On its worker's thread only. It lies in its own arena. */
-typedef struct restate__x {
+typedef struct restate__exchange {
     restate__worker *worker;
     uint16_t status;                        /* of the response; 0: not known yet */
     const restate_pair *response;           /* its headers, known with the status */
     restate__buf out;                       /* body bytes to be sent */
     bool finished;                          /* nothing follows what is in `out` */
-    void (*changed)(struct restate__x *);   /* status, out or finished changed: to be noted only */
+    void (*changed)(struct restate__exchange *);    /* status, out or finished: to be noted only */
     void *carrier;
 
-    struct restate__x *next_held;           /* its carrier's, while bytes of it are on their way: */
+    struct restate__exchange *next_held;    /* its carrier's, while bytes of it are on their way: */
     restate__chunk *sent;                   /* chunks that they lie in */
     bool held, parted;                      /* parted: released when they have arrived */
 
@@ -15117,152 +15119,168 @@ typedef struct restate__x {
     bool too_large, whole, input_over, released, counted;
     const char *allow;                      /* of a 405; else NULL */
     restate__attempt *attempt;              /* NULL: the response is complete without a handler */
-} restate__x;
+} restate__exchange;
 
-RESTATE__PRIVATE restate__x *restate__x_new(restate_endpoint *endpoint, restate__worker *worker,
-                                            void (*changed)(restate__x *), void *carrier) {
+RESTATE__PRIVATE restate__exchange *restate__exchange_new(restate_endpoint *endpoint,
+                                                          restate__worker *worker,
+                                                          void (*changed)(restate__exchange *),
+                                                          void *carrier) {
     restate__arena arena;
-    restate__x *x;
+    restate__exchange *exchange;
     restate__arena_init(&arena, &worker->cache);
-    x = restate__arena_alloc(&arena, sizeof *x);
-    if (!x) return NULL;
-    x->arena = arena;
-    x->endpoint = endpoint;
-    x->worker = worker;
+    exchange = restate__arena_alloc(&arena, sizeof *exchange);
+    if (!exchange) return NULL;
+    exchange->arena = arena;
+    exchange->endpoint = endpoint;
+    exchange->worker = worker;
     if (++worker->exchanges > worker->exchanges_most) worker->exchanges_most = worker->exchanges;
-    x->changed = changed;
-    x->carrier = carrier;
-    restate__buf_init(&x->out, &worker->cache);
-    return x;
+    exchange->changed = changed;
+    exchange->carrier = carrier;
+    restate__buf_init(&exchange->out, &worker->cache);
+    return exchange;
 }
 
-static bool restate__x_room_for_header(restate__x *x) {
-    size_t room = x->header_room ? 2 * x->header_room : 16;
+static bool restate__exchange_room_for_header(restate__exchange *exchange) {
+    size_t room = exchange->header_room ? 2 * exchange->header_room : 16;
     restate_pair *headers;
-    if (x->header_count + 1 < x->header_room) return true;
-    headers = restate__arena_alloc(&x->arena, room * sizeof *headers);
+    if (exchange->header_count + 1 < exchange->header_room) return true;
+    headers = restate__arena_alloc(&exchange->arena, room * sizeof *headers);
     if (!headers) return false;
-    if (x->header_count) memcpy(headers, x->headers, x->header_count * sizeof *headers);
-    x->headers = headers;
-    x->header_room = room;
+    if (exchange->header_count)
+        memcpy(headers, exchange->headers, exchange->header_count * sizeof *headers);
+    exchange->headers = headers;
+    exchange->header_room = room;
     return true;
 }
 
-RESTATE__PRIVATE bool restate__x_header(restate__x *x, restate_bytes name, restate_bytes value) {
-    x->header_bytes += name.len + value.len + 32;
-    if (x->header_bytes > RESTATE__HEADER_BYTES_MAX) x->too_large = true;
-    if (x->too_large) return false;
+RESTATE__PRIVATE bool restate__exchange_header(restate__exchange *exchange, restate_bytes name,
+                                               restate_bytes value) {
+    exchange->header_bytes += name.len + value.len + 32;
+    if (exchange->header_bytes > RESTATE__HEADER_BYTES_MAX) exchange->too_large = true;
+    if (exchange->too_large) return false;
     if (name.len && name.ptr[0] == ':') {
-        if (restate__b_is(name, ":method")) x->method = restate__arena_text(&x->arena, value);
-        if (restate__b_is(name, ":path")) x->path = restate__arena_text(&x->arena, value);
-        return !x->arena.failed;
+        if (restate__b_is(name, ":method"))
+            exchange->method = restate__arena_text(&exchange->arena, value);
+        if (restate__b_is(name, ":path"))
+            exchange->path = restate__arena_text(&exchange->arena, value);
+        return !exchange->arena.failed;
     }
-    if (!restate__x_room_for_header(x)) return false;
-    x->headers[x->header_count].name = restate__arena_text(&x->arena, name);
-    x->headers[x->header_count++].value = restate__arena_text(&x->arena, value);
-    return !x->arena.failed;
+    if (!restate__exchange_room_for_header(exchange)) return false;
+    exchange->headers[exchange->header_count].name = restate__arena_text(&exchange->arena, name);
+    exchange->headers[exchange->header_count++].value =
+        restate__arena_text(&exchange->arena, value);
+    return !exchange->arena.failed;
 }
 
-static const char *restate__x_get_header(const restate__x *x, const char *name) {
-    const restate_pair *h = x->headers;
+static const char *restate__exchange_get_header(const restate__exchange *exchange,
+                                                const char *name) {
+    const restate_pair *h = exchange->headers;
     for (; h && h->name; h++)
         if (strcmp(h->name, name) == 0) return h->value;
     return NULL;
 }
 
-static bool restate__x_asks_with(const restate__x *x, const char *method) {
-    return x->method && strcmp(x->method, method) == 0;
+static bool restate__exchange_asks_with(const restate__exchange *exchange, const char *method) {
+    return exchange->method && strcmp(exchange->method, method) == 0;
 }
 
 /* A response that is complete: status, content type, one more header or none, and body. */
-static void restate__x_respond(restate__x *x, uint16_t status, const char *type, restate_pair more,
-                               restate_bytes body) {
-    restate_pair *headers = restate__arena_alloc(&x->arena, 4 * sizeof *headers);
+static void restate__exchange_respond(restate__exchange *exchange, uint16_t status,
+                                      const char *type, restate_pair more, restate_bytes body) {
+    restate_pair *headers = restate__arena_alloc(&exchange->arena, 4 * sizeof *headers);
     if (headers) {
         headers[0] = (restate_pair){ "content-type", type };
         headers[1] = (restate_pair){ "x-restate-server", RESTATE__SERVER_NAME };
         headers[2] = more;
     }
-    x->status = status;
-    x->response = headers;
-    if (restate__x_asks_with(x, "HEAD")) body.len = 0;
-    if (body.len) restate__buf_write(&x->out, body.ptr, body.len);
-    x->finished = true;
+    exchange->status = status;
+    exchange->response = headers;
+    if (restate__exchange_asks_with(exchange, "HEAD")) body.len = 0;
+    if (body.len) restate__buf_write(&exchange->out, body.ptr, body.len);
+    exchange->finished = true;
 }
 
-static unsigned restate__x_limit(uint16_t status) {
+static unsigned restate__exchange_limit(uint16_t status) {
     static const uint16_t statuses[] = { 401, 404, 405, 415, 431, 500, 503 };
     unsigned i = 0;
     while (i + 1 < sizeof statuses / sizeof *statuses && statuses[i] != status) i++;
     return RESTATE__LIMIT_401 + i;
 }
 
-static void restate__x_log_refusal(restate__x *x, uint16_t status, const char *why) {
-    if (restate__ep_may_log(x->endpoint, restate__x_limit(status)))
-        restate__log(&x->endpoint->logger, RESTATE_LOG_WARN, "refused %.20s %.200s with %u: %s",
-                     x->method ? x->method : "?", x->path ? x->path : "?", (unsigned)status, why);
+static void restate__exchange_log_refusal(restate__exchange *exchange, uint16_t status,
+                                          const char *why) {
+    if (restate__ep_may_log(exchange->endpoint, restate__exchange_limit(status)))
+        restate__log(&exchange->endpoint->logger, RESTATE_LOG_WARN,
+                     "refused %.20s %.200s with %u: %s", exchange->method ? exchange->method : "?",
+                     exchange->path ? exchange->path : "?", (unsigned)status, why);
 }
 
 /* An error, with a message for people; `allow` for 405. */
-static void restate__x_respond_error(restate__x *x, uint16_t status, const char *text) {
-    restate__json_out out = restate__json_out_on(&x->arena);
+static void restate__exchange_respond_error(restate__exchange *exchange, uint16_t status,
+                                            const char *text) {
+    restate__json_out out = restate__json_out_on(&exchange->arena);
     restate__json_put_bytes(&out, restate_str("{\"message\":"));
     restate__json_put_string(&out, restate_str(text));     /* clean, so nothing but memory fails */
     restate__json_put_bytes(&out, restate_str("}"));
-    restate__x_respond(x, status, "application/json",
-                       (restate_pair){ x->allow ? "allow" : NULL, x->allow },
-                       restate__json_finish(&out));
+    restate__exchange_respond(exchange, status, "application/json",
+                              (restate_pair){ exchange->allow ? "allow" : NULL, exchange->allow },
+                              restate__json_finish(&out));
 }
 
 /* The same text for the caller and the log. */
-static void restate__x_refuse(restate__x *x, uint16_t status, const char *format, ...)
-    RESTATE__PRINTF(3, 4);
-static void restate__x_refuse(restate__x *x, uint16_t status, const char *format, ...) {
+static void restate__exchange_refuse(restate__exchange *exchange, uint16_t status,
+                                     const char *format, ...) RESTATE__PRINTF(3, 4);
+static void restate__exchange_refuse(restate__exchange *exchange, uint16_t status,
+                                     const char *format, ...) {
     va_list args;
     va_start(args, format);
-    const char *text = restate__arena_vprintf(&x->arena, format, args);
+    const char *text = restate__arena_vprintf(&exchange->arena, format, args);
     va_end(args);
-    text = restate__arena_clean(&x->arena, text, "");
-    restate__x_log_refusal(x, status, text);
-    restate__x_respond_error(x, status, text);
+    text = restate__arena_clean(&exchange->arena, text, "");
+    restate__exchange_log_refusal(exchange, status, text);
+    restate__exchange_respond_error(exchange, status, text);
 }
 
 /* Refuses a method; `allow`: which it would be. */
-static void restate__x_refuse_method(restate__x *x, const char *allow) {
-    x->allow = allow;
-    restate__x_refuse(x, 405, "%s, got %.20s",
-                      *allow == 'P' ? "a handler is invoked with POST"
-                                    : "this is asked for with GET",
-                      x->method ? x->method : "no method");
+static void restate__exchange_refuse_method(restate__exchange *exchange, const char *allow) {
+    exchange->allow = allow;
+    restate__exchange_refuse(exchange, 405, "%s, got %.20s",
+                             *allow == 'P' ? "a handler is invoked with POST"
+                                           : "this is asked for with GET",
+                             exchange->method ? exchange->method : "no method");
 }
 
-static void restate__x_discover(restate__x *x) {
+static void restate__exchange_discover(restate__exchange *exchange) {
     const char *accept = NULL;
     restate__manifest m = { .version = 0 };
-    for (const restate_pair *h = x->headers; h && h->name; h++) {
+    for (const restate_pair *h = exchange->headers; h && h->name; h++) {
         if (strcmp(h->name, "accept") != 0) continue;
         accept = h->value;                  /* a header that is there twice is one list */
         int version = restate__ep_manifest_version(accept);
         if (version > m.version) m.version = version;
     }
     if (!m.version) {
-        restate__x_refuse(x, 415,
-                          "discovery needs an accept header with "
-                          "application/vnd.restate.endpointmanifest.v2+json to v4+json, got: %.100s",
-                          accept ? accept : "none");
+        restate__exchange_refuse(
+            exchange, 415,
+            "discovery needs an accept header with "
+            "application/vnd.restate.endpointmanifest.v2+json to v4+json, got: %.100s",
+            accept ? accept : "none");
         return;
     }
-    restate_bytes body = restate__manifest_write(&m, x->endpoint, &x->arena, x->whole);
+    restate_bytes body =
+        restate__manifest_write(&m, exchange->endpoint, &exchange->arena, exchange->whole);
     if (m.too_new)
-        restate__x_refuse(x, 500,
-                          "%s needs discovery version %d, but the server asks for %d: upgrade the "
-                          "server, or do not set it",
-                          m.too_new, m.needed, m.version);
-    else if (!body.ptr) restate__x_refuse(x, 500, "out of memory");
+        restate__exchange_refuse(
+            exchange, 500,
+            "%s needs discovery version %d, but the server asks for %d: upgrade the "
+            "server, or do not set it",
+            m.too_new, m.needed, m.version);
+    else if (!body.ptr) restate__exchange_refuse(exchange, 500, "out of memory");
     else
-        restate__x_respond(x, 200, restate__arena_printf(&x->arena, "%s%d+json",
-                                                         RESTATE__MANIFEST_TYPE, m.version),
-                           (restate_pair){ NULL, NULL }, body);
+        restate__exchange_respond(
+            exchange, 200,
+            restate__arena_printf(&exchange->arena, "%s%d+json", RESTATE__MANIFEST_TYPE, m.version),
+            (restate_pair){ NULL, NULL }, body);
 }
 
 /* ---- Routing --------------------------------------------------------------------------------- */
@@ -15309,21 +15327,22 @@ static const restate__handler *restate__ep_handler(const restate__service *s, re
 
 /* ---- Attempts -------------------------------------------------------------------------------- */
 
-static void restate__x_free(restate__x *x) {
-    restate__arena arena = x->arena;
-    if (x->attempt) restate__attempt_free(x->attempt);
-    if (x->counted) RESTATE__SUB(&x->endpoint->invocations, 1, RELAXED);
-    x->worker->exchanges--;
-    restate__buf_free(&x->out);
+static void restate__exchange_free(restate__exchange *exchange) {
+    restate__arena arena = exchange->arena;
+    if (exchange->attempt) restate__attempt_free(exchange->attempt);
+    if (exchange->counted) RESTATE__SUB(&exchange->endpoint->invocations, 1, RELAXED);
+    exchange->worker->exchanges--;
+    restate__buf_free(&exchange->out);
     restate__arena_free(&arena);
 }
 
-static void restate__x_free_if_over(restate__x *x) {
-    if (x->released && (!x->attempt || restate__attempt_over(x->attempt))) restate__x_free(x);
+static void restate__exchange_free_if_over(restate__exchange *exchange) {
+    if (exchange->released && (!exchange->attempt || restate__attempt_over(exchange->attempt)))
+        restate__exchange_free(exchange);
 }
 
 /* What the attempt failed with, at which step, and for the how manieth time. */
-static void restate__x_log_failure(restate__attempt *a) {
+static void restate__exchange_log_failure(restate__attempt *a) {
     const restate__vm_error *e = &a->vm.error;
     restate_log_level level = e->misuse ? RESTATE_LOG_ERROR : RESTATE_LOG_WARN;
     if (e->step_try)
@@ -15339,16 +15358,16 @@ static void restate__x_log_failure(restate__attempt *a) {
 }
 
 /* The attempt wrote something or is over. */
-static void restate__x_progress(restate__attempt *a) {
-    restate__x *x = a->host;
-    if (!x->finished && !restate__vm_ready(&a->vm) && a->vm.phase >= RESTATE__CLOSED) {
-        x->finished = true;
+static void restate__exchange_progress(restate__attempt *a) {
+    restate__exchange *exchange = a->host;
+    if (!exchange->finished && !restate__vm_ready(&a->vm) && a->vm.phase >= RESTATE__CLOSED) {
+        exchange->finished = true;
         if (a->vm.phase == RESTATE__ERRORED &&
-            restate__ep_may_log(x->endpoint, RESTATE__LIMIT_ATTEMPT))
-            restate__x_log_failure(a);
+            restate__ep_may_log(exchange->endpoint, RESTATE__LIMIT_ATTEMPT))
+            restate__exchange_log_failure(a);
     }
-    if (!x->released) x->changed(x);
-    else restate__x_free_if_over(x);
+    if (!exchange->released) exchange->changed(exchange);
+    else restate__exchange_free_if_over(exchange);
 }
 
 /* The protocol version that a content type names; 0: not one of ours. */
@@ -15360,7 +15379,8 @@ static uint32_t restate__ep_version(const char *content_type) {
     return version >= RESTATE__VERSION_MIN && version <= RESTATE__VERSION_MAX ? version : 0;
 }
 
-static void restate__x_invoke(restate__x *x, const restate__handler *handler, uint32_t version) {
+static void restate__exchange_invoke(restate__exchange *exchange, const restate__handler *handler,
+                                     uint32_t version) {
     static const restate_pair headers[][3] = {
 #define RESTATE__INVOKE_HEADERS(v) \
     { { "content-type", RESTATE__INVOCATION_TYPE v }, \
@@ -15368,10 +15388,10 @@ static void restate__x_invoke(restate__x *x, const restate__handler *handler, ui
         RESTATE__INVOKE_HEADERS("5"), RESTATE__INVOKE_HEADERS("6"), RESTATE__INVOKE_HEADERS("7")
 #undef RESTATE__INVOKE_HEADERS
     };
-    restate__attempt *a = restate__arena_alloc(&x->arena, sizeof *a);
+    restate__attempt *a = restate__arena_alloc(&exchange->arena, sizeof *a);
     restate__vm_options o;
     if (!a) {
-        restate__x_refuse(x, 503, "out of memory");
+        restate__exchange_refuse(exchange, 503, "out of memory");
         return;
     }
     memset(&o, 0, sizeof o);
@@ -15379,31 +15399,31 @@ static void restate__x_invoke(restate__x *x, const restate__handler *handler, ui
     o.skip_payload_check = handler->options.skip_payload_check == RESTATE_ON;
     o.explicit_cancellation = handler->options.explicit_cancellation == RESTATE_ON;
     o.cancel_sends = handler->options.cancel_sends == RESTATE_ON;
-    o.max_message_bytes = x->endpoint->options.max_message_bytes;
+    o.max_message_bytes = exchange->endpoint->options.max_message_bytes;
     if (handler->options.on_mismatch == RESTATE_MISMATCH_PAUSE) o.on_mismatch = RESTATE__PAUSE;
     if (handler->options.on_mismatch == RESTATE_MISMATCH_FAIL) o.on_mismatch = RESTATE__FAIL;
     a->handler = handler;
-    a->logger = &x->endpoint->logger;
-    a->arena = &x->arena;
-    restate__attempt_init(a, x->worker, &o, &x->out);
+    a->logger = &exchange->endpoint->logger;
+    a->arena = &exchange->arena;
+    restate__attempt_init(a, exchange->worker, &o, &exchange->out);
 #ifndef RESTATE_NO_THREADS
-    a->closures.pool = &x->endpoint->pool;
+    a->closures.pool = &exchange->endpoint->pool;
 #endif
-    a->request.attempt_headers = x->headers;
-    a->stops = &x->endpoint->stops;
-    a->progress = restate__x_progress;
-    a->host = x;
-    x->attempt = a;
-    x->status = 200;
-    x->response = headers[version - RESTATE__VERSION_MIN];
+    a->request.attempt_headers = exchange->headers;
+    a->stops = &exchange->endpoint->stops;
+    a->progress = restate__exchange_progress;
+    a->host = exchange;
+    exchange->attempt = a;
+    exchange->status = 200;
+    exchange->response = headers[version - RESTATE__VERSION_MIN];
 }
 
 /* Whether there is room for one more; counts it if so. */
-static bool restate__x_admit(restate__x *x) {
-    restate_endpoint *e = x->endpoint;
+static bool restate__exchange_admit(restate__exchange *exchange) {
+    restate_endpoint *e = exchange->endpoint;
     if (RESTATE__LOAD(&e->stops, RELAXED)) return false;
     if (RESTATE__ADD(&e->invocations, 1, RELAXED) < e->options.max_invocations) {
-        x->counted = true;
+        exchange->counted = true;
         return true;
     }
     RESTATE__SUB(&e->invocations, 1, RELAXED);
@@ -15411,46 +15431,55 @@ static bool restate__x_admit(restate__x *x) {
 }
 
 /* How much of what a peer wrote is shown: an answer that it does not read holds memory. */
-static int restate__x_shown(restate_bytes text) { return text.len < 100 ? (int)text.len : 100; }
+static int restate__exchange_shown(restate_bytes text) {
+    return text.len < 100 ? (int)text.len : 100;
+}
 
-static void restate__x_route_invoke(restate__x *x, restate_bytes service, restate_bytes handler) {
-    const char *type = restate__x_get_header(x, "content-type");
-    const restate__service *s = restate__ep_service(x->endpoint, service);
+static void restate__exchange_route_invoke(restate__exchange *exchange, restate_bytes service,
+                                           restate_bytes handler) {
+    const char *type = restate__exchange_get_header(exchange, "content-type");
+    const restate__service *s = restate__ep_service(exchange->endpoint, service);
     const restate__handler *h = s ? restate__ep_handler(s, handler) : NULL;
     uint32_t version = type ? restate__ep_version(type) : 0;
-    if (!restate__x_asks_with(x, "POST"))
-        restate__x_refuse_method(x, "POST");
+    if (!restate__exchange_asks_with(exchange, "POST"))
+        restate__exchange_refuse_method(exchange, "POST");
     else if (!type)
-        restate__x_refuse(x, 415,
-                          "the content type is missing: is this called directly? Call it through "
-                          "the Restate server's ingress");
+        restate__exchange_refuse(
+            exchange, 415,
+            "the content type is missing: is this called directly? Call it through "
+            "the Restate server's ingress");
     else if (!version && strncmp(type, RESTATE__INVOCATION_TYPE,
                                   sizeof RESTATE__INVOCATION_TYPE - 1) == 0)
-        restate__x_refuse(
-            x, 415,
-            "service protocol %.40s is not supported, only v%u to v%u: register the deployment again",
-            type + 35, RESTATE__VERSION_MIN, RESTATE__VERSION_MAX);
+        restate__exchange_refuse(exchange, 415,
+                                 "service protocol %.40s is not supported, only v%u to v%u: "
+                                 "register the deployment again",
+                                 type + 35, RESTATE__VERSION_MIN, RESTATE__VERSION_MAX);
     else if (!version)
-        restate__x_refuse(x, 415,
-                          "%.100s is not a content type of Restate: call the handler through the "
-                          "Restate server's ingress",
-                          type);
+        restate__exchange_refuse(
+            exchange, 415,
+            "%.100s is not a content type of Restate: call the handler through the "
+            "Restate server's ingress",
+            type);
     else if (!s)
-        restate__x_refuse(x, 404, "no service %.*s here", restate__x_shown(service),
-                          (const char *)service.ptr);
+        restate__exchange_refuse(exchange, 404, "no service %.*s here",
+                                 restate__exchange_shown(service), (const char *)service.ptr);
     else if (!h)
-        restate__x_refuse(x, 404, "service %.100s has no handler %.*s", s->source.name,
-                          restate__x_shown(handler), (const char *)handler.ptr);
-    else if (!restate__x_admit(x))
-        restate__x_refuse(x, 503, "%s", RESTATE__LOAD(&x->endpoint->stops, RELAXED)
-            ? "the endpoint is stopping" : "the endpoint has max_invocations under way");
+        restate__exchange_refuse(exchange, 404, "service %.100s has no handler %.*s",
+                                 s->source.name, restate__exchange_shown(handler),
+                                 (const char *)handler.ptr);
+    else if (!restate__exchange_admit(exchange))
+        restate__exchange_refuse(exchange, 503, "%s",
+                                 RESTATE__LOAD(&exchange->endpoint->stops, RELAXED)
+                                     ? "the endpoint is stopping"
+                                     : "the endpoint has max_invocations under way");
     else
-        restate__x_invoke(x, h, version);
+        restate__exchange_invoke(exchange, h, version);
 }
 
 /* A header that has to be there once. NULL: it is, with `*value`; else what is wrong. */
-static const char *restate__x_single(const restate__x *x, const char *name, const char **value) {
-    const restate_pair *h = x->headers;
+static const char *restate__exchange_single(const restate__exchange *exchange, const char *name,
+                                            const char **value) {
+    const restate_pair *h = exchange->headers;
     *value = NULL;
     for (; h && h->name; h++) {
         if (strcmp(h->name, name) != 0) continue;
@@ -15462,99 +15491,104 @@ static const char *restate__x_single(const restate__x *x, const char *name, cons
 }
 
 /* NULL: the request is from a server that may send it; else why not. */
-static const char *restate__x_identify(restate__x *x) {
-    restate_endpoint *e = x->endpoint;
+static const char *restate__exchange_identify(restate__exchange *exchange) {
+    restate_endpoint *e = exchange->endpoint;
     const char *scheme, *token, *wrong;
-    wrong = restate__x_single(x, "x-restate-signature-scheme", &scheme);
+    wrong = restate__exchange_single(exchange, "x-restate-signature-scheme", &scheme);
     if (wrong) return wrong;
     if (strcmp(scheme, "unsigned") == 0)
         return "the server does not sign: start it with a request identity key";
     if (strcmp(scheme, "v1") != 0) return "the signature scheme is not v1";
-    wrong = restate__x_single(x, "x-restate-jwt-v1", &token);
+    wrong = restate__exchange_single(exchange, "x-restate-jwt-v1", &token);
     if (wrong) return wrong;
-    return restate__id_token(&x->arena, token, x->path,
+    return restate__id_token(&exchange->arena, token, exchange->path,
                              restate__clock_wall_ms(&e->options.clock) / 1000, e->keys,
                              e->key_count, e->options.verify, e->options.verify_user);
 }
 
 /* Whether it goes no further. The caller is not told why, the log is. */
-static bool restate__x_unauthorized(restate__x *x, restate__route route) {
-    if (!x->endpoint->keys || route == RESTATE__ROUTE_NONE || route == RESTATE__ROUTE_HEALTH)
+static bool restate__exchange_unauthorized(restate__exchange *exchange, restate__route route) {
+    if (!exchange->endpoint->keys || route == RESTATE__ROUTE_NONE || route == RESTATE__ROUTE_HEALTH)
         return false;
-    const char *wrong = restate__x_identify(x);
+    const char *wrong = restate__exchange_identify(exchange);
     if (!wrong) return false;
-    restate__x_log_refusal(x, 401, wrong);
-    restate__x_respond_error(x, 401, "Unauthorized");
+    restate__exchange_log_refusal(exchange, 401, wrong);
+    restate__exchange_respond_error(exchange, 401, "Unauthorized");
     return true;
 }
 
 /* All headers are there. `whole`: the request body is complete before the response starts. */
-RESTATE__PRIVATE void restate__x_begin(restate__x *x, bool whole) {
+RESTATE__PRIVATE void restate__exchange_begin(restate__exchange *exchange, bool whole) {
     restate_bytes service, handler;
-    restate__route route = restate__ep_route(x->path ? x->path : "", &service, &handler);
-    x->whole = whole;
-    if (x->too_large) {
-        restate__x_refuse(x, 431, "the headers are larger than %u bytes",
-                          RESTATE__HEADER_BYTES_MAX);
-    } else if (x->arena.failed) {
-        restate__x_refuse(x, 500, "out of memory");
-    } else if (restate__x_unauthorized(x, route)) {
+    restate__route route =
+        restate__ep_route(exchange->path ? exchange->path : "", &service, &handler);
+    exchange->whole = whole;
+    if (exchange->too_large) {
+        restate__exchange_refuse(exchange, 431, "the headers are larger than %u bytes",
+                                 RESTATE__HEADER_BYTES_MAX);
+    } else if (exchange->arena.failed) {
+        restate__exchange_refuse(exchange, 500, "out of memory");
+    } else if (restate__exchange_unauthorized(exchange, route)) {
         ;
     } else if (route == RESTATE__ROUTE_INVOKE) {
-        restate__x_route_invoke(x, service, handler);
+        restate__exchange_route_invoke(exchange, service, handler);
     } else if (route == RESTATE__ROUTE_NONE) {
-        restate__x_refuse(x, 404, "there is /invoke/SERVICE/HANDLER, /discover and /health, got %.100s",
-                          x->path ? x->path : "no path");
-    } else if (!restate__x_asks_with(x, "GET") && !restate__x_asks_with(x, "HEAD")) {
-        restate__x_refuse_method(x, "GET, HEAD");
+        restate__exchange_refuse(
+            exchange, 404, "there is /invoke/SERVICE/HANDLER, /discover and /health, got %.100s",
+            exchange->path ? exchange->path : "no path");
+    } else if (!restate__exchange_asks_with(exchange, "GET") &&
+               !restate__exchange_asks_with(exchange, "HEAD")) {
+        restate__exchange_refuse_method(exchange, "GET, HEAD");
     } else if (route == RESTATE__ROUTE_DISCOVER) {
-        restate__x_discover(x);
+        restate__exchange_discover(exchange);
     } else {
-        restate__x_respond(x, 200, "text/plain", (restate_pair){ NULL, NULL }, restate_str("ok"));
+        restate__exchange_respond(exchange, 200, "text/plain", (restate_pair){ NULL, NULL },
+                                  restate_str("ok"));
     }
-    x->changed(x);
+    exchange->changed(exchange);
 }
 
-RESTATE__PRIVATE void restate__x_feed(restate__x *x, restate_bytes bytes) {
-    if (x->attempt && !x->finished) restate__attempt_feed(x->attempt, bytes);
+RESTATE__PRIVATE void restate__exchange_feed(restate__exchange *exchange, restate_bytes bytes) {
+    if (exchange->attempt && !exchange->finished) restate__attempt_feed(exchange->attempt, bytes);
 }
 
 /* The request body ended: the peer's doing. If its journal is not complete, that is an error. */
-RESTATE__PRIVATE void restate__x_end_input(restate__x *x) {
-    if (x->attempt) restate__attempt_end_input(x->attempt);
+RESTATE__PRIVATE void restate__exchange_end_input(restate__exchange *exchange) {
+    if (exchange->attempt) restate__attempt_end_input(exchange->attempt);
 }
 
 /* Whether the request has not arrived: its headers, or the journal of an invocation. */
-RESTATE__PRIVATE bool restate__x_arrives(const restate__x *x) {
-    if (!x->attempt) return !x->status;
-    return x->attempt->vm.phase == RESTATE__WAIT_START ||
-           x->attempt->vm.phase == RESTATE__WAIT_REPLAY;
+RESTATE__PRIVATE bool restate__exchange_arrives(const restate__exchange *exchange) {
+    if (!exchange->attempt) return !exchange->status;
+    return exchange->attempt->vm.phase == RESTATE__WAIT_START ||
+           exchange->attempt->vm.phase == RESTATE__WAIT_REPLAY;
 }
 
 /* Whether a stop may end the input, so that the handler suspends where it would wait: its journal
  * is complete. An attempt that still waits for some of it cannot suspend, and nobody is guilty of
  * that: it gets the rest, or is cut as by a lost connection, but not told that it violated
  * something. */
-RESTATE__PRIVATE bool restate__x_may_suspend(const restate__x *x) {
-    return x->attempt && restate__vm_ready(&x->attempt->vm);
+RESTATE__PRIVATE bool restate__exchange_may_suspend(const restate__exchange *exchange) {
+    return exchange->attempt && restate__vm_ready(&exchange->attempt->vm);
 }
 
 /* The stream is gone. */
-RESTATE__PRIVATE void restate__x_cut(restate__x *x) {
-    if (x->attempt && !restate__attempt_over(x->attempt)) restate__attempt_cut(x->attempt);
+RESTATE__PRIVATE void restate__exchange_cut(restate__exchange *exchange) {
+    if (exchange->attempt && !restate__attempt_over(exchange->attempt))
+        restate__attempt_cut(exchange->attempt);
 }
 
 /* Bytes left `out`. */
-RESTATE__PRIVATE void restate__x_drained(restate__x *x) {
-    restate__attempt *a = x->attempt;
-    if (a && a->state == RESTATE__ATTEMPT_PARKED && x->out.len <= RESTATE__OUT_BYTES_MAX / 2)
-        restate__worker_later(x->worker, &a->turn);
+RESTATE__PRIVATE void restate__exchange_drained(restate__exchange *exchange) {
+    restate__attempt *a = exchange->attempt;
+    if (a && a->state == RESTATE__ATTEMPT_PARKED && exchange->out.len <= RESTATE__OUT_BYTES_MAX / 2)
+        restate__worker_later(exchange->worker, &a->turn);
 }
 
 /* The carrier will not touch it again. */
-RESTATE__PRIVATE void restate__x_release(restate__x *x) {
-    x->released = true;
-    restate__x_free_if_over(x);
+RESTATE__PRIVATE void restate__exchange_release(restate__exchange *exchange) {
+    exchange->released = true;
+    restate__exchange_free_if_over(exchange);
 }
 
 /* ================================================================================================
@@ -15610,15 +15644,15 @@ typedef struct restate__h2_answer {
 
 /* One stream, carrier of its exchange.
  *
- * In its connection's list from the request's HEADERS until nghttp2 closes it. `x` is NULL from the
- * moment its END_STREAM was written, or its answer was kept: an early answer holds no memory while
- * its request goes on. */
+ * In its connection's list from the request's HEADERS until nghttp2 closes it. `exchange` is NULL
+ * from the moment its END_STREAM was written, or its answer was kept: an early answer holds no
+ * memory while its request goes on. */
 typedef struct restate__h2_stream {
     struct restate__h2 *h2;
-    restate__x *x;
+    restate__exchange *exchange;
     struct restate__h2_stream *prev, *next;
-    restate__h2_answer *answer;             /* instead of `x` */
-    uint64_t born_ms, moved_ms;             /* moved: something of the response was sent, or could be */
+    restate__h2_answer *answer;             /* instead of `exchange` */
+    uint64_t born_ms, moved_ms;             /* moved: some of the response was sent, or could be */
     uint64_t arrived;                       /* bytes of the request body */
     size_t ignored;                         /* of them, what came after the answer */
     int32_t id;
@@ -15633,7 +15667,7 @@ typedef struct restate__h2_env {
     nghttp2_session_callbacks *callbacks;   /* belong to the server */
     nghttp2_option *option;
     nghttp2_mem mem;
-    uint64_t now_ms, due_ms;                /* due: when something that is timed is to be looked at */
+    uint64_t now_ms, due_ms;                /* due: when to look at what is timed */
     struct restate__h2 *touched, **touched_tail;    /* may have something to send */
 } restate__h2_env;
 
@@ -15654,7 +15688,7 @@ typedef struct restate__h2 {
     restate__h2_stream *streams;
     struct restate__h2 *next_touched;
     restate__h2_out *out;                   /* while _take runs */
-    restate__x *held;                       /* until _said: pieces lie in these exchanges */
+    restate__exchange *held;                       /* until _said: pieces lie in these exchanges */
     uint64_t resets_at_ms, drain_at_ms;
     uint32_t resets;                        /* tokens left */
     bool touched, full, failed, draining, goaway, cut;
@@ -15665,7 +15699,7 @@ static const uint8_t restate__h2_ping[8] = { 'r', 'e', 's', 't', 'a', 't', 'e', 
 static const uint8_t restate__h2_alive[8] = { 'a', 'l', 'i', 'v', 'e', '?', 0, 0 };
 
 /* Memory of nghttp2, streams and answers comes from the worker's cache. nghttp2 frees without a
- * size, so that it is in front of each block. */
+ * size, so that the size is in front of each block. */
 #define RESTATE__H2_HEAD 16u
 RESTATE__STATIC_ASSERT(h2_head, offsetof(restate__chunk, elsewhere) <= RESTATE__H2_HEAD);
 
@@ -15753,8 +15787,8 @@ static void restate__h2_touch(restate__h2 *h2) {
 static void restate__h2_advance(restate__h2_stream *s);
 
 /* The exchange has something new for its peer. */
-static void restate__h2_changed(restate__x *x) {
-    restate__h2_stream *s = x->carrier;
+static void restate__h2_changed(restate__exchange *exchange) {
+    restate__h2_stream *s = exchange->carrier;
     if (!s) return;
     restate__h2_touch(s->h2);
     restate__h2_advance(s);
@@ -15779,25 +15813,25 @@ static void restate__h2_drop_answer(restate__h2_stream *s) {
     s->answer = NULL;
 }
 
-static void restate__h2_hold(restate__h2 *h2, restate__x *x) {
-    if (x->held) return;
-    x->held = true;
-    x->next_held = h2->held;
-    h2->held = x;
+static void restate__h2_hold(restate__h2 *h2, restate__exchange *exchange) {
+    if (exchange->held) return;
+    exchange->held = true;
+    exchange->next_held = h2->held;
+    h2->held = exchange;
 }
 
 /* Parts with the exchange; `cut`: before all of its response was written. While frames are taken it
  * stays until they are in their place. */
 static void restate__h2_part(restate__h2_stream *s, bool cut) {
-    restate__x *x = s->x;
+    restate__exchange *exchange = s->exchange;
     restate__h2_drop_answer(s);
-    if (!x) return;
-    s->x = NULL;
-    x->carrier = NULL;
-    if (cut) restate__x_cut(x);
-    if (s->h2->out) restate__h2_hold(s->h2, x);
-    if (x->held) x->parted = true;
-    else restate__x_release(x);
+    if (!exchange) return;
+    s->exchange = NULL;
+    exchange->carrier = NULL;
+    if (cut) restate__exchange_cut(exchange);
+    if (s->h2->out) restate__h2_hold(s->h2, exchange);
+    if (exchange->held) exchange->parted = true;
+    else restate__exchange_release(exchange);
 }
 
 static void restate__h2_stream_end(restate__h2_stream *s) {
@@ -15822,8 +15856,8 @@ static int restate__h2_on_begin_headers(nghttp2_session *session, const nghttp2_
     if (!restate__h2_is_request(frame)) return 0;
     restate__h2_stream *s = restate__h2_stream_new(h2, frame->hd.stream_id);
     if (!s) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    s->x = restate__x_new(h2->env->endpoint, h2->env->worker, restate__h2_changed, s);
-    if (!s->x || nghttp2_session_set_stream_user_data(session, s->id, s)) {
+    s->exchange = restate__exchange_new(h2->env->endpoint, h2->env->worker, restate__h2_changed, s);
+    if (!s->exchange || nghttp2_session_set_stream_user_data(session, s->id, s)) {
         restate__h2_stream_end(s);
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
@@ -15839,14 +15873,15 @@ static int restate__h2_on_header(nghttp2_session *session, const nghttp2_frame *
     (void)user;
     if (!restate__h2_is_request(frame)) return 0;
     s = restate__h2_find(session, frame->hd.stream_id);
-    if (s && s->x && !s->overfull) s->overfull = !restate__x_header(s->x, n, v);
+    if (s && s->exchange && !s->overfull)
+        s->overfull = !restate__exchange_header(s->exchange, n, v);
     return 0;
 }
 
 static void restate__h2_end_input(restate__h2_stream *s) {
     if (s->input_over) return;
     s->input_over = true;
-    if (s->x) restate__x_end_input(s->x);
+    if (s->exchange) restate__exchange_end_input(s->exchange);
 }
 
 static void restate__h2_goaway(restate__h2 *h2) {
@@ -15870,7 +15905,7 @@ static int restate__h2_on_frame_recv(nghttp2_session *session, const nghttp2_fra
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) return 0;
     restate__h2_stream *s = restate__h2_find(session, frame->hd.stream_id);
     if (!s) return 0;
-    if (s->x && restate__h2_is_request(frame)) restate__x_begin(s->x, false);
+    if (s->exchange && restate__h2_is_request(frame)) restate__exchange_begin(s->exchange, false);
     if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) restate__h2_end_input(s);
     return 0;
 }
@@ -15889,9 +15924,9 @@ static int restate__h2_on_data(nghttp2_session *session, uint8_t flags, int32_t 
     restate__h2_stream *s = restate__h2_find(session, id);
     (void)flags;
     if (s) s->arrived += len;
-    if (s && s->x && !s->input_over) {
-        restate__x_feed(s->x, restate__b(data, len));
-    } else if (s && !s->x) {
+    if (s && s->exchange && !s->input_over) {
+        restate__exchange_feed(s->exchange, restate__b(data, len));
+    } else if (s && !s->exchange) {
         s->ignored += len;
         if (s->ignored > h2->env->endpoint->options.window_bytes)
             restate__h2_reset(h2, s, NGHTTP2_NO_ERROR);
@@ -15961,15 +15996,16 @@ static restate__h2_ssize restate__h2_read(nghttp2_session *session, int32_t id, 
     (void)id;
     (void)to;
     (void)user;
-    if (!s->answer && (!s->x || s->x->out.failed)) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    left = n = s->answer ? s->answer->len - s->answer->at : s->x->out.len;
-    if (!n && !s->answer && !s->x->finished) {
+    if (!s->answer && (!s->exchange || s->exchange->out.failed))
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    left = n = s->answer ? s->answer->len - s->answer->at : s->exchange->out.len;
+    if (!n && !s->answer && !s->exchange->finished) {
         s->deferred = true;
         return NGHTTP2_ERR_DEFERRED;
     }
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
     if (n > room) n = room;
-    if ((s->answer || s->x->finished) && n == left) *flags |= NGHTTP2_DATA_FLAG_EOF;
+    if ((s->answer || s->exchange->finished) && n == left) *flags |= NGHTTP2_DATA_FLAG_EOF;
     return (restate__h2_ssize)n;
 }
 
@@ -16002,10 +16038,10 @@ static int restate__h2_send_data(nghttp2_session *session, nghttp2_frame *frame,
     restate__h2_out *out = h2->out;
     restate__h2_stream *s = source->ptr;
     restate__h2_answer *a = s->answer;
-    restate__x *x = s->x;
+    restate__exchange *exchange = s->exchange;
     (void)session;
     (void)frame;                            /* never padded */
-    if (a ? a->len - a->at < len : !x || x->out.len < len)
+    if (a ? a->len - a->at < len : !exchange || exchange->out.len < len)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     if (out->size - out->len < len + RESTATE__H2_SPARE) {
         h2->full = true;
@@ -16019,18 +16055,18 @@ static int restate__h2_send_data(nghttp2_session *session, nghttp2_frame *frame,
         return 0;
     }
     while (len) {
-        restate_bytes piece = restate__buf_peek(&x->out);
+        restate_bytes piece = restate__buf_peek(&exchange->out);
         if (piece.len > len) piece.len = len;
         if (!restate__h2_refer_out(out, piece)) restate__h2_copy_out(out, piece.ptr, piece.len);
         len -= piece.len;
-        restate__chunk *chunk = restate__buf_shift(&x->out, piece.len);
+        restate__chunk *chunk = restate__buf_shift(&exchange->out, piece.len);
         if (!chunk) continue;
-        chunk->next = x->sent;
-        x->sent = chunk;
+        chunk->next = exchange->sent;
+        exchange->sent = chunk;
     }
-    restate__h2_hold(h2, x);
-    s->sending = x->out.len != 0;
-    restate__x_drained(x);
+    restate__h2_hold(h2, exchange);
+    s->sending = exchange->out.len != 0;
+    restate__exchange_drained(exchange);
     return 0;
 }
 
@@ -16077,21 +16113,21 @@ static void restate__h2_respond(restate__h2 *h2, restate__h2_stream *s, uint16_t
 /* Answers with what is complete without a handler, and lets go of its exchange, whose headers may
  * be large. False: it is not small enough. */
 static bool restate__h2_keep_answer(restate__h2_stream *s) {
-    restate__x *x = s->x;
+    restate__exchange *exchange = s->exchange;
     restate__cache *cache = &s->h2->env->worker->cache;
-    size_t len = x->out.len, at = 0;
-    if (x->attempt || !x->finished || len > RESTATE__H2_ANSWER) return false;
+    size_t len = exchange->out.len, at = 0;
+    if (exchange->attempt || !exchange->finished || len > RESTATE__H2_ANSWER) return false;
     restate__h2_answer *a = restate__h2_malloc(sizeof *a + len, cache);
     if (!a) return false;
     a->len = len;
     a->at = 0;
-    while (x->out.len) {
-        restate_bytes piece = restate__buf_peek(&x->out);
+    while (exchange->out.len) {
+        restate_bytes piece = restate__buf_peek(&exchange->out);
         memcpy(a->body + at, piece.ptr, piece.len);
         at += piece.len;
-        restate__buf_drop(&x->out, piece.len);
+        restate__buf_drop(&exchange->out, piece.len);
     }
-    restate__h2_respond(s->h2, s, x->status, x->response, !len);
+    restate__h2_respond(s->h2, s, exchange->status, exchange->response, !len);
     restate__h2_part(s, false);
     s->answer = a;
     restate__h2_sends(s->h2, s);
@@ -16101,15 +16137,16 @@ static bool restate__h2_keep_answer(restate__h2_stream *s) {
 /* Tells nghttp2 what is new. */
 static void restate__h2_advance(restate__h2_stream *s) {
     restate__h2 *h2 = s->h2;
-    restate__x *x = s->x;
+    restate__exchange *exchange = s->exchange;
     if (s->reset) return;
-    if (x->out.len) restate__h2_sends(h2, s);
-    if (x->out.failed || (x->finished && !x->status)) {
+    if (exchange->out.len) restate__h2_sends(h2, s);
+    if (exchange->out.failed || (exchange->finished && !exchange->status)) {
         restate__h2_reset(h2, s, NGHTTP2_INTERNAL_ERROR);
     } else if (!s->submitted) {
-        if (x->status && !restate__h2_keep_answer(s))
-            restate__h2_respond(h2, s, x->status, x->response, x->finished && !x->out.len);
-    } else if (s->deferred && (x->out.len || x->finished)) {
+        if (exchange->status && !restate__h2_keep_answer(s))
+            restate__h2_respond(h2, s, exchange->status, exchange->response,
+                                exchange->finished && !exchange->out.len);
+    } else if (s->deferred && (exchange->out.len || exchange->finished)) {
         s->deferred = false;
         restate__h2_must(h2, nghttp2_is_fatal(nghttp2_session_resume_data(h2->session, s->id)));
     }
@@ -16141,12 +16178,12 @@ static void restate__h2_take(restate__h2 *h2, restate__h2_out *out) {
 /* What the last take gave is in its place. */
 static void restate__h2_said(restate__h2 *h2) {
     while (h2->held) {
-        restate__x *x = h2->held;
-        h2->held = x->next_held;
-        x->held = false;
-        restate__cache_give_all(&h2->env->worker->cache, x->sent);
-        x->sent = NULL;
-        if (x->parted) restate__x_release(x);
+        restate__exchange *exchange = h2->held;
+        h2->held = exchange->next_held;
+        exchange->held = false;
+        restate__cache_give_all(&h2->env->worker->cache, exchange->sent);
+        exchange->sent = NULL;
+        if (exchange->parted) restate__exchange_release(exchange);
     }
 }
 
@@ -16181,14 +16218,15 @@ static uint64_t restate__h2_stream_due(const restate__h2_stream *s, const char *
         *wrong = "its peer takes nothing of what it is sent (send_timeout_ms)";
         return restate__h2_at(s->moved_ms, o->send_timeout_ms);
     }
-    if (s->x && restate__x_arrives(s->x)) {
-        *wrong = s->x->attempt ? "the journal of an invocation did not arrive (request_timeout_ms)"
-                               : "the headers of a request did not arrive (request_timeout_ms)";
+    if (s->exchange && restate__exchange_arrives(s->exchange)) {
+        *wrong = s->exchange->attempt
+                     ? "the journal of an invocation did not arrive (request_timeout_ms)"
+                     : "the headers of a request did not arrive (request_timeout_ms)";
         return restate__h2_at(s->born_ms + s->arrived * 1000 / RESTATE__H2_RATE,
                               o->request_timeout_ms);
     }
     *wrong = NULL;                          /* it was answered, and nobody reads the rest of it */
-    return s->x || s->answer || s->input_over
+    return s->exchange || s->answer || s->input_over
         ? UINT64_MAX : restate__h2_at(s->moved_ms, o->request_timeout_ms);
 }
 
@@ -16200,7 +16238,7 @@ static const char *restate__h2_look(restate__h2 *h2) {
         const char *wrong = NULL;
         uint64_t at = restate__h2_stream_due(s, &wrong);
         if (!restate__h2_past(h2->env, at)) continue;
-        if (s->x && !s->x->status && !s->x->attempt) return wrong;
+        if (s->exchange && !s->exchange->status && !s->exchange->attempt) return wrong;
         if (wrong) restate__h2_blame(h2, wrong);
         restate__h2_reset(h2, s, wrong ? NGHTTP2_CANCEL : NGHTTP2_NO_ERROR);
         restate__h2_touch(h2);
@@ -16227,14 +16265,15 @@ static void restate__h2_drain(restate__h2 *h2) {
 static void restate__h2_sweep(restate__h2 *h2) {
     uint64_t now = h2->env->now_ms;
     for (restate__h2_stream *s = h2->streams; s; s = s->next)
-        if (s->x && restate__x_may_suspend(s->x)) restate__h2_end_input(s);
+        if (s->exchange && restate__exchange_may_suspend(s->exchange)) restate__h2_end_input(s);
     if (now - h2->drain_at_ms >= RESTATE__H2_NOTICE_MS) restate__h2_goaway(h2);
     restate__h2_touch(h2);
 }
 
 /* Resets every stream and ends the session, as far as the peer still reads. */
 static void restate__h2_cut(restate__h2 *h2) {
-    for (restate__h2_stream *s = h2->streams; s; s = s->next) restate__h2_reset(h2, s, NGHTTP2_CANCEL);
+    for (restate__h2_stream *s = h2->streams; s; s = s->next)
+        restate__h2_reset(h2, s, NGHTTP2_CANCEL);
     h2->cut = true;
     restate__h2_goaway(h2);                 /* not terminate_session: that would drop the resets */
     restate__h2_touch(h2);
@@ -16351,8 +16390,8 @@ struct restate_stream {
     const restate__stream_kind *kind;
     struct restate__streams *all;
     restate_stream *next, **link;           /* `*link` is this one */
-    restate__x *x;                          /* NULL: a connection */
-    size_t given;                           /* the beginning of x->out that the last take gave */
+    restate__exchange *exchange;            /* NULL: a connection */
+    size_t given;                           /* bytes of its `out` that the last take gave */
     bool whole, input_over, cut;
 #if !defined(RESTATE_NO_SERVER)
     restate__h2_env env;                    /* its own, so that nothing else touches `h2` */
@@ -16367,8 +16406,8 @@ static void restate__stream_turn(struct restate__streams *all) {
 }
 
 /* Between turns, a handler in the state RUNNING is a blocking one that was let go. */
-static bool restate__stream_x_away(const restate__x *x) {
-    const restate__attempt *a = x->attempt;
+static bool restate__stream_elsewhere(const restate__exchange *exchange) {
+    const restate__attempt *a = exchange->attempt;
     return a && (a->closures.executing || a->state == RESTATE__ATTEMPT_DETACHED ||
                  a->state == RESTATE__ATTEMPT_RUNNING);
 }
@@ -16390,61 +16429,66 @@ static bool restate__stream_wait(struct restate__streams *all, unsigned at_most_
 /* ---- One exchange ---------------------------------------------------------------------------- */
 
 /* Take looks at the exchange when it is asked. */
-static void restate__stream_changed(restate__x *x) { (void)x; }
+static void restate__stream_changed(restate__exchange *exchange) { (void)exchange; }
 
 /* The peer has ended its request; or, while the endpoint stops, the carrier did, which a peer whose
  * journal was on its way is not guilty of. */
-static void restate__stream_end_x(restate_stream *s) {
-    s->cut = s->x->attempt && !restate__x_may_suspend(s->x) &&
+static void restate__stream_end_exchange(restate_stream *s) {
+    s->cut = s->exchange->attempt && !restate__exchange_may_suspend(s->exchange) &&
              RESTATE__LOAD(&s->all->endpoint->stops, RELAXED);
-    if (s->cut) restate__x_cut(s->x);
-    else restate__x_end_input(s->x);
+    if (s->cut) restate__exchange_cut(s->exchange);
+    else restate__exchange_end_input(s->exchange);
 }
 
-static restate_status restate__stream_feed_x(restate_stream *s, restate_bytes arrived) {
-    if (s->input_over || s->x->finished) return RESTATE_ENDED;
+static restate_status restate__stream_feed_exchange(restate_stream *s, restate_bytes arrived) {
+    if (s->input_over || s->exchange->finished) return RESTATE_ENDED;
     s->input_over = !arrived.ptr;
-    if (s->input_over) restate__stream_end_x(s);
-    else if (arrived.len) restate__x_feed(s->x, arrived);
+    if (s->input_over) restate__stream_end_exchange(s);
+    else if (arrived.len) restate__exchange_feed(s->exchange, arrived);
     return RESTATE_OK;
 }
 
-static restate_status restate__stream_take_x(restate_stream *s, restate_bytes *to_send) {
-    restate__x *x = s->x;
+static restate_status restate__stream_take_exchange(restate_stream *s, restate_bytes *to_send) {
+    restate__exchange *exchange = s->exchange;
     if (s->given) {                         /* nobody looks at it any longer */
-        restate__buf_drop(&x->out, s->given);
+        restate__buf_drop(&exchange->out, s->given);
         s->given = 0;
-        restate__x_drained(x);
+        restate__exchange_drained(exchange);
     }
-    if (x->out.failed) return restate__ep_error(s->all->endpoint, "out of memory");
+    if (exchange->out.failed) return restate__ep_error(s->all->endpoint, "out of memory");
     if (s->cut)
         return restate__ep_error(s->all->endpoint,
                                  "the endpoint is stopping and not all of the journal had arrived: "
                                  "break the exchange off, as after a lost connection");
-    *to_send = restate__buf_peek(&x->out);
+    *to_send = restate__buf_peek(&exchange->out);
     s->given = to_send->len;
-    return x->finished && s->given == x->out.len ? RESTATE_ENDED : RESTATE_OK;
+    return exchange->finished && s->given == exchange->out.len ? RESTATE_ENDED : RESTATE_OK;
 }
 
-static bool restate__stream_away_x(const restate_stream *s) { return restate__stream_x_away(s->x); }
-
-static void restate__stream_close_x(restate_stream *s) {
-    restate__x_cut(s->x);
-    restate__x_release(s->x);
+static bool restate__stream_away_exchange(const restate_stream *s) {
+    return restate__stream_elsewhere(s->exchange);
 }
 
-static bool restate__stream_open_x(restate_stream *s, const restate_http_request *r) {
-    static const restate__stream_kind kind = { restate__stream_feed_x, restate__stream_take_x,
-                                               restate__stream_away_x, restate__stream_close_x };
+static void restate__stream_close_exchange(restate_stream *s) {
+    restate__exchange_cut(s->exchange);
+    restate__exchange_release(s->exchange);
+}
+
+static bool restate__stream_open_exchange(restate_stream *s, const restate_http_request *r) {
+    static const restate__stream_kind kind = { restate__stream_feed_exchange,
+                                               restate__stream_take_exchange,
+                                               restate__stream_away_exchange,
+                                               restate__stream_close_exchange };
     s->kind = &kind;
-    s->x = restate__x_new(s->all->endpoint, &s->all->worker, restate__stream_changed, NULL);
-    if (!s->x) return false;
+    s->exchange =
+        restate__exchange_new(s->all->endpoint, &s->all->worker, restate__stream_changed, NULL);
+    if (!s->exchange) return false;
     s->whole = r->whole;
-    restate__x_header(s->x, restate_str(":method"), restate_str(r->method));
-    restate__x_header(s->x, restate_str(":path"), restate_str(r->path));
+    restate__exchange_header(s->exchange, restate_str(":method"), restate_str(r->method));
+    restate__exchange_header(s->exchange, restate_str(":path"), restate_str(r->path));
     for (const restate_pair *h = r->headers; h && h->name; h++)
-        restate__x_header(s->x, restate_str(h->name), restate_str(h->value));
-    restate__x_begin(s->x, r->whole);       /* refuses, too, what did not fit */
+        restate__exchange_header(s->exchange, restate_str(h->name), restate_str(h->value));
+    restate__exchange_begin(s->exchange, r->whole);       /* refuses, too, what did not fit */
     return true;
 }
 
@@ -16456,8 +16500,9 @@ static bool restate__stream_open_x(restate_stream *s, const restate_http_request
  * was not ended is not complete, so what lacks some of its journal is reset. */
 static void restate__stream_end_h2(restate_stream *s) {
     for (restate__h2_stream *one = s->h2.streams; one; one = one->next) {
-        if (!one->x || restate__x_may_suspend(one->x)) restate__h2_end_input(one);
-        else if (!one->x->finished) restate__h2_reset(&s->h2, one, NGHTTP2_CANCEL);
+        if (!one->exchange || restate__exchange_may_suspend(one->exchange))
+            restate__h2_end_input(one);
+        else if (!one->exchange->finished) restate__h2_reset(&s->h2, one, NGHTTP2_CANCEL);
     }
     restate__h2_goaway(&s->h2);
 }
@@ -16478,7 +16523,7 @@ static restate_status restate__stream_feed_h2(restate_stream *s, restate_bytes a
 
 static bool restate__stream_away_h2(const restate_stream *s) {
     for (const restate__h2_stream *one = s->h2.streams; one; one = one->next)
-        if (one->x && restate__stream_x_away(one->x)) return true;
+        if (one->exchange && restate__stream_elsewhere(one->exchange)) return true;
     return false;
 }
 
@@ -16594,9 +16639,9 @@ static restate_stream *restate__stream_new(restate_endpoint *ep,
     if (!s) return NULL;
     s->all = all;
 #if !defined(RESTATE_NO_SERVER)
-    bool made = request ? restate__stream_open_x(s, request) : restate__stream_open_h2(s);
+    bool made = request ? restate__stream_open_exchange(s, request) : restate__stream_open_h2(s);
 #else
-    bool made = restate__stream_open_x(s, request);
+    bool made = restate__stream_open_exchange(s, request);
 #endif
     if (made) return s;
     restate__mem_free(&ep->allocator, s, sizeof *s);
@@ -16653,8 +16698,8 @@ RESTATE_API restate_status restate_stream_take(restate_stream *stream, restate_b
         if (again) (void)restate__stream_wait(stream->all, 0);
     }
     if (to_send) *to_send = bytes;
-    if (status) *status = stream && stream->x ? stream->x->status : (uint16_t)0;
-    if (headers) *headers = stream && stream->x ? stream->x->response : NULL;
+    if (status) *status = stream && stream->exchange ? stream->exchange->status : (uint16_t)0;
+    if (headers) *headers = stream && stream->exchange ? stream->exchange->response : NULL;
     return s;
 }
 

@@ -320,7 +320,7 @@ static const char *manifest(const restate_service *const *services) {
     header(":method", "GET");
     header(":path", "/discover");
     header("accept", "application/vnd.restate.endpointmanifest.v4+json");
-    restate__x_begin(ex.x, false);
+    restate__exchange_begin(ex.x, false);
     CHECK_INT(ex.x->status, 200);
     ex_collect();
     rt.seen = rt.raw.len;
@@ -1036,11 +1036,11 @@ TEST(output_holds_back) {
         while (!ex.x->attempt->fiber || ex.x->attempt->state != RESTATE__ATTEMPT_PARKED) turn();
         TOLD("..");
         CHECK(ex.x->out.len > 256 << 10 && ex.x->out.len < 400 << 10);
-        restate__x_drained(ex.x);               /* nothing left: nothing happens */
+        restate__exchange_drained(ex.x);               /* nothing left: nothing happens */
         turn();
         TOLD("");
         restate__buf_drop(&ex.x->out, restate__buf_peek(&ex.x->out).len);
-        restate__x_drained(ex.x);               /* not enough left */
+        restate__exchange_drained(ex.x);               /* not enough left */
         turn();
         TOLD("");
         ex.keep_output = false;
@@ -1057,7 +1057,7 @@ TEST(output_held_back_is_cut) {
         start(1, .complete = true); input(""); ex_feed();
         while (!ex.x->attempt->fiber || ex.x->attempt->state != RESTATE__ATTEMPT_PARKED) turn();
         TOLD("..");
-        restate__x_cut(ex.x);
+        restate__exchange_cut(ex.x);
         settle();
         CHECK(restate__attempt_over(ex.x->attempt));
         CHECK_STR(ex_text(&ex.told) , ".!");
@@ -1097,8 +1097,8 @@ TEST(cut_while_parked) {
         EACH(RESTATE_SERVICE, .fn = parks) {
             STARTED();
             drop_said();
-            restate__x_cut(ex.x);
-            if (release == 1) restate__x_cut(ex.x);
+            restate__exchange_cut(ex.x);
+            if (release == 1) restate__exchange_cut(ex.x);
             if (release == 2) ex_release();
             settle();
             TOLD("ended ");
@@ -1112,7 +1112,7 @@ TEST(cut_before_start) {
             if (at) start(2), input("x");
             if (at == 2) cmd_sleep(1, "", 1);
             ex_feed();
-            restate__x_cut(ex.x);
+            restate__exchange_cut(ex.x);
             settle();
             TOLD("");
             CHECK(restate__attempt_over(ex.x->attempt));
@@ -1139,7 +1139,7 @@ TEST(cut_in_a_closure) {
             begins(); ex_feed(); turn();
             gate_reached(1);
             SAYS("Run 1 \"slow\"");
-            restate__x_cut(ex.x);
+            restate__exchange_cut(ex.x);
             if (release) ex_release();
             turn();
             TOLD("");                       /* the handler goes on only when the closure has finished */
@@ -1167,7 +1167,7 @@ TEST(cut_while_detached) {
             begins(); ex_feed(); turn();
             gate_reached(1);
             CHECK_INT(ex.x->attempt->state, RESTATE__ATTEMPT_DETACHED);
-            restate__x_cut(ex.x);
+            restate__exchange_cut(ex.x);
             if (release) ex_release();
             turn();
             gate_open();
@@ -1226,8 +1226,8 @@ TEST(input_ends_after_the_end) {
         EACH(RESTATE_SERVICE, .fn = never_awaits) {
             STARTED();
             SAYS("Run 1 \"a\"", EMPTY_OUTPUT);
-            restate__x_end_input(ex.x);
-            restate__x_cut(ex.x);
+            restate__exchange_end_input(ex.x);
+            restate__exchange_cut(ex.x);
             if (release) ex_release();
             settle();
         }

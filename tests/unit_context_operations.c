@@ -855,7 +855,7 @@ TEST(future_of_another_invocation) {
     static const char *const ways[] = { "a", "s", "c" };
     for (int i = 0; i < 3; i++)
         EACH(RESTATE_SERVICE, .fn = leaks_its_future) {
-            restate__x *first;
+            restate__exchange *first;
             start(1); input("1"); give();
             drop_said();
             first = ex.x;

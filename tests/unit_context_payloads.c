@@ -901,7 +901,7 @@ static const char *manifest(const restate_service *const *services) {
     header(":method", "GET");
     header(":path", "/discover");
     header("accept", "application/vnd.restate.endpointmanifest.v4+json");
-    restate__x_begin(ex.x, false);
+    restate__exchange_begin(ex.x, false);
     CHECK_INT(ex.x->status, 200);
     ex_collect();
     rt.seen = rt.raw.len;

@@ -682,7 +682,7 @@ TEST(nothing_begins_when_it_is_over) {
             SAYS("Run 1 \"a\"", "Run 2 \"b\"", "Run 3 \"c\"", "? AwaitingOn...");
             CHECK_INT(ex.x->attempt->closures.executing, 3);
             switch (way) {
-            case CUT: restate__x_cut(ex.x); break;
+            case CUT: restate__exchange_cut(ex.x); break;
             case RELEASED: ex_release(); break;
             case VIOLATED: raw("0005000000000000"); ex_feed(); break;
             case FAILED: break;
@@ -1078,8 +1078,8 @@ TEST(waiting_for_siblings_has_an_end) {
             turn();
             drop_said();
             log_drop();
-            if (way == 0) restate__x_cut(ex.x);
-            if (way == 1) restate__x_end_input(ex.x);
+            if (way == 0) restate__exchange_cut(ex.x);
+            if (way == 1) restate__exchange_end_input(ex.x);
             if (way == 2) pass(30000);
             if (way == 3) pass(29999);
             turn();

@@ -243,7 +243,7 @@ static int request(const char *method, const char *path, const char *name, const
     header("user-agent", "test");
     if (value) header(name, value);
     changes = ex.changes;
-    restate__x_begin(ex.x, false);
+    restate__exchange_begin(ex.x, false);
     CHECK(ex.changes > changes);
     CHECK_STR(response("x-restate-server"), "restate-sdk-c/0.1.0");
     return ex.x->status;
@@ -262,9 +262,9 @@ static void refused(int status, int wanted, const char *message) {
     CHECK_STR(body(), message);
     snprintf(log, sizeof log, " with %d: ", wanted);
     LOG_HAS(log);
-    restate__x_feed(ex.x, restate_str("what still comes is dropped"));
-    restate__x_end_input(ex.x);
-    restate__x_drained(ex.x);
+    restate__exchange_feed(ex.x, restate_str("what still comes is dropped"));
+    restate__exchange_end_input(ex.x);
+    restate__exchange_drained(ex.x);
     settle();
     CHECK_STR(body(), "");
 }
@@ -386,7 +386,7 @@ TEST(content_types) {
 TEST(limits) {
     static const restate_service *services[2];
     restate_service s = one("S", "h");
-    restate__x *first;
+    restate__exchange *first;
     char *large = (char *)malloc(70000);
     services[0] = &s;
     ex_memory();
@@ -423,7 +423,7 @@ TEST(limits) {
     body();
     ex_new();                               /* many small ones */
     for (int i = 0; i < 3000; i++) header("a", "b");
-    restate__x_begin(ex.x, false);
+    restate__exchange_begin(ex.x, false);
     refused(ex.x->status, 431, "{\"message\":\"the headers are larger than 65536 bytes\"}");
     free(large);
     ex_end();
@@ -441,7 +441,7 @@ TEST(attempt_headers) {
         CHECK(header(name, value));
         if (i == 50) header("content-type", V7);
     }
-    restate__x_begin(ex.x, false);
+    restate__exchange_begin(ex.x, false);
     CHECK_INT(ex.x->status, 200);
     CHECK_STR(ex.x->attempt->request.attempt_headers[0].name, "h0");
     CHECK_STR(ex.x->attempt->request.attempt_headers[100].value, "v99");
@@ -481,7 +481,7 @@ TEST(exchange_out_of_memory) {
                 header(":method", i == 2 ? "POST" : "GET");
                 header(":path", paths[i]);
                 header(i == 2 ? "content-type" : "accept", i == 2 ? V7 : MANIFEST "4+json");
-                restate__x_begin(ex.x, false);
+                restate__exchange_begin(ex.x, false);
                 if (ex.x->out.failed) CHECK(ex.x->finished);
                 else if (ex.x->status == 200 || ex.x->status == 404) CHECK_INT(ex.x->status, i == 3 ? 404 : 200);
                 else CHECK(ex.x->status == 500 || ex.x->status == 503);
@@ -702,7 +702,7 @@ TEST(protocol_mode) {
     header(":method", "GET");
     header(":path", "/discover");
     header("accept", MANIFEST "4+json");
-    restate__x_begin(ex.x, true);
+    restate__exchange_begin(ex.x, true);
     CHECK_HAS(body(), "{\"protocolMode\":\"REQUEST_RESPONSE\",");
     ex_end();
 }

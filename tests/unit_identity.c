@@ -159,7 +159,7 @@ static int ask(const char *method, const char *path, const char *scheme, const c
     header("content-type", "application/vnd.restate.invocation.v7");
     if (scheme) header("x-restate-signature-scheme", scheme);
     if (token) header("x-restate-jwt-v1", token);
-    restate__x_begin(ex.x, false);
+    restate__exchange_begin(ex.x, false);
     status = ex.x->status;
     if (status == 401) {                    /* nothing for whoever tries */
         restate_bytes body = restate__buf_peek(&ex.x->out);
@@ -211,7 +211,7 @@ TEST(headers) {
     header("x-restate-signature-scheme", "v1");
     header("x-restate-signature-scheme", "v1");
     header("x-restate-jwt-v1", good);
-    restate__x_begin(ex.x, false);
+    restate__exchange_begin(ex.x, false);
     CHECK_INT(ex.x->status, 401);
     drop_body();
     ex_release();
@@ -412,7 +412,7 @@ TEST(out_of_memory) {
             header("content-type", "application/vnd.restate.invocation.v7");
             header("x-restate-signature-scheme", "v1");
             header("x-restate-jwt-v1", token);
-            restate__x_begin(ex.x, false);
+            restate__exchange_begin(ex.x, false);
             status = ex.x->status;
             CHECK(status == 200 || status == 401 || status == 500);
             drop_body();

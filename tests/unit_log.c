@@ -155,7 +155,7 @@ TEST(time_in_the_log) {
         ex_new();                           /* the library's own lines */
         header(":method", "GET");
         header(":path", "/nowhere");
-        restate__x_begin(ex.x, true);
+        restate__exchange_begin(ex.x, true);
         TOLD("1900000000077:refused GET /nowhere with 404: there is /invoke/SERVICE/HANDLER, /discover and /health, "
              "got /nowhere ");
         ex_release();

@@ -541,7 +541,7 @@ TEST(more_output_than_is_held) {
             size_t n = take_once(&t);
             if (n > most) most = n;
             calls++;
-            if (calls == 1) CHECK(t.stream->x->out.len < BIG_PARTS * BIG_PART);     /* the handler waits */
+            if (calls == 1) CHECK(t.stream->exchange->out.len < BIG_PARTS * BIG_PART);     /* the handler waits */
         } while (t.last == RESTATE_OK && calls < 10000);
         CHECK_INT(t.last, RESTATE_ENDED);
         CHECK(t.out.len > BIG_PARTS * BIG_PART && calls > 2);

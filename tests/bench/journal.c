@@ -163,27 +163,28 @@ static restate_bytes make_request(const operation *o) {
     return all;
 }
 
-static void changed(restate__x *x) { (void)x; }
+static void changed(restate__exchange *x) { (void)x; }
 
-static void drain(restate__x *x) {
+static void drain(restate__exchange *x) {
     while (x->out.len) restate__buf_drop(&x->out, restate__buf_peek(&x->out).len);
-    restate__x_drained(x);
+    restate__exchange_drained(x);
 }
 
 static void serve(const operation *o, restate_bytes request) {
-    restate__x *x = restate__x_new(endpoint, &worker, changed, NULL);
+    restate__exchange *x = restate__exchange_new(endpoint, &worker, changed, NULL);
     if (!x) abort();
-    restate__x_header(x, restate_str(":method"), restate_str("POST"));
-    restate__x_header(x, restate_str(":path"), restate_str(o->path));
-    restate__x_header(x, restate_str("content-type"), restate_str("application/vnd.restate.invocation.v6"));
-    restate__x_begin(x, false);
-    restate__x_feed(x, request);
+    restate__exchange_header(x, restate_str(":method"), restate_str("POST"));
+    restate__exchange_header(x, restate_str(":path"), restate_str(o->path));
+    restate__exchange_header(x, restate_str("content-type"),
+                             restate_str("application/vnd.restate.invocation.v6"));
+    restate__exchange_begin(x, false);
+    restate__exchange_feed(x, request);
     do {
         while (restate__worker_turn(&worker)) continue;
         drain(x);
     } while (worker.first);
     if (!x->finished || x->attempt->vm.phase != RESTATE__CLOSED) abort();
-    restate__x_release(x);
+    restate__exchange_release(x);
 }
 
 /* ---- Measuring ------------------------------------------------------------------------------- */

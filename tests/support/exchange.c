@@ -29,7 +29,7 @@
 typedef struct ex_state {
     restate_endpoint *endpoint;
     restate__worker worker;
-    restate__x *x;                          /* NULL: there is none, or it was released */
+    restate__exchange *x;                          /* NULL: there is none, or it was released */
     restate_options defaults;               /* of endpoints from now on, as is the clock */
     restate_clock clock;
     uint32_t pool_threads;                  /* of endpoints from now on; 0: 8 */
@@ -154,7 +154,7 @@ static inline void gate_open(void) {
 
 /* ---- The exchange ------------------------------------------------------------------------------ */
 
-static inline void ex_changed(restate__x *x) {
+static inline void ex_changed(restate__exchange *x) {
     (void)x;
     ex.changes++;
 }
@@ -166,7 +166,7 @@ static inline void ex_collect(void) {
         restate_bytes b = restate__buf_peek(&ex.x->out);
         rt_add(&rt.raw, b.ptr, b.len);
         restate__buf_drop(&ex.x->out, b.len);
-        restate__x_drained(ex.x);
+        restate__exchange_drained(ex.x);
     }
 }
 
@@ -225,31 +225,31 @@ static inline void ex_feed(void) {
         copy = (uint8_t *)malloc(n);
         if (!copy) abort();
         memcpy(copy, rt_script.at + at, n);
-        restate__x_feed(ex.x, restate__b(copy, n));
+        restate__exchange_feed(ex.x, restate__b(copy, n));
         free(copy);
     }
     rt_script.len = 0;
 }
 
 static inline void give(void) { ex_feed(); settle(); }      /* the script so far */
-static inline void give_and_end(void) { ex_feed(); restate__x_end_input(ex.x); settle(); }
-static inline void end_of_input(void) { restate__x_end_input(ex.x); settle(); }
+static inline void give_and_end(void) { ex_feed(); restate__exchange_end_input(ex.x); settle(); }
+static inline void end_of_input(void) { restate__exchange_end_input(ex.x); settle(); }
 
 static inline bool header(const char *name, const char *value) {
-    return restate__x_header(ex.x, restate_str(name), restate_str(value));
+    return restate__exchange_header(ex.x, restate_str(name), restate_str(value));
 }
 
 static inline void ex_release(void) {
     if (!ex.x) return;
     ex_collect();
-    if (!ex.x->finished) restate__x_cut(ex.x);
-    restate__x_release(ex.x);
+    if (!ex.x->finished) restate__exchange_cut(ex.x);
+    restate__exchange_release(ex.x);
     ex.x = NULL;
 }
 
 static inline bool ex_new(void) {           /* false: out of memory */
     ex_release();
-    ex.x = restate__x_new(ex.endpoint, &ex.worker, ex_changed, NULL);
+    ex.x = restate__exchange_new(ex.endpoint, &ex.worker, ex_changed, NULL);
     return ex.x != NULL;
 }
 
@@ -263,7 +263,7 @@ static inline bool ex_invoke_with(const char *name, const char *value) {
     header(":path", "/invoke/S/h");
     header("content-type", type);
     if (name) header(name, value);
-    restate__x_begin(ex.x, false);
+    restate__exchange_begin(ex.x, false);
     return true;
 }
 static inline bool invoke(void) { return ex_invoke_with(NULL, NULL); }
