@@ -8618,13 +8618,11 @@ static bool restate__note_mark(restate__note *note, bool queued) {
 }
 
 /* `wake` is set by the caller, before anybody else knows the worker. */
-RESTATE__PRIVATE bool restate__worker_init(restate__worker *w, const restate_allocator *allocator,
+RESTATE__PRIVATE void restate__worker_init(restate__worker *w, const restate_allocator *allocator,
                                            size_t cache_bytes, size_t fibers_kept_max) {
-    memset(w, 0, sizeof *w);
-    w->allocator = allocator;
+    *w = (restate__worker){ .allocator = allocator };
     restate__cache_init(&w->cache, allocator, w->kept, cache_bytes);
     restate__fiber_pool_init(&w->fibers, allocator, fibers_kept_max);
-    return true;
 }
 
 /* Frees what is kept for reuse. */
@@ -15106,10 +15104,7 @@ typedef struct restate__exchange {
     bool finished;                          /* nothing follows what is in `out` */
     void (*changed)(struct restate__exchange *);    /* status, out or finished: to be noted only */
     void *carrier;
-
-    struct restate__exchange *next_held;    /* its carrier's, while bytes of it are on their way: */
-    restate__chunk *sent;                   /* chunks that they lie in */
-    bool held, parted;                      /* parted: released when they have arrived */
+    struct restate__exchange *next;         /* its carrier's */
 
     restate_endpoint *endpoint;
     restate__arena arena;
@@ -15664,8 +15659,6 @@ typedef struct restate__h2_stream {
 typedef struct restate__h2_env {
     restate_endpoint *endpoint;
     restate__worker *worker;
-    nghttp2_session_callbacks *callbacks;   /* belong to the server */
-    nghttp2_option *option;
     nghttp2_mem mem;
     uint64_t now_ms, due_ms;                /* due: when to look at what is timed */
     struct restate__h2 *touched, **touched_tail;    /* may have something to send */
@@ -15673,7 +15666,7 @@ typedef struct restate__h2_env {
 
 /* What a connection has to say at once, in order: `count` pieces, `len` bytes, at most `size`. What
  * is small is gathered in a room of as many bytes; what is large stays where it lies, until
- * restate__h2_said(). */
+ * restate__h2_end_take(). */
 typedef struct restate__h2_out {
     uint8_t *begun, *at;                    /* in the room: what is in no piece yet, and its end */
     size_t len, size;
@@ -15688,7 +15681,8 @@ typedef struct restate__h2 {
     restate__h2_stream *streams;
     struct restate__h2 *next_touched;
     restate__h2_out *out;                   /* while _take runs */
-    restate__exchange *held;                       /* until _said: pieces lie in these exchanges */
+    restate__chunk *sent;                   /* pieces of the last take lie in these chunks, */
+    restate__exchange *ended;               /* and in these exchanges: until _end_take */
     uint64_t resets_at_ms, drain_at_ms;
     uint32_t resets;                        /* tokens left */
     bool touched, full, failed, draining, goaway, cut;
@@ -15741,10 +15735,8 @@ static void restate__h2_tick(restate__h2_env *env) {
 }
 
 static void restate__h2_env_init(restate__h2_env *env, restate_endpoint *endpoint,
-                                 restate__worker *worker, nghttp2_session_callbacks *callbacks,
-                                 nghttp2_option *option) {
-    *env = (restate__h2_env){ .endpoint = endpoint, .worker = worker, .callbacks = callbacks,
-                              .option = option, .due_ms = UINT64_MAX,
+                                 restate__worker *worker) {
+    *env = (restate__h2_env){ .endpoint = endpoint, .worker = worker, .due_ms = UINT64_MAX,
                               .mem = { &worker->cache, restate__h2_malloc, restate__h2_free,
                                        restate__h2_calloc, restate__h2_realloc } };
     env->touched_tail = &env->touched;
@@ -15813,29 +15805,26 @@ static void restate__h2_drop_answer(restate__h2_stream *s) {
     s->answer = NULL;
 }
 
-static void restate__h2_hold(restate__h2 *h2, restate__exchange *exchange) {
-    if (exchange->held) return;
-    exchange->held = true;
-    exchange->next_held = h2->held;
-    h2->held = exchange;
-}
-
-/* Parts with the exchange; `cut`: before all of its response was written. While frames are taken it
- * stays until they are in their place. */
-static void restate__h2_part(restate__h2_stream *s, bool cut) {
+/* Releases the stream's exchange; `cut`: before all of its response was written. While frames are
+ * taken it stays until their bytes are in their place. */
+static void restate__h2_release(restate__h2_stream *s, bool cut) {
+    restate__h2 *h2 = s->h2;
     restate__exchange *exchange = s->exchange;
     restate__h2_drop_answer(s);
     if (!exchange) return;
     s->exchange = NULL;
     exchange->carrier = NULL;
     if (cut) restate__exchange_cut(exchange);
-    if (s->h2->out) restate__h2_hold(s->h2, exchange);
-    if (exchange->held) exchange->parted = true;
-    else restate__exchange_release(exchange);
+    if (!h2->out) {
+        restate__exchange_release(exchange);
+        return;
+    }
+    exchange->next = h2->ended;
+    h2->ended = exchange;
 }
 
 static void restate__h2_stream_end(restate__h2_stream *s) {
-    restate__h2_part(s, true);
+    restate__h2_release(s, true);
     if (s->prev) s->prev->next = s->next;
     else s->h2->streams = s->next;
     if (s->next) s->next->prev = s->prev;
@@ -15961,7 +15950,7 @@ static void restate__h2_count_reset(restate__h2 *h2) {
 /* All of the response was written. */
 static void restate__h2_responded(restate__h2 *h2, restate__h2_stream *s) {
     restate__h2_env *env = h2->env;
-    restate__h2_part(s, false);
+    restate__h2_release(s, false);
     s->sending = false;
     s->moved_ms = env->now_ms;
     if (!s->input_over)
@@ -16061,10 +16050,9 @@ static int restate__h2_send_data(nghttp2_session *session, nghttp2_frame *frame,
         len -= piece.len;
         restate__chunk *chunk = restate__buf_shift(&exchange->out, piece.len);
         if (!chunk) continue;
-        chunk->next = exchange->sent;
-        exchange->sent = chunk;
+        chunk->next = h2->sent;
+        h2->sent = chunk;
     }
-    restate__h2_hold(h2, exchange);
     s->sending = exchange->out.len != 0;
     restate__exchange_drained(exchange);
     return 0;
@@ -16128,7 +16116,7 @@ static bool restate__h2_keep_answer(restate__h2_stream *s) {
         restate__buf_drop(&exchange->out, piece.len);
     }
     restate__h2_respond(s->h2, s, exchange->status, exchange->response, !len);
-    restate__h2_part(s, false);
+    restate__h2_release(s, false);
     s->answer = a;
     restate__h2_sends(s->h2, s);
     return true;
@@ -16153,7 +16141,7 @@ static void restate__h2_advance(restate__h2_stream *s) {
 }
 
 /* Writes frames to `out`, of at least RESTATE__H2_FRAME_MAX bytes; `full` says whether more wait.
- * When the pieces are in their place, restate__h2_said() follows.
+ * When the pieces are in their place, restate__h2_end_take() follows.
  *
  * DATA frames are written from inside mem_send, by restate__h2_send_data, so what an earlier call
  * returned must be in its place before the next call. */
@@ -16175,15 +16163,14 @@ static void restate__h2_take(restate__h2 *h2, restate__h2_out *out) {
     h2->out = NULL;
 }
 
-/* What the last take gave is in its place. */
-static void restate__h2_said(restate__h2 *h2) {
-    while (h2->held) {
-        restate__exchange *exchange = h2->held;
-        h2->held = exchange->next_held;
-        exchange->held = false;
-        restate__cache_give_all(&h2->env->worker->cache, exchange->sent);
-        exchange->sent = NULL;
-        if (exchange->parted) restate__exchange_release(exchange);
+/* What the last take gave is in its place: sent, or copied. */
+static void restate__h2_end_take(restate__h2 *h2) {
+    restate__cache_give_all(&h2->env->worker->cache, h2->sent);
+    h2->sent = NULL;
+    while (h2->ended) {
+        restate__exchange *exchange = h2->ended;
+        h2->ended = exchange->next;
+        restate__exchange_release(exchange);
     }
 }
 
@@ -16290,36 +16277,7 @@ static void restate__h2_init(restate__h2 *h2, restate__h2_env *env) {
     *h2 = (restate__h2){ .env = env };
 }
 
-/* Makes the session, when the first bytes are there: a connection costs little before. False: out
- * of memory. */
-static bool restate__h2_open(restate__h2 *h2) {
-    restate__h2_env *env = h2->env;
-    const restate_endpoint_options *o = &env->endpoint->options;
-    size_t window = o->window_bytes > INT32_MAX / 4 ? INT32_MAX / 4 : o->window_bytes;
-    nghttp2_settings_entry set[3];
-    h2->resets = RESTATE__H2_RESETS;
-    h2->resets_at_ms = env->now_ms;
-    set[0].settings_id = NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS;
-    set[0].value = o->max_streams;
-    set[1].settings_id = NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE;
-    set[1].value = (uint32_t)window;
-    set[2].settings_id = NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE;
-    set[2].value = 65536;
-    if (nghttp2_session_server_new3(&h2->session, env->callbacks, h2, env->option, &env->mem))
-        return false;
-    window = 4 * window < 4u << 20 ? 4u << 20 : 4 * window;
-    if (nghttp2_submit_settings(h2->session, 0, set, sizeof set / sizeof set[0]) ||
-        nghttp2_session_set_local_window_size(h2->session, 0, 0, (int32_t)window)) {
-        nghttp2_session_del(h2->session);
-        h2->session = NULL;
-        return false;
-    }
-    return true;
-}
-
-static bool restate__h2_callbacks_new(nghttp2_session_callbacks **out) {
-    nghttp2_session_callbacks *c;
-    if (nghttp2_session_callbacks_new(&c)) return false;
+static void restate__h2_set_callbacks(nghttp2_session_callbacks *c) {
     nghttp2_session_callbacks_set_on_begin_headers_callback(c, restate__h2_on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(c, restate__h2_on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(c, restate__h2_on_frame_recv);
@@ -16327,22 +16285,53 @@ static bool restate__h2_callbacks_new(nghttp2_session_callbacks **out) {
     nghttp2_session_callbacks_set_on_stream_close_callback(c, restate__h2_on_close);
     nghttp2_session_callbacks_set_on_frame_send_callback(c, restate__h2_on_frame_send);
     nghttp2_session_callbacks_set_send_data_callback(c, restate__h2_send_data);
-    *out = c;
-    return true;
 }
 
 /* Every limit is set, also where it is the default: another version of nghttp2 changes nothing. */
-static bool restate__h2_option_new(nghttp2_option **out) {
-    nghttp2_option *o;
-    if (nghttp2_option_new(&o)) return false;
+static void restate__h2_set_options(nghttp2_option *o) {
     nghttp2_option_set_no_auto_window_update(o, 1);
     nghttp2_option_set_no_closed_streams(o, 1);
     RESTATE__H2_IF_THERE(nghttp2_option_set_max_continuations)(o, 8);
     RESTATE__H2_IF_THERE(nghttp2_option_set_stream_reset_rate_limit)(o, 1000, 33);
     nghttp2_option_set_max_outbound_ack(o, 1000);
     nghttp2_option_set_max_settings(o, 32);
-    *out = o;
-    return true;
+}
+
+/* A session copies callbacks and options, so they are gone when it is there. */
+static int restate__h2_session_new(restate__h2 *h2) {
+    nghttp2_session_callbacks *callbacks = NULL;
+    nghttp2_option *options = NULL;
+    int error = nghttp2_session_callbacks_new(&callbacks);
+    if (!error) error = nghttp2_option_new(&options);
+    if (!error) {
+        restate__h2_set_callbacks(callbacks);
+        restate__h2_set_options(options);
+        error = nghttp2_session_server_new3(&h2->session, callbacks, h2, options, &h2->env->mem);
+    }
+    nghttp2_option_del(options);
+    nghttp2_session_callbacks_del(callbacks);
+    return error;
+}
+
+/* Makes the session, when the first bytes are there: a connection costs little before. False: out
+ * of memory. */
+static bool restate__h2_open(restate__h2 *h2) {
+    const restate_endpoint_options *o = &h2->env->endpoint->options;
+    size_t stream = o->window_bytes > INT32_MAX / 4 ? INT32_MAX / 4 : o->window_bytes;
+    size_t whole = 4 * stream < 4u << 20 ? 4u << 20 : 4 * stream;
+    const nghttp2_settings_entry settings[] = {
+        { NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, o->max_streams },
+        { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, (uint32_t)stream },
+        { NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, RESTATE__HEADER_BYTES_MAX }
+    };
+    h2->resets = RESTATE__H2_RESETS;
+    h2->resets_at_ms = h2->env->now_ms;
+    if (restate__h2_session_new(h2)) return false;
+    if (!nghttp2_submit_settings(h2->session, 0, settings, sizeof settings / sizeof *settings) &&
+        !nghttp2_session_set_local_window_size(h2->session, 0, 0, (int32_t)whole))
+        return true;
+    restate__h2_close(h2);
+    return false;
 }
 
 #endif /* RESTATE_NO_SERVER */
@@ -16371,10 +16360,6 @@ struct restate__streams {
     restate_stream *first;
 #if !defined(RESTATE_NO_THREADS)
     void *woken;                            /* a signal, given with every wake */
-#endif
-#if !defined(RESTATE_NO_SERVER)
-    nghttp2_session_callbacks *callbacks;
-    nghttp2_option *option;
 #endif
 };
 
@@ -16534,7 +16519,7 @@ static restate_status restate__stream_take_h2(restate_stream *s, restate_bytes *
     if (s->h2.failed) return RESTATE_ERROR;
     restate__h2_tick(&s->env);
     restate__h2_take(&s->h2, &out);
-    restate__h2_said(&s->h2);
+    restate__h2_end_take(&s->h2);
     if (s->h2.failed) return restate__ep_error(s->all->endpoint, "out of memory");
     if (whole.len) *to_send = whole;
     if (restate__h2_over(&s->h2)) return RESTATE_ENDED;
@@ -16551,7 +16536,7 @@ static bool restate__stream_open_h2(restate_stream *s) {
                                                restate__stream_away_h2, restate__stream_close_h2 };
     struct restate__streams *all = s->all;
     s->kind = &kind;
-    restate__h2_env_init(&s->env, all->endpoint, &all->worker, all->callbacks, all->option);
+    restate__h2_env_init(&s->env, all->endpoint, &all->worker);
     restate__h2_init(&s->h2, &s->env);
     s->out = restate__mem_alloc(&all->endpoint->allocator, RESTATE__STREAM_OUT);
     if (s->out && restate__h2_open(&s->h2)) return true;
@@ -16594,10 +16579,6 @@ static void restate__stream_free_all(restate_endpoint *ep) {
 #if !defined(RESTATE_NO_THREADS)
     if (all->woken) restate__port_signal_free(&ep->allocator, all->woken);
 #endif
-#if !defined(RESTATE_NO_SERVER)
-    nghttp2_session_callbacks_del(all->callbacks);
-    nghttp2_option_del(all->option);
-#endif
     restate__worker_free(&all->worker);
     restate__mem_free(&ep->allocator, all, sizeof *all);
 }
@@ -16607,7 +16588,6 @@ static struct restate__streams *restate__stream_all(restate_endpoint *ep) {
     if (ep->streams) return ep->streams;
     struct restate__streams *all = restate__mem_zalloc(&ep->allocator, sizeof *all);
     if (!all) return NULL;
-    bool made = true;
     all->endpoint = ep;
     restate__worker_init(&all->worker, &ep->allocator, RESTATE__STREAM_CACHE_BYTES,
                          RESTATE__STREAM_FIBERS);
@@ -16618,15 +16598,12 @@ static struct restate__streams *restate__stream_all(restate_endpoint *ep) {
     all->worker.wake = restate__stream_wake;
     all->worker.wake_user = all;
     all->woken = restate__port_signal_new(&ep->allocator);
-    made = all->woken != NULL;
+    if (!all->woken) {
+        restate__stream_free_all(ep);
+        return NULL;
+    }
 #endif
-#if !defined(RESTATE_NO_SERVER)
-    made = made && restate__h2_callbacks_new(&all->callbacks) &&
-           restate__h2_option_new(&all->option);
-#endif
-    if (made) return all;
-    restate__stream_free_all(ep);
-    return NULL;
+    return all;
 }
 
 /* ---- The public functions -------------------------------------------------------------------- */
@@ -17074,8 +17051,6 @@ typedef struct restate__srv_listener {
 
 struct restate__server {
     restate_endpoint *endpoint;
-    nghttp2_session_callbacks *callbacks;
-    nghttp2_option *option;
     restate__loop *loops;
     unsigned loop_count, loop_room, next_loop;
     restate__loop control;                  /* of the thread in restate_endpoint_run() */
@@ -17323,7 +17298,7 @@ static void restate__conn_write(restate__conn *conn) {
         restate__h2_take(&conn->h2, &out);
         if (conn->h2.failed) restate__conn_kill(conn, "out of memory");
         restate__conn_send_or_keep(conn, &out);
-        restate__h2_said(&conn->h2);
+        restate__h2_end_take(&conn->h2);
         if (!conn->h2.full) return;
     }
 }
@@ -17710,7 +17685,7 @@ static bool restate__loop_init(restate__loop *loop, restate__server *server) {
                          RESTATE__SRV_FIBERS);
     loop->worker.wake = restate__loop_wake;
     loop->worker.wake_user = loop;
-    restate__h2_env_init(&loop->env, ep, &loop->worker, server->callbacks, server->option);
+    restate__h2_env_init(&loop->env, ep, &loop->worker);
     return restate__poll_init(&loop->poll, &ep->allocator);
 }
 
@@ -18209,8 +18184,6 @@ static void restate__srv_release(restate__server *server) {
     for (unsigned i = 0; server->loops && i < server->loop_count; i++)
         if (server->loops[i].server) restate__loop_free(&server->loops[i]);
     restate__mem_free(a, server->loops, server->loop_room * sizeof *server->loops);
-    nghttp2_session_callbacks_del(server->callbacks);
-    nghttp2_option_del(server->option);
     restate__mem_free(a, server, sizeof *server);
 }
 
@@ -18240,9 +18213,7 @@ static restate_status restate__srv_make(restate__server *server, bool threads) {
     restate_endpoint *ep = server->endpoint;
     unsigned count = server->loop_count;
     server->loops = restate__mem_zalloc(&ep->allocator, count * sizeof *server->loops);
-    if (!server->loops || !restate__h2_callbacks_new(&server->callbacks) ||
-        !restate__h2_option_new(&server->option))
-        return restate__ep_error(ep, "out of memory");
+    if (!server->loops) return restate__ep_error(ep, "out of memory");
     server->boss = threads ? &server->control : &server->loops[0];
     if (threads && !restate__loop_init(&server->control, server))
         return restate__ep_error(ep, "cannot wait for connections: %s", strerror(errno));

@@ -483,7 +483,7 @@ TEST(tasks_run_beside_the_owner) {
     blocking b[N];
     int i, round, attached;
     owner_init(&o);
-    CHECK(restate__worker_init(&w, &libc, 4 * RESTATE__CHUNK_BYTES, 4));
+    restate__worker_init(&w, &libc, 4 * RESTATE__CHUNK_BYTES, 4);
     w.wake = owner_wake;
     w.wake_user = &o;
     for (i = 0; i < N; i++) {
@@ -515,7 +515,7 @@ TEST(abandoned_while_detached) {
     restate__worker w;
     blocking busy, waiting, next;
     int spin;
-    CHECK(restate__worker_init(&w, &libc, 4 * RESTATE__CHUNK_BYTES, 4));
+    restate__worker_init(&w, &libc, 4 * RESTATE__CHUNK_BYTES, 4);
     blocking_start(&busy, &w);
     blocking_start(&waiting, &w);
     restate__fiber_resume(busy.fiber);
@@ -600,7 +600,7 @@ TEST(posts_from_eight_threads) {
     pthread_t threads[POSTERS];
     int i, twice = 0;
     owner_init(&o);
-    CHECK(restate__worker_init(&w, &libc, 4 * RESTATE__CHUNK_BYTES, 4));
+    restate__worker_init(&w, &libc, 4 * RESTATE__CHUNK_BYTES, 4);
     w.wake = owner_wake;
     w.wake_user = &o;
     memset(&shared, 0, sizeof shared);
@@ -650,7 +650,7 @@ static void deliver_again(restate__note *note) {
 TEST(a_note_posted_by_its_delivery_is_kept) {
     restate__worker w;
     again a;
-    CHECK(restate__worker_init(&w, &libc, 4 * RESTATE__CHUNK_BYTES, 4));
+    restate__worker_init(&w, &libc, 4 * RESTATE__CHUNK_BYTES, 4);
     memset(&a, 0, sizeof a);
     a.note.deliver = deliver_again;
     a.worker = &w;
@@ -669,7 +669,7 @@ TEST(a_turn_is_bounded) {
     restate__worker w;
     again *a = calloc(N, sizeof *a);
     int i, turns = 1;
-    CHECK(restate__worker_init(&w, &libc, 4 * RESTATE__CHUNK_BYTES, 4));
+    restate__worker_init(&w, &libc, 4 * RESTATE__CHUNK_BYTES, 4);
     for (i = 0; i < N; i++) {
         a[i].note.deliver = deliver_again;
         a[i].times = 1;
@@ -688,7 +688,7 @@ TEST(only_the_first_post_wakes) {
     owner o;
     again a, b;
     owner_init(&o);
-    CHECK(restate__worker_init(&w, &libc, 4 * RESTATE__CHUNK_BYTES, 4));
+    restate__worker_init(&w, &libc, 4 * RESTATE__CHUNK_BYTES, 4);
     w.wake = owner_wake;
     w.wake_user = &o;
     memset(&a, 0, sizeof a);
