@@ -3273,8 +3273,10 @@ typedef struct restate__wire_cursor {
 
 static bool restate__wire_source(pb_istream_t *in, pb_byte_t *to, size_t len) {
     restate__wire_cursor *cursor = in->state;
-    if (to) memcpy(to, cursor->at, len);
+    const uint8_t *from = cursor->at;
     cursor->at += len;
+    if (RESTATE__LIKELY(to && len == 1)) *to = *from;       /* each byte of each number */
+    else if (to) memcpy(to, from, len);
     return true;
 }
 
@@ -7860,17 +7862,22 @@ static bool restate__thread_is_this(restate__thread t) {
 #  define RESTATE__STACK_GUARD_TAKES 0u
 #endif
 
-/* It has the signal mask of its maker, so that in the end all have that of the thread that serves.
- * None is changed, for what is blocked stays blocked in the programs that user code starts: a child
- * of a closure that ends at no SIGTERM would be ours to blame. So any thread may be the one that a
- * signal interrupts, and every call that can say EINTR is made again. */
+/* The size of a thread's stack, rounded up. The C library takes some of it. */
+static size_t restate__thread_stack_bytes(size_t bytes) {
+    return (bytes * RESTATE__STACK_FACTOR + 3u * 16384u - 1u) & ~(size_t)16383u;
+}
+
+/* The thread has the signal mask of its maker, so in the end all threads have that of the thread
+ * that serves. No mask is changed, because what is blocked stays blocked in the programs that user
+ * code starts: a child of a closure that does not end at SIGTERM would be this library's fault. So
+ * a signal may interrupt any thread, and every call that can fail with EINTR is made again. */
 static bool restate__fiber_thread_start(pthread_t *thread, size_t stack_bytes, void *(*run)(void *),
                                         void *arg) {
     pthread_attr_t attr;
     if (pthread_attr_init(&attr) != 0) return false;
-    /* The C library takes some of it. A rejected size leaves the default, which is larger. */
-    stack_bytes = (stack_bytes * RESTATE__STACK_FACTOR + 3u * 16384u - 1u) & ~(size_t)16383u;
-    (void)pthread_attr_setstacksize(&attr, stack_bytes + RESTATE__STACK_GUARD_TAKES);
+    /* A rejected size leaves the default, which is larger. */
+    (void)pthread_attr_setstacksize(
+        &attr, restate__thread_stack_bytes(stack_bytes) + RESTATE__STACK_GUARD_TAKES);
     (void)pthread_attr_setguardsize(&attr, RESTATE__STACK_GUARD);
     bool ok = pthread_create(thread, &attr, run, arg) == 0;
     pthread_attr_destroy(&attr);
@@ -8076,7 +8083,8 @@ static restate__fiber *restate__fiber_new_task(restate__fiber_pool *pool, size_t
 }
 
 /* A detached task is busy with code of the user: nobody waits for that before the pool is freed. */
-static void restate__fiber_free_task(restate__fiber_pool *pool, restate__fiber *f) {
+static RESTATE__NOINLINE void restate__fiber_free_task(restate__fiber_pool *pool,
+                                                       restate__fiber *f) {
     restate__fiber_task *t = restate__task_of(f);
     if (!f->done) {
         restate__port_signal_take(t->lock);
@@ -8232,6 +8240,7 @@ RESTATE__PRIVATE void restate__fiber_attach(restate__fiber *f, void (*want)(void
 /* ---- what a thread does for the user ---- */
 
 #define RESTATE__DUTY_ID_BYTES 48u
+#define RESTATE__DUTY_ID_WORDS (RESTATE__DUTY_ID_BYTES / sizeof(size_t))
 #define RESTATE__DUTY_NEVER UINT32_MAX
 
 /* Which handler a thread executes, and since when, for other threads, which look at it at any time.
@@ -8241,9 +8250,9 @@ RESTATE__PRIVATE void restate__fiber_attach(restate__fiber *f, void (*want)(void
 typedef struct restate__duty {
     unsigned change;                        /* all atomic; odd while the others are being written */
     const char *service, *handler;          /* NULL: no code of the user */
-    size_t id[RESTATE__DUTY_ID_BYTES / sizeof(size_t)];
+    size_t id[RESTATE__DUTY_ID_WORDS];
     uint32_t since_ms;                      /* the low half: there may be no wider atomics */
-    uint32_t patience_ms;                   /* longer is too long; RESTATE__DUTY_NEVER: nothing is */
+    uint32_t patience_ms;                   /* longer is too long; RESTATE__DUTY_NEVER: nothing */
     uint32_t held_ms;                       /* of a copy */
 } restate__duty;
 
@@ -8257,20 +8266,21 @@ typedef struct restate__duty {
 #endif
 
 static void restate__duty_begin(restate__duty *duty, const char *service, const char *handler,
-                                restate_bytes id, uint64_t now_ms, uint64_t patience_ms) {
-    size_t i = 0, n = id.len < RESTATE__DUTY_ID_BYTES ? id.len : RESTATE__DUTY_ID_BYTES - 1, word;
+                                restate_bytes id, uint64_t now_ms, uint32_t patience_ms) {
+    size_t n = id.len < RESTATE__DUTY_ID_BYTES ? id.len : RESTATE__DUTY_ID_BYTES - 1;
+    size_t at = 0, word, *to = duty->id;
     unsigned change = duty->change;
     RESTATE__DUTY_PUT(duty->change, change + 1);
-    for (; n >= sizeof word; n -= sizeof word) {
-        memcpy(&word, id.ptr + sizeof word * i, sizeof word);
-        RESTATE__DUTY_PUT(duty->id[i++], word);
+    for (; at + sizeof word <= n; at += sizeof word) {
+        memcpy(&word, id.ptr + at, sizeof word);
+        RESTATE__DUTY_PUT(*to++, word);
     }
-    word = 0;
-    if (n) memcpy(&word, id.ptr + sizeof word * i, n);
-    RESTATE__DUTY_PUT(duty->id[i], word);
+    uint8_t rest[sizeof word] = { 0 };
+    for (size_t i = 0; at < n; i++) rest[i] = id.ptr[at++];
+    memcpy(&word, rest, sizeof word);
+    RESTATE__DUTY_PUT(*to, word);
     RESTATE__DUTY_PUT(duty->since_ms, (uint32_t)now_ms);
-    RESTATE__DUTY_PUT(duty->patience_ms, patience_ms < RESTATE__DUTY_NEVER ? (uint32_t)patience_ms
-                                                                           : RESTATE__DUTY_NEVER);
+    RESTATE__DUTY_PUT(duty->patience_ms, patience_ms);
     RESTATE__DUTY_PUT(duty->service, service);
     RESTATE__DUTY_PUT(duty->handler, handler);
     RESTATE__DUTY_PUT(duty->change, change + 2);
@@ -8285,7 +8295,7 @@ static void restate__duty_end(restate__duty *duty) {
 RESTATE__PRIVATE bool restate__duty_read(const restate__duty *duty, restate__duty *copy,
                                          uint64_t now_ms, uint32_t held_ms) {
     copy->change = RESTATE__DUTY_GET(duty->change);
-    for (size_t i = 0; i < sizeof copy->id / sizeof *copy->id; i++)
+    for (size_t i = 0; i < RESTATE__DUTY_ID_WORDS; i++)
         copy->id[i] = RESTATE__DUTY_GET(duty->id[i]);
     copy->since_ms = RESTATE__DUTY_GET(duty->since_ms);
     copy->patience_ms = RESTATE__DUTY_GET(duty->patience_ms);
@@ -8307,9 +8317,10 @@ RESTATE__PRIVATE const char *restate__duty_id(restate__duty *copy, char *text) {
 
 /* ---- the lock of what belongs to the process ----
  *
- * Dispositions of signals do, so whoever changes them keeps a global. `*locked` is the number of the
- * process whose thread has it, or 0: a lock that fork() copied is nobody's. Without threads of the
- * library there is nobody to wait for. */
+ * Dispositions of signals belong to the process, so code that changes them keeps a global.
+ * `*locked` is the number of the process whose thread has the lock, or 0. A child that fork() made
+ * has another number, so a lock that was copied with the memory counts as free. Without threads of
+ * the library there is nobody to wait for. */
 
 #if !defined(RESTATE_NO_THREADS)
 #  include <sched.h>
@@ -8329,9 +8340,10 @@ RESTATE__PRIVATE void restate__signals_unlock(int *locked) { RESTATE__STORE(lock
 
 /* ---- whose fault a crash is ----
  *
- * Dispositions of signals belong to the process, so this is a global, and only .crash_report uses it. It
- * counts the endpoints that want it; the handlers come with the first and go with the last. They only read
- * what the thread itself wrote, and call nothing but what is async-signal-safe. */
+ * Dispositions of signals belong to the process, so this is a global, and only .crash_report uses
+ * it. It counts the endpoints with that option: the first one installs the signal handlers, the
+ * last one removes them. Signal handlers only read what their own thread wrote, and call only
+ * async-signal-safe functions. */
 
 #if RESTATE_FIBER != RESTATE_FIBER_CUSTOM && defined(RESTATE__MAP_ANONYMOUS) && defined(SA_ONSTACK)
 #  define RESTATE__CRASH 1
@@ -8339,27 +8351,27 @@ RESTATE__PRIVATE void restate__signals_unlock(int *locked) { RESTATE__STORE(lock
 #  define RESTATE__CRASH 0
 #endif
 
-/* What of the user's a thread executes: on its stack, while it does. */
+/* The handler or closure that a thread executes; on its stack, for that time. */
 typedef struct restate__crash {
     const char *service, *handler, *closure;
     restate_bytes id;
-    const char *option;                     /* that gives the stack its size, which is `stack_bytes` */
+    const char *option;                     /* the one that sets `stack_bytes` */
     size_t stack_bytes;
     uintptr_t low, high;                    /* an access that fails between them is an overflow */
     struct restate__crash *outer;
-    bool told;                              /* the thread knows it */
+    bool entered;                           /* restate__crash_now points to it */
 } restate__crash;
 
 #if RESTATE__CRASH
 
 #ifdef RESTATE_NO_THREADS
 #  define RESTATE__CRASH_LOCAL
-#elif defined(__ELF__)                      /* no memory is allocated when a handler first looks at it */
+#elif defined(__ELF__)                      /* a signal handler's first look allocates no memory */
 #  define RESTATE__CRASH_LOCAL __thread __attribute__((tls_model("initial-exec")))
 #else
 #  define RESTATE__CRASH_LOCAL __thread
 #endif
-#define RESTATE__CRASH_STACK_BYTES ((size_t)64 << 10)   /* of which the system commits what is used */
+#define RESTATE__CRASH_STACK_BYTES ((size_t)64 << 10) /* the system commits what is used of it */
 
 enum { RESTATE__CRASH_SIGNALS = 5 };
 static const struct {
@@ -8513,7 +8525,8 @@ static void restate__crash_enter(void) {
     if (!restate__crashes.hooked) restate__crashes.hooked = atexit(restate__crash_on_exit) == 0;
 #ifndef RESTATE_NO_THREADS
     if (!restate__crashes.has_key)
-        restate__crashes.has_key = pthread_key_create(&restate__crashes.key, restate__crash_disarm) == 0;
+        restate__crashes.has_key =
+            pthread_key_create(&restate__crashes.key, restate__crash_disarm) == 0;
 #endif
     for (i = 0; !restate__crashes.users && i < RESTATE__CRASH_SIGNALS; i++) {
         struct sigaction act;
@@ -8543,12 +8556,15 @@ static void restate__crash_leave(void) {
     restate__signals_unlock(&restate__crashes.locked);
 }
 
+/* Whether the rest of `c` is to be filled in, for restate__crash_begin(). */
+static bool restate__crash_wanted(restate__crash *c) {
+    return c->entered = RESTATE__LOAD(&restate__crashes.users, ACQUIRE) > 0;
+}
+
 /* `c` says all but the stack, which is that of `fiber`; without one, of this thread, unless `c` is
  * within something else on it. The lowest byte of a thread's stack is a little above `low` + the
  * guard. */
-static void restate__crash_begin(restate__crash *c, const restate__fiber *fiber) {
-    c->told = RESTATE__LOAD(&restate__crashes.users, ACQUIRE) > 0;
-    if (!c->told) return;
+static RESTATE__NOINLINE void restate__crash_begin(restate__crash *c, const restate__fiber *fiber) {
     if (!restate__crash_armed) restate__crash_arm();
     c->outer = restate__crash_now;
     if (fiber && fiber->stack) {
@@ -8560,20 +8576,21 @@ static void restate__crash_begin(restate__crash *c, const restate__fiber *fiber)
         c->option = c->outer->option;
         c->stack_bytes = c->outer->stack_bytes;
     } else {
-        size_t bytes = (c->stack_bytes * RESTATE__STACK_FACTOR + 3u * 16384u - 1u) & ~(size_t)16383u;
+        size_t bytes = restate__thread_stack_bytes(c->stack_bytes);
         c->low = (uintptr_t)(void *)c - bytes - RESTATE__STACK_GUARD;
         c->high = (uintptr_t)(void *)c - bytes + 65536u;
     }
     restate__crash_now = c;
 }
 static void restate__crash_end(const restate__crash *c) {
-    if (c->told) restate__crash_now = c->outer;
+    if (c->entered) restate__crash_now = c->outer;
 }
 
 #else
 
 static void restate__crash_enter(void) {}
 static void restate__crash_leave(void) {}
+static bool restate__crash_wanted(restate__crash *c) { return c->entered = false; }
 static void restate__crash_begin(restate__crash *c, const restate__fiber *fiber) {
     (void)c;
     (void)fiber;
@@ -8912,7 +8929,10 @@ typedef struct restate__handler {
     restate_handler_fn *fn;
     restate_options options;                /* the nearest ones; zero: not set */
     restate__policy run_policy;             /* of its run_retry */
-    const restate_hooks *hooks[3]; /* of the endpoint, the service, the handler; may be NULL */
+    uint32_t patience_ms;                   /* of its stall_warning_ms; or RESTATE__DUTY_NEVER */
+    unsigned forbids;                       /* RESTATE__RULE_ bits: what it may not do */
+    const restate_hooks *hooks[3];          /* of endpoint, service and handler, those there are */
+    size_t hook_count;
     const restate_handler *source;          /* endpoint's copy: payloads, documentation */
     bool no_input, no_output;               /* RESTATE_VOID: no bytes are let in, or sent */
 } restate__handler;
@@ -9030,8 +9050,6 @@ typedef struct restate__closures {
 
 /* Futures of an attempt that are not the handler's alone. */
 typedef struct restate__futures {
-    restate_future none;                    /* stand in for what could not be made */
-    restate_selector no_selector;
     restate_future *unused;                 /* of blocking calls, to be used again */
     restate__node **select_nodes;           /* of restate_select() */
     size_t select_room;
@@ -9367,23 +9385,29 @@ static bool restate__ctx_on_thread(restate_ctx *ctx) {
     return false;
 }
 
-/* Whether it is the handler that calls. In a closure its context is somebody else's: an inline
- * closure fails for it. */
-static bool restate__ctx_here(restate_ctx *ctx, const char *function) {
-    restate__attempt *a = ctx->attempt;
+/* It is not the handler that calls, or was not before. Gives false. */
+static RESTATE__NOINLINE bool restate__ctx_elsewhere(restate_ctx *ctx, const char *function) {
+    restate_ctx *closure = ctx->attempt->closures.on_handler;
     if (!restate__ctx_on_thread(ctx)) return false;
-    if (a->closures.on_handler) {
-        restate__ctx_misuse(a->closures.on_handler, function,
+    if (closure)
+        restate__ctx_misuse(closure, function,
                             "the handler's context was used in a closure: use the closure's own");
-        return false;
-    }
-    if (RESTATE__LIKELY(!RESTATE__LOAD(&a->foreign, RELAXED))) return true;
-    restate__ctx_misuse(ctx, function, RESTATE__FOREIGN);
+    else
+        restate__ctx_misuse(ctx, function, RESTATE__FOREIGN);
     return false;
 }
 
+/* Whether it is the handler that calls. In a closure its context is somebody else's: an inline
+ * closure fails for it. */
+static inline bool restate__ctx_here(restate_ctx *ctx, const char *function) {
+    const restate__attempt *a = ctx->attempt;
+    return RESTATE__LIKELY(restate__ctx_on_thread(ctx) && !a->closures.on_handler &&
+                           !RESTATE__LOAD(&a->foreign, RELAXED)) ||
+           restate__ctx_elsewhere(ctx, function);
+}
+
 /* Whether a reply, a failure or a random number can be had. */
-static bool restate__ctx_may(restate_ctx *ctx, const char *function) {
+static inline bool restate__ctx_may(restate_ctx *ctx, const char *function) {
     return !restate__ctx_over(ctx) && (ctx->run || restate__ctx_here(ctx, function));
 }
 
@@ -9558,16 +9582,14 @@ RESTATE_API bool restate_stop_requested(restate_ctx *ctx) {
 /* Whether these bytes, handed on whole, may differ on replay. */
 static bool restate__ctx_unstable(const restate_ctx *ctx, restate_bytes value) {
     const restate_seal *seal = ctx->attempt->handler->options.seal;
-    bool made = value.ptr && ctx->unstable &&
-                restate__map_find(ctx->unstable, restate__b(&value.ptr, sizeof value.ptr));
-    return made || (seal && seal->unstable);
+    if (seal && seal->unstable) return true;
+    return ctx->unstable && value.ptr &&
+           restate__map_find(ctx->unstable, restate__b(&value.ptr, sizeof value.ptr));
 }
 
-/* Seals a payload on its way out. False: the attempt is over. Absent bytes are sealed as empty. */
-static bool restate__ctx_seal(restate_ctx *ctx, restate_bytes *value) {
-    const restate_seal *seal = ctx->attempt->handler->options.seal;
+static RESTATE__NOINLINE bool restate__ctx_seal_with(restate_ctx *ctx, const restate_seal *seal,
+                                                     restate_bytes *value) {
     restate_bytes sealed = restate__b_none();
-    if (!seal) return true;
     if (seal->seal(seal->user, ctx, value->ptr ? *value : restate__b("", 0), &sealed) ==
             RESTATE_OK &&
         sealed.ptr) {
@@ -9577,6 +9599,12 @@ static bool restate__ctx_seal(restate_ctx *ctx, restate_bytes *value) {
     restate__ctx_misuse(ctx, "seal", "a payload could not be sealed: %s",
                         restate_failed(ctx)->message);
     return false;
+}
+
+/* Seals a payload on its way out. False: the attempt is over. Absent bytes are sealed as empty. */
+static inline bool restate__ctx_seal(restate_ctx *ctx, restate_bytes *value) {
+    const restate_seal *seal = ctx->attempt->handler->options.seal;
+    return RESTATE__LIKELY(!seal) || restate__ctx_seal_with(ctx, seal, value);
 }
 
 /* Opens a payload that came in. */
@@ -9751,33 +9779,33 @@ RESTATE_API restate_status restate_retry(restate_ctx *ctx, const restate_retry_o
 
 /* ---- Hooks ----------------------------------------------------------------------------------- */
 
-enum { RESTATE__HOOK_LEVELS = 3 };
+static void restate__handler_hook(restate__handler *h, const restate_hooks *hooks) {
+    if (hooks) h->hooks[h->hook_count++] = hooks;
+}
 
 static void restate__hooks_begin(restate_ctx *ctx) {
     const restate__handler *h = ctx->attempt->handler;
-    for (size_t i = 0; i < RESTATE__HOOK_LEVELS; i++)
-        if (h->hooks[i] && h->hooks[i]->begin) h->hooks[i]->begin(h->hooks[i]->user, ctx);
+    for (size_t i = 0; i < h->hook_count; i++)
+        if (h->hooks[i]->begin) h->hooks[i]->begin(h->hooks[i]->user, ctx);
 }
 
 /* Inner levels first: the reverse of the beginning. */
 static void restate__hooks_end(restate_ctx *ctx, restate_status status) {
     const restate__handler *h = ctx->attempt->handler;
-    for (size_t i = RESTATE__HOOK_LEVELS; i-- > 0;)
-        if (h->hooks[i] && h->hooks[i]->end) h->hooks[i]->end(h->hooks[i]->user, ctx, status);
+    for (size_t i = h->hook_count; i-- > 0;)
+        if (h->hooks[i]->end) h->hooks[i]->end(h->hooks[i]->user, ctx, status);
 }
 
 static void restate__hooks_run_begin(restate_ctx *run, const char *name) {
     const restate__handler *h = run->attempt->handler;
-    for (size_t i = 0; i < RESTATE__HOOK_LEVELS; i++)
-        if (h->hooks[i] && h->hooks[i]->run_begin)
-            h->hooks[i]->run_begin(h->hooks[i]->user, run, name);
+    for (size_t i = 0; i < h->hook_count; i++)
+        if (h->hooks[i]->run_begin) h->hooks[i]->run_begin(h->hooks[i]->user, run, name);
 }
 
 static void restate__hooks_run_end(restate_ctx *run, const char *name, restate_status status) {
     const restate__handler *h = run->attempt->handler;
-    for (size_t i = RESTATE__HOOK_LEVELS; i-- > 0;)
-        if (h->hooks[i] && h->hooks[i]->run_end)
-            h->hooks[i]->run_end(h->hooks[i]->user, run, name, status);
+    for (size_t i = h->hook_count; i-- > 0;)
+        if (h->hooks[i]->run_end) h->hooks[i]->run_end(h->hooks[i]->user, run, name, status);
 }
 
 /* NULL, or what is wrong with the headers of a call. */
@@ -9798,9 +9826,9 @@ static const restate_pair *restate__hooks_headers(restate_ctx *ctx, const restat
     const restate__handler *h = ctx->attempt->handler;
     const restate_pair *all = own ? own : &none;
     *loose = false;
-    for (size_t i = 0; i < RESTATE__HOOK_LEVELS; i++) {
+    for (size_t i = 0; i < h->hook_count; i++) {
         const restate_hooks *hooks = h->hooks[i];
-        if (!hooks || !hooks->outbound) continue;
+        if (!hooks->outbound) continue;
         *loose = true;
         if (ctx->attempt->vm.phase == RESTATE__REPLAYING) continue;
         const restate_pair *more = hooks->outbound(hooks->user, ctx, to);
@@ -9852,22 +9880,32 @@ static restate__run *restate__run_take(restate__attempt *a) {
     return r;
 }
 
-/* What a crash report is to say of it; on the stack that a closure (NULL: the handler) has. */
-static void restate__attempt_crash(const restate__attempt *a, restate__crash *c,
-                                   const char *closure) {
+/* Whether a handler's stack, or that of a closure, is as large as those of the pool's threads. */
+static bool restate__attempt_stack_of_pool(const restate__attempt *a, bool closure) {
+    return closure || (a->blocking && !a->handler->options.stack_bytes);
+}
+
+static size_t restate__attempt_stack_bytes(const restate__attempt *a, bool closure) {
     size_t bytes = a->handler->options.stack_bytes;
+#ifndef RESTATE_NO_THREADS
+    if (restate__attempt_stack_of_pool(a, closure)) return a->closures.pool->stack_bytes;
+#endif
+    (void)closure;
+    return bytes ? bytes : RESTATE_STACK_BYTES;
+}
+
+/* From here on a crash report names this attempt, and the closure, if it is one that executes. */
+static void restate__attempt_crash_begin(const restate__attempt *a, restate__crash *c,
+                                         const char *closure) {
+    if (RESTATE__LIKELY(!restate__crash_wanted(c))) return;
     c->service = a->handler->service;
     c->handler = a->handler->name;
     c->closure = closure;
     c->id = a->vm.debug_id;
-    c->option = "stack_bytes";
-#ifndef RESTATE_NO_THREADS
-    if (closure || (!bytes && a->blocking)) {
-        c->option = "closure_stack_bytes";
-        bytes = a->closures.pool->stack_bytes;
-    }
-#endif
-    c->stack_bytes = bytes ? bytes : RESTATE_STACK_BYTES;
+    c->stack_bytes = restate__attempt_stack_bytes(a, closure != NULL);
+    c->option = restate__attempt_stack_of_pool(a, closure != NULL) ? "closure_stack_bytes"
+                                                                   : "stack_bytes";
+    restate__crash_begin(c, closure ? NULL : a->fiber);
 }
 
 /* On the closure's thread. Its time is that between its first instruction and its last: a full pool
@@ -9878,8 +9916,7 @@ static void restate__run_execute(restate__run *r) {
     restate__hooks_run_begin(&r->ctx, name);
     r->began_ms = restate__clock_ms(r->ctx.attempt->clock);
     r->begun = true;
-    restate__attempt_crash(r->ctx.attempt, &crash, name);
-    restate__crash_begin(&crash, NULL);
+    restate__attempt_crash_begin(r->ctx.attempt, &crash, name);
     r->status = r->future->closure(&r->ctx, r->future->arg);
     restate__crash_end(&crash);
     r->took_ms = restate__clock_since(r->ctx.attempt->clock, r->began_ms);
@@ -10079,11 +10116,23 @@ static void restate__policy_of(restate__policy *p, const restate_retry_policy *r
 
 /* ---- Futures: making and reading them -------------------------------------------------------- */
 
+/* What stands for a future that could not be made, and for a selector. They belong to no context,
+ * so that functions reject them and write nothing into them. */
+static restate_future *restate__future_none(void) {
+    static const restate_future none;
+    return (restate_future *)(uintptr_t)&none;
+}
+
+static restate_selector *restate__selector_none(void) {
+    static const restate_selector none;
+    return (restate_selector *)(uintptr_t)&none;
+}
+
 /* A future of a context that is over, or of what went wrong: awaiting it gives RESTATE_ENDED. */
 static restate_future *restate__future_new(restate_ctx *ctx, restate__future_kind kind) {
     restate__attempt *a = ctx->attempt;
     if ((!ctx->run && !restate__ctx_on_thread(ctx)) || restate__ctx_over(ctx))
-        return &a->futures.none;
+        return restate__future_none();
     restate_future *f = ctx->run ? NULL : a->futures.unused;
     if (f) {
         a->futures.unused = f->next_free;
@@ -10093,7 +10142,7 @@ static restate_future *restate__future_new(restate_ctx *ctx, restate__future_kin
     }
     if (!f) {
         restate__ctx_nomem(ctx);
-        return &a->futures.none;
+        return restate__future_none();
     }
     f->ctx = ctx;
     f->kind = kind;
@@ -10258,7 +10307,7 @@ typedef struct restate__args {
     restate_ctx *ctx;
     const char *function;                   /* the public one, for messages */
     restate__vm *vm;                        /* set by restate__issue() */
-    const char *text;                       /* a name or a key */
+    restate_bytes text;                     /* a name or a key; a zero byte follows */
     const char *id;                         /* of an invocation or an awakeable */
     restate_bytes value;
     const restate_failure *failure;         /* instead of `value` */
@@ -10312,49 +10361,59 @@ static bool restate__refuse(const restate__args *in, const char *format, ...) {
     return false;
 }
 
-static bool restate__op_allowed(const restate__args *in, unsigned rules) {
-    const restate__attempt *a = in->ctx->attempt;
-    const restate__handler *h = a->handler;
-    if (rules & RESTATE__RULE_KEYED && h->kind == RESTATE_SERVICE)
-        return restate__refuse(in, "a plain service has no state: make it a RESTATE_OBJECT or a "
-                               "RESTATE_WORKFLOW");
-    if (rules & RESTATE__RULE_WRITES && h->shared)
-        return restate__refuse(in, "a shared handler cannot write state: register it with .shared "
-                               "= false, or send to a handler that is not shared");
-    if (rules & RESTATE__RULE_WORKFLOW && h->kind != RESTATE_WORKFLOW)
-        return restate__refuse(in, "only a workflow has durable promises: make the service a "
-                               "RESTATE_WORKFLOW, or use restate_awakeable()");
-    if (rules & RESTATE__RULE_EXPLICIT && !a->vm.options.explicit_cancellation)
-        return restate__refuse(in, "needs .options.explicit_cancellation = RESTATE_ON; without it "
-                               "awaits return RESTATE_CANCELLED, and calls are cancelled by "
-                               "themselves");
-    return true;
+/* What follows from the kind and the options of a handler. */
+static void restate__handler_resolve(restate__handler *h) {
+    uint64_t stall = h->options.stall_warning_ms;
+    restate__policy_of(&h->run_policy, &h->options.run_retry);
+    h->patience_ms = !stall ? 1000
+                     : stall < RESTATE__DUTY_NEVER ? (uint32_t)stall : RESTATE__DUTY_NEVER;
+    if (h->kind == RESTATE_SERVICE) h->forbids |= RESTATE__RULE_KEYED;
+    if (h->shared) h->forbids |= RESTATE__RULE_WRITES;
+    if (h->kind != RESTATE_WORKFLOW) h->forbids |= RESTATE__RULE_WORKFLOW;
+    if (h->options.explicit_cancellation != RESTATE_ON) h->forbids |= RESTATE__RULE_EXPLICIT;
 }
 
-static bool restate__op_text_given(const restate__args *in, const char *text, const char *what) {
-    if (!text || !*text) return restate__refuse(in, "the %s is empty", what);
-    return restate__b_utf8(restate_str(text)) || restate__refuse(in, "the %s is not UTF-8", what);
+static bool restate__op_allowed(const restate__args *in, unsigned rules) {
+    unsigned broken = rules & in->ctx->attempt->handler->forbids;
+    if (RESTATE__LIKELY(!broken)) return true;
+    if (broken & RESTATE__RULE_KEYED)
+        return restate__refuse(in, "a plain service has no state: make it a RESTATE_OBJECT or a "
+                               "RESTATE_WORKFLOW");
+    if (broken & RESTATE__RULE_WRITES)
+        return restate__refuse(in, "a shared handler cannot write state: register it with .shared "
+                               "= false, or send to a handler that is not shared");
+    if (broken & RESTATE__RULE_WORKFLOW)
+        return restate__refuse(in, "only a workflow has durable promises: make the service a "
+                               "RESTATE_WORKFLOW, or use restate_awakeable()");
+    return restate__refuse(in, "needs .options.explicit_cancellation = RESTATE_ON; without it "
+                           "awaits return RESTATE_CANCELLED, and calls are cancelled by "
+                           "themselves");
+}
+
+static bool restate__op_text_given(const restate__args *in, restate_bytes text, const char *what) {
+    if (!text.len) return restate__refuse(in, "the %s is empty", what);
+    return restate__b_utf8(text) || restate__refuse(in, "the %s is not UTF-8", what);
 }
 
 static bool restate__op_texts_valid(const restate__args *in, const restate__operation *op) {
     if (op->rules & RESTATE__RULE_NOT_EMPTY)
         return restate__op_text_given(in, in->text, op->text_is);
-    if (op->rules & RESTATE__RULE_TEXT && !in->text)
+    if (op->rules & RESTATE__RULE_TEXT && !in->text.ptr)
         return restate__refuse(in, "the %s is NULL", op->text_is);
-    if (op->text_is && in->text && !restate__b_utf8(restate_str(in->text)))
+    if (op->text_is && !restate__b_utf8(in->text))
         return restate__refuse(in, "the %s is not UTF-8", op->text_is);
     if (op->rules & RESTATE__RULE_PRESENT && !in->value.ptr)
         return restate__refuse(in, "the value of \"%s\" is absent: use restate_clear() to delete "
-                               "it", in->text);
+                               "it", (const char *)in->text.ptr);
     return true;
 }
 
 #define RESTATE__NO_ID "\"%.80s\" is not the id of an %s: %s"
 
 static restate_status restate__op_check_id(const restate__args *in, unsigned rules) {
+    if (!(rules & (RESTATE__RULE_INVOCATION | RESTATE__RULE_AWAKEABLE))) return RESTATE_OK;
     const bool invocation = rules & RESTATE__RULE_INVOCATION;
     const char *id = in->id ? in->id : "";
-    if (!(rules & (RESTATE__RULE_INVOCATION | RESTATE__RULE_AWAKEABLE))) return RESTATE_OK;
     if (invocation && !in->id)
         return restate__ctx_misuse(in->ctx, in->function, "the invocation id is empty");
     const char *fault =
@@ -10423,7 +10482,7 @@ typedef struct restate__run_args {
 static bool restate__run_valid(const restate__args *in, const restate__run_args *r) {
     const restate_run_options *o = r->options;
     if (!r->closure) return restate__refuse(in, "the closure is NULL");
-    if (!restate__b_utf8(restate_str(in->text)))
+    if (!restate__b_utf8(in->text))
         return restate__refuse(in, "the name is not UTF-8");
     if (o && restate__policy_bad(&o->retry))
         return restate__refuse(in, "retry.factor is no number from 1 to 1e9");
@@ -10453,7 +10512,7 @@ static bool restate__issue_run(restate__args *in, restate_future *f) {
         if (!f->arg) return restate__ctx_nomem(in->ctx) == RESTATE_OK;
         memcpy(f->arg, r->arg, o->arg_bytes);
     }
-    return restate__vm_run(in->vm, in->text, &f->node);
+    return restate__vm_run(in->vm, (const char *)in->text.ptr, &f->node);
 }
 
 RESTATE__OP(run, RESULT, NULL, 0, restate__issue_run(in, f));
@@ -10462,16 +10521,14 @@ RESTATE_API restate_future *restate_run_async(restate_ctx *ctx, const char *name
                                               restate_closure *closure, void *arg,
                                               const restate_run_options *options) {
     const restate__run_args run = { closure, arg, options };
-    restate__args in = { ctx, "restate_run_async", .text = name, .more = &run };
+    restate__args in = { ctx, "restate_run_async", .text = restate_str(name), .more = &run };
     return restate__issue_async(&restate__op_run, &in);
 }
 
 /* A run whose result comes next on replay needs no future. */
 static bool restate__ctx_run_recorded(restate_ctx *ctx, const char *name, restate_bytes *result,
                                       restate_status *s) {
-    if (ctx->run || ctx->over || !restate__ctx_on_thread(ctx) ||
-        !restate__ctx_enter(ctx, "restate_run"))
-        return false;
+    if (ctx->run || ctx->over || !restate__ctx_enter(ctx, "restate_run")) return false;
     restate__value v;
     bool recorded = restate__vm_run_recorded(&ctx->attempt->vm, name, &v);
     *s = RESTATE_OK;
@@ -10490,10 +10547,10 @@ static bool restate__ctx_run_recorded(restate_ctx *ctx, const char *name, restat
 RESTATE_API restate_status restate_run(restate_ctx *ctx, const char *name, restate_closure *closure,
                                        void *arg, const restate_run_options *options,
                                        restate_bytes *result) {
-    const restate__run_args run = { closure, arg, options };
-    restate__args in = { ctx, "restate_run", .text = name, .more = &run };
     restate_status s;
     if (closure && restate__ctx_run_recorded(ctx, name, result, &s)) return s;
+    const restate__run_args run = { closure, arg, options };
+    restate__args in = { ctx, "restate_run", .text = restate_str(name), .more = &run };
     restate_future *f = restate__issue_async(&restate__op_run, &in);
     s = restate__ctx_await_own(ctx, in.function, f, result);
     if (s == RESTATE_OK || ctx->run) return s;
@@ -10513,7 +10570,7 @@ static restate_status restate__ctx_read_clock(restate_ctx *run, void *arg) {
 RESTATE_API restate_status restate_now(restate_ctx *ctx, uint64_t *epoch_ms) {
     const restate_run_options options = { .inline_ok = true };
     const restate__run_args run = { restate__ctx_read_clock, NULL, &options };
-    restate__args in = { ctx, "restate_now", .text = "now", .more = &run };
+    restate__args in = { ctx, "restate_now", .text = restate_str("now"), .more = &run };
     restate_bytes text;
     if (epoch_ms) *epoch_ms = 0;
     restate_status s = restate__issue_await(&restate__op_run, &in, &text);
@@ -10532,14 +10589,15 @@ static uint64_t restate__ctx_later(const restate_ctx *ctx, uint64_t delay_ms) {
 
 static bool restate__issue_sleep(restate__args *in, restate_future *f) {
     uint64_t wake_ms = restate__ctx_later(in->ctx, in->duration_ms);
-    return restate__vm_sleep(in->vm, in->text, wake_ms, &f->node);
+    return restate__vm_sleep(in->vm, (const char *)in->text.ptr, wake_ms, &f->node);
 }
 
 RESTATE__OP(sleep, RESULT, "name", 0, restate__issue_sleep(in, f));
 
 RESTATE_API restate_future *restate_sleep_async(restate_ctx *ctx, uint64_t duration_ms,
                                                 const char *name) {
-    restate__args in = { ctx, "restate_sleep_async", .text = name, .duration_ms = duration_ms };
+    restate__args in = { ctx, "restate_sleep_async", .text = restate_str(name),
+                        .duration_ms = duration_ms };
     return restate__issue_async(&restate__op_sleep, &in);
 }
 
@@ -10551,15 +10609,15 @@ RESTATE_API restate_status restate_sleep(restate_ctx *ctx, uint64_t duration_ms)
 /* ---- State ----------------------------------------------------------------------------------- */
 
 RESTATE__OP(get, RESULT, "key", RESTATE__RULE_KEYED | RESTATE__RULE_TEXT,
-            restate__vm_get(in->vm, restate_str(in->text), &f->node));
+            restate__vm_get(in->vm, in->text, &f->node));
 
 RESTATE_API restate_future *restate_get_async(restate_ctx *ctx, const char *key) {
-    restate__args in = { ctx, "restate_get_async", .text = key };
+    restate__args in = { ctx, "restate_get_async", .text = restate_str(key) };
     return restate__issue_async(&restate__op_get, &in);
 }
 
 RESTATE_API restate_status restate_get(restate_ctx *ctx, const char *key, restate_bytes *value) {
-    restate__args in = { ctx, "restate_get", .text = key };
+    restate__args in = { ctx, "restate_get", .text = restate_str(key) };
     return restate__issue_await(&restate__op_get, &in, value);
 }
 
@@ -10595,18 +10653,18 @@ RESTATE_API restate_status restate_keys(restate_ctx *ctx, const char *const **ke
 RESTATE__OP(set, NONE, "key",
             RESTATE__RULE_KEYED | RESTATE__RULE_WRITES | RESTATE__RULE_TEXT |
             RESTATE__RULE_PRESENT | RESTATE__RULE_PAYLOAD,
-            restate__vm_set(in->vm, restate_str(in->text), in->value, in->unstable));
+            restate__vm_set(in->vm, in->text, in->value, in->unstable));
 
 RESTATE_API restate_status restate_set(restate_ctx *ctx, const char *key, restate_bytes value) {
-    restate__args in = { ctx, "restate_set", .text = key, .value = value };
+    restate__args in = { ctx, "restate_set", .text = restate_str(key), .value = value };
     return restate__issue(&restate__op_set, &in, NULL);
 }
 
 RESTATE__OP(clear, NONE, "key", RESTATE__RULE_KEYED | RESTATE__RULE_WRITES | RESTATE__RULE_TEXT,
-            restate__vm_clear(in->vm, restate_str(in->text)));
+            restate__vm_clear(in->vm, in->text));
 
 RESTATE_API restate_status restate_clear(restate_ctx *ctx, const char *key) {
-    restate__args in = { ctx, "restate_clear", .text = key };
+    restate__args in = { ctx, "restate_clear", .text = restate_str(key) };
     return restate__issue(&restate__op_clear, &in, NULL);
 }
 
@@ -10757,28 +10815,30 @@ RESTATE_API restate_status restate_reject(restate_ctx *ctx, const char *awakeabl
 /* ---- Signals and promises -------------------------------------------------------------------- */
 
 RESTATE__OP(signal, RESULT, "name", RESTATE__RULE_NOT_EMPTY,
-            restate__vm_signal(in->vm, restate_str(in->text), &f->node));
+            restate__vm_signal(in->vm, in->text, &f->node));
 
 RESTATE_API restate_future *restate_signal(restate_ctx *ctx, const char *name) {
-    restate__args in = { ctx, "restate_signal", .text = name };
+    restate__args in = { ctx, "restate_signal", .text = restate_str(name) };
     return restate__issue_async(&restate__op_signal, &in);
 }
 
 RESTATE__OP(send_signal, NONE, "name",
             RESTATE__RULE_INVOCATION | RESTATE__RULE_NOT_EMPTY | RESTATE__RULE_PAYLOAD,
-            restate__vm_send_signal(in->vm, in->id, restate_str(in->text), in->value, in->failure,
+            restate__vm_send_signal(in->vm, in->id, in->text, in->value, in->failure,
                                     in->unstable));
 
 RESTATE_API restate_status restate_signal_resolve(restate_ctx *ctx, const char *invocation_id,
                                                   const char *name, restate_bytes value) {
-    restate__args in = { ctx, "restate_signal_resolve", .id = invocation_id, .text = name,
+    restate__args in = { ctx, "restate_signal_resolve", .id = invocation_id,
+                        .text = restate_str(name),
                         .value = value };
     return restate__issue(&restate__op_send_signal, &in, NULL);
 }
 
 RESTATE_API restate_status restate_signal_reject(restate_ctx *ctx, const char *invocation_id,
                                                  const char *name, const restate_failure *failure) {
-    restate__args in = { ctx, "restate_signal_reject", .id = invocation_id, .text = name,
+    restate__args in = { ctx, "restate_signal_reject", .id = invocation_id,
+                        .text = restate_str(name),
                         .failure = failure ? failure : &restate__rejected };
     return restate__issue(&restate__op_send_signal, &in, NULL);
 }
@@ -10786,36 +10846,37 @@ RESTATE_API restate_status restate_signal_reject(restate_ctx *ctx, const char *i
 enum { RESTATE__RULES_PROMISE = RESTATE__RULE_WORKFLOW | RESTATE__RULE_NOT_EMPTY };
 
 RESTATE__OP(promise, RESULT, "name of the promise", RESTATE__RULES_PROMISE,
-            restate__vm_get_promise(in->vm, restate_str(in->text), &f->node));
+            restate__vm_get_promise(in->vm, in->text, &f->node));
 
 RESTATE_API restate_future *restate_promise(restate_ctx *ctx, const char *name) {
-    restate__args in = { ctx, "restate_promise", .text = name };
+    restate__args in = { ctx, "restate_promise", .text = restate_str(name) };
     return restate__issue_async(&restate__op_promise, &in);
 }
 
 RESTATE__OP(peek, RESULT, "name of the promise", RESTATE__RULES_PROMISE,
-            restate__vm_peek_promise(in->vm, restate_str(in->text), &f->node));
+            restate__vm_peek_promise(in->vm, in->text, &f->node));
 
 RESTATE_API restate_status restate_promise_peek(restate_ctx *ctx, const char *name,
                                                 restate_bytes *value) {
-    restate__args in = { ctx, "restate_promise_peek", .text = name };
+    restate__args in = { ctx, "restate_promise_peek", .text = restate_str(name) };
     return restate__issue_await(&restate__op_peek, &in, value);
 }
 
 RESTATE__OP(complete_promise, RESULT, "name of the promise",
             RESTATE__RULES_PROMISE | RESTATE__RULE_PAYLOAD,
-            restate__vm_complete_promise(in->vm, restate_str(in->text), in->value, in->failure,
+            restate__vm_complete_promise(in->vm, in->text, in->value, in->failure,
                                          in->unstable, &f->node));
 
 RESTATE_API restate_status restate_promise_resolve(restate_ctx *ctx, const char *name,
                                                    restate_bytes value) {
-    restate__args in = { ctx, "restate_promise_resolve", .text = name, .value = value };
+    restate__args in = { ctx, "restate_promise_resolve", .text = restate_str(name),
+                        .value = value };
     return restate__issue_await(&restate__op_complete_promise, &in, NULL);
 }
 
 RESTATE_API restate_status restate_promise_reject(restate_ctx *ctx, const char *name,
                                                   const restate_failure *failure) {
-    restate__args in = { ctx, "restate_promise_reject", .text = name,
+    restate__args in = { ctx, "restate_promise_reject", .text = restate_str(name),
                         .failure = failure ? failure : &restate__rejected };
     return restate__issue_await(&restate__op_complete_promise, &in, NULL);
 }
@@ -10855,17 +10916,18 @@ static bool restate__attach_target(const restate__args *in, restate__vm_target *
                                 .scope = of->id ? NULL : of->target.scope,
                                 .idempotency_key = of->idempotency_key };
     if (of->id) return true;
-    if (!restate__op_text_given(in, to->service, "service of the target")) return false;
+    if (!restate__op_text_given(in, restate_str(to->service), "service of the target"))
+        return false;
     to->kind = of->idempotency_key ? RESTATE__BY_IDEMPOTENCY_KEY : RESTATE__BY_WORKFLOW;
     if (!of->idempotency_key)
         return to->handler
                    ? restate__refuse(in, "a target with a handler needs the idempotency key of "
                                      "its call; a workflow is named without handler")
-                   : restate__op_text_given(in, to->key, "key of the workflow");
+                   : restate__op_text_given(in, restate_str(to->key), "key of the workflow");
     if (to->key && !restate__b_utf8(restate_str(to->key)))  /* "" is a key */
         return restate__refuse(in, "the key of the target is not UTF-8");
-    return restate__op_text_given(in, to->handler, "handler of the target") &&
-           restate__op_text_given(in, to->idempotency_key, "idempotency key");
+    return restate__op_text_given(in, restate_str(to->handler), "handler of the target") &&
+           restate__op_text_given(in, restate_str(to->idempotency_key), "idempotency key");
 }
 
 /* The failure of naming an invocation as the server would refuse it; NULL: none. */
@@ -10965,7 +11027,7 @@ RESTATE_API restate_status restate_await_for(restate_ctx *ctx, restate_future *f
     if (!restate__ctx_enter(ctx, in.function)) return RESTATE_ENDED;
     restate_future *timer = restate__future_fits(ctx, future, in.function)
                                 ? restate__issue_async(&restate__op_sleep, &in)
-                                : &ctx->attempt->futures.none;
+                                : restate__future_none();
     restate_status s = RESTATE_ENDED;
     if (timer->ctx) {
         restate__node *both[] = { &future->node, &timer->node };
@@ -11080,11 +11142,11 @@ RESTATE_API restate_selector *restate_selector_new(restate_ctx *ctx,
                                                    restate_future *const *futures, size_t count) {
     restate__attempt *a = ctx->attempt;
     restate__many m = { .futures = futures, .count = count };
-    if (!ctx->run && !restate__ctx_on_thread(ctx)) return &a->futures.no_selector;
+    if (!ctx->run && !restate__ctx_on_thread(ctx)) return restate__selector_none();
     restate_selector *s = ctx->over ? NULL : restate__arena_alloc(ctx->memory, sizeof *s);
     if (!s) {
         if (!restate__ctx_over(ctx)) restate__ctx_nomem(ctx);
-        return &a->futures.no_selector;
+        return restate__selector_none();
     }
     if (!restate__ctx_enter(ctx, "restate_selector_new")) return s;
     bool valid = restate__many_take(ctx, "restate_selector_new", &m);
@@ -11173,8 +11235,7 @@ static restate_status restate__attempt_body(restate__attempt *a, restate_bytes *
  * where the fiber is on that. */
 static restate_status restate__attempt_call(restate__attempt *a, restate_bytes body) {
     restate__crash crash;
-    restate__attempt_crash(a, &crash, NULL);
-    restate__crash_begin(&crash, a->fiber);
+    restate__attempt_crash_begin(a, &crash, NULL);
     restate_status s = a->handler->fn(&a->ctx, body);
     restate__crash_end(&crash);
     return s;
@@ -11185,10 +11246,7 @@ static void restate__attempt_main(void *arg) {
     restate__attempt *a = arg;
     restate_bytes body;
     a->thread = restate__thread_this();
-    if (!restate__vm_input(&a->vm, &a->request.input)) {
-        restate__ctx_end(&a->ctx);
-        return;
-    }
+    if (!restate__vm_input(&a->vm, &a->request.input)) return;
     a->entered = 1;                         /* the thread has the attempt: let it go */
     restate__ctx_detach(&a->ctx);
     restate_status s = restate__attempt_body(a, &body);
@@ -11201,7 +11259,6 @@ static void restate__attempt_main(void *arg) {
     restate__ctx_detach(&a->ctx);
     restate__hooks_end(&a->ctx, s);
     restate__ctx_attach(&a->ctx);
-    restate__ctx_end(&a->ctx);
 }
 
 /* The handler is over. Its host learns of it by `progress` and may free the attempt in there,
@@ -11209,14 +11266,6 @@ static void restate__attempt_main(void *arg) {
 static void restate__attempt_done(restate__attempt *a) {
     a->state = RESTATE__ATTEMPT_DONE;
     restate__attempt_progress(a);
-}
-
-static size_t restate__attempt_stack_bytes(const restate__attempt *a) {
-    size_t bytes = a->handler->options.stack_bytes;
-#ifndef RESTATE_NO_THREADS
-    if (!bytes && a->blocking) bytes = a->closures.pool->stack_bytes;
-#endif
-    return bytes ? bytes : RESTATE_STACK_BYTES;
 }
 
 /* The handler wrote below its stack, where there is no guard. Whatever lies there is broken, and
@@ -11227,22 +11276,15 @@ static void restate__attempt_overflowed(restate__attempt *a) {
     restate__ctx_say(&a->ctx, RESTATE_LOG_ERROR,
                      "stack overflow: raise stack_bytes, which is %lu. Memory below the stack was "
                      "written over: restart the process",
-                     (unsigned long)restate__attempt_stack_bytes(a));
+                     (unsigned long)restate__attempt_stack_bytes(a, false));
     if (a->vm.phase >= RESTATE__CLOSED) a->vm.out->failed = true;
     restate__ctx_retry(&a->ctx, RESTATE__E_INTERNAL, "stack overflow: raise stack_bytes", NULL);
     a->abandoned = true;
 }
 
-/* How long a handler may hold its thread. (A blocking one does in `outbound`, nowhere else.) */
-static uint64_t restate__attempt_patience_ms(const restate__attempt *a) {
-    uint64_t limit = a->handler->options.stall_warning_ms;
-    if (limit == RESTATE_ZERO_MS) return RESTATE__DUTY_NEVER;
-    return limit ? limit : 1000;
-}
-
 static void restate__attempt_after_resume(restate__attempt *a) {
     uint64_t held = restate__clock_since(a->clock, a->begun_ms);
-    if (!a->blocking && held >= restate__attempt_patience_ms(a))
+    if (!a->blocking && held >= a->handler->patience_ms)
         restate__ctx_say(
             &a->ctx, RESTATE_LOG_WARN,
             "the handler held its event loop for %lu ms: block in restate_run(), or register it "
@@ -11260,9 +11302,8 @@ static void restate__attempt_resume(restate__attempt *a) {
     restate__crash crash;
     a->begun_ms = restate__clock_ms(a->clock);
     restate__duty_begin(duty, a->handler->service, a->handler->name, a->vm.debug_id, a->begun_ms,
-                        restate__attempt_patience_ms(a));
-    restate__attempt_crash(a, &crash, NULL);
-    restate__crash_begin(&crash, a->fiber);
+                        a->handler->patience_ms);
+    restate__attempt_crash_begin(a, &crash, NULL);
     restate__fiber_resume(a->fiber);
     restate__crash_end(&crash);
     restate__duty_end(duty);
@@ -11271,7 +11312,7 @@ static void restate__attempt_resume(restate__attempt *a) {
 
 static void restate__attempt_start(restate__attempt *a) {
     restate__fiber_kind kind = a->blocking ? RESTATE__FIBER_THREAD : RESTATE__FIBER_SWITCHED;
-    a->fiber = restate__fiber_new(&a->worker->fibers, kind, restate__attempt_stack_bytes(a),
+    a->fiber = restate__fiber_new(&a->worker->fibers, kind, restate__attempt_stack_bytes(a, false),
                                   restate__attempt_main, a);
     if (a->fiber) {
         a->state = RESTATE__ATTEMPT_RUNNING;
@@ -11306,16 +11347,18 @@ static void restate__attempt_wanted(restate__note *note) {
     restate__attempt_resume(RESTATE__HOST(restate__attempt, want, note));
 }
 
-/* `a` is zeroed memory of the host, in which `handler`, `logger` and `arena` are set. The host keeps
- * all of it, and `out`, until restate__attempt_over(). */
+/* `a` is zeroed memory of the host, in which `handler`, `logger` and `arena` are set. The host
+ * keeps all of it, and `out`, until restate__attempt_over(). */
 RESTATE__PRIVATE void restate__attempt_init(restate__attempt *a, restate__worker *worker,
                                             const restate__vm_options *options,
                                             restate__buf *out) {
     a->worker = worker;
     a->clock = a->logger->clock;
     a->blocking = a->handler->options.blocking == RESTATE_ON;
-    restate__cache_init(&a->own_cache, worker->allocator, NULL, 0);
-    restate__arena_init(&a->own, &a->own_cache);
+    if (a->blocking) {
+        restate__cache_init(&a->own_cache, worker->allocator, NULL, 0);
+        restate__arena_init(&a->own, &a->own_cache);
+    }
     restate__vm_init(&a->vm, options, a->arena, out);
     a->ctx.attempt = a;
     a->ctx.memory = a->blocking ? &a->own : a->arena;
@@ -11340,7 +11383,7 @@ RESTATE__PRIVATE void restate__attempt_free(restate__attempt *a) {
         r->arena.cache = &a->worker->cache;
         restate__arena_free(&r->arena);
     }
-    restate__arena_free(&a->own);
+    if (a->blocking) restate__arena_free(&a->own);
 }
 
 /* Says on the worker's thread, between its turns, what executes although it was told to end:
@@ -14676,11 +14719,11 @@ static void restate__ep_copy_handler(restate_endpoint *e, const restate__service
     to->no_input = from->input && from->input->kind == RESTATE_CODEC_VOID;
     to->no_output = from->output && from->output->kind == RESTATE_CODEC_VOID;
     to->options = restate__ep_merge(from->options, &s->options);
-    restate__policy_of(&to->run_policy, &to->options.run_retry);
     to->source = source;
-    to->hooks[0] = e->options.defaults.hooks;
-    to->hooks[1] = s->source.options.hooks;
-    to->hooks[2] = from->options.hooks;
+    restate__handler_hook(to, e->options.defaults.hooks);
+    restate__handler_hook(to, s->source.options.hooks);
+    restate__handler_hook(to, from->options.hooks);
+    restate__handler_resolve(to);
 }
 
 static int restate__ep_by_handler(const void *a, const void *b) {
