@@ -14114,11 +14114,11 @@ RESTATE_API restate_status restate__proto_decode(const restate_codec *codec, res
 
 /* ================================================================================================
 // >>identity  signed requests: keys, JSON Web Tokens, Ed25519                        [restate__id_]
-// Tells requests of the server from those of anybody else.
+// Checks that a request comes from a Restate server that signs with one of the given keys.
 ================================================================================================ */
 
-/* The server signs a token for each request: a JSON Web Token in compact form, three parts in
- * base64url with dots between them, that says for which path and from when to when it holds. */
+/* The server signs a token for each request. It is a JSON Web Token in compact form: three parts in
+ * base64url with dots between them. Its claims are a path and the time for which it is valid. */
 
 #define RESTATE__ID_KEY_BYTES 32u
 #define RESTATE__ID_SIGNATURE_BYTES 64u
@@ -14138,12 +14138,12 @@ static bool restate__id_openssl(void *user, restate_bytes key, restate_bytes mes
                                 restate_bytes signature) {
     EVP_PKEY *pkey = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, key.ptr, key.len);
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    bool fits = pkey && ctx && EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, pkey) == 1 &&
-                EVP_DigestVerify(ctx, signature.ptr, signature.len, message.ptr, message.len) == 1;
+    bool valid = pkey && ctx && EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, pkey) == 1 &&
+                 EVP_DigestVerify(ctx, signature.ptr, signature.len, message.ptr, message.len) == 1;
     (void)user;
     EVP_MD_CTX_free(ctx);
     EVP_PKEY_free(pkey);
-    return fits;
+    return valid;
 }
 #define RESTATE__ID_VERIFY restate__id_openssl
 
@@ -14153,19 +14153,17 @@ static bool restate__id_openssl(void *user, restate_bytes key, restate_bytes mes
 
 /* ---- Texts ----------------------------------------------------------------------------------- */
 
-/* The bytes of a number in base 58, as many as `key` holds. NULL: they fit; else why not. */
+/* Decodes a number in base 58 into `key`. NULL: it has as many bytes as a key; else what is
+ * wrong. */
 static const char *restate__id_base58(const char *text, uint8_t *key) {
     static const char digits[] = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
-    size_t i, zeros = 0, leading = 0;
-    const char *p;
+    size_t zeros = strspn(text, "1"), leading = 0;
     memset(key, 0, RESTATE__ID_KEY_BYTES);
-    for (p = text; *p == '1'; p++) zeros++;
-    for (p = text; *p; p++) {
+    for (const char *p = text; *p; p++) {
         const char *digit = strchr(digits, *p);
-        uint32_t carry;
         if (!digit) return "is not in base 58";
-        carry = (uint32_t)(digit - digits);
-        for (i = RESTATE__ID_KEY_BYTES; i-- > 0; carry >>= 8) {
+        uint32_t carry = (uint32_t)(digit - digits);
+        for (size_t i = RESTATE__ID_KEY_BYTES; i-- > 0; carry >>= 8) {
             carry += 58u * key[i];
             key[i] = (uint8_t)carry;
         }
@@ -14175,7 +14173,7 @@ static const char *restate__id_base58(const char *text, uint8_t *key) {
     return zeros == leading ? NULL : "does not hold 32 bytes";
 }
 
-/* The key that a text stands for; NULL, or what is wrong with it. */
+/* Decodes a key. NULL: it is there; else what is wrong with the text. */
 static const char *restate__id_key(const char *text, uint8_t *key) {
     size_t n = sizeof RESTATE__ID_KEY_START - 1;
     if (strncmp(text, RESTATE__ID_KEY_START, n) != 0)
@@ -14183,14 +14181,14 @@ static const char *restate__id_key(const char *text, uint8_t *key) {
     return restate__id_base58(text + n, key);
 }
 
-/* base64url without padding; absent bytes: it is none, or out of memory. */
+/* Decodes base64url without padding. Absent bytes: the text is something else, or out of memory. */
 static restate_bytes restate__id_base64(restate__arena *arena, restate_bytes text) {
     uint8_t *bytes = restate__arena_bytes(arena, text.len + 1);
     size_t n = bytes ? restate__b_base64_read(text, true, bytes, text.len) : SIZE_MAX;
     return n != SIZE_MAX ? restate__b(bytes, n) : restate__b_none();
 }
 
-/* A member of a JSON object; absent: it is missing or null, or this is no object. */
+/* The value of a member. Absent: there is no such member, it is null, or `json` is no object. */
 static restate_bytes restate__id_member(restate_bytes json, const char *name) {
     restate__json_scan s = restate__json_scan_of(json);
     s.wanted = restate_str(name);
@@ -14207,7 +14205,7 @@ static bool restate__id_is_string(restate_bytes json, const char *text) {
 
 /* ---- Tokens ---------------------------------------------------------------------------------- */
 
-/* The end of a path, before its query: what is asked for, after whatever prefix. */
+/* The last segments of a path, before its query. A proxy may have put anything in front of them. */
 typedef struct restate__id_tail {
     const char *cut[3];                     /* where the last segments begin, the last one first */
     const char *end;
@@ -14231,7 +14229,7 @@ static bool restate__id_tail_invokes(const restate__id_tail *t) {
     return t->cut[2] && t->cut[1] - t->cut[2] == 7 && strncmp(t->cut[2], "/invoke", 7) == 0;
 }
 
-/* What a request's path is signed as: the server does not know about prefixes. */
+/* The path that the server has signed: it does not know of a prefix that a proxy adds. */
 static const char *restate__id_path(restate__arena *arena, const char *path) {
     restate__id_tail t = restate__id_tail_of(path);
     if (restate__id_tail_invokes(&t)) path = t.cut[2];
@@ -14239,7 +14237,7 @@ static const char *restate__id_path(restate__arena *arena, const char *path) {
     return restate__arena_text(arena, restate__b(path, (size_t)(t.end - path)));
 }
 
-/* Whether `aud` is the path, or a list that has it. */
+/* Whether `aud` is the path, or a list with the path in it. */
 static bool restate__id_audience(restate_bytes aud, const char *path) {
     restate__json_scan s = restate__json_scan_of(aud);
     if (!aud.len || *aud.ptr != '[') return restate__id_is_string(aud, path);
@@ -14252,7 +14250,7 @@ static bool restate__id_audience(restate_bytes aud, const char *path) {
     return false;
 }
 
-/* Whether a claim is a time, and which; seconds since 1970. */
+/* Reads a claim that is a time in seconds since 1970. False: the claim is missing or no time. */
 static bool restate__id_time(restate__arena *arena, restate_bytes claims, const char *name,
                              double *seconds) {
     restate_bytes text = restate__id_member(claims, name);
@@ -14260,7 +14258,7 @@ static bool restate__id_time(restate__arena *arena, restate_bytes claims, const 
            restate__json_double_of(arena, text, seconds);
 }
 
-/* NULL: they hold for this path and now; else why not. */
+/* NULL: the claims hold for this path and this second; else what is wrong. */
 static const char *restate__id_claims(restate__arena *arena, restate_bytes claims, const char *path,
                                       uint64_t now_s) {
     double expires, begins, now = (double)now_s;
@@ -14281,22 +14279,22 @@ static restate_bytes restate__id_part(const char **at) {
     return part;
 }
 
-/* Checks a token for a path. NULL: it holds; else why not. `keys` are 32 bytes each. */
+/* Checks a token for a path. NULL: it is valid; else what is wrong. `keys` are 32 bytes each. */
 static const char *restate__id_token(restate__arena *arena, const char *token, const char *path,
                                      uint64_t now_s, const uint8_t *keys, size_t count,
                                      restate__id_verify *verify, void *user) {
-    const char *at = token, *wrong;
-    restate_bytes head = restate__id_part(&at), claims = restate__id_part(&at), message, signature;
-    message = restate__b(token, head.len + 1 + claims.len);
+    const char *at = token;
+    restate_bytes head = restate__id_part(&at), claims = restate__id_part(&at);
+    restate_bytes message = restate__b(token, head.len + 1 + claims.len);
     if (strlen(token) > RESTATE__ID_TOKEN_BYTES_MAX || !claims.len || !*at || strchr(at, '.'))
         return "the token is no JSON Web Token";
     head = restate__id_base64(arena, head);
     claims = restate__id_base64(arena, claims);
-    signature = restate__id_base64(arena, restate_str(at));
+    restate_bytes signature = restate__id_base64(arena, restate_str(at));
     if (!restate__id_is_string(restate__id_member(head, "alg"), "EdDSA"))
         return "the token's alg is not EdDSA";
     if (signature.len != RESTATE__ID_SIGNATURE_BYTES) return "the token's signature is cut";
-    wrong = restate__id_claims(arena, claims, restate__id_path(arena, path), now_s);
+    const char *wrong = restate__id_claims(arena, claims, restate__id_path(arena, path), now_s);
     if (wrong) return wrong;
     for (; count; count--, keys += RESTATE__ID_KEY_BYTES)
         if (verify(user, restate__b(keys, RESTATE__ID_KEY_BYTES), message, signature)) return NULL;
@@ -14305,8 +14303,33 @@ static const char *restate__id_token(restate__arena *arena, const char *token, c
 
 /* ================================================================================================
 // >>endpoint  services, routing, discovery, exchanges             [restate__ep_ restate__exchange_]
-// Routes requests to handlers and tells the server what there is.
+// Routes requests to handlers and lists the services for the server's discovery.
 ================================================================================================ */
+
+/*  A request, from byte to handler                 Its response, from handler to socket
+ *
+ *  socket                                          handler: a context function
+ *    | the loop receives into its buffer,            | the state machine encodes frames
+ *    v which its connections share                   v
+ *  nghttp2 session of the connection               exchange->out: chunks of the worker's cache
+ *    | headers: copied to the exchange's arena       | exchange->changed(): its stream is resumed,
+ *    | body: goes on at once, by                     | its connection is put on the list of touched
+ *    v restate__exchange_feed()                      v ones, for the end of the worker's turn
+ *  state machine: whole messages, in the arena     restate__h2_take(): nghttp2 writes frames
+ *    | restate__worker_later(): the attempt's        | small pieces are copied to the loop's room,
+ *    v turn is in the worker's queue                 v large ones stay in their chunks
+ *  the worker's turn: the handler's fiber runs,    socket: one call sends all pieces. What it does
+ *    on the thread of the loop                       not take is copied to conn->pending, and sent
+ *                                                    when the socket is ready for more
+ *
+ * - All of this is one thread, in one turn of its loop, so nobody is woken. Other threads (closures
+ *   of the pool, blocking handlers) post a note to the worker's inbox, which wakes the loop if it
+ *   sleeps; the loop delivers it in its turn.
+ * - A handler that has more than RESTATE__OUT_BYTES_MAX in `out` parks. restate__exchange_drained()
+ *   queues its turn again when half of them are gone.
+ * - The carrier of an exchange is its HTTP/2 stream, or a restate_stream of the user, which feeds
+ *   and takes instead of loop and session. The exchange is freed when its carrier has released it
+ *   and its attempt is over. */
 
 #define RESTATE__SERVER_NAME "restate-sdk-c/0.1.0"
 #define RESTATE__HEADER_BYTES_MAX (64u << 10)
@@ -14318,7 +14341,7 @@ static const char *restate__id_token(restate__arena *arena, const char *token, c
 #define RESTATE__MANIFEST_MIN 2
 #define RESTATE__MANIFEST_MAX 4
 
-/* A service as the endpoint keeps it: everything copied, handlers sorted by name. */
+/* A service of an endpoint, with copies of all that the user gave; handlers sorted by name. */
 typedef struct restate__service {
     restate_service source;
     restate_options options;                /* the endpoint's where its own are not set */
@@ -14347,9 +14370,9 @@ struct restate_endpoint {
     uint8_t *keys;                          /* identity_keys, decoded; NULL: none */
     size_t key_count;
     restate__log_limit limits[RESTATE__LIMITS];
-    bool left_out;                          /* atomic: some of them have something to tell later */
+    bool left_out;                          /* atomic: lines were left out; to be logged later */
     char error[512];
-    bool invalid;                           /* the options were wrong: it can only tell so */
+    bool invalid;                           /* the options are wrong: `error` is all there is */
     int stop_fd;                            /* written by restate_endpoint_stop(); -1: none */
     unsigned stops;                         /* atomic: how often a stop was asked for */
     bool by_serve;                          /* restate_serve() made it */
@@ -14371,7 +14394,7 @@ struct restate_endpoint {
     void (*streams_free)(restate_endpoint *);
 };
 
-/* Keeps a sentence for restate_endpoint_error(). */
+/* Sets the sentence that restate_endpoint_error() returns. */
 static restate_status restate__ep_error(restate_endpoint *e, const char *format, ...)
     RESTATE__PRINTF(2, 3);
 static restate_status restate__ep_error(restate_endpoint *e, const char *format, ...) {
@@ -14396,7 +14419,7 @@ static bool restate__ep_policy_set(const restate_retry_policy *p) {
     X(on_mismatch) X(skip_payload_check) X(explicit_cancellation) X(cancel_sends) X(blocking) \
     X(stack_bytes) X(stall_warning_ms) X(seal) X(map_error)
 
-/* `near` with what it leaves open taken from `far`. */
+/* Fields unset in `near` come from `far`. */
 static restate_options restate__ep_merge(restate_options near_, const restate_options *far_) {
 #define RESTATE__INHERIT(field) if (!near_.field) near_.field = far_->field;
     RESTATE__INHERITED(RESTATE__INHERIT)
@@ -14666,27 +14689,25 @@ static const char *restate__ep_text(restate_endpoint *e, const char *text) {
 }
 
 static const restate_pair *restate__ep_pairs(restate_endpoint *e, const restate_pair *from) {
-    restate_pair *to;
-    size_t n = restate__b_pairs(from), i;
     if (!from) return NULL;
-    to = restate__arena_alloc(&e->arena, (n + 1) * sizeof *to);
-    for (i = 0; to && i < n; i++) {
+    size_t n = restate__b_pairs(from);
+    restate_pair *to = restate__arena_alloc(&e->arena, (n + 1) * sizeof *to);
+    for (size_t i = 0; to && i < n; i++) {
         to[i].name = restate__ep_text(e, from[i].name);
         to[i].value = restate__ep_text(e, from[i].value ? from[i].value : "");
     }
     return to;
 }
 
-/* The content type that the server is told to let in. It compares letter by letter, what a request
- * has without its parameters with this one as a whole: with parameters, or in capitals, no request
- * would ever fit. */
-static const char *restate__ep_let_in(restate_endpoint *e, const char *type) {
-    size_t n = type ? restate__ep_type_len(type) : 0, i;
+/* The content type of requests for the manifest, in small letters and without parameters. The
+ * server compares it byte by byte with that of a request, whose parameters it has removed. */
+static const char *restate__ep_request_type(restate_endpoint *e, const char *type) {
+    size_t n = type ? restate__ep_type_len(type) : 0;
     restate_bytes copy = type ? restate__arena_copy(&e->arena, restate__b(type, n))
                               : restate__b_none();
-    char *told = (char *)(uintptr_t)copy.ptr;
-    for (i = 0; told && i < n; i++) told[i] = (char)restate__json_lower((uint8_t)type[i]);
-    return told;
+    char *text = (char *)(uintptr_t)copy.ptr;
+    for (size_t i = 0; text && i < n; i++) text[i] = (char)restate__json_lower((uint8_t)type[i]);
+    return text;
 }
 
 static const restate_codec *restate__ep_codec(restate_endpoint *e, const restate_codec *from,
@@ -14694,7 +14715,7 @@ static const restate_codec *restate__ep_codec(restate_endpoint *e, const restate
     restate_codec *to = restate__arena_alloc(&e->arena, sizeof *to);
     if (!to) return NULL;
     *to = from ? *from : restate_codec_json;
-    to->content_type = input ? restate__ep_let_in(e, to->content_type)
+    to->content_type = input ? restate__ep_request_type(e, to->content_type)
                              : restate__ep_text(e, to->content_type);
     to->json_schema = restate__ep_text(e, to->json_schema);
     return to;
@@ -14708,7 +14729,7 @@ static void restate__ep_copy_handler(restate_endpoint *e, const restate__service
     source->name = restate__ep_text(e, from->name);
     source->input = restate__ep_codec(e, from->input, true);
     source->output = restate__ep_codec(e, from->output, false);
-    source->accept = restate__ep_let_in(e, from->accept);
+    source->accept = restate__ep_request_type(e, from->accept);
     source->documentation = restate__ep_text(e, from->documentation);
     source->metadata = restate__ep_pairs(e, from->metadata);
     to->service = s->source.name;
@@ -14812,7 +14833,7 @@ RESTATE__PRIVATE bool restate__ep_may_log(restate_endpoint *e, unsigned kind) {
     return false;
 }
 
-/* Tells what was left out of the log, of windows that are over or (`all`) of all. */
+/* Logs how many lines were left out, in windows that are over or (`all`) in all of them. */
 RESTATE__PRIVATE void restate__ep_left_out(restate_endpoint *e, uint64_t now_ms, bool all) {
     if (!RESTATE__EXCHANGE(bool, &e->left_out, false, ACQUIRE)) return;
     for (unsigned i = 0; i < RESTATE__LIMITS; i++) {
@@ -14824,11 +14845,11 @@ RESTATE__PRIVATE void restate__ep_left_out(restate_endpoint *e, uint64_t now_ms,
     }
 }
 
-/* Decodes the keys of identity. */
+/* Decodes .identity_keys. */
 static restate_status restate__ep_copy_keys(restate_endpoint *e, const char *const *from) {
-    size_t i, n = 0;
-    while (from && from[n]) n++;
+    size_t n = 0;
     if (!from) return RESTATE_OK;
+    while (from[n]) n++;
     if (!n)
         return restate__ep_error(e, ".identity_keys is empty: give a key, or NULL for no checks");
     if (!e->options.verify)
@@ -14837,7 +14858,7 @@ static restate_status restate__ep_copy_keys(restate_endpoint *e, const char *con
                                     ".verify");
     e->keys = (uint8_t *)restate__arena_bytes(&e->arena, n * RESTATE__ID_KEY_BYTES);
     if (!e->keys) return restate__ep_error(e, "out of memory");
-    for (i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         const char *wrong = restate__id_key(from[i], e->keys + i * RESTATE__ID_KEY_BYTES);
         if (wrong)
             return restate__ep_error(e, ".identity_keys[%u], \"%.80s\", %s", (unsigned)i, from[i],
@@ -14878,13 +14899,10 @@ static restate_status restate__ep_check(restate_endpoint *e, const restate_endpo
 }
 
 RESTATE_API restate_endpoint *restate_endpoint_new(const restate_endpoint_options *options) {
-    restate_endpoint_options none;
-    restate_allocator allocator;
-    restate_endpoint *e;
-    memset(&none, 0, sizeof none);
+    const restate_endpoint_options none = { .port = 0 };
     if (!options) options = &none;
-    allocator = restate__mem_defaults(options->allocator);
-    e = restate__mem_zalloc(&allocator, sizeof *e);
+    restate_allocator allocator = restate__mem_defaults(options->allocator);
+    restate_endpoint *e = restate__mem_zalloc(&allocator, sizeof *e);
     if (!e) return NULL;
     e->allocator = allocator;
     e->options = restate__ep_defaults(*options);
@@ -14917,7 +14935,7 @@ RESTATE_API const char *restate_endpoint_error(const restate_endpoint *endpoint)
     return endpoint ? endpoint->error : "out of memory";
 }
 
-/* Something executes on and on. Whatever it may use when it does return stays, for ever: the
+/* A handler or closure does not return. All that it may use if it returns later is never freed: the
  * endpoint, the pool, its loop. */
 static void restate__ep_abandon(restate_endpoint *e) {
     restate__log(&e->logger, RESTATE_LOG_ERROR,
@@ -14929,10 +14947,8 @@ static void restate__ep_abandon(restate_endpoint *e) {
 }
 
 RESTATE_API void restate_endpoint_free(restate_endpoint *endpoint) {
-    restate_allocator allocator;
-    bool quiet = true;
     if (!endpoint) return;
-    if (endpoint->streams) quiet = endpoint->streams_quiet(endpoint);
+    bool quiet = !endpoint->streams || endpoint->streams_quiet(endpoint);
     if (endpoint->server && !endpoint->server_quiet(endpoint)) quiet = false;
     if (!quiet) {
         restate__ep_abandon(endpoint);
@@ -14947,13 +14963,13 @@ RESTATE_API void restate_endpoint_free(restate_endpoint *endpoint) {
     if (endpoint->reports) restate__crash_leave();
     restate__arena_free(&endpoint->arena);
     restate__cache_free(&endpoint->cache);
-    allocator = endpoint->allocator;
+    restate_allocator allocator = endpoint->allocator;
     restate__mem_free(&allocator, endpoint, sizeof *endpoint);
 }
 
 /* ---- Discovery: the manifest ----------------------------------------------------------------- */
 
-/* A manifest being written. The first option that the asked for version does not know stops it. */
+/* A manifest being written. `too_new` is the first option that its version does not know. */
 typedef struct restate__manifest {
     restate__json_out out;
     int version;
@@ -15035,7 +15051,7 @@ static void restate__manifest_retry(restate__manifest *m, const restate_retry_po
                                p->when_exhausted == RESTATE_EXHAUSTED_PAUSE ? "PAUSE" : "KILL");
 }
 
-/* What services and handlers have in common. */
+/* The options that services and handlers have in common. */
 static void restate__manifest_options(restate__manifest *m, const restate_options *o) {
     restate__manifest_ms(m, "inactivityTimeout", o->inactivity_timeout_ms);
     restate__manifest_ms(m, "abortTimeout", o->abort_timeout_ms);
@@ -15117,7 +15133,7 @@ static restate_bytes restate__manifest_write(restate__manifest *m, const restate
     return restate__json_finish(&m->out);
 }
 
-/* The highest manifest version that both sides know; 0: none. `accept` is a list without
+/* The highest manifest version that both sides know; 0: none. The types in `accept` have no
  * parameters. */
 static int restate__ep_manifest_version(const char *accept) {
     static const char start[] = RESTATE__MANIFEST_TYPE;
@@ -15138,13 +15154,13 @@ static int restate__ep_manifest_version(const char *accept) {
 
 /* ---- Exchanges: one request and its response ------------------------------------------------- */
 
-/* On its worker's thread only. It lies in its own arena. */
+/* Used on its worker's thread only, and allocated in its own arena. */
 typedef struct restate__exchange {
     restate__worker *worker;
     uint16_t status;                        /* of the response; 0: not known yet */
     const restate_pair *response;           /* its headers, known with the status */
     restate__buf out;                       /* body bytes to be sent */
-    bool finished;                          /* nothing follows what is in `out` */
+    bool finished;                          /* no bytes follow those in `out` */
     void (*changed)(struct restate__exchange *);    /* status, out or finished: to be noted only */
     void *carrier;
     struct restate__exchange *next;         /* its carrier's */
@@ -15164,9 +15180,8 @@ RESTATE__PRIVATE restate__exchange *restate__exchange_new(restate_endpoint *endp
                                                           void (*changed)(restate__exchange *),
                                                           void *carrier) {
     restate__arena arena;
-    restate__exchange *exchange;
     restate__arena_init(&arena, &worker->cache);
-    exchange = restate__arena_alloc(&arena, sizeof *exchange);
+    restate__exchange *exchange = restate__arena_alloc(&arena, sizeof *exchange);
     if (!exchange) return NULL;
     exchange->arena = arena;
     exchange->endpoint = endpoint;
@@ -15180,9 +15195,8 @@ RESTATE__PRIVATE restate__exchange *restate__exchange_new(restate_endpoint *endp
 
 static bool restate__exchange_room_for_header(restate__exchange *exchange) {
     size_t room = exchange->header_room ? 2 * exchange->header_room : 16;
-    restate_pair *headers;
     if (exchange->header_count + 1 < exchange->header_room) return true;
-    headers = restate__arena_alloc(&exchange->arena, room * sizeof *headers);
+    restate_pair *headers = restate__arena_alloc(&exchange->arena, room * sizeof *headers);
     if (!headers) return false;
     if (exchange->header_count)
         memcpy(headers, exchange->headers, exchange->header_count * sizeof *headers);
@@ -15212,13 +15226,12 @@ RESTATE__PRIVATE bool restate__exchange_header(restate__exchange *exchange, rest
 
 static const char *restate__exchange_get_header(const restate__exchange *exchange,
                                                 const char *name) {
-    const restate_pair *h = exchange->headers;
-    for (; h && h->name; h++)
+    for (const restate_pair *h = exchange->headers; h && h->name; h++)
         if (strcmp(h->name, name) == 0) return h->value;
     return NULL;
 }
 
-static bool restate__exchange_asks_with(const restate__exchange *exchange, const char *method) {
+static bool restate__exchange_has_method(const restate__exchange *exchange, const char *method) {
     return exchange->method && strcmp(exchange->method, method) == 0;
 }
 
@@ -15233,7 +15246,7 @@ static void restate__exchange_respond(restate__exchange *exchange, uint16_t stat
     }
     exchange->status = status;
     exchange->response = headers;
-    if (restate__exchange_asks_with(exchange, "HEAD")) body.len = 0;
+    if (restate__exchange_has_method(exchange, "HEAD")) body.len = 0;
     if (body.len) restate__buf_write(&exchange->out, body.ptr, body.len);
     exchange->finished = true;
 }
@@ -15279,7 +15292,7 @@ static void restate__exchange_refuse(restate__exchange *exchange, uint16_t statu
     restate__exchange_respond_error(exchange, status, text);
 }
 
-/* Refuses a method; `allow`: which it would be. */
+/* Refuses a method; `allow` has those that the path accepts. */
 static void restate__exchange_refuse_method(restate__exchange *exchange, const char *allow) {
     exchange->allow = allow;
     restate__exchange_refuse(exchange, 405, "%s, got %.20s",
@@ -15357,8 +15370,7 @@ static const restate__service *restate__ep_service(const restate_endpoint *e, re
 }
 
 static const restate__handler *restate__ep_handler(const restate__service *s, restate_bytes name) {
-    size_t i;
-    for (i = 0; i < s->count; i++)
+    for (size_t i = 0; i < s->count; i++)
         if (restate__b_is(name, s->handlers[i].name)) return &s->handlers[i];
     return NULL;
 }
@@ -15379,7 +15391,7 @@ static void restate__exchange_free_if_over(restate__exchange *exchange) {
         restate__exchange_free(exchange);
 }
 
-/* What the attempt failed with, at which step, and for the how manieth time. */
+/* Logs the attempt's error, its step, and the number of the attempt or of the step's. */
 static void restate__exchange_log_failure(restate__attempt *a) {
     const restate__vm_error *e = &a->vm.error;
     restate_log_level level = e->misuse ? RESTATE_LOG_ERROR : RESTATE_LOG_WARN;
@@ -15408,13 +15420,28 @@ static void restate__exchange_progress(restate__attempt *a) {
     else restate__exchange_free_if_over(exchange);
 }
 
-/* The protocol version that a content type names; 0: not one of ours. */
+/* The protocol version in a content type; 0: it is none that the library speaks. */
 static uint32_t restate__ep_version(const char *content_type) {
     size_t n = sizeof RESTATE__INVOCATION_TYPE - 1;
     if (strncmp(content_type, RESTATE__INVOCATION_TYPE, n) != 0 || strlen(content_type) != n + 1)
         return 0;
     uint32_t version = (uint32_t)content_type[n] - '0';
     return version >= RESTATE__VERSION_MIN && version <= RESTATE__VERSION_MAX ? version : 0;
+}
+
+static restate__vm_options restate__exchange_vm_options(const restate__exchange *exchange,
+                                                        const restate_options *o,
+                                                        uint32_t version) {
+    restate__vm_options options = {
+        .version = version,
+        .skip_payload_check = o->skip_payload_check == RESTATE_ON,
+        .explicit_cancellation = o->explicit_cancellation == RESTATE_ON,
+        .cancel_sends = o->cancel_sends == RESTATE_ON,
+        .max_message_bytes = exchange->endpoint->options.max_message_bytes
+    };
+    if (o->on_mismatch == RESTATE_MISMATCH_PAUSE) options.on_mismatch = RESTATE__PAUSE;
+    if (o->on_mismatch == RESTATE_MISMATCH_FAIL) options.on_mismatch = RESTATE__FAIL;
+    return options;
 }
 
 static void restate__exchange_invoke(restate__exchange *exchange, const restate__handler *handler,
@@ -15427,19 +15454,11 @@ static void restate__exchange_invoke(restate__exchange *exchange, const restate_
 #undef RESTATE__INVOKE_HEADERS
     };
     restate__attempt *a = restate__arena_alloc(&exchange->arena, sizeof *a);
-    restate__vm_options o;
     if (!a) {
         restate__exchange_refuse(exchange, 503, "out of memory");
         return;
     }
-    memset(&o, 0, sizeof o);
-    o.version = version;
-    o.skip_payload_check = handler->options.skip_payload_check == RESTATE_ON;
-    o.explicit_cancellation = handler->options.explicit_cancellation == RESTATE_ON;
-    o.cancel_sends = handler->options.cancel_sends == RESTATE_ON;
-    o.max_message_bytes = exchange->endpoint->options.max_message_bytes;
-    if (handler->options.on_mismatch == RESTATE_MISMATCH_PAUSE) o.on_mismatch = RESTATE__PAUSE;
-    if (handler->options.on_mismatch == RESTATE_MISMATCH_FAIL) o.on_mismatch = RESTATE__FAIL;
+    restate__vm_options o = restate__exchange_vm_options(exchange, &handler->options, version);
     a->handler = handler;
     a->logger = &exchange->endpoint->logger;
     a->arena = &exchange->arena;
@@ -15456,7 +15475,7 @@ static void restate__exchange_invoke(restate__exchange *exchange, const restate_
     exchange->response = headers[version - RESTATE__VERSION_MIN];
 }
 
-/* Whether there is room for one more; counts it if so. */
+/* Counts the invocation. False: the endpoint stops, or has .max_invocations of them. */
 static bool restate__exchange_admit(restate__exchange *exchange) {
     restate_endpoint *e = exchange->endpoint;
     if (RESTATE__LOAD(&e->stops, RELAXED)) return false;
@@ -15468,7 +15487,7 @@ static bool restate__exchange_admit(restate__exchange *exchange) {
     return false;
 }
 
-/* How much of what a peer wrote is shown: an answer that it does not read holds memory. */
+/* A response shows at most so many bytes of a peer's text: one that is not read holds memory. */
 static int restate__exchange_shown(restate_bytes text) {
     return text.len < 100 ? (int)text.len : 100;
 }
@@ -15479,7 +15498,7 @@ static void restate__exchange_route_invoke(restate__exchange *exchange, restate_
     const restate__service *s = restate__ep_service(exchange->endpoint, service);
     const restate__handler *h = s ? restate__ep_handler(s, handler) : NULL;
     uint32_t version = type ? restate__ep_version(type) : 0;
-    if (!restate__exchange_asks_with(exchange, "POST"))
+    if (!restate__exchange_has_method(exchange, "POST"))
         restate__exchange_refuse_method(exchange, "POST");
     else if (!type)
         restate__exchange_refuse(
@@ -15514,7 +15533,7 @@ static void restate__exchange_route_invoke(restate__exchange *exchange, restate_
         restate__exchange_invoke(exchange, h, version);
 }
 
-/* A header that has to be there once. NULL: it is, with `*value`; else what is wrong. */
+/* The value of a header that has to be there exactly once. NULL: it is; else what is wrong. */
 static const char *restate__exchange_single(const restate__exchange *exchange, const char *name,
                                             const char **value) {
     const restate_pair *h = exchange->headers;
@@ -15528,11 +15547,11 @@ static const char *restate__exchange_single(const restate__exchange *exchange, c
                            "the Restate server's ingress";
 }
 
-/* NULL: the request is from a server that may send it; else why not. */
+/* NULL: the request is signed with one of the keys; else what is wrong. */
 static const char *restate__exchange_identify(restate__exchange *exchange) {
     restate_endpoint *e = exchange->endpoint;
-    const char *scheme, *token, *wrong;
-    wrong = restate__exchange_single(exchange, "x-restate-signature-scheme", &scheme);
+    const char *scheme, *token;
+    const char *wrong = restate__exchange_single(exchange, "x-restate-signature-scheme", &scheme);
     if (wrong) return wrong;
     if (strcmp(scheme, "unsigned") == 0)
         return "the server does not sign: start it with a request identity key";
@@ -15544,7 +15563,7 @@ static const char *restate__exchange_identify(restate__exchange *exchange) {
                              e->key_count, e->options.verify, e->options.verify_user);
 }
 
-/* Whether it goes no further. The caller is not told why, the log is. */
+/* Responds with 401 to a request without a valid signature. The reason goes to the log only. */
 static bool restate__exchange_unauthorized(restate__exchange *exchange, restate__route route) {
     if (!exchange->endpoint->keys || route == RESTATE__ROUTE_NONE || route == RESTATE__ROUTE_HEALTH)
         return false;
@@ -15555,7 +15574,7 @@ static bool restate__exchange_unauthorized(restate__exchange *exchange, restate_
     return true;
 }
 
-/* All headers are there. `whole`: the request body is complete before the response starts. */
+/* The headers are complete. `whole`: so is the body, before the response starts. */
 RESTATE__PRIVATE void restate__exchange_begin(restate__exchange *exchange, bool whole) {
     restate_bytes service, handler;
     restate__route route =
@@ -15574,8 +15593,8 @@ RESTATE__PRIVATE void restate__exchange_begin(restate__exchange *exchange, bool 
         restate__exchange_refuse(
             exchange, 404, "there is /invoke/SERVICE/HANDLER, /discover and /health, got %.100s",
             exchange->path ? exchange->path : "no path");
-    } else if (!restate__exchange_asks_with(exchange, "GET") &&
-               !restate__exchange_asks_with(exchange, "HEAD")) {
+    } else if (!restate__exchange_has_method(exchange, "GET") &&
+               !restate__exchange_has_method(exchange, "HEAD")) {
         restate__exchange_refuse_method(exchange, "GET, HEAD");
     } else if (route == RESTATE__ROUTE_DISCOVER) {
         restate__exchange_discover(exchange);
@@ -15590,40 +15609,39 @@ RESTATE__PRIVATE void restate__exchange_feed(restate__exchange *exchange, restat
     if (exchange->attempt && !exchange->finished) restate__attempt_feed(exchange->attempt, bytes);
 }
 
-/* The request body ended: the peer's doing. If its journal is not complete, that is an error. */
+/* The peer ended the request body. That is an error if its journal is not complete. */
 RESTATE__PRIVATE void restate__exchange_end_input(restate__exchange *exchange) {
     if (exchange->attempt) restate__attempt_end_input(exchange->attempt);
 }
 
-/* Whether the request has not arrived: its headers, or the journal of an invocation. */
-RESTATE__PRIVATE bool restate__exchange_arrives(const restate__exchange *exchange) {
+/* Whether some of the request is still to come: of its headers, or of an invocation's journal. */
+RESTATE__PRIVATE bool restate__exchange_arriving(const restate__exchange *exchange) {
     if (!exchange->attempt) return !exchange->status;
     return exchange->attempt->vm.phase == RESTATE__WAIT_START ||
            exchange->attempt->vm.phase == RESTATE__WAIT_REPLAY;
 }
 
-/* Whether a stop may end the input, so that the handler suspends where it would wait: its journal
- * is complete. An attempt that still waits for some of it cannot suspend, and nobody is guilty of
- * that: it gets the rest, or is cut as by a lost connection, but not told that it violated
- * something. */
+/* Whether a stop may end the input, so that the handler suspends where it would wait. An attempt
+ * whose journal is not complete cannot suspend, and its peer has done nothing wrong: it gets the
+ * rest, or is cut off as by a lost connection, without a protocol error. */
 RESTATE__PRIVATE bool restate__exchange_may_suspend(const restate__exchange *exchange) {
     return exchange->attempt && restate__vm_ready(&exchange->attempt->vm);
 }
 
-/* The stream is gone. */
+/* The carrier sends nothing more: the connection or the stream is lost. */
 RESTATE__PRIVATE void restate__exchange_cut(restate__exchange *exchange) {
     if (exchange->attempt && !restate__attempt_over(exchange->attempt))
         restate__attempt_cut(exchange->attempt);
 }
 
-/* Bytes left `out`. */
+/* The carrier took bytes from `out`: a handler that waits for room may go on. */
 RESTATE__PRIVATE void restate__exchange_drained(restate__exchange *exchange) {
     restate__attempt *a = exchange->attempt;
     if (a && a->state == RESTATE__ATTEMPT_PARKED && exchange->out.len <= RESTATE__OUT_BYTES_MAX / 2)
         restate__worker_later(exchange->worker, &a->turn);
 }
 
-/* The carrier will not touch it again. */
+/* The carrier is done with the exchange. */
 RESTATE__PRIVATE void restate__exchange_release(restate__exchange *exchange) {
     exchange->released = true;
     restate__exchange_free_if_over(exchange);
@@ -15644,9 +15662,8 @@ typedef nghttp2_ssize restate__h2_ssize;
 typedef ssize_t restate__h2_ssize;
 #endif
 
-/* Limits against floods came with 1.57 and 1.61. Distributions put them into older versions too, so
- * the number does not tell: where the linker knows weak symbols, they are used if they are
- * there. */
+/* Limits against floods came with 1.57 and 1.61, but distributions put them into older versions
+ * too. So where the linker knows weak symbols, they are used if the library has them. */
 #if NGHTTP2_VERSION_NUM >= 0x013d00
 #  define RESTATE__H2_IF_THERE(function) function
 #elif defined(__ELF__) && (defined(__GNUC__) || defined(__TINYC__))
@@ -15662,7 +15679,7 @@ extern void nghttp2_option_set_stream_reset_rate_limit(nghttp2_option *option, u
 enum {
     RESTATE__H2_FRAME = 9,                  /* bytes of a frame's header */
     RESTATE__H2_SPARE = 512,                /* for what is not DATA */
-    RESTATE__H2_FRAME_MAX = 16384 + RESTATE__H2_SPARE,  /* what one call of mem_send may return */
+    RESTATE__H2_FRAME_MAX = 16384 + RESTATE__H2_SPARE,  /* of what a call of mem_send returns */
     RESTATE__H2_REFER = 2048,               /* fewer bytes are copied rather than referred to */
     RESTATE__H2_RESETS = 1000,              /* RST_STREAM frames we send: burst */
     RESTATE__H2_RESETS_PER_S = 33,
@@ -15670,29 +15687,29 @@ enum {
     RESTATE__H2_FIELDS = 32,                /* fields of a response */
     RESTATE__H2_NOTICE_MS = 1000,           /* from shutdown notice to last GOAWAY, at most */
     RESTATE__H2_RATE = 1000,                /* bytes of a request that earn its peer a second */
-    RESTATE__H2_ANSWER = 512                /* a body of at most so much is an answer */
+    RESTATE__H2_REPLY = 512                 /* a body of at most so much is kept as a reply */
 };
 
-/* A small response without a handler, a refusal above all: all that is kept of its exchange, for
- * its peer may never read it. */
-typedef struct restate__h2_answer {
+/* A small response without a handler, a refusal above all. It is all that is kept of its exchange,
+ * for its peer may never read it. */
+typedef struct restate__h2_reply {
     size_t len, at;                         /* of the body; what was sent of it */
     uint8_t body[1];                        /* `len` bytes */
-} restate__h2_answer;
+} restate__h2_reply;
 
 /* One stream, carrier of its exchange.
  *
  * In its connection's list from the request's HEADERS until nghttp2 closes it. `exchange` is NULL
- * from the moment its END_STREAM was written, or its answer was kept: an early answer holds no
+ * from the moment its END_STREAM was written, or its reply was kept: an early reply holds no
  * memory while its request goes on. */
 typedef struct restate__h2_stream {
     struct restate__h2 *h2;
     restate__exchange *exchange;
     struct restate__h2_stream *prev, *next;
-    restate__h2_answer *answer;             /* instead of `exchange` */
+    restate__h2_reply *reply;               /* instead of `exchange` */
     uint64_t born_ms, moved_ms;             /* moved: some of the response was sent, or could be */
     uint64_t arrived;                       /* bytes of the request body */
-    size_t ignored;                         /* of them, what came after the answer */
+    size_t ignored;                         /* those of them that came after the response */
     int32_t id;
     char status[4];
     bool overfull, input_over, submitted, deferred, reset, sending;
@@ -15707,11 +15724,11 @@ typedef struct restate__h2_env {
     struct restate__h2 *touched, **touched_tail;    /* may have something to send */
 } restate__h2_env;
 
-/* What a connection has to say at once, in order: `count` pieces, `len` bytes, at most `size`. What
- * is small is gathered in a room of as many bytes; what is large stays where it lies, until
- * restate__h2_end_take(). */
+/* What a connection sends at once, in order: `count` pieces with `len` bytes, at most `size`. Small
+ * pieces are copied into a room of `size` bytes. Large ones stay where they are, which is valid
+ * until restate__h2_end_take(). */
 typedef struct restate__h2_out {
-    uint8_t *begun, *at;                    /* in the room: what is in no piece yet, and its end */
+    uint8_t *begun, *at;                    /* in the room: bytes that are in no piece yet */
     size_t len, size;
     restate_bytes *pieces;
     size_t count, max;
@@ -15729,13 +15746,13 @@ typedef struct restate__h2 {
     uint64_t resets_at_ms, drain_at_ms;
     uint32_t resets;                        /* tokens left */
     bool touched, full, failed, draining, goaway, cut;
-    bool begun;                             /* the peer's SETTINGS are here */
+    bool begun;                             /* the peer's SETTINGS have arrived */
 } restate__h2;
 
 static const uint8_t restate__h2_ping[8] = { 'r', 'e', 's', 't', 'a', 't', 'e', 0 };
 static const uint8_t restate__h2_alive[8] = { 'a', 'l', 'i', 'v', 'e', '?', 0, 0 };
 
-/* Memory of nghttp2, streams and answers comes from the worker's cache. nghttp2 frees without a
+/* Memory of nghttp2, streams and replies comes from the worker's cache. nghttp2 frees without a
  * size, so that the size is in front of each block. */
 #define RESTATE__H2_HEAD 16u
 RESTATE__STATIC_ASSERT(h2_head, offsetof(restate__chunk, elsewhere) <= RESTATE__H2_HEAD);
@@ -15771,7 +15788,7 @@ static void *restate__h2_realloc(void *old, size_t size, void *cache) {
     return p;
 }
 
-/* Looks at the clock, for all that is done until the next time. */
+/* Reads the clock, once for all that is done until the next call. */
 static void restate__h2_tick(restate__h2_env *env) {
     uint64_t now = restate__clock_ms(&env->endpoint->options.clock);
     if (now > env->now_ms) env->now_ms = now;
@@ -15786,10 +15803,11 @@ static void restate__h2_env_init(restate__h2_env *env, restate_endpoint *endpoin
     restate__h2_tick(env);
 }
 
-/* ---- What is timed ---- */
-/* Nothing is done per event but to note the time. What is timed is looked at when the first of it
- * is due, all of it, and that look tells when the next one is; what begins later is due later, so
- * that a busy loop looks once per timeout, and sets no timer for a request. */
+/* ---- Timeouts ----
+ *
+ * An event only notes its time. When the first timeout is due, all of them are looked at, and that
+ * look finds when the next one is due. A timeout that begins later is due later. So a busy loop
+ * looks once per timeout, and sets no timer for a request. */
 
 /* When a timeout that begins at `from_ms` is over; UINT64_MAX: never. */
 static uint64_t restate__h2_at(uint64_t from_ms, uint64_t timeout_ms) {
@@ -15806,11 +15824,12 @@ static bool restate__h2_past(restate__h2_env *env, uint64_t at_ms) {
     return env->now_ms >= at_ms;
 }
 
+/* For calls of nghttp2 that fail only when memory is used up: the connection ends then. */
 static void restate__h2_must(restate__h2 *h2, int error) {
     if (error) h2->failed = true;
 }
 
-/* Has the owner take from the connection soon. */
+/* Puts the connection on the list of those whose owner has to take from them. */
 static void restate__h2_touch(restate__h2 *h2) {
     if (h2->touched) return;
     h2->touched = true;
@@ -15821,7 +15840,7 @@ static void restate__h2_touch(restate__h2 *h2) {
 
 static void restate__h2_advance(restate__h2_stream *s);
 
-/* The exchange has something new for its peer. */
+/* `changed` of an exchange: there is something new for its peer. */
 static void restate__h2_changed(restate__exchange *exchange) {
     restate__h2_stream *s = exchange->carrier;
     if (!s) return;
@@ -15843,9 +15862,9 @@ static restate__h2_stream *restate__h2_stream_new(restate__h2 *h2, int32_t id) {
     return s;
 }
 
-static void restate__h2_drop_answer(restate__h2_stream *s) {
-    if (s->answer) restate__h2_free(s->answer, &s->h2->env->worker->cache);
-    s->answer = NULL;
+static void restate__h2_drop_reply(restate__h2_stream *s) {
+    if (s->reply) restate__h2_free(s->reply, &s->h2->env->worker->cache);
+    s->reply = NULL;
 }
 
 /* Releases the stream's exchange; `cut`: before all of its response was written. While frames are
@@ -15853,7 +15872,7 @@ static void restate__h2_drop_answer(restate__h2_stream *s) {
 static void restate__h2_release(restate__h2_stream *s, bool cut) {
     restate__h2 *h2 = s->h2;
     restate__exchange *exchange = s->exchange;
-    restate__h2_drop_answer(s);
+    restate__h2_drop_reply(s);
     if (!exchange) return;
     s->exchange = NULL;
     exchange->carrier = NULL;
@@ -15875,7 +15894,7 @@ static void restate__h2_stream_end(restate__h2_stream *s) {
 }
 
 static restate__h2_stream *restate__h2_find(nghttp2_session *session, int32_t id) {
-    return (restate__h2_stream *)nghttp2_session_get_stream_user_data(session, id);
+    return nghttp2_session_get_stream_user_data(session, id);
 }
 
 static bool restate__h2_is_request(const nghttp2_frame *frame) {
@@ -15899,14 +15918,13 @@ static int restate__h2_on_begin_headers(nghttp2_session *session, const nghttp2_
 static int restate__h2_on_header(nghttp2_session *session, const nghttp2_frame *frame,
                                  const uint8_t *name, size_t name_len, const uint8_t *value,
                                  size_t value_len, uint8_t flags, void *user) {
-    restate_bytes n = restate__b(name, name_len), v = restate__b(value, value_len);
-    restate__h2_stream *s;
     (void)flags;
     (void)user;
     if (!restate__h2_is_request(frame)) return 0;
-    s = restate__h2_find(session, frame->hd.stream_id);
+    restate__h2_stream *s = restate__h2_find(session, frame->hd.stream_id);
     if (s && s->exchange && !s->overfull)
-        s->overfull = !restate__exchange_header(s->exchange, n, v);
+        s->overfull = !restate__exchange_header(s->exchange, restate__b(name, name_len),
+                                                restate__b(value, value_len));
     return 0;
 }
 
@@ -15948,8 +15966,8 @@ static void restate__h2_reset(restate__h2 *h2, restate__h2_stream *s, uint32_t c
     restate__h2_must(h2, nghttp2_submit_rst_stream(h2->session, 0, s->id, code));
 }
 
-/* What comes is consumed at once, whoever wants it: a window that is not given back would starve
- * the other streams. A peer that goes on sending what nobody reads is told to stop. */
+/* Data is consumed at once, whether it is used or not: a window that is not given back would starve
+ * the other streams. A stream on which a peer goes on sending after its response is reset. */
 static int restate__h2_on_data(nghttp2_session *session, uint8_t flags, int32_t id,
                                const uint8_t *data, size_t len, void *user) {
     restate__h2 *h2 = user;
@@ -15975,7 +15993,8 @@ static int restate__h2_on_close(nghttp2_session *session, int32_t id, uint32_t c
     return 0;
 }
 
-/* A peer may make us send resets without sending any itself: ours have a token bucket, too. */
+/* A peer may cause resets without sending any itself, so those that we send have a token bucket,
+ * too. */
 static void restate__h2_count_reset(restate__h2 *h2) {
     uint64_t now = h2->env->now_ms;
     uint64_t earned = (now - h2->resets_at_ms) * RESTATE__H2_RESETS_PER_S / 1000;
@@ -15990,7 +16009,7 @@ static void restate__h2_count_reset(restate__h2 *h2) {
                                                                 NGHTTP2_ENHANCE_YOUR_CALM));
 }
 
-/* All of the response was written. */
+/* The whole response has been written. */
 static void restate__h2_responded(restate__h2 *h2, restate__h2_stream *s) {
     restate__h2_env *env = h2->env;
     restate__h2_release(s, false);
@@ -16018,27 +16037,26 @@ static int restate__h2_on_frame_send(nghttp2_session *session, const nghttp2_fra
     return 0;
 }
 
-/* Says how much the next DATA frame carries; restate__h2_send_data moves the bytes. */
+/* How many bytes the next DATA frame carries; restate__h2_send_data() moves them. */
 static restate__h2_ssize restate__h2_read(nghttp2_session *session, int32_t id, uint8_t *to,
                                           size_t room, uint32_t *flags,
                                           nghttp2_data_source *source, void *user) {
     restate__h2_stream *s = source->ptr;
-    size_t n, left;
     (void)session;
     (void)id;
     (void)to;
     (void)user;
-    if (!s->answer && (!s->exchange || s->exchange->out.failed))
+    if (!s->reply && (!s->exchange || s->exchange->out.failed))
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    left = n = s->answer ? s->answer->len - s->answer->at : s->exchange->out.len;
-    if (!n && !s->answer && !s->exchange->finished) {
+    size_t left = s->reply ? s->reply->len - s->reply->at : s->exchange->out.len;
+    bool finished = s->reply || s->exchange->finished;
+    if (!left && !finished) {
         s->deferred = true;
         return NGHTTP2_ERR_DEFERRED;
     }
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-    if (n > room) n = room;
-    if ((s->answer || s->exchange->finished) && n == left) *flags |= NGHTTP2_DATA_FLAG_EOF;
-    return (restate__h2_ssize)n;
+    if (left <= room && finished) *flags |= NGHTTP2_DATA_FLAG_EOF;
+    return (restate__h2_ssize)(left < room ? left : room);
 }
 
 static void restate__h2_copy_out(restate__h2_out *out, const uint8_t *from, size_t len) {
@@ -16047,14 +16065,15 @@ static void restate__h2_copy_out(restate__h2_out *out, const uint8_t *from, size
     out->len += len;
 }
 
-/* Ends the piece that is gathered in the room. */
+/* Makes a piece of the bytes that were copied into the room. */
 static void restate__h2_cut_piece(restate__h2_out *out) {
     if (out->at == out->begun) return;
     out->pieces[out->count++] = restate__b(out->begun, (size_t)(out->at - out->begun));
     out->begun = out->at;
 }
 
-/* Room is left for two pieces more: that in front of it, and that behind. */
+/* Makes a piece of bytes that stay where they are. False: they are few, or there are not three
+ * pieces left: for what is in front of them, for them, and for what follows. */
 static bool restate__h2_refer_out(restate__h2_out *out, restate_bytes piece) {
     if (piece.len < RESTATE__H2_REFER || out->max - out->count < 3) return false;
     restate__h2_cut_piece(out);
@@ -16069,7 +16088,7 @@ static int restate__h2_send_data(nghttp2_session *session, nghttp2_frame *frame,
     restate__h2 *h2 = user;
     restate__h2_out *out = h2->out;
     restate__h2_stream *s = source->ptr;
-    restate__h2_answer *a = s->answer;
+    restate__h2_reply *a = s->reply;
     restate__exchange *exchange = s->exchange;
     (void)session;
     (void)frame;                            /* never padded */
@@ -16112,7 +16131,7 @@ static void restate__h2_field(nghttp2_nv *nv, const char *name, const char *valu
     nv->flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE;
 }
 
-/* Something is to be sent, and it is timed how long its peer takes nothing of it. */
+/* There are bytes to send. From now on the peer has to take some of them within send_timeout_ms. */
 static void restate__h2_sends(restate__h2 *h2, restate__h2_stream *s) {
     restate__h2_env *env = h2->env;
     if (s->sending) return;
@@ -16121,11 +16140,12 @@ static void restate__h2_sends(restate__h2 *h2, restate__h2_stream *s) {
     restate__h2_due(env, restate__h2_at(env->now_ms, env->endpoint->options.send_timeout_ms));
 }
 
-/* Fields are not copied: they are constants, or live as long as the exchange, and nghttp2 reads
- * none of a stream that is closed. */
+/* Submits the response. Its fields are not copied: they are constants, or live as long as the
+ * exchange, and nghttp2 reads none of a stream that is closed. `bare`: it has no body. */
 static void restate__h2_respond(restate__h2 *h2, restate__h2_stream *s, uint16_t code,
                                 const restate_pair *pair, bool bare) {
-    RESTATE__H2_V(nghttp2_data_provider) body;
+    RESTATE__H2_V(nghttp2_data_provider) body = { .source = { .ptr = s },
+                                                  .read_callback = restate__h2_read };
     nghttp2_nv fields[RESTATE__H2_FIELDS];
     size_t n = 1;
     s->status[0] = (char)('0' + code / 100 % 10);
@@ -16134,21 +16154,19 @@ static void restate__h2_respond(restate__h2 *h2, restate__h2_stream *s, uint16_t
     restate__h2_field(&fields[0], ":status", s->status);
     for (; pair && pair->name && n < RESTATE__H2_FIELDS; pair++)
         restate__h2_field(&fields[n++], pair->name, pair->value);
-    body.source.ptr = s;
-    body.read_callback = restate__h2_read;
     s->submitted = true;
     restate__h2_must(h2, RESTATE__H2_V(nghttp2_submit_response)(h2->session, s->id, fields, n,
                                                                bare ? NULL : &body));
 }
 
-/* Answers with what is complete without a handler, and lets go of its exchange, whose headers may
- * be large. False: it is not small enough. */
-static bool restate__h2_keep_answer(restate__h2_stream *s) {
+/* Submits a response that is complete without a handler, and releases its exchange, whose headers
+ * may be large. False: the response is not small enough. */
+static bool restate__h2_keep_reply(restate__h2_stream *s) {
     restate__exchange *exchange = s->exchange;
     restate__cache *cache = &s->h2->env->worker->cache;
     size_t len = exchange->out.len, at = 0;
-    if (exchange->attempt || !exchange->finished || len > RESTATE__H2_ANSWER) return false;
-    restate__h2_answer *a = restate__h2_malloc(sizeof *a + len, cache);
+    if (exchange->attempt || !exchange->finished || len > RESTATE__H2_REPLY) return false;
+    restate__h2_reply *a = restate__h2_malloc(sizeof *a + len, cache);
     if (!a) return false;
     a->len = len;
     a->at = 0;
@@ -16160,12 +16178,12 @@ static bool restate__h2_keep_answer(restate__h2_stream *s) {
     }
     restate__h2_respond(s->h2, s, exchange->status, exchange->response, !len);
     restate__h2_release(s, false);
-    s->answer = a;
+    s->reply = a;
     restate__h2_sends(s->h2, s);
     return true;
 }
 
-/* Tells nghttp2 what is new. */
+/* Submits, resumes or resets the stream, as its exchange now has it. */
 static void restate__h2_advance(restate__h2_stream *s) {
     restate__h2 *h2 = s->h2;
     restate__exchange *exchange = s->exchange;
@@ -16174,7 +16192,7 @@ static void restate__h2_advance(restate__h2_stream *s) {
     if (exchange->out.failed || (exchange->finished && !exchange->status)) {
         restate__h2_reset(h2, s, NGHTTP2_INTERNAL_ERROR);
     } else if (!s->submitted) {
-        if (exchange->status && !restate__h2_keep_answer(s))
+        if (exchange->status && !restate__h2_keep_reply(s))
             restate__h2_respond(h2, s, exchange->status, exchange->response,
                                 exchange->finished && !exchange->out.len);
     } else if (s->deferred && (exchange->out.len || exchange->finished)) {
@@ -16183,11 +16201,11 @@ static void restate__h2_advance(restate__h2_stream *s) {
     }
 }
 
-/* Writes frames to `out`, of at least RESTATE__H2_FRAME_MAX bytes; `full` says whether more wait.
- * When the pieces are in their place, restate__h2_end_take() follows.
+/* Writes frames to `out`, which has room for RESTATE__H2_FRAME_MAX bytes or more. `full`: more
+ * frames wait. The caller sends or copies the pieces, then calls restate__h2_end_take().
  *
- * DATA frames are written from inside mem_send, by restate__h2_send_data, so what an earlier call
- * returned must be in its place before the next call. */
+ * mem_send calls restate__h2_send_data(), which writes DATA frames. So a frame that mem_send
+ * returned has to be in `out` before the next call. */
 static void restate__h2_take(restate__h2 *h2, restate__h2_out *out) {
     h2->out = out;
     h2->full = false;
@@ -16206,7 +16224,7 @@ static void restate__h2_take(restate__h2 *h2, restate__h2_out *out) {
     h2->out = NULL;
 }
 
-/* What the last take gave is in its place: sent, or copied. */
+/* The pieces of the last take have been sent or copied. */
 static void restate__h2_end_take(restate__h2 *h2) {
     restate__cache_give_all(&h2->env->worker->cache, h2->sent);
     h2->sent = NULL;
@@ -16233,14 +16251,14 @@ static bool restate__h2_over(const restate__h2 *h2) {
            !nghttp2_session_want_write(h2->session);
 }
 
-/* Says what the peer of a stream did not do in time. */
-static void restate__h2_blame(restate__h2 *h2, const char *what) {
+/* Logs what the peer of a stream did not do in time. */
+static void restate__h2_log_reset(restate__h2 *h2, const char *what) {
     restate_endpoint *ep = h2->env->endpoint;
     if (restate__ep_may_log(ep, RESTATE__LIMIT_PEER))
         restate__log(&ep->logger, RESTATE_LOG_WARN, "a stream is reset: %s", what);
 }
 
-/* When a stream is due, and what is wrong then; UINT64_MAX: it is not timed. */
+/* When a stream's timeout is over, and what is wrong then. UINT64_MAX: it has none now. */
 static uint64_t restate__h2_stream_due(const restate__h2_stream *s, const char **wrong) {
     const restate_endpoint_options *o = &s->h2->env->endpoint->options;
     if (s->reset) return UINT64_MAX;
@@ -16248,41 +16266,41 @@ static uint64_t restate__h2_stream_due(const restate__h2_stream *s, const char *
         *wrong = "its peer takes nothing of what it is sent (send_timeout_ms)";
         return restate__h2_at(s->moved_ms, o->send_timeout_ms);
     }
-    if (s->exchange && restate__exchange_arrives(s->exchange)) {
+    if (s->exchange && restate__exchange_arriving(s->exchange)) {
         *wrong = s->exchange->attempt
                      ? "the journal of an invocation did not arrive (request_timeout_ms)"
                      : "the headers of a request did not arrive (request_timeout_ms)";
         return restate__h2_at(s->born_ms + s->arrived * 1000 / RESTATE__H2_RATE,
                               o->request_timeout_ms);
     }
-    *wrong = NULL;                          /* it was answered, and nobody reads the rest of it */
-    return s->exchange || s->answer || s->input_over
+    *wrong = NULL;                          /* the rest of a request that has its response */
+    return s->exchange || s->reply || s->input_over
         ? UINT64_MAX : restate__h2_at(s->moved_ms, o->request_timeout_ms);
 }
 
-/* Looks at the times of a connection's streams. NULL: all is well; else why it has to be ended: in
- * the middle of a header block nothing else can be. */
+/* Resets streams whose timeout is over. NULL: that was enough; else why the whole connection has to
+ * end: in the middle of a header block no stream can be reset. */
 static const char *restate__h2_look(restate__h2 *h2) {
-    restate__h2_stream *s;
-    for (s = h2->streams; s; s = s->next) {
+    for (restate__h2_stream *s = h2->streams; s; s = s->next) {
         const char *wrong = NULL;
         uint64_t at = restate__h2_stream_due(s, &wrong);
         if (!restate__h2_past(h2->env, at)) continue;
         if (s->exchange && !s->exchange->status && !s->exchange->attempt) return wrong;
-        if (wrong) restate__h2_blame(h2, wrong);
+        if (wrong) restate__h2_log_reset(h2, wrong);
         restate__h2_reset(h2, s, wrong ? NGHTTP2_CANCEL : NGHTTP2_NO_ERROR);
         restate__h2_touch(h2);
     }
     return NULL;
 }
 
+/* Sends a PING, whose ACK shows that the peer is there. */
 static void restate__h2_ask(restate__h2 *h2) {
     restate__h2_must(h2, nghttp2_submit_ping(h2->session, 0, restate__h2_alive));
     restate__h2_touch(h2);
 }
 
-/* Begins a graceful end: a notice now, the last GOAWAY when everything the peer sent before it saw
- * the notice has arrived. */
+/* Begins a graceful end: a notice now, and the last GOAWAY when all has arrived that the peer sent
+ * before it saw the notice. */
 static void restate__h2_drain(restate__h2 *h2) {
     h2->draining = true;
     h2->drain_at_ms = h2->env->now_ms;
@@ -16290,8 +16308,8 @@ static void restate__h2_drain(restate__h2 *h2) {
     restate__h2_touch(h2);
 }
 
-/* Goes on with the drain: ends the input of exchanges whose journal is here, so that their handlers
- * suspend where they would wait. The others get the rest of theirs first. */
+/* Continues the drain: ends the input of exchanges whose journal is complete, so that their
+ * handlers suspend where they would wait. Other exchanges get the rest of their journal first. */
 static void restate__h2_sweep(restate__h2 *h2) {
     uint64_t now = h2->env->now_ms;
     for (restate__h2_stream *s = h2->streams; s; s = s->next)
@@ -16300,7 +16318,7 @@ static void restate__h2_sweep(restate__h2 *h2) {
     restate__h2_touch(h2);
 }
 
-/* Resets every stream and ends the session, as far as the peer still reads. */
+/* Resets every stream and ends the session. */
 static void restate__h2_cut(restate__h2 *h2) {
     for (restate__h2_stream *s = h2->streams; s; s = s->next)
         restate__h2_reset(h2, s, NGHTTP2_CANCEL);
@@ -16356,8 +16374,8 @@ static int restate__h2_session_new(restate__h2 *h2) {
     return error;
 }
 
-/* Makes the session, when the first bytes are there: a connection costs little before. False: out
- * of memory. */
+/* Makes the session, when the peer's preface has arrived: before that a connection takes little
+ * memory. False: out of memory. */
 static bool restate__h2_open(restate__h2 *h2) {
     const restate_endpoint_options *o = &h2->env->endpoint->options;
     size_t stream = o->window_bytes > INT32_MAX / 4 ? INT32_MAX / 4 : o->window_bytes;
@@ -16381,13 +16399,13 @@ static bool restate__h2_open(restate__h2 *h2) {
 
 /* ================================================================================================
 // >>stream  exchanges and connections that the user carries                      [restate__stream_]
-// Hands the bytes of a foreign transport to exchanges, and lets handlers run meanwhile.
+// Carries exchanges and connections over a transport of the user.
 ================================================================================================ */
 
-/* All streams of an endpoint share one worker. It has no thread: every call of a stream is a turn
- * of it, in which the handlers of all streams go on as far as they can. Closures and blocking
- * handlers are on other threads and post to the worker; each post calls `stream_wake`. If there is
- * none, a take that has nothing to give waits for posts. */
+/* All streams of an endpoint share one worker. It has no thread: each call of a stream function is
+ * a turn of the worker, in which the handlers of all streams continue as far as they can. Closures
+ * and blocking handlers are on other threads and post to the worker; each post calls `stream_wake`.
+ * Without a `stream_wake`, a take that has no bytes to give waits for a post. */
 
 enum {
     RESTATE__STREAM_OUT = 32768,            /* what a connection gives at once */
@@ -16406,11 +16424,11 @@ struct restate__streams {
 #endif
 };
 
-/* What a stream can be. */
+/* The two kinds of streams: one exchange, or one HTTP/2 connection. */
 typedef struct restate__stream_kind {
     restate_status (*feed)(restate_stream *, restate_bytes arrived);
     restate_status (*take)(restate_stream *, restate_bytes *to_send);
-    bool (*away)(const restate_stream *);   /* something of it is on another thread and will post */
+    bool (*away)(const restate_stream *);   /* another thread executes for it, and will post */
     void (*close)(restate_stream *);
 } restate__stream_kind;
 
@@ -16428,20 +16446,21 @@ struct restate_stream {
 #endif
 };
 
-/* Lets all handlers go on as far as they can. */
+/* Lets all handlers continue as far as they can. */
 static void restate__stream_turn(struct restate__streams *all) {
     while (restate__worker_turn(&all->worker)) continue;
 }
 
-/* Between turns, a handler in the state RUNNING is a blocking one that was let go. */
+/* Whether another thread executes for the exchange. Between turns of the worker, a handler in the
+ * state RUNNING is a blocking one, on its own thread. */
 static bool restate__stream_elsewhere(const restate__exchange *exchange) {
     const restate__attempt *a = exchange->attempt;
     return a && (a->closures.executing || a->state == RESTATE__ATTEMPT_DETACHED ||
                  a->state == RESTATE__ATTEMPT_RUNNING);
 }
 
-/* Waits until a thread has posted, or did since the last time; for `at_most_ms`, or (0) for good.
- * False: nobody posted, or there are no threads that could. */
+/* Waits until a thread posts, or has posted since the last wait: for `at_most_ms`, or (0) without
+ * limit. False: no thread posted, or there are no threads. */
 static bool restate__stream_wait(struct restate__streams *all, unsigned at_most_ms) {
 #if !defined(RESTATE_NO_THREADS)
     if (at_most_ms) return restate__port_signal_take_for(all->woken, at_most_ms);
@@ -16456,11 +16475,11 @@ static bool restate__stream_wait(struct restate__streams *all, unsigned at_most_
 
 /* ---- One exchange ---------------------------------------------------------------------------- */
 
-/* Take looks at the exchange when it is asked. */
+/* Nothing: restate_stream_take() looks at the exchange itself. */
 static void restate__stream_changed(restate__exchange *exchange) { (void)exchange; }
 
-/* The peer has ended its request; or, while the endpoint stops, the carrier did, which a peer whose
- * journal was on its way is not guilty of. */
+/* The request has ended. While the endpoint stops, that may be the user's doing: then a journal
+ * that is not complete is no fault of the peer, and the exchange is cut off. */
 static void restate__stream_end_exchange(restate_stream *s) {
     s->cut = s->exchange->attempt && !restate__exchange_may_suspend(s->exchange) &&
              RESTATE__LOAD(&s->all->endpoint->stops, RELAXED);
@@ -16478,7 +16497,7 @@ static restate_status restate__stream_feed_exchange(restate_stream *s, restate_b
 
 static restate_status restate__stream_take_exchange(restate_stream *s, restate_bytes *to_send) {
     restate__exchange *exchange = s->exchange;
-    if (s->given) {                         /* nobody looks at it any longer */
+    if (s->given) {                         /* by now the user has sent these bytes */
         restate__buf_drop(&exchange->out, s->given);
         s->given = 0;
         restate__exchange_drained(exchange);
@@ -16516,7 +16535,7 @@ static bool restate__stream_open_exchange(restate_stream *s, const restate_http_
     restate__exchange_header(s->exchange, restate_str(":path"), restate_str(r->path));
     for (const restate_pair *h = r->headers; h && h->name; h++)
         restate__exchange_header(s->exchange, restate_str(h->name), restate_str(h->value));
-    restate__exchange_begin(s->exchange, r->whole);       /* refuses, too, what did not fit */
+    restate__exchange_begin(s->exchange, r->whole);     /* and refuses headers that are too large */
     return true;
 }
 
@@ -16524,8 +16543,8 @@ static bool restate__stream_open_exchange(restate_stream *s, const restate_http_
 
 #if !defined(RESTATE_NO_SERVER)
 
-/* No more input: exchanges suspend where they would wait, and none is begun. A request whose stream
- * was not ended is not complete, so what lacks some of its journal is reset. */
+/* There is no more input: handlers suspend where they would wait, and no exchange begins. A stream
+ * whose journal is not complete is reset. */
 static void restate__stream_end_h2(restate_stream *s) {
     for (restate__h2_stream *one = s->h2.streams; one; one = one->next) {
         if (!one->exchange || restate__exchange_may_suspend(one->exchange))
@@ -16555,7 +16574,8 @@ static bool restate__stream_away_h2(const restate_stream *s) {
     return false;
 }
 
-/* A peer that sends no more opens no window either: when nothing is left to send, it is over. */
+/* A peer that sends nothing more opens no window either: the connection is over when there is
+ * nothing to send. */
 static restate_status restate__stream_take_h2(restate_stream *s, restate_bytes *to_send) {
     restate_bytes whole = restate__b_none();    /* one piece: all is copied */
     restate__h2_out out = { s->out, s->out, 0, RESTATE__STREAM_OUT, &whole, 0, 1 };
@@ -16601,8 +16621,8 @@ static void restate__stream_wake(void *user) {
 }
 #endif
 
-/* Called by restate_endpoint_free() while there are pool threads: cuts what is open, waits a while
- * for what executes. False: something does not return. */
+/* Called by restate_endpoint_free() while there are pool threads: cuts off all streams and waits
+ * for handlers and closures to return. False: one did not within RESTATE__GRACE_MS. */
 static bool restate__stream_quiet(restate_endpoint *ep) {
     struct restate__streams *all = ep->streams;
     char text[64];
@@ -16615,7 +16635,7 @@ static bool restate__stream_quiet(restate_endpoint *ep) {
     return !all->worker.exchanges;
 }
 
-/* Called by it when there are none any more. */
+/* Called by restate_endpoint_free() when there are no pool threads any more. */
 static void restate__stream_free_all(restate_endpoint *ep) {
     struct restate__streams *all = ep->streams;
     ep->streams = NULL;
@@ -16651,7 +16671,7 @@ static struct restate__streams *restate__stream_all(restate_endpoint *ep) {
 
 /* ---- The public functions -------------------------------------------------------------------- */
 
-/* NULL, and a reason: something is missing. */
+/* NULL: out of memory. */
 static restate_stream *restate__stream_new(restate_endpoint *ep,
                                            const restate_http_request *request) {
     struct restate__streams *all = restate__stream_all(ep);
@@ -16694,8 +16714,8 @@ RESTATE_API restate_stream *restate_stream_open(restate_endpoint *endpoint,
     return s;
 }
 
-/* The handler of a whole exchange starts when all of its request is there: at its first wait it
- * then knows that it has to suspend. */
+/* The handler of an exchange that is `whole` starts when its request is complete: at its first wait
+ * it knows then that it has to suspend. */
 static bool restate__stream_begun(const restate_stream *s) { return !s->whole || s->input_over; }
 
 RESTATE_API restate_status restate_stream_feed(restate_stream *stream, restate_bytes arrived) {
