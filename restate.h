@@ -3165,6 +3165,19 @@ enum {
     RESTATE__WIRE_32BIT = 5
 };
 
+#define RESTATE__WIRE_KEY(tag, wire) ((tag) << 3 | (wire))  /* what stands before a field */
+
+#define RESTATE__X(field, wire) RESTATE__WIRE_KEY(restate_wire_##field##_tag, RESTATE__WIRE_##wire)
+enum {                                      /* keys of one byte, for restate__wire_expect() */
+    RESTATE__KEY_COMPLETION_ID = RESTATE__X(NotificationTemplate_completion_id, NUMBER),
+    RESTATE__KEY_VOID = RESTATE__X(NotificationTemplate_void_value, BYTES),
+    RESTATE__KEY_VALUE = RESTATE__X(NotificationTemplate_value, BYTES),
+    RESTATE__KEY_CONTENT = RESTATE__X(Value_content, BYTES),
+    RESTATE__KEY_RUN_ID = RESTATE__X(RunCommandMessage_result_completion_id, NUMBER),
+    RESTATE__KEY_RUN_NAME = RESTATE__X(RunCommandMessage_name, BYTES)
+};
+#undef RESTATE__X
+
 typedef struct restate__wire_item {
     uint32_t tag;
     uint8_t wire;                           /* one of the four above */
@@ -3201,7 +3214,7 @@ RESTATE__PRIVATE RESTATE__NOINLINE bool restate__wire_varint_long(restate__wire_
     return restate__wire_bad(r);
 }
 
-static bool restate__wire_varint(restate__wire_reader *r, uint64_t *number) {
+static inline bool restate__wire_varint(restate__wire_reader *r, uint64_t *number) {
     if (RESTATE__LIKELY(r->at < r->end && *r->at < 0x80)) {
         *number = *r->at++;
         return true;
@@ -3212,6 +3225,21 @@ static bool restate__wire_varint(restate__wire_reader *r, uint64_t *number) {
         return true;
     }
     return restate__wire_varint_long(r, number);
+}
+
+/* The fast path, for fields that are expected in an order: long replays consist of such messages.
+ * If the next field has this key of one byte, gives its number, or the length of the bytes behind
+ * it, and where that ends. NULL: another key, or the number has more than two bytes; then
+ * restate__wire_next() has to read the message. `make budget` shows what this saves: 140 of the 840
+ * instructions of a replayed run, 750 of the 2,320 of a replayed sleep. */
+static inline const uint8_t *restate__wire_expect(const uint8_t *at, const uint8_t *end,
+                                                  uint8_t key, uint32_t *number) {
+    if (end - at < 2 || at[0] != key) return NULL;
+    *number = at[1];
+    if (RESTATE__LIKELY(at[1] < 0x80)) return at + 2;
+    if (end - at == 2 || at[2] >= 0x80) return NULL;
+    *number = (at[1] & 0x7Fu) | (uint32_t)at[2] << 7;
+    return at + 3;
 }
 
 /* Little-endian, `size` bytes. */
@@ -3456,6 +3484,32 @@ RESTATE__PRIVATE bool restate__wire_put_numbers(pb_ostream_t *out, const pb_fiel
     for (size_t i = 0; i < count; i++)
         if (!pb_encode_varint(out, numbers[i])) return false;
     return true;
+}
+
+/* Messages within messages to any depth are written from the last byte to the first: each length is
+ * known where it is written, and nothing is measured before. `*at` is where the message begins so
+ * far; there is room before it. */
+static void restate__wire_before_number(uint8_t **at, uint64_t number) {
+    size_t size = restate__wire_varint_size(number);
+    pb_ostream_t out = pb_ostream_from_buffer(*at -= size, size);
+    pb_encode_varint(&out, number);
+}
+
+static void restate__wire_before_key(uint8_t **at, uint32_t tag, uint32_t wire) {
+    restate__wire_before_number(at, RESTATE__WIRE_KEY(tag, wire));
+}
+
+/* Makes what was written since `end` the content of a field. */
+static void restate__wire_before_content(uint8_t **at, uint32_t tag, const uint8_t *end) {
+    restate__wire_before_number(at, (uint64_t)(end - *at));
+    restate__wire_before_key(at, tag, RESTATE__WIRE_BYTES);
+}
+
+static void restate__wire_before_bytes(uint8_t **at, uint32_t tag, restate_bytes bytes) {
+    const uint8_t *end = *at;
+    *at -= bytes.len;
+    if (bytes.len) memcpy(*at, bytes.ptr, bytes.len);
+    restate__wire_before_content(at, tag, end);
 }
 
 /* A list to encode, of the `count` things at `items`, which must live until then. */
@@ -4173,6 +4227,10 @@ static inline restate__slot *restate__slot_of(restate__journal *j, bool signal, 
 
 /* --- Entries ---------------------------------------------------------------------------------- */
 
+static uint16_t restate__entry_type(const uint8_t *entry) {
+    return (uint16_t)(entry[0] << 8 | entry[1]);
+}
+
 static restate_bytes restate__entry_body(const uint8_t *entry) {
     if (RESTATE__LIKELY(entry[2] < 255)) return restate__b(entry + RESTATE__ENTRY_HEAD, entry[2]);
     return restate__b(entry + RESTATE__ENTRY_HEAD_LONG,
@@ -4844,30 +4902,13 @@ static bool restate__tree_init(restate__tree *t, restate__graph *g, restate__nod
     return !t->failed;
 }
 
-static void restate__tree_put(restate__tree *t, uint64_t number) {
-    uint8_t *p = t->at -= restate__wire_varint_size(number);
-    for (; number > 127; number >>= 7) *p++ = (uint8_t)(number | 128);
-    *p = (uint8_t)number;
-}
-
-static void restate__tree_put_bytes(restate__tree *t, unsigned tag, restate_bytes bytes) {
-    t->at -= bytes.len;
-    if (bytes.len) memcpy(t->at, bytes.ptr, bytes.len);
-    restate__tree_put(t, bytes.len);
-    restate__tree_put(t, tag << 3 | RESTATE__WIRE_BYTES);
-}
-
-/* What has been written since `end`, as a field. */
-static void restate__tree_put_field(restate__tree *t, unsigned tag, const uint8_t *end) {
-    restate__tree_put(t, (uint64_t)(end - t->at));
-    restate__tree_put(t, tag << 3 | RESTATE__WIRE_BYTES);
-}
-
 static void restate__tree_put_leaf(restate__tree *t, const restate__node *n, unsigned kind,
                                    uint32_t mark) {
     if (n->kind != RESTATE__LEAF + kind || n->mark != mark) return;
-    if (n->kind != RESTATE__LEAF_NAME) restate__tree_put(t, n->id);
-    else restate__tree_put_bytes(t, 3, n->of.named.name->node.key);
+    if (n->kind != RESTATE__LEAF_NAME) restate__wire_before_number(&t->at, n->id);
+    else
+        restate__wire_before_bytes(&t->at, restate_wire_Future_waiting_named_signals_tag,
+                                   n->of.named.name->node.key);
 }
 
 /* The leaves of one kind that a combinator has; at the top, behind these, those of several. */
@@ -4899,8 +4940,9 @@ static restate__node *restate__tree_before(const restate__tree *t, restate__step
 
 static void restate__tree_open(restate__tree *t, restate__node *n) {
     restate__tree_enter(t, n, n == t->root ? t->count - 1 : t->graph->items[n->id].last);
-    restate__tree_put(t, n->kind == RESTATE__SELECT ? RESTATE__RACE : n->kind);
-    restate__tree_put(t, 5 << 3 | RESTATE__WIRE_NUMBER);
+    restate__wire_before_number(&t->at, n->kind == RESTATE__SELECT ? RESTATE__RACE : n->kind);
+    restate__wire_before_key(&t->at, restate_wire_Future_combinator_type_tag,
+                             RESTATE__WIRE_NUMBER);
 }
 
 /* A combinator without anything is left out. */
@@ -4910,10 +4952,11 @@ static void restate__tree_close(restate__tree *t) {
         const uint8_t *end = t->at;
         restate__tree_put_leaves(t, step.node, kind);
         if (kind + RESTATE__LEAF != RESTATE__LEAF_NAME && t->at != end)
-            restate__tree_put_field(t, kind + 1, end);
+            restate__wire_before_content(&t->at, kind + 1, end);
     }
     if (t->at == step.end - 2) t->at = step.end;
-    else if (t->depth) restate__tree_put_field(t, 4, step.end);
+    else if (t->depth)
+        restate__wire_before_content(&t->at, restate_wire_Future_nested_futures_tag, step.end);
 }
 
 /* The tree as a Future message, in `to`, which has room for `most` bytes. */
@@ -5582,25 +5625,20 @@ static int restate__vm_notification_part(const restate__wire_item *item) {
     }
 }
 
-/* The completion id of a notification that has a form. */
-static uint32_t restate__form_id(const uint8_t *body) {
-    return body[1] < 0x80 ? body[1] : (body[1] & 0x7Fu) | (uint32_t)body[2] << 7;
-}
-
-/* The form of a notification, which nearly all have: a completion id of one or two bytes, then void
- * or a short value, and nothing else. Replays of long journals are made of these: their results are
- * found without looking at protobuf again (make budget). */
-static inline unsigned restate__form_of(restate_bytes body) {
-    enum { ID = 1 << 3, VOID_ = 4 << 3 | RESTATE__WIRE_BYTES, VALUE = 5 << 3 | RESTATE__WIRE_BYTES,
-           CONTENT = 1 << 3 | RESTATE__WIRE_BYTES };
-    const uint8_t *p = body.ptr;
-    if (body.len < 4 || body.len > 127 || p[0] != ID) return RESTATE__FORM_ANY;
-    unsigned at = p[1] < 0x80 ? 2 : 3, left = (unsigned)body.len - at;
-    if (at == 3 && p[2] >= 0x80) return RESTATE__FORM_ANY;
-    p += at;
-    if (left == 2 && p[0] == VOID_ && p[1] == 0) return RESTATE__FORM_VOID;
-    return left >= 4 && p[0] == VALUE && p[1] == left - 2 && p[2] == CONTENT && p[3] == left - 4
-         ? at + 4 : RESTATE__FORM_ANY;
+/* The form of a notification, which nearly all have: a completion id, then void or a value, and
+ * nothing else. When its result is read, its fields need not be looked at again. */
+static inline unsigned restate__form_of(restate_bytes body, uint32_t *id) {
+    const uint8_t *end = body.ptr + body.len, *at;
+    uint32_t len;
+    const uint8_t *result = restate__wire_expect(body.ptr, end, RESTATE__KEY_COMPLETION_ID, id);
+    if (!result) return RESTATE__FORM_ANY;
+    at = restate__wire_expect(result, end, RESTATE__KEY_VALUE, &len);
+    if (at && len == end - at) {
+        at = restate__wire_expect(at, end, RESTATE__KEY_CONTENT, &len);
+        return at && len == end - at ? (unsigned)(at - body.ptr) : RESTATE__FORM_ANY;
+    }
+    at = restate__wire_expect(result, end, RESTATE__KEY_VOID, &len);
+    return at && at == end ? RESTATE__FORM_VOID : RESTATE__FORM_ANY;
 }
 
 /* Takes a notification apart. Of several ids or results the last one counts. False: malformed. */
@@ -5654,9 +5692,10 @@ static RESTATE__NOINLINE bool restate__vm_arrived_any(restate__vm *vm, const res
 }
 
 static bool restate__vm_on_notification(restate__vm *vm, const restate__message *m) {
-    unsigned form = restate__form_of(m->body);
+    uint32_t id;
+    unsigned form = restate__form_of(m->body, &id);
     if (RESTATE__UNLIKELY(form == RESTATE__FORM_ANY)) return restate__vm_arrived_any(vm, m);
-    return restate__vm_arrived(vm, false, restate__form_id(m->body.ptr),
+    return restate__vm_arrived(vm, false, id,
                                (uint16_t)(RESTATE__ENTRY_NOTIFICATION | form), m);
 }
 
@@ -5745,7 +5784,6 @@ static bool restate__vm_on_ack(restate__vm *vm, restate_bytes payload) {
 static bool restate__vm_on_message(restate__vm *vm, const restate__message *m) {
     unsigned type = m->type;
     vm->awaiting.last = restate__b_none();
-    if (restate__vm_over(vm)) return true;
     if (type >= 0x0400 && type <= 0xFBFF) return restate__vm_on_entry(vm, m);
     switch (type) {
     case restate_wire_MSG_START:
@@ -5768,11 +5806,11 @@ static bool restate__vm_on_message(restate__vm *vm, const restate__message *m) {
     return restate__vm_raise(vm, RESTATE__E_INTERNAL, "unknown message type 0x%04X", type);
 }
 
-/* Takes bytes of the request body, cut anywhere. Errors show in `phase`; what follows one is
- * ignored. */
+/* Takes bytes of the request body, cut anywhere. Errors show in `phase`. What comes when the attempt
+ * is over is ignored. */
 RESTATE__PRIVATE void restate__vm_feed(restate__vm *vm, restate_bytes bytes) {
     restate__message m;
-    while (vm->phase != RESTATE__ERRORED && restate__frames_next(&vm->frames, &bytes, &m))
+    while (!restate__vm_over(vm) && restate__frames_next(&vm->frames, &bytes, &m))
         restate__vm_on_message(vm, &m);
     if (vm->arena->failed) {
         restate__vm_nomem(vm);
@@ -5980,7 +6018,9 @@ static bool restate__vm_deliver(restate__vm *vm) {
     restate__journal_pass(&vm->journal.notifications);
     entry[0] |= RESTATE__ENTRY_DELIVERED;
     if (RESTATE__LIKELY(entry[1] != RESTATE__FORM_ANY)) {
-        uint32_t id = restate__form_id(restate__entry_body(entry).ptr);
+        restate_bytes body = restate__entry_body(entry);
+        uint32_t id = 0;
+        restate__wire_expect(body.ptr, body.ptr + body.len, RESTATE__KEY_COMPLETION_ID, &id);
         restate__node *leaf = restate__slot_of(&vm->journal, false, id)->leaf;
         if (leaf) restate__vm_settle_by(vm, leaf, entry);
         return false;
@@ -6291,7 +6331,7 @@ static bool restate__vm_begin(restate__vm *vm, const restate__command_kind *kind
 static const restate__command *restate__vm_take(restate__vm *vm, const uint8_t *entry) {
     restate__journal *j = &vm->journal;
     restate__journal_pass(&j->commands);
-    j->taken.type = (uint16_t)(entry[0] << 8 | entry[1]);
+    j->taken.type = restate__entry_type(entry);
     j->taken.payload = restate__entry_body(entry);
     if (!j->commands.left) {
         vm->phase = RESTATE__PROCESSING;
@@ -7005,21 +7045,18 @@ static restate_wire_RunCommandMessage restate__vm_run_message(const restate__vm 
                                              .name = restate_str(name) };
 }
 
-/* The name in a recorded run that has this completion id, a short name, and nothing else; absent:
- * it is to be looked at closer. By hand, because long replays are made of runs (make budget). */
+/* The name in a recorded command that is a run with this completion id, a name or none, and nothing
+ * else. Absent: it is not, or restate__vm_run() has to look closer. */
 static restate_bytes restate__run_name(const uint8_t *entry, uint32_t id) {
-    enum { ID = 11 << 3, NAME = 12 << 3 | RESTATE__WIRE_BYTES };
     restate_bytes body = restate__entry_body(entry);
-    const uint8_t *p = body.ptr, *end = p + body.len;
-    if (entry[0] != restate_wire_MSG_RUN_COMMAND >> 8 ||
-        entry[1] != (restate_wire_MSG_RUN_COMMAND & 255) || p == end || *p++ != ID)
-        return restate__b_none();
-    for (; id > 127; id >>= 7)
-        if (p == end || *p++ != (uint8_t)(id | 128)) return restate__b_none();
-    if (p == end || *p++ != id) return restate__b_none();
-    if (p == end) return restate__b(p, 0);
-    bool last = end - p >= 2 && p[0] == NAME && p[1] < 128 && p[1] == end - p - 2;
-    return last ? restate__b(p + 2, p[1]) : restate__b_none();
+    const uint8_t *at = body.ptr, *end = at + body.len;
+    uint32_t n;
+    if (restate__entry_type(entry) != restate_wire_MSG_RUN_COMMAND) return restate__b_none();
+    at = restate__wire_expect(at, end, RESTATE__KEY_RUN_ID, &n);
+    if (!at || n != id) return restate__b_none();
+    if (at == end) return restate__b(at, 0);
+    at = restate__wire_expect(at, end, RESTATE__KEY_RUN_NAME, &n);
+    return at && n == end - at ? restate__b(at, n) : restate__b_none();
 }
 
 /* RUN and AWAIT in one, where the command is recorded and its result is the very next notification.
@@ -7038,8 +7075,7 @@ RESTATE__PRIVATE bool restate__vm_run_recorded(restate__vm *vm, const char *name
     if (!slot || slot->entry != entry || !restate__vm_read_entry(vm, result, entry) ||
         result->kind > RESTATE__FAILURE)
         return false;
-    restate__vm_begin(vm, &restate__vm_kinds[RESTATE__RUN],
-                      recorded.len ? recorded : restate__b_none());
+    restate__vm_begin(vm, &restate__vm_kinds[RESTATE__RUN], recorded);
     restate__vm_take(vm, command);
     vm->next_completion++;
     entry[0] |= RESTATE__ENTRY_DELIVERED;
