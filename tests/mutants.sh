@@ -46,19 +46,19 @@ restate__vm_may_suspend|&& !vm->graph.executing||no suspension while a closure e
 restate__vm_suspend|vm->options.version >= 7|vm->options.version >= 8|protocol 7 says the whole tree
 restate__node_child_settled|(last \|\| child->state == RESTATE__SUCCEEDED)|true|any goes on after a failure
 restate__node_child_settled|} else if (last) {|} else {|all waits for all
-restate__node_earlier|x->parent->order > y->parent->order|x->parent->order < y->parent->order|of settled children the first one decides
+restate__node_earlier|x->order < y->order|x->order > y->order|of settled children the first one decides
 restate__vm_claim_by|name->delivered = signal->next;|name->delivered = 0;|a signal of a name is not lost to the one before
 restate__vm_seed|vm->options.version >= 6 ? vm->random_seed : restate__vm_sha256_64(vm->id)|vm->random_seed|protocol 5: random numbers come from the id
 restate__vm_random|sum << 23 \| sum >> 41|sum << 24 \| sum >> 40|random numbers are those of xoshiro256++
-restate__vm_fail|vm->failing = vm->keeps_error;|vm->failing = false;|the error of a run waits for closures that execute
-restate__vm_error_counts|return error->behavior == RESTATE__PAUSE|return false|of two errors of runs a pause is told
+restate__vm_fail_run|vm->failing = true;|restate__vm_put_error(vm);|the error of a run waits for closures that execute
+restate__vm_fail_run|pause = error->behavior == RESTATE__PAUSE|pause = false|of two errors of runs a pause is told
 restate__graph_take_back|restate__graph_rewind(run);||a closure that left the queue is found by the next await
 restate__graph_losers|restate__graph_wanted(g, c)|false|a closure has lost when all that it is part of is decided
 restate__graph_decided|if (!g->executing \|\| n->listed) return;|if (n->kind) return;|what is decided tells closures that they have lost
-restate__vm_failure_valid|"metadata of a failure", 6|"metadata of a failure", 5|metadata needs protocol 6
+restate__vm_failure_valid|RESTATE__METADATA, 6|RESTATE__METADATA, 5|metadata needs protocol 6
 restate__map_add|restate__b_compare(key, (*at)->key) < 0|restate__b_compare(key, (*at)->key) > 0|state keys are kept in order
 restate__vm_by_number|(x > y) - (x < y)|(x < y) - (x > y)|named signals come in the order of the journal
-restate__node_earlier|x->index > y->index|x->index < y->index|a future that is in a list twice is told by its places
+restate__edge_order|x->index > y->index|x->index < y->index|a future that is in a list twice is told by its places
 restate__tree_note|n->mark = t->mark + 1;||what several combinators have is said beside the tree
 LIST
 }

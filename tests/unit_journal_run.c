@@ -409,7 +409,7 @@ TEST(x_own_delay_wins) {
         rt.policy = fixed(1000);
         given(1); go();
         AWAIT((run = op_run("r")), "RUN 1");
-        CHECK(!restate__vm_propose(rt_op(), run, &o, &rt.policy));
+        CHECK(!rt_propose(run, &o));
         OUT("Run 1 \"r\"", "Error 503 index:1 Run \"r\" delay:77 message:\"later\"");
     }
 }
@@ -426,7 +426,7 @@ TEST(x_run_error_asks_for_pause) {
         rt.policy = fixed(1000);
         given(1); go();
         AWAIT((run = op_run("r")), "RUN 1");
-        CHECK(!restate__vm_propose(rt_op(), run, &o, &rt.policy));
+        CHECK(!rt_propose(run, &o));
         OUT("Run 1 \"r\"", rt.version == 7 ? "Error 500 index:1 Run \"r\" behavior:1 message:\"stop\"" : "Error 573...");
     }
 }

@@ -1024,19 +1024,27 @@ static inline bool op_reject_awakeable(const char *id, const restate_failure *f)
     return restate__vm_complete_awakeable(rt_op(), id, restate__b_none(), f, false);
 }
 
+/* No other closure executes: an error is sent at once. */
+static inline bool rt_propose(node *run, const restate__outcome *o) {
+    restate__vm *m = rt_op();
+    bool ok = restate__vm_propose(m, run, o, &rt.policy);
+    restate__vm_fail_now(m);
+    return ok;
+}
+
 static inline bool propose_value(node *run, const char *value) {
     restate__outcome o;
     memset(&o, 0, sizeof o);
     o.kind = RESTATE__DONE;
     o.value = rt_b(value);
-    return restate__vm_propose(rt_op(), run, &o, &rt.policy);
+    return rt_propose(run, &o);
 }
 static inline bool propose_failure(node *run, restate_failure f) {
     restate__outcome o;
     memset(&o, 0, sizeof o);
     o.kind = RESTATE__TERMINAL;
     o.failure = f;
-    return restate__vm_propose(rt_op(), run, &o, &rt.policy);
+    return rt_propose(run, &o);
 }
 /* Retryable: error 500 "my-error". */
 static inline bool propose_error(node *run, uint64_t duration_ms) {
@@ -1046,7 +1054,7 @@ static inline bool propose_error(node *run, uint64_t duration_ms) {
     o.error.code = 500;
     o.error.message = "my-error";
     o.duration_ms = duration_ms;
-    return restate__vm_propose(rt_op(), run, &o, &rt.policy);
+    return rt_propose(run, &o);
 }
 
 static inline void op_fail(unsigned code, const char *message) {
