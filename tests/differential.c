@@ -23,6 +23,7 @@
 #include "turns.h"
 
 #include "restate.h"
+#include "support/allocator.c"
 
 #include <signal.h>
 #include <stdarg.h>
@@ -1213,21 +1214,7 @@ static restate_status interpret(restate_ctx *ctx, restate_bytes input) {
 
 /* ---- Endpoints ------------------------------------------------------------------------------- */
 
-static size_t live, fail_in;                /* fail_in: allocations until one fails; 0: none does */
-
-static void *mem_realloc(void *user, void *old, size_t old_size, size_t size) {
-    void *p = NULL;
-    (void)user;
-    if (!fail_in || --fail_in) p = realloc(old, size);
-    if (p) live += size - (old ? old_size : 0);
-    return p;
-}
-static void *mem_alloc(void *user, size_t size) { return mem_realloc(user, NULL, 0, size); }
-static void mem_free(void *user, void *old, size_t size) {
-    (void)user;
-    live -= size;
-    free(old);
-}
+static mem_counts memory;                   /* of the endpoint */
 
 static uint64_t wall_ms(void *user) { (void)user; return wall; }
 static uint64_t monotonic_ms(void *user) { (void)user; return monotonic; }
@@ -1359,7 +1346,7 @@ static void set_up(setup *on, rng *r) {
     on->small_messages = percent(r, 10);
     if (on->small_messages) o.max_message_bytes = 4096;
     o.services = services;
-    o.allocator = (restate_allocator){ mem_alloc, mem_realloc, mem_free, NULL };
+    o.allocator = mem_allocator(&memory);
     o.clock = (restate_clock){ wall_ms, monotonic_ms, NULL };
     o.logger = (restate_logger){ write_log, NULL, RESTATE_LOG_TRACE, percent(r, 50) };
     on->endpoint = restate_endpoint_new(&o);
@@ -1919,9 +1906,9 @@ static void begin_case(rng *r) {
 static void end_case(void) {
     while (turns_take()) continue;
     restate_endpoint_free(it.on.endpoint);
-    if (!live) return;
+    if (!memory.live) return;
     fprintf(stderr, "differential: case %llu leaks %lu bytes\n", (unsigned long long)running,
-            (unsigned long)live);
+            (unsigned long)memory.live);
     exit(1);
 }
 
@@ -1934,10 +1921,10 @@ static void run_case(uint64_t seed, bool faults) {
     turn = rng_for(seed, 4);
     turns.next = next_turn;
     SAY("case %llu, protocol %u\n", (unsigned long long)seed, it.version);
-    if (faults) fail_in = 1 + below(&code, percent(&code, 50) ? 12 : 100);
+    if (faults) mem_fail(&memory, 1 + below(&code, percent(&code, 50) ? 12 : 100));
     if (percent(&r, 1)) other_request(&r);
     else invocation(&r, &code);
-    fail_in = 0;
+    mem_fail(&memory, 0);
     end_case();
     if (allowed.len) normalise(&told);
 }

@@ -982,7 +982,7 @@ TEST(spinning) {
             LOG_HAS("ERROR the handler made 100000 calls after RESTATE_ENDED and is cut off");
             CHECK(spins >= 49000 && spins <= 100000);
             CHECK(restate__attempt_over(ex.x->attempt));
-            CHECK(ex.peak < 1000000);
+            CHECK(ex.memory.peak < 1000000);
         }
 }
 
@@ -1338,15 +1338,15 @@ static void out_of_memory(restate_handler_fn *fn, bool on, bool stream) {
                 sim.state = "a=1;b=2";
                 sim.stream = stream;
                 sim.attempts_max = fn == careless ? 3 : 40;
-                ex.allocations = 0;
-                ex.fail_at = n;
-                ex.fail_on = on;
+                ex.memory.calls = 0;
+                ex.memory.fail_at = n;
+                ex.memory.fail_on = on;
                 if (on) sim.attempts_max = 1;
                 sim_run("body");
-                enough = ex.allocations < n;
+                enough = ex.memory.calls < n;
                 if (!on && fn != careless) CHECK(sim.ended);
                 sim_drop();
-                ex.fail_at = 0;
+                ex.memory.fail_at = 0;
                 ex.told.len = ex.log.len = 0;
                 if (ex.told.at) *ex.told.at = 0;
                 if (ex.log.at) *ex.log.at = 0;

@@ -198,9 +198,9 @@ TEST(out_of_memory) {
         b.name = "B";
         b.documentation = text;
         ex_memory();
-        ex.fail_at = n;
+        ex.memory.fail_at = n;
         open_with((const restate_service *const[]){ &b, &a, NULL });
-        enough = ex.allocations < n;
+        enough = ex.memory.calls < n;
         CHECK_STR(restate_endpoint_error(ex.endpoint), enough ? "" : "out of memory");
         ex_end();
     }
@@ -475,8 +475,8 @@ TEST(exchange_out_of_memory) {
         static const char *const paths[] = { "/discover", "/health", "/invoke/S/h", "/x" };
         open_two();
         for (int i = 0; i < 4; i++) {
-            ex.allocations = 0;
-            ex.fail_at = n;
+            ex.memory.calls = 0;
+            ex.memory.fail_at = n;
             if (ex_new()) {
                 header(":method", i == 2 ? "POST" : "GET");
                 header(":path", paths[i]);
@@ -486,8 +486,8 @@ TEST(exchange_out_of_memory) {
                 else if (ex.x->status == 200 || ex.x->status == 404) CHECK_INT(ex.x->status, i == 3 ? 404 : 200);
                 else CHECK(ex.x->status == 500 || ex.x->status == 503);
             }
-            enough = (i == 0 || enough) && ex.allocations < n;
-            ex.fail_at = 0;
+            enough = (i == 0 || enough) && ex.memory.calls < n;
+            ex.memory.fail_at = 0;
             body();
             ex_release();
             settle();

@@ -4,6 +4,7 @@
 #define RESTATE_NO_SERVER
 #include "../restate.h"
 
+#include "support/allocator.c"
 #include "test.h"
 
 #include <errno.h>
@@ -18,25 +19,8 @@
 #define STACK_BYTES ((size_t)64 * 1024)
 
 static restate_allocator libc;
-static long allocations_left = -1;          /* of `failing`; -1: no limit */
-
-static void *failing_alloc(void *user, size_t size) {
-    (void)user;
-    if (allocations_left == 0 || size > SIZE_MAX / 64) return NULL;
-    if (allocations_left > 0) allocations_left--;
-    return malloc(size);
-}
-static void *failing_realloc(void *user, void *old, size_t old_size, size_t size) {
-    (void)user;
-    (void)old_size;
-    return allocations_left == 0 ? NULL : realloc(old, size);
-}
-static void failing_free(void *user, void *old, size_t size) {
-    (void)user;
-    (void)size;
-    free(old);
-}
-static const restate_allocator failing = { failing_alloc, failing_realloc, failing_free, NULL };
+static mem_counts memory;
+static restate_allocator failing;           /* of `memory` */
 
 static void sleep_ms(long ms) {
     struct timespec t;
@@ -399,9 +383,9 @@ TEST(no_memory) {
         CHECK(!restate__fiber_new(&pool, (restate__fiber_kind)kind, SIZE_MAX / 16, count_and_park, &c)
               || kind == RESTATE__FIBER_THREAD || !RESTATE__FIBER_SWITCHES);
     }
-    allocations_left = 0;
+    mem_fail_from(&memory, 1);
     CHECK(!restate__fiber_new(&pool, RESTATE__FIBER_THREAD, STACK_BYTES, count_and_park, &c));
-    allocations_left = -1;
+    mem_fail(&memory, 0);
     restate__fiber_pool_free(&pool);
 }
 
@@ -897,13 +881,13 @@ TEST(pool_without_threads_or_memory) {
     CHECK(!restate__pool_submit(&pool, &w[0].job));
     restate__pool_free(&pool);
     CHECK(restate__pool_init(&pool, &failing, 8));
-    allocations_left = 0;
+    mem_fail_from(&memory, 1);
     CHECK(!restate__pool_submit(&pool, &w[0].job));
-    allocations_left = 1;
+    mem_fail_from(&memory, 2);
     CHECK(restate__pool_submit(&pool, &w[1].job));
     CHECK(restate__pool_submit(&pool, &w[2].job));      /* the one thread does both */
     restate__pool_free(&pool);
-    allocations_left = -1;
+    mem_fail(&memory, 0);
     CHECK_INT(count, 2);
     free(w);
 }
@@ -929,5 +913,6 @@ int main(int argc, char **argv) {
         {0}
     };
     libc = restate__mem_defaults(libc);
+    failing = mem_allocator(&memory);
     return test_main(argc, argv, cases);
 }

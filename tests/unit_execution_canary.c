@@ -4,6 +4,7 @@
 #define RESTATE__STACK_MMAP 0
 #define RESTATE_NO_SERVER
 #include "restate.h"
+#include "support/allocator.c"
 #include "support/journal.c"
 
 #if RESTATE__FIBER_SWITCHES
@@ -11,34 +12,31 @@
 #define ROOM ((size_t)512 << 10)
 #define STACK ((size_t)64 << 10)
 
-static size_t live;
+static mem_counts memory;                   /* with the room */
 static char *left[4];                       /* blocks as large as a stack that are not given back */
 static rt_bytes told;
 
 static void *roomy_alloc(void *user, size_t size) {
-    char *p = (char *)malloc(ROOM + size);
+    char *p = (char *)mem_alloc(&memory, ROOM + size);
     (void)user;
-    if (!p) return NULL;
-    live += size;
-    for (int i = 0; i < 4 && size >= STACK; i++)
+    for (int i = 0; p && i < 4 && size >= STACK; i++)
         if (!left[i]) {
             left[i] = p;
             break;
         }
-    return p + ROOM;
+    return p ? p + ROOM : NULL;
 }
 static void roomy_free(void *user, void *old, size_t size) {
     (void)user;
-    if (!old) return;
-    live -= size;
     for (int i = 0; i < 4; i++)
         if (left[i] == (char *)old - ROOM) left[i] = NULL;
-    free((char *)old - ROOM);
+    mem_free(&memory, (char *)old - ROOM, ROOM + size);
 }
+/* Contents are not moved into the room of another block, so this is not realloc(). */
 static void *roomy_realloc(void *user, void *old, size_t old_size, size_t size) {
     void *p = roomy_alloc(user, size);
     if (p && old) memcpy(p, old, old_size < size ? old_size : size);
-    if (p) roomy_free(user, old, old_size);
+    if (p && old) roomy_free(user, old, old_size);
     return p;
 }
 
@@ -116,7 +114,7 @@ static void up(void) {
     restate_endpoint_options o = { .services = RESTATE_SERVICES(&service), .defaults.stack_bytes = STACK,
                                    .allocator = { roomy_alloc, roomy_realloc, roomy_free, NULL },
                                    .logger = { .write = tell } };
-    live = 0;
+    memory = (mem_counts){ .live = 0 };
     ep = restate_endpoint_new(&o);
     CHECK_STR(restate_endpoint_error(ep), "");
     told.len = 0;
@@ -191,7 +189,7 @@ TEST(overflows_are_noticed) {
             restate_stream_free(s);
         }
         restate_endpoint_free(ep);
-        CHECK(live / RESTATE__STACK_FACTOR / STACK == 1);    /* the stack that overflowed is never given back */
+        CHECK((memory.live - ROOM) / RESTATE__STACK_FACTOR / STACK == 1);    /* the stack that overflowed is never given back */
         for (int k = 0; k < 4; k++) free(left[k]), left[k] = NULL;
     }
     test_note = "";
@@ -208,7 +206,7 @@ TEST(nothing_is_left) {
         says(s, &last);
         restate_stream_free(s);
         restate_endpoint_free(ep);
-        CHECK_INT(live, 0);
+        CHECK_INT(memory.live, 0);
         CHECK_INT(told.len, 0);
     }
 }

@@ -405,7 +405,7 @@ TEST(out_of_memory) {
         const char *token = token_of(HEAD, CLAIMS);
         int status = 0;
         begin_with(one_key);
-        ex.fail_at = ex.allocations + at;
+        ex.memory.fail_at = ex.memory.calls + at;
         if (ex_new()) {
             header(":method", "POST");
             header(":path", PATH);
@@ -419,7 +419,7 @@ TEST(out_of_memory) {
             ex_release();
             settle();
         }
-        ex.fail_at = 0;
+        ex.memory.fail_at = 0;
         ex.log.len = 0;
         if (ex.log.at) *ex.log.at = 0;
         ex_end();

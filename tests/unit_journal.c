@@ -628,7 +628,7 @@ TEST(x_message_limit) {
         raw("00000000 04000001");
         CHECK(!ready());
         CHECK_ERROR(571, "");
-        CHECK(rt.live_max < 100000);
+        CHECK(rt.memory.peak < 100000);
         OUT("Error 571...");
     }
     EVERY(5, 7) { raw("00000000 ffffffff"); CHECK(!ready()); CHECK_ERROR(571, ""); OUT("Error 571..."); }
@@ -643,16 +643,16 @@ TEST(x_wild_ids_cost_no_memory) {
         note_sleep(1);
         sleep = op_sleep("", 0);
         AWAIT(sleep, "ANY");
-        CHECK(rt.live_max < 65536);
+        CHECK(rt.memory.peak < 65536);
         OUT("Sleep 1");
     }
-    EVERY(7, 7) { given(1); go(); note_ack(4294967295u); feed(); CHECK_ERROR(571, ""); CHECK(rt.live_max < 65536); OUT("Error 571..."); }
+    EVERY(7, 7) { given(1); go(); note_ack(4294967295u); feed(); CHECK_ERROR(571, ""); CHECK(rt.memory.peak < 65536); OUT("Error 571..."); }
     EVERY(5, 5) {
         given(1); go();
         for (unsigned i = 1; i <= 2000; i++) note_sleep(i * 2000000u);
         note_sleep(1);
         AWAIT(op_sleep("", 0), "ANY");
-        CHECK(rt.live_max < 2000 * 500);
+        CHECK(rt.memory.peak < 2000 * 500);
         OUT("Sleep 1");
     }
 }
@@ -711,7 +711,7 @@ TEST(x_ids_of_every_length) {
         CHECK(!completed(first));
         AWAIT(first, "ANY");
         CHECK(op_end());
-        CHECK(rt.live_max < 2 * COUNT * 32);                /* their bytes, and slots: nothing is allocated for an entry */
+        CHECK(rt.memory.peak < 2 * COUNT * 32);                /* their bytes, and slots: nothing is allocated for an entry */
         OUT("End");
     }
 }
@@ -721,7 +721,7 @@ TEST(x_known_entries_cost_no_memory) {
         start(4294967295u); input(""); eof();
         CHECK(!ready());
         CHECK_ERROR(571, "");
-        CHECK(rt.live_max < 65536);
+        CHECK(rt.memory.peak < 65536);
         OUT("Error 571...");
     }
 }

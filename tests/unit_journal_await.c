@@ -554,7 +554,7 @@ TEST(shared_children_are_said_once) {
                 rt.options.explicit_cancellation = k % 2;
                 given(1); go();
                 f = before = op_awakeable();
-                live = rt.live;
+                live = rt.memory.live;
                 for (int i = 0; i < 60; i++) {
                     two = shape == 0 ? f : shape == 1 ? before : ALL_SETTLED(f, before);
                     before = f;
@@ -564,7 +564,7 @@ TEST(shared_children_are_said_once) {
                 eof();
                 AWAIT(f, "599");
                 CHECK(said_bytes() < 2000);
-                CHECK(rt.live - live < 200000);
+                CHECK(rt.memory.live - live < 200000);
             }
 }
 

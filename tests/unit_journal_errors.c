@@ -655,17 +655,17 @@ TEST(x_waiting_costs_no_memory) {
     for (unsigned i = 0; i < 500; i++) nodes[i] = op_sleep("", 0);
     all = rt_combine(RESTATE__ALL, nodes, 500);
     rt_collect();
-    before = rt.live;
+    before = rt.memory.live;
     for (int i = 0; i < 2000; i++) {
         AWAIT(all, "WAIT(i)");
         rt_collect();
     }
     {
         static char where[80];
-        snprintf(where, sizeof where, "(%lu bytes for awaiting the same 2000 times)", (unsigned long)(rt.live - before));
+        snprintf(where, sizeof where, "(%lu bytes for awaiting the same 2000 times)", (unsigned long)(rt.memory.live - before));
         test_note = where;
     }
-    CHECK(rt.live - before < 200000);
+    CHECK(rt.memory.live - before < 200000);
     rt_end();
     test_note = "";
     rt_drop(&rt.raw);
@@ -785,13 +785,13 @@ static size_t oom_round(void (*scenario)(void), unsigned version, rt_mode mode, 
     rt_begin(version, mode);
     rt.ignore_output = true;
     rt.thin = mode == RT_WHOLE;
-    rt.fail_at = fail_at;
-    rt.fail_on = on;
+    rt.memory.fail_at = fail_at;
+    rt.memory.fail_on = on;
     scenario();
     rt_collect();
-    rt.fail_at = 0;
+    rt.memory.fail_at = 0;
     rt.thin = false;
-    return rt.allocations;
+    return rt.memory.calls;
 }
 
 static void out_of_memory(const char *name, void (*scenario)(void)) {

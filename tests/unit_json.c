@@ -787,17 +787,17 @@ static bool everything(restate_ctx *ctx) {
 
 TEST(out_of_memory) {
     bool done = false;
-    long n;
+    size_t n;
     memset(long_text, '"', sizeof long_text - 1);
-    for (n = 0; n < 200 && !done; n++) {
+    for (n = 1; n < 200 && !done; n++) {
         restate_ctx *ctx = test_ctx();
-        alloc_left = n;
+        mem_fail_from(&memory, n);
         done = everything(ctx);
-        alloc_left = -1;
+        mem_fail(&memory, 0);
         CHECK_STR(last_misuse(ctx), done ? "" : "out of memory");
         CHECK_STR(last_failure(ctx), "");
         test_ctx_free(ctx);
-        CHECK_INT(alloc_open, 0);
+        CHECK_INT(memory.blocks, 0);
     }
     CHECK(done && n > 5);
 }

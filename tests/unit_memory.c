@@ -7,10 +7,8 @@
 #include "tools.h"
 #define RESTATE__CACHE_KEEPS_SMALL 1                /* also with ASan, which other tests do without */
 #include "restate.h"
-#include "support/journal.c"
-
-#include <arpa/inet.h>
-#include <poll.h>
+#include "support/allocator.c"
+#include "support/http2.c"
 
 #if SLOW > 1 || !defined(__GLIBC__)
 #  define COUNTS 0
@@ -177,9 +175,8 @@ enum { AT_ONCE = 16 };                      /* as many as the worker of streams 
 typedef struct call {
     const script *script;
     int32_t id;                             /* 0: there is none under way */
-    unsigned part;                          /* being sent, */
-    size_t sent;                            /* as far as this */
-    bool waits;
+    unsigned part;                          /* the one that is being sent */
+    h2_body up;
     unsigned status;
     uint8_t body[512];                      /* of the response */
     size_t len;
@@ -206,27 +203,20 @@ static unsigned questions(const call *k) {
     return n;
 }
 
-static restate__h2_ssize on_upload(nghttp2_session *s, int32_t id, uint8_t *to, size_t room, uint32_t *flags,
-                                   nghttp2_data_source *source, void *user) {
-    call *k = (call *)source->ptr;
-    const rt_bytes *part = &k->script->part[k->part];
-    size_t n = part->len - k->sent;
-    (void)s, (void)id, (void)user;
-    k->waits = n == 0;
-    if (k->waits) return NGHTTP2_ERR_DEFERRED;
-    if (n > room) n = room;
-    memcpy(to, part->at + k->sent, n);
-    k->sent += n;
-    if (k->sent == part->len && k->part + 1 == k->script->parts) *flags |= NGHTTP2_DATA_FLAG_EOF;
-    return (restate__h2_ssize)n;
+static void send_part(call *k, unsigned part) {
+    const rt_bytes *bytes = &k->script->part[part];
+    k->part = part;
+    k->up.at = bytes->at;
+    k->up.len = bytes->len;
+    k->up.sent = 0;
+    k->up.over = part + 1 == k->script->parts;
 }
 
 static int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *name, size_t name_len,
                      const uint8_t *value, size_t len, uint8_t flags, void *user) {
     call *k = (call *)nghttp2_session_get_stream_user_data(s, f->hd.stream_id);
     (void)flags, (void)user, (void)len;
-    if (k && name_len == 7 && memcmp(name, ":status", 7) == 0)
-        k->status = (unsigned)strtoul((const char *)value, NULL, 10);
+    if (k) k->status = h2_status(name, name_len, value, k->status);
     return 0;
 }
 
@@ -237,9 +227,8 @@ static int on_data(nghttp2_session *s, uint8_t flags, int32_t id, const uint8_t 
     memcpy(k->body + k->len, data, len);
     k->len += len;
     if (k->part + 1 < k->script->parts && k->part < questions(k)) {
-        k->part++;
-        k->sent = 0;
-        if (k->waits) nghttp2_session_resume_data(s, id);
+        send_part(k, k->part + 1);
+        h2_resume(s, id, &k->up);
     }
     return 0;
 }
@@ -258,31 +247,20 @@ static int on_close(nghttp2_session *s, int32_t id, uint32_t code, void *user) {
 }
 
 static void client_begin(void) {
-    nghttp2_session_callbacks *calls;
+    const h2_options o = { on_header, on_data, NULL, on_close, .window = 65535 };
     memset(&client, 0, sizeof client);
-    if (nghttp2_session_callbacks_new(&calls)) abort();
-    nghttp2_session_callbacks_set_on_header_callback(calls, on_header);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(calls, on_data);
-    nghttp2_session_callbacks_set_on_stream_close_callback(calls, on_close);
-    if (nghttp2_session_client_new(&client.session, calls, NULL)) abort();
-    nghttp2_session_callbacks_del(calls);
-    nghttp2_submit_settings(client.session, 0, NULL, 0);
+    client.session = h2_session(&o, NULL);
 }
 
 static void invoke(call *k, const script *s) {
-    RESTATE__H2_V(nghttp2_data_provider) body;
     char type[64], trace[64];
-    const char *fields[][2] = { { ":method", "POST" }, { ":scheme", "http" }, { ":path", s->path },
-                                { ":authority", "test" }, { "content-type", type }, { "traceparent", trace } };
-    nghttp2_nv nv[6];
+    const restate_pair more[] = { { "content-type", type }, { "traceparent", trace }, { NULL, NULL } };
     snprintf(type, sizeof type, "application/vnd.restate.invocation.v%u", rt.version);
     snprintf(trace, sizeof trace, "00-%032x-%016x-01", client.begun * 7919u, client.begun);
-    for (int i = 0; i < 6; i++) restate__h2_field(&nv[i], fields[i][0], fields[i][1]), nv[i].flags = 0;
     memset(k, 0, sizeof *k);
     k->script = s;
-    body.source.ptr = k;
-    body.read_callback = on_upload;
-    k->id = RESTATE__H2_V(nghttp2_submit_request)(client.session, NULL, nv, 6, &body, k);
+    send_part(k, 0);
+    k->id = h2_request(client.session, "POST", s->path, more, &k->up, k);
     CHECK(k->id > 0);
     client.begun++;
 }
@@ -332,14 +310,9 @@ static void carry(void) {
 }
 
 static void sockets_begin(void) {
-    struct sockaddr_in at;
-    memset(&at, 0, sizeof at);
-    at.sin_family = AF_INET;
     if (restate_endpoint_process(ep, 0) != RESTATE_OK) abort();
-    at.sin_port = htons(restate_endpoint_port(ep));
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&at, sizeof at) || fcntl(fd, F_SETFL, O_NONBLOCK)) abort();
+    fd = h2_connect(restate_endpoint_port(ep), 0);
+    if (fd < 0) abort();
 }
 
 static void sockets_carry(void) {
@@ -445,18 +418,7 @@ TEST(counter) {
 
 /* ---- The pool by itself ------------------------------------------------------------------------------ */
 
-static size_t live;                         /* bytes of the pool */
-
-static void *live_alloc(void *user, size_t size) {
-    (void)user;
-    live += size;
-    return malloc(size);
-}
-static void live_free(void *user, void *old, size_t size) {
-    (void)user;
-    live -= size;
-    free(old);
-}
+static mem_counts memory;                   /* of the pool */
 
 enum { CACHE_BYTES = 1 << 20 };
 
@@ -469,7 +431,7 @@ static bool filled(const void *p, size_t size, int byte) {
 TEST(blocks) {
     static const size_t sizes[] = { 0, 1, 15, 16, 17, 100, 1007, 1008, 1009, 5000 };
     const size_t count = sizeof sizes / sizeof *sizes;
-    restate_allocator a = { .alloc = live_alloc, .free = live_free };
+    restate_allocator a = mem_allocator(&memory);
     restate__chunk *kept[RESTATE__CACHE_CLASSES] = { NULL };
     restate__cache pool;
     restate__cache_init(&pool, &a, kept, CACHE_BYTES);
@@ -494,25 +456,25 @@ TEST(blocks) {
     CHECK(!restate__h2_calloc(SIZE_MAX / 2, 3, &pool));
     restate__h2_free(NULL, &pool);
     restate__cache_free(&pool);
-    CHECK_INT(live, 0);
+    CHECK_INT(memory.live, 0);
 }
 
 /* What is kept is used again, but not all is kept. */
 TEST(blocks_are_bounded) {
     enum { MANY = 20000 };
     static void *all[MANY];
-    restate_allocator a = { .alloc = live_alloc, .free = live_free };
+    restate_allocator a = mem_allocator(&memory);
     restate__chunk *kept[RESTATE__CACHE_CLASSES] = { NULL };
     restate__cache pool;
     restate__cache_init(&pool, &a, kept, CACHE_BYTES);
     for (size_t i = 0; i < MANY; i++) all[i] = restate__h2_malloc(i % 1000, &pool);
-    CHECK(live > 5 * (size_t)CACHE_BYTES);
+    CHECK(memory.live > 5 * (size_t)CACHE_BYTES);
     for (size_t i = 0; i < MANY; i++) restate__h2_free(all[i], &pool);
-    CHECK(live <= CACHE_BYTES && live > CACHE_BYTES - RESTATE__CACHE_SMALL);
+    CHECK(memory.live <= CACHE_BYTES && memory.live > CACHE_BYTES - RESTATE__CACHE_SMALL);
     for (size_t i = 0; i < 100; i++) restate__h2_free(restate__h2_malloc(i * 10, &pool), &pool);
-    CHECK(live <= CACHE_BYTES);
+    CHECK(memory.live <= CACHE_BYTES);
     restate__cache_free(&pool);
-    CHECK_INT(live, 0);
+    CHECK_INT(memory.live, 0);
 }
 
 int main(int argc, char **argv) {

@@ -7,7 +7,6 @@
 #define RESTATE__GRACE_MS 2000u             /* for what does not return; users have 5 s */
 #define RESTATE_IMPLEMENTATION
 #include "restate.h"
-#include "support/journal.c"
 
 #include <poll.h>
 #include <signal.h>
@@ -19,17 +18,13 @@
 #  include <malloc.h>
 #endif
 
+#include "support/client.c"
+
 #define PATIENCE_MS (15000 * (SLOW > 1 ? 4 : 1))
 #define HOUR_MS 3600000u
 
 extern char **environ;
 static const char *self;                    /* this program */
-
-static uint64_t now_ms(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 /* ---- Programs that handlers and closures start -------------------------------------------------------- */
 
@@ -298,16 +293,20 @@ static void log_to_pipe(void *user, const restate_log_record *r) {
     while (write(log_fd[1], line, (size_t)n) < 0 && errno == EINTR) continue;
 }
 
-static uint16_t free_port(void) {
-    struct sockaddr_in at;
+/* A socket that is bound to a port that nobody has. */
+static int bound_to(uint16_t *number) {
+    struct sockaddr_in at = h2_address(0);
     socklen_t len = sizeof at;
     int fd = socket(AF_INET, SOCK_STREAM, 0);
-    memset(&at, 0, sizeof at);
-    at.sin_family = AF_INET;
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof at) || getsockname(fd, (struct sockaddr *)&at, &len)) abort();
-    close(fd);
-    return ntohs(at.sin_port);
+    *number = ntohs(at.sin_port);
+    return fd;
+}
+
+static uint16_t free_port(void) {
+    uint16_t number;
+    close(bound_to(&number));
+    return number;
 }
 
 static int (*afterwards)(int status);       /* in that process, when restate_serve() has returned */
@@ -341,71 +340,7 @@ static void up_with(restate_endpoint_options o, void (*prepare)(void)) {
 }
 #define up(...) up_with((restate_endpoint_options){ __VA_ARGS__ }, NULL)
 
-/* ---- Clients: HTTP/2 with prior knowledge ---------------------------------------------------------------- */
-
-typedef struct call {
-    struct call *next;
-    struct client *on;
-    int32_t id;
-    rt_bytes up, body;                      /* request, response */
-    size_t sent;
-    bool over, closed;                      /* over: the request ends behind `up` */
-    int status;
-} call;
-
-typedef struct client {
-    struct client *next;
-    int fd;
-    nghttp2_session *session;
-    call *calls;
-    bool gone;
-} client;
-static client *clients;
-
-static int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *name, size_t name_len,
-                     const uint8_t *value, size_t len, uint8_t flags, void *user) {
-    call *k = (call *)nghttp2_session_get_stream_user_data(s, f->hd.stream_id);
-    (void)flags, (void)user, (void)len;
-    if (k && name_len == 7 && memcmp(name, ":status", 7) == 0) k->status = atoi((const char *)value);
-    return 0;
-}
-static int on_data(nghttp2_session *s, uint8_t flags, int32_t id, const uint8_t *data, size_t len, void *user) {
-    call *k = (call *)nghttp2_session_get_stream_user_data(s, id);
-    (void)flags, (void)user;
-    if (k) rt_add(&k->body, data, len);
-    return 0;
-}
-static int on_close(nghttp2_session *s, int32_t id, uint32_t code, void *user) {
-    call *k = (call *)nghttp2_session_get_stream_user_data(s, id);
-    (void)code, (void)user;
-    if (k) k->closed = true;
-    return 0;
-}
-static restate__h2_ssize on_upload(nghttp2_session *s, int32_t id, uint8_t *to, size_t room, uint32_t *flags,
-                                   nghttp2_data_source *source, void *user) {
-    call *k = (call *)source->ptr;
-    size_t n = k->up.len - k->sent < room ? k->up.len - k->sent : room;
-    (void)s, (void)id, (void)user;
-    if (n == 0 && !k->over) return NGHTTP2_ERR_DEFERRED;
-    if (n) memcpy(to, k->up.at + k->sent, n);
-    k->sent += n;
-    if (k->over && k->sent == k->up.len) *flags |= NGHTTP2_DATA_FLAG_EOF;
-    return (restate__h2_ssize)n;
-}
-
-static void client_send(client *c) {
-    const uint8_t *data;
-    restate__h2_ssize n;
-    while (!c->gone && (n = RESTATE__H2_V(nghttp2_session_mem_send)(c->session, &data)) > 0)
-        if (send(c->fd, data, (size_t)n, MSG_NOSIGNAL) != n) c->gone = true;       /* little: it never blocks */
-}
-static void client_receive(client *c) {
-    static uint8_t in[65536];
-    ssize_t n = recv(c->fd, in, sizeof in, MSG_DONTWAIT);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-    if (n <= 0 || RESTATE__H2_V(nghttp2_session_mem_recv)(c->session, in, (size_t)n) < 0) c->gone = true;
-    if (c->gone) shutdown(c->fd, SHUT_RDWR);
-}
+/* ---- Clients ---------------------------------------------------------------------------------------------- */
 
 static bool log_is_over;                    /* all processes that had it are gone */
 static void read_log(void) {
@@ -437,18 +372,10 @@ static bool server_is_gone(void) {
 /* Lets things go on until something happened, 10 ms at most. False: the time of UNTIL is up. */
 static bool pump(uint64_t until) {
     struct pollfd fds[64];
-    nfds_t n = 0;
-    client *c;
-    fds[n].fd = log_fd[0], fds[n++].events = POLLIN;
-    for (c = clients; c; c = c->next) {
-        if (c->gone) continue;
-        client_send(c);
-        fds[n].fd = c->fd, fds[n++].events = POLLIN;
-    }
-    poll(fds, n, 10);
+    fds[0].fd = log_fd[0], fds[0].events = POLLIN;
+    clients_wait(fds, 1, 64);
     read_log();
-    for (c = clients; c; c = c->next)
-        if (!c->gone) client_receive(c);
+    clients_receive();
     return now_ms() < until;
 }
 #define UNTIL(condition) do { \
@@ -458,89 +385,30 @@ static bool pump(uint64_t until) {
         CHECK(condition); \
     } while (0)
 
-/* A connected socket, or -1. */
-static int try_to_connect(void) {
-    struct sockaddr_in at;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    memset(&at, 0, sizeof at);
-    at.sin_family = AF_INET;
-    at.sin_port = htons(port);
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&at, sizeof at) == 0) return fd;
-    close(fd);
-    return -1;
-}
 static bool connecting_fails(void) {
-    int fd = try_to_connect();
+    int fd = h2_connect(port, 0);
     if (fd >= 0) close(fd);
     return fd < 0;
 }
 
 /* Connects, once somebody listens. */
 static client *dial(void) {
-    client *c = (client *)calloc(1, sizeof *c);
-    nghttp2_session_callbacks *calls;
+    const dialling usual = { .window = 0 };
     uint64_t until = now_ms() + PATIENCE_MS;
-    if (!c || nghttp2_session_callbacks_new(&calls)) abort();
-    nghttp2_session_callbacks_set_on_header_callback(calls, on_header);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(calls, on_data);
-    nghttp2_session_callbacks_set_on_stream_close_callback(calls, on_close);
-    if (nghttp2_session_client_new(&c->session, calls, c)) abort();
-    nghttp2_session_callbacks_del(calls);
-    nghttp2_submit_settings(c->session, 0, NULL, 0);
-    while ((c->fd = try_to_connect()) < 0 && !server_is_gone() && pump(until)) continue;
-    c->gone = c->fd < 0;
-    CHECK(!c->gone);
-    c->next = clients;
-    clients = c;
-    return c;
-}
-
-static nghttp2_nv field(const char *name, const char *value) {
-    union { const char *from; uint8_t *to; } n, v;
-    nghttp2_nv nv;
-    n.from = name, v.from = value;
-    memset(&nv, 0, sizeof nv);
-    nv.name = n.to, nv.namelen = strlen(name);
-    nv.value = v.to, nv.valuelen = strlen(value);
-    return nv;
+    int fd;
+    while ((fd = h2_connect(port, 0)) < 0 && !server_is_gone() && pump(until)) continue;
+    CHECK(fd >= 0);
+    return client_on(fd, &usual);
 }
 
 /* Begins an invocation; `whole`: nothing follows its input, so it suspends where it would wait. */
 static call *invoke(client *c, const char *handler, const char *in, bool whole) {
-    RESTATE__H2_V(nghttp2_data_provider) body;
-    char path[64];
-    call *k = (call *)calloc(1, sizeof *k);
-    nghttp2_nv fields[5];
-    if (!k) abort();
-    snprintf(path, sizeof path, "/invoke/S/%s", handler);
-    fields[0] = field(":method", "POST"), fields[1] = field(":scheme", "http");
-    fields[2] = field(":path", path), fields[3] = field(":authority", "test");
-    fields[4] = field("content-type", "application/vnd.restate.invocation.v6");
+    call *k = invoke_as(c, 6, handler);
+    k->up.over = whole;
     start(1, .debug_id = in);
     input(in);
-    rt_add(&k->up, rt_script.at, rt_script.len);
-    rt_add(&k->body, "", 0);
-    rt_script.len = 0;
-    k->over = whole;
-    k->on = c;
-    k->next = c->calls;
-    c->calls = k;
-    body.source.ptr = k;
-    body.read_callback = on_upload;
-    k->id = RESTATE__H2_V(nghttp2_submit_request)(c->session, NULL, fields, 5, &body, k);
+    send_on(k);
     return k;
-}
-
-/* Sends the script so far. */
-static void give(call *k) {
-    rt_add(&k->up, rt_script.at, rt_script.len);
-    rt_script.len = 0;
-    nghttp2_session_resume_data(k->on->session, k->id);
-}
-static void finish(call *k) {               /* nothing follows */
-    k->over = true;
-    give(k);
 }
 
 /* The frames of its response as text, one per line. */
@@ -551,23 +419,6 @@ static const char *text_of(const call *k) {
     rt_add(&text, "", 0);
     while (at < k->body.len && (n = rt_show_frame(&text, k->body.at + at, k->body.len - at)) > 0) at += n;
     return (const char *)text.at;
-}
-
-static void hang_up_all(void) {
-    while (clients) {
-        client *c = clients;
-        clients = c->next;
-        if (c->fd >= 0) close(c->fd);
-        nghttp2_session_del(c->session);
-        while (c->calls) {
-            call *k = c->calls;
-            c->calls = k->next;
-            rt_drop(&k->up);
-            rt_drop(&k->body);
-            free(k);
-        }
-        free(c);
-    }
 }
 
 static bool parked(const call *k) { return strstr(text_of(k), "Sleep") != NULL; }
@@ -774,7 +625,7 @@ TEST(signals_stop_it) {
         UNTIL(parked(k));
         kill(server, numbers[i]);
         UNTIL(strstr(text_of(k), "Suspension"));
-        finish(k);
+        end(k);
         ENDS_WITH(0);
         down();
     }
@@ -1160,8 +1011,8 @@ TEST(a_worker_that_dies_is_named_and_replaced) {
         CHECK(!calm->gone && !waits->closed);
         if (i % OF_ONE != OF_ONE - 1) continue;
         note_sleep(1);
-        give(waits);
-        finish(waits);
+        send_on(waits);
+        end(waits);
         UNTIL(strstr(text_of(waits), "Output value \"still here\""));
         hang_up_all();
         kill(server, SIGTERM);
@@ -1220,7 +1071,7 @@ TEST(a_stop_drains_all_workers) {
     kill(server, SIGINT);
     for (int i = 0; i < 2; i++) {
         UNTIL(strstr(text_of(k[i]), "Suspension"));
-        finish(k[i]);
+        end(k[i]);
     }
     ENDS_WITH(0);
     CHECK_INT(said("another one starts"), 0);
@@ -1235,7 +1086,7 @@ TEST(a_signal_to_a_group_drains) {          /* as Ctrl-C in a terminal: nobody t
     kill(-server, SIGINT);
     for (int i = 0; i < 2; i++) {
         UNTIL(strstr(text_of(k[i]), "Suspension"));
-        finish(k[i]);
+        end(k[i]);
     }
     ENDS_WITH(0);
     down();
@@ -1252,7 +1103,7 @@ TEST(a_worker_that_is_told_to_stop_is_replaced) {
     UNTIL(parked(k));
     kill((pid_t)pid, SIGTERM);
     UNTIL(strstr(text_of(k), "Suspension"));
-    finish(k);
+    end(k);
     UNTIL(said("has stopped; another one starts") == 1 && said("has started") == 3);
     for (int i = 0; i < 4; i++) CHECK(pid_behind(dial()) != pid);
     hang_up_all();
@@ -1309,7 +1160,7 @@ TEST(workers_end_with_their_supervisor) {
     UNTIL(parked(k));
     kill(server, SIGKILL);
     UNTIL(server_is_gone() && strstr(text_of(k), "Suspension"));
-    finish(k);
+    end(k);
     UNTIL(log_is_over);
     down();
 }
@@ -1359,14 +1210,10 @@ TEST(workers_share_a_free_port) {
 }
 
 TEST(what_cannot_be_served_by_several) {
-    int taken = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in at;
-    socklen_t len = sizeof at;
-    memset(&at, 0, sizeof at);
-    at.sin_family = AF_INET;
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    CHECK(bind(taken, (struct sockaddr *)&at, len) == 0 && listen(taken, 1) == 0 && getsockname(taken, (struct sockaddr *)&at, &len) == 0);
-    up(.threads = THREADS, .processes = 2, .port = ntohs(at.sin_port));
+    uint16_t number;
+    int taken = bound_to(&number);
+    CHECK_INT(listen(taken, 1), 0);
+    up(.threads = THREADS, .processes = 2, .port = number);
     ENDS_WITH(1);
     CHECK(said("cannot listen on 127.0.0.1"));
     CHECK_INT(said("has started"), 0);

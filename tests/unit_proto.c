@@ -876,10 +876,10 @@ TEST(names_without_memory) {
         snprintf(name, sizeof name, "V%d", i);
         CHECK(restate__proto_named_value(&w, &type, restate_str(name), &n));
     }
-    while (restate_alloc(ctx, 1)) alloc_left = 0;
+    while (restate_alloc(ctx, 1)) mem_fail_from(&memory, 1);
     CHECK(!restate__proto_named_value(&w, &type, restate_str("V99"), &n));
     CHECK_INT(w.status, RESTATE_ENDED);
-    alloc_left = -1;
+    mem_fail(&memory, 0);
     test_ctx_free(ctx);
 }
 
@@ -1193,8 +1193,7 @@ TEST(out_of_memory) {
         "{\"floats\":[0.1000000000000000000000000000000000000000000000000000000000000000000000000000000001]}",
         "{\"numbers\":[\"x\"]}", "{\"nope\":1}",
     };
-    size_t i, used;
-    long n;
+    size_t i, used, n;
     for (i = 0; i < COUNT(inputs); i++) {
         for (used = 3600; used < 4096; used += 31) {
             bool failed = true;
@@ -1205,12 +1204,12 @@ TEST(out_of_memory) {
                 restate_status status;
                 ctx = test_ctx();
                 CHECK(restate_alloc(ctx, used) != NULL);
-                alloc_left = n;
+                mem_fail_from(&memory, n + 1);
                 status = decode(&lists.json, ctx, restate_str(inputs[i]), &l);
                 if (status == RESTATE_OK) status = encode(&lists.json, ctx, &l, &out);
                 if (status == RESTATE_OK) status = encode(&lists.binary, ctx, &l, &binary);
-                failed = alloc_left == 0 && status == RESTATE_ENDED;
-                alloc_left = -1;
+                failed = memory.calls > n && status == RESTATE_ENDED;
+                mem_fail(&memory, 0);
                 if (failed) CHECK_STR(last_misuse(ctx), "out of memory");
                 else CHECK_INT(status, i < 2 ? RESTATE_OK : RESTATE_TERMINAL);
                 CHECK(status != RESTATE_OK || (out.ptr && binary.ptr));
@@ -1218,7 +1217,7 @@ TEST(out_of_memory) {
             }
         }
     }
-    CHECK_INT(alloc_open, 0);
+    CHECK_INT(memory.blocks, 0);
 }
 
 int main(int argc, char **argv) {

@@ -7,11 +7,10 @@
 /* ---- Routing, content types, discovery ------------------------------------------------------------------- */
 
 TEST(health_and_versions) {
-    client *c;
     up(.threads = 1);
-    c = dial();
+    client *c = dial();
     call *k = request(c, "GET", "/health", NULL, NULL);
-    k->over = true;
+    k->up.over = true;
     UNTIL(k->closed);
     CHECK_INT(k->status, 200);
     CHECK_STR(k->type, "text/plain");
@@ -53,14 +52,13 @@ TEST(refusals) {
         { "POST", "/invoke/S/nope", V "7", 404, "nope" }, { "POST", "/invoke/S/Echo", V "7", 404, "Echo" },
         { "POST", "/invoke/S/echo%20", V "7", 404, "echo%20" }, { "POST", "/invoke/T/echo", V "8", 415, "v8" }
     };
-    client *c;
     up(.threads = 1);
-    c = dial();
+    client *c = dial();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (int body = 0; body < 3; body++) {      /* none, there before the answer, going on after it */
             call *k = request(c, cases[i].method, cases[i].path, cases[i].type ? "content-type" : NULL, cases[i].type);
             note("(%s %s as %s, %d)", cases[i].method, cases[i].path, cases[i].type ? cases[i].type : "-", body);
-            if (body == 0) k->over = true;
+            if (body == 0) k->up.over = true;
             if (body == 1) given_input("x"), end(k);
             if (body == 2) {
                 UNTIL(k->answered);
@@ -83,9 +81,8 @@ TEST(refusals) {
 
 /* Bytes in a path or a type that JSON has to escape, or that are no UTF-8. */
 TEST(refusals_of_strange_bytes) {
-    client *c;
     up(.threads = 1);
-    c = dial();
+    client *c = dial();
     call *k = request(c, "POST", "/invoke/S/echo", "content-type", "\"quoted\" \xff\x80 text");
     end(k);
     UNTIL(k->closed || c->gone);
@@ -106,9 +103,8 @@ TEST(paths) {
         { "POST", "/invoke/invoke/S/echo", 200 }, { "GET", "/discover", 200 }, { "GET", "/p/discover?x", 200 },
         { "GET", "/health", 200 }, { "GET", "/a/b/c/d/health", 200 }, { "GET", "//health", 200 }
     };
-    client *c;
     up(.threads = 1);
-    c = dial();
+    client *c = dial();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         bool get = cases[i].method[0] == 'G';
         call *k = request(c, cases[i].method, cases[i].path, get ? "accept" : "content-type",
@@ -127,12 +123,11 @@ TEST(paths) {
 
 /* An answer to HEAD has no body, whatever its status. */
 TEST(head_request) {
-    client *c;
     up(.threads = 1);
-    c = dial();
+    client *c = dial();
     for (int i = 0; i < 2; i++) {
         call *k = request(c, "HEAD", i ? "/nope" : "/health", NULL, NULL);
-        k->over = true;
+        k->up.over = true;
         UNTIL(k->closed || c->gone);
         CHECK_INT(k->status, i ? 404 : 200);
         CHECK_INT(k->body.len, 0);
@@ -153,13 +148,12 @@ TEST(discovery) {
         { "application/json", 415, NULL }, { "*/*", 415, NULL }, { "", 415, NULL }, { ",,,", 415, NULL },
         { M "4", 415, NULL }, { M "4+jsonx", 415, NULL }, { NULL, 415, NULL }
     };
-    client *c;
     up(.threads = 1);
-    c = dial();
+    client *c = dial();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         call *k = request(c, "GET", "/discover", cases[i].accept ? "accept" : NULL, cases[i].accept);
         test_note = cases[i].accept ? cases[i].accept : "no accept";
-        k->over = true;
+        k->up.over = true;
         UNTIL(k->closed);
         CHECK_INT(k->status, cases[i].status);
         CHECK_STR(k->type, cases[i].type ? cases[i].type : "application/json");
@@ -178,15 +172,13 @@ TEST(discovery) {
 TEST(discovery_needs_newer_version) {
     const restate_service retries = { .name = "R", .options.retry.max_attempts = 3,
                                              .handlers = RESTATE_HANDLERS({ .name = "echo", .fn = echo }) };
-    client *c;
     up(.threads = 1, .services = RESTATE_SERVICES(&retries));
-    c = dial();
+    client *c = dial();
     for (unsigned version = 2; version <= 4; version++) {
         char accept[80];
-        call *k;
         snprintf(accept, sizeof accept, M "%u+json", version);
-        k = request(c, "GET", "/discover", "accept", accept);
-        k->over = true;
+        call *k = request(c, "GET", "/discover", "accept", accept);
+        k->up.over = true;
         UNTIL(k->closed);
         CHECK_INT(k->status, version < 4 ? 500 : 200);
         CHECK_HAS((const char *)k->body.at, version < 4 ? "upgrade the server" : "retryPolicyMaxAttempts");
@@ -200,10 +192,9 @@ TEST(interleaved) {
     enum { N = 12 };
     call *k[N];
     rt_bytes body[N];
-    client *c;
     size_t longest = 0;
     up(.threads = 1);
-    c = dial();
+    client *c = dial();
     for (unsigned i = 0; i < N; i++) {
         char text[80];
         memset(text, 'a' + (int)i, sizeof text);
@@ -235,9 +226,8 @@ TEST(interleaved) {
 TEST(hundred_streams) {
     enum { N = 100 };
     call *k[N];
-    client *c;
     up(.threads = 1);
-    c = dial();
+    client *c = dial();
     for (unsigned i = 0; i < N; i++) {
         char text[8];
         k[i] = invoke(c, "nap");
@@ -268,7 +258,6 @@ TEST(streams_beyond_the_limit) {
     unsigned refused = 0, waiting = 0;
     wire w;
     h2_frame f;
-    client *c;
     up(.threads = 1, .max_streams = 10);
     wire_open(&w);                          /* all at once, before the limit is known */
     put_preface();
@@ -289,7 +278,7 @@ TEST(streams_beyond_the_limit) {
     UNTIL(GET(started) == 10);
     wire_close(&w);
     UNTIL(GET(ended) == 10);
-    c = dial();                             /* a client that knows it has the others wait */
+    client *c = dial();                     /* a client that knows it has the others wait */
     settle(c);
     for (unsigned i = 0; i < 12; i++) {
         k[i] = invoke(c, "nap");
@@ -312,9 +301,8 @@ TEST(streams_beyond_the_limit) {
 
 TEST(too_many_invocations) {
     call *k[3], *extra;
-    client *c;
     up(.threads = 1, .max_invocations = 3);
-    c = dial();
+    client *c = dial();
     for (int i = 0; i < 3; i++) {
         k[i] = invoke(c, "nap");
         given_input("x");
@@ -380,11 +368,9 @@ TEST(loops_share_the_connections) {
 /* ---- What goes when over the wire --------------------------------------------------------------------------- */
 
 TEST(full_duplex) {
-    client *c;
-    call *k;
     up(.threads = 1);
-    c = dial();
-    k = invoke(c, "naps");
+    client *c = dial();
+    call *k = invoke(c, "naps");
     client_send(c);
     UNTIL(k->status == 200);                        /* before there is any body */
     given_input("x");
@@ -411,13 +397,9 @@ TEST(full_duplex) {
 }
 
 TEST(inactivity) {
-    client *c;
-    call *k;
     up(.threads = 1);
-    c = dial();
-    k = invoke(c, "nap");
-    given_input("x");
-    send_on(k);
+    call *k = invoke_alone("nap");
+    client *c = k->on;
     UNTIL(frames_came(k, 2));
     end(k);
     UNTIL(k->closed);
@@ -456,17 +438,14 @@ TEST(trailers_end_the_input) {
 }
 
 TEST(pings) {
-    client *c;
-    call *parked, *closure, *blocking;
-    uint64_t before;
     up(.threads = 1);
-    c = dial();
-    parked = invoke(c, "nap"), closure = invoke(c, "steps"), blocking = invoke(c, "blocks");
+    client *c = dial();
+    call *parked = invoke(c, "nap"), *closure = invoke(c, "steps"), *blocking = invoke(c, "blocks");
     given_input("x"), give(parked, rt_script.at, rt_script.len);
     give(closure, rt_script.at, rt_script.len), give(blocking, rt_script.at, rt_script.len);
     rt_script.len = 0;
     UNTIL(GET(at_gate) == 2 && GET(started) == 1);
-    before = now_ms();
+    uint64_t before = now_ms();
     for (int i = 0; i < 10; i++) settle(c);
     CHECK(now_ms() - before < 500 * SLOW);
     GOOD(c);
@@ -484,10 +463,9 @@ TEST(pings) {
 
 TEST(blocking_handlers) {
     enum { N = 20 };
-    client *c;
     call *k[N];
     up(.threads = 1);
-    c = dial();
+    client *c = dial();
     for (int i = 0; i < N; i++) {
         char text[16];
         snprintf(text, sizeof text, "%d", i);
@@ -511,10 +489,9 @@ TEST(blocking_handlers) {
 }
 
 TEST(data_frames) {
-    client *c;
     call *k;
     up(.threads = 1);
-    c = dial();
+    client *c = dial();
     for (int i = 0; i < 6; i++) {
         k = invoke_as(c, 5 + (unsigned)i % 3, "echo");
         if (i < 3) settle(c);                       /* the head goes first */
@@ -532,17 +509,14 @@ TEST(data_frames) {
 
 TEST(s148_small_commands) {
     enum { N = 10000 };
-    client *c;
-    call *k;
-    size_t bytes;
     up(.threads = 1);
-    c = dial();
-    k = invoke(c, "flood_then_nap");
+    client *c = dial();
+    call *k = invoke(c, "flood_then_nap");
     given_input("10000 3");
     send_on(k);
     UNTIL(frames_came(k, N + 2));
-    CHECK(GET(peak) < 4 * MIB);
-    bytes = k->body.len;
+    CHECK(GET(memory.peak) < 4 * MIB);
+    size_t bytes = k->body.len;
     check_flood(k, N, 3, M_SLEEP);
     SAYS(k, "Sleep 10001 wake:...", "AwaitingOn W{c:10001,s:1}");
     CHECK(bytes > 20 * N);
@@ -559,10 +533,8 @@ TEST(s148_small_commands) {
 /* ---- Starting and stopping ------------------------------------------------------------------------------------ */
 
 TEST(cannot_listen) {
-    restate_endpoint *other;
-    client *c;
     up(.threads = 1);
-    other = endpoint_of((restate_endpoint_options){ .port = restate_endpoint_port(ep) });
+    restate_endpoint *other = endpoint_of((restate_endpoint_options){ .port = restate_endpoint_port(ep) });
     CHECK_INT(restate_endpoint_port(other), 0);
     CHECK_INT(restate_endpoint_run(other), RESTATE_ERROR);
     CHECK_HAS(restate_endpoint_error(other), "cannot listen on 127.0.0.1:");
@@ -588,7 +560,7 @@ TEST(cannot_listen) {
         CHECK_HAS(last_error, "cannot listen on 127.0.0.1:");
         PUT(errors, 0);
     }
-    c = dial();
+    client *c = dial();
     GOOD(c);
     down();
 }
@@ -615,7 +587,7 @@ TEST(options_that_are_wrong) {
     CHECK_INT(restate_endpoint_process(NULL, 0), RESTATE_ERROR);
     restate_endpoint_stop(NULL);
     restate_endpoint_free(NULL);
-    CHECK_INT(GET(live), 0);
+    CHECK_INT(GET(memory.live), 0);
 }
 
 TEST(every_interface) {
@@ -635,13 +607,11 @@ TEST(every_interface) {
 /* ---- In the event loop of the program ------------------------------------------------------------------------- */
 
 TEST(hosted) {
-    client *c;
-    call *k, *closure;
     up_hosted(.drain_ms = 5000);
     CHECK(restate_endpoint_port(ep) != 0);
-    c = dial();
+    client *c = dial();
     GOOD(c);
-    k = invoke(c, "nap"), closure = invoke(c, "steps");
+    call *k = invoke(c, "nap"), *closure = invoke(c, "steps");
     given_input("x"), give(k, rt_script.at, rt_script.len), send_on(closure);
     UNTIL(GET(at_gate) == 1 && frames_came(k, 2));
     GOOD(c);
@@ -663,11 +633,9 @@ TEST(hosted) {
 
 /* More than one turn can do: the descriptor stays readable, nothing else wakes the loop. */
 TEST(hosted_and_busy) {
-    client *c;
-    call *k;
     up_hosted(.threads = 1);
-    c = dial_to(.window = INT32_MAX, .room = INT32_MAX);
-    k = invoke(c, "flood");
+    client *c = dial_to(.window = INT32_MAX, .room = INT32_MAX);
+    call *k = invoke(c, "flood");
     given_input("100 65536");
     end(k);
     UNTIL(k->closed);
@@ -703,10 +671,9 @@ TEST(how_to_register) {
 }
 
 TEST(process_waits_no_longer_than_told) {
-    uint64_t before;
     up_hosted(.threads = 1);
     host_fd = -1;
-    before = now_ms();
+    uint64_t before = now_ms();
     for (int i = 0; i < 50; i++) CHECK_INT(restate_endpoint_process(ep, 0), RESTATE_OK);
     CHECK(now_ms() - before < 100 * SLOW);
     before = now_ms();
@@ -721,13 +688,11 @@ TEST(process_waits_no_longer_than_told) {
 
 /* An idle endpoint leaves its descriptor quiet. */
 TEST(hosted_and_idle) {
-    client *c;
     struct pollfd p;
-    call *k;
     up_hosted(.threads = 1);
-    c = dial();
+    client *c = dial();
     GOOD(c);
-    k = invoke(c, "nap");
+    call *k = invoke(c, "nap");
     given_input("x");
     send_on(k);
     UNTIL(frames_came(k, 2));
@@ -744,10 +709,9 @@ TEST(hosted_and_idle) {
 
 TEST(freed_while_all_is_running) {
     for (int threads = 0; threads < 2; threads++) {
-        client *c;
         call *k[6];
         up_hosted(.threads = 1);
-        c = dial_to(.window = 1000, .keep_window = true);
+        client *c = dial_to(.window = 1000, .keep_window = true);
         k[0] = invoke(c, "nap"), k[1] = invoke(c, "flood"), k[2] = invoke(c, "steps_obediently");
         k[3] = invoke(c, "blocks"), k[4] = invoke(c, "nap"), k[5] = invoke(c, "nap");
         given_input("x"), give(k[0], rt_script.at, rt_script.len), give(k[2], rt_script.at, rt_script.len);
@@ -759,7 +723,7 @@ TEST(freed_while_all_is_running) {
         restate_endpoint_free(ep);
         ep = NULL;
         CHECK_INT(GET(ended), 4);
-        CHECK_INT(GET(live), 0);
+        CHECK_INT(GET(memory.live), 0);
         UNTIL(c->gone);
         hang_up(c);
         CHECK_INT(open_fds(), fds_before);
@@ -777,10 +741,9 @@ static unsigned dice(unsigned sides) {
 
 TEST(chaos) {
     static const char *const handlers[] = { "echo", "nap", "naps", "flood", "steps_obediently", "blocks", "where", "nope" };
-    uint64_t until;
     client *c[6] = { NULL };
     up(.threads = 2, .pool_threads = 8);
-    until = now_ms() + 1000;
+    uint64_t until = now_ms() + 1000;
     while (now_ms() < until) {
         unsigned i = dice(6);
         if (c[i] && (c[i]->gone || dice(40) == 0)) {
@@ -797,7 +760,7 @@ TEST(chaos) {
             if (dice(2)) cmd_sleep(1, "", 5), note_sleep(1);
             if (dice(4) == 0) note_sleep(2);
             if (dice(8) == 0) rt_script.at[dice((unsigned)rt_script.len)] ^= (uint8_t)(1 + dice(255));
-            k->piece = dice(3) ? 0 : 1 + dice(20);
+            k->up.piece = dice(3) ? 0 : 1 + dice(20);
             if (dice(2)) end(k);
             else send_on(k);
             if (dice(5) == 0) client_send(c[i]), reset(k);

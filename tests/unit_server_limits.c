@@ -16,7 +16,7 @@ static void fails_with(client *c, const char *handler, const char *error, const 
             given_input("this is ignored");
             give(k, rt_script.at, rt_script.len);
         }
-        k->over = true;
+        k->up.over = true;
         resume(k);
         UNTIL(k->closed);
         CHECK_INT(k->status, 200);
@@ -43,9 +43,8 @@ TEST(unknown_types_in_preflight) {
         { M_SUSPENSION, 571 }, { M_ERROR, 571 }, { M_END, 571 }, { M_PROPOSE, 571 }, { M_AWAITING_ON, 571 },
         { M_START, 571 }, { 0x0415, 570 }, { 0x7FFF, 570 }
     };
-    client *c;
     up(.threads = 1);
-    c = dial();
+    client *c = dial();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char error[40];
         note("(type %04X)", cases[i].type);
@@ -64,9 +63,8 @@ TEST(unknown_types_later) {
         { 0x0020, 500 }, { M_COMMAND_ACK, 500 }, { M_SLEEP, 571 }, { 0x0415, 571 }, { 0xFC00, 571 }, { 0xFFFF, 571 },
         { M_SUSPENSION, 571 }, { M_START, 571 }, { M_ACK, 571 }
     };
-    client *c;
     up(.threads = 1);
-    c = dial();
+    client *c = dial();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char error[40];
         call *k = invoke(c, "nap");
@@ -106,9 +104,8 @@ TEST(bad_protobuf) {
     static const unsigned notes[] = { N_GET_LAZY, N_GET_LAZY_KEYS, N_GET_PROMISE, N_PEEK_PROMISE, N_COMPLETE_PROMISE, N_SLEEP,
         N_CALL, N_CALL_ID, N_RUN, N_ATTACH, N_GET_OUTPUT, N_SIGNAL, 0x8020 };
     static const char *const bad[] = { "00000003ffffff", "0000000208ff", "0000000472000a7f" };
-    client *c;
     up(.threads = 1);
-    c = dial();
+    client *c = dial();
     for (size_t b = 0; b < sizeof bad / sizeof *bad; b++) {
         test_note = bad[b];
         if (b < 2) {
@@ -147,13 +144,11 @@ TEST(bad_protobuf) {
 
 TEST(frame_of_4_gib) {
     static const uint8_t zeroes[200000];
-    client *c;
-    size_t before;
     up(.threads = 1);
-    c = dial();
+    client *c = dial();
     GOOD(c);
-    PUT(peak, GET(live));
-    before = rss();
+    PUT(memory.peak, GET(memory.live));
+    size_t before = rss();
     for (int i = 0; i < 4; i++) {
         call *k = invoke(c, "nap");
         const char *const heads[] = { "00000000ffffffff", "04000000ffffffff", "800c0000ffffffff", "80200000ffffffff" };
@@ -179,19 +174,17 @@ TEST(frame_of_4_gib) {
     end(k);
     UNTIL(k->closed);
     GOOD(c);
-    CHECK(GET(peak) < GET(live) + MIB);
+    CHECK(GET(memory.peak) < GET(memory.live) + MIB);
     if (RSS_COUNTS) CHECK(rss() < before + 8 * MIB);
     down();
 }
 
 /* Large messages that are announced and never come cost no memory, as far as the system goes along. */
 TEST(large_frames_that_do_not_come) {
-    client *c;
-    size_t before;
     up(.threads = 1);
-    c = dial();
+    client *c = dial();
     GOOD(c);
-    before = rss();
+    size_t before = rss();
     for (int i = 0; i < 50; i++) {
         call *k = invoke(c, "nap");
         raw("00000000 02000000 0a");
@@ -207,10 +200,9 @@ TEST(large_frames_that_do_not_come) {
 TEST(memory_grows_with_what_arrives) {
     static const uint8_t zeroes[100000];
     static const char *const heads[] = { "00000000 04000000", "04000000 04000000", "04080000 04000000", "800c0000 04000000" };
-    client *c;
     size_t before;
     up(.threads = 1);
-    c = dial();
+    client *c = dial();
     GOOD(c);
     for (size_t sent = 0; sent <= sizeof zeroes; sent = sent ? sent * 10 : 1000)
         for (unsigned i = 0; i < 4; i++) {
@@ -219,14 +211,14 @@ TEST(memory_grows_with_what_arrives) {
             if (i) start(3);
             if (i > 1) input("x");
             settle(c);
-            PUT(peak, GET(live));
-            before = GET(live);
+            PUT(memory.peak, GET(memory.live));
+            before = GET(memory.live);
             raw(heads[i]);
             send_on(k);
             settle(c);
             for (size_t at = 0; at < sent; at += 1000) give(k, zeroes, 1000), settle(c);
-            CHECK(GET(live) <= before + 4 * sent + 16384);       /* with what is kept for reuse */
-            CHECK(GET(peak) <= before + 4 * sent + 16384);
+            CHECK(GET(memory.live) <= before + 4 * sent + 16384);       /* with what is kept for reuse */
+            CHECK(GET(memory.peak) <= before + 4 * sent + 16384);
             reset(k);
             settle(c);
         }
@@ -236,16 +228,14 @@ TEST(memory_grows_with_what_arrives) {
 }
 
 TEST(message_limit) {
-    client *c;
     up(.threads = 1, .max_message_bytes = 1000);
-    c = dial();
+    client *c = dial();
     for (unsigned size = 990; size <= 1010; size++) {
         char *text = (char *)calloc(1, size);
         call *k = invoke(c, "echo");
-        size_t payload;
         memset(text, 'x', size - 1);
         given_input(text);
-        payload = size - 1 + 6;             /* two tags with lengths of two bytes */
+        size_t payload = size - 1 + 6;      /* two tags with lengths of two bytes */
         end(k);
         UNTIL(k->closed);
         if (payload <= 1000) SAYS(k, "Output value...", "End");
@@ -260,15 +250,13 @@ TEST(message_limit) {
 
 /* A peer that says nothing and does not answer is gone, with what it held; one that answers may be idle. */
 TEST(silent_peers_are_gone) {
-    client *idle, *silent;
-    call *k, *napping;
     up(.threads = 1, .peer_timeout_ms = 600);
-    idle = dial();
-    napping = invoke(idle, "nap");
+    client *idle = dial();
+    call *napping = invoke(idle, "nap");
     given_input("x");
     send_on(napping);
-    silent = dial();
-    k = invoke(silent, "nap");
+    client *silent = dial();
+    call *k = invoke(silent, "nap");
     given_input("x");
     send_on(k);
     UNTIL(GET(started) == 2);
@@ -302,13 +290,11 @@ static void begin_slowly(wire *w, int how) {
 TEST(slow_beginnings) {
     wire w[7];
     call *k[6];
-    client *c;
-    rt_bytes body;
     size_t replay;
     up(.threads = 1, .request_timeout_ms = 500);
     for (int i = 0; i < 7; i++) begin_slowly(&w[i], i);
-    body = nap_body(&replay);
-    c = dial();
+    rt_bytes body = nap_body(&replay);
+    client *c = dial();
     for (int i = 0; i < 4; i++) {                   /* of a journal: nothing, a byte, half, all but a byte */
         const size_t parts[4] = { 0, 1, replay / 2, replay - 1 };
         k[i] = invoke(c, "naps");
@@ -343,11 +329,9 @@ TEST(slow_beginnings) {
 /* A journal that arrives slowly but steadily is let arrive. */
 TEST(steady_journal) {
     static char text[3000];
-    client *c;
-    call *k;
     up(.threads = 1, .request_timeout_ms = 500);
-    c = dial();
-    k = invoke(c, "echo");
+    client *c = dial();
+    call *k = invoke(c, "echo");
     memset(text, 'x', sizeof text - 1);
     given_input(text);
     for (size_t at = 0; at < rt_script.len; at += 50) {
@@ -364,23 +348,22 @@ TEST(steady_journal) {
 
 /* Answers that nobody takes: of a stream, and of a connection. */
 TEST(answers_that_nobody_takes) {
-    client *shut, *deaf, *c;
     call *k[4];
     up(.threads = 1, .send_timeout_ms = 500);
-    c = dial();
-    shut = dial_to(.window = -1);
+    client *c = dial();
+    client *shut = dial_to(.window = -1);
     k[0] = invoke(shut, "echo");
     given_input("x");
     end(k[0]);
     k[1] = request(shut, "GET", "/nope", NULL, NULL);
-    k[1]->over = true;
+    k[1]->up.over = true;
     k[2] = invoke(shut, "flood_then_nap");          /* and one that is not at its end */
     given_input("10 100");
     send_on(k[2]);
     k[3] = invoke_as(shut, 6, "nap");                   /* takes its time, too, but says nothing */
     start(2), input("x"), cmd_sleep(1, "", 99999999999u);
     send_on(k[3]);
-    deaf = dial_to(.rcvbuf = 4096, .window = 100 << 20, .room = 100 << 20);
+    client *deaf = dial_to(.rcvbuf = 4096, .window = 100 << 20, .room = 100 << 20);
     for (int i = 0; i < 8; i++) {
         call *f = invoke(deaf, "flood");
         given_input("100 60000");
@@ -405,28 +388,26 @@ TEST(refusals_hold_little) {
         { "POST", "/nope", V "7" }, { "PUT", "/health", V "7" }, { "GET", "/invoke/S/echo", V "7" },
         { "POST", "/invoke/S/echo", "text/x" }, { "POST", "/invoke/S/echo", V "9" }, { "POST", "/invoke/S/nope", V "7" }, { "GET", "/discover", "x" } };
     char *large = (char *)malloc(60001);
-    client *c;
     size_t before, n = 0;
     memset(large, 'y', 60000), large[60000] = 0;
     up(.threads = 1);
-    c = dial_to(.window = -1);
+    client *c = dial_to(.window = -1);
     for (int round = 0; round < 2; round++) {
         if (round) settle(c);
-        before = GET(live);
+        before = GET(memory.live);
         for (int i = 0; i < 70; i++) {
             char path[400];
-            call *k;
             snprintf(path, sizeof path, "/%.300s%s", i % 2 ? large : "", cases[i % 7].path);
-            k = request(c, cases[i % 7].method, i % 2 ? path : cases[i % 7].path, i % 3 ? "x-large" : "content-type",
-                        i % 3 ? large : cases[i % 7].type);
-            k->over = true;
+            call *k = request(c, cases[i % 7].method, i % 2 ? path : cases[i % 7].path, i % 3 ? "x-large" : "content-type",
+                              i % 3 ? large : cases[i % 7].type);
+            k->up.over = true;
             settle(c);
             n += k->status >= 400;
         }
-        if (round) CHECK(GET(live) - before < 70 * 1024);
+        if (round) CHECK(GET(memory.live) - before < 70 * 1024);
     }
     CHECK_INT(n, 140);
-    if (GET(live) - before >= 70 * 1024) note("(%u each)", (unsigned)(GET(live) - before) / 70);
+    if (GET(memory.live) - before >= 70 * 1024) note("(%u each)", (unsigned)(GET(memory.live) - before) / 70);
     free(large);
     ALIVE();
     down();
@@ -454,14 +435,13 @@ TEST(connection_limit) {
 
 /* An event loop of the user's wakes for all of it, too. */
 TEST(hosted_timeouts) {
-    client *silent;
     wire w;
     up_hosted(.peer_timeout_ms = 400, .request_timeout_ms = 300);
     wire_open(&w);
     while (wire_more(&w)) continue;
     CHECK(w.gone);
     wire_close(&w);
-    silent = dial();
+    client *silent = dial();
     GOOD(silent);
     silent->deaf = true;
     UNTIL(GET(ep->server->loops[0].conn_count) == 0);
@@ -475,12 +455,11 @@ static void refuse_over_stream(const char *method, const char *path, const char 
     const restate_pair headers[] = { { "content-type", type }, { "accept", type }, { NULL, NULL } };
     const restate_http_request r = { .method = method, .path = path, .headers = headers };
     restate_stream *s = restate_stream_open(ep, &r);
-    restate__json_scan scan;
     restate_bytes body;
     uint16_t got;
     restate_stream_take(s, &body, &got, NULL);
     CHECK_INT(got, status);
-    scan = restate__json_scan_of(body);
+    restate__json_scan scan = restate__json_scan_of(body);
     CHECK(restate__json_document(&scan));
     CHECK(restate__b_utf8(body));
     for (size_t i = 0; i < body.len; i++) CHECK(body.ptr[i] >= 0x20 && body.ptr[i] != 0x7F);
@@ -512,11 +491,9 @@ TEST(strange_text_is_cleaned) {
 
 /* Names that the server recorded are shown in errors, its ids in the log. */
 TEST(strange_text_of_a_journal_is_cleaned) {
-    client *c;
-    call *k;
     up(.threads = 1);
-    c = dial();
-    k = invoke(c, "steps");
+    client *c = dial();
+    call *k = invoke(c, "steps");
     start(2, .debug_id = "inv_\x1b[31m\nx"), input("x"), cmd_run(1, "a\x1b[2J\nb");
     end(k);
     UNTIL(k->closed);
@@ -527,12 +504,11 @@ TEST(strange_text_of_a_journal_is_cleaned) {
 
 /* However often a peer makes the endpoint say it: so many lines, and the number of the others. */
 TEST(log_lines_are_limited) {
-    client *c;
     up(.threads = 1);
-    c = dial();
+    client *c = dial();
     for (int i = 0; i < 1000; i++) {
         call *k = request(c, i & 1 ? "GET" : "POST", i & 1 ? "/nope" : "/health", NULL, NULL);
-        k->over = true;
+        k->up.over = true;
         if (i % 100 == 99) UNTIL(k->closed);
     }
     settle(c);
@@ -555,14 +531,12 @@ TEST(log_lines_are_limited) {
 /* ---- Where the input ends --------------------------------------------------------------------------------- */
 
 TEST(input_ends_at_every_byte) {
-    size_t replay, n;
-    rt_bytes all;
-    client *c;
+    size_t replay;
     up(.threads = 1);
-    c = dial();
-    all = nap_body(&replay);
+    client *c = dial();
+    rt_bytes all = nap_body(&replay);
     for (int apart = 0; apart < 2; apart++)         /* END_STREAM with the last bytes, or in an empty frame */
-        for (n = 0; n <= all.len; n++) {
+        for (size_t n = 0; n <= all.len; n++) {
             call *k = invoke(c, "naps");
             note("(%u of %u bytes, %d)", (unsigned)n, (unsigned)all.len, apart);
             give(k, all.at, n);
@@ -584,32 +558,30 @@ TEST(input_ends_at_every_byte) {
 
 /* The input stops at any byte, stays open, and goes on: all at the same time, on one connection. */
 TEST(input_pauses_at_every_byte) {
-    size_t replay, n;
-    rt_bytes all;
+    size_t replay;
     call *k[256];
-    client *c;
     up(.threads = 1);
-    c = dial();
-    all = nap_body(&replay);
+    client *c = dial();
+    rt_bytes all = nap_body(&replay);
     CHECK(all.len < 200);
-    for (n = 0; n <= all.len; n++) {
+    for (size_t n = 0; n <= all.len; n++) {
         k[n] = invoke(c, "naps");
         give(k[n], all.at, n);
     }
     settle(c);
     GOOD(c);
     CHECK_INT(GET(started), all.len + 1 - replay);
-    for (n = 0; n <= all.len; n++) {
+    for (size_t n = 0; n <= all.len; n++) {
         CHECK_INT(k[n]->status, 200);               /* the head comes before the journal is complete */
         CHECK_INT(k[n]->answered, n == all.len);
         if (n < replay) CHECK_INT(k[n]->body.len, 0);
         else if (n < all.len) SAYS(k[n], "Sleep 2 wake:...", "AwaitingOn W{c:2,s:1}");
     }
-    for (n = 0; n <= all.len; n++) {
+    for (size_t n = 0; n <= all.len; n++) {
         give(k[n], all.at + n, all.len - n);
         if (n % 2) end(k[n]);
     }
-    for (n = 0; n <= all.len; n++) {
+    for (size_t n = 0; n <= all.len; n++) {
         UNTIL(k[n]->answered);
         if (!(n % 2)) end(k[n]);
         UNTIL(k[n]->closed);
@@ -623,14 +595,12 @@ TEST(input_pauses_at_every_byte) {
 }
 
 TEST(reset_at_every_byte) {
-    size_t replay, n;
-    rt_bytes all;
-    client *c;
+    size_t replay;
     up(.threads = 1);
-    c = dial();
-    all = nap_body(&replay);
+    client *c = dial();
+    rt_bytes all = nap_body(&replay);
     for (int pause = 0; pause < 2; pause++)
-        for (n = 0; n <= all.len; n++) {
+        for (size_t n = 0; n <= all.len; n++) {
             call *k = invoke(c, "naps");
             give(k, all.at, n);
             client_send(c);
@@ -648,11 +618,10 @@ TEST(reset_at_every_byte) {
 }
 
 TEST(disconnects_at_every_byte) {
-    size_t replay, n;
-    rt_bytes all;
+    size_t replay;
     up(.threads = 1);
-    all = nap_body(&replay);
-    for (n = 0; n <= all.len; n += SLOW > 4 ? 5 : 1) {
+    rt_bytes all = nap_body(&replay);
+    for (size_t n = 0; n <= all.len; n += SLOW > 4 ? 5 : 1) {
         client *c = dial();
         call *k = invoke(c, "naps");
         give(k, all.at, n);
@@ -669,12 +638,11 @@ TEST(disconnects_at_every_byte) {
 }
 
 TEST(bytewise) {
-    client *c;
     up(.threads = 1);
-    c = dial();
+    client *c = dial();
     for (size_t piece = 1; piece < 20; piece += 2) {
         call *k = invoke(c, "nap");
-        k->piece = piece;
+        k->up.piece = piece;
         start(3, .key = "k", .state = "a=1;b=22"), input("some-more-data"), cmd_sleep(1, "", 9), note_sleep(1);
         end(k);
         UNTIL(k->closed);
@@ -731,10 +699,9 @@ TEST(small_windows) {
 
 TEST(closed_window) {
     nghttp2_settings_entry open_it = { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 << 20 };
-    client *c;
     call *k[20];
     up(.threads = 1);
-    c = dial_to(.window = -1);
+    client *c = dial_to(.window = -1);
     for (int i = 0; i < 20; i++) {
         k[i] = invoke(c, i % 2 ? "echo" : "flood");
         given_input("500 1000");
@@ -746,7 +713,7 @@ TEST(closed_window) {
         CHECK_INT(k[i]->body.len, 0);
     }
     CHECK_INT(GET(ep->invocations) >= 10, 1);
-    CHECK(GET(peak) < 10 * 400000 + MIB);           /* 256 KiB each, whatever they write */
+    CHECK(GET(memory.peak) < 10 * 400000 + MIB);           /* 256 KiB each, whatever they write */
     nghttp2_submit_settings(c->session, 0, &open_it, 1);
     for (int i = 0; i < 20; i++) {
         UNTIL(k[i]->answered);
@@ -759,21 +726,19 @@ TEST(closed_window) {
 
 /* One stream whose window is used up holds back nobody else. */
 TEST(window_of_one_stream) {
-    client *c;
-    call *a, *b;
     up(.threads = 1);
-    c = dial_to(.window = 65535, .keep_window = true, .room = INT32_MAX);
-    a = invoke(c, "flood");
+    client *c = dial_to(.window = 65535, .keep_window = true, .room = INT32_MAX);
+    call *a = invoke(c, "flood");
     given_input("200 10000");
     send_on(a);
     UNTIL(a->body.len == 65535);
     for (int i = 0; i < 20; i++) GOOD(c);
-    b = invoke(c, "nap");
+    call *b = invoke(c, "nap");
     given_input("b");
     send_on(b);
     UNTIL(frames_came(b, 2));
     CHECK_INT(a->body.len, 65535);
-    CHECK(GET(peak) < 2 * MIB);
+    CHECK(GET(memory.peak) < 2 * MIB);
     nghttp2_submit_window_update(c->session, 0, a->id, 1);
     UNTIL(a->body.len == 65536);
     settle(c);
@@ -790,15 +755,13 @@ TEST(window_of_one_stream) {
 
 /* The window of the connection is used up: nothing more comes, and what is sent is still read. */
 TEST(window_of_the_connection) {
-    client *c;
-    call *a, *b;
     up(.threads = 1);
-    c = dial_to(.window = INT32_MAX, .keep_window = true, .room = 65535);
-    a = invoke(c, "flood");
+    client *c = dial_to(.window = INT32_MAX, .keep_window = true, .room = 65535);
+    call *a = invoke(c, "flood");
     given_input("200 10000");
     send_on(a);
     UNTIL(a->body.len == 65535);
-    b = invoke(c, "nap");
+    call *b = invoke(c, "nap");
     given_input("b");
     send_on(b);
     UNTIL(GET(started) == 2);
@@ -806,7 +769,7 @@ TEST(window_of_the_connection) {
     send_on(b);
     settle(c);
     CHECK_INT(b->body.len, 0);
-    CHECK(GET(peak) < 2 * MIB);
+    CHECK(GET(memory.peak) < 2 * MIB);
     nghttp2_submit_window_update(c->session, 0, 0, 100 << 20);
     UNTIL(a->answered && b->answered);
     check_flood(a, 200, 10000, M_OUTPUT);
@@ -817,17 +780,15 @@ TEST(window_of_the_connection) {
 TEST(peer_that_does_not_read) {
     enum { N = SLOW > 4 ? 2 : 4, PIECES = SLOW > 4 ? 80 : 160, SIZE = 65536 };
     call *k[N];
-    client *c, *other;
-    size_t before;
     char what[32];
     snprintf(what, sizeof what, "%d %d", (int)PIECES, (int)SIZE);       /* 10 MiB */
     up(.threads = 1);
-    other = dial();
+    client *other = dial();
     GOOD(other);
-    c = dial_to(.window = INT32_MAX, .room = INT32_MAX, .rcvbuf = 4096);
+    client *c = dial_to(.window = INT32_MAX, .room = INT32_MAX, .rcvbuf = 4096);
     settle(c);
-    PUT(peak, GET(live));
-    before = rss();
+    PUT(memory.peak, GET(memory.live));
+    size_t before = rss();
     c->deaf = true;
     for (int i = 0; i < N; i++) {
         k[i] = invoke(c, "flood");
@@ -836,8 +797,8 @@ TEST(peer_that_does_not_read) {
     }
     until_stalled();
     CHECK(GET(progress) < N * PIECES);
-    CHECK(GET(peak) < GET(live) + N * MIB);
-    CHECK(GET(peak) < N * 512 * 1024 + MIB + 2 * RESTATE__CACHE_LARGE_BYTES);    /* what the pools keep */
+    CHECK(GET(memory.peak) < GET(memory.live) + N * MIB);
+    CHECK(GET(memory.peak) < N * 512 * 1024 + MIB + 2 * RESTATE__CACHE_LARGE_BYTES);    /* what the pools keep */
     if (RSS_COUNTS) CHECK(rss() < before + N * MIB + 2 * MIB);
     GOOD(other);
     c->deaf = false;
@@ -846,15 +807,14 @@ TEST(peer_that_does_not_read) {
         check_flood(k[i], PIECES, SIZE, M_OUTPUT);
         CHECK_INT(k[i]->empty, 0);
     }
-    CHECK(GET(peak) < N * 512 * 1024 + MIB + 2 * RESTATE__CACHE_LARGE_BYTES);    /* what the pools keep */
+    CHECK(GET(memory.peak) < N * 512 * 1024 + MIB + 2 * RESTATE__CACHE_LARGE_BYTES);    /* what the pools keep */
     GOOD(c);
     down();
 }
 
 TEST(peer_that_does_not_read_and_leaves) {
-    client *c;
     up(.threads = 1);
-    c = dial_to(.window = INT32_MAX, .room = INT32_MAX, .rcvbuf = 4096);
+    client *c = dial_to(.window = INT32_MAX, .room = INT32_MAX, .rcvbuf = 4096);
     settle(c);
     c->deaf = true;
     for (int i = 0; i < 5; i++) {
@@ -872,10 +832,9 @@ TEST(peer_that_does_not_read_and_leaves) {
 
 /* A stream is reset while its handler is held back by the window. */
 TEST(reset_while_held_back) {
-    client *c;
     call *k[10];
     up(.threads = 1);
-    c = dial_to(.window = 100, .keep_window = true);
+    client *c = dial_to(.window = 100, .keep_window = true);
     for (int i = 0; i < 10; i++) {
         k[i] = invoke(c, "flood");
         given_input("1000 65536");
@@ -895,15 +854,13 @@ TEST(reset_while_held_back) {
 TEST(large_messages_both_ways) {
     size_t size = (SLOW > 4 ? 3 * MIB : 10 * MIB) + 9000;
     char *text = (char *)malloc(size + 1);
-    client *c;
-    call *a, *b;
     memset(text, 'z', size);
     text[size] = 0;
     up(.threads = 1);
-    c = dial();
-    a = invoke(c, "echo"), b = invoke(c, "echo");
+    client *c = dial();
+    call *a = invoke(c, "echo"), *b = invoke(c, "echo");
     start(1), input(text);
-    b->piece = 1000;
+    b->up.piece = 1000;
     give(b, rt_script.at, rt_script.len);
     end(a);
     UNTIL(a->closed);
@@ -923,7 +880,6 @@ TEST(large_messages_both_ways) {
 /* ---- Peers that misbehave ------------------------------------------------------------------------------------ */
 
 TEST(header_flood) {
-    client *c;
     wire w;
     h2_frame f;
     rt_bytes block;
@@ -968,14 +924,14 @@ TEST(header_flood) {
     rt_add(&block, "\x40", 1), hpack_text(&block, "x-bomb", 6), hpack_text(&block, value, 4000);
     while (block.len < 16000) rt_add(&block, "\xbe", 1);
     put_frame(NGHTTP2_HEADERS, 5, 1, block.at, block.len);
-    PUT(peak, GET(live));
+    PUT(memory.peak, GET(memory.live));
     wire_flush(&w);
     CHECK(wire_until(&w, NGHTTP2_HEADERS, 1, &f));
     CHECK_INT(f.status, 431);
-    CHECK(GET(peak) < GET(live) + MIB);
+    CHECK(GET(memory.peak) < GET(memory.live) + MIB);
     wire_close(&w);
     rt_drop(&block);
-    c = dial();
+    client *c = dial();
     GOOD(c);
     down();
 }
@@ -1157,7 +1113,7 @@ TEST(rapid_reset) {
         up(.threads = 1);
         wire_open(&w);
         put_preface();
-        PUT(peak, GET(live));
+        PUT(memory.peak, GET(memory.live));
         for (; sent && id < 12000; id += 2) {
             rt_bytes b = raw_headers("POST", "/invoke/S/nap");
             hpack_field(&b, "content-type", V "7");
@@ -1174,7 +1130,7 @@ TEST(rapid_reset) {
         while (wire_frame(&w, &f)) told = told || f.type == NGHTTP2_GOAWAY;
         CHECK(w.gone);
         CHECK(told || !sent);                       /* the GOAWAY may be lost in a reset of TCP */
-        CHECK(GET(peak) < 8 * MIB);
+        CHECK(GET(memory.peak) < 8 * MIB);
         wire_close(&w);
         ALIVE();
         CHECK_INT(GET(started), GET(ended));
@@ -1192,7 +1148,7 @@ TEST(floods_without_reading) {
         up(.threads = 1);
         wire_open(&w);
         put_preface();
-        PUT(peak, GET(live));
+        PUT(memory.peak, GET(memory.live));
         for (uint32_t id = 1; sent && bytes < 200 * MIB; ) {
             while (raw_out.len < 60000) {
                 if (how == 0) put_frame(NGHTTP2_PING, 0, 0, "12345678", 8);
@@ -1205,7 +1161,7 @@ TEST(floods_without_reading) {
         }
         raw_out.len = 0;
         if (how < 2) CHECK(!sent);                  /* was stopped */
-        CHECK(GET(peak) < 8 * MIB);
+        CHECK(GET(memory.peak) < 8 * MIB);
         ALIVE();
         wire_close(&w);
         down();
@@ -1217,12 +1173,11 @@ TEST(floods_without_reading) {
 
 TEST(leaves_in_the_middle_of_everything) {
     for (int how = 0; how < 3; how++) {             /* by FIN, by RST, by a reset of each stream */
-        client *c;
         call *k[6];
         struct linger hard = { 1, 0 };
         test_note = how == 0 ? "(FIN)" : how == 1 ? "(RST)" : "(streams)";
         up(.threads = 1);
-        c = dial_to(.window = 1000, .keep_window = true);
+        client *c = dial_to(.window = 1000, .keep_window = true);
         k[0] = invoke(c, "nap"), k[1] = invoke(c, "flood"), k[2] = invoke(c, "steps_obediently");
         k[3] = invoke(c, "blocks"), k[4] = invoke(c, "nap"), k[5] = invoke(c, "nap");
         given_input("x"), give(k[0], rt_script.at, rt_script.len), give(k[2], rt_script.at, rt_script.len);
@@ -1244,13 +1199,9 @@ TEST(leaves_in_the_middle_of_everything) {
 
 /* The client closes its side and reads on; TCP knows no difference to leaving, but nothing breaks. */
 TEST(half_closed_connection) {
-    client *c;
-    call *k;
     up(.threads = 1);
-    c = dial();
-    k = invoke(c, "nap");
-    given_input("x");
-    send_on(k);
+    call *k = invoke_alone("nap");
+    client *c = k->on;
     UNTIL(frames_came(k, 2));
     shutdown(c->fd, SHUT_WR);
     UNTIL(c->gone);
@@ -1259,13 +1210,9 @@ TEST(half_closed_connection) {
 }
 
 TEST(goaway_of_the_peer) {
-    client *c;
-    call *k;
     up(.threads = 1);
-    c = dial();
-    k = invoke(c, "nap");
-    given_input("x");
-    send_on(k);
+    call *k = invoke_alone("nap");
+    client *c = k->on;
     UNTIL(frames_came(k, 2));
     nghttp2_submit_goaway(c->session, 0, 0, NGHTTP2_NO_ERROR, NULL, 0);
     settle(c);
@@ -1281,8 +1228,7 @@ TEST(goaway_of_the_peer) {
 
 /* Connections wait until there is a descriptor for them again; that is said once. */
 TEST(out_of_descriptors) {
-    struct rlimit before, few;
-    struct sockaddr_in at;
+    struct rlimit before;
     rt_bytes get = raw_headers("GET", "/health");
     wire w[3];
     h2_frame f;
@@ -1292,16 +1238,13 @@ TEST(out_of_descriptors) {
     }
     up(.threads = 2);
     memset(w, 0, sizeof w);
-    memset(&at, 0, sizeof at);
-    at.sin_family = AF_INET;
-    at.sin_port = htons(restate_endpoint_port(ep));
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    struct sockaddr_in at = h2_address(restate_endpoint_port(ep));
     for (int i = 0; i < 3; i++) {
         w[i].fd = socket(AF_INET, SOCK_STREAM, 0);
         nghttp2_hd_inflate_new(&w[i].inflater);
     }
     getrlimit(RLIMIT_NOFILE, &before);
-    few = before;
+    struct rlimit few = before;
     few.rlim_cur = (rlim_t)dup(0);
     close((int)few.rlim_cur);
     CHECK_INT(setrlimit(RLIMIT_NOFILE, &few), 0);

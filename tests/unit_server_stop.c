@@ -20,21 +20,18 @@ TEST(stop_comes_early) {
 }
 
 TEST(graceful_stop) {
-    client *c, *idle, *silent;
-    call *parked, *closure, *finishing;
-    uint64_t before;
     up(.threads = 2, .drain_ms = 30000);
-    idle = dial();
+    client *idle = dial();
     GOOD(idle);
-    silent = dial();                                /* connected, and never says a word */
+    client *silent = dial();                        /* connected, and never says a word */
     silent->deaf = true;
-    c = dial();
-    parked = invoke(c, "nap"), closure = invoke(c, "steps"), finishing = invoke(c, "blocks_on");
+    client *c = dial();
+    call *parked = invoke(c, "nap"), *closure = invoke(c, "steps"), *finishing = invoke(c, "blocks_on");
     given_input("x"), give(parked, rt_script.at, rt_script.len);
     give(closure, rt_script.at, rt_script.len), give(finishing, rt_script.at, rt_script.len);
     rt_script.len = 0;
     UNTIL(GET(at_gate) == 2 && frames_came(parked, 2));
-    before = now_ms();
+    uint64_t before = now_ms();
     restate_endpoint_stop(ep);
     UNTIL(c->goaways == 2 && c->last_id == finishing->id);
     CHECK_INT(c->goaway_code, 0);
@@ -121,21 +118,19 @@ TEST(journal_arrives_during_a_stop) {
     call *calls[16];
     size_t at[16], replay;
     rt_bytes body;
-    client *c;
-    unsigned n, i;
     up(.threads = 1);
-    c = dial();
-    n = begin_journals(c, calls, at, &body, &replay);
+    client *c = dial();
+    unsigned n = begin_journals(c, calls, at, &body, &replay);
     restate_endpoint_stop(ep);
     UNTIL(c->goaways == 2);
     pump_for(300);                                  /* nothing is held against them */
-    for (i = 0; i < n; i++) CHECK(!calls[i]->answered && !calls[i]->closed && !calls[i]->body.len);
-    for (i = 0; i < n; i++) {
+    for (unsigned i = 0; i < n; i++) CHECK(!calls[i]->answered && !calls[i]->closed && !calls[i]->body.len);
+    for (unsigned i = 0; i < n; i++) {
         note("(cut at %u of %u)", (unsigned)at[i], (unsigned)replay);
         for (; at[i] < replay; at[i]++) give(calls[i], body.at + at[i], 1);
         UNTIL(calls[i]->answered);
         SAYS(calls[i], "Sleep 2 wake:...", "? AwaitingOn W{c:2,s:1}", "Suspension W{c:2,s:1}");
-        calls[i]->over = true;
+        calls[i]->up.over = true;
         resume(calls[i]);
         UNTIL(calls[i]->closed);
         CHECK_INT(calls[i]->code, 0);
@@ -152,16 +147,14 @@ TEST(journal_does_not_arrive_during_a_stop) {
         call *calls[16];
         size_t at[16], replay;
         rt_bytes body;
-        client *c;
-        unsigned n, i;
         up(.threads = 1, .drain_ms = twice ? 60000 : 300);
-        c = dial();
-        n = begin_journals(c, calls, at, &body, &replay);
+        client *c = dial();
+        unsigned n = begin_journals(c, calls, at, &body, &replay);
         restate_endpoint_stop(ep);
         UNTIL(c->goaways >= 1);
         if (twice) restate_endpoint_stop(ep);
         UNTIL(c->gone);
-        for (i = 0; i < n; i++) {
+        for (unsigned i = 0; i < n; i++) {
             CHECK_INT(calls[i]->body.len, 0);
             CHECK(!calls[i]->answered);
         }
@@ -174,23 +167,14 @@ TEST(journal_does_not_arrive_during_a_stop) {
 
 /* A new connection is refused at the latest when the stop was seen. */
 TEST(connections_during_a_stop) {
-    client *c;
-    call *k;
-    struct sockaddr_in at;
-    int fd;
     up(.threads = 1, .drain_ms = 30000);
-    memset(&at, 0, sizeof at);
-    at.sin_family = AF_INET;
-    at.sin_port = htons(restate_endpoint_port(ep));
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    c = dial();
-    k = invoke(c, "steps");
-    given_input("x");
-    send_on(k);
+    struct sockaddr_in at = h2_address(restate_endpoint_port(ep));
+    call *k = invoke_alone("steps");
+    client *c = k->on;
     UNTIL(GET(at_gate) == 1);
     restate_endpoint_stop(ep);
     UNTIL(c->goaways >= 1);
-    fd = socket(AF_INET, SOCK_STREAM, 0);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
     CHECK(connect(fd, (struct sockaddr *)&at, sizeof at) == -1 && errno == ECONNREFUSED);
     close(fd);
     open_gate();
@@ -201,15 +185,12 @@ TEST(connections_during_a_stop) {
 
 /* Closures and blocking handlers that ask are told of the stop at once. */
 TEST(stop_is_told) {
-    client *c;
-    call *closure, *blocking;
-    uint64_t before;
     up(.threads = 1, .drain_ms = 60000);
-    c = dial();
-    closure = invoke(c, "steps_obediently"), blocking = invoke(c, "blocks");
+    client *c = dial();
+    call *closure = invoke(c, "steps_obediently"), *blocking = invoke(c, "blocks");
     given_input("x"), give(closure, rt_script.at, rt_script.len), send_on(blocking);
     UNTIL(GET(at_gate) == 2);
-    before = now_ms();
+    uint64_t before = now_ms();
     restate_endpoint_stop(ep);
     UNTIL(closure->answered && blocking->answered);
     SAYS(closure, "Run 1 \"step\"", "? AwaitingOn W{c:1,s:1}", "Propose 1 value \"stepped\" ack", "? AwaitingOn W{c:1,s:1}",
@@ -222,12 +203,9 @@ TEST(stop_is_told) {
 }
 
 TEST(second_stop_cuts) {
-    client *c;
-    call *closure, *blocking, *flooding;
-    uint64_t before;
     up(.threads = 2, .drain_ms = 60000);
-    c = dial_to(.window = 1000, .keep_window = true);
-    closure = invoke(c, "steps"), blocking = invoke(c, "blocks_on"), flooding = invoke(c, "flood");
+    client *c = dial_to(.window = 1000, .keep_window = true);
+    call *closure = invoke(c, "steps"), *blocking = invoke(c, "blocks_on"), *flooding = invoke(c, "flood");
     given_input("x"), give(closure, rt_script.at, rt_script.len), send_on(blocking);
     given_input("100 65536"), send_on(flooding);
     UNTIL(GET(at_gate) == 2);
@@ -236,7 +214,7 @@ TEST(second_stop_cuts) {
     UNTIL(c->goaways >= 1);
     pump_for(300);
     CHECK(!GET(run_over));
-    before = now_ms();
+    uint64_t before = now_ms();
     restate_endpoint_stop(ep);
     UNTIL(closure->closed && blocking->closed && flooding->closed);
     CHECK_INT(closure->code, NGHTTP2_CANCEL);
@@ -252,22 +230,16 @@ TEST(second_stop_cuts) {
 }
 
 TEST(drain_time_is_over) {
-    client *c;
-    call *k;
-    uint64_t before, took;
     up(.threads = 1, .drain_ms = 300);
-    c = dial();
-    k = invoke(c, "steps");
-    given_input("x");
-    send_on(k);
+    call *k = invoke_alone("steps");
     UNTIL(GET(at_gate) == 1);
-    before = now_ms();
+    uint64_t before = now_ms();
     restate_endpoint_stop(ep);
     UNTIL(k->closed);
     CHECK_INT(k->code, NGHTTP2_CANCEL);
     open_gate();
     UNTIL(GET(run_over));
-    took = now_ms() - before;
+    uint64_t took = now_ms() - before;
     CHECK(took >= 299 && took < 2000 * SLOW);
     CHECK_INT(GET(ended), 1);
     stopped();
@@ -280,15 +252,13 @@ static uint64_t by_the_hour(void *user) { return user == &hours ? (uint64_t)GET(
  * while the loops wait, whether run waits or the program does. */
 TEST(drain_time_by_the_clock) {
     for (int in_a_loop = 0; in_a_loop < 2; in_a_loop++) {
-        client *c;
-        call *k;
         const restate_endpoint_options o = { .threads = 1, .drain_ms = RESTATE_HOURS(2),
                                              .clock = { by_the_hour, by_the_hour, &hours } };
         hours = 0;
         if (in_a_loop) up_hosted_with(o);
         else up_with(o);
-        c = dial();
-        k = invoke(c, "steps");
+        client *c = dial();
+        call *k = invoke(c, "steps");
         given_input("x");
         send_on(k);
         UNTIL(GET(at_gate) == 1);
@@ -308,16 +278,14 @@ TEST(drain_time_by_the_clock) {
 /* So are all times that a loop waits for. */
 TEST(request_time_by_the_clock) {
     for (int in_a_loop = 0; in_a_loop < 2; in_a_loop++) {
-        client *c;
-        call *k;
         const restate_endpoint_options o = { .threads = 1, .request_timeout_ms = RESTATE_HOURS(2),
                                              .peer_timeout_ms = RESTATE_ZERO_MS,
                                              .clock = { by_the_hour, by_the_hour, &hours } };
         hours = 0;
         if (in_a_loop) up_hosted_with(o);
         else up_with(o);
-        c = dial();
-        k = invoke(c, "nap");
+        client *c = dial();
+        call *k = invoke(c, "nap");
         start(2);                           /* the input does not come */
         send_on(k);
         settle(c);
@@ -337,12 +305,10 @@ TEST(request_time_by_the_clock) {
 TEST(steps_that_wait_for_a_thread) {
     enum { N = 100 };
     for (int way = 0; way < 4; way++) {
-        client *c;
         call *k[N];
-        uint64_t before;
         test_note = (const char *const[]){ "(hang up)", "(reset)", "(drain)", "(second stop)" }[way];
         up(.threads = 1, .pool_threads = 2, .drain_ms = way == 2 ? 200 : 60000);
-        c = dial();
+        client *c = dial();
         for (int i = 0; i < N; i++) {
             k[i] = invoke(c, "steps");
             given_input("x");
@@ -351,7 +317,7 @@ TEST(steps_that_wait_for_a_thread) {
         for (int i = 0; i < N; i++) UNTIL(k[i]->body.len > 0);      /* the command */
         UNTIL(GET(at_gate) == 2);
         CHECK_INT(GET(ep->invocations), N);
-        before = now_ms();
+        uint64_t before = now_ms();
         if (way == 0) hang_up(c);
         for (int i = 0; way == 1 && i < N; i++) reset(k[i]);
         if (way >= 2) restate_endpoint_stop(ep);
@@ -387,13 +353,11 @@ TEST(work_outlives_run) {
         { "blocks_on", "stopped, but the blocking handler S/blocks_on (invocation 123) does not return" }
     };
     for (int i = 0; i < (SLOW > 1 ? 2 : 4); i++) {
-        client *c;
-        call *k;
         note("(%s, %s)", ways[i % 2].handler, i < 2 ? "run" : "process");
         if (i < 2) up(.threads = 2, .drain_ms = RESTATE_ZERO_MS);
         else up_hosted(.threads = 1, .drain_ms = RESTATE_ZERO_MS);
-        c = dial();
-        k = invoke(c, ways[i % 2].handler);
+        client *c = dial();
+        call *k = invoke(c, ways[i % 2].handler);
         given_input("x");
         send_on(k);
         UNTIL(GET(at_gate) == 1);
@@ -410,14 +374,11 @@ TEST(work_outlives_run) {
  * accepted and served. In the end run says whose fault it was that it took so long. */
 TEST(handler_holds_its_loop) {
     for (unsigned threads = 1; threads <= (SLOW > 1 ? 2 : 3); threads++) {
-        client *c, *other;
-        call *k;
-        uint64_t before;
         note("(%u loops)", threads);
         up(.threads = threads, .drain_ms = 100);
-        c = dial();
+        client *c = dial();
         settle(c);
-        k = invoke(c, "holds");
+        call *k = invoke(c, "holds");
         start(1, .debug_id = "inv_1gdJtdVVcM919dOBhoVBm3fUMlaIHnANr");
         input("x");
         send_on(k);
@@ -427,9 +388,9 @@ TEST(handler_holds_its_loop) {
         CHECK_HAS(hold_told, "S/holds inv_1gdJtdVVcM919dOBhoVBm3fUMlaIHnANr: the handler holds its event loop, for ");
         UNTIL(GET(holds_told) >= 2);                            /* again, and less often */
         for (int i = 0; threads > 1 && i < 8; i++) ALIVE();
-        other = dial();                                         /* accepted, whoever serves it */
+        client *other = dial();                                 /* accepted, whoever serves it */
         if (threads > 1) GOOD(other);
-        before = now_ms();
+        uint64_t before = now_ms();
         restate_endpoint_stop(ep);
         UNTIL(GET(run_over));
         CHECK(now_ms() - before < 100 + RESTATE__GRACE_MS + 1000 * SLOW);
@@ -445,9 +406,8 @@ TEST(handlers_hold_all_loops) {
     up(.threads = 3, .drain_ms = RESTATE_ZERO_MS);
     for (int i = 0; i < 4; i++) c[i] = dial();
     for (int i = 0; i < 3; i++) {
-        call *k;
         settle(c[i]);
-        k = invoke(c[i], "holds");
+        call *k = invoke(c[i], "holds");
         given_input("x");
         send_on(k);
     }
@@ -463,11 +423,10 @@ TEST(handlers_hold_all_loops) {
  * taken back: others serve them. (What the loop had taken before waits with it.) */
 TEST(connections_leave_a_held_loop) {
     client *c[12];
-    call *k;
     up(.threads = 2);
     c[0] = dial();
     settle(c[0]);
-    k = invoke(c[0], "holds");
+    call *k = invoke(c[0], "holds");
     given_input("x");
     send_on(k);
     UNTIL(GET(started) == 1);
@@ -482,11 +441,9 @@ TEST(connections_leave_a_held_loop) {
 
 /* One that is late is no news once it is back. */
 TEST(handler_holds_its_loop_for_a_while) {
-    client *c;
-    call *k;
     up(.threads = 1);
-    c = dial();
-    k = invoke(c, "holds");
+    client *c = dial();
+    call *k = invoke(c, "holds");
     given_input("x");
     end(k);
     UNTIL(GET(holds_told) == 1);
@@ -501,13 +458,8 @@ TEST(handler_holds_its_loop_for_a_while) {
 
 /* A blocking handler holds the loop in a hook of its calls, and is named like others. */
 TEST(hook_holds_its_loop) {
-    client *c;
-    call *k;
     up(.threads = 2);
-    c = dial();
-    k = invoke(c, "calls");
-    given_input("x");
-    send_on(k);
+    call *k = invoke_alone("calls");
     UNTIL(GET(holds_told) == 1);
     CHECK_HAS(hold_told, "S/calls 123: the handler holds its event loop, for ");
     ALIVE();
@@ -521,12 +473,10 @@ TEST(hook_holds_its_loop) {
 /* Nobody lets it go: free returns all the same, and what may still be used stays. A process of its own, for
  * that is lost. */
 static void never_returns(const char *handler) {
-    client *c;
-    call *k;
     alarm(60);
     up(.threads = 2, .drain_ms = RESTATE_ZERO_MS);
-    c = dial();
-    k = invoke(c, handler);
+    client *c = dial();
+    call *k = invoke(c, handler);
     given_input("x");
     send_on(k);
     UNTIL(GET(started) + GET(at_gate) == 1);
@@ -554,7 +504,6 @@ TEST(free_does_not_wait_for_ever) {
 
 /* Without any time to drain, with clients that do not react, on several loops. */
 TEST(stop_without_a_drain) {
-    uint64_t before;
     up(.threads = 4, .drain_ms = RESTATE_ZERO_MS);
     for (int i = 0; i < 8; i++) {
         client *c = dial();
@@ -565,7 +514,7 @@ TEST(stop_without_a_drain) {
         c->deaf = i % 3 != 0;
     }
     UNTIL(GET(started) == 8);
-    before = now_ms();
+    uint64_t before = now_ms();
     restate_endpoint_stop(ep);
     UNTIL(GET(run_over));
     CHECK(now_ms() - before < 1500 * SLOW);
@@ -578,17 +527,12 @@ static void on_signal(int number) {
 }
 
 TEST(stop_from_a_signal_handler) {
-    client *c;
-    call *k;
     struct sigaction act;
     up(.threads = 2);
     memset(&act, 0, sizeof act);
     act.sa_handler = on_signal;
     sigaction(SIGUSR1, &act, NULL);
-    c = dial();
-    k = invoke(c, "nap");
-    given_input("x");
-    send_on(k);
+    call *k = invoke_alone("nap");
     UNTIL(frames_came(k, 2));
     raise(SIGUSR1);
     UNTIL(k->answered);
@@ -610,9 +554,8 @@ TEST(stop_under_load) {
             restate_endpoint_stop(ep);
         }
         for (int i = 0; i < 6; i++) {
-            call *k;
             if (c[i]->goaways || c[i]->gone) continue;
-            k = invoke(c[i], round % 3 ? "echo" : "nap");
+            call *k = invoke(c[i], round % 3 ? "echo" : "nap");
             given_input("x");
             end(k);
             client_send(c[i]);

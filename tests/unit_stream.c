@@ -4,6 +4,7 @@
 /* Has threads: runs with ThreadSanitizer, too. */
 #define RESTATE_IMPLEMENTATION
 #include "restate.h"
+#include "support/allocator.c"
 #include "support/journal.c"
 
 #ifndef RESTATE_NO_THREADS
@@ -32,34 +33,13 @@ static bool wait_for_it(void) { return false; }
 #endif
 
 static struct {                             /* under the lock */
-    size_t live, allocations, fail_at;      /* fail_at: counted from 1; 0: none */
-    bool fail_on;                           /* and all after it */
     rt_bytes log;
     unsigned begun, ended, executed, woken; /* handlers, closures, calls of wake() */
     unsigned at_gate;
     bool open;
 } shared;
 
-static void *mem_realloc(void *user, void *old, size_t old_size, size_t size) {
-    void *p = NULL;
-    (void)user;
-    lock();
-    shared.allocations++;
-    if (!shared.fail_at ||
-        (shared.fail_on ? shared.allocations < shared.fail_at : shared.allocations != shared.fail_at))
-        p = realloc(old, size);
-    if (p) shared.live += size - (old ? old_size : 0);
-    unlock();
-    return p;
-}
-static void *mem_alloc(void *user, size_t size) { return mem_realloc(user, NULL, 0, size); }
-static void mem_free(void *user, void *old, size_t size) {
-    (void)user;
-    lock();
-    shared.live -= size;
-    unlock();
-    free(old);
-}
+static mem_counts memory;
 
 static void write_log(void *user, const restate_log_record *r) {
     (void)user;
@@ -101,7 +81,7 @@ static bool on_main(void) { return true; }
 static restate_status roll(restate_ctx *run, void *arg) {
     add(&shared.executed);
 #ifndef RESTATE_NO_THREADS
-    CHECK(!on_main() || shared.fail_at);    /* no memory for a thread: right here */
+    CHECK(!on_main() || memory.fail_at);    /* no memory for a thread: right here */
 #endif
     return restate_reply(run, restate_str((const char *)arg));
 }
@@ -192,9 +172,7 @@ static restate_endpoint *make(void) {
     static const restate_service *const services[] = { &service, &object, NULL };
     options.services = services;
     options.pool_threads = 8;
-    options.allocator.alloc = mem_alloc;
-    options.allocator.realloc = mem_realloc;
-    options.allocator.free = mem_free;
+    options.allocator = mem_allocator(&memory);
     options.logger.write = write_log;
     return restate_endpoint_new(&options);
 }
@@ -202,7 +180,7 @@ static restate_endpoint *make(void) {
 static restate_endpoint *ep;
 
 static void begin_with(void) {
-    shared.allocations = 0;
+    memory.calls = 0;
     shared.begun = shared.ended = shared.executed = shared.woken = shared.at_gate = 0;
     shared.open = false;
     ep = make();
@@ -218,8 +196,8 @@ static void end(void) {
     open_gate();
     restate_endpoint_free(ep);
     ep = NULL;
-    CHECK_INT(shared.live, 0);
-    shared.live = 0;
+    CHECK_INT(memory.live, 0);
+    memory.live = 0;
     rt_drop(&shared.log);
     rt_drop(&rt_script);
     rt_free_all();
@@ -971,7 +949,7 @@ TEST(free_in_the_middle) {
         rt_drop(&g[0].t.out), rt_drop(&g[1].t.out);
         rt_drop(&g[0].due), rt_drop(&g[1].due);
         end();
-        CHECK_INT(shared.live, 0);
+        CHECK_INT(memory.live, 0);
     }
 }
 
@@ -980,20 +958,20 @@ static bool oom_again(void) {
     static size_t n, needed;
     static char where[64];
     if (!n) needed = SIZE_MAX;
-    if (n && !shared.fail_on && shared.allocations < shared.fail_at) needed = n;
-    if (n >= needed && shared.fail_on) {
+    if (n && !memory.fail_on && memory.calls < memory.fail_at) needed = n;
+    if (n >= needed && memory.fail_on) {
         CHECK(n > 10);
-        n = shared.fail_at = 0;
-        shared.fail_on = false;
+        n = memory.fail_at = 0;
+        memory.fail_on = false;
         test_note = "";
         return false;
     }
-    if (!n || shared.fail_on) n++, shared.fail_on = false;
-    else shared.fail_on = true;
-    shared.fail_at = n;
-    shared.allocations = 0;
+    if (!n || memory.fail_on) n++, memory.fail_on = false;
+    else memory.fail_on = true;
+    memory.fail_at = n;
+    memory.calls = 0;
     snprintf(where, sizeof where, "(allocation %lu fails%s)", (unsigned long)n,
-             shared.fail_on ? ", and all after it" : "");
+             memory.fail_on ? ", and all after it" : "");
     test_note = where;
     return true;
 }

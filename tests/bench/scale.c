@@ -9,9 +9,8 @@
 #define _GNU_SOURCE
 #define RESTATE_IMPLEMENTATION
 #include "restate.h"
-#include "support/journal.c"
+#include "support/http2.c"
 
-#include <arpa/inet.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -159,13 +158,12 @@ typedef struct conn {
     bool wants_out;
 } conn;
 
-/* One invocation. Its request is `up`, as far as `up_len`. */
+/* One invocation. */
 typedef struct call {
     conn *on;
     int32_t id;
-    const uint8_t *up;
-    size_t up_len, sent;
-    bool over, waits, closed;               /* over: END_STREAM follows */
+    h2_body up;
+    bool closed;
     unsigned status;
     size_t got;                             /* bytes of the response, */
     uint8_t tail[8];                        /* and the last ones */
@@ -227,56 +225,33 @@ static void pump(void) {
 
 #define UNTIL(condition) while (!(condition)) pump()
 
-static restate__h2_ssize on_upload(nghttp2_session *s, int32_t id, uint8_t *to, size_t room, uint32_t *flags,
-                                   nghttp2_data_source *source, void *user) {
-    call *k = (call *)source->ptr;
-    size_t n = k->up_len - k->sent;
-    (void)s, (void)id, (void)user;
-    k->waits = n == 0 && !k->over;
-    if (k->waits) return NGHTTP2_ERR_DEFERRED;
-    if (n > room) n = room;
-    if (n) memcpy(to, k->up + k->sent, n);
-    k->sent += n;
-    if (k->over && k->sent == k->up_len) *flags |= NGHTTP2_DATA_FLAG_EOF;
-    return (restate__h2_ssize)n;
-}
-
 static void invoke(call *k, conn *c, const char *handler, const uint8_t *up, size_t len, bool over) {
-    RESTATE__H2_V(nghttp2_data_provider) body;
-    static char path[64];
-    const char *fields[][2] = { { ":method", "POST" }, { ":scheme", "http" }, { ":path", path },
-                                { ":authority", "scale" },
-                                { "content-type", "application/vnd.restate.invocation.v7" } };
-    nghttp2_nv nv[5];
-    size_t i;
+    static const restate_pair more[] = { { "content-type", "application/vnd.restate.invocation.v7" }, { NULL, NULL } };
+    char path[64];
     snprintf(path, sizeof path, "/invoke/S/%s", handler);
-    for (i = 0; i < 5; i++) restate__h2_field(&nv[i], fields[i][0], fields[i][1]), nv[i].flags = 0;
     memset(k, 0, sizeof *k);
     k->on = c;
-    k->up = up;
-    k->up_len = len;
-    k->over = over;
-    body.source.ptr = k;
-    body.read_callback = on_upload;
-    k->id = RESTATE__H2_V(nghttp2_submit_request)(c->session, NULL, nv, 5, &body, k);
+    k->up.at = up;
+    k->up.len = len;
+    k->up.over = over;
+    k->id = h2_request(c->session, "POST", path, more, &k->up, k);
     if (k->id < 0) die("nghttp2_submit_request");
 }
 
 /* The rest of the request. */
 static void finish(call *k, const uint8_t *up, size_t len) {
-    k->up = up;
-    k->up_len = len;
-    k->sent = 0;
-    k->over = true;
-    if (k->waits) nghttp2_session_resume_data(k->on->session, k->id);
+    k->up.at = up;
+    k->up.len = len;
+    k->up.sent = 0;
+    k->up.over = true;
+    h2_resume(k->on->session, k->id, &k->up);
 }
 
 static int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *name, size_t name_len,
                      const uint8_t *value, size_t len, uint8_t flags, void *user) {
     call *k = (call *)nghttp2_session_get_stream_user_data(s, f->hd.stream_id);
     (void)flags, (void)user, (void)len;
-    if (k && name_len == 7 && memcmp(name, ":status", 7) == 0)
-        k->status = (unsigned)strtoul((const char *)value, NULL, 10);
+    if (k) k->status = h2_status(name, name_len, value, k->status);
     return 0;
 }
 
@@ -307,28 +282,12 @@ static int on_close(nghttp2_session *s, int32_t id, uint32_t code, void *user) {
 }
 
 static void conn_open(conn *c) {
-    nghttp2_session_callbacks *calls;
-    nghttp2_settings_entry window = { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 8u << 20 };
+    const h2_options o = { on_header, on_data, NULL, on_close, .window = 8u << 20, .room = 8 << 20 };
     struct epoll_event e = { .events = EPOLLIN, .data.ptr = c };
-    struct sockaddr_in at;
-    int on = 1;
-    memset(&at, 0, sizeof at);
-    at.sin_family = AF_INET;
-    at.sin_port = htons(endpoint.port);
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     memset(c, 0, sizeof *c);
-    c->fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&at, sizeof at)) die("connect");
-    if (fcntl(c->fd, F_SETFL, O_NONBLOCK) || setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on))
-        die("a socket");
-    if (nghttp2_session_callbacks_new(&calls)) die("nghttp2");
-    nghttp2_session_callbacks_set_on_header_callback(calls, on_header);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(calls, on_data);
-    nghttp2_session_callbacks_set_on_stream_close_callback(calls, on_close);
-    if (nghttp2_session_client_new(&c->session, calls, c)) die("nghttp2");
-    nghttp2_session_callbacks_del(calls);
-    nghttp2_submit_settings(c->session, 0, &window, 1);
-    nghttp2_session_set_local_window_size(c->session, 0, 0, 8 << 20);
+    c->fd = h2_connect(endpoint.port, 0);
+    if (c->fd < 0) die("connect");
+    c->session = h2_session(&o, c);
     if (epoll_ctl(runtime.epoll, EPOLL_CTL_ADD, c->fd, &e)) die("epoll_ctl");
 }
 

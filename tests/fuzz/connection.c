@@ -25,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *at, size_t len) {
     restate_status s;
     if (len < 2) return 0;
     ep = begin();
-    fail_in = at[1];
+    mem_fail(&memory, at[1]);
     stream = restate_stream_open(ep, NULL);
     s = talk(stream, restate__b(at + 2, len - 2), at[0], &out, &status);
     if (s == RESTATE_OK) restate_stream_feed(stream, restate__b_none());

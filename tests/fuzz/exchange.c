@@ -34,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *at, size_t len) {
     restate_status s;
     if (len < 5) return 0;
     ep = begin();
-    fail_in = at[4];
+    mem_fail(&memory, at[4]);
     stream = open_exchange(ep, paths[at[0] % COUNT(paths)], 5 + at[1] % 3, at[3] & WHOLE);
     s = talk(stream, restate__b(at + 5, len - 5), at[2], &out, &status);
     if (s == RESTATE_OK && at[3] & ENDS) {

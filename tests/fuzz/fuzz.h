@@ -14,6 +14,7 @@
 #define RESTATE_IMPLEMENTATION
 #define RESTATE_NO_THREADS
 #include "restate.h"
+#include "support/allocator.c"
 #include "support/journal.c"
 
 #define COUNT(array) (sizeof (array) / sizeof (array)[0])
@@ -24,21 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *at, size_t len);
 
 /* ---- Memory, clock, log ---------------------------------------------------------------------- */
 
-static size_t live, fail_in;                /* fail_in: allocations until one fails; 0: none does */
-
-static void *mem_realloc(void *user, void *old, size_t old_size, size_t size) {
-    void *p = NULL;
-    (void)user;
-    if (!fail_in || --fail_in) p = realloc(old, size);
-    if (p) live += size - (old ? old_size : 0);
-    return p;
-}
-static void *mem_alloc(void *user, size_t size) { return mem_realloc(user, NULL, 0, size); }
-static void mem_free(void *user, void *old, size_t size) {
-    (void)user;
-    live -= size;
-    free(old);
-}
+static mem_counts memory;                   /* of the endpoint */
 
 static uint64_t fixed_ms(void *user) { (void)user; return 1700000000000u; }
 
@@ -380,7 +367,7 @@ static restate_endpoint *begin(void) {
     o.services = services;
     o.max_message_bytes = 1 << 20;
     o.defaults.stall_warning_ms = RESTATE_ZERO_MS;
-    o.allocator = (restate_allocator){ mem_alloc, mem_realloc, mem_free, NULL };
+    o.allocator = mem_allocator(&memory);
     o.clock = (restate_clock){ fixed_ms, fixed_ms, NULL };
     o.logger = (restate_logger){ write_log, NULL, RESTATE_LOG_TRACE, true };
     ep = restate_endpoint_new(&o);
@@ -389,9 +376,9 @@ static restate_endpoint *begin(void) {
 }
 
 static void end(restate_endpoint *ep) {
-    fail_in = 0;
+    mem_fail(&memory, 0);
     restate_endpoint_free(ep);
-    REQUIRE(live == 0);
+    REQUIRE(memory.live == 0);
 }
 
 /* From memory that is gone afterwards. */

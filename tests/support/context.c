@@ -3,38 +3,12 @@
 #ifndef SUPPORT_CONTEXT_C
 #define SUPPORT_CONTEXT_C
 
+#include "allocator.c"
 #include "test.h"
 
 #include <stdlib.h>
 
-static long alloc_left = -1;                /* how many allocations succeed yet; -1: all */
-static long alloc_open, alloc_count;
-
-static inline void *test_alloc(void *user, size_t size) {
-    (void)user;
-    alloc_count++;
-    if (alloc_left == 0) return NULL;
-    if (alloc_left > 0) alloc_left--;
-    alloc_open++;
-    return malloc(size);
-}
-
-static inline void *test_realloc(void *user, void *old, size_t old_size, size_t size) {
-    void *p = test_alloc(user, size);
-    if (p && old) {
-        memcpy(p, old, old_size < size ? old_size : size);
-        free(old);
-        alloc_open--;
-    }
-    return p;
-}
-
-static inline void test_free(void *user, void *old, size_t size) {
-    (void)user;
-    (void)size;
-    if (old) alloc_open--;
-    free(old);
-}
+static mem_counts memory;                   /* of all contexts */
 
 typedef struct test_host {
     restate__attempt attempt;               /* first: its context is the host's address */
@@ -58,9 +32,7 @@ static inline restate_ctx *test_ctx(void) {
     if (!h) abort();
     handler.service = "S";
     handler.name = "h";
-    h->allocator.alloc = test_alloc;
-    h->allocator.realloc = test_realloc;
-    h->allocator.free = test_free;
+    h->allocator = mem_allocator(&memory);
     restate__worker_init(&h->worker, &h->allocator, 0, 0);
     restate__arena_init(&h->arena, &h->worker.cache);
     restate__buf_init(&h->out, &h->worker.cache);

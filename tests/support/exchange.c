@@ -48,46 +48,15 @@ typedef struct ex_state {
     bool awake;                             /* the worker was woken */
     unsigned reached;                       /* closures at the gate */
     bool open;                              /* they may go on */
-    size_t live, live_count, peak, allocations, fail_at;    /* fail_at: counted from 1; 0: none */
-    bool fail_on;                           /* and all after it */
     rt_bytes log;                           /* "LEVEL message" lines */
     bool by_library;                        /* who said the last one */
     rt_bytes told;                          /* by the code under test, see tell() */
+    mem_counts memory;
 } ex_state;
 
 static ex_state ex = { .lock = PTHREAD_MUTEX_INITIALIZER, .happened = PTHREAD_COND_INITIALIZER };
 
-/* ---- Memory, log, what handlers tell: from any thread ---------------------------------------- */
-
-static inline bool ex_refuses(void) {
-    ex.allocations++;
-    return ex.fail_at && (ex.fail_on ? ex.allocations >= ex.fail_at : ex.allocations == ex.fail_at);
-}
-
-static inline void *ex_realloc(void *user, void *old, size_t old_size, size_t size) {
-    void *p = NULL;
-    (void)user;
-    pthread_mutex_lock(&ex.lock);
-    if (!ex_refuses()) p = realloc(old, size);
-    if (p) {
-        ex.live += size - (old ? old_size : 0);
-        ex.live_count += !old;
-        if (ex.live > ex.peak) ex.peak = ex.live;
-    }
-    pthread_mutex_unlock(&ex.lock);
-    return p;
-}
-
-static inline void *ex_alloc(void *user, size_t size) { return ex_realloc(user, NULL, 0, size); }
-
-static inline void ex_free(void *user, void *old, size_t size) {
-    (void)user;
-    pthread_mutex_lock(&ex.lock);
-    ex.live -= size;
-    ex.live_count--;
-    free(old);
-    pthread_mutex_unlock(&ex.lock);
-}
+/* ---- Log, what handlers tell: from any thread ------------------------------------------------ */
 
 static inline void ex_log(void *user, const restate_log_record *r) {
     static const char *const levels[] = { "", "TRACE", "DEBUG", "INFO", "WARN", "ERROR", "OFF" };
@@ -293,12 +262,11 @@ static inline void ex_memory(void) {        /* before the first allocation of a 
     ex.options.clock = ex.clock;
     ex.options.pool_threads = ex.pool_threads ? ex.pool_threads : 8;
     ex.options.closure_stack_bytes = ex.closure_stack_bytes;
-    ex.options.allocator.alloc = ex_alloc;
-    ex.options.allocator.realloc = ex_realloc;
-    ex.options.allocator.free = ex_free;
+    ex.options.allocator = mem_allocator(&ex.memory);
     ex.options.logger.write = ex_log;
-    ex.allocations = ex.fail_at = ex.peak = 0;
-    ex.fail_on = ex.keep_output = ex.open = ex.awake = false;
+    ex.memory.peak = 0;
+    mem_fail(&ex.memory, 0);
+    ex.keep_output = ex.open = ex.awake = false;
     ex.reached = 0;
     rt.raw.len = rt.seen = 0;
     rt_script.len = 0;
@@ -354,10 +322,10 @@ static inline void ex_end(void) {
         rt_drop(&text);
     }
     LOG("");
-    if (ex.live || ex.live_count) {
+    if (ex.memory.live || ex.memory.blocks) {
         test_failures++;
-        printf("  %lu bytes were not freed %s\n", (unsigned long)ex.live, test_note);
-        ex.live = ex.live_count = 0;
+        printf("  %lu bytes were not freed %s\n", (unsigned long)ex.memory.live, test_note);
+        ex.memory.live = ex.memory.blocks = 0;
     }
     rt_free_all();
     rt_drop(&rt.raw);

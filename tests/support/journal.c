@@ -23,6 +23,7 @@
 #ifndef SUPPORT_JOURNAL_C
 #define SUPPORT_JOURNAL_C
 
+#include "allocator.c"
 #include "test.h"
 
 #include <stdarg.h>
@@ -720,9 +721,7 @@ typedef struct rt_state {
     restate__buf out;
     restate__cache chunks;
     restate_allocator allocator;
-    size_t live, live_max, live_count, allocations;
-    size_t fail_at;                         /* the allocation that fails, counted from 1; 0: none */
-    bool fail_on;                           /* and all after it */
+    mem_counts memory;
     bool thin;                              /* each operation needs a new chunk of memory */
     rt_bytes raw;                           /* all output */
     size_t seen;                            /* of it */
@@ -734,36 +733,6 @@ typedef struct rt_state {
 } rt_state;
 
 static rt_state rt;
-
-static inline bool rt_refuses(size_t n) { return rt.fail_at && (rt.fail_on ? n >= rt.fail_at : n == rt.fail_at); }
-
-static inline void *rt_mem_alloc(void *user, size_t size) {
-    (void)user;
-    if (rt_refuses(++rt.allocations)) return NULL;
-    rt.live += size;
-    rt.live_count++;
-    if (rt.live > rt.live_max) rt.live_max = rt.live;
-    return malloc(size);
-}
-
-static inline void rt_mem_free(void *user, void *old, size_t size) {
-    (void)user;
-    rt.live -= size;
-    rt.live_count--;
-    free(old);
-}
-
-static inline void *rt_mem_realloc(void *user, void *old, size_t old_size, size_t size) {
-    void *p;
-    (void)user;
-    if (rt_refuses(++rt.allocations)) return NULL;
-    p = realloc(old, size);
-    if (!p) return NULL;
-    rt.live += size - old_size;
-    if (!old) rt.live_count++;
-    if (rt.live > rt.live_max) rt.live_max = rt.live;
-    return p;
-}
 
 static inline unsigned rt_dice(unsigned sides) {            /* repeatable */
     rt.random = rt.random * 6364136223846793005u + 1442695040888963407u;
@@ -779,11 +748,9 @@ static inline void rt_begin(unsigned version, rt_mode mode) {
     rt.version = rt.options.version = version;
     rt.mode = mode;
     rt.begun = rt.ignore_output = false;
-    rt.live_max = rt.live;
-    rt.allocations = 0;
-    rt.allocator.alloc = rt_mem_alloc;
-    rt.allocator.realloc = rt_mem_realloc;
-    rt.allocator.free = rt_mem_free;
+    rt.memory.peak = rt.memory.live;
+    rt.memory.calls = 0;
+    rt.allocator = mem_allocator(&rt.memory);
     restate__cache_init(&rt.chunks, &rt.allocator, NULL, 0);
     restate__arena_init(&rt.arena, &rt.chunks);
     restate__buf_init(&rt.out, &rt.chunks);
@@ -889,10 +856,10 @@ static inline void rt_end(void) {
     restate__buf_free(&rt.out);
     restate__arena_free(&rt.arena);
     restate__cache_free(&rt.chunks);
-    if (rt.live || rt.live_count) {
+    if (rt.memory.live || rt.memory.blocks) {
         test_failures++;
-        printf("  %lu bytes were not freed %s\n", (unsigned long)rt.live, test_note);
-        rt.live = rt.live_count = 0;
+        printf("  %lu bytes were not freed %s\n", (unsigned long)rt.memory.live, test_note);
+        rt.memory.live = rt.memory.blocks = 0;
     }
     rt_free_all();
 }
@@ -942,7 +909,7 @@ static inline bool op_input(void) { feed(); rt_thin(); return restate__vm_input(
 
 static inline void rt_go(const char *file, int line) {
     if (ready() && op_input()) return;
-    if (rt.fail_at) return;
+    if (rt.memory.fail_at) return;
     test_failures++;
     printf("  %s:%d: not ready: %u %s %s\n", file, line, rt.vm.error.code, rt.vm.error.message ? rt.vm.error.message : "",
            test_note);

@@ -1,6 +1,5 @@
-/* An endpoint over real sockets, and who talks to it: an HTTP/2 client made of nghttp2's client session, and raw
- * connections for bytes that no client would send. One thread drives all clients, so what happens when is the
- * test's to say. Part of unit_server*.c. */
+/* An endpoint over real sockets, clients (client.c), and raw connections for bytes that no client would send. Part of
+ * unit_server*.c. */
 #ifndef SUPPORT_SERVER_C
 #define SUPPORT_SERVER_C
 
@@ -11,13 +10,14 @@
 #  define RESTATE__GRACE_MS 600u
 #endif
 #include "restate.h"
-#include "journal.c"
 
-#include <arpa/inet.h>
 #include <dirent.h>
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+
+#include "allocator.c"
+#include "client.c"
 
 #define RSS_COUNTS (SLOW == 1)              /* memory of the process means nothing with shadow memory */
 #define PATIENCE_MS (15000 * (SLOW > 1 ? 3 : 1))
@@ -30,7 +30,7 @@ static int bell[2];                         /* a pipe: something in here changed
 static unsigned started, ended, at_gate, progress;              /* of handlers and closures */
 static unsigned errors, warnings, connections_told;             /* of the log; warnings: only some */
 static bool gate_is_open;
-static size_t live, peak;                   /* bytes of the endpoint */
+static mem_counts memory;                   /* of the endpoint */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;        /* of what follows, and of the gate */
 static pthread_cond_t gate_opened = PTHREAD_COND_INITIALIZER;
 static pthread_t seen_on[16];               /* threads that handlers were on */
@@ -50,23 +50,6 @@ static inline void ring(void) {
 static inline void count(unsigned *what) {
     __atomic_fetch_add(what, 1, __ATOMIC_SEQ_CST);
     ring();
-}
-
-static inline void *counted_realloc(void *user, void *old, size_t old_size, size_t size) {
-    void *p = realloc(old, size);
-    size_t now, top;
-    (void)user;
-    if (!p) return NULL;
-    now = __atomic_add_fetch(&live, size - (old ? old_size : 0), __ATOMIC_SEQ_CST);
-    for (top = GET(peak); now > top && !__atomic_compare_exchange_n(&peak, &top, now, false, __ATOMIC_SEQ_CST,
-                                                                    __ATOMIC_SEQ_CST);) continue;
-    return p;
-}
-static inline void *counted_alloc(void *user, size_t size) { return counted_realloc(user, NULL, 0, size); }
-static inline void counted_free(void *user, void *old, size_t size) {
-    (void)user;
-    __atomic_sub_fetch(&live, size, __ATOMIC_SEQ_CST);
-    free(old);
 }
 
 /* One line of UTF-8 that steers no terminal. */
@@ -113,10 +96,9 @@ static inline void on_log(void *user, const restate_log_record *r) {
 static inline bool gate(restate_ctx *ctx, bool obedient) {
     struct timespec until;
     bool stopped = false;
-    int tries;
     count(&at_gate);
     pthread_mutex_lock(&lock);
-    for (tries = 0; !gate_is_open && !stopped && tries < 6000; tries++) {
+    for (int tries = 0; !gate_is_open && !stopped && tries < 6000; tries++) {
         clock_gettime(CLOCK_REALTIME, &until);
         until.tv_nsec += 10000000;
         if (until.tv_nsec >= 1000000000) until.tv_nsec -= 1000000000, until.tv_sec++;
@@ -152,9 +134,8 @@ static inline restate_status done_with(restate_status s) {
 static inline restate_status echo(restate_ctx *ctx, restate_bytes in) { return restate_reply(ctx, in); }
 
 static inline restate_status nap(restate_ctx *ctx, restate_bytes in) {
-    restate_status s;
     count(&started);
-    s = restate_sleep(ctx, HOUR_MS);
+    restate_status s = restate_sleep(ctx, HOUR_MS);
     return s == RESTATE_OK ? restate_reply(ctx, in) : done_with(s);
 }
 
@@ -192,10 +173,9 @@ static inline restate_status calls(restate_ctx *ctx, restate_bytes in) {
 static inline restate_status flood(restate_ctx *ctx, restate_bytes in) {
     static const restate_target to = { .service = "S", .handler = "echo" };
     unsigned n, i, size;
-    uint8_t *payload;
     if (!in.ptr || sscanf((const char *)in.ptr, "%u %u", &n, &size) != 2) return restate_fail(ctx, 400, "what?");
     count(&started);
-    payload = (uint8_t *)malloc(size + 1);
+    uint8_t *payload = (uint8_t *)malloc(size + 1);
     if (!payload) return restate_fail(ctx, 500, "no memory");
     for (i = 0; i < n; i++) {
         memset(payload, 'a' + (int)(i % 26), size);
@@ -261,101 +241,28 @@ static const restate_service service = { .name = "S", .handlers = RESTATE_HANDLE
 
 /* ---- Clients ------------------------------------------------------------------------------------------ */
 
-typedef struct call {
-    struct call *next;
-    struct client *on;
-    int32_t id;
-    rt_bytes up;                            /* request body */
-    size_t sent, piece;                     /* piece: the most in a DATA frame; 0: as it comes */
-    bool over, waits;                       /* over: END_STREAM follows */
-    int status;
-    char type[80], server[40], allow[20];
-    rt_bytes body;                          /* response */
-    size_t seen, frames, empty, small;      /* DATA frames; empty or below 256 bytes: without END_STREAM */
-    bool answered, closed;                  /* END_STREAM came; both sides are over */
-    uint32_t code;                          /* closed with */
-} call;
-
-typedef struct client {
-    struct client *next;
-    int fd;
-    nghttp2_session *session;
-    rt_bytes out;
-    size_t out_at;
-    call *calls;
-    bool deaf, gone;                        /* deaf: does not read; gone: the connection is over */
-    unsigned pings, goaways;                /* answered; received */
-    int32_t last_id;                        /* of the last GOAWAY */
-    uint32_t goaway_code;
-} client;
-
-static client *clients;                     /* that are open */
 static restate_endpoint *ep;
 static int host_fd = -1;                    /* the endpoint's, while this thread runs it */
 static restate_status ran;                  /* what run or process gave last */
 static bool run_over, hosted;               /* hosted: this thread runs it */
 static uint64_t patience_until;
 
-static inline uint64_t now_ms(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
-static inline void client_send(client *c) {
-    const uint8_t *data;
-    restate__h2_ssize n;
-    for (;;) {
-        while (c->out_at < c->out.len) {
-            ssize_t k = send(c->fd, c->out.at + c->out_at, c->out.len - c->out_at, MSG_NOSIGNAL);
-            if (k < 0 && errno != EAGAIN) c->gone = true;
-            if (k < 0) return;
-            c->out_at += (size_t)k;
-        }
-        c->out.len = c->out_at = 0;
-        while (c->out.len < 100000 && (n = RESTATE__H2_V(nghttp2_session_mem_send)(c->session, &data)) > 0)
-            rt_add(&c->out, data, (size_t)n);
-        if (!c->out.len) return;
-    }
-}
-
-static inline void client_receive(client *c) {
-    static uint8_t in[65536];
-    ssize_t n;
-    while (!c->gone && (n = recv(c->fd, in, sizeof in, 0)) != -1) {
-        if (n == 0 || RESTATE__H2_V(nghttp2_session_mem_recv)(c->session, in, (size_t)n) < 0) c->gone = true;
-        client_send(c);
-    }
-    if (!c->gone && errno != EAGAIN) c->gone = true;
-    if (c->gone) shutdown(c->fd, SHUT_RDWR);
-}
-
 /* Lets everything go on until something happened, 10 ms at most; `fd` may be one more to wait for.
  * False: the time of UNTIL is up. */
 static inline bool pump(int fd) {
     struct pollfd fds[136];
-    client *c;
-    nfds_t n = 0, i;
+    nfds_t n = 0;
     uint8_t rings[256];
     fds[n].fd = bell[0], fds[n++].events = POLLIN;
     if (host_fd >= 0) fds[n].fd = host_fd, fds[n++].events = POLLIN;
     if (fd >= 0) fds[n].fd = fd, fds[n++].events = POLLIN;
-    for (c = clients; c; c = c->next) {
-        if (c->gone) continue;
-        client_send(c);
-        if (n == 136) abort();
-        fds[n].fd = c->fd;
-        fds[n++].events = (short)((c->deaf ? 0 : POLLIN) | (c->out.len ? POLLOUT : 0));
-    }
-    for (i = 0; i < n; i++) fds[i].revents = 0;
-    poll(fds, n, 10);
+    clients_wait(fds, n, 136);
     while (read(bell[0], rings, sizeof rings) == (ssize_t)sizeof rings) continue;
     if (host_fd >= 0 && fds[1].revents) {
         ran = restate_endpoint_process(ep, 0);
         if (ran != RESTATE_OK) run_over = true, host_fd = -1;
     }
-    for (c = clients; c; c = c->next)
-        if (!c->gone && !c->deaf) client_receive(c);
+    clients_receive();
     return now_ms() < patience_until;
 }
 
@@ -383,189 +290,27 @@ static inline void pump_for(uint64_t ms) {         /* where it is to be seen tha
     while (now_ms() < until) pump(-1);
 }
 
-static inline int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *name, size_t name_len,
-                     const uint8_t *value, size_t len, uint8_t flags, void *user) {
-    call *k = (call *)nghttp2_session_get_stream_user_data(s, f->hd.stream_id);
-    (void)flags, (void)user;
-    if (!k) return 0;
-    if (name_len == 7 && memcmp(name, ":status", 7) == 0) k->status = atoi((const char *)value);
-    if (name_len == 12 && memcmp(name, "content-type", 12) == 0)
-        snprintf(k->type, sizeof k->type, "%.*s", (int)len, (const char *)value);
-    if (name_len == 5 && memcmp(name, "allow", 5) == 0)
-        snprintf(k->allow, sizeof k->allow, "%.*s", (int)len, (const char *)value);
-    if (name_len == 16 && memcmp(name, "x-restate-server", 16) == 0)
-        snprintf(k->server, sizeof k->server, "%.*s", (int)len, (const char *)value);
-    return 0;
-}
-
-static inline int on_data(nghttp2_session *s, uint8_t flags, int32_t id, const uint8_t *data, size_t len, void *user) {
-    call *k = (call *)nghttp2_session_get_stream_user_data(s, id);
-    (void)flags, (void)user;
-    if (k) rt_add(&k->body, data, len);
-    return 0;
-}
-
-static inline int on_frame(nghttp2_session *s, const nghttp2_frame *f, void *user) {
-    client *c = (client *)user;
-    call *k = (call *)nghttp2_session_get_stream_user_data(s, f->hd.stream_id);
-    bool last = (f->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
-    if (f->hd.type == NGHTTP2_PING && (f->hd.flags & NGHTTP2_FLAG_ACK)) c->pings++;
-    if (f->hd.type == NGHTTP2_GOAWAY)
-        c->goaways++, c->last_id = f->goaway.last_stream_id, c->goaway_code = f->goaway.error_code;
-    if (!k) return 0;
-    if (f->hd.type == NGHTTP2_DATA) {
-        k->frames++;
-        k->empty += !last && f->hd.length == 0;
-        k->small += !last && f->hd.length < 256;
-    }
-    if (last && (f->hd.type == NGHTTP2_DATA || f->hd.type == NGHTTP2_HEADERS)) k->answered = true;
-    return 0;
-}
-
-static inline int on_close(nghttp2_session *s, int32_t id, uint32_t code, void *user) {
-    call *k = (call *)nghttp2_session_get_stream_user_data(s, id);
-    (void)user;
-    if (k) k->closed = true, k->code = code;
-    return 0;
-}
-
-static inline restate__h2_ssize on_upload(nghttp2_session *s, int32_t id, uint8_t *to, size_t room, uint32_t *flags,
-                                   nghttp2_data_source *source, void *user) {
-    call *k = (call *)source->ptr;
-    size_t n = k->up.len - k->sent;
-    (void)s, (void)id, (void)user;
-    if (k->piece && room > k->piece) room = k->piece;
-    if (n > room) n = room;
-    k->waits = n == 0 && !k->over;
-    if (k->waits) return NGHTTP2_ERR_DEFERRED;
-    if (n) memcpy(to, k->up.at + k->sent, n);
-    k->sent += n;
-    if (k->over && k->sent == k->up.len) *flags |= NGHTTP2_DATA_FLAG_EOF;
-    return (restate__h2_ssize)n;
-}
-
-static inline int dial_fd(uint16_t port, int rcvbuf) {
-    struct sockaddr_in at;
-    int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
-    memset(&at, 0, sizeof at);
-    at.sin_family = AF_INET;
-    at.sin_port = htons(port);
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (rcvbuf) setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, sizeof rcvbuf);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&at, sizeof at) || fcntl(fd, F_SETFL, O_NONBLOCK)) {
-        perror("cannot connect");
-        abort();
-    }
+static inline int dial_fd(int rcvbuf) {
+    int fd = h2_connect(restate_endpoint_port(ep), rcvbuf);
+    if (fd < 0) perror("cannot connect"), abort();
     return fd;
 }
 
-typedef struct dialling {
-    int64_t window;                         /* of a stream, in bytes; 0: 2 MiB, -1: none at all */
-    bool keep_window;                       /* what was received is not given back */
-    int rcvbuf;
-    int32_t room;                           /* window of the connection; 0: 5 MiB */
-} dialling;
-
-static inline client *dial_with(dialling d) {
-    client *c = (client *)calloc(1, sizeof *c);
-    nghttp2_session_callbacks *calls;
-    nghttp2_option *option;
-    nghttp2_settings_entry window = { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 2u << 20 };
-    if (!c || nghttp2_session_callbacks_new(&calls) || nghttp2_option_new(&option)) abort();
-    nghttp2_session_callbacks_set_on_header_callback(calls, on_header);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(calls, on_data);
-    nghttp2_session_callbacks_set_on_frame_recv_callback(calls, on_frame);
-    nghttp2_session_callbacks_set_on_stream_close_callback(calls, on_close);
-    nghttp2_option_set_no_auto_window_update(option, d.keep_window);
-    if (nghttp2_session_client_new2(&c->session, calls, c, option)) abort();
-    nghttp2_session_callbacks_del(calls);
-    nghttp2_option_del(option);
-    if (d.window) window.value = d.window < 0 ? 0 : (uint32_t)d.window;
-    nghttp2_submit_settings(c->session, 0, &window, 1);
-    nghttp2_session_set_local_window_size(c->session, 0, 0, d.room ? d.room : 5 << 20);
-    c->fd = dial_fd(restate_endpoint_port(ep), d.rcvbuf);
-    c->next = clients;
-    clients = c;
-    return c;
-}
+static inline client *dial_with(dialling d) { return client_on(dial_fd(d.rcvbuf), &d); }
 #define dial_to(...) dial_with((dialling){ __VA_ARGS__ })
 static inline client *dial(void) { return dial_to(.window = 0); }
 
-static inline void hang_up(client *c) {
-    client **at = &clients;
-    while (*at && *at != c) at = &(*at)->next;
-    if (*at) *at = c->next;
-    close(c->fd);
-    nghttp2_session_del(c->session);
-    while (c->calls) {
-        call *k = c->calls;
-        c->calls = k->next;
-        rt_drop(&k->up);
-        rt_drop(&k->body);
-        free(k);
-    }
-    rt_drop(&c->out);
-    free(c);
-}
-
-static inline nghttp2_nv field(const char *name, const char *value) {
-    union { const char *from; uint8_t *to; } n, v;
-    nghttp2_nv nv;
-    n.from = name, v.from = value;
-    memset(&nv, 0, sizeof nv);
-    nv.name = n.to, nv.namelen = strlen(name);
-    nv.value = v.to, nv.valuelen = strlen(value);
-    return nv;
-}
-
-/* Begins a request with one more header (unless NULL); its body is what `send_on` gives it. */
-static inline call *request(client *c, const char *method, const char *path, const char *name, const char *value) {
-    RESTATE__H2_V(nghttp2_data_provider) body;
-    nghttp2_nv fields[5];
-    call *k = (call *)calloc(1, sizeof *k);
-    if (!k) abort();
-    fields[0] = field(":method", method), fields[1] = field(":scheme", "http");
-    fields[2] = field(":path", path), fields[3] = field(":authority", "test");
-    if (name) fields[4] = field(name, value);
-    k->on = c;
-    k->next = c->calls;
-    c->calls = k;
-    body.source.ptr = k;
-    body.read_callback = on_upload;
-    k->id = RESTATE__H2_V(nghttp2_submit_request)(c->session, NULL, fields, name ? 5 : 4, &body, k);
-    CHECK(k->id > 0);
-    return k;
-}
-
-static inline call *invoke_as(client *c, unsigned version, const char *handler) {
-    char path[64], type[64];
-    snprintf(path, sizeof path, "/invoke/S/%s", handler);
-    snprintf(type, sizeof type, "application/vnd.restate.invocation.v%u", version);
-    return request(c, "POST", path, "content-type", type);
-}
 static inline call *invoke(client *c, const char *handler) { return invoke_as(c, 7, handler); }
 
-static inline void resume(call *k) {
-    if (!k->waits) return;
-    k->waits = false;
-    nghttp2_session_resume_data(k->on->session, k->id);
-}
-static inline void give(call *k, const void *data, size_t len) {
-    rt_add(&k->up, data, len);
-    resume(k);
-}
-static inline void send_on(call *k) {              /* the script so far */
-    give(k, rt_script.at, rt_script.len);
-    rt_script.len = 0;
-}
-static inline void end(call *k) {                  /* with the script */
-    k->over = true;
-    send_on(k);
-}
-static inline void reset(call *k) { nghttp2_submit_rst_stream(k->on->session, 0, k->id, NGHTTP2_CANCEL); }
-
 static inline void given_input(const char *text) { start(1); input(text); }
+
+/* An invocation on a connection of its own, whose request has its input, "x", so far. */
+static inline call *invoke_alone(const char *handler) {
+    call *k = invoke(dial(), handler);
+    given_input("x");
+    send_on(k);
+    return k;
+}
 
 static inline void call_says(const char *file, int line, call *k, const char *const *expected) {
     rt_bytes text = { NULL, 0, 0 };
@@ -647,9 +392,7 @@ static inline restate_endpoint *endpoint_of(restate_endpoint_options o) {
     if (!o.services) o.services = services;
     if (!o.port) o.port = RESTATE_ANY_PORT;
     if (!o.address) o.address = "127.0.0.1";
-    o.allocator.alloc = counted_alloc;
-    o.allocator.realloc = counted_realloc;
-    o.allocator.free = counted_free;
+    o.allocator = mem_allocator(&memory);
     o.logger.write = on_log;
     return restate_endpoint_new(&o);
 }
@@ -672,14 +415,14 @@ static inline void prepare(restate_endpoint_options o) {
     fds_before = open_fds();
     ep = endpoint_of(o);
     CHECK_STR(restate_endpoint_error(ep), "");
-    PUT(peak, GET(live));
+    PUT(memory.peak, GET(memory.live));
 }
 
 static inline void up_with(restate_endpoint_options o) {
     prepare(o);
     if (pthread_create(&runner, NULL, run_it, ep)) abort();
     UNTIL(restate_endpoint_port(ep) || GET(run_over));
-    PUT(peak, GET(live));
+    PUT(memory.peak, GET(memory.live));
 }
 #define up(...) up_with((restate_endpoint_options){ __VA_ARGS__ })
 
@@ -694,11 +437,11 @@ static inline void up_hosted_with(restate_endpoint_options o) {
 
 /* Frees the endpoint; nothing of it is left. */
 static inline void freed(void) {
-    while (clients) hang_up(clients);
+    hang_up_all();
     restate_endpoint_free(ep);
     ep = NULL;
     host_fd = -1;
-    CHECK_INT(GET(live), 0);
+    CHECK_INT(GET(memory.live), 0);
     CHECK_INT(open_fds(), fds_before);
     if (GET(errors)) CHECK_STR(last_error, "");
     CHECK_INT(GET(unclean), 0);
@@ -732,10 +475,9 @@ static inline void stopped_without(const char *name) {
 
 /* Everybody hangs up, then the endpoint is stopped; it must find nothing to wait for. */
 static inline void down(void) {
-    uint64_t before;
-    while (clients) hang_up(clients);
+    hang_up_all();
     UNTIL(GET(ep->invocations) == 0);
-    before = now_ms();
+    uint64_t before = now_ms();
     restate_endpoint_stop(ep);
     stopped();
     CHECK(now_ms() - before < 1000 * SLOW);
@@ -761,7 +503,7 @@ typedef struct h2_frame {
 
 static inline void wire_open(wire *w) {
     memset(w, 0, sizeof *w);
-    w->fd = dial_fd(restate_endpoint_port(ep), 0);
+    w->fd = dial_fd(0);
     if (nghttp2_hd_inflate_new(&w->inflater)) abort();
 }
 
@@ -918,12 +660,11 @@ static inline void alive_at(int line) {
 
 /* A request for naps(): the first sleep is replayed, the second one is completed live. */
 static inline rt_bytes nap_body(size_t *replay) {
-    rt_bytes b;
     rt_script.len = 0;
     start(3), input("x"), cmd_sleep(1, "", 5), note_sleep(1);
     *replay = rt_script.len;
     note_sleep(2);
-    b = rt_script;
+    rt_bytes b = rt_script;
     memset(&rt_script, 0, sizeof rt_script);
     return b;
 }
@@ -966,9 +707,8 @@ static inline void until_stalled(void) {
 }
 
 static inline int server_main(int argc, char **argv, const test_case *cases) {
-    int status;
     if (pipe(bell) || fcntl(bell[0], F_SETFL, O_NONBLOCK) || fcntl(bell[1], F_SETFL, O_NONBLOCK)) return 1;
-    status = test_main(argc, argv, cases);
+    int status = test_main(argc, argv, cases);
     rt_drop(&raw_out);
     return status;
 }
