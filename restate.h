@@ -7905,6 +7905,11 @@ static bool restate__thread_is_this(restate__thread t) {
 
 /* ---- threads of the library ---- */
 
+/* The size of a thread's stack, rounded up. The C library takes some of it. */
+RESTATE__PRIVATE size_t restate__thread_stack_bytes(size_t bytes) {
+    return (bytes * RESTATE__STACK_FACTOR + 3u * 16384u - 1u) & ~(size_t)16383u;
+}
+
 #ifndef RESTATE_NO_THREADS
 
 #define RESTATE__THREAD_STACK_BYTES (256u * 1024u)      /* of event loops */
@@ -7916,11 +7921,6 @@ static bool restate__thread_is_this(restate__thread t) {
 #else
 #  define RESTATE__STACK_GUARD_TAKES 0u
 #endif
-
-/* The size of a thread's stack, rounded up. The C library takes some of it. */
-static size_t restate__thread_stack_bytes(size_t bytes) {
-    return (bytes * RESTATE__STACK_FACTOR + 3u * 16384u - 1u) & ~(size_t)16383u;
-}
 
 /* The thread has the signal mask of its maker, so in the end all threads have that of the thread
  * that serves. No mask is changed, because what is blocked stays blocked in the programs that user
