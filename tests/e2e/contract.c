@@ -2,7 +2,7 @@
  * in every mode. See harness.c. */
 #include "harness.c"
 
-static endpoint contract = { .program = "test-services", .log = LOGS "/test-services.log" };
+static endpoint contract = { .program = "test-services", .log = "test-services" };
 
 #include "contract_work.c"
 #include "contract_faults.c"

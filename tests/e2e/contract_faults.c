@@ -684,7 +684,7 @@ static long status_of(const endpoint *e, const char *method, const char *path, c
     return r.status;
 }
 
-static endpoint guarded = { .program = "test-services", .log = LOGS "/test-services-guarded.log" };
+static endpoint guarded = { .program = "test-services", .log = "test-services-guarded" };
 
 /* Started again with these keys; whether the server that is up is let in. */
 static bool lets_in(const char *keys) {

@@ -1626,7 +1626,7 @@ static void services_filter_case(void) {
         bool there[HANDLERS] = { false };
         int count = 0;
         some[i].program = contract.program;
-        some[i].log = LOGS "/test-services-some.log";
+        some[i].log = "test-services-some";
         some[i].settings[0] = filters[i].setting;
         if (!endpoint_start(&some[i])) { test_failures++; return; }
         directly(&r, &some[i], "/discover", "accept: " MANIFEST("4"));
@@ -1646,7 +1646,7 @@ static void services_filter_case(void) {
     }
     test_note = "";
     int status = system(text("PORT=%d SERVICES=Counter,Nobody timeout 20 %s/%s >>%s 2>&1",
-                             free_port(), env("E2E_BIN", "build"), contract.program, some[0].log));
+                             free_port(), env("E2E_BIN", "build"), contract.program, log_of(&some[0])));
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != 124);
 }
 

@@ -1,20 +1,20 @@
 /* End-to-end tests: the examples, and tests/e2e/services.c, against real servers. See harness.c. */
 #include "harness.c"
 
-static endpoint greeter = { .program = "examples/greeter", .log = LOGS "/greeter.log" };
-static endpoint counter = { .program = "examples/counter", .log = LOGS "/counter.log" };
-static endpoint approval = { .program = "examples/approval", .log = LOGS "/approval.log" };
-static endpoint signup = { .program = "examples/signup", .log = LOGS "/signup.log" };
-static endpoint saga = { .program = "examples/saga", .log = LOGS "/saga.log" };
-static endpoint fan_out = { .program = "examples/fan_out", .log = LOGS "/fan_out.log" };
-static endpoint first_of = { .program = "examples/first_of", .log = LOGS "/first_of.log" };
-static endpoint cron = { .program = "examples/cron", .log = LOGS "/cron.log" };
-static endpoint tickets = { .program = "examples/tickets", .log = LOGS "/tickets.log" };
-static endpoint protobuf = { .program = "examples/protobuf", .log = LOGS "/protobuf.log" };
-static endpoint codec = { .program = "examples/codec", .log = LOGS "/codec.log" };
-static endpoint own_loop = { .program = "examples/own_loop", .log = LOGS "/own_loop.log" };
-static endpoint workers = { .program = "e2e-services", .log = LOGS "/workers.log", .settings = { "PROCESSES=2" } };
-static endpoint services = { .program = "e2e-services", .log = LOGS "/services.log" };
+static endpoint greeter = { .program = "examples/greeter", .log = "greeter" };
+static endpoint counter = { .program = "examples/counter", .log = "counter" };
+static endpoint approval = { .program = "examples/approval", .log = "approval" };
+static endpoint signup = { .program = "examples/signup", .log = "signup" };
+static endpoint saga = { .program = "examples/saga", .log = "saga" };
+static endpoint fan_out = { .program = "examples/fan_out", .log = "fan_out" };
+static endpoint first_of = { .program = "examples/first_of", .log = "first_of" };
+static endpoint cron = { .program = "examples/cron", .log = "cron" };
+static endpoint tickets = { .program = "examples/tickets", .log = "tickets" };
+static endpoint protobuf = { .program = "examples/protobuf", .log = "protobuf" };
+static endpoint codec = { .program = "examples/codec", .log = "codec" };
+static endpoint own_loop = { .program = "examples/own_loop", .log = "own_loop" };
+static endpoint workers = { .program = "e2e-services", .log = "workers", .settings = { "PROCESSES=2" } };
+static endpoint services = { .program = "e2e-services", .log = "services" };
 
 /* ---- Cases: the examples ------------------------------------------------------------------------------- */
 
@@ -67,7 +67,7 @@ static void counter_case(void) {
 
 static long log_size(const endpoint *e) {
     struct stat st;
-    return stat(e->log, &st) == 0 ? (long)st.st_size : 0;
+    return stat(log_of(e), &st) == 0 ? (long)st.st_size : 0;
 }
 
 /* The id that an example prints behind `before`, waited for; "" if it does not come. */
@@ -75,7 +75,7 @@ static word printed(const endpoint *e, long from, const char *before) {
     char line[1024];
     word found = make_word("");
     for (double end = now() + 20; !found.s[0] && now() < end; pause_ms(10)) {
-        FILE *log = fopen(e->log, "r");
+        FILE *log = fopen(log_of(e), "r");
         if (log) fseek(log, from, SEEK_SET);
         while (log && !found.s[0] && fgets(line, sizeof line, log)) {
             char *id = strstr(line, before);
@@ -392,7 +392,7 @@ static int executions(const char *key, int number) {
     char line[256];
     const char *wanted = text("%s %d\n", key, number);
     int n = 0;
-    FILE *trace = fopen(LOGS "/trace", "r");
+    FILE *trace = fopen(text("%s/trace", logs), "r");
     while (trace && fgets(line, sizeof line, trace)) n += strcmp(line, wanted) == 0;
     if (trace) fclose(trace);
     return n;
@@ -675,7 +675,7 @@ static void sealed_case(void) {
 static int times_in_log(const endpoint *e, long from, const char *what) {
     char line[1024];
     int n = 0;
-    FILE *log = fopen(e->log, "r");
+    FILE *log = fopen(log_of(e), "r");
     if (log) fseek(log, from, SEEK_SET);
     while (log && fgets(line, sizeof line, log)) n += strstr(line, what) != NULL;
     if (log) fclose(log);
@@ -834,7 +834,7 @@ static bool comes_to_retries(const char *id, long long count) {
 static int lines_with(const endpoint *e, const char *part) {
     char line[1024];
     int n = 0;
-    FILE *log = fopen(e->log, "r");
+    FILE *log = fopen(log_of(e), "r");
     while (log && fgets(line, sizeof line, log)) n += strstr(line, part) != NULL;
     if (log) fclose(log);
     return n;

@@ -13,7 +13,8 @@
  *   E2E_WRAP     words to put before an endpoint, such as "valgrind -q --error-exitcode=9"
  *   E2E_SCALE    per cent of the load (100); below 100 memory is not judged
  *   E2E_NAME     what to call itself in the last line
- * THREADS, ASAN_OPTIONS and so on are passed on to endpoints, whose output is in build/e2e-logs.
+ * THREADS, ASAN_OPTIONS and so on are passed on to endpoints. What they print is in build/e2e-logs/NAME, where
+ * NAME is what the driver calls itself: drivers of different names can run at the same time.
  *
  * When a case fails, or hangs, what the server's journal has of its invocation is printed. */
 #ifndef HARNESS_C
@@ -44,7 +45,7 @@
 
 #define CASE_SECONDS 120        /* a case that takes longer has hung */
 #define REQUEST_SECONDS 60L
-#define LOGS "build/e2e-logs"
+#define LOGS "build/e2e-logs"    /* below it, a directory for each name of a driver */
 
 static const char *env(const char *name, const char *otherwise) {
     const char *value = getenv(name);
@@ -87,6 +88,8 @@ static inline word make_word(const char *format, ...) {
     va_end(args);
     return n;
 }
+
+static char logs[128];          /* the directory of this driver's logs */
 
 /* ---- HTTP ------------------------------------------------------------------------------------------ */
 
@@ -385,13 +388,15 @@ static inline void show_journal(void) {
 
 typedef struct endpoint {
     const char *program;        /* below E2E_BIN */
-    const char *log;
+    const char *log;            /* its name in the directory of logs */
     pid_t pid;                  /* 0: not running */
     const char *settings[4];    /* more of its environment, NAME=VALUE */
     int port;                   /* stays the same over restarts */
     unsigned known;             /* the server where it is registered */
     long log_checked;           /* how far its log has been looked through */
 } endpoint;
+
+static const char *log_of(const endpoint *e) { return text("%s/%s.log", logs, e->log); }
 
 static endpoint *endpoints[32];             /* all that were started once, then NULL */
 
@@ -411,7 +416,7 @@ static inline bool listens(int port) {
 static inline void become(const endpoint *e, const char *path) {
     static char wrap[1024];
     char *words[32];
-    int n = 0, log = open(e->log, O_WRONLY | O_CREAT | O_APPEND, 0666);
+    int n = 0, log = open(log_of(e), O_WRONLY | O_CREAT | O_APPEND, 0666);
     dup2(log, 1);
     dup2(log, 2);
     close(log);
@@ -419,7 +424,7 @@ static inline void become(const endpoint *e, const char *path) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
 #endif
     setenv("PORT", text("%d", e->port), 1);
-    setenv("TRACE", LOGS "/trace", 1);
+    setenv("TRACE", text("%s/trace", logs), 1);
     for (int i = 0; i < 4 && e->settings[i]; i++) putenv((char *)(uintptr_t)e->settings[i]);
     snprintf(wrap, sizeof wrap, "%s", env("E2E_WRAP", ""));
     for (char *w = strtok(wrap, " "); w && n < 30; w = strtok(NULL, " ")) words[n++] = w;
@@ -441,7 +446,7 @@ static inline bool endpoint_start(endpoint *e) {
         e->port = free_port();
         while (endpoints[n]) n++;
         endpoints[n] = e;
-        unlink(e->log);
+        unlink(log_of(e));
     }
     fflush(stdout);
     e->pid = fork();
@@ -450,7 +455,7 @@ static inline bool endpoint_start(endpoint *e) {
         if (waitpid(e->pid, NULL, WNOHANG) != 0) break;
         if (listens(e->port)) return true;
     }
-    printf("  %s does not listen on port %d, see %s\n", path, e->port, e->log);
+    printf("  %s does not listen on port %d, see %s\n", path, e->port, log_of(e));
     kill(e->pid, SIGKILL);
     waitpid(e->pid, NULL, 0);
     e->pid = 0;
@@ -499,16 +504,16 @@ static inline void endpoint_check(endpoint *e) {
     if (e->pid && waitpid(e->pid, NULL, WNOHANG) != 0) {
         e->pid = 0;
         test_failures++;
-        printf("  %s has ended by itself, see %s\n", e->program, e->log);
+        printf("  %s has ended by itself, see %s\n", e->program, log_of(e));
     }
-    FILE *log = fopen(e->log, "r");
+    FILE *log = fopen(log_of(e), "r");
     if (!log) return;
     fseek(log, e->log_checked, SEEK_SET);
     while (fgets(line, sizeof line, log))
         for (int i = 0; bad[i]; i++)
             if (strstr(line, bad[i])) {
                 test_failures++;
-                printf("  %s: %.200s", e->log, line);
+                printf("  %s: %.200s", log_of(e), line);
             }
     e->log_checked = ftell(log);
     fclose(log);
@@ -753,9 +758,11 @@ static inline bool mode_wanted(const char *name, const char *otherwise) {
     return false;
 }
 
-static inline void harness_begin(void) {
+static inline void harness_begin(const char *name) {
+    snprintf(logs, sizeof logs, LOGS "/%s", name);
     mkdir(LOGS, 0777);
-    unlink(LOGS "/trace");
+    mkdir(logs, 0777);
+    unlink(text("%s/trace", logs));
     signal(SIGALRM, give_up);
     signal(SIGINT, give_up);
     signal(SIGTERM, give_up);
@@ -769,14 +776,14 @@ static inline void harness_begin(void) {
 
 /* `otherwise`: the modes when none are asked for; `few`: the same for the first look. */
 static inline int harness_main(int argc, char **argv, const e2e_case *cases, const char *otherwise, const char *few) {
-    const char *program = strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0];
+    const char *name = env("E2E_NAME", strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0]);
     bool smoke = env("E2E_SMOKE", "")[0] != 0;
     int passed = 0, failed = 0;
     if (access("tests/server.sh", X_OK) != 0) {
         printf("start it in the project's directory\n");
         return 2;
     }
-    harness_begin();
+    harness_begin(name);
     for (int m = 0; m < MODES; m++) {
         if (!mode_wanted(modes[m].name, smoke ? few : otherwise)) continue;
         for (const e2e_case *c = cases; c->name; c++) {
@@ -789,7 +796,7 @@ static inline int harness_main(int argc, char **argv, const e2e_case *cases, con
     }
     for (int i = 0; endpoints[i]; i++) endpoint_kill(endpoints[i]);
     server_stop();
-    printf("%s: %d passed, %d failed\n", env("E2E_NAME", program), passed, failed);
+    printf("%s: %d passed, %d failed\n", name, passed, failed);
     return failed != 0;
 }
 
