@@ -56,8 +56,9 @@ build/proto/%.pb.c build/proto/%.pb.h: examples/%.proto examples/%.options
 own_protobuf = -Ibuild/proto build/proto/order.pb.c
 
 # The same programs in several variants: $(1) is the directory they go to, $(2) the flags they get
-# besides. A variant has its examples, its unit tests, the services of the end-to-end tests, and the
-# services that every SDK is tested with.
+# besides, $(3) the unit tests (unit_NAME) that run for longer than the optimiser; empty: all. A variant
+# has its examples, its unit tests, the services of the end-to-end tests, and the services that every SDK
+# is tested with.
 define variant
 $(1)/examples/%: examples/%.c $$(HEADERS)
 	@mkdir -p $$(@D)
@@ -67,7 +68,7 @@ $(1)/examples/protobuf: build/proto/order.pb.c
 
 $(1)/unit_%: tests/unit_%.c $$(wildcard tests/*.h tests/support/*.c) $$(HEADERS)
 	@mkdir -p $$(@D)
-	$$(compile) -O1 $(2) -o $$@ $$< $$(link)
+	$$(compile) $(2) $$(if $$(filter $(or $(3),%),$$*),-O1,-O0) -o $$@ $$< $$(link)
 
 $(1)/unit_proto: $$(PROTOS)
 $(1)/unit_server_scale: tests/bench/scale.c
@@ -92,12 +93,14 @@ ASAN = -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-re
 TSAN = -O1 -fno-omit-frame-pointer -fsanitize=thread
 
 $(eval $(call variant,build,))
-$(eval $(call variant,build/asan,$(ASAN)))
-$(eval $(call variant,build/tsan,$(TSAN)))
-$(eval $(call variant,build/valgrind,-O1 -DRESTATE_VALGRIND))
+# With sanitizers the optimiser takes two thirds of the time of a compilation.
+$(eval $(call variant,build/asan,$(ASAN),journal_growth))
+$(eval $(call variant,build/tsan,$(TSAN),none))
+$(eval $(call variant,build/valgrind,-O1 -DRESTATE_VALGRIND,context context_calls context_futures \
+	context_operations context_runs journal journal_await journal_errors journal_growth json memory process proto server_scale))
 $(eval $(call variant,build/ucontext,-DRESTATE_FIBER=RESTATE_FIBER_UCONTEXT))
 $(eval $(call variant,build/thread,-DRESTATE_FIBER=RESTATE_FIBER_THREAD))
-$(eval $(call variant,build/coverage,-O0 --coverage))
+$(eval $(call variant,build/coverage,-O0 --coverage,none))
 $(eval $(call variant,build/poll,-DRESTATE__USE_POLL))
 $(eval $(call variant,build/no_server,-DRESTATE_NO_SERVER))
 $(eval $(call variant,build/no_threads,-DRESTATE_NO_THREADS))

@@ -44,12 +44,7 @@ execute() { # NAME COMMAND: keeps what it says, and its status
     "$@" >"$logs/$name.log" 2>&1 </dev/null
     echo $? >"$logs/$name.status"
 }
-program() { # NAME COMMAND: a test program that calls itself NAME
-    execute "$@"
-    count "$1" "$(cat "$logs/$1.status")"
-}
-
-# As many at a time as there are JOBS.
+# As many at a time as there are JOBS. What takes long is to begin first.
 begin() { # COMMAND
     while [ "$(jobs -rp | wc -l)" -ge "$JOBS" ]; do wait -n; done
     "$@" &
@@ -59,72 +54,87 @@ finish() { # NAME...
     wait
     for name in "$@"; do count "$name" "$(cat "$logs/$name.status")"; done
 }
-check() { # NAME COMMAND: one test; status 77: skipped, for the reason it gives
-    local name=$1 status=0
-    shift
-    "$@" >"$logs/$name.log" 2>&1 </dev/null || status=$?
-    if [ "$status" = 0 ]; then
-        passed=$((passed + 1))
-        printf '%-28s ok\n' "$name"
-    elif [ "$status" = 77 ]; then
-        skipped=$((skipped + 1))
-        printf '%-28s skipped: %s\n' "$name" "$(tail -n 1 "$logs/$name.log")"
-    else
-        failed=$((failed + 1))
-        printf '%-28s FAILED\n' "$name"
-        tail -n 40 "$logs/$name.log"
-    fi
+judge() { # NAME...: each is one test; status 77: skipped, for the reason it gives
+    local name status
+    wait
+    for name in "$@"; do
+        status=$(cat "$logs/$name.status")
+        if [ "$status" = 0 ]; then
+            passed=$((passed + 1))
+            printf '%-28s ok\n' "$name"
+        elif [ "$status" = 77 ]; then
+            skipped=$((skipped + 1))
+            printf '%-28s skipped: %s\n' "$name" "$(tail -n 1 "$logs/$name.log")"
+        else
+            failed=$((failed + 1))
+            printf '%-28s FAILED\n' "$name"
+            tail -n 40 "$logs/$name.log"
+        fi
+    done
 }
 heading() { printf -- '--- %s (%d s)\n' "$*" "$SECONDS"; }
 
 # Builds what it can of its targets: what is missing then fails where it is used.
 build() { "$MAKE" -k -s -j "$JOBS" "$@" >>"$logs/build.log" 2>&1; }
+compiled() { "$MAKE" -s "$1" >>"$logs/build.log" 2>&1 || rm -f "$1"; }     # none from an earlier run
 
-units=()
+# Longest first: these, then the others.
+units=(unit_journal_growth unit_process unit_server_stop unit_server_limits unit_json unit_context
+       unit_context_runs unit_context_futures)
 for source in tests/unit_*.c; do
-    if [ -e "$source" ]; then source=${source#tests/}; units+=("${source%.c}"); fi
+    source=${source#tests/} source=${source%.c}
+    case " ${units[*]} " in *" $source "*) ;; *) units+=("$source") ;; esac
 done
+threaded=()                             # only what has threads can have races
+for unit in "${units[@]}"; do
+    if grep -q '^/\* Has threads' "tests/$unit.c"; then threaded+=("$unit"); fi
+done
+sorted() { printf '%s\n' "$@" | LC_ALL=C sort; }
 
-# The same in a variant, with words to put before: it is then called UNIT@VARIANT.
+# Compiled and run as one job, so that one is compiled while another waits for something. In a variant,
+# which may have words to put before, a unit test is called UNIT@VARIANT.
 execute_variant() { # UNIT VARIANT WORDS...
     local unit=$1 name=$2
     shift 2
+    compiled "build/$name/$unit"
     execute "$unit@$name" "$@" timeout 240 "build/$name/$unit"
     sed -i "s/^$unit: \\([0-9]* passed\\)/$unit@$name: \\1/" "$logs/$unit@$name.log"
 }
-variant_of() { # UNIT VARIANT WORDS...
-    execute_variant "$@"
-    count "$1@$2" "$(cat "$logs/$1@$2.status")"
-}
-variant() { # VARIANT WORDS...
-    local unit
-    for unit in ${units[@]+"${units[@]}"}; do begin execute_variant "$unit" "$@"; done
-    finish "${units[@]/%/@$1}"
+execute_unit() { # UNIT
+    compiled "build/$1"
+    execute "$1" timeout 240 "build/$1"
 }
 
 heading "checks of the source"
-check wire-check "$MAKE" -s wire-check
-check layers "$MAKE" -s layers
-check license "$MAKE" -s license
-check features "$MAKE" -s features
-check strict-gcc "$MAKE" -s strict-gcc
-check strict-clang "$MAKE" -s strict-clang
-check compile-gcc "$MAKE" -k -s -j "$JOBS" compile-gcc
-check compile-clang "$MAKE" -k -s -j "$JOBS" compile-clang
-check checked "$MAKE" -s checked
-check firmware "$MAKE" -s firmware
-check refused "$MAKE" -s refused
-check symbols "$MAKE" -s symbols
-check readme "$MAKE" -s readme
-check examples "$MAKE" -k -s -j "$JOBS" all
-check bench-check "$MAKE" -s bench-check
-"$MAKE" -s build/bench-journal >>"$logs/build.log" 2>&1
-check budget tests/bench/budget.sh
+for proto in examples/*.proto tests/proto/*.proto; do      # many need them: not to be made by two at once
+    proto=${proto##*/}
+    build "build/proto/${proto%.proto}.pb.h"
+done
+compile_gcc() {
+    execute compile-gcc "$MAKE" -k -s compile-gcc
+    execute symbols "$MAKE" -s symbols                  # of what compile-gcc has compiled
+}
+examples() {
+    execute examples "$MAKE" -k -s all
+    execute bench-check "$MAKE" -s bench-check          # of an endpoint that is among them
+}
+budget() {
+    compiled build/bench-journal
+    execute budget tests/bench/budget.sh
+}
+begin examples
+begin budget
+begin compile_gcc
+for name in strict-clang compile-clang strict-gcc refused checked readme firmware wire-check layers license features; do
+    begin execute "$name" "$MAKE" -k -s "$name"
+done
+judge wire-check layers license features strict-gcc strict-clang compile-gcc compile-clang checked firmware refused \
+    symbols readme examples bench-check budget
 
 heading "unit tests"
-build "${units[@]/#/build/}" build/e2e build/e2e-services build/e2e-contract build/test-services
-for unit in ${units[@]+"${units[@]}"}; do begin execute "$unit" timeout 240 "build/$unit"; done
-finish ${units[@]+"${units[@]}"}
+for unit in "${units[@]}"; do begin execute_unit "$unit"; done
+mapfile -t names < <(sorted "${units[@]}")
+finish "${names[@]}"
 
 # TSan does not start where addresses are randomised too much.
 fixed=()
@@ -134,51 +144,56 @@ tsan=(env TSAN_OPTIONS=halt_on_error=0 ${fixed[@]+"${fixed[@]}"})
 memcheck=(valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite)
 
 heading "unit tests with sanitizers, and under valgrind"
-build "${units[@]/#/build/asan/}" build/asan/e2e-services build/asan/test-services
-variant asan "${asan[@]}"
-check fuzz-seeds "${asan[@]}" "$MAKE" -s fuzz-seeds
-all=("${units[@]}") units=()            # only what has threads can have races
-for unit in "${all[@]}"; do
-    if grep -q '^/\* Has threads' "tests/$unit.c"; then units+=("$unit"); fi
+begin execute fuzz-seeds "${asan[@]}" "$MAKE" -s fuzz-seeds
+for unit in "${units[@]}"; do
+    begin execute_variant "$unit" valgrind "${memcheck[@]}"
+    begin execute_variant "$unit" asan "${asan[@]}"
+    case " ${threaded[*]} " in *" $unit "*) begin execute_variant "$unit" tsan "${tsan[@]}" ;; esac
 done
-build "${units[@]/#/build/tsan/}" build/tsan/e2e-services
-variant tsan "${tsan[@]}"
-units=("${all[@]}")
-build "${units[@]/#/build/valgrind/}" build/valgrind/e2e-services
-variant valgrind "${memcheck[@]}"
+mapfile -t names < <(sorted "${units[@]/%/@asan}"; sorted "${threaded[@]/%/@tsan}"; sorted "${units[@]/%/@valgrind}")
+finish "${names[@]}"
+judge fuzz-seeds
 
 heading "streams without server, without threads, without both, with threads of a port"
-build build/no_server/unit_stream build/no_threads/unit_stream build/bare/unit_stream build/custom/unit_stream
-for name in no_server no_threads bare custom; do variant_of unit_stream "$name"; done
+for name in no_server no_threads bare custom; do begin execute_variant unit_stream "$name"; done
+finish unit_stream@{no_server,no_threads,bare,custom}
 
 heading "loops and supervisor over poll(), as on systems without epoll"
-build build/poll/unit_process
-variant_of unit_process poll
+execute_variant unit_process poll
+finish unit_process@poll
 
+# Drivers wait for most of their time. Each has servers of its own; what they start is compiled before.
 heading "end to end"
-program e2e timeout 400 env E2E_NAME=e2e build/e2e
-program e2e-contract timeout 720 env E2E_NAME=e2e-contract build/e2e-contract
+build build/e2e build/e2e-services build/e2e-contract build/test-services
+begin execute e2e-contract timeout 720 env E2E_NAME=e2e-contract build/e2e-contract
+begin execute e2e timeout 400 env E2E_NAME=e2e build/e2e
+finish e2e e2e-contract
 
 heading "end to end, endpoints with sanitizers and under valgrind"
+build build/asan/e2e-services build/asan/test-services build/tsan/e2e-services build/valgrind/e2e-services
 own=(chain delayed awakeable flaky cancel blocking promise signal attach futures selector hooks errors
      pause state mismatch crash restart load)                               # the cases of e2e-services
-program e2e@asan timeout 300 "${asan[@]}" E2E_NAME=e2e@asan E2E_BIN=build/asan E2E_MODES=default,suspend \
-    E2E_SCALE=20 build/e2e "${own[@]}"
-program e2e-contract@asan timeout 300 "${asan[@]}" E2E_NAME=e2e-contract@asan E2E_BIN=build/asan E2E_MODES=default \
-    E2E_SCALE=20 build/e2e-contract
-program e2e@tsan timeout 300 env TSAN_OPTIONS=halt_on_error=0 THREADS=4 E2E_WRAP="${fixed[*]+"${fixed[*]}"}" \
+few=(chain delayed awakeable flaky cancel blocking promise signal futures crash)
+begin execute e2e-contract@asan timeout 300 "${asan[@]}" E2E_NAME=e2e-contract@asan E2E_BIN=build/asan \
+    E2E_MODES=default E2E_SCALE=20 build/e2e-contract
+begin execute e2e@tsan timeout 300 env TSAN_OPTIONS=halt_on_error=0 THREADS=4 E2E_WRAP="${fixed[*]+"${fixed[*]}"}" \
     E2E_NAME=e2e@tsan E2E_BIN=build/tsan E2E_MODES=default,suspend E2E_SCALE=20 build/e2e "${own[@]}"
-own=(chain delayed awakeable flaky cancel blocking promise signal futures crash)
-program e2e@valgrind timeout 300 env E2E_WRAP="${memcheck[*]}" E2E_NAME=e2e@valgrind E2E_BIN=build/valgrind \
-    E2E_MODES=default E2E_SCALE=5 build/e2e "${own[@]}"
+begin execute e2e@asan timeout 300 "${asan[@]}" E2E_NAME=e2e@asan E2E_BIN=build/asan E2E_MODES=default,suspend \
+    E2E_SCALE=20 build/e2e "${own[@]}"
+begin execute e2e@valgrind timeout 300 env E2E_WRAP="${memcheck[*]}" E2E_NAME=e2e@valgrind E2E_BIN=build/valgrind \
+    E2E_MODES=default E2E_SCALE=5 build/e2e "${few[@]}"
+finish e2e@asan e2e-contract@asan e2e@tsan e2e@valgrind
 
 heading "other ways to switch stacks"
+names=()
 for how in ucontext thread port; do
-    build "build/$how/unit_execution" "build/$how/e2e-services"
-    if [ -e tests/unit_execution.c ]; then variant_of unit_execution "$how" env; fi
-    program "e2e@$how" timeout 100 env "E2E_NAME=e2e@$how" "E2E_BIN=build/$how" E2E_MODES=default E2E_SCALE=20 \
-        build/e2e "${own[@]}"
+    build "build/$how/e2e-services"
+    begin execute_variant unit_execution "$how"
+    begin execute "e2e@$how" timeout 100 env "E2E_NAME=e2e@$how" "E2E_BIN=build/$how" E2E_MODES=default E2E_SCALE=20 \
+        build/e2e "${few[@]}"
+    names+=("unit_execution@$how" "e2e@$how")
 done
+finish "${names[@]}"
 
 heading "done"
 if [ -s "$logs/build.log" ] && [ "$failed" -gt 0 ]; then head -n 40 "$logs/build.log"; fi
