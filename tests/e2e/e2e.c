@@ -840,6 +840,12 @@ static int lines_with(const endpoint *e, const char *part) {
     return n;
 }
 
+static bool comes_to_lines(const endpoint *e, const char *part, int count) {
+    for (double end = now() + 60; now() < end; pause_ms(50))
+        if (lines_with(e, part) >= count) return true;
+    return false;
+}
+
 /* Two invocations kill their process in every attempt; others come to their ends, in the process beside
  * it, or after another attempt. A stop of the supervisor lets invocations suspend in all processes. */
 static void processes_case(void) {
@@ -852,11 +858,11 @@ static void processes_case(void) {
     for (int i = 0; i < 2; i++) poisoned[i] = start_call("/Risky/poison", i ? "{\"leave\": true}" : "{}");
     for (int i = 0; i < 12; i++) ASK("/Risky/calm", text("%d", 5 * i), 200, text("%d", 5 * i));
     for (int i = 0; i < 2; i++) CHECK(comes_to_retries(poisoned[i].s, 2));
+    /* An attempt of one may die in a process that the other ends, so each is waited for. */
+    CHECK(comes_to_lines(&workers, "was killed by signal 9 (Killed)", killed + 1));
+    CHECK(comes_to_lines(&workers, "called exit(3)", left + 1));
     for (int i = 0; i < 2; i++) http(&r, "PATCH", text("%s/invocations/%s/kill", admin, poisoned[i].s), NULL);
     for (int i = 0; i < 2; i++) ATTACH(poisoned[i].s, 409, "*");
-    /* One may have died in a process that the other ended. */
-    CHECK(lines_with(&workers, "was killed by signal 9 (Killed)") > killed);
-    CHECK(lines_with(&workers, "called exit(3)") > left);
     for (int i = 0; i < 4; i++) late[i] = start_call("/Risky/calm", "1500");
     for (int i = 0; i < 4; i++) CHECK(has_commands(late[i].s, "Sleep", 1));
     CHECK_INT(endpoint_stop(&workers), 0);
