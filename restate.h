@@ -330,7 +330,7 @@
  * In comments, "Journal:" names the command that a function records: issued on first execution; on
  * replay the call must be the recorded one (else error 570) and does nothing but give its recorded
  * result. Names, targets, keys, headers and payload bytes are compared. A function without that
- * line records nothing. "Await point" means that it may wait, may suspend (it then returns
+ * line records nothing. "Await point" means that it may wait, may suspend (R8: it then returns
  * RESTATE_ENDED, and the handler starts again later), and is where a cancellation arrives
  * (RESTATE_CANCELLED, once). Whichever of a result and a cancellation comes first in the journal is
  * returned, and the other later. A function without it does not wait and is not affected by a
@@ -793,7 +793,8 @@ typedef struct restate_retry_policy {
     restate_exhausted when_exhausted;
 } restate_retry_policy;
 
-/* What the server is to do when the code no longer fits the journal (error 570). */
+/* What the server is to do after a mismatch: the code no longer fits the journal, error 570. Rule
+ * (R9) of >>journal has what counts as one and what its text holds. */
 typedef enum restate_mismatch {
     RESTATE_MISMATCH_DEFAULT = 0,           /* RETRY */
     RESTATE_MISMATCH_RETRY,                 /* try again, as after any error */
@@ -1371,7 +1372,7 @@ RESTATE_API restate_future *restate_get_async(restate_ctx *ctx, const char *key)
 RESTATE_API restate_status restate_keys(restate_ctx *ctx, const char *const **keys)
     RESTATE__CHECKED;
 
-/* Write a state value, delete one, delete all.
+/* Write a state value, delete one, delete all. State after clear_all: rule (R10) of >>journal.
  *
  * They go to the server without waiting for an answer, and stay written if the handler fails later
  * or is cancelled. Reads of this handler see them at once, other handlers of the key as soon as the
@@ -1683,7 +1684,8 @@ RESTATE_API bool restate_is_done(const restate_future *future);
  * Journal:   nothing. */
 RESTATE_API restate_future *restate_cancellation(restate_ctx *ctx);
 
-/* Cancels the calls made since the last time (with cancel_sends the sends, too), as happens by
+/* Cancels the calls that a cancellation reaches, see rule (R11) of >>journal: those made since the
+ * last time (with cancel_sends the sends, too), as happens by
  * itself without explicit_cancellation; without it: misuse. Does not wait for the callees; calls
  * that are finished are not disturbed.
  *
@@ -3137,7 +3139,7 @@ RESTATE__PRIVATE void restate__log_about(const restate__logger *logger, restate_
 
 /* What stands before each message: u16 type (restate_wire_MSG_...), u16 flags, u32 length. */
 #define RESTATE__WIRE_HEAD 8u
-#define RESTATE__WIRE_ACK 0x8000u           /* flag: answer when it is stored */
+#define RESTATE__WIRE_ACK 0x8000u           /* flag: acknowledge when it is stored */
 
 RESTATE__PRIVATE void restate__wire_put_head(uint8_t *to, uint16_t type, uint16_t flags,
                                              uint32_t len) {
@@ -3415,7 +3417,7 @@ static bool restate__wire_explicit(const pb_field_t *field) {
 }
 
 /* nanopb asks for the chosen member of a oneof only, which is written even if it is absent: without
- * it the message would say something else. */
+ * it the message would have another meaning. */
 static bool restate__wire_field_out(pb_ostream_t *out, const pb_field_t *field) {
     const restate_bytes *content = field->pData;
     if (PB_HTYPE(field->type) == PB_HTYPE_REPEATED) {
@@ -3604,7 +3606,7 @@ RESTATE__PRIVATE bool restate__wire_encode(restate__arena *arena, const pb_msgde
 }
 
 /* --- As tables ---------------------------------------------------------------------------------
- * What a message consists of is said once, by restate_wire.h. Its FIELDLISTs make nanopb's
+ * restate_wire.h is the one description of a message. Its FIELDLISTs make nanopb's
  * descriptors, and these tables: replay compares recorded messages by them, and shows them. */
 
 typedef enum restate__row_kind {
@@ -3619,7 +3621,7 @@ typedef struct restate__row {
     uint8_t tag, kind;
     bool repeated;
     bool optional;                          /* an empty one is no absent one */
-    uint16_t at, has;                       /* in the struct; has: of `optional`, what tells */
+    uint16_t at, has;                       /* in the struct; has: whether `optional` is set */
     const struct restate__row *oneof;       /* of a member of a oneof: the rows of its message */
     const struct restate__table *table;     /* of a message */
 } restate__row;
@@ -3721,10 +3723,10 @@ static bool restate__table_decodes(const restate__table *table, restate_bytes me
     return !r.bad;
 }
 
-/* The code that a failure is sent with. The ingress answers with it as the HTTP status, so that a
+/* The code that a failure is sent with. The ingress replies with it as the HTTP status, so that a
  * caller would take 2xx for success, 3xx for a redirect (304 has no body, either), and get an empty
  * 500, or a broken connection, for 1xx. Numbers that are no status at all are 500 to it, with the
- * code in the body, and 600 to 999 are statuses that nobody takes for success: these stay. */
+ * code in the body, and 600 to 999 are statuses that no client takes for success: these stay. */
 static uint32_t restate__wire_code(uint32_t code) {
     return !code || (code >= 100 && code < 400) ? 500u : code;
 }
@@ -3825,7 +3827,7 @@ static const char *restate__row_show(restate__arena *arena, const restate__row *
 /* The rules of the journal
  *
  * The server keeps a journal of each invocation: *commands*, which the handler issued, and
- * *notifications*, which say what became of them. An attempt is one request: the server sends Start
+ * *notifications*, which have their results. An attempt is one request: the server sends Start
  * and the journal so far, the handler runs from its first line, and what it does beyond the journal
  * goes back in the response. This section is the machine between the two. It takes bytes and gives
  * bytes; it knows no clock, no sockets and no threads. The code refers to these rules by number.
@@ -3872,9 +3874,9 @@ static const char *restate__row_show(restate__arena *arena, const restate__row *
  *     whether the code has asked by then or not.
  *
  * (R6) Named signals are results of nothing: each is kept, and one future gets it. Of the signals
- *     that futures below the awaited one can have the oldest comes first, and of the futures of its
- *     name the oldest gets it. A future that nobody awaits any more, as after a lost race, gets
- *     none.
+ *     that futures below the awaited one can have the oldest comes first, and of the futures of
+ *     its name the oldest gets it. A future that nobody awaits any more, as after a race that
+ *     another won, gets none.
  *
  * (R7) Runs. A closure is executed when an await comes to its future and the journal has no result
  *     for it, delivered or not. What it comes to is proposed to the server. It counts when the
@@ -3882,16 +3884,16 @@ static const char *restate__row_show(restate__arena *arena, const restate__row *
  *     notifications, before at that of the completion that the server sends. If another result was
  *     there first, that one counts (R5).
  *
- * (R8) Suspension. An attempt may suspend when an await is not settled by all that has arrived, and
- *     nothing can arrive any more: the input has ended, and no closure executes. That is decided in
- *     one place, restate__vm_may_suspend(). Until then the await waits; from protocol 7 on it
- *     announces what it waits for (AwaitingOn) while no closure executes. Both messages have the
- *     tree of what is awaited; before protocol 7 suspensions have lists of its leaves. The
- *     cancellation (R11) is among them, unless explicit_cancellation is on.
+ * (R8) When an attempt may suspend: when an await is not settled by all that has arrived, and
+ *     nothing can arrive any more, because the input has ended and no closure executes. One
+ *     function decides that, restate__vm_may_suspend(). Until then the await waits; from protocol
+ *     7 on it announces what it waits for (AwaitingOn) while no closure executes. Both messages
+ *     have the tree of what is awaited; before protocol 7 suspensions have lists of its leaves.
+ *     The cancellation (R11) is among them, unless explicit_cancellation is on.
  *
- * (R9) Mismatch. The code must issue the recorded commands. Where it does not, the error is 570
- *     (RESTATE__E_MISMATCH), with the behavior that the option on_mismatch asks for. Its text names
- *     the number of the command, and:
+ * (R9) Mismatch: its code, and what its text holds. A handler must issue the recorded commands.
+ *     Where it does not, the error is 570 (RESTATE__E_MISMATCH), with the behavior that the option
+ *     on_mismatch asks for. Its text names the number of the command, and:
  *       - another kind of command: both kinds with what they are about, their key or target
  *       - another content: each field that differs, "name: journal != code"
  *       - an await that the journal does not settle while commands are left: what is awaited
@@ -3900,25 +3902,27 @@ static const char *restate__row_show(restate__arena *arena, const restate__row *
  *     The text ends with what to do. A handler that returns while commands are left has 571
  *     (RESTATE__E_PROTOCOL), the code of what violates the protocol.
  *
- * (R10) State. Start brings all of the state or a part. A key that came along, or was set or
- *     cleared by this attempt, is known. What is known is read at once, and an eager command
- *     records it; other keys of partial state are read lazily, by asking the server. After
- *     clear_all all of the state is known: there is nothing, until something is set. In a replay a
- *     read is done as it was recorded: the value in an eager one is used, not compared.
+ * (R10) State, and the state after clear_all. Start brings all of the state or a part. A key that
+ *     came along, or was set or cleared by this attempt, is known. A read of it has its value at
+ *     once, and an eager command records it; other keys of partial state are read lazily, by
+ *     asking the server. After clear_all all of the state is known: there is nothing, until
+ *     something is set. In a replay a read is done as it was recorded: the value in an eager one
+ *     is used, not compared.
  *
- * (R11) Cancellation. It comes to the handler at its next await, once for each that was sent.
- *     Before the handler it reaches the calls that the attempt has issued since the last
- *     cancellation: all of them, finished or not, in the order of their issue, each by a signal to
- *     its invocation. If the id of one has not arrived the await goes on waiting for it. Sends are
- *     reached if cancel_sends is on; attached invocations, awakeables, timers and runs are not.
- *     With explicit_cancellation neither happens by itself: a cancellation is kept like a named
- *     signal (R6), and the handler has the calls cancelled by restate_cancel_calls().
+ * (R11) Cancellation, and which calls a cancellation reaches. It comes to the handler at its next
+ *     await, once for each that was sent. Before the handler it reaches the calls that the attempt
+ *     has issued since the last cancellation: all of them, finished or not, in the order of their
+ *     issue, each by a signal to its invocation. If the id of one has not arrived the await goes
+ *     on waiting for it. Sends are reached if cancel_sends is on; attached invocations,
+ *     awakeables, timers and runs are not. With explicit_cancellation neither happens by itself: a
+ *     cancellation is kept like a named signal (R6), and the handler has the calls cancelled by
+ *     restate_cancel_calls().
  *
  * (R12) Errors. The first error ends the attempt: it is sent, with the command that it is about,
  *     and is what each later operation meets. The error of a run waits until closures that execute
  *     have finished, so that their results are stored; of several, the first is sent, but one that
- *     asks for a pause goes before it. What the code does after CLOSED is 598 (RESTATE__E_CLOSED),
- *     which nobody is sent. */
+ *     asks for a pause goes before it. An operation after CLOSED has the error 598
+ *     (RESTATE__E_CLOSED), which is not sent. */
 
 #define RESTATE__VERSION_MIN 5u
 #define RESTATE__VERSION_MAX 7u
@@ -3993,8 +3997,8 @@ typedef struct restate__notification {
 
 /* ---- Rooms ----------------------------------------------------------------------------------- */
 
-/* What the machine consists of comes first, each part with its functions, which know nothing of the
- * others or of the machine: the journal, the frame reader, the graph of what is awaited with its
+/* The parts of the machine come first, each with its functions, which use neither the other parts
+ * nor the machine: the journal, the frame reader, the graph of what is awaited with its
  * encoding, named signals, and state. */
 
 /* Grows an array of the arena's until it has an element `at`; new ones are zero. NULL: out of
@@ -4114,7 +4118,7 @@ typedef struct restate__slot {
 #define RESTATE__SLOTS_PAGE 16u             /* slots: one page is enough for most handlers */
 
 /* Slots by number. Numbers are dense where they come from a program; what does not look so goes to
- * a map, so that a wild number in the input costs no memory. */
+ * a map, so that a large number in the input costs no memory. */
 typedef struct restate__slots {
     restate__slot **pages;                  /* NULL: not needed yet */
     uint32_t room;                          /* of `pages` */
@@ -4317,7 +4321,7 @@ static void restate__journal_pass(restate__cursor *c) {
 /* ---- The frame reader: from bytes that are cut anywhere to messages -------------------------- */
 
 #define RESTATE__BODY_ROOM 256u             /* of a body that begins to arrive */
-#define RESTATE__BODY_USUAL (2u << 20)      /* larger ones are not trusted to come */
+#define RESTATE__BODY_USUAL (2u << 20)      /* memory for larger ones grows as they arrive */
 
 typedef struct restate__frames {
     restate__arena *arena;
@@ -4335,7 +4339,7 @@ static bool restate__frames_trusted(const restate__frames *f, size_t room) {
     return f->len <= RESTATE__BODY_USUAL && room >= f->len / 3;
 }
 
-/* Makes room for `more` bytes of a body. What is announced is only a promise: memory grows with
+/* Makes room for `more` bytes of a body. The announced length may be wrong: memory grows with
  * what arrives, to at most three times as much (nine times if the body is no larger than usual),
  * and not beyond what was announced. But a chunk that is kept for reuse and holds all of it costs
  * nothing. */
@@ -4485,7 +4489,7 @@ static void restate__graph_free_edge(restate__graph *g, restate__edge *e) {
 }
 
 /* Gives back edges to combinators that were decided, up to the settling number `since`: a future
- * that is raced in a loop would be walked longer each time. One of them stays, which tells that the
+ * that is raced in a loop would be walked longer each time. One of them stays: it shows that the
  * node was part of something. */
 static void restate__graph_prune(restate__graph *g, restate__node *n, uint32_t since) {
     restate__edge **at = &n->parents, *e;
@@ -4537,7 +4541,8 @@ static bool restate__graph_wanted(restate__graph *g, restate__node *node) {
     return restate__graph_above(g, node, NULL, UINT32_MAX, &awaited);
 }
 
-/* A combinator was decided, or nobody wants it any more: its pending children may have lost. */
+/* A combinator was decided, or nobody wants it any more: its pending children may be unwanted, too.
+ * */
 static void restate__graph_decided(restate__graph *g, restate__node *n) {
     if (!g->executing || n->listed) return;
     n->listed = true;
@@ -5251,7 +5256,7 @@ RESTATE__PRIVATE bool restate__vm_ready(const restate__vm *vm) {
     return vm->phase == RESTATE__REPLAYING || vm->phase == RESTATE__PROCESSING;
 }
 
-/* Ends the attempt with an error that nobody is sent. */
+/* Ends the attempt with an error that is not sent. */
 static void restate__vm_break(restate__vm *vm, uint32_t code, const char *message) {
     vm->phase = RESTATE__ERRORED;
     vm->error = (restate__vm_error){ .code = code, .message = message };
@@ -5371,9 +5376,9 @@ RESTATE__PRIVATE restate__related restate__vm_related_last(const restate__vm *vm
 
 /* ---- Leaves and combinators of the machine --------------------------------------------------- */
 
-/* Whether a value is of the kind that a leaf stands for; else the protocol was violated, and the
- * attempt is over. Everything that reads a value relies on this. */
-static bool restate__vm_value_fits(restate__vm *vm, const restate__node *leaf) {
+/* Whether a value is of the kind that a leaf stands for; if not, the protocol was violated and the
+ * attempt is over. Functions that read a value rely on this. */
+static bool restate__vm_value_valid(restate__vm *vm, const restate__node *leaf) {
     restate__value_kind kind = leaf->value.kind;
     if (leaf->expects == RESTATE__EXPECTS_RESULT ? kind <= RESTATE__FAILURE
         : leaf->expects == RESTATE__EXPECTS_ID   ? kind == RESTATE__INVOCATION_ID
@@ -5386,7 +5391,7 @@ static bool restate__vm_value_fits(restate__vm *vm, const restate__node *leaf) {
 
 /* A leaf has got its value. */
 static void restate__vm_settled(restate__vm *vm, restate__node *leaf) {
-    if (!restate__vm_value_fits(vm, leaf)) return;
+    if (!restate__vm_value_valid(vm, leaf)) return;
     leaf->state = leaf->value.kind == RESTATE__FAILURE ? RESTATE__FAILED : RESTATE__SUCCEEDED;
     restate__graph_propagate(&vm->graph, leaf);
 }
@@ -5895,7 +5900,8 @@ static void restate__vm_claim_by(restate__vm *vm, restate__node *leaf) {
 }
 
 /* Gives it to the oldest leaf of the name that is below `root`. A leaf that is below nothing that
- * was ever awaited, as after a lost race, leaves the list until something above it is. */
+ * was ever awaited, as after a race that another won, leaves the list until something above it is.
+ * */
 static void restate__vm_claim_below(restate__vm *vm, restate__signal_name *name,
                                     const restate__node *root) {
     for (restate__node *leaf = name->leaves, *next; leaf; leaf = next) {
@@ -5936,8 +5942,8 @@ static void restate__vm_claim_first(restate__vm *vm, restate__node *root) {
 /* Gives signals to leaves below `root` (R6).
  *
  * What this costs: the first await of a combinator is a walk over what is below it. Later ones look
- * at each signal that came meanwhile once, and at the leaves of its name that somebody waits
- * for. */
+ * at each signal that came meanwhile once, and at the leaves of its name that are awaited.
+ */
 static void restate__vm_claim(restate__vm *vm, restate__node *root) {
     restate__named *s = vm->named;
     if (restate__node_is_leaf(root)) {
@@ -6109,8 +6115,8 @@ static const char *restate__vm_describe_all(restate__vm *vm, const restate__tree
     return cancel ? restate__arena_printf(vm->arena, "%s%scancellation", text, comma) : text;
 }
 
-/* Replaying, and what is awaited is not in the journal, which holds further commands: the code
- * waits where the recorded execution did not (R9). */
+/* In a replay, an await that the journal does not settle while commands are left: the code waits
+ * where the recorded execution did not (R9). */
 static void restate__vm_unreplayable(restate__vm *vm, const restate__tree *tree) {
     const restate__node *run = NULL;
     const char *text = restate__vm_describe_all(vm, tree, &run);
@@ -6646,7 +6652,7 @@ static bool restate__vm_state_change(restate__vm *vm, restate_bytes key, restate
 }
 
 /* Settles a leaf that needs no completion of the server's. */
-static bool restate__vm_answer_now(restate__vm *vm, restate__node *leaf, uint32_t id,
+static bool restate__vm_settle_now(restate__vm *vm, restate__node *leaf, uint32_t id,
                                    const restate__value *value) {
     if (vm->arena->failed) return restate__vm_nomem(vm);
     leaf->kind = RESTATE__LEAF;
@@ -6701,7 +6707,7 @@ static bool restate__vm_recorded_get(restate__vm *vm, const restate__command *re
     return true;
 }
 
-/* GET: void when there is no such value. Answered at once if what the server sent along tells. */
+/* GET: void when there is no such value. Settled at once if the key is known (R10). */
 RESTATE__PRIVATE bool restate__vm_get(restate__vm *vm, restate_bytes key, restate__node *leaf) {
     const restate__state_entry *e = restate__state_find(&vm->state, key);
     restate_wire_GetLazyStateCommandMessage lazy = { .key = key,
@@ -6724,7 +6730,7 @@ RESTATE__PRIVATE bool restate__vm_get(restate__vm *vm, restate_bytes key, restat
         v.kind = RESTATE__VALUE;
         v.is.bytes = restate__arena_copy(vm->arena, e->value);
     }
-    return restate__vm_answer_now(vm, leaf, vm->next_completion++, &v);
+    return restate__vm_settle_now(vm, leaf, vm->next_completion++, &v);
 }
 
 /* The keys that have a value, as bytes and as texts; ends with NULL. False: out of memory. */
@@ -6774,7 +6780,7 @@ RESTATE__PRIVATE bool restate__vm_get_keys(restate__vm *vm, restate__node *leaf)
     leaf->expects = RESTATE__EXPECTS_KEYS;
     if (!read.known) return restate__vm_completes(vm, leaf);
     if (read.recorded && !restate__vm_recorded_keys(vm, read.recorded, &v.is.keys)) return false;
-    return restate__vm_answer_now(vm, leaf, vm->next_completion++, &v);
+    return restate__vm_settle_now(vm, leaf, vm->next_completion++, &v);
 }
 
 RESTATE__PRIVATE bool restate__vm_set(restate__vm *vm, restate_bytes key, restate_bytes value,
@@ -7073,7 +7079,7 @@ static restate_bytes restate__run_name(const uint8_t *entry, uint32_t id) {
 }
 
 /* RUN and AWAIT in one, where the command is recorded and its result is the very next notification.
- * False: go the long way, nothing has happened. */
+ * False: it is not so simple, and nothing was done: restate__vm_run() has to. */
 RESTATE__PRIVATE bool restate__vm_run_recorded(restate__vm *vm, const char *name,
                                                restate__value *result) {
     restate__journal *j = &vm->journal;
@@ -7096,8 +7102,8 @@ RESTATE__PRIVATE bool restate__vm_run_recorded(restate__vm *vm, const char *name
     return true;
 }
 
-/* RUN: `leaf->run` tells afterwards whether its closure is to be executed, which an await then asks
- * for. A result anywhere in the journal, be it not delivered yet, means that it never is again. */
+/* RUN: `leaf->run` is afterwards whether its closure is to be executed, which an await asks for. A
+ * result anywhere in the journal, be it not delivered yet, means that it never is again. */
 RESTATE__PRIVATE bool restate__vm_run(restate__vm *vm, const char *name, restate__node *leaf) {
     restate_wire_RunCommandMessage m = restate__vm_run_message(vm, name);
     if (!restate__vm_command(vm, RESTATE__RUN, &m, m.name, 0)) return false;
@@ -7148,8 +7154,8 @@ static uint64_t restate__vm_backoff(const restate__policy *p, uint32_t count) {
     return (uint64_t)(delay < max ? delay : max);
 }
 
-/* A closure failed and may be tried again. What Start told counts only for a run whose command an
- * earlier attempt had stored: nothing new was written in this one. */
+/* A closure failed and may be executed again. The counts in Start are only for a run whose command
+ * an earlier attempt had stored: nothing new was written in this one. */
 static bool restate__vm_propose_retry(restate__vm *vm, restate__node *run,
                                       const restate__outcome *o, const restate__policy *p) {
     restate__vm_error e = o->error;
@@ -7183,8 +7189,8 @@ static bool restate__vm_run_needs(restate__vm *vm, const char *feature, uint32_t
     return restate__vm_fail_run(vm, &e);
 }
 
-/* PROPOSE_RUN: what a closure came to. It counts when the server has stored it (R7). Errors of runs
- * are kept: whoever knows which closures execute calls restate__vm_fail_now(). */
+/* PROPOSE_RUN: the outcome of a closure. It counts when the server has stored it (R7). Errors of
+ * runs are kept: the host calls restate__vm_fail_now() when no closure executes. */
 RESTATE__PRIVATE bool restate__vm_propose(restate__vm *vm, restate__node *run,
                                           const restate__outcome *o, const restate__policy *p) {
     if (vm->phase == RESTATE__ERRORED) return false;
@@ -10945,7 +10951,7 @@ static bool restate__issue_settled(restate__args *in, restate_future *f) {
     else v.is.bytes = restate__arena_copy(a->arena, in->value);
     if (a->arena->failed) restate__ctx_nomem(in->ctx);
     if (in->ctx->over) return false;
-    restate__vm_answer_now(&a->vm, &f->node, 0, &v);
+    restate__vm_settle_now(&a->vm, &f->node, 0, &v);
     return true;
 }
 
