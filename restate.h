@@ -3706,6 +3706,10 @@ static bool restate__row_get(const restate__row *row, restate_bytes message, siz
     return any && (row->optional || found->number || found->bytes.len);
 }
 
+static uint32_t restate__row_wire(const restate__row *row) {
+    return row->kind == RESTATE__OF_UINT32 ? RESTATE__WIRE_NUMBER : RESTATE__WIRE_BYTES;
+}
+
 /* Whether a message can be decoded: fields that are known have their types, texts are UTF-8. Like
  * nanopb it does not look into lists. */
 static bool restate__table_decodes(const restate__table *table, restate_bytes message) {
@@ -3714,8 +3718,7 @@ static bool restate__table_decodes(const restate__table *table, restate_bytes me
     while (restate__wire_next(&r, &item)) {
         const restate__row *row = restate__row_of(table->rows, item.tag);
         if (!row) continue;
-        bool number = row->kind == RESTATE__OF_UINT32;
-        if (item.wire != (number ? RESTATE__WIRE_NUMBER : RESTATE__WIRE_BYTES)) return false;
+        if (item.wire != restate__row_wire(row)) return false;
         if (row->kind == RESTATE__OF_STRING && !restate__b_utf8(item.bytes)) return false;
         if (row->table && !row->repeated && !restate__table_decodes(row->table, item.bytes))
             return false;
@@ -5646,7 +5649,7 @@ static int restate__vm_notification_part(const restate__wire_item *item) {
  * nothing else. When its result is read, its fields need not be looked at again. */
 static inline unsigned restate__form_of(restate_bytes body, uint32_t *id) {
     const uint8_t *end = body.ptr + body.len, *at;
-    uint32_t len;
+    uint32_t len = 0;
     const uint8_t *result = restate__wire_expect(body.ptr, end, RESTATE__KEY_COMPLETION_ID, id);
     if (!result) return RESTATE__FORM_ANY;
     at = restate__wire_expect(result, end, RESTATE__KEY_VALUE, &len);
@@ -5655,7 +5658,7 @@ static inline unsigned restate__form_of(restate_bytes body, uint32_t *id) {
         return at && len == end - at ? (unsigned)(at - body.ptr) : RESTATE__FORM_ANY;
     }
     at = restate__wire_expect(result, end, RESTATE__KEY_VOID, &len);
-    return at && at == end ? RESTATE__FORM_VOID : RESTATE__FORM_ANY;
+    return at && !len && at == end ? RESTATE__FORM_VOID : RESTATE__FORM_ANY;
 }
 
 /* Takes a notification apart. Of several ids or results the last one counts. False: malformed. */
@@ -6436,7 +6439,7 @@ static bool restate__vm_same_field(const restate__row *row, const uint8_t *m,
     if (row->repeated) return !item && !((const restate_wire_list *)(const void *)at)->put;
     if (row->optional) {
         if (restate__row_set(row, m) != (item != NULL)) return false;
-        if (!item || loose) return true;
+        if (!item || loose) return !item || item->wire == restate__row_wire(row);
     }
     if (row->kind == RESTATE__OF_UINT32) {
         memcpy(&number, at, sizeof number);

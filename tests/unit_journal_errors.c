@@ -301,6 +301,34 @@ TEST(x_recorded_but_not_decodable) {
     EVERY(5, 7) { start(1); raw("04000000 00000002 72ff"); CHECK(!op_input()); CHECK_ERROR(500, ""); OUT("Error 500..."); }
 }
 
+/* Values that are not compared are looked at all the same. */
+TEST(x_not_decodable_where_nothing_is_compared) {
+    EVERY(5, 7) {                           /* a payload that may differ is a number */
+        given(2); raw("04010000 00000002 7000"); go();
+        CHECK(!restate__vm_output(rt_op(), rt_b("5"), NULL, true));
+        CHECK_ERROR(500, "");
+        OUT("Error 500...");
+    }
+}
+
+/* Completions of a form that has a short way, but for one length. */
+TEST(x_lengths_of_notifications) {
+    static const char *const bad[] = {
+        "800c0000 00000002 0801", "800c0000 00000003 080122", "800c0000 00000004 08012201",
+        "800c0000 00000004 08012280", "80110000 00000004 08012a01", "80110000 00000006 08012a010a00",
+        "80110000 00000006 08012a020a01", "80110000 00000005 08012a020a"
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        EVERY(5, 7) {
+            given(1); go();
+            rt.ignore_output = true;
+            if (bad[i][2] == '0') op_sleep("", 0);
+            else op_run("");
+            raw(bad[i]); feed();
+            CHECK_ERROR(500, "cannot decode notification");
+        }
+}
+
 /* ---- Errors --------------------------------------------------------------------------------- */
 
 TEST(s133_error_that_pauses) {
@@ -880,6 +908,7 @@ int main(int argc, char **argv) {
         T(s127_other_type), T(s128_await_run_in_the_replay), T(s129_await_sleep_in_the_replay),
         T(s130_await_awakeable_in_the_replay), T(s131_behaviour_of_mismatches),
         T(x_what_is_compared), T(x_metadata_is_compared), T(x_recorded_but_not_decodable),
+        T(x_not_decodable_where_nothing_is_compared), T(x_lengths_of_notifications),
         T(s133_error_that_pauses), T(s134_metadata), T(s135_after_suspension),
         T(s136_after_an_error), T(s137_input_ends_amid_a_frame), T(x_errors_are_sticky),
         T(x_closed_stays_closed), T(x_error_before_start), T(x_operations_before_their_time),
