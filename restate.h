@@ -8402,18 +8402,68 @@ RESTATE__PRIVATE void restate__signals_lock(int *locked) { (void)locked; }
 #endif
 RESTATE__PRIVATE void restate__signals_unlock(int *locked) { RESTATE__STORE(locked, 0, RELEASE); }
 
+#if RESTATE_FIBER != RESTATE_FIBER_CUSTOM && defined(RESTATE__MAP_ANONYMOUS) && defined(SA_ONSTACK)
+#  define RESTATE__CRASH 1
+#else
+#  define RESTATE__CRASH 0
+#endif
+
+#if RESTATE__CRASH || !defined(RESTATE_NO_SERVER)
+#  include <signal.h>
+
+/* Some signals, and what the process did on them before their handler was installed. */
+typedef void restate__signals_handler(int number, siginfo_t *info, void *context);
+typedef struct restate__signals {
+    int count, numbers[5];
+    struct sigaction before[5];
+} restate__signals;
+
+static bool restate__signals_installed(int number, restate__signals_handler *handler,
+                                       struct sigaction *now) {
+    return sigaction(number, NULL, now) == 0 && (now->sa_flags & SA_SIGINFO) &&
+           now->sa_sigaction == handler;
+}
+
+/* What is ignored stays so, as under nohup. A handler that fork() copied is installed already. */
+RESTATE__PRIVATE void restate__signals_install(restate__signals *s,
+                                               restate__signals_handler *handler, int flags) {
+    struct sigaction ours = { .sa_flags = flags | SA_SIGINFO };
+    ours.sa_sigaction = handler;            /* the member may be a macro */
+#ifdef SA_ONSTACK
+    ours.sa_flags |= SA_ONSTACK;
+#endif
+    sigemptyset(&ours.sa_mask);
+    for (int i = 0; i < s->count; i++) {
+        struct sigaction now = { .sa_flags = 0 };
+        if (restate__signals_installed(s->numbers[i], handler, &now)) continue;
+        s->before[i] = now;
+        if (now.sa_handler != SIG_IGN) (void)sigaction(s->numbers[i], &ours, NULL);
+    }
+}
+
+/* What the program itself has installed meanwhile is left alone. */
+RESTATE__PRIVATE void restate__signals_restore(const restate__signals *s,
+                                               restate__signals_handler *handler) {
+    struct sigaction now;
+    for (int i = 0; i < s->count; i++)
+        if (restate__signals_installed(s->numbers[i], handler, &now))
+            (void)sigaction(s->numbers[i], &s->before[i], NULL);
+}
+
+/* In the handler: the signal does what it did before. `again`: it is sent once more. */
+RESTATE__PRIVATE void restate__signals_pass_on(const restate__signals *s, int number, bool again) {
+    for (int i = 0; i < s->count; i++)
+        if (s->numbers[i] == number) (void)sigaction(number, &s->before[i], NULL);
+    if (again) (void)raise(number);
+}
+#endif
+
 /* ---- whose fault a crash is ----
  *
  * Dispositions of signals belong to the process, so this is a global, and only .crash_report uses
  * it. It counts the endpoints with that option: the first one installs the signal handlers, the
  * last one removes them. Signal handlers only read what their own thread wrote, and call only
  * async-signal-safe functions. */
-
-#if RESTATE_FIBER != RESTATE_FIBER_CUSTOM && defined(RESTATE__MAP_ANONYMOUS) && defined(SA_ONSTACK)
-#  define RESTATE__CRASH 1
-#else
-#  define RESTATE__CRASH 0
-#endif
 
 /* The handler or closure that a thread executes; on its stack, for that time. */
 typedef struct restate__crash {
@@ -8437,15 +8487,6 @@ typedef struct restate__crash {
 #endif
 #define RESTATE__CRASH_STACK_BYTES ((size_t)64 << 10) /* the system commits what is used of it */
 
-enum { RESTATE__CRASH_SIGNALS = 5 };
-static const struct {
-    int number;
-    const char *name;
-} restate__crash_signals[RESTATE__CRASH_SIGNALS] = {
-    { SIGSEGV, "SIGSEGV" }, { SIGBUS, "SIGBUS" }, { SIGFPE, "SIGFPE" }, { SIGILL, "SIGILL" },
-    { SIGABRT, "SIGABRT" }
-};
-
 static struct {
     int locked;                             /* atomic: by a thread of the process of that number */
     unsigned users;                         /* atomic: endpoints */
@@ -8455,8 +8496,9 @@ static struct {
     bool has_key;
     pthread_key_t key;                      /* of a thread's signal stack */
 #endif
-    struct sigaction before[RESTATE__CRASH_SIGNALS];
-} restate__crashes;
+    restate__signals signals;
+} restate__crashes = { .signals = { 5, { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT },
+                                    { { .sa_flags = 0 } } } };
 
 static RESTATE__CRASH_LOCAL restate__crash *restate__crash_now;
 static RESTATE__CRASH_LOCAL bool restate__crash_armed;
@@ -8510,7 +8552,12 @@ static void restate__crash_write(restate__crash_text *t) {
     (void)n;
 }
 
-static void restate__crash_say(int i, const siginfo_t *info) {
+static const char *restate__crash_name(int number) {
+    return number == SIGSEGV ? "SIGSEGV" : number == SIGBUS ? "SIGBUS" : number == SIGFPE ? "SIGFPE"
+         : number == SIGILL ? "SIGILL" : "SIGABRT";
+}
+
+static void restate__crash_say(int number, const siginfo_t *info) {
     const restate__crash *c = restate__crash_now;
     bool fault = info->si_code > 0;         /* nobody sent it */
 #ifdef SI_KERNEL                            /* Linux, of an address that no pointer can have: 0 */
@@ -8521,8 +8568,7 @@ static void restate__crash_say(int i, const siginfo_t *info) {
     uintptr_t address = fault ? (uintptr_t)info->si_addr : 0;
     restate__crash_text t = { .len = 0 };
     restate__crash_print(&t, "restate: signal %u (%s)",
-                         (uintptr_t)restate__crash_signals[i].number,
-                         restate__crash_signals[i].name);
+                         (uintptr_t)number, restate__crash_name(number));
     if (fault && !known)
         restate__crash_print(&t, " at an address that the system does not tell");
     else if (fault)
@@ -8537,12 +8583,11 @@ static void restate__crash_say(int i, const siginfo_t *info) {
 /* The one before gets the signal when this returns: a fault happens again, what was sent is sent
  * again. */
 static void restate__crash_on_signal(int number, siginfo_t *info, void *context) {
-    int i = 0, error = errno;
+    int error = errno;
     (void)context;
-    while (i < RESTATE__CRASH_SIGNALS - 1 && restate__crash_signals[i].number != number) i++;
-    if ((int)getpid() == RESTATE__LOAD(&restate__crashes.pid, RELAXED)) restate__crash_say(i, info);
-    (void)sigaction(number, &restate__crashes.before[i], NULL);
-    if (info->si_code <= 0) (void)raise(number);
+    if ((int)getpid() == RESTATE__LOAD(&restate__crashes.pid, RELAXED))
+        restate__crash_say(number, info);
+    restate__signals_pass_on(&restate__crashes.signals, number, info->si_code <= 0);
     errno = error;
 }
 
@@ -8581,9 +8626,7 @@ static void restate__crash_arm(void) {
 #endif
 }
 
-/* What is ignored stays so. */
 static void restate__crash_enter(void) {
-    int i;
     restate__signals_lock(&restate__crashes.locked);
     RESTATE__STORE(&restate__crashes.pid, (int)getpid(), RELAXED);
     if (!restate__crashes.hooked) restate__crashes.hooked = atexit(restate__crash_on_exit) == 0;
@@ -8592,31 +8635,17 @@ static void restate__crash_enter(void) {
         restate__crashes.has_key =
             pthread_key_create(&restate__crashes.key, restate__crash_disarm) == 0;
 #endif
-    for (i = 0; !restate__crashes.users && i < RESTATE__CRASH_SIGNALS; i++) {
-        struct sigaction act;
-        if (sigaction(restate__crash_signals[i].number, NULL, &act)) continue;
-        restate__crashes.before[i] = act;
-        if (act.sa_handler == SIG_IGN) continue;
-        memset(&act, 0, sizeof act);
-        act.sa_sigaction = restate__crash_on_signal;
-        act.sa_flags = SA_ONSTACK | SA_SIGINFO;
-        sigemptyset(&act.sa_mask);
-        (void)sigaction(restate__crash_signals[i].number, &act, NULL);
-    }
+    if (!restate__crashes.users)
+        restate__signals_install(&restate__crashes.signals, restate__crash_on_signal, 0);
     RESTATE__ADD(&restate__crashes.users, 1u, RELEASE);
     restate__signals_unlock(&restate__crashes.locked);
 }
 
-/* What the program itself has installed meanwhile is left alone. */
 static void restate__crash_leave(void) {
     restate__signals_lock(&restate__crashes.locked);
     RESTATE__SUB(&restate__crashes.users, 1u, RELEASE);
-    for (int i = 0; !restate__crashes.users && i < RESTATE__CRASH_SIGNALS; i++) {
-        struct sigaction act;
-        if (sigaction(restate__crash_signals[i].number, NULL, &act)) continue;
-        if (!(act.sa_flags & SA_SIGINFO) || act.sa_sigaction != restate__crash_on_signal) continue;
-        (void)sigaction(restate__crash_signals[i].number, &restate__crashes.before[i], NULL);
-    }
+    if (!restate__crashes.users)
+        restate__signals_restore(&restate__crashes.signals, restate__crash_on_signal);
     restate__signals_unlock(&restate__crashes.locked);
 }
 
@@ -18515,30 +18544,21 @@ typedef struct restate__proc_stop {
     void *owner;
 } restate__proc_stop;
 
-enum { RESTATE__PROC_SIGNALS = 2 };
-static const int restate__proc_numbers[RESTATE__PROC_SIGNALS] = { SIGTERM, SIGINT };
-
 static struct {
     int locked;                             /* see restate__signals_lock() */
     unsigned inside;                        /* atomic: handlers that look at the list */
     restate__proc_stop *first;              /* atomic */
     int pid;                                /* atomic: whose list it is, not a forked child's */
-    struct sigaction before[RESTATE__PROC_SIGNALS];
-} restate__proc_signals;
+    restate__signals signals;
+} restate__proc_signals = { .signals = { 2, { SIGTERM, SIGINT }, { { .sa_flags = 0 } } } };
 
-/* A child of user code that was forked and executes no other program: the signal does what it would
- * do without us, when this handler has returned. */
-static void restate__proc_pass_on(int number) {
-    for (int i = 0; i < RESTATE__PROC_SIGNALS; i++)
-        if (restate__proc_numbers[i] == number)
-            (void)sigaction(number, &restate__proc_signals.before[i], NULL);
-    (void)raise(number);
-}
-
-static void restate__proc_on_signal(int number) {
+static void restate__proc_on_signal(int number, siginfo_t *info, void *context) {
     int error = errno;
+    (void)info;
+    (void)context;
     if ((int)getpid() != RESTATE__LOAD(&restate__proc_signals.pid, SEQ_CST)) {
-        restate__proc_pass_on(number);
+        /* A child that user code forked: as if this handler had never been installed. */
+        restate__signals_pass_on(&restate__proc_signals.signals, number, true);
     } else {
         RESTATE__ADD(&restate__proc_signals.inside, 1u, SEQ_CST);
         for (restate__proc_stop *at = RESTATE__LOAD(&restate__proc_signals.first, SEQ_CST); at;
@@ -18547,33 +18567,6 @@ static void restate__proc_on_signal(int number) {
         RESTATE__SUB(&restate__proc_signals.inside, 1u, SEQ_CST);
     }
     errno = error;
-}
-
-/* What was ignored when the program started stays so, as under nohup. */
-static void restate__proc_install(void) {
-    struct sigaction ours = { .sa_flags = SA_RESTART };     /* user code notices nothing of it */
-    ours.sa_handler = restate__proc_on_signal;              /* may be a macro */
-#ifdef SA_ONSTACK
-    ours.sa_flags |= SA_ONSTACK;
-#endif
-    sigemptyset(&ours.sa_mask);
-    for (int i = 0; i < RESTATE__PROC_SIGNALS; i++) {
-        struct sigaction act;
-        if (sigaction(restate__proc_numbers[i], NULL, &act)) continue;
-        if (act.sa_handler == restate__proc_on_signal) continue;    /* a fork's: see `before` */
-        restate__proc_signals.before[i] = act;
-        if (act.sa_handler != SIG_IGN) (void)sigaction(restate__proc_numbers[i], &ours, NULL);
-    }
-}
-
-/* What the program itself has installed meanwhile is left alone. */
-static void restate__proc_put_back(void) {
-    for (int i = 0; i < RESTATE__PROC_SIGNALS; i++) {
-        struct sigaction act;
-        if (sigaction(restate__proc_numbers[i], NULL, &act)) continue;
-        if (act.sa_handler != restate__proc_on_signal) continue;
-        (void)sigaction(restate__proc_numbers[i], &restate__proc_signals.before[i], NULL);
-    }
 }
 
 static void restate__proc_enter(restate__proc_stop *stop) {
@@ -18585,7 +18578,9 @@ static void restate__proc_enter(restate__proc_stop *stop) {
     }
     stop->next = restate__proc_signals.first;
     RESTATE__STORE(&restate__proc_signals.first, stop, SEQ_CST);
-    if (!stop->next) restate__proc_install();
+    if (!stop->next)    /* user code notices nothing of a signal, hence SA_RESTART */
+        restate__signals_install(&restate__proc_signals.signals, restate__proc_on_signal,
+                                 SA_RESTART);
     restate__signals_unlock(&restate__proc_signals.locked);
 }
 
@@ -18595,7 +18590,8 @@ static void restate__proc_leave(restate__proc_stop *stop) {
     restate__signals_lock(&restate__proc_signals.locked);
     while (*at != stop) at = &(*at)->next;
     RESTATE__STORE(at, stop->next, SEQ_CST);
-    if (!restate__proc_signals.first) restate__proc_put_back();
+    if (!restate__proc_signals.first)
+        restate__signals_restore(&restate__proc_signals.signals, restate__proc_on_signal);
     restate__signals_unlock(&restate__proc_signals.locked);
     while (RESTATE__LOAD(&restate__proc_signals.inside, SEQ_CST)) sched_yield();
 }
@@ -18971,7 +18967,8 @@ static restate_status restate__proc_begin(restate__proc *p) {
 /* The supervisor executes no code of the user, so for it the signals need not stay blocked. */
 static void restate__proc_let_in(const sigset_t *mask) {
     sigset_t open = *mask;
-    for (int i = 0; i < RESTATE__PROC_SIGNALS; i++) sigdelset(&open, restate__proc_numbers[i]);
+    for (int i = 0; i < restate__proc_signals.signals.count; i++)
+        sigdelset(&open, restate__proc_signals.signals.numbers[i]);
     (void)restate__proc_mask(&open);
 }
 
