@@ -417,6 +417,12 @@ typedef struct restate_bytes {
  * Threads:   any. */
 RESTATE_API restate_bytes restate_str(const char *text);
 
+/* And back: the two arguments that %.*s takes, for bytes of any kind, slices included:
+ *     restate_fail(ctx, 400, "no seat %.*s", RESTATE_ARG(seat))
+ *     restate_json(ctx, "{'paid': %-.*s}", RESTATE_ARG(paid))
+ * Evaluates `b` twice. For absent bytes printf prints nothing, restate_json() null. */
+#define RESTATE_ARG(b) (int)(b).len, (const char *)(b).ptr
+
 typedef enum restate_status {
     RESTATE_OK = 0,
     RESTATE_TERMINAL,       /* it failed for good, see restate_failed(): handle it, or return it */
@@ -1095,6 +1101,15 @@ RESTATE_API uint64_t restate_random(restate_ctx *ctx);
  * good idempotency key for a side effect. In closures misuse: make it before. "" when the attempt
  * is over. */
 RESTATE_API const char *restate_uuid(restate_ctx *ctx);
+
+/* From the same sequence: a number in [0, 1), all 53 bits of it random; and one of 0 to n - 1, each
+ * as likely as the others. n == 0, and closures, are misuse; 0 when the attempt is over.
+ *
+ * The first takes one number of the sequence, the second as many as it needs. Which, is a promise,
+ * for a later version must not give other numbers on replay: (x >> 11) * 2^-53; and the high half
+ * of the 128 bits of x * n, where x is drawn again while the low half is below 2^64 mod n. */
+RESTATE_API double restate_random_double(restate_ctx *ctx);
+RESTATE_API uint64_t restate_random_below(restate_ctx *ctx, uint64_t n);
 
 /* The wall-clock time in milliseconds since 1970, recorded: the same in every attempt.
  *
@@ -7297,6 +7312,29 @@ RESTATE__PRIVATE uint64_t restate__vm_random(uint64_t state[4]) {
     return result;
 }
 
+/* In [0, 1): 53 bits, as many as a double holds. */
+RESTATE__PRIVATE double restate__vm_random_double(uint64_t state[4]) {
+    return (double)(restate__vm_random(state) >> 11) * 0x1p-53;
+}
+
+/* The high half of a product; `*low` is the other one. */
+static uint64_t restate__vm_product(uint64_t a, uint64_t b, uint64_t *low) {
+    uint64_t a0 = (uint32_t)a, a1 = a >> 32, b0 = (uint32_t)b, b1 = b >> 32;
+    uint64_t middle = a1 * b0 + (a0 * b0 >> 32), other = a0 * b1 + (uint32_t)middle;
+    *low = a * b;
+    return a1 * b1 + (middle >> 32) + (other >> 32);
+}
+
+/* Below n: numbers of 64 bits are spread over n places, and those are drawn again that some places
+ * have more of than others (Lemire). */
+RESTATE__PRIVATE uint64_t restate__vm_random_below(uint64_t state[4], uint64_t n) {
+    uint64_t low, high = restate__vm_product(restate__vm_random(state), n, &low);
+    if (low >= n) return high;              /* spares the division nearly always */
+    for (uint64_t uneven = (0 - n) % n; low < uneven;)
+        high = restate__vm_product(restate__vm_random(state), n, &low);
+    return high;
+}
+
 /* Version 4, 36 characters and a zero. */
 RESTATE__PRIVATE void restate__vm_uuid(uint64_t state[4], char text[37]) {
     static const char digits[] = "0123456789abcdef";
@@ -9054,12 +9092,12 @@ struct restate_ctx {
     struct restate__run *run;               /* NULL: the handler's */
     restate__arena *memory;                 /* for what the user asks for */
     bool over;                              /* every call returns RESTATE_ENDED */
-    restate_bytes reply;
     bool reply_unstable;                    /* equal replies may have different bytes */
+    bool retry;                             /* closures: `error` says why */
+    restate_bytes reply;
     restate__map_node *unstable;            /* what unstable codecs made */
     restate__map_node *failures;            /* of restate__failed: all that were given */
     struct restate__failed *failed;         /* the latest; NULL: nothing failed yet */
-    bool retry;                             /* closures: `error` says why */
     restate__vm_error error;
     restate__owned *owned;
 };
@@ -9636,6 +9674,18 @@ RESTATE_API uint64_t restate_random(restate_ctx *ctx) {
     return restate__ctx_random_ready(ctx, "restate_random")
                ? restate__vm_random(ctx->attempt->request.random)
                : 0;
+}
+
+RESTATE_API double restate_random_double(restate_ctx *ctx) {
+    if (!restate__ctx_random_ready(ctx, "restate_random_double")) return 0;
+    return restate__vm_random_double(ctx->attempt->request.random);
+}
+
+RESTATE_API uint64_t restate_random_below(restate_ctx *ctx, uint64_t n) {
+    if (!restate__ctx_random_ready(ctx, "restate_random_below")) return 0;
+    if (n) return restate__vm_random_below(ctx->attempt->request.random, n);
+    restate__ctx_misuse(ctx, "restate_random_below", "there is no number below 0");
+    return 0;
 }
 
 RESTATE_API const char *restate_uuid(restate_ctx *ctx) {

@@ -222,6 +222,95 @@ TEST(random_vectors) {
         }
 }
 
+/* As exact arithmetic has them, by another program, from the same sequence. */
+static restate_status draws_numbers(restate_ctx *ctx, restate_bytes in) {
+    static const uint64_t half = 9223372036854775809u;      /* half of all are drawn again */
+    static const struct { uint64_t n, drawn[4]; } below[] = {
+        { 1, { 0, 0, 0, 0 } }, { 6, { 4, 4, 0, 4 } }, { 1000, { 811, 747, 100, 746 } },
+        { half, { 6882635817876368235u, 3168237733809651673u, 3639362766720477220u,
+                  1442046146537346141u } },
+        { UINT64_MAX, { 14971601782005023386u, 13781649495232077964u, 1847458086238483743u,
+                        13765271635752736469u } }
+    };
+    static const double parts[] = { 7310352432619640.0, 6729321042593788.0, 902079143671134.0 };
+    double sum = 0;
+    unsigned fives = 0;
+    (void)in;
+    if (variant < 5)
+        for (int i = 0; i < 4; i++)
+            CHECK(restate_random_below(ctx, below[variant].n) == below[variant].drawn[i]);
+    if (variant == 5)
+        for (int i = 0; i < 3; i++) {
+            double d = restate_random_double(ctx) * 9007199254740992.0;
+            CHECK(d >= parts[i] && d <= parts[i]);
+        }
+    if (variant == 6)
+        for (int i = 0; i < 60000; i++) {
+            sum += restate_random_double(ctx);
+            fives += restate_random_below(ctx, 6) == 5;
+        }
+    if (variant == 6) CHECK(sum > 29700 && sum < 30300 && fives > 9700 && fives < 10300);
+    return RESTATE_OK;
+}
+
+static restate_status draws_late(restate_ctx *ctx, restate_bytes in) {
+    (void)in;
+    if (variant == 0) CHECK_INT(restate_random_below(ctx, 0), 0);
+    else RESTATE_IGNORE(restate_retry(ctx, NULL, "over"));
+    CHECK_INT(restate_random_below(ctx, 5), 0);
+    CHECK(restate_random_double(ctx) <= 0);
+    return RESTATE_OK;
+}
+
+static restate_status draws_in_closure(restate_ctx *run, void *arg) {
+    (void)arg;
+    if (variant == 0) CHECK_INT(restate_random_below(run, 5), 0);
+    else CHECK(restate_random_double(run) <= 0);
+    return restate_reply(run, text("x"));
+}
+
+static restate_status runs_draw(restate_ctx *ctx, restate_bytes in) {
+    (void)in;
+    return restate_run(ctx, "r", draws_in_closure, NULL, NULL, NULL);
+}
+
+TEST(random_doubles_and_numbers_below) {
+    for (variant = 0; variant < 7; variant++)
+        EACH_OF(6, 7, RESTATE_SERVICE, .fn = draws_numbers) {
+            start(1, .seed = 1); input(""); give();
+            SAYS(EMPTY_OUTPUT);
+        }
+    for (variant = 0; variant < 2; variant++) {
+        EACH(RESTATE_SERVICE, .fn = draws_late) {
+            STARTED();
+            if (variant) SAYS("Error 500 index:0 Input message:\"over\"");
+            else SAYS("Error 500 index:0 Input message:\"S/h: restate_random_below(): there is no number below 0\"");
+            log_drop();
+        }
+        EACH(RESTATE_SERVICE, .fn = runs_draw) {
+            STARTED();
+            drop_said();
+            LOG_HAS(variant ? "restate_random_double(): would not be the same on replay in a closure"
+                            : "restate_random_below(): would not be the same on replay in a closure");
+        }
+    }
+}
+
+static restate_status args(restate_ctx *ctx, restate_bytes in) {
+    restate_bytes whole = text("\"ada\""), slice = restate__b("adalbert", 3), none = in;
+    CHECK_STR(restate_text(ctx, "<%.*s>", RESTATE_ARG(slice)), "<ada>");
+    CHECK_STR(restate_text(ctx, "<%.*s>", RESTATE_ARG(none)), "<>");
+    return restate_reply(ctx, restate_json(ctx, "[%.*s, %-.*s, %.*s, %-.*s]", RESTATE_ARG(slice),
+                                           RESTATE_ARG(whole), RESTATE_ARG(none), RESTATE_ARG(none)));
+}
+
+TEST(bytes_in_formats) {
+    EACH(RESTATE_SERVICE, .fn = args, .input = RESTATE_VOID) {
+        start(1); input(""); give();
+        SAYS("Output value \"[\"ada\", \"ada\", null, null]\"", "End");
+    }
+}
+
 TEST(random_is_the_same_on_replay) {
     variant = 4;
     EACH(RESTATE_SERVICE, .fn = draws) {
@@ -1388,6 +1477,7 @@ TEST(out_of_memory_in_runs) { out_of_memory(many_runs, false, true); out_of_memo
 int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(handler_ends), T(request_info), T(request_info_of_little), T(random_vectors),
+        T(random_doubles_and_numbers_below), T(bytes_in_formats),
         T(random_is_the_same_on_replay), T(memory_and_text), T(key_in_a_closure),
         T(named_by_its_function), T(handlers_named_by_functions), T(kinds), T(request_in_a_closure),
         T(closures_see_the_request), T(hooks), T(hooks_are_told_the_outcome),
