@@ -555,7 +555,8 @@ typedef enum restate_codec_kind {
 
 /* How a C value becomes bytes, and what the server is told of the payloads of a handler.
  *
- * Handlers get and give plain bytes; a codec is for restate_encode() and restate_decode(). The
+ * Handlers get and give plain bytes; a codec is for restate_encode() and restate_decode(), and for
+ * restate_input() and restate_reply_value(), which use that of the handler. The
  * server's ingress lets in only requests whose content type fits; it does not look into the
  * payload, and calls from handlers have no content type: they come in with whatever they carry,
  * also with nothing. Replies get the content type of the output; without bytes, too, unless it is
@@ -571,7 +572,8 @@ typedef enum restate_codec_kind {
  *   RESTATE_BYTES   values are restate_bytes
  *   RESTATE_VOID    no value
  *
- * Lifetime:  endpoint where a handler names it (it is copied), else call. */
+ * Lifetime:  endpoint where a handler or restate_options name it (it is copied, see Ownership),
+ *            else call. */
 typedef struct restate_codec restate_codec;
 struct restate_codec {
     const char *content_type;               /* NULL: application/octet-stream; parameters (as in
@@ -897,6 +899,9 @@ typedef struct restate_options {
      * `message` is call, and so is what `out` refers to. Threads: that of the handler, or of the
      * closure. */
     bool (*map_error)(void *user, uint16_t code, const char *message, restate_failure *out);
+    const restate_codec *codec;             /* where none is named: for input and output of
+                                               handlers, and for restate_encode() and
+                                               restate_decode() with NULL; RESTATE_JSON */
 } restate_options;
 
 /* A handler: reads `input`, uses `ctx`, replies, returns.
@@ -918,7 +923,8 @@ typedef struct restate_handler {
     restate_handler_fn *fn;
     bool shared;                            /* objects: runs beside the exclusive one, only reads;
                                                workflows: every handler but the main one */
-    const restate_codec *input, *output;    /* what the server is told of them; NULL: JSON */
+    const restate_codec *input, *output;    /* what the server is told of them; NULL: the nearest
+                                               restate_options.codec, so RESTATE_JSON */
     const char *accept;                     /* content type let in, if not that of `input`; a star
                                                may stand for what is behind the slash, or for both
                                                parts; not with RESTATE_VOID */
@@ -1247,8 +1253,9 @@ RESTATE_API restate_bytes restate_json_print(restate_ctx *ctx, const struct cJSO
 
 /* ---- Codecs (handlers and closures) ---------------------------------------------------------- */
 
-/* A value through a codec; NULL is RESTATE_JSON. One that cannot be encoded ends the attempt with a
- * retryable error (500), so a fixed program picks the work up.
+/* A value through a codec; NULL is the nearest restate_options.codec, so RESTATE_JSON. One that
+ * cannot be encoded ends the attempt with a retryable error (500), so a fixed program picks the
+ * work up.
  *
  * Lifetime:  `value` is call, the result invocation; RESTATE_BYTES gives the bytes in `value` as
  *            they are, not a copy. */
@@ -1266,6 +1273,28 @@ RESTATE_API restate_bytes restate_encode(restate_ctx *ctx, const restate_codec *
  *            the handler's input, else 500, whatever the codec said). */
 RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec *codec,
                                           restate_bytes bytes, void *value) RESTATE__CHECKED;
+
+/* The input of this invocation through the codec of restate_handler.input, and a reply through that
+ * of .output: restate_decode() of the body, and restate_reply() of restate_encode(). The type of
+ * `value` is that codec's; no compiler checks it. In closures misuse.
+ *
+ *     static restate_status mix(restate_ctx *ctx, restate_bytes input) {
+ *         color c = { 0, 0, 0 };
+ *         (void)input;
+ *         RESTATE_TRY(restate_input(ctx, &c));
+ *         ...
+ *         return restate_reply_value(ctx, &c);
+ *     }
+ * The same in every attempt, cancelled or not.
+ * Journal:   nothing; as restate_reply().
+ * Lifetime:  what `*value` refers to is as for restate_decode(); `value` of a reply is call.
+ * Returns:   as restate_decode(). */
+RESTATE_API restate_status restate_input(restate_ctx *ctx, void *value) RESTATE__CHECKED;
+
+/* See restate_input().
+ *
+ * Returns:   RESTATE_OK. */
+RESTATE_API restate_status restate_reply_value(restate_ctx *ctx, const void *value);
 
 /* ---- Side effects and time ------------------------------------------------------------------- */
 
@@ -9654,16 +9683,20 @@ RESTATE_API const restate_request_info *restate_request(restate_ctx *ctx) {
 
 RESTATE_API const char *restate_key(restate_ctx *ctx) { return restate_request(ctx)->target.key; }
 
-/* Draws from the sequence; false where that is not allowed. */
-static bool restate__ctx_random_ready(restate_ctx *ctx, const char *function) {
-    restate__attempt *a = ctx->attempt;
+/* Whether it is the handler that calls; closures are told `why` they may not. */
+static bool restate__ctx_handlers(restate_ctx *ctx, const char *function, const char *why) {
     if (!restate__ctx_may(ctx, function)) return false;
-    if (ctx->run) {
-        restate__ctx_misuse(ctx, function,
-                            "would not be the same on replay in a closure: draw before the run and "
-                            "pass it in `arg`");
+    if (ctx->run) restate__ctx_misuse(ctx, function, "%s", why);
+    return !ctx->run;
+}
+
+/* Whether the sequence may be drawn from. */
+static bool restate__ctx_random_ready(restate_ctx *ctx, const char *function) {
+    if (!restate__ctx_handlers(ctx, function,
+                               "would not be the same on replay in a closure: draw before the run "
+                               "and pass it in `arg`"))
         return false;
-    }
+    restate__attempt *a = ctx->attempt;
     restate__request *q = &a->request;
     if (!q->random_ready) restate__vm_random_seed(q->random, restate__vm_seed(&a->vm));
     q->random_ready = true;
@@ -12850,6 +12883,11 @@ static bool restate__codec_is_json(const restate_codec *c) {
            restate__json_type_ends(c->content_type, "+json");
 }
 
+/* The one that counts where none is named. */
+static const restate_codec *restate__codec_of(const restate_options *o) {
+    return o->codec ? o->codec : RESTATE_JSON;
+}
+
 #define RESTATE__CODEC_GAVE "the codec returned %d: it is RESTATE_OK or restate_fail()"
 #define RESTATE__NO_TREES \
     "values of RESTATE_JSON are cJSON trees, which RESTATE_NO_CJSON leaves out: use " \
@@ -12889,7 +12927,7 @@ RESTATE_API restate_bytes restate_encode(restate_ctx *ctx, const restate_codec *
                                          const void *value) {
     restate_bytes out = restate__b_none();
     if (restate__ctx_over(ctx)) return out;
-    if (!codec) codec = RESTATE_JSON;
+    if (!codec) codec = restate__codec_of(&ctx->attempt->handler->options);
     switch (codec->kind) {
     case RESTATE_CODEC_BYTES: return value ? *(const restate_bytes *)value : out;
     case RESTATE_CODEC_VOID: return restate__b("", 0);
@@ -12909,7 +12947,7 @@ RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec 
                                           restate_bytes bytes, void *value) {
     uint16_t code = restate__ctx_json_code(ctx, bytes);
     if (restate__ctx_over(ctx)) return RESTATE_ENDED;
-    if (!codec) codec = RESTATE_JSON;
+    if (!codec) codec = restate__codec_of(&ctx->attempt->handler->options);
     if (!bytes.ptr || (!bytes.len && restate__codec_is_json(codec))) return RESTATE_OK;
     if (codec->kind == RESTATE_CODEC_JSON)
 #ifndef RESTATE_NO_CJSON
@@ -12927,6 +12965,21 @@ RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec 
         return restate__ctx_misuse(ctx, "restate_decode", RESTATE__CODEC_GAVE, (int)s);
     if (restate_failed(ctx)->code == code) return s;
     return restate_fail(ctx, code, "%s", restate_failed(ctx)->message);
+}
+
+RESTATE_API restate_status restate_input(restate_ctx *ctx, void *value) {
+    const restate__attempt *a = ctx->attempt;
+    if (!restate__ctx_handlers(ctx, "restate_input", "a closure has no input: decode it before"))
+        return RESTATE_ENDED;
+    return restate_decode(ctx, a->handler->source->input, a->request.input.body, value);
+}
+
+RESTATE_API restate_status restate_reply_value(restate_ctx *ctx, const void *value) {
+    if (!restate__ctx_handlers(ctx, "restate_reply_value",
+                               "it is the handler's reply that has a codec: use restate_encode()"))
+        return RESTATE_ENDED;
+    const restate_codec *codec = ctx->attempt->handler->source->output;
+    return restate_reply(ctx, restate_encode(ctx, codec, value));
 }
 
 /* ================================================================================================
@@ -14557,7 +14610,7 @@ static bool restate__ep_policy_set(const restate_retry_policy *p) {
     X(user) X(inactivity_timeout_ms) X(abort_timeout_ms) X(journal_retention_ms) \
     X(idempotency_retention_ms) X(workflow_retention_ms) X(lazy_state) X(ingress_private) \
     X(on_mismatch) X(skip_payload_check) X(explicit_cancellation) X(cancel_sends) X(blocking) \
-    X(stack_bytes) X(stall_warning_ms) X(seal) X(map_error)
+    X(stack_bytes) X(stall_warning_ms) X(seal) X(map_error) X(codec)
 
 /* Fields unset in `near` come from `far`. */
 static restate_options restate__ep_merge(restate_options near_, const restate_options *far_) {
@@ -14641,30 +14694,6 @@ static restate_status restate__ep_check_times(restate_endpoint *e, const restate
     return RESTATE_OK;
 }
 
-static restate_status restate__ep_check_options(restate_endpoint *e, const restate_options *o,
-                                                const char *where) {
-    const restate__ep_rule rules[] = {
-        { (unsigned)o->retry.when_exhausted > RESTATE_EXHAUSTED_PAUSE ||
-              (unsigned)o->run_retry.when_exhausted > RESTATE_EXHAUSTED_PAUSE,
-          "when_exhausted is none of RESTATE_EXHAUSTED_..." },
-        { (unsigned)o->on_mismatch > RESTATE_MISMATCH_FAIL,
-          "on_mismatch is none of RESTATE_MISMATCH_..." },
-        { restate__policy_bad(&o->retry), "retry.factor is no number from 1 to 1e9" },
-        { restate__policy_bad(&o->run_retry), "run_retry.factor is no number from 1 to 1e9" },
-        { o->retry.max_duration_ms > 0, "retry.max_duration_ms is for runs only: set "
-                                        "run_retry.max_duration_ms, or retry.max_attempts" },
-        { o->seal && (!o->seal->seal || !o->seal->open), ".seal: give both functions or none" },
-        { o->stack_bytes && o->stack_bytes < 4096, "stack_bytes is below 4096" },
-        { o->stack_bytes > (size_t)1 << 30, "stack_bytes is above 1 GiB" },
-#ifdef RESTATE_NO_THREADS
-        { o->blocking == RESTATE_ON, ".blocking needs threads, but RESTATE_NO_THREADS is defined" },
-#endif
-        { false, NULL }
-    };
-    if (restate__ep_check_times(e, o, where) != RESTATE_OK) return RESTATE_ERROR;
-    return restate__ep_obey(e, where, rules);
-}
-
 static restate_status restate__ep_check_text(restate_endpoint *e, const char *text,
                                              const char *what, const char *where) {
     if (restate__b_utf8(restate_str(text))) return RESTATE_OK;
@@ -14740,13 +14769,13 @@ static restate_status restate__ep_check_type(restate_endpoint *e, const char *ty
 }
 
 static restate_status restate__ep_check_codec(restate_endpoint *e, const restate_codec *c,
-                                              bool input, const char *where) {
-    const char *what = input ? "input" : "output";
+                                              const char *what, bool pattern,
+                                              const char *where) {
     if (!c) return RESTATE_OK;
     if ((unsigned)c->kind > RESTATE_CODEC_VOID)
         return restate__ep_error(e, "%s: the kind of its %s is none of RESTATE_CODEC_...", where,
                                  what);
-    if (restate__ep_check_type(e, c->content_type, "content type", where, input) != RESTATE_OK)
+    if (restate__ep_check_type(e, c->content_type, "content type", where, pattern) != RESTATE_OK)
         return RESTATE_ERROR;
     if (!c->json_schema) return RESTATE_OK;
     restate__json_scan scan = restate__json_scan_of(restate_str(c->json_schema));
@@ -14754,10 +14783,39 @@ static restate_status restate__ep_check_codec(restate_endpoint *e, const restate
     return restate__ep_error(e, "%s: the json_schema of its %s is not JSON", where, what);
 }
 
+static restate_status restate__ep_check_options(restate_endpoint *e, const restate_options *o,
+                                                const char *where) {
+    const restate__ep_rule rules[] = {
+        { (unsigned)o->retry.when_exhausted > RESTATE_EXHAUSTED_PAUSE ||
+              (unsigned)o->run_retry.when_exhausted > RESTATE_EXHAUSTED_PAUSE,
+          "when_exhausted is none of RESTATE_EXHAUSTED_..." },
+        { (unsigned)o->on_mismatch > RESTATE_MISMATCH_FAIL,
+          "on_mismatch is none of RESTATE_MISMATCH_..." },
+        { restate__policy_bad(&o->retry), "retry.factor is no number from 1 to 1e9" },
+        { restate__policy_bad(&o->run_retry), "run_retry.factor is no number from 1 to 1e9" },
+        { o->retry.max_duration_ms > 0, "retry.max_duration_ms is for runs only: set "
+                                        "run_retry.max_duration_ms, or retry.max_attempts" },
+        { o->seal && (!o->seal->seal || !o->seal->open), ".seal: give both functions or none" },
+        { o->stack_bytes && o->stack_bytes < 4096, "stack_bytes is below 4096" },
+        { o->stack_bytes > (size_t)1 << 30, "stack_bytes is above 1 GiB" },
+#ifdef RESTATE_NO_THREADS
+        { o->blocking == RESTATE_ON, ".blocking needs threads, but RESTATE_NO_THREADS is defined" },
+#endif
+        { false, NULL }
+    };
+    if (restate__ep_check_times(e, o, where) != RESTATE_OK) return RESTATE_ERROR;
+    if (restate__ep_obey(e, where, rules) != RESTATE_OK) return RESTATE_ERROR;
+    return restate__ep_check_codec(e, o->codec, "codec", false, where);
+}
+
+/* `far_` are the options of its service, with those of the endpoint. */
 static restate_status restate__ep_check_handler(restate_endpoint *e, const restate_service *s,
+                                                const restate_options *far_,
                                                 const restate_handler *h) {
     char where[160];
     bool main_handler = s->kind == RESTATE_WORKFLOW && !h->shared;
+    const restate_codec *input =
+        h->input ? h->input : restate__codec_of(h->options.codec ? &h->options : far_);
     const restate__ep_rule rules[] = {
         { !restate__ep_name_valid(h->name, false),
           "the name of a handler is letters, digits and _, and begins with a letter" },
@@ -14768,7 +14826,7 @@ static restate_status restate__ep_check_handler(restate_endpoint *e, const resta
           "idempotency_retention_ms is not for the main handler of a workflow" },
         { h->options.workflow_retention_ms && !main_handler,
           "workflow_retention_ms is for the main handler of a workflow" },
-        { h->accept && h->input && h->input->kind == RESTATE_CODEC_VOID,
+        { h->accept && input->kind == RESTATE_CODEC_VOID,
           "its .accept lets a body in, but its .input is RESTATE_VOID" },
         { false, NULL }
     };
@@ -14780,8 +14838,8 @@ static restate_status restate__ep_check_handler(restate_endpoint *e, const resta
     if (restate__ep_check_text(e, h->documentation, "documentation", where) != RESTATE_OK ||
         restate__ep_check_type(e, h->accept, ".accept", where, true) != RESTATE_OK ||
         restate__ep_check_pairs(e, h->metadata, where) != RESTATE_OK ||
-        restate__ep_check_codec(e, h->input, true, where) != RESTATE_OK ||
-        restate__ep_check_codec(e, h->output, false, where) != RESTATE_OK)
+        restate__ep_check_codec(e, h->input, "input", true, where) != RESTATE_OK ||
+        restate__ep_check_codec(e, h->output, "output", false, where) != RESTATE_OK)
         return RESTATE_ERROR;
     return restate__ep_check_options(e, &h->options, where);
 }
@@ -14809,7 +14867,7 @@ static restate_status restate__ep_check_service(restate_endpoint *e, const resta
         if (!h->name)
             return restate__ep_error(e, "%s: its handler no. %lu has no name: " RESTATE__END, where,
                                      (unsigned long)(h - s->handlers) + 1);
-        if (restate__ep_check_handler(e, s, h) != RESTATE_OK) return RESTATE_ERROR;
+        if (restate__ep_check_handler(e, s, &merged, h) != RESTATE_OK) return RESTATE_ERROR;
         if (merged.ingress_private == RESTATE_ON && h->options.ingress_private == RESTATE_OFF)
             return restate__ep_error(
                 e, "handler %.60s/%.60s: it cannot be public in a private service", s->name,
@@ -14850,15 +14908,29 @@ static const char *restate__ep_request_type(restate_endpoint *e, const char *typ
     return text;
 }
 
-static const restate_codec *restate__ep_codec(restate_endpoint *e, const restate_codec *from,
-                                              bool input) {
+static const restate_codec *restate__ep_codec(restate_endpoint *e, const restate_codec *from) {
     restate_codec *to = restate__arena_alloc(&e->arena, sizeof *to);
     if (!to) return NULL;
-    *to = from ? *from : restate_codec_json;
-    to->content_type = input ? restate__ep_request_type(e, to->content_type)
-                             : restate__ep_text(e, to->content_type);
+    *to = *from;
+    to->content_type = restate__ep_text(e, to->content_type);
     to->json_schema = restate__ep_text(e, to->json_schema);
     return to;
+}
+
+/* Payloads, of which `to->options` know what the handler does not say. */
+static void restate__ep_copy_payloads(restate_endpoint *e, restate__handler *to,
+                                      restate_handler *source) {
+    const restate_codec *otherwise = restate__codec_of(&to->options);
+    const restate_codec *input = source->input ? source->input : otherwise;
+    const restate_codec *output = source->output ? source->output : otherwise;
+    bool typed = input->kind == RESTATE_CODEC_CONTENT || input->kind == RESTATE_CODEC_JSON;
+    source->input = restate__ep_codec(e, input);
+    source->output = restate__ep_codec(e, output);
+    source->accept = restate__ep_request_type(e, source->accept ? source->accept
+                                              : typed        ? input->content_type : NULL);
+    to->options.codec = restate__ep_codec(e, otherwise);
+    to->no_input = input->kind == RESTATE_CODEC_VOID;
+    to->no_output = output->kind == RESTATE_CODEC_VOID;
 }
 
 static void restate__ep_copy_handler(restate_endpoint *e, const restate__service *s,
@@ -14867,9 +14939,6 @@ static void restate__ep_copy_handler(restate_endpoint *e, const restate__service
     if (!source) return;
     *source = *from;
     source->name = restate__ep_text(e, from->name);
-    source->input = restate__ep_codec(e, from->input, true);
-    source->output = restate__ep_codec(e, from->output, false);
-    source->accept = restate__ep_request_type(e, from->accept);
     source->documentation = restate__ep_text(e, from->documentation);
     source->metadata = restate__ep_pairs(e, from->metadata);
     to->service = s->source.name;
@@ -14877,9 +14946,8 @@ static void restate__ep_copy_handler(restate_endpoint *e, const restate__service
     to->kind = s->source.kind;
     to->shared = from->shared;
     to->fn = from->fn;
-    to->no_input = from->input && from->input->kind == RESTATE_CODEC_VOID;
-    to->no_output = from->output && from->output->kind == RESTATE_CODEC_VOID;
     to->options = restate__ep_merge(from->options, &s->options);
+    restate__ep_copy_payloads(e, to, source);
     to->source = source;
     restate__handler_hook(to, e->options.defaults.hooks);
     restate__handler_hook(to, s->source.options.hooks);

@@ -919,6 +919,146 @@ TEST(payload_codecs_are_told) {
     }
 }
 
+/* ---- A codec that is named once --------------------------------------------------------------- */
+
+/* Texts behind a letter that tells which codec it was: '1' to '3'. '!' cannot be decoded. */
+static restate_status lettered_encode(const restate_codec *self, restate_ctx *ctx, const void *value,
+                                      restate_bytes *out) {
+    if (strcmp((const char *)value, "bad") == 0) return restate_fail(ctx, 1, "not that");
+    *out = text(restate_text(ctx, "%s%s", (const char *)self->type, (const char *)value));
+    return RESTATE_OK;
+}
+
+static restate_status lettered_decode(const restate_codec *self, restate_ctx *ctx, restate_bytes in,
+                                      void *value) {
+    if (in.len && in.ptr[0] == '!') return restate_fail(ctx, 1, "not \"%.*s\"", RESTATE_ARG(in));
+    *(const char **)value = restate_text(ctx, "%s(%s)%.*s", (const char *)self->type,
+                                         self->content_type, RESTATE_ARG(in));
+    return RESTATE_OK;
+}
+
+#define LETTERED(letter, content) \
+    { .content_type = content, .encode = lettered_encode, .decode = lettered_decode, .type = letter }
+static const restate_codec lettered[] = { LETTERED("1", "Text/One; a=b"), LETTERED("2", "text/two"),
+                                          LETTERED("3", "text/three"), LETTERED("4", "text/four") };
+
+static restate_status closure_codes(restate_ctx *run, void *arg) {
+    const char *value = "default";
+    if (arg) {
+        CHECK_INT(variant ? restate_reply_value(run, "x") : restate_input(run, &value), RESTATE_ENDED);
+        CHECK_STR(value, "default");
+    }
+    return restate_reply(run, restate_encode(run, NULL, "run"));
+}
+
+static restate_status named_once(restate_ctx *ctx, restate_bytes in) {
+    const char *value = "default", *stored = "default";
+    restate_bytes v;
+    (void)in;
+    RESTATE_TRY(restate_input(ctx, &value));
+    RESTATE_TRY(restate_set(ctx, "k", restate_encode(ctx, NULL, "state")));
+    RESTATE_TRY(restate_get(ctx, "k", &v));
+    RESTATE_TRY(restate_decode(ctx, NULL, v, &stored));
+    RESTATE_TRY(restate_run(ctx, "r", closure_codes, NULL, NULL, NULL));
+    tell("%s %s ", value, stored);
+    return restate_reply_value(ctx, "reply");
+}
+
+/* The nearest level wins, what a handler names wins over it; NULL is the nearest level's. */
+TEST(a_codec_for_all) {
+    static const struct {
+        int endpoint, service, handler, input, output;
+        const char *run, *state, *told, *reply;
+    } cases[] = {
+        { 1, 0, 0, 0, 0, "1run", "1state", "1(Text/One; a=b)in 1(Text/One; a=b)1state ", "1reply" },
+        { 1, 2, 0, 0, 0, "2run", "2state", "2(text/two)in 2(text/two)2state ", "2reply" },
+        { 1, 2, 3, 0, 0, "3run", "3state", "3(text/three)in 3(text/three)3state ", "3reply" },
+        { 1, 2, 0, 4, 0, "2run", "2state", "4(text/four)in 2(text/two)2state ", "2reply" },
+        { 1, 0, 0, 0, 4, "1run", "1state", "1(Text/One; a=b)in 1(Text/One; a=b)1state ", "4reply" },
+        { 0, 0, 3, 1, 2, "3run", "3state", "1(Text/One; a=b)in 3(text/three)3state ", "2reply" }
+    };
+#define CODEC(n) ((n) ? &lettered[(n) - 1] : NULL)
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (ex.version = 5; ex.version <= 7; ex.version++) {
+            restate_service s = { .name = "S", .kind = RESTATE_OBJECT, .options.codec = CODEC(cases[i].service),
+                .handlers = RESTATE_HANDLERS({ .name = "h", .fn = named_once, .options.codec = CODEC(cases[i].handler),
+                    .input = CODEC(cases[i].input), .output = CODEC(cases[i].output) }) };
+            ex.defaults.codec = CODEC(cases[i].endpoint);
+            (void)manifest(RESTATE_SERVICES(&s));
+            ex.defaults.codec = NULL;
+            CHECK(invoke());
+            start(1, .complete = true, .key = "o"); input("in"); give();
+            SAYS(line("SetState \"k\" value \"%s\"", cases[i].state),
+                 line("GetEagerState \"k\" value \"%s\"", cases[i].state), "Run 2 \"r\"",
+                 line("Propose 2 value \"%s\" ack", cases[i].run), ex.version == 7 ? "AwaitingOn W{c:2,s:1}" : NULL);
+            run_stored(2, cases[i].run); give();
+            TOLD(cases[i].told);
+            SAYS(line("Output value \"%s\"", cases[i].reply), "End");
+            ex_end();
+        }
+#undef CODEC
+}
+
+TEST(a_codec_for_all_is_told) {
+    const restate_service s = { .name = "S", .options.codec = &lettered[1], .handlers = RESTATE_HANDLERS(
+        { .name = "a", .fn = nothing }, { .name = "b", .fn = nothing, .input = RESTATE_BYTES },
+        { .name = "c", .fn = nothing, .options.codec = RESTATE_VOID },
+        { .name = "d", .fn = nothing, .options.codec = &lettered[0], .accept = "text/*" },
+        { .name = "e", .fn = nothing, .options.codec = &lettered[0] }) };
+    const char *told = manifest(RESTATE_SERVICES(&s));
+    CHECK_HAS(told, "\"name\":\"a\",\"input\":{\"required\":true,\"contentType\":\"text/two\"},"
+                    "\"output\":{\"contentType\":\"text/two\",\"setContentTypeIfEmpty\":true}");
+    CHECK_HAS(told, "\"name\":\"b\",\"input\":{\"required\":false,\"contentType\":\"*/*\"}");
+    CHECK_HAS(told, "\"name\":\"c\",\"input\":{},\"output\":{}");
+    CHECK_HAS(told, "\"name\":\"d\",\"input\":{\"required\":true,\"contentType\":\"text/*\"},"
+                    "\"output\":{\"contentType\":\"Text/One; a=b\"");
+    CHECK_HAS(told, "\"name\":\"e\",\"input\":{\"required\":true,\"contentType\":\"text/one\"},"
+                    "\"output\":{\"contentType\":\"Text/One; a=b\"");
+    ex_end();
+}
+
+static restate_status codes_values(restate_ctx *ctx, restate_bytes in) {
+    const char *value = "default";
+    (void)in;
+    if (variant == 2) return restate_reply_value(ctx, "bad");
+    if (variant > 2) RESTATE_TRY(restate_input(ctx, &value));
+    if (variant > 2) return restate_reply_value(ctx, value);
+    return restate_run(ctx, "r", closure_codes, ctx, NULL, NULL);
+}
+
+/* In closures they are misuse; what cannot be decoded is the caller's fault; bytes and nothing. */
+TEST(values_of_handlers) {
+    for (variant = 0; variant < 4; variant++)
+        EACH(RESTATE_SERVICE, .fn = codes_values, .input = &lettered[1], .output = &lettered[1]) {
+            start(1, .complete = true, .seed = 1); input(variant == 3 ? "!in" : "in"); give();
+            if (variant < 2) {
+                drop_said();
+                LOG_HAS(variant ? "S/h (in a closure): restate_reply_value(): it is the handler's reply that has a codec"
+                                : "S/h (in a closure): restate_input(): a closure has no input");
+            } else if (variant == 2) {
+                SAYS("Error 500 index:0 Input message:\"S/h: restate_encode(): not that\"");
+                log_drop();
+            } else {
+                SAYS("Output failure 400 \"not \"!in\"\"", "End");
+            }
+        }
+}
+
+static restate_status passes_bytes(restate_ctx *ctx, restate_bytes in) {
+    restate_bytes b = absent();
+    RESTATE_TRY(restate_input(ctx, &b));
+    CHECK(variant ? !b.ptr && !in.ptr : b.ptr == in.ptr && b.len == in.len);
+    return restate_reply_value(ctx, &b);
+}
+
+TEST(values_that_are_bytes_or_nothing) {
+    for (variant = 0; variant < 2; variant++)
+        EACH(RESTATE_SERVICE, .fn = passes_bytes, .options.codec = variant ? RESTATE_VOID : RESTATE_BYTES) {
+            start(1); input(variant ? "" : "in"); give();
+            SAYS(variant ? "Output value \"\"" : "Output value \"in\"", "End");
+        }
+}
+
 /* ---- Seals ---------------------------------------------------------------------------------- */
 
 /* Ids of invocations, as the server makes them. */
@@ -1094,7 +1234,8 @@ int main(int argc, char **argv) {
         T(text_refused), T(text_quoted), T(input_that_is_no_array), T(codec_per_operation),
         T(codec_fails), T(unstable_codec), T(ready_made_codecs), T(codecs_of_operations),
         T(undecodable_input_is_400), T(undecodable_state_is_500), T(unencodable_is_retried),
-        T(payload_codecs_are_told), T(seal_covers_all_payloads),
+        T(payload_codecs_are_told), T(a_codec_for_all), T(a_codec_for_all_is_told),
+        T(values_of_handlers), T(values_that_are_bytes_or_nothing), T(seal_covers_all_payloads),
         T(seal_with_a_nonce_is_not_compared), T(seal_failures),
         { NULL, NULL }
     };

@@ -808,7 +808,8 @@ TEST(lists_end_with_zeros) {
         { .options = { .inactivity_timeout_ms = 1 } }, { .options = { .workflow_retention_ms = 1 } },
         { .options = { .lazy_state = RESTATE_OFF } }, { .options = { .retry = { .max_attempts = 1 } } },
         { .options = { .run_retry = { .factor = 2 } } }, { .options = { .blocking = RESTATE_ON } },
-        { .options = { .stack_bytes = 4096 } }, { .options = { .seal = &seal } }, { .options = { .hooks = &hooks } } };
+        { .options = { .stack_bytes = 4096 } }, { .options = { .seal = &seal } }, { .options = { .hooks = &hooks } },
+        { .options = { .codec = &codec } } };
     for (size_t i = 0; i < sizeof holes / sizeof *holes; i++) {
         ERROR_OF("service S: its handler no. 2 has no name" END, SERVICE(HANDLERS(H("a"), holes[i], H("c"))));
         ERROR_OF("service S: its handler no. 3 has no name" END, SERVICE(HANDLERS(H("a"), H("b"), holes[i])));
@@ -907,6 +908,23 @@ TEST(types_that_nothing_has) {
     test_note = "";
     ERROR_OF("handler S/h: its .accept lets a body in, but its .input is RESTATE_VOID",
              SERVICE(HANDLERS({ .name = "h", .fn = done, .input = RESTATE_VOID, .accept = "text/csv" })));
+    ERROR_OF("handler S/h: its .accept lets a body in, but its .input is RESTATE_VOID",
+             SERVICE(.options.codec = RESTATE_VOID, HANDLERS({ .name = "h", .fn = done, .accept = "text/csv" })));
+    ERROR_OF("handler S/h: its .accept lets a body in, but its .input is RESTATE_VOID",
+             SERVICE(HANDLERS({ .name = "h", .fn = done, .accept = "text/csv", .options.codec = RESTATE_VOID })));
+    ERROR_OF("", SERVICE(.options.codec = RESTATE_VOID, HANDLERS({ .name = "h", .fn = done, .accept = "text/csv", .input = RESTATE_BYTES })));
+}
+
+/* One that is named for all is for replies, too. */
+TEST(codecs_for_all) {
+    static const restate_codec star = { .content_type = "text/*" }, odd = { .kind = (restate_codec_kind)9 },
+                               broken = { .json_schema = "{" };
+    ERROR_OF("service S: its content type \"text/*\" has a star, but a reply has one content type",
+             SERVICE(.options.codec = &star, HANDLERS(H("h"))));
+    ERROR_OF("handler S/h: the kind of its codec is none of RESTATE_CODEC_...",
+             SERVICE(HANDLERS({ .name = "h", .fn = done, .options.codec = &odd })));
+    OPTIONS_ERROR("defaults: the json_schema of its codec is not JSON", ex.options.defaults.codec = &broken);
+    OPTIONS_ERROR("", ex.options.defaults.codec = RESTATE_BYTES);
 }
 
 int main(int argc, char **argv) {
@@ -917,6 +935,7 @@ int main(int argc, char **argv) {
         T(exchange_out_of_memory), T(s140_versions), T(s142_manifest), T(protocol_mode),
         T(s141_too_new), T(defaults_are_told), T(levels), T(texts_are_utf8),
         T(lists_end_with_zeros), T(types_that_requests_have), T(types_that_nothing_has),
+        T(codecs_for_all),
         { NULL, NULL }
     };
     return test_main(argc, argv, cases);
