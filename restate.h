@@ -1406,7 +1406,6 @@ RESTATE_API restate_status restate_get(restate_ctx *ctx, const char *key, restat
 RESTATE_API restate_future *restate_get_async(restate_ctx *ctx, const char *key);
 
 /* The keys of all state values, sorted by their bytes, as a list of strings that ends with NULL.
- * For all values, too, call restate_get_async() with each.
  *
  * On replay: the recorded keys.
  * Journal:   get state keys.
@@ -1414,6 +1413,34 @@ RESTATE_API restate_future *restate_get_async(restate_ctx *ctx, const char *key)
  * Lifetime:  `*keys` is invocation; on failure it is an empty list, not NULL.
  * Returns:   RESTATE_OK; RESTATE_CANCELLED. */
 RESTATE_API restate_status restate_keys(restate_ctx *ctx, const char *const **keys)
+    RESTATE__CHECKED;
+
+/* The same as a future, and what it gave: restate_await() of it gives no bytes, as a list is none,
+ * so wait in combinators, or by restate_await_keys(). Another kind of future is misuse there.
+ *
+ * Journal:   get state keys, now; nothing.
+ * Await point (restate_await_keys()), if it is not settled.
+ * Lifetime:  as restate_keys().
+ * Returns:   as restate_keys(). */
+RESTATE_API restate_future *restate_keys_async(restate_ctx *ctx);
+RESTATE_API restate_status restate_await_keys(restate_ctx *ctx, restate_future *future,
+                                              const char *const **keys) RESTATE__CHECKED;
+
+typedef struct restate_entry {
+    const char *key;
+    restate_bytes value;
+} restate_entry;
+
+/* All state values with their keys, sorted by the bytes of these, as a list that ends with {0}.
+ *
+ * It is restate_keys(), then restate_get_async() of each: what has to be fetched is fetched in two
+ * round trips, all values in parallel. On replay: what was recorded. In a shared handler a value
+ * that is deleted between the two is left out.
+ * Journal:   get state keys; get state (key), for each.
+ * Await point only if something has to be fetched.
+ * Lifetime:  `*entries` is invocation; on failure it is an empty list, not NULL.
+ * Returns:   RESTATE_OK; RESTATE_CANCELLED. */
+RESTATE_API restate_status restate_get_all(restate_ctx *ctx, const restate_entry **entries)
     RESTATE__CHECKED;
 
 /* Write a state value, delete one, delete all. State after clear_all: rule (R10) of >>journal.
@@ -10812,14 +10839,36 @@ static restate_status restate__ctx_sort_keys(restate_ctx *ctx, const char *const
 
 RESTATE__OP(keys, RESULT, NULL, RESTATE__RULE_KEYED, restate__vm_get_keys(in->vm, &f->node));
 
-RESTATE_API restate_status restate_keys(restate_ctx *ctx, const char *const **keys) {
+static restate_status restate__ctx_await_keys(restate_ctx *ctx, const char *function,
+                                              restate_future *f, const char *const **keys) {
     static const char *const none[] = { NULL };
-    restate__args in = { .ctx = ctx, .function = "restate_keys" };
+    restate_status s = RESTATE_ENDED;
     if (keys) *keys = none;
+    if (!restate__ctx_enter(ctx, function)) return RESTATE_ENDED;
+    if (restate__future_fits(ctx, f, function)) {
+        if (f->node.expects == RESTATE__EXPECTS_KEYS) s = restate__ctx_wait(ctx, &f->node);
+        else restate__ctx_misuse(ctx, function, "the future is not of restate_keys_async()");
+        if (s == RESTATE_OK && keys && f->node.value.is.keys)
+            s = restate__ctx_sort_keys(ctx, f->node.value.is.keys, keys);
+    }
+    restate__ctx_detach(ctx);
+    return s;
+}
+
+RESTATE_API restate_status restate_keys(restate_ctx *ctx, const char *const **keys) {
+    restate__args in = { .ctx = ctx, .function = "restate_keys" };
     restate_future *f = restate__issue_async(&restate__op_keys, &in);
-    restate_status s = restate__ctx_await(ctx, in.function, f, NULL);
-    if (s != RESTATE_OK || !keys || !f->node.value.is.keys) return s;
-    return restate__ctx_sort_keys(ctx, f->node.value.is.keys, keys);
+    return restate__ctx_await_keys(ctx, in.function, f, keys);
+}
+
+RESTATE_API restate_future *restate_keys_async(restate_ctx *ctx) {
+    restate__args in = { .ctx = ctx, .function = "restate_keys_async" };
+    return restate__issue_async(&restate__op_keys, &in);
+}
+
+RESTATE_API restate_status restate_await_keys(restate_ctx *ctx, restate_future *future,
+                                              const char *const **keys) {
+    return restate__ctx_await_keys(ctx, "restate_await_keys", future, keys);
 }
 
 RESTATE__OP(set, NONE, "key",
@@ -11310,6 +11359,44 @@ RESTATE_API restate_future *restate_all_settled(restate_ctx *ctx, restate_future
                                                 size_t count) {
     return restate__ctx_combine(ctx, "restate_all_settled", RESTATE__ALL_SETTLED, futures, count);
 }
+
+/* ---- All of the state ------------------------------------------------------------------------ */
+
+/* A future for each key. NULL: out of memory, or the attempt is over. */
+static restate_future **restate__get_each(restate__args *in, const char *const *keys, size_t n) {
+    restate_future **futures = restate_alloc(in->ctx, (n + 1) * sizeof *futures);
+    for (size_t i = 0; futures && i < n; i++) {
+        in->text = keys[i];
+        futures[i] = restate__issue_async(&restate__op_get, in);
+    }
+    return futures;
+}
+
+RESTATE_API restate_status restate_get_all(restate_ctx *ctx, const restate_entry **entries) {
+    static const restate_entry none[] = { { NULL, { NULL, 0 } } };
+    restate__args in = { .ctx = ctx, .function = "restate_get_all" };
+    const char *const *keys;
+    size_t n = 0, used = 0;
+    if (entries) *entries = none;
+    restate_future *f = restate__issue_async(&restate__op_keys, &in);
+    RESTATE_TRY(restate__ctx_await_keys(ctx, in.function, f, &keys));
+    while (keys[n]) n++;
+    restate_future **futures = restate__get_each(&in, keys, n);
+    restate_entry *list = restate_alloc(ctx, (n + 1) * sizeof *list);
+    if (!futures || !list) return RESTATE_ENDED;
+    f = restate__ctx_combine(ctx, in.function, RESTATE__ALL, futures, n);
+    RESTATE_TRY(restate__ctx_await(ctx, in.function, f, NULL));
+    for (size_t i = 0; i < n; i++) {
+        list[used].key = keys[i];
+        RESTATE_TRY(restate__ctx_await(ctx, in.function, futures[i], &list[used].value));
+        used += list[used].value.ptr != NULL;
+    }
+    list[used].key = NULL;
+    if (entries) *entries = list;
+    return RESTATE_OK;
+}
+
+/* ---- Selectors ------------------------------------------------------------------------------- */
 
 RESTATE_API restate_selector *restate_selector_new(restate_ctx *ctx,
                                                    restate_future *const *futures, size_t count) {

@@ -950,6 +950,7 @@ static restate_status everything(restate_ctx *ctx, restate_bytes in) {
     }
     restate_send(ctx, greeter_for("later"), text("s"), NULL);
     RESTATE_TRY(restate_keys(ctx, &keys));
+    RESTATE_TRY(restate_get_all(ctx, NULL));
     RESTATE_TRY(restate_clear_all(ctx));
     return restate_reply(ctx, text(restate_text(ctx, "done %s", (const char *)in.ptr)));
 }

@@ -997,7 +997,9 @@ static void state_case(void) {
     ASK(text("%s/drop", store.s), "\"k3\"", 200, "\"k1 k2 k4 \"");
     ASK(text("%s/keys", store.s), NULL, 200, "\"k1 k2 k4 \"");
     ASK(text("%s/sum", store.s), NULL, 200, "3");
+    ASK(text("%s/all", store.s), NULL, 200, "\"k1=1 k2=2 k4=4 \"");
     ASK(text("%s/wipe", store.s), NULL, 200, "\"after \"");
+    ASK(text("%s/all", store.s), NULL, 200, "\"after= \"");
     ASK(text("%s/keys", store.s), NULL, 200, "\"after \"");
     ASK(text("%s/sum", store.s), NULL, 200, "0");
     ASK(text("%s/misuse", store.s), "1", 500, "*shared");

@@ -1225,6 +1225,23 @@ static restate_status store_sum(restate_ctx *ctx, restate_bytes input) {
     return restate_reply(ctx, restate_json(ctx, "%lld", sum));
 }
 
+/* All of the state, twice: before a wait and, so replayed, after it -> "k=v k=v " */
+static restate_status store_all(restate_ctx *ctx, restate_bytes input) {
+    restate_future *keys = restate_keys_async(ctx);
+    const char *const *names;
+    const char *list = "";
+    const restate_entry *e;
+    (void)input;
+    RESTATE_TRY(restate_get_all(ctx, &e));
+    RESTATE_TRY(restate_sleep(ctx, 1));
+    RESTATE_TRY(restate_await_keys(ctx, keys, &names));
+    for (; e->key; e++, names++) {
+        if (!*names || strcmp(*names, e->key) != 0) return restate_fail(ctx, 500, "other keys");
+        list = restate_text(ctx, "%s%s=%.*s ", list, e->key, RESTATE_ARG(e->value));
+    }
+    return restate_reply(ctx, restate_json(ctx, "%s", list));
+}
+
 /* Misuse: this handler is shared. */
 static restate_status store_misuse(restate_ctx *ctx, restate_bytes input) {
     return restate_set(ctx, "k1", input);
@@ -1973,6 +1990,7 @@ static const restate_service store = { .name = "Store", .kind = RESTATE_OBJECT, 
         { .name = "wipe", .fn = store_wipe, .input = RESTATE_VOID },
         { .name = "keys", .fn = store_keys, .shared = true, .input = RESTATE_VOID },
         { .name = "sum", .fn = store_sum, .shared = true, .input = RESTATE_VOID },
+        { .name = "all", .fn = store_all, .shared = true, .input = RESTATE_VOID },
         { .name = "misuse", .fn = store_misuse, .shared = true }),
     .options = { .retry = { .initial_interval_ms = 10, .max_attempts = 2, .when_exhausted = RESTATE_EXHAUSTED_FAIL } } };
 static const restate_service fickle = { .name = "Fickle", .handlers = RESTATE_HANDLERS(
