@@ -1765,6 +1765,45 @@ RESTATE_API restate_future *restate_cancellation(restate_ctx *ctx);
  * Returns:   RESTATE_OK. */
 RESTATE_API restate_status restate_cancel_calls(restate_ctx *ctx);
 
+/* ---- Patches --------------------------------------------------------------------------------- */
+
+/* Changes code under open invocations: true where the new code is to be taken, false in an
+ * invocation that went past this place with the old code.
+ *
+ *     if (restate_patched(ctx, "check-first")) RESTATE_TRY(check(ctx));    // new
+ *     RESTATE_TRY(reserve(ctx));
+ * Only for code that is replaced in place. A change that is registered as a new deployment needs no
+ * patch: its invocations stay with the code they began on.
+ *
+ * The first call with a name decides, later ones of the invocation give the same, whatever is
+ * recorded there:
+ *
+ *   next recorded command         gives    records
+ *   the marker of this name       true     nothing: it is replayed
+ *   any other command             false    nothing
+ *   none, the attempt is live     true     the marker
+ *
+ * So an invocation that waits exactly here goes on with the new code. To ask whether it began
+ * before the change, call this on the handler's first line and keep the answer. A loop in which
+ * each round is to decide for itself gives each round its own name. As long as processes with the
+ * old code serve beside new ones, an invocation with a marker may come to an old one, fails there
+ * with 570, and is tried again.
+ * To remove a patch: when no invocation from before the change is open, delete the old branch and
+ * put restate_patch_done() where the call was; when none with a marker is open, delete that too.
+ * Whether it is time for either, restate_journal_check() of the code after it says. To go back from
+ * restate_patch_done() to restate_patched() is not safe: what began meanwhile has no marker.
+ * Not affected by a cancellation. In closures misuse, as are NULL and "": pass the answer in `arg`.
+ * Runs of your own must not be named "restate.patch ...".
+ * Journal:   run (named "restate.patch NAME"), which has no closure and no result; or nothing.
+ * Returns:   false when the attempt is over. */
+RESTATE_API bool restate_patched(restate_ctx *ctx, const char *name);
+
+/* Passes over the marker of a patch that was removed, if it is the next recorded command. Records
+ * none. Misuse as above.
+ *
+ * Journal:   nothing. */
+RESTATE_API void restate_patch_done(restate_ctx *ctx, const char *name);
+
 /* ================================================================================================
 // >>api-endpoint  endpoint
 // How the services come onto the network.
@@ -7191,6 +7230,41 @@ RESTATE__PRIVATE bool restate__vm_run(restate__vm *vm, const char *name, restate
     return leaf->of.closure.name.ptr ? true : restate__vm_nomem(vm);
 }
 
+/* Whether the next recorded command is the marker of a patch, a run of that name. */
+static bool restate__vm_marked(restate__vm *vm, const char *marker) {
+    const restate__table *table = restate__vm_kinds[RESTATE__RUN].table;
+    restate__journal *j = &vm->journal;
+    restate__wire_item item;
+    if (vm->phase != RESTATE__REPLAYING || !j->commands.left) return false;
+    const uint8_t *entry = restate__journal_peek(j, &j->commands);
+    if ((entry[0] << 8 | entry[1]) != restate_wire_MSG_RUN_COMMAND) return false;
+    const restate__row *row = restate__row_of(table->rows, restate_wire_RunCommandMessage_name_tag);
+    return restate__row_get(row, restate__entry_body(entry), 0, &item) &&
+           item.wire == RESTATE__WIRE_BYTES && restate__b_is(item.bytes, marker);
+}
+
+/* The marker, recorded or new: a run that nobody awaits, so that its closure, which it has not, is
+ * never asked for. The server keeps runs without a result as it keeps those that have one. */
+static bool restate__vm_mark(restate__vm *vm, const char *marker) {
+    restate_wire_RunCommandMessage m = restate__vm_run_message(vm, marker);
+    if (!restate__vm_command(vm, RESTATE__RUN, &m, m.name, 0)) return false;
+    vm->next_completion++;
+    return true;
+}
+
+/* PATCHED: `*taken` is whether the code behind the patch is. What is recorded at a place never
+ * changes once it is there, and what is new goes out before anything of that code: so every attempt
+ * decides alike. */
+RESTATE__PRIVATE bool restate__vm_patched(restate__vm *vm, const char *marker, bool *taken) {
+    *taken = vm->phase != RESTATE__REPLAYING || restate__vm_marked(vm, marker);
+    return !*taken || restate__vm_mark(vm, marker);
+}
+
+/* PATCH_DONE */
+RESTATE__PRIVATE bool restate__vm_patch_done(restate__vm *vm, const char *marker) {
+    return !restate__vm_marked(vm, marker) || restate__vm_mark(vm, marker);
+}
+
 static bool restate__vm_propose_result(restate__vm *vm, restate__node *run, restate_bytes value,
                                        const restate_failure *failure) {
     bool v7 = vm->options.version >= 7;
@@ -9249,6 +9323,7 @@ typedef struct restate__request {
     restate_request_info info;              /* what restate_request() gives the handler */
     bool info_ready, random_ready;
     uint64_t random[4];
+    restate__map_node *patches;             /* of restate__patch: those that were decided */
 } restate__request;
 
 /* One attempt of one invocation. Belongs to its worker's thread. */
@@ -10513,6 +10588,7 @@ typedef struct restate__args {
     const void *more;                       /* what only the row's function knows */
     uint64_t duration_ms;
     bool unstable;                          /* equal values may have different bytes */
+    bool yes;                               /* what is answered, where that is all */
 } restate__args;
 
 enum {
@@ -10670,7 +10746,7 @@ static restate_status restate__issue_await(const restate__operation *op, restate
     return restate__ctx_await_own(in->ctx, in->function, restate__issue_async(op, in), value);
 }
 
-/* ---- Run and sleep --------------------------------------------------------------------------- */
+/* ---- Run ------------------------------------------------------------------------------------- */
 
 typedef struct restate__run_args {
     restate_closure *closure;
@@ -10778,6 +10854,58 @@ RESTATE_API restate_status restate_now(restate_ctx *ctx, uint64_t *epoch_ms) {
         *epoch_ms = *epoch_ms * 10 + (uint64_t)(text.ptr[i] - '0');
     return s;
 }
+
+/* ---- Patches --------------------------------------------------------------------------------- */
+
+/* What was decided. */
+typedef struct restate__patch {
+    restate__map_node node;                 /* first; the key is the name */
+    bool taken;
+} restate__patch;
+
+static const char *restate__patch_marker(const restate__args *in) {
+    return restate__arena_printf(in->vm->arena, "restate.patch %s", (const char *)in->text.ptr);
+}
+
+static bool restate__issue_patched(restate__args *in) {
+    restate__request *q = &in->ctx->attempt->request;
+    restate_bytes name = in->text;
+    restate__patch *p = (restate__patch *)(void *)restate__map_find(q->patches, name);
+    if (!p) {
+        p = restate__arena_alloc(in->vm->arena, sizeof *p);
+        name = restate__arena_copy(in->vm->arena, name);
+        const char *marker = restate__patch_marker(in);
+        if (in->vm->arena->failed) return restate__ctx_nomem(in->ctx) == RESTATE_OK;
+        if (!restate__vm_patched(in->vm, marker, &p->taken)) return false;
+        restate__map_add(&q->patches, &p->node, name);
+    }
+    in->yes = p->taken;
+    return true;
+}
+
+RESTATE__OP(patched, NONE, "name of the patch", RESTATE__RULE_NOT_EMPTY,
+            restate__issue_patched(in));
+
+RESTATE_API bool restate_patched(restate_ctx *ctx, const char *name) {
+    restate__args in = { ctx, "restate_patched", .text = restate_str(name) };
+    return restate__issue(&restate__op_patched, &in, NULL) == RESTATE_OK && in.yes;
+}
+
+static bool restate__issue_patch_done(restate__args *in) {
+    const char *marker = restate__patch_marker(in);
+    if (in->vm->arena->failed) return restate__ctx_nomem(in->ctx) == RESTATE_OK;
+    return restate__vm_patch_done(in->vm, marker);
+}
+
+RESTATE__OP(patch_done, NONE, "name of the patch", RESTATE__RULE_NOT_EMPTY,
+            restate__issue_patch_done(in));
+
+RESTATE_API void restate_patch_done(restate_ctx *ctx, const char *name) {
+    restate__args in = { ctx, "restate_patch_done", .text = restate_str(name) };
+    restate__issue(&restate__op_patch_done, &in, NULL);
+}
+
+/* ---- Sleep ----------------------------------------------------------------------------------- */
 
 /* The wall-clock time after a duration. */
 static uint64_t restate__ctx_later(const restate_ctx *ctx, uint64_t delay_ms) {
@@ -11366,7 +11494,7 @@ RESTATE_API restate_future *restate_all_settled(restate_ctx *ctx, restate_future
 static restate_future **restate__get_each(restate__args *in, const char *const *keys, size_t n) {
     restate_future **futures = restate_alloc(in->ctx, (n + 1) * sizeof *futures);
     for (size_t i = 0; futures && i < n; i++) {
-        in->text = keys[i];
+        in->text = restate_str(keys[i]);
         futures[i] = restate__issue_async(&restate__op_get, in);
     }
     return futures;

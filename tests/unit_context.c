@@ -951,6 +951,8 @@ static restate_status everything(restate_ctx *ctx, restate_bytes in) {
     restate_send(ctx, greeter_for("later"), text("s"), NULL);
     RESTATE_TRY(restate_keys(ctx, &keys));
     RESTATE_TRY(restate_get_all(ctx, NULL));
+    if (!restate_patched(ctx, "p") || !restate_patched(ctx, "p")) return RESTATE_ENDED;
+    restate_patch_done(ctx, "q");
     RESTATE_TRY(restate_clear_all(ctx));
     return restate_reply(ctx, text(restate_text(ctx, "done %s", (const char *)in.ptr)));
 }

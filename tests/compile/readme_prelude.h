@@ -8,7 +8,7 @@
 #include "order.pb.h"
 
 extern restate_handler_fn add, get, put, greet;
-extern restate_closure charge;
+extern restate_closure charge, reserve;
 extern const restate_service service;
 
 extern const restate_codec total_codec;

@@ -13,6 +13,7 @@ static endpoint tickets = { .program = "examples/tickets", .log = "tickets" };
 static endpoint protobuf = { .program = "examples/protobuf", .log = "protobuf" };
 static endpoint codec = { .program = "examples/codec", .log = "codec" };
 static endpoint own_loop = { .program = "examples/own_loop", .log = "own_loop" };
+static endpoint patched = { .program = "examples/patched", .log = "patched", .settings = { "VERSION=1" } };
 static endpoint workers = { .program = "e2e-services", .log = "workers", .settings = { "PROCESSES=2" } };
 static endpoint services = { .program = "e2e-services", .log = "services" };
 
@@ -1438,6 +1439,104 @@ static void options_case(void) {
     CHECK(atoi(r.body) >= 2); /* it was suspended, although it could have waited */
 }
 
+/* ---- Code that is changed in place --------------------------------------------------------------------------- */
+
+static void patched_case(void) {
+    static char version[16];
+    if (!endpoint_register(&patched)) { test_failures++; return; }      /* of version 1 */
+    patched.settings[0] = version;
+    word old = make_word("/Order/old-%s", running->name), new = make_word("/Order/new-%s", running->name);
+    word id = start_call(text("%s/run", old.s), NULL);
+    CHECK(has_commands(id.s, "GetPromise", 1));
+    for (int n = 2; n <= 3; n++) {
+        endpoint_kill(&patched);
+        snprintf(version, sizeof version, "VERSION=%d", n);
+        CHECK(endpoint_start(&patched));
+        if (n == 2) {
+            ASK(text("%s/pay", old.s), NULL, 200, "");
+            ATTACH(id.s, 200, "[\"reserved\",\"mailed\",\"shipped\"]");
+            id = start_call(text("%s/run", new.s), NULL);
+            CHECK(has_commands(id.s, "GetPromise", 1));
+        } else {
+            ASK(text("%s/pay", new.s), NULL, 200, "");
+            ATTACH(id.s, 200, "[\"checked\",\"mailed\",\"shipped\"]");
+        }
+    }
+    endpoint_kill(&patched);                /* for the next mode */
+    patched.settings[0] = "VERSION=1";
+}
+
+enum { PATCH_PLACES = 8 };
+static endpoint in_place = { .program = "e2e-services", .log = "in_place" };
+
+/* Another version of the program takes the place of the one that is up; `dies` names a place of its
+ * code, or is 0. */
+static void replace(int version, int dies) {
+    static char settings[2][16];
+    endpoint_kill(&in_place);
+    snprintf(settings[0], sizeof settings[0], "PATCHED=%d", version);
+    snprintf(settings[1], sizeof settings[1], "DIES=%d", dies);
+    in_place.settings[0] = settings[0];
+    in_place.settings[1] = settings[1];
+    CHECK(endpoint_start(&in_place));
+}
+
+/* It has died, or does within a while. */
+static bool died(void) {
+    for (double end = now() + 10; now() < end; pause_ms(2))
+        if (waitpid(in_place.pid, NULL, WNOHANG) != 0) {
+            in_place.pid = 0;
+            return true;
+        }
+    return false;
+}
+
+/* Orders that began with `from` are under way; at each place of the code of `to`, which takes over, the
+ * process is killed once, and a new order begins with it meanwhile. */
+static void take_over(const char *from, const char *to, int version, const char *want) {
+    static word ids[PATCH_PLACES + 1], fresh[PATCH_PLACES + 1];
+    for (int n = 1; n <= PATCH_PLACES; n++) {
+        word key = make_word("/Patched/%s-%s-%d", from, running->name, n);
+        ids[n] = start_call(text("%s/run", key.s), NULL);
+    }
+    for (int n = 1; n <= PATCH_PLACES; n++) CHECK(has_commands(ids[n].s, "GetPromise", 1));
+    for (int n = 1; n <= PATCH_PLACES; n++) {
+        test_note = text("%s to %s, killed at place %d", from, to, n);
+        replace(version, n);
+        fresh[n] = start_call(text("/Patched/%s-%s-%s-%d/run", to, from, running->name, n), NULL);
+        if (n > 3) {
+            start_call(text("/Patched/%s-%s-%d/go", from, running->name, n), NULL);
+            start_call(text("/Patched/%s-%s-%s-%d/go", to, from, running->name, n), NULL);
+        }
+        CHECK(died());
+        replace(version, 0);
+        if (n <= 3) {
+            start_call(text("/Patched/%s-%s-%d/go", from, running->name, n), NULL);
+            start_call(text("/Patched/%s-%s-%s-%d/go", to, from, running->name, n), NULL);
+        }
+        ATTACH(ids[n].s, 200, want);
+        ATTACH(fresh[n].s, 200, "\"check mail ship \"");
+    }
+    test_note = "";
+}
+
+/* Old code, patched, without the old branches, without the patches. Nobody ever meets 570. */
+static void in_place_case(void) {
+    in_place.settings[0] = "PATCHED=1";
+    in_place.settings[1] = "DIES=0";
+    if (!endpoint_register(&in_place)) { test_failures++; return; }
+    take_over("old", "patched", 2, "\"reserve mail ship \"");
+    take_over("patched", "done", 3, "\"check mail ship \"");
+    take_over("done", "gone", 4, "\"check mail ship \"");
+    CHECK_INT(query_number("c", "select count(*) c from sys_invocation where last_failure_error_code = 'RT0016'"), 0);
+    endpoint_kill(&in_place);
+    char line[512];
+    FILE *log = fopen(log_of(&in_place), "r");
+    CHECK(log != NULL);
+    while (log && fgets(line, sizeof line, log)) CHECK(!strstr(line, "failed with 57"));
+    if (log) fclose(log);
+}
+
 /* ---- All of them ---------------------------------------------------------------------------------------------- */
 
 #define CASE(name) { #name, name##_case, 0, false }
@@ -1455,7 +1554,7 @@ int main(int argc, char **argv) {
         CASE(hooks), CASE(errors), CASE(pause), FIRST(state), CASE(mismatch), FIRST(crash),
         CASE(restart), CASE(load), CASE(steps), CASE(coded), CASE(sends), CASE(workflow),
         CASE(details), CASE(ids), CASE(drift), CASE(scope), CASE(lazy_reads), CASE(payloads), CASE(options),
-        CASE(contents), CASE(codes),
+        CASE(contents), CASE(codes), CASE(patched), CASE(in_place),
         { NULL, NULL, 0, false }
     };
     return harness_main(argc, argv, cases, "default,suspend,lazy,v7", "default");

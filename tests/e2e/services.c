@@ -2154,6 +2154,65 @@ static const restate_service risky = { .name = "Risky",
     .handlers = RESTATE_HANDLERS({ .name = "poison", .fn = poison,
         .options.retry = { .initial_interval_ms = 200, .factor = 2, .max_interval_ms = 5000 } }, { .name = "calm", .fn = calm }) };
 
+/* ---- Patched: code that is changed in place, and dies where it is told to (PATCHED, DIES) -------------------- */
+
+static unsigned long from_env(const char *variable, unsigned long otherwise) {
+    const char *text = getenv(variable);
+    return text && *text ? strtoul(text, NULL, 10) : otherwise;
+}
+
+/* The process dies at this place of the code, whoever gets there first. */
+static void place(unsigned long n) {
+    if (from_env("DIES", 0) == n) kill(getpid(), SIGKILL);
+}
+
+static restate_status patched_step(restate_ctx *ctx, const char **done, const char *name) {
+    RESTATE_TRY(restate_run(ctx, name, calm_step, NULL, NULL, NULL));
+    *done = restate_text(ctx, "%s%s ", *done, name);
+    return RESTATE_OK;
+}
+
+/* 1: the old code; 2: patched; 3: the old code is gone; 4: and the patches. */
+static bool patch(restate_ctx *ctx, const char *name) {
+    unsigned long version = from_env("PATCHED", 0);
+    if (version == 2) return restate_patched(ctx, name);
+    if (version == 3) restate_patch_done(ctx, name);
+    return version > 2;
+}
+
+/* -> the steps that were taken */
+static restate_status patched_run(restate_ctx *ctx, restate_bytes input) {
+    const char *done = "";
+    bool check, mail;
+    (void)input;
+    place(1);
+    check = patch(ctx, "check");
+    place(2);
+    RESTATE_TRY(patched_step(ctx, &done, check ? "check" : "reserve"));
+    place(3);
+    RESTATE_TRY(restate_await(ctx, restate_promise(ctx, "go"), NULL));
+    place(4);
+    mail = patch(ctx, "mail");
+    place(5);
+    if (mail) RESTATE_TRY(patched_step(ctx, &done, "mail"));
+    place(6);
+    RESTATE_TRY(patched_step(ctx, &done, "ship"));
+    place(7);
+    RESTATE_TRY(restate_sleep(ctx, 1));
+    place(8);
+    return restate_reply(ctx, restate_json(ctx, "%s", done));
+}
+
+static restate_status patched_go(restate_ctx *ctx, restate_bytes input) {
+    (void)input;
+    return restate_promise_resolve(ctx, "go", restate_str(""));
+}
+
+static const restate_service patched = { .name = "Patched", .kind = RESTATE_WORKFLOW,
+    .handlers = RESTATE_HANDLERS({ .name = "run", .fn = patched_run, .input = RESTATE_VOID },
+        { .name = "go", .fn = patched_go, .shared = true, .input = RESTATE_VOID }),
+    .options.retry = { .initial_interval_ms = 20, .factor = 1, .max_interval_ms = 20 } };
+
 static restate_endpoint *endpoint;                  /* for the signal handler */
 
 static void on_term(int number) {
@@ -2161,12 +2220,10 @@ static void on_term(int number) {
     restate_endpoint_stop(endpoint);
 }
 
-static unsigned long from_env(const char *variable, unsigned long otherwise) {
-    const char *text = getenv(variable);
-    return text && *text ? strtoul(text, NULL, 10) : otherwise;
-}
-
 int main(void) {
+    if (getenv("PATCHED"))
+        return restate_serve(&(restate_endpoint_options){ .services = RESTATE_SERVICES(&patched), .address = "127.0.0.1",
+            .port = (uint16_t)from_env("PORT", 9080), .threads = 1 });
     if (getenv("PROCESSES"))
         return restate_serve(&(restate_endpoint_options){ .services = RESTATE_SERVICES(&risky), .address = "127.0.0.1",
             .port = (uint16_t)from_env("PORT", 9080), .threads = 2, .drain_ms = 2000,
