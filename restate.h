@@ -1094,6 +1094,28 @@ RESTATE_API void restate_log(restate_ctx *ctx, restate_log_level level, const ch
  * Threads:   that of the closure or handler whose context it is. */
 RESTATE_API bool restate_stop_requested(restate_ctx *ctx);
 
+/* How long it will be before restate_stop_requested() turns true because of the time, for a closure
+ * that hands a timeout to another library: 0 if it is true already, UINT64_MAX if no time is set,
+ * by timeout_ms or by a failed run beside it. In handlers misuse, which gives 0.
+ *
+ * Threads:   that of the closure. */
+RESTATE_API uint64_t restate_time_left_ms(restate_ctx *run);
+
+/* A descriptor that becomes readable when restate_stop_requested() turns true, for a closure that
+ * waits in poll() or hands it to another library:
+ *
+ *     struct pollfd fds[] = { { socket, POLLIN, 0 }, { restate_stop_fd(run), POLLIN, 0 } };
+ *     if (poll(fds, 2, -1) < 0 || fds[1].revents) return restate_retry(run, NULL, "stopped");
+ * Made when first asked for; the same one later. Do not read, write or close it. The event loop of
+ * the handler makes it readable, so not while a handler holds that; where you carry the bytes of
+ * exchanges, it happens in the functions of streams. In handlers misuse, which gives -1.
+ * Lifetime:  until the closure has returned.
+ * Threads:   that of the closure.
+ * Returns:   -1 if there is none: where the closure executes on the handler's stack (inline_ok,
+ *            RESTATE_NO_THREADS), with RESTATE_NO_SERVER, and when the system has no more of them.
+ *            (poll() passes over it.) Then ask restate_stop_requested() now and then. */
+RESTATE_API int restate_stop_fd(restate_ctx *run);
+
 /* The next number of a pseudo-random sequence, all 64 bits of it.
  *
  * The sequence is seeded per invocation and starts again with every attempt, so it is the same on
@@ -8886,6 +8908,7 @@ typedef struct restate__worker {
     size_t exchanges;                       /* its owner's: those that are not freed yet, */
     size_t exchanges_most;                  /* and the most at a time since its owner looked */
     struct restate__attempt *attempts;      /* of these, those of handlers */
+    struct restate__watch *watched;         /* closures that wait for a descriptor to be told */
     restate__duty duty;                     /* what the thread is at */
 } restate__worker;
 
@@ -9161,7 +9184,8 @@ RESTATE__PRIVATE void restate__pool_free(restate__pool *pool) {
 #endif
 
 /* ================================================================================================
-// >>context  attempts, closures, futures, the calls of a handler  [restate__ctx_ restate__attempt_]
+// >>context  attempts, closures, futures, the calls of a handler
+//                                             [restate__ctx_ restate__attempt_ restate__watch_]
 // The blocking calls of a handler, made of journal and stack.
 ================================================================================================ */
 
@@ -9372,6 +9396,7 @@ typedef struct restate__run {
     struct restate_future *future;
     uint64_t began_ms, took_ms;             /* from the first instruction of the closure on */
     restate_status status;
+    struct restate__watch *watch;           /* the closure has a descriptor; NULL: it has none */
     bool pooled;                            /* `job` was submitted */
     bool begun;                             /* on its thread: `began_ms` is known */
     bool skipped;                           /* it got a thread and was not begun */
@@ -9394,9 +9419,12 @@ static void restate__attempt_progress(restate__attempt *a) {
     if (a->progress) a->progress(a);
 }
 
+static void restate__watch_end(restate__run *r);
+
 /* The closure neither executes nor waits for a thread. */
 static void restate__run_leave(restate__run *r) {
     restate__attempt *a = r->ctx.attempt;
+    if (r->watch) restate__watch_end(r);
     *r->back = r->next_live;
     if (r->next_live) r->next_live->back = r->back;
     r->future->run = NULL;
@@ -9834,25 +9862,153 @@ RESTATE_API const char *restate_uuid(restate_ctx *ctx) {
     return text;
 }
 
-/* Whether closures beside a failed run are told to stop. Both times wrap around. */
-static bool restate__siblings_late(uint32_t failed_at, uint64_t now_ms) {
+/* Until closures beside a failed run are told to stop. Both times wrap around. */
+static uint64_t restate__siblings_left_ms(uint32_t failed_at, uint64_t now_ms) {
     uint32_t since = (uint32_t)now_ms - failed_at;
-    return since >= RESTATE__SIBLINGS_MS && since < (uint32_t)1 << 31;
+    if (since >= (uint32_t)1 << 31) since = 0;
+    return since < RESTATE__SIBLINGS_MS ? RESTATE__SIBLINGS_MS - since : 0;
+}
+
+static bool restate__attempt_stops(const restate__attempt *a) {
+    return a->stops && RESTATE__LOAD(a->stops, RELAXED);
+}
+
+/* Until a closure is to stop: 0: now; UINT64_MAX: no time is set. */
+static uint64_t restate__run_left_ms(const restate__run *r) {
+    const restate__attempt *a = r->ctx.attempt;
+    uint64_t left = UINT64_MAX;
+    if (RESTATE__LOAD(&a->stop, RELAXED) & RESTATE__STOP_ENDED || restate__attempt_stops(a) ||
+        RESTATE__LOAD(&r->stop, RELAXED))
+        return 0;
+    if (r->future->timed && r->begun) {
+        uint64_t spent = restate__clock_since(a->clock, r->began_ms);
+        left = spent < r->future->timeout_ms ? r->future->timeout_ms - spent : 0;
+    }
+    uint32_t failed_at = RESTATE__LOAD(&a->closures.failed_at, RELAXED);
+    if (!failed_at) return left;
+    uint64_t siblings = restate__siblings_left_ms(failed_at, restate__clock_ms(a->clock));
+    return siblings < left ? siblings : left;
 }
 
 RESTATE_API bool restate_stop_requested(restate_ctx *ctx) {
-    const restate__attempt *a = ctx->attempt;
     const restate__run *r = ctx->run;
-    int stop = RESTATE__LOAD(&a->stop, RELAXED);
-    uint32_t failed_at;
-    if (ctx->over || stop & RESTATE__STOP_ENDED || (!r && stop)) return true;
-    if (a->stops && RESTATE__LOAD(a->stops, RELAXED)) return true;
-    failed_at = RESTATE__LOAD(&a->closures.failed_at, RELAXED);
-    if (!r) return failed_at != 0;
-    if (RESTATE__LOAD(&r->stop, RELAXED)) return true;
-    if (failed_at && restate__siblings_late(failed_at, restate__clock_ms(a->clock))) return true;
-    return r->future->timed && r->begun &&
-           restate__clock_since(a->clock, r->began_ms) >= r->future->timeout_ms;
+    if (ctx->over) return true;
+    if (r) return !restate__run_left_ms(r);
+    return RESTATE__LOAD(&ctx->attempt->stop, RELAXED) || restate__attempt_stops(ctx->attempt) ||
+           RESTATE__LOAD(&ctx->attempt->closures.failed_at, RELAXED);
+}
+
+RESTATE_API uint64_t restate_time_left_ms(restate_ctx *run) {
+    if (run->run) return run->over ? 0 : restate__run_left_ms(run->run);
+    restate__ctx_misuse(run, "restate_time_left_ms", "only a closure has a time");
+    return 0;
+}
+
+/* Descriptors of closures. A closure that asks for one posts its watch to the worker, which alone
+ * looks at it from then on: in every turn whether the closure is to stop, and, its owner waiting no
+ * longer than restate__watch_all() says, when a time is over. It is released when the worker learns
+ * that the closure has finished, which comes after. */
+#if !defined(RESTATE_NO_SERVER) && !defined(RESTATE_NO_THREADS)
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+#if defined(__linux__) && !defined(RESTATE__USE_POLL)
+#  include <sys/eventfd.h>
+#endif
+
+typedef struct restate__watch {
+    restate__note begins;
+    restate__run *run;
+    struct restate__watch *next, **link;    /* of the worker's */
+    int fd, ring_fd;                        /* the closure's, and what is written to */
+    bool rung;
+} restate__watch;
+
+static bool restate__watch_open(restate__watch *w) {
+#if defined(__linux__) && !defined(RESTATE__USE_POLL)
+    w->fd = w->ring_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return w->fd >= 0;
+#else
+    int ends[2];
+    if (pipe(ends)) return false;
+    w->fd = ends[0];
+    w->ring_fd = ends[1];
+    for (int i = 0; i < 2; i++) {
+        (void)fcntl(ends[i], F_SETFL, fcntl(ends[i], F_GETFL) | O_NONBLOCK);
+        (void)fcntl(ends[i], F_SETFD, FD_CLOEXEC);
+    }
+    return true;
+#endif
+}
+
+static void restate__watch_ring(restate__watch *w) {
+    uint64_t one = 1;
+    while (write(w->ring_fd, &one, sizeof one) < 0 && errno == EINTR) continue;
+    w->rung = true;
+}
+
+static void restate__watch_begin(restate__note *note) {
+    restate__watch *w = RESTATE__HOST(restate__watch, begins, note);
+    struct restate__watch **all = &w->run->ctx.attempt->worker->watched;
+    w->next = *all;
+    w->link = all;
+    if (w->next) w->next->link = &w->next;
+    *all = w;
+}
+
+static void restate__watch_end(restate__run *r) {
+    restate__watch *w = r->watch;
+    *w->link = w->next;
+    if (w->next) w->next->link = w->link;
+    if (w->ring_fd != w->fd) close(w->ring_fd);
+    close(w->fd);
+    r->watch = NULL;
+}
+
+/* Tells those that are to stop. When, by the clock, to look again at the latest. */
+RESTATE__PRIVATE uint64_t restate__watch_all(restate__worker *worker, uint64_t now_ms) {
+    uint64_t at = UINT64_MAX;
+    for (restate__watch *w = worker->watched; w; w = w->next) {
+        uint64_t left = w->rung ? UINT64_MAX : restate__run_left_ms(w->run);
+        if (!left) restate__watch_ring(w);
+        else if (left < UINT64_MAX - now_ms && now_ms + left < at) at = now_ms + left;
+    }
+    return at;
+}
+
+static int restate__run_fd(restate__run *r) {
+    if (r->watch || !r->pooled) return r->watch ? r->watch->fd : -1;
+    restate__watch *w = restate_alloc(&r->ctx, sizeof *w);
+    if (!w || !restate__watch_open(w)) return -1;
+    w->run = r;
+    w->begins.deliver = restate__watch_begin;
+    r->watch = w;
+    restate__worker_post(r->ctx.attempt->worker, &w->begins);
+    return w->fd;
+}
+
+#else
+
+static void restate__watch_end(restate__run *r) { (void)r; }
+
+RESTATE__PRIVATE uint64_t restate__watch_all(restate__worker *worker, uint64_t now_ms) {
+    (void)worker;
+    (void)now_ms;
+    return UINT64_MAX;
+}
+
+static int restate__run_fd(restate__run *r) {
+    (void)r;
+    return -1;
+}
+
+#endif
+
+RESTATE_API int restate_stop_fd(restate_ctx *run) {
+    if (run->run) return restate__run_fd(run->run);
+    restate__ctx_misuse(run, "restate_stop_fd", "only a closure has one");
+    return -1;
 }
 
 /* ---- Seals ----------------------------------------------------------------------------------- */
@@ -16872,6 +17028,14 @@ struct restate_stream {
 /* Lets all handlers continue as far as they can. */
 static void restate__stream_turn(struct restate__streams *all) {
     while (restate__worker_turn(&all->worker)) continue;
+    if (all->worker.watched) (void)restate__watch_all(&all->worker, 0);
+}
+
+/* How long a take may wait: for good (0), or until a closure is to be told something. */
+static unsigned restate__stream_wait_ms(struct restate__streams *all) {
+    uint64_t left = all->worker.watched ? restate__watch_all(&all->worker, 0) : UINT64_MAX;
+    if (left == UINT64_MAX) return 0;
+    return left > RESTATE__STREAM_WAIT_MS ? RESTATE__STREAM_WAIT_MS : left ? (unsigned)left : 1;
 }
 
 /* Whether another thread executes for the exchange. Between turns of the worker, a handler in the
@@ -17158,7 +17322,7 @@ RESTATE_API restate_status restate_stream_take(restate_stream *stream, restate_b
         s = stream->kind->take(stream, &bytes);
         again = s == RESTATE_OK && !bytes.len && begun && stream->kind->away(stream) &&
                 !stream->all->endpoint->options.stream_wake;
-        if (again) (void)restate__stream_wait(stream->all, 0);
+        if (again) (void)restate__stream_wait(stream->all, restate__stream_wait_ms(stream->all));
     }
     if (to_send) *to_send = bytes;
     if (status) *status = stream && stream->exchange ? stream->exchange->status : (uint16_t)0;
@@ -18142,6 +18306,8 @@ static bool restate__loop_turn(restate__loop *loop, uint64_t wait_ms) {
     }
     if (RESTATE__LOAD(&server->endpoint->left_out, RELAXED))
         restate__h2_due(&loop->env, restate__log_window_end(loop->env.now_ms));
+    if (loop->worker.watched)
+        restate__h2_due(&loop->env, restate__watch_all(&loop->worker, loop->env.now_ms));
     restate__loop_trim_later(loop);
     RESTATE__STORE(&loop->asleep, true, SEQ_CST);
     if (rounds == RESTATE__LOOP_ROUNDS || restate__worker_waits(&loop->worker) ||

@@ -1439,6 +1439,17 @@ static void options_case(void) {
     CHECK(atoi(r.body) >= 2); /* it was suspended, although it could have waited */
 }
 
+/* A closure learns by a descriptor that it is to stop: its time is over; it is cancelled. */
+static void told_case(void) {
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    ASK("/Told/run", "50", 200, "[2, \"done\"]");
+    if (running == &modes[SUSPEND]) return;     /* the stream is closed while it executes */
+    word id = start_call("/Told/run", "null");
+    CHECK(has_commands(id.s, "Run", 1));
+    cancel(id.s);
+    ATTACH(id.s, 200, "[2, \"cancelled\"]");
+}
+
 /* ---- Code that is changed in place --------------------------------------------------------------------------- */
 
 static void patched_case(void) {
@@ -1554,7 +1565,7 @@ int main(int argc, char **argv) {
         CASE(hooks), CASE(errors), CASE(pause), FIRST(state), CASE(mismatch), FIRST(crash),
         CASE(restart), CASE(load), CASE(steps), CASE(coded), CASE(sends), CASE(workflow),
         CASE(details), CASE(ids), CASE(drift), CASE(scope), CASE(lazy_reads), CASE(payloads), CASE(options),
-        CASE(contents), CASE(codes), CASE(patched), CASE(in_place),
+        CASE(contents), CASE(codes), CASE(told), CASE(patched), CASE(in_place),
         { NULL, NULL, 0, false }
     };
     return harness_main(argc, argv, cases, "default,suspend,lazy,v7", "default");

@@ -5,6 +5,7 @@
  * ends with status 0, so that leak checkers have their say. */
 #define RESTATE_IMPLEMENTATION
 #include "restate.h"
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -2154,6 +2155,31 @@ static const restate_service risky = { .name = "Risky",
     .handlers = RESTATE_HANDLERS({ .name = "poison", .fn = poison,
         .options.retry = { .initial_interval_ms = 200, .factor = 2, .max_interval_ms = 5000 } }, { .name = "calm", .fn = calm }) };
 
+/* ---- Told: a closure that waits for its descriptor ----------------------------------------------------------- */
+
+static int told_how;                                /* 1: the descriptor was readable, 2: and the time over */
+
+static restate_status wait_to_be_told(restate_ctx *run, void *arg) {
+    struct pollfd p = { restate_stop_fd(run), POLLIN, 0 };
+    (void)arg;
+    int ready = poll(&p, 1, 20000);
+    __atomic_store_n(&told_how, (ready == 1 && restate_stop_requested(run)) + (restate_time_left_ms(run) == 0), __ATOMIC_SEQ_CST);
+    return restate_reply(run, restate_json(run, "null"));
+}
+
+/* timeout_ms, or null -> whether it was told, and how the run ended */
+static restate_status told_run(restate_ctx *ctx, restate_bytes input) {
+    long long ms = 0;
+    RESTATE_TRY(restate_json_int(ctx, input, NULL, &ms));
+    restate_status s = restate_run(ctx, "told", wait_to_be_told, NULL,
+                                   &(restate_run_options){ .timeout_ms = (uint64_t)ms }, NULL);
+    if (s != RESTATE_OK && s != RESTATE_CANCELLED) return s;
+    return restate_reply(ctx, restate_json(ctx, "[%d, %s]", __atomic_load_n(&told_how, __ATOMIC_SEQ_CST),
+                                           s == RESTATE_OK ? "done" : "cancelled"));
+}
+
+static const restate_service told = { .name = "Told", .handlers = RESTATE_HANDLERS({ .name = "run", .fn = told_run }) };
+
 /* ---- Patched: code that is changed in place, and dies where it is told to (PATCHED, DIES) -------------------- */
 
 static unsigned long from_env(const char *variable, unsigned long otherwise) {
@@ -2232,7 +2258,7 @@ int main(void) {
         .services = RESTATE_SERVICES(&tally, &order, &pricing, &later, &gate, &worker, &load, &blocking,
             &flow, &ear, &desk, &many, &small, &children, &parent, &hooked, &watch, &mapped, &rationed,
             &paper, &lists, &vault, &asker, &nest, &store, &fickle,
-            &steps, &coded, &append_log, &rows, &lazy, &race, &payload, &rich, &rich_flow),
+            &told, &steps, &coded, &append_log, &rows, &lazy, &race, &payload, &rich, &rich_flow),
         .address = "127.0.0.1",
         .port = (uint16_t)from_env("PORT", 9080),
         .threads = (uint32_t)from_env("THREADS", 0),
