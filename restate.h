@@ -882,6 +882,8 @@ typedef struct restate_options {
                                                those of signals */
     restate_switch explicit_cancellation;   /* OFF; ON: see restate_cancellation() */
     restate_switch cancel_sends;            /* OFF; ON: a cancellation also reaches one-way calls */
+    restate_switch detect_deadlocks;        /* OFF; ON: a call that waits for itself fails: see
+                                               "Calls" */
     restate_switch blocking;                /* OFF; ON: a thread of its own, that may block */
     size_t stack_bytes;                     /* RESTATE_STACK_BYTES, if blocking the endpoint's
                                                closure_stack_bytes; at least 4,096; what needs more
@@ -1495,6 +1497,18 @@ typedef struct restate_call_options {
     const char *name;                       /* for operators; compared on replay; NULL: none */
 } restate_call_options;
 
+/* Deadlocks. An exclusive handler holds the key of its object until it is over. If it calls an
+ * exclusive handler of the same key, itself or through others that it waits for, that waits for
+ * ever. Where all services on the way have `.detect_deadlocks = RESTATE_ON` the call that would
+ * close the circle is not made: it fails, on replay too, with RESTATE_TERMINAL, 409 and a message
+ * that names the keys of the circle.
+ * The keys that are held travel with calls in the header "x-restate-held-locks", in which services
+ * of the SDK for Ruby take part. Sends are not told, as nobody waits for them. A call counts as
+ * waited for, awaited or not: send what you do not wait for. Replay compares no headers of calls
+ * that carry keys. Not found are waits for what is no call (restate_attach(), awakeables, signals,
+ * promises, calls with an idempotency key that join an earlier one), and two invocations that hold
+ * one key each and call for the other's: bound such waits with restate_await_for(). */
+
 /* Calls a handler and waits for its reply, for however long.
  *
  * First time: the server stores the call and starts it. On replay: the recorded reply, or waiting
@@ -1504,7 +1518,8 @@ typedef struct restate_call_options {
  * Journal:   call (target, input, headers, keys, name).
  * Await point.
  * Lifetime:  `to`, `input` and `options` are call, as everywhere.
- * Returns:   RESTATE_OK; RESTATE_TERMINAL (what the callee failed with); RESTATE_CANCELLED.
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL (what the callee failed with; 409 with detect_deadlocks:
+ *            it would never end); RESTATE_CANCELLED.
  * Since:     protocol 7 for scope and limit_key. */
 RESTATE_API restate_status restate_call(restate_ctx *ctx, restate_target to, restate_bytes input,
                                         const restate_call_options *options, restate_bytes *reply)
@@ -1531,7 +1546,8 @@ RESTATE_API restate_future *restate_send(restate_ctx *ctx, restate_target to, re
  *
  * Await point, for a round trip; not for the callee.
  * Lifetime:  `*id` is invocation; "" on failure. Another kind of future is misuse.
- * Returns:   RESTATE_OK; RESTATE_CANCELLED. */
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL (409: detect_deadlocks kept the call from being made);
+ *            RESTATE_CANCELLED. */
 RESTATE_API restate_status restate_call_id(restate_ctx *ctx, restate_future *call, const char **id)
     RESTATE__CHECKED;
 
@@ -9220,6 +9236,8 @@ typedef struct restate__handler {
     size_t hook_count;
     const restate_handler *source;          /* endpoint's copy: payloads, documentation */
     bool no_input, no_output;               /* RESTATE_VOID: no bytes are let in, or sent */
+    const char *takers;                     /* the handlers that take the key this one holds; NULL:
+                                               it holds none */
 } restate__handler;
 
 typedef struct restate__owned {             /* to be released with the invocation's memory */
@@ -9348,6 +9366,7 @@ typedef struct restate__request {
     bool info_ready, random_ready;
     uint64_t random[4];
     restate__map_node *patches;             /* of restate__patch: those that were decided */
+    const char *held;                       /* keys that are held; NULL: not found yet */
 } restate__request;
 
 /* One attempt of one invocation. Belongs to its worker's thread. */
@@ -11181,6 +11200,135 @@ RESTATE_API restate_status restate_clear_all(restate_ctx *ctx) {
     return restate__issue(&restate__op_clear_all, &in, NULL);
 }
 
+/* ---- Deadlocks of keys ----------------------------------------------------------------------- */
+
+/* An exclusive handler of an object holds its key until it is over. Whom it calls is told so in a
+ * header, with the keys that its own callers hold: elements with commas between them, the outermost
+ * caller first.
+ *
+ *     SERVICE.KEY                a key that is held, in base64url; a third part is the scope
+ *     ~SERVICE.HANDLER.HANDLER   the handlers of that service that need the key, by their names
+ *
+ * A call of such a handler under a key of the list would wait for somebody who waits for it. The
+ * first form is that of the SDK for Ruby, which passes over the second. Where only the first is
+ * there the call goes out, as its handler may be a shared one. */
+#define RESTATE__LOCKS_HEADER "x-restate-held-locks"
+
+/* In base64url. NULL: out of memory. */
+static const char *restate__locks_part(restate__arena *arena, restate_bytes text) {
+    char *part = (char *)restate__arena_bytes(arena, text.len / 3 * 4 + 5);
+    if (part) *restate__b_base64(part, text, true) = 0;
+    return part;
+}
+
+static const char *restate__locks_entry(restate__arena *arena, const char *service,
+                                        restate_bytes key, const char *scope) {
+    const char *name = restate__locks_part(arena, restate_str(service));
+    const char *under = restate__locks_part(arena, key);
+    const char *in = scope ? restate__locks_part(arena, restate_str(scope)) : NULL;
+    return arena->failed ? "" : restate__arena_printf(arena, "%s.%s%s%s", name, under,
+                                                      in ? "." : "", in ? in : "");
+}
+
+/* The keys that are held while this handler waits; "" if none is. Found once. */
+static const char *restate__locks_held(restate__attempt *a) {
+    const restate__handler *h = a->handler;
+    const char *held = a->request.held;
+    if (held) return held;
+    held = "";
+    if (!a->request.info_ready) restate__attempt_inform(a);
+    for (const restate_pair *p = a->request.info.headers; p->name; p++)
+        if (strcmp(p->name, RESTATE__LOCKS_HEADER) == 0) held = p->value;
+    if (h->takers)
+        held = restate__arena_printf(a->arena, "%s%s%s,%s", held, *held ? "," : "",
+                                     restate__locks_entry(a->arena, h->service, a->vm.key,
+                                                          (const char *)a->vm.scope.ptr),
+                                     h->takers);
+    return a->request.held = held;
+}
+
+static bool restate__locks_kept(restate__attempt *a) {
+    return a->handler->options.detect_deadlocks == RESTATE_ON && *restate__locks_held(a);
+}
+
+/* The next element of a list, of `*len` bytes. NULL: there is none. */
+static const char *restate__locks_next(const char *at, size_t *len) {
+    at += *len;
+    at += strspn(at, ", ");
+    *len = strcspn(at, ", ");
+    return *len ? at : NULL;
+}
+
+/* Where the list has this element. */
+static const char *restate__locks_find(const char *held, const char *entry) {
+    size_t len = 0;
+    while ((held = restate__locks_next(held, &len)) != NULL)
+        if (len == strlen(entry) && strncmp(held, entry, len) == 0) break;
+    return held;
+}
+
+/* Whether the list says that this handler of the service needs the key. */
+static bool restate__locks_takes(restate__arena *arena, const char *held,
+                                 const restate_target *to) {
+    const char *service = restate__locks_part(arena, restate_str(to->service));
+    size_t len = 0, n = strlen(to->handler), skip = service ? strlen(service) + 1 : 0;
+    while (service && (held = restate__locks_next(held, &len)) != NULL) {
+        if (*held != '~' || len < skip || strncmp(held + 1, service, skip - 1) != 0) continue;
+        for (size_t at = skip, k; at < len && held[at] == '.'; at += k + 1) {
+            k = strcspn(held + at + 1, "., ");
+            if (k == n && strncmp(held + at + 1, to->handler, n) == 0) return true;
+        }
+    }
+    return false;
+}
+
+/* A part of an element, for a person. */
+static const char *restate__locks_show(restate__arena *arena, const char *part, size_t len) {
+    uint8_t *text = restate__arena_bytes(arena, len + 1);
+    if (!text) return "";
+    size_t n = restate__b_base64_read(restate__b(part, len), true, text, len);
+    text[n <= len ? n : 0] = 0;
+    return (const char *)text;
+}
+
+/* The keys from `at` on, and the one that is called for: a circle. */
+static const char *restate__locks_circle(restate__arena *arena, const char *at,
+                                         const restate_target *to) {
+    const char *text = "";
+    for (size_t len = strcspn(at, ", "); at; at = restate__locks_next(at, &len)) {
+        size_t service = strcspn(at, "., "), key = service;
+        if (*at == '~' || service >= len) continue;
+        key = strcspn(at + service + 1, "., ");
+        text = restate__arena_printf(arena, "%s%.80s/%.80s -> ", text,
+                                     restate__locks_show(arena, at, service),
+                                     restate__locks_show(arena, at + service + 1, key));
+    }
+    return restate__arena_printf(arena, "%s%.80s/%.80s", text, to->service, to->key);
+}
+
+/* The failure of a call that would never end; NULL: it may go out. */
+static const char *restate__locks_fault(restate_ctx *ctx, const restate_target *to) {
+    restate__arena *arena = ctx->attempt->arena;
+    const char *held = restate__locks_held(ctx->attempt);
+    if (!to->key) return NULL;
+    const char *at = restate__locks_find(
+        held, restate__locks_entry(arena, to->service, restate_str(to->key), to->scope));
+    if (!at || !restate__locks_takes(arena, held, to)) return NULL;
+    return restate__arena_printf(arena, "calling %.80s of %.80s/%.80s would wait for ever, as its "
+                                 "key is held until this call returns: %s", to->handler,
+                                 to->service, to->key, restate__locks_circle(arena, at, to));
+}
+
+/* The headers of a call with the keys that are held. NULL: out of memory. */
+static const restate_pair *restate__locks_headers(restate_ctx *ctx, const restate_pair *own) {
+    size_t n = restate__b_pairs(own);
+    restate_pair *all = restate__arena_alloc(ctx->memory, (n + 2) * sizeof *all);
+    if (!all) return NULL;
+    if (n) memcpy(all, own, n * sizeof *all);
+    all[n] = (restate_pair){ RESTATE__LOCKS_HEADER, restate__locks_held(ctx->attempt) };
+    return all;
+}
+
 /* ---- Calls ----------------------------------------------------------------------------------- */
 
 typedef struct restate__call_args {
@@ -11212,6 +11360,16 @@ static bool restate__call_valid(const restate__args *in, const restate_target *t
            restate__refuse(in, "a limit key needs a scope: set the scope of the target");
 }
 
+static bool restate__issue_settled(restate__args *in, restate_future *f);
+
+/* A call that would wait for itself has failed when it is made. Its id, too. */
+static bool restate__issue_no_call(restate__args *in, restate_future *f, const char *fault) {
+    const restate_failure failure = { 409, fault, NULL };
+    in->failure = &failure;
+    f->id = &f->node;
+    return restate__issue_settled(in, f);
+}
+
 static bool restate__issue_call(restate__args *in, restate_future *f) {
     static const restate_call_options defaults = { NULL, NULL, 0, NULL, NULL };
     const restate__call_args *given = in->more;
@@ -11222,7 +11380,17 @@ static bool restate__issue_call(restate__args *in, restate_future *f) {
     /* A call has a second leaf, for the invocation id; a send is but that. */
     f->id = send ? &f->node : restate__arena_alloc(ctx->memory, sizeof *f->id);
     if (!f->id) return restate__ctx_nomem(ctx) == RESTATE_OK;
-    if (!restate__call_valid(in, to, o) || !restate__op_seal(in)) return false;
+    if (!restate__call_valid(in, to, o)) return false;
+    const restate_pair *headers = o->headers;
+    bool holds = !send && restate__locks_kept(ctx->attempt);
+    if (holds) {
+        const char *fault = restate__locks_fault(ctx, to);
+        headers = restate__locks_headers(ctx, headers);
+        if (ctx->memory->failed || in->vm->arena->failed)
+            return restate__ctx_nomem(ctx) == RESTATE_OK;
+        if (fault) return restate__issue_no_call(in, f, fault);
+    }
+    if (!restate__op_seal(in)) return false;
     restate__vm_call call = {
         .service = to->service,
         .handler = to->handler,
@@ -11234,9 +11402,10 @@ static bool restate__issue_call(restate__args *in, restate_future *f) {
         .name = o->name,
         .unstable = in->unstable,
     };
-    call.headers = restate__hooks_headers(ctx, to, o->headers, &call.loose_headers);
+    call.headers = restate__hooks_headers(ctx, to, headers, &call.loose_headers);
     if (!call.headers && !ctx->over) restate__ctx_nomem(ctx);
     if (!call.headers) return false;
+    if (holds) call.loose_headers = true;
     if (!send) return restate__vm_call_invocation(in->vm, &call, f->id, &f->node);
     if (o->delay_ms) call.invoke_time_ms = restate__ctx_later(ctx, o->delay_ms);
     return restate__vm_send(in->vm, &call, f->id);
@@ -11277,7 +11446,10 @@ RESTATE_API restate_status restate_call_id(restate_ctx *ctx, restate_future *cal
         else
             restate__ctx_misuse(ctx, "restate_call_id",
                                 "the future is not of restate_call_async() or restate_send()");
-        if (s == RESTATE_OK && id) *id = (const char *)call->id->value.is.bytes.ptr;
+        if (s == RESTATE_OK && call->id->value.kind == RESTATE__FAILURE)
+            s = restate__future_failed(ctx, call->id->value.is.failure);
+        else if (s == RESTATE_OK && id)
+            *id = (const char *)call->id->value.is.bytes.ptr;
     }
     restate__ctx_detach(ctx);
     return s;
@@ -14981,7 +15153,7 @@ static bool restate__ep_policy_set(const restate_retry_policy *p) {
     X(user) X(inactivity_timeout_ms) X(abort_timeout_ms) X(journal_retention_ms) \
     X(idempotency_retention_ms) X(workflow_retention_ms) X(lazy_state) X(ingress_private) \
     X(on_mismatch) X(skip_payload_check) X(explicit_cancellation) X(cancel_sends) X(blocking) \
-    X(stack_bytes) X(stall_warning_ms) X(seal) X(map_error) X(codec)
+    X(detect_deadlocks) X(stack_bytes) X(stall_warning_ms) X(seal) X(map_error) X(codec)
 
 /* Fields unset in `near` come from `far`. */
 static restate_options restate__ep_merge(restate_options near_, const restate_options *far_) {
@@ -15326,6 +15498,17 @@ static void restate__ep_copy_handler(restate_endpoint *e, const restate__service
     restate__handler_resolve(to);
 }
 
+/* Tells the exclusive handlers of an object which ones take its key. */
+static void restate__ep_tell_takers(restate_endpoint *e, restate__service *s) {
+    const char *name = restate__locks_part(&e->arena, restate_str(s->source.name));
+    const char *takers = restate__arena_printf(&e->arena, "~%s", name ? name : "");
+    for (size_t i = 0; i < s->count; i++)
+        if (!s->handlers[i].shared)
+            takers = restate__arena_printf(&e->arena, "%s.%s", takers, s->handlers[i].name);
+    for (size_t i = 0; i < s->count; i++)
+        if (!s->handlers[i].shared) s->handlers[i].takers = takers;
+}
+
 static int restate__ep_by_handler(const void *a, const void *b) {
     return strcmp(((const restate__handler *)a)->name, ((const restate__handler *)b)->name);
 }
@@ -15347,8 +15530,9 @@ static void restate__ep_copy_service(restate_endpoint *e, restate__service *to,
     to->handlers = restate__arena_alloc(&e->arena, to->count * sizeof *to->handlers);
     for (size_t i = 0; to->handlers && !e->arena.failed && i < to->count; i++)
         restate__ep_copy_handler(e, to, &to->handlers[i], &from->handlers[i]);
-    if (!e->arena.failed)
-        qsort(to->handlers, to->count, sizeof *to->handlers, restate__ep_by_handler);
+    if (e->arena.failed) return;
+    qsort(to->handlers, to->count, sizeof *to->handlers, restate__ep_by_handler);
+    if (from->kind == RESTATE_OBJECT) restate__ep_tell_takers(e, to);
 }
 
 static restate_status restate__ep_copy_services(restate_endpoint *e,

@@ -20,7 +20,7 @@
  *     context                     public functions in a handler (support/exchange.c): its life and its request,
  *                                 with _operations (rules for every operation), _calls, _runs, _futures,
  *                                 _failures (and cancellation), _payloads (codecs, seals), _state (all of it at once), _patches,
- *                                 _stop (descriptors that tell closures to stop)
+ *                                 _stop (descriptors that tell closures to stop), _locks (deadlocks)
  *     stream, server, process     whole endpoints: without sockets; with them, and with _limits (peers that send
  *                                 too much, or what is wrong) and _stop; in processes of their own
  *     support/                    what several units share. It looks inside restate.h, so units include these files

@@ -1450,6 +1450,17 @@ static void told_case(void) {
     ATTACH(id.s, 200, "[2, \"cancelled\"]");
 }
 
+/* Keys that would wait for each other for ever; a shared handler, which waits for none; once more. */
+static void locker_case(void) {
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    word a = make_word("a-%s", running->name), b = make_word("b-%s", running->name);
+    ASK(text("/Locker/%s/go", a.s), text("[\"%s/go\", \"%s/go\"]", b.s, a.s), 409,
+        text("*%s -> Locker/%s -> Locker/%s", a.s, b.s, a.s));
+    ASK(text("/Locker/%s/go", a.s), text("[\"%s/look\", \"%s/go\", \"%s/go\"]", a.s, b.s, b.s), 409,
+        text("*Locker/%s -> Locker/%s", b.s, b.s));
+    ASK(text("/Locker/%s/go", a.s), text("[\"%s/go\", \"%s/look\"]", b.s, a.s), 200, "\"end\"");
+}
+
 /* ---- Code that is changed in place --------------------------------------------------------------------------- */
 
 static void patched_case(void) {
@@ -1565,7 +1576,7 @@ int main(int argc, char **argv) {
         CASE(hooks), CASE(errors), CASE(pause), FIRST(state), CASE(mismatch), FIRST(crash),
         CASE(restart), CASE(load), CASE(steps), CASE(coded), CASE(sends), CASE(workflow),
         CASE(details), CASE(ids), CASE(drift), CASE(scope), CASE(lazy_reads), CASE(payloads), CASE(options),
-        CASE(contents), CASE(codes), CASE(told), CASE(patched), CASE(in_place),
+        CASE(contents), CASE(codes), CASE(told), CASE(locker), CASE(patched), CASE(in_place),
         { NULL, NULL, 0, false }
     };
     return harness_main(argc, argv, cases, "default,suspend,lazy,v7", "default");

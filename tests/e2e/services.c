@@ -2155,6 +2155,29 @@ static const restate_service risky = { .name = "Risky",
     .handlers = RESTATE_HANDLERS({ .name = "poison", .fn = poison,
         .options.retry = { .initial_interval_ms = 200, .factor = 2, .max_interval_ms = 5000 } }, { .name = "calm", .fn = calm }) };
 
+/* ---- Locker: keys that wait for each other ------------------------------------------------------------------- */
+
+/* ["KEY/HANDLER", ...] -> what the first of them says to the rest, or its failure */
+static restate_status locker_go(restate_ctx *ctx, restate_bytes input) {
+    restate_bytes next = { NULL, 0 }, said = restate_json(ctx, "'end'");
+    const char *path = NULL, *rest = "[", *slash;
+    if (!restate_json_next(ctx, input, &next)) return restate_reply(ctx, said);
+    RESTATE_TRY(restate_json_string(ctx, next, NULL, &path));
+    while (restate_json_next(ctx, input, &next))
+        rest = restate_text(ctx, "%s%s%.*s", rest, rest[1] ? "," : "", RESTATE_ARG(next));
+    slash = path ? strchr(path, '/') : NULL;
+    if (!slash) return restate_fail(ctx, 400, "it is KEY/HANDLER");
+    restate_target to = { .service = "Locker", .handler = slash + 1,
+                          .key = restate_text(ctx, "%.*s", (int)(slash - path), path) };
+    RESTATE_TRY(restate_sleep(ctx, 1));
+    RESTATE_TRY(restate_call(ctx, to, restate_str(restate_text(ctx, "%s]", rest)), NULL, &said));
+    return restate_reply(ctx, said);
+}
+
+static const restate_service locker = { .name = "Locker", .kind = RESTATE_OBJECT, .handlers = RESTATE_HANDLERS(
+    { .name = "go", .fn = locker_go }, { .name = "look", .fn = locker_go, .shared = true }),
+    .options.detect_deadlocks = RESTATE_ON };
+
 /* ---- Told: a closure that waits for its descriptor ----------------------------------------------------------- */
 
 static int told_how;                                /* 1: the descriptor was readable, 2: and the time over */
@@ -2258,7 +2281,7 @@ int main(void) {
         .services = RESTATE_SERVICES(&tally, &order, &pricing, &later, &gate, &worker, &load, &blocking,
             &flow, &ear, &desk, &many, &small, &children, &parent, &hooked, &watch, &mapped, &rationed,
             &paper, &lists, &vault, &asker, &nest, &store, &fickle,
-            &told, &steps, &coded, &append_log, &rows, &lazy, &race, &payload, &rich, &rich_flow),
+            &told, &locker, &steps, &coded, &append_log, &rows, &lazy, &race, &payload, &rich, &rich_flow),
         .address = "127.0.0.1",
         .port = (uint16_t)from_env("PORT", 9080),
         .threads = (uint32_t)from_env("THREADS", 0),
