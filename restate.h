@@ -1479,6 +1479,17 @@ RESTATE_API restate_status restate_set(restate_ctx *ctx, const char *key, restat
 RESTATE_API restate_status restate_clear(restate_ctx *ctx, const char *key);
 RESTATE_API restate_status restate_clear_all(restate_ctx *ctx);
 
+/* Names the next operation on state, for operators, who see the name in the journal:
+ *     RESTATE_TRY(restate_set(restate_named(ctx, "reserve the seat"), "seat", seat));
+ *
+ * The name holds for the first function of this heading that is called on the context then, and for
+ * its first command. No such function may be called in the other arguments. Other operations have a
+ * name of their own. NULL and "" are misuse.
+ * Journal:   nothing; the command it names is recorded with it, and compared on replay: one that
+ *            gets a name, or loses it, is another one (570).
+ * Returns:   `ctx`. */
+RESTATE_API restate_ctx *restate_named(restate_ctx *ctx, const char *name);
+
 /* ---- Calls ----------------------------------------------------------------------------------- */
 /* Misuse: a target without service or handler; an empty idempotency key, scope or limit key; a
  * limit key without a scope. What the server finds wrong (no such service or handler, a key for a
@@ -5328,6 +5339,7 @@ typedef struct restate__vm {
     restate__tracked *tracked, **tracked_end;
     restate__tracked *cancelling;           /* the first whose id a cancellation still waits for */
     restate__state state;
+    restate_bytes naming;                   /* the next state operation; as long as the arena */
 } restate__vm;
 
 typedef enum restate__wait_kind {
@@ -6797,6 +6809,13 @@ RESTATE__PRIVATE bool restate__vm_end(restate__vm *vm) {
 
 /* ---- State ----------------------------------------------------------------------------------- */
 
+/* The name that the next operation was given; once. */
+static restate_bytes restate__vm_take_name(restate__vm *vm) {
+    restate_bytes name = vm->naming;
+    if (RESTATE__UNLIKELY(name.ptr)) vm->naming = restate__b_none();
+    return name;
+}
+
 /* Records what the code changed: absent bytes clear. */
 static bool restate__vm_state_change(restate__vm *vm, restate_bytes key, restate_bytes value) {
     return restate__state_change(&vm->state, vm->arena, key, value) || restate__vm_nomem(vm);
@@ -6817,6 +6836,7 @@ static bool restate__vm_settle_now(restate__vm *vm, restate__node *leaf, uint32_
 typedef struct restate__state_read {
     unsigned lazy, eager;                   /* kinds of commands, */
     const void *lazy_m, *eager_m;           /* their messages; a recorded eager result is ignored */
+    restate_bytes name;                     /* as long as the arena */
     bool known;                             /* afterwards: it is eager */
     const restate__command *recorded;       /* afterwards: NULL if it is new */
 } restate__state_read;
@@ -6824,7 +6844,7 @@ typedef struct restate__state_read {
 static bool restate__vm_state_read(restate__vm *vm, restate__state_read *read) {
     const restate__command_kind *lazy = &restate__vm_kinds[read->lazy],
                                 *eager = &restate__vm_kinds[read->eager], *kind;
-    if (!restate__vm_begin(vm, lazy, restate__b_none())) return false;
+    if (!restate__vm_begin(vm, lazy, read->name)) return false;
     if (vm->phase != RESTATE__PROCESSING) {
         read->recorded = restate__vm_recorded(vm, lazy);
         if (!read->recorded) return false;
@@ -6861,13 +6881,16 @@ static bool restate__vm_recorded_get(restate__vm *vm, const restate__command *re
 /* GET: void when there is no such value. Settled at once if the key is known (R10). */
 RESTATE__PRIVATE bool restate__vm_get(restate__vm *vm, restate_bytes key, restate__node *leaf) {
     const restate__state_entry *e = restate__state_find(&vm->state, key);
-    restate_wire_GetLazyStateCommandMessage lazy = { .key = key,
-                                                     .result_completion_id = vm->next_completion };
+    restate_bytes name = restate__vm_take_name(vm);
+    restate_wire_GetLazyStateCommandMessage lazy = {
+        .key = key, .result_completion_id = vm->next_completion, .name = name
+    };
     restate_wire_GetEagerStateCommandMessage eager = {
-        .key = key, .which_result = restate_wire_GetEagerStateCommandMessage_void_value_tag
+        .key = key, .which_result = restate_wire_GetEagerStateCommandMessage_void_value_tag,
+        .name = name
     };
     restate__state_read read = { RESTATE__GET_LAZY_STATE, RESTATE__GET_EAGER_STATE, &lazy, &eager,
-                                 e || !vm->state.partial, NULL };
+                                 name, e || !vm->state.partial, NULL };
     restate__value v = { .kind = RESTATE__VOID };
     if (e && e->value.ptr) {
         eager.which_result = restate_wire_GetEagerStateCommandMessage_value_tag;
@@ -6918,11 +6941,13 @@ static bool restate__vm_recorded_keys(restate__vm *vm, const restate__command *r
 
 /* GET_KEYS: sorted, without cleared ones. */
 RESTATE__PRIVATE bool restate__vm_get_keys(restate__vm *vm, restate__node *leaf) {
-    restate_wire_GetLazyStateKeysCommandMessage lazy = { .result_completion_id =
-                                                             vm->next_completion };
-    restate_wire_GetEagerStateKeysCommandMessage eager = { .has_value = true };
+    restate_bytes name = restate__vm_take_name(vm);
+    restate_wire_GetLazyStateKeysCommandMessage lazy = {
+        .result_completion_id = vm->next_completion, .name = name
+    };
+    restate_wire_GetEagerStateKeysCommandMessage eager = { .has_value = true, .name = name };
     restate__state_read read = { RESTATE__GET_LAZY_STATE_KEYS, RESTATE__GET_EAGER_STATE_KEYS,
-                                 &lazy, &eager, !vm->state.partial, NULL };
+                                 &lazy, &eager, name, !vm->state.partial, NULL };
     restate__value v = { .kind = RESTATE__STATE_KEYS };
     if (vm->phase == RESTATE__PROCESSING && read.known &&
         !restate__vm_known_keys(vm, &eager.value.keys, &v.is.keys))
@@ -6936,22 +6961,24 @@ RESTATE__PRIVATE bool restate__vm_get_keys(restate__vm *vm, restate__node *leaf)
 
 RESTATE__PRIVATE bool restate__vm_set(restate__vm *vm, restate_bytes key, restate_bytes value,
                                       bool unstable) {
-    restate_wire_SetStateCommandMessage m = { .key = key, .has_value = true };
+    restate_wire_SetStateCommandMessage m = { .key = key, .has_value = true,
+                                              .name = restate__vm_take_name(vm) };
+    uint32_t loose = unstable ? restate__vm_kinds[RESTATE__SET_STATE].payload : 0;
     m.value.content = restate__vm_present(value);
-    return restate__vm_command_of(vm, RESTATE__SET_STATE, &m, unstable) &&
+    return restate__vm_command(vm, RESTATE__SET_STATE, &m, m.name, loose) &&
            restate__vm_state_change(vm, key, m.value.content);
 }
 
 RESTATE__PRIVATE bool restate__vm_clear(restate__vm *vm, restate_bytes key) {
-    restate_wire_ClearStateCommandMessage m = { .key = key };
-    return restate__vm_command_of(vm, RESTATE__CLEAR_STATE, &m, false) &&
+    restate_wire_ClearStateCommandMessage m = { .key = key, .name = restate__vm_take_name(vm) };
+    return restate__vm_command(vm, RESTATE__CLEAR_STATE, &m, m.name, 0) &&
            restate__vm_state_change(vm, key, restate__b_none());
 }
 
 /* Afterwards all of the state is known: there is none (R10). */
 RESTATE__PRIVATE bool restate__vm_clear_all(restate__vm *vm) {
-    restate_wire_ClearAllStateCommandMessage m = { .name = restate__b_none() };
-    if (!restate__vm_command_of(vm, RESTATE__CLEAR_ALL_STATE, &m, false)) return false;
+    restate_wire_ClearAllStateCommandMessage m = { .name = restate__vm_take_name(vm) };
+    if (!restate__vm_command(vm, RESTATE__CLEAR_ALL_STATE, &m, m.name, 0)) return false;
     restate__state_clear_all(&vm->state);
     return true;
 }
@@ -11198,6 +11225,20 @@ RESTATE__OP(clear_all, NONE, NULL, RESTATE__RULE_KEYED | RESTATE__RULE_WRITES,
 RESTATE_API restate_status restate_clear_all(restate_ctx *ctx) {
     restate__args in = { .ctx = ctx, .function = "restate_clear_all" };
     return restate__issue(&restate__op_clear_all, &in, NULL);
+}
+
+static bool restate__issue_named(restate__args *in) {
+    in->vm->naming = restate__arena_copy(in->vm->arena, in->text);
+    return in->vm->naming.ptr || restate__ctx_nomem(in->ctx) == RESTATE_OK;
+}
+
+RESTATE__OP(named, NONE, "name", RESTATE__RULE_KEYED | RESTATE__RULE_NOT_EMPTY,
+            restate__issue_named(in));
+
+RESTATE_API restate_ctx *restate_named(restate_ctx *ctx, const char *name) {
+    restate__args in = { ctx, "restate_named", .text = restate_str(name) };
+    restate__issue(&restate__op_named, &in, NULL);
+    return ctx;
 }
 
 /* ---- Deadlocks of keys ----------------------------------------------------------------------- */

@@ -223,10 +223,56 @@ TEST(keys_of_another_future) {
         }
 }
 
+/* ---- Names ----------------------------------------------------------------------------------- */
+
+static restate_status names_all(restate_ctx *ctx, restate_bytes in) {
+    char name[] = "set";
+    restate_bytes v;
+    (void)in;
+    CHECK(restate_named(ctx, name) == ctx);
+    memset(name, 'x', 3);                   /* it was copied */
+    RESTATE_TRY(restate_set(ctx, "a", text("1")));
+    RESTATE_TRY(restate_get(restate_named(ctx, "get"), "a", &v));
+    RESTATE_TRY(restate_get(ctx, "a", &v));
+    restate_named(ctx, "keys");
+    RESTATE_TRY(restate_sleep(ctx, 1));     /* has none */
+    RESTATE_TRY(restate_get_all(ctx, NULL));
+    RESTATE_TRY(restate_clear(restate_named(ctx, "clear"), "a"));
+    return restate_clear_all(restate_named(ctx, "all"));
+}
+
+TEST(named_operations) {
+    EACH(RESTATE_OBJECT, .fn = names_all) {
+        start(1, .complete = true, .key = "o"); input("in"); give();
+        SAYS("SetState \"a\" value \"1\" name:\"set\"", "GetEagerState \"a\" value \"1\" name:\"get\"",
+             "GetEagerState \"a\" value \"1\"", "Sleep 3 wake:...", ex.version == 7 ? "AwaitingOn W{c:3,s:1}" : NULL);
+        note_sleep(3); give();
+        SAYS("GetEagerStateKeys [a] name:\"keys\"", "GetEagerState \"a\" value \"1\"", "ClearState \"a\" name:\"clear\"",
+             "ClearAllState name:\"all\"", EMPTY_OUTPUT);
+    }
+}
+
+static restate_status names_badly(restate_ctx *ctx, restate_bytes in) {
+    (void)in;
+    CHECK(restate_named(ctx, variant == 0 ? NULL : variant == 1 ? "" : "n") == ctx);
+    return restate_set(ctx, "k", text("v"));
+}
+
+TEST(names_misused) {
+    for (variant = 0; variant < 3; variant++)
+        EACH(variant == 2 ? RESTATE_SERVICE : RESTATE_OBJECT, .fn = names_badly) {
+            STARTED();
+            SAYS(variant == 2 ? "Error 500 index:0 Input message:\"S/h: restate_named(): a plain service has no state..."
+                              : "Error 500 index:0 Input message:\"S/h: restate_named(): the name is empty\"");
+            log_drop();
+        }
+}
+
 int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(all_that_came_along), T(all_that_is_fetched), T(all_replayed), T(all_suspends_and_differs),
         T(all_cancelled), T(all_misused), T(all_sealed), T(keys_beside_a_timer), T(keys_of_another_future),
+        T(named_operations), T(names_misused),
         { NULL, NULL }
     };
     return test_main(argc, argv, cases);

@@ -343,6 +343,53 @@ TEST(x_eager_read_is_a_new_entry) {
     }
 }
 
+/* ---- Names of operations ----------------------------------------------------------------------- */
+
+/* Frames by another implementation. */
+TEST(named_operations_golden) {
+    EVERY(5, 7) {
+        given(1); go();
+        vm()->naming = rt_b("get-a"); op_get("A");
+        RAW("040200000000000c0a0141580162056765742d61");
+        vm()->naming = rt_b("set-a"); CHECK(op_set("A", "x"));
+        RAW("040300000000000f0a01411a030a017862057365742d61");
+        vm()->naming = rt_b("clear-a"); CHECK(op_clear("A"));
+        RAW("040400000000000c0a01416207636c6561722d61");
+        vm()->naming = rt_b("clear-all"); CHECK(op_clear_all());
+        RAW("040500000000000b6209636c6561722d616c6c");
+        vm()->naming = rt_b("keys"); op_get_keys();
+        RAW("040800000000000862046b6579737200");
+        vm()->naming = rt_b("late"); op_get("A");
+        RAW("040700000000000b0a014162046c6174656a00");
+        CHECK(op_set("A", "x"));            /* a name is for one */
+        OUT("SetState \"A\" value \"x\"");
+    }
+}
+
+/* The recorded one and the one of the code; NULL: none. */
+TEST(names_are_compared) {
+    static const char *const pairs[][2] = { { "n", "n" }, { "n", NULL }, { NULL, "n" }, { "n", "m" }, { NULL, NULL } };
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+        for (int which = 0; which < 4; which++)
+            EVERY(5, 7) {
+                const char *was = pairs[i][0] ? pairs[i][0] : "", *is = pairs[i][1];
+                bool same = strcmp(was, is ? is : "") == 0;
+                rt.options.skip_payload_check = which == 3;     /* they are all the same */
+                given(2);
+                if (which == 0) frame(M_GET_LAZY, "1n 11u 12s", "k", 1, was);
+                else if (which == 1) frame(M_GET_EAGER, "1n 12s 13()", "k", was);
+                else frame(M_SET, "1n 3(1n) 12s", "k", "v", was);
+                go();
+                if (is) vm()->naming = rt_b(is);
+                if (which < 2) op_get("k");
+                else rt_ok = op_set("k", "v");
+                CHECK_INT(rt_ok, same);
+                if (!same) CHECK_HAS(vm()->error.message, i == 3 ? "name: \"n\" != \"m\"" : "name: ");
+                if (!same) OUT(which == 0 ? "Error 570 index:1 GetLazyState..." : which == 1 ? "Error 570 index:1 GetEagerState..."
+                                                                                             : "Error 570 index:1 SetState...");
+            }
+}
+
 int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(s031_lazy_state_replayed), T(s032_lazy_state_suspends), T(s033_lazy_state_answered_early),
@@ -354,7 +401,7 @@ int main(int argc, char **argv) {
         T(x_state_changes_count_in_the_replay), T(x_recorded_read_is_used_not_compared),
         T(x_lazy_answer_does_not_update_state), T(x_set_then_keys), T(x_set_copies_its_bytes),
         T(x_bytes_with_zeros), T(x_many_state_entries), T(x_state_keys_not_utf8),
-        T(x_eager_read_is_a_new_entry),
+        T(x_eager_read_is_a_new_entry), T(named_operations_golden), T(names_are_compared),
         { NULL, NULL }
     };
     return test_main(argc, argv, cases);

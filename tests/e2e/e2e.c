@@ -999,6 +999,7 @@ static void state_case(void) {
     ASK(text("%s/keys", store.s), NULL, 200, "\"k1 k2 k4 \"");
     ASK(text("%s/sum", store.s), NULL, 200, "3");
     ASK(text("%s/all", store.s), NULL, 200, "\"k1=1 k2=2 k4=4 \"");
+    CHECK_INT(query_number("c", text("select count(*) c from sys_journal where id = '%s' and name = 'everything'", last_id)), 1);
     ASK(text("%s/wipe", store.s), NULL, 200, "\"after \"");
     ASK(text("%s/all", store.s), NULL, 200, "\"after= \"");
     ASK(text("%s/keys", store.s), NULL, 200, "\"after \"");

@@ -1233,7 +1233,7 @@ static restate_status store_all(restate_ctx *ctx, restate_bytes input) {
     const char *list = "";
     const restate_entry *e;
     (void)input;
-    RESTATE_TRY(restate_get_all(ctx, &e));
+    RESTATE_TRY(restate_get_all(restate_named(ctx, "everything"), &e));
     RESTATE_TRY(restate_sleep(ctx, 1));
     RESTATE_TRY(restate_await_keys(ctx, keys, &names));
     for (; e->key; e++, names++) {
