@@ -904,6 +904,11 @@ typedef struct restate_options {
     const restate_codec *codec;             /* where none is named: for input and output of
                                                handlers, and for restate_encode() and
                                                restate_decode() with NULL; RESTATE_JSON */
+    const char *const *preload_keys;        /* objects and workflows: fetch state by key, as by
+                                               lazy_state, but send the values of these along; ends
+                                               with NULL, and an empty list sends none. A handler
+                                               without a list has that of its service. Manifest 5,
+                                               which server 1.7 does not know yet; none */
 } restate_options;
 
 /* A handler: reads `input`, uses `ctx`, replies, returns.
@@ -1862,7 +1867,7 @@ RESTATE_API void restate_patch_done(restate_ctx *ctx, const char *name);
  *
  *   GET, HEAD .../health                 200, over HTTP/1 too
  *   GET, HEAD .../discover               200; 415 unless `accept` names a manifest of version 2 to
- *                                        4; 500 if an option is set that the newest one named there
+ *                                        5; 500 if an option is set that the newest one named there
  *                                        does not know: nothing is left out in silence
  *   POST .../invoke/SERVICE/HANDLER      200; 415 for protocols other than 5 to 7; 404 for a name
  *                                        that is not here; 503 at max_invocations and when stopping
@@ -15116,7 +15121,7 @@ static const char *restate__id_token(restate__arena *arena, const char *token, c
 #define RESTATE__MANIFEST_TYPE "application/vnd.restate.endpointmanifest.v"
 #define RESTATE__INVOCATION_TYPE "application/vnd.restate.invocation.v"
 #define RESTATE__MANIFEST_MIN 2
-#define RESTATE__MANIFEST_MAX 4
+#define RESTATE__MANIFEST_MAX 5
 
 /* A service of an endpoint, with copies of all that the user gave; handlers sorted by name. */
 typedef struct restate__service {
@@ -15194,10 +15199,12 @@ static bool restate__ep_policy_set(const restate_retry_policy *p) {
     X(user) X(inactivity_timeout_ms) X(abort_timeout_ms) X(journal_retention_ms) \
     X(idempotency_retention_ms) X(workflow_retention_ms) X(lazy_state) X(ingress_private) \
     X(on_mismatch) X(skip_payload_check) X(explicit_cancellation) X(cancel_sends) X(blocking) \
-    X(detect_deadlocks) X(stack_bytes) X(stall_warning_ms) X(seal) X(map_error) X(codec)
+    X(detect_deadlocks) X(stack_bytes) X(stall_warning_ms) X(seal) X(map_error) X(codec) \
+    X(preload_keys)
 
 /* Fields unset in `near` come from `far`. */
 static restate_options restate__ep_merge(restate_options near_, const restate_options *far_) {
+    if (near_.preload_keys && !near_.lazy_state) near_.lazy_state = RESTATE_ON;
 #define RESTATE__INHERIT(field) if (!near_.field) near_.field = far_->field;
     RESTATE__INHERITED(RESTATE__INHERIT)
 #undef RESTATE__INHERIT
@@ -15367,6 +15374,16 @@ static restate_status restate__ep_check_codec(restate_endpoint *e, const restate
     return restate__ep_error(e, "%s: the json_schema of its %s is not JSON", where, what);
 }
 
+static restate_status restate__ep_check_preload(restate_endpoint *e, const restate_options *o,
+                                                const char *where) {
+    for (const char *const *key = o->preload_keys; key && *key; key++) {
+        if (!**key) return restate__ep_error(e, "%s: a key of preload_keys is empty", where);
+        if (restate__ep_check_text(e, *key, "preload_keys", where) != RESTATE_OK)
+            return RESTATE_ERROR;
+    }
+    return RESTATE_OK;
+}
+
 static restate_status restate__ep_check_options(restate_endpoint *e, const restate_options *o,
                                                 const char *where) {
     const restate__ep_rule rules[] = {
@@ -15380,6 +15397,8 @@ static restate_status restate__ep_check_options(restate_endpoint *e, const resta
         { o->retry.max_duration_ms > 0, "retry.max_duration_ms is for runs only: set "
                                         "run_retry.max_duration_ms, or retry.max_attempts" },
         { o->seal && (!o->seal->seal || !o->seal->open), ".seal: give both functions or none" },
+        { o->preload_keys && o->lazy_state == RESTATE_OFF,
+          "preload_keys fetches state by key, but lazy_state is RESTATE_OFF" },
         { o->stack_bytes && o->stack_bytes < 4096, "stack_bytes is below 4096" },
         { o->stack_bytes > (size_t)1 << 30, "stack_bytes is above 1 GiB" },
 #ifdef RESTATE_NO_THREADS
@@ -15387,7 +15406,9 @@ static restate_status restate__ep_check_options(restate_endpoint *e, const resta
 #endif
         { false, NULL }
     };
-    if (restate__ep_check_times(e, o, where) != RESTATE_OK) return RESTATE_ERROR;
+    if (restate__ep_check_times(e, o, where) != RESTATE_OK ||
+        restate__ep_check_preload(e, o, where) != RESTATE_OK)
+        return RESTATE_ERROR;
     if (restate__ep_obey(e, where, rules) != RESTATE_OK) return RESTATE_ERROR;
     return restate__ep_check_codec(e, o->codec, "codec", false, where);
 }
@@ -15410,6 +15431,8 @@ static restate_status restate__ep_check_handler(restate_endpoint *e, const resta
           "idempotency_retention_ms is not for the main handler of a workflow" },
         { h->options.workflow_retention_ms && !main_handler,
           "workflow_retention_ms is for the main handler of a workflow" },
+        { h->options.preload_keys && s->kind == RESTATE_SERVICE,
+          "preload_keys is for objects and workflows: a plain service has no state" },
         { h->accept && input->kind == RESTATE_CODEC_VOID,
           "its .accept lets a body in, but its .input is RESTATE_VOID" },
         { false, NULL }
@@ -15437,6 +15460,8 @@ static restate_status restate__ep_check_service(restate_endpoint *e, const resta
           "the name of a service is letters, digits, _ . and -, and begins with a letter" },
         { (unsigned)s->kind > RESTATE_WORKFLOW, ".kind is none of SERVICE, OBJECT and WORKFLOW" },
         { restate__ep_reserved(s->name), "the name is reserved" },
+        { s->options.preload_keys && s->kind == RESTATE_SERVICE,
+          "preload_keys is for objects and workflows: a plain service has no state" },
         { !s->handlers || restate__ep_handlers_end(s->handlers), "it has no handlers" },
         { false, NULL }
     };
@@ -15517,6 +15542,18 @@ static void restate__ep_copy_payloads(restate_endpoint *e, restate__handler *to,
     to->no_output = output->kind == RESTATE_CODEC_VOID;
 }
 
+/* A list of keys, each once. */
+static const char *const *restate__ep_keys(restate_endpoint *e, const char *const *from) {
+    size_t n = 0, used = 0;
+    while (from && from[n]) n++;
+    const char **to = from ? restate__arena_alloc(&e->arena, (n + 1) * sizeof *to) : NULL;
+    for (size_t i = 0, k; to && i < n; i++) {
+        for (k = 0; k < used && strcmp(to[k], from[i]) != 0;) k++;
+        if (k == used) to[used++] = restate__ep_text(e, from[i]);
+    }
+    return to;
+}
+
 static void restate__ep_copy_handler(restate_endpoint *e, const restate__service *s,
                                      restate__handler *to, const restate_handler *from) {
     restate_handler *source = restate__arena_alloc(&e->arena, sizeof *source);
@@ -15530,7 +15567,8 @@ static void restate__ep_copy_handler(restate_endpoint *e, const restate__service
     to->kind = s->source.kind;
     to->shared = from->shared;
     to->fn = from->fn;
-    to->options = restate__ep_merge(from->options, &s->options);
+    source->options.preload_keys = restate__ep_keys(e, from->options.preload_keys);
+    to->options = restate__ep_merge(source->options, &s->options);
     restate__ep_copy_payloads(e, to, source);
     to->source = source;
     restate__handler_hook(to, e->options.defaults.hooks);
@@ -15567,6 +15605,7 @@ static void restate__ep_copy_service(restate_endpoint *e, restate__service *to,
     to->source.documentation = restate__ep_text(e, from->documentation);
     to->source.metadata = restate__ep_pairs(e, from->metadata);
     to->options = restate__ep_merge(from->options, &e->options.defaults);
+    to->options.preload_keys = restate__ep_keys(e, to->options.preload_keys);
     for (to->count = 0; from->handlers[to->count].name; to->count++) continue;
     to->handlers = restate__arena_alloc(&e->arena, to->count * sizeof *to->handlers);
     for (size_t i = 0; to->handlers && !e->arena.failed && i < to->count; i++)
@@ -15856,12 +15895,28 @@ static void restate__manifest_retry(restate__manifest *m, const restate_retry_po
 }
 
 /* The options that services and handlers have in common. */
-static void restate__manifest_options(restate__manifest *m, const restate_options *o) {
+/* Which state is sent along: all of it, none, or (a list) some. */
+static void restate__manifest_state(restate__manifest *m, const restate_options *o,
+                                    restate_kind kind) {
+    const char *const *keys = kind == RESTATE_SERVICE ? NULL : o->preload_keys;
+    restate_switch lazy = o->lazy_state ? o->lazy_state : keys ? RESTATE_ON : RESTATE_DEFAULT;
+    restate__manifest_switch(m, "enableLazyState", lazy);
+    if (!keys || !*keys || lazy == RESTATE_OFF) return;
+    restate__manifest_key(m, "eagerStateKeysWhitelist", 5);
+    for (const char *before = "["; *keys; keys++, before = ",") {
+        restate__manifest_raw(m, before);
+        restate__json_put_string(&m->out, restate_str(*keys));
+    }
+    restate__manifest_raw(m, "]");
+}
+
+static void restate__manifest_options(restate__manifest *m, const restate_options *o,
+                                      restate_kind kind) {
     restate__manifest_ms(m, "inactivityTimeout", o->inactivity_timeout_ms);
     restate__manifest_ms(m, "abortTimeout", o->abort_timeout_ms);
     restate__manifest_ms(m, "journalRetention", o->journal_retention_ms);
     restate__manifest_ms(m, "idempotencyRetention", o->idempotency_retention_ms);
-    restate__manifest_switch(m, "enableLazyState", o->lazy_state);
+    restate__manifest_state(m, o, kind);
     restate__manifest_switch(m, "ingressPrivate", o->ingress_private);
     restate__manifest_retry(m, &o->retry);
 }
@@ -15896,7 +15951,7 @@ static void restate__manifest_handler(restate__manifest *m, const restate__handl
     restate__manifest_payload(m, "output", h->source->output, NULL, false);
     restate__manifest_text(m, "documentation", 2, h->source->documentation);
     restate__manifest_metadata(m, h->source->metadata);
-    restate__manifest_options(m, &h->source->options);
+    restate__manifest_options(m, &h->source->options, h->kind);
     if (main_handler)
         restate__manifest_ms(m, "workflowCompletionRetention", h->options.workflow_retention_ms);
     restate__manifest_close(m, "}");
@@ -15916,7 +15971,7 @@ static void restate__manifest_service(restate__manifest *m, const restate__servi
     restate__manifest_close(m, "]");
     restate__manifest_text(m, "documentation", 2, s->source.documentation);
     restate__manifest_metadata(m, s->source.metadata);
-    restate__manifest_options(m, &s->options);
+    restate__manifest_options(m, &s->options, s->source.kind);
     restate__manifest_close(m, "}");
 }
 
@@ -16118,7 +16173,7 @@ static void restate__exchange_discover(restate__exchange *exchange) {
         restate__exchange_refuse(
             exchange, 415,
             "discovery needs an accept header with "
-            "application/vnd.restate.endpointmanifest.v2+json to v4+json, got: %.100s",
+            "application/vnd.restate.endpointmanifest.v2+json to v5+json, got: %.100s",
             accept ? accept : "none");
         return;
     }

@@ -504,10 +504,11 @@ TEST(exchange_out_of_memory) {
 TEST(s140_versions) {
     static const struct { const char *accept; int version; } cases[] = {
         { MANIFEST "1+json, " MANIFEST "2+json, " MANIFEST "3+json, " MANIFEST "4+json", 4 },
+        { MANIFEST "1+json, " MANIFEST "2+json, " MANIFEST "3+json, " MANIFEST "4+json, " MANIFEST "5+json", 5 },
         { MANIFEST "2+json", 2 }, { MANIFEST "3+json", 3 },
         { MANIFEST "4+json," MANIFEST "2+json", 4 }, { MANIFEST "3+json ,\t" MANIFEST "2+json\t", 3 },
-        { MANIFEST "5+json, " MANIFEST "2+json", 2 }, { "application/json, " MANIFEST "3+json", 3 },
-        { "application/json", 0 }, { NULL, 0 }, { "", 0 }, { ",,", 0 }, { MANIFEST "1+json", 0 }, { MANIFEST "5+json", 0 },
+        { MANIFEST "6+json, " MANIFEST "2+json", 2 }, { "application/json, " MANIFEST "3+json", 3 },
+        { "application/json", 0 }, { NULL, 0 }, { "", 0 }, { ",,", 0 }, { MANIFEST "1+json", 0 }, { MANIFEST "6+json", 0 }, { MANIFEST "5+json", 5 },
         { MANIFEST "4+jsonx", 0 }, { MANIFEST "44+json", 0 }, { MANIFEST "4+JSON", 0 }, { MANIFEST "4+json;q=1", 0 }, { "*/*", 0 },
         { MANIFEST, 0 }, { MANIFEST "4", 0 }, { "x" MANIFEST "4+json", 0 }
     };
@@ -525,7 +526,7 @@ TEST(s140_versions) {
         } else {
             char message[300];
             snprintf(message, sizeof message, "{\"message\":\"discovery needs an accept header with application/vnd.restate.endpointmanifest."
-                     "v2+json to v4+json, got: %s\"}", cases[i].accept ? cases[i].accept : "none");
+                     "v2+json to v5+json, got: %s\"}", cases[i].accept ? cases[i].accept : "none");
             refused(status, 415, message);
         }
     }
@@ -638,7 +639,8 @@ static const schema_key keys[] = {
     { "sh", "idempotencyRetention", 3, 'i' }, { "sh", "enableLazyState", 3, 'b' }, { "sh", "ingressPrivate", 3, 'b' },
     { "h", "workflowCompletionRetention", 3, 'i' },
     { "sh", "retryPolicyInitialInterval", 4, 'i' }, { "sh", "retryPolicyMaxInterval", 4, 'i' }, { "sh", "retryPolicyMaxAttempts", 4, 'i' },
-    { "sh", "retryPolicyExponentiationFactor", 4, 'n' }, { "sh", "retryPolicyOnMaxAttempts", 4, 's' }, { NULL, NULL, 0, 0 }
+    { "sh", "retryPolicyExponentiationFactor", 4, 'n' }, { "sh", "retryPolicyOnMaxAttempts", 4, 's' },
+    { "sh", "eagerStateKeysWhitelist", 5, 'a' }, { NULL, NULL, 0, 0 }
 };
 
 static bool fits(const cJSON *value, char type) {
@@ -672,7 +674,7 @@ static void check_keys(const cJSON *object, char on, int version) {
 }
 
 TEST(s142_manifest) {
-    for (int version = 2; version <= 4; version++) {
+    for (int version = 2; version <= 5; version++) {
         char accept[80];
         const char *text;
         cJSON *tree, *service, *handler;
@@ -742,6 +744,77 @@ TEST(defaults_are_told) {
     CHECK(ex.endpoint->services[0].handlers[0].options.user == &ex);
     CHECK_INT(ex.endpoint->services[0].handlers[0].run_policy.max_attempts, 7);
     ex_end();
+}
+
+/* ---- State that is sent along ------------------------------------------------------------------- */
+
+#define KEYS(...) ((const char *const[]){ __VA_ARGS__, NULL })
+static const char *const no_keys[] = { NULL };
+
+/* What the server is told of one handler, and of its service, behind their payloads. */
+static void told_of_state(int asked, restate_kind kind, restate_options service, restate_options handler,
+                          const char *want) {
+    char accept[80];
+    restate_handler handlers[] = { { .name = "h", .fn = done, .options = handler }, { .name = NULL } };
+    open_one((restate_service){ .name = "S", .kind = kind, .handlers = handlers, .options = service });
+    CHECK_STR(restate_endpoint_error(ex.endpoint), "");
+    snprintf(accept, sizeof accept, MANIFEST "%d+json", asked);
+    CHECK_INT(request("GET", "/discover", "accept", accept), *want == 'e' ? 500 : 200);
+    if (ex.x->status == 500) {
+        CHECK_HAS(body(), want);
+        log_drop();
+    } else {
+        const char *text = body(), *from = strstr(text, "\"output\":{\"contentType\":\"application/json\"}");
+        char got[300] = "";
+        CHECK(from != NULL);
+        if (from) snprintf(got, sizeof got, "%s", strchr(from, '}') + 1);
+        if (strstr(got, "]}")) strstr(got, "]}")[strlen(strstr(got, "]}")) - 3] = 0;     /* of the service, the list and all */
+        CHECK_STR(got, want);
+    }
+    ex_end();
+}
+
+TEST(preloaded_keys_are_told) {
+    const restate_options none = { .user = NULL }, two = { .preload_keys = KEYS("b", "a \"x\"", "b") },
+        empty = { .preload_keys = no_keys }, lazy = { .lazy_state = RESTATE_ON }, eager = { .lazy_state = RESTATE_OFF },
+        lazy_two = { .lazy_state = RESTATE_ON, .preload_keys = KEYS("b") };
+#define LIST ",\"eagerStateKeysWhitelist\":[\"b\",\"a \\\"x\\\"\"]"
+#define TOLD_OF(asked, service, handler, want) do { ex_memory(); told_of_state(asked, RESTATE_OBJECT, service, handler, want); } while (0)
+    TOLD_OF(5, none, none, "}]");
+    TOLD_OF(5, none, two, ",\"enableLazyState\":true" LIST "}]");
+    TOLD_OF(5, two, none, "}],\"enableLazyState\":true" LIST);
+    TOLD_OF(5, two, eager, ",\"enableLazyState\":false}],\"enableLazyState\":true" LIST);
+    TOLD_OF(5, eager, two, ",\"enableLazyState\":true" LIST "}],\"enableLazyState\":false");
+    TOLD_OF(5, lazy_two, lazy, ",\"enableLazyState\":true}],\"enableLazyState\":true,\"eagerStateKeysWhitelist\":[\"b\"]");
+    TOLD_OF(3, none, empty, ",\"enableLazyState\":true}]");
+    TOLD_OF(3, none, eager, ",\"enableLazyState\":false}]");
+    TOLD_OF(4, two, none, "eagerStateKeysWhitelist needs discovery version 5, but the server asks for 4");
+    TOLD_OF(3, none, two, "eagerStateKeysWhitelist needs discovery version 5, but the server asks for 3");
+    for (int i = 0; i < 3; i++) {           /* of the endpoint: not for a plain service; a nearer list wins */
+        ex_memory();
+        ex.options.defaults.preload_keys = KEYS("z");
+        if (i == 1) ex.options.defaults.lazy_state = RESTATE_ON;
+        told_of_state(5, i == 0 ? RESTATE_SERVICE : RESTATE_OBJECT, i == 2 ? lazy_two : none, none,
+                      i == 0   ? "}]"
+                      : i == 1 ? "}],\"enableLazyState\":true,\"eagerStateKeysWhitelist\":[\"z\"]"
+                               : "}],\"enableLazyState\":true,\"eagerStateKeysWhitelist\":[\"b\"]");
+    }
+    ex_memory();
+    ex.options.defaults.lazy_state = RESTATE_OFF;
+    told_of_state(5, RESTATE_OBJECT, two, none, "}],\"enableLazyState\":true" LIST);
+}
+
+TEST(preloaded_keys_that_are_wrong) {
+    ERROR_OF("service S: a key of preload_keys is empty", SERVICE(.kind = RESTATE_OBJECT, .options.preload_keys = KEYS("a", ""), HANDLERS(H("h"))));
+    ERROR_OF("handler S/h: its preload_keys is not UTF-8",
+             SERVICE(.kind = RESTATE_OBJECT, HANDLERS({ .name = "h", .fn = done, .options.preload_keys = KEYS("\xFF") })));
+    ERROR_OF("service S: preload_keys fetches state by key, but lazy_state is RESTATE_OFF",
+             SERVICE(.kind = RESTATE_OBJECT, .options = { .preload_keys = KEYS("a"), .lazy_state = RESTATE_OFF }, HANDLERS(H("h"))));
+    ERROR_OF("service S: preload_keys is for objects and workflows: a plain service has no state",
+             SERVICE(.options.preload_keys = no_keys, HANDLERS(H("h"))));
+    ERROR_OF("handler S/h: preload_keys is for objects and workflows: a plain service has no state",
+             SERVICE(HANDLERS({ .name = "h", .fn = done, .options.preload_keys = KEYS("a") })));
+    OPTIONS_ERROR("defaults: a key of preload_keys is empty", ex.options.defaults.preload_keys = KEYS(""));
 }
 
 static int users[3];
@@ -935,7 +1008,7 @@ int main(int argc, char **argv) {
         T(exchange_out_of_memory), T(s140_versions), T(s142_manifest), T(protocol_mode),
         T(s141_too_new), T(defaults_are_told), T(levels), T(texts_are_utf8),
         T(lists_end_with_zeros), T(types_that_requests_have), T(types_that_nothing_has),
-        T(codecs_for_all),
+        T(codecs_for_all), T(preloaded_keys_are_told), T(preloaded_keys_that_are_wrong),
         { NULL, NULL }
     };
     return test_main(argc, argv, cases);
