@@ -14,6 +14,7 @@ static endpoint protobuf = { .program = "examples/protobuf", .log = "protobuf" }
 static endpoint codec = { .program = "examples/codec", .log = "codec" };
 static endpoint own_loop = { .program = "examples/own_loop", .log = "own_loop" };
 static endpoint patched = { .program = "examples/patched", .log = "patched", .settings = { "VERSION=1" } };
+static endpoint robot = { .program = "examples/robot", .log = "robot" };
 static endpoint workers = { .program = "e2e-services", .log = "workers", .settings = { "PROCESSES=2" } };
 static endpoint services = { .program = "e2e-services", .log = "services" };
 
@@ -1462,6 +1463,45 @@ static void locker_case(void) {
     ASK(text("/Locker/%s/go", a.s), text("[\"%s/go\", \"%s/look\"]", b.s, a.s), 200, "\"end\"");
 }
 
+/* One datagram to a port of this machine. */
+static void send_datagram(int port, const char *what) {
+    struct sockaddr_in to = { .sin_family = AF_INET };
+    int s = socket(AF_INET, SOCK_DGRAM, 0);
+    to.sin_port = htons((uint16_t)port);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    CHECK(sendto(s, what, strlen(what), 0, (struct sockaddr *)&to, sizeof to) == (ssize_t)strlen(what));
+    close(s);
+}
+
+static void robot_case(void) {
+    static char radio[16];
+    static reply r;
+    double x = 0, y = 0;
+    int rooms[5] = { 0 }, seen = 0;
+    if (!radio[0]) snprintf(radio, sizeof radio, "RADIO=%d", free_port());
+    robot.settings[0] = radio;
+    if (!endpoint_register(&robot)) { test_failures++; return; }
+    word r2 = make_word("/Robot/r2-%s", running->name);
+    ASK(text("%s/report", r2.s), NULL, 200, "{}");
+    for (int i = 0; i < 3; i++) {           /* what it said last is what is stored */
+        call(&r, text("%s/walk", r2.s), "[2, 3]");
+        CHECK_INT(r.status, 200);
+        CHECK_INT(sscanf(r.body, "[%lf, %lf]", &x, &y), 2);
+        CHECK(x >= 0 && x <= 2 * (i + 1) && y >= 0 && y <= 3 * (i + 1) && x + y > 0);
+    }
+    word at = make_word("%s", r.body);
+    ASK(text("%s/walk", r2.s), "[\"no\"]", 400, NULL);
+    call(&r, text("%s/patrol", r2.s), "5");
+    CHECK_INT(sscanf(r.body, "[%d, %d, %d, %d, %d]", &rooms[0], &rooms[1], &rooms[2], &rooms[3], &rooms[4]), 5);
+    for (int i = 0; i < 5; i++) seen |= 1 << rooms[i];
+    CHECK_INT(seen, 62);
+    ASK(text("%s/report", r2.s), NULL, 200, text("{\"at\": %s, \"rooms\": [%d, %d, %d, %d, %d]}", at.s, rooms[0], rooms[1], rooms[2], rooms[3], rooms[4]));
+    ASK(text("%s/hear", r2.s), "50", 408, "*it says nothing");
+    word id = start_call(text("%s/hear", r2.s), "20000");
+    send_datagram(atoi(radio + 6), "be\"ep");
+    ATTACH(id.s, 200, "{\"heard\": \"be\\\"ep\"}");
+}
+
 /* ---- Code that is changed in place --------------------------------------------------------------------------- */
 
 static void patched_case(void) {
@@ -1577,7 +1617,7 @@ int main(int argc, char **argv) {
         CASE(hooks), CASE(errors), CASE(pause), FIRST(state), CASE(mismatch), FIRST(crash),
         CASE(restart), CASE(load), CASE(steps), CASE(coded), CASE(sends), CASE(workflow),
         CASE(details), CASE(ids), CASE(drift), CASE(scope), CASE(lazy_reads), CASE(payloads), CASE(options),
-        CASE(contents), CASE(codes), CASE(told), CASE(locker), CASE(patched), CASE(in_place),
+        CASE(contents), CASE(codes), CASE(told), CASE(locker), CASE(robot), CASE(patched), CASE(in_place),
         { NULL, NULL, 0, false }
     };
     return harness_main(argc, argv, cases, "default,suspend,lazy,v7", "default");
