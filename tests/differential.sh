@@ -44,13 +44,18 @@ compile() { # PROGRAM, directory of the header
         tests/differential$json.c ${LDFLAGS:-} $(pkg-config --libs libcjson) -lprotobuf-nanopb -pthread ${LDLIBS:-}
 }
 
-# Every function that takes a context, a future or a selector is called by some handler.
+# The functions of a header that take a context, a future or a selector.
+functions() { # HEADER
+    sed '/^\/\/ >>platform/q' "$1" | tr '\n' ' ' |
+        grep -oE 'RESTATE_API [A-Za-z0-9_ *]*\((const )?restate_(ctx|future|selector) \*' |
+        sed 's/(.*//; s/.*[ *]//' | sort -u
+}
+
+# Every one of them that the earlier header has, too, is called by some handler.
 check_functions() {
     $work/now --cases 20000 --coverage >$work/coverage || {
         echo "differential: a function is never called:"; grep '^ *0 restate_' $work/coverage; exit 1; }
-    sed '/^\/\/ >>platform/q' restate.h | tr '\n' ' ' |
-        grep -oE 'RESTATE_API [A-Za-z0-9_ *]*\((const )?restate_(ctx|future|selector) \*' |
-        sed 's/(.*//; s/.*[ *]//' | sort -u >$work/public
+    comm -12 <(functions restate.h) <(functions $work/header/restate.h) >$work/public
     awk '$2 ~ /^restate_/ && NF == 2 { print $2 }' $work/coverage | sort >$work/called
     # shellcheck disable=SC2251
     ! comm -23 $work/public $work/called | grep . || {
@@ -90,6 +95,8 @@ differing() {
 if [ "$json" ]; then
     for name in times kinds old names; do ${MAKE:-make} -s build/proto/$name.pb.h; done
 fi
+revision=$(git rev-parse --short "$revision^{commit}")
+for header in restate.h restate_wire.h; do git show "$revision:$header" >$work/header/$header; done
 compile $work/now$json .
 [ "$json" ] || check_functions
 if [ "$faults" ]; then
@@ -99,8 +106,6 @@ if [ "$faults" ]; then
     exit 0
 fi
 
-revision=$(git rev-parse --short "$revision^{commit}")
-for header in restate.h restate_wire.h; do git show "$revision:$header" >$work/header/$header; done
 compile $work/before$json $work/header
 run_all
 differing >$work/differ
