@@ -55,6 +55,9 @@
  *   >>api-service   How a program describes the services it offers.
  *   >>api-context   What a handler and a closure may do.
  *   >>api-endpoint  How the services come onto the network.
+ *   >>api-client    Calls services from programs that are no handlers, by the same functions.
+ *   >>api-journal   Journals of real invocations: fetch, print, check today's code against them.
+ *   >>api-test      A Restate server in memory, with a clock of its own and with crashes.
  *   >>platform      What the rest may rely on: attributes, asserts, atomics.
  *   >>bytes         Views on memory that somebody else owns.
  *   >>memory        An invocation's memory is a list of chunks that go back to a cache when it is
@@ -80,6 +83,9 @@
  *   >>server        Gives each connection to one loop, each loop to one thread, and stops without
  *                   losing work.
  *   >>process       Serves until a signal comes, in one process or in several that are supervised.
+ *   >>client        Turns the commands of a context without a handler into requests of the ingress.
+ *   >>record        Reads, prints and replays journals that a server has kept.
+ *   >>test          Plays the server, in memory and in virtual time.
  *
  * ---- The model ---------------------------------------------------------------------------------
  *
@@ -401,6 +407,7 @@ typedef struct restate_future restate_future;       /* a result that may come la
 typedef struct restate_selector restate_selector;   /* futures as they settle; invocation */
 typedef struct restate_endpoint restate_endpoint;   /* the services that a process offers */
 typedef struct restate_stream restate_stream;       /* one exchange with an endpoint */
+typedef struct restate_client restate_client;       /* connections to a server, or a test */
 
 /* A view on bytes that somebody else owns. (restate_wire.h has the same, to stand alone.) */
 #ifndef RESTATE_BYTES_DEFINED
@@ -2101,6 +2108,378 @@ RESTATE_API restate_status restate_endpoint_process(restate_endpoint *endpoint, 
 RESTATE_API uint16_t restate_endpoint_port(const restate_endpoint *endpoint);
 
 #endif /* RESTATE_NO_SERVER */
+
+/* ================================================================================================
+// >>api-client  client, contexts of it, answers, requests, own loop
+// Calls services from programs that are no handlers, by the same functions.
+================================================================================================ */
+
+/* A main(), a daemon or a test calls services by restate_call() and its relatives, on a context
+ * that restate_client_begin() gives:
+ *
+ *     restate_client *client = restate_client_new(NULL);          // http://127.0.0.1:8080
+ *     restate_ctx *ctx = restate_client_begin(client);
+ *     restate_bytes greeting;
+ *     restate_status s = restate_call(ctx, (restate_target){ .service = "Greeter",
+ *         .handler = "greet" }, restate_json(ctx, "%s", "Ada"), NULL, &greeting);
+ *     ...
+ *     restate_client_end(ctx);
+ *     restate_client_free(client);
+ *
+ * Nothing is journaled: when the program dies, what it waited for goes on in the server, and nobody
+ * waits for it. In handlers use the handler's context, which survives that; closures may have a
+ * client of their own.
+ *
+ *   Works by           Functions on such a context
+ *   the ingress        restate_call, _call_async, _send, _call_id, _attach, _attach_async, _output,
+ *                      _resolve, _reject (of a failure only the message is sent)
+ *   the admin API      restate_cancel; of the object that restate_client_at() names: restate_get,
+ *                      _get_async, _get_all, _keys, _set, _clear, _clear_all
+ *   this machine       restate_sleep, _sleep_async, _now; restate_random, _random_..., _uuid (of
+ *                      the system's randomness); all of "Futures" but cancellations; memory, text,
+ *                      JSON, codecs, restate_log, _key, _fail, _fail_with, _failed
+ *   nothing            all others are misuse; the ingress has no path for signals and promises
+ *
+ * A workflow that may have been started before, run or attached to (in handlers just so):
+ *     restate_target signup = { .service = "SignUp", .handler = "run", .key = "ada" };
+ *     restate_send(ctx, signup, input, NULL);
+ *     signup.handler = NULL;
+ *     s = restate_attach(ctx, (restate_invocation){ .target = signup }, &result);
+ *
+ *   Status             Meaning on a context of a client        restate_failed()
+ *   RESTATE_OK         Done.
+ *   RESTATE_TERMINAL   The invocation failed.                  its code, message and metadata
+ *   RESTATE_TIMEOUT    The time was over, timeout_ms or        408
+ *                      restate_await_for(). It may go on.
+ *   RESTATE_ERROR      No invocation answered. The request     the HTTP status, 0 if there was no
+ *                      was refused, or got no answer, or was   answer; the server's message, or a
+ *                      misuse of this library.                 sentence
+ *
+ * No error sticks: the next call is a fresh one. Where a function returns no status (rule 3), its
+ * error comes out of the next one that does, which does nothing else: restate_call() with the input
+ * that restate_json() could not make returns RESTATE_ERROR, and sends nothing.
+ *
+ * What is tried again. By retry, a request that got no answer, or 408, 425, 429 or 5xx of the
+ * ingress, if doing it twice does no harm: calls and sends with an idempotency key, sends to a
+ * workflow's main handler, attach, output, resolve, reject, cancel, reads. Others only if they
+ * certainly did not reach the server. restate_uuid() makes a good key. What an invocation failed
+ * with is never tried again.
+ *
+ * Keys, names and scopes are percent-encoded. Input goes out as application/json; what
+ * restate_encode() made, as its codec says; absent input without a content type. A header
+ * "content-type" in the options wins. */
+
+/* TLS by a library of yours, for https addresses. The client connects the socket, makes it
+ * nonblocking, and waits for it.
+ *
+ * Threads:   that of the client. */
+typedef struct restate_tls {
+    /* Begins a connection over `fd`; the handshake may go on in read and write. It has to verify
+     * `host` and to offer "h2" by ALPN. NULL: it could not. */
+    void *(*open)(void *user, int fd, const char *host);
+    int (*read)(void *user, void *conn, void *to, size_t len);  /* bytes, or a RESTATE_IO_... */
+    int (*write)(void *user, void *conn, const void *from, size_t len);     /* the same */
+    void (*close)(void *user, void *conn);  /* the client closes `fd` afterwards */
+    void *user;
+} restate_tls;
+
+enum {
+    RESTATE_IO_END = 0,                     /* the peer sends no more */
+    RESTATE_IO_READ = -1,                   /* again, when the socket is readable */
+    RESTATE_IO_WRITE = -2,                  /* again, when it is writable */
+    RESTATE_IO_ERROR = -3
+};
+
+typedef struct restate_client_options {
+    const char *ingress;                    /* http://127.0.0.1:8080; also https://..., and
+                                               unix:/path of a socket; may end in a path */
+    const char *admin;                      /* the same for the admin API (port 9070); none: what
+                                               needs it is RESTATE_ERROR */
+    const char *token;                      /* sent to both as "authorization: Bearer ..."; none */
+    const restate_pair *headers;            /* sent with every request; none */
+    uint64_t timeout_ms;                    /* of a request, all its tries together; none */
+    uint64_t connect_timeout_ms;            /* 10,000 */
+    restate_retry_policy retry;             /* what is 0: 250 ms, x 2, at most 3 s, 6 tries, 60 s
+                                               in all; max_attempts 1: none; `retry-after` of an
+                                               answer is honoured */
+    uint32_t connections;                   /* per address at most, opened when needed; 16. Each
+                                               carries as many requests at a time as the server
+                                               lets it (200); what is more waits */
+    size_t max_message_bytes;               /* of an answer; 64 MiB; a larger one is an error */
+    const restate_codec *codec;             /* where NULL is given as codec; RESTATE_JSON */
+    const restate_seal *seal;               /* none; has to be that of the services called */
+    const restate_tls *tls;                 /* OpenSSL's with RESTATE_WITH_OPENSSL; else https is a
+                                               wrong option */
+    restate_allocator allocator;            /* RESTATE_MALLOC and its family */
+    restate_logger logger;                  /* standard error, INFO */
+} restate_client_options;
+
+#if !defined(RESTATE_NO_CLIENT) && !defined(RESTATE_NO_SERVER)
+
+/* Makes a client. It does not connect yet: wrong options, too, come out of the first request, as
+ * RESTATE_ERROR.
+ *
+ * HTTP/2 with prior knowledge, or by ALPN with https; HTTP/1 is not spoken. Connections stay open
+ * and are made anew when needed.
+ * Lifetime:  everything in `options` is copied, but for codec, seal, tls and `user` pointers, which
+ *            have to live as long as the client. Release it with restate_client_free().
+ * Threads:   a client and its contexts are for one thread at a time. Not in handlers, which must
+ *            not block.
+ * Returns:   NULL only when out of memory; the functions below accept it. */
+RESTATE_API restate_client *restate_client_new(const restate_client_options *options);
+
+/* For an event loop of your own: a descriptor to poll for reading, which is readable whenever
+ * restate_client_process() has something to do, timers included. As restate_endpoint_fd() in all
+ * else; -1 for the clients of tests. */
+RESTATE_API int restate_client_fd(restate_client *client);
+
+/* Sends and receives what it can, after waiting at most `wait_ms` for something, and calls what
+ * restate_client_then() noted.
+ *
+ * Requests make progress in here, and inside of every function that waits; nowhere else.
+ * Returns:   RESTATE_OK; RESTATE_ERROR (out of memory). Failures of requests are theirs. */
+RESTATE_API restate_status restate_client_process(restate_client *client, uint64_t wait_ms);
+
+#endif /* RESTATE_NO_CLIENT */
+
+#if !defined(RESTATE_NO_CLIENT) || defined(RESTATE_WITH_TEST)
+
+/* Cuts off what is under way, ends all contexts, releases everything. NULL is fine. */
+RESTATE_API void restate_client_free(restate_client *client);
+
+/* A context for a piece of work: a request, a batch, a test. Many may be open.
+ *
+ * Lifetime:  what comments call `invocation` lasts until restate_client_end().
+ * Returns:   never NULL; out of memory, a context on which everything is RESTATE_ERROR. */
+RESTATE_API restate_ctx *restate_client_begin(restate_client *client);
+
+/* Releases the context with its futures and memory; inside of a function of restate_client_then()
+ * when that has returned. Its requests are cut off; what the server has accepted goes on. */
+RESTATE_API void restate_client_end(restate_ctx *ctx);
+
+/* From here on the state functions of this context, restate_key() and, in tests, those of promises
+ * are about this object or workflow (its handler is not looked at). Before the first call they are
+ * misuse.
+ *
+ * State of a server is read by a query, and written by replacing all of it if nobody wrote since
+ * that (else RESTATE_ERROR), some ms later: for repairs and tests, not for work.
+ * Lifetime:  `object` is copied. */
+RESTATE_API void restate_client_at(restate_ctx *ctx, restate_target object);
+
+/* What is known of an HTTP answer. */
+typedef struct restate_answer {
+    uint16_t http_status;                   /* 0: no answer, or none yet */
+    const char *invocation_id;              /* "": it names none */
+    bool previously_accepted;               /* a send met an invocation that was there already */
+    uint32_t tries;                         /* how often it was sent */
+    const restate_pair *headers;            /* names in lower case; ends with {0} */
+} restate_answer;
+
+/* The answer behind a future of restate_call_async(), restate_send(), restate_attach_async() or
+ * restate_client_request(); NULL: the last answer that a function returned on this context.
+ *
+ * Does not wait. On other futures all is zero.
+ * Returns:   never NULL. */
+RESTATE_API const restate_answer *restate_client_answer(restate_ctx *ctx, restate_future *request);
+
+/* Sends any request, to the admin API unless `path` begins with /restate/, and gives the answer as
+ * a future, which fails (RESTATE_ERROR) with statuses from 400 on. For what has no function:
+ *
+ *   PATCH  /invocations/ID/kill                          end it now; the handler is not told
+ *   PATCH  /invocations/ID/pause, .../resume             hold it; let it go on, or end its back-off
+ *   PATCH  /invocations/ID/restart-as-new                again, as a new one
+ *   PATCH  /invocations/ID/purge                         forget a finished one
+ *   POST   /query           {'query': 'select ...'}      SQL; the answer is {"rows": [...]}
+ *   POST   /deployments     {'uri': ..., 'force': true}  register an endpoint
+ *   POST   /restate/lookup  {'target': ...}              the id that an invocation has, or would
+ *
+ * In tests there are the PATCHes. `body` is JSON; absent: none. Tried again only if it is a GET or
+ * a query.
+ * Lifetime:  the value is invocation. */
+RESTATE_API restate_future *restate_client_request(restate_ctx *ctx, const char *method,
+                                                   const char *path, restate_bytes body);
+
+typedef void restate_client_fn(void *user, restate_ctx *ctx, restate_future *future);
+
+/* Calls `fn` once `future` is settled, or soon if it is already.
+ *
+ * In `fn` restate_await() of that future gives its result and does not wait; functions that would
+ * wait are misuse. Without it, ask restate_is_done() after restate_client_process().
+ * Threads:   that of the client, inside of restate_client_process() and of functions that wait. */
+RESTATE_API void restate_client_then(restate_ctx *ctx, restate_future *future,
+                                     restate_client_fn *fn, void *user);
+
+#endif
+
+/* ================================================================================================
+// >>api-journal  fetch, print, check
+// Journals of real invocations: fetch, print, check today's code against them.
+================================================================================================ */
+
+/* A journal, for these functions, is the answer of the admin API to
+ *
+ *     select j.index, j.entry_type, j.raw, i.id, i.target_service_name, i.target_service_key,
+ *            i.target_handler_name, i.pinned_service_protocol_version, i.created_at,
+ *            i.restarted_from, i.scope, i.limit_key, i.idempotency_key
+ *     from sys_journal j join sys_invocation i on i.id = j.id
+ *     where ... order by i.id, j.index
+ *
+ * as JSON, so curl makes one as well as restate_client_journal(), and it can hold the journals of
+ * many invocations. In `raw` are the bytes that the server sends on replay; the rest of what it
+ * sends follows from these columns. Finished invocations have a journal as long as
+ * journal_retention_ms says.
+ * Since:     server 1.7 (older ones were not tried). */
+
+#if !defined(RESTATE_NO_CLIENT) || defined(RESTATE_WITH_TEST)
+
+/* The journal of one invocation, by `id`; or those of all that are not finished of a service, of
+ * one of its handlers, of a key: what `target` leaves out counts as any. Nothing given: of all.
+ *
+ * Lifetime:  `*journal` is invocation.
+ * Returns:   RESTATE_OK, also if there is none; RESTATE_ERROR; RESTATE_TIMEOUT. */
+RESTATE_API restate_status restate_client_journal(restate_ctx *ctx, restate_invocation of,
+                                                  restate_bytes *journal);
+
+#endif
+
+/* A journal for people, and for files that tests compare with: a line per command, on any context.
+ *
+ *     Seats/A1/hold inv_1aeMfwOmwzqN3PvY5FxkGMcyjLmhZqXC61
+ *       0 input "ada"
+ *       1 get state "holder" -> void
+ *       2 set state "holder" "ada"
+ *       3 run "mail" -> null
+ *       4 send Seats/A1/expire at 2030-01-01T00:15:00.000Z -> inv_1bMRA1oXbedv28z3P0syegQaTgEe5x
+ *       5 output true
+ * Numbers are those of error messages. `->` is followed by the result, by nothing if there is none
+ * yet. Signals, and results that came in another order than that of their commands, are in a line
+ * behind: "came: 3, signal 17, 1". State that was fetched looks like state that was sent along.
+ * Failures are `failure 409 "taken"`; payloads that are no text are hex, long ones are cut at 200
+ * bytes.
+ * Returns:   "" if it is no journal. */
+RESTATE_API const char *restate_journal_text(restate_ctx *ctx, restate_bytes journal);
+
+typedef enum restate_fit {
+    RESTATE_FITS = 0,                       /* every recorded command was asked for, in order */
+    RESTATE_DIFFERS,                        /* this code would end with 570 */
+    RESTATE_CANNOT_TELL                     /* no journal, or a service that is not here, ... */
+} restate_fit;
+
+/* Replays journals with the handlers of this endpoint, without effects: each handler is ended where
+ * its journal ends, no closure executes, nothing is sent. For a test before a deployment.
+ *
+ * RESTATE_DIFFERS is a fact. RESTATE_FITS says nothing of handlers and paths that no journal here
+ * took. Code before the first command of a handler, and between commands, does run. Seals need the
+ * keys that were used. Hooks are not called; the log is that of the endpoint.
+ * A handler that draws random numbers is tried with the two seeds that the server can have given it
+ * (experimental-enable-unique-random-seeds); that of one that was restarted from a prefix is not
+ * always known: then RESTATE_CANNOT_TELL instead of RESTATE_DIFFERS.
+ * Lifetime:  `journal` is call. The endpoint need not run, and must not be running.
+ * Threads:   the calling one, also for .blocking handlers.
+ * Returns:   the worst of all. restate_endpoint_error() then names the first such invocation, the
+ *            entry, and both sides; "" if all fit. */
+RESTATE_API restate_fit restate_journal_check(restate_endpoint *endpoint, restate_bytes journal);
+
+#ifdef RESTATE_WITH_TEST
+
+/* ================================================================================================
+// >>api-test  a runtime in memory, its text, exploring crashes
+// A Restate server in memory, with a clock of its own and with crashes.
+================================================================================================ */
+
+/* The runtime is a client whose server is inside of it. The services are those of an endpoint, and
+ * are called, cancelled, looked at as through any client; what a context of a client can do, and:
+ *
+ *   restate_sleep                       lets time pass: sleeping 30 days takes none
+ *   restate_now                         the clock of the runtime
+ *   restate_random, _uuid, ...          from the seed
+ *   restate_signal_resolve, _reject     work, unlike with a server; so do restate_promise_peek,
+ *                                       _resolve and _reject, of what restate_client_at() names
+ *   restate_reply                       sets what restate_test_explore() compares
+ *
+ * One thread does everything: handlers and closures execute inside of functions that wait, one at a
+ * time, closures on the handler's stack; `.blocking` handlers, too. The clock stands still while
+ * anything can run. When nothing can it jumps to the next timer, sleep, delayed send or retry. If
+ * there is none either, what waits gets RESTATE_ERROR, and the message says who waits for what; so
+ * does a test that runs too far (max_ms, max_events). Retries follow the policies, and 70 failed
+ * attempts take no time.
+ * The same seed gives the same run, byte for byte, if closures do: give them fakes (`run`).
+ * Keys, one exclusive handler at a time, workflows that run once, idempotency keys, retention,
+ * delays, cancelling, killing, pausing, ingress_private: as the server does it. Scopes and limit
+ * keys are passed on, but limit nothing; there are no size limits and no SQL. */
+typedef struct restate_test_options {
+    restate_endpoint *endpoint;             /* whose services there are; must not run or be freed
+                                               meanwhile; required */
+    uint64_t seed;                          /* of ids, of random numbers, of the order of what can
+                                               run at a time, and of the next two; 0 is one, too */
+    restate_switch suspend;                 /* as the seed has it; ON: at every wait, so each is
+                                               followed by a replay; OFF: never */
+    restate_switch lazy_state;              /* as the seed has it; ON: state is fetched by key; OFF:
+                                               all of it is sent along */
+    uint32_t crashes;                       /* of 1,000 places where an attempt can be lost (see
+                                               restate_test_explore()) it is lost at so many; 0 */
+    uint32_t protocol;                      /* 5 to 7; 6, as servers do if not told otherwise */
+    uint64_t start_ms;                      /* the clock at first, since 1970; 2030-01-01 */
+    uint64_t max_ms;                        /* how far it may go; 10 years */
+    uint32_t max_events;                    /* how many journal entries may be made; 1,000,000 */
+    /* Executes a closure: `return closure(run, arg)`, or something else that replies, fails or
+     * retries in its place. Gets `user`. */
+    restate_status (*run)(void *user, restate_ctx *run, const char *name, restate_closure *closure,
+                          void *arg);
+    void *user;                             /* none: closures are just called */
+    restate_allocator allocator;            /* RESTATE_MALLOC and its family */
+    restate_logger logger;                  /* standard error, WARN */
+} restate_test_options;
+
+/* Makes a runtime. It has no state and no invocations; restate_client_at() and restate_set() seed
+ * state.
+ *
+ * Lifetime:  `options` are copied, `user` and endpoint are not; restate_client_free() releases it.
+ * Returns:   NULL only when out of memory; wrong options come out as RESTATE_ERROR. */
+RESTATE_API restate_client *restate_test_new(const restate_test_options *options);
+
+/* All that the runtime has, as text: invocations in the order in which they came, each with status
+ * and journal (see restate_journal_text()); state; what waits for what; the clock. */
+RESTATE_API const char *restate_test_text(restate_ctx *ctx);
+
+/* A test: what it returns, its failure, and what it gives to restate_reply(), are its outcome. It
+ * is called many times, each time with a new runtime: set what fakes keep back at its beginning. */
+typedef restate_status restate_test_fn(restate_ctx *ctx, void *arg);
+
+typedef struct restate_explore_options {
+    bool pairs;                             /* then also lose two attempts per run */
+    bool reply_only;                        /* compare only the outcome of the test itself: where
+                                               results rightly depend on who comes first */
+    uint32_t max_runs;                      /* 10,000; of more pairs than that, so many at random */
+    const uint32_t *only;                   /* one run: lose attempts at just these places, which
+                                               end with 0; to debug what a report names; none */
+    uint32_t *runs;                         /* out: how many there were; may be NULL */
+} restate_explore_options;
+
+/* Runs a test again and again, and loses an attempt at another place each time, until it was lost
+ * at every one; first, without losses, never suspending, always suspending, and with lazy state.
+ *
+ * Places, numbered from 1 in the order of the first run: when the endpoint has sent an entry and
+ * the server has not stored it; when it has stored it and the endpoint does not know; before a
+ * notification is delivered; before a closure executes; at each restate_stop_requested() in it,
+ * which says true; and when it has returned and its result is not stored. Losing an attempt is
+ * losing the connection: the handler gets RESTATE_ENDED where it waits, and is started again at
+ * once, the clock standing still. (Memory outside of the invocation survives, as it does not in a
+ * process that is killed.)
+ *
+ * Every run has to end with the same outcome: of the test, of every invocation, and of all state.
+ * No attempt may differ from its journal (570), no closure may execute whose result is stored, and
+ * no invocation may be left that nobody can finish. So it finds handlers that are not
+ * deterministic, effects outside of closures, and closures that are not idempotent, if the test's
+ * fakes count what these do and reply it.
+ * The first fault is logged at ERROR: the places, the seed, both outcomes, both journals.
+ * Lifetime:  `options`, `arg` and `how` (which may be NULL) are call.
+ * Returns:   RESTATE_OK; RESTATE_ERROR (a fault; or the test does not even pass without losses). */
+RESTATE_API restate_status restate_test_explore(const restate_test_options *options,
+                                                restate_test_fn *test, void *arg,
+                                                const restate_explore_options *how);
+
+#endif /* RESTATE_WITH_TEST */
 
 #ifdef __cplusplus
 }
@@ -19795,6 +20174,25 @@ RESTATE_API int restate_serve(const restate_endpoint_options *options) {
 }
 
 #endif /* RESTATE_NO_SERVER */
+
+/* ================================================================================================
+// >>client  connections, requests, context of a client                               [restate__client_]
+// Turns the commands of a context without a handler into requests of the ingress.
+================================================================================================ */
+
+/* ================================================================================================
+// >>record  rows, start message, text, check                                     [restate__record_]
+// Reads, prints and replays journals that a server has kept.
+================================================================================================ */
+
+#ifdef RESTATE_WITH_TEST
+
+/* ================================================================================================
+// >>test  runtime, ingress, explorer                                               [restate__test_]
+// Plays the server, in memory and in virtual time.
+================================================================================================ */
+
+#endif /* RESTATE_WITH_TEST */
 
 #endif /* RESTATE_IMPLEMENTATION */
 
