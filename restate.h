@@ -2340,8 +2340,6 @@ RESTATE_API void restate_client_then(restate_ctx *ctx, restate_future *future,
 RESTATE_API restate_status restate_client_journal(restate_ctx *ctx, restate_invocation of,
                                                   restate_bytes *journal);
 
-#endif
-
 /* A journal for people, and for files that tests compare with: a line per command, on any context.
  *
  *     Seats/A1/hold inv_1aeMfwOmwzqN3PvY5FxkGMcyjLmhZqXC61
@@ -2349,19 +2347,24 @@ RESTATE_API restate_status restate_client_journal(restate_ctx *ctx, restate_invo
  *       1 get state "holder" -> void
  *       2 set state "holder" "ada"
  *       3 run "mail" -> null
- *       4 send Seats/A1/expire at 2030-01-01T00:15:00.000Z -> inv_1bMRA1oXbedv28z3P0syegQaTgEe5x
- *       5 output true
+ *       4 call Pay/charge {"seat": "A1"} as inv_10vAeS0kdXwE2rdHEvl06vOP0AOXFKnSIH -> true
+ *       5 send Seats/A1/expire at 2030-01-01T00:15:00.000Z -> inv_1bMRA1oXbedv28z3P0syegQaTgEe5x
+ *       6 output true
+ *       came: 4, signal 17 -> "yes", 3
+ *
  * Numbers are those of error messages. `->` is followed by the result, by nothing if there is none
- * yet. Signals, and results that came in another order than that of their commands, are in a line
- * behind: "came: 3, signal 17, 1". State that was fetched looks like state that was sent along.
- * Failures are `failure 409 "taken"`; payloads that are no text are hex, long ones are cut at 200
- * bytes.
+ * yet. The last line is there if signals came, or results in another order than that of their
+ * commands: it has them as they came, "1 to 5" being the results of these commands. State that was
+ * fetched looks like state that was sent along. Payloads are shown as they are, ends of lines as
+ * \n, and at most 200 bytes of them; those that are no text as hex, those without bytes as `empty`.
+ * Failures are `failure 409 "taken"`. The headers of the request are not shown.
  * Returns:   "" if it is no journal. */
 RESTATE_API const char *restate_journal_text(restate_ctx *ctx, restate_bytes journal);
 
 typedef enum restate_fit {
     RESTATE_FITS = 0,                       /* every recorded command was asked for, in order */
-    RESTATE_DIFFERS,                        /* this code would end with 570 */
+    RESTATE_DIFFERS,                        /* this code would end with 570, or has not the handler
+                                               any more */
     RESTATE_CANNOT_TELL                     /* no journal, or a service that is not here, ... */
 } restate_fit;
 
@@ -2369,16 +2372,22 @@ typedef enum restate_fit {
  * its journal ends, no closure executes, nothing is sent. For a test before a deployment.
  *
  * RESTATE_DIFFERS is a fact. RESTATE_FITS says nothing of handlers and paths that no journal here
- * took. Code before the first command of a handler, and between commands, does run. Seals need the
- * keys that were used. Hooks are not called; the log is that of the endpoint.
+ * took. Code before the first command of a handler, and between commands, does run; what it needs
+ * has to be there, or it ends early, which is RESTATE_CANNOT_TELL. Seals need the keys that were
+ * used. Hooks are not called; the log is that of the endpoint.
  * A handler that draws random numbers is tried with the two seeds that the server can have given it
  * (experimental-enable-unique-random-seeds); that of one that was restarted from a prefix is not
  * always known: then RESTATE_CANNOT_TELL instead of RESTATE_DIFFERS.
+ * `counts` (which may be NULL) becomes how many there are of each: counts[RESTATE_FITS] fit.
  * Lifetime:  `journal` is call. The endpoint need not run, and must not be running.
  * Threads:   the calling one, also for .blocking handlers.
- * Returns:   the worst of all. restate_endpoint_error() then names the first such invocation, the
- *            entry, and both sides; "" if all fit. */
-RESTATE_API restate_fit restate_journal_check(restate_endpoint *endpoint, restate_bytes journal);
+ * Returns:   RESTATE_DIFFERS if one does; else RESTATE_CANNOT_TELL if that is so of one; else
+ *            RESTATE_FITS, also if there is none. restate_endpoint_error() then names the first
+ *            such invocation, the entry, and both sides; "" if all fit. */
+RESTATE_API restate_fit restate_journal_check(restate_endpoint *endpoint, restate_bytes journal,
+                                              size_t counts[3]);
+
+#endif
 
 #ifdef RESTATE_WITH_TEST
 
@@ -5813,7 +5822,7 @@ static void restate__vm_put(restate__vm *vm, uint16_t type, uint16_t flags,
                             const pb_msgdesc_t *desc, const void *message) {
     vm->awaiting.last = restate__b_none();
     restate__wire_put(vm->out, type, flags, desc, message);
-    if (RESTATE__UNLIKELY(vm->out->failed))
+    if (RESTATE__UNLIKELY(vm->out->failed) && vm->phase != RESTATE__ERRORED)
         restate__vm_break(vm, RESTATE__E_INTERNAL, "out of memory");
 }
 
@@ -6734,7 +6743,9 @@ static restate__wait restate__vm_unresolved(restate__vm *vm, restate__node *root
                                             bool with_cancel) {
     restate__tree tree;
     bool replaying = vm->phase == RESTATE__REPLAYING, suspend = restate__vm_may_suspend(vm);
-    if (vm->phase == RESTATE__ERRORED) return restate__vm_wait(vm, RESTATE__BROKEN);
+    /* What can send nothing is not to do anything new, either: no closure is executed for it. */
+    if (vm->phase == RESTATE__ERRORED || (vm->out->failed && !replaying))
+        return restate__vm_wait(vm, RESTATE__BROKEN);
     restate__node *run = vm->graph.to_execute && !replaying ? restate__graph_next_run(root) : NULL;
     if (run) {
         restate__graph_hand_out(&vm->graph, run);
@@ -15532,7 +15543,7 @@ struct restate_endpoint {
     size_t key_count;
     restate__log_limit limits[RESTATE__LIMITS];
     bool left_out;                          /* atomic: lines were left out; to be logged later */
-    char error[512];
+    char error[1024];
     bool invalid;                           /* the options are wrong: `error` is all there is */
     int stop_fd;                            /* written by restate_endpoint_stop(); -1: none */
     unsigned stops;                         /* atomic: how often a stop was asked for */
@@ -16667,15 +16678,15 @@ static uint32_t restate__ep_version(const char *content_type) {
     return version >= RESTATE__VERSION_MIN && version <= RESTATE__VERSION_MAX ? version : 0;
 }
 
-static restate__vm_options restate__exchange_vm_options(const restate__exchange *exchange,
-                                                        const restate_options *o,
-                                                        uint32_t version) {
+/* What the options of a handler mean to the journal. */
+static restate__vm_options restate__ep_vm_options(const restate_endpoint *e,
+                                                  const restate_options *o, uint32_t version) {
     restate__vm_options options = {
         .version = version,
         .skip_payload_check = o->skip_payload_check == RESTATE_ON,
         .explicit_cancellation = o->explicit_cancellation == RESTATE_ON,
         .cancel_sends = o->cancel_sends == RESTATE_ON,
-        .max_message_bytes = exchange->endpoint->options.max_message_bytes
+        .max_message_bytes = e->options.max_message_bytes
     };
     if (o->on_mismatch == RESTATE_MISMATCH_PAUSE) options.on_mismatch = RESTATE__PAUSE;
     if (o->on_mismatch == RESTATE_MISMATCH_FAIL) options.on_mismatch = RESTATE__FAIL;
@@ -16696,7 +16707,8 @@ static void restate__exchange_invoke(restate__exchange *exchange, const restate_
         restate__exchange_refuse(exchange, 503, "out of memory");
         return;
     }
-    restate__vm_options o = restate__exchange_vm_options(exchange, &handler->options, version);
+    restate__vm_options o =
+        restate__ep_vm_options(exchange->endpoint, &handler->options, version);
     a->handler = handler;
     a->logger = &exchange->endpoint->logger;
     a->arena = &exchange->arena;
@@ -20181,9 +20193,1209 @@ RESTATE_API int restate_serve(const restate_endpoint_options *options) {
 ================================================================================================ */
 
 /* ================================================================================================
-// >>record  rows, start message, text, check                                     [restate__record_]
+// >>record  records, reader, text, check, query                                  [restate__record_]
 // Reads, prints and replays journals that a server has kept.
 ================================================================================================ */
+
+#if !defined(RESTATE_NO_CLIENT) || defined(RESTATE_WITH_TEST)
+
+/* How journals come here, and where they go
+ *
+ *     rows of SQL, as JSON --reader--> record --+--> lines of text
+ *                                               +--> Start and frames --> an attempt without output
+ *
+ * (1) A record is the journal of one invocation, as the server sends it on replay, with what its
+ *     Start message is made of. The reader makes one after the other, each in the memory of the one
+ *     before. Who has the entries in memory fills a record himself: text and check know no SQL.
+ * (2) A row is an entry. `raw` is the body of its message, entry_type says which message it is, in
+ *     words that are the names of restate_wire.h. Null is left out by the server, so that a column
+ *     that is missing is one without a value.
+ * (3) The check is an attempt of today's handler which is given the whole journal, the end of its
+ *     input, and an output that has failed from the start. As long as commands are recorded nothing
+ *     is sent (R2), so it does not notice. Behind the last one the first frame that it would send
+ *     breaks it, and so does an await that the journal does not answer, before a closure is begun
+ *     for it: handlers go exactly as far as their journals, and have no effects.
+ * (4) How it ended tells whether it fits. With 570 or 571, which say that the code took another
+ *     path, or less of it: it does not. With all recorded commands taken: it does. With anything
+ *     else, or before the handler was begun, nobody can tell.
+ * (5) The server does not tell the seed of the handler's random numbers, but it follows from the
+ *     id, or, by an experimental option, from id and time. Each is tried, if a handler that differs
+ *     has drawn. An invocation that was restarted from a prefix goes on with the numbers of the one
+ *     that it was made from, whose time may not be known any more. */
+
+/* An entry: a message without its head. */
+typedef struct restate__record_entry {
+    uint16_t type;
+    restate_bytes body;
+} restate__record_entry;
+
+/* Texts may be absent. */
+typedef struct restate__record {
+    restate_bytes id, service, handler, key;
+    restate_bytes scope, limit_key, idempotency_key, restarted_from;
+    uint32_t version;                       /* of the protocol; 0: not known */
+    uint64_t created_ms;                    /* since 1970; 0: not known */
+    restate__record_entry *entries;
+    uint32_t count, room;
+    const char *fault;                      /* why it cannot be read; NULL: it can */
+} restate__record;
+
+/* ---- The names of messages ------------------------------------------------------------------- */
+
+typedef struct restate__record_type {
+    const char *name;
+    uint16_t type;
+} restate__record_type;
+
+static const restate__record_type restate__record_types[] = {
+#define RESTATE__X(NAME, Name, text, ignored, payload) \
+    { "Command: " #Name, restate_wire_MSG_##NAME##_COMMAND },
+    RESTATE__COMMANDS(RESTATE__X)
+#undef RESTATE__X
+    { "Notification: GetLazyState", restate_wire_MSG_GET_LAZY_STATE_COMPLETION },
+    { "Notification: GetLazyStateKeys", restate_wire_MSG_GET_LAZY_STATE_KEYS_COMPLETION },
+    { "Notification: GetPromise", restate_wire_MSG_GET_PROMISE_COMPLETION },
+    { "Notification: PeekPromise", restate_wire_MSG_PEEK_PROMISE_COMPLETION },
+    { "Notification: CompletePromise", restate_wire_MSG_COMPLETE_PROMISE_COMPLETION },
+    { "Notification: Sleep", restate_wire_MSG_SLEEP_COMPLETION },
+    { "Notification: Call", restate_wire_MSG_CALL_COMPLETION },
+    { "Notification: CallInvocationId", restate_wire_MSG_CALL_INVOCATION_ID_COMPLETION },
+    { "Notification: Run", restate_wire_MSG_RUN_COMPLETION },
+    { "Notification: AttachInvocation", restate_wire_MSG_ATTACH_INVOCATION_COMPLETION },
+    { "Notification: GetInvocationOutput", restate_wire_MSG_GET_INVOCATION_OUTPUT_COMPLETION },
+    { "Notification: Signal", restate_wire_MSG_SIGNAL },
+    { NULL, 0 }
+};
+
+/* 0: there is no such message (or it is Start, which is no entry). */
+static uint16_t restate__record_type_of(restate_bytes name) {
+    const restate__record_type *t = restate__record_types;
+    while (t->name && !restate__b_is(name, t->name)) t++;
+    return t->type;
+}
+
+static bool restate__record_is_command(const restate__record_entry *e) { return e->type < 0x8000; }
+
+/* ---- Rows ------------------------------------------------------------------------------------ */
+
+#define RESTATE__RECORD_COLUMNS(X) \
+    X("j.", index) X("j.", entry_type) X("j.", raw) X("i.", id) X("i.", target_service_name) \
+    X("i.", target_service_key) X("i.", target_handler_name) \
+    X("i.", pinned_service_protocol_version) X("i.", created_at) X("i.", restarted_from) \
+    X("i.", scope) X("i.", limit_key) X("i.", idempotency_key)
+
+/* Texts without escapes, numbers as they are written; absent: null, or no such column. */
+typedef struct restate__record_row {
+#define RESTATE__X(table, column) restate_bytes column;
+    RESTATE__RECORD_COLUMNS(RESTATE__X)
+#undef RESTATE__X
+} restate__record_row;
+
+static restate_bytes *restate__record_column(restate__record_row *row, restate_bytes name) {
+#define RESTATE__X(table, column) \
+    if (restate__json_name_is(name, restate__b(#column, sizeof #column - 1))) return &row->column;
+    RESTATE__RECORD_COLUMNS(RESTATE__X)
+#undef RESTATE__X
+    return NULL;
+}
+
+/* Takes any value; `to` absent: it is neither text nor number. False: out of memory. */
+static bool restate__record_take_value(restate__json_scan *s, restate__arena *arena,
+                                       restate_bytes *to) {
+    bool text = *s->at == '"' || *s->at == '-' || restate__json_digit(*s->at);
+    *to = text ? restate__json_pull(s, arena) : restate__b_none();
+    if (text) return to->ptr != NULL;
+    restate__json_scan value = restate__json_scan_of(restate__b(s->at, (size_t)(s->end - s->at)));
+    (void)restate__json_value(&value);
+    s->at = value.at;
+    return true;
+}
+
+/* Takes a row. False: out of memory. */
+static bool restate__record_take_row(restate__json_scan *s, restate__arena *arena,
+                                     restate__record_row *row) {
+    memset(row, 0, sizeof *row);
+    for (bool more = restate__json_first(s); more; more = restate__json_more(s)) {
+        restate_bytes *column = restate__record_column(row, restate__json_key(s)), other;
+        if (!restate__record_take_value(s, arena, column ? column : &other)) return false;
+    }
+    return true;
+}
+
+static bool restate__record_number(restate_bytes text, unsigned bits, uint64_t *n) {
+    for (size_t i = 0; i < text.len; i++)
+        if (!restate__json_digit(text.ptr[i])) return false;
+    return text.len && !restate__json_whole(text, bits, false, n);
+}
+
+/* A time in ms or as RFC 3339 has it. 0: it is none. */
+static uint64_t restate__record_time(restate_bytes text) {
+    uint64_t ms;
+    restate__proto_time t;
+    if (restate__record_number(text, 63, &ms)) return ms;
+    if (!text.len || restate__proto_timestamp(text.ptr, &t) != text.ptr + text.len) return 0;
+    return t.seconds < 0 ? 0 : (uint64_t)t.seconds * 1000u + (uint64_t)t.nanos / 1000000u;
+}
+
+/* Reads hex into the arena. Absent: it is none, or out of memory. */
+static restate_bytes restate__record_hex(restate__arena *arena, restate_bytes hex) {
+    restate__json_scan s = restate__json_scan_of(hex);
+    uint8_t *to = restate__arena_bytes(arena, hex.len / 2 + 1);
+    if (!to || hex.len % 2) return restate__b_none();
+    for (size_t i = 0; i < hex.len; i += 2) {
+        uint8_t pair[4] = { '0', '0', hex.ptr[i], hex.ptr[i + 1] };
+        uint32_t unit;
+        s.at = pair;
+        s.end = pair + sizeof pair;
+        if (!restate__json_hex(&s, pair, &unit)) return restate__b_none();
+        to[i / 2] = (uint8_t)unit;
+    }
+    return restate__b(to, hex.len / 2);
+}
+
+/* ---- The reader ------------------------------------------------------------------------------ */
+
+typedef struct restate__record_reader {
+    restate__cache cache;
+    restate__arena arena;                   /* of what follows */
+    restate__json_scan rows;                /* at the next one, */
+    bool more;                              /* if there is one */
+    const char *fault;                      /* why no more can be read; NULL: no reason */
+    restate__record record;
+} restate__record_reader;
+
+static bool restate__record_stop(restate__record_reader *r, const char *fault) {
+    r->fault = r->arena.failed ? "out of memory" : fault;
+    r->more = false;
+    return false;
+}
+
+/* Where in the JSON something is wrong. */
+static const char *restate__record_where(restate__record_reader *r, const restate__json_scan *s) {
+    restate__json_text found = restate__json_found(s->at, s->end, false);
+    return restate__arena_printf(&r->arena, "it is not JSON: " RESTATE__JSON_EXPECTED, s->expected,
+                                 found.s, (size_t)(s->at - s->begin));
+}
+
+/* Begins to read. Afterwards restate__record_close() is due. */
+static bool restate__record_open(restate__record_reader *r, const restate_allocator *allocator,
+                                 restate_bytes journal) {
+    memset(r, 0, sizeof *r);
+    restate__cache_init(&r->cache, allocator, NULL, 0);
+    restate__arena_init(&r->arena, &r->cache);
+    restate__json_scan s = restate__json_scan_of(journal);
+    s.wanted = restate_str("rows");
+    if (!restate__json_document(&s)) return restate__record_stop(r, restate__record_where(r, &s));
+    if (!s.found.len || *s.found.ptr != '[')
+        return restate__record_stop(r, "it has no list \"rows\", which the answer to a query has");
+    r->rows = restate__json_scan_of(journal);
+    r->rows.at = s.found.ptr;
+    r->more = restate__json_first(&r->rows);
+    return true;
+}
+
+static void restate__record_close(restate__record_reader *r) {
+    restate__arena_free(&r->arena);
+    restate__cache_free(&r->cache);
+}
+
+/* Of the first row of a record. */
+static void restate__record_begin(restate__record *to, const restate__record_row *row) {
+    uint64_t version = 0;
+    (void)restate__record_number(row->pinned_service_protocol_version, 32, &version);
+    *to = (restate__record){ .id = row->id, .service = row->target_service_name,
+                             .handler = row->target_handler_name, .key = row->target_service_key,
+                             .scope = row->scope, .limit_key = row->limit_key,
+                             .idempotency_key = row->idempotency_key,
+                             .restarted_from = row->restarted_from, .version = (uint32_t)version,
+                             .created_ms = restate__record_time(row->created_at) };
+}
+
+/* Adds an entry. NULL: done; else why not. */
+static const char *restate__record_add(restate__record_reader *r, const restate__record_row *row) {
+    restate__record *to = &r->record;
+    restate__record_entry e = { restate__record_type_of(row->entry_type), restate__b("", 0) };
+    uint64_t index;
+    if (!restate__record_number(row->index, 32, &index))
+        return "an entry has no index";
+    if (index != to->count)
+        return restate__arena_printf(&r->arena, "entry %lu is missing, or comes too late: order "
+                                     "by i.id, j.index", (unsigned long)to->count);
+    if (!e.type)
+        return restate__arena_printf(&r->arena, "entry %lu is a \"%.*s\", which is not known here",
+                                     (unsigned long)index, restate__exchange_shown(row->entry_type),
+                                     row->entry_type.len ? (const char *)row->entry_type.ptr : "");
+    if (!index && e.type != restate_wire_MSG_INPUT_COMMAND) return "entry 0 is not the input";
+    if (row->raw.ptr) e.body = restate__record_hex(&r->arena, row->raw);
+    if (!e.body.ptr)
+        return restate__arena_printf(&r->arena, "entry %lu: its raw is not hex",
+                                     (unsigned long)index);
+    to->entries = restate__grow(&r->arena, to->entries, to->count, &to->room, sizeof e);
+    if (to->entries) to->entries[to->count++] = e;
+    return NULL;
+}
+
+/* Takes the next row, if it is one of the record at hand or begins it. */
+static bool restate__record_next_row(restate__record_reader *r, bool first) {
+    restate__json_scan before = r->rows;
+    restate__record_row row;
+    if (*r->rows.at != '{') return restate__record_stop(r, "a row is not an object");
+    if (!restate__record_take_row(&r->rows, &r->arena, &row)) return restate__record_stop(r, NULL);
+    if (!row.id.len) return restate__record_stop(r, "a row has no id");
+    if (first) restate__record_begin(&r->record, &row);
+    if (!restate__b_equal(row.id, r->record.id)) {
+        r->rows = before;
+        return false;
+    }
+    if (!r->record.fault) r->record.fault = restate__record_add(r, &row);
+    r->more = restate__json_more(&r->rows);
+    return !r->arena.failed || restate__record_stop(r, NULL);
+}
+
+/* Reads the next record, in whose place the one before was. False: there is none, or a `fault`. */
+static bool restate__record_next(restate__record_reader *r) {
+    bool first = true;
+    if (!r->more) return false;
+    restate__arena_free(&r->arena);
+    while (r->more && restate__record_next_row(r, first)) first = false;
+    return !r->fault;
+}
+
+/* ---- Text: what a payload looks like --------------------------------------------------------- */
+
+#define RESTATE__RECORD_SHOWN 200u          /* bytes of a payload */
+
+/* Text with its ends of lines escaped, which JSON has nowhere outside of strings. */
+static void restate__record_put_line(restate__json_out *o, restate_bytes text) {
+    for (size_t i = 0; i < text.len; i++) {
+        const char *special = strchr("\nn\rr\tt", text.ptr[i]);
+        if (text.ptr[i] >= ' ' || !special) restate__json_put(o, (char)text.ptr[i]);
+        else restate__json_put(o, '\\'), restate__json_put(o, special[1]);
+    }
+}
+
+/* The beginning of a text that has at most so many bytes and ends with a whole character. */
+static restate_bytes restate__record_cut(restate_bytes text, size_t most) {
+    if (text.len <= most) return text;
+    while (most && (text.ptr[most] & 0xC0u) == 0x80u) most--;
+    return restate__b(text.ptr, most);
+}
+
+static void restate__record_put_hex(restate__json_out *o, restate_bytes bytes) {
+    static const char hex[] = "0123456789abcdef";
+    for (size_t i = 0; i < bytes.len; i++) {
+        restate__json_put(o, hex[bytes.ptr[i] >> 4]);
+        restate__json_put(o, hex[bytes.ptr[i] & 15]);
+    }
+}
+
+/* A payload: text as it is, else hex. */
+static void restate__record_put_payload(restate__json_out *o, restate_bytes payload) {
+    bool text = restate__b_is_clean(payload, "\n\r\t");
+    restate_bytes shown = restate__record_cut(payload, RESTATE__RECORD_SHOWN / (text ? 1u : 2u));
+    if (!payload.len) restate__json_put_text(o, "empty");
+    if (text) restate__record_put_line(o, shown);
+    else restate__json_put_text(o, "0x"), restate__record_put_hex(o, shown);
+    if (shown.len == payload.len) return;
+    restate__json_put_text(o, "... (");
+    restate__json_put_digits(o, payload.len, 1);
+    restate__json_put_text(o, " bytes)");
+}
+
+/* Quoted, or as a payload if it is no text. */
+static void restate__record_put_name(restate__json_out *o, restate_bytes name) {
+    if (restate__b_is_clean(name, "\n\r\t")) (void)restate__json_put_string(o, name);
+    else restate__record_put_payload(o, name);
+}
+
+static void restate__record_put_number(restate__json_out *o, const char *before, uint64_t n) {
+    restate__json_put_text(o, before);
+    restate__json_put_digits(o, n, 1);
+}
+
+static void restate__record_put_time(restate__json_out *o, const char *before, uint64_t ms) {
+    char text[RESTATE__CLOCK_TEXT];
+    restate__clock_text(ms, text);
+    restate__json_put_text(o, before);
+    restate__json_put_text(o, text);
+}
+
+/* Something that may be absent, or is nothing if it is empty. */
+static void restate__record_put_option(restate__json_out *o, const char *before,
+                                       restate_bytes name) {
+    if (!name.len) return;
+    restate__json_put_text(o, before);
+    restate__record_put_name(o, name);
+}
+
+/* The elements of a list of {1: name, 2: value}. */
+static void restate__record_put_pairs(restate__json_out *o, const char *before,
+                                      restate_bytes message, uint32_t tag) {
+    restate__wire_reader r = restate__wire_read(message);
+    restate__wire_item item;
+    restate_bytes name, value;
+    const char *comma = before;
+    while (restate__wire_next(&r, &item)) {
+        if (item.tag != tag || !restate__wire_entry(item.bytes, true, &name, &value)) continue;
+        restate__json_put_text(o, comma);
+        restate__record_put_name(o, name);
+        restate__json_put_text(o, ": ");
+        restate__record_put_name(o, value);
+        comma = ", ";
+    }
+    if (comma != before) restate__json_put(o, '}');
+}
+
+static void restate__record_put_failure(restate__json_out *o, restate_bytes message) {
+    restate_wire_Failure m;
+    if (!restate__wire_decode(restate_wire_Failure_fields, &m, sizeof m, message)) return;
+    restate__record_put_number(o, "failure ", m.code);
+    restate__json_put(o, ' ');
+    restate__record_put_name(o, m.message);
+    restate__record_put_pairs(o, " {", message, restate_wire_Failure_metadata_tag);
+}
+
+static void restate__record_put_keys(restate__json_out *o, restate_bytes message) {
+    restate__wire_reader r = restate__wire_read(message);
+    restate__wire_item item;
+    const char *comma = "";
+    restate__json_put(o, '[');
+    while (restate__wire_next(&r, &item)) {
+        if (item.tag != restate_wire_StateKeys_keys_tag) continue;
+        restate__json_put_text(o, comma);
+        restate__record_put_name(o, item.bytes);
+        comma = ", ";
+    }
+    restate__json_put(o, ']');
+}
+
+/* "Service/key/handler", of which there may be less. */
+static void restate__record_put_target(restate__json_out *o, restate_bytes service,
+                                       restate_bytes key, restate_bytes handler) {
+    restate__record_put_payload(o, service);
+    if (key.len) restate__json_put(o, '/'), restate__record_put_payload(o, key);
+    if (handler.len) restate__json_put(o, '/'), restate__record_put_payload(o, handler);
+}
+
+/* ---- Text: results --------------------------------------------------------------------------- */
+
+/* A notification. It belongs to a command if one of the record has its number. */
+typedef struct restate__record_came {
+    restate__notification n;
+    bool first;                             /* of its completion id or signal: it counts (R5) */
+    bool is_result;                         /* of `command`; else an id of an invocation */
+    uint32_t order;                         /* among all of them */
+    uint32_t command;                       /* UINT32_MAX: none */
+    uint32_t rank;                          /* of `command`, among those that have a result */
+} restate__record_came;
+
+typedef struct restate__record_text {
+    restate__json_out *out;
+    const restate__record *record;
+    restate__record_came *came;             /* in the order of the journal */
+    restate__record_came **by_id;           /* those with a number, by it, then by order */
+    uint32_t count, numbered;
+    uint32_t command, ranks;                /* the next one; given out */
+} restate__record_text;
+
+static int restate__record_by_id(const void *a, const void *b) {
+    const restate__record_came *x = *(restate__record_came *const *)a,
+                               *y = *(restate__record_came *const *)b;
+    if (x->n.signal != y->n.signal) return x->n.signal ? 1 : -1;
+    if (x->n.id != y->n.id) return x->n.id > y->n.id ? 1 : -1;
+    return x->order > y->order ? 1 : -1;
+}
+
+static bool restate__record_same_id(const restate__record_came *x, const restate__record_came *y) {
+    return x->n.signal == y->n.signal && x->n.id == y->n.id;
+}
+
+/* Puts notifications in order. What cannot be read is none. False: out of memory. */
+static bool restate__record_sort(restate__record_text *t, restate__arena *scratch) {
+    uint32_t count = t->record->count;
+    t->came = restate__arena_alloc(scratch, count * sizeof *t->came);
+    t->by_id = restate__arena_alloc(scratch, count * sizeof *t->by_id);
+    for (uint32_t i = 0; t->by_id && t->came && i < count; i++) {
+        const restate__record_entry *e = &t->record->entries[i];
+        restate__record_came *c = &t->came[t->count];
+        if (restate__record_is_command(e) || !restate__notification_read(&c->n, e->body)) continue;
+        c->order = t->count++;
+        c->command = UINT32_MAX;
+        c->first = true;
+        if (!c->n.name.ptr) t->by_id[t->numbered++] = c;
+    }
+    if (!t->by_id || !t->came) return false;
+    if (t->numbered)
+        qsort((void *)t->by_id, t->numbered, sizeof *t->by_id, restate__record_by_id);
+    for (uint32_t i = 1; i < t->numbered; i++)
+        t->by_id[i]->first = !restate__record_same_id(t->by_id[i], t->by_id[i - 1]) ||
+                             (t->by_id[i]->n.signal && t->by_id[i]->n.id == RESTATE__SIGNAL_CANCEL);
+    return true;
+}
+
+/* What came for a completion id, for the command at hand. NULL: nothing. */
+static restate__record_came *restate__record_find(restate__record_text *t, uint64_t id) {
+    uint32_t low = 0, high = id ? t->numbered : 0;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        const restate__notification *n = &t->by_id[middle]->n;
+        if (!n->signal && n->id < id) low = middle + 1;
+        else high = middle;
+    }
+    restate__record_came *c = id && low < t->numbered ? t->by_id[low] : NULL;
+    if (!c || c->n.signal || c->n.id != id) return NULL;
+    c->command = t->command;
+    return c;
+}
+
+/* The content of a result: behind an arrow if it is one, else behind other words. */
+static void restate__record_put_came(restate__json_out *o, const char *before,
+                                     const restate__notification *n) {
+    restate__json_put_text(o, before);
+    if (n->tag == restate_wire_NotificationTemplate_void_value_tag)
+        restate__json_put_text(o, "void");
+    else if (n->tag == restate_wire_NotificationTemplate_failure_tag)
+        restate__record_put_failure(o, n->result);
+    else if (n->tag == restate_wire_NotificationTemplate_state_keys_tag)
+        restate__record_put_keys(o, n->result);
+    else restate__record_put_payload(o, n->result);
+}
+
+/* ---- Text: commands -------------------------------------------------------------------------- */
+
+/* A command, taken apart by the table of its message. */
+typedef struct restate__record_line {
+    restate__record_text *text;
+    const restate__command_kind *kind;
+    restate_bytes body;
+} restate__record_line;
+
+/* A field by its name; all zero: it is not there, or empty. */
+static restate__wire_item restate__record_field(const restate__record_line *l, const char *name) {
+    const restate__row *row = l->kind->table->rows;
+    restate__wire_item item = { .number = 0 };
+    while (row->name && strcmp(row->name, name) != 0) row++;
+    if (!row->name || !restate__row_get(row, l->body, 0, &item)) memset(&item, 0, sizeof item);
+    return item;
+}
+
+static restate_bytes restate__record_bytes(const restate__record_line *l, const char *name) {
+    return restate__record_field(l, name).bytes;
+}
+
+/* A field that is a message. */
+static void restate__record_put_message(restate__json_out *o, const restate__table *table,
+                                        restate_bytes message) {
+    if (table == &restate__table_restate_wire_Value)
+        restate__record_put_payload(o, restate__vm_content(message));
+    else if (table == &restate__table_restate_wire_Failure)
+        restate__record_put_failure(o, message);
+    else if (table == &restate__table_restate_wire_StateKeys)
+        restate__record_put_keys(o, message);
+    else restate__json_put_text(o, "void");
+}
+
+/* What a command is about, what it gives along, and what an eager read found. */
+static void restate__record_put_plain(const restate__record_line *l) {
+    restate__json_out *o = l->text->out;
+    unsigned type = l->kind->type;
+    bool eager = type == restate_wire_MSG_GET_EAGER_STATE_COMMAND ||
+                 type == restate_wire_MSG_GET_EAGER_STATE_KEYS_COMMAND;
+    for (const restate__row *row = l->kind->table->rows; row->name; row++) {
+        restate__wire_item item;
+        if (row->repeated || row->kind == RESTATE__OF_UINT32 ||
+            !restate__row_get(row, l->body, 0, &item))
+            continue;
+        if (row->table) {
+            restate__json_put_text(o, eager ? " -> " : " ");
+            restate__record_put_message(o, row->table, item.bytes);
+        } else if (strcmp(row->name, "awakeable_id") == 0) {
+            restate__json_put(o, ' ');
+            restate__record_put_payload(o, item.bytes);
+        } else {
+            bool extra = strcmp(row->name, "name") == 0 && type != restate_wire_MSG_RUN_COMMAND;
+            restate__record_put_option(o, extra ? " named " : " ", item.bytes);
+        }
+    }
+}
+
+static void restate__record_put_sleep(const restate__record_line *l) {
+    restate__json_out *o = l->text->out;
+    restate__record_put_time(o, " until ", restate__record_field(l, "wake_up_time").number);
+    restate__record_put_option(o, " named ", restate__record_bytes(l, "name"));
+}
+
+static void restate__record_put_call(const restate__record_line *l) {
+    restate__json_out *o = l->text->out;
+    bool send = l->kind->type == restate_wire_MSG_ONE_WAY_CALL_COMMAND;
+    uint64_t at_ms = restate__record_field(l, "invoke_time").number;
+    restate_bytes parameter = restate__record_bytes(l, "parameter");
+    restate__json_put(o, ' ');
+    restate__record_put_target(o, restate__record_bytes(l, "service_name"),
+                               restate__record_bytes(l, "key"),
+                               restate__record_bytes(l, "handler_name"));
+    if (at_ms) restate__record_put_time(o, " at ", at_ms);
+    if (parameter.len) restate__json_put(o, ' '), restate__record_put_payload(o, parameter);
+    restate__record_put_option(o, " idempotency key ", restate__record_bytes(l, "idempotency_key"));
+    restate__record_put_option(o, " scope ", restate__record_bytes(l, "scope"));
+    restate__record_put_option(o, " limit key ", restate__record_bytes(l, "limit_key"));
+    restate__record_put_pairs(o, " headers {", l->body,
+                              send ? restate_wire_OneWayCallCommandMessage_headers_tag
+                                   : restate_wire_CallCommandMessage_headers_tag);
+    restate__record_put_option(o, " named ", restate__record_bytes(l, "name"));
+    const restate__record_came *id = restate__record_find(
+        l->text, restate__record_field(l, "invocation_id_notification_idx").number);
+    if (id) restate__record_put_came(o, send ? " -> " : " as ", &id->n);
+}
+
+static void restate__record_put_signal(const restate__record_line *l) {
+    restate__json_out *o = l->text->out;
+    uint64_t number = restate__record_field(l, "idx").number;
+    restate_bytes to = restate__record_bytes(l, "target_invocation_id");
+    restate__wire_item value = restate__record_field(l, "value");
+    restate__wire_item failure = restate__record_field(l, "failure");
+    if (number == RESTATE__SIGNAL_CANCEL) restate__json_put_text(o, " (cancel)");
+    else if (number) restate__record_put_number(o, " ", number);
+    else restate__json_put(o, ' '), restate__record_put_name(o, restate__record_bytes(l, "name"));
+    restate__json_put_text(o, " to ");
+    restate__record_put_payload(o, to);
+    if (!value.tag && !failure.tag) return;
+    restate__json_put(o, ' ');
+    restate__record_put_message(o, value.tag ? &restate__table_restate_wire_Value
+                                             : &restate__table_restate_wire_Failure,
+                                value.tag ? value.bytes : failure.bytes);
+}
+
+static void restate__record_put_attach(const restate__record_line *l) {
+    restate__json_out *o = l->text->out;
+    restate_bytes id = restate__record_bytes(l, "invocation_id");
+    restate__wire_item workflow = restate__record_field(l, "workflow_target");
+    restate__wire_item request = restate__record_field(l, "idempotent_request_target");
+    restate_wire_WorkflowTarget w;
+    restate_wire_IdempotentRequestTarget r;
+    restate__json_put(o, ' ');
+    if (workflow.tag && restate__wire_decode(restate_wire_WorkflowTarget_fields, &w, sizeof w,
+                                             workflow.bytes)) {
+        restate__record_put_target(o, w.workflow_name, w.workflow_key, restate__b_none());
+        restate__record_put_option(o, " scope ", w.scope);
+    } else if (request.tag && restate__wire_decode(restate_wire_IdempotentRequestTarget_fields, &r,
+                                                   sizeof r, request.bytes)) {
+        restate__record_put_target(o, r.service_name, r.service_key, r.handler_name);
+        restate__record_put_option(o, " idempotency key ", r.idempotency_key);
+        restate__record_put_option(o, " scope ", r.scope);
+    } else {
+        restate__record_put_payload(o, id);
+    }
+}
+
+static void restate__record_put_about(const restate__record_line *l) {
+    switch (l->kind->type) {
+    case restate_wire_MSG_SLEEP_COMMAND:
+        restate__record_put_sleep(l);
+        return;
+    case restate_wire_MSG_CALL_COMMAND:
+    case restate_wire_MSG_ONE_WAY_CALL_COMMAND:
+        restate__record_put_call(l);
+        return;
+    case restate_wire_MSG_SEND_SIGNAL_COMMAND:
+        restate__record_put_signal(l);
+        return;
+    case restate_wire_MSG_ATTACH_INVOCATION_COMMAND:
+    case restate_wire_MSG_GET_INVOCATION_OUTPUT_COMMAND:
+        restate__record_put_attach(l);
+        return;
+    default:
+        restate__record_put_plain(l);
+    }
+}
+
+/* A command and its result. */
+static void restate__record_put_command(restate__record_text *t, const restate__record_entry *e) {
+    restate__json_out *o = t->out;
+    const restate__record_line l = { t, restate__vm_kind(e->type), e->body };
+    bool input = e->type == restate_wire_MSG_INPUT_COMMAND;
+    bool output = e->type == restate_wire_MSG_OUTPUT_COMMAND;
+    restate__record_put_number(o, "  ", t->command);
+    restate__json_put(o, ' ');
+    restate__json_put_text(o, input ? "input" : output ? "output" : l.kind->name);
+    if (restate__table_decodes(l.kind->table, l.body)) {
+        restate__record_put_about(&l);
+        restate__record_came *c =
+            restate__record_find(t, restate__record_field(&l, "result_completion_id").number);
+        if (c) {
+            c->is_result = true;
+            c->rank = t->ranks++;
+            restate__record_put_came(o, " -> ", &c->n);
+        }
+    } else {
+        restate__json_put_text(o, " (cannot be read) ");
+        restate__record_put_payload(o, l.body);
+    }
+    restate__json_put(o, '\n');
+    t->command++;
+}
+
+/* ---- Text: in which order results came ------------------------------------------------------- */
+
+/* Whether a notification is shown among those that came: it counts, and is not the id of an
+ * invocation, on which nearly nothing ever waits. */
+static bool restate__record_counts(const restate__record_came *c) {
+    return c->first && (c->is_result || c->command == UINT32_MAX);
+}
+
+/* Whether one was neither the result of a command nor behind those of all commands before. */
+static bool restate__record_unordered(const restate__record_text *t) {
+    uint32_t next = 0;
+    for (uint32_t i = 0; i < t->count; i++) {
+        const restate__record_came *c = &t->came[i];
+        if (restate__record_counts(c) && (!c->is_result || c->rank != next++)) return true;
+    }
+    return false;
+}
+
+static void restate__record_put_other(restate__json_out *o, const restate__record_came *c) {
+    bool cancel = c->n.signal && c->n.id == RESTATE__SIGNAL_CANCEL;
+    if (cancel) restate__json_put_text(o, "cancel");
+    else if (c->n.name.ptr)
+        restate__json_put_text(o, "signal "), restate__record_put_name(o, c->n.name);
+    else restate__record_put_number(o, c->n.signal ? "signal " : "completion ", c->n.id);
+    if (!cancel) restate__record_put_came(o, " -> ", &c->n);
+}
+
+/* Results of commands that follow each other are put together: "1 to 5, signal 17 -> null, 7, 6".
+ */
+static void restate__record_put_order(restate__record_text *t) {
+    const char *comma = "  came: ";
+    if (!restate__record_unordered(t)) return;
+    for (uint32_t i = 0, in_row = 0; i < t->count; i++) {
+        const restate__record_came *c = &t->came[i], *next = c + 1;
+        if (!restate__record_counts(c)) continue;
+        while (next < t->came + t->count && !restate__record_counts(next)) next++;
+        bool goes_on = c->is_result && next < t->came + t->count && next->is_result &&
+                       next->rank == c->rank + 1;
+        if (goes_on && in_row++) continue;  /* neither the first of a row nor its last */
+        restate__json_put_text(t->out, !goes_on && in_row > 1 ? " to " : comma);
+        if (c->is_result) restate__json_put_digits(t->out, c->command, 1);
+        else restate__record_put_other(t->out, c);
+        if (!goes_on) in_row = 0;
+        comma = ", ";
+    }
+    restate__json_put(t->out, '\n');
+}
+
+/* A record as text. `scratch` is not the arena of `o`. False: out of memory. */
+RESTATE__PRIVATE bool restate__record_put(restate__json_out *o, restate__arena *scratch,
+                                          const restate__record *record) {
+    restate__record_text t = { .out = o, .record = record };
+    if (!restate__record_sort(&t, scratch)) return false;
+    restate__record_put_target(o, record->service, record->key, record->handler);
+    restate__json_put(o, ' ');
+    restate__record_put_payload(o, record->id);
+    restate__record_put_option(o, " scope ", record->scope);
+    restate__json_put(o, '\n');
+    for (uint32_t i = 0; i < record->count; i++)
+        if (restate__record_is_command(&record->entries[i]))
+            restate__record_put_command(&t, &record->entries[i]);
+    restate__record_put_order(&t);
+    if (record->fault) {
+        restate__json_put_text(o, "  the rest cannot be read: ");
+        restate__json_put_text(o, restate__arena_clean(scratch, record->fault, ""));
+        restate__json_put(o, '\n');
+    }
+    return !o->failed;
+}
+
+RESTATE_API const char *restate_journal_text(restate_ctx *ctx, restate_bytes journal) {
+    restate__record_reader r;
+    if (restate__ctx_over(ctx)) return "";
+    restate__json_out o = restate__json_out_on(ctx->memory);
+    bool good = restate__record_open(&r, ctx->memory->cache->allocator, journal);
+    while (good && restate__record_next(&r)) good = restate__record_put(&o, &r.arena, &r.record);
+    bool nomem = r.arena.failed || o.failed;
+    restate__record_close(&r);
+    restate_bytes text = restate__json_finish(&o);
+    if (!nomem && text.ptr) return (const char *)text.ptr;
+    restate__ctx_nomem(ctx);
+    return "";
+}
+
+/* ---- Start ----------------------------------------------------------------------------------- */
+
+#define RESTATE__RECORD_ID 24u              /* bytes of an invocation's id */
+
+/* A number in base 62, as `size` bytes, the least significant one first. */
+static void restate__record_base62(restate_bytes digits, uint8_t *to, size_t size) {
+    memset(to, 0, size);
+    for (size_t i = 0; i < digits.len; i++) {
+        unsigned carry = restate__b_base62_digit((char)digits.ptr[i]);
+        for (size_t k = 0; k < size; k++) {
+            carry += to[k] * 62u;
+            to[k] = (uint8_t)carry;
+            carry >>= 8;
+        }
+    }
+}
+
+/* The bytes that the text of an id stands for. NULL: done; else why it is none. */
+RESTATE__PRIVATE const char *restate__record_id(restate_bytes text,
+                                                uint8_t id[RESTATE__RECORD_ID]) {
+    char copy[5 + 11 + 22 + 1];
+    if (text.len != sizeof copy - 1) return "it does not have 38 characters";
+    memcpy(copy, text.ptr, text.len);
+    copy[text.len] = 0;
+    const char *fault = restate__b_invocation_id_fault(copy);
+    if (fault) return fault;
+    restate__record_base62(restate__b(text.ptr + 5, 11), id, 8);
+    restate__record_base62(restate__b(text.ptr + 16, 22), id + 8, 16);
+    return NULL;
+}
+
+static uint64_t restate__record_rotl(uint64_t x, unsigned n) { return x << n | x >> (64 - n); }
+
+static void restate__record_sip_round(uint64_t v[4]) {
+    v[0] += v[1];
+    v[2] += v[3];
+    v[1] = restate__record_rotl(v[1], 13) ^ v[0];
+    v[3] = restate__record_rotl(v[3], 16) ^ v[2];
+    v[0] = restate__record_rotl(v[0], 32);
+    v[2] += v[1];
+    v[0] += v[3];
+    v[1] = restate__record_rotl(v[1], 17) ^ v[2];
+    v[3] = restate__record_rotl(v[3], 21) ^ v[0];
+    v[2] = restate__record_rotl(v[2], 32);
+}
+
+/* The seed that the server makes of an id: SipHash-1-3 with a key of zeros, over the length of the
+ * id, 24, as a number of 64 bits, and its bytes. */
+RESTATE__PRIVATE uint64_t restate__record_seed(const uint8_t id[RESTATE__RECORD_ID]) {
+    uint64_t v[4] = { UINT64_C(0x736f6d6570736575), UINT64_C(0x646f72616e646f6d),
+                      UINT64_C(0x6c7967656e657261), UINT64_C(0x7465646279746573) };
+    uint64_t words[5] = { RESTATE__RECORD_ID, 0, 0, 0, (uint64_t)(8u + RESTATE__RECORD_ID) << 56 };
+    for (unsigned i = 0; i < RESTATE__RECORD_ID; i++)
+        words[1 + i / 8] |= (uint64_t)id[i] << i % 8 * 8;
+    for (unsigned i = 0; i < 5; i++) {
+        v[3] ^= words[i];
+        restate__record_sip_round(v);
+        v[0] ^= words[i];
+    }
+    v[2] ^= 255;
+    for (unsigned i = 0; i < 3; i++) restate__record_sip_round(v);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+/* The other one (experimental-enable-unique-random-seeds). */
+RESTATE__PRIVATE uint64_t restate__record_unique_seed(const uint8_t id[RESTATE__RECORD_ID],
+                                                      uint64_t created_ms) {
+    uint64_t high = 0, low = 0, n;
+    for (unsigned i = 0; i < 8; i++) {
+        high = high << 8 | id[8 + i];
+        low = low << 8 | id[16 + i];
+    }
+    n = high ^ restate__record_rotl(low, 21) ^ restate__record_rotl(created_ms, 43);
+    n = (n ^ n >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    n = (n ^ n >> 27) * UINT64_C(0x94d049bb133111eb);
+    return n ^ n >> 31;
+}
+
+/* ---- Check: one attempt ---------------------------------------------------------------------- */
+
+#define RESTATE__RECORD_SEEDS 3u
+#define RESTATE__RECORD_CACHE_BYTES (256u << 10)
+
+typedef struct restate__record_check {
+    restate_endpoint *endpoint;
+    restate__worker worker;
+    restate__buf out;                       /* into which nothing can be written */
+    restate__record_reader reader;
+    restate__handler handler;               /* the one at hand, without hooks, on this thread */
+    uint8_t id[RESTATE__RECORD_ID];
+    uint64_t seeds[RESTATE__RECORD_SEEDS];
+    uint32_t version, seed_count;
+    const char *text;                       /* of what was found, unless it fits */
+    bool drew;                              /* the handler has drawn random numbers */
+} restate__record_check;
+
+/* Keeps a sentence. The arena is the record's. */
+static restate_fit restate__record_tell(restate__record_check *c, restate_fit fit,
+                                        const char *format, ...) RESTATE__PRINTF(3, 4);
+static restate_fit restate__record_tell(restate__record_check *c, restate_fit fit,
+                                        const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    c->text = restate__arena_vprintf(&c->reader.arena, format, args);
+    va_end(args);
+    return fit;
+}
+
+static void restate__record_feed(restate__attempt *a, uint16_t type, restate_bytes body) {
+    uint8_t head[RESTATE__WIRE_HEAD];
+    restate__wire_put_head(head, type, 0, (uint32_t)body.len);
+    restate__attempt_feed(a, restate__b(head, sizeof head));
+    restate__attempt_feed(a, body);
+}
+
+/* Gives the attempt all that the server would. */
+static bool restate__record_give(const restate__record_check *c, restate__attempt *a,
+                                 uint64_t seed) {
+    const restate__record *r = &c->reader.record;
+    const restate_wire_StartMessage m = {
+        .id = restate__b(c->id, sizeof c->id), .debug_id = r->id, .known_entries = r->count,
+        .partial_state = true, .key = r->key, .random_seed = seed, .scope = r->scope,
+        .limit_key = r->limit_key, .idempotency_key = r->idempotency_key
+    };
+    restate_bytes start;
+    if (!restate__wire_encode(a->arena, restate_wire_StartMessage_fields, &m, &start)) return false;
+    restate__record_feed(a, restate_wire_MSG_START, start);
+    for (uint32_t i = 0; i < r->count; i++)
+        restate__record_feed(a, r->entries[i].type, r->entries[i].body);
+    restate__attempt_end_input(a);
+    return true;
+}
+
+/* A command of the record, by its number. NULL: there is none. */
+static const restate__record_entry *restate__record_command(const restate__record *r,
+                                                            uint32_t number) {
+    const restate__record_entry *e = r->entries, *end = e + r->count;
+    for (; e < end; e++)
+        if (restate__record_is_command(e) && !number--) return e;
+    return NULL;
+}
+
+/* A message of the machine's in one line, without its advice. */
+static const char *restate__record_one_line(restate__arena *arena, const char *message) {
+    const char *advice = strstr(message, "\n" RESTATE__MISMATCH_WHY);
+    if (!advice) advice = strstr(message, ". " RESTATE__MISMATCH_WHY);
+    size_t n = advice ? (size_t)(advice - message) : strlen(message);
+    char *copy = (char *)restate__arena_bytes(arena, 2 * n + 1), *to = copy;
+    if (!copy) return "";
+    for (size_t i = 0; i < n; i++) {
+        if (message[i] != '\n') {
+            *to++ = message[i];
+            continue;
+        }
+        if (i && message[i - 1] != ':') *to++ = ';';
+        *to++ = ' ';
+        while (message[i + 1] == ' ') i++;
+    }
+    *to = 0;
+    return copy;
+}
+
+/* The code took another path, or less of it. */
+static restate_fit restate__record_differs(restate__record_check *c, const restate__vm *vm) {
+    const restate__record *r = &c->reader.record;
+    restate__arena *arena = &c->reader.arena;
+    const char *text = restate__record_one_line(arena, vm->error.message);
+    bool about_it = strncmp(text, RESTATE__MISMATCH, strlen(RESTATE__MISMATCH) - 3) == 0;
+    const restate__record_entry *e =
+        restate__record_command(r, vm->command_index + (about_it ? 0u : 1u));
+    if (!e) return restate__record_tell(c, RESTATE_DIFFERS, "%s", text);
+    unsigned long entry = (unsigned long)(e - r->entries);
+    if (about_it) return restate__record_tell(c, RESTATE_DIFFERS, "entry %lu: %s", entry, text);
+    return restate__record_tell(c, RESTATE_DIFFERS, "entry %lu, command %lu (%s): %s", entry,
+                                (unsigned long)vm->command_index + 1u,
+                                restate__vm_kind(e->type)->name, text);
+}
+
+/* What the end of an attempt says. */
+static restate_fit restate__record_judge(restate__record_check *c, const restate__attempt *a) {
+    const restate__vm *vm = &a->vm;
+    uint32_t code = vm->phase == RESTATE__ERRORED ? vm->error.code : 0;
+    bool begun = vm->command_index != UINT32_MAX;
+    if (a->arena->failed) return restate__record_tell(c, RESTATE_CANNOT_TELL, "out of memory");
+    if (begun && (code == RESTATE__E_MISMATCH || code == RESTATE__E_PROTOCOL))
+        return restate__record_differs(c, vm);
+    if (begun && !vm->journal.commands.left) return RESTATE_FITS;
+    const char *text = code ? restate__record_one_line(&c->reader.arena, vm->error.message)
+                            : "it does not say why";
+    if (begun)
+        return restate__record_tell(c, RESTATE_CANNOT_TELL, "the handler ended by itself, after "
+                                    "command %lu and before its journal: %s",
+                                    (unsigned long)vm->command_index, text);
+    return restate__record_tell(c, RESTATE_CANNOT_TELL, "%s", text);
+}
+
+static restate_fit restate__record_attempt(restate__record_check *c, uint64_t seed) {
+    restate__arena arena;
+    restate_fit fit = RESTATE_CANNOT_TELL;
+    restate__arena_init(&arena, &c->worker.cache);
+    restate__attempt *a = restate__arena_alloc(&arena, sizeof *a);
+    if (!a) return restate__record_tell(c, fit, "out of memory");
+    restate__vm_options o = restate__ep_vm_options(c->endpoint, &c->handler.options, c->version);
+    a->handler = &c->handler;
+    a->logger = &c->endpoint->logger;
+    a->arena = &arena;
+    a->stops = &c->endpoint->stops;
+#ifndef RESTATE_NO_THREADS
+    a->closures.pool = &c->endpoint->pool;
+#endif
+    restate__attempt_init(a, &c->worker, &o, &c->out);
+    if (!restate__record_give(c, a, seed)) restate__attempt_cut(a);
+    while (restate__worker_turn(&c->worker)) continue;
+    c->drew = a->request.random_ready;
+    fit = restate__record_judge(c, a);
+    if (!restate__attempt_over(a)) restate__attempt_cut(a);
+    while (restate__worker_turn(&c->worker)) continue;
+    restate__attempt_free(a);
+    restate__arena_free(&arena);
+    return fit;
+}
+
+/* ---- Check: one journal ---------------------------------------------------------------------- */
+
+/* Hooks are not called. But where there is an `outbound`, headers are not compared. */
+static const restate_pair *restate__record_outbound(void *user, restate_ctx *ctx,
+                                                    const restate_target *to) {
+    (void)user;
+    (void)ctx;
+    (void)to;
+    return NULL;
+}
+
+static const restate_hooks restate__record_hooks = { .outbound = restate__record_outbound };
+
+/* Finds the handler. NULL: done; else why not. */
+static const char *restate__record_route(restate__record_check *c, restate_fit *fit) {
+    const restate__record *r = &c->reader.record;
+    restate__handler *h = &c->handler;
+    const restate__service *s = restate__ep_service(c->endpoint, r->service);
+    const restate__handler *found = s ? restate__ep_handler(s, r->handler) : NULL;
+    *fit = RESTATE_CANNOT_TELL;
+    if (!s) return "this endpoint has no such service";
+    *fit = RESTATE_DIFFERS;
+    if (!found) return "its service has no such handler any more";
+    *h = *found;
+    h->hook_count = 0;
+    for (size_t i = 0; i < found->hook_count; i++)
+        if (found->hooks[i]->outbound) h->hook_count = 1;
+    h->hooks[0] = &restate__record_hooks;
+#ifndef RESTATE_NO_THREADS
+    if (h->options.blocking == RESTATE_ON && !h->options.stack_bytes)
+        h->options.stack_bytes = c->endpoint->pool.stack_bytes;
+#endif
+    h->options.blocking = RESTATE_OFF;
+    h->patience_ms = RESTATE__DUTY_NEVER;
+    return NULL;
+}
+
+/* A command that cannot be decoded: the machine would say so, but not whether it is the last one's
+ * fault or that of what comes behind. NULL: all can. */
+static const restate__record_entry *restate__record_damaged(const restate__record *r) {
+    const restate__record_entry *e = r->entries, *end = e + r->count;
+    for (; e < end; e++)
+        if (restate__record_is_command(e) &&
+            !restate__table_decodes(restate__vm_kind(e->type)->table, e->body))
+            return e;
+    return NULL;
+}
+
+/* What keeps a record from being checked; NULL: nothing. */
+static const char *restate__record_fault(restate__record_check *c) {
+    const restate__record *r = &c->reader.record;
+    c->version = r->version;
+    if (!c->version && r->count == 1) c->version = 6;   /* the input is all that there is */
+    if (r->fault) return r->fault;
+    if (!c->version) return "the version of its protocol is not known";
+    if (c->version < RESTATE__VERSION_MIN || c->version > RESTATE__VERSION_MAX)
+        return restate__arena_printf(&c->reader.arena, "it has version %u of the protocol",
+                                     (unsigned)c->version);
+    const restate__record_entry *damaged = restate__record_damaged(r);
+    if (damaged)
+        return restate__arena_printf(&c->reader.arena, "entry %lu (%s) cannot be decoded",
+                                     (unsigned long)(damaged - r->entries),
+                                     restate__vm_kind(damaged->type)->name);
+    const char *fault = restate__record_id(r->id, c->id);
+    return fault ? restate__arena_printf(&c->reader.arena, "its id is none: %s", fault) : NULL;
+}
+
+static void restate__record_find_seeds(restate__record_check *c) {
+    const restate__record *r = &c->reader.record;
+    uint8_t origin[RESTATE__RECORD_ID];
+    bool restarted = r->restarted_from.len && !restate__record_id(r->restarted_from, origin);
+    c->seed_count = 0;
+    if (restarted) c->seeds[c->seed_count++] = restate__record_seed(origin);
+    c->seeds[c->seed_count++] = restate__record_seed(c->id);
+    if (r->created_ms)
+        c->seeds[c->seed_count++] = restate__record_unique_seed(c->id, r->created_ms);
+}
+
+static restate_fit restate__record_check_seeds(restate__record_check *c) {
+    restate_fit fit = RESTATE_DIFFERS;
+    const char *first = NULL;
+    restate__record_find_seeds(c);
+    for (uint32_t i = 0; i < c->seed_count && fit == RESTATE_DIFFERS; i++) {
+        fit = restate__record_attempt(c, c->seeds[i]);
+        if (!first) first = c->text;
+        if (!c->drew || c->version < 6) break;
+    }
+    if (fit != RESTATE_DIFFERS) return fit;
+    c->text = first;
+    if (!c->drew || c->version < 6 || !c->reader.record.restarted_from.len) return fit;
+    return restate__record_tell(c, RESTATE_CANNOT_TELL, "the handler draws random numbers, and "
+                                "those of an invocation that was restarted are not known; with "
+                                "others %s", first);
+}
+
+static restate_fit restate__record_check_one(restate__record_check *c) {
+    restate_fit fit;
+    const char *fault = restate__record_fault(c);
+    if (fault) return restate__record_tell(c, RESTATE_CANNOT_TELL, "%s", fault);
+    fault = restate__record_route(c, &fit);
+    return fault ? restate__record_tell(c, fit, "%s", fault) : restate__record_check_seeds(c);
+}
+
+/* ---- Check: all of them ---------------------------------------------------------------------- */
+
+/* What is worse: not to know, or to know that it differs. */
+static bool restate__record_worse(restate_fit fit, restate_fit than) {
+    return than == RESTATE_FITS ? fit != RESTATE_FITS
+                                : than == RESTATE_CANNOT_TELL && fit == RESTATE_DIFFERS;
+}
+
+/* Keeps what was found for restate_endpoint_error(). */
+static void restate__record_report(restate__record_check *c) {
+    const restate__record *r = &c->reader.record;
+    restate__json_out o = restate__json_out_on(&c->reader.arena);
+    restate__record_put_payload(&o, r->id);
+    restate__json_put(&o, ' ');
+    restate__record_put_target(&o, r->service, r->key, r->handler);
+    restate__json_put_text(&o, ", ");
+    restate__json_put_text(&o, c->text);
+    const char *text = (const char *)restate__json_finish(&o).ptr;
+    restate__ep_error(c->endpoint, "%s", text ? text : "out of memory");
+}
+
+static restate_fit restate__record_check_all(restate__record_check *c, restate_bytes journal,
+                                             size_t counts[3]) {
+    restate_fit worst = RESTATE_FITS;
+    restate__record_open(&c->reader, &c->endpoint->allocator, journal);
+    while (restate__record_next(&c->reader)) {
+        restate_fit fit = restate__record_check_one(c);
+        counts[fit]++;
+        if (!restate__record_worse(fit, worst)) continue;
+        worst = fit;
+        restate__record_report(c);
+    }
+    if (!c->reader.fault) return worst;
+    counts[RESTATE_CANNOT_TELL]++;
+    if (worst != RESTATE_FITS) return worst;
+    restate__ep_error(c->endpoint, "the journal cannot be read: %s", c->reader.fault);
+    return RESTATE_CANNOT_TELL;
+}
+
+RESTATE_API restate_fit restate_journal_check(restate_endpoint *endpoint, restate_bytes journal,
+                                              size_t counts[3]) {
+    size_t own[3];
+    if (!counts) counts = own;
+    memset(counts, 0, sizeof own);
+    if (!endpoint || endpoint->invalid) return RESTATE_CANNOT_TELL;
+    restate__record_check *c = restate__mem_zalloc(&endpoint->allocator, sizeof *c);
+    if (!c) {
+        restate__ep_error(endpoint, "out of memory");
+        return RESTATE_CANNOT_TELL;
+    }
+    endpoint->error[0] = 0;
+    c->endpoint = endpoint;
+    restate__worker_init(&c->worker, &endpoint->allocator, RESTATE__RECORD_CACHE_BYTES, 1);
+    restate__buf_init(&c->out, &c->worker.cache);
+    c->out.failed = true;
+    restate_fit fit = restate__record_check_all(c, journal, counts);
+    restate__b_clean(endpoint->error, strlen(endpoint->error), "");
+    restate__record_close(&c->reader);
+    restate__worker_free(&c->worker);
+    restate__mem_free(&endpoint->allocator, c, sizeof *c);
+    return fit;
+}
+
+/* ---- The query ------------------------------------------------------------------------------- */
+
+/* A text of SQL in a string of JSON. */
+static void restate__record_put_sql(restate__json_out *o, const char *before, const char *text) {
+    if (!text) return;
+    restate__json_put_text(o, before);
+    restate__json_put_text(o, " = '");
+    for (const char *quote; (quote = strchr(text, '\'')) != NULL; text = quote + 1) {
+        restate__json_put_escaped(o, restate__b(text, (size_t)(quote - text)));
+        restate__json_put_text(o, "\'\'");
+    }
+    restate__json_put_escaped(o, restate_str(text));
+    restate__json_put(o, '\'');
+}
+
+/* The body of the request for the journals of `of`, which has texts in UTF-8. Absent: out of
+ * memory. */
+RESTATE__PRIVATE restate_bytes restate__record_query(restate__arena *arena, restate_invocation of) {
+#define RESTATE__X(table, column) ", " table #column
+    static const char columns[] = RESTATE__RECORD_COLUMNS(RESTATE__X);
+#undef RESTATE__X
+    restate__json_out o = restate__json_out_on(arena);
+    restate__json_put_text(&o, "{\"query\": \"select ");
+    restate__json_put_text(&o, columns + 2);
+    restate__json_put_text(&o, " from sys_journal j join sys_invocation i on i.id = j.id where ");
+    if (of.id) {
+        restate__record_put_sql(&o, "i.id", of.id);
+    } else {
+        restate__json_put_text(&o, "i.status != 'completed'");
+        restate__record_put_sql(&o, " and i.target_service_name", of.target.service);
+        restate__record_put_sql(&o, " and i.target_handler_name", of.target.handler);
+        restate__record_put_sql(&o, " and i.target_service_key", of.target.key);
+        restate__record_put_sql(&o, " and i.scope", of.target.scope);
+        restate__record_put_sql(&o, " and i.idempotency_key", of.idempotency_key);
+    }
+    restate__json_put_text(&o, " order by i.id, j.index\"}");
+    return restate__json_finish(&o);
+}
+
+#ifdef RESTATE_WITH_TEST
+
+/* ---- Rows, as the server writes them --------------------------------------------------------- */
+
+static void restate__record_put_column(restate__json_out *o, const char *name,
+                                       restate_bytes value) {
+    if (!value.ptr) return;
+    restate__json_put_text(o, ", \"");
+    restate__json_put_text(o, name);
+    restate__json_put_text(o, "\": ");
+    (void)restate__json_put_string(o, value);
+}
+
+static void restate__record_put_row(restate__json_out *o, const restate__record *r, uint32_t i) {
+    char created[RESTATE__CLOCK_TEXT];
+    const restate__record_type *t = restate__record_types;
+    while (t->name && t->type != r->entries[i].type) t++;
+    restate__clock_text(r->created_ms, created);
+    restate__record_put_number(o, "{\"index\": ", i);
+    restate__record_put_column(o, "entry_type", restate_str(t->name));
+    restate__json_put_text(o, ", \"raw\": \"");
+    restate__record_put_hex(o, r->entries[i].body);
+    restate__json_put(o, '"');
+    restate__record_put_column(o, "id", r->id);
+    restate__record_put_column(o, "target_service_name", r->service);
+    restate__record_put_column(o, "target_service_key", r->key);
+    restate__record_put_column(o, "target_handler_name", r->handler);
+    if (r->version)
+        restate__record_put_number(o, ", \"pinned_service_protocol_version\": ", r->version);
+    restate__record_put_column(o, "created_at", restate_str(created));
+    restate__record_put_column(o, "restarted_from", r->restarted_from);
+    restate__record_put_column(o, "scope", r->scope);
+    restate__record_put_column(o, "limit_key", r->limit_key);
+    restate__record_put_column(o, "idempotency_key", r->idempotency_key);
+    restate__json_put(o, '}');
+}
+
+/* The rows of a record, as the answer to the query has them between its brackets. `more`: others
+ * stand before them. */
+RESTATE__PRIVATE void restate__record_put_rows(restate__json_out *o, const restate__record *record,
+                                               bool more) {
+    for (uint32_t i = 0; i < record->count; i++) {
+        restate__json_put_text(o, more || i ? ",\n" : "");
+        restate__record_put_row(o, record, i);
+    }
+}
+
+#endif /* RESTATE_WITH_TEST */
+
+#endif /* !RESTATE_NO_CLIENT || RESTATE_WITH_TEST */
 
 #ifdef RESTATE_WITH_TEST
 

@@ -23,10 +23,12 @@
  *                                 _stop (descriptors that tell closures to stop), _locks (deadlocks)
  *     stream, server, process     whole endpoints: without sockets; with them, and with _limits (peers that send
  *                                 too much, or what is wrong) and _stop; in processes of their own
+ *     record                      journals of servers: as text, and how they are read; with _check (against code)
  *     support/                    what several units share. It looks inside restate.h, so units include these files
  *                                 behind it, and they are not compiled by themselves
  *     fuzz/                       what is to hold whatever arrives (make fuzz)
  *     compile/                    ways to include the header
+ *     journals/                   recorded by a real server, and what they are as text
  *     e2e/                        with a real server
  *     features/, scenarios.md     which test looks at which capability, and at which scenario of the protocol
  */

@@ -466,7 +466,7 @@ static bool store(seed_journal *j, unsigned type, const uint8_t *at, size_t len)
 }
 
 static void seed_start(unsigned known, bool whole_state) {
-    start(known, .key = "key", .state = "a=1;c=2", .complete = whole_state, .seed = 7);
+    start(known, .id = "0123456789abcdefghijklmn", .key = "key", .state = "a=1;c=2", .complete = whole_state, .seed = 7);
 }
 
 /* One attempt: what it sends is added. */
