@@ -80,11 +80,11 @@ $(1)/fuzz-%: tests/fuzz/%.c tests/fuzz/fuzz.h $$(wildcard tests/*.h tests/suppor
 	@mkdir -p $$(@D)
 	$$(compile) $(2) -o $$@ $$< $$(link)
 
-$(1)/e2e-services: tests/e2e/services.c $$(HEADERS)
+$(1)/e2e-services: tests/e2e/services.c tests/support/kinds.c tests/support/check.c $$(HEADERS)
 	@mkdir -p $$(@D)
 	$$(compile) $(2) -o $$@ $$< $$(link)
 
-$(1)/test-services: $$(TEST_SERVICES) tests/services/services.h $$(HEADERS)
+$(1)/test-services: $$(TEST_SERVICES) tests/services/services.h tests/support/check.c $$(HEADERS)
 	@mkdir -p $$(@D)
 	$$(compile) $(2) -o $$@ $$(TEST_SERVICES) $$(link)
 endef
@@ -171,7 +171,7 @@ valgrind: $(UNITS:%=build/valgrind/%)
 	$(call run_all,$(UNITS:%=build/valgrind/%),$(VALGRIND) -q --error-exitcode=9 --leak-check=full \
 		--errors-for-leak-kinds=definite)
 
-# Random input for one exchange, and for one connection: from the seeds on, as long as this.
+# Random input for one exchange, one connection, and one file of journals: from the seeds on, as long as this.
 FUZZ_SECONDS = 60
 build/fuzz/fuzz-%: CC = $(CLANG)
 $(eval $(call variant,build/fuzz,-fsanitize=fuzzer -DLIBFUZZER $(ASAN)))
@@ -372,7 +372,7 @@ help:
 	@echo 'make e2e-smoke    some of them, in less than a minute'
 	@echo 'make mutants      breaks rules of the journal on purpose; some test has to notice each'
 	@echo 'make differential random handlers, journals, JSON and messages: all as with an earlier header'
-	@echo 'make fuzz         random bytes for an exchange and a connection, FUZZ_SECONDS=60 each; installs what it takes'
+	@echo 'make fuzz         random bytes for an exchange, a connection and a journal, FUZZ_SECONDS=60 each; installs what it takes'
 	@echo 'make fuzz-seeds   the valid input that this begins with, once'
 	@echo 'make coverage     how much of restate.h the tests of its journal reach (SECTION=journal: lists the rest)'
 	@echo 'make bench        the same requests posted to this and to other SDKs (tests/bench/bench.sh --help)'

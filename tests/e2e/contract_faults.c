@@ -1073,6 +1073,33 @@ static void node_crash_case(void) {
     use_node(0);
     ASK(text("/Counter/%s/get", own.key.s), NULL, 200, text("%d", WORK_ADDS + WORK_DELAYED));
 }
+/* ---- Journals -------------------------------------------------------------------------------------------- */
+
+/* All that ran on this server so far fits the code that it ran with: what the cases before have left,
+ * and, if this one is alone, what it does itself. NonDeterministic does not; Failing
+ * counts its attempts, and one handler the closures that execute, in memory. */
+static void journals_case(void) {
+    static const char where[] = "i.target_service_name not in ('NonDeterministic', 'Failing') and "
+                                "i.target_handler_name != 'countExecutedSideEffects'";
+    const word path = make_word("%s/%s.journals.json", logs, running->name);
+    if (query_number("c", "select count(*) c from sys_invocation") < 100) {
+        counter_case();
+        map_case();
+        other_commands_case();
+        results_case();
+        workflow_case();
+        program_kinds_case();
+        cancel_trees_case();
+    }
+    if (!fetch_journals(where, path.s)) { test_failures++; return; }
+    const char *said = said_by("", contract.program, text("--check %s", path.s));
+    CHECK_HAS(said, " fit, 0 differ, 0 unknown; ");
+    CHECK(atoi(said) > 100);
+    long long kinds = query_number("c", text("select count(distinct j.entry_type) c from sys_journal j join sys_invocation i "
+                                             "on i.id = j.id where %s", where));
+    CHECK(kinds >= 24);
+}
+
 /* Those that want a server of their own stand together. */
 #define FAULT_CASES \
     { "sleep", sleep_case, 0, true }, \
@@ -1088,6 +1115,7 @@ static void node_crash_case(void) {
     { "nonsense", nonsense_case, 0, false }, \
     { "endpoint_crash", endpoint_crash_case, 0, false }, \
     { "server_crash", server_crash_case, 0, false }, \
+    { "journals", journals_case, BUT(CLUSTER), false }, \
     { "identity", identity_case, 0, false }, \
     { "nondeterminism", nondeterminism_case, 0, false }, \
     /* A cluster takes 6 s to be back; in server_crash it has timers, too. */ \

@@ -17,6 +17,7 @@ static endpoint patched = { .program = "examples/patched", .log = "patched", .se
 static endpoint robot = { .program = "examples/robot", .log = "robot" };
 static endpoint workers = { .program = "e2e-services", .log = "workers", .settings = { "PROCESSES=2" } };
 static endpoint services = { .program = "e2e-services", .log = "services" };
+static endpoint replay_check = { .program = "examples/replay_check", .log = "replay_check" };
 
 /* ---- Cases: the examples ------------------------------------------------------------------------------- */
 
@@ -1600,6 +1601,60 @@ static void in_place_case(void) {
     if (log) fclose(log);
 }
 
+/* ---- Journals fit the code they were made with, and no other ------------------------------------------------ */
+
+static void journals_case(void) {
+    static const char *const found[] = { NULL, "\"one\" != \"two\"", "\"one\" != \"new\"", "\"bad\" != \"now\"",
+        "key: \"a\" != \"b\"", "value: \"1\" != \"2\"", "handler_name: \"echo\" != \"fail\"", "the code asks for 'send",
+        "the code asks for 'sleep'", "it waits for [", "the code asks for 'handler return'" };
+    const char *ours = "i.target_service_name like 'Kinds%'";
+    const word path = make_word("%s/%s.journals.json", logs, running->name), key = make_word("%s-%ld", running->name, (long)getpid());
+    static reply r;
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    ASK(text("/Kinds/%s/all", key.s), "{\"a\":1}", 200, "*\"now\"");
+    ASK(text("/Kinds/%s/lazy", key.s), "{\"a\":1}", 200, "");
+    ASK(text("/KindsFlow/%s/run", key.s), "{\"a\":1}", 200, "5");
+    word slow = start_call(text("/Kinds/%s/slow", key.s), "7");
+    CHECK(has_commands(slow.s, "SetState", 1));         /* under way for ever */
+    long long kinds = query_number("c", text("select count(distinct j.entry_type) c from sys_journal j join sys_invocation i "
+                                             "on i.id = j.id where %s", ours));
+    CHECK_INT(kinds >= (running == &modes[LAZY] ? 30 : 32), 1);
+    for (int change = 0; change <= 10; change++) {
+        if (!fetch_journals(ours, path.s)) { test_failures++; return; }
+        const char *said = said_by(text("KINDS_CHANGE=%d", change), "e2e-services", text("--check %s", path.s));
+        CHECK_HAS(said, change ? found[change] : "7 fit, 0 differ, 0 unknown; ");
+        if (change) CHECK_HAS(said, "inv_1");
+    }
+    http(&r, "PATCH", text("%s/invocations/%s/kill", admin, slow.s), NULL);
+}
+
+/* The example that a pipeline runs. The code that its journal does not fit is made by changing the journal. */
+static void replay_check_case(void) {
+    static char content[65536];
+    const word path = make_word("%s/%s.dice.json", logs, running->name);
+    static reply r;
+    if (!endpoint_register(&replay_check)) { test_failures++; return; }
+    word id = start_call("/Dice/play", "null");
+    CHECK(has_commands(id.s, "Sleep", 1));
+    if (!fetch_journals(text("i.id = '%s'", id.s), path.s)) { test_failures++; return; }
+    const char *fits = said_by("", replay_check.program, text("check %s", path.s));
+    CHECK_STR(fits, text("%s: 1 fit, 0 differ, 0 unknown\n; 0", path.s));
+    FILE *f = fopen(path.s, "r+b");
+    char *name = f ? (content[fread(content, 1, sizeof content - 1, f)] = 0, strstr(content, "726f6c6c")) : NULL;
+    CHECK(name != NULL);
+    if (name) {
+        fseek(f, name - content, SEEK_SET);
+        fputs("524f4c4c", f);
+    }
+    if (f) fclose(f);
+    CHECK_STR(said_by("", replay_check.program, text("check %s", path.s)),
+              text("%s: 0 fit, 1 differ, 0 unknown\n  %s Dice/play, entry 1: the code took another path than the recorded "
+                   "execution: command 1 (run) differs (journal != code): name: \"ROLL\" != \"roll\"\n; 1", path.s, id.s));
+    CHECK_HAS(said_by("", replay_check.program, "check README.md"), "0 fit, 0 differ, 1 unknown\n  the journal cannot be read: it is not JSON");
+    CHECK_HAS(said_by("", replay_check.program, text("check README.md %s", path.s)), "; 1");
+    http(&r, "PATCH", text("%s/invocations/%s/kill", admin, id.s), NULL);
+}
+
 /* ---- All of them ---------------------------------------------------------------------------------------------- */
 
 #define CASE(name) { #name, name##_case, 0, false }
@@ -1617,7 +1672,8 @@ int main(int argc, char **argv) {
         CASE(hooks), CASE(errors), CASE(pause), FIRST(state), CASE(mismatch), FIRST(crash),
         CASE(restart), CASE(load), CASE(steps), CASE(coded), CASE(sends), CASE(workflow),
         CASE(details), CASE(ids), CASE(drift), CASE(scope), CASE(lazy_reads), CASE(payloads), CASE(options),
-        CASE(contents), CASE(codes), CASE(told), CASE(locker), CASE(robot), CASE(patched), CASE(in_place),
+        CASE(contents), CASE(codes), CASE(told), CASE(locker), CASE(robot), CASE(patched), CASE(in_place), CASE(journals),
+        CASE(replay_check),
         { NULL, NULL, 0, false }
     };
     return harness_main(argc, argv, cases, "default,suspend,lazy,v7", "default");

@@ -384,6 +384,38 @@ static inline void show_journal(void) {
     show_rows("its events:", text("select event_json from sys_journal_events where id = '%s' limit 5", last_id));
 }
 
+/* Journals of invocations, as the check of journals reads them, into a file. `where` is of SQL. */
+static inline bool fetch_journals(const char *where, const char *path) {
+    static const char columns[] = "j.index, j.entry_type, j.raw, i.id, i.target_service_name, i.target_service_key, "
+        "i.target_handler_name, i.pinned_service_protocol_version, i.created_at, i.restarted_from, i.scope, i.limit_key, "
+        "i.idempotency_key";
+    CURL *curl = curl_easy_init();
+    FILE *f = fopen(path, "wb");
+    long status = 0;
+    const word url = make_word("%s/query", admin);
+    const char *body = text("{\"query\": \"select %s from sys_journal j join sys_invocation i on i.id = j.id where %s "
+                            "order by i.id, j.index\"}", columns, where);
+    static reply unused;
+    prepare(curl, &unused, "POST", url.s, body);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, NULL);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, f);
+    if (f && curl_easy_perform(curl) == CURLE_OK) curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_cleanup(curl);
+    if (f) fclose(f);
+    if (status != 200) printf("  %ld for the journals of %s\n", status, where);
+    return status == 200;
+}
+
+/* What a program below E2E_BIN prints, and its exit status: "...; 1". `setting` is of its environment. */
+static inline const char *said_by(const char *setting, const char *program, const char *arguments) {
+    char said[1800] = "";
+    FILE *out = popen(text("%s %s/%s %s", setting, env("E2E_BIN", "build"), program, arguments), "r");
+    if (!out) return "nothing";
+    said[fread(said, 1, sizeof said - 1, out)] = 0;
+    int status = pclose(out);
+    return text("%s; %d", said, WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+}
+
 /* ---- Endpoints ------------------------------------------------------------------------------------------ */
 
 typedef struct endpoint {

@@ -1,6 +1,6 @@
 /* The services that the end-to-end tests (e2e.c) invoke, beside the examples.
  *
- * PORT (9080) and THREADS (all cores) come from the environment. TRACE names a file that steps
+ * PORT (9080), THREADS (all cores), and KINDS_CHANGE (0), which changes the code of Kinds, come from the environment. TRACE names a file that steps
  * of Worker append a line to, each time they execute. SIGTERM stops the endpoint and the program then
  * ends with status 0, so that leak checkers have their say. */
 #define RESTATE_IMPLEMENTATION
@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "support/check.c"
+#include "support/kinds.c"
 
 /* ---- Tally: a number per key ------------------------------------------------------------------ */
 
@@ -2269,7 +2271,9 @@ static void on_term(int number) {
     restate_endpoint_stop(endpoint);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    const char *journals = journals_to_check(argc, argv);
+    kinds_change = (int)from_env("KINDS_CHANGE", 0);
     if (getenv("PATCHED"))
         return restate_serve(&(restate_endpoint_options){ .services = RESTATE_SERVICES(&patched), .address = "127.0.0.1",
             .port = (uint16_t)from_env("PORT", 9080), .threads = 1 });
@@ -2281,15 +2285,16 @@ int main(void) {
         .services = RESTATE_SERVICES(&tally, &order, &pricing, &later, &gate, &worker, &load, &blocking,
             &flow, &ear, &desk, &many, &small, &children, &parent, &hooked, &watch, &mapped, &rationed,
             &paper, &lists, &vault, &asker, &nest, &store, &fickle,
-            &told, &locker, &steps, &coded, &append_log, &rows, &lazy, &race, &payload, &rich, &rich_flow),
+            &told, &locker, &steps, &coded, &append_log, &rows, &lazy, &race, &payload, &rich, &rich_flow, &kinds_service,
+            &kinds_echo_service, &kinds_flow_service),
         .address = "127.0.0.1",
         .port = (uint16_t)from_env("PORT", 9080),
         .threads = (uint32_t)from_env("THREADS", 0),
         .drain_ms = 2000,
         .defaults = { .abort_timeout_ms = 601000 } });
     signal(SIGTERM, on_term);
-    int failed = restate_endpoint_run(endpoint) != RESTATE_OK;
-    if (failed) fprintf(stderr, "e2e-services: %s\n", restate_endpoint_error(endpoint));
+    int failed = journals ? check_journals(endpoint, journals) : restate_endpoint_run(endpoint) != RESTATE_OK;
+    if (failed && !journals) fprintf(stderr, "e2e-services: %s\n", restate_endpoint_error(endpoint));
     restate_endpoint_free(endpoint);
     return failed;
 }

@@ -9,7 +9,8 @@
  *     E2E_REQUEST_SIGNING  public keys (publickeyv1_...), separated by commas: requests have to be
  *                          signed by one of them. Takes a build with request identity:
  *         make build/test-services CPPFLAGS=-DRESTATE_WITH_OPENSSL LDLIBS=-lcrypto
- * SIGTERM and SIGINT stop it. */
+ * SIGTERM and SIGINT stop it. With the arguments --check FILE it does not serve, but tells whether the
+ * journals in that file, which a query of a server's admin API has given, fit its code. */
 #define RESTATE_IMPLEMENTATION
 #include "services.h"
 #include <ctype.h>
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "support/check.c"
 
 static const restate_service *const all_services[] = {
     &counter_service, &list_object, &map_object, &proxy, &test_utils, &failing, &awakeable_holder,
@@ -135,7 +137,8 @@ static void handle_signals(void (*handler)(int)) {
     sigaction(SIGINT, &action, NULL);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    const char *journals = journals_to_check(argc, argv);
     const restate_service *services[SERVICES_COUNT + 1];
     char **keys = signing_keys();
     restate_endpoint_options options = {0};
@@ -149,6 +152,11 @@ int main(void) {
 #endif
     endpoint = restate_endpoint_new(&options);
     free(keys);                             /* options are copied */
+    if (journals) {
+        int differ = check_journals(endpoint, journals);
+        restate_endpoint_free(endpoint);
+        return differ;
+    }
     handle_signals(on_signal);
     s = restate_endpoint_run(endpoint);
     if (s != RESTATE_OK) fprintf(stderr, "test-services: %s\n", restate_endpoint_error(endpoint));
