@@ -6206,9 +6206,9 @@ static inline unsigned restate__form_of(restate_bytes body, uint32_t *id) {
     const uint8_t *result = restate__wire_expect(body.ptr, end, RESTATE__KEY_COMPLETION_ID, id);
     if (!result) return RESTATE__FORM_ANY;
     at = restate__wire_expect(result, end, RESTATE__KEY_VALUE, &len);
-    if (at && len == end - at) {
+    if (at && len == (size_t)(end - at)) {
         at = restate__wire_expect(at, end, RESTATE__KEY_CONTENT, &len);
-        return at && len == end - at ? (unsigned)(at - body.ptr) : RESTATE__FORM_ANY;
+        return at && len == (size_t)(end - at) ? (unsigned)(at - body.ptr) : RESTATE__FORM_ANY;
     }
     at = restate__wire_expect(result, end, RESTATE__KEY_VOID, &len);
     return at && !len && at == end ? RESTATE__FORM_VOID : RESTATE__FORM_ANY;
@@ -7648,7 +7648,7 @@ static restate_bytes restate__run_name(const uint8_t *entry, uint32_t id) {
     if (!at || n != id) return restate__b_none();
     if (at == end) return restate__b(at, 0);
     at = restate__wire_expect(at, end, RESTATE__KEY_RUN_NAME, &n);
-    return at && n == end - at ? restate__b(at, n) : restate__b_none();
+    return at && n == (size_t)(end - at) ? restate__b(at, n) : restate__b_none();
 }
 
 /* RUN and AWAIT in one, where the command is recorded and its result is the very next notification.
