@@ -340,7 +340,7 @@ refused:
 # For cores without an operating system. nanopb's headers are copied: beside them lie those of this machine.
 # The object needs nothing but the C library, nanopb and the port's six functions.
 CORES = cortex-m0 cortex-m3 cortex-m4 cortex-m33
-FIRMWARE_NEEDS = ^(pb_[a-z0-9_]+|restate_port_(signal_(new|give|take|free)|task_(new|join))|board_ms|__aeabi_[a-z0-9_]+|__gnu_thumb1_.*|mem(chr|cmp|cpy|move|set)|str(chr|cmp|cspn|len|ncmp|spn|tod)|v?s?n?f?printf|_impure_ptr|malloc|realloc|free|qsort|setjmp|longjmp|__assert_func)$$
+FIRMWARE_NEEDS = ^(pb_[a-z0-9_]+|restate_port_(signal_(new|give|take|free)|task_(new|join))|board_ms|__aeabi_[a-z0-9_]+|__gnu_thumb1_.*|mem(chr|cmp|cpy|move|set)|str(chr|cmp|cspn|len|ncmp|spn|str|tod)|v?s?n?f?printf|_impure_ptr|malloc|realloc|free|qsort|setjmp|longjmp|__assert_func)$$
 
 firmware: $(HEADERS)
 	@mkdir -p build/compile/firmware/include
