@@ -1603,6 +1603,19 @@ static void in_place_case(void) {
 
 /* ---- Journals fit the code they were made with, and no other ------------------------------------------------ */
 
+/* One that goes on with the prefix, and with the random numbers, of another. */
+static void restarted(const char *key, const char *path) {
+    static reply r;
+    char id[64] = "";
+    const char *all = text("%s", query_text("id", text("select id from sys_invocation where target_service_key = '%s' and "
+                                                       "target_handler_name = 'all'", key)));
+    http(&r, "PATCH", text("%s/invocations/%s/restart-as-new?from=3", admin, all), NULL);
+    CHECK_INT(sscanf(r.body, "{\"new_invocation_id\":\"%63[^\"]", id), 1);
+    ATTACH(id, 200, "*\"now\"");
+    CHECK(fetch_journals(text("i.id = '%s' and i.restarted_from = '%s'", id, all), path));
+    CHECK_STR(said_by("", "e2e-services", text("--check %s", path)), "1 fit, 0 differ, 0 unknown; \n; 0");
+}
+
 static void journals_case(void) {
     static const char *const found[] = { NULL, "\"one\" != \"two\"", "\"one\" != \"new\"", "\"bad\" != \"now\"",
         "key: \"a\" != \"b\"", "value: \"1\" != \"2\"", "handler_name: \"echo\" != \"fail\"", "the code asks for 'send",
@@ -1626,6 +1639,7 @@ static void journals_case(void) {
         if (change) CHECK_HAS(said, "inv_1");
     }
     http(&r, "PATCH", text("%s/invocations/%s/kill", admin, slow.s), NULL);
+    if (running == &modes[DEFAULT]) restarted(key.s, path.s);
 }
 
 /* The example that a pipeline runs. The code that its journal does not fit is made by changing the journal. */
