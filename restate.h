@@ -13946,19 +13946,27 @@ RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec 
     return restate_fail(ctx, code, "%s", restate_failed(ctx)->message);
 }
 
+/* The handler that calls; NULL, and misuse, where there is none. */
+static const restate_handler *restate__codec_handler(restate_ctx *ctx, const char *function,
+                                                     const char *why) {
+    if (!restate__ctx_handlers(ctx, function, why)) return NULL;
+    const restate_handler *h = ctx->attempt->handler->source;
+    if (!h) restate__ctx_misuse(ctx, function, "only a handler has payloads of its own");
+    return h;
+}
+
 RESTATE_API restate_status restate_input(restate_ctx *ctx, void *value) {
-    const restate__attempt *a = ctx->attempt;
-    if (!restate__ctx_handlers(ctx, "restate_input", "a closure has no input: decode it before"))
-        return RESTATE_ENDED;
-    return restate_decode(ctx, a->handler->source->input, a->request.input.body, value);
+    const restate_handler *h = restate__codec_handler(ctx, "restate_input", "a closure has no "
+                                                      "input: decode it before");
+    return h ? restate_decode(ctx, h->input, ctx->attempt->request.input.body, value)
+             : RESTATE_ENDED;
 }
 
 RESTATE_API restate_status restate_reply_value(restate_ctx *ctx, const void *value) {
-    if (!restate__ctx_handlers(ctx, "restate_reply_value",
-                               "it is the handler's reply that has a codec: use restate_encode()"))
-        return RESTATE_ENDED;
-    const restate_codec *codec = ctx->attempt->handler->source->output;
-    return restate_reply(ctx, restate_encode(ctx, codec, value));
+    const restate_handler *h =
+        restate__codec_handler(ctx, "restate_reply_value", "it is the handler's reply that has a "
+                               "codec: use restate_encode()");
+    return h ? restate_reply(ctx, restate_encode(ctx, h->output, value)) : RESTATE_ENDED;
 }
 
 /* ================================================================================================

@@ -172,7 +172,7 @@ finish e2e e2e-contract
 heading "end to end, endpoints with sanitizers and under valgrind"
 build build/asan/e2e-services build/asan/test-services build/tsan/e2e-services build/valgrind/e2e-services
 own=(chain delayed awakeable flaky cancel blocking promise signal attach futures selector hooks errors
-     pause state mismatch crash restart load)                               # the cases of e2e-services
+     pause state mismatch told locker crash restart load)            # the cases of e2e-services
 few=(chain delayed awakeable flaky cancel blocking promise signal futures crash)
 begin execute e2e-contract@asan timeout 300 "${asan[@]}" E2E_NAME=e2e-contract@asan E2E_BIN=build/asan \
     E2E_MODES=default E2E_SCALE=20 build/e2e-contract

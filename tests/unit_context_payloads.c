@@ -7,6 +7,7 @@
 #include <cjson/cJSON.h>
 #include "../build/proto/order.pb.c"
 #include "support/exchange.c"
+#include "support/context.c"
 
 /* ---- Empty and absent, by every reader ------------------------------------------------------ */
 
@@ -1059,6 +1060,16 @@ TEST(values_that_are_bytes_or_nothing) {
         }
 }
 
+/* Without a handler there are no payloads to be coded. */
+TEST(values_without_a_handler) {
+    restate_ctx *ctx = test_ctx();
+    const char *value = "default";
+    CHECK_INT(restate_input(ctx, &value), RESTATE_ENDED);
+    CHECK_STR(value, "default");
+    CHECK_HAS(last_misuse(ctx), "restate_input(): only a handler has payloads of its own");
+    test_ctx_free(ctx);
+}
+
 /* ---- Seals ---------------------------------------------------------------------------------- */
 
 /* Ids of invocations, as the server makes them. */
@@ -1235,7 +1246,7 @@ int main(int argc, char **argv) {
         T(codec_fails), T(unstable_codec), T(ready_made_codecs), T(codecs_of_operations),
         T(undecodable_input_is_400), T(undecodable_state_is_500), T(unencodable_is_retried),
         T(payload_codecs_are_told), T(a_codec_for_all), T(a_codec_for_all_is_told),
-        T(values_of_handlers), T(values_that_are_bytes_or_nothing), T(seal_covers_all_payloads),
+        T(values_of_handlers), T(values_that_are_bytes_or_nothing), T(values_without_a_handler), T(seal_covers_all_payloads),
         T(seal_with_a_nonce_is_not_compared), T(seal_failures),
         { NULL, NULL }
     };

@@ -882,7 +882,8 @@ TEST(lists_end_with_zeros) {
         { .options = { .lazy_state = RESTATE_OFF } }, { .options = { .retry = { .max_attempts = 1 } } },
         { .options = { .run_retry = { .factor = 2 } } }, { .options = { .blocking = RESTATE_ON } },
         { .options = { .stack_bytes = 4096 } }, { .options = { .seal = &seal } }, { .options = { .hooks = &hooks } },
-        { .options = { .codec = &codec } } };
+        { .options = { .codec = &codec } }, { .options = { .preload_keys = no_keys } },
+        { .options = { .detect_deadlocks = RESTATE_OFF } } };
     for (size_t i = 0; i < sizeof holes / sizeof *holes; i++) {
         ERROR_OF("service S: its handler no. 2 has no name" END, SERVICE(HANDLERS(H("a"), holes[i], H("c"))));
         ERROR_OF("service S: its handler no. 3 has no name" END, SERVICE(HANDLERS(H("a"), H("b"), holes[i])));
