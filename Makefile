@@ -39,7 +39,7 @@ TEST_SERVICES = $(wildcard tests/services/*.c)
 
 # ---- Building --------------------------------------------------------------------------------------
 
-all: examples build/bench-endpoint
+all: examples build/bench-endpoint build/bench-client
 examples: $(EXAMPLES:%=build/examples/%)
 
 # nanopb's code for the messages of a test, and of an example.
@@ -65,6 +65,7 @@ $(1)/examples/%: examples/%.c $$(HEADERS)
 	$$(compile) $(2) -o $$@ $$< $$(own_$$*) $$(link)
 
 $(1)/examples/protobuf: build/proto/order.pb.c
+$(1)/examples/tls: LDLIBS += -lssl -lcrypto
 
 $(1)/unit_%: tests/unit_%.c $$(wildcard tests/*.h tests/support/*.c) $$(HEADERS)
 	@mkdir -p $$(@D)
@@ -73,8 +74,8 @@ $(1)/unit_%: tests/unit_%.c $$(wildcard tests/*.h tests/support/*.c) $$(HEADERS)
 $(1)/unit_proto: $$(PROTOS)
 $(1)/unit_server_scale: tests/bench/scale.c
 $(1)/unit_context_payloads: build/proto/order.pb.c
-$(1)/unit_identity $(1)/test-services: CPPFLAGS += -DRESTATE_WITH_OPENSSL
-$(1)/unit_identity $(1)/test-services: LDLIBS += -lcrypto
+$(1)/unit_identity $(1)/unit_client_tls $(1)/test-services: CPPFLAGS += -DRESTATE_WITH_OPENSSL
+$(1)/unit_identity $(1)/unit_client_tls $(1)/test-services: LDLIBS += -lssl -lcrypto
 
 $(1)/fuzz-%: tests/fuzz/%.c tests/fuzz/fuzz.h $$(wildcard tests/*.h tests/support/*.c) $$(HEADERS)
 	@mkdir -p $$(@D)
@@ -109,6 +110,10 @@ $(eval $(call variant,build/custom,-DRESTATE_NO_SERVER -DRESTATE_NO_THREADS -DRE
 $(eval $(call variant,build/port,-DRESTATE_FIBER=RESTATE_FIBER_CUSTOM tests/port.c))
 
 build/bench-endpoint: tests/bench/endpoint.c $(HEADERS)
+	@mkdir -p $(@D)
+	$(compile) -o $@ $< $(link)
+
+build/bench-client: tests/bench/client.c $(HEADERS)
 	@mkdir -p $(@D)
 	$(compile) -o $@ $< $(link)
 
@@ -279,7 +284,7 @@ strict: strict-gcc strict-clang compile
 
 # The header alone, as a program's main file would see it, and everything that uses only its public part.
 STRICT_SOURCES = $(EXAMPLES:%=examples/%.c) tests/e2e/services.c $(TEST_SERVICES) \
-	tests/bench/endpoint.c tests/differential.c
+	tests/bench/endpoint.c tests/bench/client.c tests/differential.c
 
 strict-gcc strict-clang: $(HEADERS) build/proto/order.pb.h
 	@mkdir -p build
@@ -295,7 +300,7 @@ strict-clang: STRICT_CC = $(CLANG)
 # Each program is linked with what its configuration needs and no more, then run.
 
 compile: compile-gcc compile-clang checked firmware refused
-COMPILED = restate cxx two_units static no_server no_cjson no_threads bare fiber_ucontext fiber_thread http2 clock
+COMPILED = restate cxx two_units static no_server no_client no_cjson no_threads bare fiber_ucontext fiber_thread http2 clock
 compile-gcc: $(COMPILED:%=build/compile/gcc/%)
 compile-clang: $(COMPILED:%=build/compile/clang/%)
 

@@ -80,6 +80,8 @@
  *                   through _take.
  *   >>stream        Hands the bytes of a foreign transport to exchanges, and lets handlers run
  *                   meanwhile.
+ *   >>tls           Encrypts connections of both roles: a client, which verifies a host, and a
+ *                   server.
  *   >>server        Gives each connection to one loop, each loop to one thread, and stops without
  *                   losing work.
  *   >>process       Serves until a signal comes, in one process or in several that are supervised.
@@ -148,7 +150,8 @@
  *
  * ---- Ownership ---------------------------------------------------------------------------------
  *
- * Users free only endpoints and streams. There are three lifetimes, and comments use these words:
+ * Users free only endpoints, streams, clients and their contexts. There are three lifetimes, and
+ * comments use these words:
  *
  *   call        Borrowed while the call runs. All arguments, strings and arrays inside of structs
  *               included, unless the comment says otherwise.
@@ -173,7 +176,9 @@
  *   RESTATE_CANCELLED   This invocation was cancelled (409).    Undoes what it did, returns it.
  *   RESTATE_ENDED       This attempt is over: suspended, to be  Releases what it holds, returns it.
  *                       retried, disconnected, or misused.
- *   RESTATE_ERROR       Endpoints, streams: it did not work.    (Not seen in a handler.)
+ *   RESTATE_ERROR       Endpoints, streams, clients: it did     (Not seen in a handler.)
+ *                       not work. Programs that call through a
+ *                       client have a table in >>api-client.
  *
  * A terminal failure is a result: it is stored, callers get it, nothing is retried. Make one with
  * restate_fail(). A retryable error is the end of an attempt: the server waits and tries again
@@ -250,8 +255,10 @@
  *                                nothing under NDEBUG). Mistakes of users never get there.
  *   RESTATE_MALLOC(size), RESTATE_REALLOC(old, size), RESTATE_FREE(old)
  *                                Behind restate_allocator; all three or none (default: libc).
- *   RESTATE_WITH_OPENSSL         Request identity (identity_keys) with OpenSSL's Ed25519; link
- *                                -lcrypto.
+ *   RESTATE_WITH_OPENSSL         Request identity (identity_keys) with OpenSSL's Ed25519, and https
+ *                                for clients; link -lssl -lcrypto (with RESTATE_NO_CLIENT only
+ *                                -lcrypto).
+ *   RESTATE_NO_CLIENT            No client; RESTATE_NO_SERVER implies it.
  *   RESTATE_NO_SERVER            No sockets, no event loops, no nghttp2; what needs them is gone.
  *   RESTATE_NO_CJSON             No cJSON, and no restate_json_tree(), _own() and _print(); all
  *                                other JSON functions stay. Encoding and decoding with
@@ -313,7 +320,8 @@
  *     context in its closure, or on another thread, is noticed by functions that record, wait, end,
  *     draw random numbers or make a future; by others not.
  *  5. Lifetimes: arguments are `call`, what a context function gives is `invocation`. Only what
- *     restate_endpoint_new() and restate_stream_open() gave is released by its user.
+ *     restate_endpoint_new(), restate_stream_open(), restate_client_new() and
+ *     restate_client_begin() gave is released by its user.
  *  6. Bytes: `ptr == NULL` is absent, `len == 0` with a pointer is empty. An empty payload is
  *     present, whatever it came as: input, reply, result of a run, state value, awakeable, signal,
  *     promise. Absent is only what a comment calls so: there is no value. JSON has no empty
@@ -374,6 +382,10 @@
 #  define RESTATE__CHECKED
 #endif
 
+#if defined(RESTATE_NO_SERVER) && !defined(RESTATE_NO_CLIENT)
+#  define RESTATE_NO_CLIENT 1
+#endif
+
 #ifndef RESTATE_API
 #  ifdef RESTATE_STATIC
 #    define RESTATE_API RESTATE__UNUSED static
@@ -402,7 +414,8 @@ struct cJSON;
  * Threads:   any. */
 RESTATE_API uint32_t restate_version(void);
 
-typedef struct restate_ctx restate_ctx;             /* one attempt of an invocation, or a closure */
+typedef struct restate_ctx restate_ctx;             /* one attempt of an invocation, a closure, or a
+                                                       piece of work of a client */
 typedef struct restate_future restate_future;       /* a result that may come later; invocation */
 typedef struct restate_selector restate_selector;   /* futures as they settle; invocation */
 typedef struct restate_endpoint restate_endpoint;   /* the services that a process offers */
@@ -437,7 +450,8 @@ typedef enum restate_status {
     RESTATE_CANCELLED,      /* this invocation was cancelled (terminal, 409): undo, and return it;
                                never a callee's 409, so look at the status and not at codes */
     RESTATE_ENDED,          /* the attempt is over: release what you hold, and return it */
-    RESTATE_ERROR           /* outside of handlers: it did not work, see restate_endpoint_error() */
+    RESTATE_ERROR           /* outside of handlers: it did not work, see restate_endpoint_error();
+                               on a client's context restate_failed() */
 } restate_status;
 
 /* Leaves the calling function with the status of `call` unless that is RESTATE_OK. */
@@ -514,6 +528,29 @@ typedef struct restate_clock {
     uint64_t (*monotonic_ms)(void *user);   /* since any fixed time; never goes back */
     void *user;
 } restate_clock;
+
+/* TLS by a library of yours: of a client, for https addresses, and of an endpoint. The library that
+ * calls these connects or accepts the socket, makes it nonblocking, and waits for it.
+ *
+ * Threads:   that of the client; of an endpoint, one thread at a time for a connection. */
+typedef struct restate_tls {
+    /* Begins a connection over `fd`; the handshake may go on in read and write. A client gives the
+     * `host` that has to be verified, a name or an address, and offers "h2" by ALPN. NULL: this is
+     * the server, which shows its certificate and takes "h2". Returns NULL if it could not. */
+    void *(*open)(void *user, int fd, const char *host);
+    int (*read)(void *user, void *conn, void *to, size_t len);  /* bytes, or a RESTATE_IO_... */
+    int (*write)(void *user, void *conn, const void *from, size_t len);     /* the same; it must
+                                                                               not raise SIGPIPE */
+    void (*close)(void *user, void *conn);  /* `fd` is closed afterwards */
+    void *user;
+} restate_tls;
+
+enum {
+    RESTATE_IO_END = 0,                     /* the peer sends no more */
+    RESTATE_IO_READ = -1,                   /* again, when the socket is readable */
+    RESTATE_IO_WRITE = -2,                  /* again, when it is writable */
+    RESTATE_IO_ERROR = -3
+};
 
 typedef enum restate_log_level {
     RESTATE_LOG_DEFAULT = 0,                /* INFO */
@@ -2140,6 +2177,8 @@ RESTATE_API uint16_t restate_endpoint_port(const restate_endpoint *endpoint);
  *                      JSON, codecs, restate_log, _key, _fail, _fail_with, _failed
  *   nothing            all others are misuse; the ingress has no path for signals and promises
  *
+ * Requests that were begun by an _async form or by restate_send() go out beside one another, and
+ * may arrive in another order. But an attach waits until earlier sends of its context are accepted.
  * A workflow that may have been started before, run or attached to (in handlers just so):
  *     restate_target signup = { .service = "SignUp", .handler = "run", .key = "ada" };
  *     restate_send(ctx, signup, input, NULL);
@@ -2160,35 +2199,13 @@ RESTATE_API uint16_t restate_endpoint_port(const restate_endpoint *endpoint);
  * that restate_json() could not make returns RESTATE_ERROR, and sends nothing.
  *
  * What is tried again. By retry, a request that got no answer, or 408, 425, 429 or 5xx of the
- * ingress, if doing it twice does no harm: calls and sends with an idempotency key, sends to a
- * workflow's main handler, attach, output, resolve, reject, cancel, reads. Others only if they
- * certainly did not reach the server. restate_uuid() makes a good key. What an invocation failed
- * with is never tried again.
+ * ingress, if doing it twice does no harm: calls and sends with an idempotency key, attach,
+ * output, resolve, reject, cancel, reads, state writes. Others only if they certainly did not reach
+ * the server. restate_uuid() makes a good key. What an invocation failed with is never tried again.
  *
  * Keys, names and scopes are percent-encoded. Input goes out as application/json; what
  * restate_encode() made, as its codec says; absent input without a content type. A header
  * "content-type" in the options wins. */
-
-/* TLS by a library of yours, for https addresses. The client connects the socket, makes it
- * nonblocking, and waits for it.
- *
- * Threads:   that of the client. */
-typedef struct restate_tls {
-    /* Begins a connection over `fd`; the handshake may go on in read and write. It has to verify
-     * `host` and to offer "h2" by ALPN. NULL: it could not. */
-    void *(*open)(void *user, int fd, const char *host);
-    int (*read)(void *user, void *conn, void *to, size_t len);  /* bytes, or a RESTATE_IO_... */
-    int (*write)(void *user, void *conn, const void *from, size_t len);     /* the same */
-    void (*close)(void *user, void *conn);  /* the client closes `fd` afterwards */
-    void *user;
-} restate_tls;
-
-enum {
-    RESTATE_IO_END = 0,                     /* the peer sends no more */
-    RESTATE_IO_READ = -1,                   /* again, when the socket is readable */
-    RESTATE_IO_WRITE = -2,                  /* again, when it is writable */
-    RESTATE_IO_ERROR = -3
-};
 
 typedef struct restate_client_options {
     const char *ingress;                    /* http://127.0.0.1:8080; also https://..., and
@@ -2214,7 +2231,7 @@ typedef struct restate_client_options {
     restate_logger logger;                  /* standard error, INFO */
 } restate_client_options;
 
-#if !defined(RESTATE_NO_CLIENT) && !defined(RESTATE_NO_SERVER)
+#if !defined(RESTATE_NO_CLIENT)
 
 /* Makes a client. It does not connect yet: wrong options, too, come out of the first request, as
  * RESTATE_ERROR.
@@ -5694,6 +5711,8 @@ typedef struct restate__vm_options {
     bool skip_payload_check;
     bool explicit_cancellation;             /* no implicit CANCEL at awaits, nothing tracked */
     bool cancel_sends;                      /* a cancellation reaches one-way calls, too */
+    bool local;                             /* the peer is no server: what is awaited is not
+                                               announced, and everything can fail */
     restate__behavior on_mismatch;
     size_t max_message_bytes;               /* 0: 64 MiB */
 } restate__vm_options;
@@ -5940,6 +5959,7 @@ static bool restate__vm_value_valid(restate__vm *vm, const restate__node *leaf) 
         : leaf->expects == RESTATE__EXPECTS_ID   ? kind == RESTATE__INVOCATION_ID
                                                  : kind == RESTATE__STATE_KEYS)
         return true;
+    if (vm->options.local && kind == RESTATE__FAILURE) return true;
     return restate__vm_raise(vm, RESTATE__E_PROTOCOL,
                              "the answer with number %u is not of the kind that was asked for",
                              (unsigned)leaf->id);
@@ -6754,7 +6774,8 @@ static restate__wait restate__vm_unresolved(restate__vm *vm, restate__node *root
     /* What is awaited is announced while only input is waited for. A large tree shrinks step by
      * step: once is enough. */
     if (!replaying && !suspend &&
-        (vm->options.version < 7 || vm->graph.executing || vm->awaiting.large == root))
+        (vm->options.version < 7 || vm->options.local || vm->graph.executing ||
+         vm->awaiting.large == root))
         return restate__vm_wait(vm, RESTATE__WAIT);
     if (!restate__tree_init(&tree, &vm->graph, root, with_cancel)) restate__vm_nomem(vm);
     else if (replaying) restate__vm_unreplayable(vm, &tree);
@@ -7856,8 +7877,7 @@ static void restate__vm_sha256_block(uint32_t state[8], const uint8_t block[64])
     for (unsigned i = 0; i < 8; i++) state[i] += s[i];
 }
 
-/* The first 8 bytes of SHA-256: the seed under protocol 5, which sends none. */
-static uint64_t restate__vm_sha256_64(restate_bytes input) {
+RESTATE__PRIVATE void restate__vm_sha256(restate_bytes input, uint8_t digest[32]) {
     uint32_t state[8] = { 0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                           0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19 };
     size_t at = 0;
@@ -7873,7 +7893,14 @@ static uint64_t restate__vm_sha256_64(restate_bytes input) {
         restate__vm_sha256_block(state, block);
         at += 64;
     }
-    return (uint64_t)state[0] << 32 | state[1];
+    for (size_t i = 0; i < 8; i++) restate__b_put32(digest + 4 * i, state[i]);
+}
+
+/* The first 8 bytes of a hash: the seed under protocol 5, which sends none. */
+static uint64_t restate__vm_sha256_64(restate_bytes input) {
+    uint8_t digest[32];
+    restate__vm_sha256(input, digest);
+    return (uint64_t)restate__b_get32(digest) << 32 | restate__b_get32(digest + 4);
 }
 
 RESTATE__PRIVATE uint64_t restate__vm_seed(const restate__vm *vm) {
@@ -9623,7 +9650,7 @@ RESTATE__PRIVATE void restate__pool_free(restate__pool *pool) {
 
 /* ================================================================================================
 // >>context  attempts, closures, futures, the calls of a handler
-//                                             [restate__ctx_ restate__attempt_ restate__watch_]
+//                               [restate__ctx_ restate__attempt_ restate__watch_ restate__peer_]
 // The blocking calls of a handler, made of journal and stack.
 ================================================================================================ */
 
@@ -9675,12 +9702,14 @@ typedef struct restate__failed {
     restate_status as;
 } restate__failed;
 
-typedef struct restate__unstable {          /* bytes that an unstable codec made */
+typedef struct restate__encoded {           /* bytes that an unstable codec made, or that a client's
+                                               context sends with their type */
     restate__map_node node;                 /* first; the key is `ptr` */
     const uint8_t *ptr;
-} restate__unstable;
+    const restate_codec *codec;
+} restate__encoded;
 
-/* What handlers and closures have in common. */
+/* What handlers, closures and clients have in common. */
 struct restate_ctx {
     struct restate__attempt *attempt;
     struct restate__run *run;               /* NULL: the handler's */
@@ -9689,7 +9718,7 @@ struct restate_ctx {
     bool reply_unstable;                    /* equal replies may have different bytes */
     bool retry;                             /* closures: `error` says why */
     restate_bytes reply;
-    restate__map_node *unstable;            /* what unstable codecs made */
+    restate__map_node *encoded;             /* of restate__encoded */
     restate__map_node *failures;            /* of restate__failed: all that were given */
     struct restate__failed *failed;         /* the latest; NULL: nothing failed yet */
     restate__vm_error error;
@@ -9699,6 +9728,7 @@ struct restate_ctx {
 typedef enum restate__future_kind {
     RESTATE__FUTURE_NONE,
     RESTATE__FUTURE_RESULT,                 /* sealed where there is a seal */
+    RESTATE__FUTURE_PLAIN,                  /* without a seal */
     RESTATE__FUTURE_ID,                     /* of what was sent */
     RESTATE__FUTURE_SETTLED                 /* by the handler, without a seal */
 } restate__future_kind;
@@ -9795,6 +9825,7 @@ typedef struct restate__request {
 typedef struct restate__attempt {
     restate_ctx ctx;
     restate__vm vm;
+    struct restate__peer *peer;             /* of a context without a handler; NULL: a server */
     restate__arena *arena; /* the host's: of the journal, and of the handler unless it blocks */
     restate__arena own;                     /* of a blocking handler, used on its thread */
     restate__cache own_cache;
@@ -9854,6 +9885,98 @@ static restate_future *restate__future_of(restate__node *node) {
     return (restate_future *)(void *)node;
 }
 
+/* What an operation asks for. */
+enum {
+    RESTATE__RULE_KEYED = 1,                /* not in a plain service, which has no state */
+    RESTATE__RULE_WRITES = 2,               /* not in a shared handler */
+    RESTATE__RULE_WORKFLOW = 4,
+    RESTATE__RULE_EXPLICIT = 8,             /* cancellation is the handler's to deal with */
+    RESTATE__RULE_INVOCATION = 16,          /* `id` is that of an invocation */
+    RESTATE__RULE_AWAKEABLE = 32,           /* `id` is that of an awakeable */
+    RESTATE__RULE_TEXT = 64,                /* `text` is not NULL */
+    RESTATE__RULE_NOT_EMPTY = 128,          /* `text` is neither NULL nor empty */
+    RESTATE__RULE_PRESENT = 256,            /* `value` is not absent */
+    RESTATE__RULE_PAYLOAD = 512,            /* `value` or `failure` goes out */
+    RESTATE__RULE_HANDLER = 1024,           /* not without a handler: what only an attempt has */
+    RESTATE__RULE_SIGNAL = 2048,            /* sends a signal */
+    RESTATE__RULE_REPLY = 4096              /* (restate_reply() is no operation) */
+};
+
+/* ---- Peers ----------------------------------------------------------------------------------- */
+
+/* A context without a handler: that of a client. It is an attempt whose peer is no server but
+ * functions of this process, the restate__peer_calls; what such a context is used for then works by
+ * the same journal, nodes and combinators as in a handler.
+ *
+ *      restate_call()                            restate__peer_calls
+ *      |  the command lies in the output  --->   take: makes a request of it
+ *      |  the node is pending             --->   wait: until something happened
+ *      |  a notification settles it       <---   restate__peer_tell()
+ *      v  the result is read              --->   told: what its failure is
+ *
+ * 1. It has no fiber, begins PROCESSING and RUNNING, and stays that. No thread is its own.
+ * 2. Each command is taken when it is issued, before its function returns. What has no completion
+ *    (a cancellation, a state write) is done by then, and has the status that `take` gives.
+ * 3. Notifications are delivered when they arrive, not when somebody awaits: there is no replay.
+ * 4. No error sticks. What would be the end of an attempt is kept in `ctx.error`, with `ctx.over`:
+ *    functions without a status do nothing then, and the next one that has a status gives
+ *    RESTATE_ERROR and clears it: restate__ctx_given(). The journal is put in order again at once.
+ * 5. What such a context cannot do is misuse: by the rules of an operation that `refuses` has. */
+typedef struct restate__peer_calls {
+    /* Takes what restate__peer_command() gives. The status counts for commands without completion;
+     * RESTATE_ENDED: restate__ctx_misuse() or _nomem() said why. */
+    restate_status (*take)(struct restate__peer *p);
+    /* Returns RESTATE_OK after something may have been settled, RESTATE_ENDED (see above) when
+     * nothing can be any more. */
+    restate_status (*wait)(struct restate__peer *p);
+    /* The result of this completion is given to the user. What a failure under it is:
+     * RESTATE_TERMINAL, _TIMEOUT or _ERROR. */
+    restate_status (*told)(struct restate__peer *p, uint32_t completion);
+    unsigned refuses;                       /* RESTATE__RULE_... */
+} restate__peer_calls;
+
+struct restate__args;
+
+/* What handlers never need: behind pointers, so that programs without clients have none of it. */
+typedef struct restate__peer_own {
+    void (*mend)(struct restate__peer *p);
+    restate_status (*fail)(struct restate__peer *p);
+    restate_status (*misuse)(restate_ctx *ctx, const char *function);
+    bool (*forbids)(const struct restate__args *in, unsigned broken);
+    const restate_request_info *(*request)(restate_ctx *ctx);
+} restate__peer_own;
+
+typedef struct restate__peer {
+    restate__attempt attempt;
+    const restate__peer_calls *calls;
+    const restate__peer_own *own;
+    restate__handler handler;               /* nobody's; its options are those in force */
+    restate__arena arena;
+    restate__buf out;
+    const restate_codec *codec;             /* of the payload in the command; NULL: not known */
+    bool absent;                            /* the command was given absent bytes */
+    bool broken;                            /* there was no memory for it: everything fails */
+    restate__failed nomem;                  /* the last resort: ctx.failed without memory */
+} restate__peer;
+
+/* Where there are no clients no context has such a peer. */
+#if !defined(RESTATE_NO_CLIENT) || defined(RESTATE_WITH_TEST)
+#  define RESTATE__PEER(attempt) ((attempt)->peer)
+#else
+#  define RESTATE__PEER(attempt) ((struct restate__peer *)((void)(attempt), (void *)NULL))
+#endif
+
+/* What a public function returns that has done nothing. */
+static RESTATE__NOINLINE restate_status restate__ctx_ended(restate_ctx *ctx) {
+    restate__peer *p = RESTATE__PEER(ctx->attempt);
+    return p ? p->own->fail(p) : RESTATE_ENDED;
+}
+
+/* What a public function returns whose status is `s`. */
+static inline restate_status restate__ctx_given(restate_ctx *ctx, restate_status s) {
+    return RESTATE__UNLIKELY(s == RESTATE_ENDED) ? restate__ctx_ended(ctx) : s;
+}
+
 /* ---- Ending ---------------------------------------------------------------------------------- */
 
 static void restate__attempt_progress(restate__attempt *a) {
@@ -9904,6 +10027,10 @@ static void restate__attempt_withdraw(restate__attempt *a) {
 static restate_status restate__ctx_end(restate_ctx *ctx) {
     ctx->over = true;
     if (ctx->run) return RESTATE_ENDED;
+    if (RESTATE__PEER(ctx->attempt)) {
+        ctx->attempt->peer->own->mend(ctx->attempt->peer);
+        return RESTATE_ENDED;
+    }
     RESTATE__OR(&ctx->attempt->stop, RESTATE__STOP_ENDED, RELAXED);
     if (ctx->attempt->closures.live) restate__attempt_withdraw(ctx->attempt);
     return RESTATE_ENDED;
@@ -9923,7 +10050,7 @@ static void restate__ctx_vlog(restate_ctx *ctx, restate_log_level level, bool of
                              .message = text,
                              .service = a->handler->service,
                              .handler = a->handler->name,
-                             .invocation_id = id,
+                             .invocation_id = RESTATE__PEER(a) ? NULL : id,
                              .of_library = of_library,
                              .replaying = replaying };
     restate__log_write(a->logger, &r);
@@ -9993,7 +10120,8 @@ static inline void restate__attempt_hold(restate__attempt *a) {
 /* A call on a context that is over. Code that loops on one without looking would never return. */
 static void restate__ctx_after_end(restate_ctx *ctx) {
     restate__attempt *a = ctx->attempt;
-    if (ctx->run || ++a->calls_after_end < RESTATE__CALLS_AFTER_END_MAX) return;
+    if (ctx->run || RESTATE__PEER(a) || ++a->calls_after_end < RESTATE__CALLS_AFTER_END_MAX)
+        return;
     restate__ctx_attach(ctx);
     restate__ctx_say(
         ctx, RESTATE_LOG_ERROR,
@@ -10045,7 +10173,7 @@ static restate_status restate__ctx_retry(restate_ctx *ctx, uint16_t code, const 
                                          const restate_retry_options *o) {
     restate__attempt *a = ctx->attempt;
     restate__ctx_set_error(ctx, code, message, o);
-    if (!ctx->run) {
+    if (!ctx->run && !RESTATE__PEER(a)) {
         restate__attempt_hold(a);
         ctx->error.related = restate__vm_related_last(&a->vm);
         restate__vm_fail(&a->vm, &ctx->error);
@@ -10073,8 +10201,10 @@ static restate_status restate__ctx_misuse(restate_ctx *ctx, const char *function
     const char *what = restate__arena_vprintf(ctx->memory, format, args);
     va_end(args);
     const char *message =
-        restate__arena_printf(ctx->memory, "%s/%s%s: %s(): %s", h->service, h->name,
-                              ctx->run ? " (in a closure)" : "", function, what);
+        RESTATE__PEER(ctx->attempt)
+            ? restate__arena_printf(ctx->memory, "%s(): %s", function, what)
+            : restate__arena_printf(ctx->memory, "%s/%s%s: %s(): %s", h->service, h->name,
+                                    ctx->run ? " (in a closure)" : "", function, what);
     if (ctx->memory->failed) message = "out of memory";
     restate__ctx_attach(ctx);
     ctx->error.misuse = true;
@@ -10112,6 +10242,7 @@ static bool restate__ctx_on_thread(restate_ctx *ctx) {
     if (restate__thread_is_this(a->thread) &&
         (a->blocking || a->state == RESTATE__ATTEMPT_RUNNING))
         return true;
+    if (RESTATE__PEER(a)) return true;
     RESTATE__STORE(&a->foreign, 1, RELAXED);
     return false;
 }
@@ -10165,6 +10296,7 @@ static bool restate__ctx_enter(restate_ctx *ctx, const char *function) {
 static restate_status restate__ctx_leave(restate_ctx *ctx, bool done) {
     restate__attempt *a = ctx->attempt;
     if (RESTATE__UNLIKELY(!done)) restate__ctx_end(ctx);
+    else if (RESTATE__PEER(a)) return a->peer->calls->take(a->peer);
     while (done && RESTATE__UNLIKELY(a->vm.out->len > RESTATE__OUT_BYTES_MAX) && !a->cut)
         restate__attempt_park(a);
     restate__ctx_detach(ctx);
@@ -10178,10 +10310,11 @@ static restate__arena *restate__ctx_arena(restate_ctx *ctx) { return ctx->memory
 /* Has `object` released with the invocation's memory. False: out of memory, and it was released. */
 RESTATE__PRIVATE bool restate__ctx_own(restate_ctx *ctx, void *object,
                                        void (*release)(void *object)) {
-    restate__owned *o = restate__arena_alloc(ctx->memory, sizeof *o);
+    bool failing = RESTATE__PEER(ctx->attempt) && ctx->over;
+    restate__owned *o = failing ? NULL : restate__arena_alloc(ctx->memory, sizeof *o);
     if (!o) {
         release(object);
-        restate__ctx_nomem(ctx);
+        if (!failing) restate__ctx_nomem(ctx);
         return false;
     }
     o->object = object;
@@ -10244,6 +10377,7 @@ static void restate__attempt_inform(restate__attempt *a) {
 RESTATE_API const restate_request_info *restate_request(restate_ctx *ctx) {
     restate__attempt *a = ctx->attempt;
     if (ctx->run) return &a->closures.info;      /* made before the first closure, never changed */
+    if (RESTATE__PEER(a)) return a->peer->own->request(ctx);
     restate__ctx_attach(ctx);
     if (!a->request.info_ready) restate__attempt_inform(a);
     if (a->arena->failed) restate__ctx_nomem(ctx);  /* headers may be missing */
@@ -10252,7 +10386,11 @@ RESTATE_API const restate_request_info *restate_request(restate_ctx *ctx) {
     return &a->request.info;
 }
 
-RESTATE_API const char *restate_key(restate_ctx *ctx) { return restate_request(ctx)->target.key; }
+RESTATE_API const char *restate_key(restate_ctx *ctx) {
+    const restate__attempt *a = ctx->attempt;
+    if (RESTATE__PEER(a)) return a->vm.key.ptr ? (const char *)a->vm.key.ptr : "";
+    return restate_request(ctx)->target.key;
+}
 
 /* Whether it is the handler that calls; closures are told `why` they may not. */
 static bool restate__ctx_handlers(restate_ctx *ctx, const char *function, const char *why) {
@@ -10454,12 +10592,20 @@ RESTATE_API int restate_stop_fd(restate_ctx *run) {
 
 /* ---- Seals ----------------------------------------------------------------------------------- */
 
+/* The codec that made these bytes, if that was kept. */
+static const restate_codec *restate__ctx_codec_of(const restate_ctx *ctx, restate_bytes value) {
+    const restate__map_node *n =
+        value.ptr && ctx->encoded
+            ? restate__map_find(ctx->encoded, restate__b(&value.ptr, sizeof value.ptr))
+            : NULL;
+    return n ? ((const restate__encoded *)(const void *)n)->codec : NULL;
+}
+
 /* Whether these bytes, handed on whole, may differ on replay. */
 static bool restate__ctx_unstable(const restate_ctx *ctx, restate_bytes value) {
     const restate_seal *seal = ctx->attempt->handler->options.seal;
-    if (seal && seal->unstable) return true;
-    return ctx->unstable && value.ptr &&
-           restate__map_find(ctx->unstable, restate__b(&value.ptr, sizeof value.ptr));
+    const restate_codec *codec = restate__ctx_codec_of(ctx, value);
+    return (codec && codec->unstable) || (seal && seal->unstable);
 }
 
 static RESTATE__NOINLINE bool restate__ctx_seal_with(restate_ctx *ctx, const restate_seal *seal,
@@ -10513,7 +10659,9 @@ static void restate__ctx_say_dropped(restate_ctx *ctx, size_t bytes, const char 
 }
 
 RESTATE_API restate_status restate_reply(restate_ctx *ctx, restate_bytes value) {
-    if (!restate__ctx_may(ctx, "restate_reply")) return RESTATE_ENDED;
+    if (!restate__ctx_may(ctx, "restate_reply")) return restate__ctx_ended(ctx);
+    if (RESTATE__PEER(ctx->attempt) && ctx->attempt->peer->calls->refuses & RESTATE__RULE_REPLY)
+        return restate__ctx_given(ctx, ctx->attempt->peer->own->misuse(ctx, "restate_reply"));
     if (!ctx->run && ctx->attempt->handler->no_output) {
         restate__ctx_say_dropped(ctx, ctx->reply.ptr ? 0 : value.len, "the reply (.output)",
                                  "give .output the codec of the reply, or reply with no bytes");
@@ -10521,14 +10669,14 @@ RESTATE_API restate_status restate_reply(restate_ctx *ctx, restate_bytes value) 
         return RESTATE_OK;
     }
     ctx->reply_unstable = restate__ctx_unstable(ctx, value);
-    if (!restate__ctx_seal(ctx, &value)) return RESTATE_ENDED;
+    if (!restate__ctx_seal(ctx, &value)) return restate__ctx_ended(ctx);
     if (value.len >= RESTATE__CHUNK_BYTES &&
         restate__arena_contains(ctx->memory, value.ptr, value.len)) {
         ctx->reply = value;
         return RESTATE_OK;
     }
     restate_bytes copy = restate__arena_copy(ctx->memory, value.ptr ? value : restate__b("", 0));
-    if (!copy.ptr) return restate__ctx_nomem(ctx);
+    if (!copy.ptr) return restate__ctx_given(ctx, restate__ctx_nomem(ctx));
     ctx->reply = copy;
     return RESTATE_OK;
 }
@@ -10590,11 +10738,12 @@ static restate_status restate__ctx_new_failure(restate_ctx *ctx, uint16_t code, 
 
 RESTATE_API restate_status restate_fail(restate_ctx *ctx, uint16_t code, const char *format, ...) {
     va_list args;
-    if (!restate__ctx_may(ctx, "restate_fail")) return RESTATE_ENDED;
+    if (!restate__ctx_may(ctx, "restate_fail")) return restate__ctx_ended(ctx);
     va_start(args, format);
     const char *message = restate__arena_vprintf(ctx->memory, format, args);
     va_end(args);
-    return restate__ctx_new_failure(ctx, code, message, RESTATE_TERMINAL);
+    return restate__ctx_given(ctx,
+                              restate__ctx_new_failure(ctx, code, message, RESTATE_TERMINAL));
 }
 
 RESTATE_API const restate_failure *restate_failed(restate_ctx *ctx) {
@@ -10605,14 +10754,15 @@ RESTATE_API const restate_failure *restate_failed(restate_ctx *ctx) {
 
 RESTATE_API restate_status restate_fail_with(restate_ctx *ctx, const restate_failure *failure) {
     restate__failed *f = ctx->failed;
-    if (!restate__ctx_may(ctx, "restate_fail_with")) return RESTATE_ENDED;
-    if (!failure && !f)
-        return restate__ctx_misuse(ctx, "restate_fail_with",
-                                   "nothing has failed yet: give a failure");
+    restate_status s = RESTATE_ENDED;
+    if (!restate__ctx_may(ctx, "restate_fail_with")) return restate__ctx_ended(ctx);
     if (failure) f = restate__ctx_find_failed(ctx, failure);
     if (f) return restate__ctx_set_failed(ctx, f->failure, f->as);
-    failure = restate__ctx_keep_failure(ctx, "restate_fail_with", failure);
-    return failure ? restate__ctx_set_failed(ctx, failure, RESTATE_TERMINAL) : RESTATE_ENDED;
+    if (!failure)
+        restate__ctx_misuse(ctx, "restate_fail_with", "nothing has failed yet: give a failure");
+    else failure = restate__ctx_keep_failure(ctx, "restate_fail_with", failure);
+    if (failure) s = restate__ctx_set_failed(ctx, failure, RESTATE_TERMINAL);
+    return restate__ctx_given(ctx, s);
 }
 
 /* Whether the user's map_error makes a terminal failure of a retryable error: restate_failed(). */
@@ -10641,7 +10791,9 @@ RESTATE_API restate_status restate_retry(restate_ctx *ctx, const restate_retry_o
                                          const char *format, ...) {
     const char *message;
     va_list args;
-    if (!restate__ctx_may(ctx, "restate_retry")) return RESTATE_ENDED;
+    if (!restate__ctx_may(ctx, "restate_retry")) return restate__ctx_ended(ctx);
+    if (RESTATE__PEER(ctx->attempt))
+        return restate__ctx_given(ctx, ctx->attempt->peer->own->misuse(ctx, "restate_retry"));
     va_start(args, format);
     message = restate__arena_vprintf(ctx->memory, format, args);
     va_end(args);
@@ -10737,7 +10889,7 @@ static restate__run *restate__run_take(restate__attempt *a) {
         r->ctx.over = r->ctx.retry = false;
         r->ctx.reply = restate__b_none();
         r->ctx.failed = NULL;
-        r->ctx.failures = r->ctx.unstable = NULL;
+        r->ctx.failures = r->ctx.encoded = NULL;
         r->arena.failed = false;
         return r;
     }
@@ -11021,6 +11173,10 @@ static restate_future *restate__future_new(restate_ctx *ctx, restate__future_kin
 }
 
 static bool restate__future_fits(restate_ctx *ctx, const restate_future *f, const char *function) {
+    if (RESTATE__PEER(ctx->attempt) && f && !f->node.kind) {
+        restate__ctx_misuse(ctx, function, "the future could not be made");
+        return false;
+    }
     if (!f) {
         restate__ctx_misuse(ctx, function, "the future is NULL");
         return false;
@@ -11036,12 +11192,19 @@ static restate_status restate__future_failed(restate_ctx *ctx, const restate_fai
     return restate__ctx_set_failed(ctx, failure, RESTATE_TERMINAL);
 }
 
+/* Tells the peer that a result is given to the user. What a failure is there. */
+static restate_status restate__future_told(restate_ctx *ctx, restate__node *leaf) {
+    restate__peer *p = RESTATE__PEER(ctx->attempt);
+    bool settled = !p || restate__future_of(leaf)->kind == RESTATE__FUTURE_SETTLED;
+    return settled ? RESTATE_TERMINAL : p->calls->told(p, leaf->id);
+}
+
 /* The value of a future, without its seal. */
 static restate_status restate__future_open(restate_ctx *ctx, restate_future *f,
                                            restate_bytes *value) {
     if (!f->opened.ptr) {
         f->opened = f->node.value.is.bytes;
-        if (f->kind != RESTATE__FUTURE_SETTLED) {
+        if (f->kind == RESTATE__FUTURE_RESULT) {
             restate_status s = restate__ctx_open(ctx, &f->opened, 500);
             if (s != RESTATE_OK) return s;
         }
@@ -11060,7 +11223,8 @@ static restate_status restate__future_read(restate_ctx *ctx, restate__node *n,
         return restate__ctx_new_failure(ctx, 500, "restate_any() of no futures", RESTATE_TERMINAL);
     }
     v = &n->value;
-    if (v->kind == RESTATE__FAILURE) return restate__future_failed(ctx, v->is.failure);
+    restate_status failed = restate__future_told(ctx, n);
+    if (v->kind == RESTATE__FAILURE) return restate__ctx_set_failed(ctx, v->is.failure, failed);
     if (v->kind == RESTATE__INVOCATION_ID && value) *value = v->is.bytes;
     if (v->kind != RESTATE__VALUE) return RESTATE_OK;
     return restate__future_open(ctx, restate__future_of(n), value);
@@ -11100,7 +11264,8 @@ static restate_status restate__ctx_drive(restate_ctx *ctx, restate__node *node) 
             restate__attempt_progress(a);
             return restate__ctx_new_failure(ctx, 409, "cancelled", RESTATE_CANCELLED);
         case RESTATE__WAIT:
-            restate__attempt_park(a);
+            if (!RESTATE__PEER(a)) restate__attempt_park(a);
+            else if (a->peer->calls->wait(a->peer) != RESTATE_OK) return RESTATE_ENDED;
             break;
         default:
             restate__attempt_progress(a);
@@ -11127,13 +11292,13 @@ static restate_status restate__ctx_await(restate_ctx *ctx, const char *function,
                                          restate_bytes *value) {
     restate_status s = RESTATE_ENDED;
     if (value) *value = restate__b_none();
-    if (!restate__ctx_enter(ctx, function)) return RESTATE_ENDED;
+    if (!restate__ctx_enter(ctx, function)) return restate__ctx_ended(ctx);
     if (restate__future_fits(ctx, f, function)) {
         s = restate__ctx_wait(ctx, &f->node);
         if (s == RESTATE_OK) s = restate__future_read(ctx, &f->node, value);
     }
     restate__ctx_detach(ctx);
-    return s;
+    return restate__ctx_given(ctx, s);
 }
 
 /* The same for a future that nobody else has, so that it can be used again. */
@@ -11160,7 +11325,7 @@ RESTATE_API bool restate_is_done(const restate_future *future) {
 /* ---- Operations ------------------------------------------------------------------------------ */
 
 /* How an operation is issued. A public function puts what it was given into `restate__args` and
- * names a row of restate__operations. restate__issue() does the rest, in this order:
+ * names a row of restate__operations. restate__issue_any() does the rest, in this order:
  *
  * 1. The future is made, if the row has a kind of one.
  * 2. The call is entered: the attempt is not over, it is the handler that calls, its thread is
@@ -11177,7 +11342,7 @@ RESTATE_API bool restate_is_done(const restate_future *future) {
 typedef struct restate__args {
     restate_ctx *ctx;
     const char *function;                   /* the public one, for messages */
-    restate__vm *vm;                        /* set by restate__issue() */
+    restate__vm *vm;                        /* set by restate__issue_any() */
     restate_bytes text;                     /* a name or a key; a zero byte follows */
     const char *id;                         /* of an invocation or an awakeable */
     restate_bytes value;
@@ -11187,19 +11352,6 @@ typedef struct restate__args {
     bool unstable;                          /* equal values may have different bytes */
     bool yes;                               /* what is answered, where that is all */
 } restate__args;
-
-enum {
-    RESTATE__RULE_KEYED = 1,                /* not in a plain service, which has no state */
-    RESTATE__RULE_WRITES = 2,               /* not in a shared handler */
-    RESTATE__RULE_WORKFLOW = 4,
-    RESTATE__RULE_EXPLICIT = 8,             /* cancellation is the handler's to deal with */
-    RESTATE__RULE_INVOCATION = 16,          /* `id` is that of an invocation */
-    RESTATE__RULE_AWAKEABLE = 32,           /* `id` is that of an awakeable */
-    RESTATE__RULE_TEXT = 64,                /* `text` is not NULL */
-    RESTATE__RULE_NOT_EMPTY = 128,          /* `text` is neither NULL nor empty */
-    RESTATE__RULE_PRESENT = 256,            /* `value` is not absent */
-    RESTATE__RULE_PAYLOAD = 512             /* `value` or `failure` goes out */
-};
 
 typedef struct restate__operation {
     unsigned rules;
@@ -11248,6 +11400,7 @@ static void restate__handler_resolve(restate__handler *h) {
 static bool restate__op_allowed(const restate__args *in, unsigned rules) {
     unsigned broken = rules & in->ctx->attempt->handler->forbids;
     if (RESTATE__LIKELY(!broken)) return true;
+    if (RESTATE__PEER(in->ctx->attempt)) return in->ctx->attempt->peer->own->forbids(in, broken);
     if (broken & RESTATE__RULE_KEYED)
         return restate__refuse(in, "a plain service has no state: make it a RESTATE_OBJECT or a "
                                "RESTATE_WORKFLOW");
@@ -11290,10 +11443,10 @@ static restate_status restate__op_check_id(const restate__args *in, unsigned rul
         return restate__ctx_misuse(in->ctx, in->function, "the invocation id is empty");
     const char *fault =
         invocation ? restate__b_invocation_id_fault(id) : restate__b_awakeable_id_fault(id);
-    return fault ? restate_fail(in->ctx, 400, RESTATE__NO_ID, id,
-                                invocation ? "invocation (inv_...)" : "awakeable (sign_1...)",
-                                fault)
-                 : RESTATE_OK;
+    const char *kind = invocation ? "invocation (inv_...)" : "awakeable (sign_1...)";
+    if (fault && RESTATE__PEER(in->ctx->attempt))
+        return restate__ctx_misuse(in->ctx, in->function, RESTATE__NO_ID, id, kind, fault);
+    return fault ? restate_fail(in->ctx, 400, RESTATE__NO_ID, id, kind, fault) : RESTATE_OK;
 }
 
 /* Makes the failure one that can be sent. False: it cannot be; the attempt is over. */
@@ -11305,13 +11458,18 @@ static bool restate__op_keep_failure(restate__args *in) {
 
 /* Seals the value, unless a failure goes out. False: it could not be; the attempt is over. */
 static bool restate__op_seal(restate__args *in) {
+    restate__peer *p = RESTATE__PEER(in->ctx->attempt);
     if (in->failure) return true;
     in->unstable = restate__ctx_unstable(in->ctx, in->value);
+    if (p) {
+        p->codec = restate__ctx_codec_of(in->ctx, in->value);
+        p->absent = !in->value.ptr;
+    }
     return restate__ctx_seal(in->ctx, &in->value);
 }
 
-static restate_status restate__issue(const restate__operation *op, restate__args *in,
-                                     restate_future **future) {
+static restate_status restate__issue_any(const restate__operation *op, restate__args *in,
+                                         restate_future **future) {
     restate_ctx *ctx = in->ctx;
     restate_future *f = NULL;
     if (op->makes) {
@@ -11334,8 +11492,13 @@ static restate_status restate__issue(const restate__operation *op, restate__args
 
 static restate_future *restate__issue_async(const restate__operation *op, restate__args *in) {
     restate_future *f;
-    restate__issue(op, in, &f);
+    restate__issue_any(op, in, &f);
     return f;
+}
+
+/* One that makes no future. */
+static restate_status restate__issue(const restate__operation *op, restate__args *in) {
+    return restate__ctx_given(in->ctx, restate__issue_any(op, in, NULL));
 }
 
 static restate_status restate__issue_await(const restate__operation *op, restate__args *in,
@@ -11387,7 +11550,7 @@ static bool restate__issue_run(restate__args *in, restate_future *f) {
     return restate__vm_run(in->vm, (const char *)in->text.ptr, &f->node);
 }
 
-RESTATE__OP(run, RESULT, NULL, 0, restate__issue_run(in, f));
+RESTATE__OP(run, RESULT, NULL, RESTATE__RULE_HANDLER, restate__issue_run(in, f));
 
 RESTATE_API restate_future *restate_run_async(restate_ctx *ctx, const char *name,
                                               restate_closure *closure, void *arg,
@@ -11445,6 +11608,11 @@ RESTATE_API restate_status restate_now(restate_ctx *ctx, uint64_t *epoch_ms) {
     restate__args in = { ctx, "restate_now", .text = restate_str("now"), .more = &run };
     restate_bytes text;
     if (epoch_ms) *epoch_ms = 0;
+    if (RESTATE__PEER(ctx->attempt)) {
+        if (ctx->over) return restate__ctx_ended(ctx);
+        if (epoch_ms) *epoch_ms = restate__clock_wall_ms(ctx->attempt->clock);
+        return RESTATE_OK;
+    }
     restate_status s = restate__issue_await(&restate__op_run, &in, &text);
     if (s != RESTATE_OK || !epoch_ms) return s;
     for (size_t i = 0; i < text.len && text.ptr[i] >= '0' && text.ptr[i] <= '9'; i++)
@@ -11480,12 +11648,12 @@ static bool restate__issue_patched(restate__args *in) {
     return true;
 }
 
-RESTATE__OP(patched, NONE, "name of the patch", RESTATE__RULE_NOT_EMPTY,
+RESTATE__OP(patched, NONE, "name of the patch", RESTATE__RULE_NOT_EMPTY | RESTATE__RULE_HANDLER,
             restate__issue_patched(in));
 
 RESTATE_API bool restate_patched(restate_ctx *ctx, const char *name) {
     restate__args in = { ctx, "restate_patched", .text = restate_str(name) };
-    return restate__issue(&restate__op_patched, &in, NULL) == RESTATE_OK && in.yes;
+    return restate__issue_any(&restate__op_patched, &in, NULL) == RESTATE_OK && in.yes;
 }
 
 static bool restate__issue_patch_done(restate__args *in) {
@@ -11494,12 +11662,12 @@ static bool restate__issue_patch_done(restate__args *in) {
     return restate__vm_patch_done(in->vm, marker);
 }
 
-RESTATE__OP(patch_done, NONE, "name of the patch", RESTATE__RULE_NOT_EMPTY,
+RESTATE__OP(patch_done, NONE, "name of the patch", RESTATE__RULE_NOT_EMPTY | RESTATE__RULE_HANDLER,
             restate__issue_patch_done(in));
 
 RESTATE_API void restate_patch_done(restate_ctx *ctx, const char *name) {
     restate__args in = { ctx, "restate_patch_done", .text = restate_str(name) };
-    restate__issue(&restate__op_patch_done, &in, NULL);
+    restate__issue_any(&restate__op_patch_done, &in, NULL);
 }
 
 /* ---- Sleep ----------------------------------------------------------------------------------- */
@@ -11569,15 +11737,16 @@ static restate_status restate__ctx_await_keys(restate_ctx *ctx, const char *func
     static const char *const none[] = { NULL };
     restate_status s = RESTATE_ENDED;
     if (keys) *keys = none;
-    if (!restate__ctx_enter(ctx, function)) return RESTATE_ENDED;
+    if (!restate__ctx_enter(ctx, function)) return restate__ctx_ended(ctx);
     if (restate__future_fits(ctx, f, function)) {
         if (f->node.expects == RESTATE__EXPECTS_KEYS) s = restate__ctx_wait(ctx, &f->node);
         else restate__ctx_misuse(ctx, function, "the future is not of restate_keys_async()");
+        if (s == RESTATE_OK) s = restate__future_read(ctx, &f->node, NULL);
         if (s == RESTATE_OK && keys && f->node.value.is.keys)
             s = restate__ctx_sort_keys(ctx, f->node.value.is.keys, keys);
     }
     restate__ctx_detach(ctx);
-    return s;
+    return restate__ctx_given(ctx, s);
 }
 
 RESTATE_API restate_status restate_keys(restate_ctx *ctx, const char *const **keys) {
@@ -11603,7 +11772,7 @@ RESTATE__OP(set, NONE, "key",
 
 RESTATE_API restate_status restate_set(restate_ctx *ctx, const char *key, restate_bytes value) {
     restate__args in = { ctx, "restate_set", .text = restate_str(key), .value = value };
-    return restate__issue(&restate__op_set, &in, NULL);
+    return restate__issue(&restate__op_set, &in);
 }
 
 RESTATE__OP(clear, NONE, "key", RESTATE__RULE_KEYED | RESTATE__RULE_WRITES | RESTATE__RULE_TEXT,
@@ -11611,7 +11780,7 @@ RESTATE__OP(clear, NONE, "key", RESTATE__RULE_KEYED | RESTATE__RULE_WRITES | RES
 
 RESTATE_API restate_status restate_clear(restate_ctx *ctx, const char *key) {
     restate__args in = { ctx, "restate_clear", .text = restate_str(key) };
-    return restate__issue(&restate__op_clear, &in, NULL);
+    return restate__issue(&restate__op_clear, &in);
 }
 
 RESTATE__OP(clear_all, NONE, NULL, RESTATE__RULE_KEYED | RESTATE__RULE_WRITES,
@@ -11619,7 +11788,7 @@ RESTATE__OP(clear_all, NONE, NULL, RESTATE__RULE_KEYED | RESTATE__RULE_WRITES,
 
 RESTATE_API restate_status restate_clear_all(restate_ctx *ctx) {
     restate__args in = { .ctx = ctx, .function = "restate_clear_all" };
-    return restate__issue(&restate__op_clear_all, &in, NULL);
+    return restate__issue(&restate__op_clear_all, &in);
 }
 
 static bool restate__issue_named(restate__args *in) {
@@ -11632,7 +11801,7 @@ RESTATE__OP(named, NONE, "name", RESTATE__RULE_KEYED | RESTATE__RULE_NOT_EMPTY,
 
 RESTATE_API restate_ctx *restate_named(restate_ctx *ctx, const char *name) {
     restate__args in = { ctx, "restate_named", .text = restate_str(name) };
-    restate__issue(&restate__op_named, &in, NULL);
+    restate__issue(&restate__op_named, &in);
     return ctx;
 }
 
@@ -11872,35 +12041,45 @@ RESTATE_API restate_future *restate_send(restate_ctx *ctx, restate_target to, re
     return restate__issue_async(&restate__op_send, &in);
 }
 
+/* A server always has an id for what it was sent. But a call may fail before: because it would wait
+ * for itself, or because a client's request does. */
+static restate_status restate__call_id_read(restate_ctx *ctx, const restate__node *leaf,
+                                            const char **id) {
+    const restate__value *v = &leaf->value;
+    restate__peer *p = RESTATE__PEER(ctx->attempt);
+    restate_status failed = p ? p->calls->told(p, leaf->id) : RESTATE_TERMINAL;
+    if (v->kind == RESTATE__FAILURE) return restate__ctx_set_failed(ctx, v->is.failure, failed);
+    if (id) *id = (const char *)v->is.bytes.ptr;
+    return RESTATE_OK;
+}
+
 RESTATE_API restate_status restate_call_id(restate_ctx *ctx, restate_future *call,
                                            const char **id) {
     restate_status s = RESTATE_ENDED;
     if (id) *id = "";
-    if (!restate__ctx_enter(ctx, "restate_call_id")) return RESTATE_ENDED;
+    if (!restate__ctx_enter(ctx, "restate_call_id")) return restate__ctx_ended(ctx);
     if (restate__future_fits(ctx, call, "restate_call_id")) {
         if (call->id) s = restate__ctx_wait(ctx, call->id);
         else
             restate__ctx_misuse(ctx, "restate_call_id",
                                 "the future is not of restate_call_async() or restate_send()");
-        if (s == RESTATE_OK && call->id->value.kind == RESTATE__FAILURE)
-            s = restate__future_failed(ctx, call->id->value.is.failure);
-        else if (s == RESTATE_OK && id)
-            *id = (const char *)call->id->value.is.bytes.ptr;
+        if (s == RESTATE_OK) s = restate__call_id_read(ctx, call->id, id);
     }
     restate__ctx_detach(ctx);
-    return s;
+    return restate__ctx_given(ctx, s);
 }
 
 RESTATE__OP(cancel, NONE, NULL, RESTATE__RULE_INVOCATION, restate__vm_cancel(in->vm, in->id));
 
 RESTATE_API restate_status restate_cancel(restate_ctx *ctx, const char *invocation_id) {
     restate__args in = { ctx, "restate_cancel", .id = invocation_id };
-    return restate__issue(&restate__op_cancel, &in, NULL);
+    return restate__issue(&restate__op_cancel, &in);
 }
 
 /* ---- Awakeables ------------------------------------------------------------------------------ */
 
-RESTATE__OP(awakeable, RESULT, NULL, 0, restate__vm_awakeable(in->vm, &f->node, &in->id));
+RESTATE__OP(awakeable, RESULT, NULL, RESTATE__RULE_HANDLER,
+            restate__vm_awakeable(in->vm, &f->node, &in->id));
 
 RESTATE_API restate_future *restate_awakeable(restate_ctx *ctx, const char **id) {
     restate__args in = { ctx, "restate_awakeable", .id = "" };
@@ -11915,19 +12094,19 @@ RESTATE__OP(complete, NONE, NULL, RESTATE__RULE_AWAKEABLE | RESTATE__RULE_PAYLOA
 RESTATE_API restate_status restate_resolve(restate_ctx *ctx, const char *awakeable_id,
                                            restate_bytes value) {
     restate__args in = { ctx, "restate_resolve", .id = awakeable_id, .value = value };
-    return restate__issue(&restate__op_complete, &in, NULL);
+    return restate__issue(&restate__op_complete, &in);
 }
 
 RESTATE_API restate_status restate_reject(restate_ctx *ctx, const char *awakeable_id,
                                           const restate_failure *failure) {
     restate__args in = { ctx, "restate_reject", .id = awakeable_id,
                         .failure = failure ? failure : &restate__rejected };
-    return restate__issue(&restate__op_complete, &in, NULL);
+    return restate__issue(&restate__op_complete, &in);
 }
 
 /* ---- Signals and promises -------------------------------------------------------------------- */
 
-RESTATE__OP(signal, RESULT, "name", RESTATE__RULE_NOT_EMPTY,
+RESTATE__OP(signal, RESULT, "name", RESTATE__RULE_NOT_EMPTY | RESTATE__RULE_HANDLER,
             restate__vm_signal(in->vm, in->text, &f->node));
 
 RESTATE_API restate_future *restate_signal(restate_ctx *ctx, const char *name) {
@@ -11936,7 +12115,8 @@ RESTATE_API restate_future *restate_signal(restate_ctx *ctx, const char *name) {
 }
 
 RESTATE__OP(send_signal, NONE, "name",
-            RESTATE__RULE_INVOCATION | RESTATE__RULE_NOT_EMPTY | RESTATE__RULE_PAYLOAD,
+            RESTATE__RULE_INVOCATION | RESTATE__RULE_NOT_EMPTY | RESTATE__RULE_PAYLOAD |
+            RESTATE__RULE_SIGNAL,
             restate__vm_send_signal(in->vm, in->id, in->text, in->value, in->failure,
                                     in->unstable));
 
@@ -11945,7 +12125,7 @@ RESTATE_API restate_status restate_signal_resolve(restate_ctx *ctx, const char *
     restate__args in = { ctx, "restate_signal_resolve", .id = invocation_id,
                         .text = restate_str(name),
                         .value = value };
-    return restate__issue(&restate__op_send_signal, &in, NULL);
+    return restate__issue(&restate__op_send_signal, &in);
 }
 
 RESTATE_API restate_status restate_signal_reject(restate_ctx *ctx, const char *invocation_id,
@@ -11953,7 +12133,7 @@ RESTATE_API restate_status restate_signal_reject(restate_ctx *ctx, const char *i
     restate__args in = { ctx, "restate_signal_reject", .id = invocation_id,
                         .text = restate_str(name),
                         .failure = failure ? failure : &restate__rejected };
-    return restate__issue(&restate__op_send_signal, &in, NULL);
+    return restate__issue(&restate__op_send_signal, &in);
 }
 
 enum { RESTATE__RULES_PROMISE = RESTATE__RULE_WORKFLOW | RESTATE__RULE_NOT_EMPTY };
@@ -12062,6 +12242,8 @@ typedef bool restate__attach_fn(restate__vm *vm, const restate__vm_target *to, r
 static bool restate__attach_as(restate__args *in, restate_future *f, restate__attach_fn *fn) {
     restate__vm_target target;
     const restate_failure failure = { 400, restate__attach_fault(in), NULL };
+    if (failure.message && RESTATE__PEER(in->ctx->attempt))
+        return restate__refuse(in, "%s", failure.message);
     if (failure.message) {
         in->failure = &failure;
         return restate__issue_settled(in, f);
@@ -12092,7 +12274,7 @@ RESTATE_API restate_status restate_output(restate_ctx *ctx, restate_invocation o
 
 /* ---- Cancellation as a future ---------------------------------------------------------------- */
 
-RESTATE__OP(cancellation, RESULT, NULL, RESTATE__RULE_EXPLICIT,
+RESTATE__OP(cancellation, RESULT, NULL, RESTATE__RULE_EXPLICIT | RESTATE__RULE_HANDLER,
             restate__vm_cancellation(in->vm, &f->node));
 
 RESTATE_API restate_future *restate_cancellation(restate_ctx *ctx) {
@@ -12111,11 +12293,12 @@ static bool restate__issue_cancel_calls(restate__args *in, restate_future *f) {
     return false;
 }
 
-RESTATE__OP(cancel_calls, NONE, NULL, RESTATE__RULE_EXPLICIT, restate__issue_cancel_calls(in, f));
+RESTATE__OP(cancel_calls, NONE, NULL, RESTATE__RULE_EXPLICIT | RESTATE__RULE_HANDLER,
+            restate__issue_cancel_calls(in, f));
 
 RESTATE_API restate_status restate_cancel_calls(restate_ctx *ctx) {
     restate__args in = { .ctx = ctx, .function = "restate_cancel_calls" };
-    return restate__issue(&restate__op_cancel_calls, &in, NULL);
+    return restate__issue(&restate__op_cancel_calls, &in);
 }
 
 /* ---- Many futures --------------------------------------------------------------------------- */
@@ -12123,8 +12306,10 @@ RESTATE_API restate_status restate_cancel_calls(restate_ctx *ctx) {
 /* Waits for the first of `count` nodes in `array`, by a combinator for this one wait. */
 static restate_status restate__ctx_wait_any(restate_ctx *ctx, restate__node **array, size_t count) {
     restate__node race = { .of.all.count = 0 };     /* that member of the union is all zero */
-    if (!restate__vm_combine(&ctx->attempt->vm, &race, RESTATE__RACE, array, count))
+    if (!restate__vm_combine(&ctx->attempt->vm, &race, RESTATE__RACE, array, count)) {
+        restate__vm_dissolve(&ctx->attempt->vm, &race);
         return restate__ctx_end(ctx);
+    }
     restate_status s = restate__ctx_drive(ctx, &race);
     restate__vm_dissolve(&ctx->attempt->vm, &race);
     if (s != RESTATE_ENDED) restate__attempt_told(ctx->attempt);
@@ -12137,7 +12322,7 @@ RESTATE_API restate_status restate_await_for(restate_ctx *ctx, restate_future *f
     if (value) *value = restate__b_none();
     if (future && future->node.state != RESTATE__PENDING)
         return restate__ctx_await(ctx, in.function, future, value);
-    if (!restate__ctx_enter(ctx, in.function)) return RESTATE_ENDED;
+    if (!restate__ctx_enter(ctx, in.function)) return restate__ctx_ended(ctx);
     restate_future *timer = restate__future_fits(ctx, future, in.function)
                                 ? restate__issue_async(&restate__op_sleep, &in)
                                 : restate__future_none();
@@ -12154,7 +12339,7 @@ RESTATE_API restate_status restate_await_for(restate_ctx *ctx, restate_future *f
         s = restate__ctx_new_failure(ctx, 408, message, RESTATE_TIMEOUT);
     }
     restate__ctx_detach(ctx);
-    return s;
+    return restate__ctx_given(ctx, s);
 }
 
 /* The one of `futures` that was settled first; `count`: none is. */
@@ -12199,7 +12384,7 @@ RESTATE_API restate_status restate_select(restate_ctx *ctx, restate_future *cons
     restate_status s = RESTATE_ENDED;
     size_t found = count;
     if (index) *index = count;
-    if (!restate__ctx_enter(ctx, "restate_select")) return RESTATE_ENDED;
+    if (!restate__ctx_enter(ctx, "restate_select")) return restate__ctx_ended(ctx);
     if (count <= a->futures.select_room) m.nodes = a->futures.select_nodes;
     if (restate__many_take(ctx, "restate_select", &m)) {
         if (m.nodes != a->futures.select_nodes) a->futures.select_room = count;
@@ -12213,7 +12398,7 @@ RESTATE_API restate_status restate_select(restate_ctx *ctx, restate_future *cons
     }
     if (index) *index = found;
     restate__ctx_detach(ctx);
-    return s;
+    return restate__ctx_given(ctx, s);
 }
 
 static restate_future *restate__ctx_combine(restate_ctx *ctx, const char *function,
@@ -12275,7 +12460,7 @@ RESTATE_API restate_status restate_get_all(restate_ctx *ctx, const restate_entry
     while (keys[n]) n++;
     restate_future **futures = restate__get_each(&in, keys, n);
     restate_entry *list = restate_alloc(ctx, (n + 1) * sizeof *list);
-    if (!futures || !list) return RESTATE_ENDED;
+    if (!futures || !list) return restate__ctx_ended(ctx);
     f = restate__ctx_combine(ctx, in.function, RESTATE__ALL, futures, n);
     RESTATE_TRY(restate__ctx_await(ctx, in.function, f, NULL));
     for (size_t i = 0; i < n; i++) {
@@ -12320,7 +12505,7 @@ RESTATE_API restate_status restate_selector_next(restate_ctx *ctx, restate_selec
                                                  size_t *index) {
     restate_status s = RESTATE_OK;
     if (index) *index = selector ? selector->count : 0;
-    if (!restate__ctx_enter(ctx, "restate_selector_next")) return RESTATE_ENDED;
+    if (!restate__ctx_enter(ctx, "restate_selector_next")) return restate__ctx_ended(ctx);
     if (!selector || selector->ctx != ctx) {
         s = restate__ctx_misuse(ctx, "restate_selector_next",
                                 "the selector is NULL, or of another invocation");
@@ -12332,7 +12517,7 @@ RESTATE_API restate_status restate_selector_next(restate_ctx *ctx, restate_selec
         }
     }
     restate__ctx_detach(ctx);
-    return s;
+    return restate__ctx_given(ctx, s);
 }
 
 RESTATE_API size_t restate_selector_remaining(const restate_selector *selector) {
@@ -12598,6 +12783,154 @@ RESTATE__PRIVATE void restate__attempt_cut(restate__attempt *a) {
     restate__attempt_withdraw(a);
     restate__worker_later(a->worker, &a->turn);
 }
+
+/* ---- The life of a context without a handler ------------------------------------------------- */
+
+#if !defined(RESTATE_NO_CLIENT) || defined(RESTATE_WITH_TEST)
+
+static const restate_pair restate__no_pairs = { NULL, NULL };
+static const restate_failure restate__nomem = { 0, "out of memory", &restate__no_pairs };
+
+/* Puts the journal in order after it failed, and keeps its error. What the failed call has written
+ * was not taken yet. */
+static void restate__peer_mend(restate__peer *p) {
+    restate__vm *vm = &p->attempt.vm;
+    if (vm->phase != RESTATE__ERRORED) return;
+    p->attempt.ctx.error = vm->error;
+    vm->error = (restate__vm_error){ .code = 0 };
+    vm->phase = RESTATE__PROCESSING;
+    vm->frames = (restate__frames){ .arena = vm->arena, .max = vm->frames.max };
+    restate__buf_free(vm->out);
+    vm->out->failed = vm->arena->failed = false;
+}
+
+/* Gives the error that was kept, as restate_failed(), and lets the next call be a fresh one. */
+static RESTATE__NOINLINE restate_status restate__peer_fail(restate__peer *p) {
+    restate_ctx *ctx = &p->attempt.ctx;
+    const char *message = ctx->error.message;
+    if (p->broken) return RESTATE_ERROR;
+    ctx->error = (restate__vm_error){ .code = 0 };
+    ctx->over = ctx->retry = ctx->memory->failed = false;
+    restate_failure *f = restate__arena_alloc(ctx->memory, sizeof *f);
+    if (f) {
+        *f = (restate_failure){ 0, message ? message : restate__nomem.message,
+                                &restate__no_pairs };
+        restate__ctx_set_failed(ctx, f, RESTATE_ERROR);
+    }
+    if (!f || ctx->over) {
+        p->nomem = (restate__failed){ .failure = &restate__nomem, .as = RESTATE_ERROR };
+        ctx->failed = &p->nomem;
+        ctx->over = ctx->memory->failed = false;
+    }
+    return RESTATE_ERROR;
+}
+
+/* What is misuse without a handler, and no operation. */
+static restate_status restate__peer_misuse(restate_ctx *ctx, const char *function) {
+    return restate__ctx_misuse(ctx, function, "only handlers and closures can do that, not the "
+                               "context of a client");
+}
+
+static const restate_request_info *restate__peer_no_request(restate_ctx *ctx) {
+    static const restate_request_info none = { .invocation_id = "",
+                                               .target = { "", "", "", NULL },
+                                               .headers = &restate__no_pairs,
+                                               .attempt_headers = &restate__no_pairs };
+    restate__peer_misuse(ctx, "restate_request");
+    return &none;
+}
+
+/* On a context without a handler: its peer does not do this, or does not know of which object. */
+static bool restate__peer_forbids(const restate__args *in, unsigned broken) {
+    broken &= in->ctx->attempt->peer->calls->refuses;
+    if (!broken)
+        return restate__refuse(in, "of which object? Name it first, by restate_client_at()");
+    if (broken & (RESTATE__RULE_SIGNAL | RESTATE__RULE_WORKFLOW))
+        return restate__refuse(in, "a client cannot reach signals and promises: write a handler "
+                               "that does, and call it");
+    return restate__peer_misuse(in->ctx, in->function) == RESTATE_OK;
+}
+
+static const restate__peer_own restate__peer_own_functions = {
+    restate__peer_mend, restate__peer_fail, restate__peer_misuse, restate__peer_forbids,
+    restate__peer_no_request
+};
+
+/* `p` is zeroed memory. The worker lends its memory: nothing is queued there. Afterwards
+ * handler.options are the peer's to set, and the random numbers of request.random; and
+ * handler.forbids when the object is known. */
+RESTATE__PRIVATE void restate__peer_init(restate__peer *p, restate__worker *worker,
+                                         const restate__peer_calls *calls,
+                                         const restate__logger *logger) {
+    const restate__vm_options options = { .version = RESTATE__VERSION_MAX, .local = true,
+                                          .explicit_cancellation = true,
+                                          .max_message_bytes = UINT32_MAX };
+    restate__attempt *a = &p->attempt;
+    p->calls = calls;
+    p->own = &restate__peer_own_functions;
+    p->handler.forbids = calls->refuses | RESTATE__RULE_KEYED | RESTATE__RULE_WORKFLOW;
+    restate__arena_init(&p->arena, &worker->cache);
+    restate__buf_init(&p->out, &worker->cache);
+    a->handler = &p->handler;
+    a->logger = logger;
+    a->arena = &p->arena;
+    restate__attempt_init(a, worker, &options, &p->out);
+    a->peer = p;
+    a->state = RESTATE__ATTEMPT_RUNNING;
+    a->vm.phase = RESTATE__PROCESSING;
+}
+
+RESTATE__PRIVATE void restate__peer_free(restate__peer *p) {
+    restate__attempt_free(&p->attempt);
+    restate__buf_free(&p->out);
+    restate__arena_free(&p->arena);
+}
+
+static bool restate__peer_read(restate__buf *from, uint8_t *to, size_t len) {
+    while (len) {
+        restate_bytes b = restate__buf_peek(from);
+        if (!b.len) return false;
+        if (b.len > len) b.len = len;
+        memcpy(to, b.ptr, b.len);
+        restate__buf_drop(from, b.len);
+        to += b.len;
+        len -= b.len;
+    }
+    return true;
+}
+
+/* The next command that was issued: its type, and its body in a block of the worker's cache, which is
+ * the caller's. False: there is none, or no memory for it, and restate__ctx_nomem() said so. */
+RESTATE__PRIVATE bool restate__peer_command(restate__peer *p, restate__message *m,
+                                            restate__chunk **block) {
+    uint8_t head[RESTATE__WIRE_HEAD];
+    *block = NULL;
+    /* What was written is for the peer to read again: the journal keeps no state here. */
+    p->attempt.vm.state = (restate__state){ .partial = true };
+    if (!restate__peer_read(&p->out, head, sizeof head)) return false;
+    size_t len = restate__b_get32(head + 4);
+    *block = restate__cache_chunk(p->out.cache, len);
+    if (!*block) {
+        restate__buf_free(&p->out);
+        restate__ctx_nomem(&p->attempt.ctx);
+        return false;
+    }
+    *m = (restate__message){ .type = restate__frames_type(head),
+                             .body = restate__b(restate__chunk_data(*block), len) };
+    return restate__peer_read(&p->out, restate__chunk_data(*block), len);
+}
+
+/* Settles what a notification of the peer is about: all of a message, in as many pieces as it likes.
+ * Out of memory it is lost, and the next call of the user is told so. */
+RESTATE__PRIVATE void restate__peer_tell(restate__peer *p, restate_bytes piece) {
+    restate__attempt *a = &p->attempt;
+    restate__vm_feed(&a->vm, piece);
+    while (a->vm.journal.notifications.left && a->vm.phase == RESTATE__PROCESSING)
+        restate__vm_deliver(&a->vm);
+    if (a->vm.phase != RESTATE__PROCESSING) restate__ctx_end(&a->ctx);
+}
+
+#endif
 
 /* ================================================================================================
 // >>json  reading, writing and checking JSON                                       [restate__json_]
@@ -13133,7 +13466,7 @@ static restate_status restate__json_wrong(const restate__json_getter *g, const u
 static restate_status restate__json_find(restate__json_getter *g, const char *first,
                                          const char *expected) {
     restate__json_scan s = restate__json_scan_of(g->json);
-    if (restate__ctx_over(g->ctx)) return RESTATE_ENDED;
+    if (restate__ctx_over(g->ctx)) return restate__ctx_ended(g->ctx);
     if (!g->json.len) return RESTATE_OK;
     s.wanted = restate_str(g->member);
     const uint8_t *begin = restate__json_space(&s);
@@ -13186,7 +13519,7 @@ RESTATE_API restate_status restate_json_double(restate_ctx *ctx, restate_bytes j
     if (e != RESTATE_OK || !g.value.ptr) return e;
     restate__arena *arena = restate__ctx_arena(ctx);
     if (!restate__json_double_of(arena, g.value, &n)) {
-        if (arena->failed) return restate__ctx_nomem(ctx);
+        if (arena->failed) return restate__ctx_given(ctx, restate__ctx_nomem(ctx));
         return restate__json_wrong(&g, g.value.ptr, "a number in the range of double", true);
     }
     if (out) *out = n;
@@ -13208,7 +13541,7 @@ static restate_status restate__json_string_of(restate__json_getter *g, bool zero
     restate_status e = restate__json_find(g, "\"", "a string");
     if (e != RESTATE_OK || !g->value.ptr) return e;
     uint8_t *copy = restate__arena_bytes(restate__ctx_arena(g->ctx), g->value.len);
-    if (!copy) return restate__ctx_nomem(g->ctx);
+    if (!copy) return restate__ctx_given(g->ctx, restate__ctx_nomem(g->ctx));
     restate__json_scan s = restate__json_scan_of(g->value);
     s.strict = true;
     s.zeros = zeros;
@@ -13750,14 +14083,14 @@ RESTATE_API restate_status restate_json_tree(restate_ctx *ctx, restate_bytes jso
     restate__json_getter g = { ctx, json, NULL, { 0, 0 } };
     restate__json_scan s = restate__json_scan_of(json);
     if (tree) *tree = NULL;
-    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    if (restate__ctx_over(ctx)) return restate__ctx_ended(ctx);
     if (!json.len) return RESTATE_OK;
     s.strict = true;
     if (!restate__json_document(&s)) return restate__json_wrong(&g, s.at, s.expected, false);
     if (!tree) return RESTATE_OK;
     cJSON *parsed = cJSON_ParseWithLengthOpts((const char *)json.ptr, json.len, NULL, 0);
-    if (!parsed) return restate__ctx_nomem(ctx);
-    if (!restate__ctx_own(ctx, parsed, restate__json_release)) return RESTATE_ENDED;
+    if (!parsed) return restate__ctx_given(ctx, restate__ctx_nomem(ctx));
+    if (!restate__ctx_own(ctx, parsed, restate__json_release)) return restate__ctx_ended(ctx);
     *tree = parsed;
     return RESTATE_OK;
 }
@@ -13880,7 +14213,7 @@ static restate_bytes restate__codec_encode(restate_ctx *ctx, const restate_codec
         return restate__json_misuse(ctx, "restate_encode", "the codec has no .encode");
     restate_status s = codec->encode(codec, ctx, value, &out);
     if (s == RESTATE_OK) return out;
-    if (s == RESTATE_TERMINAL)
+    if (s == RESTATE_TERMINAL || (s == RESTATE_ERROR && RESTATE__PEER(ctx->attempt)))
         return restate__json_misuse(ctx, "restate_encode",
                                     ctx->failed ? restate_failed(ctx)->message
                                                 : "the codec failed without restate_fail()");
@@ -13888,25 +14221,29 @@ static restate_bytes restate__codec_encode(restate_ctx *ctx, const restate_codec
     return restate__b_none();
 }
 
-/* Notes that a codec makes these bytes differently each time: replay does not compare them. */
-static restate_bytes restate__codec_unstable(restate_ctx *ctx, restate_bytes out) {
-    if (!out.ptr || restate__map_find(ctx->unstable, restate__b(&out.ptr, sizeof out.ptr)))
-        return out;
-    restate__unstable *u = restate__arena_alloc(ctx->memory, sizeof *u);
-    if (!u) {
-        restate__ctx_nomem(ctx);
-        return restate__b_none();
+/* Keeps which codec made these bytes: one that makes them differently each time, so that replay does
+ * not compare them, and any on a context that sends them with their type. */
+static restate_bytes restate__codec_keep(restate_ctx *ctx, const restate_codec *codec,
+                                         restate_bytes out) {
+    restate_bytes key = restate__b(&out.ptr, sizeof out.ptr);
+    if (!out.ptr || (!codec->unstable && !RESTATE__PEER(ctx->attempt))) return out;
+    restate__encoded *e = (restate__encoded *)(void *)restate__map_find(ctx->encoded, key);
+    if (!e) {
+        e = restate__arena_alloc(ctx->memory, sizeof *e);
+        if (!e) {
+            restate__ctx_nomem(ctx);
+            return restate__b_none();
+        }
+        e->ptr = out.ptr;
+        restate__map_add(&ctx->encoded, &e->node, restate__b(&e->ptr, sizeof e->ptr));
     }
-    u->ptr = out.ptr;
-    restate__map_add(&ctx->unstable, &u->node, restate__b(&u->ptr, sizeof u->ptr));
+    e->codec = codec;
     return out;
 }
 
-RESTATE_API restate_bytes restate_encode(restate_ctx *ctx, const restate_codec *codec,
+static restate_bytes restate__codec_make(restate_ctx *ctx, const restate_codec *codec,
                                          const void *value) {
     restate_bytes out = restate__b_none();
-    if (restate__ctx_over(ctx)) return out;
-    if (!codec) codec = restate__codec_of(&ctx->attempt->handler->options);
     switch (codec->kind) {
     case RESTATE_CODEC_BYTES: return value ? *(const restate_bytes *)value : out;
     case RESTATE_CODEC_VOID: return restate__b("", 0);
@@ -13916,32 +14253,42 @@ RESTATE_API restate_bytes restate_encode(restate_ctx *ctx, const restate_codec *
 #else
         return restate__json_misuse(ctx, "restate_encode", RESTATE__NO_TREES);
 #endif
-    default: break;
+    default: return restate__codec_encode(ctx, codec, value);
     }
-    out = restate__codec_encode(ctx, codec, value);
-    return codec->unstable ? restate__codec_unstable(ctx, out) : out;
+}
+
+RESTATE_API restate_bytes restate_encode(restate_ctx *ctx, const restate_codec *codec,
+                                         const void *value) {
+    if (restate__ctx_over(ctx)) return restate__b_none();
+    if (!codec) codec = restate__codec_of(&ctx->attempt->handler->options);
+    return restate__codec_keep(ctx, codec, restate__codec_make(ctx, codec, value));
+}
+
+static restate_status restate__decode_misuse(restate_ctx *ctx, const char *what) {
+    return restate__ctx_given(ctx, restate__ctx_misuse(ctx, "restate_decode", "%s", what));
 }
 
 RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec *codec,
                                           restate_bytes bytes, void *value) {
     uint16_t code = restate__ctx_json_code(ctx, bytes);
-    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    if (restate__ctx_over(ctx)) return restate__ctx_ended(ctx);
     if (!codec) codec = restate__codec_of(&ctx->attempt->handler->options);
     if (!bytes.ptr || (!bytes.len && restate__codec_is_json(codec))) return RESTATE_OK;
     if (codec->kind == RESTATE_CODEC_JSON)
 #ifndef RESTATE_NO_CJSON
         return restate_json_tree(ctx, bytes, value);
 #else
-        return restate__ctx_misuse(ctx, "restate_decode", RESTATE__NO_TREES);
+        return restate__decode_misuse(ctx, RESTATE__NO_TREES);
 #endif
     if (codec->kind == RESTATE_CODEC_BYTES && value) *(restate_bytes *)value = bytes;
     if (codec->kind != RESTATE_CODEC_CONTENT) return RESTATE_OK;
     if (!codec->decode)
-        return restate__ctx_misuse(ctx, "restate_decode", "the codec has no .decode");
+        return restate__decode_misuse(ctx, "the codec has no .decode");
     restate_status s = codec->decode(codec, ctx, bytes, value);
-    if (s == RESTATE_OK || s == RESTATE_ENDED) return s;
+    if (s == RESTATE_OK || s == RESTATE_ENDED) return restate__ctx_given(ctx, s);
+    if (s == RESTATE_ERROR && RESTATE__PEER(ctx->attempt)) return s;
     if (s != RESTATE_TERMINAL)
-        return restate__ctx_misuse(ctx, "restate_decode", RESTATE__CODEC_GAVE, (int)s);
+        return restate__decode_misuse(ctx, restate_text(ctx, RESTATE__CODEC_GAVE, (int)s));
     if (restate_failed(ctx)->code == code) return s;
     return restate_fail(ctx, code, "%s", restate_failed(ctx)->message);
 }
@@ -13959,14 +14306,14 @@ RESTATE_API restate_status restate_input(restate_ctx *ctx, void *value) {
     const restate_handler *h = restate__codec_handler(ctx, "restate_input", "a closure has no "
                                                       "input: decode it before");
     return h ? restate_decode(ctx, h->input, ctx->attempt->request.input.body, value)
-             : RESTATE_ENDED;
+             : restate__ctx_ended(ctx);
 }
 
 RESTATE_API restate_status restate_reply_value(restate_ctx *ctx, const void *value) {
     const restate_handler *h =
         restate__codec_handler(ctx, "restate_reply_value", "it is the handler's reply that has a "
                                "codec: use restate_encode()");
-    return h ? restate_reply(ctx, restate_encode(ctx, h->output, value)) : RESTATE_ENDED;
+    return h ? restate_reply(ctx, restate_encode(ctx, h->output, value)) : restate__ctx_ended(ctx);
 }
 
 /* ================================================================================================
@@ -18020,6 +18367,130 @@ RESTATE_API void restate_stream_free(restate_stream *stream) {
 }
 
 /* ================================================================================================
+// >>tls  OpenSSL as restate_tls                                                       [restate__tls_]
+// Encrypts connections of both roles: a client, which verifies a host, and a server.
+================================================================================================ */
+#if !defined(RESTATE_NO_CLIENT) && defined(RESTATE_WITH_OPENSSL)
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <sys/socket.h>
+
+typedef struct restate__tls {
+    SSL_CTX *ctx;                           /* NULL: there is none */
+    BIO_METHOD *socket;                     /* OpenSSL's own would raise SIGPIPE */
+} restate__tls;
+
+static int restate__tls_fd(BIO *bio) { return (int)(intptr_t)BIO_get_data(bio); }
+
+static int restate__tls_moved(BIO *bio, ssize_t n, int again) {
+    BIO_clear_retry_flags(bio);
+    if (n < 0 && (errno == EINTR || errno == EAGAIN || errno == EWOULDBLOCK))
+        BIO_set_flags(bio, again | BIO_FLAGS_SHOULD_RETRY);
+    return (int)n;
+}
+
+static int restate__tls_recv(BIO *bio, char *to, int len) {
+    return restate__tls_moved(bio, recv(restate__tls_fd(bio), to, (size_t)len, 0), BIO_FLAGS_READ);
+}
+
+static int restate__tls_send(BIO *bio, const char *from, int len) {
+    return restate__tls_moved(bio, send(restate__tls_fd(bio), from, (size_t)len, MSG_NOSIGNAL),
+                              BIO_FLAGS_WRITE);
+}
+
+static long restate__tls_control(BIO *bio, int command, long number, void *pointer) {
+    (void)bio;
+    (void)number;
+    (void)pointer;
+    return command == BIO_CTRL_FLUSH;
+}
+
+static void restate__tls_free(restate__tls *t) {
+    SSL_CTX_free(t->ctx);
+    BIO_meth_free(t->socket);
+}
+
+/* Trusts whom the system trusts. False: out of memory; to be freed all the same. */
+static bool restate__tls_init(restate__tls *t) {
+    t->ctx = SSL_CTX_new(TLS_method());
+    t->socket = BIO_meth_new(BIO_TYPE_SOURCE_SINK | BIO_get_new_index(), "restate");
+    if (!t->ctx || !t->socket) return false;
+    SSL_CTX_set_mode(t->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);
+    return BIO_meth_set_read(t->socket, restate__tls_recv) &&
+           BIO_meth_set_write(t->socket, restate__tls_send) &&
+           BIO_meth_set_ctrl(t->socket, restate__tls_control) &&
+           SSL_CTX_set_min_proto_version(t->ctx, TLS1_2_VERSION) &&
+           SSL_CTX_set_default_verify_paths(t->ctx);
+}
+
+/* A client verifies the host, by its name or its address. */
+static bool restate__tls_for_host(SSL *ssl, const char *host) {
+    static const unsigned char h2[] = { 2, 'h', '2' };
+    SSL_set_connect_state(ssl);
+    if (SSL_set_alpn_protos(ssl, h2, sizeof h2)) return false;
+    if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host)) return true;
+    /* SSL_set_tlsext_host_name(), which casts a const away */
+    return SSL_set1_host(ssl, host) && SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME,
+                                                TLSEXT_NAMETYPE_host_name,
+                                                (void *)(uintptr_t)host);
+}
+
+static void *restate__tls_open(void *user, int fd, const char *host) {
+    restate__tls *t = user;
+    SSL *ssl = SSL_new(t->ctx);
+    BIO *bio = ssl ? BIO_new(t->socket) : NULL;
+    if (bio) {
+        BIO_set_data(bio, (void *)(intptr_t)fd);
+        BIO_set_init(bio, 1);
+        SSL_set_bio(ssl, bio, bio);
+        if (!host) SSL_set_accept_state(ssl);
+        if (!host || restate__tls_for_host(ssl, host)) return ssl;
+    }
+    SSL_free(ssl);
+    return NULL;
+}
+
+static int restate__tls_outcome(SSL *ssl, int n) {
+    if (n > 0) return n;
+    switch (SSL_get_error(ssl, n)) {
+    case SSL_ERROR_ZERO_RETURN: return RESTATE_IO_END;
+    case SSL_ERROR_WANT_READ: return RESTATE_IO_READ;
+    case SSL_ERROR_WANT_WRITE: return RESTATE_IO_WRITE;
+    default: return RESTATE_IO_ERROR;
+    }
+}
+
+static int restate__tls_some(size_t len) { return len > 1 << 20 ? 1 << 20 : (int)len; }
+
+static int restate__tls_read(void *user, void *conn, void *to, size_t len) {
+    (void)user;
+    ERR_clear_error();
+    return restate__tls_outcome(conn, SSL_read(conn, to, restate__tls_some(len)));
+}
+
+static int restate__tls_write(void *user, void *conn, const void *from, size_t len) {
+    (void)user;
+    ERR_clear_error();
+    return restate__tls_outcome(conn, SSL_write(conn, from, restate__tls_some(len)));
+}
+
+static void restate__tls_close(void *user, void *conn) {
+    (void)user;
+    ERR_clear_error();
+    if (SSL_is_init_finished(conn)) (void)SSL_shutdown(conn);
+    SSL_free(conn);
+    ERR_clear_error();
+}
+
+static const restate_tls restate__tls_by_openssl = {
+    restate__tls_open, restate__tls_read, restate__tls_write, restate__tls_close, NULL
+};
+
+#endif /* RESTATE_WITH_OPENSSL */
+
+/* ================================================================================================
 // >>server  event loops, sockets, limits, drain
 // [restate__poll_ restate__loop_ restate__conn_ restate__channel_ restate__srv_]
 // Gives each connection to one loop, each loop to one thread, and stops without losing work.
@@ -18036,6 +18507,7 @@ RESTATE_API void restate_stream_free(restate_stream *stream) {
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 #if !defined(RESTATE_NO_THREADS)
@@ -18204,11 +18676,22 @@ static void restate__poll_forget(restate__poll *p, restate__poll_source *source)
     source->watched = false;
 }
 
-/* No event of a batch outlives its source: they go away in their own event or after the batch. */
+/* Has a timer go off in so many milliseconds; UINT64_MAX: never. */
+static void restate__poll_arm(int fd, uint64_t left_ms) {
+    struct itimerspec t = { .it_value = { 0, 0 } };
+    if (left_ms != UINT64_MAX) {
+        t.it_value.tv_sec = (time_t)(left_ms / 1000);
+        t.it_value.tv_nsec = (long)(left_ms % 1000) * 1000000 + 1;  /* all zero would disarm it */
+    }
+    (void)timerfd_settime(fd, 0, &t, NULL);
+}
+
+/* `env` NULL: the caller looks at its clock itself.
+ * No event of a batch outlives its source: they go away in their own event or after the batch. */
 static void restate__poll_wait(restate__poll *p, restate__h2_env *env, int timeout_ms) {
     struct epoll_event ready[64];
     int n = epoll_wait(p->epoll, ready, 64, timeout_ms);
-    restate__h2_tick(env);
+    if (env) restate__h2_tick(env);
     for (int i = 0; i < n; i++) {
         restate__poll_source *source = ready[i].data.ptr;
         source->in = (ready[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0;
@@ -18266,6 +18749,11 @@ static void restate__poll_forget(restate__poll *p, restate__poll_source *source)
     p->count--;
 }
 
+static void restate__poll_arm(int fd, uint64_t left_ms) {
+    (void)fd;
+    (void)left_ms;
+}
+
 /* While the `ready` functions run no source is added, and each forgets at most its own: so the list
  * has the order of `fds`. */
 static void restate__poll_wait(restate__poll *p, restate__h2_env *env, int timeout_ms) {
@@ -18274,7 +18762,7 @@ static void restate__poll_wait(restate__poll *p, restate__h2_env *env, int timeo
         p->fds[n++] = (struct pollfd){ .fd = s->fd,
                                        .events = (short)(POLLIN | (s->want_out ? POLLOUT : 0)) };
     bool some = poll(p->fds, (nfds_t)n, timeout_ms) > 0;
-    restate__h2_tick(env);
+    if (env) restate__h2_tick(env);
     n = 0;
     for (restate__poll_source *s = some ? p->first : NULL, *next; s; s = next) {
         int e = p->fds[n++].revents, bad = POLLERR | POLLHUP | POLLNVAL;
@@ -19645,19 +20133,16 @@ RESTATE_API void restate_endpoint_stop(restate_endpoint *endpoint) {
 
 /* Makes the descriptor readable when there is more to do, now or at the next deadline. */
 static void restate__srv_arm(restate__loop *loop) {
-    uint64_t at = restate__loop_next_ms(loop);
-    struct itimerspec t = { .it_value = { 0, 0 } };
+    uint64_t at = restate__loop_next_ms(loop), left = UINT64_MAX;
     if (loop->timer.fd < 0) return;
     if (loop->busy) restate__poll_signal(loop->poll.wake_fd);
     if (at == loop->armed_ms) return;
     loop->armed_ms = at;
     if (at != RESTATE__SRV_NEVER) {
-        uint64_t left = restate__loop_left_ms(loop, at);
-        t.it_value.tv_sec = (time_t)(left / 1000);
-        t.it_value.tv_nsec = (long)(left % 1000) * 1000000 + 1;   /* all zero would disarm it */
+        left = restate__loop_left_ms(loop, at);
         if (!restate__clock_is_system(&loop->server->endpoint->options.clock)) loop->armed_ms = 0;
     }
-    (void)timerfd_settime(loop->timer.fd, 0, &t, NULL);
+    restate__poll_arm(loop->timer.fd, left);
 }
 
 RESTATE_API int restate_endpoint_fd(restate_endpoint *endpoint) {
@@ -20196,9 +20681,2712 @@ RESTATE_API int restate_serve(const restate_endpoint_options *options) {
 #endif /* RESTATE_NO_SERVER */
 
 /* ================================================================================================
-// >>client  connections, requests, context of a client                               [restate__client_]
+// >>client  contexts of clients; connections, requests                               [restate__client_]
 // Turns the commands of a context without a handler into requests of the ingress.
 ================================================================================================ */
+
+#if !defined(RESTATE_NO_CLIENT) || defined(RESTATE_WITH_TEST)
+
+/* ---- Contexts, whatever the server is -------------------------------------------------------- */
+
+/* A client is one of two kinds: it has connections to a server (below), or it has the server in
+ * itself (>>test). What both have is here: contexts, which are restate__peers, and functions that
+ * are called when a future is settled. The kind does the rest:
+ *
+ * 1. calls.take makes something of a command; its completions are settled later, by
+ *    restate__client_value() and its relatives, each of which queues the context as `settled`.
+ * 2. wait(client) returns when something was settled, or may have been. It is called by functions
+ *    that wait on a context, so that the work of all contexts goes on meanwhile.
+ * 3. restate__client_call_back() calls the functions of contexts that are queued. It comes after
+ *    each wait, and in restate_client_process(). In such a function nothing waits.
+ * 4. A context that is ended while it is in use (one of its functions is called, or waits further
+ *    up the stack) is freed later. */
+
+#define RESTATE__CLIENT_CACHE_BYTES (8u << 20)  /* what is kept for reuse, of chunks and less */
+
+struct restate__client_ctx;
+
+typedef struct restate__client_kind {
+    restate__peer_calls calls;              /* .wait is restate__client_wait() */
+    size_t ctx_bytes;                       /* of a restate__client_ctx, with what the kind adds */
+    bool (*begin)(struct restate__client_ctx *c);   /* a context; false: out of memory */
+    void (*end)(struct restate__client_ctx *c);     /* cuts off what it has under way */
+    /* RESTATE_ENDED, after restate__ctx_misuse(): nothing can happen that `c` may wait for. */
+    restate_status (*wait)(struct restate__client_ctx *c);
+    /* As calls.take, for restate_client_request(): false after restate__ctx_misuse() or _nomem(). */
+    bool (*request)(struct restate__client_ctx *c, uint32_t completion, const char *method,
+                    const char *path, restate_bytes body);
+    const restate_answer *(*answer)(struct restate__client_ctx *c, uint32_t completion);
+    void (*process)(restate_client *client, uint64_t wait_ms);  /* as restate_client_process() */
+    void (*free)(restate_client *client);   /* after its contexts */
+} restate__client_kind;
+
+typedef struct restate__client_then {
+    struct restate__client_then *next;
+    restate_future *future;
+    restate_client_fn *fn;
+    void *user;
+} restate__client_then;
+
+typedef struct restate__client_ctx {
+    restate__peer peer;                     /* first */
+    restate_client *client;
+    struct restate__client_ctx *prev, *next, *next_settled;
+    restate__client_then *thens;            /* not called yet */
+    restate_target at;                      /* restate_client_at(); without service: not yet */
+    const restate_answer *answer;           /* the last one that a function returned; or NULL */
+    unsigned waits;                         /* functions that wait on it */
+    bool settled;                           /* queued: a future may have been settled */
+    bool calling, ended;                    /* one of its functions is called; see 4. */
+} restate__client_ctx;
+
+struct restate_client {                     /* first in what its kind adds */
+    const restate__client_kind *kind;
+    restate_allocator allocator;
+    restate_clock clock;
+    restate__logger logger;
+    restate__worker worker;                 /* the memory of contexts, and of the kind */
+    restate_options options;                /* of contexts: codec, seal */
+    restate__client_ctx *contexts, *settled;
+    size_t ended;                           /* contexts that are to be freed later */
+    bool calling;                           /* a function of restate_client_then() is called */
+};
+
+/* Stands in where there was no memory for a client or a context. Nobody writes to it. */
+static restate__client_ctx restate__client_none = {
+    .peer = { .attempt = { .ctx = { .attempt = &restate__client_none.peer.attempt,
+                                    .over = true,
+                                    .memory = &restate__client_none.peer.arena,
+                                    .failed = &restate__client_none.peer.nomem },
+                           .peer = &restate__client_none.peer,
+                           .arena = &restate__client_none.peer.arena,
+                           .handler = &restate__client_none.peer.handler,
+                           .logger = &(const restate__logger){ .to.level = RESTATE_LOG_OFF },
+                           .clock = &restate__clock_default,
+                           .state = RESTATE__ATTEMPT_RUNNING },
+              .calls = &(const restate__peer_calls){ .refuses = UINT_MAX },
+              .own = &restate__peer_own_functions,
+              .broken = true,
+              .nomem = { .failure = &restate__nomem, .as = RESTATE_ERROR } }
+};
+
+/* `client` is zeroed memory of the kind's, in which allocator, clock, logger and options are set. */
+RESTATE__PRIVATE void restate__client_init(restate_client *client,
+                                           const restate__client_kind *kind) {
+    client->kind = kind;
+    client->logger.clock = &client->clock;
+    restate__worker_init(&client->worker, &client->allocator, RESTATE__CLIENT_CACHE_BYTES, 0);
+}
+
+static restate__client_ctx *restate__client_of(restate_ctx *ctx) {
+    return (restate__client_ctx *)(void *)ctx->attempt->peer;
+}
+
+static void restate__client_unlink(restate__client_ctx *c) {
+    restate__client_ctx **at = &c->client->settled;
+    if (c->prev) c->prev->next = c->next;
+    else c->client->contexts = c->next;
+    if (c->next) c->next->prev = c->prev;
+    while (c->settled && *at != c) at = &(*at)->next_settled;
+    if (c->settled) *at = c->next_settled;
+}
+
+static void restate__client_drop(restate__client_ctx *c) {
+    restate_client *client = c->client;
+    client->kind->end(c);
+    restate__client_unlink(c);
+    restate__peer_free(&c->peer);
+    restate__mem_free(&client->allocator, c, client->kind->ctx_bytes);
+}
+
+/* Frees contexts that were in use when they were ended. */
+static void restate__client_sweep(restate_client *client) {
+    for (restate__client_ctx *c = client->contexts, *next; c && client->ended; c = next) {
+        next = c->next;
+        if (!c->ended || c->waits || c->calling) continue;
+        client->ended--;
+        restate__client_drop(c);
+    }
+}
+
+RESTATE_API void restate_client_free(restate_client *client) {
+    if (!client) return;
+    while (client->contexts) restate__client_drop(client->contexts);
+    client->kind->free(client);
+}
+
+RESTATE_API restate_ctx *restate_client_begin(restate_client *client) {
+    restate__client_ctx *c = NULL;
+    if (client && !client->calling) restate__client_sweep(client);
+    if (client) c = restate__mem_zalloc(&client->allocator, client->kind->ctx_bytes);
+    if (!c) return &restate__client_none.peer.attempt.ctx;
+    restate__peer_init(&c->peer, &client->worker, &client->kind->calls, &client->logger);
+    c->peer.handler.options = client->options;
+    c->client = client;
+    c->next = client->contexts;
+    if (c->next) c->next->prev = c;
+    client->contexts = c;
+    if (client->kind->begin(c)) return &c->peer.attempt.ctx;
+    restate__client_drop(c);
+    return &restate__client_none.peer.attempt.ctx;
+}
+
+RESTATE_API void restate_client_end(restate_ctx *ctx) {
+    restate__client_ctx *c = ctx ? restate__client_of(ctx) : NULL;
+    if (!c || c->peer.broken || c->ended) return;
+    c->ended = true;
+    if (!c->waits && !c->calling) restate__client_drop(c);
+    else c->client->ended++;
+}
+
+RESTATE_API void restate_client_at(restate_ctx *ctx, restate_target object) {
+    restate__client_ctx *c = restate__client_of(ctx);
+    restate__attempt *a = ctx->attempt;
+    if (ctx->over) return;
+    const char *key = object.key ? object.key : "";
+    if (!object.service || !*object.service || !restate__b_utf8(restate_str(object.service)) ||
+        !restate__b_utf8(restate_str(key))) {
+        restate__ctx_misuse(ctx, "restate_client_at", "the object has no service, or its name or "
+                            "key is not UTF-8");
+        return;
+    }
+    a->vm.key = restate__arena_copy(a->arena, restate_str(key));
+    c->at = (restate_target){ .service = restate__arena_text(a->arena, restate_str(object.service)),
+                              .key = (const char *)a->vm.key.ptr };
+    if (object.scope) c->at.scope = restate__arena_text(a->arena, restate_str(object.scope));
+    if (a->arena->failed) restate__ctx_nomem(ctx);
+    if (!ctx->over) c->peer.handler.forbids = c->peer.calls->refuses;
+}
+
+/* ---- Waiting, and functions that are called -------------------------------------------------- */
+
+static void restate__client_settled(restate__client_ctx *c) {
+    if (c->settled) return;
+    c->settled = true;
+    c->next_settled = c->client->settled;
+    c->client->settled = c;
+}
+
+/* Takes a function whose future is settled off the list. */
+static bool restate__client_next_then(restate__client_ctx *c, restate__client_then *next) {
+    restate__client_then **at = &c->thens;
+    while (*at && !restate_is_done((*at)->future) && (*at)->future->node.kind)
+        at = &(*at)->next;                  /* without a kind: it could not be made */
+    if (!*at) return false;
+    *next = **at;
+    *at = next->next;
+    return true;
+}
+
+RESTATE__PRIVATE void restate__client_call_back(restate_client *client) {
+    if (client->calling) return;
+    client->calling = true;
+    while (client->settled) {
+        restate__client_ctx *c = client->settled;
+        restate__client_then next;
+        client->settled = c->next_settled;
+        c->settled = false;
+        c->calling = true;
+        while (!c->ended && restate__client_next_then(c, &next))
+            next.fn(next.user, &c->peer.attempt.ctx, next.future);
+        c->calling = false;
+        if (!c->ended || c->waits) continue;
+        client->ended--;
+        restate__client_drop(c);
+    }
+    client->calling = false;
+}
+
+/* restate__peer_calls.wait of every kind. */
+RESTATE__PRIVATE restate_status restate__client_wait(restate__peer *p) {
+    restate__client_ctx *c = (restate__client_ctx *)(void *)p;
+    restate_ctx *ctx = &p->attempt.ctx;
+    if (c->client->calling)
+        return restate__ctx_misuse(ctx, "restate_client_then", "a function that it calls must not "
+                                   "wait: have another one called, or use other futures");
+    c->waits++;
+    restate_status s = c->client->kind->wait(c);
+    restate__client_call_back(c->client);
+    c->waits--;
+    if (c->ended && s == RESTATE_OK)
+        return restate__ctx_misuse(ctx, "restate_client_end", "the context was ended while a "
+                                   "function waited on it");
+    return s;
+}
+
+RESTATE_API void restate_client_then(restate_ctx *ctx, restate_future *future,
+                                     restate_client_fn *fn, void *user) {
+    restate__client_ctx *c = restate__client_of(ctx);
+    restate__client_then **at = &c->thens;
+    if (c->peer.broken) return;
+    restate__client_then *then = restate__arena_alloc(ctx->memory, sizeof *then);
+    if (!future || !fn) {
+        restate__ctx_misuse(ctx, "restate_client_then", "the future or the function is NULL");
+        return;
+    }
+    if (!then) {
+        restate__ctx_nomem(ctx);
+        return;
+    }
+    *then = (restate__client_then){ .future = future, .fn = fn, .user = user };
+    while (*at) at = &(*at)->next;
+    *at = then;
+    restate__client_settled(c);
+}
+
+/* ---- What the kinds settle ------------------------------------------------------------------- */
+
+/* The head of a notification, of whatever type: the journal goes by what is in it. */
+static void restate__client_tell_head(restate__client_ctx *c, size_t len) {
+    uint8_t head[RESTATE__WIRE_HEAD];
+    restate__wire_put_head(head, restate_wire_MSG_CALL_COMPLETION, 0, (uint32_t)len);
+    restate__peer_tell(&c->peer, restate__b(head, sizeof head));
+}
+
+static void restate__client_tell(restate__client_ctx *c,
+                                 const restate_wire_NotificationTemplate *m) {
+    restate_bytes body;
+    restate__client_settled(c);
+    if (!restate__wire_encode(&c->peer.arena, restate_wire_NotificationTemplate_fields, m, &body)) {
+        restate__ctx_nomem(&c->peer.attempt.ctx);
+        return;
+    }
+    restate__client_tell_head(c, body.len);
+    restate__peer_tell(&c->peer, body);
+}
+
+static restate_wire_NotificationTemplate restate__client_completes(uint32_t completion,
+                                                                   unsigned result) {
+    restate_wire_NotificationTemplate m;
+    memset(&m, 0, sizeof m);
+    m.which_id = restate_wire_NotificationTemplate_completion_id_tag;
+    m.id.completion_id = completion;
+    m.which_result = (pb_size_t)result;
+    return m;
+}
+
+/* A completion without a value: absent bytes. */
+RESTATE__PRIVATE void restate__client_void(restate__client_ctx *c, uint32_t completion) {
+    restate_wire_NotificationTemplate m = restate__client_completes(
+        completion, restate_wire_NotificationTemplate_void_value_tag);
+    restate__client_tell(c, &m);
+}
+
+RESTATE__PRIVATE void restate__client_keys(restate__client_ctx *c, uint32_t completion,
+                                           const restate_bytes *keys, size_t count) {
+    restate_wire_NotificationTemplate m = restate__client_completes(
+        completion, restate_wire_NotificationTemplate_state_keys_tag);
+    m.result.state_keys.keys = restate__wire_list(restate__wire_put_bytes, keys, count);
+    restate__client_tell(c, &m);
+}
+
+/* As it is: code 0 is no answer. calls.told says later what it means. */
+RESTATE__PRIVATE void restate__client_failure(restate__client_ctx *c, uint32_t completion,
+                                              const restate_failure *failure) {
+    restate_wire_NotificationTemplate m = restate__client_completes(
+        completion, restate_wire_NotificationTemplate_failure_tag);
+    m.result.failure.code = failure->code;
+    m.result.failure.message =
+        restate_str(restate__arena_clean(&c->peer.arena, failure->message, "\n\t"));
+    m.result.failure.metadata = restate__vm_list(failure->metadata);
+    restate__client_tell(c, &m);
+}
+
+/* Begins a notification by hand, as each call has two: of `result`, a field of so many bytes, which
+ * follow by restate__peer_tell(), in pieces. `value`: they are the content of a Value in it. */
+static void restate__client_begin_tell(restate__client_ctx *c, uint32_t completion,
+                                       unsigned result, size_t len, bool value) {
+    uint8_t prefix[40];
+    pb_ostream_t out = pb_ostream_from_buffer(prefix, sizeof prefix);
+    pb_encode_tag(&out, PB_WT_VARINT, restate_wire_NotificationTemplate_completion_id_tag);
+    pb_encode_varint(&out, completion);
+    pb_encode_tag(&out, PB_WT_STRING, result);
+    pb_encode_varint(&out, value ? len + 1 + restate__wire_varint_size(len) : len);
+    if (value) pb_encode_tag(&out, PB_WT_STRING, restate_wire_Value_content_tag);
+    if (value) pb_encode_varint(&out, len);
+    restate__client_settled(c);
+    restate__client_tell_head(c, out.bytes_written + len);
+    restate__peer_tell(&c->peer, restate__b(prefix, out.bytes_written));
+}
+
+/* The id of the invocation that a call or a send made. */
+RESTATE__PRIVATE void restate__client_id(restate__client_ctx *c, uint32_t completion,
+                                         restate_bytes id) {
+    restate__client_begin_tell(c, completion,
+                               restate_wire_NotificationTemplate_invocation_id_tag, id.len, false);
+    restate__peer_tell(&c->peer, id);
+}
+
+static void restate__client_begin_value(restate__client_ctx *c, uint32_t completion, size_t len) {
+    restate__client_begin_tell(c, completion, restate_wire_NotificationTemplate_value_tag, len,
+                               true);
+}
+
+RESTATE__PRIVATE void restate__client_value(restate__client_ctx *c, uint32_t completion,
+                                            restate_bytes value) {
+    restate__client_begin_value(c, completion, value.len);
+    restate__peer_tell(&c->peer, value);
+}
+
+/* ---- Answers, requests of any kind ----------------------------------------------------------- */
+
+RESTATE_API const restate_answer *restate_client_answer(restate_ctx *ctx,
+                                                        restate_future *request) {
+    static const restate_answer none = { .invocation_id = "", .headers = &restate__no_pairs };
+    restate__client_ctx *c = restate__client_of(ctx);
+    const restate_answer *answer = c->answer;
+    if (request && (request->ctx != ctx || request->node.kind != RESTATE__LEAF)) return &none;
+    if (request)
+        answer = c->client->kind->answer(c, request->id ? request->id->id : request->node.id);
+    return answer ? answer : &none;
+}
+
+typedef struct restate__client_any {
+    const char *method, *path;
+} restate__client_any;
+
+static bool restate__client_issue(restate__args *in, restate_future *f) {
+    const restate__client_any *any = in->more;
+    restate__client_ctx *c = restate__client_of(in->ctx);
+    uint32_t completion = in->vm->next_completion;
+    f->kind = RESTATE__FUTURE_PLAIN;
+    if (!any->method || !*any->method || !any->path || any->path[0] != '/')
+        return restate__refuse(in, "there is no method, or the path does not begin with /");
+    return restate__vm_completes(in->vm, &f->node) &&
+           c->client->kind->request(c, completion, any->method, any->path, in->value);
+}
+
+RESTATE__OP(request, PLAIN, NULL, 0, restate__client_issue(in, f));
+
+RESTATE_API restate_future *restate_client_request(restate_ctx *ctx, const char *method,
+                                                   const char *path, restate_bytes body) {
+    const restate__client_any any = { method, path };
+    restate__args in = { ctx, "restate_client_request", .value = body, .more = &any };
+    return restate__issue_async(&restate__op_request, &in);
+}
+
+#endif /* clients of any kind */
+
+#if !defined(RESTATE_NO_CLIENT)
+
+/* ---- A client that has connections ----------------------------------------------------------- */
+
+/*   context            request                    connection           the server
+ *   command  ---take-->  WAITING  --- a stream --->  nghttp2  -------->  ingress or admin
+ *                        ^     \                        |
+ *                        |      PAUSED (a try failed)   | answer, reset, loss
+ *                        |        ^                     v
+ *   node  <--- settled ---------- DONE or PAUSED <--- judged
+ *
+ * (1) A request belongs to a context and lies in its memory. It is WAITING in the queue of its
+ *     address, SENT on a stream of a connection, PAUSED until it is tried again, or DONE. What it
+ *     sends stays until it is DONE: every try sends the same.
+ * (2) Connections are made when requests wait and those that are there are full, and are of use
+ *     until they are lost or the server says GOAWAY. A request without an answer is tried again if
+ *     it certainly did not reach the server (its HEADERS were not written, the stream was refused,
+ *     is above that of a GOAWAY, nothing was connected), or may be repeated.
+ * (3) An answer that is complete counts, whatever comes after it; the rest of the request is not
+ *     sent then. Who speaks in it is said by a header; see restate__client_judge().
+ * (4) Everything that is timed is in one heap, by the time when the next thing is due: a pause or
+ *     a timeout of a request, a timer. Connections are few and looked at one by one.
+ * (5) One function does all: restate__client_turn(). Functions that wait call it, and
+ *     restate_client_process() does. What has no future (a cancellation, a state write) is a
+ *     request, too, for which its function calls that until it is DONE.
+ * (6) Requests overtake one another. But what attaches to an invocation or asks for its output
+ *     waits until the sends that the context made before were accepted: run or attach. */
+
+enum {
+    RESTATE__CLIENT_BYTES = 65536,          /* that are received, or written, at a time */
+    RESTATE__CLIENT_ROUNDS = 16,            /* of receiving, before others have their turn */
+    RESTATE__CLIENT_FRAME = 16384 + 512,    /* what one call of mem_send gives, mostly */
+    RESTATE__CLIENT_WINDOW = 1 << 20,       /* of a stream; 16 times that: of a connection */
+    RESTATE__CLIENT_STREAMS = 100,          /* at a time, until the server says how many */
+    RESTATE__CLIENT_FIELDS = 96,            /* of a request */
+    RESTATE__CLIENT_QUIET_MS = 30000,       /* of a connection with requests: then it is asked */
+    RESTATE__CLIENT_ALIVE_MS = 10000,       /* in which it has to say that it is there */
+    RESTATE__CLIENT_AGAIN_MS = 250,         /* from a failed connection to the next one, while
+                                               there are others */
+    RESTATE__CLIENT_STATE_MS = 5000         /* in which a state write is to be seen */
+};
+
+typedef enum restate__client_work {         /* what becomes of the answer */
+    RESTATE__CLIENT_TIMER,                  /* no request at all */
+    RESTATE__CLIENT_CALL,                   /* a value and an id */
+    RESTATE__CLIENT_SEND,                   /* an id */
+    RESTATE__CLIENT_VALUE,                  /* attach, output, any request */
+    RESTATE__CLIENT_STATE,                  /* of a state value, of keys: rows of a query */
+    RESTATE__CLIENT_KEYS,
+    RESTATE__CLIENT_NOW                     /* its function waits for it, and looks itself */
+} restate__client_work;
+
+typedef enum restate__client_phase {
+    RESTATE__CLIENT_WAITING, RESTATE__CLIENT_SENT, RESTATE__CLIENT_PAUSED, RESTATE__CLIENT_DONE
+} restate__client_phase;
+
+typedef struct restate__client_field {      /* a header of an answer */
+    struct restate__client_field *next;
+    restate_pair pair;
+} restate__client_field;
+
+typedef struct restate__client_request {
+    restate__map_node node;                 /* first; the key is `number`, the first completion */
+    uint8_t number[4];
+    struct restate__http_ctx *c;
+    restate__client_work work;
+    restate__client_phase phase;
+    uint32_t id, completion;                /* of the journal; 0: none */
+    struct restate__client_request *prev, *next;    /* of its context: those that are not DONE */
+    struct restate__client_request *next_queued;
+    struct restate__client_request *before, *behind;    /* on the same connection */
+
+    struct restate__client_address *to;
+    const char *method, *path, *content_type, *idempotency_key, *limit_key, *accept;
+    const restate_pair *headers;
+    restate__chunk *block;                  /* that `body` lies in; or NULL */
+    restate_bytes body;
+    size_t body_at;                         /* what of it this try has sent */
+    bool repeatable, plain_error;           /* plain: no invocation can have failed with it */
+    bool follows;                           /* see (6) */
+
+    uint32_t tries;
+    uint64_t began_ms, deadline_ms, due_ms;
+    size_t heap_at;                         /* 0: it is not in the heap */
+    struct restate__client_conn *conn;      /* while SENT */
+    int32_t stream;
+    bool written;                           /* its HEADERS */
+
+    uint16_t status;                        /* of the answer; below 200: there is none yet */
+    restate__client_field *fields, **fields_end;
+    size_t field_count;
+    restate__buf arrived;                   /* the body of the answer */
+    restate_answer answer;
+    restate_status as;                      /* DONE: how it ended; what its failure is */
+    restate_failure failure;
+} restate__client_request;
+
+/* Where requests go: the ingress or the admin API. */
+typedef struct restate__client_address {
+    const char *url;                        /* as it was given; NULL: not at all */
+    const char *fault;                      /* what is wrong with it; NULL: nothing */
+    const char *host, *port, *authority, *prefix;
+    const char *path;                       /* of a unix socket; NULL: TCP */
+    bool tls;
+    struct restate__client_conn *conns;
+    size_t conn_count;
+    restate__client_request *queue, **queue_end;
+    size_t queued;
+    uint64_t again_ms;                      /* no new connection before */
+} restate__client_address;
+
+typedef enum restate__client_life {
+    RESTATE__CLIENT_CONNECTING, RESTATE__CLIENT_OPEN, RESTATE__CLIENT_LOST
+} restate__client_life;
+
+typedef struct restate__client_conn {
+    struct restate__client_http *http;
+    restate__client_address *to;
+    struct restate__client_conn *next;
+    restate__poll_source source;
+    restate__client_life life;
+    struct addrinfo *found, *trying;        /* CONNECTING by TCP: where the name leads */
+    uint64_t deadline_ms;                   /* of CONNECTING */
+    int error;                              /* CONNECTING: of the step that has ended */
+    bool stepped;
+    uint64_t heard_ms, asked_ms;            /* asked 0: not since it was heard */
+    bool heard;                             /* anything at all */
+    void *tls;
+    nghttp2_session *session;
+    restate__client_request *requests;
+    size_t streams;
+    restate__buf pending;                   /* written, but the socket took no more */
+    char first[8];                          /* the first bytes that came */
+    size_t first_len;
+    bool begun;                             /* it speaks HTTP/2: SETTINGS came */
+    bool goaway;                            /* no new requests */
+    bool touched;                           /* there may be something to send */
+    bool blocked;                           /* writing waits for the socket */
+    bool read_blocked;                      /* so does reading, by TLS */
+    char why[200];                          /* it was lost */
+} restate__client_conn;
+
+typedef struct restate__client_http {
+    restate_client base;                    /* first */
+    restate__arena kept;                    /* of what the options said */
+    const char *fault;                      /* wrong options; NULL: none */
+    restate__client_address ingress, admin;
+    const char *authorization;              /* NULL: none */
+    const restate_pair *headers;
+    restate__policy retry;
+    uint64_t timeout_ms, connect_timeout_ms;
+    uint32_t connections;
+    size_t max_message_bytes;
+    const restate_tls *tls;
+#if defined(RESTATE_WITH_OPENSSL)
+    restate_tls own_tls;
+    restate__tls openssl;
+#endif
+    nghttp2_session_callbacks *callbacks;
+    nghttp2_option *option;
+    nghttp2_mem mem;
+    restate__poll poll;
+    uint64_t random[4];                     /* that of contexts comes from */
+    restate__poll_source timer;             /* for those who poll restate_client_fd() */
+    uint64_t armed_ms;
+    uint64_t now_ms;
+    restate__client_request **heap;         /* from 1 on */
+    size_t heap_count, heap_room;
+    size_t requests;                        /* not DONE: the heap has room for all */
+    uint8_t *in, *out;
+} restate__client_http;
+
+typedef struct restate__http_ctx {
+    restate__client_ctx base;               /* first */
+    restate__client_request *open;          /* not DONE, the latest first */
+    size_t sends, follow;                   /* of these: sends, and what waits for sends */
+    restate__map_node *requests;            /* all that have completions */
+} restate__http_ctx;
+
+static restate__client_http *restate__client_http_of(restate_client *client) {
+    return (restate__client_http *)(void *)client;
+}
+
+static restate__arena *restate__client_arena(restate__client_request *r) {
+    return &r->c->base.peer.arena;
+}
+
+static restate__client_http *restate__client_home(const restate__client_request *r) {
+    return restate__client_http_of(r->c->base.client);
+}
+
+static void restate__client_tick(restate__client_http *h) {
+    uint64_t now = restate__clock_ms(&h->base.clock);
+    if (now > h->now_ms) h->now_ms = now;
+}
+
+/* ---- What is timed --------------------------------------------------------------------------- */
+
+static void restate__client_heap_put(restate__client_http *h, size_t at,
+                                     restate__client_request *r) {
+    h->heap[at] = r;
+    r->heap_at = at;
+}
+
+/* Moves `r` from `at`, which is free, to where it belongs. */
+static void restate__client_heap_sift(restate__client_http *h, size_t at,
+                                      restate__client_request *r) {
+    while (at > 1 && h->heap[at / 2]->due_ms > r->due_ms) {
+        restate__client_heap_put(h, at, h->heap[at / 2]);
+        at /= 2;
+    }
+    for (size_t child; (child = 2 * at) <= h->heap_count; at = child) {
+        if (child < h->heap_count && h->heap[child + 1]->due_ms < h->heap[child]->due_ms) child++;
+        if (h->heap[child]->due_ms >= r->due_ms) break;
+        restate__client_heap_put(h, at, h->heap[child]);
+    }
+    restate__client_heap_put(h, at, r);
+}
+
+/* When something is due for a request; UINT64_MAX: never. */
+static void restate__client_due(restate__client_request *r, uint64_t at_ms) {
+    restate__client_http *h = restate__client_home(r);
+    size_t at = r->heap_at;
+    r->due_ms = at_ms;
+    if (at_ms != UINT64_MAX) {
+        restate__client_heap_sift(h, at ? at : ++h->heap_count, r);
+    } else if (at) {
+        restate__client_request *last = h->heap[h->heap_count--];
+        r->heap_at = 0;
+        if (last != r) restate__client_heap_sift(h, at, last);
+    }
+}
+
+/* Room for one request more, so that none of the above needs memory. */
+static bool restate__client_heap_grow(restate__client_http *h) {
+    size_t room = h->heap_room ? 2 * h->heap_room : 64;
+    if (h->requests + 2 <= h->heap_room) return true;
+    restate__client_request **heap =
+        restate__mem_alloc(&h->base.allocator, room * sizeof *heap);
+    if (!heap) return false;
+    if (h->heap_room) memcpy((void *)heap, (void *)h->heap, h->heap_room * sizeof *heap);
+    restate__mem_free(&h->base.allocator, (void *)h->heap, h->heap_room * sizeof *heap);
+    h->heap = heap;
+    h->heap_room = room;
+    return true;
+}
+
+/* ---- Requests: their life -------------------------------------------------------------------- */
+
+/* NULL: out of memory. */
+static restate__client_request *restate__client_request_new(restate__http_ctx *c,
+                                                            restate__client_work work) {
+    restate__client_http *h = restate__client_http_of(c->base.client);
+    if (!restate__client_heap_grow(h)) return NULL;
+    restate__client_request *r = restate__arena_alloc(&c->base.peer.arena, sizeof *r);
+    if (!r) return NULL;
+    restate__client_tick(h);
+    r->c = c;
+    r->work = work;
+    r->phase = RESTATE__CLIENT_PAUSED;
+    r->began_ms = h->now_ms;
+    r->deadline_ms = UINT64_MAX;
+    r->fields_end = &r->fields;
+    r->answer.invocation_id = "";
+    r->answer.headers = &restate__no_pairs;
+    restate__buf_init(&r->arrived, &h->base.worker.cache);
+    r->next = c->open;
+    if (r->next) r->next->prev = r;
+    c->open = r;
+    h->requests++;
+    c->sends += work == RESTATE__CLIENT_SEND;
+    return r;
+}
+
+/* By which completions it is found. */
+static void restate__client_number(restate__client_request *r, uint32_t id, uint32_t completion) {
+    r->id = id;
+    r->completion = completion;
+    restate__b_put32(r->number, id ? id : completion);
+    restate__map_add(&r->c->requests, &r->node, restate__b(r->number, sizeof r->number));
+}
+
+static restate__client_request *restate__client_find(restate__http_ctx *c, uint32_t completion) {
+    uint8_t number[4];
+    restate__map_node *n = NULL;
+    for (uint32_t back = 0; !n && back < 2; back++) {
+        restate__b_put32(number, completion - back);
+        n = restate__map_find(c->requests, restate__b(number, sizeof number));
+        if (n && back && ((restate__client_request *)(void *)n)->completion != completion) n = NULL;
+    }
+    return (restate__client_request *)(void *)n;
+}
+
+static void restate__client_touch(restate__client_conn *conn) { conn->touched = true; }
+
+/* Off its connection, whose stream may go on without it. */
+static void restate__client_leave(restate__client_request *r) {
+    restate__client_conn *conn = r->conn;
+    if (!conn) return;
+    *(r->before ? &r->before->behind : &conn->requests) = r->behind;
+    if (r->behind) r->behind->before = r->before;
+    r->before = r->behind = NULL;
+    r->conn = NULL;
+    if (conn->session)
+        (void)nghttp2_session_set_stream_user_data(conn->session, r->stream, NULL);
+}
+
+/* The server need not go on with it. */
+static void restate__client_cut(restate__client_request *r, uint32_t code) {
+    restate__client_conn *conn = r->conn;
+    restate__client_leave(r);
+    if (!conn || !conn->session) return;
+    (void)nghttp2_submit_rst_stream(conn->session, 0, r->stream, code);
+    restate__client_touch(conn);
+}
+
+static void restate__client_unqueue(restate__client_request *r) {
+    restate__client_address *to = r->to;
+    restate__client_request **at = &to->queue;
+    while (*at && *at != r) at = &(*at)->next_queued;
+    if (!*at) return;
+    *at = r->next_queued;
+    if (to->queue_end == &r->next_queued) to->queue_end = at;
+    to->queued--;
+}
+
+/* Wakes who polls the descriptor: there is something to do without anything having arrived. */
+static void restate__client_wake(restate__client_http *h) {
+    if (h->timer.fd >= 0) restate__poll_signal(h->poll.wake_fd);
+}
+
+static void restate__client_enqueue(restate__client_request *r) {
+    restate__client_address *to = r->to;
+    r->phase = RESTATE__CLIENT_WAITING;
+    r->next_queued = NULL;
+    *to->queue_end = r;
+    to->queue_end = &r->next_queued;
+    if (!to->queued++) restate__client_wake(restate__client_home(r));
+    restate__client_due(r, r->deadline_ms);
+}
+
+/* Begins what followed sends that are over by now. */
+static void restate__client_follow(restate__http_ctx *c) {
+    size_t sends = c->sends;                /* before the request that is looked at */
+    for (restate__client_request *r = c->open; r && c->follow; r = r->next) {
+        if (r->work == RESTATE__CLIENT_SEND) sends--;
+        if (!r->follows || sends) continue;
+        r->follows = false;
+        c->follow--;
+        restate__client_enqueue(r);
+    }
+}
+
+/* It is over; nothing of it is under way. What was settled is the caller's to say. */
+static void restate__client_over(restate__client_request *r) {
+    restate__http_ctx *c = r->c;
+    restate__client_http *h = restate__client_home(r);
+    if (r->follows) c->follow--;
+    r->follows = false;
+    if (r->phase == RESTATE__CLIENT_WAITING) restate__client_unqueue(r);
+    restate__client_cut(r, NGHTTP2_CANCEL);
+    restate__client_due(r, UINT64_MAX);
+    r->phase = RESTATE__CLIENT_DONE;
+    restate__buf_free(&r->arrived);
+    if (r->block) restate__cache_give(&h->base.worker.cache, r->block);
+    r->block = NULL;
+    *(r->prev ? &r->prev->next : &c->open) = r->next;
+    if (r->next) r->next->prev = r->prev;
+    h->requests--;
+    if (r->work != RESTATE__CLIENT_SEND) return;
+    c->sends--;
+    if (c->follow) restate__client_follow(c);
+}
+
+/* Ends it with a failure. */
+static void restate__client_fail(restate__client_request *r, restate_status as,
+                                 const restate_failure *failure) {
+    restate__client_ctx *c = &r->c->base;
+    c->peer.arena.failed = false;           /* it was the reason; now the failure is to be told */
+    r->as = as;
+    r->failure = *failure;
+    if (!r->failure.message) r->failure.message = "";
+    restate__client_over(r);
+    if (r->id && *r->answer.invocation_id)
+        restate__client_id(c, r->id, restate_str(r->answer.invocation_id));
+    else if (r->id) restate__client_failure(c, r->id, &r->failure);
+    if (r->completion) restate__client_failure(c, r->completion, &r->failure);
+}
+
+static void restate__client_error(restate__client_request *r, uint16_t code, const char *message) {
+    const restate_failure failure = { code, message, NULL };
+    restate__client_fail(r, RESTATE_ERROR, &failure);
+}
+
+/* ---- Trying again ---------------------------------------------------------------------------- */
+
+/* Forgets the answer of a try. */
+static void restate__client_rewind(restate__client_request *r) {
+    restate__buf_free(&r->arrived);
+    r->arrived.failed = false;
+    r->fields = NULL;
+    r->fields_end = &r->fields;
+    r->field_count = 0;
+    r->status = 0;
+    r->body_at = 0;
+    r->written = false;
+}
+
+/* Has it tried again, not before `least_ms` are over. False: it was tried enough. */
+static bool restate__client_again(restate__client_request *r, uint64_t least_ms) {
+    const restate__client_http *h = restate__client_home(r);
+    const restate__policy *p = &h->retry;
+    uint64_t delay = restate__vm_backoff(p, r->tries ? r->tries : 1);
+    if (delay < least_ms) delay = least_ms;
+    if (r->tries >= p->max_attempts || h->now_ms - r->began_ms + delay > p->max_duration_ms)
+        return false;
+    restate__client_cut(r, NGHTTP2_CANCEL);
+    restate__client_rewind(r);
+    r->phase = RESTATE__CLIENT_PAUSED;
+    uint64_t at = h->now_ms + delay;
+    restate__client_due(r, at < r->deadline_ms ? at : r->deadline_ms);
+    return true;
+}
+
+/* A try got no answer. `certain`: nor did it reach the server. */
+static void restate__client_unanswered(restate__client_request *r, bool certain, const char *why) {
+    if ((certain || r->repeatable) && restate__client_again(r, 0)) return;
+    if (r->tries > 1)
+        why = restate__arena_printf(restate__client_arena(r), "%s (tried %u times)", why,
+                                    (unsigned)r->tries);
+    restate__client_error(r, 0, restate__arena_clean(
+        restate__client_arena(r), restate__arena_text(restate__client_arena(r), restate_str(why)),
+        NULL));
+}
+
+/* ---- Answers --------------------------------------------------------------------------------- */
+
+static const char *restate__client_header(const restate__client_request *r, const char *name) {
+    for (const restate__client_field *f = r->fields; f; f = f->next)
+        if (strcmp(f->pair.name, name) == 0) return f->pair.value;
+    return NULL;
+}
+
+/* The body of an answer in one piece, in the memory of the context. */
+static restate_bytes restate__client_body(restate__client_request *r) {
+    size_t len = r->arrived.len, at = 0;
+    uint8_t *to = restate__arena_bytes(restate__client_arena(r), len + 1);
+    if (!to) return restate__b("", 0);
+    while (r->arrived.len) {
+        restate_bytes piece = restate__buf_peek(&r->arrived);
+        memcpy(to + at, piece.ptr, piece.len);
+        at += piece.len;
+        restate__buf_drop(&r->arrived, piece.len);
+    }
+    to[len] = 0;
+    return restate__b(to, len);
+}
+
+/* A string in a JSON object; NULL: there is none. */
+static const char *restate__client_text(restate__arena *arena, restate_bytes json,
+                                        const char *name) {
+    restate_bytes value = restate__id_member(json, name);
+    restate__json_scan s = restate__json_scan_of(value);
+    if (!value.ptr || *value.ptr != '"') return NULL;
+    value = restate__json_pull(&s, arena);
+    return value.ptr ? restate__arena_text(arena, value) : NULL;
+}
+
+/* The metadata of a failure: an object of strings. */
+static const restate_pair *restate__client_metadata(restate__arena *arena, restate_bytes json) {
+    restate_bytes object = restate__id_member(json, "metadata");
+    restate__json_scan s = restate__json_scan_of(object);
+    size_t n = 0, most = 1;
+    if (!object.ptr || *object.ptr != '{' || !restate__json_first(&s)) return NULL;
+    for (size_t i = 0; i < object.len; i++) most += object.ptr[i] == ':';
+    restate_pair *pairs = restate__arena_alloc(arena, (most + 1) * sizeof *pairs);
+    if (!pairs) return NULL;
+    do {
+        restate__json_scan name = s;
+        restate__json_key(&s);
+        restate_bytes key = restate__json_pull(&name, arena), value = restate__b_none();
+        if (*s.at == '"') value = restate__json_pull(&s, arena);
+        else if (!restate__json_value(&s)) break;
+        if (!key.ptr || !value.ptr) continue;
+        pairs[n].name = restate__arena_text(arena, key);
+        pairs[n++].value = restate__arena_text(arena, value);
+    } while (restate__json_more(&s));
+    return pairs;
+}
+
+/* What an answer says that is none of success. */
+static restate_failure restate__client_reason(restate__client_request *r, restate_bytes body) {
+    restate__arena *arena = restate__client_arena(r);
+    restate_failure f = { r->status, restate__client_text(arena, body, "message"),
+                          restate__client_metadata(arena, body) };
+    if (f.message) return f;
+    if (!body.len)
+        f.message = restate__arena_printf(arena, "the server answered with HTTP status %u",
+                                          (unsigned)r->status);
+    else
+        f.message = restate__arena_clean(
+            arena, restate__arena_printf(arena, "%.*s", body.len > 500 ? 500 : (int)body.len,
+                                         (const char *)body.ptr), "\n\t");
+    return f;
+}
+
+/* Whether an invocation failed with this. Since server 1.7.4 a header says it, also of codes that
+ * mean success elsewhere; before, the body, or that there is an id at all. */
+static bool restate__client_by_invocation(const restate__client_request *r, restate_bytes body) {
+    const char *source = restate__client_header(r, "x-restate-error-source");
+    if (r->plain_error) return false;
+    if (source) return strcmp(source, "invocation") == 0;
+    if (r->status < 400) return false;
+    restate_bytes said = restate__id_member(body, "source");
+    if (said.ptr) return restate__id_is_string(said, "invocation");
+    return *r->answer.invocation_id != 0;
+}
+
+/* How long `retry-after` asks to wait. (Dates are passed over.) */
+static uint64_t restate__client_retry_after(const restate__client_request *r) {
+    const char *p = restate__client_header(r, "retry-after");
+    uint64_t seconds = 0;
+    for (; p && *p >= '0' && *p <= '9' && seconds < 1000000; p++)
+        seconds = seconds * 10 + (uint64_t)(*p - '0');
+    return p && !*p ? seconds * 1000 : 0;
+}
+
+static bool restate__client_may_pass(uint16_t status) {
+    return status == 408 || status == 425 || status == 429 || status >= 500;
+}
+
+static void restate__client_keep_answer(restate__client_request *r) {
+    restate_pair *pairs = restate__arena_alloc(restate__client_arena(r),
+                                               (r->field_count + 1) * sizeof *pairs);
+    const char *id = restate__client_header(r, "x-restate-id");
+    size_t n = 0;
+    r->answer.http_status = r->status;
+    if (id) r->answer.invocation_id = id;
+    for (const restate__client_field *f = r->fields; f && pairs; f = f->next) pairs[n++] = f->pair;
+    if (pairs) r->answer.headers = pairs;
+}
+
+static void restate__client_succeed(restate__client_request *r, restate_bytes body);
+
+/* An answer has come, whole. */
+static void restate__client_judge(restate__client_request *r) {
+    bool good = r->status < 300;
+    restate__client_keep_answer(r);
+    restate_bytes body = good && r->work != RESTATE__CLIENT_SEND ? restate__b("", 0)
+                                                                 : restate__client_body(r);
+    bool by_invocation = restate__client_by_invocation(r, body);
+    if (good && by_invocation) body = restate__client_body(r);
+    if (restate__client_arena(r)->failed) {
+        restate__client_error(r, 0, "out of memory");
+    } else if (by_invocation) {
+        restate_failure failure = restate__client_reason(r, body);
+        restate_bytes code = restate__id_member(body, "code");
+        uint64_t number = 0;
+        if (code.ptr && !restate__json_whole(code, 16, false, &number) && number)
+            failure.code = (uint16_t)number;    /* the status of one that is no status is 500 */
+        restate__client_fail(r, RESTATE_TERMINAL, &failure);
+    } else if (good || r->status == 470) {
+        restate__client_succeed(r, body);
+    } else if (!r->repeatable || !restate__client_may_pass(r->status) ||
+               !restate__client_again(r, restate__client_retry_after(r))) {
+        restate_failure failure = restate__client_reason(r, body);
+        restate__client_fail(r, RESTATE_ERROR, &failure);
+    }
+}
+
+/* Settles what the answer is for. */
+static void restate__client_give(restate__client_request *r) {
+    restate__client_ctx *c = &r->c->base;
+    restate__client_begin_value(c, r->completion, r->arrived.len);
+    while (r->arrived.len) {
+        restate_bytes piece = restate__buf_peek(&r->arrived);
+        restate__peer_tell(&c->peer, piece);
+        restate__buf_drop(&r->arrived, piece.len);
+    }
+}
+
+static void restate__client_give_rows(restate__client_request *r);
+
+static void restate__client_sent(restate__client_request *r, restate_bytes body) {
+    restate__arena *arena = restate__client_arena(r);
+    const char *id = restate__client_text(arena, body, "invocationId");
+    const char *how = restate__client_text(arena, body, "status");
+    if (!id) {
+        restate__client_error(r, r->status, "the answer to a send has no invocationId");
+        return;
+    }
+    r->answer.invocation_id = id;
+    r->answer.previously_accepted = how && strcmp(how, "PreviouslyAccepted") == 0;
+    restate__client_over(r);
+    restate__client_id(&r->c->base, r->id, restate_str(id));
+}
+
+static void restate__client_succeed(restate__client_request *r, restate_bytes body) {
+    restate__client_ctx *c = &r->c->base;
+    switch (r->work) {
+    case RESTATE__CLIENT_SEND:
+        restate__client_sent(r, body);
+        return;
+    case RESTATE__CLIENT_CALL:
+        restate__client_id(c, r->id, restate_str(r->answer.invocation_id));
+        restate__client_give(r);
+        break;
+    case RESTATE__CLIENT_VALUE:
+        if (r->status == 470) restate__client_void(c, r->completion);
+        else restate__client_give(r);
+        break;
+    case RESTATE__CLIENT_STATE:
+    case RESTATE__CLIENT_KEYS:
+        restate__client_give_rows(r);
+        return;
+    default:
+        r->body = restate__client_body(r);
+        break;
+    }
+    restate__client_over(r);
+}
+
+/* ---- Streams --------------------------------------------------------------------------------- */
+
+static restate__client_request *restate__client_on(nghttp2_session *session, int32_t stream) {
+    return (restate__client_request *)nghttp2_session_get_stream_user_data(session, stream);
+}
+
+static int restate__client_on_header(nghttp2_session *session, const nghttp2_frame *frame,
+                                     const uint8_t *name, size_t name_len, const uint8_t *value,
+                                     size_t value_len, uint8_t flags, void *user) {
+    restate__client_request *r = restate__client_on(session, frame->hd.stream_id);
+    (void)flags;
+    (void)user;
+    if (!r || frame->hd.type != NGHTTP2_HEADERS) return 0;
+    if (name_len == 7 && memcmp(name, ":status", 7) == 0) {     /* nghttp2 checks the digits */
+        r->status = (uint16_t)((value[0] - '0') * 100 + (value[1] - '0') * 10 + value[2] - '0');
+        return 0;
+    }
+    if (r->status < 200) return 0;
+    restate__client_field *f = restate__arena_alloc(restate__client_arena(r), sizeof *f);
+    if (!f) return 0;                       /* the context's next call says so */
+    f->pair.name = restate__arena_text(restate__client_arena(r), restate__b(name, name_len));
+    f->pair.value = restate__arena_text(restate__client_arena(r), restate__b(value, value_len));
+    *r->fields_end = f;
+    r->fields_end = &f->next;
+    r->field_count++;
+    return 0;
+}
+
+static int restate__client_on_data(nghttp2_session *session, uint8_t flags, int32_t stream,
+                                   const uint8_t *data, size_t len, void *user) {
+    restate__client_request *r = restate__client_on(session, stream);
+    (void)flags;
+    (void)user;
+    if (!r) return 0;
+    size_t most = restate__client_home(r)->max_message_bytes;
+    if (len > most || r->arrived.len > most - len) {
+        restate__client_error(r, 0, restate__arena_printf(
+            restate__client_arena(r), "the answer has more than %lu bytes: raise max_message_bytes",
+            (unsigned long)most));
+    } else if (!restate__buf_write(&r->arrived, data, len)) {
+        restate__client_error(r, 0, "out of memory");
+    }
+    return 0;
+}
+
+/* The answer is complete: it counts, and what is left of the request need not be sent. */
+static void restate__client_complete(restate__client_request *r) {
+    if (r->status < 200) return;
+    if (r->body_at < r->body.len) restate__client_cut(r, NGHTTP2_NO_ERROR);
+    else restate__client_leave(r);
+    restate__client_judge(r);
+}
+
+static int restate__client_on_frame(nghttp2_session *session, const nghttp2_frame *frame,
+                                    void *user) {
+    restate__client_conn *conn = user;
+    restate__client_request *r;
+    switch (frame->hd.type) {
+    case NGHTTP2_SETTINGS:
+        conn->begun = true;
+        break;
+    case NGHTTP2_GOAWAY:
+        conn->goaway = true;
+        break;
+    case NGHTTP2_HEADERS:
+    case NGHTTP2_DATA:
+        r = restate__client_on(session, frame->hd.stream_id);
+        if (r && frame->hd.flags & NGHTTP2_FLAG_END_STREAM) restate__client_complete(r);
+        break;
+    default:
+        break;
+    }
+    return 0;
+}
+
+static int restate__client_on_close(nghttp2_session *session, int32_t stream, uint32_t code,
+                                    void *user) {
+    restate__client_conn *conn = user;
+    restate__client_request *r = restate__client_on(session, stream);
+    conn->streams--;
+    if (!r) return 0;
+    restate__client_leave(r);
+    restate__client_unanswered(r, code == NGHTTP2_REFUSED_STREAM, restate__arena_printf(
+        restate__client_arena(r), "the server ended the request without an answer (%s)",
+        nghttp2_http2_strerror(code)));
+    return 0;
+}
+
+static int restate__client_on_sent(nghttp2_session *session, const nghttp2_frame *frame,
+                                   void *user) {
+    restate__client_request *r = NULL;
+    (void)user;
+    if (frame->hd.type == NGHTTP2_HEADERS) r = restate__client_on(session, frame->hd.stream_id);
+    if (r) r->written = true;
+    return 0;
+}
+
+/* A request that nghttp2 took could not be sent, for instance because GOAWAY came meanwhile. */
+static int restate__client_on_not_sent(nghttp2_session *session, const nghttp2_frame *frame,
+                                       int error, void *user) {
+    restate__client_conn *conn = user;
+    restate__client_request *r = conn->requests;
+    (void)session;
+    if (frame->hd.type != NGHTTP2_HEADERS) return 0;
+    while (r && r->stream != frame->hd.stream_id) r = r->behind;
+    conn->streams--;
+    if (!r) return 0;
+    restate__client_leave(r);
+    restate__client_unanswered(r, true, nghttp2_strerror(error));
+    return 0;
+}
+
+static restate__h2_ssize restate__client_on_read(nghttp2_session *session, int32_t stream,
+                                                 uint8_t *to, size_t room, uint32_t *flags,
+                                                 nghttp2_data_source *source, void *user) {
+    restate__client_request *r = restate__client_on(session, stream);
+    (void)source;
+    (void)user;
+    if (!r) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    size_t left = r->body.len - r->body_at, n = left < room ? left : room;
+    if (n) memcpy(to, r->body.ptr + r->body_at, n);
+    r->body_at += n;
+    if (n == left) *flags |= NGHTTP2_DATA_FLAG_EOF;
+    return (restate__h2_ssize)n;
+}
+
+static bool restate__client_callbacks(restate__client_http *h) {
+    nghttp2_session_callbacks *c;
+    if (nghttp2_session_callbacks_new(&c)) return false;
+    h->callbacks = c;
+    nghttp2_session_callbacks_set_on_header_callback(c, restate__client_on_header);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, restate__client_on_data);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(c, restate__client_on_frame);
+    nghttp2_session_callbacks_set_on_stream_close_callback(c, restate__client_on_close);
+    nghttp2_session_callbacks_set_on_frame_send_callback(c, restate__client_on_sent);
+    nghttp2_session_callbacks_set_on_frame_not_send_callback(c, restate__client_on_not_sent);
+    if (nghttp2_option_new(&h->option)) return false;
+    nghttp2_option_set_no_closed_streams(h->option, 1);
+    nghttp2_option_set_peer_max_concurrent_streams(h->option, RESTATE__CLIENT_STREAMS);
+    h->mem = (nghttp2_mem){ &h->base.worker.cache, restate__h2_malloc, restate__h2_free,
+                            restate__h2_calloc, restate__h2_realloc };
+    return true;
+}
+
+/* The fields of a request. Values are copied, because a context may end before they are sent. */
+typedef struct restate__client_fields {
+    nghttp2_nv list[RESTATE__CLIENT_FIELDS];
+    size_t count;
+} restate__client_fields;
+
+static void restate__client_put_as(restate__client_fields *f, const char *name,
+                                   const char *value, uint8_t flags) {
+    if (!value || f->count >= RESTATE__CLIENT_FIELDS) return;
+    nghttp2_nv *nv = &f->list[f->count++];
+    restate__h2_field(nv, name, value);
+    nv->flags = flags;
+}
+
+/* `name` is a constant. */
+static void restate__client_put(restate__client_fields *f, const char *name, const char *value) {
+    restate__client_put_as(f, name, value, NGHTTP2_NV_FLAG_NO_COPY_NAME);
+}
+
+static void restate__client_put_all(restate__client_fields *f, const restate_pair *pairs) {
+    for (; pairs && pairs->name; pairs++)
+        restate__client_put_as(f, pairs->name, pairs->value, NGHTTP2_NV_FLAG_NONE);
+}
+
+/* A number as text, in `room`. */
+static const char *restate__client_digits(size_t n, char room[24]) {
+    char *p = room + 23;
+    *p = 0;
+    do *--p = (char)('0' + n % 10);
+    while (n /= 10);
+    return p;
+}
+
+/* Sends a request on a connection that has room for it. */
+static void restate__client_submit(restate__client_request *r, restate__client_conn *conn) {
+    const restate__client_http *h = conn->http;
+    RESTATE__H2_V(nghttp2_data_provider) body = { .read_callback = restate__client_on_read };
+    restate__client_fields f;
+    char length[24];
+    f.count = 0;
+    restate__client_put(&f, ":method", r->method);
+    restate__client_put(&f, ":scheme", conn->to->tls ? "https" : "http");
+    restate__client_put(&f, ":authority", conn->to->authority);
+    restate__client_put(&f, ":path", r->path);
+    restate__client_put(&f, "content-type", r->content_type);
+    if (r->body.ptr)
+        restate__client_put(&f, "content-length", restate__client_digits(r->body.len, length));
+    restate__client_put(&f, "accept", r->accept);
+    /* In the table of HTTP/2 it would only drive out what is the same each time. */
+    restate__client_put_as(&f, "idempotency-key", r->idempotency_key,
+                           NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_INDEX);
+    restate__client_put(&f, "x-restate-limit-key", r->limit_key);
+    restate__client_put(&f, "authorization", h->authorization);
+    restate__client_put_all(&f, h->headers);
+    restate__client_put_all(&f, r->headers);
+    r->tries++;
+    r->answer.tries = r->tries;
+    r->stream = RESTATE__H2_V(nghttp2_submit_request)(conn->session, NULL, f.list, f.count,
+                                                      r->body.len ? &body : NULL, r);
+    if (r->stream < 0) {
+        if (r->stream == NGHTTP2_ERR_STREAM_ID_NOT_AVAILABLE) conn->goaway = true;
+        restate__client_unanswered(r, true, nghttp2_strerror(r->stream));
+        return;
+    }
+    r->phase = RESTATE__CLIENT_SENT;
+    r->conn = conn;
+    r->behind = conn->requests;
+    if (r->behind) r->behind->before = r;
+    conn->requests = r;
+    conn->streams++;
+    restate__client_touch(conn);
+}
+
+/* ---- Connections ----------------------------------------------------------------------------- */
+
+/* A connection is of no use any more. It is freed at the end of the turn. */
+static void restate__client_lose(restate__client_conn *conn, bool certain, const char *format, ...)
+    RESTATE__PRINTF(3, 4);
+static void restate__client_lose(restate__client_conn *conn, bool certain, const char *format,
+                                 ...) {
+    va_list args;
+    if (conn->life == RESTATE__CLIENT_LOST) return;
+    va_start(args, format);
+    vsnprintf(conn->why, sizeof conn->why, format, args);
+    va_end(args);
+    conn->life = RESTATE__CLIENT_LOST;
+    nghttp2_session *session = conn->session;
+    conn->session = NULL;
+    while (conn->requests) {
+        restate__client_request *r = conn->requests;
+        restate__client_leave(r);
+        restate__client_unanswered(r, certain || !r->written, conn->why);
+    }
+    if (session) nghttp2_session_del(session);
+}
+
+/* Nothing could be connected: for what waits that was a try, unless there are other connections. */
+static void restate__client_unreachable(restate__client_conn *conn) {
+    restate__client_address *to = conn->to;
+    restate__client_request *r = to->queue, *next;
+    to->again_ms = conn->http->now_ms + RESTATE__CLIENT_AGAIN_MS;
+    for (const restate__client_conn *c = to->conns; c; c = c->next)
+        if (c->life != RESTATE__CLIENT_LOST) return;
+    to->queue = NULL;
+    to->queue_end = &to->queue;
+    to->queued = 0;
+    to->again_ms = 0;                       /* each has a pause of its own */
+    for (; r; r = next) {
+        next = r->next_queued;
+        r->phase = RESTATE__CLIENT_PAUSED;
+        r->tries++;
+        r->answer.tries = r->tries;
+        restate__client_unanswered(r, true, conn->why);
+    }
+}
+
+/* It does not speak HTTP/2 and never will: nothing is tried again. */
+static void restate__client_wrong_protocol(restate__client_conn *conn, const char *what) {
+    restate__client_address *to = conn->to;
+    restate__client_request *r;
+    conn->life = RESTATE__CLIENT_LOST;
+    snprintf(conn->why, sizeof conn->why, "%.100s speaks %s and not HTTP/2 with prior knowledge: "
+             "is it the right port?", to->url, what);
+    while ((r = conn->requests) != NULL) restate__client_error(r, 0, conn->why);
+    while ((r = to->queue) != NULL) restate__client_error(r, 0, conn->why);
+    nghttp2_session_del(conn->session);
+    conn->session = NULL;
+}
+
+static int restate__client_io(ssize_t n) {
+    if (n >= 0) return (int)n;
+    return errno == EAGAIN || errno == EWOULDBLOCK ? RESTATE_IO_READ : RESTATE_IO_ERROR;
+}
+
+static int restate__client_recv(restate__client_conn *conn, uint8_t *to, size_t len) {
+    const restate_tls *tls = conn->http->tls;
+    ssize_t n;
+    if (conn->tls) return tls->read(tls->user, conn->tls, to, len);
+    do n = recv(conn->source.fd, to, len, 0);
+    while (n < 0 && errno == EINTR);
+    return restate__client_io(n);
+}
+
+/* RESTATE_IO_WRITE: the socket takes no more. */
+static int restate__client_send(restate__client_conn *conn, restate_bytes from) {
+    const restate_tls *tls = conn->http->tls;
+    ssize_t n;
+    if (conn->tls) return tls->write(tls->user, conn->tls, from.ptr, from.len);
+    do n = send(conn->source.fd, from.ptr, from.len, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    int io = restate__client_io(n);
+    return io == RESTATE_IO_READ ? RESTATE_IO_WRITE : io;
+}
+
+/* Sends what it can, the rest has to wait; gives how much was sent. */
+static size_t restate__client_write(restate__client_conn *conn, restate_bytes from) {
+    size_t sent = 0;
+    while (sent < from.len && conn->life == RESTATE__CLIENT_OPEN) {
+        int n = restate__client_send(conn, restate__b(from.ptr + sent, from.len - sent));
+        if (n == RESTATE_IO_ERROR || n == RESTATE_IO_END) {
+            restate__client_lose(conn, !conn->heard && conn->tls,
+                                 "the connection to %.100s was lost: %s", conn->to->url,
+                                 conn->tls ? "TLS failed" : strerror(errno));
+        } else if (n < 0) {
+            conn->blocked = n == RESTATE_IO_WRITE;      /* TLS may want to read first */
+            break;
+        } else {
+            sent += (size_t)n;
+        }
+    }
+    return sent;
+}
+
+static bool restate__client_write_pending(restate__client_conn *conn) {
+    while (conn->pending.len && conn->life == RESTATE__CLIENT_OPEN) {
+        restate_bytes piece = restate__buf_peek(&conn->pending);
+        size_t n = restate__client_write(conn, piece);
+        if (n) restate__buf_drop(&conn->pending, n);
+        if (n < piece.len) return false;
+    }
+    return conn->life == RESTATE__CLIENT_OPEN;
+}
+
+/* Gathers what nghttp2 has to send; what does not fit is pending. */
+static size_t restate__client_gather(restate__client_conn *conn, uint8_t *to) {
+    size_t len = 0;
+    while (len + RESTATE__CLIENT_FRAME <= RESTATE__CLIENT_BYTES) {
+        const uint8_t *frame;
+        restate__h2_ssize n = RESTATE__H2_V(nghttp2_session_mem_send)(conn->session, &frame);
+        if (n == 0) break;
+        if (n < 0) {
+            restate__client_lose(conn, false, "HTTP/2 to %.100s failed: %s", conn->to->url,
+                                 nghttp2_strerror((int)n));
+            return 0;
+        }
+        if ((size_t)n > RESTATE__CLIENT_BYTES - len) {
+            restate__buf_write(&conn->pending, frame, (size_t)n);
+            break;
+        }
+        memcpy(to + len, frame, (size_t)n);
+        len += (size_t)n;
+    }
+    return len;
+}
+
+/* Sends what there is. */
+static void restate__client_flush(restate__client_conn *conn) {
+    restate__client_http *h = conn->http;
+    conn->touched = conn->blocked = false;
+    while (restate__client_write_pending(conn)) {
+        size_t len = restate__client_gather(conn, h->out);
+        if (conn->life != RESTATE__CLIENT_OPEN || (!len && !conn->pending.len)) break;
+        restate_bytes left = restate__b(h->out, len);
+        restate__buf rest = conn->pending;  /* comes behind what was gathered */
+        size_t n = restate__client_write(conn, left);
+        if (conn->life != RESTATE__CLIENT_OPEN) break;
+        if (n == len) continue;
+        restate__buf_init(&conn->pending, rest.cache);
+        restate__buf_write(&conn->pending, left.ptr + n, len - n);
+        for (restate_bytes piece; (piece = restate__buf_peek(&rest)).len;
+             restate__buf_drop(&rest, piece.len))
+            restate__buf_write(&conn->pending, piece.ptr, piece.len);
+        break;
+    }
+    if (conn->life == RESTATE__CLIENT_OPEN && conn->pending.failed)
+        restate__client_lose(conn, false, "out of memory");
+    if (conn->life == RESTATE__CLIENT_OPEN && !nghttp2_session_want_read(conn->session) &&
+        !nghttp2_session_want_write(conn->session))
+        restate__client_lose(conn, false, conn->goaway ? "%.100s ended the connection"
+                                                       : "%.100s does not keep to HTTP/2",
+                             conn->to->url);
+    if (conn->life == RESTATE__CLIENT_OPEN &&
+        !restate__poll_watch(&h->poll, &conn->source, conn->blocked || conn->read_blocked))
+        restate__client_lose(conn, false, "the connection cannot be waited for: %s",
+                             strerror(errno));
+}
+
+/* What is not HTTP/2 is told by its first bytes: nghttp2 would only say that a frame is too large. */
+static bool restate__client_is_http2(restate__client_conn *conn, restate_bytes in) {
+    while (conn->first_len < sizeof conn->first && in.len) {
+        conn->first[conn->first_len++] = (char)*in.ptr++;
+        in.len--;
+    }
+    if (conn->begun || conn->first_len < 5) return true;
+    if (memcmp(conn->first, "HTTP/", 5) == 0) restate__client_wrong_protocol(conn, "HTTP/1");
+    else if (!conn->tls && conn->first[0] == 0x15 && conn->first[1] == 3)
+        restate__client_wrong_protocol(conn, "TLS");
+    return conn->life == RESTATE__CLIENT_OPEN;
+}
+
+/* Nothing more comes; `n`: RESTATE_IO_END or _ERROR. */
+static void restate__client_hung_up(restate__client_conn *conn, int n) {
+    if (conn->tls && !conn->heard)
+        restate__client_lose(conn, true, "TLS with %.100s failed: the certificate may not be that "
+                             "of the host, or not trusted", conn->to->url);
+    else
+        restate__client_lose(conn, false, n == RESTATE_IO_END ? "%.100s closed the connection"
+                                                              : "the connection to %.100s was lost",
+                             conn->to->url);
+}
+
+static void restate__client_receive(restate__client_conn *conn) {
+    restate__client_http *h = conn->http;
+    /* What TLS has read already no socket shows: all of it is taken. */
+    for (int i = 0; conn->life == RESTATE__CLIENT_OPEN; i += !conn->tls) {
+        if (i == RESTATE__CLIENT_ROUNDS) return;
+        int n = restate__client_recv(conn, h->in, RESTATE__CLIENT_BYTES);
+        conn->read_blocked = n == RESTATE_IO_WRITE;
+        if (n == RESTATE_IO_READ || n == RESTATE_IO_WRITE) return;
+        if (n <= 0) {
+            restate__client_hung_up(conn, n);
+            return;
+        }
+        conn->heard = true;
+        conn->heard_ms = h->now_ms;
+        conn->asked_ms = 0;
+        if (!restate__client_is_http2(conn, restate__b(h->in, (size_t)n))) return;
+        restate__h2_ssize used = RESTATE__H2_V(nghttp2_session_mem_recv)(conn->session, h->in,
+                                                                         (size_t)n);
+        restate__client_touch(conn);
+        if (used < 0)
+            restate__client_lose(conn, false, "%.100s does not keep to HTTP/2: %s", conn->to->url,
+                                 nghttp2_strerror((int)used));
+        if (n < RESTATE__CLIENT_BYTES && !conn->tls) return;
+    }
+}
+
+static bool restate__client_session(restate__client_conn *conn) {
+    restate__client_http *h = conn->http;
+    const nghttp2_settings_entry set[] = {
+        { NGHTTP2_SETTINGS_ENABLE_PUSH, 0 },
+        { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, RESTATE__CLIENT_WINDOW },
+        { NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, 65536 }
+    };
+    return !nghttp2_session_client_new3(&conn->session, h->callbacks, conn, h->option, &h->mem) &&
+           !nghttp2_submit_settings(conn->session, 0, set, sizeof set / sizeof set[0]) &&
+           !nghttp2_session_set_local_window_size(conn->session, 0, 0,
+                                                  16 * RESTATE__CLIENT_WINDOW);
+}
+
+static void restate__client_drop_found(restate__client_conn *conn) {
+    if (conn->found) freeaddrinfo(conn->found);
+    conn->found = conn->trying = NULL;
+}
+
+/* The socket is connected. */
+static void restate__client_connected(restate__client_conn *conn) {
+    const restate__client_http *h = conn->http;
+    int on = 1;
+    restate__client_drop_found(conn);
+    if (!conn->to->path)
+        (void)setsockopt(conn->source.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    conn->life = RESTATE__CLIENT_OPEN;
+    if (conn->to->tls) {
+        conn->tls = h->tls->open(h->tls->user, conn->source.fd, conn->to->host);
+        if (!conn->tls) {
+            restate__client_lose(conn, true, "TLS to %.100s cannot begin", conn->to->url);
+            restate__client_unreachable(conn);
+            return;
+        }
+    }
+    if (restate__client_session(conn)) restate__client_touch(conn);
+    else restate__client_lose(conn, true, "out of memory");
+}
+
+static int restate__client_connect_unix(restate__client_conn *conn) {
+    struct sockaddr_un to = { .sun_family = AF_UNIX };
+    memcpy(to.sun_path, conn->to->path, strlen(conn->to->path) + 1);
+    conn->source.fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (conn->source.fd < 0 || !restate__poll_set_flags(conn->source.fd)) return errno;
+    return connect(conn->source.fd, (const struct sockaddr *)&to, sizeof to) ? errno : 0;
+}
+
+static int restate__client_connect_next(restate__client_conn *conn) {
+    const struct addrinfo *to = conn->trying;
+    conn->source.fd = socket(to->ai_family, to->ai_socktype, to->ai_protocol);
+    if (conn->source.fd < 0 || !restate__poll_set_flags(conn->source.fd)) return errno;
+    return connect(conn->source.fd, to->ai_addr, to->ai_addrlen) ? errno : 0;
+}
+
+/* Where nobody listens on a port that the system also gives out by itself, a socket may come to be
+ * connected to itself. Such a one would take the port from the server that is being restarted. */
+static bool restate__client_to_itself(int fd) {
+    struct sockaddr_storage here, there;
+    struct linger none = { .l_onoff = 1, .l_linger = 0 };
+    socklen_t len = sizeof here, there_len = sizeof there;
+    if (getsockname(fd, (struct sockaddr *)&here, &len) ||
+        getpeername(fd, (struct sockaddr *)&there, &there_len) || len != there_len ||
+        memcmp(&here, &there, len) != 0)
+        return false;
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+    return true;
+}
+
+/* Goes on connecting; `error`: of the last step, 0: none. */
+static void restate__client_connect(restate__client_conn *conn, int error) {
+    restate__client_http *h = conn->http;
+    for (;;) {
+        if (error == EINPROGRESS || error == EINTR) {
+            restate__srv_no_sigpipe(conn->source.fd);
+            if (restate__poll_watch(&h->poll, &conn->source, true)) return;
+            error = errno;
+        }
+        if (!error && conn->found && restate__client_to_itself(conn->source.fd))
+            error = ECONNREFUSED;
+        if (!error) {
+            restate__srv_no_sigpipe(conn->source.fd);
+            restate__client_connected(conn);
+            return;
+        }
+        restate__poll_close(&h->poll, &conn->source);
+        if (conn->trying) conn->trying = conn->trying->ai_next;
+        if (!conn->trying) break;
+        error = restate__client_connect_next(conn);
+    }
+    restate__client_lose(conn, true, "cannot connect to %.100s: %s", conn->to->url,
+                         strerror(error));
+    restate__client_unreachable(conn);
+}
+
+static void restate__client_on_ready(void *owner) {
+    restate__client_conn *conn = owner;
+    int error = 0;
+    socklen_t len = sizeof error;
+    if (conn->life == RESTATE__CLIENT_CONNECTING) {
+        if (getsockopt(conn->source.fd, SOL_SOCKET, SO_ERROR, &error, &len)) error = errno;
+        conn->error = error;                /* the turn goes on: it may open another socket */
+        conn->stepped = true;
+        restate__poll_forget(&conn->http->poll, &conn->source);
+        return;
+    }
+    if (conn->source.out || conn->tls) restate__client_touch(conn);
+    if (conn->source.in || (conn->tls && conn->source.out)) restate__client_receive(conn);
+}
+
+/* Begins a connection. Names are looked up here and now. */
+static void restate__client_open(restate__client_http *h, restate__client_address *to) {
+    const struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
+    restate__client_conn *conn = restate__mem_zalloc(&h->base.allocator, sizeof *conn);
+    if (!conn) {
+        to->again_ms = h->now_ms + RESTATE__CLIENT_AGAIN_MS;
+        return;
+    }
+    conn->http = h;
+    conn->to = to;
+    conn->source = restate__poll_source_of(-1, restate__client_on_ready, conn);
+    conn->deadline_ms = restate__h2_at(h->now_ms, h->connect_timeout_ms);
+    restate__buf_init(&conn->pending, &h->base.worker.cache);
+    conn->next = to->conns;
+    to->conns = conn;
+    to->conn_count++;
+    if (to->path) {
+        restate__client_connect(conn, restate__client_connect_unix(conn));
+        return;
+    }
+    int error = getaddrinfo(to->host, to->port, &hints, &conn->found);
+    restate__client_tick(h);
+    if (error) {
+        restate__client_lose(conn, true, "cannot find %.100s: %s", to->url, gai_strerror(error));
+        restate__client_unreachable(conn);
+        return;
+    }
+    conn->trying = conn->found;
+    restate__client_connect(conn, restate__client_connect_next(conn));
+}
+
+static void restate__client_bury(restate__client_http *h, restate__client_address *to, bool all) {
+    restate__client_conn **at = &to->conns;
+    while (*at) {
+        restate__client_conn *conn = *at;
+        if (!all && conn->life != RESTATE__CLIENT_LOST) {
+            at = &conn->next;
+            continue;
+        }
+        *at = conn->next;
+        to->conn_count--;
+        if (conn->session) nghttp2_session_del(conn->session);
+        if (conn->tls) h->tls->close(h->tls->user, conn->tls);
+        restate__client_drop_found(conn);
+        restate__poll_close(&h->poll, &conn->source);
+        restate__buf_free(&conn->pending);
+        restate__mem_free(&h->base.allocator, conn, sizeof *conn);
+    }
+}
+
+/* ---- The turn -------------------------------------------------------------------------------- */
+
+static size_t restate__client_room(const restate__client_conn *conn) {
+    size_t most = nghttp2_session_get_remote_settings(conn->session,
+                                                      NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+    if (!conn->begun) most = RESTATE__CLIENT_STREAMS;
+    return conn->goaway || conn->streams >= most ? 0 : most - conn->streams;
+}
+
+/* The connection with the most room; NULL: none has any. */
+static restate__client_conn *restate__client_pick(const restate__client_address *to) {
+    restate__client_conn *best = NULL;
+    size_t most = 0;
+    for (restate__client_conn *c = to->conns; c; c = c->next) {
+        size_t room = c->life == RESTATE__CLIENT_OPEN ? restate__client_room(c) : 0;
+        if (room <= most) continue;
+        best = c;
+        most = room;
+    }
+    return best;
+}
+
+/* Whether another connection is to be made for what waits. */
+static bool restate__client_needs(const restate__client_http *h,
+                                  const restate__client_address *to) {
+    size_t coming = 0;
+    for (const restate__client_conn *c = to->conns; c; c = c->next)
+        if (c->life == RESTATE__CLIENT_CONNECTING) coming += RESTATE__CLIENT_STREAMS;
+    return to->queued > coming && to->conn_count < h->connections && h->now_ms >= to->again_ms;
+}
+
+/* Hands what waits to connections. */
+static void restate__client_deal(restate__client_http *h, restate__client_address *to) {
+    while (to->queue) {
+        restate__client_conn *conn = restate__client_pick(to);
+        if (!conn) {
+            if (!restate__client_needs(h, to)) return;
+            restate__client_open(h, to);
+            continue;
+        }
+        restate__client_request *r = to->queue;
+        to->queue = r->next_queued;
+        if (!to->queue) to->queue_end = &to->queue;
+        to->queued--;
+        restate__client_submit(r, conn);
+    }
+}
+
+static void restate__client_expire_one(restate__client_request *r) {
+    restate__client_http *h = restate__client_home(r);
+    if (r->work == RESTATE__CLIENT_TIMER) {
+        restate__client_over(r);
+        if (r->completion) restate__client_void(&r->c->base, r->completion);
+    } else if (h->now_ms >= r->deadline_ms) {
+        const restate_failure failure = { 408, restate__arena_printf(
+            restate__client_arena(r), "no answer within %lu ms", (unsigned long)h->timeout_ms),
+            NULL };
+        restate__client_fail(r, RESTATE_TIMEOUT, &failure);
+    } else {
+        restate__client_enqueue(r);
+    }
+}
+
+static void restate__client_expire(restate__client_http *h) {
+    while (h->heap_count && h->heap[1]->due_ms <= h->now_ms)
+        restate__client_expire_one(h->heap[1]);
+}
+
+/* Looks at the times of a connection, and gives when the next one is due. */
+static uint64_t restate__client_look(restate__client_conn *conn) {
+    uint64_t now = conn->http->now_ms;
+    if (conn->life == RESTATE__CLIENT_CONNECTING && conn->stepped) {
+        conn->stepped = false;
+        restate__client_connect(conn, conn->error);
+    }
+    if (conn->life == RESTATE__CLIENT_CONNECTING) {
+        if (now < conn->deadline_ms) return conn->deadline_ms;
+        restate__client_lose(conn, true, "cannot connect to %.100s within %lu ms", conn->to->url,
+                             (unsigned long)conn->http->connect_timeout_ms);
+        restate__client_unreachable(conn);
+        return UINT64_MAX;
+    }
+    if (conn->life != RESTATE__CLIENT_OPEN || !conn->requests) return UINT64_MAX;
+    if (!conn->heard_ms) conn->heard_ms = now;
+    if (conn->asked_ms && now - conn->asked_ms >= RESTATE__CLIENT_ALIVE_MS)
+        restate__client_lose(conn, false, "%.100s does not answer any more", conn->to->url);
+    if (conn->life != RESTATE__CLIENT_OPEN) return UINT64_MAX;
+    if (conn->asked_ms) return conn->asked_ms + RESTATE__CLIENT_ALIVE_MS;
+    if (now - conn->heard_ms < RESTATE__CLIENT_QUIET_MS)
+        return conn->heard_ms + RESTATE__CLIENT_QUIET_MS;
+    (void)nghttp2_submit_ping(conn->session, 0, restate__h2_alive);
+    conn->asked_ms = now;
+    restate__client_touch(conn);
+    return now + RESTATE__CLIENT_ALIVE_MS;
+}
+
+/* Does for an address what can be done now. Gives when something is due. */
+static uint64_t restate__client_serve(restate__client_http *h, restate__client_address *to) {
+    uint64_t due = UINT64_MAX;
+    for (restate__client_conn *c = to->conns; c; c = c->next)
+        if (c->stepped) (void)restate__client_look(c);
+    restate__client_deal(h, to);
+    for (restate__client_conn *c = to->conns; c; c = c->next) {
+        uint64_t at = restate__client_look(c);
+        if (c->touched && c->life == RESTATE__CLIENT_OPEN) restate__client_flush(c);
+        if (at < due) due = at;
+    }
+    restate__client_bury(h, to, false);
+    if (to->queue && to->again_ms > h->now_ms && to->again_ms < due) due = to->again_ms;
+    return due;
+}
+
+/* Does everything that can be done. Gives when something is due; UINT64_MAX: nothing is timed. */
+static uint64_t restate__client_work_on(restate__client_http *h) {
+    restate__client_tick(h);
+    restate__client_expire(h);
+    uint64_t due = restate__client_serve(h, &h->ingress);
+    uint64_t other = restate__client_serve(h, &h->admin);
+    if (other < due) due = other;
+    /* Losses and errors above may have made something due. */
+    if (h->heap_count && h->heap[1]->due_ms < due) due = h->heap[1]->due_ms;
+    return due;
+}
+
+static int restate__client_wait_ms(const restate__client_http *h, uint64_t due, uint64_t wait_ms) {
+    uint64_t left = due == UINT64_MAX ? UINT64_MAX : due > h->now_ms ? due - h->now_ms : 0;
+    if (wait_ms < left) left = wait_ms;
+    return left == UINT64_MAX ? -1 : left > INT_MAX ? INT_MAX : (int)left;
+}
+
+/* One turn: all there is to do, after waiting at most `wait_ms` for something. */
+static void restate__client_turn(restate__client_http *h, uint64_t wait_ms) {
+    uint64_t due = restate__client_work_on(h);
+    if (h->base.settled) wait_ms = 0;
+    restate__poll_wait(&h->poll, NULL, restate__client_wait_ms(h, due, wait_ms));
+    restate__client_work_on(h);
+}
+
+/* Waits until a request without a future is over, and gives how it ended. */
+static restate_status restate__client_until(restate__client_request *r) {
+    restate__client_http *h = restate__client_home(r);
+    restate__client_ctx *c = &r->c->base;
+    restate_ctx *ctx = &c->peer.attempt.ctx;
+    while (r->phase != RESTATE__CLIENT_DONE) restate__client_turn(h, UINT64_MAX);
+    if (r->work != RESTATE__CLIENT_TIMER) c->answer = &r->answer;
+    if (r->as == RESTATE_OK) return RESTATE_OK;
+    restate_failure *f = restate__arena_alloc(&c->peer.arena, sizeof *f);
+    if (!f) return restate__ctx_nomem(ctx);
+    *f = r->failure;
+    if (!f->metadata) f->metadata = &restate__no_pairs;
+    return restate__ctx_set_failed(ctx, f, r->as);
+}
+
+/* ---- From commands to requests --------------------------------------------------------------- */
+
+/* Text as a segment of a path, or as a value in a query. */
+static void restate__client_escape(restate__json_out *o, restate_bytes text) {
+    static const char hex[] = "0123456789ABCDEF";
+    bool dots = text.len && text.len <= 2 && text.ptr[0] == '.' && text.ptr[text.len - 1] == '.';
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t b = text.ptr[i];
+        bool plain = restate__b_base62_digit((char)b) != 62 || b == '-' || b == '_' || b == '~' ||
+                     (b == '.' && !dots);   /* a segment of dots would be something else */
+        if (!plain) restate__json_put(o, '%');
+        restate__json_put(o, plain ? (char)b : hex[b >> 4]);
+        if (!plain) restate__json_put(o, hex[b & 15]);
+    }
+}
+
+static void restate__client_segment(restate__json_out *o, restate_bytes text) {
+    restate__json_put(o, '/');
+    restate__client_escape(o, text);
+}
+
+/* `,"name":"text"`, unless the text is absent. */
+static void restate__client_quote(restate__json_out *o, const char *name, restate_bytes text) {
+    if (!text.ptr) return;
+    restate__json_put(o, ',');
+    (void)restate__json_put_string(o, restate_str(name));
+    restate__json_put(o, ':');
+    (void)restate__json_put_string(o, text);
+}
+
+static restate__json_out restate__client_path(restate__client_request *r) {
+    restate__json_out o = restate__json_out_on(restate__client_arena(r));
+    restate__json_put_text(&o, r->to->prefix ? r->to->prefix : "");
+    return o;
+}
+
+static void restate__client_path_done(restate__client_request *r, restate__json_out *o) {
+    r->path = (const char *)restate__json_finish(o).ptr;
+}
+
+/* Has a request sent, now that all of it is known. */
+static void restate__client_go(restate__client_request *r) {
+    restate__client_http *h = restate__client_home(r);
+    restate__arena *arena = restate__client_arena(r);
+    const char *fault = h->fault ? h->fault : r->to->fault;
+    if (arena->failed || !r->path) fault = "out of memory";
+    arena->failed = false;
+    if (h->timeout_ms) r->deadline_ms = restate__h2_at(r->began_ms, h->timeout_ms);
+    if (fault) {
+        r->follows = false;
+        restate__client_error(r, 0, fault);
+    } else if (r->follows) {
+        r->c->follow++;
+        restate__client_due(r, r->deadline_ms);
+    } else {
+        restate__client_enqueue(r);
+    }
+}
+
+/* What the payload of a command is sent as; NULL: nothing is said of it. */
+static const char *restate__client_type(const restate__peer *p) {
+    const restate_codec *codec = p->codec;
+    if (p->absent && !p->handler.options.seal) return NULL;
+    if (!codec || codec->kind == RESTATE_CODEC_JSON) return "application/json";
+    if (codec->kind == RESTATE_CODEC_VOID) return NULL;
+    return codec->content_type ? codec->content_type : "application/octet-stream";
+}
+
+/* A name as HTTP/2 wants it, in lower case; NULL: it is none. */
+static const char *restate__client_name(restate__arena *arena, restate_bytes name) {
+    char *text = (char *)restate__arena_bytes(arena, name.len + 1);
+    if (!text) return "";                   /* the arena says so */
+    for (size_t i = 0; i < name.len; i++) text[i] = (char)restate__json_lower(name.ptr[i]);
+    text[name.len] = 0;
+    bool valid = nghttp2_check_header_name((const uint8_t *)text, name.len) && text[0] != ':';
+    return valid ? text : NULL;
+}
+
+static bool restate__client_value_valid(const char *value) {
+    return nghttp2_check_header_value((const uint8_t *)value, strlen(value));
+}
+
+/* The headers of a call. NULL, or what is wrong. */
+static const char *restate__client_take_headers(restate__client_request *r,
+                                                restate_wire_list list) {
+    restate__arena *arena = restate__client_arena(r);
+    size_t n = 0;
+    restate_pair *pairs = restate__arena_alloc(arena, (list.count + 1) * sizeof *pairs);
+    restate_bytes element, name, value;
+    if (list.count > RESTATE__CLIENT_FIELDS / 2) return "the call has more than 48 headers";
+    while (pairs && restate__wire_each(&list, &element)) {
+        restate__wire_entry(element, true, &name, &value);
+        const char *key = restate__client_name(arena, name);
+        const char *text = restate__arena_text(arena, value);
+        if (!key || !restate__client_value_valid(text))
+            return "a header of the call has a name or a value that HTTP does not allow";
+        if (strcmp(key, "content-type") == 0) r->content_type = text;
+        else pairs[n++] = (restate_pair){ key, text };
+    }
+    r->headers = pairs;
+    return NULL;
+}
+
+/* A text of a command, which lies in the block: a copy, or NULL if it is empty. */
+static const char *restate__client_copy(restate__client_request *r, restate_bytes text) {
+    return text.len ? restate__arena_text(restate__client_arena(r), text) : NULL;
+}
+
+/* Call and OneWayCall have the same fields, but for the time and the result. */
+static const char *restate__client_take_call(restate__client_request *r,
+                                             const restate_wire_CallCommandMessage *m,
+                                             uint64_t start_ms) {
+    restate__json_out o = restate__client_path(r);
+    bool send = r->work == RESTATE__CLIENT_SEND;
+    uint64_t now = restate__clock_wall_ms(&r->c->base.client->clock);
+    if (m->scope.len) {
+        restate__json_put_text(&o, "/restate/scope");
+        restate__client_segment(&o, m->scope);
+        restate__json_put_text(&o, send ? "/send" : "/call");
+    }
+    restate__client_segment(&o, m->service_name);
+    if (m->key.len) restate__client_segment(&o, m->key);
+    restate__client_segment(&o, m->handler_name);
+    if (send && !m->scope.len) restate__json_put_text(&o, "/send");
+    if (start_ms > now) {
+        restate__json_put_text(&o, "?delay=");
+        restate__json_put_digits(&o, start_ms - now, 1);
+        restate__json_put_text(&o, "ms");
+    }
+    restate__client_path_done(r, &o);
+    r->method = "POST";
+    r->idempotency_key = restate__client_copy(r, m->idempotency_key);
+    r->limit_key = restate__client_copy(r, m->limit_key);
+    r->repeatable = r->idempotency_key != NULL;
+    if (r->idempotency_key && !restate__client_value_valid(r->idempotency_key))
+        return "the idempotency key has characters that a header cannot have";
+    return restate__client_take_headers(r, m->headers);
+}
+
+/* Whether text stands in a path as it is. (The server does not decode idempotency keys there.) */
+static bool restate__client_plain(restate_bytes text) {
+    for (size_t i = 0; i < text.len; i++)
+        if (restate__b_base62_digit((char)text.ptr[i]) == 62 && !strchr("-_~", text.ptr[i]))
+            return false;
+    return text.len > 0;
+}
+
+/* Attach or get output: `verb`. By the old paths, which every server knows, where these can say it. */
+static void restate__client_take_attach(restate__client_request *r, const char *verb,
+                                        const restate_wire_AttachInvocationCommandMessage *m) {
+    const restate_wire_IdempotentRequestTarget *once = &m->target.idempotent_request_target;
+    const restate_wire_WorkflowTarget *workflow = &m->target.workflow_target;
+    restate__json_out o = restate__client_path(r), body;
+    bool by_id = m->which_target == restate_wire_AttachInvocationCommandMessage_invocation_id_tag;
+    bool by_key =
+        m->which_target == restate_wire_AttachInvocationCommandMessage_idempotent_request_target_tag;
+    bool old = by_id || (by_key ? !once->scope.len && restate__client_plain(once->idempotency_key)
+                                : !workflow->scope.len);
+    r->method = old ? "GET" : "POST";
+    r->repeatable = true;
+    restate__json_put_text(&o, !old ? "/restate" : by_id || by_key ? "/restate/invocation"
+                                                                   : "/restate/workflow");
+    if (old && by_id) restate__client_segment(&o, m->target.invocation_id);
+    if (old && !by_id) restate__client_segment(&o, by_key ? once->service_name
+                                                          : workflow->workflow_name);
+    if (old && by_key && once->service_key.ptr) restate__client_segment(&o, once->service_key);
+    if (old && by_key) restate__client_segment(&o, once->handler_name);
+    if (old && !by_id) restate__client_segment(&o, by_key ? once->idempotency_key
+                                                          : workflow->workflow_key);
+    restate__json_put_text(&o, verb);
+    restate__client_path_done(r, &o);
+    if (old) return;
+    body = restate__json_out_on(restate__client_arena(r));
+    restate__json_put_text(&body, by_key ? "{\"target\":\"idempotentInvocation\""
+                                         : "{\"target\":\"workflow\"");
+    if (by_key) {
+        restate__client_quote(&body, "service", once->service_name);
+        if (once->service_key.len) restate__client_quote(&body, "key", once->service_key);
+        restate__client_quote(&body, "handler", once->handler_name);
+        restate__client_quote(&body, "idempotencyKey", once->idempotency_key);
+        if (once->scope.len) restate__client_quote(&body, "scope", once->scope);
+    } else {
+        restate__client_quote(&body, "workflowName", workflow->workflow_name);
+        restate__client_quote(&body, "workflowKey", workflow->workflow_key);
+        restate__client_quote(&body, "scope", workflow->scope);
+    }
+    restate__json_put(&body, '}');
+    r->body = restate__json_finish(&body);
+    r->content_type = "application/json";
+}
+
+static void restate__client_take_awakeable(restate__client_request *r,
+                                           const restate_wire_CompleteAwakeableCommandMessage *m) {
+    bool fails = m->which_result == restate_wire_CompleteAwakeableCommandMessage_failure_tag;
+    restate__json_out o = restate__client_path(r);
+    restate__json_put_text(&o, "/restate/awakeables");
+    restate__client_segment(&o, m->awakeable_id);
+    restate__json_put_text(&o, fails ? "/reject" : "/resolve");
+    restate__client_path_done(r, &o);
+    r->method = "POST";
+    r->repeatable = true;
+    r->body = fails ? m->result.failure.message : m->result.value.content;
+    if (fails) r->content_type = "text/plain";
+}
+
+static void restate__client_take_cancel(restate__client_request *r, restate_bytes id) {
+    restate__json_out o = restate__client_path(r);
+    restate__json_put_text(&o, "/invocations");
+    restate__client_segment(&o, id);
+    restate__json_put_text(&o, "/cancel");
+    restate__client_path_done(r, &o);
+    r->method = "PATCH";
+    r->repeatable = r->plain_error = true;
+}
+
+/* ---- State, by the admin API ----------------------------------------------------------------- */
+
+static void restate__client_put_sql(restate__json_out *o, const char *text) {
+    restate__json_put(o, '\'');
+    for (; *text; text++) {
+        if (*text == '\'') restate__json_put(o, '\'');
+        restate__json_put(o, *text);
+    }
+    restate__json_put(o, '\'');
+}
+
+/* A query for the state of the context's object: `what` of all of it, or of one key. */
+static void restate__client_ask_state(restate__client_request *r, const char *what,
+                                      const char *key) {
+    const restate_target *at = &r->c->base.at;
+    restate__json_out o = restate__client_path(r), sql, body;
+    restate__json_put_text(&o, "/query");
+    restate__client_path_done(r, &o);
+    sql = restate__json_out_on(restate__client_arena(r));
+    restate__json_put_text(&sql, "select ");
+    restate__json_put_text(&sql, what);
+    restate__json_put_text(&sql, " from state where service_name = ");
+    restate__client_put_sql(&sql, at->service);
+    restate__json_put_text(&sql, " and service_key = ");
+    restate__client_put_sql(&sql, at->key);
+    if (key) restate__json_put_text(&sql, " and key = ");
+    if (key) restate__client_put_sql(&sql, key);
+    restate_bytes text = restate__json_finish(&sql);
+    body = restate__json_out_on(restate__client_arena(r));
+    restate__json_put_text(&body, "{\"query\":");
+    (void)restate__json_put_string(&body, text.ptr ? text : restate__b("", 0));
+    restate__json_put(&body, '}');
+    r->body = restate__json_finish(&body);
+    r->method = "POST";
+    r->accept = r->content_type = "application/json";
+    r->repeatable = r->plain_error = true;
+}
+
+typedef struct restate__client_entry {
+    restate_bytes key, value;
+} restate__client_entry;
+
+typedef struct restate__client_state {
+    restate__client_entry *entries;         /* sorted by their keys */
+    size_t count;
+} restate__client_state;
+
+static int restate__client_by_key(const void *a, const void *b) {
+    const restate__client_entry *x = a, *y = b;
+    size_t n = x->key.len < y->key.len ? x->key.len : y->key.len;
+    int c = n ? memcmp(x->key.ptr, y->key.ptr, n) : 0;
+    return c ? c : (x->key.len > y->key.len) - (x->key.len < y->key.len);
+}
+
+static int restate__client_hex(uint8_t c) {
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* A value as a query gives it, in hex. */
+static restate_bytes restate__client_unhex(restate__arena *arena, const char *text) {
+    size_t n = text ? strlen(text) / 2 : 0;
+    uint8_t *to = restate__arena_bytes(arena, n + 1);
+    if (!text || !to) return restate__b_none();
+    for (size_t i = 0; i < n; i++) {
+        int high = restate__client_hex((uint8_t)text[2 * i]);
+        int low = restate__client_hex((uint8_t)text[2 * i + 1]);
+        if (high < 0 || low < 0) return restate__b_none();
+        to[i] = (uint8_t)(high * 16 + low);
+    }
+    to[n] = 0;
+    return restate__b(to, n);
+}
+
+/* The rows of an answer. False: out of memory, or it has none. */
+static bool restate__client_rows(restate__arena *arena, restate_bytes body,
+                                 restate__client_state *state) {
+    restate_bytes rows = restate__id_member(body, "rows");
+    restate__json_scan s = restate__json_scan_of(rows);
+    size_t most = 0;
+    *state = (restate__client_state){ NULL, 0 };
+    if (!rows.ptr || *rows.ptr != '[') return false;
+    for (size_t i = 0; i < rows.len; i++) most += rows.ptr[i] == '{';
+    state->entries = restate__arena_alloc(arena, (most + 1) * sizeof *state->entries);
+    if (!state->entries) return false;
+    if (!restate__json_first(&s)) return true;
+    do {
+        const uint8_t *from = restate__json_space(&s);
+        if (!restate__json_value(&s)) return false;
+        restate_bytes row = restate__b(from, (size_t)(s.at - from));
+        const char *key = restate__client_text(arena, row, "key");
+        restate__client_entry *e = &state->entries[state->count++];
+        e->key = restate_str(key ? key : "");
+        e->value = restate__client_unhex(arena, restate__client_text(arena, row, "value"));
+    } while (restate__json_more(&s));
+    qsort(state->entries, state->count, sizeof *state->entries, restate__client_by_key);
+    return !arena->failed;
+}
+
+static void restate__client_give_rows(restate__client_request *r) {
+    restate__client_ctx *c = &r->c->base;
+    restate__arena *arena = restate__client_arena(r);
+    restate__client_state state;
+    if (!restate__client_rows(arena, restate__client_body(r), &state)) {
+        restate__client_error(r, 0, "the answer to a query cannot be read");
+        return;
+    }
+    restate__client_over(r);
+    if (r->work == RESTATE__CLIENT_STATE) {
+        if (state.count) restate__client_value(c, r->completion, state.entries[0].value);
+        else restate__client_void(c, r->completion);
+        return;
+    }
+    restate_bytes *keys = restate__arena_alloc(arena, (state.count + 1) * sizeof *keys);
+    for (size_t i = 0; keys && i < state.count; i++) keys[i] = state.entries[i].key;
+    if (keys) restate__client_keys(c, r->completion, keys, state.count);
+    else restate__ctx_nomem(&c->peer.attempt.ctx);
+}
+
+/* The version that state has: what a write replaces. As the server computes it, the hash of all
+ * keys and values with numbers in between. */
+static const char *restate__client_version(restate__arena *arena,
+                                           const restate__client_state *state) {
+    static const char marks[] = "\x01\x02\x03";
+    size_t len = 0;
+    for (size_t i = 0; i < state->count; i++)
+        len += 11 + state->entries[i].key.len + state->entries[i].value.len;
+    uint8_t *text = restate__arena_bytes(arena, len + 1), *to = text, digest[32];
+    char *version = (char *)restate__arena_bytes(arena, 45);
+    if (!text || !version) return "";
+    for (size_t i = 0; i < state->count; i++) {
+        const restate_bytes parts[] = { restate__b(marks, 1), state->entries[i].key,
+                                        restate__b(marks + 1, 1), state->entries[i].value,
+                                        restate__b(marks + 2, 1) };
+        restate__b_put32(to, (uint32_t)((uint64_t)i >> 32));
+        restate__b_put32(to + 4, (uint32_t)i);
+        to += 8;
+        for (size_t k = 0; k < 5; k++) {
+            if (parts[k].len) memcpy(to, parts[k].ptr, parts[k].len);
+            to += parts[k].len;
+        }
+    }
+    restate__vm_sha256(restate__b(text, len), digest);
+    *restate__b_base64(version, restate__b(digest, sizeof digest), true) = 0;
+    return version;
+}
+
+/* Reads all of the state, waiting for it. */
+static restate_status restate__client_read_state(restate__http_ctx *c,
+                                                 restate__client_state *state) {
+    restate__client_request *r = restate__client_request_new(c, RESTATE__CLIENT_NOW);
+    restate_ctx *ctx = &c->base.peer.attempt.ctx;
+    if (!r) return restate__ctx_nomem(ctx);
+    r->to = &restate__client_http_of(c->base.client)->admin;
+    restate__client_ask_state(r, "key, value", NULL);
+    restate__client_go(r);
+    restate_status s = restate__client_until(r);
+    if (s != RESTATE_OK) return s;
+    if (restate__client_rows(&c->base.peer.arena, r->body, state)) return RESTATE_OK;
+    return restate__ctx_misuse(ctx, "restate_set", "the answer to a query cannot be read");
+}
+
+/* Has the server replace all of the state, if it still has that version. */
+static restate_status restate__client_replace_state(restate__http_ctx *c, const char *version,
+                                                    const restate__client_state *state) {
+    restate__client_request *r = restate__client_request_new(c, RESTATE__CLIENT_NOW);
+    const restate_target *at = &c->base.at;
+    if (!r) return restate__ctx_nomem(&c->base.peer.attempt.ctx);
+    r->to = &restate__client_http_of(c->base.client)->admin;
+    restate__json_out o = restate__client_path(r), body;
+    restate__json_put_text(&o, "/services");
+    restate__client_segment(&o, restate_str(at->service));
+    restate__json_put_text(&o, "/state");
+    restate__client_path_done(r, &o);
+    body = restate__json_out_on(restate__client_arena(r));
+    restate__json_put_text(&body, "{\"object_key\":");
+    (void)restate__json_put_string(&body, restate_str(at->key));
+    restate__client_quote(&body, "version", restate_str(version));
+    restate__json_put_text(&body, ",\"new_state\":{");
+    for (size_t i = 0; i < state->count; i++) {
+        const restate__client_entry *e = &state->entries[i];
+        if (i) restate__json_put(&body, ',');
+        (void)restate__json_put_string(&body, e->key);
+        restate__json_put_text(&body, ":[");
+        for (size_t k = 0; k < e->value.len; k++) {
+            if (k) restate__json_put(&body, ',');
+            restate__json_put_digits(&body, e->value.ptr[k], 1);
+        }
+        restate__json_put(&body, ']');
+    }
+    restate__json_put_text(&body, "}}");
+    r->body = restate__json_finish(&body);
+    r->method = "POST";
+    r->content_type = "application/json";
+    r->repeatable = r->plain_error = true;  /* of one version: the second time nothing happens */
+    restate__client_go(r);
+    return restate__client_until(r);
+}
+
+/* `from` with one key changed: absent bytes delete it. */
+static bool restate__client_change(restate__arena *arena, const restate__client_state *from,
+                                   restate_bytes key, restate_bytes value,
+                                   restate__client_state *to) {
+    const restate__client_entry one = { restate__arena_copy(arena, key),
+                                        restate__arena_copy(arena, value) };
+    to->count = 0;
+    to->entries = restate__arena_alloc(arena, (from->count + 1) * sizeof *to->entries);
+    if (!to->entries || arena->failed) return false;
+    for (size_t i = 0; i < from->count; i++)
+        if (!restate__b_equal(from->entries[i].key, key))
+            to->entries[to->count++] = from->entries[i];
+    if (value.ptr) to->entries[to->count++] = one;
+    qsort(to->entries, to->count, sizeof *to->entries, restate__client_by_key);
+    return true;
+}
+
+static restate_status restate__client_pause(restate__http_ctx *c, uint64_t ms) {
+    restate__client_request *r = restate__client_request_new(c, RESTATE__CLIENT_TIMER);
+    if (!r) return restate__ctx_nomem(&c->base.peer.attempt.ctx);
+    restate__client_due(r, r->began_ms + ms);
+    return restate__client_until(r);
+}
+
+/* Waits until the state has another version than `old`: nobody says whether a write was dropped,
+ * because somebody else wrote first, or comes later. */
+static restate_status restate__client_see_state(restate__http_ctx *c, const char *old,
+                                                const char *wanted) {
+    restate__client_http *h = restate__client_http_of(c->base.client);
+    uint64_t began = h->now_ms, pause = 5;
+    for (;;) {
+        restate__client_state state;
+        restate_status s = restate__client_read_state(c, &state);
+        if (s != RESTATE_OK) return s;
+        const char *now = restate__client_version(&c->base.peer.arena, &state);
+        if (strcmp(now, wanted) == 0) return RESTATE_OK;
+        if (strcmp(now, old) != 0 || h->now_ms - began > RESTATE__CLIENT_STATE_MS) break;
+        s = restate__client_pause(c, pause);
+        if (s != RESTATE_OK) return s;
+        if (pause < 200) pause *= 2;
+    }
+    return restate__ctx_new_failure(&c->base.peer.attempt.ctx, 409, "the state was not written: "
+                                    "somebody else wrote meanwhile, or a handler holds the key",
+                                    RESTATE_ERROR);
+}
+
+/* Changes one key; `key` absent: clears all. */
+static restate_status restate__client_write_state(restate__http_ctx *c, restate_bytes key,
+                                                  restate_bytes value) {
+    restate__arena *arena = &c->base.peer.arena;
+    restate__client_state old, state = { NULL, 0 };
+    restate_status s = restate__client_read_state(c, &old);
+    if (s != RESTATE_OK) return s;
+    if (key.ptr && !restate__client_change(arena, &old, key, value, &state))
+        return restate__ctx_nomem(&c->base.peer.attempt.ctx);
+    const char *was = restate__client_version(arena, &old);
+    const char *wanted = restate__client_version(arena, &state);
+    if (arena->failed) return restate__ctx_nomem(&c->base.peer.attempt.ctx);
+    if (strcmp(was, wanted) == 0) return RESTATE_OK;
+    s = restate__client_replace_state(c, was, &state);
+    return s == RESTATE_OK ? restate__client_see_state(c, was, wanted) : s;
+}
+
+/* ---- Taking commands ------------------------------------------------------------------------- */
+
+/* What a command says, of the kinds that there are here. */
+typedef union restate__client_command {
+    restate_wire_CallCommandMessage call;
+    restate_wire_OneWayCallCommandMessage send;
+    restate_wire_AttachInvocationCommandMessage attach;
+    restate_wire_GetInvocationOutputCommandMessage output;
+    restate_wire_CompleteAwakeableCommandMessage awakeable;
+    restate_wire_SendSignalCommandMessage signal;
+    restate_wire_SleepCommandMessage sleep;
+    restate_wire_GetLazyStateCommandMessage get;
+    restate_wire_GetLazyStateKeysCommandMessage keys;
+    restate_wire_SetStateCommandMessage set;
+    restate_wire_ClearStateCommandMessage clear;
+} restate__client_command;
+
+#define RESTATE__CLIENT_READ(message, m, command) \
+    restate__wire_decode(restate_wire_##message##CommandMessage_fields, m, sizeof *(m), command)
+
+/* A request for a command. NULL: the context knows that there is no memory. */
+static restate__client_request *restate__client_take_new(restate__http_ctx *c,
+                                                         restate__client_work work, bool admin) {
+    restate__client_http *h = restate__client_http_of(c->base.client);
+    restate__client_request *r = restate__client_request_new(c, work);
+    if (!r) restate__ctx_nomem(&c->base.peer.attempt.ctx);
+    if (r) r->to = admin ? &h->admin : &h->ingress;
+    return r;
+}
+
+static void restate__client_go_unless(restate__client_request *r, const char *wrong) {
+    if (wrong) restate__client_error(r, 0, wrong);
+    else restate__client_go(r);
+}
+
+/* Calls and sends. The block of the command is the request's until it is over. */
+static void restate__client_on_call(restate__http_ctx *c, const restate__message *command,
+                                    restate__chunk **block) {
+    restate_wire_CallCommandMessage m;
+    restate_wire_OneWayCallCommandMessage one;
+    bool send = command->type == restate_wire_MSG_ONE_WAY_CALL_COMMAND;
+    restate__client_request *r =
+        restate__client_take_new(c, send ? RESTATE__CLIENT_SEND : RESTATE__CLIENT_CALL, false);
+    if (!r) return;
+    if (send) {
+        RESTATE__CLIENT_READ(OneWayCall, &one, command->body);
+        m = (restate_wire_CallCommandMessage){
+            .service_name = one.service_name, .handler_name = one.handler_name, .key = one.key,
+            .parameter = one.parameter, .headers = one.headers, .scope = one.scope,
+            .idempotency_key = one.idempotency_key, .limit_key = one.limit_key,
+            .invocation_id_notification_idx = one.invocation_id_notification_idx
+        };
+    } else {
+        RESTATE__CLIENT_READ(Call, &m, command->body);
+    }
+    restate__client_number(r, m.invocation_id_notification_idx, send ? 0 : m.result_completion_id);
+    r->block = *block;
+    *block = NULL;
+    r->content_type = restate__client_type(&c->base.peer);
+    if (r->content_type || m.parameter.len) r->body = m.parameter;
+    restate__client_go_unless(r, restate__client_take_call(r, &m, send ? one.invoke_time : 0));
+}
+
+static void restate__client_on_attach(restate__http_ctx *c, const restate__message *command) {
+    restate__client_command m;
+    bool attach = command->type == restate_wire_MSG_ATTACH_INVOCATION_COMMAND;
+    restate__client_request *r = restate__client_take_new(c, RESTATE__CLIENT_VALUE, false);
+    if (!r) return;
+    /* The two messages have the same fields. */
+    if (attach) RESTATE__CLIENT_READ(AttachInvocation, &m.attach, command->body);
+    else RESTATE__CLIENT_READ(GetInvocationOutput, &m.output, command->body);
+    restate__client_number(r, 0, attach ? m.attach.result_completion_id
+                                        : m.output.result_completion_id);
+    restate__client_take_attach(r, attach ? "/attach" : "/output", &m.attach);
+    r->follows = c->sends > 0;
+    restate__client_go(r);
+}
+
+static void restate__client_on_sleep(restate__http_ctx *c, const restate__message *command) {
+    restate_wire_SleepCommandMessage m;
+    restate__client_request *r = restate__client_take_new(c, RESTATE__CLIENT_TIMER, false);
+    uint64_t now = restate__clock_wall_ms(&c->base.client->clock);
+    if (!r) return;
+    RESTATE__CLIENT_READ(Sleep, &m, command->body);
+    restate__client_number(r, 0, m.result_completion_id);
+    restate__client_due(r, restate__h2_at(r->began_ms,
+                                          m.wake_up_time > now ? m.wake_up_time - now : 0));
+}
+
+static void restate__client_on_get(restate__http_ctx *c, const restate__message *command) {
+    restate__client_command m;
+    bool keys = command->type == restate_wire_MSG_GET_LAZY_STATE_KEYS_COMMAND;
+    restate__client_request *r = restate__client_take_new(
+        c, keys ? RESTATE__CLIENT_KEYS : RESTATE__CLIENT_STATE, true);
+    if (!r) return;
+    if (keys) RESTATE__CLIENT_READ(GetLazyStateKeys, &m.keys, command->body);
+    else RESTATE__CLIENT_READ(GetLazyState, &m.get, command->body);
+    restate__client_number(r, 0, keys ? m.keys.result_completion_id : m.get.result_completion_id);
+    restate__client_ask_state(r, keys ? "key" : "key, value",
+                              keys ? NULL : restate__arena_text(restate__client_arena(r),
+                                                                m.get.key));
+    restate__client_go(r);
+}
+
+/* Commands that have no completion: done when this returns. */
+static restate_status restate__client_on_now(restate__http_ctx *c,
+                                             const restate__message *command) {
+    restate__client_command m;
+    switch (command->type) {
+    case restate_wire_MSG_SET_STATE_COMMAND:
+        RESTATE__CLIENT_READ(SetState, &m.set, command->body);
+        return restate__client_write_state(c, m.set.key, m.set.value.content);
+    case restate_wire_MSG_CLEAR_STATE_COMMAND:
+        RESTATE__CLIENT_READ(ClearState, &m.clear, command->body);
+        return restate__client_write_state(c, m.clear.key, restate__b_none());
+    case restate_wire_MSG_CLEAR_ALL_STATE_COMMAND:
+        return restate__client_write_state(c, restate__b_none(), restate__b_none());
+    default:
+        break;
+    }
+    bool cancel = command->type == restate_wire_MSG_SEND_SIGNAL_COMMAND;
+    restate__client_request *r = restate__client_take_new(c, RESTATE__CLIENT_NOW, cancel);
+    if (!r) return RESTATE_ENDED;
+    if (cancel) {
+        RESTATE__CLIENT_READ(SendSignal, &m.signal, command->body);
+        restate__client_take_cancel(r, m.signal.target_invocation_id);
+    } else {
+        RESTATE__CLIENT_READ(CompleteAwakeable, &m.awakeable, command->body);
+        restate__client_take_awakeable(r, &m.awakeable);
+        if (!r->content_type) r->content_type = restate__client_type(&c->base.peer);
+    }
+    restate__client_go(r);
+    return restate__client_until(r);
+}
+
+static restate_status restate__client_take_one(restate__http_ctx *c,
+                                               const restate__message *command,
+                                               restate__chunk **block) {
+    switch (command->type) {
+    case restate_wire_MSG_CALL_COMMAND:
+    case restate_wire_MSG_ONE_WAY_CALL_COMMAND:
+        restate__client_on_call(c, command, block);
+        return RESTATE_OK;
+    case restate_wire_MSG_ATTACH_INVOCATION_COMMAND:
+    case restate_wire_MSG_GET_INVOCATION_OUTPUT_COMMAND:
+        restate__client_on_attach(c, command);
+        return RESTATE_OK;
+    case restate_wire_MSG_SLEEP_COMMAND:
+        restate__client_on_sleep(c, command);
+        return RESTATE_OK;
+    case restate_wire_MSG_GET_LAZY_STATE_COMMAND:
+    case restate_wire_MSG_GET_LAZY_STATE_KEYS_COMMAND:
+        restate__client_on_get(c, command);
+        return RESTATE_OK;
+    default:
+        break;
+    }
+    if (c->base.client->calling)
+        return restate__ctx_misuse(&c->base.peer.attempt.ctx, "restate_client_then",
+                                   "a function that it calls must not wait");
+    c->base.waits++;
+    restate_status s = restate__client_on_now(c, command);
+    restate__client_call_back(c->base.client);
+    c->base.waits--;
+    return s;
+}
+
+/* restate__peer_calls of clients with connections. */
+static restate_status restate__client_take(restate__peer *p) {
+    restate__http_ctx *c = (restate__http_ctx *)(void *)p;
+    restate_ctx *ctx = &p->attempt.ctx;
+    restate__message command;
+    restate__chunk *block;
+    restate_status s = RESTATE_OK;
+    while (s == RESTATE_OK && restate__peer_command(p, &command, &block)) {
+        s = restate__client_take_one(c, &command, &block);
+        if (block) restate__cache_give(p->out.cache, block);
+    }
+    return ctx->over ? RESTATE_ENDED : s;
+}
+
+static restate_status restate__client_told(restate__peer *p, uint32_t completion) {
+    restate__http_ctx *c = (restate__http_ctx *)(void *)p;
+    restate__client_request *r = restate__client_find(c, completion);
+    if (!r) return RESTATE_TERMINAL;
+    if (r->work != RESTATE__CLIENT_TIMER) c->base.answer = &r->answer;
+    return r->as == RESTATE_OK ? RESTATE_TERMINAL : r->as;
+}
+
+static restate_status restate__client_http_wait(restate__client_ctx *base) {
+    restate__http_ctx *c = (restate__http_ctx *)(void *)base;
+    if (!c->open && !base->settled)
+        return restate__ctx_misuse(&base->peer.attempt.ctx, "restate_await", "nothing is under way "
+                                   "whose result could come");
+    restate__client_turn(restate__client_http_of(base->client), UINT64_MAX);
+    return RESTATE_OK;
+}
+
+static bool restate__client_http_begin(restate__client_ctx *c) {
+    restate__client_http *h = restate__client_http_of(c->client);
+    restate__request *q = &c->peer.attempt.request;
+    for (size_t i = 0; i < 4; i++) q->random[i] = restate__vm_random(h->random);
+    return q->random_ready = true;
+}
+
+static void restate__client_http_end(restate__client_ctx *base) {
+    restate__http_ctx *c = (restate__http_ctx *)(void *)base;
+    while (c->open) restate__client_over(c->open);
+}
+
+static bool restate__client_http_request(restate__client_ctx *base, uint32_t completion,
+                                         const char *method, const char *path,
+                                         restate_bytes body) {
+    restate__http_ctx *c = (restate__http_ctx *)(void *)base;
+    bool query = strcmp(method, "POST") == 0 && strcmp(path, "/query") == 0;
+    bool ingress = strncmp(path, "/restate/", 9) == 0;
+    restate__client_request *r = restate__client_take_new(c, RESTATE__CLIENT_VALUE, !ingress);
+    if (!r) return false;
+    restate__arena *arena = restate__client_arena(r);
+    restate__client_number(r, 0, completion);
+    r->method = restate__arena_text(arena, restate_str(method));
+    r->path = restate__arena_printf(arena, "%s%s", r->to->prefix ? r->to->prefix : "", path);
+    r->body = restate__arena_copy(arena, body);
+    r->accept = "application/json";
+    if (body.ptr) r->content_type = "application/json";
+    r->repeatable = query || strcmp(method, "GET") == 0;
+    r->plain_error = !ingress;
+    restate__client_go_unless(r, restate__client_value_valid(path) && !strchr(path, ' ')
+                                     ? NULL : "the path has characters that are to be encoded");
+    return true;
+}
+
+static const restate_answer *restate__client_http_answer(restate__client_ctx *base,
+                                                         uint32_t completion) {
+    restate__client_request *r = restate__client_find((restate__http_ctx *)(void *)base, completion);
+    return r && r->work != RESTATE__CLIENT_TIMER ? &r->answer : NULL;
+}
+
+/* Makes the descriptor that others poll readable when something is due. */
+static void restate__client_arm(restate__client_http *h, uint64_t due) {
+    if (h->timer.fd < 0 || due == h->armed_ms) return;
+    h->armed_ms = due;
+    restate__poll_arm(h->timer.fd, due == UINT64_MAX ? due : due > h->now_ms ? due - h->now_ms : 0);
+}
+
+static void restate__client_http_process(restate_client *client, uint64_t wait_ms) {
+    restate__client_http *h = restate__client_http_of(client);
+    if (h->fault) return;
+    restate__client_turn(h, wait_ms);
+    restate__client_arm(h, restate__client_work_on(h));
+}
+
+static void restate__client_http_free(restate_client *client) {
+    restate__client_http *h = restate__client_http_of(client);
+    restate_allocator allocator = client->allocator;
+    restate__client_bury(h, &h->ingress, true);
+    restate__client_bury(h, &h->admin, true);
+    if (h->callbacks) nghttp2_session_callbacks_del(h->callbacks);
+    if (h->option) nghttp2_option_del(h->option);
+#if defined(RESTATE_WITH_OPENSSL)
+    restate__tls_free(&h->openssl);
+#endif
+    restate__poll_close(&h->poll, &h->timer);
+    restate__poll_free(&h->poll);
+    restate__mem_free(&allocator, h->in, 2 * RESTATE__CLIENT_BYTES);
+    restate__mem_free(&allocator, (void *)h->heap, h->heap_room * sizeof *h->heap);
+    restate__arena_free(&h->kept);
+    restate__worker_free(&client->worker);
+    restate__mem_free(&allocator, h, sizeof *h);
+}
+
+static const restate__client_kind restate__client_by_http = {
+    .calls = { restate__client_take, restate__client_wait, restate__client_told,
+               RESTATE__RULE_HANDLER | RESTATE__RULE_SIGNAL | RESTATE__RULE_WORKFLOW |
+               RESTATE__RULE_REPLY },
+    .ctx_bytes = sizeof(restate__http_ctx),
+    .begin = restate__client_http_begin, .end = restate__client_http_end,
+    .wait = restate__client_http_wait, .request = restate__client_http_request,
+    .answer = restate__client_http_answer, .process = restate__client_http_process,
+    .free = restate__client_http_free
+};
+
+/* ---- Options --------------------------------------------------------------------------------- */
+
+/* Takes a text up to one of the characters in `until`; NULL: out of memory. */
+static const char *restate__client_part(restate__arena *arena, const char **at, const char *until) {
+    size_t n = strcspn(*at, until);
+    const char *from = *at;
+    *at += n;
+    restate_bytes copy = restate__arena_copy(arena, restate__b(from, n));
+    return (const char *)copy.ptr;
+}
+
+/* host, [v6], host:port, and a path behind it. What is wrong with it, or NULL. */
+static const char *restate__client_read_host(restate__arena *arena, restate__client_address *a,
+                                             const char *at) {
+    const char *begin = at;
+    bool v6 = *at == '[';
+    if (v6) at++;
+    a->host = restate__client_part(arena, &at, v6 ? "]" : ":/?#@");
+    if (v6 && *at++ != ']') return "the ] of an IPv6 address is missing";
+    if (!a->host || !*a->host) return "it has no host";
+    a->port = a->tls ? "443" : "80";
+    if (*at == ':') {
+        at++;
+        a->port = restate__client_part(arena, &at, "/?#@");
+        size_t n = a->port ? strspn(a->port, "0123456789") : 0;
+        if (!n || a->port[n] || n > 5 || atoi(a->port) < 1 || atoi(a->port) > 65535)
+            return "its port is no number from 1 to 65535";
+    }
+    if (*at && *at != '/') return "it has more than a host, a port and a path";
+    a->authority = (const char *)restate__arena_copy(arena, restate__b(begin, (size_t)(at - begin))).ptr;
+    size_t n = strlen(at);
+    while (n && at[n - 1] == '/') n--;
+    if (at[strcspn(at, "?# ")]) return "its path has a query";
+    a->prefix = (const char *)restate__arena_copy(arena, restate__b(at, n)).ptr;
+    return NULL;
+}
+
+static const char *restate__client_read_url(restate__arena *arena, restate__client_address *a) {
+    const char *url = a->url;
+    a->queue_end = &a->queue;
+    if (strncmp(url, "unix:", 5) == 0) {
+        struct sockaddr_un room;
+        a->path = url + 5;
+        a->authority = a->host = "localhost";
+        return !*a->path ? "it has no path"
+               : strlen(a->path) >= sizeof room.sun_path ? "its path is too long for a socket"
+                                                         : NULL;
+    }
+    a->tls = strncmp(url, "https://", 8) == 0;
+    if (!a->tls && strncmp(url, "http://", 7) != 0)
+        return "it begins with none of http://, https:// and unix:";
+    return restate__client_read_host(arena, a, url + (a->tls ? 8 : 7));
+}
+
+static void restate__client_address_init(restate__client_http *h, restate__client_address *a,
+                                         const char *url, const char *what) {
+    a->queue_end = &a->queue;
+    if (!url) {
+        a->fault = "this needs restate_client_options.admin, the address of the admin API "
+                   "(port 9070)";
+        return;
+    }
+    a->url = restate__arena_text(&h->kept, restate_str(url));
+    const char *wrong = restate__client_read_url(&h->kept, a);
+    if (!wrong && a->tls && !h->tls)
+        wrong = "https needs restate_client_options.tls, or RESTATE_WITH_OPENSSL";
+    if (wrong)
+        a->fault = restate__arena_printf(&h->kept, "the address of the %s, \"%.200s\": %s", what,
+                                         a->url, wrong);
+}
+
+static const char *restate__client_read_headers(restate__client_http *h,
+                                                const restate_pair *headers) {
+    size_t n = restate__b_pairs(headers);
+    if (n > RESTATE__CLIENT_FIELDS / 4) return "more than 24 headers in the options";
+    restate_pair *pairs = restate__arena_alloc(&h->kept, (n + 1) * sizeof *pairs);
+    h->headers = pairs;
+    for (size_t i = 0; pairs && i < n; i++) {
+        pairs[i].name = restate__client_name(&h->kept, restate_str(headers[i].name));
+        pairs[i].value = restate__arena_text(&h->kept, restate_str(headers[i].value));
+        if (!pairs[i].name || !restate__client_value_valid(pairs[i].value))
+            return "a header in the options has a name or a value that HTTP does not allow";
+    }
+    return NULL;
+}
+
+static const char *restate__client_read_options(restate__client_http *h,
+                                                const restate_client_options *o) {
+    const restate_retry_policy *retry = &o->retry;
+    const char *fault = restate__client_read_headers(h, o->headers);
+    h->timeout_ms = o->timeout_ms;
+    h->connect_timeout_ms = restate__ms(o->connect_timeout_ms, 10000);
+    h->connections = o->connections ? o->connections : 16;
+    h->max_message_bytes = o->max_message_bytes ? o->max_message_bytes : (size_t)64 << 20;
+    h->retry = (restate__policy){
+        .own = true, .interval_ms = restate__ms(retry->initial_interval_ms, 250),
+        .factor = retry->factor > 0 ? retry->factor : 2,
+        .max_interval_ms = restate__ms(retry->max_interval_ms, 3000),
+        .max_attempts = retry->max_attempts ? retry->max_attempts : 6,
+        .max_duration_ms = restate__ms(retry->max_duration_ms, 60000),
+    };
+    if (o->token)
+        h->authorization = restate__arena_printf(&h->kept, "Bearer %s", o->token);
+    if (h->authorization && !restate__client_value_valid(h->authorization))
+        return "the token has characters that a header cannot have";
+    if (restate__policy_bad(retry)) return "retry.factor is no number from 1 to 1e9";
+    return fault;
+}
+
+static bool restate__client_read_random(uint64_t random[4]) {
+    int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, random, 4 * sizeof *random) : -1;
+    if (fd >= 0) close(fd);
+    return n == (ssize_t)(4 * sizeof *random);
+}
+
+/* What needs the system. What is wrong comes out of the first request. */
+static const char *restate__client_prepare(restate__client_http *h) {
+    h->timer = restate__poll_source_of(-1, restate__poll_on_wake, &h->timer);
+    bool polled = restate__poll_init(&h->poll, &h->base.allocator);
+    if (!polled)
+        return restate__arena_printf(&h->kept, "the system gives no descriptor: %s",
+                                     strerror(errno));
+    if (!restate__client_read_random(h->random)) return "there is no /dev/urandom";
+    h->in = restate__mem_alloc(&h->base.allocator, 2 * RESTATE__CLIENT_BYTES);
+    h->out = h->in ? h->in + RESTATE__CLIENT_BYTES : NULL;
+    return h->in && restate__client_callbacks(h) ? NULL : "out of memory";
+}
+
+RESTATE_API restate_client *restate_client_new(const restate_client_options *options) {
+    static const restate_client_options defaults = { .ingress = NULL };
+    const restate_client_options *o = options ? options : &defaults;
+    restate_allocator allocator = restate__mem_defaults(o->allocator);
+    restate__client_http *h = restate__mem_zalloc(&allocator, sizeof *h);
+    if (!h) return NULL;
+    h->base.allocator = allocator;
+    h->base.clock = restate__clock_default;
+    h->base.logger.to = restate__log_defaults(o->logger);
+    h->base.options.seal = o->seal;
+    h->base.options.codec = o->codec;
+    restate__client_init(&h->base, &restate__client_by_http);
+    restate__arena_init(&h->kept, &h->base.worker.cache);
+    h->tls = o->tls;
+    h->fault = restate__client_prepare(h);
+    if (!h->fault) h->fault = restate__client_read_options(h, o);
+#if defined(RESTATE_WITH_OPENSSL)
+    if (!h->tls && restate__tls_init(&h->openssl)) {
+        h->own_tls = restate__tls_by_openssl;
+        h->own_tls.user = &h->openssl;
+        h->tls = &h->own_tls;
+    }
+#endif
+    restate__client_address_init(h, &h->ingress, o->ingress ? o->ingress : "http://127.0.0.1:8080",
+                                 "ingress");
+    restate__client_address_init(h, &h->admin, o->admin, "admin API");
+    if (h->kept.failed) {
+        restate_client_free(&h->base);
+        return NULL;
+    }
+    return &h->base;
+}
+
+/* ---- For loops of the program's -------------------------------------------------------------- */
+
+#if RESTATE__EPOLL
+
+RESTATE_API int restate_client_fd(restate_client *client) {
+    if (!client || client->kind != &restate__client_by_http) return -1;
+    restate__client_http *h = restate__client_http_of(client);
+    if (h->timer.fd < 0 && !h->fault) {
+        h->timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+        if (h->timer.fd < 0 || !restate__poll_watch(&h->poll, &h->timer, false)) {
+            restate__poll_close_fd(&h->timer.fd);
+            return -1;
+        }
+        restate__client_wake(h);            /* for what was issued before */
+    }
+    return h->poll.epoll;
+}
+
+#else
+
+RESTATE_API int restate_client_fd(restate_client *client) {
+    (void)client;
+    return -1;
+}
+
+#endif
+
+RESTATE_API restate_status restate_client_process(restate_client *client, uint64_t wait_ms) {
+    if (!client) return RESTATE_ERROR;
+    if (client->calling) return RESTATE_OK;
+    client->kind->process(client, wait_ms);
+    restate__client_call_back(client);
+    return RESTATE_OK;
+}
+
+#endif /* RESTATE_NO_CLIENT */
 
 /* ================================================================================================
 // >>record  records, reader, text, check, query                                  [restate__record_]

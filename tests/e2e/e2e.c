@@ -1600,6 +1600,7 @@ static void in_place_case(void) {
     while (log && fgets(line, sizeof line, log)) CHECK(!strstr(line, "failed with 57"));
     if (log) fclose(log);
 }
+#include "clients.c"
 
 /* ---- Journals fit the code they were made with, and no other ------------------------------------------------ */
 
@@ -1673,6 +1674,7 @@ static void replay_check_case(void) {
 
 #define CASE(name) { #name, name##_case, 0, false }
 #define FIRST(name) { #name, name##_case, 0, true }
+#define DEFAULT_ONLY(name) { #name, name##_case, ONLY(DEFAULT), false }
 
 int main(int argc, char **argv) {
     static const e2e_case cases[] = {
@@ -1688,6 +1690,7 @@ int main(int argc, char **argv) {
         CASE(details), CASE(ids), CASE(drift), CASE(scope), CASE(lazy_reads), CASE(payloads), CASE(options),
         CASE(contents), CASE(codes), CASE(told), CASE(locker), CASE(robot), CASE(patched), CASE(in_place), CASE(journals),
         CASE(replay_check),
+        DEFAULT_ONLY(client_call), DEFAULT_ONLY(client_many), DEFAULT_ONLY(client_operate), DEFAULT_ONLY(client_restart),
         { NULL, NULL, 0, false }
     };
     return harness_main(argc, argv, cases, "default,suspend,lazy,v7", "default");

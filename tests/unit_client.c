@@ -1,0 +1,642 @@
+/* Section >>client: requests to a server that is a thread of this program (support/ingress.c) and does what real ones
+ * do, and what they had better not do. */
+/* Has threads: runs with ThreadSanitizer, too. */
+#define RESTATE_IMPLEMENTATION
+#include "tools.h"
+#include "restate.h"
+#include <poll.h>
+#include "support/ingress.c"
+
+static restate_target to(const char *handler) {
+    return (restate_target){ .service = "S", .handler = handler };
+}
+
+#define BYTES(b, text) CHECK_STR((b).ptr ? (const char *)(b).ptr : NULL, text)
+
+/* A client of `in`, which tries again after milliseconds. */
+static restate_client *client_of(const ingress *in) {
+    return restate_client_new(&(restate_client_options){
+        .ingress = in->url, .admin = in->url, .retry = { .initial_interval_ms = 2, .max_attempts = 4 } });
+}
+
+#define EACH_SERVER(in, client, ctx) \
+    for (ingress *in = calloc(1, sizeof *in); in; free(in), in = NULL) \
+        for (restate_client *client = (ingress_begin(in), client_of(in)); client; \
+             restate_client_free(client), ingress_stop(in), client = NULL) \
+            for (restate_ctx *ctx = restate_client_begin(client); ctx; restate_client_end(ctx), ctx = NULL)
+
+/* One call; what came of it, as text: "ok(value)", "terminal(418 message)", ... */
+static const char *outcome(restate_ctx *ctx, restate_status s, restate_bytes v) {
+    static const char *const names[] = { "ok", "terminal", "timeout", "cancelled", "ended", "error" };
+    if (s == RESTATE_OK) return restate_text(ctx, "ok(%.*s)", (int)v.len, v.ptr ? (const char *)v.ptr : "-");
+    return restate_text(ctx, "%s(%u %s)", names[s], (unsigned)restate_failed(ctx)->code, restate_failed(ctx)->message);
+}
+
+static const char *called(restate_ctx *ctx, const char *handler, const restate_call_options *options) {
+    restate_bytes v;
+    restate_status s = restate_call(ctx, to(handler), restate_str("1"), options, &v);
+    return outcome(ctx, s, v);
+}
+
+static const restate_call_options once = { .idempotency_key = "k" };
+
+/* ---- What goes out --------------------------------------------------------------------------- */
+
+TEST(requests) {
+    EACH_SERVER(in, client, ctx) {
+        restate_bytes v;
+        CHECK_STR(called(ctx, "echo", NULL), "ok(1)");
+        CHECK_STR(ingress_last(in), "POST /S/echo type=application/json key= auth= extra= body=1");
+        const restate_answer *a = restate_client_answer(ctx, NULL);
+        CHECK_INT(a->http_status, 200);
+        CHECK_STR(a->invocation_id, "inv_1");
+        CHECK_INT(a->tries, 1);
+        CHECK_STR(a->headers[0].name, "content-type");
+        CHECK_INT(restate_call(ctx, to("echo"), (restate_bytes){ NULL, 0 }, NULL, &v), RESTATE_OK);
+        CHECK(v.ptr && !v.len);
+        CHECK_STR(ingress_last(in), "POST /S/echo type= key= auth= extra= body=");
+        CHECK_INT(restate_call(ctx, to("echo"), restate_str(""), NULL, &v), RESTATE_OK);
+        CHECK_STR(ingress_last(in), "POST /S/echo type=application/json key= auth= extra= body=");
+        restate_target odd = { .service = "S", .handler = "h", .key = "\xC3\xA4/b c?%.." };
+        CHECK_INT(restate_call(ctx, odd, restate_str("2"), &(restate_call_options){
+            .idempotency_key = "a b", .headers = RESTATE_PAIRS({ "X-Extra", "e" }, { "Content-Type", "text/csv" }) },
+            &v), RESTATE_OK);
+        CHECK_STR(ingress_last(in), "POST /S/%C3%A4%2Fb%20c%3F%25../h type=text/csv key=a b auth= extra=e body=2");
+        odd.key = "..";
+        CHECK_INT(restate_call(ctx, odd, restate_str("2"), NULL, &v), RESTATE_OK);
+        CHECK_STR(ingress_last(in), "POST /S/%2E%2E/h type=application/json key= auth= extra= body=2");
+        odd.scope = "sc.1";
+        CHECK_INT(restate_call(ctx, odd, restate_str("2"), &(restate_call_options){ .limit_key = "a/b" }, &v), RESTATE_OK);
+        CHECK_STR(ingress_last(in), "POST /restate/scope/sc.1/call/S/%2E%2E/h type=application/json key= auth= extra=a/b body=2");
+    }
+}
+
+static restate_status encode(const restate_codec *codec, restate_ctx *ctx, const void *value, restate_bytes *out) {
+    (void)codec;
+    (void)ctx;
+    *out = restate_str(value);
+    return RESTATE_OK;
+}
+
+TEST(types) {
+    static const restate_codec csv = { .content_type = "text/csv", .encode = encode };
+    static const restate_codec any = { .encode = encode };
+    const restate_bytes raw = restate_str("raw");
+    EACH_SERVER(in, client, ctx) {
+        CHECK_INT(restate_call(ctx, to("x"), restate_encode(ctx, &csv, "a,b"), NULL, NULL), RESTATE_OK);
+        CHECK_HAS(ingress_last(in), "type=text/csv key= auth= extra= body=a,b");
+        CHECK_INT(restate_call(ctx, to("x"), restate_encode(ctx, &any, "z"), NULL, NULL), RESTATE_OK);
+        CHECK_HAS(ingress_last(in), "type=application/octet-stream");
+        CHECK_INT(restate_call(ctx, to("x"), restate_encode(ctx, RESTATE_BYTES, &raw), NULL, NULL), RESTATE_OK);
+        CHECK_HAS(ingress_last(in), "type=application/octet-stream key= auth= extra= body=raw");
+        CHECK_INT(restate_call(ctx, to("x"), restate_encode(ctx, RESTATE_VOID, NULL), NULL, NULL), RESTATE_OK);
+        CHECK_HAS(ingress_last(in), "type= ");
+        CHECK_INT(restate_call(ctx, to("x"), restate_encode(ctx, RESTATE_JSON, restate_json_own(ctx, cJSON_CreateNumber(7))),
+                               NULL, NULL), RESTATE_OK);
+        CHECK_HAS(ingress_last(in), "type=application/json key= auth= extra= body=7");
+    }
+}
+
+TEST(other_requests) {
+    static const char inv[] = "inv_1aeMfwOmwzqN3PvY5FxkGMcyjLmhZqXC61";
+    static const char awakeable[] = "sign_1AZ7G_x3a8HYBmPaFLZ8AUjV0QVkbmbVmAAAAEQ";
+    EACH_SERVER(in, client, ctx) {
+        const char *id;
+        restate_bytes v;
+        restate_target w = { .service = "W", .key = "a b" }, o = { .service = "O", .handler = "h", .key = "k" };
+        restate_future *sent = restate_send(ctx, to("x"), restate_str("1"), NULL);
+        CHECK_INT(restate_call_id(ctx, sent, &id), RESTATE_OK);
+        CHECK_STR(id, "inv_2");
+        CHECK(!restate_client_answer(ctx, sent)->previously_accepted);
+        CHECK_HAS(ingress_last(in), "POST /S/x/send type=application/json");
+        sent = restate_send(ctx, to("again"), restate_str("1"), &(restate_call_options){ .delay_ms = RESTATE_DAYS(1) });
+        CHECK_INT(restate_call_id(ctx, sent, &id), RESTATE_OK);
+        CHECK(restate_client_answer(ctx, sent)->previously_accepted);
+        CHECK_HAS(ingress_last(in), "POST /S/again/send?delay=86");      /* some ms less than a day */
+        CHECK_INT(restate_attach(ctx, (restate_invocation){ .id = inv }, &v), RESTATE_OK);
+        CHECK_HAS(ingress_last(in), "GET /restate/invocation/inv_1aeMfwOmwzqN3PvY5FxkGMcyjLmhZqXC61/attach type= ");
+        CHECK_INT(restate_output(ctx, (restate_invocation){ .target = w }, &v), RESTATE_OK);
+        CHECK_HAS(ingress_last(in), "GET /restate/workflow/W/a%20b/output type= ");
+        CHECK_INT(restate_attach(ctx, (restate_invocation){ .target = o, .idempotency_key = "i-1" }, &v), RESTATE_OK);
+        CHECK_HAS(ingress_last(in), "GET /restate/invocation/O/k/h/i-1/attach type= ");
+        CHECK_INT(restate_attach(ctx, (restate_invocation){ .target = o, .idempotency_key = "i/\"1" }, &v), RESTATE_OK);
+        CHECK_HAS(ingress_last(in), "POST /restate/attach type=application/json key= auth= extra= body={\"target\":"
+                  "\"idempotentInvocation\",\"service\":\"O\",\"key\":\"k\",\"handler\":\"h\",\"idempotencyKey\":\"i/\\\"1\"}");
+        w.scope = "s";
+        CHECK_INT(restate_attach(ctx, (restate_invocation){ .target = w }, &v), RESTATE_OK);
+        CHECK_HAS(ingress_last(in), "body={\"target\":\"workflow\",\"workflowName\":\"W\",\"workflowKey\":\"a b\",\"scope\":\"s\"}");
+        CHECK_INT(restate_output(ctx, (restate_invocation){ .target = { .service = "not_ready", .key = "k" } }, &v), RESTATE_OK);
+        CHECK(!v.ptr);
+        CHECK_INT(restate_resolve(ctx, awakeable, restate_str("[1]")), RESTATE_OK);
+        CHECK_STR(ingress_last(in), restate_text(ctx, "POST /restate/awakeables/%s/resolve type=application/json key= auth= extra= body=[1]", awakeable));
+        CHECK_INT(restate_reject(ctx, awakeable, &(restate_failure){ .code = 1, .message = "no" }), RESTATE_OK);
+        CHECK_STR(ingress_last(in), restate_text(ctx, "POST /restate/awakeables/%s/reject type=text/plain key= auth= extra= body=no", awakeable));
+        CHECK_INT(restate_cancel(ctx, inv), RESTATE_OK);
+        CHECK_HAS(ingress_last(in), "PATCH /invocations/inv_1aeMfwOmwzqN3PvY5FxkGMcyjLmhZqXC61/cancel type= ");
+        CHECK_INT(restate_await(ctx, restate_client_request(ctx, "DELETE", "/deployments/d?force=true", (restate_bytes){ NULL, 0 }), &v), RESTATE_OK);
+        CHECK_HAS(ingress_last(in), "DELETE /deployments/d?force=true type= ");
+        CHECK_INT(restate_await(ctx, restate_client_request(ctx, "POST", "/refuse", restate_str("{}")), &v), RESTATE_ERROR);
+        CHECK_INT(restate_failed(ctx)->code, 404);
+        CHECK_INT(restate_await(ctx, restate_client_request(ctx, "GET", "no slash", v), &v), RESTATE_ERROR);
+        CHECK_INT(restate_await(ctx, restate_client_request(ctx, "GET", "/a b", v), &v), RESTATE_ERROR);
+    }
+}
+
+/* An attach of a context comes behind its earlier sends, whatever overtakes whatever. */
+TEST(attach_follows_sends) {
+    EACH_SERVER(in, client, ctx) {
+        restate_target w = { .service = "W", .handler = "run", .key = "k" };
+        for (int i = 0; i < 20; i++) {
+            restate_send(ctx, w, restate_str("1"), NULL);
+            CHECK_INT(restate_attach(ctx, (restate_invocation){ .target = { .service = "W", .key = "k" } }, NULL), RESTATE_OK);
+            CHECK_HAS(ingress_last(in), "/attach");
+        }
+        w.handler = "reset";                            /* also behind one that fails */
+        restate_send(ctx, w, restate_str("1"), NULL);
+        CHECK_INT(restate_attach(ctx, (restate_invocation){ .target = { .service = "W", .key = "k" } }, NULL), RESTATE_OK);
+    }
+}
+
+TEST(state) {
+    EACH_SERVER(in, client, ctx) {
+        const char *const *keys;
+        restate_bytes v;
+        restate_client_at(ctx, (restate_target){ .service = "O'", .key = "it's" });
+        CHECK_INT(restate_get(ctx, "a'", &v), RESTATE_OK);
+        CHECK_HAS(ingress_last(in), "body={\"query\":\"select key, value from state where service_name = 'O''' and "
+                  "service_key = 'it''s' and key = 'a'''\"}");
+        CHECK_INT(restate_keys(ctx, &keys), RESTATE_OK);
+        CHECK_STR(keys[0], "a");
+        CHECK_STR(keys[1], "b");
+    }
+}
+
+/* As the server's own tests have them. */
+TEST(state_versions) {
+    EACH_SERVER(in, client, ctx) {
+        restate__client_entry one[] = { { restate_str("name"), restate_str("bob") } };
+        restate__client_entry two[] = { { restate_str("a"), restate_str("aaa") }, { restate_str("b"), restate_str("bbb") } };
+        restate__arena *arena = restate__ctx_arena(ctx);
+        CHECK_STR(restate__client_version(arena, &(restate__client_state){ one, 1 }),
+                  "tDqA04Lj3_qJ-PgNPTecXDGZgpwy6jm2Ni2BYqJIthM");
+        CHECK_STR(restate__client_version(arena, &(restate__client_state){ two, 2 }),
+                  "RVM17P6x18Wp-JnzQ01BzmqCvhAunTOQI_az6Px3Zyk");
+        CHECK_STR(restate__client_version(arena, &(restate__client_state){ NULL, 0 }),
+                  "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU");
+    }
+}
+
+/* ---- Who failed ------------------------------------------------------------------------------ */
+
+TEST(who_failed) {
+    EACH_SERVER(in, client, ctx) {
+        const char *id;
+        CHECK_STR(called(ctx, "fail", &once), "terminal(418 tea\npot)");
+        CHECK_STR(restate_failed(ctx)->metadata[0].name, "a");
+        CHECK_STR(restate_failed(ctx)->metadata[1].name, "d");  /* what is no string is left out */
+        CHECK_STR(restate_failed(ctx)->metadata[1].value, "\xC3\xA4");
+        CHECK_STR(called(ctx, "fail_of_200", &once), "terminal(200 odd)");
+        CHECK_STR(called(ctx, "fail_of_number", &once), "terminal(1234 a number)");
+        CHECK_STR(called(ctx, "fail_in_body", &once), "terminal(503 busy)");
+        CHECK_STR(called(ctx, "fail_of_old", &once), "terminal(503 older)");
+        CHECK_INT(ingress_count(in, &in->requests), 5);                     /* none was tried again */
+        CHECK_STR(called(ctx, "refuse", &once), "error(404 no such service)");
+        CHECK_INT(restate_client_answer(ctx, NULL)->http_status, 404);
+        CHECK_INT(restate_call_id(ctx, restate_call_async(ctx, to("fail"), restate_str("1"), NULL), &id), RESTATE_OK);
+        CHECK_STR(id, "inv_1");
+        CHECK_INT(restate_call_id(ctx, restate_send(ctx, to("refuse"), restate_str("1"), NULL), &id), RESTATE_ERROR);
+        CHECK_STR(called(ctx, "empty_error", NULL), "error(500 the server answered with HTTP status 500)");
+        CHECK_STR(called(ctx, "proxy", NULL), "error(502 <html>\nbad gateway)");
+        CHECK_STR(called(ctx, "echo", NULL), "ok(1)");  /* nothing sticks */
+    }
+}
+
+TEST(tried_again) {
+    EACH_SERVER(in, client, ctx) {
+        CHECK_STR(called(ctx, "busy", &once), "ok(1)");
+        CHECK_INT(restate_client_answer(ctx, NULL)->tries, 3);
+        CHECK_STR(called(ctx, "proxy", &once), "error(502 <html>\nbad gateway)");
+        CHECK_INT(restate_client_answer(ctx, NULL)->tries, 4);
+        ingress_again(in);
+        CHECK_STR(called(ctx, "busy", NULL), "error(503 routing)");     /* it might be done twice */
+        CHECK_INT(restate_client_answer(ctx, NULL)->tries, 1);
+        ingress_again(in);
+        uint64_t now = restate__clock_ms(&restate__clock_default);
+        CHECK_STR(called(ctx, "later", &once), "ok(1)");
+        CHECK(restate__clock_ms(&restate__clock_default) - now >= 1000);
+    }
+}
+
+/* Below HTTP: what certainly was not begun is tried again, also without a key. */
+TEST(streams_that_end) {
+    EACH_SERVER(in, client, ctx) {
+        CHECK_STR(called(ctx, "unstarted", NULL), "ok(1)");
+        CHECK_INT(restate_client_answer(ctx, NULL)->tries, 2);
+        ingress_again(in);
+        CHECK_STR(called(ctx, "goaway", NULL), "ok(1)");
+        CHECK_INT(restate_client_answer(ctx, NULL)->tries, 2);
+        CHECK_INT(ingress_count(in, &in->connections), 2);
+        ingress_again(in);
+        CHECK_STR(called(ctx, "reset", NULL), "error(0 the server ended the request without an answer (INTERNAL_ERROR))");
+        CHECK_HAS(called(ctx, "reset", &once), "(INTERNAL_ERROR) (tried 4 times))");
+        CHECK_HAS(called(ctx, "hang_up", NULL), " closed the connection)");
+        ingress_again(in);
+        CHECK_STR(called(ctx, "hang_up", &once), "ok(1)");
+        ingress_again(in);
+        CHECK_HAS(called(ctx, "half", NULL), " closed the connection)");
+        ingress_again(in);
+        CHECK_STR(called(ctx, "half", &once), "ok(1)");
+    }
+}
+
+/* The answer is there before the request is: it counts, although the stream is reset then. */
+TEST(early_refusal) {
+    EACH_SERVER(in, client, ctx) {
+        size_t len = 3u << 20;
+        uint8_t *large = malloc(len);
+        memset(large, 'y', len);
+        for (int i = 0; i < 20; i++) {
+            restate_status s = restate_call(ctx, to("early"), restate__b(large, len), NULL, NULL);
+            CHECK_STR(outcome(ctx, s, restate__b_none()), "error(413 too large)");
+        }
+        CHECK_STR(called(ctx, "echo", NULL), "ok(1)");
+        CHECK_INT(ingress_count(in, &in->connections), 1);
+        restate_bytes v;
+        CHECK_INT(restate_call(ctx, to("echo"), restate__b(large, len), NULL, &v), RESTATE_OK);
+        CHECK(v.len == len && memcmp(v.ptr, large, len) == 0);
+        free(large);
+    }
+}
+
+TEST(large_answers) {
+    EACH_SERVER(in, client, ctx) {
+        restate_bytes v;
+        const char *at_most = "67108864", *above = "67108865";
+        if (SLOW > 1) at_most = "1048576";
+        restate_status s = restate_call(ctx, to("big"), v = (restate_bytes){ NULL, 0 }, NULL, &v);
+        CHECK_INT(s, RESTATE_OK);
+        s = restate_call(ctx, (restate_target){ .service = "S", .handler = at_most, .key = "big" }, restate_str("1"), NULL, &v);
+        CHECK_INT(s, RESTATE_OK);
+        CHECK_INT((long long)v.len, atol(at_most));
+        CHECK(v.ptr && v.ptr[0] == 'x' && v.ptr[v.len - 1] == 'x');
+        s = restate_call(ctx, (restate_target){ .service = "S", .handler = above, .key = "big" }, restate_str("1"), NULL, &v);
+        CHECK_STR(outcome(ctx, s, v), "error(0 the answer has more than 67108864 bytes: raise max_message_bytes)");
+        CHECK_STR(called(ctx, "echo", NULL), "ok(1)");
+    }
+}
+
+/* ---- Time ------------------------------------------------------------------------------------ */
+
+TEST(timeouts) {
+    ingress in = { .port = 0 };
+    ingress_begin(&in);
+    restate_client *client = restate_client_new(&(restate_client_options){ .ingress = in.url, .timeout_ms = 30 });
+    restate_ctx *ctx = restate_client_begin(client);
+    CHECK_STR(called(ctx, "mute", &once), "timeout(408 no answer within 30 ms)");
+    restate_client_free(client);
+    client = restate_client_new(&(restate_client_options){ .ingress = in.url });
+    ctx = restate_client_begin(client);
+    CHECK_INT(restate_await_for(ctx, restate_call_async(ctx, to("mute"), restate_str("1"), NULL), 5, NULL), RESTATE_TIMEOUT);
+    CHECK_HAS(restate_failed(ctx)->message, "timed out after 5 ms");
+    CHECK_STR(called(ctx, "echo", NULL), "ok(1)");
+    uint64_t began, now;
+    CHECK_INT(restate_now(ctx, &began), RESTATE_OK);
+    CHECK_INT(restate_sleep(ctx, 20), RESTATE_OK);
+    CHECK_INT(restate_now(ctx, &now), RESTATE_OK);
+    CHECK(now - began >= 19 && now - began < 5000);
+    restate_client_free(client);
+    ingress_stop(&in);
+}
+
+/* ---- Wrong addresses ------------------------------------------------------------------------- */
+
+static const char *first_call(const char *ingress_url, const restate_client_options *more) {
+    static char text[512];
+    restate_client_options o = more ? *more : (restate_client_options){ .ingress = NULL };
+    o.ingress = ingress_url;
+    if (!o.retry.max_attempts) o.retry.max_attempts = 1;
+    restate_client *client = restate_client_new(&o);
+    restate_ctx *ctx = restate_client_begin(client);
+    snprintf(text, sizeof text, "%s", called(ctx, "echo", NULL));
+    restate_client_free(client);
+    return text;
+}
+
+TEST(wrong_options) {
+    CHECK_HAS(first_call("ftp://x", NULL), "error(0 the address of the ingress, \"ftp://x\": it begins with none of http://");
+    CHECK_HAS(first_call("http://", NULL), "it has no host");
+    CHECK_HAS(first_call("http://a:0", NULL), "its port is no number from 1 to 65535");
+    CHECK_HAS(first_call("http://a:x/", NULL), "its port is no number");
+    CHECK_HAS(first_call("http://a@b", NULL), "more than a host, a port and a path");
+    CHECK_HAS(first_call("http://[::1", NULL), "the ] of an IPv6 address");
+    CHECK_HAS(first_call("http://a/b?c", NULL), "its path has a query");
+    CHECK_HAS(first_call("unix:", NULL), "it has no path");
+    CHECK_HAS(first_call("https://localhost", NULL), "https needs restate_client_options.tls");
+    CHECK_HAS(first_call("http://127.0.0.1", &(restate_client_options){ .token = "a\nb" }), "the token has characters");
+    CHECK_HAS(first_call("http://127.0.0.1", &(restate_client_options){ .headers = RESTATE_PAIRS({ "a b", "c" }) }),
+              "a header in the options");
+    CHECK_HAS(first_call("http://127.0.0.1", &(restate_client_options){ .retry = { .factor = 0.5 } }), "retry.factor");
+    restate_client *client = restate_client_new(NULL);
+    restate_ctx *ctx = restate_client_begin(client);
+    CHECK_INT(restate_cancel(ctx, "inv_1aeMfwOmwzqN3PvY5FxkGMcyjLmhZqXC61"), RESTATE_ERROR);
+    CHECK_HAS(restate_failed(ctx)->message, "restate_client_options.admin");
+    restate_client_free(client);
+}
+
+TEST(nobody_there) {
+    ingress in = { .port = 0 };
+    ingress_listen(&in, 0);
+    close(in.listener);                                 /* its port refuses now */
+    CHECK_HAS(first_call(in.url, NULL), ": Connection refused)");
+    CHECK_HAS(first_call(in.url, &(restate_client_options){ .retry = { .initial_interval_ms = 1, .max_attempts = 3 } }),
+              ": Connection refused (tried 3 times))");
+    CHECK_HAS(first_call("unix:/nowhere/socket", NULL), "error(0 cannot connect to unix:/nowhere/socket: No such file");
+    CHECK_HAS(first_call("http://no.such.host.invalid", NULL), "error(0 cannot find http://no.such.host.invalid: ");
+}
+
+/* A socket that is bound to a port and connects to it is connected to itself, as may happen to clients whose server is
+ * away. */
+TEST(itself) {
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof at;
+    CHECK_INT(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+    CHECK_INT(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    CHECK_INT(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
+    CHECK(restate__client_to_itself(fd));
+    close(fd);
+}
+
+/* A queue that is full takes no more connections: the packets of the next one are dropped. */
+TEST(unreachable) {
+    ingress in = { .port = 0 };
+    int fill[4];
+    ingress_listen(&in, 0);
+    listen(in.listener, 0);
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(in.port) };
+    for (size_t i = 0; i < 4; i++) {
+        fill[i] = socket(AF_INET, SOCK_STREAM, 0);
+        fcntl(fill[i], F_SETFL, O_NONBLOCK);
+        (void)connect(fill[i], (struct sockaddr *)&at, sizeof at);
+    }
+    CHECK_HAS(first_call(in.url, &(restate_client_options){ .connect_timeout_ms = 50 }), " within 50 ms)");
+    CHECK_HAS(first_call(in.url, &(restate_client_options){ .timeout_ms = 40 }), "timeout(408 no answer within 40 ms)");
+    for (size_t i = 0; i < 4; i++) close(fill[i]);
+    close(in.listener);
+}
+
+TEST(not_http2) {
+    const struct { const char *raw, *says; } servers[] = {
+        { "HTTP/1.1 400 Bad Request\r\n\r\n", " speaks HTTP/1 and not HTTP/2 with prior knowledge: is it the right port?)" },
+        { "\x15\x03\x03\x01\x02\x02\x46", " speaks TLS and not HTTP/2" },
+        { "220 mail.example.com ESMTP\r\n", " does not keep to HTTP/2" },
+    };
+    for (size_t i = 0; i < 3; i++) {
+        ingress in = { .raw = servers[i].raw };
+        ingress_begin(&in);
+        CHECK_HAS(first_call(in.url, &(restate_client_options){ .retry = { .initial_interval_ms = 1, .max_attempts = i < 2 ? 9 : 1 } }),
+                  servers[i].says);
+        CHECK_INT(ingress_count(&in, &in.connections), 1);
+        ingress_stop(&in);
+    }
+    ingress quiet = { .quiet = true };
+    ingress_begin(&quiet);
+    CHECK_HAS(first_call(quiet.url, &(restate_client_options){ .timeout_ms = 30 }), "timeout(408 ");
+    ingress_stop(&quiet);
+}
+
+/* ---- Addresses and options ------------------------------------------------------------------- */
+
+TEST(options) {
+    ingress in = { .port = 0 };
+    ingress_begin(&in);
+    char url[160];
+    snprintf(url, sizeof url, "http://localhost:%u/base/", (unsigned)in.port);     /* ::1 refuses, 127.0.0.1 does not */
+    restate_client *client = restate_client_new(&(restate_client_options){
+        .ingress = url, .token = "t0k", .headers = RESTATE_PAIRS({ "X-Extra", "all" }) });
+    restate_ctx *ctx = restate_client_begin(client);
+    CHECK_STR(called(ctx, "echo", NULL), "ok(1)");
+    CHECK_STR(ingress_last(&in), "POST /base/S/echo type=application/json key= auth=Bearer t0k extra=all body=1");
+    restate_client_free(client);
+    ingress_stop(&in);
+}
+
+TEST(unix_sockets) {
+    char path[64];
+    struct sockaddr_un at = { .sun_family = AF_UNIX };
+    ingress in = { .port = 1 };
+    snprintf(path, sizeof path, "/tmp/restate-unit-%ld", (long)getpid());
+    unlink(path);
+    snprintf(at.sun_path, sizeof at.sun_path, "%s", path);
+    in.listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    CHECK_INT(bind(in.listener, (struct sockaddr *)&at, sizeof at), 0);
+    CHECK_INT(listen(in.listener, 8), 0);
+    ingress_begin(&in);
+    snprintf(in.url, sizeof in.url, "unix:%s", path);
+    CHECK_STR(first_call(in.url, NULL), "ok(1)");
+    ingress_stop(&in);
+    unlink(path);
+}
+
+/* ---- Many ------------------------------------------------------------------------------------ */
+
+/* More than a connection takes: more connections, and what is more waits. */
+TEST(many) {
+    ingress in = { .max_streams = 10 };
+    restate_future *calls[300];
+    size_t index, n = 0;
+    ingress_begin(&in);
+    restate_client *client = restate_client_new(&(restate_client_options){ .ingress = in.url, .connections = 3 });
+    restate_ctx *ctx = restate_client_begin(client);
+    for (size_t i = 0; i < 300; i++) calls[i] = restate_call_async(ctx, to("echo"), restate_json(ctx, "%zu", i), NULL);
+    restate_selector *left = restate_selector_new(ctx, calls, 300);
+    while (restate_selector_remaining(left) && restate_selector_next(ctx, left, &index) == RESTATE_OK) {
+        restate_bytes v;
+        long long number = -1;
+        CHECK_INT(restate_await(ctx, calls[index], &v), RESTATE_OK);
+        CHECK_INT(restate_json_int(ctx, v, NULL, &number), RESTATE_OK);
+        CHECK_INT(number, (long long)index);
+        n++;
+    }
+    CHECK_INT(n, 300);
+    CHECK(ingress_count(&in, &in.connections) <= 3);
+    restate_client_free(client);
+    ingress_stop(&in);
+}
+
+/* The server goes away and comes back, on the same port, again and again. Every call is answered. */
+TEST(restarts) {
+    ingress *in = calloc(1, sizeof *in);
+    restate_future *calls[40];
+    ingress_begin(in);
+    restate_client *client = client_of(in);
+    restate_ctx *ctx = restate_client_begin(client);
+    for (int round = 0; round < 5; round++) {
+        size_t index, n = 0;
+        for (size_t i = 0; i < 40; i++)
+            calls[i] = restate_call_async(ctx, to(i % 2 ? "echo" : "hang_up"), restate_json(ctx, "%zu", i), &once);
+        restate_selector *left = restate_selector_new(ctx, calls, 40);
+        while (restate_selector_remaining(left) && restate_selector_next(ctx, left, &index) == RESTATE_OK)
+            n += restate_await(ctx, calls[index], NULL) == RESTATE_OK;
+        CHECK_INT(n, 40);
+        uint16_t port = in->port;
+        ingress_stop(in);
+        *in = (ingress){ .port = port };
+        ingress_listen(in, port);
+        ingress_begin(in);
+    }
+    restate_client_free(client);
+    ingress_stop(in);
+    free(in);
+}
+
+/* ---- Loops of the program's ------------------------------------------------------------------ */
+
+static int answers;
+
+static void answered(void *user, restate_ctx *ctx, restate_future *future) {
+    restate_bytes v;
+    (void)user;
+    CHECK_INT(restate_await(ctx, future, &v), RESTATE_OK);
+    answers++;
+    restate_client_end(ctx);
+}
+
+TEST(own_loop) {
+    EACH_SERVER(in, client, ctx) {
+        answers = 0;
+        for (int i = 0; i < 5; i++) {
+            restate_ctx *own = restate_client_begin(client);
+            restate_client_then(own, restate_call_async(own, to(i ? "echo" : "busy"), restate_str("1"), &once), answered, NULL);
+        }
+        struct pollfd fd = { .fd = restate_client_fd(client), .events = POLLIN };
+        int rounds = 0;
+        while (answers < 5 && rounds++ < 500) {
+            if (fd.fd >= 0) CHECK_INT(poll(&fd, 1, 5000), 1);   /* it says so, for timers and new requests, too */
+            CHECK_INT(restate_client_process(client, fd.fd < 0 ? 1000 : 0), RESTATE_OK);
+        }
+        CHECK_INT(answers, 5);
+        CHECK(rounds < 100);
+        restate_ctx *cut = restate_client_begin(client);        /* ended with a request under way */
+        restate_call_async(cut, to("mute"), restate_str("1"), NULL);
+        CHECK_INT(restate_client_process(client, 0), RESTATE_OK);
+        restate_client_end(cut);
+        CHECK_STR(called(ctx, "echo", NULL), "ok(1)");
+    }
+}
+
+static restate_status nothing_comes(restate_ctx *ctx) {
+    restate_future *f = restate_sleep_async(ctx, 1, NULL);
+    RESTATE_TRY(restate_await(ctx, f, NULL));
+    return restate_await(ctx, restate_race(ctx, &f, 1), NULL);
+}
+
+TEST(waits) {
+    EACH_SERVER(in, client, ctx) {
+        CHECK_INT(nothing_comes(ctx), RESTATE_OK);
+        CHECK_INT(restate_select(ctx, NULL, 0, NULL), RESTATE_OK);
+    }
+}
+
+/* ---- Threads: a client each ------------------------------------------------------------------ */
+
+static void *works(void *arg) {
+    ingress *in = arg;
+    restate_client *client = client_of(in);
+    restate_ctx *ctx = restate_client_begin(client);
+    for (int i = 0; i < 20; i++) {
+        restate_status s = restate_call(ctx, to("echo"), restate_str("1"), &once, NULL);
+        if (s != RESTATE_OK) return "failed";
+    }
+    restate_client_free(client);
+    return NULL;
+}
+
+TEST(threads) {
+    ingress in = { .port = 0 };
+    pthread_t threads[4];
+    ingress_begin(&in);
+    for (size_t i = 0; i < 4; i++) CHECK_INT(pthread_create(&threads[i], NULL, works, &in), 0);
+    for (size_t i = 0; i < 4; i++) {
+        void *failed;
+        pthread_join(threads[i], &failed);
+        CHECK(!failed);
+    }
+    CHECK_INT(ingress_count(&in, &in.requests), 80);
+    ingress_stop(&in);
+}
+
+/* ---- Memory ---------------------------------------------------------------------------------- */
+
+static size_t allocations, fail_at;             /* fail_at 0: never */
+
+static void *fail_alloc(void *user, size_t size) {
+    (void)user;
+    return ++allocations == fail_at ? NULL : malloc(size);
+}
+
+static void *fail_realloc(void *user, void *old, size_t old_size, size_t size) {
+    (void)user;
+    (void)old_size;
+    return ++allocations == fail_at ? NULL : realloc(old, size);
+}
+
+static void fail_free(void *user, void *old, size_t size) {
+    (void)user;
+    (void)size;
+    free(old);
+}
+
+static void fails_once(ingress *in) {
+    restate_client *client = restate_client_new(&(restate_client_options){
+        .ingress = in->url, .admin = in->url, .token = "t", .headers = RESTATE_PAIRS({ "x-extra", "v" }),
+        .retry = { .initial_interval_ms = 1 }, .timeout_ms = 5000,
+        .allocator = { fail_alloc, fail_realloc, fail_free, NULL } });
+    restate_ctx *ctx = restate_client_begin(client);
+    restate_future *calls[3];
+    const char *const *keys;
+    size_t index;
+    for (size_t i = 0; i < 3; i++)
+        calls[i] = restate_call_async(ctx, to(i == 1 ? "fail" : "echo"), restate_json(ctx, "%zu", i), &once);
+    restate_selector *left = restate_selector_new(ctx, calls, 3);
+    while (restate_selector_remaining(left) && restate_selector_next(ctx, left, &index) == RESTATE_OK)
+        RESTATE_IGNORE(restate_await(ctx, calls[index], NULL));
+    restate_send(ctx, to("x"), restate_str("1"), &once);
+    RESTATE_IGNORE(restate_attach(ctx, (restate_invocation){ .target = { .service = "W", .key = "k" } }, NULL));
+    RESTATE_IGNORE(restate_cancel(ctx, "inv_1aeMfwOmwzqN3PvY5FxkGMcyjLmhZqXC61"));
+    restate_client_at(ctx, to("x"));
+    RESTATE_IGNORE(restate_keys(ctx, &keys));
+    RESTATE_IGNORE(restate_sleep(ctx, 1));
+    restate_status s = restate_call(ctx, to("echo"), restate_str("1"), &once, NULL);    /* one error at most */
+    if (s != RESTATE_OK) s = restate_call(ctx, to("echo"), restate_str("1"), &once, NULL);
+    CHECK(s == RESTATE_OK || !client || restate__client_of(ctx)->peer.broken || restate__client_http_of(client)->fault);
+    restate_client_free(client);
+}
+
+TEST(every_allocation) {
+    ingress in = { .port = 0 };
+    size_t all = 1;
+    ingress_begin(&in);
+    for (size_t i = 0; i <= all; i++) {
+        char note[32];
+        snprintf(note, sizeof note, "(allocation %zu)", i);
+        test_note = note;
+        allocations = 0;
+        fail_at = i;
+        fails_once(&in);
+        if (!i) all = allocations;
+    }
+    test_note = "";
+    CHECK(all > 20);
+    ingress_stop(&in);
+}
+
+int main(int argc, char **argv) {
+    static const test_case cases[] = {
+        T(requests), T(types), T(other_requests), T(attach_follows_sends), T(state), T(state_versions), T(who_failed),
+        T(tried_again), T(streams_that_end), T(early_refusal), T(large_answers), T(timeouts), T(wrong_options),
+        T(nobody_there), T(itself), T(unreachable), T(not_http2), T(options), T(unix_sockets), T(many), T(restarts), T(own_loop),
+        T(waits), T(threads), T(every_allocation), { 0 }
+    };
+    return test_main(argc, argv, cases);
+}

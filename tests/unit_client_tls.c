@@ -1,0 +1,190 @@
+/* Section >>tls: OpenSSL as restate_tls in both roles, a client of >>client and the server of support/ingress.c, with
+ * certificates that are made here. */
+#define RESTATE_IMPLEMENTATION
+#include "tools.h"
+#include "restate.h"
+#include <poll.h>
+#include <openssl/x509v3.h>
+#include "support/ingress.c"
+
+/* ---- Certificates ---------------------------------------------------------------------------- */
+
+static EVP_PKEY *key;
+static char trusted[64];                        /* the file that the client trusts */
+
+static X509 *certificate(const char *names) {
+    X509 *x = X509_new();
+    X509V3_CTX ctx;
+    X509_set_version(x, 2);
+    ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
+    X509_gmtime_adj(X509_getm_notBefore(x), -60);
+    X509_gmtime_adj(X509_getm_notAfter(x), 3600);
+    X509_set_pubkey(x, key);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC, (const unsigned char *)"unit", -1, -1, 0);
+    X509_set_issuer_name(x, X509_get_subject_name(x));
+    X509V3_set_ctx(&ctx, x, x, NULL, NULL, 0);
+    X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, &ctx, NID_subject_alt_name, (char *)(uintptr_t)names);
+    X509_add_ext(x, e, -1);
+    X509_EXTENSION_free(e);
+    X509_sign(x, key, EVP_sha256());
+    return x;
+}
+
+static int choose_h2(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in, unsigned in_len,
+                     void *arg) {
+    static const unsigned char h2[] = { 2, 'h', '2' };
+    unsigned char *chosen;
+    (void)ssl;
+    (void)arg;
+    if (SSL_select_next_proto(&chosen, out_len, h2, sizeof h2, in, in_len) != OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_NOACK;
+    *out = chosen;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+/* A server whose certificate is for `names`; the client trusts it, or does not. */
+typedef struct secure {
+    ingress in;
+    restate__tls openssl;
+    restate_tls tls;
+    X509 *x;
+} secure;
+
+static secure *secure_begin(const char *names, bool trust) {
+    secure *s = calloc(1, sizeof *s);
+    CHECK(restate__tls_init(&s->openssl));
+    s->x = certificate(names);
+    SSL_CTX_set_verify(s->openssl.ctx, SSL_VERIFY_NONE, NULL);
+    CHECK(SSL_CTX_use_certificate(s->openssl.ctx, s->x) == 1);
+    CHECK(SSL_CTX_use_PrivateKey(s->openssl.ctx, key) == 1);
+    SSL_CTX_set_alpn_select_cb(s->openssl.ctx, choose_h2, NULL);
+    FILE *f = fopen(trusted, "w");
+    if (trust) PEM_write_X509(f, s->x);
+    fclose(f);
+    s->tls = restate__tls_by_openssl;
+    s->tls.user = &s->openssl;
+    s->in.tls = &s->tls;
+    ingress_begin(&s->in);
+    return s;
+}
+
+static void secure_end(secure *s) {
+    ingress_stop(&s->in);
+    restate__tls_free(&s->openssl);
+    X509_free(s->x);
+    free(s);
+}
+
+/* ---- Calls ----------------------------------------------------------------------------------- */
+
+static const char *called(restate_ctx *ctx, restate_bytes input, restate_bytes *v) {
+    restate_status s = restate_call(ctx, (restate_target){ .service = "S", .handler = "echo" }, input, NULL, v);
+    return s == RESTATE_OK ? "ok" : restate_text(ctx, "%d: %s", (int)s, restate_failed(ctx)->message);
+}
+
+static const char *first_call(const char *url, const restate_tls *tls) {
+    static char text[512];
+    restate_client *client = restate_client_new(&(restate_client_options){ .ingress = url, .tls = tls,
+                                                                          .retry = { .max_attempts = 1 } });
+    restate_ctx *ctx = restate_client_begin(client);
+    snprintf(text, sizeof text, "%s", called(ctx, restate_str("1"), NULL));
+    restate_client_free(client);
+    return text;
+}
+
+TEST(hosts) {
+    secure *s = secure_begin("DNS:localhost,IP:127.0.0.1", true);
+    char url[64];
+    snprintf(url, sizeof url, "https://localhost:%u", (unsigned)s->in.port);
+    CHECK_STR(first_call(s->in.url, NULL), "ok");
+    CHECK_STR(first_call(url, NULL), "ok");
+    secure_end(s);
+    s = secure_begin("DNS:other.example", true);
+    CHECK_HAS(first_call(s->in.url, NULL), "5: TLS with https://127.0.0.1:");
+    CHECK_HAS(first_call(s->in.url, NULL), " failed: the certificate may not be that of the host, or not trusted");
+    secure_end(s);
+    s = secure_begin("IP:127.0.0.1", false);
+    CHECK_HAS(first_call(s->in.url, NULL), " failed: the certificate may not be");
+    secure_end(s);
+}
+
+TEST(much) {
+    secure *s = secure_begin("IP:127.0.0.1", true);
+    restate_client *client = restate_client_new(&(restate_client_options){ .ingress = s->in.url });
+    restate_ctx *ctx = restate_client_begin(client);
+    size_t len = SLOW > 1 ? 300000 : 5000000;
+    uint8_t *large = malloc(len);
+    restate_bytes v;
+    for (size_t i = 0; i < len; i++) large[i] = (uint8_t)(i * 7 / 3);
+    for (int i = 0; i < 3; i++) {
+        CHECK_STR(called(ctx, restate__b(large, len), &v), "ok");
+        CHECK(v.len == len && memcmp(v.ptr, large, len) == 0);
+    }
+    restate_future *calls[50];
+    for (size_t i = 0; i < 50; i++)
+        calls[i] = restate_call_async(ctx, (restate_target){ .service = "S", .handler = "echo" },
+                                      restate__b(large, 10000), NULL);
+    for (size_t i = 0; i < 50; i++) CHECK_INT(restate_await(ctx, calls[i], NULL), RESTATE_OK);
+    CHECK_INT(ingress_count(&s->in, &s->in.connections), 1);
+    free(large);
+    restate_client_free(client);
+    secure_end(s);
+}
+
+/* ---- A library of the user's ----------------------------------------------------------------- */
+
+static unsigned opened, closed;
+
+static void *counting_open(void *user, int fd, const char *host) {
+    opened++;
+    CHECK_STR(host, "127.0.0.1");
+    return restate__tls_open(user, fd, host);
+}
+
+static void *failing_open(void *user, int fd, const char *host) {
+    (void)user;
+    (void)fd;
+    (void)host;
+    return NULL;
+}
+
+static void counting_close(void *user, void *conn) {
+    closed++;
+    restate__tls_close(user, conn);
+}
+
+TEST(own_library) {
+    secure *s = secure_begin("IP:127.0.0.1", true);
+    restate__tls openssl;
+    CHECK(restate__tls_init(&openssl));
+    restate_tls tls = { counting_open, restate__tls_read, restate__tls_write, counting_close, &openssl };
+    opened = closed = 0;
+    CHECK_STR(first_call(s->in.url, &tls), "ok");
+    CHECK_INT(opened, 1);
+    CHECK_INT(closed, 1);
+    tls.open = failing_open;
+    CHECK_HAS(first_call(s->in.url, &tls), " cannot begin");
+    restate__tls_free(&openssl);
+    secure_end(s);
+}
+
+/* The port speaks something else. */
+TEST(no_tls_there) {
+    ingress in = { .raw = "HTTP/1.1 400 Bad Request\r\n\r\n" };
+    char url[64];
+    ingress_begin(&in);
+    snprintf(url, sizeof url, "https://127.0.0.1:%u", (unsigned)in.port);
+    CHECK_HAS(first_call(url, NULL), " failed: ");
+    ingress_stop(&in);
+}
+
+int main(int argc, char **argv) {
+    static const test_case cases[] = { T(hosts), T(much), T(own_library), T(no_tls_there), { 0 } };
+    key = EVP_EC_gen("P-256");
+    snprintf(trusted, sizeof trusted, "/tmp/restate-unit-tls-%ld", (long)getpid());
+    setenv("SSL_CERT_FILE", trusted, 1);
+    int status = test_main(argc, argv, cases);
+    unlink(trusted);
+    EVP_PKEY_free(key);
+    return status;
+}
