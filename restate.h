@@ -12899,8 +12899,8 @@ static bool restate__peer_read(restate__buf *from, uint8_t *to, size_t len) {
     return true;
 }
 
-/* The next command that was issued: its type, and its body in a block of the worker's cache, which is
- * the caller's. False: there is none, or no memory for it, and restate__ctx_nomem() said so. */
+/* The next command that was issued: its type, and its body in a block of the worker's cache, which
+ * is the caller's. False: there is none, or no memory for it, and restate__ctx_nomem() said so. */
 RESTATE__PRIVATE bool restate__peer_command(restate__peer *p, restate__message *m,
                                             restate__chunk **block) {
     uint8_t head[RESTATE__WIRE_HEAD];
@@ -12920,8 +12920,8 @@ RESTATE__PRIVATE bool restate__peer_command(restate__peer *p, restate__message *
     return restate__peer_read(&p->out, restate__chunk_data(*block), len);
 }
 
-/* Settles what a notification of the peer is about: all of a message, in as many pieces as it likes.
- * Out of memory it is lost, and the next call of the user is told so. */
+/* Settles what a notification of the peer is about: all of a message, in as many pieces as it
+ * likes. Out of memory it is lost, and the next call of the user is told so. */
 RESTATE__PRIVATE void restate__peer_tell(restate__peer *p, restate_bytes piece) {
     restate__attempt *a = &p->attempt;
     restate__vm_feed(&a->vm, piece);

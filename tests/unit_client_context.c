@@ -423,7 +423,7 @@ TEST(errors_do_not_stick) {
     CHECK_INT(restate_retry(ctx, NULL, "no"), RESTATE_ERROR);
     CHECK_INT(restate_input(ctx, &v), RESTATE_ERROR);
     CHECK_INT(restate_reply_value(ctx, &v), RESTATE_ERROR);
-    CHECK_HAS(restate_failed(ctx)->message, "restate_reply_value(): only handlers");
+    CHECK_HAS(restate_failed(ctx)->message, "restate_reply_value(): only a handler");
     CHECK(!restate_patched(ctx, "p"));
     CHECK_INT(restate_sleep(ctx, 1), RESTATE_ERROR);
     CHECK_HAS(restate_failed(ctx)->message, "restate_patched(): only handlers");
