@@ -14221,8 +14221,8 @@ static restate_bytes restate__codec_encode(restate_ctx *ctx, const restate_codec
     return restate__b_none();
 }
 
-/* Keeps which codec made these bytes: one that makes them differently each time, so that replay does
- * not compare them, and any on a context that sends them with their type. */
+/* Keeps which codec made these bytes: one that makes them differently each time, so that replay
+ * does not compare them, and any on a context that sends them with their type. */
 static restate_bytes restate__codec_keep(restate_ctx *ctx, const restate_codec *codec,
                                          restate_bytes out) {
     restate_bytes key = restate__b(&out.ptr, sizeof out.ptr);
@@ -18367,7 +18367,7 @@ RESTATE_API void restate_stream_free(restate_stream *stream) {
 }
 
 /* ================================================================================================
-// >>tls  OpenSSL as restate_tls                                                       [restate__tls_]
+// >>tls  OpenSSL as restate_tls                                                      [restate__tls_]
 // Encrypts connections of both roles: a client, which verifies a host, and a server.
 ================================================================================================ */
 #if !defined(RESTATE_NO_CLIENT) && defined(RESTATE_WITH_OPENSSL)
@@ -21987,15 +21987,24 @@ static int restate__client_send(restate__client_conn *conn, restate_bytes from) 
     return io == RESTATE_IO_READ ? RESTATE_IO_WRITE : io;
 }
 
+/* Nothing more comes; `n`: RESTATE_IO_END or _ERROR. */
+static void restate__client_hung_up(restate__client_conn *conn, int n) {
+    if (conn->tls && !conn->heard)
+        restate__client_lose(conn, true, "TLS with %.100s failed: the certificate may not be that "
+                             "of the host, or not trusted", conn->to->url);
+    else
+        restate__client_lose(conn, false, n == RESTATE_IO_END ? "%.100s closed the connection"
+                                                              : "the connection to %.100s was lost",
+                             conn->to->url);
+}
+
 /* Sends what it can, the rest has to wait; gives how much was sent. */
 static size_t restate__client_write(restate__client_conn *conn, restate_bytes from) {
     size_t sent = 0;
     while (sent < from.len && conn->life == RESTATE__CLIENT_OPEN) {
         int n = restate__client_send(conn, restate__b(from.ptr + sent, from.len - sent));
         if (n == RESTATE_IO_ERROR || n == RESTATE_IO_END) {
-            restate__client_lose(conn, !conn->heard && conn->tls,
-                                 "the connection to %.100s was lost: %s", conn->to->url,
-                                 conn->tls ? "TLS failed" : strerror(errno));
+            restate__client_hung_up(conn, n);
         } else if (n < 0) {
             conn->blocked = n == RESTATE_IO_WRITE;      /* TLS may want to read first */
             break;
@@ -22070,7 +22079,8 @@ static void restate__client_flush(restate__client_conn *conn) {
                              strerror(errno));
 }
 
-/* What is not HTTP/2 is told by its first bytes: nghttp2 would only say that a frame is too large. */
+/* What is not HTTP/2 is told by its first bytes: nghttp2 would only say that a frame is too
+ * large. */
 static bool restate__client_is_http2(restate__client_conn *conn, restate_bytes in) {
     while (conn->first_len < sizeof conn->first && in.len) {
         conn->first[conn->first_len++] = (char)*in.ptr++;
@@ -22081,17 +22091,6 @@ static bool restate__client_is_http2(restate__client_conn *conn, restate_bytes i
     else if (!conn->tls && conn->first[0] == 0x15 && conn->first[1] == 3)
         restate__client_wrong_protocol(conn, "TLS");
     return conn->life == RESTATE__CLIENT_OPEN;
-}
-
-/* Nothing more comes; `n`: RESTATE_IO_END or _ERROR. */
-static void restate__client_hung_up(restate__client_conn *conn, int n) {
-    if (conn->tls && !conn->heard)
-        restate__client_lose(conn, true, "TLS with %.100s failed: the certificate may not be that "
-                             "of the host, or not trusted", conn->to->url);
-    else
-        restate__client_lose(conn, false, n == RESTATE_IO_END ? "%.100s closed the connection"
-                                                              : "the connection to %.100s was lost",
-                             conn->to->url);
 }
 
 static void restate__client_receive(restate__client_conn *conn) {
@@ -22578,15 +22577,16 @@ static bool restate__client_plain(restate_bytes text) {
     return text.len > 0;
 }
 
-/* Attach or get output: `verb`. By the old paths, which every server knows, where these can say it. */
+/* Attach or get output: `verb`. By the old paths, which every server knows, where these can say
+ * it. */
 static void restate__client_take_attach(restate__client_request *r, const char *verb,
                                         const restate_wire_AttachInvocationCommandMessage *m) {
     const restate_wire_IdempotentRequestTarget *once = &m->target.idempotent_request_target;
     const restate_wire_WorkflowTarget *workflow = &m->target.workflow_target;
     restate__json_out o = restate__client_path(r), body;
     bool by_id = m->which_target == restate_wire_AttachInvocationCommandMessage_invocation_id_tag;
-    bool by_key =
-        m->which_target == restate_wire_AttachInvocationCommandMessage_idempotent_request_target_tag;
+    bool by_key = !by_id && m->which_target !=
+                                restate_wire_AttachInvocationCommandMessage_workflow_target_tag;
     bool old = by_id || (by_key ? !once->scope.len && restate__client_plain(once->idempotency_key)
                                 : !workflow->scope.len);
     r->method = old ? "GET" : "POST";
@@ -23141,7 +23141,8 @@ static bool restate__client_http_request(restate__client_ctx *base, uint32_t com
 
 static const restate_answer *restate__client_http_answer(restate__client_ctx *base,
                                                          uint32_t completion) {
-    restate__client_request *r = restate__client_find((restate__http_ctx *)(void *)base, completion);
+    restate__client_request *r =
+        restate__client_find((restate__http_ctx *)(void *)base, completion);
     return r && r->work != RESTATE__CLIENT_TIMER ? &r->answer : NULL;
 }
 
@@ -23218,7 +23219,8 @@ static const char *restate__client_read_host(restate__arena *arena, restate__cli
             return "its port is no number from 1 to 65535";
     }
     if (*at && *at != '/') return "it has more than a host, a port and a path";
-    a->authority = (const char *)restate__arena_copy(arena, restate__b(begin, (size_t)(at - begin))).ptr;
+    restate_bytes authority = restate__b(begin, (size_t)(at - begin));
+    a->authority = (const char *)restate__arena_copy(arena, authority).ptr;
     size_t n = strlen(at);
     while (n && at[n - 1] == '/') n--;
     if (at[strcspn(at, "?# ")]) return "its path has a query";
