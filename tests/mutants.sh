@@ -40,6 +40,12 @@ restate__vm_take|vm->phase = RESTATE__PROCESSING;|vm->phase = vm->phase;|process
 restate__vm_command|if (recorded->type != kind->type)|if (false)|another command than the recorded one is a mismatch
 restate__vm_compare|if (!*lines) return|if (*lines) return|a command that differs is a mismatch
 restate__vm_end|if (vm->phase == RESTATE__REPLAYING)|if (false)|commands left over at the end are an error
+restate__vm_patched|vm->phase != RESTATE__REPLAYING \|\| ||a patch is taken where nothing is recorded yet
+restate__vm_marked|restate__b_is(item.bytes, marker)|item.bytes.len|a patch is taken by the marker of its name only
+restate__vm_mark|vm->next_completion++;||a marker takes a completion id
+restate__vm_patch_done|return !restate__vm_marked(vm, marker) \|\| |return |a patch that is done records nothing
+restate__issue_patched|if (!p) {|if (true) {|the first call with the name of a patch decides
+restate__vm_take_name|vm->naming = restate__b_none();||a name is for one operation
 restate__vm_run|if (slot->entry) return true;||a run with a result is not executed again
 restate__vm_propose|!slot \|\| slot->entry|!slot|a closure whose result came meanwhile proposes nothing
 restate__vm_may_suspend|&& !vm->graph.executing||no suspension while a closure executes
