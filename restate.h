@@ -11796,7 +11796,8 @@ static bool restate__issue_named(restate__args *in) {
     return in->vm->naming.ptr || restate__ctx_nomem(in->ctx) == RESTATE_OK;
 }
 
-RESTATE__OP(named, NONE, "name", RESTATE__RULE_KEYED | RESTATE__RULE_NOT_EMPTY,
+RESTATE__OP(named, NONE, "name",
+            RESTATE__RULE_KEYED | RESTATE__RULE_NOT_EMPTY | RESTATE__RULE_HANDLER,
             restate__issue_named(in));
 
 RESTATE_API restate_ctx *restate_named(restate_ctx *ctx, const char *name) {
