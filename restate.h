@@ -20719,6 +20719,8 @@ typedef struct restate__client_kind {
                     const char *path, restate_bytes body);
     const restate_answer *(*answer)(struct restate__client_ctx *c, uint32_t completion);
     void (*process)(restate_client *client, uint64_t wait_ms);  /* as restate_client_process() */
+    /* Settles the completion with journals; NULL: a query does. */
+    bool (*journals)(struct restate__client_ctx *c, uint32_t completion, restate_invocation of);
     void (*free)(restate_client *client);   /* after its contexts */
 } restate__client_kind;
 
@@ -24593,6 +24595,31 @@ RESTATE__PRIVATE void restate__record_put_rows(restate__json_out *o, const resta
 }
 
 #endif /* RESTATE_WITH_TEST */
+
+/* ---- Fetching --------------------------------------------------------------------------------- */
+
+static bool restate__record_issue(restate__args *in, restate_future *f) {
+    const restate_invocation *of = in->more;
+    if (!RESTATE__PEER(in->ctx->attempt))
+        return restate__refuse(in, "only the context of a client has journals");
+    restate__client_ctx *c = restate__client_of(in->ctx);
+    const restate__client_kind *kind = c->client->kind;
+    uint32_t completion = in->vm->next_completion;
+    f->kind = RESTATE__FUTURE_PLAIN;
+    if (!restate__vm_completes(in->vm, &f->node)) return false;
+    if (kind->journals) return kind->journals(c, completion, *of);
+    restate_bytes body = restate__record_query(&c->peer.arena, *of);
+    if (!body.ptr) return restate__ctx_nomem(in->ctx) == RESTATE_OK;
+    return kind->request(c, completion, "POST", "/query", body);
+}
+
+RESTATE__OP(journal, PLAIN, NULL, 0, restate__record_issue(in, f));
+
+RESTATE_API restate_status restate_client_journal(restate_ctx *ctx, restate_invocation of,
+                                                  restate_bytes *journal) {
+    restate__args in = { ctx, "restate_client_journal", .more = &of };
+    return restate__issue_await(&restate__op_journal, &in, journal);
+}
 
 #endif /* !RESTATE_NO_CLIENT || RESTATE_WITH_TEST */
 

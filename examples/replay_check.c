@@ -8,18 +8,20 @@
  * Register it (curl localhost:9070/deployments --json '{"uri": "http://localhost:9080"}'), and start
  * an invocation, which waits for a day:
  *     curl localhost:8080/Dice/play/send --json 'null'
- * Keep what is under way, in a file. For journals that are tests this is done once:
- *     curl localhost:9070/query -H 'accept: application/json' --json @- > open.json <<END
- *     {"query": "select j.index, j.entry_type, j.raw, i.id, i.target_service_name, i.target_service_key, i.target_handler_name, i.pinned_service_protocol_version, i.created_at, i.restarted_from, i.scope, i.limit_key, i.idempotency_key from sys_journal j join sys_invocation i on i.id = j.id where i.status != 'completed' order by i.id, j.index"}
- *     END
- * Now change play() below, build again, and ask:
- *     ./replay_check check open.json
+ * Now change play() below, build again, and ask about all that is under way on the server whose
+ * admin API ADMIN names (http://127.0.0.1:9070):
+ *     ./replay_check check
  * It says, for example,
- *     open.json: 0 fit, 1 differ, 0 unknown
+ *     Dice: 0 fit, 1 differ, 0 unknown
  *       inv_1dWnLWeLkBYA4nT7vmHvMeX25nZOEdNPdh Dice/play, entry 1: the code took another path than
  *       the recorded execution: command 1 (run) differs (journal != code): name: "roll" != "throw"
  * and exits with 1, so that a pipeline stops; with 2 if it cannot tell, for example because a file is
- * no journal; with 0 if all fit. No closure executes meanwhile, and nothing is sent. */
+ * no journal; with 0 if all fit. No closure executes meanwhile, and nothing is sent.
+ *
+ * Journals can be kept: `fetch ID` writes that of an invocation for programs, and, on the standard
+ * error, for people. In files they are tests that need no server:
+ *     ./replay_check fetch inv_1dWnLWeLkBYA4nT7vmHvMeX25nZOEdNPdh > played.json
+ *     ./replay_check check played.json */
 #define RESTATE_IMPLEMENTATION
 #include "restate.h"
 #include <stdio.h>
@@ -43,6 +45,8 @@ static restate_status play(restate_ctx *ctx, restate_bytes input) {
 
 static const restate_service dice = { .name = "Dice", .handlers = RESTATE_HANDLERS(
     { .name = "play", .fn = play }) };
+
+static const restate_service *const services[] = { &dice, NULL };
 
 /* ---- Checking journals ----------------------------------------------------------------------- */
 
@@ -75,21 +79,64 @@ static int check_file(restate_endpoint *endpoint, const char *path) {
 /* What differs counts more than what nobody knows. */
 static int worse(int a, int b) { return a == 1 || b == 1 ? 1 : a ? a : b; }
 
-static int check(restate_endpoint *endpoint, char **files) {
+static int check_files(restate_endpoint *endpoint, char **files) {
     int status = 0;
     for (; *files; files++) status = worse(status, check_file(endpoint, *files));
     return status;
 }
 
-int main(int argc, char **argv) {
-    const char *port = getenv("PORT");
-    const restate_endpoint_options options = { .services = RESTATE_SERVICES(&dice),
-                                               .port = (uint16_t)(port ? atoi(port) : 9080) };
-    restate_endpoint *endpoint;
-    int status;
-    if (argc < 3 || strcmp(argv[1], "check") != 0) return restate_serve(&options);
-    endpoint = restate_endpoint_new(&options);
-    status = check(endpoint, argv + 2);
+/* ---- Fetching them --------------------------------------------------------------------------- */
+
+static restate_client *server(void) {
+    const char *admin = getenv("ADMIN");
+    return restate_client_new(&(restate_client_options){
+        .admin = admin ? admin : "http://127.0.0.1:9070" });
+}
+
+/* Of all invocations of our services that are not finished. */
+static int check_server(restate_endpoint *endpoint) {
+    restate_client *client = server();
+    restate_ctx *ctx = restate_client_begin(client);
+    int status = 0;
+    for (size_t i = 0; services[i]; i++) {
+        const restate_invocation open = { .target = { .service = services[i]->name } };
+        restate_bytes journals;
+        if (restate_client_journal(ctx, open, &journals) == RESTATE_OK) {
+            status = worse(status, say(endpoint, services[i]->name, journals));
+        } else {
+            printf("%s: %s\n", services[i]->name, restate_failed(ctx)->message);
+            status = worse(status, 2);
+        }
+    }
+    restate_client_free(client);
+    return status;
+}
+
+static int fetch(const char *id) {
+    restate_client *client = server();
+    restate_ctx *ctx = restate_client_begin(client);
+    restate_bytes journal;
+    int failed = restate_client_journal(ctx, (restate_invocation){ .id = id }, &journal) !=
+                 RESTATE_OK;
+    if (failed) fprintf(stderr, "%s\n", restate_failed(ctx)->message);
+    else fwrite(journal.ptr, 1, journal.len, stdout);
+    if (!failed) fputs(restate_journal_text(ctx, journal), stderr);
+    restate_client_free(client);
+    return failed ? 2 : 0;
+}
+
+static int check(char **files) {
+    restate_endpoint *endpoint = restate_endpoint_new(&(restate_endpoint_options){
+        .services = services });
+    int status = *files ? check_files(endpoint, files) : check_server(endpoint);
     restate_endpoint_free(endpoint);
     return status;
+}
+
+int main(int argc, char **argv) {
+    const char *port = getenv("PORT");
+    if (argc >= 2 && strcmp(argv[1], "check") == 0) return check(argv + 2);
+    if (argc == 3 && strcmp(argv[1], "fetch") == 0) return fetch(argv[2]);
+    return restate_serve(&(restate_endpoint_options){
+        .services = services, .port = (uint16_t)(port ? atoi(port) : 9080) });
 }

@@ -1654,6 +1654,12 @@ static void replay_check_case(void) {
     if (!fetch_journals(text("i.id = '%s'", id.s), path.s)) { test_failures++; return; }
     const char *fits = said_by("", replay_check.program, text("check %s", path.s));
     CHECK_STR(fits, text("%s: 1 fit, 0 differ, 0 unknown\n; 0", path.s));
+    const word server = make_word("ADMIN=%s", admin);       /* as the program itself fetches them */
+    CHECK_STR(said_by(server.s, replay_check.program, "check"), "Dice: 1 fit, 0 differ, 0 unknown\n; 0");
+    CHECK_HAS(said_by(server.s, replay_check.program, text("fetch %s 2>/dev/null >%s.fetched && cmp %s %s.fetched && echo same",
+                                                           id.s, path.s, path.s, path.s)), "same\n; 0");
+    CHECK_HAS(said_by(server.s, replay_check.program, text("fetch %s 2>&1 >/dev/null", id.s)),
+              text("Dice/play %s\n  0 input null\n  1 run \"roll\" -> ", id.s));
     FILE *f = fopen(path.s, "r+b");
     char *name = f ? (content[fread(content, 1, sizeof content - 1, f)] = 0, strstr(content, "726f6c6c")) : NULL;
     CHECK(name != NULL);
