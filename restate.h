@@ -57,7 +57,6 @@
  *   >>api-endpoint  How the services come onto the network.
  *   >>api-client    Calls services from programs that are no handlers, by the same functions.
  *   >>api-journal   Journals of real invocations: fetch, print, check today's code against them.
- *   >>api-test      A Restate server in memory, with a clock of its own and with crashes.
  *   >>platform      What the rest may rely on: attributes, asserts, atomics.
  *   >>bytes         Views on memory that somebody else owns.
  *   >>memory        An invocation's memory is a list of chunks that go back to a cache when it is
@@ -87,7 +86,6 @@
  *   >>process       Serves until a signal comes, in one process or in several that are supervised.
  *   >>client        Turns the commands of a context without a handler into requests of the ingress.
  *   >>record        Reads, prints and replays journals that a server has kept.
- *   >>test          Plays the server, in memory and in virtual time.
  *
  * ---- The model ---------------------------------------------------------------------------------
  *
@@ -2355,7 +2353,8 @@ RESTATE_API void restate_client_then(restate_ctx *ctx, restate_future *future,
  * Lifetime:  `*journal` is invocation.
  * Returns:   RESTATE_OK, also if there is none; RESTATE_ERROR; RESTATE_TIMEOUT. */
 RESTATE_API restate_status restate_client_journal(restate_ctx *ctx, restate_invocation of,
-                                                  restate_bytes *journal);
+                                                  restate_bytes *journal)
+    RESTATE__CHECKED;
 
 /* A journal for people, and for files that tests compare with: a line per command, on any context.
  *
@@ -2405,107 +2404,6 @@ RESTATE_API restate_fit restate_journal_check(restate_endpoint *endpoint, restat
                                               size_t counts[3]);
 
 #endif
-
-#ifdef RESTATE_WITH_TEST
-
-/* ================================================================================================
-// >>api-test  a runtime in memory, its text, exploring crashes
-// A Restate server in memory, with a clock of its own and with crashes.
-================================================================================================ */
-
-/* The runtime is a client whose server is inside of it. The services are those of an endpoint, and
- * are called, cancelled, looked at as through any client; what a context of a client can do, and:
- *
- *   restate_sleep                       lets time pass: sleeping 30 days takes none
- *   restate_now                         the clock of the runtime
- *   restate_random, _uuid, ...          from the seed
- *   restate_signal_resolve, _reject     work, unlike with a server; so do restate_promise_peek,
- *                                       _resolve and _reject, of what restate_client_at() names
- *   restate_reply                       sets what restate_test_explore() compares
- *
- * One thread does everything: handlers and closures execute inside of functions that wait, one at a
- * time, closures on the handler's stack; `.blocking` handlers, too. The clock stands still while
- * anything can run. When nothing can it jumps to the next timer, sleep, delayed send or retry. If
- * there is none either, what waits gets RESTATE_ERROR, and the message says who waits for what; so
- * does a test that runs too far (max_ms, max_events). Retries follow the policies, and 70 failed
- * attempts take no time.
- * The same seed gives the same run, byte for byte, if closures do: give them fakes (`run`).
- * Keys, one exclusive handler at a time, workflows that run once, idempotency keys, retention,
- * delays, cancelling, killing, pausing, ingress_private: as the server does it. Scopes and limit
- * keys are passed on, but limit nothing; there are no size limits and no SQL. */
-typedef struct restate_test_options {
-    restate_endpoint *endpoint;             /* whose services there are; must not run or be freed
-                                               meanwhile; required */
-    uint64_t seed;                          /* of ids, of random numbers, of the order of what can
-                                               run at a time, and of the next two; 0 is one, too */
-    restate_switch suspend;                 /* as the seed has it; ON: at every wait, so each is
-                                               followed by a replay; OFF: never */
-    restate_switch lazy_state;              /* as the seed has it; ON: state is fetched by key; OFF:
-                                               all of it is sent along */
-    uint32_t crashes;                       /* of 1,000 places where an attempt can be lost (see
-                                               restate_test_explore()) it is lost at so many; 0 */
-    uint32_t protocol;                      /* 5 to 7; 6, as servers do if not told otherwise */
-    uint64_t start_ms;                      /* the clock at first, since 1970; 2030-01-01 */
-    uint64_t max_ms;                        /* how far it may go; 10 years */
-    uint32_t max_events;                    /* how many journal entries may be made; 1,000,000 */
-    /* Executes a closure: `return closure(run, arg)`, or something else that replies, fails or
-     * retries in its place. Gets `user`. */
-    restate_status (*run)(void *user, restate_ctx *run, const char *name, restate_closure *closure,
-                          void *arg);
-    void *user;                             /* none: closures are just called */
-    restate_allocator allocator;            /* RESTATE_MALLOC and its family */
-    restate_logger logger;                  /* standard error, WARN */
-} restate_test_options;
-
-/* Makes a runtime. It has no state and no invocations; restate_client_at() and restate_set() seed
- * state.
- *
- * Lifetime:  `options` are copied, `user` and endpoint are not; restate_client_free() releases it.
- * Returns:   NULL only when out of memory; wrong options come out as RESTATE_ERROR. */
-RESTATE_API restate_client *restate_test_new(const restate_test_options *options);
-
-/* All that the runtime has, as text: invocations in the order in which they came, each with status
- * and journal (see restate_journal_text()); state; what waits for what; the clock. */
-RESTATE_API const char *restate_test_text(restate_ctx *ctx);
-
-/* A test: what it returns, its failure, and what it gives to restate_reply(), are its outcome. It
- * is called many times, each time with a new runtime: set what fakes keep back at its beginning. */
-typedef restate_status restate_test_fn(restate_ctx *ctx, void *arg);
-
-typedef struct restate_explore_options {
-    bool pairs;                             /* then also lose two attempts per run */
-    bool reply_only;                        /* compare only the outcome of the test itself: where
-                                               results rightly depend on who comes first */
-    uint32_t max_runs;                      /* 10,000; of more pairs than that, so many at random */
-    const uint32_t *only;                   /* one run: lose attempts at just these places, which
-                                               end with 0; to debug what a report names; none */
-    uint32_t *runs;                         /* out: how many there were; may be NULL */
-} restate_explore_options;
-
-/* Runs a test again and again, and loses an attempt at another place each time, until it was lost
- * at every one; first, without losses, never suspending, always suspending, and with lazy state.
- *
- * Places, numbered from 1 in the order of the first run: when the endpoint has sent an entry and
- * the server has not stored it; when it has stored it and the endpoint does not know; before a
- * notification is delivered; before a closure executes; at each restate_stop_requested() in it,
- * which says true; and when it has returned and its result is not stored. Losing an attempt is
- * losing the connection: the handler gets RESTATE_ENDED where it waits, and is started again at
- * once, the clock standing still. (Memory outside of the invocation survives, as it does not in a
- * process that is killed.)
- *
- * Every run has to end with the same outcome: of the test, of every invocation, and of all state.
- * No attempt may differ from its journal (570), no closure may execute whose result is stored, and
- * no invocation may be left that nobody can finish. So it finds handlers that are not
- * deterministic, effects outside of closures, and closures that are not idempotent, if the test's
- * fakes count what these do and reply it.
- * The first fault is logged at ERROR: the places, the seed, both outcomes, both journals.
- * Lifetime:  `options`, `arg` and `how` (which may be NULL) are call.
- * Returns:   RESTATE_OK; RESTATE_ERROR (a fault; or the test does not even pass without losses). */
-RESTATE_API restate_status restate_test_explore(const restate_test_options *options,
-                                                restate_test_fn *test, void *arg,
-                                                const restate_explore_options *how);
-
-#endif /* RESTATE_WITH_TEST */
 
 #ifdef __cplusplus
 }
@@ -24622,15 +24520,6 @@ RESTATE_API restate_status restate_client_journal(restate_ctx *ctx, restate_invo
 }
 
 #endif /* !RESTATE_NO_CLIENT || RESTATE_WITH_TEST */
-
-#ifdef RESTATE_WITH_TEST
-
-/* ================================================================================================
-// >>test  runtime, ingress, explorer                                               [restate__test_]
-// Plays the server, in memory and in virtual time.
-================================================================================================ */
-
-#endif /* RESTATE_WITH_TEST */
 
 #endif /* RESTATE_IMPLEMENTATION */
 
