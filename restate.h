@@ -57,6 +57,7 @@
  *   >>api-endpoint  How the services come onto the network.
  *   >>api-client    Calls services from programs that are no handlers, by the same functions.
  *   >>api-journal   Journals of real invocations: fetch, print, check today's code against them.
+ *   >>api-test      A Restate server in memory, with a clock of its own and with crashes.
  *   >>platform      What the rest may rely on: attributes, asserts, atomics.
  *   >>bytes         Views on memory that somebody else owns.
  *   >>memory        An invocation's memory is a list of chunks that go back to a cache when it is
@@ -86,6 +87,7 @@
  *   >>process       Serves until a signal comes, in one process or in several that are supervised.
  *   >>client        Turns the commands of a context without a handler into requests of the ingress.
  *   >>record        Reads, prints and replays journals that a server has kept.
+ *   >>test          Plays the server, in memory and in virtual time.
  *
  * ---- The model ---------------------------------------------------------------------------------
  *
@@ -257,6 +259,7 @@
  *                                for clients; link -lssl -lcrypto (with RESTATE_NO_CLIENT only
  *                                -lcrypto).
  *   RESTATE_NO_CLIENT            No client; RESTATE_NO_SERVER implies it.
+ *   RESTATE_WITH_TEST            The runtime for tests; programs in production leave it out.
  *   RESTATE_NO_SERVER            No sockets, no event loops, no nghttp2; what needs them is gone.
  *   RESTATE_NO_CJSON             No cJSON, and no restate_json_tree(), _own() and _print(); all
  *                                other JSON functions stay. Encoding and decoding with
@@ -2030,8 +2033,8 @@ typedef struct restate_http_request {
  * may be open. Paths and statuses are those of restate_endpoint_options. restate_endpoint_stop()
  * only has new exchanges refused; feed absent bytes to open ones: they suspend where they would
  * wait. One whose journal has not arrived yet cannot: give it time for the rest, or take gives
- * RESTATE_ERROR, and its transport is to be broken off. A test without a server can feed a recorded
- * journal; a runtime in memory is not part of this header.
+ * RESTATE_ERROR, and its transport is to be broken off. (For tests there is a server in memory: see
+ * restate_test_new().)
  * Lifetime:  `request` is copied; the stream, until restate_stream_free(), or the endpoint's end.
  * Threads:   all streams of an endpoint on the same one; not from handlers and closures.
  * Returns:   NULL on failure, see restate_endpoint_error(); the functions below accept it
@@ -2404,6 +2407,109 @@ RESTATE_API restate_fit restate_journal_check(restate_endpoint *endpoint, restat
                                               size_t counts[3]);
 
 #endif
+
+#ifdef RESTATE_WITH_TEST
+
+/* ================================================================================================
+// >>api-test  a runtime in memory, its text, exploring crashes
+// A Restate server in memory, with a clock of its own and with crashes.
+================================================================================================ */
+
+/* The runtime is a client whose server is inside of it. The services are those of an endpoint, and
+ * are called, cancelled, looked at as through any client; what a context of a client can do, and:
+ *
+ *   restate_sleep                       lets time pass: sleeping 30 days takes none
+ *   restate_now                         the clock of the runtime
+ *   restate_random, _uuid, ...          from the seed
+ *   restate_signal_resolve, _reject     work, unlike with a server; so do restate_promise_peek,
+ *                                       _resolve and _reject, of what restate_client_at() names
+ *   restate_reply                       sets what restate_test_explore() compares
+ *
+ * One thread does everything: handlers and closures execute inside of functions that wait, one at a
+ * time, closures on the handler's stack (which is larger by closure_stack_bytes); `.blocking`
+ * handlers, too. The clock stands still while anything can run. When nothing can it jumps to the next timer, sleep, delayed send or retry. If
+ * there is none either, what waits gets RESTATE_ERROR, and the message says who waits for what; so
+ * does a test that runs too far (max_ms, max_events). Retries follow the policies, and 70 failed
+ * attempts take no time.
+ * The same seed gives the same run, byte for byte, if closures do: give them fakes (`run`).
+ * Keys, one exclusive handler at a time, workflows that run once, idempotency keys, retention,
+ * delays, cancelling, killing, pausing, ingress_private, content types: as the server does it. Scopes
+ * and limit keys are passed on, but limit nothing; there are no size limits and no SQL.
+ * Memory grows with the journals and with all that was ever stored, until the runtime is freed. */
+typedef struct restate_test_options {
+    restate_endpoint *endpoint;             /* whose services there are; must not run or be freed
+                                               meanwhile; required */
+    uint64_t seed;                          /* of ids, of random numbers, of the order of what can
+                                               run at a time, and of the next two; 0 is one, too */
+    restate_switch suspend;                 /* as the seed has it; ON: at every wait, so each is
+                                               followed by a replay; OFF: never */
+    restate_switch lazy_state;              /* as the seed has it; ON: state is fetched by key; OFF:
+                                               all of it is sent along */
+    uint32_t crashes;                       /* of 1,000 places where an attempt can be lost (see
+                                               restate_test_explore()) it is lost at so many; 0 */
+    uint32_t protocol;                      /* 5 to 7; 6, as servers do if not told otherwise */
+    uint64_t start_ms;                      /* the clock at first, since 1970; 2030-01-01 */
+    uint64_t max_ms;                        /* how far it may go; 10 years */
+    uint32_t max_events;                    /* how many journal entries may be made; 1,000,000 */
+    /* Executes a closure: `return closure(run, arg)`, or something else that replies, fails or
+     * retries in its place. Gets `user`. */
+    restate_status (*run)(void *user, restate_ctx *run, const char *name, restate_closure *closure,
+                          void *arg);
+    void *user;                             /* none: closures are just called */
+    restate_allocator allocator;            /* RESTATE_MALLOC and its family */
+    restate_logger logger;                  /* standard error, WARN */
+} restate_test_options;
+
+/* Makes a runtime. It has no state and no invocations; restate_client_at() and restate_set() seed
+ * state.
+ *
+ * Lifetime:  `options` are copied, `user` and endpoint are not; restate_client_free() releases it.
+ * Returns:   NULL only when out of memory; wrong options come out as RESTATE_ERROR. */
+RESTATE_API restate_client *restate_test_new(const restate_test_options *options);
+
+/* All that the runtime has, as text: invocations in the order in which they came, each with status
+ * and journal (see restate_journal_text()); state; what waits for what; the clock. */
+RESTATE_API const char *restate_test_text(restate_ctx *ctx);
+
+/* A test: what it returns, its failure, and what it gives to restate_reply(), are its outcome. It
+ * is called many times, each time with a new runtime: set what fakes keep back at its beginning. */
+typedef restate_status restate_test_fn(restate_ctx *ctx, void *arg);
+
+typedef struct restate_explore_options {
+    bool pairs;                             /* then also lose two attempts per run */
+    bool reply_only;                        /* compare only the outcome of the test itself: where
+                                               results rightly depend on who comes first */
+    uint32_t max_runs;                      /* 10,000; of more pairs than that, so many at random */
+    const uint32_t *only;                   /* besides the first run just one: lose attempts at
+                                               these places, which end with 0; to debug what a
+                                               report names; none */
+    uint32_t *runs;                         /* out: how many there were; may be NULL */
+} restate_explore_options;
+
+/* Runs a test again and again, and loses an attempt at another place each time, until it was lost
+ * at every one; first, without losses, never suspending, always suspending, and with lazy state.
+ *
+ * Who can go on first does, and who was lost goes to the end of the line. Places, numbered from 1 in
+ * the order of the first run: when the endpoint has sent an entry and the server has not stored it; when it has stored it and the endpoint does not know; before a
+ * notification is delivered; before a closure executes; at each restate_stop_requested() in it,
+ * which says true; and when it has returned and its result is not stored. Losing an attempt is
+ * losing the connection: the handler gets RESTATE_ENDED where it waits, and is started again at
+ * once, the clock standing still. (Memory outside of the invocation survives, as it does not in a
+ * process that is killed.)
+ *
+ * Every run has to end with the same outcome: of the test, of every invocation, and of all state.
+ * No attempt may differ from its journal (570), no closure may execute whose result is stored, and
+ * no invocation may be left that nobody can finish. So it finds handlers that are not
+ * deterministic, effects outside of closures, and closures that are not idempotent, if the test's
+ * fakes count what these do and reply it.
+ * The first fault is logged at ERROR: the places, the seed, both outcomes, both journals.
+ * Lifetime:  `options`, `arg` and `how` (which may be NULL) are call.
+ * Returns:   RESTATE_OK; RESTATE_ERROR (a fault; or the test does not even pass without losses). */
+RESTATE_API restate_status restate_test_explore(const restate_test_options *options,
+                                                restate_test_fn *test, void *arg,
+                                                const restate_explore_options *how);
+
+#endif /* RESTATE_WITH_TEST */
 
 #ifdef __cplusplus
 }
@@ -9683,8 +9789,20 @@ typedef enum restate__attempt_state {
     RESTATE__ATTEMPT_DONE
 } restate__attempt_state;
 
+#ifdef RESTATE_WITH_TEST
+/* What a runtime for tests does with the closures of an attempt: they execute on the handler's stack,
+ * and by this. */
+typedef struct restate__stage {
+    restate_status (*execute)(restate_ctx *run, restate_closure *closure, void *arg);
+    bool (*stops)(restate_ctx *run);        /* asked by restate_stop_requested() in a closure */
+} restate__stage;
+#endif
+
 /* The closures of an attempt. */
 typedef struct restate__closures {
+#ifdef RESTATE_WITH_TEST
+    const restate__stage *stage;            /* NULL: they are just called */
+#endif
 #ifndef RESTATE_NO_THREADS
     restate__pool *pool;
 #endif
@@ -10370,6 +10488,10 @@ static uint64_t restate__run_left_ms(const restate__run *r) {
 RESTATE_API bool restate_stop_requested(restate_ctx *ctx) {
     const restate__run *r = ctx->run;
     if (ctx->over) return true;
+#ifdef RESTATE_WITH_TEST
+    const restate__stage *stage = ctx->attempt->closures.stage;
+    if (r && stage && stage->stops(ctx)) return true;
+#endif
     if (r) return !restate__run_left_ms(r);
     return RESTATE__LOAD(&ctx->attempt->stop, RELAXED) || restate__attempt_stops(ctx->attempt) ||
            RESTATE__LOAD(&ctx->attempt->closures.failed_at, RELAXED);
@@ -10833,6 +10955,26 @@ static void restate__attempt_crash_begin(const restate__attempt *a, restate__cra
     restate__crash_begin(c, closure ? NULL : a->fiber);
 }
 
+static restate_status restate__run_call(restate__run *r) {
+    const restate_future *f = r->future;
+#ifdef RESTATE_WITH_TEST
+    const restate__stage *stage = r->ctx.attempt->closures.stage;
+    if (stage) return stage->execute(&r->ctx, f->closure, f->arg);
+#endif
+    return f->closure(&r->ctx, f->arg);
+}
+
+#ifndef RESTATE_NO_THREADS
+/* Whether it executes on the handler's stack. */
+static bool restate__run_is_inline(const restate__attempt *a, const restate_future *f) {
+#ifdef RESTATE_WITH_TEST
+    if (a->closures.stage) return true;
+#endif
+    (void)a;
+    return f->inline_ok;
+}
+#endif
+
 /* On the closure's thread. Its time is that between its first instruction and its last: a full pool
  * and a busy loop are not its fault, and hooks are not its work. */
 static void restate__run_execute(restate__run *r) {
@@ -10842,7 +10984,7 @@ static void restate__run_execute(restate__run *r) {
     r->began_ms = restate__clock_ms(r->ctx.attempt->clock);
     r->begun = true;
     restate__attempt_crash_begin(r->ctx.attempt, &crash, name);
-    r->status = r->future->closure(&r->ctx, r->future->arg);
+    r->status = restate__run_call(r);
     restate__crash_end(&crash);
     r->took_ms = restate__clock_since(r->ctx.attempt->clock, r->began_ms);
     restate__hooks_run_end(&r->ctx, name, r->status);
@@ -10996,7 +11138,7 @@ static bool restate__run_start(restate__attempt *a, restate_future *f) {
     restate__run_enter(r);
     RESTATE__STORE(&r->stop, a->vm.cancel_arrived != 0, RELAXED);
 #ifndef RESTATE_NO_THREADS
-    if (!f->inline_ok) {
+    if (!restate__run_is_inline(a, f)) {
         r->job.run = restate__run_on_pool;
         r->finished.deliver = restate__run_finished;
         r->pooled = true;
@@ -24520,6 +24662,2442 @@ RESTATE_API restate_status restate_client_journal(restate_ctx *ctx, restate_invo
 }
 
 #endif /* !RESTATE_NO_CLIENT || RESTATE_WITH_TEST */
+
+#ifdef RESTATE_WITH_TEST
+
+/* ================================================================================================
+// >>test  runtime, ingress, explorer                                               [restate__test_]
+// Plays the server, in memory and in virtual time.
+================================================================================================ */
+
+/* The server in memory
+ *
+ * (T1) What there is. An invocation has a journal: entries as they would be stored, commands and
+ *     notifications. Under a service and a key there is an object: its state, its promises, the
+ *     invocation that has it to itself, and those that queue for it. All of it lies in one arena and
+ *     stays until the runtime is freed, so it is as large as what the test made the server store.
+ *
+ * (T2) Steps. Who can go on is in a list, of which each step takes one; which, the seed says (for
+ *     the explorer, the first one). It is an invocation that begins an attempt, or one whose attempt
+ *     is given its next notification. Then everything runs that can, on this thread, and what the
+ *     endpoint has written is stored, frame by frame, and acted upon. When the list is empty the
+ *     clock jumps to the next timer.
+ *
+ * (T3) The life of an invocation:
+ *
+ *     SCHEDULED --its time--> QUEUED --has the object--> READY <----------------+-----------+
+ *                                                         | begins              |           |
+ *                                                         v                     | awaited   | its time
+ *                 DONE <--End, a failure, killed-- RUNNING --suspends--> SUSPENDED          |
+ *                                                         | an error                        |
+ *                                                         +--> BACKING_OFF -----------------+
+ *                                                         +--> PAUSED --resumed, cancelled--+
+ *
+ *     An attempt that is lost goes back to READY, the clock standing still, and is not counted as a
+ *     failure: nothing of the outcome may depend on it.
+ *
+ * (T4) Attempts are exchanges like those of >>stream, with a journal machine, fibers and replay that
+ *     are the real ones. Three things differ: the clock is that of the runtime, closures execute on
+ *     the handler's stack (restate__stage), which is therefore larger, and so do blocking handlers.
+ *     Before a closure executes what was written so far is stored, as it would be by the time a
+ *     thread of the pool begins.
+ *
+ * (T5) Ids are made of the seed, of who calls, and of the how manieth call it is; those of workflows
+ *     and idempotent calls of what identifies them. So they are the same in whatever order things
+ *     happen, and so is what is made of them: awakeables and random numbers. */
+
+#define RESTATE__TEST_CACHE_BYTES (2u << 20)
+#define RESTATE__TEST_FIBERS 32u
+#define RESTATE__TEST_RAW_ID 24u            /* bytes of an id: 8 and 16, little-endian */
+#define RESTATE__TEST_ID_TEXT 39u           /* inv_1, 11 and 22 digits of base 62, and a zero */
+#define RESTATE__TEST_DAY_MS UINT64_C(86400000)
+
+/* A result, as notifications have it: `bytes` is the message in the field `tag`; 0: none yet. */
+typedef struct restate__test_result {
+    uint32_t tag;
+    restate_bytes bytes;
+} restate__test_result;
+
+typedef struct restate__test_entry {
+    struct restate__test_entry *next;
+    restate_bytes body;
+    uint16_t type;
+    uint32_t proposed_in;                   /* the attempt that proposed this result of a run; 0 */
+} restate__test_entry;
+
+/* Who issues commands: an invocation, or the context of a test. */
+typedef struct restate__test_party {
+    struct restate__test_server *server;
+    struct restate__test_object *object;    /* that its commands are about; NULL: none */
+    struct restate__test_invocation *invocation;    /* NULL: a context */
+    uint64_t lineage;                       /* what ids of those it calls are made of */
+    bool met;                               /* its last send found an invocation that was there */
+    void (*notify)(struct restate__test_party *, uint16_t type, restate_bytes body);
+    /* The command cannot be done, as the server finds: there is no such service, for instance. */
+    void (*refuse)(struct restate__test_party *, uint16_t code, const char *why);
+} restate__test_party;
+
+/* Somebody waits for a result. */
+typedef struct restate__test_wait {
+    struct restate__test_wait *next;
+    restate__test_party *party;
+    uint32_t id;                            /* of the completion */
+    uint16_t type;                          /* of the notification */
+} restate__test_wait;
+
+typedef struct restate__test_value {        /* of state */
+    restate__map_node node;                 /* first */
+    restate_bytes value;                    /* absent: cleared */
+} restate__test_value;
+
+typedef struct restate__test_promise {
+    restate__map_node node;                 /* first */
+    restate__test_result result;
+    restate__test_wait *waits;
+} restate__test_promise;
+
+typedef struct restate__test_object {
+    restate__map_node node;                 /* first; the key is SERVICE, a zero byte, KEY */
+    const restate__service *service;
+    restate_bytes key;
+    restate__map_node *state, *promises;
+    struct restate__test_invocation *holder;            /* it executes, or did and goes on later */
+    struct restate__test_invocation *first, *last;      /* they queue */
+    struct restate__test_invocation *run;               /* of a workflow; NULL: none yet */
+} restate__test_object;
+
+typedef enum restate__test_status {
+    RESTATE__TEST_SCHEDULED,
+    RESTATE__TEST_QUEUED,
+    RESTATE__TEST_READY,
+    RESTATE__TEST_RUNNING,
+    RESTATE__TEST_SUSPENDED,
+    RESTATE__TEST_BACKING_OFF,
+    RESTATE__TEST_PAUSED,
+    RESTATE__TEST_DONE
+} restate__test_status;
+
+typedef struct restate__test_invocation {
+    restate__test_party party;              /* first */
+    restate__map_node by_id, by_raw_id;
+    struct restate__test_invocation *next;              /* of all, in the order in which they came */
+    struct restate__test_invocation *next_queued;       /* for the object */
+    char id[RESTATE__TEST_ID_TEXT];
+    uint8_t raw_id[RESTATE__TEST_RAW_ID];
+    const restate__service *service;
+    const restate__handler *handler;        /* the runtime's */
+    restate_bytes key, scope, limit_key, idempotency_key;
+    struct restate__test_invocation *by;                /* who called it; NULL: a context */
+    bool called;                            /* `by` waits for it */
+    bool exclusive;                         /* needs the object to itself */
+    restate__test_status status;
+    restate__test_result result;            /* of DONE */
+    restate__test_wait *waits;
+    uint64_t created_ms, done_ms, stored_ms;            /* stored: its last command */
+    /* The journal, and what of it the attempt was given. */
+    restate__test_entry *first, *last, *given;
+    uint32_t entries;
+    restate__test_result output;            /* stored, and not over yet */
+    /* The attempt. */
+    restate__exchange *exchange;            /* NULL: none */
+    uint32_t attempts;
+    bool listed;                            /* it can go on */
+    bool lost;                              /* to be taken for broken off */
+    const char *refusal;                    /* why the server breaks it off; NULL: it does not */
+    uint16_t refusal_code;
+    bool pausing;                           /* PAUSED as soon as it suspends */
+    bool purged;                            /* nobody finds it any more */
+    bool closing;                           /* its input has ended */
+    restate__test_entry *held;              /* results of runs that are stored a little later */
+    restate_bytes awaits;                   /* a Future: what it has suspended for */
+    /* Failures. */
+    uint32_t retries, policy_retries;       /* since the last command; those that the policy counts */
+    uint32_t timer;                         /* BACKING_OFF, SCHEDULED: which timer it is; a number */
+    uint32_t error_code;
+    const char *error;                      /* the last one; NULL: none */
+} restate__test_invocation;
+
+/* Something that is due at a time. */
+typedef struct restate__test_timer {
+    uint64_t at_ms, order;
+    restate__test_party *party;             /* whose sleep ends */
+    uint32_t id;                            /* of the completion; or which `timer` of it this is */
+    bool starts;                            /* ends no sleep, but SCHEDULED or BACKING_OFF */
+} restate__test_timer;
+
+typedef struct restate__test_server {
+    restate_test_options options;           /* with defaults */
+    restate_endpoint *endpoint;
+    restate_allocator allocator;
+    restate_clock clock;
+    restate__logger logger;
+    uint64_t now_ms;
+    uint64_t random[4];
+    restate__worker worker;
+    restate__arena arena, scratch;          /* scratch: of one frame that is sent */
+    restate__handler *handlers;             /* those of the endpoint, one after the other */
+    restate__test_invocation *first, *last;
+    restate__map_node *by_id, *by_raw_id, *objects, *idempotent;
+    restate__test_invocation **ready;       /* those that can go on: from ready_at to ready_end */
+    uint32_t ready_at, ready_end, ready_room;
+    restate__test_timer *timers;            /* a heap: those at 2n+1 and 2n+2 are not before n's */
+    uint32_t timer_count, timer_room, timer_order;
+    uint32_t events;                        /* journal entries that were made */
+    char error[512];                        /* it does not go on; "": it does */
+    /* Places where an attempt can be lost. */
+    uint32_t places;                        /* how many there were so far */
+    const uint32_t *lose;                   /* those where it is lost; ends with 0; NULL: nowhere */
+    bool steady;                            /* first come, first served, whatever the seed says */
+    bool stepping;                          /* a function of the test waits */
+    bool still;                             /* the clock does not go on */
+    const char *lost;                       /* where it was, a line each */
+    const char *mismatch;                   /* an attempt did not fit its journal; NULL: none */
+    const char *twice;                      /* a closure executed whose result is stored; NULL */
+} restate__test_server;
+
+/* ---- Messages -------------------------------------------------------------------------------- */
+
+/* A field to encode: bytes, or, where these are absent, a number. */
+typedef struct restate__test_field {
+    uint32_t tag;
+    restate_bytes bytes;
+    uint64_t number;
+} restate__test_field;
+
+static bool restate__test_put_fields(pb_ostream_t *out, const restate__test_field *f, size_t n) {
+    for (; n; f++, n--) {
+        if (!pb_encode_tag(out, f->bytes.ptr ? PB_WT_STRING : PB_WT_VARINT, f->tag)) return false;
+        if (f->bytes.ptr ? !pb_encode_string(out, f->bytes.ptr, f->bytes.len)
+                         : !pb_encode_varint(out, f->number))
+            return false;
+    }
+    return true;
+}
+
+/* Absent when out of memory. */
+static restate_bytes restate__test_encode(restate__arena *arena, const restate__test_field *f,
+                                          size_t n) {
+    pb_ostream_t out;
+    memset(&out, 0, sizeof out);            /* counts */
+    if (!restate__test_put_fields(&out, f, n)) return restate__b_none();
+    size_t size = out.bytes_written;
+    uint8_t *to = restate__arena_bytes(arena, size + 1);
+    if (!to) return restate__b_none();
+    out = pb_ostream_from_buffer(to, size);
+    return restate__test_put_fields(&out, f, n) ? restate__b(to, size) : restate__b_none();
+}
+
+/* The last field `tag` of a message, which counts. false: there is none. */
+static bool restate__test_find(restate_bytes message, uint32_t tag, restate__wire_item *found) {
+    restate__wire_reader r = restate__wire_read(message);
+    restate__wire_item item;
+    bool any = false;
+    while (restate__wire_next(&r, &item))
+        if (item.tag == tag) {
+            *found = item;
+            any = true;
+        }
+    return any;
+}
+
+static restate_bytes restate__test_get(restate_bytes message, uint32_t tag) {
+    restate__wire_item item;
+    return restate__test_find(message, tag, &item) ? item.bytes : restate__b_none();
+}
+
+static uint64_t restate__test_get_number(restate_bytes message, uint32_t tag) {
+    restate__wire_item item;
+    return restate__test_find(message, tag, &item) ? item.number : 0;
+}
+
+static restate__test_result restate__test_void(void) {
+    return (restate__test_result){ restate_wire_NotificationTemplate_void_value_tag,
+                                   restate__b("", 0) };
+}
+
+/* A message that has one field with these bytes. */
+static restate_bytes restate__test_wrap(restate__arena *arena, uint32_t tag, restate_bytes bytes) {
+    restate__test_field f = { tag, bytes.ptr ? bytes : restate__b("", 0), 0 };
+    return f.bytes.len ? restate__test_encode(arena, &f, 1) : f.bytes;
+}
+
+static restate__test_result restate__test_value_result(restate__test_server *t,
+                                                       restate_bytes content) {
+    return (restate__test_result){
+        restate_wire_NotificationTemplate_value_tag,
+        restate__test_wrap(&t->arena, restate_wire_Value_content_tag, content) };
+}
+
+static restate__test_result restate__test_failure(restate__test_server *t, uint32_t code,
+                                                  const char *message) {
+    const restate__test_field f[] = {
+        { restate_wire_Failure_code_tag, restate__b_none(), code },
+        { restate_wire_Failure_message_tag, restate_str(message), 0 } };
+    return (restate__test_result){ restate_wire_NotificationTemplate_failure_tag,
+                                   restate__test_encode(&t->arena, f, 2) };
+}
+
+/* The result in a command, under the tags that it has there (0: there is no such field). */
+static restate__test_result restate__test_result_in(restate_bytes body, uint32_t value,
+                                                    uint32_t failure) {
+    restate__wire_item item;
+    if (restate__test_find(body, failure, &item))
+        return (restate__test_result){ restate_wire_NotificationTemplate_failure_tag, item.bytes };
+    if (value && restate__test_find(body, value, &item))
+        return (restate__test_result){ restate_wire_NotificationTemplate_value_tag, item.bytes };
+    return restate__test_void();
+}
+
+static void restate__test_notify(restate__test_party *p, uint16_t type, uint32_t id,
+                                 restate__test_result r) {
+    const restate__test_field f[] = {
+        { restate_wire_NotificationTemplate_completion_id_tag, restate__b_none(), id },
+        { r.tag, r.bytes.ptr ? r.bytes : restate__b("", 0), 0 } };
+    restate_bytes body = restate__test_encode(&p->server->arena, f, 2);
+    if (body.ptr) p->notify(p, type, body);
+}
+
+/* ---- Chance ---------------------------------------------------------------------------------- */
+
+/* One of `n`. */
+static uint32_t restate__test_draw(restate__test_server *t, uint32_t n) {
+    return (uint32_t)((restate__vm_random(t->random) >> 32) * n >> 32);
+}
+
+/* FNV-1a, for what identifies things. */
+static uint64_t restate__test_hash(uint64_t from, restate_bytes bytes) {
+    for (size_t i = 0; i < bytes.len; i++) from = (from ^ bytes.ptr[i]) * UINT64_C(0x100000001b3);
+    return (from ^ 0xFF) * UINT64_C(0x100000001b3);     /* where one ends and the next begins */
+}
+
+/* ---- Ids ------------------------------------------------------------------------------------- */
+
+/* A number of `bytes` bytes, the least first, in base 62 with as many digits as all of them need. */
+static void restate__test_base62(char *to, size_t digits, const uint8_t *number, size_t bytes) {
+    static const char all[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    uint8_t left[16];
+    memcpy(left, number, bytes);
+    while (digits-- > 0) {
+        unsigned rest = 0;
+        for (size_t i = bytes; i-- > 0;) {
+            rest = rest << 8 | left[i];
+            left[i] = (uint8_t)(rest / 62);
+            rest %= 62;
+        }
+        to[digits] = all[rest];
+    }
+}
+
+/* The id that is made of a number. */
+static void restate__test_make_id(restate__test_invocation *v, uint64_t from) {
+    uint64_t state[4];
+    restate__vm_random_seed(state, from);
+    for (size_t i = 0; i < RESTATE__TEST_RAW_ID; i += 8) {
+        uint64_t n = restate__vm_random(state);
+        for (size_t k = 0; k < 8; k++) v->raw_id[i + k] = (uint8_t)(n >> 8 * k);
+    }
+    memcpy(v->id, "inv_1", 5);
+    restate__test_base62(v->id + 5, 11, v->raw_id, 8);
+    restate__test_base62(v->id + 16, 22, v->raw_id + 8, 16);
+    v->id[RESTATE__TEST_ID_TEXT - 1] = 0;
+}
+
+#define RESTATE__TEST_FOUND(member, at) \
+    ((at) ? RESTATE__HOST(restate__test_invocation, member, at) : NULL)
+
+/* NULL: there is none. */
+static restate__test_invocation *restate__test_by_id(restate__test_server *t, restate_bytes id) {
+    restate__map_node *n = restate__map_find(t->by_id, id);
+    return RESTATE__TEST_FOUND(by_id, n);
+}
+
+/* ---- Time ------------------------------------------------------------------------------------ */
+
+static bool restate__test_before(const restate__test_timer *a, const restate__test_timer *b) {
+    return a->at_ms != b->at_ms ? a->at_ms < b->at_ms : a->order < b->order;
+}
+
+static void restate__test_swap(restate__test_timer *a, restate__test_timer *b) {
+    restate__test_timer c = *a;
+    *a = *b;
+    *b = c;
+}
+
+/* Of those that are due at one time the seed says which comes first. */
+static void restate__test_set_timer(restate__test_server *t, restate__test_timer timer) {
+    restate__test_timer *all = restate__grow(&t->arena, t->timers, t->timer_count, &t->timer_room,
+                                             sizeof *all);
+    if (!all) return;
+    t->timers = all;
+    timer.order = t->steady ? t->timer_order++ : restate__vm_random(t->random);
+    uint32_t at = t->timer_count++;
+    all[at] = timer;
+    for (; at && restate__test_before(&all[at], &all[(at - 1) / 2]); at = (at - 1) / 2)
+        restate__test_swap(&all[at], &all[(at - 1) / 2]);
+}
+
+static restate__test_timer restate__test_take_timer(restate__test_server *t) {
+    restate__test_timer *all = t->timers, first = all[0];
+    uint32_t n = --t->timer_count, at = 0, child;
+    all[0] = all[n];
+    for (; (child = 2 * at + 1) < n; at = child) {
+        if (child + 1 < n && restate__test_before(&all[child + 1], &all[child])) child++;
+        if (restate__test_before(&all[at], &all[child])) break;
+        restate__test_swap(&all[at], &all[child]);
+    }
+    return first;
+}
+
+/* ---- Who can go on --------------------------------------------------------------------------- */
+
+static void restate__test_list(restate__test_invocation *v) {
+    restate__test_server *t = v->party.server;
+    if (v->listed) return;
+    if (t->ready_at && t->ready_at == t->ready_end) t->ready_at = t->ready_end = 0;
+    if (t->ready_at > 64 && t->ready_at > t->ready_end / 2) {
+        memmove(t->ready, t->ready + t->ready_at,
+                (t->ready_end - t->ready_at) * sizeof *t->ready);
+        t->ready_end -= t->ready_at;
+        t->ready_at = 0;
+    }
+    restate__test_invocation **all = restate__grow(&t->arena, t->ready, t->ready_end,
+                                                   &t->ready_room, sizeof(void *));
+    if (!all) return;
+    t->ready = all;
+    all[t->ready_end++] = v;
+    v->listed = true;
+}
+
+static void restate__test_set_ready(restate__test_invocation *v) {
+    v->status = RESTATE__TEST_READY;
+    restate__test_list(v);
+}
+
+/* ---- The journal ----------------------------------------------------------------------------- */
+
+static restate__test_entry *restate__test_append(restate__test_invocation *v, uint16_t type,
+                                                 restate_bytes body) {
+    restate__test_server *t = v->party.server;
+    restate__test_entry *e = restate__arena_alloc(&t->arena, sizeof *e);
+    if (!e) return NULL;
+    if (t->events++ == t->options.max_events && !*t->error)
+        snprintf(t->error, sizeof t->error, "the test has made %lu journal entries, its max_events",
+                 (unsigned long)t->options.max_events);
+    e->type = type;
+    e->body = body;
+    *(v->last ? &v->last->next : &v->first) = e;
+    v->last = e;
+    v->entries++;
+    return e;
+}
+
+/* Whether a list of numbers, packed or not, in the field `tag` of a message has this one. */
+static bool restate__test_lists(restate_bytes message, uint32_t tag, uint64_t number) {
+    restate__wire_reader r = restate__wire_read(message);
+    restate__wire_item item;
+    uint64_t n;
+    while (restate__wire_next(&r, &item))
+        while (item.tag == tag && restate__wire_number(&item, &n))
+            if (n == number) return true;
+    return false;
+}
+
+/* Whether a Future (or the body of a suspension before protocol 7, whose fields are the same) awaits
+ * this notification, somewhere in it. */
+static bool restate__test_awaits(restate_bytes future, restate_bytes note) {
+    restate__wire_item id, item;
+    restate__wire_reader r = restate__wire_read(future);
+    if (restate__test_find(note, restate_wire_NotificationTemplate_completion_id_tag, &id)) {
+        if (restate__test_lists(future, restate_wire_Future_waiting_completions_tag, id.number))
+            return true;
+    } else if (restate__test_find(note, restate_wire_NotificationTemplate_signal_id_tag, &id)) {
+        if (restate__test_lists(future, restate_wire_Future_waiting_signals_tag, id.number))
+            return true;
+    } else if (!restate__test_find(note, restate_wire_NotificationTemplate_signal_name_tag, &id)) {
+        return false;
+    }
+    while (restate__wire_next(&r, &item)) {
+        if (item.tag == restate_wire_Future_nested_futures_tag &&
+            restate__test_awaits(item.bytes, note))
+            return true;
+        if (item.tag == restate_wire_Future_waiting_named_signals_tag && id.bytes.ptr &&
+            restate__b_equal(item.bytes, id.bytes))
+            return true;
+    }
+    return false;
+}
+
+/* A notification came for an invocation. */
+static void restate__test_invocation_notify(restate__test_party *p, uint16_t type,
+                                            restate_bytes body) {
+    restate__test_invocation *v = (restate__test_invocation *)(void *)p;
+    if (v->status == RESTATE__TEST_DONE || !restate__test_append(v, type, body)) return;
+    if (v->status == RESTATE__TEST_RUNNING) restate__test_list(v);
+    else if (v->status == RESTATE__TEST_SUSPENDED && restate__test_awaits(v->awaits, body))
+        restate__test_set_ready(v);
+}
+
+/* ---- Objects --------------------------------------------------------------------------------- */
+
+static uint64_t restate__test_retention(uint64_t given) {
+    return restate__ms(given, RESTATE__TEST_DAY_MS);
+}
+
+/* Whether a finished invocation is forgotten by whoever looks for it by what identifies it. */
+static bool restate__test_forgotten(const restate__test_invocation *v) {
+    const restate_options *o = &v->handler->options;
+    uint64_t kept = restate__test_retention(o->journal_retention_ms), more = 0;
+    if (v->status != RESTATE__TEST_DONE) return false;
+    if (v->purged) return true;
+    if (v->service->source.kind == RESTATE_WORKFLOW && v->exclusive)
+        more = restate__test_retention(o->workflow_retention_ms);
+    else if (v->idempotency_key.ptr)
+        more = restate__test_retention(o->idempotency_retention_ms);
+    if (more && v->party.object && v->party.object->run == v) kept = more;
+    if (v->idempotency_key.ptr) kept = more;
+    return v->party.server->now_ms - v->done_ms >= kept;
+}
+
+/* Where a workflow is forgotten its state and promises are, too. */
+static void restate__test_forget_run(restate__test_object *o) {
+    if (!o->run || !restate__test_forgotten(o->run)) return;
+    o->run = NULL;
+    o->state = o->promises = NULL;
+}
+
+/* The object of a key; NULL: out of memory. */
+static restate__test_object *restate__test_object_of(restate__test_server *t,
+                                                     const restate__service *service,
+                                                     restate_bytes key) {
+    restate_bytes name = restate_str(service->source.name);
+    uint8_t *all = restate__arena_bytes(&t->arena, name.len + 1 + key.len + 1);
+    if (!all) return NULL;
+    memcpy(all, name.ptr, name.len + 1);
+    if (key.len) memcpy(all + name.len + 1, key.ptr, key.len);
+    all[name.len + 1 + key.len] = 0;
+    restate_bytes whole = restate__b(all, name.len + 1 + key.len);
+    restate__map_node *n = restate__map_find(t->objects, whole);
+    restate__test_object *o = (restate__test_object *)(void *)n;
+    if (o) {
+        restate__test_forget_run(o);
+        return o;
+    }
+    o = restate__arena_alloc(&t->arena, sizeof *o);
+    if (!o) return NULL;
+    o->service = service;
+    o->key = restate__b(all + name.len + 1, key.len);
+    restate__map_add(&t->objects, &o->node, whole);
+    return o;
+}
+
+/* The value of a key, made if it is new; NULL: out of memory. */
+static restate__test_value *restate__test_value_of(restate__test_server *t,
+                                                   restate__test_object *o, restate_bytes key) {
+    restate__map_node *n = restate__map_find(o->state, key);
+    restate__test_value *value = (restate__test_value *)(void *)n;
+    if (value) return value;
+    value = restate__arena_alloc(&t->arena, sizeof *value);
+    if (value) restate__map_add(&o->state, &value->node, key);
+    return value;
+}
+
+static restate_bytes restate__test_state(const restate__test_object *o, restate_bytes key) {
+    restate__map_node *n = restate__map_find(o->state, key);
+    return n ? ((restate__test_value *)(void *)n)->value : restate__b_none();
+}
+
+/* The next value that is there; NULL for `before`: the first. */
+static restate__test_value *restate__test_next_value(const restate__test_object *o,
+                                                     const restate__test_value *before) {
+    restate__map_node *at = restate__map_next(o->state, before ? &before->node : NULL);
+    while (at && !((restate__test_value *)(void *)at)->value.ptr)
+        at = restate__map_next(o->state, at);
+    return (restate__test_value *)(void *)at;
+}
+
+static restate__test_promise *restate__test_promise_of(restate__test_server *t,
+                                                       restate__test_object *o,
+                                                       restate_bytes name) {
+    restate__map_node *n = restate__map_find(o->promises, name);
+    restate__test_promise *promise = (restate__test_promise *)(void *)n;
+    if (promise) return promise;
+    promise = restate__arena_alloc(&t->arena, sizeof *promise);
+    if (promise) restate__map_add(&o->promises, &promise->node, name);
+    return promise;
+}
+
+/* Its turn has come, or it does not need one. */
+static void restate__test_enter(restate__test_invocation *v) {
+    restate__test_object *o = v->party.object;
+    v->timer++;
+    if (v->exclusive && o->holder && o->holder != v) {
+        v->status = RESTATE__TEST_QUEUED;
+        *(o->last ? &o->last->next_queued : &o->first) = v;
+        o->last = v;
+        return;
+    }
+    if (v->exclusive) o->holder = v;
+    restate__test_set_ready(v);
+}
+
+/* The object goes to the next one that still wants it. */
+static void restate__test_leave(restate__test_invocation *v) {
+    restate__test_object *o = v->party.object;
+    if (!v->exclusive || !o || o->holder != v) return;
+    o->holder = NULL;
+    while (o->first && !o->holder) {
+        restate__test_invocation *next = o->first;
+        o->first = next->next_queued;
+        if (!o->first) o->last = NULL;
+        next->next_queued = NULL;
+        if (next->status == RESTATE__TEST_QUEUED) restate__test_enter(next);
+    }
+}
+
+/* ---- Results --------------------------------------------------------------------------------- */
+
+static void restate__test_wait_for(restate__test_server *t, restate__test_wait **list,
+                                   restate__test_party *p, uint16_t type, uint32_t id) {
+    restate__test_wait *w = restate__arena_alloc(&t->arena, sizeof *w);
+    if (!w) return;
+    *w = (restate__test_wait){ NULL, p, id, type };
+    while (*list) list = &(*list)->next;
+    *list = w;
+}
+
+static void restate__test_tell(restate__test_wait **list, restate__test_result r) {
+    restate__test_wait *w = *list;
+    *list = NULL;
+    for (; w; w = w->next) restate__test_notify(w->party, w->type, w->id, r);
+}
+
+static void restate__test_close(restate__test_invocation *v);
+
+static void restate__test_complete(restate__test_invocation *v, restate__test_result r) {
+    v->status = RESTATE__TEST_DONE;
+    v->done_ms = v->party.server->now_ms;
+    v->result = r;
+    restate__test_close(v);
+    restate__test_tell(&v->waits, r);
+    restate__test_leave(v);
+}
+
+/* Tells the result now, or when it is there. */
+static void restate__test_attach(restate__test_invocation *v, restate__test_party *p,
+                                 uint16_t type, uint32_t id) {
+    if (v->status == RESTATE__TEST_DONE) restate__test_notify(p, type, id, v->result);
+    else restate__test_wait_for(p->server, &v->waits, p, type, id);
+}
+
+/* A signal for an invocation; `id` has its number or name. */
+static void restate__test_signal(restate__test_invocation *v, restate__test_field id,
+                                 restate__test_result r) {
+    const restate__test_field f[] = { id, { r.tag, r.bytes.ptr ? r.bytes : restate__b("", 0), 0 } };
+    restate_bytes body = restate__test_encode(&v->party.server->arena, f, 2);
+    if (body.ptr) restate__test_invocation_notify(&v->party, restate_wire_MSG_SIGNAL, body);
+}
+
+/* ---- From the outside: cancel, kill, pause, resume ------------------------------------------- */
+
+/* One that has not begun is over at once; others are told, and decide. */
+static void restate__test_cancel(restate__test_invocation *v) {
+    restate__test_server *t = v->party.server;
+    const restate__test_field id = { restate_wire_NotificationTemplate_signal_id_tag,
+                                     restate__b_none(), RESTATE__SIGNAL_CANCEL };
+    if (v->status == RESTATE__TEST_DONE) return;
+    if (v->status <= RESTATE__TEST_READY && !v->attempts) {
+        restate__test_complete(v, restate__test_failure(t, 409, "cancelled"));
+        return;
+    }
+    restate__test_signal(v, id, restate__test_void());
+    if (v->status == RESTATE__TEST_PAUSED) restate__test_set_ready(v);
+}
+
+/* Those that were called and have not answered are killed, too. */
+static void restate__test_kill(restate__test_invocation *v) {
+    restate__test_server *t = v->party.server;
+    if (v->status == RESTATE__TEST_DONE) return;
+    restate__test_complete(v, restate__test_failure(t, 409, "killed"));
+    for (restate__test_invocation *child = t->first; child; child = child->next)
+        if (child->by == v && child->called) restate__test_kill(child);
+}
+
+static void restate__test_pause(restate__test_invocation *v) {
+    if (v->status == RESTATE__TEST_RUNNING) {
+        v->pausing = true;
+        restate__test_list(v);
+    } else if (v->status == RESTATE__TEST_SUSPENDED || v->status == RESTATE__TEST_BACKING_OFF) {
+        v->status = RESTATE__TEST_PAUSED;
+        v->timer++;
+    }
+}
+
+static void restate__test_resume(restate__test_invocation *v) {
+    v->pausing = false;
+    if (v->status != RESTATE__TEST_PAUSED && v->status != RESTATE__TEST_BACKING_OFF) return;
+    v->retries = v->policy_retries = 0;
+    v->timer++;
+    restate__test_set_ready(v);
+}
+
+/* ---- Invoking -------------------------------------------------------------------------------- */
+
+/* What a call or a send asks for. */
+typedef struct restate__test_order {
+    restate_bytes service, handler, key, input, idempotency_key, scope, limit_key;
+    restate_bytes command;                  /* its headers are in the field `headers` of this */
+    uint32_t headers;
+    uint64_t at_ms;                         /* not before */
+    uint32_t number;                        /* of its caller: what its id is made of */
+    bool call;                              /* the caller waits */
+} restate__test_order;
+
+/* The handler of a service as the runtime has it. */
+static const restate__handler *restate__test_handler_of(const restate__test_server *t,
+                                                        const restate__service *s,
+                                                        const restate__handler *h) {
+    size_t at = 0;
+    for (const restate__service *before = t->endpoint->services; before != s; before++)
+        at += before->count;
+    return &t->handlers[at + (size_t)(h - s->handlers)];
+}
+
+/* A header as it comes from the ingress: its name in lower case. */
+static restate_bytes restate__test_lower(restate__test_server *t, restate_bytes header) {
+    restate_bytes name, value;
+    if (!restate__wire_entry(header, true, &name, &value)) return header;
+    uint8_t *lower = restate__arena_bytes(&t->scratch, name.len + 1);
+    if (!lower) return header;
+    for (size_t i = 0; i < name.len; i++) lower[i] = (uint8_t)restate__json_lower(name.ptr[i]);
+    const restate__test_field f[] = {
+        { restate_wire_Header_key_tag, restate__b(lower, name.len), 0 },
+        { restate_wire_Header_value_tag, value, 0 } };
+    return restate__test_encode(&t->scratch, f, 2);
+}
+
+/* The first command of a journal. */
+static bool restate__test_append_input(restate__test_invocation *v,
+                                       const restate__test_party *caller,
+                                       const restate__test_order *order) {
+    restate__test_server *t = v->party.server;
+    restate__wire_reader r = restate__wire_read(order->command);
+    restate__wire_item item;
+    restate__test_field *f;
+    size_t n = 0, room = 1;
+    while (restate__wire_next(&r, &item)) room += item.tag == order->headers;
+    f = restate__arena_alloc(&t->scratch, room * sizeof *f);
+    if (!f) return false;
+    r = restate__wire_read(order->command);
+    while (restate__wire_next(&r, &item))
+        if (item.tag == order->headers)
+            f[n++] = (restate__test_field){
+                restate_wire_InputCommandMessage_headers_tag,
+                caller->invocation ? item.bytes : restate__test_lower(t, item.bytes), 0 };
+    f[n].tag = restate_wire_InputCommandMessage_value_tag;
+    f[n++].bytes = restate__test_value_result(t, order->input).bytes;
+    restate_bytes body = restate__test_encode(&t->arena, f, n);
+    return body.ptr && restate__test_append(v, restate_wire_MSG_INPUT_COMMAND, body);
+}
+
+/* Whether it has the object to itself. */
+static bool restate__test_is_exclusive(const restate__service *s, const restate__handler *h) {
+    return s->source.kind != RESTATE_SERVICE && !h->shared;
+}
+
+static void restate__test_invocation_refuse(restate__test_party *p, uint16_t code,
+                                            const char *why);
+
+/* NULL: out of memory. */
+static restate__test_invocation *restate__test_new_invocation(restate__test_party *caller,
+                                                              const restate__service *s,
+                                                              const restate__handler *h,
+                                                              const restate__test_order *order) {
+    restate__test_server *t = caller->server;
+    restate__test_invocation *v = restate__arena_alloc(&t->arena, sizeof *v);
+    if (!v) return NULL;
+    v->party = (restate__test_party){ .server = t, .invocation = v,
+                                      .notify = restate__test_invocation_notify,
+                                      .refuse = restate__test_invocation_refuse };
+    v->service = s;
+    v->handler = restate__test_handler_of(t, s, h);
+    v->exclusive = restate__test_is_exclusive(s, h);
+    v->key = restate__arena_copy(&t->arena, order->key);
+    v->scope = restate__arena_copy(&t->arena, order->scope);
+    v->limit_key = restate__arena_copy(&t->arena, order->limit_key);
+    v->idempotency_key = restate__arena_copy(&t->arena, order->idempotency_key);
+    v->by = caller->invocation;
+    v->called = order->call;
+    v->created_ms = v->stored_ms = t->now_ms;
+    if (s->source.kind != RESTATE_SERVICE) {
+        v->party.object = restate__test_object_of(t, s, order->key);
+        if (!v->party.object) return NULL;
+    }
+    return restate__test_append_input(v, caller, order) ? v : NULL;
+}
+
+static void restate__test_add(restate__test_invocation *v, uint64_t number) {
+    restate__test_server *t = v->party.server;
+    do restate__test_make_id(v, number++);
+    while (restate__test_by_id(t, restate_str(v->id)));
+    for (size_t i = 0; i < 8; i++) v->party.lineage |= (uint64_t)v->raw_id[i] << 8 * i;
+    restate__map_add(&t->by_id, &v->by_id, restate_str(v->id));
+    restate__map_add(&t->by_raw_id, &v->by_raw_id, restate__b(v->raw_id, sizeof v->raw_id));
+    *(t->last ? &t->last->next : &t->first) = v;
+    t->last = v;
+}
+
+/* Under an idempotency key. */
+typedef struct restate__test_idempotent {
+    restate__map_node node;                 /* first */
+    restate__test_invocation *invocation;
+} restate__test_idempotent;
+
+/* What is there under an idempotency key, made if it is new; NULL: out of memory. */
+static restate__test_idempotent *restate__test_idempotent_of(restate__test_server *t,
+                                                             const restate__test_order *o) {
+    const restate_bytes parts[] = { o->service, o->handler, o->key, o->scope, o->idempotency_key };
+    size_t n = sizeof parts / sizeof *parts, size = 0;
+    for (size_t i = 0; i < n; i++) size += 8 + parts[i].len;
+    uint8_t *all = restate__arena_alloc(&t->arena, size), *to = all;
+    if (!all) return NULL;
+    for (size_t i = 0; i < n; i++) {
+        restate__b_put32(to, (uint32_t)parts[i].len);
+        to[4] = parts[i].ptr != NULL;
+        to += 8;
+        if (parts[i].len) memcpy(to, parts[i].ptr, parts[i].len);
+        to += parts[i].len;
+    }
+    restate__map_node *node = restate__map_find(t->idempotent, restate__b(all, size));
+    restate__test_idempotent *found = (restate__test_idempotent *)(void *)node;
+    if (found) return found;
+    found = restate__arena_alloc(&t->arena, sizeof *found);
+    if (found) restate__map_add(&t->idempotent, &found->node, restate__b(all, size));
+    return found;
+}
+
+/* What a call or send finds instead of making a new one, and where the new one is to be kept. */
+typedef struct restate__test_found {
+    restate__test_invocation *there;        /* NULL: it is to be made */
+    restate__test_invocation **keep;        /* NULL: nothing identifies it */
+    uint64_t number;                        /* that its id is made of */
+} restate__test_found;
+
+/* false: out of memory. */
+static bool restate__test_look_up(restate__test_party *caller, const restate__service *s,
+                                  const restate__handler *h, const restate__test_order *order,
+                                  restate__test_found *found) {
+    restate__test_server *t = caller->server;
+    memset(found, 0, sizeof *found);
+    if (s->source.kind == RESTATE_WORKFLOW && !h->shared) {
+        restate__test_object *o = restate__test_object_of(t, s, order->key);
+        if (!o) return false;
+        found->keep = &o->run;
+        found->number = restate__test_hash(t->options.seed, o->node.key);
+    } else if (order->idempotency_key.ptr) {
+        restate__test_idempotent *i = restate__test_idempotent_of(t, order);
+        if (!i) return false;
+        found->keep = &i->invocation;
+        found->number = restate__test_hash(t->options.seed, i->node.key);
+    } else {
+        uint64_t from[] = { t->options.seed, caller->lineage, order->number };
+        found->number = restate__test_hash(~UINT64_C(0), restate__b(from, sizeof from));
+    }
+    if (found->keep && *found->keep && restate__test_forgotten(*found->keep)) *found->keep = NULL;
+    if (found->keep) found->there = *found->keep;
+    return true;
+}
+
+/* Why a caller may not call this, with its status; NULL: it may. */
+static const char *restate__test_refusal(restate__test_party *caller,
+                                         const restate__test_order *order, uint16_t *code) {
+    restate__arena *arena = &caller->server->arena;
+    const restate__service *s = restate__ep_service(caller->server->endpoint, order->service);
+    const restate__handler *h = s ? restate__ep_handler(s, order->handler) : NULL;
+    *code = h ? 400 : 404;
+    int len = (int)order->service.len;
+    const char *name = len ? (const char *)order->service.ptr : "";
+    if (!s) return restate__arena_printf(arena, "the service '%.*s' was not found", len, name);
+    if (!h)
+        return restate__arena_printf(arena, "the handler '%s/%.*s' was not found", s->source.name, (int)order->handler.len,
+                                     order->handler.len ? (const char *)order->handler.ptr : "");
+    if (s->source.kind == RESTATE_SERVICE && order->key.len)
+        return restate__arena_printf(arena, "the service '%s' has no keys", s->source.name);
+    if (!caller->invocation && h->options.ingress_private == RESTATE_ON)
+        return restate__arena_printf(arena, "'%s/%s' is not public", s->source.name, h->name);
+    if (s->source.kind == RESTATE_WORKFLOW && !h->shared && order->idempotency_key.ptr)
+        return "the main handler of a workflow takes no idempotency key";
+    return NULL;
+}
+
+/* Starts what was asked for, and was not refused, or finds it; NULL: out of memory. */
+static restate__test_invocation *restate__test_invoke(restate__test_party *caller,
+                                                      const restate__test_order *order,
+                                                      bool *was_there) {
+    restate__test_server *t = caller->server;
+    const restate__service *s = restate__ep_service(t->endpoint, order->service);
+    const restate__handler *h = restate__ep_handler(s, order->handler);
+    restate__test_found found;
+    if (!restate__test_look_up(caller, s, h, order, &found)) return NULL;
+    *was_there = found.there != NULL;
+    if (found.there) return found.there;
+    restate__test_invocation *v = restate__test_new_invocation(caller, s, h, order);
+    if (!v) return NULL;
+    restate__test_add(v, found.number);
+    if (found.keep) *found.keep = v;
+    if (order->at_ms > t->now_ms)
+        restate__test_set_timer(t, (restate__test_timer){ order->at_ms, 0, &v->party, v->timer,
+                                                          true });
+    else
+        restate__test_enter(v);
+    return v;
+}
+
+/* ---- What commands do ------------------------------------------------------------------------ */
+
+/* The fields of `type`'s message by their tags. */
+#define RESTATE__TEST_GET(body, type, field) \
+    restate__test_get(body, restate_wire_##type##CommandMessage_##field##_tag)
+#define RESTATE__TEST_NUMBER(body, type, field) \
+    ((uint32_t)restate__test_get_number(body, restate_wire_##type##CommandMessage_##field##_tag))
+
+static void restate__test_get_state(restate__test_party *p, restate_bytes body) {
+    restate_bytes key = RESTATE__TEST_GET(body, GetLazyState, key);
+    restate_bytes value = restate__test_state(p->object, key);
+    restate__test_notify(p, restate_wire_MSG_GET_LAZY_STATE_COMPLETION,
+                         RESTATE__TEST_NUMBER(body, GetLazyState, result_completion_id),
+                         value.ptr ? restate__test_value_result(p->server, value)
+                                   : restate__test_void());
+}
+
+static void restate__test_get_keys(restate__test_party *p, restate_bytes body) {
+    restate__test_server *t = p->server;
+    restate__test_value *value = NULL;
+    restate__test_field *f;
+    size_t n = 0;
+    while ((value = restate__test_next_value(p->object, value)) != NULL) n++;
+    f = restate__arena_alloc(&t->scratch, (n + 1) * sizeof *f);
+    for (n = 0; f && (value = restate__test_next_value(p->object, value)) != NULL; n++)
+        f[n] = (restate__test_field){ restate_wire_StateKeys_keys_tag, value->node.key, 0 };
+    restate__test_result r = { restate_wire_NotificationTemplate_state_keys_tag,
+                               f ? restate__test_encode(&t->arena, f, n) : restate__b_none() };
+    restate__test_notify(p, restate_wire_MSG_GET_LAZY_STATE_KEYS_COMPLETION,
+                         RESTATE__TEST_NUMBER(body, GetLazyStateKeys, result_completion_id), r);
+}
+
+static void restate__test_set_state(restate__test_party *p, restate_bytes body) {
+    restate__test_value *value =
+        restate__test_value_of(p->server, p->object, RESTATE__TEST_GET(body, SetState, key));
+    restate_bytes message = RESTATE__TEST_GET(body, SetState, value);
+    restate_bytes content = restate__test_get(message, restate_wire_Value_content_tag);
+    if (value) value->value = content.ptr ? content : restate__b("", 0);
+}
+
+static void restate__test_clear_state(restate__test_party *p, restate_bytes body) {
+    restate__map_node *n = restate__map_find(p->object->state,
+                                             RESTATE__TEST_GET(body, ClearState, key));
+    if (n) ((restate__test_value *)(void *)n)->value = restate__b_none();
+}
+
+static void restate__test_clear_all(restate__test_party *p, restate_bytes body) {
+    (void)body;
+    p->object->state = NULL;
+}
+
+static void restate__test_get_promise(restate__test_party *p, restate_bytes body) {
+    restate__test_promise *promise =
+        restate__test_promise_of(p->server, p->object, RESTATE__TEST_GET(body, GetPromise, key));
+    uint32_t id = RESTATE__TEST_NUMBER(body, GetPromise, result_completion_id);
+    if (promise && promise->result.tag)
+        restate__test_notify(p, restate_wire_MSG_GET_PROMISE_COMPLETION, id, promise->result);
+    else if (promise)
+        restate__test_wait_for(p->server, &promise->waits, p,
+                               restate_wire_MSG_GET_PROMISE_COMPLETION, id);
+}
+
+static void restate__test_peek_promise(restate__test_party *p, restate_bytes body) {
+    restate__test_promise *promise =
+        restate__test_promise_of(p->server, p->object, RESTATE__TEST_GET(body, PeekPromise, key));
+    if (promise)
+        restate__test_notify(p, restate_wire_MSG_PEEK_PROMISE_COMPLETION,
+                             RESTATE__TEST_NUMBER(body, PeekPromise, result_completion_id),
+                             promise->result.tag ? promise->result : restate__test_void());
+}
+
+static void restate__test_complete_promise(restate__test_party *p, restate_bytes body) {
+    restate__test_promise *promise = restate__test_promise_of(
+        p->server, p->object, RESTATE__TEST_GET(body, CompletePromise, key));
+    if (!promise) return;
+    restate__test_result answer = restate__test_void();
+    if (promise->result.tag)
+        answer = restate__test_failure(p->server, 409, "promise was already completed");
+    else
+        promise->result = restate__test_result_in(
+            body, restate_wire_CompletePromiseCommandMessage_completion_value_tag,
+            restate_wire_CompletePromiseCommandMessage_completion_failure_tag);
+    restate__test_notify(p, restate_wire_MSG_COMPLETE_PROMISE_COMPLETION,
+                         RESTATE__TEST_NUMBER(body, CompletePromise, result_completion_id), answer);
+    if (promise->waits) restate__test_tell(&promise->waits, promise->result);
+}
+
+static void restate__test_sleep(restate__test_party *p, restate_bytes body) {
+    uint64_t at_ms =
+        restate__test_get_number(body, restate_wire_SleepCommandMessage_wake_up_time_tag);
+    uint32_t id = RESTATE__TEST_NUMBER(body, Sleep, result_completion_id);
+    restate__test_set_timer(p->server, (restate__test_timer){ at_ms, 0, p, id, false });
+}
+
+/* The id of the invocation behind a call or a send. */
+static void restate__test_notify_id(restate__test_party *p, uint32_t id,
+                                    const restate__test_invocation *v) {
+    restate__test_notify(p, restate_wire_MSG_CALL_INVOCATION_ID_COMPLETION, id,
+                         (restate__test_result){
+                             restate_wire_NotificationTemplate_invocation_id_tag,
+                             restate__b(v->id, RESTATE__TEST_ID_TEXT - 1) });
+}
+
+#define RESTATE__TEST_ORDER(body, type) \
+    { .service = RESTATE__TEST_GET(body, type, service_name), \
+      .handler = RESTATE__TEST_GET(body, type, handler_name), \
+      .key = RESTATE__TEST_GET(body, type, key), \
+      .input = RESTATE__TEST_GET(body, type, parameter), \
+      .idempotency_key = RESTATE__TEST_GET(body, type, idempotency_key), \
+      .scope = RESTATE__TEST_GET(body, type, scope), \
+      .limit_key = RESTATE__TEST_GET(body, type, limit_key), \
+      .command = body, \
+      .headers = restate_wire_##type##CommandMessage_headers_tag, \
+      .number = RESTATE__TEST_NUMBER(body, type, invocation_id_notification_idx) }
+
+/* Whether the server accepts a command; if not, it is refused and not stored. */
+static bool restate__test_accepts(restate__test_party *p, uint16_t type, restate_bytes body) {
+    const restate__test_order call = RESTATE__TEST_ORDER(body, Call);
+    const restate__test_order send = RESTATE__TEST_ORDER(body, OneWayCall);
+    uint16_t code = 0;
+    const char *why = NULL;
+    if (type == restate_wire_MSG_CALL_COMMAND) why = restate__test_refusal(p, &call, &code);
+    if (type == restate_wire_MSG_ONE_WAY_CALL_COMMAND) why = restate__test_refusal(p, &send, &code);
+    if (why) p->refuse(p, code, why);
+    return !why;
+}
+
+static void restate__test_call(restate__test_party *p, restate_bytes body) {
+    restate__test_order order = RESTATE__TEST_ORDER(body, Call);
+    uint32_t id = RESTATE__TEST_NUMBER(body, Call, result_completion_id);
+    bool was_there = false;
+    order.call = true;
+    restate__test_invocation *v = restate__test_invoke(p, &order, &was_there);
+    if (!v) return;
+    restate__test_notify_id(p, order.number, v);
+    if (was_there && v->service->source.kind == RESTATE_WORKFLOW && v->exclusive)
+        restate__test_notify(p, restate_wire_MSG_CALL_COMPLETION, id,
+                             restate__test_failure(p->server, 409,
+                                                   "the workflow method was already invoked"));
+    else
+        restate__test_attach(v, p, restate_wire_MSG_CALL_COMPLETION, id);
+}
+
+static void restate__test_send(restate__test_party *p, restate_bytes body) {
+    restate__test_order order = RESTATE__TEST_ORDER(body, OneWayCall);
+    bool was_there = false;
+    order.at_ms =
+        restate__test_get_number(body, restate_wire_OneWayCallCommandMessage_invoke_time_tag);
+    restate__test_invocation *v = restate__test_invoke(p, &order, &was_there);
+    p->met = was_there;
+    if (v) restate__test_notify_id(p, order.number, v);
+}
+
+static void restate__test_send_signal(restate__test_party *p, restate_bytes body) {
+    restate__test_invocation *v = restate__test_by_id(
+        p->server, RESTATE__TEST_GET(body, SendSignal, target_invocation_id));
+    restate__wire_item id;
+    if (!v || v->status == RESTATE__TEST_DONE) {
+        if (!p->invocation && !v) p->refuse(p, 404, "invocation not found");
+        else if (!p->invocation) p->refuse(p, 409, "the invocation is finished");
+        return;
+    }
+    if (!restate__test_find(body, restate_wire_SendSignalCommandMessage_idx_tag, &id) &&
+        !restate__test_find(body, restate_wire_SendSignalCommandMessage_name_tag, &id))
+        return;
+    if (id.number == RESTATE__SIGNAL_CANCEL && !id.bytes.ptr) {
+        restate__test_cancel(v);
+        return;
+    }
+    /* The tags are those of the notification. */
+    restate__test_signal(v, (restate__test_field){ id.tag, id.bytes, id.number },
+                         restate__test_result_in(body,
+                                                 restate_wire_SendSignalCommandMessage_value_tag,
+                                                 restate_wire_SendSignalCommandMessage_failure_tag));
+}
+
+/* Whom an attach, or a get output, is about. NULL: nobody who is there, or still known. */
+static restate__test_invocation *restate__test_target(restate__test_server *t,
+                                                      restate_bytes body) {
+    restate__wire_item item;
+    restate__test_invocation *v = NULL;
+    if (restate__test_find(
+            body, restate_wire_AttachInvocationCommandMessage_invocation_id_tag, &item)) {
+        v = restate__test_by_id(t, item.bytes);
+    } else if (restate__test_find(
+                   body, restate_wire_AttachInvocationCommandMessage_workflow_target_tag, &item)) {
+        const restate__service *s = restate__ep_service(
+            t->endpoint,
+            restate__test_get(item.bytes, restate_wire_WorkflowTarget_workflow_name_tag));
+        restate__test_object *o = !s ? NULL : restate__test_object_of(
+            t, s, restate__test_get(item.bytes, restate_wire_WorkflowTarget_workflow_key_tag));
+        v = o ? o->run : NULL;
+    } else if (restate__test_find(
+                   body,
+                   restate_wire_AttachInvocationCommandMessage_idempotent_request_target_tag,
+                   &item)) {
+        const restate_bytes m = item.bytes;
+#define RESTATE__TEST_PART(field) \
+    .field = restate__test_get(m, restate_wire_IdempotentRequestTarget_##field##_tag)
+        const restate__test_order order = {
+            .service = restate__test_get(m, restate_wire_IdempotentRequestTarget_service_name_tag),
+            .handler = restate__test_get(m, restate_wire_IdempotentRequestTarget_handler_name_tag),
+            .key = restate__test_get(m, restate_wire_IdempotentRequestTarget_service_key_tag),
+            RESTATE__TEST_PART(idempotency_key), RESTATE__TEST_PART(scope) };
+#undef RESTATE__TEST_PART
+        restate__test_idempotent *i = restate__test_idempotent_of(t, &order);
+        v = i ? i->invocation : NULL;
+    }
+    return v && !restate__test_forgotten(v) ? v : NULL;
+}
+
+/* Attach and get output have their fields under the same tags. */
+static void restate__test_attach_to(restate__test_party *p, restate_bytes body) {
+    restate__test_invocation *v = restate__test_target(p->server, body);
+    uint32_t id = RESTATE__TEST_NUMBER(body, AttachInvocation, result_completion_id);
+    if (v)
+        restate__test_attach(v, p, restate_wire_MSG_ATTACH_INVOCATION_COMPLETION, id);
+    else
+        restate__test_notify(p, restate_wire_MSG_ATTACH_INVOCATION_COMPLETION, id,
+                             restate__test_failure(p->server, 404, "invocation not found"));
+}
+
+static void restate__test_get_output(restate__test_party *p, restate_bytes body) {
+    restate__test_invocation *v = restate__test_target(p->server, body);
+    restate__test_result r = v && v->status != RESTATE__TEST_DONE ? restate__test_void()
+        : v ? v->result : restate__test_failure(p->server, 404, "invocation not found");
+    restate__test_notify(p, restate_wire_MSG_GET_INVOCATION_OUTPUT_COMPLETION,
+                         RESTATE__TEST_NUMBER(body, GetInvocationOutput, result_completion_id), r);
+}
+
+/* An awakeable's id is that of its invocation and the number of a signal. */
+static void restate__test_complete_awakeable(restate__test_party *p, restate_bytes body) {
+    restate__test_server *t = p->server;
+    restate_bytes text = RESTATE__TEST_GET(body, CompleteAwakeable, awakeable_id);
+    uint8_t raw[RESTATE__TEST_RAW_ID + 4];
+    if (text.len < 6) return;
+    while (text.ptr[text.len - 1] == '=') text.len--;
+    if (restate__b_base64_read(restate__b(text.ptr + 6, text.len - 6), true, raw, sizeof raw) !=
+        sizeof raw)
+        return;
+    restate__map_node *n =
+        restate__map_find(t->by_raw_id, restate__b(raw, RESTATE__TEST_RAW_ID));
+    restate__test_invocation *v = RESTATE__TEST_FOUND(by_raw_id, n);
+    if (!v) return;
+    const restate__test_field id = { restate_wire_NotificationTemplate_signal_id_tag,
+                                     restate__b_none(),
+                                     restate__b_get32(raw + RESTATE__TEST_RAW_ID) };
+    restate__test_signal(v, id, restate__test_result_in(
+        body, restate_wire_CompleteAwakeableCommandMessage_value_tag,
+        restate_wire_CompleteAwakeableCommandMessage_failure_tag));
+}
+
+/* What the handler is over with, once it says End. */
+static void restate__test_output(restate__test_party *p, restate_bytes body) {
+    if (p->invocation)
+        p->invocation->output = restate__test_result_in(
+            body, restate_wire_OutputCommandMessage_value_tag,
+            restate_wire_OutputCommandMessage_failure_tag);
+}
+
+typedef void restate__test_act(restate__test_party *p, restate_bytes body);
+
+/* NULL: there is nothing to do but to store it. */
+static restate__test_act *restate__test_act_of(uint16_t type) {
+    static const struct {
+        uint16_t type;
+        restate__test_act *act;
+    } rows[] = {
+        { restate_wire_MSG_OUTPUT_COMMAND, restate__test_output },
+        { restate_wire_MSG_GET_LAZY_STATE_COMMAND, restate__test_get_state },
+        { restate_wire_MSG_GET_LAZY_STATE_KEYS_COMMAND, restate__test_get_keys },
+        { restate_wire_MSG_SET_STATE_COMMAND, restate__test_set_state },
+        { restate_wire_MSG_CLEAR_STATE_COMMAND, restate__test_clear_state },
+        { restate_wire_MSG_CLEAR_ALL_STATE_COMMAND, restate__test_clear_all },
+        { restate_wire_MSG_GET_PROMISE_COMMAND, restate__test_get_promise },
+        { restate_wire_MSG_PEEK_PROMISE_COMMAND, restate__test_peek_promise },
+        { restate_wire_MSG_COMPLETE_PROMISE_COMMAND, restate__test_complete_promise },
+        { restate_wire_MSG_SLEEP_COMMAND, restate__test_sleep },
+        { restate_wire_MSG_CALL_COMMAND, restate__test_call },
+        { restate_wire_MSG_ONE_WAY_CALL_COMMAND, restate__test_send },
+        { restate_wire_MSG_SEND_SIGNAL_COMMAND, restate__test_send_signal },
+        { restate_wire_MSG_ATTACH_INVOCATION_COMMAND, restate__test_attach_to },
+        { restate_wire_MSG_GET_INVOCATION_OUTPUT_COMMAND, restate__test_get_output },
+        { restate_wire_MSG_COMPLETE_AWAKEABLE_COMMAND, restate__test_complete_awakeable }
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].type == type) return rows[i].act;
+    return NULL;
+}
+
+/* ---- Places where an attempt can be lost ----------------------------------------------------- */
+
+static const char *restate__test_type_name(uint16_t type) {
+    if (type == restate_wire_MSG_SIGNAL) return "signal";
+    if (type == restate_wire_MSG_CALL_INVOCATION_ID_COMPLETION) return "invocation id";
+    if (type >= RESTATE__ENTRY_NOTIFICATION) type = (uint16_t)(0x400 | (type & 0xFF));
+    return restate__vm_kind(type)->name;
+}
+
+/* Whether the attempt is lost here: its connection breaks, nothing more of it arrives. */
+static bool restate__test_loses(restate__test_invocation *v, const char *when, const char *what) {
+    restate__test_server *t = v->party.server;
+    uint32_t crashes = t->options.crashes;
+    bool lose = crashes && restate__test_draw(t, 1000) < crashes;
+    t->places++;
+    for (const uint32_t *at = t->lose; at && *at; at++) lose |= *at == t->places;
+    if (!lose) return false;
+    t->lost = restate__arena_printf(&t->arena, "%s%splace %lu: %s/%s %s, %s \"%s\"",
+                                    t->lost ? t->lost : "", t->lost ? "; " : "",
+                                    (unsigned long)t->places, v->service->source.name,
+                                    v->handler->name, v->id, when, what);
+    v->lost = true;
+    restate__exchange_cut(v->exchange);
+    return true;
+}
+
+/* ---- An attempt ends ------------------------------------------------------------------------- */
+
+static void restate__test_work(restate__test_server *t) {
+    while (restate__worker_turn(&t->worker)) continue;
+}
+
+/* The handler, if it has not returned, does so with RESTATE_ENDED. */
+static void restate__test_close(restate__test_invocation *v) {
+    restate__exchange *exchange = v->exchange;
+    if (!exchange) return;
+    v->exchange = NULL;
+    restate__exchange_cut(exchange);
+    restate__test_work(v->party.server);
+    restate__exchange_release(exchange);
+}
+
+/* The next notification that the attempt was not told; its own commands it knows. NULL: none. */
+static restate__test_entry *restate__test_untold(const restate__test_entry *given) {
+    restate__test_entry *e = given->next;
+    while (e && e->type < RESTATE__ENTRY_NOTIFICATION) e = e->next;
+    return e;
+}
+
+/* What the handler does not wait for any more cannot be: so it goes on at once if something that it
+ * suspended for has come since it was told last. */
+static void restate__test_suspended(restate__test_invocation *v, restate_bytes body) {
+    restate_bytes future = restate__test_get(body, restate_wire_SuspensionMessage_awaiting_on_tag);
+    restate__test_entry *e = restate__test_untold(v->given);
+    v->awaits = future.ptr ? future : body;
+    restate__test_close(v);
+    v->status = v->pausing ? RESTATE__TEST_PAUSED : RESTATE__TEST_SUSPENDED;
+    v->pausing = false;
+    for (; e && v->status == RESTATE__TEST_SUSPENDED; e = restate__test_untold(e))
+        if (restate__test_awaits(v->awaits, e->body)) restate__test_set_ready(v);
+}
+
+static void restate__test_back_off(restate__test_invocation *v, uint64_t delay_ms) {
+    restate__test_server *t = v->party.server;
+    v->status = RESTATE__TEST_BACKING_OFF;
+    restate__test_set_timer(t, (restate__test_timer){ t->now_ms + delay_ms, 0, &v->party,
+                                                      ++v->timer, true });
+}
+
+/* An invocation's own policy, or the server's. */
+static void restate__test_retry(restate__test_invocation *v) {
+    const restate_retry_policy *p = &v->handler->options.retry;
+    bool own = restate__ep_policy_set(p);
+    uint32_t most = p->max_attempts ? p->max_attempts : 70;
+    double delay = (double)restate__ms(p->initial_interval_ms, own ? 50 : 500);
+    double longest = (double)restate__ms(p->max_interval_ms, own ? 10000 : 60000);
+    if (++v->policy_retries >= most) {
+        if (p->when_exhausted == RESTATE_EXHAUSTED_FAIL)
+            restate__test_complete(v, restate__test_failure(v->party.server, v->error_code,
+                                                            v->error));
+        else v->status = RESTATE__TEST_PAUSED;
+        return;
+    }
+    for (uint32_t n = 1; n < v->policy_retries && delay < longest; n++)
+        delay *= p->factor > 0 ? p->factor : 2;
+    restate__test_back_off(v, (uint64_t)(delay < longest ? delay : longest));
+}
+
+static void restate__test_fail(restate__test_invocation *v, uint32_t code, const char *message) {
+    v->error = message;
+    v->error_code = code;
+    v->retries++;
+    restate__test_close(v);
+}
+
+/* The endpoint ended the attempt with an error. */
+static void restate__test_failed(restate__test_invocation *v, restate_bytes body) {
+    restate__test_server *t = v->party.server;
+    uint32_t code = (uint32_t)restate__test_get_number(body, restate_wire_ErrorMessage_code_tag);
+    uint64_t behavior = restate__test_get_number(body, restate_wire_ErrorMessage_behavior_tag);
+    restate__wire_item delay;
+    restate__test_fail(v, code, restate__arena_text(
+        &t->arena, restate__test_get(body, restate_wire_ErrorMessage_message_tag)));
+    if (code == RESTATE__E_MISMATCH && !t->mismatch)
+        t->mismatch = restate__arena_printf(&t->arena, "%s/%s %s: %s", v->service->source.name,
+                                            v->handler->name, v->id, v->error);
+    if (behavior == restate_wire_BEHAVIOR_FAIL)
+        restate__test_complete(v, restate__test_failure(t, code, v->error));
+    else if (behavior == restate_wire_BEHAVIOR_PAUSE)
+        v->status = RESTATE__TEST_PAUSED;
+    else if (restate__test_find(body, restate_wire_ErrorMessage_next_retry_delay_tag, &delay))
+        restate__test_back_off(v, delay.number);
+    else
+        restate__test_retry(v);
+}
+
+/* It broke off. The server does that, too, with commands that it cannot accept. */
+static void restate__test_broken(restate__test_invocation *v) {
+    if (v->refusal) {
+        restate__test_fail(v, v->refusal_code, v->refusal);
+        restate__test_retry(v);
+    } else if (v->lost) {
+        restate__test_close(v);
+        restate__test_set_ready(v);
+    } else {
+        restate__test_fail(v, 500, "the attempt ended without an end");
+        restate__test_retry(v);
+    }
+}
+
+static void restate__test_invocation_refuse(restate__test_party *p, uint16_t code,
+                                            const char *why) {
+    restate__test_invocation *v = p->invocation;
+    v->lost = true;
+    v->refusal = why;
+    v->refusal_code = code;
+    restate__exchange_cut(v->exchange);
+}
+
+/* ---- What an attempt writes ------------------------------------------------------------------ */
+
+static void restate__test_copy_out(restate__buf *out, uint8_t *to, size_t len) {
+    while (len) {
+        restate_bytes part = restate__buf_peek(out);
+        size_t n = part.len < len ? part.len : len;
+        memcpy(to, part.ptr, n);
+        restate__buf_drop(out, n);
+        to += n;
+        len -= n;
+    }
+}
+
+/* Takes one frame; it stays, as entries are what was sent. false: there is none. */
+static bool restate__test_take(restate__test_invocation *v, uint16_t *type, restate_bytes *body) {
+    restate__buf *out = &v->exchange->out;
+    uint8_t head[RESTATE__WIRE_HEAD];
+    if (out->len < sizeof head) return false;
+    restate__test_copy_out(out, head, sizeof head);
+    *type = (uint16_t)(head[0] << 8 | head[1]);
+    body->len = restate__b_get32(head + 4);
+    uint8_t *to = restate__arena_bytes(&v->party.server->arena, body->len + 1);
+    if (!to) return false;
+    restate__test_copy_out(out, to, body->len);
+    to[body->len] = 0;
+    body->ptr = to;
+    return true;
+}
+
+/* The result of a run; while the attempt lasts it is told by an acknowledgement in protocol 7. */
+static void restate__test_propose(restate__test_invocation *v, restate_bytes body) {
+    restate__test_server *t = v->party.server;
+    restate__test_result r =
+        restate__test_result_in(body, 0, restate_wire_ProposeRunCompletionMessage_failure_tag);
+    if (r.tag == restate_wire_NotificationTemplate_void_value_tag)
+        r = restate__test_value_result(
+            t, restate__test_get(body, restate_wire_ProposeRunCompletionMessage_value_tag));
+    restate__test_notify(
+        &v->party, restate_wire_MSG_RUN_COMPLETION,
+        (uint32_t)restate__test_get_number(
+            body, restate_wire_ProposeRunCompletionMessage_result_completion_id_tag), r);
+    v->last->proposed_in = v->attempts;
+}
+
+static void restate__test_command(restate__test_invocation *v, uint16_t type, restate_bytes body) {
+    restate__test_act *act = restate__test_act_of(type);
+    if (!restate__test_accepts(&v->party, type, body)) return;
+    restate__test_entry *e = restate__test_append(v, type, body);
+    v->retries = v->policy_retries = 0;
+    v->stored_ms = v->party.server->now_ms;
+    if (e && act) act(&v->party, body);
+}
+
+/* Stores what was sent. false: it was lost on the way. */
+static bool restate__test_store(restate__test_invocation *v, uint16_t type, restate_bytes body) {
+    const char *name = restate__test_type_name(type);
+    if (type == restate_wire_MSG_PROPOSE_RUN_COMPLETION) name = "result of a run";
+    if (type == restate_wire_MSG_END) name = "end";
+    if (restate__test_loses(v, "sent, but not stored,", name)) return false;
+    if (type == restate_wire_MSG_END) {
+        restate__test_complete(v, v->output);
+        return true;
+    }
+    if (type == restate_wire_MSG_PROPOSE_RUN_COMPLETION) restate__test_propose(v, body);
+    else restate__test_command(v, type, body);
+    return !v->lost && !restate__test_loses(v, "stored, but the endpoint does not know,", name);
+}
+
+/* Closures that execute at the same time finish in any order: the result of one is held back as if
+ * it had taken longer, until the handler waits, if the seed says so. */
+static bool restate__test_hold(restate__test_invocation *v, restate_bytes body) {
+    restate__test_server *t = v->party.server;
+    if (t->steady || restate__test_draw(t, 2)) return false;
+    restate__test_entry *e = restate__arena_alloc(&t->arena, sizeof *e);
+    if (!e) return false;
+    e->body = body;
+    e->next = v->held;
+    v->held = e;
+    return true;
+}
+
+static void restate__test_store_held(restate__test_invocation *v) {
+    while (v->held && v->exchange && !v->lost) {
+        restate__test_entry *e = v->held;
+        v->held = e->next;
+        (void)restate__test_store(v, restate_wire_MSG_PROPOSE_RUN_COMPLETION, e->body);
+    }
+}
+
+/* Acts on all that the attempt has written so far; `executes`: a closure is about to. */
+static void restate__test_drain(restate__test_invocation *v, bool executes) {
+    uint16_t type;
+    restate_bytes body;
+    while (v->exchange && !v->lost && restate__test_take(v, &type, &body)) {
+        bool result = type == restate_wire_MSG_PROPOSE_RUN_COMPLETION;
+        if (result && executes && restate__test_hold(v, body)) continue;
+        if (!result && !executes) restate__test_store_held(v);
+        if (!v->exchange || v->lost) return;
+        if (type == restate_wire_MSG_SUSPENSION) restate__test_suspended(v, body);
+        else if (type == restate_wire_MSG_ERROR) restate__test_failed(v, body);
+        else if (type != restate_wire_MSG_AWAITING_ON && !restate__test_store(v, type, body)) return;
+    }
+    if (!executes) restate__test_store_held(v);
+}
+
+/* ---- Closures -------------------------------------------------------------------------------- */
+
+static restate__test_invocation *restate__test_of_run(const restate_ctx *run) {
+    const restate__exchange *exchange = run->attempt->host;
+    return exchange->carrier;
+}
+
+static const char *restate__test_run_name(const restate_ctx *run) {
+    return (const char *)run->run->future->node.of.closure.name.ptr;
+}
+
+/* Whether a run has its result in the journal. */
+static bool restate__test_is_stored(const restate__test_invocation *v, uint32_t id) {
+    for (const restate__test_entry *e = v->first; e; e = e->next)
+        if (e->type == restate_wire_MSG_RUN_COMPLETION &&
+            restate__test_get_number(
+                e->body, restate_wire_NotificationTemplate_completion_id_tag) == id)
+            return true;
+    return false;
+}
+
+/* A connection that is lost meanwhile does not keep a closure from executing: nobody knows yet. */
+static restate_status restate__test_execute(restate_ctx *run, restate_closure *closure, void *arg) {
+    restate__test_invocation *v = restate__test_of_run(run);
+    restate__test_server *t = v->party.server;
+    const char *name = restate__test_run_name(run);
+    restate__test_drain(v, true);
+    if (!v->lost && restate__test_loses(v, "before the closure of", name)) return RESTATE_ENDED;
+    if (t->steady && !t->twice && restate__test_is_stored(v, run->run->future->node.id))
+        t->twice = name;
+    if (t->options.run && closure != restate__ctx_read_clock)
+        return t->options.run(t->options.user, run, name, closure, arg);
+    return closure(run, arg);
+}
+
+static bool restate__test_stops(restate_ctx *run) {
+    restate__test_invocation *v = restate__test_of_run(run);
+    return v->lost || restate__test_loses(v, "in the closure of", restate__test_run_name(run));
+}
+
+/* ---- What an attempt is given ---------------------------------------------------------------- */
+
+static void restate__test_feed(restate__test_invocation *v, uint16_t type, restate_bytes body) {
+    uint8_t head[RESTATE__WIRE_HEAD];
+    restate__wire_put_head(head, type, 0, (uint32_t)body.len);
+    restate__exchange_feed(v->exchange, restate__b(head, sizeof head));
+    if (body.len) restate__exchange_feed(v->exchange, body);
+}
+
+static void restate__test_give(restate__test_invocation *v, restate__test_entry *e) {
+    restate__test_server *t = v->party.server;
+    v->given = e;
+    if (e->proposed_in != v->attempts || t->options.protocol < 7) {
+        restate__test_feed(v, e->type, e->body);
+        return;
+    }
+    const restate__test_field id = {
+        restate_wire_ProposeRunCompletionAckMessage_completion_id_tag, restate__b_none(),
+        restate__test_get_number(e->body,
+                                 restate_wire_NotificationTemplate_completion_id_tag) };
+    restate__test_feed(v, restate_wire_MSG_PROPOSE_RUN_COMPLETION_ACK,
+                       restate__test_encode(&t->scratch, &id, 1));
+}
+
+/* All of the state, as it goes along; NULL: out of memory. */
+static restate_bytes *restate__test_state_map(restate__test_invocation *v, size_t *count) {
+    restate__test_server *t = v->party.server;
+    const restate__test_object *o = v->party.object;
+    restate__test_value *value = NULL;
+    size_t n = 0;
+    while ((value = restate__test_next_value(o, value)) != NULL) n++;
+    restate_bytes *all = restate__arena_alloc(&t->scratch, (n + 1) * sizeof *all);
+    for (n = 0; all && (value = restate__test_next_value(o, value)) != NULL; n++) {
+        const restate__test_field f[] = {
+            { restate_wire_StartMessage_StateEntry_key_tag, value->node.key, 0 },
+            { restate_wire_StartMessage_StateEntry_value_tag, value->value, 0 } };
+        all[n] = restate__test_encode(&t->scratch, f, 2);
+    }
+    *count = n;
+    return all;
+}
+
+static bool restate__test_is_lazy(restate__test_invocation *v) {
+    restate__test_server *t = v->party.server;
+    if (!v->party.object || v->handler->options.lazy_state == RESTATE_ON) return true;
+    if (t->options.lazy_state != RESTATE_DEFAULT) return t->options.lazy_state == RESTATE_ON;
+    return restate__test_draw(t, 2) == 0;
+}
+
+static void restate__test_give_start(restate__test_invocation *v) {
+    restate__test_server *t = v->party.server;
+    restate_wire_StartMessage m;
+    restate_bytes body;
+    memset(&m, 0, sizeof m);
+    m.id = restate__b(v->raw_id, sizeof v->raw_id);
+    m.debug_id = restate_str(v->id);
+    m.known_entries = v->entries;
+    m.key = v->key;
+    m.retry_count_since_last_stored_entry = v->retries;
+    m.duration_since_last_stored_entry = t->now_ms - v->stored_ms;
+    m.random_seed = restate__record_seed(v->raw_id);
+    m.partial_state = restate__test_is_lazy(v);
+    if (!m.partial_state) {
+        size_t n = 0;
+        const restate_bytes *all = restate__test_state_map(v, &n);
+        m.state_map = restate__wire_list(restate__wire_put_bytes, all, n);
+    }
+    if (t->options.protocol >= 7) {
+        m.scope = v->scope;
+        m.limit_key = v->limit_key;
+        m.idempotency_key = v->idempotency_key;
+    }
+    if (restate__wire_encode(&t->scratch, &restate_wire_StartMessage_msg, &m, &body))
+        restate__test_feed(v, restate_wire_MSG_START, body);
+    else t->arena.failed = true;
+}
+
+/* ---- Attempts -------------------------------------------------------------------------------- */
+
+static void restate__test_changed(restate__exchange *exchange) { (void)exchange; }
+
+/* false: out of memory. */
+static bool restate__test_open(restate__test_invocation *v) {
+    static const restate__stage stage = { restate__test_execute, restate__test_stops };
+    restate__test_server *t = v->party.server;
+    v->exchange = restate__exchange_new(t->endpoint, &t->worker, restate__test_changed, v);
+    if (!v->exchange) return false;
+    restate__exchange_invoke(v->exchange, v->handler, t->options.protocol);
+    restate__attempt *a = v->exchange->attempt;
+    if (!a) return false;
+    a->logger = &t->logger;
+    a->clock = &t->clock;
+    a->closures.stage = &stage;
+    return true;
+}
+
+static void restate__test_begin(restate__test_invocation *v) {
+    restate__test_server *t = v->party.server;
+    v->status = RESTATE__TEST_RUNNING;
+    v->attempts++;
+    v->lost = v->closing = false;
+    v->held = NULL;
+    v->refusal = NULL;
+    v->given = NULL;
+    if (!restate__test_open(v)) {
+        t->arena.failed = true;
+        restate__test_close(v);
+        return;
+    }
+    restate__test_give_start(v);
+    for (restate__test_entry *e = v->first; e; e = e->next) restate__test_give(v, e);
+}
+
+/* Whether an attempt that waits is told to suspend. */
+static bool restate__test_suspends(restate__test_invocation *v) {
+    restate__test_server *t = v->party.server;
+    if (v->closing) return false;
+    if (v->pausing || t->options.suspend == RESTATE_ON) return true;
+    return t->options.suspend == RESTATE_DEFAULT && restate__test_draw(t, 4) == 0;
+}
+
+/* Runs what can run, until the attempt waits or is over. */
+static void restate__test_settle(restate__test_invocation *v) {
+    restate__test_server *t = v->party.server;
+    bool more;
+    do {
+        restate__test_work(t);
+        bool much = v->exchange->out.len > RESTATE__OUT_BYTES_MAX / 2;
+        restate__test_drain(v, false);
+        if (!v->exchange) return;
+        if (v->lost || v->exchange->finished) {
+            restate__test_broken(v);
+            return;
+        }
+        if (much) restate__exchange_drained(v->exchange); /* it waits for room */
+        more = t->worker.first != NULL;
+        if (!more && restate__test_suspends(v)) {
+            restate__exchange_end_input(v->exchange);
+            more = v->closing = true;
+        }
+    } while (more);
+    if (restate__test_untold(v->given)) restate__test_list(v);
+}
+
+static void restate__test_go(restate__test_invocation *v) {
+    restate__test_entry *e = v->exchange ? restate__test_untold(v->given) : NULL;
+    v->listed = false;
+    if (v->status == RESTATE__TEST_READY) {
+        restate__test_begin(v);
+    } else if (e) {
+        if (!restate__test_loses(v, "before it is told", restate__test_type_name(e->type)))
+            restate__test_give(v, e);
+    }
+    if (v->exchange) restate__test_settle(v);
+}
+
+/* ---- Steps ----------------------------------------------------------------------------------- */
+
+static void restate__test_stop(restate__test_server *t, const char *format, ...)
+    RESTATE__PRINTF(2, 3);
+static void restate__test_stop(restate__test_server *t, const char *format, ...) {
+    va_list args;
+    if (*t->error) return;
+    va_start(args, format);
+    vsnprintf(t->error, sizeof t->error, format, args);
+    va_end(args);
+}
+
+/* Whether nobody wants to know any more. */
+static bool restate__test_is_stale(const restate__test_timer *d) {
+    const restate__test_invocation *v = d->party->invocation;
+    return v && (v->status == RESTATE__TEST_DONE || (d->starts && d->id != v->timer));
+}
+
+static void restate__test_fire(const restate__test_timer *d) {
+    if (!d->starts)
+        restate__test_notify(d->party, restate_wire_MSG_SLEEP_COMPLETION, d->id,
+                             restate__test_void());
+    else if (d->party->invocation->status == RESTATE__TEST_SCHEDULED)
+        restate__test_enter(d->party->invocation);
+    else
+        restate__test_set_ready(d->party->invocation);
+}
+
+/* Goes to the next timer. false: there is none. */
+static bool restate__test_jump(restate__test_server *t) {
+    restate__test_timer d;
+    do {
+        if (!t->timer_count || (t->still && t->timers[0].at_ms > t->now_ms)) return false;
+        d = restate__test_take_timer(t);
+    } while (restate__test_is_stale(&d));
+    if (d.at_ms > t->options.start_ms + t->options.max_ms) {
+        restate__test_stop(t, "the clock of the test would go beyond max_ms, which is %llu",
+                           (unsigned long long)t->options.max_ms);
+        return false;
+    }
+    if (d.at_ms > t->now_ms) t->now_ms = d.at_ms;
+    restate__test_fire(&d);
+    return true;
+}
+
+/* Lets one go on. false: nobody can, or (`error`) it does not go on. */
+static bool restate__test_step(restate__test_server *t) {
+    uint32_t left = t->ready_end - t->ready_at;
+    if (t->arena.failed || t->scratch.failed) restate__test_stop(t, "out of memory");
+    if (*t->error) return false;
+    restate__arena_free(&t->scratch);
+    if (!left) return restate__test_jump(t);
+    restate__test_invocation **at = t->ready + t->ready_at++;
+    restate__test_invocation **pick = at + (t->steady ? 0 : restate__test_draw(t, left));
+    restate__test_invocation *v = *pick;
+    *pick = *at;
+    restate__test_go(v);
+    return true;
+}
+
+/* ---- The runtime ----------------------------------------------------------------------------- */
+
+static uint64_t restate__test_clock(void *user) {
+    return ((restate__test_server *)user)->now_ms;
+}
+
+/* Handlers with what is different here: see (T4). */
+static bool restate__test_copy_handlers(restate__test_server *t) {
+    const restate_endpoint *e = t->endpoint;
+    size_t count = 0, n = 0;
+    for (size_t i = 0; i < e->count; i++) count += e->services[i].count;
+    t->handlers = restate__arena_alloc(&t->arena, count * sizeof *t->handlers);
+    if (!t->handlers) return false;
+    for (size_t i = 0; i < e->count; i++)
+        for (size_t k = 0; k < e->services[i].count; k++) {
+            restate__handler *h = &t->handlers[n++];
+            *h = e->services[i].handlers[k];
+            size_t own = h->options.stack_bytes ? h->options.stack_bytes : RESTATE_STACK_BYTES;
+            h->options.stack_bytes = own + e->options.closure_stack_bytes;
+            h->options.blocking = RESTATE_OFF;
+        }
+    return true;
+}
+
+static restate_test_options restate__test_defaults(restate_test_options o) {
+    o.allocator = restate__mem_defaults(o.allocator);
+    if (!o.protocol) o.protocol = 6;
+    if (!o.start_ms) o.start_ms = UINT64_C(1893456000000);     /* 2030-01-01 */
+    o.max_ms = restate__ms(o.max_ms, 3650 * RESTATE__TEST_DAY_MS);
+    if (!o.max_events) o.max_events = 1000000;
+    if (o.logger.level == RESTATE_LOG_DEFAULT) o.logger.level = RESTATE_LOG_WARN;
+    o.logger = restate__log_defaults(o.logger);
+    return o;
+}
+
+/* false: something is wrong, which `error` says. */
+static bool restate__test_init(restate__test_server *t, const restate_test_options *options) {
+    memset(t, 0, sizeof *t);
+    t->options = restate__test_defaults(*options);
+    t->allocator = t->options.allocator;
+    t->endpoint = options->endpoint;
+    t->now_ms = t->options.start_ms;
+    t->clock = (restate_clock){ restate__test_clock, restate__test_clock, t };
+    t->logger = (restate__logger){ t->options.logger, &t->clock };
+    restate__vm_random_seed(t->random, t->options.seed);
+    restate__worker_init(&t->worker, &t->allocator, RESTATE__TEST_CACHE_BYTES,
+                         RESTATE__TEST_FIBERS);
+    restate__arena_init(&t->arena, &t->worker.cache);
+    restate__arena_init(&t->scratch, &t->worker.cache);
+    if (!t->endpoint) restate__test_stop(t, "the options of the test name no endpoint");
+    else if (t->endpoint->invalid)
+        restate__test_stop(t, "the endpoint: %s", restate_endpoint_error(t->endpoint));
+    else if (t->options.protocol < RESTATE__VERSION_MIN ||
+             t->options.protocol > RESTATE__VERSION_MAX)
+        restate__test_stop(t, "protocol is none of 5, 6 and 7");
+    else if (!restate__test_copy_handlers(t)) restate__test_stop(t, "out of memory");
+    return !*t->error;
+}
+
+/* Cuts off what is under way, and frees everything. */
+static void restate__test_free(restate__test_server *t) {
+    for (restate__test_invocation *v = t->first; v; v = v->next) restate__test_close(v);
+    restate__arena_free(&t->scratch);
+    restate__arena_free(&t->arena);
+    restate__worker_free(&t->worker);
+}
+
+/* ---- As text --------------------------------------------------------------------------------- */
+
+/* An invocation as a record, its entries in the scratch arena. false: out of memory. */
+static bool restate__test_record(restate__test_invocation *v, restate__arena *scratch,
+                                 restate__record *r) {
+    uint32_t n = 0;
+    *r = (restate__record){ .id = restate__b(v->id, RESTATE__TEST_ID_TEXT - 1),
+                            .service = restate_str(v->service->source.name),
+                            .handler = restate_str(v->handler->name),
+                            .key = v->party.object ? v->key : restate__b_none(),
+                            .scope = v->scope,
+                            .limit_key = v->limit_key,
+                            .idempotency_key = v->idempotency_key,
+                            .version = v->party.server->options.protocol,
+                            .created_ms = v->created_ms };
+    r->entries = restate__arena_alloc(scratch, (v->entries + 1) * sizeof *r->entries);
+    if (!r->entries) return false;
+    for (const restate__test_entry *e = v->first; e; e = e->next)
+        r->entries[n++] = (restate__record_entry){ e->type, e->body };
+    r->count = r->room = n;
+    return true;
+}
+
+static void restate__test_print(restate__json_out *o, const char *format, ...)
+    RESTATE__PRINTF(2, 3);
+static void restate__test_print(restate__json_out *o, const char *format, ...) {
+    char text[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    restate__json_put_text(o, text);
+}
+
+static const char *restate__test_status_text(const restate__test_invocation *v) {
+    static const char *const texts[] = { "scheduled", "queued",     "ready",  "running",
+                                         "suspended", "backing off", "paused", "done" };
+    return texts[v->status];
+}
+
+/* The signals that a Future names, with those nested in it. */
+static void restate__test_put_signals(restate__json_out *o, restate_bytes future, unsigned depth) {
+    restate__wire_reader r = restate__wire_read(future);
+    restate__wire_item item;
+    uint64_t n;
+    while (restate__wire_next(&r, &item)) {
+        while (item.tag == restate_wire_Future_waiting_signals_tag &&
+               restate__wire_number(&item, &n))
+            if (n != RESTATE__SIGNAL_CANCEL)
+                restate__test_print(o, " awakeable %lu", (unsigned long)n);
+        if (item.tag == restate_wire_Future_waiting_named_signals_tag) {
+            restate__json_put_text(o, " signal ");
+            restate__record_put_payload(o, item.bytes);
+        }
+        if (item.tag == restate_wire_Future_nested_futures_tag && depth < RESTATE__SHOWN_MAX)
+            restate__test_put_signals(o, item.bytes, depth + 1);
+    }
+}
+
+/* Whether the result of a command is missing; its completion is in `*id`. */
+static bool restate__test_is_open(const restate__test_invocation *v, const restate__test_entry *e,
+                                  uint32_t *id) {
+    *id = RESTATE__TEST_NUMBER(e->body, Call, result_completion_id);
+    if (e->type >= RESTATE__ENTRY_NOTIFICATION || !*id) return false;
+    for (e = e->next; e; e = e->next)
+        if (e->type >= RESTATE__ENTRY_NOTIFICATION &&
+            restate__test_get_number(
+                e->body, restate_wire_NotificationTemplate_completion_id_tag) == *id)
+            return false;
+    return v->status != RESTATE__TEST_DONE;
+}
+
+/* A command with what it is about. */
+static void restate__test_put_command(restate__json_out *o, const restate__test_entry *e,
+                                      uint32_t number) {
+    restate__test_print(o, " command %lu (%s", (unsigned long)number,
+                        restate__test_type_name(e->type));
+    if (e->type == restate_wire_MSG_CALL_COMMAND) {
+        restate__json_put(o, ' ');
+        restate__record_put_target(o, RESTATE__TEST_GET(e->body, Call, service_name),
+                                   RESTATE__TEST_GET(e->body, Call, key),
+                                   RESTATE__TEST_GET(e->body, Call, handler_name));
+    }
+    if (e->type == restate_wire_MSG_GET_PROMISE_COMMAND) {
+        restate__json_put(o, ' ');
+        restate__record_put_payload(o, RESTATE__TEST_GET(e->body, GetPromise, key));
+    }
+    restate__json_put(o, ')');
+}
+
+/* What an attempt that has not said so may wait for: all commands without a result; of one that has
+ * suspended, those that it named. */
+static void restate__test_put_open(restate__json_out *o, restate__test_invocation *v) {
+    bool said = v->status == RESTATE__TEST_SUSPENDED, any = false;
+    uint32_t number = 0, id;
+    for (const restate__test_entry *e = v->first; e; e = e->next) {
+        bool open = restate__test_is_open(v, e, &id);
+        uint8_t note[16];
+        pb_ostream_t out = pb_ostream_from_buffer(note, sizeof note);
+        pb_encode_tag(&out, PB_WT_VARINT, restate_wire_NotificationTemplate_completion_id_tag);
+        pb_encode_varint(&out, id);
+        if (open && (!said || restate__test_awaits(v->awaits,
+                                                   restate__b(note, out.bytes_written)))) {
+            restate__test_put_command(o, e, number);
+            any = true;
+        }
+        number += e->type < RESTATE__ENTRY_NOTIFICATION;
+    }
+    if (said) restate__test_put_signals(o, v->awaits, 0);
+    else if (!any) restate__json_put_text(o, " an awakeable or a signal");
+}
+
+static void restate__test_put_name(restate__json_out *o, const restate__test_invocation *v) {
+    restate__record_put_target(o, restate_str(v->service->source.name),
+                               v->party.object ? v->key : restate__b_none(),
+                               restate_str(v->handler->name));
+    restate__test_print(o, " %s", v->id);
+}
+
+static void restate__test_put_status(restate__json_out *o, restate__test_invocation *v) {
+    restate__json_put_text(o, restate__test_status_text(v));
+    if (v->status == RESTATE__TEST_QUEUED) {
+        restate__json_put_text(o, ", waits for its key, which is held by ");
+        restate__test_put_name(o, v->party.object->holder);
+    } else if (v->status == RESTATE__TEST_RUNNING || v->status == RESTATE__TEST_SUSPENDED) {
+        restate__json_put_text(o, ", waits for");
+        restate__test_put_open(o, v);
+    } else if (v->error && v->status != RESTATE__TEST_DONE) {
+        restate__test_print(o, " after %lu attempts, %lu: ", (unsigned long)v->attempts,
+                            (unsigned long)v->error_code);
+        restate__json_put_text(o, v->error);
+    }
+}
+
+/* Why nothing goes on. */
+static const char *restate__test_stuck(restate__test_server *t) {
+    restate__json_out o = restate__json_out_on(&t->scratch);
+    const char *before = "nothing can run, and nothing is due: ";
+    unsigned shown = 0;
+    restate__json_put_text(&o, t->first ? before : "nothing can run: nothing was called");
+    for (restate__test_invocation *v = t->first; v; v = v->next) {
+        if (v->status == RESTATE__TEST_DONE || shown++ == RESTATE__SHOWN_MAX) continue;
+        if (shown > 1) restate__json_put_text(&o, "; ");
+        restate__test_put_name(&o, v);
+        restate__json_put_text(&o, " is ");
+        restate__test_put_status(&o, v);
+    }
+    if (t->first && !shown) restate__json_put_text(&o, "all invocations are done");
+    const char *text = (const char *)restate__json_finish(&o).ptr;
+    return text ? text : "nothing can run";
+}
+
+static void restate__test_put_object(restate__json_out *o, const restate__test_object *object) {
+    restate__test_value *value = restate__test_next_value(object, NULL);
+    restate__map_node *n = NULL;
+    if (!value && !object->promises) return;
+    restate__record_put_target(o, restate_str(object->service->source.name), object->key,
+                               restate__b_none());
+    restate__json_put_text(o, " has\n");
+    for (; value; value = restate__test_next_value(object, value)) {
+        restate__json_put_text(o, "  ");
+        restate__record_put_payload(o, value->node.key);
+        restate__json_put_text(o, " = ");
+        restate__record_put_payload(o, value->value);
+        restate__json_put(o, '\n');
+    }
+    while ((n = restate__map_next(object->promises, n)) != NULL) {
+        const restate__test_promise *promise = (const restate__test_promise *)(const void *)n;
+        restate__json_put_text(o, "  promise ");
+        restate__record_put_payload(o, n->key);
+        restate__json_put_text(o, promise->result.tag ? " is completed\n" : " is open\n");
+    }
+}
+
+/* All there is: see restate_test_text(). */
+static void restate__test_put_all(restate__json_out *o, restate__test_server *t) {
+    char now[RESTATE__CLOCK_TEXT];
+    restate__record r;
+    restate__clock_text(t->now_ms, now);
+    restate__test_print(o, "%s, seed %llu\n", now, (unsigned long long)t->options.seed);
+    for (restate__test_invocation *v = t->first; v; v = v->next) {
+        if (!restate__test_record(v, &t->scratch, &r)) break;
+        restate__record_put(o, &t->scratch, &r);
+        restate__json_put_text(o, "  ");
+        restate__test_put_status(o, v);
+        restate__json_put(o, '\n');
+        restate__arena_free(&t->scratch);
+    }
+    for (restate__map_node *n = NULL; (n = restate__map_next(t->objects, n)) != NULL;)
+        restate__test_put_object(o, (const restate__test_object *)(const void *)n);
+    if (*t->error) restate__json_put_text(o, t->error), restate__json_put(o, '\n');
+}
+
+/* ---- A client whose server is in it ---------------------------------------------------------- */
+
+/* What a test is to the server: a caller without a journal. It lies in the server's memory, since
+ * what was called may answer when the context is gone. */
+typedef struct restate__test_visitor {
+    restate__test_party party;              /* first */
+    struct restate__test_ctx *ctx;          /* NULL: gone */
+    uint16_t refused_code;                  /* the command at hand was refused; 0: it was not */
+    const char *refused;
+} restate__test_visitor;
+
+/* What is known of an answer, under its completion id. */
+typedef struct restate__test_answer {
+    restate__map_node node;                 /* first */
+    uint8_t id[4];                          /* its key */
+    restate_answer answer;
+    bool refused;
+} restate__test_answer;
+
+typedef struct restate__test_ctx {
+    restate__client_ctx c;                  /* first */
+    restate__test_visitor *visitor;
+    restate__map_node *answers;
+} restate__test_ctx;
+
+typedef struct restate__test_client {
+    restate_client client;                  /* first */
+    restate__test_server server;
+    uint32_t contexts;                      /* how many there were */
+} restate__test_client;
+
+static restate__test_server *restate__test_of(const restate__client_ctx *c) {
+    return &((restate__test_client *)(void *)c->client)->server;
+}
+
+/* Made when it is new; NULL: out of memory. */
+static restate__test_answer *restate__test_answer_of(restate__test_ctx *own, uint32_t completion) {
+    uint8_t key[4];
+    restate__b_put32(key, completion);
+    restate__map_node *n = restate__map_find(own->answers, restate__b(key, sizeof key));
+    restate__test_answer *a = (restate__test_answer *)(void *)n;
+    if (a) return a;
+    a = restate__arena_alloc(&own->c.peer.arena, sizeof *a);
+    if (!a) return NULL;
+    memcpy(a->id, key, sizeof key);
+    a->answer = (restate_answer){ .invocation_id = "", .headers = &restate__no_pairs };
+    restate__map_add(&own->answers, &a->node, restate__b(a->id, sizeof a->id));
+    return a;
+}
+
+/* The HTTP status that an answer would have. */
+static uint16_t restate__test_http_status(restate_bytes failure) {
+    uint64_t code = restate__test_get_number(failure, restate_wire_Failure_code_tag);
+    if (!failure.ptr) return 200;
+    return code >= 400 && code <= 999 ? (uint16_t)code : 500;
+}
+
+/* A call has two answers, one behind the other: with its id, and with its result. */
+static void restate__test_note_answer(restate__test_ctx *own, uint16_t type, restate_bytes body) {
+    uint32_t id = (uint32_t)restate__test_get_number(
+        body, restate_wire_NotificationTemplate_completion_id_tag);
+    bool sends = type == restate_wire_MSG_CALL_INVOCATION_ID_COMPLETION;
+    restate__test_answer *a = restate__test_answer_of(own, id), *first = NULL;
+    if (type == restate_wire_MSG_CALL_COMPLETION) first = restate__test_answer_of(own, id - 1);
+    if (!a || type == restate_wire_MSG_SLEEP_COMPLETION) return;
+    a->answer.tries = 1;
+    a->answer.previously_accepted = sends && own->visitor->party.met;
+    a->answer.http_status = sends ? 202 : restate__test_http_status(
+        restate__test_get(body, restate_wire_NotificationTemplate_failure_tag));
+    restate_bytes invocation =
+        restate__test_get(body, restate_wire_NotificationTemplate_invocation_id_tag);
+    if (invocation.ptr)
+        a->answer.invocation_id = restate__arena_text(&own->c.peer.arena, invocation);
+    if (!first) return;
+    a->answer.invocation_id = first->answer.invocation_id;
+    first->answer = a->answer;
+}
+
+/* A notification for a test is delivered at once. */
+static void restate__test_visitor_notify(restate__test_party *p, uint16_t type,
+                                         restate_bytes body) {
+    restate__test_ctx *own = ((restate__test_visitor *)(void *)p)->ctx;
+    uint8_t head[RESTATE__WIRE_HEAD];
+    if (!own) return;
+    restate__test_note_answer(own, type, body);
+    restate__wire_put_head(head, type, 0, (uint32_t)body.len);
+    restate__client_settled(&own->c);
+    restate__peer_tell(&own->c.peer, restate__b(head, sizeof head));
+    if (body.len) restate__peer_tell(&own->c.peer, body);
+}
+
+static void restate__test_visitor_refuse(restate__test_party *p, uint16_t code, const char *why) {
+    restate__test_visitor *visitor = (restate__test_visitor *)(void *)p;
+    visitor->refused_code = code;
+    visitor->refused = why;
+}
+
+/* A completion that no invocation answers: RESTATE_ERROR for whoever awaits it. */
+static void restate__test_tell_refused(restate__test_ctx *own, uint32_t completion) {
+    const restate__test_visitor *visitor = own->visitor;
+    restate__test_answer *a = restate__test_answer_of(own, completion);
+    if (a) a->refused = true;
+    const restate_failure f = { visitor->refused_code, visitor->refused, NULL };
+    restate__client_failure(&own->c, completion, &f);
+    if (a) a->answer.http_status = visitor->refused_code;
+}
+
+/* The completions of a command are under the same tags in all of them. */
+static restate_status restate__test_refuse_command(restate__test_ctx *own, restate_bytes body) {
+    const restate__test_visitor *visitor = own->visitor;
+    uint32_t id = RESTATE__TEST_NUMBER(body, Call, invocation_id_notification_idx);
+    uint32_t result = RESTATE__TEST_NUMBER(body, Call, result_completion_id);
+    if (id) restate__test_tell_refused(own, id);
+    if (result) restate__test_tell_refused(own, result);
+    if (id || result) return RESTATE_OK;
+    return restate__ctx_new_failure(&own->c.peer.attempt.ctx, visitor->refused_code,
+                                    visitor->refused, RESTATE_ERROR);
+}
+
+/* The object that a context is about; NULL: there is none, which was refused. */
+static restate__test_object *restate__test_find_object(restate__test_ctx *own, uint16_t type) {
+    restate__test_server *t = restate__test_of(&own->c);
+    restate_bytes name = restate_str(own->c.at.service);
+    const restate__service *s = restate__ep_service(t->endpoint, name);
+    bool promise = type == restate_wire_MSG_GET_PROMISE_COMMAND ||
+                   type == restate_wire_MSG_PEEK_PROMISE_COMMAND ||
+                   type == restate_wire_MSG_COMPLETE_PROMISE_COMMAND;
+    const char *why = NULL;
+    if (!s) why = "restate_client_at() names a service that is not there";
+    else if (s->source.kind == RESTATE_SERVICE) why = "a plain service has no state";
+    else if (promise && s->source.kind != RESTATE_WORKFLOW) why = "only workflows have promises";
+    if (!why) return restate__test_object_of(t, s, restate_str(own->c.at.key));
+    restate__test_visitor_refuse(&own->visitor->party, s ? 400 : 404, why);
+    return NULL;
+}
+
+/* Whether a command is about the state or the promises of an object. */
+static bool restate__test_needs_object(uint16_t type) {
+    return type >= restate_wire_MSG_GET_LAZY_STATE_COMMAND &&
+           type <= restate_wire_MSG_COMPLETE_PROMISE_COMMAND;
+}
+
+/* The content type that a request has: what its headers say, or the codec of its payload. NULL: it
+ * has neither. */
+static const char *restate__test_content_type(restate__test_ctx *own, restate_bytes command,
+                                              uint32_t headers) {
+    const restate__peer *p = &own->c.peer;
+    restate__wire_reader r = restate__wire_read(command);
+    restate__wire_item item;
+    restate_bytes name, value;
+    while (restate__wire_next(&r, &item))
+        if (item.tag == headers && restate__wire_entry(item.bytes, true, &name, &value) &&
+            restate__b_is(name, "content-type"))
+            return restate__arena_text(&own->c.peer.arena, value);
+    if (p->absent) return NULL;
+    const char *type = p->codec ? p->codec->content_type : restate_codec_json.content_type;
+    return type ? type : restate_codec_bytes.content_type;
+}
+
+/* Whether `type` is what a handler lets in, where a star may stand for the end, or for all. */
+static bool restate__test_fits(const char *accepts, const char *type) {
+    size_t n = restate__ep_type_len(type), star = strcspn(accepts, "*");
+    if (accepts[star]) return star == 0 || (n >= star && strncmp(accepts, type, star) == 0);
+    return n == star && strncmp(accepts, type, n) == 0;
+}
+
+/* Why the ingress does not let a payload in; NULL: it does. */
+static const char *restate__test_lets_in(restate__test_ctx *own, const restate_handler *h,
+                                         const restate__test_order *o) {
+    const char *type = restate__test_content_type(own, o->command, o->headers);
+    const char *accepts = h->accept ? h->accept : h->input->content_type;
+    if (h->input->kind == RESTATE_CODEC_VOID)
+        return o->input.len ? "expected the body to be empty: the handler takes no input" : NULL;
+    if (!type && !o->input.len)
+        return h->input->optional ? NULL : "the handler needs an input, and its content-type";
+    if (h->accept == NULL && h->input->kind == RESTATE_CODEC_BYTES) return NULL;
+    if (!accepts) accepts = restate_codec_bytes.content_type;
+    return type && restate__test_fits(accepts, type) ? NULL
+               : restate__arena_printf(&restate__test_of(&own->c)->arena,
+                                       "the content-type %s does not match %s, which the handler "
+                                       "takes", type ? type : "(none)", accepts);
+}
+
+/* A call or a send by the ingress. */
+static void restate__test_check_input(restate__test_ctx *own, uint16_t type, restate_bytes body) {
+    const restate__test_order call = RESTATE__TEST_ORDER(body, Call);
+    const restate__test_order send = RESTATE__TEST_ORDER(body, OneWayCall);
+    const restate__test_order *o = type == restate_wire_MSG_CALL_COMMAND ? &call : &send;
+    const restate__service *s = restate__ep_service(restate__test_of(&own->c)->endpoint, o->service);
+    const restate__handler *h = s ? restate__ep_handler(s, o->handler) : NULL;
+    const char *why = h ? restate__test_lets_in(own, h->source, o) : NULL;
+    if (why) restate__test_visitor_refuse(&own->visitor->party, 400, why);
+}
+
+static restate_status restate__test_do(restate__test_ctx *own, uint16_t type, restate_bytes body) {
+    restate__test_visitor *visitor = own->visitor;
+    restate__test_act *act = restate__test_act_of(type);
+    visitor->refused_code = 0;
+    if (restate__test_needs_object(type))
+        visitor->party.object = restate__test_find_object(own, type);
+    if (type == restate_wire_MSG_CALL_COMMAND || type == restate_wire_MSG_ONE_WAY_CALL_COMMAND)
+        restate__test_check_input(own, type, body);
+    if (!visitor->refused_code && restate__test_accepts(&visitor->party, type, body) && act)
+        act(&visitor->party, body);
+    return visitor->refused_code ? restate__test_refuse_command(own, body) : RESTATE_OK;
+}
+
+#define RESTATE__TEST_INSIDE \
+    "a handler or a closure must not use a context of the test that it is in"
+
+/* Gives the error of the server to the context, for its next function with a status. */
+static restate_status restate__test_is_over(restate__client_ctx *c, const char *why) {
+    restate_ctx *ctx = &c->peer.attempt.ctx;
+    return restate__ctx_retry(ctx, 0, restate__arena_text(ctx->memory, restate_str(why)), NULL);
+}
+
+/* restate__peer_calls.take */
+static restate_status restate__test_take_command(restate__peer *p) {
+    restate__test_ctx *own = (restate__test_ctx *)(void *)p;
+    restate__test_server *t = restate__test_of(&own->c);
+    restate__message m;
+    restate__chunk *block;
+    restate_bytes body = restate__b_none();
+    bool there = restate__peer_command(p, &m, &block);
+    if (there) body = restate__arena_copy(&t->arena, m.body);
+    if (block) restate__cache_give(&own->c.client->worker.cache, block);
+    if (!there) return p->attempt.ctx.over ? RESTATE_ENDED : RESTATE_OK;
+    if (t->arena.failed) restate__test_stop(t, "out of memory");
+    if (t->stepping) return restate__test_is_over(&own->c, RESTATE__TEST_INSIDE);
+    if (*t->error) return restate__test_is_over(&own->c, t->error);
+    return restate__test_do(own, m.type, body);
+}
+
+static restate_status restate__test_told(restate__peer *p, uint32_t completion) {
+    restate__test_ctx *own = (restate__test_ctx *)(void *)p;
+    const restate__test_answer *a = restate__test_answer_of(own, completion);
+    if (a && a->answer.http_status) own->c.answer = &a->answer;
+    return a && a->refused ? RESTATE_ERROR : RESTATE_TERMINAL;
+}
+
+static const restate_answer *restate__test_answer_at(restate__client_ctx *c, uint32_t completion) {
+    const restate__test_answer *a =
+        restate__test_answer_of((restate__test_ctx *)(void *)c, completion);
+    return a ? &a->answer : NULL;
+}
+
+/* restate__client_kind.wait: steps, until something was settled. */
+static restate_status restate__test_wait_on(restate__client_ctx *c) {
+    restate__test_server *t = restate__test_of(c);
+    t->stepping = true;
+    bool goes_on = true;
+    while (!c->client->settled && goes_on) goes_on = restate__test_step(t);
+    t->stepping = false;
+    if (goes_on) return RESTATE_OK;
+    return restate__test_is_over(c, *t->error ? t->error : restate__test_stuck(t));
+}
+
+static bool restate__test_begin_ctx(restate__client_ctx *c) {
+    restate__test_client *client = (restate__test_client *)(void *)c->client;
+    restate__test_ctx *own = (restate__test_ctx *)(void *)c;
+    restate__test_server *t = &client->server;
+    own->visitor = restate__arena_alloc(&t->arena, sizeof *own->visitor);
+    if (!own->visitor) return false;
+    own->visitor->ctx = own;
+    own->visitor->party = (restate__test_party){ .server = t, .lineage = ++client->contexts,
+                                               .notify = restate__test_visitor_notify,
+                                               .refuse = restate__test_visitor_refuse };
+    restate__vm_random_seed(c->peer.attempt.request.random,
+                            t->options.seed ^ (uint64_t)client->contexts << 32);
+    c->peer.attempt.request.random_ready = true;
+    return true;
+}
+
+static void restate__test_end_ctx(restate__client_ctx *c) {
+    restate__test_visitor *visitor = ((restate__test_ctx *)(void *)c)->visitor;
+    if (visitor) visitor->ctx = NULL;
+}
+
+/* Time passes only while there is nothing else to do. */
+static void restate__test_process(restate_client *client, uint64_t wait_ms) {
+    restate__test_server *t = &((restate__test_client *)(void *)client)->server;
+    uint64_t until_ms = t->now_ms + restate__ms(wait_ms, 0);
+    bool goes_on = !t->stepping;
+    while (goes_on) {
+        bool due = t->timer_count && t->timers[0].at_ms <= (client->settled ? t->now_ms : until_ms);
+        if (t->ready_at == t->ready_end && !due) break;
+        t->stepping = true;
+        goes_on = restate__test_step(t);
+        t->stepping = false;
+    }
+    if (goes_on && !client->settled && t->now_ms < until_ms) t->now_ms = until_ms;
+}
+
+static void restate__test_free_client(restate_client *client) {
+    restate__test_client *whole = (restate__test_client *)(void *)client;
+    restate_allocator allocator = client->allocator;
+    restate__test_free(&whole->server);
+    restate__worker_free(&client->worker);
+    restate__mem_free(&allocator, whole, sizeof *whole);
+}
+
+/* ---- Requests to the admin API --------------------------------------------------------------- */
+
+/* What PATCH /invocations/ID/VERB can do. Gives the answer's status; `*answer` is its body. */
+typedef uint16_t restate__test_verb(restate__test_invocation *v, restate_bytes *answer);
+
+static uint16_t restate__test_do_cancel(restate__test_invocation *v, restate_bytes *answer) {
+    (void)answer;
+    if (v->status == RESTATE__TEST_DONE) return 409;
+    restate__test_cancel(v);
+    return v->status == RESTATE__TEST_DONE ? 200 : 202;
+}
+
+static uint16_t restate__test_do_kill(restate__test_invocation *v, restate_bytes *answer) {
+    (void)answer;
+    if (v->status == RESTATE__TEST_DONE) return 409;
+    restate__test_kill(v);
+    return 200;
+}
+
+static uint16_t restate__test_do_pause(restate__test_invocation *v, restate_bytes *answer) {
+    (void)answer;
+    if (v->status == RESTATE__TEST_DONE) return 409;
+    restate__test_pause(v);
+    return 202;
+}
+
+static uint16_t restate__test_do_resume(restate__test_invocation *v, restate_bytes *answer) {
+    (void)answer;
+    if (v->status == RESTATE__TEST_DONE) return 409;
+    restate__test_resume(v);
+    return 200;
+}
+
+static uint16_t restate__test_do_purge(restate__test_invocation *v, restate_bytes *answer) {
+    (void)answer;
+    if (v->status != RESTATE__TEST_DONE) return 409;
+    v->purged = true;
+    return 200;
+}
+
+static uint16_t restate__test_do_restart(restate__test_invocation *v, restate_bytes *answer) {
+    restate__test_server *t = v->party.server;
+    restate_bytes input = v->first->body;
+    restate_bytes value = restate__test_get(input, restate_wire_InputCommandMessage_value_tag);
+    const restate__test_order order = {
+        .key = v->key, .scope = v->scope, .limit_key = v->limit_key,
+        .input = restate__test_get(value, restate_wire_Value_content_tag),
+        .command = input, .headers = restate_wire_InputCommandMessage_headers_tag };
+    restate__test_party outside = { .server = t };
+    if (v->status != RESTATE__TEST_DONE) return 409;
+    if (v->service->source.kind == RESTATE_WORKFLOW && v->exclusive) return 422;
+    restate__test_invocation *again = restate__test_new_invocation(
+        &outside, v->service,
+        restate__ep_handler(v->service, restate_str(v->handler->name)), &order);
+    if (!again) return 500;
+    restate__test_add(again, v->party.lineage + 1);
+    restate__test_enter(again);
+    const char *text = restate__arena_printf(&t->arena, "{\"new_invocation_id\": \"%s\"}", again->id);
+    *answer = restate_str(text);
+    return 200;
+}
+
+static restate__test_verb *restate__test_verb_of(const char *name) {
+    static const struct {
+        const char *name;
+        restate__test_verb *verb;
+    } rows[] = {
+        { "cancel", restate__test_do_cancel }, { "kill", restate__test_do_kill },
+        { "pause", restate__test_do_pause },   { "resume", restate__test_do_resume },
+        { "purge", restate__test_do_purge },   { "restart-as-new", restate__test_do_restart }
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (strcmp(rows[i].name, name) == 0) return rows[i].verb;
+    return NULL;
+}
+
+/* Why it cannot be done, with the status in `*status`; NULL: it was done. */
+static const char *restate__test_patch(restate__test_server *t, const char *method,
+                                       const char *path, uint16_t *status, restate_bytes *answer) {
+    static const char begin[] = "/invocations/";
+    const char *id = path + sizeof begin - 1;
+    *status = 400;
+    if (strcmp(method, "PATCH") != 0 || strncmp(path, begin, sizeof begin - 1) != 0)
+        return "a test has PATCH /invocations/ID/VERB and nothing else of the admin API";
+    const char *slash = strchr(id, '/');
+    restate__test_verb *verb = slash ? restate__test_verb_of(slash + 1) : NULL;
+    if (!verb)
+        return "a test knows of invocations cancel, kill, pause, resume, purge and restart-as-new";
+    restate__test_invocation *v = restate__test_by_id(t, restate__b(id, (size_t)(slash - id)));
+    *status = 404;
+    if (!v || restate__test_forgotten(v)) return "invocation not found";
+    *status = verb(v, answer);
+    if (*status == 409)
+        return v->status == RESTATE__TEST_DONE ? "the invocation is finished"
+                                               : "the invocation is not finished";
+    return *status >= 400 ? "it cannot be done with this invocation" : NULL;
+}
+
+static bool restate__test_request(restate__client_ctx *c, uint32_t completion, const char *method,
+                                  const char *path, restate_bytes body) {
+    restate__test_ctx *own = (restate__test_ctx *)(void *)c;
+    restate__test_server *t = restate__test_of(c);
+    restate_bytes answer = restate__b("", 0);
+    uint16_t status = 0;
+    (void)body;
+    if (t->stepping) return restate__test_is_over(c, RESTATE__TEST_INSIDE) == RESTATE_OK;
+    if (*t->error) return restate__test_is_over(c, t->error) == RESTATE_OK;
+    const char *why = restate__test_patch(t, method, path, &status, &answer);
+    if (why) {
+        restate__test_visitor_refuse(&own->visitor->party, status, why);
+        restate__test_tell_refused(own, completion);
+        return true;
+    }
+    restate__client_value(c, completion, answer);
+    restate__test_answer *a = restate__test_answer_of(own, completion);
+    if (a) a->answer.http_status = status, a->answer.tries = 1;
+    return true;
+}
+
+/* Whether an invocation is among those that restate_client_journal() is asked for. */
+static bool restate__test_matches(const restate__test_invocation *v, const restate_invocation *of) {
+    const restate_target *to = &of->target;
+    if (of->id) return strcmp(of->id, v->id) == 0 && !restate__test_forgotten(v);
+    return v->status != RESTATE__TEST_DONE &&
+           (!to->service || strcmp(to->service, v->service->source.name) == 0) &&
+           (!to->handler || strcmp(to->handler, v->handler->name) == 0) &&
+           (!to->key || restate__b_is(v->key, to->key)) &&
+           (!to->scope || restate__b_is(v->scope, to->scope)) &&
+           (!of->idempotency_key || restate__b_is(v->idempotency_key, of->idempotency_key));
+}
+
+/* restate__client_kind.journals */
+static bool restate__test_journals(restate__client_ctx *c, uint32_t completion,
+                                   restate_invocation of) {
+    restate__test_server *t = restate__test_of(c);
+    restate__json_out o = restate__json_out_on(&t->arena);
+    restate__record r;
+    bool more = false;
+    restate__json_put_text(&o, "{\"rows\": [");
+    for (restate__test_invocation *v = t->first; v; v = v->next) {
+        if (!restate__test_matches(v, &of)) continue;
+        if (!restate__test_record(v, &t->scratch, &r)) break;
+        restate__record_put_rows(&o, &r, more);
+        more = true;
+        restate__arena_free(&t->scratch);
+    }
+    restate__json_put_text(&o, "]}");
+    restate_bytes text = restate__json_finish(&o);
+    if (!text.ptr) return restate__ctx_nomem(&c->peer.attempt.ctx) == RESTATE_OK;
+    restate__client_value(c, completion, text);
+    return true;
+}
+
+static const restate__client_kind restate__test_kind = {
+    .calls = { restate__test_take_command, restate__client_wait, restate__test_told,
+               RESTATE__RULE_HANDLER | RESTATE__RULE_EXPLICIT },
+    .ctx_bytes = sizeof(restate__test_ctx),
+    .begin = restate__test_begin_ctx,
+    .end = restate__test_end_ctx,
+    .wait = restate__test_wait_on,
+    .request = restate__test_request,
+    .answer = restate__test_answer_at,
+    .process = restate__test_process,
+    .journals = restate__test_journals,
+    .free = restate__test_free_client
+};
+
+RESTATE_API restate_client *restate_test_new(const restate_test_options *options) {
+    static const restate_test_options none = { .endpoint = NULL };
+    if (!options) options = &none;
+    restate_allocator allocator = restate__mem_defaults(options->allocator);
+    restate__test_client *whole = restate__mem_zalloc(&allocator, sizeof *whole);
+    if (!whole) return NULL;
+    restate_client *client = &whole->client;
+    restate__test_init(&whole->server, options);
+    client->allocator = allocator;
+    client->clock = whole->server.clock;
+    client->logger.to = whole->server.logger.to;
+    if (whole->server.endpoint) client->options = whole->server.endpoint->options.defaults;
+    restate__client_init(client, &restate__test_kind);
+    return client;
+}
+
+RESTATE_API const char *restate_test_text(restate_ctx *ctx) {
+    restate__client_ctx *c = RESTATE__PEER(ctx->attempt) ? restate__client_of(ctx) : NULL;
+    if (!c || c->peer.broken || c->client->kind != &restate__test_kind) return "";
+    restate__json_out o = restate__json_out_on(ctx->memory);
+    restate__test_put_all(&o, restate__test_of(c));
+    const char *text = (const char *)restate__json_finish(&o).ptr;
+    if (text) return text;
+    restate__ctx_nomem(ctx);
+    return "";
+}
+
+#endif /* RESTATE_WITH_TEST */
 
 #endif /* RESTATE_IMPLEMENTATION */
 
