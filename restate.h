@@ -27097,6 +27097,288 @@ RESTATE_API const char *restate_test_text(restate_ctx *ctx) {
     return "";
 }
 
+/* ---- The explorer ---------------------------------------------------------------------------- */
+
+/* How crashes are explored
+ *
+ * Each run has a runtime of its own, in which whoever can go on first does (`steady`), so that runs
+ * are the same up to the first loss; an attempt that is lost goes to the end of the list, and others
+ * come first from there on. The first run has no losses. Its outcome, as text, is what those of all
+ * others are compared with: what the test returned and replied, the result of every invocation by
+ * its id, which does not depend on the order either, and all state. An invocation that is not over
+ * is "open", whatever it waits for.
+ *
+ * When the test has returned, what can run without the clock going on still does. */
+
+typedef struct restate__test_explorer {
+    restate_test_options options;           /* of the runs */
+    const restate_explore_options *how;
+    restate_test_fn *test;
+    void *arg;
+    restate_allocator allocator;
+    restate__logger logger;                 /* that the fault is reported to */
+    restate__cache cache;
+    restate__arena arena, scratch;          /* scratch: of one run */
+    restate_bytes outcome;                  /* of the first run */
+    const char *everything;                 /* and all that its runtime had then */
+    uint32_t *places;                       /* how many places a run has that loses at this one; at
+                                               0: the first run */
+    uint32_t runs;
+    bool broken;                            /* a fault was found, or there is no memory */
+} restate__test_explorer;
+
+/* A run. */
+typedef struct restate__test_trial {
+    restate_switch suspend, lazy_state;
+    uint32_t lose[3];                       /* ends with 0 */
+    const uint32_t *only;                   /* instead; NULL */
+    const char *way;                        /* for the report */
+} restate__test_trial;
+
+static void restate__test_put_result(restate__json_out *o, restate__test_result r) {
+    if (r.tag == restate_wire_NotificationTemplate_failure_tag)
+        restate__record_put_failure(o, r.bytes);
+    else restate__record_put_payload(o, restate__test_get(r.bytes, restate_wire_Value_content_tag));
+}
+
+static void restate__test_put_test(restate__json_out *o, restate_ctx *ctx, restate_status s) {
+    static const char *const names[] = { "OK", "TERMINAL", "TIMEOUT", "CANCELLED", "ENDED",
+                                         "ERROR" };
+    const restate_failure *f = restate_failed(ctx);
+    restate__json_put_text(o, "the test returned RESTATE_");
+    restate__json_put_text(o, (unsigned)s < sizeof names / sizeof *names ? names[s] : "?");
+    if (s != RESTATE_OK) {
+        restate__test_print(o, ": %u ", (unsigned)f->code);
+        restate__record_put_name(o, restate_str(f->message));
+        for (const restate_pair *m = f->metadata; m && m->name; m++) {
+            restate__json_put_text(o, ", ");
+            restate__record_put_name(o, restate_str(m->name));
+            restate__json_put_text(o, ": ");
+            restate__record_put_name(o, restate_str(m->value));
+        }
+    }
+    restate__json_put_text(o, ", and replied ");
+    restate__record_put_payload(o, ctx->reply);
+    restate__json_put(o, '\n');
+}
+
+static void restate__test_put_outcome(restate__json_out *o, restate__test_server *t) {
+    restate__map_node *n = NULL;
+    while ((n = restate__map_next(t->by_id, n)) != NULL) {
+        const restate__test_invocation *v = RESTATE__TEST_FOUND(by_id, n);
+        restate__test_put_name(o, v);
+        if (v->status == RESTATE__TEST_DONE) {
+            restate__json_put_text(o, " -> ");
+            restate__test_put_result(o, v->result);
+        } else {
+            restate__json_put_text(o, v->status == RESTATE__TEST_PAUSED ? " is paused" : " is open");
+        }
+        restate__json_put(o, '\n');
+    }
+    for (n = NULL; (n = restate__map_next(t->objects, n)) != NULL;)
+        restate__test_put_object(o, (const restate__test_object *)(const void *)n);
+}
+
+/* What is wrong whatever the outcome; NULL: nothing. */
+static const char *restate__test_wrong(restate__test_server *t) {
+    if (t->mismatch) return t->mismatch;
+    if (t->twice)
+        return restate__arena_printf(&t->arena, "the closure of \"%s\" executed although its result "
+                                     "is stored", t->twice);
+    return *t->error ? t->error : NULL;
+}
+
+static void restate__test_say(restate__test_explorer *e, const char *format, ...)
+    RESTATE__PRINTF(2, 3);
+static void restate__test_say(restate__test_explorer *e, const char *format, ...) {
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    restate__log(&e->logger, RESTATE_LOG_ERROR, "%s", text);
+}
+
+static restate_bytes restate__test_line(restate_bytes *text) {
+    const uint8_t *end = text->len ? memchr(text->ptr, '\n', text->len) : NULL;
+    restate_bytes line = restate__b(text->ptr, end ? (size_t)(end - text->ptr) : text->len);
+    size_t used = line.len + (end != NULL);
+    text->ptr += used;
+    text->len -= used;
+    return line;
+}
+
+static void restate__test_say_lines(restate__test_explorer *e, const char *title,
+                                    const char *text) {
+    restate_bytes left = restate_str(text);
+    restate__test_say(e, "%s", title);
+    while (left.len) {
+        restate_bytes line = restate__test_line(&left);
+        restate__test_say(e, "| %.*s", (int)(line.len < 900 ? line.len : 900),
+                          (const char *)line.ptr);
+    }
+}
+
+/* The first line that differs, of both. */
+static void restate__test_say_difference(restate__test_explorer *e, restate_bytes other) {
+    restate_bytes first = e->outcome, a, b;
+    do {
+        a = restate__test_line(&first);
+        b = restate__test_line(&other);
+    } while (restate__b_equal(a, b) && (first.len || other.len));
+    restate__test_say(e, "without losses: %.*s", (int)(a.len < 900 ? a.len : 900),
+                      (const char *)a.ptr);
+    restate__test_say(e, "with this:      %.*s", (int)(b.len < 900 ? b.len : 900),
+                      (const char *)b.ptr);
+}
+
+static void restate__test_report(restate__test_explorer *e, const restate__test_trial *trial,
+                                 restate__test_server *t, restate_bytes outcome,
+                                 const char *everything) {
+    const char *wrong = restate__test_wrong(t);
+    e->broken = true;
+    if (t->lost) restate__test_say(e, "a fault, when attempts are lost at %s", t->lost);
+    else restate__test_say(e, "a fault, %s", trial->way);
+    if (wrong) restate__test_say(e, "%.900s", wrong);
+    else if (!outcome.ptr) restate__test_say(e, "out of memory");
+    else if (e->outcome.ptr) restate__test_say_difference(e, outcome);
+    else restate__test_say_lines(e, "the outcome:", (const char *)outcome.ptr);
+    if (trial->lose[0])
+        restate__test_say(e, "to repeat it: seed %llu, .only = (const uint32_t[]){ %lu, %lu, 0 }",
+                          (unsigned long long)e->options.seed, (unsigned long)trial->lose[0],
+                          (unsigned long)trial->lose[1]);
+    if (e->everything) restate__test_say_lines(e, "all there was without losses:", e->everything);
+    if (everything) restate__test_say_lines(e, "all there was with this:", everything);
+}
+
+/* The test has returned `s`: whether all is as it was in the first run. If this is that, keeps it,
+ * in the arena that stays. */
+static void restate__test_judge(restate__test_explorer *e, const restate__test_trial *trial,
+                                restate_ctx *ctx, restate_status s) {
+    restate__test_server *t = restate__test_of(restate__client_of(ctx));
+    bool first = !e->outcome.ptr;
+    restate__arena *arena = first ? &e->arena : &e->scratch;
+    restate__json_out o = restate__json_out_on(arena);
+    restate__test_put_test(&o, ctx, s);
+    if (!e->how->reply_only) restate__test_put_outcome(&o, t);
+    restate_bytes outcome = restate__json_finish(&o);
+    bool good = outcome.ptr && !restate__test_wrong(t) &&
+                (first ? s == RESTATE_OK : restate__b_equal(e->outcome, outcome));
+    if (good && !first) return;
+    o = restate__json_out_on(arena);
+    restate__test_put_all(&o, t);
+    const char *everything = (const char *)restate__json_finish(&o).ptr;
+    if (!good) restate__test_report(e, trial, t, outcome, everything);
+    e->outcome = outcome;
+    e->everything = everything;
+}
+
+/* One run; gives how many places it had. */
+static uint32_t restate__test_try(restate__test_explorer *e, const restate__test_trial *trial) {
+    restate_test_options o = e->options;
+    o.suspend = trial->suspend;
+    o.lazy_state = trial->lazy_state;
+    restate_client *client = restate_test_new(&o);
+    restate_ctx *ctx = restate_client_begin(client);
+    uint32_t places = 0;
+    e->runs++;
+    if (client && ctx != &restate__client_none.peer.attempt.ctx) {
+        restate__test_server *t = &((restate__test_client *)(void *)client)->server;
+        t->steady = true;
+        t->lose = trial->only ? trial->only : trial->lose;
+        restate_status s = e->test(ctx, e->arg);
+        t->still = true;
+        while (restate__test_step(t)) continue;
+        restate__test_judge(e, trial, ctx, s);
+        places = t->places;
+    } else {
+        e->broken = true;
+        restate__test_say(e, "out of memory");
+    }
+    restate_client_free(client);
+    restate__arena_free(&e->scratch);
+    return places;
+}
+
+static void restate__test_try_ways(restate__test_explorer *e) {
+    static const restate__test_trial ways[] = {
+        { RESTATE_OFF, RESTATE_OFF, { 0, 0, 0 }, NULL, "without any loss" },
+        { RESTATE_ON, RESTATE_OFF, { 0, 0, 0 }, NULL, "when it suspends at every wait" },
+        { RESTATE_OFF, RESTATE_ON, { 0, 0, 0 }, NULL, "when state is lazy" }
+    };
+    uint32_t places = restate__test_try(e, &ways[0]);
+    for (size_t i = 1; i < 3 && !e->broken && !e->how->only; i++) restate__test_try(e, &ways[i]);
+    if (e->broken) return;
+    e->places = restate__arena_alloc(&e->arena, ((size_t)places + 1) * sizeof *e->places);
+    if (e->places) e->places[0] = places;
+    else e->broken = true;
+}
+
+static uint32_t restate__test_try_losses(restate__test_explorer *e, uint32_t a, uint32_t b) {
+    const restate__test_trial trial = { RESTATE_OFF, RESTATE_OFF, { a, b, 0 }, NULL, "" };
+    return restate__test_try(e, &trial);
+}
+
+static void restate__test_try_all_pairs(restate__test_explorer *e) {
+    for (uint32_t a = 1; a <= e->places[0]; a++)
+        for (uint32_t b = a + 1; b <= e->places[a] && !e->broken; b++)
+            restate__test_try_losses(e, a, b);
+}
+
+static void restate__test_try_pairs(restate__test_explorer *e) {
+    uint32_t most = e->how->max_runs ? e->how->max_runs : 10000;
+    uint64_t pairs = 0, random[4];
+    for (uint32_t a = 1; a <= e->places[0]; a++) pairs += e->places[a] - a;
+    if (pairs + e->runs <= most) {
+        restate__test_try_all_pairs(e);
+        return;
+    }
+    restate__vm_random_seed(random, e->options.seed);
+    while (e->runs < most && !e->broken) {
+        uint32_t a = 1 + (uint32_t)(restate__vm_random(random) % e->places[0]);
+        uint32_t rest = e->places[a] - a;
+        if (rest)
+            restate__test_try_losses(e, a, a + 1 + (uint32_t)(restate__vm_random(random) % rest));
+    }
+}
+
+static void restate__test_explore_all(restate__test_explorer *e) {
+    uint32_t most = e->how->max_runs ? e->how->max_runs : 10000;
+    restate__test_try_ways(e);
+    if (e->broken) return;
+    if (e->how->only) {
+        const restate__test_trial trial = { RESTATE_OFF, RESTATE_OFF, { 0, 0, 0 }, e->how->only,
+                                            "" };
+        restate__test_try(e, &trial);
+        return;
+    }
+    for (uint32_t a = 1; a <= e->places[0] && !e->broken; a++) {
+        if (e->runs >= most) return;
+        e->places[a] = restate__test_try_losses(e, a, 0);
+    }
+    if (e->how->pairs && !e->broken) restate__test_try_pairs(e);
+}
+
+RESTATE_API restate_status restate_test_explore(const restate_test_options *options,
+                                                restate_test_fn *test, void *arg,
+                                                const restate_explore_options *how) {
+    static const restate_explore_options plain = { .pairs = false };
+    restate__test_explorer e = { .how = how ? how : &plain, .test = test, .arg = arg };
+    if (!options || !test) return RESTATE_ERROR;
+    e.options = restate__test_defaults(*options);
+    e.options.crashes = 0;
+    e.allocator = e.options.allocator;
+    e.logger = (restate__logger){ e.options.logger, &restate__clock_default };
+    if (!e.how->only) e.options.logger.level = RESTATE_LOG_OFF;
+    restate__cache_init(&e.cache, &e.allocator, NULL, 0);
+    restate__arena_init(&e.arena, &e.cache);
+    restate__arena_init(&e.scratch, &e.cache);
+    restate__test_explore_all(&e);
+    restate__arena_free(&e.arena);
+    if (e.how->runs) *e.how->runs = e.runs;
+    return e.broken ? RESTATE_ERROR : RESTATE_OK;
+}
+
 #endif /* RESTATE_WITH_TEST */
 
 #endif /* RESTATE_IMPLEMENTATION */
