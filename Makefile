@@ -144,6 +144,12 @@ build/e2e build/e2e-contract: $(wildcard tests/e2e/*.c) tests/test.h
 	$(CC) $(STD) $(WARN) $(CPPFLAGS) $(CFLAGS) -Itests $(shell pkg-config --cflags libcurl libcjson) \
 		-o $@ $(driver) $(LDFLAGS) $(shell pkg-config --libs libcurl libcjson) $(LDLIBS)
 
+# The same cases against the runtime for tests, in one program with the services.
+build/e2e-memory: tests/e2e/memory.c $(wildcard tests/e2e/*.c) $(TEST_SERVICES) tests/services/services.h $(HEADERS) tests/test.h
+	@mkdir -p $(@D)
+	$(compile) $(shell pkg-config --cflags libcurl) -o $@ $< $(filter-out %/main.c,$(TEST_SERVICES)) \
+		$(link) $(shell pkg-config --libs libcurl)
+
 # ---- Everything, and a first look -------------------------------------------------------------------
 # Both install what is missing, so they are scripts that come back here once it is there.
 
@@ -198,6 +204,10 @@ fuzz-seeds: $(FUZZ:%=build/asan/fuzz-%)
 e2e: all build/e2e build/e2e-services build/e2e-contract build/test-services
 	build/e2e -v
 	build/e2e-contract -v
+
+# Without a server.
+e2e-memory: build/e2e-memory
+	build/e2e-memory
 
 # A first look, in less than a minute.
 e2e-smoke: all build/e2e build/e2e-services build/e2e-contract build/test-services
@@ -291,7 +301,8 @@ strict-gcc strict-clang: $(HEADERS) build/proto/order.pb.h
 	@set -e; strict() { $(STRICT_CC) $(STRICT) $(package_flags) -I. -Itests -Ibuild/proto -c -o /dev/null "$$@"; }; \
 	strict -O2 -DRESTATE_IMPLEMENTATION -DRESTATE_WITH_OPENSSL -x c restate.h; \
 	strict -O0 -DRESTATE_IMPLEMENTATION -DNDEBUG -x c restate.h; \
-	for source in $(STRICT_SOURCES) tests/e2e/e2e.c tests/e2e/contract.c; do strict -O0 $$source; done; \
+	strict -O0 -DRESTATE_IMPLEMENTATION -DRESTATE_WITH_TEST -DRESTATE_NO_SERVER -DRESTATE_NO_THREADS -x c restate.h; \
+	for source in $(STRICT_SOURCES) tests/e2e/e2e.c tests/e2e/contract.c tests/e2e/memory.c; do strict -O0 $$source; done; \
 	for name in bodies usage load; do strict -O0 tests/bench/$$name.c; done
 strict-gcc: STRICT_CC = $(GCC)
 strict-clang: STRICT_CC = $(CLANG)
@@ -374,6 +385,7 @@ help:
 	@echo 'make build/test-services    the services that every SDK is tested with, in one program'
 	@echo 'make e2e          examples and services against real servers (build/e2e -v PART-OF-A-NAME)'
 	@echo 'make scale        much of everything: memory, time, bounds (build/scale PART-OF-A-NAME)'
+	@echo 'make e2e-memory   the cases of the contract without a server, against the runtime for tests'
 	@echo 'make e2e-smoke    some of them, in less than a minute'
 	@echo 'make mutants      breaks rules of the journal on purpose; some test has to notice each'
 	@echo 'make differential random handlers, journals, JSON and messages: all as with an earlier header'
@@ -395,7 +407,7 @@ help:
 	@echo 'make wire         restate_wire.h out of proto/; wire-check: whether it is that already'
 	@echo 'make clean        removes what was built, but for the server'
 
-.PHONY: all examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-smoke mutants differential coverage scale budget bench bench-e2e \
+.PHONY: all examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke mutants differential coverage scale budget bench bench-e2e \
 	bench-check wire wire-check layers license features \
 	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware refused clean help
 .SECONDARY:

@@ -24700,11 +24700,16 @@ RESTATE_API restate_status restate_client_journal(restate_ctx *ctx, restate_invo
  *     are the real ones. Three things differ: the clock is that of the runtime, closures execute on
  *     the handler's stack (restate__stage), which is therefore larger, and so do blocking handlers.
  *     Before a closure executes what was written so far is stored, as it would be by the time a
- *     thread of the pool begins.
+ *     thread of the pool begins. Its own result may be held back until the handler waits: closures
+ *     that execute at the same time end in any order.
  *
  * (T5) Ids are made of the seed, of who calls, and of the how manieth call it is; those of workflows
  *     and idempotent calls of what identifies them. So they are the same in whatever order things
- *     happen, and so is what is made of them: awakeables and random numbers. */
+ *     happen, and so is what is made of them: awakeables and random numbers.
+ *
+ * (T6) A test is a context of a client (>>client) whose commands are acted upon at once, by the same
+ *     functions as those of invocations (restate__test_act). What answers them is told at once, too;
+ *     where it waits for more, steps are taken. What the server refuses is RESTATE_ERROR there. */
 
 #define RESTATE__TEST_CACHE_BYTES (2u << 20)
 #define RESTATE__TEST_FIBERS 32u
@@ -25143,19 +25148,16 @@ static uint64_t restate__test_retention(uint64_t given) {
     return restate__ms(given, RESTATE__TEST_DAY_MS);
 }
 
-/* Whether a finished invocation is forgotten by whoever looks for it by what identifies it. */
+/* Whether a finished invocation is forgotten: nobody finds it any more. */
 static bool restate__test_forgotten(const restate__test_invocation *v) {
     const restate_options *o = &v->handler->options;
-    uint64_t kept = restate__test_retention(o->journal_retention_ms), more = 0;
+    uint64_t kept_ms = restate__test_retention(o->journal_retention_ms);
     if (v->status != RESTATE__TEST_DONE) return false;
-    if (v->purged) return true;
     if (v->service->source.kind == RESTATE_WORKFLOW && v->exclusive)
-        more = restate__test_retention(o->workflow_retention_ms);
+        kept_ms = restate__test_retention(o->workflow_retention_ms);
     else if (v->idempotency_key.ptr)
-        more = restate__test_retention(o->idempotency_retention_ms);
-    if (more && v->party.object && v->party.object->run == v) kept = more;
-    if (v->idempotency_key.ptr) kept = more;
-    return v->party.server->now_ms - v->done_ms >= kept;
+        kept_ms = restate__test_retention(o->idempotency_retention_ms);
+    return v->purged || v->party.server->now_ms - v->done_ms >= kept_ms;
 }
 
 /* Where a workflow is forgotten its state and promises are, too. */
@@ -25165,27 +25167,32 @@ static void restate__test_forget_run(restate__test_object *o) {
     o->state = o->promises = NULL;
 }
 
+/* SERVICE, a zero byte, KEY: what an object is found by. Absent: out of memory. */
+static restate_bytes restate__test_object_key(restate__test_server *t,
+                                              const restate__service *service,
+                                              restate_bytes key) {
+    restate_bytes name = restate_str(service->source.name);
+    uint8_t *all = restate__arena_bytes(&t->scratch, name.len + 1 + key.len);
+    if (!all) return restate__b_none();
+    memcpy(all, name.ptr, name.len + 1);
+    if (key.len) memcpy(all + name.len + 1, key.ptr, key.len);
+    return restate__b(all, name.len + 1 + key.len);
+}
+
 /* The object of a key; NULL: out of memory. */
 static restate__test_object *restate__test_object_of(restate__test_server *t,
                                                      const restate__service *service,
                                                      restate_bytes key) {
-    restate_bytes name = restate_str(service->source.name);
-    uint8_t *all = restate__arena_bytes(&t->arena, name.len + 1 + key.len + 1);
-    if (!all) return NULL;
-    memcpy(all, name.ptr, name.len + 1);
-    if (key.len) memcpy(all + name.len + 1, key.ptr, key.len);
-    all[name.len + 1 + key.len] = 0;
-    restate_bytes whole = restate__b(all, name.len + 1 + key.len);
-    restate__map_node *n = restate__map_find(t->objects, whole);
+    restate_bytes whole = restate__test_object_key(t, service, key);
+    restate__map_node *n = whole.ptr ? restate__map_find(t->objects, whole) : NULL;
     restate__test_object *o = (restate__test_object *)(void *)n;
-    if (o) {
-        restate__test_forget_run(o);
-        return o;
-    }
+    if (o) restate__test_forget_run(o);
+    if (o || !whole.ptr) return o;
     o = restate__arena_alloc(&t->arena, sizeof *o);
-    if (!o) return NULL;
+    whole = restate__arena_copy(&t->arena, whole);
+    if (!o || !whole.ptr) return NULL;
     o->service = service;
-    o->key = restate__b(all + name.len + 1, key.len);
+    o->key = restate__b(whole.ptr + whole.len - key.len, key.len);
     restate__map_add(&t->objects, &o->node, whole);
     return o;
 }
@@ -25299,13 +25306,13 @@ static void restate__test_signal(restate__test_invocation *v, restate__test_fiel
 
 /* ---- From the outside: cancel, kill, pause, resume ------------------------------------------- */
 
-/* One that has not begun is over at once; others are told, and decide. */
+/* One whose turn has not come is over at once; others are told, and decide. */
 static void restate__test_cancel(restate__test_invocation *v) {
     restate__test_server *t = v->party.server;
     const restate__test_field id = { restate_wire_NotificationTemplate_signal_id_tag,
                                      restate__b_none(), RESTATE__SIGNAL_CANCEL };
     if (v->status == RESTATE__TEST_DONE) return;
-    if (v->status <= RESTATE__TEST_READY && !v->attempts) {
+    if (v->status <= RESTATE__TEST_QUEUED) {
         restate__test_complete(v, restate__test_failure(t, 409, "cancelled"));
         return;
     }
@@ -25452,14 +25459,14 @@ typedef struct restate__test_idempotent {
     restate__test_invocation *invocation;
 } restate__test_idempotent;
 
-/* What is there under an idempotency key, made if it is new; NULL: out of memory. */
-static restate__test_idempotent *restate__test_idempotent_of(restate__test_server *t,
-                                                             const restate__test_order *o) {
+/* All that an idempotency key is about. Absent: out of memory. */
+static restate_bytes restate__test_idempotent_key(restate__test_server *t,
+                                                  const restate__test_order *o) {
     const restate_bytes parts[] = { o->service, o->handler, o->key, o->scope, o->idempotency_key };
     size_t n = sizeof parts / sizeof *parts, size = 0;
     for (size_t i = 0; i < n; i++) size += 8 + parts[i].len;
-    uint8_t *all = restate__arena_alloc(&t->arena, size), *to = all;
-    if (!all) return NULL;
+    uint8_t *all = restate__arena_alloc(&t->scratch, size), *to = all;
+    if (!all) return restate__b_none();
     for (size_t i = 0; i < n; i++) {
         restate__b_put32(to, (uint32_t)parts[i].len);
         to[4] = parts[i].ptr != NULL;
@@ -25467,11 +25474,20 @@ static restate__test_idempotent *restate__test_idempotent_of(restate__test_serve
         if (parts[i].len) memcpy(to, parts[i].ptr, parts[i].len);
         to += parts[i].len;
     }
-    restate__map_node *node = restate__map_find(t->idempotent, restate__b(all, size));
-    restate__test_idempotent *found = (restate__test_idempotent *)(void *)node;
-    if (found) return found;
+    return restate__b(all, size);
+}
+
+/* What is there under an idempotency key, made if it is new; NULL: out of memory. */
+static restate__test_idempotent *restate__test_idempotent_of(restate__test_server *t,
+                                                             const restate__test_order *o) {
+    restate_bytes key = restate__test_idempotent_key(t, o);
+    restate__map_node *n = key.ptr ? restate__map_find(t->idempotent, key) : NULL;
+    restate__test_idempotent *found = (restate__test_idempotent *)(void *)n;
+    if (found || !key.ptr) return found;
     found = restate__arena_alloc(&t->arena, sizeof *found);
-    if (found) restate__map_add(&t->idempotent, &found->node, restate__b(all, size));
+    key = restate__arena_copy(&t->arena, key);
+    if (!found || !key.ptr) return NULL;
+    restate__map_add(&t->idempotent, &found->node, key);
     return found;
 }
 

@@ -136,6 +136,13 @@ for unit in "${units[@]}"; do begin execute_unit "$unit"; done
 mapfile -t names < <(sorted "${units[@]}")
 finish "${names[@]}"
 
+heading "without a server"
+build build/e2e-memory build/examples/test_seats build/examples/explore
+for test in test_seats explore; do begin execute "$test" timeout 60 "build/examples/$test"; done
+begin execute e2e-memory timeout 120 env E2E_NAME=e2e-memory build/e2e-memory
+judge test_seats explore
+finish e2e-memory
+
 # TSan does not start where addresses are randomised too much.
 fixed=()
 if setarch -R true 2>/dev/null; then fixed=(setarch -R); fi

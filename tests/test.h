@@ -26,12 +26,14 @@
  *     stream, server, process     whole endpoints: without sockets; with them, and with _limits (peers that send
  *                                 too much, or what is wrong) and _stop; in processes of their own
  *     record                      journals of servers: as text, and how they are read; with _check (against code)
+ *     test                        the runtime for tests (support/test.c): what its server does; with _explore:
+ *                                 what the explorer finds, and that it finds nothing with the examples
  *     support/                    what several units share. It looks inside restate.h, so units include these files
  *                                 behind it, and they are not compiled by themselves
  *     fuzz/                       what is to hold whatever arrives (make fuzz)
  *     compile/                    ways to include the header
  *     journals/                   recorded by a real server, and what they are as text
- *     e2e/                        with a real server
+ *     e2e/                        with a real server; memory.c: the contract's cases without one
  *     features/, scenarios.md     which test looks at which capability, and at which scenario of the protocol
  */
 #ifndef TEST_H

@@ -3,7 +3,7 @@
 #define RESTATE_WITH_TEST
 #include "restate.h"
 #include "test.h"
-#include <stdlib.h>
+#include "support/allocator.c"
 #include "support/test.c"
 
 /* ---- Services --------------------------------------------------------------------------------- */
@@ -156,6 +156,12 @@ static restate_status calls_nobody(restate_ctx *ctx, restate_bytes input) {
                         NULL);
 }
 
+#ifdef RESTATE_NO_THREADS
+#define BLOCKING RESTATE_DEFAULT            /* it cannot be asked for */
+#else
+#define BLOCKING RESTATE_ON
+#endif
+
 static const restate_service plain = { .name = "Plain", .handlers = RESTATE_HANDLERS(
     { RESTATE_HANDLER(echo), .input = RESTATE_BYTES },
     { RESTATE_HANDLER(fails), .input = RESTATE_BYTES },
@@ -166,7 +172,7 @@ static const restate_service plain = { .name = "Plain", .handlers = RESTATE_HAND
     { RESTATE_HANDLER(one_run), .input = RESTATE_BYTES },
     { RESTATE_HANDLER(calls_nobody), .input = RESTATE_BYTES },
     { "secret", echo, .input = RESTATE_BYTES, .options.ingress_private = RESTATE_ON },
-    { "blocks", one_run, .input = RESTATE_BYTES, .options.blocking = RESTATE_ON },
+    { "blocks", one_run, .input = RESTATE_BYTES, .options.blocking = BLOCKING },
     { RESTATE_HANDLER(bad), .input = RESTATE_BYTES },
     { RESTATE_HANDLER(races), .input = RESTATE_BYTES },
     { RESTATE_HANDLER(inside), .input = RESTATE_BYTES },
@@ -653,6 +659,70 @@ TEST(journals_are_the_same_in_every_way) {
     }
 }
 
+TEST(journals_of_what_is_open) {
+    EVERY_WAY() {
+        restate_bytes journal;
+        send_call("Plain/naps", "1000");
+        send_call("Counter/j/add", "2");
+        ask("Plain/echo", "1");
+        restate_invocation of = { .target = { .service = "Counter", .key = "j" } };
+        CHECK_INT(restate_sleep(ctx, 1), RESTATE_OK);
+        CHECK_INT(restate_client_journal(ctx, of, &journal), RESTATE_OK);
+        const char *text = restate_journal_text(ctx, journal);
+        CHECK_HAS(text, "Counter/j/add inv_1");
+        CHECK(!strstr(text, "Plain"));
+        of.target = (restate_target){ NULL, NULL, NULL, NULL };
+        CHECK_INT(restate_client_journal(ctx, of, &journal), RESTATE_OK);
+        text = restate_journal_text(ctx, journal);
+        CHECK_HAS(text, "Counter/j/add inv_1");
+        CHECK_HAS(text, "Plain/naps inv_1");
+        CHECK(!strstr(text, "echo"));
+        of.target.service = "Flow";
+        CHECK_INT(restate_client_journal(ctx, of, &journal), RESTATE_OK);
+        CHECK_STR(restate_journal_text(ctx, journal), "");
+    }
+}
+
+#ifndef RESTATE_NO_CLIENT
+
+/* ---- A loop of one's own ------------------------------------------------------------------------ */
+
+static int called;
+static void is_called(void *user, restate_ctx *on, restate_future *future) {
+    restate_bytes v;
+    CHECK_INT(restate_await(on, future, &v), RESTATE_OK);
+    called += *(int *)user;
+}
+
+TEST(functions_are_called) {
+    EVERY_WAY() {
+        int one = 1, ten = 10;
+        called = 0;
+        restate_client_then(ctx, send_call("Plain/echo", "1"), is_called, &one);
+        restate_client_then(ctx, send_call("Counter/t/add", "1"), is_called, &ten);
+        CHECK_INT(restate_client_process(runtime, 0), RESTATE_OK);
+        CHECK_INT(called, 1);
+        for (int i = 0; i < 3 && called != 11; i++)
+            CHECK_INT(restate_client_process(runtime, 600), RESTATE_OK);
+        CHECK_INT(called, 11);
+        CHECK(elapsed() >= 1000 && elapsed() <= 1800);
+    }
+}
+
+#endif
+
+TEST(a_context_that_is_gone) {
+    EVERY_WAY() {
+        restate_ctx *test = ctx;
+        ctx = restate_client_begin(runtime);
+        send_call("Counter/g/add", "1");
+        restate_client_end(ctx);
+        ctx = test;
+        CHECK_INT(restate_sleep(ctx, 2000), RESTATE_OK);
+        CHECK_STR(ask("Counter/g/get", NULL), "1");
+    }
+}
+
 /* ---- What is wrong ------------------------------------------------------------------------------ */
 
 TEST(wrong_options_come_out_of_the_first_function) {
@@ -673,28 +743,6 @@ TEST(wrong_options_come_out_of_the_first_function) {
 }
 
 /* ---- Memory ------------------------------------------------------------------------------------- */
-
-static long allocations, fails_at, live;
-
-static void *some(void *user, size_t size) {
-    (void)user;
-    if (++allocations == fails_at) return NULL;
-    live++;
-    return malloc(size);
-}
-static void *more(void *user, void *old, size_t old_size, size_t size) {
-    (void)user;
-    (void)old_size;
-    if (++allocations == fails_at) return NULL;
-    if (!old) live++;
-    return realloc(old, size);
-}
-static void none(void *user, void *old, size_t size) {
-    (void)user;
-    (void)size;
-    if (old) live--;
-    free(old);
-}
 
 /* A bit of everything; true: all of it went well. */
 static bool tour(void) {
@@ -717,17 +765,15 @@ static bool tour(void) {
 }
 
 TEST(every_allocation_may_fail) {
-    options.allocator = (restate_allocator){ some, more, none, NULL };
+    static mem_counts memory;
+    options.allocator = mem_allocator(&memory);
     options.suspend = RESTATE_ON;
-    allocations = live = fails_at = 0;
     CHECK(tour());
-    CHECK_INT(live, 0);
-    for (long n = allocations, at = 1; at <= n; at++) {
-        allocations = 0;
-        fails_at = at;
+    CHECK_INT(memory.blocks, 0);
+    for (size_t n = memory.calls, at = 1; at <= n && !test_failures; at++) {
+        mem_fail(&memory, at);
         (void)tour();
-        CHECK_INT(live, 0);
-        if (test_failures) break;
+        CHECK_INT(memory.blocks, 0);
     }
     options.allocator = (restate_allocator){ NULL, NULL, NULL, NULL };
     options.suspend = RESTATE_DEFAULT;
@@ -747,6 +793,11 @@ int main(int argc, char **argv) {
         T(the_same_seed_gives_the_same_run), T(fakes_stand_in_for_closures),
         T(closures_finish_in_any_order), T(a_closure_must_not_use_the_test),
         T(blocking_handlers_run_on_this_thread), T(journals_are_the_same_in_every_way),
+        T(journals_of_what_is_open), T(a_context_that_is_gone),
+#ifndef RESTATE_NO_CLIENT
+        T(functions_are_called),
+#endif
+       
         T(wrong_options_come_out_of_the_first_function), T(every_allocation_may_fail), {0}
     };
     return test_with(services, argc, argv, cases);

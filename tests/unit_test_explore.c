@@ -4,6 +4,7 @@
 #define RESTATE_WITH_TEST
 #include "restate.h"
 #include "test.h"
+#include "support/allocator.c"
 #include <ctype.h>
 #include <stdlib.h>
 
@@ -285,6 +286,20 @@ TEST(runs_are_bounded) {
     CHECK(runs <= 50);
 }
 
+TEST(every_allocation_may_fail) {
+    static mem_counts memory;
+    restate_test_options o = options();
+    restate_explore_options how = { .max_runs = 5 };
+    char name[] = "with_key";
+    o.allocator = mem_allocator(&memory);
+    CHECK_INT(restate_test_explore(&o, calls_bad, name, &how), RESTATE_OK);
+    for (size_t n = memory.calls, at = 1; at <= n && !test_failures; at++) {
+        mem_fail(&memory, at);
+        (void)restate_test_explore(&o, calls_bad, name, &how);
+        CHECK_INT(memory.blocks, 0);
+    }
+}
+
 /* ---- The project's examples ---------------------------------------------------------------------- */
 
 static char secret[64], awakeable[64];      /* what fakes have seen */
@@ -438,7 +453,7 @@ int main(int argc, char **argv) {
         T(an_idempotent_payment_passes), T(the_missing_key_is_found), T(the_counter_is_found),
         T(the_clock_is_found), T(state_that_is_written_too_early_is_found),
         T(an_invocation_that_nobody_finishes_is_found), T(closures_are_told_to_stop),
-        T(a_test_that_does_not_pass), T(one_run_is_repeated), T(runs_are_bounded),
+        T(a_test_that_does_not_pass), T(one_run_is_repeated), T(runs_are_bounded), T(every_allocation_may_fail),
         T(saga), T(sign_up_), T(tickets), T(approval), T(cron_), T(greeter_), T(fan_out),
         T(first_of), T(counter_), {0}
     };

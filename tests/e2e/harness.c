@@ -52,15 +52,35 @@ static const char *env(const char *name, const char *otherwise) {
     return value && *value ? value : otherwise;
 }
 
+typedef struct reply reply;
+typedef struct batch batch;
+
+/* A driver that has the server in itself puts these in the place of HTTP, of servers and of endpoints
+ * (memory.c); NULL: real ones. `headers` ends with NULL. */
+typedef struct carrier {
+    double (*now)(void);
+    void (*pause_ms)(long ms);
+    void (*request)(reply *r, const char *method, const char *url, const char *type,
+                    const char *body, size_t len, const char *const *headers);
+    void (*run_batch)(const batch *b);
+    bool (*server)(const char *mode);       /* begins anew */
+    long long (*commands)(const char *id, const char *type);    /* of a journal */
+    struct cJSON *(*query)(const char *sql);
+    void (*show)(void);                     /* what there is, when a case failed */
+} carrier;
+static const carrier *carried;
+
 static inline double now(void) {
     struct timespec t;
+    if (carried) return carried->now();
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 static inline void pause_ms(long ms) {
     struct timespec t = { ms / 1000, ms % 1000 * 1000000 };
-    nanosleep(&t, NULL);
+    if (carried) carried->pause_ms(ms);
+    else nanosleep(&t, NULL);
 }
 
 /* A string that lives until a few dozen others have been made. */
@@ -93,13 +113,13 @@ static char logs[128];          /* the directory of this driver's logs */
 
 /* ---- HTTP ------------------------------------------------------------------------------------------ */
 
-typedef struct reply {
+struct reply {
     long status;                /* 0: no answer */
     char id[64];                /* of the invocation */
     char type[64];              /* of the content */
     size_t len;
     char body[16384];           /* cut there */
-} reply;
+};
 
 static inline size_t take_body(char *data, size_t size, size_t count, void *user) {
     reply *r = (reply *)user;
@@ -163,6 +183,10 @@ static inline void perform(CURL *curl, reply *r, const char *url) {
 
 static inline void http(reply *r, const char *method, const char *url, const char *body) {
     static CURL *curl;
+    if (carried) {
+        carried->request(r, method, url, body ? "application/json" : NULL, body, body ? strlen(body) : 0, NULL);
+        return;
+    }
     if (!curl) curl = curl_easy_init();
     prepare(curl, r, method, url, body);
     perform(curl, r, url);
@@ -172,6 +196,10 @@ static inline void http(reply *r, const char *method, const char *url, const cha
 static inline void http_with(reply *r, const char *method, const char *url, const char *body,
                              const char *const *headers) {
     static CURL *curl;
+    if (carried) {
+        carried->request(r, method, url, body ? "application/json" : NULL, body, body ? strlen(body) : 0, headers);
+        return;
+    }
     struct curl_slist *all = curl_slist_append(NULL, body ? "content-type: application/json" : "content-type:");
     if (!curl) curl = curl_easy_init();
     for (; *headers; headers++) all = curl_slist_append(all, *headers);
@@ -184,6 +212,10 @@ static inline void http_with(reply *r, const char *method, const char *url, cons
 /* The same with a body that is not JSON, and may hold zero bytes. */
 static inline void post_bytes(reply *r, const char *url, const char *type, const char *body, size_t len) {
     static CURL *curl;
+    if (carried) {
+        carried->request(r, "POST", url, type, body, len, NULL);
+        return;
+    }
     struct curl_slist *headers = curl_slist_append(NULL, text("content-type: %s", type));
     if (!curl) curl = curl_easy_init();
     prepare(curl, r, "POST", url, body);
@@ -228,7 +260,7 @@ static char bad_id[128];                    /* or the first whose result is wron
 static inline void server_stop(void) {
     if (!running) return;
     running = NULL;
-    if (system(text("tests/server.sh stop --base %s", server_dir)) != 0) printf("the server does not stop\n");
+    if (!carried && system(text("tests/server.sh stop --base %s", server_dir)) != 0) printf("the server does not stop\n");
 }
 
 /* Below the range that outgoing connections take theirs from: what is killed and started again wants
@@ -276,6 +308,10 @@ static inline void use_node(int i) {
 /* With more options of tests/server.sh than the mode's. It ends with this process (--owner). */
 static inline bool server_start_with(const mode *m, const char *more) {
     char line[256];
+    if (carried) {
+        running = m;
+        return !more[0] && carried->server(m->name);
+    }
     const char *ports = m == &modes[CLUSTER] ? "" : text("--ingress-port %d --admin-port %d --node-port %d", free_port(), free_port(), free_port());
     server_stop();
     snprintf(server_dir, sizeof server_dir, "%s/e2e.%ld.%s", env("TMPDIR", "/tmp"), (long)getpid(), m->name);
@@ -324,6 +360,7 @@ static inline void server_restart(void) {
 /* Rows as cJSON; the caller deletes them. NULL: the query was refused. */
 static inline cJSON *query(const char *sql) {
     static reply r;
+    if (carried) return carried->query(sql);
     cJSON *body = cJSON_CreateObject();
     cJSON_AddStringToObject(body, "query", sql);
     char *request = cJSON_PrintUnformatted(body);
@@ -373,6 +410,10 @@ static inline void show_rows(const char *what, const char *sql) {
 
 static inline void show_journal(void) {
     if (!running) return;
+    if (carried) {
+        carried->show();
+        return;
+    }
     show_rows("not finished:", "select id, target, status, retry_count, last_failure from sys_invocation "
                                "where status != 'completed' limit 5");
     if (bad_id[0]) memcpy(last_id, bad_id, sizeof last_id);
@@ -468,7 +509,7 @@ static inline void become(const endpoint *e, const char *path) {
 
 static inline bool endpoint_start(endpoint *e) {
     const char *path = text("%s/%s", env("E2E_BIN", "build"), e->program);
-    if (e->pid) return true;
+    if (carried || e->pid) return true;
     if (access(path, X_OK) != 0) {
         printf("  there is no %s\n", path);
         return false;
@@ -518,7 +559,7 @@ static inline int endpoint_stop(endpoint *e) {
 static inline bool endpoint_register(endpoint *e) {
     static reply r;
     if (!endpoint_start(e)) return false;
-    if (e->known == generation) return true;
+    if (carried || e->known == generation) return true;
     http(&r, "POST", text("%s/deployments", admin), text("{\"uri\":\"http://127.0.0.1:%d\",\"force\":true}", e->port));
     if (r.status != 201 && r.status != 200) {
         printf("  registering %s: %ld %.400s\n", e->program, r.status, r.body);
@@ -611,7 +652,7 @@ static inline void ask(const char *file, int line, const char *path, const char 
     if (r.status == status && fits(r.body, want))
         return;
     test_failures++;
-    if (!bad_id[0]) snprintf(bad_id, sizeof bad_id, "%s", r.id);
+    if (!bad_id[0]) snprintf(bad_id, sizeof bad_id, "%.120s", r.id);
     printf("  %s:%d: %s %s gives %ld\n    «%s», not %ld\n    «%s»\n", file, line, path, body ? body : "", r.status, r.body,
            status, want ? want : "(anything)");
 }
@@ -629,7 +670,7 @@ static inline void ask_bytes(const char *file, int line, const char *path, const
                                              : r.len == want_len && memcmp(r.body, want, want_len) == 0 && strcmp(r.type, type) == 0))
         return;
     test_failures++;
-    if (!bad_id[0]) snprintf(bad_id, sizeof bad_id, "%s", r.id);
+    if (!bad_id[0]) snprintf(bad_id, sizeof bad_id, "%.120s", r.id);
     printf("  %s:%d: %s gives %ld, %zu bytes of %s:\n    ", file, line, path, r.status, r.len, r.type);
     for (size_t i = 0; i < r.len && i < 200; i++) printf(r.body[i] >= ' ' && r.body[i] < 127 ? "%c" : "\\x%02x", r.body[i] & 255);
     printf("\n");
@@ -642,7 +683,7 @@ static inline void attach_ask(const char *file, int line, const char *id, long s
     attach(&r, id);
     if (r.status == status && fits(r.body, want)) return;
     test_failures++;
-    if (!bad_id[0]) snprintf(bad_id, sizeof bad_id, "%s", id);
+    if (!bad_id[0]) snprintf(bad_id, sizeof bad_id, "%.120s", id);
     printf("  %s:%d: %s ends with %ld\n    «%s», not %ld\n    «%s»\n", file, line, id, r.status, r.body, status, want);
 }
 
@@ -668,17 +709,18 @@ static inline bool comes_to(const char *path, const char *want) { return comes_t
 /* Until there are `count` commands of that type in a journal. */
 static inline bool has_commands(const char *id, const char *type, long long count) {
     for (double end = now() + 20; now() < end; pause_ms(20))
-        if (query_number("c", text("select count(*) c from sys_journal where id = '%s' and entry_type = 'Command: %s'", id, type)) >= count)
+        if (carried ? carried->commands(id, type) >= count
+            : query_number("c", text("select count(*) c from sys_journal where id = '%s' and entry_type = 'Command: %s'", id, type)) >= count)
             return true;
     return false;
 }
 
 /* Many calls, at most `parallel` at a time. `make` writes path and body of call i; `good` judges. */
-typedef struct batch {
+struct batch {
     size_t count, parallel;
     void (*make)(size_t i, char path[256], char body[256]);
     bool (*good)(size_t i, const reply *r);
-} batch;
+};
 
 typedef struct slot {
     CURL *curl;
@@ -696,14 +738,17 @@ static inline void slot_start(CURLM *multi, const batch *b, slot *s, size_t i) {
     curl_multi_add_handle(multi, s->curl);
 }
 
-static inline void slot_judge(const batch *b, slot *s) {
-    curl_easy_getinfo(s->curl, CURLINFO_RESPONSE_CODE, &s->r.status);
-    if (b->good(s->i, &s->r)) return;
-    if (test_failures++ < 5) printf("  call %zu of %zu, %s %s: %ld %.300s\n", s->i, b->count, s->path, s->body, s->r.status, s->r.body);
-    keep_id(s->r.id);
+static inline void batch_judge(const batch *b, size_t i, const char *path, const char *body, const reply *r) {
+    if (b->good(i, r)) return;
+    if (test_failures++ < 5) printf("  call %zu of %zu, %s %s: %ld %.300s\n", i, b->count, path, body, r->status, r->body);
+    keep_id(r->id);
 }
 
 static inline void run_batch(const batch *b) {
+    if (carried) {
+        carried->run_batch(b);
+        return;
+    }
     CURLM *multi = curl_multi_init();
     size_t slots = b->parallel < b->count ? b->parallel : b->count, next = 0, left = b->count;
     slot *all = (slot *)calloc(slots, sizeof *all);
@@ -721,7 +766,8 @@ static inline void run_batch(const batch *b) {
             if (m->msg != CURLMSG_DONE) continue;
             curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &user);
             slot *s = (slot *)(void *)user;
-            slot_judge(b, s);
+            curl_easy_getinfo(s->curl, CURLINFO_RESPONSE_CODE, &s->r.status);
+            batch_judge(b, s->i, s->path, s->body, &s->r);
             curl_multi_remove_handle(multi, s->curl);
             left--;
             if (next < b->count) slot_start(multi, b, s, next++);
