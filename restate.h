@@ -22819,7 +22819,7 @@ static const char *restate__client_version(restate__arena *arena,
     char *version = (char *)restate__arena_bytes(arena, 45);
     if (!text || !version) return "";
     for (size_t i = 0; i < state->count; i++) {
-        const restate_bytes parts[] = { restate__b(marks, 1), state->entries[i].key,
+        restate_bytes parts[5] = { restate__b(marks, 1), state->entries[i].key,
                                         restate__b(marks + 1, 1), state->entries[i].value,
                                         restate__b(marks + 2, 1) };
         restate__b_put32(to, (uint32_t)((uint64_t)i >> 32));

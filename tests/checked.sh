@@ -57,7 +57,7 @@ count=$(wc -l <"$work/functions")
 # Forgotten, and meant, in C and in C++.
 for how in forgotten meant; do
     {
-        printf '#include "restate.h"\nstatic const restate_bytes no_bytes = { NULL, 0 };\n'
+        printf '#define RESTATE_WITH_TEST\n#include "restate.h"\nstatic const restate_bytes no_bytes = { NULL, 0 };\n'
         printf 'static const restate_target no_target = { NULL, NULL, NULL, NULL };\n'
         printf 'static const restate_invocation no_invocation = { NULL, { NULL, NULL, NULL, NULL }, NULL };\n'
         printf '#if defined(__cplusplus)\nextern "C"\n#endif\nvoid all(void);\nvoid all(void) {\n'

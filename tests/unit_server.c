@@ -144,7 +144,8 @@ TEST(discovery) {
         { M "1+json, " M "2+json, " M "3+json, " M "4+json", 200, M "4+json" }, { M "2+json", 200, M "2+json" },
         { M "3+json", 200, M "3+json" }, { M "4+json," M "2+json", 200, M "4+json" },
         { M "2+json \t,\t " M "3+json", 200, M "3+json" }, { "text/html, " M "3+json", 200, M "3+json" },
-        { M "9+json, " M "4+json", 200, M "4+json" }, { M "1+json", 415, NULL }, { M "5+json", 415, NULL },
+        { M "9+json, " M "4+json", 200, M "4+json" }, { M "1+json", 415, NULL }, { M "5+json", 200, M "5+json" },
+        { M "6+json", 415, NULL },
         { "application/json", 415, NULL }, { "*/*", 415, NULL }, { "", 415, NULL }, { ",,,", 415, NULL },
         { M "4", 415, NULL }, { M "4+jsonx", 415, NULL }, { NULL, 415, NULL }
     };
