@@ -85,6 +85,10 @@ $(1)/e2e-services: tests/e2e/services.c tests/support/kinds.c tests/support/chec
 	@mkdir -p $$(@D)
 	$$(compile) $(2) -o $$@ $$< $$(link)
 
+$(1)/bench-client: tests/bench/client.c $$(HEADERS)
+	@mkdir -p $$(@D)
+	$$(compile) $(2) -o $$@ $$< $$(link)
+
 $(1)/test-services: $$(TEST_SERVICES) tests/services/services.h tests/support/check.c $$(HEADERS)
 	@mkdir -p $$(@D)
 	$$(compile) $(2) -o $$@ $$(TEST_SERVICES) $$(link)
@@ -110,10 +114,6 @@ $(eval $(call variant,build/custom,-DRESTATE_NO_SERVER -DRESTATE_NO_THREADS -DRE
 $(eval $(call variant,build/port,-DRESTATE_FIBER=RESTATE_FIBER_CUSTOM tests/port.c))
 
 build/bench-endpoint: tests/bench/endpoint.c $(HEADERS)
-	@mkdir -p $(@D)
-	$(compile) -o $@ $< $(link)
-
-build/bench-client: tests/bench/client.c $(HEADERS)
 	@mkdir -p $(@D)
 	$(compile) -o $@ $< $(link)
 

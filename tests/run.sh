@@ -177,7 +177,8 @@ begin execute e2e timeout 400 env E2E_NAME=e2e build/e2e
 finish e2e e2e-contract
 
 heading "end to end, endpoints with sanitizers and under valgrind"
-build build/asan/e2e-services build/asan/test-services build/tsan/e2e-services build/valgrind/e2e-services
+build build/asan/e2e-services build/asan/test-services build/asan/bench-client build/tsan/e2e-services \
+    build/tsan/bench-client build/valgrind/e2e-services
 own=(chain delayed awakeable flaky cancel blocking promise signal attach futures selector hooks errors
      pause state mismatch told locker crash restart load)            # the cases of e2e-services
 few=(chain delayed awakeable flaky cancel blocking promise signal futures crash)

@@ -72,7 +72,7 @@ static void client_restart(int concurrency, int count) {
         call(&r, text("/Tally/%d/get", i), NULL);
         before += atoll(r.body);
     }
-    FILE *f = popen(text("%s/bench-client %s /Tally/add %d %d %d 2>&1", env("E2E_BIN", "build"), ingress, count, concurrency, KEYS), "r");
+    FILE *f = popen(text("%s %s/bench-client %s /Tally/add %d %d %d 2>&1", env("E2E_WRAP", ""), env("E2E_BIN", "build"), ingress, count, concurrency, KEYS), "r");
     while (fgets(line, sizeof line, f)) {
         snprintf(last, sizeof last, "%s", line);
         if (atoi(line + 3) != count / 10 * 3 && atoi(line + 3) != count / 10 * 7) continue;
