@@ -5,6 +5,7 @@
 #include "tools.h"
 #include "restate.h"
 #include <poll.h>
+#include "support/allocator.c"
 #include "support/ingress.c"
 
 static restate_target to(const char *handler) {
@@ -568,30 +569,13 @@ TEST(threads) {
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
 
-static size_t allocations, fail_at;             /* fail_at 0: never */
-
-static void *fail_alloc(void *user, size_t size) {
-    (void)user;
-    return ++allocations == fail_at ? NULL : malloc(size);
-}
-
-static void *fail_realloc(void *user, void *old, size_t old_size, size_t size) {
-    (void)user;
-    (void)old_size;
-    return ++allocations == fail_at ? NULL : realloc(old, size);
-}
-
-static void fail_free(void *user, void *old, size_t size) {
-    (void)user;
-    (void)size;
-    free(old);
-}
+static mem_counts memory;
 
 static void fails_once(ingress *in) {
     restate_client *client = restate_client_new(&(restate_client_options){
         .ingress = in->url, .admin = in->url, .token = "t", .headers = RESTATE_PAIRS({ "x-extra", "v" }),
         .retry = { .initial_interval_ms = 1 }, .timeout_ms = 5000,
-        .allocator = { fail_alloc, fail_realloc, fail_free, NULL } });
+        .allocator = mem_allocator(&memory) });
     restate_ctx *ctx = restate_client_begin(client);
     restate_future *calls[3];
     const char *const *keys;
@@ -621,10 +605,10 @@ TEST(every_allocation) {
         char note[32];
         snprintf(note, sizeof note, "(allocation %zu)", i);
         test_note = note;
-        allocations = 0;
-        fail_at = i;
+        mem_fail(&memory, i);
         fails_once(&in);
-        if (!i) all = allocations;
+        CHECK_INT(memory.blocks, 0);
+        if (!i) all = memory.calls;
     }
     test_note = "";
     CHECK(all > 20);

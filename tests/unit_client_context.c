@@ -3,6 +3,7 @@
 #define RESTATE_IMPLEMENTATION
 #include "restate.h"
 #include "test.h"
+#include "support/allocator.c"
 
 #include <stdlib.h>
 
@@ -240,26 +241,7 @@ static const restate__client_kind fake_kind = {
 
 static uint64_t fake_now(void *user) { return ((fake *)user)->now; }
 
-/* ---- An allocator that fails once, at the n-th allocation ------------------------------------ */
-
-static size_t allocations, fail_at;             /* fail_at 0: never */
-
-static void *fail_alloc(void *user, size_t size) {
-    (void)user;
-    return ++allocations == fail_at ? NULL : malloc(size);
-}
-
-static void *fail_realloc(void *user, void *old, size_t old_size, size_t size) {
-    (void)user;
-    (void)old_size;
-    return ++allocations == fail_at ? NULL : realloc(old, size);
-}
-
-static void fail_free(void *user, void *old, size_t size) {
-    (void)user;
-    (void)size;
-    free(old);
-}
+static mem_counts memory;
 
 static char logged[512];
 
@@ -272,11 +254,11 @@ static void keep_log(void *user, const restate_log_record *r) {
 static fake *fake_new(void) {
     fake *f = calloc(1, sizeof *f);
     f->now = 1000;
-    f->base.allocator = (restate_allocator){ fail_alloc, fail_realloc, fail_free, NULL };
+    f->base.allocator = mem_allocator(&memory);
     f->base.clock = (restate_clock){ fake_now, fake_now, f };
     f->base.logger.to = (restate_logger){ .write = keep_log, .level = RESTATE_LOG_INFO };
     restate__client_init(&f->base, &fake_kind);
-    allocations = fail_at = 0;
+    mem_fail(&memory, 0);
     return f;
 }
 
@@ -582,11 +564,12 @@ TEST(every_allocation) {
         size_t all = 1;
         for (size_t i = 0; i <= all; i++) {
             fake *f = fake_new();
-            fail_at = i;
+            memory.fail_at = i;
             piece_of_work(&f->base, offset);
-            if (!i) all = allocations;
-            fail_at = 0;
+            if (!i) all = memory.calls;
+            memory.fail_at = 0;
             restate_client_free(&f->base);
+            CHECK_INT(memory.blocks, 0);
         }
         CHECK(all > 3);
     }
