@@ -2427,14 +2427,14 @@ RESTATE_API restate_fit restate_journal_check(restate_endpoint *endpoint, restat
  *
  * One thread does everything: handlers and closures execute inside of functions that wait, one at a
  * time, closures on the handler's stack (which is larger by closure_stack_bytes); `.blocking`
- * handlers, too. The clock stands still while anything can run. When nothing can it jumps to the next timer, sleep, delayed send or retry. If
- * there is none either, what waits gets RESTATE_ERROR, and the message says who waits for what; so
- * does a test that runs too far (max_ms, max_events). Retries follow the policies, and 70 failed
- * attempts take no time.
+ * handlers, too. The clock stands still while anything can run. When nothing can it jumps to the
+ * next timer, sleep, delayed send or retry. If there is none either, what waits gets RESTATE_ERROR,
+ * and the message says who waits for what; so does a test that runs too far (max_ms, max_events).
+ * Retries follow the policies, and 70 failed attempts take no time.
  * The same seed gives the same run, byte for byte, if closures do: give them fakes (`run`).
  * Keys, one exclusive handler at a time, workflows that run once, idempotency keys, retention,
- * delays, cancelling, killing, pausing, ingress_private, content types: as the server does it. Scopes
- * and limit keys are passed on, but limit nothing; there are no size limits and no SQL.
+ * delays, cancelling, killing, pausing, ingress_private, content types: as the server does it.
+ * Scopes and limit keys are passed on, but limit nothing; there are no size limits and no SQL.
  * Memory grows with the journals and with all that was ever stored, until the runtime is freed. */
 typedef struct restate_test_options {
     restate_endpoint *endpoint;             /* whose services there are; must not run or be freed
@@ -2489,10 +2489,11 @@ typedef struct restate_explore_options {
 /* Runs a test again and again, and loses an attempt at another place each time, until it was lost
  * at every one; first, without losses, never suspending, always suspending, and with lazy state.
  *
- * Who can go on first does, and who was lost goes to the end of the line. Places, numbered from 1 in
- * the order of the first run: when the endpoint has sent an entry and the server has not stored it; when it has stored it and the endpoint does not know; before a
- * notification is delivered; before a closure executes; at each restate_stop_requested() in it,
- * which says true; and when it has returned and its result is not stored. Losing an attempt is
+ * Who can go on first does, and who was lost goes to the end of the line. Places, numbered from 1
+ * in the order of the first run: when the endpoint has sent an entry and the server has not stored
+ * it; when it has stored it and the endpoint does not know; before a notification is delivered;
+ * before a closure executes; at each restate_stop_requested() in it, which says true; and when it
+ * has returned and its result is not stored. Losing an attempt is
  * losing the connection: the handler gets RESTATE_ENDED where it waits, and is started again at
  * once, the clock standing still. (Memory outside of the invocation survives, as it does not in a
  * process that is killed.)
@@ -2846,6 +2847,13 @@ RESTATE__PRIVATE size_t restate__b_base64_read(restate_bytes text, bool strict, 
     if (text.len % 4 == 1 || (strict && bits & ((1u << text.len % 4 * 6 % 8) - 1u)))
         return SIZE_MAX;
     return n;
+}
+
+/* The value of a digit in hex; 16: no digit. */
+static unsigned restate__b_hex_digit(uint8_t c) {
+    unsigned low = c | 0x20u;
+    if (c >= '0' && c <= '9') return c - '0';
+    return low >= 'a' && low <= 'f' ? low - 'a' + 10u : 16;
 }
 
 /* ---- Ids ------------------------------------------------------------------------------------- */
@@ -13166,10 +13174,9 @@ static bool restate__json_hex(restate__json_scan *s, const uint8_t *p, uint32_t 
     *unit = 0;
     if (s->end - p < 4) return false;
     for (int i = 0; i < 4; i++) {
-        uint32_t c = p[i], low = c | 0x20u;
-        if (restate__json_digit(p[i])) *unit = *unit << 4 | (c - '0');
-        else if (low >= 'a' && low <= 'f') *unit = *unit << 4 | (low - 'a' + 10u);
-        else return false;
+        unsigned digit = restate__b_hex_digit(p[i]);
+        if (digit == 16) return false;
+        *unit = *unit << 4 | digit;
     }
     return true;
 }
@@ -21108,6 +21115,36 @@ RESTATE_API restate_future *restate_client_request(restate_ctx *ctx, const char 
     return restate__issue_async(&restate__op_request, &in);
 }
 
+/* ---- What queries are made of, and what they give -------------------------------------------- */
+
+/* A text of SQL in a string of JSON. */
+static void restate__client_put_sql(restate__json_out *o, const char *before, const char *text) {
+    if (!text) return;
+    restate__json_put_text(o, before);
+    restate__json_put_text(o, " = '");
+    for (const char *quote; (quote = strchr(text, '\'')) != NULL; text = quote + 1) {
+        restate__json_put_escaped(o, restate__b(text, (size_t)(quote - text)));
+        restate__json_put_text(o, "\'\'");
+    }
+    restate__json_put_escaped(o, restate_str(text));
+    restate__json_put(o, '\'');
+}
+
+/* Bytes that an answer has in hex. Absent: it is none, or out of memory. */
+static restate_bytes restate__client_hex(restate__arena *arena, restate_bytes hex) {
+    size_t len = hex.len / 2;
+    uint8_t *to = hex.ptr && hex.len % 2 == 0 ? restate__arena_bytes(arena, len + 1) : NULL;
+    if (!to) return restate__b_none();
+    for (size_t i = 0; i < len; i++) {
+        unsigned high = restate__b_hex_digit(hex.ptr[2 * i]);
+        unsigned low = restate__b_hex_digit(hex.ptr[2 * i + 1]);
+        if ((high | low) & 16) return restate__b_none();
+        to[i] = (uint8_t)(high << 4 | low);
+    }
+    to[len] = 0;
+    return restate__b(to, len);
+}
+
 #endif /* clients of any kind */
 
 #if !defined(RESTATE_NO_CLIENT)
@@ -22691,36 +22728,21 @@ static void restate__client_take_cancel(restate__client_request *r, restate_byte
 
 /* ---- State, by the admin API ----------------------------------------------------------------- */
 
-static void restate__client_put_sql(restate__json_out *o, const char *text) {
-    restate__json_put(o, '\'');
-    for (; *text; text++) {
-        if (*text == '\'') restate__json_put(o, '\'');
-        restate__json_put(o, *text);
-    }
-    restate__json_put(o, '\'');
-}
-
 /* A query for the state of the context's object: `what` of all of it, or of one key. */
 static void restate__client_ask_state(restate__client_request *r, const char *what,
                                       const char *key) {
     const restate_target *at = &r->c->base.at;
-    restate__json_out o = restate__client_path(r), sql, body;
+    restate__json_out o = restate__client_path(r), body;
     restate__json_put_text(&o, "/query");
     restate__client_path_done(r, &o);
-    sql = restate__json_out_on(restate__client_arena(r));
-    restate__json_put_text(&sql, "select ");
-    restate__json_put_text(&sql, what);
-    restate__json_put_text(&sql, " from state where service_name = ");
-    restate__client_put_sql(&sql, at->service);
-    restate__json_put_text(&sql, " and service_key = ");
-    restate__client_put_sql(&sql, at->key);
-    if (key) restate__json_put_text(&sql, " and key = ");
-    if (key) restate__client_put_sql(&sql, key);
-    restate_bytes text = restate__json_finish(&sql);
     body = restate__json_out_on(restate__client_arena(r));
-    restate__json_put_text(&body, "{\"query\":");
-    (void)restate__json_put_string(&body, text.ptr ? text : restate__b("", 0));
-    restate__json_put(&body, '}');
+    restate__json_put_text(&body, "{\"query\":\"select ");
+    restate__json_put_text(&body, what);
+    restate__json_put_text(&body, " from state where ");
+    restate__client_put_sql(&body, "service_name", at->service);
+    restate__client_put_sql(&body, " and service_key", at->key);
+    restate__client_put_sql(&body, " and key", key);
+    restate__json_put_text(&body, "\"}");
     r->body = restate__json_finish(&body);
     r->method = "POST";
     r->accept = r->content_type = "application/json";
@@ -22738,28 +22760,7 @@ typedef struct restate__client_state {
 
 static int restate__client_by_key(const void *a, const void *b) {
     const restate__client_entry *x = a, *y = b;
-    size_t n = x->key.len < y->key.len ? x->key.len : y->key.len;
-    int c = n ? memcmp(x->key.ptr, y->key.ptr, n) : 0;
-    return c ? c : (x->key.len > y->key.len) - (x->key.len < y->key.len);
-}
-
-static int restate__client_hex(uint8_t c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* A value as a query gives it, in hex. */
-static restate_bytes restate__client_unhex(restate__arena *arena, const char *text) {
-    size_t n = text ? strlen(text) / 2 : 0;
-    uint8_t *to = restate__arena_bytes(arena, n + 1);
-    if (!text || !to) return restate__b_none();
-    for (size_t i = 0; i < n; i++) {
-        int high = restate__client_hex((uint8_t)text[2 * i]);
-        int low = restate__client_hex((uint8_t)text[2 * i + 1]);
-        if (high < 0 || low < 0) return restate__b_none();
-        to[i] = (uint8_t)(high * 16 + low);
-    }
-    to[n] = 0;
-    return restate__b(to, n);
+    return restate__b_compare(x->key, y->key);
 }
 
 /* The rows of an answer. False: out of memory, or it has none. */
@@ -22781,7 +22782,8 @@ static bool restate__client_rows(restate__arena *arena, restate_bytes body,
         const char *key = restate__client_text(arena, row, "key");
         restate__client_entry *e = &state->entries[state->count++];
         e->key = restate_str(key ? key : "");
-        e->value = restate__client_unhex(arena, restate__client_text(arena, row, "value"));
+        restate_bytes hex = restate_str(restate__client_text(arena, row, "value"));
+        e->value = restate__client_hex(arena, hex);
     } while (restate__json_more(&s));
     qsort(state->entries, state->count, sizeof *state->entries, restate__client_by_key);
     return !arena->failed;
@@ -22820,8 +22822,8 @@ static const char *restate__client_version(restate__arena *arena,
     if (!text || !version) return "";
     for (size_t i = 0; i < state->count; i++) {
         restate_bytes parts[5] = { restate__b(marks, 1), state->entries[i].key,
-                                        restate__b(marks + 1, 1), state->entries[i].value,
-                                        restate__b(marks + 2, 1) };
+                                   restate__b(marks + 1, 1), state->entries[i].value,
+                                   restate__b(marks + 2, 1) };
         restate__b_put32(to, (uint32_t)((uint64_t)i >> 32));
         restate__b_put32(to + 4, (uint32_t)i);
         to += 8;
@@ -23578,22 +23580,6 @@ static uint64_t restate__record_time(restate_bytes text) {
     return t.seconds < 0 ? 0 : (uint64_t)t.seconds * 1000u + (uint64_t)t.nanos / 1000000u;
 }
 
-/* Reads hex into the arena. Absent: it is none, or out of memory. */
-static restate_bytes restate__record_hex(restate__arena *arena, restate_bytes hex) {
-    restate__json_scan s = restate__json_scan_of(hex);
-    uint8_t *to = restate__arena_bytes(arena, hex.len / 2 + 1);
-    if (!to || hex.len % 2) return restate__b_none();
-    for (size_t i = 0; i < hex.len; i += 2) {
-        uint8_t pair[4] = { '0', '0', hex.ptr[i], hex.ptr[i + 1] };
-        uint32_t unit;
-        s.at = pair;
-        s.end = pair + sizeof pair;
-        if (!restate__json_hex(&s, pair, &unit)) return restate__b_none();
-        to[i / 2] = (uint8_t)unit;
-    }
-    return restate__b(to, hex.len / 2);
-}
-
 /* ---- The reader ------------------------------------------------------------------------------ */
 
 typedef struct restate__record_reader {
@@ -23667,7 +23653,7 @@ static const char *restate__record_add(restate__record_reader *r, const restate_
                                      (unsigned long)index, restate__exchange_shown(row->entry_type),
                                      row->entry_type.len ? (const char *)row->entry_type.ptr : "");
     if (!index && e.type != restate_wire_MSG_INPUT_COMMAND) return "entry 0 is not the input";
-    if (row->raw.ptr) e.body = restate__record_hex(&r->arena, row->raw);
+    if (row->raw.ptr) e.body = restate__client_hex(&r->arena, row->raw);
     if (!e.body.ptr)
         return restate__arena_printf(&r->arena, "entry %lu: its raw is not hex",
                                      (unsigned long)index);
@@ -24162,7 +24148,8 @@ RESTATE_API const char *restate_journal_text(restate_ctx *ctx, restate_bytes jou
 
 /* ---- Start ----------------------------------------------------------------------------------- */
 
-#define RESTATE__RECORD_ID 24u              /* bytes of an invocation's id */
+#define RESTATE__RECORD_ID 24u              /* bytes of an id: 8 and 16, little-endian */
+#define RESTATE__RECORD_ID_TEXT 39u         /* inv_1, 11 and 22 digits of base 62, and a zero */
 
 /* A number in base 62, as `size` bytes, the least significant one first. */
 static void restate__record_base62(restate_bytes digits, uint8_t *to, size_t size) {
@@ -24180,7 +24167,7 @@ static void restate__record_base62(restate_bytes digits, uint8_t *to, size_t siz
 /* The bytes that the text of an id stands for. NULL: done; else why it is none. */
 RESTATE__PRIVATE const char *restate__record_id(restate_bytes text,
                                                 uint8_t id[RESTATE__RECORD_ID]) {
-    char copy[5 + 11 + 22 + 1];
+    char copy[RESTATE__RECORD_ID_TEXT];
     if (text.len != sizeof copy - 1) return "it does not have 38 characters";
     memcpy(copy, text.ptr, text.len);
     copy[text.len] = 0;
@@ -24550,19 +24537,6 @@ RESTATE_API restate_fit restate_journal_check(restate_endpoint *endpoint, restat
 
 /* ---- The query ------------------------------------------------------------------------------- */
 
-/* A text of SQL in a string of JSON. */
-static void restate__record_put_sql(restate__json_out *o, const char *before, const char *text) {
-    if (!text) return;
-    restate__json_put_text(o, before);
-    restate__json_put_text(o, " = '");
-    for (const char *quote; (quote = strchr(text, '\'')) != NULL; text = quote + 1) {
-        restate__json_put_escaped(o, restate__b(text, (size_t)(quote - text)));
-        restate__json_put_text(o, "\'\'");
-    }
-    restate__json_put_escaped(o, restate_str(text));
-    restate__json_put(o, '\'');
-}
-
 /* The body of the request for the journals of `of`, which has texts in UTF-8. Absent: out of
  * memory. */
 RESTATE__PRIVATE restate_bytes restate__record_query(restate__arena *arena, restate_invocation of) {
@@ -24574,14 +24548,14 @@ RESTATE__PRIVATE restate_bytes restate__record_query(restate__arena *arena, rest
     restate__json_put_text(&o, columns + 2);
     restate__json_put_text(&o, " from sys_journal j join sys_invocation i on i.id = j.id where ");
     if (of.id) {
-        restate__record_put_sql(&o, "i.id", of.id);
+        restate__client_put_sql(&o, "i.id", of.id);
     } else {
         restate__json_put_text(&o, "i.status != 'completed'");
-        restate__record_put_sql(&o, " and i.target_service_name", of.target.service);
-        restate__record_put_sql(&o, " and i.target_handler_name", of.target.handler);
-        restate__record_put_sql(&o, " and i.target_service_key", of.target.key);
-        restate__record_put_sql(&o, " and i.scope", of.target.scope);
-        restate__record_put_sql(&o, " and i.idempotency_key", of.idempotency_key);
+        restate__client_put_sql(&o, " and i.target_service_name", of.target.service);
+        restate__client_put_sql(&o, " and i.target_handler_name", of.target.handler);
+        restate__client_put_sql(&o, " and i.target_service_key", of.target.key);
+        restate__client_put_sql(&o, " and i.scope", of.target.scope);
+        restate__client_put_sql(&o, " and i.idempotency_key", of.idempotency_key);
     }
     restate__json_put_text(&o, " order by i.id, j.index\"}");
     return restate__json_finish(&o);
@@ -24713,8 +24687,6 @@ RESTATE_API restate_status restate_client_journal(restate_ctx *ctx, restate_invo
 
 #define RESTATE__TEST_CACHE_BYTES (2u << 20)
 #define RESTATE__TEST_FIBERS 32u
-#define RESTATE__TEST_RAW_ID 24u            /* bytes of an id: 8 and 16, little-endian */
-#define RESTATE__TEST_ID_TEXT 39u           /* inv_1, 11 and 22 digits of base 62, and a zero */
 #define RESTATE__TEST_DAY_MS UINT64_C(86400000)
 
 /* A result, as notifications have it: `bytes` is the message in the field `tag`; 0: none yet. */
@@ -24787,8 +24759,8 @@ typedef struct restate__test_invocation {
     restate__map_node by_id, by_raw_id;
     struct restate__test_invocation *next;              /* of all, in the order in which they came */
     struct restate__test_invocation *next_queued;       /* for the object */
-    char id[RESTATE__TEST_ID_TEXT];
-    uint8_t raw_id[RESTATE__TEST_RAW_ID];
+    char id[RESTATE__RECORD_ID_TEXT];
+    uint8_t raw_id[RESTATE__RECORD_ID];
     const restate__service *service;
     const restate__handler *handler;        /* the runtime's */
     restate_bytes key, scope, limit_key, idempotency_key;
@@ -24997,14 +24969,14 @@ static void restate__test_base62(char *to, size_t digits, const uint8_t *number,
 static void restate__test_make_id(restate__test_invocation *v, uint64_t from) {
     uint64_t state[4];
     restate__vm_random_seed(state, from);
-    for (size_t i = 0; i < RESTATE__TEST_RAW_ID; i += 8) {
+    for (size_t i = 0; i < RESTATE__RECORD_ID; i += 8) {
         uint64_t n = restate__vm_random(state);
         for (size_t k = 0; k < 8; k++) v->raw_id[i + k] = (uint8_t)(n >> 8 * k);
     }
     memcpy(v->id, "inv_1", 5);
     restate__test_base62(v->id + 5, 11, v->raw_id, 8);
     restate__test_base62(v->id + 16, 22, v->raw_id + 8, 16);
-    v->id[RESTATE__TEST_ID_TEXT - 1] = 0;
+    v->id[RESTATE__RECORD_ID_TEXT - 1] = 0;
 }
 
 #define RESTATE__TEST_FOUND(member, at) \
@@ -25534,7 +25506,8 @@ static const char *restate__test_refusal(restate__test_party *caller,
     const char *name = len ? (const char *)order->service.ptr : "";
     if (!s) return restate__arena_printf(arena, "the service '%.*s' was not found", len, name);
     if (!h)
-        return restate__arena_printf(arena, "the handler '%s/%.*s' was not found", s->source.name, (int)order->handler.len,
+        return restate__arena_printf(arena, "the handler '%s/%.*s' was not found",
+                                     s->source.name, (int)order->handler.len,
                                      order->handler.len ? (const char *)order->handler.ptr : "");
     if (s->source.kind == RESTATE_SERVICE && order->key.len)
         return restate__arena_printf(arena, "the service '%s' has no keys", s->source.name);
@@ -25668,7 +25641,7 @@ static void restate__test_notify_id(restate__test_party *p, uint32_t id,
     restate__test_notify(p, restate_wire_MSG_CALL_INVOCATION_ID_COMPLETION, id,
                          (restate__test_result){
                              restate_wire_NotificationTemplate_invocation_id_tag,
-                             restate__b(v->id, RESTATE__TEST_ID_TEXT - 1) });
+                             restate__b(v->id, RESTATE__RECORD_ID_TEXT - 1) });
 }
 
 #define RESTATE__TEST_ORDER(body, type) \
@@ -25802,19 +25775,19 @@ static void restate__test_get_output(restate__test_party *p, restate_bytes body)
 static void restate__test_complete_awakeable(restate__test_party *p, restate_bytes body) {
     restate__test_server *t = p->server;
     restate_bytes text = RESTATE__TEST_GET(body, CompleteAwakeable, awakeable_id);
-    uint8_t raw[RESTATE__TEST_RAW_ID + 4];
+    uint8_t raw[RESTATE__RECORD_ID + 4];
     if (text.len < 6) return;
     while (text.ptr[text.len - 1] == '=') text.len--;
     if (restate__b_base64_read(restate__b(text.ptr + 6, text.len - 6), true, raw, sizeof raw) !=
         sizeof raw)
         return;
     restate__map_node *n =
-        restate__map_find(t->by_raw_id, restate__b(raw, RESTATE__TEST_RAW_ID));
+        restate__map_find(t->by_raw_id, restate__b(raw, RESTATE__RECORD_ID));
     restate__test_invocation *v = RESTATE__TEST_FOUND(by_raw_id, n);
     if (!v) return;
     const restate__test_field id = { restate_wire_NotificationTemplate_signal_id_tag,
                                      restate__b_none(),
-                                     restate__b_get32(raw + RESTATE__TEST_RAW_ID) };
+                                     restate__b_get32(raw + RESTATE__RECORD_ID) };
     restate__test_signal(v, id, restate__test_result_in(
         body, restate_wire_CompleteAwakeableCommandMessage_value_tag,
         restate_wire_CompleteAwakeableCommandMessage_failure_tag));
@@ -26431,7 +26404,7 @@ static void restate__test_free(restate__test_server *t) {
 static bool restate__test_record(restate__test_invocation *v, restate__arena *scratch,
                                  restate__record *r) {
     uint32_t n = 0;
-    *r = (restate__record){ .id = restate__b(v->id, RESTATE__TEST_ID_TEXT - 1),
+    *r = (restate__record){ .id = restate__b(v->id, RESTATE__RECORD_ID_TEXT - 1),
                             .service = restate_str(v->service->source.name),
                             .handler = restate_str(v->handler->name),
                             .key = v->party.object ? v->key : restate__b_none(),
