@@ -5686,19 +5686,24 @@ static restate__state_entry *restate__state_find(const restate__state *s, restat
     return (restate__state_entry *)restate__map_find(s->entries, key);
 }
 
-/* The entry of a key; a new one, cleared, when there is none. NULL: out of memory. The key is
- * copied unless it is `kept` for us. */
-static restate__state_entry *restate__state_make(restate__state *s, restate__arena *arena,
-                                                 restate_bytes key, bool kept) {
-    restate__state_entry *e = restate__state_find(s, key);
-    if (e) return e;
-    e = restate__arena_alloc(arena, sizeof *e);
+static RESTATE__NOINLINE restate__state_entry *restate__state_add(restate__state *s,
+                                                                  restate__arena *arena,
+                                                                  restate_bytes key, bool kept) {
+    restate__state_entry *e = restate__arena_alloc(arena, sizeof *e);
     if (!key.ptr) key = restate__b("", 0);
     if (!kept) key = restate__arena_copy(arena, key);
     if (!e || !key.ptr) return NULL;
     restate__map_add(&s->entries, &e->node, key);
     s->count++;
     return e;
+}
+
+/* The entry of a key; a new one, cleared, when there is none. NULL: out of memory. The key is
+ * copied unless it is `kept` for us. */
+static inline restate__state_entry *restate__state_make(restate__state *s, restate__arena *arena,
+                                                        restate_bytes key, bool kept) {
+    restate__state_entry *e = restate__state_find(s, key);
+    return e ? e : restate__state_add(s, arena, key, kept);
 }
 
 /* Absent bytes clear. False: out of memory. */
@@ -6306,16 +6311,15 @@ static bool restate__vm_on_notification(restate__vm *vm, const restate__message 
 
 /* Entries count until the handler starts (R1); later only notifications come. */
 static bool restate__vm_on_entry(restate__vm *vm, const restate__message *m) {
-    bool command = m->type < 0x8000;
-    if (vm->phase == RESTATE__WAIT_START || (command && vm->phase != RESTATE__WAIT_REPLAY))
+    bool command = m->type < 0x8000, replay = vm->phase == RESTATE__WAIT_REPLAY;
+    if (!replay && (command || vm->phase == RESTATE__WAIT_START))
         return restate__vm_raise(vm, RESTATE__E_PROTOCOL,
                                  "unexpected %s 0x%04X: recorded entries come after Start and "
                                  "before the handler runs",
                                  command ? "command" : "notification", (unsigned)m->type);
     if (command && !restate__journal_add(&vm->journal, m->type, m)) return restate__vm_nomem(vm);
     if (!command && !restate__vm_on_notification(vm, m)) return false;
-    if (vm->phase == RESTATE__WAIT_REPLAY && vm->journal.entries == vm->journal.known)
-        vm->phase = RESTATE__REPLAYING;
+    if (replay && vm->journal.entries == vm->journal.known) vm->phase = RESTATE__REPLAYING;
     return true;
 }
 
@@ -6386,6 +6390,7 @@ static bool restate__vm_on_ack(restate__vm *vm, restate_bytes payload) {
     return slot->entry ? true : restate__vm_nomem(vm);
 }
 
+/* False: the attempt is over. */
 static bool restate__vm_on_message(restate__vm *vm, const restate__message *m) {
     unsigned type = m->type;
     vm->awaiting.last = restate__b_none();
@@ -6415,8 +6420,9 @@ static bool restate__vm_on_message(restate__vm *vm, const restate__message *m) {
  * attempt is over is ignored. */
 RESTATE__PRIVATE void restate__vm_feed(restate__vm *vm, restate_bytes bytes) {
     restate__message m;
-    while (!restate__vm_over(vm) && restate__frames_next(&vm->frames, &bytes, &m))
-        restate__vm_on_message(vm, &m);
+    bool on = !restate__vm_over(vm);
+    while (on && restate__frames_next(&vm->frames, &bytes, &m))
+        on = restate__vm_on_message(vm, &m);
     if (vm->arena->failed) {
         restate__vm_nomem(vm);
     } else if (restate__frames_too_large(&vm->frames)) {
@@ -7169,7 +7175,7 @@ RESTATE__PRIVATE restate_failure *restate__vm_keep_failure(restate__arena *arena
 
 #define RESTATE__METADATA "metadata of a failure"   /* needs protocol 6 */
 
-static bool restate__vm_failure_valid(restate__vm *vm, const restate_failure *failure) {
+static inline bool restate__vm_failure_valid(restate__vm *vm, const restate_failure *failure) {
     return !failure || !restate__b_pairs(failure->metadata) ||
            restate__vm_needs(vm, RESTATE__METADATA, 6);
 }
@@ -7212,8 +7218,8 @@ RESTATE__PRIVATE bool restate__vm_input(restate__vm *vm, restate__vm_input_data 
 }
 
 /* OUTPUT: what the invocation completes with; the server takes the last one. */
-RESTATE__PRIVATE bool restate__vm_output(restate__vm *vm, restate_bytes value,
-                                         const restate_failure *failure, bool unstable) {
+RESTATE__PRIVATE inline bool restate__vm_output(restate__vm *vm, restate_bytes value,
+                                                const restate_failure *failure, bool unstable) {
     restate_wire_OutputCommandMessage m = { .which_result = 0 };
     if (!restate__vm_failure_valid(vm, failure)) return false;
     RESTATE__SET_RESULT(m, Output, result, value, failure, value, failure);
@@ -7289,9 +7295,10 @@ static bool restate__vm_state_read(restate__vm *vm, restate__state_read *read) {
     return true;
 }
 
-/* What a recorded eager read gave. */
-static bool restate__vm_recorded_get(restate__vm *vm, const restate__command *recorded,
-                                     restate__value *v) {
+/* What a recorded eager read gave. Apart, so that a new read does not have its frame. */
+static RESTATE__NOINLINE bool restate__vm_recorded_get(restate__vm *vm,
+                                                       const restate__command *recorded,
+                                                       restate__value *v) {
     restate_wire_GetEagerStateCommandMessage m;
     const uint8_t *end = recorded->payload.ptr + recorded->payload.len;
     if (!restate__wire_decode(restate_wire_GetEagerStateCommandMessage_fields, &m, sizeof m,
@@ -10096,14 +10103,14 @@ static void restate__attempt_want(void *arg) {
 }
 
 /* Around every use of the attempt: on a blocking handler's thread the worker has to stand still. */
-static void restate__ctx_attach(restate_ctx *ctx) {
+static inline void restate__ctx_attach(restate_ctx *ctx) {
     restate__attempt *a = ctx->attempt;
     if (!a->blocking || ctx->run || a->entered++) return;
     restate__fiber_attach(a->fiber, restate__attempt_want, a);
     a->state = RESTATE__ATTEMPT_RUNNING;
 }
 
-static void restate__ctx_detach(restate_ctx *ctx) {
+static inline void restate__ctx_detach(restate_ctx *ctx) {
     restate__attempt *a = ctx->attempt;
     if (!a->blocking || ctx->run || --a->entered) return;
     a->state = RESTATE__ATTEMPT_DETACHED;
@@ -10621,16 +10628,17 @@ RESTATE_API int restate_stop_fd(restate_ctx *run) {
 /* ---- Seals ----------------------------------------------------------------------------------- */
 
 /* The codec that made these bytes, if that was kept. */
-static const restate_codec *restate__ctx_codec_of(const restate_ctx *ctx, restate_bytes value) {
+static inline const restate_codec *restate__ctx_codec_of(const restate_ctx *ctx,
+                                                         restate_bytes value) {
     const restate__map_node *n =
-        value.ptr && ctx->encoded
+        ctx->encoded && value.ptr
             ? restate__map_find(ctx->encoded, restate__b(&value.ptr, sizeof value.ptr))
             : NULL;
     return n ? ((const restate__encoded *)(const void *)n)->codec : NULL;
 }
 
 /* Whether these bytes, handed on whole, may differ on replay. */
-static bool restate__ctx_unstable(const restate_ctx *ctx, restate_bytes value) {
+static inline bool restate__ctx_unstable(const restate_ctx *ctx, restate_bytes value) {
     const restate_seal *seal = ctx->attempt->handler->options.seal;
     const restate_codec *codec = restate__ctx_codec_of(ctx, value);
     return (codec && codec->unstable) || (seal && seal->unstable);
@@ -11505,7 +11513,7 @@ static bool restate__op_keep_failure(restate__args *in) {
 }
 
 /* Seals the value, unless a failure goes out. False: it could not be; the attempt is over. */
-static bool restate__op_seal(restate__args *in) {
+static inline bool restate__op_seal(restate__args *in) {
     restate__peer *p = RESTATE__PEER(in->ctx->attempt);
     if (in->failure) return true;
     in->unstable = restate__ctx_unstable(in->ctx, in->value);
