@@ -767,6 +767,8 @@ static inline void run_batch(const batch *b) {
             curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &user);
             slot *s = (slot *)(void *)user;
             curl_easy_getinfo(s->curl, CURLINFO_RESPONSE_CODE, &s->r.status);
+            if (m->data.result != CURLE_OK)
+                snprintf(s->r.body, sizeof s->r.body, "%s", curl_easy_strerror(m->data.result));
             batch_judge(b, s->i, s->path, s->body, &s->r);
             curl_multi_remove_handle(multi, s->curl);
             left--;
