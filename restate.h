@@ -91,39 +91,40 @@
  *
  * ---- The model ---------------------------------------------------------------------------------
  *
- * Invocation. Callers do not talk to your program. They send a request to the Restate server (its
- * ingress is on port 8080), which stores it and from then on owns it: one invocation, with an id
- * (inv_...), that ends exactly once, with a value or with a failure. To get it done the server
- * calls your program, which is an HTTP/2 server, the endpoint. Registering the endpoint makes the
- * server ask which services and handlers there are ("discovery").
+ * Invocation. Callers do not talk to your program. They send a request to the Restate server (to
+ * its ingress, port 8080). The server stores the request and from then on owns it: one invocation,
+ * with an id (inv_...), that ends exactly once, with a value or with a failure. To execute it the
+ * server calls your program, which is an HTTP/2 server, the endpoint. Registering the endpoint
+ * makes the server ask which services and handlers there are ("discovery").
  *
- * Attempt. One such HTTP request is one attempt to get the invocation done. It may end without a
- * result: the process is killed, the connection breaks, the handler asks to be tried again, or it
- * has to wait long. Then there will be another attempt, on this process or on another one that
- * offers the service. A `restate_ctx` is one attempt. When it is over while the handler still runs,
- * every call on the context says so (RESTATE_ENDED) and does nothing, and the handler returns.
+ * Attempt. Each such HTTP request from the server is one attempt to complete the invocation. It may
+ * end without a result: the process is killed, the connection breaks, the handler asks for a retry,
+ * or it has to wait long. Then the server makes another attempt, at this process or at another one
+ * that offers the service. A `restate_ctx` is one attempt. When an attempt ends while its handler
+ * still runs, every call on the context returns RESTATE_ENDED and does nothing, and the handler has
+ * to return.
  *
  * Journal. During an attempt the handler sends the server a list of commands, in the order in which
  * it issues them: run a step, sleep until, call a service, set a state value. The server stores
  * each; this list with its results is the journal of the invocation.
  *
  * Completion, signal, notification. Results come back from the server as notifications, and are
- * stored in the journal too. A completion answers one command: the sleep is over, the callee has
- * replied, the result of the step is stored. A signal answers no command: an awakeable that
- * somebody completed, or the request to cancel. A handler sees notifications in the order of the
- * journal and in no other, so that "which of the two came first" has the same answer in every
+ * stored in the journal too. A completion is the result of one command: the sleep is over, the
+ * callee has replied, the result of the step is stored. A signal belongs to no command: somebody
+ * completed an awakeable, or asked the invocation to cancel. A handler sees notifications in the
+ * order of the journal and in no other, so "which of the two came first" is the same in every
  * attempt.
  *
  * Replay. A later attempt begins with the journal. The handler is called from its first line, with
  * the same input, and issues the same commands again; each is compared with the recorded one and
- * gets the recorded result. Nothing is sent, called or executed a second time. When the recorded
- * commands are used up the attempt goes on live, in the middle of the handler.
+ * gets the recorded result. Nothing is sent, called or executed a second time. When all recorded
+ * commands were replayed the attempt goes on live, in the middle of the handler.
  *
  * This works only if the handler is deterministic: between two commands it may compute whatever it
  * likes, but from nothing except its input and what the context gave it. The clock, random numbers,
- * files, sockets, other threads and global variables may say something else the next time. Read and
- * write those in a step: a closure that restate_run() executes once, whose result is recorded. If
- * the commands differ from the journal (usually because the code was changed while invocations were
+ * files, sockets, other threads and global variables may differ in the next attempt. Read and write
+ * those in a step: a closure that restate_run() executes once, whose result is recorded. If the
+ * commands differ from the journal (usually because the code was changed while invocations were
  * open) the attempt ends with error 570, which names the recorded and the new command. The server
  * keeps sending an invocation to the deployment it began on, so register changed code as a new one.
  *
@@ -134,15 +135,16 @@
  *      restate_reply()       ---->                              3 output      live
  *
  * Suspension. If a result has been missing for a while (the inactivity timeout, a minute) the
- * server closes its side of the stream. The attempt is then given up on purpose: the library says
- * what it waits for, the call returns RESTATE_ENDED, the stack and memory of the handler are freed.
- * When the result is there the server begins the next attempt. So a handler may wait for months and
- * occupies nothing meanwhile. An attempt never suspends while one of its closures executes.
+ * server closes its side of the stream. The attempt then ends on purpose: the library sends the
+ * server a list of the results that the handler waits for, the call returns RESTATE_ENDED, and the
+ * stack and memory of the handler are freed. When one of these results is there the server begins
+ * the next attempt. So a handler may wait for months and occupies nothing meanwhile. An attempt
+ * never suspends while one of its closures executes.
  *
- * Cancellation. Anybody may ask an invocation to stop. It learns of it once, at the call where it
- * waits (an "await point"), which returns RESTATE_CANCELLED; the calls it has made are cancelled
- * too. The handler then does what has to be undone, with every function of this interface, and
- * returns. Computing code and closures are not interrupted.
+ * Cancellation. Anybody may ask an invocation to stop. The handler sees this once: the call in
+ * which it waits (an "await point") returns RESTATE_CANCELLED. The calls that it has made are
+ * cancelled too. The handler then undoes what it did, for which it may use every function of this
+ * interface, and returns. Computing code and closures are not interrupted.
  *
  * Services are of three kinds. A plain service has handlers and nothing else; any number of its
  * invocations run at a time. A virtual object has state under a key, and lets one exclusive handler
@@ -153,18 +155,19 @@
  * Users free only endpoints, streams, clients and their contexts. There are three lifetimes, and
  * comments use these words:
  *
- *   call        Borrowed while the call runs. All arguments, strings and arrays inside of structs
- *               included, unless the comment says otherwise.
+ *   call        Borrowed while the call runs. This holds for all arguments, with the strings and
+ *               arrays inside of structs, unless the comment says otherwise.
  *   invocation  Until the handler has returned and the closures it started have finished, that is,
- *               for this attempt. All that a context function gives, and the input of the handler.
- *               Kept past it, for instance in a global variable, it is a dangling pointer.
+ *               for this attempt. This holds for all that a context function gives, and for the
+ *               input of the handler. A pointer to it that is kept longer, for instance in a global
+ *               variable, dangles.
  *   endpoint    Until restate_endpoint_free() has returned.
  *
  * Services and options are copied by restate_endpoint_new(), strings and lists included. Functions,
  * seals, hooks, the `type` of codecs, `user` pointers and what these point to are not: they have to
  * live as long as the endpoint.
  * What a handler acquires itself (files, malloc) it releases itself, also when a call returned
- * RESTATE_ENDED: no frame is ever jumped over. (One exception, see rule 2.)
+ * RESTATE_ENDED: the library never unwinds a handler's stack. (Rule 2 has the one exception.)
  *
  * ---- Errors ------------------------------------------------------------------------------------
  *
@@ -181,18 +184,19 @@
  *                       client have a table in >>api-client.
  *
  * A terminal failure is a result: it is stored, callers get it, nothing is retried. Make one with
- * restate_fail(). A retryable error is the end of an attempt: the server waits and tries again
- * (after 0.5 s, then twice as long each time, at most 60 s; after 70 attempts it pauses the
- * invocation for an operator). Make one with restate_retry(). Crashing, being killed and losing the
- * connection count as that too. Returning any other number from a handler also does: a wrong
- * `return -1` loses nothing.
+ * restate_fail(). A retryable error ends the attempt: the server waits and makes another one (after
+ * 0.5 s, then twice as long each time, at most 60 s; after 70 attempts it pauses the invocation for
+ * an operator). Make one with restate_retry(). A crash, a kill and a broken connection count as
+ * retryable errors. So does a handler that returns any other number: a wrong `return -1` loses no
+ * work.
  *
- * A retryable error inside of a closure ends the attempt of the whole handler, when other closures
- * that execute have finished (see restate_run_async()); the code behind restate_run() does not see
- * it. Bound the tries (restate_run_options.retry) to get RESTATE_TERMINAL there. Codes of the
- * library itself, shown to operators: 570 the code does not fit the journal, 571 the protocol was
- * violated (as by a message beyond max_message_bytes), 573 something needs a newer protocol, 500
- * misuse, lack of memory and the rest.
+ * A retryable error inside of a closure ends the attempt of the whole handler, once the other
+ * closures that execute have finished (see restate_run_async()). The code that called restate_run()
+ * gets RESTATE_ENDED and cannot handle the error. To get RESTATE_TERMINAL there, limit the number
+ * of attempts (restate_run_options.retry). Codes of the library itself, shown to operators: 570 the
+ * code does not fit the journal, 571 the protocol was violated (for instance by a message beyond
+ * max_message_bytes), 573 something needs a newer protocol, 500 misuse, lack of memory and the
+ * rest.
  *
  * ---- Threads -----------------------------------------------------------------------------------
  *
@@ -200,102 +204,107 @@
  * accepts connections, watches the loops and stops them. A handler runs on the thread of the loop
  * that has its connection, on a stack of its own, and gives the thread up wherever it waits; it
  * never changes thread. So it must not block otherwise: no sleep(), no slow system calls, no locks
- * that are held across a call on the context. A handler that holds its loop for longer than
- * `stall_warning_ms` is named in the log while it does, and new connections go to other loops.
- * Blocking work goes into closures, which execute on a pool of threads, or into a handler with
+ * that are held across a call on the context. The log names a handler that holds its loop for
+ * longer than `stall_warning_ms`, while it does, and new connections go to other loops. Blocking
+ * work goes into closures, which execute on a pool of threads, or into a handler with
  * `.blocking = RESTATE_ON`, which has a thread of its own.
  *
- * Who may call what: a context, and futures made from it, only the handler or closure it was given
- * to; from another thread it is a data race (rule 4 says what is noticed). An endpoint, one thread
- * at a time. restate_endpoint_stop(), any thread and signal handlers. Loggers, clocks and
- * allocators are called from any thread of the endpoint. The library keeps no global state (but
- * what it needs for signals, if asked), raises no SIGPIPE and never exits the process that called
- * it. A "Threads:" line in a comment says what differs.
+ * Which thread may call what: a context, and futures made from it, may be used only by the handler
+ * or closure that got the context; use by another thread is a data race (rule 4 says which of these
+ * are noticed). An endpoint may be used by one thread at a time, but restate_endpoint_stop() may be
+ * called from any thread and from signal handlers. The library calls loggers, clocks and allocators
+ * from any thread of the endpoint. It keeps no global state (except for signals, if you ask for
+ * that), raises no SIGPIPE and never exits the process that called it. A "Threads:" line in a
+ * comment gives exceptions.
  *
- * Signals. The library installs no signal handlers (unless asked: `stop_on_signals`, `processes`,
- * `crash_report`), and none stays blocked. Its threads have the signal mask of the thread that
- * calls restate_serve() or restate_endpoint_run(), and so have programs that a handler or closure
- * starts. A signal handler of yours may therefore run on any thread and, unless it has SA_ONSTACK
- * and that thread a stack for it, on the stack of a handler. If that must not be, or if a thread of
- * yours waits for signals with sigwait(), block them before you serve. Handlers and closures that
- * change the mask put it back before they return or call the library.
+ * Signals. The library installs no signal handlers (unless you set `stop_on_signals`, `processes`
+ * or `crash_report`), and leaves no signal blocked. Its threads have the signal mask of the thread
+ * that calls restate_serve() or restate_endpoint_run(), and so have programs that a handler or
+ * closure starts. A signal handler of yours may therefore run on any thread and, unless it has
+ * SA_ONSTACK and that thread a stack for it, on the stack of a handler. If you cannot allow that,
+ * or if a thread of yours waits for signals with sigwait(), block them before you serve. Handlers
+ * and closures that change the mask have to restore it before they return or call the library.
  * With crash_report, SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT write one line to stderr: in which
  * handler, invocation and closure, at which address, and which option to raise if a stack
- * overflowed. Then what was installed before (by default the end, with a core dump) is put back and
- * gets the signal. A call of exit() in a handler or closure is named, too. Each thread that
- * executes these gets an alternate signal stack, unless it has one, and keeps it until it ends.
+ * overflowed. Then the previous action is restored and gets the signal (by default the process ends
+ * with a core dump). A call of exit() in a handler or closure is reported the same way. Each thread
+ * that executes handlers or closures gets an alternate signal stack, unless it has one, and keeps
+ * it until it ends.
  *
  * ---- Stacks ------------------------------------------------------------------------------------
  *
  * A handler has stack_bytes of stack, a closure has closure_stack_bytes (with inline_ok it executes
  * on the stack of its handler). Functions that an event loop calls (loggers, allocators, verify)
- * have 256 KiB. Only what is used becomes memory. Below every stack lies 1 MiB of address space
- * (64 KiB on 32-bit systems) that nobody can touch: what needs more ends the process by SIGSEGV
- * instead of writing into what another invocation has there.
- * A function whose own variables take more than that could jump over it: compile your code with
- * -fstack-clash-protection (gcc, and clang on most processors), and it cannot. A limit of address
- * space (ulimit -v) has to leave room for max_invocations stacks with what lies below them; where
- * there is none the attempt is tried again.
+ * have 256 KiB. Only the pages that are used take memory. Below every stack lies a guard: 1 MiB of
+ * address space (64 KiB on 32-bit systems) without access. A stack that overflows into its guard
+ * ends the process by SIGSEGV instead of overwriting memory of another invocation. A function whose
+ * own variables are larger than the guard could step over it; code that is compiled with
+ * -fstack-clash-protection (gcc, and clang on most processors) cannot. A limit of address space
+ * (ulimit -v) has to leave room for max_invocations stacks with their guards; an attempt that gets
+ * no stack is retried.
  *
  * Where there is no mmap(), stacks come from the allocator and have no guard. An overflow is
- * noticed when the handler waits or returns, unless it jumped over the lowest 128 bytes and has
- * returned from there. Memory is broken then. The log says whose fault it was, the attempt ends
- * with an error 500, the stack is not used again; restart the process. (Stacks of
+ * noticed when the handler waits or returns, unless the handler left the lowest 128 bytes of the
+ * stack as they were. By then other memory is overwritten: the log names the handler, the attempt
+ * ends with an error 500, and the stack is not used again; restart the process. (Stacks of
  * RESTATE_FIBER_CUSTOM are those of your RTOS, and are guarded as it guards them.)
  *
  * ---- Configuration macros ----------------------------------------------------------------------
  *
- * All are optional. Define them before the include, the same in every file.
+ * All are optional. Define them before the include, and alike in every file.
  *
  *   RESTATE_IMPLEMENTATION       Emit the implementation too; in exactly one file.
  *   RESTATE_STATIC               Make all functions static; then every file that includes restate.h
  *                                needs RESTATE_IMPLEMENTATION.
  *   RESTATE_API                  Your own linkage of public functions (default: extern).
  *   RESTATE_ASSERT(x)            Checks of the library's own invariants (default: assert(x),
- *                                nothing under NDEBUG). Mistakes of users never get there.
+ *                                nothing under NDEBUG). No mistake of a user makes one fail.
  *   RESTATE_MALLOC(size), RESTATE_REALLOC(old, size), RESTATE_FREE(old)
  *                                Behind restate_allocator; all three or none (default: libc).
  *   RESTATE_WITH_OPENSSL         Request identity (identity_keys) with OpenSSL's Ed25519, and https
  *                                for clients; link -lssl -lcrypto (with RESTATE_NO_CLIENT only
  *                                -lcrypto).
  *   RESTATE_NO_CLIENT            No client; RESTATE_NO_SERVER implies it.
- *   RESTATE_WITH_TEST            The runtime for tests; programs in production leave it out.
- *   RESTATE_NO_SERVER            No sockets, no event loops, no nghttp2; what needs them is gone.
+ *   RESTATE_WITH_TEST            The test server (>>api-test); programs in production leave it out.
+ *   RESTATE_NO_SERVER            No sockets, no event loops, no nghttp2, and no functions that need
+ *                                them.
  *   RESTATE_NO_CJSON             No cJSON, and no restate_json_tree(), _own() and _print(); all
  *                                other JSON functions stay. Encoding and decoding with
  *                                RESTATE_JSON is misuse then.
- *   RESTATE_CLOCK_MS(wall)       The time, where it is not clock_gettime that tells it: a uint64_t
- *                                of milliseconds, since 1970 (UTC) if `wall` is true, else since
- *                                any fixed time, never going back. Default: clock_gettime; where
- *                                there is none restate_endpoint_options.clock has to be given.
+ *   RESTATE_CLOCK_MS(wall)       The time, on systems without clock_gettime(): a uint64_t of
+ *                                milliseconds, since 1970 (UTC) if `wall` is true, else since any
+ *                                fixed time, never going back. Default: clock_gettime(); without
+ *                                either, set restate_endpoint_options.clock.
  *   RESTATE_ATOMIC_LOAD(ptr), RESTATE_ATOMIC_STORE(ptr, value), RESTATE_ATOMIC_ADD(ptr, n),
  *   RESTATE_ATOMIC_OR(ptr, bits), RESTATE_ATOMIC_AND(ptr, bits),
  *   RESTATE_ATOMIC_EXCHANGE(ptr, value), RESTATE_ATOMIC_CAS(ptr, expected, value)
  *                                Atomic operations on bool, int, unsigned and pointers, each
- *                                sequentially consistent. EXCHANGE and ADD give what was there
- *                                before; CAS is true if it stored `value`, else it stores what is
- *                                there in `*expected`. Default: those of gcc and clang; with
- *                                RESTATE_NO_THREADS, on cores that have none, plain ones.
+ *                                sequentially consistent. EXCHANGE and ADD give the previous value;
+ *                                CAS is true if it stored `value`, else it puts the present value
+ *                                into `*expected`. Default: those of gcc and clang; with
+ *                                RESTATE_NO_THREADS, on cores without atomic instructions, plain
+ *                                operations.
  *   RESTATE_NO_THREADS           No pthreads: one event loop, closures execute on it as if
  *                                inline_ok were set; threads > 1 and .blocking are wrong options.
  *   RESTATE_FIBER                How stacks are switched: RESTATE_FIBER_ASM (x86-64 and AArch64),
  *                                RESTATE_FIBER_UCONTEXT, RESTATE_FIBER_THREAD (a thread per
  *                                handler) or RESTATE_FIBER_CUSTOM (tasks of your RTOS, by six
- *                                functions that >>execution names). Default: the best there is.
+ *                                functions that >>execution names). Default: the first of these
+ *                                that the system has.
  *   RESTATE_STACK_BYTES          Default stack of a handler (default: 65536).
  *   RESTATE_VALGRIND             Tell valgrind about stacks.
  *
  * ---- Firmware ----------------------------------------------------------------------------------
  *
- * Everything above >>server uses no sockets and, the default logger aside, no files.
+ * No section above >>server uses sockets or, except for the default logger, files.
  * RESTATE_NO_SERVER, RESTATE_NO_CJSON and RESTATE_NO_THREADS together leave C99 code that needs
  * nanopb, an allocator, a clock (RESTATE_CLOCK_MS, or the endpoint's .clock) and a way to switch
  * stacks (RESTATE_FIBER); `make firmware` compiles it for Cortex-M0, M3, M4 and M33.
  * restate_stream_open() attaches a transport of your own to it. The memory of an invocation comes
  * from the endpoint's allocator, in pieces of 4 KiB, and in larger ones for larger messages. Every
- * allocation may fail, which costs the attempt and nothing else. Set RESTATE_STACK_BYTES, or
- * stack_bytes per handler, to what the call depth needs. Bound max_invocations, max_message_bytes
- * and window_bytes.
+ * allocation may fail: then this attempt ends, and nothing else happens. Set RESTATE_STACK_BYTES,
+ * or stack_bytes per handler, to what the call depth needs. Bound max_invocations,
+ * max_message_bytes and window_bytes.
  *
  * ---- Eight rules -------------------------------------------------------------------------------
  *
@@ -305,56 +314,59 @@
  *  2. Statuses are those of the table above. RESTATE_ENDED is sticky: once an attempt is over,
  *     every later call on the context returns it at once and does nothing, so a forgotten check
  *     does no harm, and what the handler returns is ignored. A handler that goes on calling after
- *     RESTATE_ENDED is cut off after 100,000 calls: its stack is dropped as it stands, which leaks
- *     what it holds, and the log names it.
- *     A failure is not sticky: where nobody looks at RESTATE_TERMINAL, _TIMEOUT or _CANCELLED the
- *     handler goes on as if it had gone well, with absent bytes, 0 or "" for the value: it ships
- *     what was not paid, and a cancellation, told once, is lost. So gcc and clang warn if the
- *     status of a function that can return one of these is not looked at. RESTATE_TRY(call) hands
- *     it on, RESTATE_IGNORE(call) says that it is meant.
+ *     RESTATE_ENDED is cut off after 100,000 calls: its stack is dropped as it is, which leaks what
+ *     it holds, and the log names the handler. A failure is not sticky: a handler that ignores
+ *     RESTATE_TERMINAL, _TIMEOUT or _CANCELLED goes on as if the call had succeeded, with absent
+ *     bytes, 0 or "" for the value: it ships what was not paid, and misses the cancellation, which
+ *     is returned only once. So gcc and clang warn if the status of a function that can return one
+ *     of these is not used. RESTATE_TRY(call) returns it to the caller, RESTATE_IGNORE(call)
+ *     ignores it on purpose.
  *  3. A function that makes a future, bytes or a string returns it and never returns NULL. If it
- *     cannot, the attempt ends (rule 2), and what it returned is empty but safe to pass on, so
- *     calls can be nested without a check. A future of an attempt that is over gives RESTATE_ENDED.
+ *     cannot make one, the attempt ends (rule 2), and the value it returns is empty but safe to
+ *     pass on, so calls can be nested without a check. A future of an attempt that is over gives
+ *     RESTATE_ENDED.
  *  4. Misuse (a bad argument, a state write in a shared handler, a function that closures must not
- *     use) ends the attempt with an error 500 that names service, handler, function and remedy.
- *     Like any retryable error it is tried again, so a fixed program picks the work up. A handler's
- *     context in its closure, or on another thread, is noticed by functions that record, wait, end,
- *     draw random numbers or make a future; by others not.
- *  5. Lifetimes: arguments are `call`, what a context function gives is `invocation`. Only what
- *     restate_endpoint_new(), restate_stream_open(), restate_client_new() and
- *     restate_client_begin() gave is released by its user.
+ *     use) ends the attempt with an error 500 that names service, handler, function and remedy. It
+ *     is a retryable error, so a corrected program completes the invocation. Use of a handler's
+ *     context in its closure, or on another thread, is detected by functions that record, wait,
+ *     end, draw random numbers or make a future; by others not.
+ *  5. Lifetimes: arguments are `call`, what a context function gives is `invocation`. Users release
+ *     only the objects that restate_endpoint_new(), restate_stream_open(), restate_client_new() and
+ *     restate_client_begin() gave.
  *  6. Bytes: `ptr == NULL` is absent, `len == 0` with a pointer is empty. An empty payload is
- *     present, whatever it came as: input, reply, result of a run, state value, awakeable, signal,
- *     promise. Absent is only what a comment calls so: there is no value. JSON has no empty
- *     document, so all that reads JSON (readers, trees, %-s, codecs whose content type is JSON)
- *     takes empty bytes for absent ones, and your default stays; other codecs decode them.
- *     Bytes that the library gives are followed by a zero byte that is not counted, unless they are
- *     called a slice or come from a seal or codec of yours.
+ *     present, wherever it comes from: input, reply, result of a run, state value, awakeable,
+ *     signal, promise. Absent means that there is no value, and happens only where a comment says
+ *     so. JSON has no empty document, so all functions that read JSON (readers, trees, %-s, codecs
+ *     whose content type is JSON) treat empty bytes as absent ones, and your default stays; other
+ *     codecs decode them.
+ *     Behind bytes that the library gives stands a zero byte that `len` does not count, unless the
+ *     comment calls them a slice or they come from a seal or codec of yours.
  *     Out-parameters may be NULL; otherwise they are always written, on failure to absent bytes,
  *     "", NULL or zero. (The readers of JSON values differ: they keep the default you put there.)
  *  7. Lists (handlers, services, headers, metadata, keys) end with an all-zero element; NULL is an
- *     empty list. An element that has something, but no name, ends none: it is an error.
+ *     empty list. An element without a name in which other fields are set does not end the list: it
+ *     is an error.
  *  8. Durations are uint64_t milliseconds, named `_ms`. As an argument, or as a delay, a number
  *     that is negative as int64_t (the time to a deadline that has passed) is zero. Strings are
- *     UTF-8 and end with a zero byte; others are misuse, or the server refuses them, and with them
- *     the attempt.
+ *     UTF-8 and end with a zero byte; other strings are misuse, or the server refuses them and the
+ *     attempt.
  *
- * A closure may end, look at the request, log, ask restate_stop_requested(), and use memory, JSON
- * and codecs (headings and comments say so); everything else on its context is misuse.
+ * A closure may end, read the request, log, call restate_stop_requested(), and use memory, JSON and
+ * codecs (headings and comments say so); every other function is misuse on its context.
  *
  * In comments, "Journal:" names the command that a function records: issued on first execution; on
- * replay the call must be the recorded one (else error 570) and does nothing but give its recorded
- * result. Names, targets, keys, headers and payload bytes are compared. A function without that
- * line records nothing. "Await point" means that it may wait, may suspend (R8: it then returns
+ * replay the call must equal the recorded one (else error 570) and only gives the recorded result.
+ * Names, targets, keys, headers and payload bytes are compared. A function without that line
+ * records nothing. "Await point" means that it may wait, may suspend (R8: it then returns
  * RESTATE_ENDED, and the handler starts again later), and is where a cancellation arrives
- * (RESTATE_CANCELLED, once). Whichever of a result and a cancellation comes first in the journal is
- * returned, and the other later. A function without it does not wait and is not affected by a
- * cancellation. "Returns:" gives each status with its cause; RESTATE_ENDED, that the attempt is
- * over, can come from every function with a context and is not repeated there. "Since:" names the
- * protocol that is needed, 5 if there is no such line. The server chooses the protocol when an
- * invocation begins (server 1.7: 6, or 7 with its experimental switch); what needs a newer one ends
- * the attempt with error 573. It refuses messages above 32 MiB (its message-size-limit), and with
- * them the attempt: keep larger payloads elsewhere. */
+ * (RESTATE_CANCELLED, once). Of a result and a cancellation, the one that comes first in the
+ * journal is returned first, and the other one later. A function without "Await point" does not
+ * wait and is not affected by a cancellation. "Returns:" gives each status with its cause, except
+ * RESTATE_ENDED (the attempt is over), which every function with a context can return. "Since:"
+ * names the protocol that is needed, 5 if there is no such line. The server chooses the protocol
+ * when an invocation begins (server 1.7: 6, or 7 with its experimental switch); a call that needs a
+ * newer one ends the attempt with error 573. The server refuses messages above 32 MiB (its
+ * message-size-limit), and with them the attempt: keep larger payloads elsewhere. */
 
 /* The implementation calls POSIX functions that strict C modes (-std=c99) hide otherwise. */
 #if defined(RESTATE_IMPLEMENTATION)
@@ -411,7 +423,7 @@ struct cJSON;
 
 /* The RESTATE_VERSION that the implementation was compiled with.
  *
- * Differs from the macro if restate.h came as a compiled library and the header is another one.
+ * Differs from the macro if you link a compiled library that was made from another restate.h.
  * Threads:   any. */
 RESTATE_API uint32_t restate_version(void);
 
@@ -423,7 +435,7 @@ typedef struct restate_endpoint restate_endpoint;   /* the services that a proce
 typedef struct restate_stream restate_stream;       /* one exchange with an endpoint */
 typedef struct restate_client restate_client;       /* connections to a server, or a test */
 
-/* A view on bytes that somebody else owns. (restate_wire.h has the same, to stand alone.) */
+/* A view on bytes that somebody else owns. (restate_wire.h defines it too, to be usable alone.) */
 #ifndef RESTATE_BYTES_DEFINED
 #define RESTATE_BYTES_DEFINED
 typedef struct restate_bytes {
@@ -438,7 +450,7 @@ typedef struct restate_bytes {
  * Threads:   any. */
 RESTATE_API restate_bytes restate_str(const char *text);
 
-/* And back: the two arguments that %.*s takes, for bytes of any kind, slices included:
+/* The reverse of restate_str(): the two arguments that %.*s takes, for any bytes, also slices:
  *     restate_fail(ctx, 400, "no seat %.*s", RESTATE_ARG(seat))
  *     restate_json(ctx, "{'paid': %-.*s}", RESTATE_ARG(paid))
  * Evaluates `b` twice. For absent bytes printf prints nothing, restate_json() null. */
@@ -462,8 +474,7 @@ typedef enum restate_status {
         if (restate__s != RESTATE_OK) return restate__s; \
     } while (0)
 
-/* Says that the status of `call` is not looked at on purpose (rule 2); in gcc a cast to void does
- * not. */
+/* Ignores the status of `call` on purpose (rule 2); for gcc a cast to void is not enough. */
 #define RESTATE_IGNORE(call) \
     do { \
         restate_status restate__ignored = (call); \
@@ -476,7 +487,7 @@ typedef enum restate_status {
 #define RESTATE_DAYS(n)    ((uint64_t)(n) * 86400000u)
 #define RESTATE_ZERO_MS    UINT64_MAX       /* in an option: zero milliseconds; 0 means "not set" */
 
-/* A yes or no that is inherited where it is not set. */
+/* On or off, or, where it is not set, inherited from the level above (restate_options). */
 typedef enum restate_switch { RESTATE_DEFAULT = 0, RESTATE_ON, RESTATE_OFF } restate_switch;
 
 /* A header, or an entry of metadata. Lists of them end with {0}; their order counts on replay. */
@@ -488,23 +499,25 @@ typedef struct restate_pair {
 /* A terminal failure: what a call, a run or an invocation failed with for good. */
 typedef struct restate_failure {
     uint16_t code;                          /* as in HTTP; 0, and 100 to 399, which mean no failure
-                                               there: 500, and the log names the other one. The
-                                               ingress answers with it as status; with 500 to what
-                                               is none (1 to 99, 1,000 and more: numbers of yours),
-                                               and the code is in the body */
+                                               in HTTP, become 500, and the log names the original
+                                               code. The ingress sends it as status of its response;
+                                               codes that are no HTTP status (1 to 99, 1,000 and
+                                               more: numbers of yours) arrive as 500, and are in the
+                                               body */
     const char *message;                    /* NULL: "" */
-    const restate_pair *metadata;           /* ends with {0}; no name twice (misuse); NULL: none;
-                                               sent since protocol 6; a callee's arrives sorted by
-                                               name */
+    const restate_pair *metadata;           /* ends with {0}; a name that occurs twice is misuse;
+                                               NULL: none; sent since protocol 6; metadata of a
+                                               callee arrives sorted by name */
 } restate_failure;
 
-/* Where the memory of an endpoint comes from; cJSON's trees, threads, tables of nghttp2 and, where
- * the system can map memory, the stacks of handlers do not. Give all three functions or none; none:
- * RESTATE_MALLOC and its family. Sizes are those that were asked for; memory has to be aligned as
- * malloc's is. A function may return NULL: the attempt or the call then fails, nothing crashes.
- * The endpoint keeps some memory for reuse. Two seconds after much work event loops free that, and
- * call glibc's malloc_trim(), which works on the whole process (not with an allocator or a
- * RESTATE_MALLOC of yours).
+/* Where the memory of an endpoint comes from, except for cJSON's trees, threads, tables of nghttp2
+ * and, on systems with mmap(), the stacks of handlers. Give all three functions or none; none:
+ * RESTATE_MALLOC and its family. `old_size`, and `size` in free, are the sizes that were requested;
+ * memory has to be aligned as malloc's is. A function may return NULL: the attempt or the call then
+ * fails, nothing crashes.
+ * The endpoint keeps some memory for reuse. Two seconds after a busy time event loops free that
+ * memory, and call glibc's malloc_trim(), which works on the whole process (they do not call it
+ * with an allocator or a RESTATE_MALLOC of yours).
  * Threads:   called from any thread of the endpoint. */
 typedef struct restate_allocator {
     void *(*alloc)(void *user, size_t size);
@@ -516,13 +529,13 @@ typedef struct restate_allocator {
 /* Where the time of an endpoint comes from. Give both functions or none; none: RESTATE_CLOCK_MS,
  * or else that of the system.
  *
- * All of the library's time is this: restate_now(), when sleeps, timeouts and delayed calls are
- * due, how long closures and handlers take, drains and other deadlines, the age of signed requests,
- * and the time in the log. (The Restate server waits for what is due by a clock of its own.) Event
- * loops that wait for such a time wait in real time, as long as this clock says at the beginning;
- * for a clock that was given here they look at it again every 20 ms. So one that stands still is
- * fine, but then no peer is too slow, a drain ends by a second restate_endpoint_stop() only, and
- * restate_serve() replaces no worker that died.
+ * The library uses this clock for everything: restate_now(), when sleeps, timeouts and delayed
+ * calls are due, how long closures and handlers take, drains and other deadlines, the age of signed
+ * requests, and the time in the log. (The Restate server ends sleeps by its own clock.) An event
+ * loop that waits for such a time waits in real time, for as long as this clock says when the wait
+ * begins; a clock of yours is read again every 20 ms. So it may stand still, but then no peer is
+ * ever too slow, only a second restate_endpoint_stop() ends a drain, and restate_serve() does not
+ * replace a worker that died.
  * Threads:   called from any thread of the endpoint, often; they must not call the library. */
 typedef struct restate_clock {
     uint64_t (*wall_ms)(void *user);        /* since 1970 (UTC) */
@@ -530,14 +543,15 @@ typedef struct restate_clock {
     void *user;
 } restate_clock;
 
-/* TLS by a library of yours: of a client, for https addresses, and of an endpoint. The library that
- * calls these connects or accepts the socket, makes it nonblocking, and waits for it.
+/* TLS by a library of yours: of a client, for https addresses, and of an endpoint. restate.h
+ * connects or accepts the socket, makes it nonblocking, and waits for it.
  *
- * Threads:   that of the client; of an endpoint, one thread at a time for a connection. */
+ * Threads:   that of the client; for an endpoint, one thread at a time per connection. */
 typedef struct restate_tls {
     /* Begins a connection over `fd`; the handshake may go on in read and write. A client gives the
-     * `host` that has to be verified, a name or an address, and offers "h2" by ALPN. NULL: this is
-     * the server, which shows its certificate and takes "h2". Returns NULL if it could not. */
+     * `host` that has to be verified, a name or an address, and offers "h2" by ALPN. `host` NULL:
+     * this is the server's side, which shows its certificate and selects "h2". Returns NULL if it
+     * could not. */
     void *(*open)(void *user, int fd, const char *host);
     int (*read)(void *user, void *conn, void *to, size_t len);  /* bytes, or a RESTATE_IO_... */
     int (*write)(void *user, void *conn, const void *from, size_t len);     /* the same; it must
@@ -566,23 +580,24 @@ typedef enum restate_log_level {
 /* What a logger gets. Lifetime: call. */
 typedef struct restate_log_record {
     restate_log_level level;
-    bool of_library;                        /* the library says it; false: restate_log() */
-    const char *message;                    /* one line without its end, at most 1,023 bytes; what
-                                               is not UTF-8 or steers terminals became '?' */
+    bool of_library;                        /* logged by the library; false: by restate_log() */
+    const char *message;                    /* one line, without a line end, at most 1,023 bytes;
+                                               '?' replaces bytes that are not UTF-8, and control
+                                               characters */
     const char *service, *handler, *invocation_id;  /* NULL outside of an invocation */
-    bool replaying;                         /* the handler has said this before */
+    bool replaying;                         /* an earlier attempt logged this already */
     uint64_t time_ms;                       /* since 1970 (UTC), by the endpoint's clock */
 } restate_log_record;
 
-/* What a peer can cause at will (refused requests, failed attempts, connections that are ended) is
- * said 50 to 200 times in 10 s, by kind; a line tells how often it was left out.
+/* Messages that a peer can cause at will (refused requests, failed attempts, connections that end)
+ * are logged 50 to 200 times in 10 s per kind; then a line gives how many were suppressed.
  * Threads: `write` is called from any thread of the endpoint, by several at a time. */
 typedef struct restate_logger {
     void (*write)(void *user, const restate_log_record *record);    /* NULL: to standard error, a
                                                                        line with time and level */
     void *user;
-    restate_log_level level;                /* what is below is dropped; INFO */
-    bool with_replay;                       /* pass on also what handlers log while they replay */
+    restate_log_level level;                /* messages below it are dropped; INFO */
+    bool with_replay;                       /* also pass on messages of handlers that replay */
 } restate_logger;
 
 /* ================================================================================================
@@ -598,20 +613,20 @@ typedef enum restate_codec_kind {
     RESTATE_CODEC_VOID
 } restate_codec_kind;
 
-/* How a C value becomes bytes, and what the server is told of the payloads of a handler.
+/* How a C value becomes bytes, and what discovery says of the payloads of a handler.
  *
- * Handlers get and give plain bytes; a codec is for restate_encode() and restate_decode(), and for
- * restate_input() and restate_reply_value(), which use that of the handler. The
- * server's ingress lets in only requests whose content type fits; it does not look into the
- * payload, and calls from handlers have no content type: they come in with whatever they carry,
- * also with nothing. Replies get the content type of the output; without bytes, too, unless it is
- * JSON.
+ * Handlers take and return plain bytes; a codec is for restate_encode() and restate_decode(), and
+ * for restate_input() and restate_reply_value(), which use the handler's codec. The server's
+ * ingress accepts only requests whose content type matches. It does not read the payload, and calls
+ * from handlers have no content type: they arrive with any payload, also with none. Replies get the
+ * content type of the output; an empty reply gets it too, unless it is JSON.
  *
  *     static const restate_codec csv = { .content_type = "text/csv",
  *                                        .encode = csv_encode, .decode = csv_decode };
  *
- * The three below are objects of each file that includes this one, and the library goes by `kind`,
- * never by their address: so they are constant initialisers under every linkage, and in C++.
+ * Each file that includes this one has its own copy of the three codecs below, so that they are
+ * constant initialisers under every linkage, and in C++. The library compares their `kind`, never
+ * their address.
  *
  *   RESTATE_JSON    values are cJSON: const cJSON * to encode, cJSON ** to decode
  *   RESTATE_BYTES   values are restate_bytes
@@ -622,22 +637,24 @@ typedef enum restate_codec_kind {
 typedef struct restate_codec restate_codec;
 struct restate_codec {
     const char *content_type;               /* NULL: application/octet-stream; parameters (as in
-                                               "text/csv; charset=utf-8") are for replies: requests
-                                               are let in with any */
-    const char *json_schema;                /* for documents, checked by nobody; NULL: none */
-    bool optional;                          /* input: no body and no content type is let in too */
+                                               "text/csv; charset=utf-8") are sent with replies;
+                                               requests may have any */
+    const char *json_schema;                /* for documentation, nothing checks it; NULL: none */
+    bool optional;                          /* input: a request without body and content type is
+                                               accepted too */
     restate_codec_kind kind;
-    /* For CONTENT. Both return RESTATE_OK or restate_fail(), of which the message counts, not the
-     * code; they may use restate_alloc() and nothing that is journaled. `*value` and `*out` are
-     * invocation. On the thread of whoever encodes or decodes. */
+    /* For CONTENT. Both return RESTATE_OK, or restate_fail(), whose code is ignored; they may use
+     * restate_alloc(), but no function that records a command. `*value` and `*out` are invocation.
+     * Threads: that of the handler or closure that encodes or decodes. */
     restate_status (*encode)(const restate_codec *self, restate_ctx *ctx, const void *value,
                              restate_bytes *out);
     restate_status (*decode)(const restate_codec *self, restate_ctx *ctx, restate_bytes in,
                              void *value);
-    const void *type;                       /* the codec's own: a message descriptor, a key, ... */
+    const void *type;                       /* for use by the codec: a message descriptor, a key,
+                                               ... */
     bool unstable;                          /* equal values may give different bytes: replay does
-                                               not compare what restate_encode() gave and is handed
-                                               on whole; parts and copies of it need
+                                               not compare bytes of restate_encode() that are passed
+                                               on whole; parts and copies of them need
                                                skip_payload_check */
 };
 
@@ -650,36 +667,36 @@ RESTATE__UNUSED static const restate_codec restate_codec_void =
 
 #define RESTATE_JSON  (&restate_codec_json)     /* application/json, required */
 #define RESTATE_BYTES (&restate_codec_bytes)    /* input: anything goes; output: octet-stream */
-#define RESTATE_VOID  (&restate_codec_void)     /* no body at all, neither let in nor sent: the
-                                                   ingress refuses one (400); of a call from a
-                                                   handler, and of a reply, it is dropped, and the
-                                                   log says so */
+#define RESTATE_VOID  (&restate_codec_void)     /* no body at all: the ingress refuses requests with
+                                                   one (400); the body of a call from a handler, and
+                                                   of a reply, is dropped and logged */
 
 /* The type of a payload that is a nanopb message; its values are Type structs. At file scope:
  *     static const restate_codec order_codec = RESTATE_PROTO(Order);
  *
  * _PROTO is protobuf's binary form, _PROTOJSON its JSON mapping. What JSON needs is in the .options
  * file: max_size or max_count for every string, bytes and repeated field, and, where there are
- * enums, the line `* enum_to_string:true`. A field that cannot be done does not compile, and the
- * error names it; a message inside of itself does not either, others nest 32 levels deep. Oneofs
- * and maps are done, and of google.protobuf Timestamp, Duration, FieldMask and the wrappers. Its
- * Any, Struct, Value and ListValue, and a mask with a path such as a_1 or aB, have no JSON here.
- * Unknown members of JSON are a failure, unknown fields of the binary form are skipped. Decoding
- * overwrites the struct, on failure with nothing of use; pb_callback_t members (binary only) are
- * left alone and called as nanopb calls them.
+ * enums, the line `* enum_to_string:true`. A field that is not supported does not compile, and the
+ * error names it; nor does a message inside of itself. Others nest 32 levels deep. Oneofs and maps
+ * are supported, and of google.protobuf Timestamp, Duration, FieldMask and the wrappers. Not
+ * supported in JSON are its Any, Struct, Value and ListValue, and a mask with a path such as a_1 or
+ * aB. Unknown members of JSON are a failure, unknown fields of the binary form are skipped.
+ * Decoding overwrites the struct, on failure with unspecified values; pb_callback_t members (binary
+ * only) stay, and are called as nanopb calls them.
  *
- * A message is the same in both forms. What a struct, or the other form, could not hold is a
- * failure that names the field, when it is decoded and when it is encoded: a string that has a zero
- * byte in it or is not UTF-8, a time or an enum out of its range, more bytes or elements than there
- * is room for, a required field that is missing.
+ * Both forms accept the same messages. A value that the struct, or the other form, cannot hold is a
+ * failure that names the field, in encoding and in decoding: a string that contains a zero byte or
+ * is not UTF-8, a time or an enum out of its range, more bytes or elements than there is room for,
+ * a required field that is missing.
  *
- * nanopb does not tell, so JSON does not have: `json_name` (a name in JSON is made of the field's
- * name), and a value of an enum that is named "unknown" (it is a number).
+ * nanopb's descriptors lack two things, so the JSON form lacks them too: `json_name` (a name in
+ * JSON is made from the field's name), and the name of an enum's value that is called "unknown" (it
+ * is written as a number).
  *
- * Enums are written by name. A name that is read is found by trying values: all of them if they are
- * less than 1,048,576 apart, else those near zero, the least and the most one, and round numbers.
- * An enum that has others lists its values before the codec (all of them: no other is tried then);
- * a name that is not found is a failure that says so, and the number can be given instead.
+ * Enums are written by name. To read a name the decoder compares it with the names of values: of
+ * all values if they are less than 1,048,576 apart, else of those near zero, of the least and the
+ * greatest one, and of round numbers. An enum with other values has to list all its values before
+ * the codec. A name that is not found is a failure that says so; the number is accepted, too.
  *     #define Area_VALUES RESTATE_PROTO_ENUM_VALUES(Area_NONE, Area_NORTH, Area_SOUTH) */
 #define RESTATE_PROTO(Type) \
     { "application/proto", NULL, false, RESTATE_CODEC_CONTENT, restate__proto_encode, \
@@ -690,7 +707,7 @@ RESTATE__UNUSED static const restate_codec restate_codec_void =
 #define RESTATE_PROTO_ENUM_VALUES(...) \
     0, RESTATE__PROTO_OPEN(int64_t) __VA_ARGS__, INT64_MIN RESTATE__PROTO_CLOSE
 
-/* What nanopb's descriptors leave out. It is read from the macros of the .pb.h file. */
+/* What nanopb's descriptors leave out: names and types, from the macros of the .pb.h file. */
 typedef enum restate__proto_kind {
     RESTATE__PROTO_KIND_BOOL,
     RESTATE__PROTO_KIND_INT32,
@@ -741,8 +758,8 @@ typedef struct restate__proto_type {
 #  define RESTATE__PROTO_NAMER(E)   (void (*)(void))E##_name, sizeof(E)
 #endif
 
-/* No macro expands itself: a message inside of a message leaves _AGAIN behind, and each of the
- * scans that _EVAL makes goes one level deeper. What is too deep does not compile. */
+/* A macro does not expand inside of itself. So a message inside of a message leaves _AGAIN behind,
+ * and each scan of _EVAL expands one more level. A deeper message does not compile. */
 #define RESTATE__PROTO_EVAL(...)   RESTATE__PROTO_EVAL_1(RESTATE__PROTO_EVAL_1(__VA_ARGS__))
 #define RESTATE__PROTO_EVAL_1(...) RESTATE__PROTO_EVAL_2(RESTATE__PROTO_EVAL_2(__VA_ARGS__))
 #define RESTATE__PROTO_EVAL_2(...) RESTATE__PROTO_EVAL_3(RESTATE__PROTO_EVAL_3(__VA_ARGS__))
@@ -818,44 +835,44 @@ RESTATE_API restate_status restate__protojson_encode(const restate_codec *codec,
 RESTATE_API restate_status restate__protojson_decode(const restate_codec *codec, restate_ctx *ctx,
                                                      restate_bytes in, void *value);
 
-/* What happens when the last try has failed. */
+/* What happens when the last attempt has failed. */
 typedef enum restate_exhausted {
     RESTATE_EXHAUSTED_DEFAULT = 0,          /* runs: FAIL; invocations: what the server says */
     RESTATE_EXHAUSTED_FAIL,                 /* runs: RESTATE_TERMINAL; invocations: killed */
     RESTATE_EXHAUSTED_PAUSE                 /* wait for an operator; for runs since protocol 7 */
 } restate_exhausted;
 
-/* How often, and how fast, something is tried again.
+/* How often, and how soon, an invocation or a closure is retried.
  *
- * The wait after try n is min(max_interval, initial_interval * factor^(n-1)). All zero: the
+ * The wait after attempt n is min(max_interval, initial_interval * factor^(n-1)). All zero: the
  * server's policy (500 ms, x 2, at most 60 s, 70 attempts, then pause). As soon as one field is set
  * the others have the defaults noted here (those of the SDKs for Python, Ruby and TypeScript).
- * The server counts the tries of a run from the last new command of its invocation on. One that is
- * recorded in between, an operator who resumes it, and a restart of the server begin the count and
- * max_duration_ms again. A try takes the time that its closure executes, not the time that it waits
- * for a thread of the pool; but what passed before a later try is the server's to say, who counts
- * from when it stored the run. */
+ * The server counts the attempts of a run from the last new command of its invocation on. A new
+ * command in between, an operator who resumes the invocation, and a restart of the server begin the
+ * count and max_duration_ms again. The duration of an attempt is the time that its closure
+ * executes, without the time that it waits for a thread of the pool. For later attempts the server
+ * gives the time since it stored the run. */
 typedef struct restate_retry_policy {
     uint64_t initial_interval_ms;           /* 50 */
     double factor;                          /* 2; at least 1 */
     uint64_t max_interval_ms;               /* 10,000 */
-    uint32_t max_attempts;                  /* the first try counts; runs: no limit, invocations:
+    uint32_t max_attempts;                  /* the first one included; runs: no limit, invocations:
                                                what the server says */
-    uint64_t max_duration_ms;               /* runs only: tries and the time between them; no
+    uint64_t max_duration_ms;               /* runs only: attempts and the time between them; no
                                                limit */
     restate_exhausted when_exhausted;
 } restate_retry_policy;
 
-/* What the server is to do after a mismatch: the code no longer fits the journal, error 570. Rule
- * (R9) of >>journal has what counts as one and what its text holds. */
+/* What the server does after a mismatch: the code no longer fits the journal, error 570. Rule (R9)
+ * of >>journal says what counts as a mismatch and what its text holds. */
 typedef enum restate_mismatch {
     RESTATE_MISMATCH_DEFAULT = 0,           /* RETRY */
-    RESTATE_MISMATCH_RETRY,                 /* try again, as after any error */
+    RESTATE_MISMATCH_RETRY,                 /* retry, as after any error */
     RESTATE_MISMATCH_PAUSE,                 /* wait for an operator; before protocol 7 as RETRY */
     RESTATE_MISMATCH_FAIL                   /* fail the invocation; before protocol 7 as RETRY */
 } restate_mismatch;
 
-/* Whom to call. By value, so literals read well: (restate_target){ .service = "Greeter", ... } */
+/* The handler to call. Passed by value: (restate_target){ .service = "Greeter", ... } */
 typedef struct restate_target {
     const char *service;
     const char *handler;
@@ -864,19 +881,19 @@ typedef struct restate_target {
 } restate_target;
 
 /* A transformation of all payload bytes below the codecs, such as encryption or compression:
- * inputs, outputs, state values, results of runs, calls, promises, awakeables and signals. Not of
- * names, keys, headers and failures.
+ * inputs, outputs, state values, results of runs, calls, promises, awakeables and signals. Names,
+ * keys, headers and failures are not transformed.
  *
- * Give both functions or none. Absent bytes are sealed as empty ones; an empty payload that comes
- * in was not sealed, and is not opened. Callers that do not seal, at the ingress for instance, are
- * not understood.
+ * Give both functions or none. Absent bytes are sealed as empty ones. An empty payload that arrives
+ * was not sealed, and is not opened. Other payloads of callers that do not seal, at the ingress for
+ * instance, cannot be opened.
  * Lifetime:  endpoint; `*sealed` and `*plain` come from restate_alloc(). The library puts no zero
  *            byte behind `*plain`.
  * Threads:   that of the handler, or of the closure.
- * Returns:   (both) RESTATE_OK; restate_fail(). What cannot be sealed ends the attempt with a
- *            retryable error; what cannot be opened is RESTATE_TERMINAL (500) for the call that
- *            gives the value. An input that cannot be opened fails the invocation with 400, and the
- *            handler is not called. */
+ * Returns:   (both) RESTATE_OK; restate_fail(). Bytes that cannot be sealed end the attempt with a
+ *            retryable error; bytes that cannot be opened are RESTATE_TERMINAL (500) for the call
+ *            that gives the value. An input that cannot be opened fails the invocation with 400,
+ *            and the handler is not called. */
 typedef struct restate_seal {
     restate_status (*seal)(void *user, restate_ctx *ctx, restate_bytes plain,
                            restate_bytes *sealed);
@@ -886,14 +903,14 @@ typedef struct restate_seal {
     bool unstable;                          /* sealing twice gives different bytes (a nonce) */
 } restate_seal;
 
-/* What to call around handlers, closures and outgoing calls, for tracing and metrics.
+/* Functions that are called around handlers, closures and outgoing calls, for tracing and metrics.
  *
- * Members may be NULL. On replay none is called but `begin` and `end`, which surround every
- * attempt (but there is no `end` for a handler that was cut off by rule 2). They must not use
- * anything that is journaled. restate_now() counts as a run. The headers of `outbound` come behind
- * those of the call; where there is an `outbound`, replay compares no headers of calls. It must not
- * block: it holds the handler's event loop, that of a blocking handler, too.
- * Lifetime:  endpoint. What `outbound` returns is read before the next call of it. */
+ * Members may be NULL. On replay only `begin` and `end` are called, which surround every attempt
+ * (but `end` is not called for a handler that was cut off by rule 2). Hooks must not use functions
+ * that record commands. restate_now() counts as a run. The headers of `outbound` come after those
+ * of the call; with an `outbound`, replay compares no headers of calls. Hooks must not block: they
+ * hold the handler's event loop, also that of a blocking handler.
+ * Lifetime:  endpoint. The headers that `outbound` returns are read before it is called again. */
 typedef struct restate_hooks {
     void (*begin)(void *user, restate_ctx *ctx);
     void (*end)(void *user, restate_ctx *ctx, restate_status status);   /* what it returned;
@@ -907,14 +924,15 @@ typedef struct restate_hooks {
 } restate_hooks;
 
 /* Options that exist at three levels: a field that is set at the handler wins over the service's,
- * and that over the one in restate_endpoint_options.defaults. What a comment calls the server's is
- * told to the server, and may be configured there as well. */
+ * and that over the one in restate_endpoint_options.defaults. Fields whose comment names a default
+ * of the server are sent in discovery, and may be configured in the server as well. */
 typedef struct restate_options {
     void *user;                             /* yours: restate_request()->user; NULL */
-    uint64_t inactivity_timeout_ms;         /* silence before an attempt suspends; server: 60 s;
-                                               RESTATE_ZERO_MS: suspend at every wait */
-    uint64_t abort_timeout_ms;              /* then, until it is cut off; server: 600 s; longer than
-                                               the longest closure takes: there is no heartbeat */
+    uint64_t inactivity_timeout_ms;         /* how long an attempt waits before it suspends; server:
+                                               60 s; RESTATE_ZERO_MS: suspend at every wait */
+    uint64_t abort_timeout_ms;              /* then, until the server cuts it off; server: 600 s;
+                                               has to exceed the longest closure, as there is no
+                                               heartbeat */
     uint64_t journal_retention_ms;          /* of finished invocations; server: 24 h */
     uint64_t idempotency_retention_ms;      /* server: 24 h; not for main handlers of workflows */
     uint64_t workflow_retention_ms;         /* server: 24 h; only for those */
@@ -929,31 +947,33 @@ typedef struct restate_options {
     restate_switch cancel_sends;            /* OFF; ON: a cancellation also reaches one-way calls */
     restate_switch detect_deadlocks;        /* OFF; ON: a call that waits for itself fails: see
                                                "Calls" */
-    restate_switch blocking;                /* OFF; ON: a thread of its own, that may block */
+    restate_switch blocking;                /* OFF; ON: the handler has its own thread, and may
+                                               block */
     size_t stack_bytes;                     /* RESTATE_STACK_BYTES, if blocking the endpoint's
                                                closure_stack_bytes; at least 4,096; what needs more
                                                ends the process by SIGSEGV (see Stacks) */
-    uint64_t stall_warning_ms;              /* 1,000: a handler that holds its loop for longer is
-                                               named in the log, while it does with
+    uint64_t stall_warning_ms;              /* 1,000; the log names a handler that holds its loop
+                                               for longer: while it does with
                                                restate_endpoint_run(), afterwards where your own
-                                               thread is the loop; RESTATE_ZERO_MS: none is */
+                                               thread is the loop; RESTATE_ZERO_MS: never */
     const restate_seal *seal;               /* none */
     const restate_hooks *hooks;             /* none; those of all three levels are called, the
                                                endpoint's first */
     /* Turns a retryable error of a handler or closure into a terminal one: fill `out`, return
-     * true. Gets `user` above. It is asked for restate_retry() and for a returned number that is
-     * no status; not for misuse, lack of memory and what the library finds wrong. Lifetime:
+     * true. Gets `user` above. It is called for restate_retry() and for a returned number that is
+     * no status; not for misuse, lack of memory and other errors that the library finds. Lifetime:
      * `message` is call, and so is what `out` refers to. Threads: that of the handler, or of the
      * closure. */
     bool (*map_error)(void *user, uint16_t code, const char *message, restate_failure *out);
-    const restate_codec *codec;             /* where none is named: for input and output of
-                                               handlers, and for restate_encode() and
-                                               restate_decode() with NULL; RESTATE_JSON */
-    const char *const *preload_keys;        /* objects and workflows: fetch state by key, as by
-                                               lazy_state, but send the values of these along; ends
-                                               with NULL, and an empty list sends none. A handler
-                                               without a list has that of its service. Manifest 5,
-                                               which server 1.7 does not know yet; none */
+    const restate_codec *codec;             /* the default codec: of input and output of handlers,
+                                               and of restate_encode() and restate_decode();
+                                               RESTATE_JSON */
+    const char *const *preload_keys;        /* objects and workflows: fetch state by key, as with
+                                               lazy_state, but the server sends the values of these
+                                               keys along; ends with NULL; an empty list: of none. A
+                                               handler without a list has that of its service. Needs
+                                               manifest 5, which server 1.7 does not support;
+                                               none */
 } restate_options;
 
 /* A handler: reads `input`, uses `ctx`, replies, returns.
@@ -961,25 +981,24 @@ typedef struct restate_options {
  * `input` is the payload of the request, the same in every attempt; empty if there was none, absent
  * if `.input` is RESTATE_VOID.
  * Lifetime:  `input` is invocation, and so is `ctx`.
- * Returns:   RESTATE_OK: the invocation completes with what restate_reply() got, or an empty value.
- *            RESTATE_TERMINAL, RESTATE_TIMEOUT, RESTATE_CANCELLED: it fails with restate_failed()
- *            (with 500 if nothing failed).
- *            RESTATE_ENDED: nothing more is sent; whatever ended the attempt decides. Misuse if
- *            nothing did.
+ * Returns:   RESTATE_OK: the invocation completes with the value of restate_reply(), or an empty
+ *            one. RESTATE_TERMINAL, RESTATE_TIMEOUT, RESTATE_CANCELLED: it fails with
+ *            restate_failed() (with 500 if nothing failed).
+ *            RESTATE_ENDED: nothing more is sent, as the attempt is over. Misuse if it is not.
  *            Anything else: a retryable error that names the number. */
 typedef restate_status restate_handler_fn(restate_ctx *ctx, restate_bytes input);
 
 typedef struct restate_handler {
-    const char *name;                       /* letters, digits, _; no digit first; only in the
-                                               element that ends the list NULL */
+    const char *name;                       /* letters, digits, _; no digit first; NULL only in the
+                                               element that ends the list */
     restate_handler_fn *fn;
     bool shared;                            /* objects: runs beside the exclusive one, only reads;
                                                workflows: every handler but the main one */
-    const restate_codec *input, *output;    /* what the server is told of them; NULL: the nearest
+    const restate_codec *input, *output;    /* as discovery describes them; NULL: the nearest
                                                restate_options.codec, so RESTATE_JSON */
-    const char *accept;                     /* content type let in, if not that of `input`; a star
-                                               may stand for what is behind the slash, or for both
-                                               parts; not with RESTATE_VOID */
+    const char *accept;                     /* content type of requests that are accepted, if not
+                                               that of `input`; also "text/" with a star, or a star
+                                               for each part; not with RESTATE_VOID */
     const char *documentation;              /* NULL: none */
     const restate_pair *metadata;           /* shown by the server; NULL: none */
     restate_options options;
@@ -987,8 +1006,8 @@ typedef struct restate_handler {
 
 typedef enum restate_kind {
     RESTATE_SERVICE = 0,                    /* no key, no state */
-    RESTATE_OBJECT,                         /* state per key; one handler at a time per key, but
-                                               for the shared ones */
+    RESTATE_OBJECT,                         /* state per key; one handler at a time per key, besides
+                                               the shared ones */
     RESTATE_WORKFLOW                        /* state per key; its main (unshared) handler runs once
                                                per key: calling it again is a failure (409) */
 } restate_kind;
@@ -1003,7 +1022,7 @@ typedef struct restate_service {
     restate_options options;
 } restate_service;
 
-/* The first two fields of a handler whose name is that of its function; others may follow:
+/* The first two fields of a handler that is named as its function; others may follow:
  *     .handlers = RESTATE_HANDLERS({ RESTATE_HANDLER(add) },
  *                                  { RESTATE_HANDLER(get), .shared = true })
  * (so there is no such macro for shared ones). C, and C++20. */
@@ -1051,8 +1070,8 @@ RESTATE_API restate_status restate_reply(restate_ctx *ctx, restate_bytes value);
 RESTATE_API restate_status restate_fail(restate_ctx *ctx, uint16_t code, const char *format, ...)
     RESTATE__PRINTF(3, 4) RESTATE__CHECKED;
 
-/* The same from a struct: with metadata, or to pass on a failure that was kept from before, as a
- * saga does after it has compensated. NULL is restate_failed(), and misuse if nothing has failed.
+/* The same from a struct: with metadata, or to pass on a failure that you kept, as a saga does
+ * after it has compensated. NULL is restate_failed(), and misuse if nothing has failed.
  *
  * Journal:   as restate_fail().
  * Lifetime:  `failure` is copied, unless it came from restate_failed().
