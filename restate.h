@@ -1046,24 +1046,24 @@ typedef struct restate_service {
 ================================================================================================ */
 
 /* ---- How a handler or a closure ends (both) -------------------------------------------------- */
-/* Nothing of this waits, and it is the same on first execution, on replay and when cancelled. What
- * a handler sends at its end is compared with a recorded end, if there is one. */
+/* These functions do not wait, and do the same on first execution, on replay and after a
+ * cancellation. The output of a handler is compared with a recorded output, if there is one. */
 
 /* Sets the value that the handler (or the closure) completes with. `return restate_reply(ctx, v);`
  *
  * The last reply counts; a failure that is returned afterwards wins over it. Absent bytes are sent
- * as an empty value, and so is every reply of a handler whose `.output` is RESTATE_VOID.
+ * as an empty value, as is every reply of a handler whose `.output` is RESTATE_VOID.
  * Journal:   output (value), when the handler has returned; in a closure: nothing.
- * Lifetime:  `value` is copied; but 4 KiB and more of invocation memory are not, and must not be
- *            changed any more.
+ * Lifetime:  `value` is copied, except for 4 KiB and more of invocation memory, which you must not
+ *            change afterwards.
  * Returns:   RESTATE_OK. */
 RESTATE_API restate_status restate_reply(restate_ctx *ctx, restate_bytes value);
 
 /* Makes a terminal failure, its message by printf. `return restate_fail(ctx, 404, "%s", why);`
  *
  * It takes effect when it is returned. From a handler: the invocation fails for good, its caller
- * gets code and message. From a closure: the run does, and its caller gets RESTATE_TERMINAL.
- * `code` is as in restate_failure. In the message a question mark stands for each byte that is not
+ * gets code and message. From a closure: the run fails, and restate_run() returns RESTATE_TERMINAL.
+ * `code` is as in restate_failure. In the message a question mark replaces each byte that is not
  * UTF-8.
  * Journal:   output (failure), when the handler has returned; in a closure: nothing.
  * Returns:   RESTATE_TERMINAL. */
@@ -1082,29 +1082,30 @@ RESTATE_API restate_status restate_fail_with(restate_ctx *ctx, const restate_fai
     RESTATE__CHECKED;
 
 typedef struct restate_retry_options {
-    uint16_t code;                          /* shown to operators; 500; becomes the failure's when
-                                               no try is left, so 100 to 399 are 500 here, too */
-    uint64_t delay_ms;                      /* until the next try, at most two years; as the retry
-                                               policy says */
-    bool pause;                             /* wait for an operator instead, however many tries are
-                                               left; since protocol 7 */
+    uint16_t code;                          /* shown to operators; 500; it becomes the failure's
+                                               code when no attempt is left, so 100 to 399 are 500
+                                               here, too */
+    uint64_t delay_ms;                      /* until the next attempt, at most two years; as the
+                                               retry policy says */
+    bool pause;                             /* wait for an operator instead, however many attempts
+                                               are left; since protocol 7 */
 } restate_retry_options;
 
-/* Ends this try with a printf-style message for operators; the handler, or the closure, is tried
- * again later. `return restate_retry(ctx, NULL, "printer: %s", why);`
+/* Ends this attempt with a printf-style message for operators; the handler, or the closure, is
+ * retried later. `return restate_retry(ctx, NULL, "printer: %s", why);`
  *
- * From a handler the attempt is over at once. The server's policy counts it, except if delay_ms is
- * set: then the next attempt comes after just that time. From a closure the policy of the run
- * counts the try in any case, and when its tries are used up the caller of restate_run() gets
- * RESTATE_TERMINAL with this code and message. Until then that caller sees nothing: a retryable
- * error of a closure ends the attempt of the whole handler.
+ * From a handler the attempt is over at once. The server's policy counts it, unless delay_ms is
+ * set: then the next attempt begins after that time. From a closure the policy of the run counts
+ * the attempt in any case, and after its last attempt restate_run() returns RESTATE_TERMINAL with
+ * this code and message. Until then a retryable error of a closure ends the attempt of the whole
+ * handler.
  * Returns:   RESTATE_ENDED; RESTATE_TERMINAL if restate_options.map_error made a failure of it. */
 RESTATE_API restate_status restate_retry(restate_ctx *ctx, const restate_retry_options *options,
                                          const char *format, ...) RESTATE__PRINTF(3, 4)
     RESTATE__CHECKED;
 
-/* The failure that the last RESTATE_TERMINAL, RESTATE_TIMEOUT or RESTATE_CANCELLED on this context
- * stands for.
+/* The failure behind the last RESTATE_TERMINAL, RESTATE_TIMEOUT or RESTATE_CANCELLED on this
+ * context.
  *
  * The struct never changes, a later failure makes a new one: keep the pointer before you
  * compensate. Awaiting a failed future again makes its failure the last one again.
@@ -1112,33 +1113,34 @@ RESTATE_API restate_status restate_retry(restate_ctx *ctx, const restate_retry_o
 RESTATE_API const restate_failure *restate_failed(restate_ctx *ctx);
 
 /* ---- Request, log, randomness ---------------------------------------------------------------- */
-/* Nothing of this waits or notices a cancellation, but restate_now(). */
+/* None of these functions waits or notices a cancellation, except restate_now(). */
 
 typedef struct restate_request_info {
     const char *invocation_id;              /* inv_... */
     restate_target target;                  /* service, handler, key and scope of this invocation;
                                                in a plain service the key is "" */
-    size_t key_len;                         /* a key may hold zero bytes, and target.key look cut */
+    size_t key_len;                         /* of the whole key: it may contain zero bytes, at which
+                                               target.key seems to end */
     const char *idempotency_key;            /* NULL: none; since protocol 7 */
     const char *limit_key;                  /* NULL: none; since protocol 7 */
     restate_bytes body;                     /* as given to the handler; empty, not absent, also for
                                                RESTATE_VOID */
     const restate_pair *headers;            /* of the invocation: the same in every attempt; names
-                                               as the calling handler wrote them, from the ingress
-                                               in lower case */
+                                               as the calling handler wrote them, in lower case from
+                                               the ingress */
     const restate_pair *attempt_headers;    /* of this HTTP request: NOT the same; for tracing */
     uint32_t retry_count;                   /* failed attempts since the last new command, a resume
                                                by an operator or a restart of the server: NOT the
                                                same in every attempt */
     uint32_t protocol_version;              /* 5 to 7; NOT the same in every attempt */
-    bool replaying;                         /* the next command will be replayed; live, so ask
-                                               again; of no use in closures */
+    bool replaying;                         /* the next command will be replayed; changes as the
+                                               attempt goes on; of no use in closures */
     void *user;                             /* the nearest restate_options.user */
 } restate_request_info;
 
-/* What is known about this invocation. Also inside of closures, and when the attempt is over.
+/* Describes this invocation. Also inside of closures, and when the attempt is over.
  *
- * Lifetime:  invocation; in a handler `replaying` changes with every call of this.
+ * Lifetime:  invocation; in a handler every call updates `replaying`.
  * Decide nothing by the fields marked NOT: the handler would no longer be deterministic.
  * Returns:   never NULL. */
 RESTATE_API const restate_request_info *restate_request(restate_ctx *ctx);
@@ -1149,25 +1151,25 @@ RESTATE_API const char *restate_key(restate_ctx *ctx);
 
 /* Logs a printf-style message with invocation id, service and handler. Also inside of closures.
  *
- * Silent on replay, so that a line appears once (restate_logger.with_replay changes that). A line
- * can still appear twice: if the attempt ended before the next command was stored. Cut at 1,023
- * bytes; line ends become spaces. OFF says nothing. */
+ * Silent on replay, so that a line appears once (restate_logger.with_replay changes that). It can
+ * still appear twice, if the attempt ended before the next command was stored. Cut at 1,023 bytes;
+ * line ends become spaces. With RESTATE_LOG_OFF nothing is logged. */
 RESTATE_API void restate_log(restate_ctx *ctx, restate_log_level level, const char *format, ...)
     RESTATE__PRINTF(3, 4);
 
 /* True once the work is no longer wanted: the attempt ended, the invocation was cancelled, the
  * endpoint stops, or (in a closure) its timeout_ms has passed since its first instruction, or
- * another run of the attempt failed retryably 30 s ago, or its future lost: every race, any or all
- * that it was given to is decided.
+ * another run of the attempt failed retryably 30 s ago, or its result is not needed: every race,
+ * any or all that has its future as a child is settled.
  *
- * For long closures to poll. Not deterministic: in a handler only good for giving up with
+ * For long closures to poll. Not deterministic: in a handler use it only to give up with
  * restate_retry(). Works after RESTATE_ENDED.
  * Threads:   that of the closure or handler whose context it is. */
 RESTATE_API bool restate_stop_requested(restate_ctx *ctx);
 
-/* How long it will be before restate_stop_requested() turns true because of the time, for a closure
- * that hands a timeout to another library: 0 if it is true already, UINT64_MAX if no time is set,
- * by timeout_ms or by a failed run beside it. In handlers misuse, which gives 0.
+/* The time until restate_stop_requested() turns true by timeout_ms or by a failed run beside this
+ * one, for a closure that passes a timeout to another library: 0 if it is true already, UINT64_MAX
+ * without such a limit. In handlers misuse, which gives 0.
  *
  * Threads:   that of the closure. */
 RESTATE_API uint64_t restate_time_left_ms(restate_ctx *run);
@@ -1177,22 +1179,22 @@ RESTATE_API uint64_t restate_time_left_ms(restate_ctx *run);
  *
  *     struct pollfd fds[] = { { socket, POLLIN, 0 }, { restate_stop_fd(run), POLLIN, 0 } };
  *     if (poll(fds, 2, -1) < 0 || fds[1].revents) return restate_retry(run, NULL, "stopped");
- * Made when first asked for; the same one later. Do not read, write or close it. The event loop of
- * the handler makes it readable, so not while a handler holds that; where you carry the bytes of
- * exchanges, it happens in the functions of streams. In handlers misuse, which gives -1.
+ * The first call makes it, later calls give the same one. Do not read, write or close it. The event
+ * loop of the handler makes it readable, so not while a handler holds that loop; with streams the
+ * restate_stream_ functions do. In handlers misuse, which gives -1.
  * Lifetime:  until the closure has returned.
  * Threads:   that of the closure.
- * Returns:   -1 if there is none: where the closure executes on the handler's stack (inline_ok,
- *            RESTATE_NO_THREADS), with RESTATE_NO_SERVER, and when the system has no more of them.
- *            (poll() passes over it.) Then ask restate_stop_requested() now and then. */
+ * Returns:   -1 (which poll() ignores) if there is none: if the closure executes on the handler's
+ *            stack (inline_ok, RESTATE_NO_THREADS), with RESTATE_NO_SERVER, and when the process
+ *            has no descriptor left. Then call restate_stop_requested() now and then. */
 RESTATE_API int restate_stop_fd(restate_ctx *run);
 
 /* The next number of a pseudo-random sequence, all 64 bits of it.
  *
  * The sequence is seeded per invocation and starts again with every attempt, so it is the same on
- * replay without being recorded. Not for secrets. In closures misuse: on replay they draw nothing.
- * It is xoshiro256++ (as in the SDKs for Go and TypeScript), filled by splitmix64 from the server's
- * seed, under protocol 5 from the first 8 bytes of the SHA-256 of the invocation's id.
+ * replay without being recorded. Not for secrets. In closures misuse, as they are not executed on
+ * replay. It is xoshiro256++ (as in the SDKs for Go and TypeScript), filled by splitmix64 from the
+ * server's seed, under protocol 5 from the first 8 bytes of the SHA-256 of the invocation's id.
  * Returns:   0 when the attempt is over. */
 RESTATE_API uint64_t restate_random(restate_ctx *ctx);
 
@@ -1201,18 +1203,19 @@ RESTATE_API uint64_t restate_random(restate_ctx *ctx);
  * is over. */
 RESTATE_API const char *restate_uuid(restate_ctx *ctx);
 
-/* From the same sequence: a number in [0, 1), all 53 bits of it random; and one of 0 to n - 1, each
- * as likely as the others. n == 0, and closures, are misuse; 0 when the attempt is over.
+/* From the same sequence: a number in [0, 1) with 53 random bits; and a number from 0 to n - 1, all
+ * equally likely. n == 0, and use in closures, are misuse; 0 when the attempt is over.
  *
- * The first takes one number of the sequence, the second as many as it needs. Which, is a promise,
- * for a later version must not give other numbers on replay: (x >> 11) * 2^-53; and the high half
- * of the 128 bits of x * n, where x is drawn again while the low half is below 2^64 mod n. */
+ * The first takes one number x of the sequence, the second as many as it needs. Their formulas
+ * never change, as a later version must give the same numbers on replay: (x >> 11) * 2^-53; and the
+ * high half of the 128 bits of x * n, where x is drawn again while the low half is below 2^64 mod
+ * n. */
 RESTATE_API double restate_random_double(restate_ctx *ctx);
 RESTATE_API uint64_t restate_random_below(restate_ctx *ctx, uint64_t n);
 
 /* The wall-clock time in milliseconds since 1970, recorded: the same in every attempt.
  *
- * A restate_run() whose closure reads the clock on the handler's stack; retried as that is.
+ * This is a restate_run() whose closure reads the clock on the handler's stack.
  * Journal:   run (named "now").
  * Await point.
  * Returns:   RESTATE_OK; RESTATE_CANCELLED. Unless RESTATE_OK, *epoch_ms == 0. */
@@ -1220,7 +1223,8 @@ RESTATE_API restate_status restate_now(restate_ctx *ctx, uint64_t *epoch_ms) RES
 
 /* ---- Memory and text (handlers and closures) ------------------------------------------------- */
 
-/* Zeroed memory for any type (aligned to 16 bytes), released by the library. 0 bytes are not NULL.
+/* Zeroed memory for any type (aligned to 16 bytes), released by the library. Size 0 does not give
+ * NULL.
  *
  * Lifetime:  invocation, also if a closure asked for it.
  * Returns:   NULL when out of memory, or when the attempt is over (an exception to rule 3); the
@@ -1233,8 +1237,8 @@ RESTATE_API const char *restate_text(restate_ctx *ctx, const char *format, ...)
     RESTATE__PRINTF(2, 3);
 
 /* ---- JSON (handlers and closures) ------------------------------------------------------------ */
-/* JSON is what RFC 8259 says, at most 100 levels deep. A reader checks the whole document first. Of
- * several members of one name the first counts. */
+/* JSON as in RFC 8259, at most 100 levels deep. A reader checks the whole document first. Of
+ * several members with the same name the first counts. */
 
 /* JSON by format: `restate_json(ctx, "{'name': %s, 'age': %d}", name, age)`.
  *
@@ -1247,8 +1251,8 @@ RESTATE_API const char *restate_text(restate_ctx *ctx, const char *format, ...)
  *   %g %f %e          a double, without a precision so that it reads back the same
  *   %%                a percent sign
  * Between two apostrophes only numbers may be formatted: 'seat-%d'. Numbers take the widths and
- * precisions of printf, up to 1,000. The result is checked to be one JSON document, in one pass
- * more over it. Misuse: it is none; any other conversion; NaN and infinity; strings that are not
+ * precisions of printf, up to 1,000. A second pass checks that the result is one JSON document.
+ * Misuse: a result that is none; any other conversion; NaN and infinity; strings that are not
  * UTF-8, or, for %-s, not JSON.
  * Lifetime:  the result is invocation; absent bytes on failure. */
 RESTATE_API restate_bytes restate_json(restate_ctx *ctx, const char *format, ...)
@@ -1258,13 +1262,13 @@ RESTATE_API restate_bytes restate_json(restate_ctx *ctx, const char *format, ...
  * member of it if it is an object.
  *
  * Absent or empty bytes, an absent member and null leave `*out` as it was: initialise it with the
- * default. A failure does so, too, except that a string becomes "". Integers are exact over 64
- * bits; 3.0 and 3e0 count as 3. Strings are unescaped copies; one with \u0000 in it is refused, as
- * C would cut it there (restate_json_text() reads it), and so is one with half a surrogate pair,
- * which UTF-8 cannot say. Takes time linear in the document.
+ * default. So does a failure, except that a string becomes "". Integers are exact over 64 bits; 3.0
+ * and 3e0 count as 3. Strings are unescaped copies; a string with \u0000 in it fails, as a C string
+ * would end there (restate_json_text() reads it), and so does one with half a surrogate pair, which
+ * UTF-8 cannot represent. Takes time linear in the document.
  * Lifetime:  `*out` of a string is invocation, if it was written.
- * Returns:   RESTATE_OK; RESTATE_TERMINAL if it is no JSON, or not of that type, or out of range
- *            (code 400 if `json` is from the handler's input, else 500). */
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL if the bytes are no JSON, or the value is of another type
+ *            or out of range (code 400 if `json` is from the handler's input, else 500). */
 RESTATE_API restate_status restate_json_int(restate_ctx *ctx, restate_bytes json,
                                             const char *member, long long *out) RESTATE__CHECKED;
 RESTATE_API restate_status restate_json_double(restate_ctx *ctx, restate_bytes json,
@@ -1277,15 +1281,15 @@ RESTATE_API restate_status restate_json_string(restate_ctx *ctx, restate_bytes j
 
 /* The same for a string of any characters, \u0000 included: unescaped, its exact bytes.
  *
- * What leaves the default leaves it here, too; a failure makes absent bytes of it.
+ * The default stays in the same cases; on failure `*out` becomes absent bytes.
  * Lifetime:  `*out` is invocation, if it was written.
  * Returns:   as above. */
 RESTATE_API restate_status restate_json_text(restate_ctx *ctx, restate_bytes json,
                                              const char *member, restate_bytes *out)
     RESTATE__CHECKED;
 
-/* And back: text as a JSON string, quoted and escaped, zero bytes included (%s and %.*s of
- * restate_json() end at them, as in printf); absent bytes: null. To be inserted with %-s:
+/* The reverse: text as a JSON string, quoted and escaped, with its zero bytes (%s and %.*s of
+ * restate_json() end at them, as in printf); absent bytes: null. Insert it with %-s:
  *     restate_json(ctx, "{'text': %-s}", (const char *)restate_json_quote(ctx, text).ptr)
  *
  * Misuse: text that is not UTF-8.
@@ -1303,32 +1307,31 @@ RESTATE_API restate_status restate_json_member(restate_ctx *ctx, restate_bytes j
 
 /* Steps through an array: `restate_bytes e = {0}; while (restate_json_next(ctx, array, &e)) ...`
  *
- * `*element` says where it is: absent at the start, then a slice of `array`, absent again at the
+ * `*element` is the position: absent at the start, then a slice of `array`, absent again at the
  * end. The whole array is checked before its first element is given.
- * Returns:   false at the end, and for absent or empty bytes and null. If `array` is anything else:
- *            false, and the attempt is over, as no failure can be returned here: the invocation
- *            fails with 400 if `array` is from the handler's input, otherwise, and in closures, it
- *            is misuse. */
+ * Returns:   false at the end, and for absent or empty bytes and null. If `array` is no array:
+ *            false, and the attempt is over, as this function cannot return a failure: the
+ *            invocation fails with 400 if `array` is from the handler's input; otherwise, and in
+ *            closures, it is misuse. */
 RESTATE_API bool restate_json_next(restate_ctx *ctx, restate_bytes array, restate_bytes *element);
 
 #ifndef RESTATE_NO_CJSON
 
-/* Parses with cJSON, for documents that are read through and through. Absent or empty bytes:
- * *tree == NULL.
+/* Parses with cJSON, for documents that you read as a whole. Absent or empty bytes: *tree == NULL.
  *
- * cJSON's numbers are doubles: integers beyond 2^53 need restate_json_int(). The memory is
- * malloc's, not that of the endpoint's allocator. Refused, because cJSON would change them: numbers
+ * cJSON's numbers are doubles: integers beyond 2^53 need restate_json_int(). The memory comes from
+ * malloc, not from the endpoint's allocator. These fail, because cJSON would change them: numbers
  * of more than 63 characters, strings with \u0000 (see restate_json_text()) or half a surrogate
- * pair in them.
+ * pair.
  * Lifetime:  `*tree` is invocation, in a closure until that has returned; you may change it and
  *            take parts out, do not cJSON_Delete() it.
- * Returns:   RESTATE_OK; RESTATE_TERMINAL if it is no JSON, or refused (code as above). */
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL if it is no JSON, or one of these (code as above). */
 RESTATE_API restate_status restate_json_tree(restate_ctx *ctx, restate_bytes json,
                                              struct cJSON **tree) RESTATE__CHECKED;
 
 /* Gives a tree that you made to the invocation: `restate_json_own(ctx, cJSON_CreateArray())`.
  *
- * Not for what is, or will be, part of another tree: it would be deleted twice.
+ * Not for a tree that is, or will be, part of another one: it would be deleted twice.
  * Lifetime:  `tree` is invocation from here on, in a closure until that has returned, also if this
  *            fails.
  * Returns:   `tree`; NULL if it is NULL (cJSON is out of memory): the attempt is then over. cJSON's
@@ -1346,20 +1349,21 @@ RESTATE_API restate_bytes restate_json_print(restate_ctx *ctx, const struct cJSO
 
 /* ---- Codecs (handlers and closures) ---------------------------------------------------------- */
 
-/* A value through a codec; NULL is the nearest restate_options.codec, so RESTATE_JSON. One that
- * cannot be encoded ends the attempt with a retryable error (500), so a fixed program picks the
- * work up.
+/* Encodes a value with a codec; NULL is the nearest restate_options.codec, so RESTATE_JSON. A value
+ * that cannot be encoded ends the attempt with a retryable error (500), so a corrected program
+ * completes the invocation.
  *
  * Lifetime:  `value` is call, the result invocation; RESTATE_BYTES gives the bytes in `value` as
  *            they are, not a copy. */
 RESTATE_API restate_bytes restate_encode(restate_ctx *ctx, const restate_codec *codec,
                                          const void *value);
 
-/* And back. Absent bytes leave `*value` as it was, and so do empty ones where the codec is one of
- * JSON. To other codecs empty bytes are a value: RESTATE_PROTO makes the default message of them.
+/* Decodes bytes. Absent bytes leave `*value` as it was, and so do empty ones if the codec is one of
+ * JSON. For other codecs empty bytes are a value: RESTATE_PROTO decodes them to the default
+ * message.
  *
- * A stored value that cannot be decoded is a failure like any other, for the handler to deal with;
- * to wait for a fixed program instead, return restate_retry().
+ * A stored value that cannot be decoded is a failure like any other, which the handler handles; to
+ * wait for a corrected program instead, return restate_retry().
  * Lifetime:  what `*value` refers to is invocation (a tree: see restate_json_tree()); RESTATE_BYTES
  *            gives `bytes` as they are.
  * Returns:   RESTATE_OK; RESTATE_TERMINAL if the bytes cannot be decoded (code 400 if they are from
@@ -1367,9 +1371,9 @@ RESTATE_API restate_bytes restate_encode(restate_ctx *ctx, const restate_codec *
 RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec *codec,
                                           restate_bytes bytes, void *value) RESTATE__CHECKED;
 
-/* The input of this invocation through the codec of restate_handler.input, and a reply through that
- * of .output: restate_decode() of the body, and restate_reply() of restate_encode(). The type of
- * `value` is that codec's; no compiler checks it. In closures misuse.
+/* Decodes the input of this invocation with the codec of restate_handler.input, and replies with a
+ * value that the codec of .output encodes. `value` points to the codec's type; no compiler checks
+ * that. In closures misuse.
  *
  *     static restate_status mix(restate_ctx *ctx, restate_bytes input) {
  *         color c = { 0, 0, 0 };
@@ -1391,51 +1395,53 @@ RESTATE_API restate_status restate_reply_value(restate_ctx *ctx, const void *val
 
 /* ---- Side effects and time ------------------------------------------------------------------- */
 
-/* A step with side effects: may block, read the clock, use the network, and fail.
+/* A step with side effects: it may block, read the clock, use the network, and fail.
  *
- * `run` is a context of a kind of its own: it replies, fails, retries, logs, allocates and makes
- * JSON; everything that is journaled is misuse. The context of the handler must not be used in
- * here. Executed until it succeeds or fails terminally, so normally once; but if the process or the
- * connection is lost before the result is stored, again. Make it idempotent. After restate_retry(),
- * misuse or lack of memory `run` is over (rule 2), and this try has failed whatever is returned.
- * Threads:   one of the pool (see restate_run_options.inline_ok); the handler's if the system gives
- *            the pool no thread at all.
- * Returns:   RESTATE_OK: the result is what restate_reply() got, or an empty value.
+ * `run` is a special context: it serves to reply, fail, retry, log, allocate and make JSON;
+ * functions that record commands are misuse on it. The closure must not use the context of the
+ * handler. It is executed until it succeeds or fails terminally, so normally once; but again if the
+ * process or the connection breaks before the server has stored the result. Make it idempotent.
+ * After restate_retry(), misuse or lack of memory `run` is over (rule 2), and this attempt has
+ * failed, whatever the closure returns.
+ * Threads:   one of the pool (see restate_run_options.inline_ok); the handler's if the pool cannot
+ *            start any thread.
+ * Returns:   RESTATE_OK: the result is the value of restate_reply(), or an empty one.
  *            RESTATE_TERMINAL, RESTATE_TIMEOUT, RESTATE_CANCELLED: the run fails with
  *            restate_failed(run).
- *            RESTATE_ENDED: it is tried again, with what restate_retry() said.
+ *            RESTATE_ENDED: the closure is retried, as restate_retry() specified.
  *            Anything else: a retryable error that names the number. */
 typedef restate_status restate_closure(restate_ctx *run, void *arg);
 
 typedef struct restate_run_options {
     restate_retry_policy retry;             /* the nearest run_retry, then the server's policy */
-    size_t arg_bytes;                       /* copy that much of `arg` now; 0: pass the pointer
-                                               (its size cannot be known here) */
-    uint64_t timeout_ms;                    /* a try that takes longer, from the closure's first
-                                               instruction on, is logged when it has finished, and
-                                               restate_stop_requested() is true in it; it is not
-                                               interrupted; none */
-    bool inline_ok;                         /* it never blocks: execute it on the handler's stack,
-                                               without a thread, which is faster; no two of these
-                                               execute at a time */
+    size_t arg_bytes;                       /* copy that many bytes of `arg` now; 0: pass the
+                                               pointer */
+    uint64_t timeout_ms;                    /* an attempt that takes longer, from the closure's
+                                               first instruction on, is not interrupted;
+                                               restate_stop_requested() turns true, and it is logged
+                                               when it has finished; no limit */
+    bool inline_ok;                         /* the closure never blocks: execute it on the handler's
+                                               stack, without a thread, which is faster; no two of
+                                               these execute at a time */
 } restate_run_options;
 
-/* Executes `closure` until it has a result, and gives that.
+/* Executes `closure` until it has a result, and gives the result.
  *
- * First time: executed on a thread of the pool, then its result is stored, then this returns. While
- * all threads of the pool are busy it waits for one; that time counts nowhere. On replay: the
- * recorded result, nothing is executed; if none is recorded yet, executed (again). A retryable
- * error does not come back here: it ends the attempt, and the closure is tried again in the next
- * one. Bound the tries in `options` to get RESTATE_TERMINAL instead. A NULL closure is misuse.
+ * First time: a thread of the pool executes it, then the server stores its result, then this
+ * returns. While all threads of the pool are busy it waits for one; that time counts for no timeout
+ * or policy. On replay: gives the recorded result without executing anything; if none is recorded
+ * yet, the closure is executed (again). A retryable error of the closure ends the attempt, and the
+ * closure is retried in the next one. To get RESTATE_TERMINAL instead, limit the attempts in
+ * `options`. A NULL closure is misuse.
  * Journal:   run (name; not the closure). `name` is shown to operators and need not be unique.
  * Await point, but it never suspends while a closure executes, and neither a cancellation nor the
- *            end of the attempt interrupts one: this returns when it has finished, and its result
- *            is stored if it still can be. With RESTATE_CANCELLED the result is not given; if the
- *            cancellation was there before the closure began nothing is executed. Long closures
- *            ask restate_stop_requested().
+ * end of the attempt interrupts a closure: this function returns when the closure has finished, and
+ * its result is stored if that is still possible. With RESTATE_CANCELLED the result is not given;
+ * if the cancellation came before the closure began nothing is executed. Long closures should call
+ * restate_stop_requested().
  * Lifetime:  `arg` is borrowed until this returns; `*result` is invocation.
- * Returns:   RESTATE_OK; RESTATE_TERMINAL (what the closure failed with, or the last error when its
- *            tries are used up); RESTATE_CANCELLED.
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL (the failure of the closure, or its last error when no
+ *            attempt is left); RESTATE_CANCELLED.
  * Since:     protocol 7 for RESTATE_EXHAUSTED_PAUSE. */
 RESTATE_API restate_status restate_run(restate_ctx *ctx, const char *name, restate_closure *closure,
                                        void *arg, const restate_run_options *options,
@@ -1444,36 +1450,36 @@ RESTATE_API restate_status restate_run(restate_ctx *ctx, const char *name, resta
 /* The same as a future.
  *
  * The closure starts when the future is first awaited, alone or in a combinator; several that are
- * awaited together execute in parallel, as far as there are pool threads. One that is never awaited
- * never executes. One that still waits for a thread when its race is decided, or when the handler
- * is told of a cancellation, does not start, unless it is awaited later: then it waits for a thread
- * again. Nothing starts when the attempt is over.
+ * awaited together execute in parallel, as far as there are pool threads. A closure whose future is
+ * never awaited never executes. A closure that still waits for a thread when its race is settled,
+ * or when a function returns RESTATE_CANCELLED, does not start, unless it is awaited later: then it
+ * waits for a thread again. No closure starts when the attempt is over.
  *
- * If one fails retryably, the attempt ends when those that execute have finished and their results
- * are sent to be stored: the next attempt does not execute them again. Those that wait for a thread
- * do not start, and those that restate_stop_requested() had told to stop are not waited for. It
- * tells the others 30 s after the failure; one that does not ask is waited for until it returns, as
- * if nothing had failed: at most until the server gives the attempt up (inactivity_timeout_ms and
- * abort_timeout_ms), drain_ms of a stop are over, or the connection is lost. The first error is the
- * one that is told, unless another one asks for a pause.
+ * If a closure fails retryably, the attempt ends when the other closures that execute have finished
+ * and their results are sent to the server: the next attempt does not execute them again. Closures
+ * that wait for a thread do not start, and those for which restate_stop_requested() was true
+ * already are not waited for. For the others it turns true 30 s after the failure. A closure that
+ * does not call it is waited for until it returns, at most until the server aborts the attempt
+ * (inactivity_timeout_ms and abort_timeout_ms), drain_ms of a stop are over, or the connection
+ * breaks. The attempt ends with the first error, unless another one asks for a pause.
  * Journal:   run (name), now.
- * Lifetime:  `arg` must stay as it is until the closure has finished, even if the future lost a
- *            race and the handler returned: set arg_bytes, or take it from restate_alloc(). */
+ * Lifetime:  `arg` must stay as it is until the closure has finished, even if another future won
+ *            the race and the handler returned: set arg_bytes, or take it from restate_alloc(). */
 RESTATE_API restate_future *restate_run_async(restate_ctx *ctx, const char *name,
                                               restate_closure *closure, void *arg,
                                               const restate_run_options *options);
 
 /* Waits, for a second or for months. A long wait suspends the handler and costs nothing.
  *
- * On replay the recorded end of the sleep counts: what is left of it is waited for, if anything. 0,
- * and RESTATE_ZERO_MS, end at once. The time of the end is taken from the endpoint's clock.
+ * On replay the recorded end of the sleep counts: it waits for the remaining time, if any. 0, and
+ * RESTATE_ZERO_MS, end at once. The end is computed by the endpoint's clock.
  * Journal:   sleep (the time of its end, set once; the duration is not compared).
  * Await point.
  * Returns:   RESTATE_OK; RESTATE_CANCELLED. */
 RESTATE_API restate_status restate_sleep(restate_ctx *ctx, uint64_t duration_ms) RESTATE__CHECKED;
 
-/* A timer as a future, for combinators. It runs from now on; its value is absent. One that lost a
- * race goes on and does no harm.
+/* A timer as a future, for combinators. It runs from now on; its value is absent. A timer that did
+ * not win its race goes on and does no harm.
  *
  * `name` is for operators and compared on replay; NULL: none.
  * Journal:   sleep (name; the time of its end, set once). */
