@@ -1140,7 +1140,7 @@ typedef struct restate_request_info {
 
 /* Describes this invocation. Also inside of closures, and when the attempt is over.
  *
- * Lifetime:  invocation; in a handler every call updates `replaying`.
+ * Lifetime:  invocation; in a handler every call of this function updates `replaying`.
  * Decide nothing by the fields marked NOT: the handler would no longer be deterministic.
  * Returns:   never NULL. */
 RESTATE_API const restate_request_info *restate_request(restate_ctx *ctx);
@@ -1193,8 +1193,9 @@ RESTATE_API int restate_stop_fd(restate_ctx *run);
  *
  * The sequence is seeded per invocation and starts again with every attempt, so it is the same on
  * replay without being recorded. Not for secrets. In closures misuse, as they are not executed on
- * replay. It is xoshiro256++ (as in the SDKs for Go and TypeScript), filled by splitmix64 from the
- * server's seed, under protocol 5 from the first 8 bytes of the SHA-256 of the invocation's id.
+ * replay. The generator is xoshiro256++ (as in the SDKs for Go and TypeScript). splitmix64 fills it
+ * from the server's seed, under protocol 5 from the first 8 bytes of the SHA-256 of the
+ * invocation's id.
  * Returns:   0 when the attempt is over. */
 RESTATE_API uint64_t restate_random(restate_ctx *ctx);
 
@@ -1491,10 +1492,11 @@ RESTATE_API restate_future *restate_sleep_async(restate_ctx *ctx, uint64_t durat
 
 /* Reads a state value; absent bytes if there is none.
  *
- * Usually answered at once: from what the server sent along when the attempt began, and what this
- * handler wrote since. On replay: the recorded value, whatever is stored now.
+ * Usually it returns at once, with the state that the server sent when the attempt began and what
+ * this handler wrote since. On replay: the recorded value, whatever is stored now.
  * Journal:   get state (key).
- * Await point only if the value has to be fetched: lazy_state, or more state than the server sends.
+ * Await point only if the value has to be fetched: with lazy_state, or if there is more state than
+ * the server sends along.
  * Returns:   RESTATE_OK; RESTATE_CANCELLED. */
 RESTATE_API restate_status restate_get(restate_ctx *ctx, const char *key, restate_bytes *value)
     RESTATE__CHECKED;
@@ -1514,8 +1516,8 @@ RESTATE_API restate_future *restate_get_async(restate_ctx *ctx, const char *key)
 RESTATE_API restate_status restate_keys(restate_ctx *ctx, const char *const **keys)
     RESTATE__CHECKED;
 
-/* The same as a future, and what it gave: restate_await() of it gives no bytes, as a list is none,
- * so wait in combinators, or by restate_await_keys(). Another kind of future is misuse there.
+/* The same as a future, and its result. restate_await() of the future gives no bytes, as its result
+ * is a list: get it with restate_await_keys(). Another kind of future is misuse there.
  *
  * Journal:   get state keys, now; nothing.
  * Await point (restate_await_keys()), if it is not settled.
@@ -1532,9 +1534,9 @@ typedef struct restate_entry {
 
 /* All state values with their keys, sorted by the bytes of these, as a list that ends with {0}.
  *
- * It is restate_keys(), then restate_get_async() of each: what has to be fetched is fetched in two
- * round trips, all values in parallel. On replay: what was recorded. In a shared handler a value
- * that is deleted between the two is left out.
+ * This is restate_keys(), then restate_get_async() of each key, so values that have to be fetched
+ * take two round trips, all values in parallel. On replay: the recorded values. In a shared handler
+ * a value that is deleted between the two is missing from the list.
  * Journal:   get state keys; get state (key), for each.
  * Await point only if something has to be fetched.
  * Lifetime:  `*entries` is invocation; on failure it is an empty list, not NULL.
@@ -1544,10 +1546,10 @@ RESTATE_API restate_status restate_get_all(restate_ctx *ctx, const restate_entry
 
 /* Write a state value, delete one, delete all. State after clear_all: rule (R10) of >>journal.
  *
- * They go to the server without waiting for an answer, and stay written if the handler fails later
- * or is cancelled. Reads of this handler see them at once, other handlers of the key as soon as the
- * server has stored them. Absent bytes are misuse, use restate_clear(); empty ones are a value. In
- * a shared handler misuse.
+ * They do not wait for the server, and stay written if the handler fails later or is cancelled.
+ * Reads of this handler see them at once, other handlers of the key as soon as the server has
+ * stored them. To set absent bytes is misuse, use restate_clear(); empty ones are a value. In a
+ * shared handler misuse.
  * Journal:   set state (key, value); clear state (key); clear all state.
  * Returns:   RESTATE_OK. */
 RESTATE_API restate_status restate_set(restate_ctx *ctx, const char *key, restate_bytes value);
@@ -1557,20 +1559,20 @@ RESTATE_API restate_status restate_clear_all(restate_ctx *ctx);
 /* Names the next operation on state, for operators, who see the name in the journal:
  *     RESTATE_TRY(restate_set(restate_named(ctx, "reserve the seat"), "seat", seat));
  *
- * The name holds for the first function of this heading that is called on the context then, and for
- * its first command. No such function may be called in the other arguments. Other operations have a
- * name of their own. NULL and "" are misuse.
- * Journal:   nothing; the command it names is recorded with it, and compared on replay: one that
- *            gets a name, or loses it, is another one (570).
+ * The name is given to the first command of the next state function on this context. So do not call
+ * state functions in the other arguments. Other operations take a name themselves. NULL and "" are
+ * misuse.
+ * Journal:   nothing; the command is recorded with its name, and compared on replay: a command that
+ *            gets a name, or loses it, is a mismatch (570).
  * Returns:   `ctx`. */
 RESTATE_API restate_ctx *restate_named(restate_ctx *ctx, const char *name);
 
 /* ---- Calls ----------------------------------------------------------------------------------- */
 /* Misuse: a target without service or handler; an empty idempotency key, scope or limit key; a
- * limit key without a scope. What the server finds wrong (no such service or handler, a key for a
+ * limit key without a scope. If the server refuses a call (no such service or handler, a key for a
  * plain service, no key for an object, a scope or limit key with other characters than digits,
- * letters, '_', '.' and '-', or with more than 36) ends the attempt, which is tried again until it
- * is right. */
+ * letters, '_', '.' and '-', or with more than 36), the attempt ends, and is retried until the
+ * server accepts it. */
 
 typedef struct restate_call_options {
     const char *idempotency_key;            /* calls with the same one are one invocation; NULL:
@@ -1583,42 +1585,42 @@ typedef struct restate_call_options {
     const char *name;                       /* for operators; compared on replay; NULL: none */
 } restate_call_options;
 
-/* Deadlocks. An exclusive handler holds the key of its object until it is over. If it calls an
- * exclusive handler of the same key, itself or through others that it waits for, that waits for
- * ever. Where all services on the way have `.detect_deadlocks = RESTATE_ON` the call that would
+/* Deadlocks. An exclusive handler locks the key of its object until it has finished. If it calls an
+ * exclusive handler of the same key, itself or through others that it waits for, that call waits
+ * forever. If all services on the way have `.detect_deadlocks = RESTATE_ON`, the call that would
  * close the circle is not made: it fails, on replay too, with RESTATE_TERMINAL, 409 and a message
  * that names the keys of the circle.
- * The keys that are held travel with calls in the header "x-restate-held-locks", in which services
- * of the SDK for Ruby take part. Sends are not told, as nobody waits for them. A call counts as
- * waited for, awaited or not: send what you do not wait for. Replay compares no headers of calls
- * that carry keys. Not found are waits for what is no call (restate_attach(), awakeables, signals,
- * promises, calls with an idempotency key that join an earlier one), and two invocations that hold
- * one key each and call for the other's: bound such waits with restate_await_for(). */
+ * Calls carry the locked keys in the header "x-restate-held-locks", which the SDK for Ruby uses
+ * too. Sends do not, as nobody waits for them. A call counts as waited for even if you never await
+ * it: use a send instead. Replay compares no headers of calls that carry keys. Two kinds of
+ * deadlock are not detected: waits that are no calls (restate_attach(), awakeables, signals,
+ * promises, calls with an idempotency key that join an earlier one), and two invocations that lock
+ * one key each and call the other's. Limit such waits with restate_await_for(). */
 
 /* Calls a handler and waits for its reply, for however long.
  *
- * First time: the server stores the call and starts it. On replay: the recorded reply, or waiting
- * for the call that runs. If this invocation is cancelled meanwhile the callee is cancelled too,
- * and this returns without waiting for it; so is the callee of every other call made since the last
- * cancellation. Absent input is sent as an empty one.
+ * First time: the server stores the call and starts it. On replay: it gives the recorded reply, or
+ * waits for the running call. If this invocation is cancelled meanwhile, the callee is cancelled
+ * too, as are the callees of all other calls made since the last cancellation, and this function
+ * returns without waiting for them. Absent input is sent as empty input.
  * Journal:   call (target, input, headers, keys, name).
  * Await point.
  * Lifetime:  `to`, `input` and `options` are call, as everywhere.
- * Returns:   RESTATE_OK; RESTATE_TERMINAL (what the callee failed with; 409 with detect_deadlocks:
- *            it would never end); RESTATE_CANCELLED.
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL (the failure of the callee; 409 with detect_deadlocks:
+ *            the call would never end); RESTATE_CANCELLED.
  * Since:     protocol 7 for scope and limit_key. */
 RESTATE_API restate_status restate_call(restate_ctx *ctx, restate_target to, restate_bytes input,
                                         const restate_call_options *options, restate_bytes *reply)
     RESTATE__CHECKED;
 
-/* The same as a future. The call goes out now, in program order, awaited or not.
+/* The same as a future. The call is sent now, in program order, whether it is awaited or not.
  *
  * Journal:   call, now. */
 RESTATE_API restate_future *restate_call_async(restate_ctx *ctx, restate_target to,
                                                restate_bytes input,
                                                const restate_call_options *options);
 
-/* Starts a handler without waiting for it, now or after delay_ms; what becomes of it is not told.
+/* Starts a handler, now or after delay_ms, without waiting for its result.
  *
  * Sends to one key keep their order. The returned future may be ignored; awaiting it waits for a
  * round trip, and its value is the id of the invocation. Not cancelled with this invocation (see
@@ -1639,9 +1641,9 @@ RESTATE_API restate_status restate_call_id(restate_ctx *ctx, restate_future *cal
 
 /* Cancels another invocation. Does not wait for it, and does not report what becomes of it.
  *
- * It is told at its next await point; one that is finished, or unknown, is not disturbed. NULL is
- * misuse. A text that the server could not decode is told here, as the server would refuse the
- * whole attempt for it; so it is wherever an id is asked for.
+ * The other invocation sees the cancellation at its next await point; if it has finished, or is
+ * unknown, nothing happens. NULL is misuse. A text that is no id fails here, as in all functions
+ * that take an id, because the server would refuse the whole attempt for it.
  * Journal:   cancel (invocation_id).
  * Returns:   RESTATE_OK; RESTATE_TERMINAL (400: the text cannot be the id of an invocation; nothing
  *            is recorded). */
@@ -1649,23 +1651,22 @@ RESTATE_API restate_status restate_cancel(restate_ctx *ctx, const char *invocati
     RESTATE__CHECKED;
 
 /* An invocation, in one of three ways: `id`; service and key of a workflow; service, handler, key
- * (of an object) and idempotency key. With an `id` nothing else is looked at. Less than that, a
+ * (of an object) and idempotency key. If `id` is set the other fields are ignored. Fewer fields, a
  * handler without idempotency key, and text that is not UTF-8 are misuse. */
 typedef struct restate_invocation {
     const char *id;                         /* its id, or NULL */
-    restate_target target;                  /* a workflow (handler NULL), or, with the next, any
-                                               handler */
+    restate_target target;                  /* a workflow (handler NULL), or, with an idempotency
+                                               key, any handler */
     const char *idempotency_key;
 } restate_invocation;
 
-/* Waits for the result of an invocation that somebody started. It is not cancelled with this one.
+/* Waits for the result of any invocation. A cancellation of this invocation does not cancel it.
  *
  * Journal:   attach (id, or target and key).
  * Await point.
- * Returns:   RESTATE_OK; RESTATE_TERMINAL (what it failed with; 404: there is none, or no longer;
- *            400: the text cannot be the id of an invocation, or a scope; nothing is
- *            recorded);
- *            RESTATE_CANCELLED.
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL (the failure of the invocation; 404: there is no such
+ *            invocation, or no longer; 400: the text cannot be the id of an invocation, or a scope;
+ *            nothing is recorded); RESTATE_CANCELLED.
  * Since:     protocol 7 for target.scope. */
 RESTATE_API restate_status restate_attach(restate_ctx *ctx, restate_invocation to,
                                           restate_bytes *reply) RESTATE__CHECKED;
@@ -1675,8 +1676,8 @@ RESTATE_API restate_status restate_attach(restate_ctx *ctx, restate_invocation t
  * Journal:   attach, now. */
 RESTATE_API restate_future *restate_attach_async(restate_ctx *ctx, restate_invocation to);
 
-/* Its result if it is finished; absent bytes if not. On replay: what was recorded, even if it has
- * finished since.
+/* The result of an invocation if it has finished; absent bytes if not. On replay: as recorded, even
+ * if it has finished since.
  *
  * Journal:   get output (id, or target and key).
  * Await point, for a round trip.
@@ -1687,22 +1688,22 @@ RESTATE_API restate_status restate_output(restate_ctx *ctx, restate_invocation o
 
 /* ---- Waiting for the outside ----------------------------------------------------------------- */
 
-/* A future that whoever knows its id completes, once: a handler with restate_resolve(), or anybody
- * with an HTTP request to the ingress:
+/* A future that is completed from outside, by its id: by a handler with restate_resolve(), or by
+ * anybody with an HTTP request to the ingress:
  *     POST /restate/awakeables/ID/resolve      the body is the value; no body: an empty value
  *     POST /restate/awakeables/ID/reject       the body is the message of the failure, code 500
- * A completion without a value, which the protocol also knows, is absent bytes.
+ * A completion without a value, which the protocol also allows, gives absent bytes.
  *
- * Journal:   nothing, but ids are counted: the order of creation must not change.
- * Lifetime:  `*id` is invocation; it is the same in every attempt and may be given to anybody, in a
- *            run or a call. "" on failure. */
+ * Journal:   nothing, but the id contains a counter: the order of creation must not change.
+ * Lifetime:  `*id` is invocation; it is the same in every attempt; pass it to anybody, in a run or
+ *            a call. "" on failure. */
 RESTATE_API restate_future *restate_awakeable(restate_ctx *ctx, const char **id);
 
 /* Completes an awakeable, of any invocation, with a value or with a failure.
  *
- * Does not wait. The first completion counts, whenever it is awaited; later ones and unknown ids
- * are ignored. Ids begin with sign_1, or, from old servers, prom_1. Absent bytes are sent as an
- * empty value, NULL as the failure 500 "rejected".
+ * Does not wait. The first completion counts, also if the awakeable is awaited later; further
+ * completions and unknown ids are ignored. Ids begin with sign_1, or, from old servers, prom_1.
+ * Absent bytes are sent as an empty value, a NULL failure as 500 "rejected".
  * Journal:   complete awakeable (id, value or failure).
  * Returns:   RESTATE_OK; RESTATE_TERMINAL (400: the text cannot be the id of an awakeable; nothing
  *            is recorded).
@@ -1714,15 +1715,16 @@ RESTATE_API restate_status restate_reject(restate_ctx *ctx, const char *awakeabl
 
 /* A future completed by the next signal of that name sent to this invocation.
  *
- * The signal may have come before it is asked for. Ask again for the one after it: signals of one
- * name are kept in their order, and none replaces another. Of several futures of one name the
- * oldest of those that are awaited gets it. Its value is as an awakeable's. NULL and "" are misuse.
+ * The signal may have arrived before this call. Call again for the signal after it: signals with
+ * the same name are kept in their order, and none replaces another. Of several futures with the
+ * same name the oldest of those that are awaited gets the signal. Its value is as an awakeable's.
+ * NULL and "" are misuse.
  * Journal:   nothing.
  * Since:     server 1.7. */
 RESTATE_API restate_future *restate_signal(restate_ctx *ctx, const char *name);
 
-/* Sends a signal to an invocation: a value, or a failure. Does not wait; nothing tells whether it
- * was received. Only handlers can: the ingress has no path for signals.
+/* Sends a signal to an invocation: a value, or a failure. Does not wait, and does not report
+ * whether it was received. Only handlers can send signals: the ingress has no path for them.
  *
  * Values and failures are as in restate_resolve() and restate_reject(). NULL as an id and an empty
  * name are misuse.
@@ -1737,13 +1739,14 @@ RESTATE_API restate_status restate_signal_reject(restate_ctx *ctx, const char *i
                                                  const char *name,
                                                  const restate_failure *failure) RESTATE__CHECKED;
 
-/* The durable promise of that name of this workflow run, as a future: settled once somebody
- * completes it. Only in workflows, else misuse, as an empty name is; so for the functions below.
+/* The durable promise with that name of this workflow run, as a future: settled once somebody
+ * completes it. An empty name, and use outside of workflows, are misuse, also for the functions
+ * below.
  *
  * Journal:   get promise (name), now, awaited or not. */
 RESTATE_API restate_future *restate_promise(restate_ctx *ctx, const char *name);
 
-/* Its value if it is completed; absent bytes if not.
+/* The value of the promise if it is completed; absent bytes if not.
  *
  * Journal:   peek promise (name).
  * Await point, for a round trip.
@@ -1751,11 +1754,12 @@ RESTATE_API restate_future *restate_promise(restate_ctx *ctx, const char *name);
 RESTATE_API restate_status restate_promise_peek(restate_ctx *ctx, const char *name,
                                                 restate_bytes *value) RESTATE__CHECKED;
 
-/* Completes it, with a value or with a failure; absent bytes and NULL as in restate_resolve().
+/* Completes the promise, with a value or with a failure; absent bytes and NULL as in
+ * restate_resolve().
  *
  * Journal:   complete promise (name, value or failure).
  * Await point, for a round trip.
- * Returns:   RESTATE_OK; RESTATE_TERMINAL (409: somebody was first); RESTATE_CANCELLED.
+ * Returns:   RESTATE_OK; RESTATE_TERMINAL (409: it is completed already); RESTATE_CANCELLED.
  * Since:     protocol 6 for a failure with metadata. */
 RESTATE_API restate_status restate_promise_resolve(restate_ctx *ctx, const char *name,
                                                    restate_bytes value) RESTATE__CHECKED;
@@ -1763,27 +1767,28 @@ RESTATE_API restate_status restate_promise_reject(restate_ctx *ctx, const char *
                                                   const restate_failure *failure) RESTATE__CHECKED;
 
 /* ---- Futures --------------------------------------------------------------------------------- */
-/* All futures are of one type, whatever made them. They belong to the context they were made from,
- * in another one they are misuse. Nobody frees them. In closures misuse: results go in by `arg`.
- * NULL is misuse where one future is taken. Combinators nest 1,000 deep; deeper is misuse. */
+/* All futures have one type, whichever function made them. A future belongs to the context that it
+ * was made from; use with another one is misuse. The library frees them. In closures they are
+ * misuse: pass results in `arg`. NULL is misuse as a single future. Combinators nest 1,000 deep;
+ * deeper is misuse. */
 
 /* Waits until a future is settled, and gives its value or failure.
  *
- * A settled future can be awaited again: the same result, at no cost, and no cancellation is told
- * there. What settled it stays its result, whatever else may come for it. A cancellation does not
- * settle it: `future` stays good and can be awaited during compensation.
- * Journal:   nothing; which results had come by then is known from the order of notifications.
+ * A settled future can be awaited again: it gives the same result at no cost, and never
+ * RESTATE_CANCELLED. The first result that settles a future stays its result; a second one is
+ * ignored. A cancellation does not settle it: you can await `future` again during compensation.
+ * Journal:   nothing; the order of notifications in the journal shows which results had arrived.
  * Await point.
  * Lifetime:  `*value` is invocation.
  * Returns:   RESTATE_OK; RESTATE_TERMINAL (its failure); RESTATE_CANCELLED. */
 RESTATE_API restate_status restate_await(restate_ctx *ctx, restate_future *future,
                                          restate_bytes *value) RESTATE__CHECKED;
 
-/* The same for at most `timeout_ms`. Then the future goes on: nothing is cancelled, and it can be
- * awaited again.
+/* The same for at most `timeout_ms`. After a timeout the future goes on: nothing is cancelled, and
+ * it can be awaited again.
  *
- * Which of time, result and cancellation came first is the journal's to say, the same on replay,
- * also if all of them are there when it is asked.
+ * The journal decides which of timeout, result and cancellation came first, even if all of them
+ * have happened already; so it is the same on replay.
  * Journal:   sleep (as restate_sleep()); nothing if the future is settled already.
  * Await point.
  * Lifetime:  `*value` is invocation.
@@ -1793,20 +1798,20 @@ RESTATE_API restate_status restate_await_for(restate_ctx *ctx, restate_future *f
                                              uint64_t timeout_ms, restate_bytes *value)
     RESTATE__CHECKED;
 
-/* Waits until one of several futures is settled, well or not, and tells which.
+/* Waits until one of several futures is settled, with a value or a failure, and gives its index.
  *
- * Does not read it: restate_await(ctx, futures[*index], ...) does, and does not wait then. NULL
- * elements are skipped, so setting futures[*index] = NULL goes through all of them in the order in
- * which they settle. That order is the journal's, the same on replay. With none left, or count 0:
- * RESTATE_OK and *index == count, at once.
+ * restate_await(ctx, futures[*index], ...) then gives the result without waiting. NULL elements are
+ * skipped, so a loop that sets futures[*index] = NULL gets all of them in the order in which they
+ * settle. That order is the journal's, the same on replay. With none left, or count 0: RESTATE_OK
+ * and *index == count, at once.
  * Journal:   nothing, as restate_await().
  * Await point. A cancellation settles none of them.
  * Returns:   RESTATE_OK; RESTATE_CANCELLED. Unless RESTATE_OK, *index == count. */
 RESTATE_API restate_status restate_select(restate_ctx *ctx, restate_future *const *futures,
                                           size_t count, size_t *index) RESTATE__CHECKED;
 
-/* An iterator over futures in the order in which they settle, for many of them: linear in all,
- * where restate_select() is linear each time.
+/* An iterator over many futures in the order in which they settle: it takes linear time for all of
+ * them, restate_select() for each.
  *
  *     restate_selector *left = restate_selector_new(ctx, futures, n);
  *     while (restate_selector_remaining(left) > 0) {
@@ -1821,8 +1826,8 @@ RESTATE_API restate_status restate_select(restate_ctx *ctx, restate_future *cons
 RESTATE_API restate_selector *restate_selector_new(restate_ctx *ctx,
                                                    restate_future *const *futures, size_t count);
 
-/* Waits for the next one and tells its index in the array that was given. None remaining:
- * RESTATE_OK and *index == count, at once.
+/* Waits for the next future and gives its index in the array. With none remaining: RESTATE_OK and
+ * *index == count, at once.
  *
  * Journal:   nothing.
  * Await point. A cancellation uses up none of them.
@@ -1830,7 +1835,7 @@ RESTATE_API restate_selector *restate_selector_new(restate_ctx *ctx,
 RESTATE_API restate_status restate_selector_next(restate_ctx *ctx, restate_selector *selector,
                                                  size_t *index) RESTATE__CHECKED;
 
-/* How many have not been given out yet; 0 when the attempt is over. */
+/* How many futures restate_selector_next() has not given yet; 0 when the attempt is over. */
 RESTATE_API size_t restate_selector_remaining(const restate_selector *selector);
 
 /* Futures made of futures, named as in JavaScript. They nest; restate_await() waits for them.
@@ -1841,11 +1846,11 @@ RESTATE_API size_t restate_selector_remaining(const restate_selector *selector);
  *   all           the last success; or the first failure        settled: value absent
  *   all_settled   the last one that settles; never fails        settled: value absent
  *
- * Of children that are settled already the one that settled first wins, wherever it stands.
- * The value of race and any is the winner's, that of the others is absent. Read the results from
- * the children, which are settled after all and all_settled, or ask restate_is_done() after race
- * and any. Losers go on; cancel a call by restate_call_id() and restate_cancel(). A cancellation of
- * this invocation settles none of them.
+ * Of children that are settled already the one that settled first wins, whatever its index. The
+ * value of race and any is the winner's, that of all and all_settled is absent. Read the results
+ * from the children, which are settled after all and all_settled, or call restate_is_done() after
+ * race and any. Children that did not win go on; cancel a call by restate_call_id() and
+ * restate_cancel(). A cancellation of this invocation settles none of them.
  * Journal:   nothing.
  * Lifetime:  the array is copied; values are invocation. */
 RESTATE_API restate_future *restate_race(restate_ctx *ctx, restate_future *const *futures,
@@ -1857,8 +1862,8 @@ RESTATE_API restate_future *restate_all(restate_ctx *ctx, restate_future *const 
 RESTATE_API restate_future *restate_all_settled(restate_ctx *ctx, restate_future *const *futures,
                                                 size_t count);
 
-/* A future that is settled already: with `failure`, or, if that is NULL, with `value`, which may be
- * absent.
+/* A future that is settled already: with `failure`, or, if that is NULL, with `value` (may be
+ * absent).
  *
  * Journal:   nothing.
  * Lifetime:  both are copied. */
@@ -1867,22 +1872,23 @@ RESTATE_API restate_future *restate_settled(restate_ctx *ctx, restate_bytes valu
 
 /* True if awaiting it would return its result without waiting.
  *
- * The same in every attempt: it changes at await points only, never between them, even if the
- * result has reached the process. So polling it in a loop does not wait for anything. False for
- * NULL and for futures that could not be made. */
+ * The same in every attempt: it changes only at await points, even if the result reaches the
+ * process in between. So a loop that polls it never ends. False for NULL and for futures that could
+ * not be made. */
 RESTATE_API bool restate_is_done(const restate_future *future);
 
 /* The next cancellation as a future (value absent), with explicit_cancellation; without: misuse.
  *
- * No await point returns RESTATE_CANCELLED then, and calls go on until restate_cancel_calls(). Ask
- * again for the cancellation after it. Closures are told by restate_stop_requested() all the same.
+ * With explicit_cancellation no await point returns RESTATE_CANCELLED, and calls go on until
+ * restate_cancel_calls(). Call again for the cancellation after it. restate_stop_requested() turns
+ * true in closures all the same.
  * Journal:   nothing. */
 RESTATE_API restate_future *restate_cancellation(restate_ctx *ctx);
 
-/* Cancels the calls that a cancellation reaches, see rule (R11) of >>journal: those made since the
- * last time (with cancel_sends the sends, too), as happens by
- * itself without explicit_cancellation; without it: misuse. Does not wait for the callees; calls
- * that are finished are not disturbed.
+/* Cancels the calls that a cancellation reaches, see rule (R11) of >>journal: those made since this
+ * was last done (with cancel_sends also the sends). Without explicit_cancellation this happens by
+ * itself, and this function is misuse. Does not wait for the callees; nothing happens to calls that
+ * have finished.
  *
  * Journal:   cancel, for each.
  * Await point, for ids that are not known yet.
@@ -1891,39 +1897,40 @@ RESTATE_API restate_status restate_cancel_calls(restate_ctx *ctx);
 
 /* ---- Patches --------------------------------------------------------------------------------- */
 
-/* Changes code under open invocations: true where the new code is to be taken, false in an
- * invocation that went past this place with the old code.
+/* Changes code while invocations are open: true if the new code is to be executed, false in an
+ * invocation that passed this place with the old code.
  *
  *     if (restate_patched(ctx, "check-first")) RESTATE_TRY(check(ctx));    // new
  *     RESTATE_TRY(reserve(ctx));
- * Only for code that is replaced in place. A change that is registered as a new deployment needs no
- * patch: its invocations stay with the code they began on.
+ * Only for a deployment whose code is replaced. A change that is registered as a new deployment
+ * needs no patch: invocations stay with the code they began on.
  *
- * The first call with a name decides, later ones of the invocation give the same, whatever is
- * recorded there:
+ * The first call with a name decides; later calls in the invocation give the same, whatever comes
+ * next in the journal:
  *
  *   next recorded command         gives    records
  *   the marker of this name       true     nothing: it is replayed
  *   any other command             false    nothing
  *   none, the attempt is live     true     the marker
  *
- * So an invocation that waits exactly here goes on with the new code. To ask whether it began
- * before the change, call this on the handler's first line and keep the answer. A loop in which
- * each round is to decide for itself gives each round its own name. As long as processes with the
- * old code serve beside new ones, an invocation with a marker may come to an old one, fails there
- * with 570, and is tried again.
+ * So an invocation that waits exactly here goes on with the new code. To find out whether the
+ * invocation began before the change, call this on the handler's first line and keep the result. In
+ * a loop whose rounds decide separately, give each round its own name. While processes with the old
+ * code serve beside new ones, an invocation with a marker may reach an old one, fails there with
+ * 570, and is retried.
  * To remove a patch: when no invocation from before the change is open, delete the old branch and
  * put restate_patch_done() where the call was; when none with a marker is open, delete that too.
- * Whether it is time for either, restate_journal_check() of the code after it says. To go back from
- * restate_patch_done() to restate_patched() is not safe: what began meanwhile has no marker.
- * Not affected by a cancellation. In closures misuse, as are NULL and "": pass the answer in `arg`.
- * Runs of your own must not be named "restate.patch ...".
+ * restate_journal_check() with the changed code tells you whether each step is safe. It is not safe
+ * to go back from restate_patch_done() to restate_patched(): invocations that began meanwhile have
+ * no marker.
+ * Not affected by a cancellation. In closures misuse: pass the result in `arg`. NULL and "" are
+ * misuse. Runs of your own must not be named "restate.patch ...".
  * Journal:   run (named "restate.patch NAME"), which has no closure and no result; or nothing.
  * Returns:   false when the attempt is over. */
 RESTATE_API bool restate_patched(restate_ctx *ctx, const char *name);
 
-/* Passes over the marker of a patch that was removed, if it is the next recorded command. Records
- * none. Misuse as above.
+/* Skips the marker of a patch that was removed, if it is the next recorded command. Misuse as
+ * above.
  *
  * Journal:   nothing. */
 RESTATE_API void restate_patch_done(restate_ctx *ctx, const char *name);
