@@ -805,7 +805,8 @@ typedef struct restate__proto_type {
 #define RESTATE__PROTO_POINTER(T, id, member, form, kind, ...) \
     { RESTATE_PROTO_does_not_do_pointers_such_as_##T##_##id, 0, NULL },
 
-/* The second argument: only a name of _MORE_ that is a macro brings one before _LEAF. */
+/* Picks the second argument, which is _LEAF unless a macro _MORE_... has put another one before
+ * it. */
 #define RESTATE__PROTO_PICK(...)           RESTATE__PROTO_PICK_1(__VA_ARGS__)
 #define RESTATE__PROTO_PICK_1(a, b, ...)   b
 #define RESTATE__PROTO_MORE_MESSAGE        0, RESTATE__PROTO_MESSAGE
@@ -1940,103 +1941,107 @@ RESTATE_API void restate_patch_done(restate_ctx *ctx, const char *name);
 // How the services come onto the network.
 ================================================================================================ */
 
-/* What an endpoint answers, below any prefix of the path:
+/* The responses of an endpoint, below any prefix of the path:
  *
  *   GET, HEAD .../health                 200, over HTTP/1 too
  *   GET, HEAD .../discover               200; 415 unless `accept` names a manifest of version 2 to
- *                                        5; 500 if an option is set that the newest one named there
- *                                        does not know: nothing is left out in silence
- *   POST .../invoke/SERVICE/HANDLER      200; 415 for protocols other than 5 to 7; 404 for a name
- *                                        that is not here; 503 at max_invocations and when stopping
+ *                                        5; 500 if an option is set that the newest manifest named
+ *                                        there has no field for
+ *   POST .../invoke/SERVICE/HANDLER      200; 415 for protocols other than 5 to 7; 404 for an
+ *                                        unknown service or handler; 503 at max_invocations and
+ *                                        when stopping
  *   any                                  404 other paths; 405 other methods, with `allow`; 431
  *                                        headers of more than 64 KiB; 500 or 503 out of memory;
  *                                        505 all other HTTP/1
- * Who may ask is for `identity_keys` to say; without them whoever reaches the port can invoke
- * handlers. */
+ * `identity_keys` restrict who may send requests; without them everybody who reaches the port can
+ * invoke handlers. */
 typedef struct restate_endpoint_options {
     const restate_service *const *services; /* ends with NULL; copied */
-    const char *address;                    /* IP address to listen on; every interface */
-    uint16_t port;                          /* 9080; RESTATE_ANY_PORT: one that is free */
+    const char *address;                    /* IP address to listen on; all interfaces */
+    uint16_t port;                          /* 9080; RESTATE_ANY_PORT: any free one */
     restate_options defaults;               /* for all services */
     uint32_t threads;                       /* event loops; one per core (divided by `processes`),
                                                1 with restate_endpoint_process(); at most 1,024 */
-    uint32_t pool_threads;                  /* for closures, at most; 64, started when needed */
-    size_t closure_stack_bytes;             /* of each of these threads, and of blocking handlers
-                                               that set no stack_bytes; 1 MiB, of which the system
-                                               commits what is used; at least 16,384 */
+    uint32_t pool_threads;                  /* threads for closures, at most; 64; each is started
+                                               when needed */
+    size_t closure_stack_bytes;             /* stack of each of these threads, and of blocking
+                                               handlers that set no stack_bytes; 1 MiB, of which
+                                               only used pages take memory; at least 16,384 */
     uint32_t max_invocations;               /* at a time; 10,000; more are refused with 503, which
-                                               the server takes for a rate limit (RT0023) and tries
-                                               again by its retry policy */
+                                               the server reports as a rate limit (RT0023) and
+                                               retries by its policy */
     uint32_t max_streams;                   /* per connection; 256 */
-    size_t max_message_bytes;               /* of what arrives; 64 MiB; larger ones end the
+    size_t max_message_bytes;               /* of arriving messages; 64 MiB; larger ones end the
                                                attempt */
     size_t window_bytes;                    /* HTTP/2 window of a stream; 1 MiB */
     uint64_t drain_ms;                      /* how long a stop waits for invocations; 10,000;
                                                RESTATE_ZERO_MS: not at all */
-    /* Limits of what a peer may hold, for endpoints that listen; where you carry the bytes they are
-     * for you to set. RESTATE_ZERO_MS: no limit of time. */
+    /* Limits on the resources that a peer may occupy, for endpoints that listen; with streams, your
+     * transport has to set its own. RESTATE_ZERO_MS: no time limit. */
     uint32_t max_connections;               /* at a time; 1,000; more are closed at once */
-    uint64_t peer_timeout_ms;               /* 40,000; a peer that says nothing is asked (PING)
-                                               after half of it, and gone with its attempts after
-                                               all of it; one that answers may be idle for months */
-    uint64_t request_timeout_ms;            /* 60,000; for a connection to begin, and a request to
-                                               arrive, with the journal of an invocation; a second
-                                               more for each 1,000 bytes of it that came */
-    uint64_t send_timeout_ms;               /* 60,000; for a peer that takes nothing of what it is
-                                               sent, on a connection or a stream */
+    uint64_t peer_timeout_ms;               /* 40,000; a silent peer gets a PING after half of this
+                                               time, and is disconnected, with its attempts, after
+                                               all of it; a peer that answers PING may be idle for
+                                               months */
+    uint64_t request_timeout_ms;            /* 60,000; for a connection to begin, and for a request
+                                               with the journal of its invocation to arrive; a
+                                               second more for each 1,000 bytes that arrived */
+    uint64_t send_timeout_ms;               /* 60,000; a peer that reads nothing for so long, on a
+                                               connection or a stream, is disconnected */
     restate_switch log_connections;         /* OFF */
     restate_switch stop_on_signals;         /* OFF; ON: SIGTERM and SIGINT stop restate_serve() */
     restate_switch crash_report;            /* OFF, in workers of `processes` ON: a crash or exit()
-                                               says on stderr in which handler; see "Signals" */
-    uint32_t processes;                     /* that restate_serve() serves with; at most 1,024; 0
-                                               and 1: with the calling one alone */
+                                               writes to stderr in which handler it was; see
+                                               "Signals" */
+    uint32_t processes;                     /* worker processes of restate_serve(); at most 1,024; 0
+                                               and 1: only the calling process serves */
     /* Public keys (publickeyv1_...) of the Restate servers that may send requests, as the server
-     * prints them when it starts with a signing key; ends with NULL. Requests that are signed with
-     * none of them get 401 and go no further, discovery included; /health stays open. None: whoever
-     * reaches the port may invoke handlers. Needs RESTATE_WITH_OPENSSL or `verify`. */
+     * prints them when it starts with a signing key; ends with NULL. Requests that none of them
+     * signed get 401, discovery included; /health stays open. None: everybody who reaches the port
+     * can invoke handlers. Needs RESTATE_WITH_OPENSSL or `verify`. */
     const char *const *identity_keys;
-    /* Another library's Ed25519: whether `signature` (64 bytes) is that of `message` under the
-     * public key `key` (32 bytes). Gets `verify_user`. Threads: every event loop's. */
+    /* Ed25519 of another library: true if `signature` (64 bytes) is that of `message` by the public
+     * key `key` (32 bytes). Gets `verify_user`. Threads: that of any event loop. */
     bool (*verify)(void *user, restate_bytes key, restate_bytes message, restate_bytes signature);
     void *verify_user;                      /* none: OpenSSL's */
     restate_allocator allocator;            /* RESTATE_MALLOC and its family */
     restate_clock clock;                    /* the system's */
     restate_logger logger;                  /* standard error, INFO */
-    /* Says that restate_stream_take() may give more now. Gets `stream_user`. Threads: any; it must
-     * not call the library, but write to a descriptor or give a semaphore, for instance. */
+    /* Called when restate_stream_take() may give more. Gets `stream_user`. Threads: any; it must
+     * not call the library, but for instance write to a descriptor or post a semaphore. */
     void (*stream_wake)(void *user);        /* none: restate_stream_take() waits instead */
     void *stream_user;
 } restate_endpoint_options;
-#define RESTATE_ANY_PORT UINT16_MAX         /* restate_endpoint_port() tells which it became */
+#define RESTATE_ANY_PORT UINT16_MAX         /* restate_endpoint_port() gives the one chosen */
 
 /* Makes an endpoint and checks its services and options.
  *
- * It does not listen yet. Wrong options do not give NULL: the reason is in
- * restate_endpoint_error(), and every function that returns a status returns RESTATE_ERROR. Wrong
- * are: no services; names that are bad, reserved or there twice; a service without handlers, a
- * handler without function; `shared` in a plain service; a workflow without exactly one handler
- * that is not shared; a public handler in a private service; metadata with a name twice;
+ * It does not listen yet. With wrong options it is not NULL: restate_endpoint_error() gives the
+ * reason, and every function that returns a status returns RESTATE_ERROR. Wrong are: no services;
+ * names that are invalid, reserved or occur twice; a service without handlers, a handler without
+ * function; `shared` in a plain service; a workflow without exactly one handler that is not shared;
+ * a public handler in a private service; metadata with a name twice;
  * content types that no request or reply can have; idempotency_retention_ms at the main
  * handler of a workflow; texts that are not UTF-8, a json_schema that is not JSON; half a seal,
- * allocator or clock; and what the comments on the fields exclude.
+ * allocator or clock; and values that the comments on the fields exclude.
  * Lifetime:  everything in `options` is copied (see Ownership). Release the endpoint with
  *            restate_endpoint_free().
  * Returns:   NULL only when out of memory; the functions below accept it (RESTATE_ERROR, -1, 0). */
 RESTATE_API restate_endpoint *restate_endpoint_new(const restate_endpoint_options *options);
 
-/* What went wrong last, as a sentence; "" if nothing did.
+/* The last error, as a sentence; "" if there was none.
  *
  * Lifetime:  until the next call on the endpoint. NULL gives "out of memory". */
 RESTATE_API const char *restate_endpoint_error(const restate_endpoint *endpoint);
 
-/* Stops at once, waits for what executes, and releases everything. NULL is fine.
+/* Stops at once, waits for handlers and closures that execute, and releases everything. Accepts
+ * NULL.
  *
- * Open attempts are cut off, and tried again by the server; their handlers return with
- * RESTATE_ENDED first. Open streams are freed, too. Handlers and closures that do not return are
- * waited for 5 s; then the log names them, and this returns without releasing what they may still
- * use: the endpoint, its pool and their event loops stay in memory for good, and what `options`
- * referred to has to stay with them. Not from a handler or a closure, and not before
- * restate_endpoint_run() has returned. */
+ * Open attempts are cut off: their handlers get RESTATE_ENDED, and the server retries them. Open
+ * streams are freed, too. This waits 5 s for handlers and closures that do not return; then the log
+ * names them, and this returns without releasing what they may still use: the endpoint, its pool
+ * and their event loops stay in memory for good, and everything that `options` referred to has to
+ * stay too. Not from a handler or a closure, and not before restate_endpoint_run() has returned. */
 RESTATE_API void restate_endpoint_free(restate_endpoint *endpoint);
 
 /* ---- A transport of your own ----------------------------------------------------------------- */
@@ -2044,9 +2049,10 @@ RESTATE_API void restate_endpoint_free(restate_endpoint *endpoint);
 typedef struct restate_http_request {
     const char *method, *path;
     const restate_pair *headers;            /* names in lower case; ends with {0} */
-    bool whole;                             /* the handler starts when all of the request is there,
-                                               and suspends where it would wait (HTTP/1.1, functions
-                                               as a service); discovery says so */
+    bool whole;                             /* request and response do not overlap (HTTP/1.1,
+                                               functions as a service): the handler starts when the
+                                               whole request is there, and suspends where it would
+                                               wait; discovery announces this */
 } restate_http_request;
 
 /* One HTTP exchange over a transport of your own, or (`request` NULL) one HTTP/2 connection whose
@@ -2060,119 +2066,121 @@ typedef struct restate_http_request {
  *         append(&response, bytes);
  *     } while (more == RESTATE_OK);
  *     restate_stream_free(s);
- * No sockets, and no threads but those of the pool and of blocking handlers: other handlers run
- * inside of these functions, and every call lets those of all streams of the endpoint go on. Many
- * may be open. Paths and statuses are those of restate_endpoint_options. restate_endpoint_stop()
- * only has new exchanges refused; feed absent bytes to open ones: they suspend where they would
- * wait. One whose journal has not arrived yet cannot: give it time for the rest, or take gives
- * RESTATE_ERROR, and its transport is to be broken off. (For tests there is a server in memory: see
- * restate_test_new().)
+ * Streams use no sockets, and no threads except those of the pool and of blocking handlers: other
+ * handlers run inside of these functions, and each call continues the handlers of all streams of
+ * the endpoint. Many streams may be open. Paths and statuses are those of restate_endpoint_options.
+ * restate_endpoint_stop() only refuses new exchanges; feed absent bytes to open ones, so that they
+ * suspend where they would wait. A stream whose journal has not arrived yet cannot suspend: feed it
+ * the rest first, or take gives RESTATE_ERROR, and you have to abort its transport. (For tests
+ * there is a server in memory: see restate_test_new().)
  * Lifetime:  `request` is copied; the stream, until restate_stream_free(), or the endpoint's end.
  * Threads:   all streams of an endpoint on the same one; not from handlers and closures.
  * Returns:   NULL on failure, see restate_endpoint_error(); the functions below accept it
- *            (RESTATE_ERROR). A request that is refused is no failure: take gives the answer. */
+ *            (RESTATE_ERROR). A request that the endpoint refuses is no failure: take gives the
+ *            response. */
 RESTATE_API restate_stream *restate_stream_open(restate_endpoint *endpoint,
                                                 const restate_http_request *request);
 
-/* Takes bytes that arrived, of any length; absent bytes: the peer sends no more.
+/* Feeds bytes that arrived, of any length; absent bytes: the peer sends no more.
  *
  * After absent bytes handlers suspend where they would wait, and a connection takes no more
- * exchanges: so it ends gracefully. Free one that broke.
+ * exchanges: a graceful end. If the transport broke, free the stream.
  * Lifetime:  `arrived` is call.
- * Returns:   RESTATE_OK; RESTATE_ENDED (it takes no more, this was ignored); RESTATE_ERROR (out of
- *            memory, or not HTTP/2). */
+ * Returns:   RESTATE_OK; RESTATE_ENDED (the stream takes no more bytes and ignored these);
+ *            RESTATE_ERROR (out of memory, or not HTTP/2). */
 RESTATE_API restate_status restate_stream_feed(restate_stream *stream, restate_bytes arrived);
 
-/* Gives what is to be sent; absent bytes if there is nothing now. Call it until there is nothing,
- * after every feed, and on all streams when `stream_wake` (restate_endpoint_options) tells that a
+/* Gives bytes to send; absent bytes if there are none now. Call it until there are none: after
+ * every feed, and on all streams when `stream_wake` (restate_endpoint_options) is called, because a
  * closure or a blocking handler went on. Without stream_wake it waits for these itself, and gives
- * nothing only while more has to arrive: enough for whole exchanges. Closures that wait for another
- * exchange with the same endpoint need stream_wake.
+ * absent bytes only if more has to arrive, which suffices for whole exchanges. Closures that wait
+ * for another exchange with the same endpoint need stream_wake.
  *
  * Also gives `*status` and `*headers` of the response, from the first call on (both may be NULL; 0
  * and NULL for a connection).
  * Lifetime:  until the next call on the stream.
  * Returns:   RESTATE_OK; RESTATE_ENDED (nothing follows these bytes); RESTATE_ERROR (out of memory,
- *            or ended by a stop before its journal had arrived: what was given is incomplete; or
+ *            or stopped before its journal had arrived: the bytes so far are incomplete; or
  *            `to_send` is NULL). */
 RESTATE_API restate_status restate_stream_take(restate_stream *stream, restate_bytes *to_send,
                                                uint16_t *status, const restate_pair **headers);
 
-/* Cuts off what is still open, and releases it. NULL is fine.
+/* Cuts off the stream if it is still open, and releases it. Accepts NULL.
  *
- * The handler gets RESTATE_ENDED. What a closure still uses is released by a later call on any
- * stream, or with the endpoint. */
+ * The handler gets RESTATE_ENDED. Memory that a closure still uses is released by a later call on
+ * any stream, or with the endpoint. */
 RESTATE_API void restate_stream_free(restate_stream *stream);
 
 #ifndef RESTATE_NO_SERVER
 
-/* Makes an endpoint, serves, and gives an exit status: 1 and a line in the log if it could not.
+/* Makes an endpoint, serves, and returns an exit status: 1, with a line in the log, if it failed.
  * `int main(void) { return restate_serve(&options); }`
  *
- * SIGTERM ends the process as it is: what was under way is tried again. With `stop_on_signals`,
- * SIGTERM and SIGINT stop it as restate_endpoint_stop() does: the first one drains, a second one
- * cuts off; the status is then 0. A handler for the two is installed meanwhile, for which the
- * library keeps a global, and what was there before is put back. A signal that was ignored stays
- * ignored, and one that all threads block stops nothing. Several restate_serve() in threads of one
- * process are stopped together.
+ * By default SIGTERM kills the process, and the server retries its open attempts. With
+ * `stop_on_signals`, SIGTERM and SIGINT stop it as restate_endpoint_stop() does: the first one
+ * drains, a second one cuts off; the status is then 0. While it serves, a signal handler for the
+ * two is installed, for which the library keeps a global; afterwards the previous one is restored.
+ * A signal that was ignored stays ignored, and one that all threads block has no effect. Several
+ * restate_serve() in threads of one process are stopped together.
  *
- * With `processes` = N, N worker processes serve the port, and the calling one supervises them. A
- * worker that is killed, or in which a handler crashes or calls exit(), is named in the log with
- * what ended it (the worker itself says on stderr in which handler, unless crash_report is OFF),
- * and another one takes its place: after 100 ms, then twice as long each time, at most 1 s, until
- * one has lasted for 10 s. What the others execute goes on; the invocations of
- * the dead one are tried again. Connections go to the worker that has the fewest. max_connections,
- * max_invocations, pool_threads and threads are those of each worker.
- *   SIGTERM and SIGINT stop all, as if stop_on_signals were ON (unless it is OFF), and a third one
- * kills. Sent to a worker alone they replace it, once it has drained. A worker with something that
- * does not return names it and ends 5 s after drain_ms, or is killed 5 s later; the status is then
- * 1. If the supervisor dies the workers drain and end. They are made by fork(), so call this before
- * there are threads; each ends by exit().
+ * With `processes` = N, N worker processes serve the port, and the calling one supervises them. If
+ * a worker is killed, or a handler in it crashes or calls exit(), the log names the worker and the
+ * cause (the worker itself writes to stderr in which handler, unless crash_report is OFF), and
+ * another one replaces it: after 100 ms, then twice as long each time, at most 1 s, until one has
+ * lasted for 10 s. The other workers go on; the invocations of the dead one are retried.
+ * Connections go to the worker that has the fewest. max_connections, max_invocations, pool_threads
+ * and threads are those of each worker.
+ * SIGTERM and SIGINT stop all workers, as if stop_on_signals were ON (unless it is OFF), and a
+ * third signal kills them. A signal to a single worker drains and replaces it. A worker in which a
+ * handler or closure does not return logs its name and ends 5 s after drain_ms, or is killed 5 s
+ * later; the status is then 1. If the supervisor dies the workers drain and end. Workers are made
+ * by fork(), so call this before there are threads; each ends by exit().
  * Returns:   in the calling process only. */
 RESTATE_API int restate_serve(const restate_endpoint_options *options);
 
 /* Listens and serves until it is stopped; then drains (see restate_endpoint_stop()).
  *
- * HTTP/2 with prior knowledge, no TLS. Probes of its health may speak HTTP/1; who asks for anything
- * else in it is told so (505), and who begins TLS is named in the log. A stop that came before
- * counts. An endpoint that was stopped does not serve again.
+ * HTTP/2 with prior knowledge, no TLS. Health checks may use HTTP/1; other HTTP/1 requests get 505,
+ * and a peer that begins TLS is logged. After restate_endpoint_stop() this returns at once, and the
+ * endpoint does not serve again.
  * Threads:   the calling one accepts, watches and stops; each event loop has a thread of its own,
- *            so that no handler that does not return holds that up. (With RESTATE_NO_THREADS the
- *            calling thread is the event loop.)
+ *            so that a handler that does not return cannot delay these. (With RESTATE_NO_THREADS
+ *            the calling thread is the event loop.)
  * Returns:   RESTATE_OK (stopped); RESTATE_ERROR (wrong options, out of memory, the address or port
- *            cannot be had, or a handler or closure did not return 5 s after the stop had cut it
+ *            is not available, or a handler or closure did not return 5 s after the stop had cut it
  *            off: restate_endpoint_error() says which). */
 RESTATE_API restate_status restate_endpoint_run(restate_endpoint *endpoint);
 
 /* Asks the endpoint to stop, and returns at once.
  *
- * No new work is taken. Handlers suspend where they would wait; drain_ms is there for journals that
- * are on their way to arrive, and for what executes to finish, then the rest is cut off: its
- * handlers get RESTATE_ENDED, the server goes on with it elsewhere, or here after a restart.
- * Closures that still wait for a thread are not begun then. What does not return is waited for 5 s;
- * then restate_endpoint_run() returns RESTATE_ERROR and names it, and restate_endpoint_free() does
- * not release what it may still use. Called twice: cut off now.
- * Threads:   any, and signal handlers; not once the endpoint is being freed. NULL is fine. */
+ * The endpoint takes no new requests. Handlers suspend where they would wait. Within drain_ms
+ * journals that are being received may arrive, and code that executes may finish; then the other
+ * attempts are cut off: their handlers get RESTATE_ENDED, and the server retries them elsewhere, or
+ * here after a restart. Closures that still wait for a thread do not begin. Handlers and closures
+ * that do not return are waited for 5 s; then restate_endpoint_run() returns RESTATE_ERROR and
+ * names them, and restate_endpoint_free() does not release what they may still use. A second call
+ * cuts off at once.
+ * Threads:   any, and signal handlers; not once the endpoint is being freed. Accepts NULL. */
 RESTATE_API void restate_endpoint_stop(restate_endpoint *endpoint);
 
 /* For an event loop of your own: listens, and gives a descriptor to poll for reading, which is
  * readable whenever restate_endpoint_process() has something to do, timers included.
  *
- * It is an epoll descriptor. On systems without epoll there is none that covers all: it is -1, and
- * restate_endpoint_process() with a wait does the same.
+ * It is an epoll descriptor. On systems without epoll it is -1: call restate_endpoint_process()
+ * with a wait instead.
  * Lifetime:  the descriptor is the endpoint's: do not read, write or close it.
  * Returns:   -1 on failure (see restate_endpoint_error()). */
 RESTATE_API int restate_endpoint_fd(restate_endpoint *endpoint);
 
-/* Does what there is to do, handlers included, after waiting at most `wait_ms` for something.
+/* Waits at most `wait_ms` for events, then handles them, which includes running handlers.
  *
- * 0 does not wait. Instead of restate_endpoint_run(), not beside it. The first call listens.
- * Threads:   always the same one. It is the event loop: while a handler holds it nothing is
- *            accepted, and nobody watches.
+ * 0 does not wait. Use it instead of restate_endpoint_run(), not beside it. The first call listens.
+ * Threads:   always the same one. It is the event loop: while a handler holds it no connection is
+ *            accepted, and no stalled handler is logged.
  * Returns:   RESTATE_OK; RESTATE_ENDED once a stop has finished; RESTATE_ERROR (as run). */
 RESTATE_API restate_status restate_endpoint_process(restate_endpoint *endpoint, uint64_t wait_ms);
 
-/* The port that is listened on; 0: none yet.
+/* The port that the endpoint listens on; 0: none yet.
  *
  * Threads:   any, while the endpoint exists. */
 RESTATE_API uint16_t restate_endpoint_port(const restate_endpoint *endpoint);
@@ -2180,7 +2188,7 @@ RESTATE_API uint16_t restate_endpoint_port(const restate_endpoint *endpoint);
 #endif /* RESTATE_NO_SERVER */
 
 /* ================================================================================================
-// >>api-client  client, contexts of it, answers, requests, own loop
+// >>api-client  client, contexts of it, responses, requests, own loop
 // Calls services from programs that are no handlers, by the same functions.
 ================================================================================================ */
 
@@ -2196,9 +2204,9 @@ RESTATE_API uint16_t restate_endpoint_port(const restate_endpoint *endpoint);
  *     restate_client_end(ctx);
  *     restate_client_free(client);
  *
- * Nothing is journaled: when the program dies, what it waited for goes on in the server, and nobody
- * waits for it. In handlers use the handler's context, which survives that; closures may have a
- * client of their own.
+ * Nothing is journaled: when the program dies, the invocations that it waited for go on in the
+ * server, and nobody gets their results. In handlers use the handler's context, which survives
+ * that; closures may have a client of their own.
  *
  *   Works by           Functions on such a context
  *   the ingress        restate_call, _call_async, _send, _call_id, _attach, _attach_async, _output,
@@ -2210,9 +2218,9 @@ RESTATE_API uint16_t restate_endpoint_port(const restate_endpoint *endpoint);
  *                      JSON, codecs, restate_log, _key, _fail, _fail_with, _failed
  *   nothing            all others are misuse; the ingress has no path for signals and promises
  *
- * Requests that were begun by an _async form or by restate_send() go out beside one another, and
- * may arrive in another order. But an attach waits until earlier sends of its context are accepted.
- * A workflow that may have been started before, run or attached to (in handlers just so):
+ * Requests of _async functions and of restate_send() are sent in parallel, and may arrive in
+ * another order. But an attach waits until earlier sends of its context are accepted. This starts a
+ * workflow unless it was started before, and waits for it (in handlers, too):
  *     restate_target signup = { .service = "SignUp", .handler = "run", .key = "ada" };
  *     restate_send(ctx, signup, input, NULL);
  *     signup.handler = NULL;
@@ -2221,20 +2229,21 @@ RESTATE_API uint16_t restate_endpoint_port(const restate_endpoint *endpoint);
  *   Status             Meaning on a context of a client        restate_failed()
  *   RESTATE_OK         Done.
  *   RESTATE_TERMINAL   The invocation failed.                  its code, message and metadata
- *   RESTATE_TIMEOUT    The time was over, timeout_ms or        408
- *                      restate_await_for(). It may go on.
- *   RESTATE_ERROR      No invocation answered. The request     the HTTP status, 0 if there was no
- *                      was refused, or got no answer, or was   answer; the server's message, or a
- *                      misuse of this library.                 sentence
+ *   RESTATE_TIMEOUT    timeout_ms or restate_await_for() ran   408
+ *                      out. The invocation may go on.
+ *   RESTATE_ERROR      No result of an invocation: the server  the HTTP status, 0 if there was no
+ *                      refused the request, did not respond,   response; the server's message, or
+ *                      or the call was a misuse.               a sentence
  *
- * No error sticks: the next call is a fresh one. Where a function returns no status (rule 3), its
- * error comes out of the next one that does, which does nothing else: restate_call() with the input
- * that restate_json() could not make returns RESTATE_ERROR, and sends nothing.
+ * Errors are not sticky: the next call works again. The error of a function without a status (rule
+ * 3) is returned by the next function with one, which does nothing else: restate_call() with the
+ * input that restate_json() could not make returns RESTATE_ERROR, and sends nothing.
  *
- * What is tried again. By retry, a request that got no answer, or 408, 425, 429 or 5xx of the
- * ingress, if doing it twice does no harm: calls and sends with an idempotency key, attach,
- * output, resolve, reject, cancel, reads, state writes. Others only if they certainly did not reach
- * the server. restate_uuid() makes a good key. What an invocation failed with is never tried again.
+ * Retries. A request that got no response, or 408, 425, 429 or 5xx from the ingress, is sent again
+ * as `retry` says if repeating it does no harm: calls and sends with an idempotency key, attach,
+ * output, resolve, reject, cancel, reads, state writes. Others are sent again only if they
+ * certainly did not reach the server. restate_uuid() makes a good key. The failure of an invocation
+ * is never retried.
  *
  * Keys, names and scopes are percent-encoded. Input goes out as application/json; what
  * restate_encode() made, as its codec says; absent input without a content type. A header
@@ -2243,21 +2252,22 @@ RESTATE_API uint16_t restate_endpoint_port(const restate_endpoint *endpoint);
 typedef struct restate_client_options {
     const char *ingress;                    /* http://127.0.0.1:8080; also https://..., and
                                                unix:/path of a socket; may end in a path */
-    const char *admin;                      /* the same for the admin API (port 9070); none: what
-                                               needs it is RESTATE_ERROR */
+    const char *admin;                      /* the same for the admin API (port 9070); none:
+                                               functions that need it return RESTATE_ERROR */
     const char *token;                      /* sent to both as "authorization: Bearer ..."; none */
     const restate_pair *headers;            /* sent with every request; none */
-    uint64_t timeout_ms;                    /* of a request, all its tries together; none */
+    uint64_t timeout_ms;                    /* of a request, all its attempts together; none */
     uint64_t connect_timeout_ms;            /* 10,000 */
-    restate_retry_policy retry;             /* what is 0: 250 ms, x 2, at most 3 s, 6 tries, 60 s
-                                               in all; max_attempts 1: none; `retry-after` of an
-                                               answer is honoured */
+    restate_retry_policy retry;             /* fields that are 0: 250 ms, x 2, at most 3 s, 6
+                                               attempts, 60 s in all; max_attempts 1: no retry;
+                                               `retry-after` of a response is honoured */
     uint32_t connections;                   /* per address at most, opened when needed; 16. Each
                                                carries as many requests at a time as the server
-                                               lets it (200); what is more waits */
-    size_t max_message_bytes;               /* of an answer; 64 MiB; a larger one is an error */
-    const restate_codec *codec;             /* where NULL is given as codec; RESTATE_JSON */
-    const restate_seal *seal;               /* none; has to be that of the services called */
+                                               allows (200); further ones wait */
+    size_t max_message_bytes;               /* of a response; 64 MiB; a larger one is an error */
+    const restate_codec *codec;             /* used where the codec argument is NULL;
+                                               RESTATE_JSON */
+    const restate_seal *seal;               /* none; must be that of the called services */
     const restate_tls *tls;                 /* OpenSSL's with RESTATE_WITH_OPENSSL; else https is a
                                                wrong option */
     restate_allocator allocator;            /* RESTATE_MALLOC and its family */
@@ -2266,12 +2276,12 @@ typedef struct restate_client_options {
 
 #if !defined(RESTATE_NO_CLIENT)
 
-/* Makes a client. It does not connect yet: wrong options, too, come out of the first request, as
+/* Makes a client. It does not connect yet; wrong options make the first request fail, with
  * RESTATE_ERROR.
  *
- * HTTP/2 with prior knowledge, or by ALPN with https; HTTP/1 is not spoken. Connections stay open
- * and are made anew when needed.
- * Lifetime:  everything in `options` is copied, but for codec, seal, tls and `user` pointers, which
+ * HTTP/2 with prior knowledge, or by ALPN with https; never HTTP/1. Connections stay open, and are
+ * made again when needed.
+ * Lifetime:  everything in `options` is copied, except codec, seal, tls and `user` pointers, which
  *            have to live as long as the client. Release it with restate_client_free().
  * Threads:   a client and its contexts are for one thread at a time. Not in handlers, which must
  *            not block.
@@ -2283,68 +2293,70 @@ RESTATE_API restate_client *restate_client_new(const restate_client_options *opt
  * else; -1 for the clients of tests. */
 RESTATE_API int restate_client_fd(restate_client *client);
 
-/* Sends and receives what it can, after waiting at most `wait_ms` for something, and calls what
- * restate_client_then() noted.
+/* Waits at most `wait_ms` for events, then sends and receives, and calls the functions that were
+ * passed to restate_client_then().
  *
- * Requests make progress in here, and inside of every function that waits; nowhere else.
- * Returns:   RESTATE_OK; RESTATE_ERROR (out of memory). Failures of requests are theirs. */
+ * Requests make progress only in this function and in those that wait.
+ * Returns:   RESTATE_OK; RESTATE_ERROR (out of memory). A failed request is no error of this. */
 RESTATE_API restate_status restate_client_process(restate_client *client, uint64_t wait_ms);
 
 #endif /* RESTATE_NO_CLIENT */
 
 #if !defined(RESTATE_NO_CLIENT) || defined(RESTATE_WITH_TEST)
 
-/* Cuts off what is under way, ends all contexts, releases everything. NULL is fine. */
+/* Cuts off open requests, ends all contexts, releases everything. Accepts NULL. */
 RESTATE_API void restate_client_free(restate_client *client);
 
 /* A context for a piece of work: a request, a batch, a test. Many may be open.
  *
- * Lifetime:  what comments call `invocation` lasts until restate_client_end().
- * Returns:   never NULL; out of memory, a context on which everything is RESTATE_ERROR. */
+ * Lifetime:  the lifetime `invocation` of other comments ends at restate_client_end().
+ * Returns:   never NULL; out of memory, a context on which every function returns RESTATE_ERROR. */
 RESTATE_API restate_ctx *restate_client_begin(restate_client *client);
 
-/* Releases the context with its futures and memory; inside of a function of restate_client_then()
- * when that has returned. Its requests are cut off; what the server has accepted goes on. */
+/* Releases the context with its futures and memory; if called by a function of
+ * restate_client_then(), when that has returned. Open requests are cut off; invocations that the
+ * server has accepted go on. */
 RESTATE_API void restate_client_end(restate_ctx *ctx);
 
-/* From here on the state functions of this context, restate_key() and, in tests, those of promises
- * are about this object or workflow (its handler is not looked at). Before the first call they are
- * misuse.
+/* Selects the object or workflow for the state functions of this context, restate_key() and, in
+ * tests, the promise functions. The handler of `object` is ignored. Before the first call these
+ * functions are misuse.
  *
- * State of a server is read by a query, and written by replacing all of it if nobody wrote since
- * that (else RESTATE_ERROR), some ms later: for repairs and tests, not for work.
+ * The state in a server is read by a query, and written some ms later by replacing all of it,
+ * unless somebody wrote in between (RESTATE_ERROR): for repairs and tests, not for regular work.
  * Lifetime:  `object` is copied. */
 RESTATE_API void restate_client_at(restate_ctx *ctx, restate_target object);
 
-/* What is known of an HTTP answer. */
+/* Describes an HTTP response. */
 typedef struct restate_answer {
-    uint16_t http_status;                   /* 0: no answer, or none yet */
-    const char *invocation_id;              /* "": it names none */
-    bool previously_accepted;               /* a send met an invocation that was there already */
-    uint32_t tries;                         /* how often it was sent */
+    uint16_t http_status;                   /* 0: no response, or none yet */
+    const char *invocation_id;              /* "": the response has none */
+    bool previously_accepted;               /* the invocation of a send existed already */
+    uint32_t tries;                         /* how often the request was sent */
     const restate_pair *headers;            /* names in lower case; ends with {0} */
 } restate_answer;
 
-/* The answer behind a future of restate_call_async(), restate_send(), restate_attach_async() or
- * restate_client_request(); NULL: the last answer that a function returned on this context.
+/* The response behind a future of restate_call_async(), restate_send(), restate_attach_async() or
+ * restate_client_request(); NULL: the last response that a function got on this context.
  *
- * Does not wait. On other futures all is zero.
+ * Does not wait. For other futures all fields are zero.
  * Returns:   never NULL. */
 RESTATE_API const restate_answer *restate_client_answer(restate_ctx *ctx, restate_future *request);
 
-/* Sends any request, to the admin API unless `path` begins with /restate/, and gives the answer as
- * a future, which fails (RESTATE_ERROR) with statuses from 400 on. For what has no function:
+/* Sends any request, to the ingress if `path` begins with /restate/, else to the admin API. The
+ * response is a future, which fails (RESTATE_ERROR) with statuses from 400 on. For requests that
+ * have no function of their own:
  *
- *   PATCH  /invocations/ID/kill                          end it now; the handler is not told
- *   PATCH  /invocations/ID/pause, .../resume             hold it; let it go on, or end its back-off
+ *   PATCH  /invocations/ID/kill                          end it now; the handler undoes nothing
+ *   PATCH  /invocations/ID/pause, .../resume             stop it for now; go on, or retry now
  *   PATCH  /invocations/ID/restart-as-new                again, as a new one
  *   PATCH  /invocations/ID/purge                         forget a finished one
- *   POST   /query           {'query': 'select ...'}      SQL; the answer is {"rows": [...]}
+ *   POST   /query           {'query': 'select ...'}      SQL; the response is {"rows": [...]}
  *   POST   /deployments     {'uri': ..., 'force': true}  register an endpoint
- *   POST   /restate/lookup  {'target': ...}              the id that an invocation has, or would
+ *   POST   /restate/lookup  {'target': ...}              the id an invocation has or would get
  *
- * In tests there are the PATCHes. `body` is JSON; absent: none. Tried again only if it is a GET or
- * a query.
+ * The test server supports the PATCH requests. `body` is JSON; absent: none. Only GET requests and
+ * queries are retried.
  * Lifetime:  the value is invocation. */
 RESTATE_API restate_future *restate_client_request(restate_ctx *ctx, const char *method,
                                                    const char *path, restate_bytes body);
@@ -2354,7 +2366,7 @@ typedef void restate_client_fn(void *user, restate_ctx *ctx, restate_future *fut
 /* Calls `fn` once `future` is settled, or soon if it is already.
  *
  * In `fn` restate_await() of that future gives its result and does not wait; functions that would
- * wait are misuse. Without it, ask restate_is_done() after restate_client_process().
+ * wait are misuse. Instead of this you can call restate_is_done() after restate_client_process().
  * Threads:   that of the client, inside of restate_client_process() and of functions that wait. */
 RESTATE_API void restate_client_then(restate_ctx *ctx, restate_future *future,
                                      restate_client_fn *fn, void *user);
@@ -2366,7 +2378,7 @@ RESTATE_API void restate_client_then(restate_ctx *ctx, restate_future *future,
 // Journals of real invocations: fetch, print, check today's code against them.
 ================================================================================================ */
 
-/* A journal, for these functions, is the answer of the admin API to
+/* A journal, for these functions, is the response of the admin API to
  *
  *     select j.index, j.entry_type, j.raw, i.id, i.target_service_name, i.target_service_key,
  *            i.target_handler_name, i.pinned_service_protocol_version, i.created_at,
@@ -2374,16 +2386,16 @@ RESTATE_API void restate_client_then(restate_ctx *ctx, restate_future *future,
  *     from sys_journal j join sys_invocation i on i.id = j.id
  *     where ... order by i.id, j.index
  *
- * as JSON, so curl makes one as well as restate_client_journal(), and it can hold the journals of
- * many invocations. In `raw` are the bytes that the server sends on replay; the rest of what it
- * sends follows from these columns. Finished invocations have a journal as long as
- * journal_retention_ms says.
- * Since:     server 1.7 (older ones were not tried). */
+ * as JSON, so curl can fetch one as well as restate_client_journal(), and one response can contain
+ * the journals of many invocations. `raw` has the bytes that the server sends on replay; its other
+ * messages follow from these columns. Finished invocations keep their journal for
+ * journal_retention_ms.
+ * Since:     server 1.7 (not tested with older ones). */
 
 #if !defined(RESTATE_NO_CLIENT) || defined(RESTATE_WITH_TEST)
 
-/* The journal of one invocation, by `id`; or those of all that are not finished of a service, of
- * one of its handlers, of a key: what `target` leaves out counts as any. Nothing given: of all.
+/* The journal of one invocation, by `id`; or those of all unfinished invocations of a service,
+ * handler or key: a field of `target` that is NULL matches any. With no field set: of all.
  *
  * Lifetime:  `*journal` is invocation.
  * Returns:   RESTATE_OK, also if there is none; RESTATE_ERROR; RESTATE_TIMEOUT. */
@@ -2391,7 +2403,8 @@ RESTATE_API restate_status restate_client_journal(restate_ctx *ctx, restate_invo
                                                   restate_bytes *journal)
     RESTATE__CHECKED;
 
-/* A journal for people, and for files that tests compare with: a line per command, on any context.
+/* Prints a journal, for people and for tests that compare it with a file: a line per command. On
+ * any context.
  *
  *     Seats/A1/hold inv_1aeMfwOmwzqN3PvY5FxkGMcyjLmhZqXC61
  *       0 input "ada"
@@ -2403,38 +2416,39 @@ RESTATE_API restate_status restate_client_journal(restate_ctx *ctx, restate_invo
  *       6 output true
  *       came: 4, signal 17 -> "yes", 3
  *
- * Numbers are those of error messages. `->` is followed by the result, by nothing if there is none
- * yet. The last line is there if signals came, or results in another order than that of their
- * commands: it has them as they came, "1 to 5" being the results of these commands. State that was
- * fetched looks like state that was sent along. Payloads are shown as they are, ends of lines as
- * \n, and at most 200 bytes of them; those that are no text as hex, those without bytes as `empty`.
- * Failures are `failure 409 "taken"`. The headers of the request are not shown.
+ * Error messages use the same numbers. After `->` comes the result, or nothing if there is none
+ * yet. The last line is printed if signals came, or if results came in another order than their
+ * commands. It lists them as they came; "1 to 5" are the results of these commands. State that was
+ * fetched is printed like state that was sent along. Payloads are printed as text with line ends as
+ * \n, at most 200 bytes; those that are no text as hex, empty ones as `empty`. Failures are
+ * `failure 409 "taken"`. The headers of the request are not printed.
  * Returns:   "" if it is no journal. */
 RESTATE_API const char *restate_journal_text(restate_ctx *ctx, restate_bytes journal);
 
 typedef enum restate_fit {
-    RESTATE_FITS = 0,                       /* every recorded command was asked for, in order */
-    RESTATE_DIFFERS,                        /* this code would end with 570, or has not the handler
-                                               any more */
-    RESTATE_CANNOT_TELL                     /* no journal, or a service that is not here, ... */
+    RESTATE_FITS = 0,                       /* the code issued every recorded command, in order */
+    RESTATE_DIFFERS,                        /* the code would end with 570, or lacks the handler */
+    RESTATE_CANNOT_TELL                     /* no journal, an unknown service, ... */
 } restate_fit;
 
-/* Replays journals with the handlers of this endpoint, without effects: each handler is ended where
- * its journal ends, no closure executes, nothing is sent. For a test before a deployment.
+/* Replays journals with the handlers of this endpoint, without effects: each handler ends where its
+ * journal ends, no closure executes, nothing is sent. For a test before a deployment.
  *
- * RESTATE_DIFFERS is a fact. RESTATE_FITS says nothing of handlers and paths that no journal here
- * took. Code before the first command of a handler, and between commands, does run; what it needs
- * has to be there, or it ends early, which is RESTATE_CANNOT_TELL. Seals need the keys that were
- * used. Hooks are not called; the log is that of the endpoint.
- * A handler that draws random numbers is tried with the two seeds that the server can have given it
- * (experimental-enable-unique-random-seeds); that of one that was restarted from a prefix is not
- * always known: then RESTATE_CANNOT_TELL instead of RESTATE_DIFFERS.
- * `counts` (which may be NULL) becomes how many there are of each: counts[RESTATE_FITS] fit.
+ * RESTATE_DIFFERS is certain. RESTATE_FITS says nothing about handlers and branches that occur in
+ * none of these journals. Code before the first command of a handler, and between commands, does
+ * run; if something it needs is missing the handler ends early, which is RESTATE_CANNOT_TELL. Seals
+ * need the keys that were used. Hooks are not called; messages go to the endpoint's logger. A
+ * handler that draws random numbers is replayed with both seeds that the server may have given it
+ * (experimental-enable-unique-random-seeds). The seed of an invocation that was restarted from a
+ * prefix is not always known: then RESTATE_CANNOT_TELL instead of RESTATE_DIFFERS.
+ * `counts` (may be NULL) receives the number of journals with each result: counts[RESTATE_FITS]
+ * fit.
  * Lifetime:  `journal` is call. The endpoint need not run, and must not be running.
  * Threads:   the calling one, also for .blocking handlers.
- * Returns:   RESTATE_DIFFERS if one does; else RESTATE_CANNOT_TELL if that is so of one; else
- *            RESTATE_FITS, also if there is none. restate_endpoint_error() then names the first
- *            such invocation, the entry, and both sides; "" if all fit. */
+ * Returns:   RESTATE_DIFFERS if a journal does; else RESTATE_CANNOT_TELL if a journal gives that;
+ *            else RESTATE_FITS, also without journals. restate_endpoint_error() then names the
+ *            first such invocation, the entry, and the recorded and the new command; "" if all
+ *            fit. */
 RESTATE_API restate_fit restate_journal_check(restate_endpoint *endpoint, restate_bytes journal,
                                               size_t counts[3]);
 
@@ -2443,101 +2457,107 @@ RESTATE_API restate_fit restate_journal_check(restate_endpoint *endpoint, restat
 #ifdef RESTATE_WITH_TEST
 
 /* ================================================================================================
-// >>api-test  a runtime in memory, its text, exploring crashes
+// >>api-test  a server in memory, its text, exploring crashes
 // A Restate server in memory, with a clock of its own and with crashes.
 ================================================================================================ */
 
-/* The runtime is a client whose server is inside of it. The services are those of an endpoint, and
- * are called, cancelled, looked at as through any client; what a context of a client can do, and:
+/* The test server is a client that contains its server. It serves the services of an endpoint,
+ * which you call, cancel and inspect as with any client. Contexts differ from those of other
+ * clients in:
  *
- *   restate_sleep                       lets time pass: sleeping 30 days takes none
- *   restate_now                         the clock of the runtime
+ *   restate_sleep                       advances the clock: 30 days take no real time
+ *   restate_now                         the clock of the test server
  *   restate_random, _uuid, ...          from the seed
- *   restate_signal_resolve, _reject     work, unlike with a server; so do restate_promise_peek,
- *                                       _resolve and _reject, of what restate_client_at() names
- *   restate_reply                       sets what restate_test_explore() compares
+ *   restate_signal_resolve, _reject     work, unlike with a real server; so do
+ *                                       restate_promise_peek, _resolve and _reject, for the
+ *                                       workflow of restate_client_at()
+ *   restate_reply                       sets the value that restate_test_explore() compares
  *
- * One thread does everything: handlers and closures execute inside of functions that wait, one at a
- * time, closures on the handler's stack (which is larger by closure_stack_bytes); `.blocking`
- * handlers, too. The clock stands still while anything can run. When nothing can it jumps to the
- * next timer, sleep, delayed send or retry. If there is none either, what waits gets RESTATE_ERROR,
- * and the message says who waits for what; so does a test that runs too far (max_ms, max_events).
- * Retries follow the policies, and 70 failed attempts take no time.
- * The same seed gives the same run, byte for byte, if closures do: give them fakes (`run`).
+ * One thread does everything: handlers (also `.blocking` ones) and closures execute inside of
+ * functions that wait, one at a time, closures on the handler's stack (which is larger by
+ * closure_stack_bytes). The clock stands still while anything can run. Then it jumps to the next
+ * timer, sleep, delayed send or retry. If there is none either, the waiting function returns
+ * RESTATE_ERROR, and the message says who waits for what; so does a test that exceeds max_ms or
+ * max_events. Retries follow the policies, and 70 failed attempts take no real time. The same seed
+ * gives the same run, byte for byte, if the closures are deterministic: replace them by fakes
+ * (`run`).
  * Keys, one exclusive handler at a time, workflows that run once, idempotency keys, retention,
- * delays, cancelling, killing, pausing, ingress_private, content types: as the server does it.
+ * delays, cancelling, killing, pausing, ingress_private and content types work as in the server.
  * Scopes and limit keys are passed on, but limit nothing; there are no size limits and no SQL.
- * Memory grows with the journals and with all that was ever stored, until the runtime is freed. */
+ * Memory grows with everything that is stored, until the test server is freed. */
 typedef struct restate_test_options {
-    restate_endpoint *endpoint;             /* whose services there are; must not run or be freed
+    restate_endpoint *endpoint;             /* whose services it serves; must not run or be freed
                                                meanwhile; required */
-    uint64_t seed;                          /* of ids, of random numbers, of the order of what can
-                                               run at a time, and of the next two; 0 is one, too */
-    restate_switch suspend;                 /* as the seed has it; ON: at every wait, so each is
-                                               followed by a replay; OFF: never */
-    restate_switch lazy_state;              /* as the seed has it; ON: state is fetched by key; OFF:
-                                               all of it is sent along */
-    uint32_t crashes;                       /* of 1,000 places where an attempt can be lost (see
-                                               restate_test_explore()) it is lost at so many; 0 */
-    uint32_t protocol;                      /* 5 to 7; 6, as servers do if not told otherwise */
-    uint64_t start_ms;                      /* the clock at first, since 1970; 2030-01-01 */
-    uint64_t max_ms;                        /* how far it may go; 10 years */
-    uint32_t max_events;                    /* how many journal entries may be made; 1,000,000 */
+    uint64_t seed;                          /* of ids, random numbers, the order of handlers that
+                                               could run at the same time, and the next two fields;
+                                               0 is a seed, too */
+    restate_switch suspend;                 /* by the seed; ON: at every wait, so that a replay
+                                               follows each; OFF: never */
+    restate_switch lazy_state;              /* by the seed; ON: state is fetched by key; OFF: all of
+                                               it is sent along */
+    uint32_t crashes;                       /* of 1,000 places where an attempt can break (see
+                                               restate_test_explore()), at how many it does; 0 */
+    uint32_t protocol;                      /* 5 to 7; 6, the default of servers */
+    uint64_t start_ms;                      /* the clock at the beginning, since 1970; 2030-01-01 */
+    uint64_t max_ms;                        /* how far the clock may go; 10 years */
+    uint32_t max_events;                    /* limit of journal entries; 1,000,000 */
     /* Executes a closure: `return closure(run, arg)`, or something else that replies, fails or
      * retries in its place. Gets `user`. */
     restate_status (*run)(void *user, restate_ctx *run, const char *name, restate_closure *closure,
                           void *arg);
-    void *user;                             /* none: closures are just called */
+    void *user;                             /* of `run`, without which closures are called */
     restate_allocator allocator;            /* RESTATE_MALLOC and its family */
     restate_logger logger;                  /* standard error, WARN */
 } restate_test_options;
 
-/* Makes a runtime. It has no state and no invocations; restate_client_at() and restate_set() seed
- * state.
+/* Makes a test server. It has no state and no invocations; restate_client_at() and restate_set()
+ * set initial state.
  *
- * Lifetime:  `options` are copied, `user` and endpoint are not; restate_client_free() releases it.
- * Returns:   NULL only when out of memory; wrong options come out as RESTATE_ERROR. */
+ * Lifetime:  `options` are copied, `user` and endpoint are not; restate_client_free() releases the
+ *            test server.
+ * Returns:   NULL only when out of memory; with wrong options its functions return
+ *            RESTATE_ERROR. */
 RESTATE_API restate_client *restate_test_new(const restate_test_options *options);
 
-/* All that the runtime has, as text: invocations in the order in which they came, each with status
- * and journal (see restate_journal_text()); state; what waits for what; the clock. */
+/* Everything in the test server, as text: invocations in the order in which they began, each with
+ * status and journal (see restate_journal_text()); state; who waits for what; the clock. */
 RESTATE_API const char *restate_test_text(restate_ctx *ctx);
 
-/* A test: what it returns, its failure, and what it gives to restate_reply(), are its outcome. It
- * is called many times, each time with a new runtime: set what fakes keep back at its beginning. */
+/* A test. Its outcome is its status, its failure, and the value that it passes to restate_reply().
+ * It is called many times, each time with a new test server: reset the variables of your fakes
+ * first. */
 typedef restate_status restate_test_fn(restate_ctx *ctx, void *arg);
 
 typedef struct restate_explore_options {
-    bool pairs;                             /* then also lose two attempts per run */
-    bool reply_only;                        /* compare only the outcome of the test itself: where
-                                               results rightly depend on who comes first */
-    uint32_t max_runs;                      /* 10,000; of more pairs than that, so many at random */
-    const uint32_t *only;                   /* besides the first run just one: lose attempts at
-                                               these places, which end with 0; to debug what a
-                                               report names; none */
-    uint32_t *runs;                         /* out: how many there were; may be NULL */
+    bool pairs;                             /* afterwards also break two attempts per run */
+    bool reply_only;                        /* compare only the outcome of the test itself, if other
+                                               results may depend on who comes first */
+    uint32_t max_runs;                      /* 10,000; of more pairs a random selection */
+    const uint32_t *only;                   /* besides the first run only one more, which breaks
+                                               attempts at these places; ends with 0; to debug a
+                                               report; none */
+    uint32_t *runs;                         /* out: the number of runs; may be NULL */
 } restate_explore_options;
 
-/* Runs a test again and again, and loses an attempt at another place each time, until it was lost
- * at every one; first, without losses, never suspending, always suspending, and with lazy state.
+/* Runs a test repeatedly, and breaks an attempt at another place in each run, until every place was
+ * used; before that, without breaks, never suspending, always suspending, and with lazy state.
  *
- * Who can go on first does, and who was lost goes to the end of the line. Places, numbered from 1
- * in the order of the first run: when the endpoint has sent an entry and the server has not stored
- * it; when it has stored it and the endpoint does not know; before a notification is delivered;
- * before a closure executes; at each restate_stop_requested() in it, which says true; and when it
- * has returned and its result is not stored. Losing an attempt is
- * losing the connection: the handler gets RESTATE_ENDED where it waits, and is started again at
- * once, the clock standing still. (Memory outside of the invocation survives, as it does not in a
- * process that is killed.)
+ * Invocations run in the order in which they become ready; a broken one goes to the end of the
+ * queue. The places, numbered from 1 in the order of the first run: the endpoint has sent an entry,
+ * before and after the server has stored it; before a notification is delivered; before a closure
+ * executes; at each restate_stop_requested() in it, which returns true; and when it has returned,
+ * before its result is stored. To break an attempt is to break its connection: the handler gets
+ * RESTATE_ENDED where it waits, and is started again at once, while the clock stands still. (Memory
+ * outside of the invocation survives, unlike in a process that is killed.)
  *
- * Every run has to end with the same outcome: of the test, of every invocation, and of all state.
- * No attempt may differ from its journal (570), no closure may execute whose result is stored, and
- * no invocation may be left that nobody can finish. So it finds handlers that are not
- * deterministic, effects outside of closures, and closures that are not idempotent, if the test's
- * fakes count what these do and reply it.
+ * Every run has to end with the same outcome of the test and of every invocation, and the same
+ * state. No attempt may differ from its journal (570), no closure may execute again once its result
+ * is stored, and no invocation may remain that can never finish. So this finds handlers that are
+ * not deterministic, effects outside of closures, and, if the test's fakes count effects and the
+ * test replies the counts, closures that are not idempotent.
  * The first fault is logged at ERROR: the places, the seed, both outcomes, both journals.
- * Lifetime:  `options`, `arg` and `how` (which may be NULL) are call.
- * Returns:   RESTATE_OK; RESTATE_ERROR (a fault; or the test does not even pass without losses). */
+ * Lifetime:  `options`, `arg` and `how` (may be NULL) are call.
+ * Returns:   RESTATE_OK; RESTATE_ERROR (a fault; or the test fails even without breaks). */
 RESTATE_API restate_status restate_test_explore(const restate_test_options *options,
                                                 restate_test_fn *test, void *arg,
                                                 const restate_explore_options *how);
@@ -2547,7 +2567,7 @@ RESTATE_API restate_status restate_test_explore(const restate_test_options *opti
 #ifdef __cplusplus
 }
 
-/* C++ has no compound literals: restate_opt(restate_call_options{.idempotency_key = "k"}) gives the
+/* C++ has no compound literals: restate_opt(restate_call_options{.idempotency_key = "k"}) is the
  * address of a temporary that lives until the end of the full expression. */
 template <class T> inline const T *restate_opt(const T &options) { return &options; }
 #endif
@@ -2557,8 +2577,8 @@ template <class T> inline const T *restate_opt(const T &options) { return &optio
 #if defined(RESTATE_IMPLEMENTATION) && !defined(RESTATE__IMPLEMENTED)
 #define RESTATE__IMPLEMENTED
 
-/* What the implementation cannot do without. If something is missing one sentence says so and what
- * to do, and nothing is compiled: what would not fit is hundreds of lines. */
+/* Requirements of the implementation. If one is missing a single #error says what to do, and
+ * nothing else is compiled, which would give hundreds of errors. */
 #include <time.h>
 #if !defined(CLOCK_MONOTONIC) || (defined(__GLIBC__) && !defined(__USE_XOPEN2K8))
 #  if defined(RESTATE_NO_SERVER) && defined(RESTATE_NO_THREADS) && defined(RESTATE_CLOCK_MS)
