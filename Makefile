@@ -214,6 +214,11 @@ e2e-smoke: all build/e2e build/e2e-services build/e2e-contract build/test-servic
 	E2E_SMOKE=1 build/e2e
 	E2E_SMOKE=1 build/e2e-contract
 
+# A first look at every server that npm carries (SERVERS='1.6.1 1.7.12': at those).
+SERVERS =
+servers: all build/e2e build/e2e-services build/e2e-contract build/test-services
+	@tests/servers.sh $(SERVERS)
+
 # ---- Measurements -----------------------------------------------------------------------------------
 # Not in `make test`, which has a small version: they want the machine for themselves.
 
@@ -372,9 +377,9 @@ firmware: $(HEADERS)
 
 # ---- The rest -----------------------------------------------------------------------------------------
 
-# The server stays: it is big, and setup.sh checks its version.
+# Servers stay: they are big, and setup.sh checks the version.
 clean:
-	@for entry in build/*; do [ "$$entry" = build/server ] || rm -rf "$$entry"; done
+	@for entry in build/*; do [ "$$entry" = build/server ] || [ "$$entry" = build/servers ] || rm -rf "$$entry"; done
 
 help:
 	@echo 'make all          the examples and the endpoint of the benchmarks, in build/'
@@ -387,6 +392,7 @@ help:
 	@echo 'make scale        much of everything: memory, time, bounds (build/scale PART-OF-A-NAME)'
 	@echo 'make e2e-memory   the cases of the contract without a server, against the runtime for tests'
 	@echo 'make e2e-smoke    some of them, in less than a minute'
+	@echo 'make servers      the same with every version of the server that npm carries'
 	@echo 'make mutants      breaks rules of the journal on purpose; some test has to notice each'
 	@echo 'make differential random handlers, journals, JSON and messages: all as with an earlier header'
 	@echo 'make fuzz         random bytes for an exchange, a connection and a journal, FUZZ_SECONDS=60 each; installs what it takes'
@@ -407,7 +413,7 @@ help:
 	@echo 'make wire         restate_wire.h out of proto/; wire-check: whether it is that already'
 	@echo 'make clean        removes what was built, but for the server'
 
-.PHONY: all examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke mutants differential coverage scale budget bench bench-e2e \
+.PHONY: all examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke servers mutants differential coverage scale budget bench bench-e2e \
 	bench-check wire wire-check layers license features \
 	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware refused clean help
 .SECONDARY:

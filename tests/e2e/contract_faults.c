@@ -30,7 +30,8 @@ static bool has_no_row(const char *from) { return rows_become(0, 0, from); }
 
 static bool is_open(const char *id) {
     return has_row(
-        text("sys_invocation where id = '%s' and status in ('running', 'suspended')", id));
+        text("sys_invocation where id = '%s' and status in ('running', 'suspended', 'backing-off')",
+             id));
 }
 
 static bool ends_with_failure(const char *id, const char *part) {

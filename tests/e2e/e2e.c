@@ -556,7 +556,8 @@ static void futures_case(void) {
     ASK("/Small/patience", "3", 200, "\"408 408 408 300\"");
     ASK("/Small/impatience", NULL, 408, NULL);
 
-    ASK("/Small/relay", NULL, 200, "\"451 not here, empty=, god=1, law=42\"");   /* sorted by the server */
+    ASK("/Small/relay", NULL, 200, server_since(10700) ? "\"451 not here, empty=, god=1, law=42\""   /* sorted by the server */
+                                                       : "\"451 not here, law=42, empty=, god=1\"");
     ASK("/Small/reject", NULL, 200, "\"c=1 a=2 b=3 c=1 a=2 b=3 \"");
     ASK("/Small/myself", NULL, 200, "[1, 2]");
     ASK("/Small/large", "3000000", 200, "3000000");

@@ -257,6 +257,19 @@ static node nodes[NODES];                   /* of a cluster */
 static char last_id[128];                   /* of the invocation to show when a case fails: the last */
 static char bad_id[128];                    /* or the first whose result is wrong */
 
+/* Whether the server is of that version or a later one; what earlier ones say of errors differs. */
+static int server_version;                  /* 1.7.12 is 10712 */
+static inline bool server_since(int version) { return carried || server_version >= version; }
+
+static inline void learn_version(void) {
+    static reply r;
+    int major = 0, minor = 0, patch = 0;
+    http(&r, "GET", text("%s/version", admin), NULL);
+    const char *at = strstr(r.body, "\"version\":\"");
+    if (at) sscanf(at + 11, "%d.%d.%d", &major, &minor, &patch);
+    server_version = major * 10000 + minor * 100 + patch;
+}
+
 static inline void server_stop(void) {
     if (!running) return;
     running = NULL;
@@ -320,6 +333,7 @@ static inline bool server_start_with(const mode *m, const char *more) {
     while (out && fgets(line, sizeof line, out)) take_address(line, ingress, admin);
     if (!out || pclose(out) != 0 || !ingress[0] || !admin[0]) return false;
     if (m == &modes[CLUSTER]) learn_nodes();
+    learn_version();
     running = m;
     special = more[0] != 0;
     generation++;
