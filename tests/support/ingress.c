@@ -4,6 +4,7 @@
 #define INGRESS_C
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/un.h>
@@ -367,8 +368,10 @@ static bool ingress_has_more(const ingress_conn *c) {
 #endif
 }
 
+/* Frames are sent one by one. They must not wait until the client acknowledges the one before: that is 40 ms each. */
 static void ingress_accept(ingress *in) {
-    int fd = accept(in->listener, NULL, NULL);
+    int fd = accept(in->listener, NULL, NULL), on = 1;
+    if (fd >= 0) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);      /* no use to a UNIX socket, nor harm */
     for (size_t i = 0; fd >= 0 && i < INGRESS_CONNS; i++) {
         ingress_conn *c = &in->conns[i];
         if (c->fd >= 0) continue;
