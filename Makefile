@@ -240,6 +240,10 @@ bench: $(bench_programs)
 bench-e2e: $(bench_programs) build/bench-load
 	@tests/bench/e2e.sh $(BENCH)
 
+# The client, beside h2load.
+bench-client: build/bench-client
+	@tests/bench/client.sh $(BENCH)
+
 bench-check: $(bench_programs)
 	@tests/bench/check.sh
 
@@ -400,6 +404,7 @@ help:
 	@echo 'make coverage     how much of restate.h the tests of its journal reach (SECTION=journal: lists the rest)'
 	@echo 'make bench        the same requests posted to this and to other SDKs (tests/bench/bench.sh --help)'
 	@echo 'make bench-e2e    calls through a real server, one to 256 at a time (tests/bench/e2e.sh --help)'
+	@echo 'make bench-client what a call takes the client, and what the same request takes h2load'
 	@echo 'make budget       the journal takes no more instructions than before (tests/bench/budget)'
 	@echo 'make bench-check  the requests of the benchmarks get the right answers'
 	@echo 'make strict       warnings of gcc and clang are errors; every way to include the header'
@@ -413,7 +418,7 @@ help:
 	@echo 'make wire         restate_wire.h out of proto/; wire-check: whether it is that already'
 	@echo 'make clean        removes what was built, but for the server'
 
-.PHONY: all examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke servers mutants differential coverage scale budget bench bench-e2e \
+.PHONY: all examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke servers mutants differential coverage scale budget bench bench-e2e bench-client \
 	bench-check wire wire-check layers license features \
 	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware refused clean help
 .SECONDARY:

@@ -1,9 +1,10 @@
 /* Calls one handler through the client of restate.h, so many at a time, and tells what that takes.
  *
- *     build/bench-client INGRESS PATH COUNT CONCURRENCY [KEYS]
+ *     build/bench-client INGRESS PATH COUNT CONCURRENCY [KEYS | plain]
  *
  * PATH is /Service/handler, or with KEYS /Object/handler for keys 0 to KEYS - 1. Input is 1. Each call has an
  * idempotency key of its own, so that it is done once, however often it is sent: the server may be killed meanwhile.
+ * `plain`: without that; all requests are the same, as h2load's are (tests/bench/client.sh compares the two).
  * "at N" is said ten times; at the end, in one line, how many were answered and what it cost. Exit status 1: one call
  * got no answer, or a failure. */
 #define RESTATE_IMPLEMENTATION
@@ -18,6 +19,7 @@ typedef struct bench {
     restate_client *client;
     restate_target target;
     long count, begun, answered, failed, tries, keys, run;
+    bool plain;                                 /* no idempotency keys */
 } bench;
 
 static double now(void) {
@@ -54,7 +56,8 @@ static void answered(void *user, restate_ctx *ctx, restate_future *future) {
 static void begin(bench *b) {
     restate_ctx *ctx = restate_client_begin(b->client);
     restate_target to = b->target;
-    restate_call_options once = { .idempotency_key = restate_text(ctx, "bench-%ld-%ld", b->run, b->begun) };
+    restate_call_options once = { .idempotency_key = NULL };
+    if (!b->plain) once.idempotency_key = restate_text(ctx, "bench-%ld-%ld", b->run, b->begun);
     if (b->keys) to.key = restate_text(ctx, "%ld", b->begun % b->keys);
     b->begun++;
     restate_client_then(ctx, restate_call_async(ctx, to, restate_str("1"), &once), answered, b);
@@ -63,7 +66,7 @@ static void begin(bench *b) {
 int main(int argc, char **argv) {
     bench b = { .count = 0 };
     char path[256];
-    if (argc < 5) return fprintf(stderr, "bench-client INGRESS PATH COUNT CONCURRENCY [KEYS]\n"), 2;
+    if (argc < 5) return fprintf(stderr, "bench-client INGRESS PATH COUNT CONCURRENCY [KEYS | plain]\n"), 2;
     snprintf(path, sizeof path, "%s", argv[2]);
     char *handler = strrchr(path, '/');
     if (path[0] != '/' || handler == path) return fprintf(stderr, "PATH is /Service/handler\n"), 2;
@@ -72,7 +75,8 @@ int main(int argc, char **argv) {
         .ingress = argv[1], .retry = { .max_attempts = 100, .max_duration_ms = RESTATE_MINUTES(5) } });
     b.target = (restate_target){ .service = path + 1, .handler = handler };
     b.count = atol(argv[3]);
-    b.keys = argc > 5 ? atol(argv[5]) : 0;
+    b.plain = argc > 5 && strcmp(argv[5], "plain") == 0;
+    b.keys = argc > 5 && !b.plain ? atol(argv[5]) : 0;
     b.run = (long)time(NULL);
     double start = now(), start_cpu = cpu();
     for (long i = 0; i < atol(argv[4]) && b.begun < b.count; i++) begin(&b);
