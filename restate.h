@@ -17976,7 +17976,7 @@ static uint64_t restate__h2_stream_due(const restate__h2_stream *s, const char *
     const restate_endpoint_options *o = &s->h2->env->endpoint->options;
     if (s->reset) return UINT64_MAX;
     if (s->sending) {
-        *wrong = "its peer takes nothing of what it is sent (send_timeout_ms)";
+        *wrong = "the peer does not read it (send_timeout_ms)";
         return restate__h2_at(s->moved_ms, o->send_timeout_ms);
     }
     if (s->exchange && restate__exchange_arriving(s->exchange)) {
@@ -18475,7 +18475,7 @@ RESTATE_API void restate_stream_free(restate_stream *stream) {
 }
 
 /* ================================================================================================
-// >>tls  OpenSSL as restate_tls                                                      [restate__tls_]
+// >>tls  OpenSSL as restate_tls                                                     [restate__tls_]
 // Encrypts connections of both roles: a client, which verifies a host, and a server.
 ================================================================================================ */
 #if !defined(RESTATE_NO_CLIENT) && defined(RESTATE_WITH_OPENSSL)
@@ -18644,51 +18644,54 @@ static const restate_tls restate__tls_by_openssl = {
  *    restate_endpoint_stop()                                         threads of the pool
  *
  * (1) Arrivals. Control gives a connection to the loop that has the fewest, of those that no
- *     handler holds (restate__srv_pick). It is added to the loop's list of arrivals; whoever
- *     exchanges that list for NULL has all of them: the loop, or control, which takes them back
- *     from a loop that is held, and gives them to others (restate__srv_rehome).
- * (2) Wake. A loop sets `asleep` before it looks for the last time whether there are posts or
+ *     handler holds (restate__srv_pick). Control adds it to the loop's list of arrivals. A thread
+ *     that exchanges that list for NULL owns all of them: the loop, or control, which takes them
+ *     back from a loop that a handler holds, and gives them to other loops (restate__srv_rehome).
+ * (2) Wake. A loop sets `asleep` before it checks for the last time whether there are posts or
  *     arrivals. A thread that adds one writes to the loop's descriptor if the loop is asleep; else
  *     the loop sees it.
  * (3) Phases. The boss advances the phase of the server and wakes all loops, each of which follows
  *     in its next turn: serving; draining (connections end gracefully, handlers suspend); cut
  *     (connections are closed, handlers get RESTATE_ENDED).
- * (4) Watcher. Control looks who holds a loop, and for how long, and warns (restate__srv_look_at).
+ * (4) Watcher. Control checks which handlers hold a loop, and for how long, and warns
+ *     (restate__srv_look_at).
  * (5) Ends. A loop that has nothing left to do after a stop is `over`; its thread ends and is
- *     joined. One that a handler holds is given up RESTATE__GRACE_MS after the cut, or at most
+ *     joined. A loop that a handler holds is abandoned RESTATE__GRACE_MS after the cut, or at most
  *     twice that: restate_endpoint_run() returns, restate_endpoint_free() waits once more
  *     (restate__srv_quiet), then either frees everything (restate__srv_free), or detaches the
- *     thread and leaves it all that it may use (restate__srv_abandon).
+ *     thread and leaves it the memory that it may use (restate__srv_abandon).
  * (6) restate_endpoint_process() has one loop without a thread, which is also the boss: nobody
- *     watches it. So it is with RESTATE_NO_THREADS. */
+ *     watches it. The same holds with RESTATE_NO_THREADS. */
 
 enum {
-    RESTATE__LOOP_IN = 65536,               /* 16 KiB at least: a header block in few calls */
-    RESTATE__LOOP_OUT = 131072,             /* the most that waits for a peer that does not read */
-    RESTATE__LOOP_PIECES = 16,              /* of one call that sends; every system takes so many */
+    RESTATE__LOOP_IN = 65536,               /* at least 16 KiB, so that a header block takes few
+                                               calls */
+    RESTATE__LOOP_OUT = 131072,             /* most bytes kept for a peer that does not read */
+    RESTATE__LOOP_PIECES = 16,              /* of one sendmsg(); every system accepts so many */
     RESTATE__LOOP_ROUNDS = 4,
     RESTATE__LOOP_LINGER_MS = 2000,
-    RESTATE__LOOP_SWEEP_MS = 50,            /* between looks at connections, while one is timed */
-    RESTATE__LOOP_LATE_MS = 500,            /* after which a look at them is late */
+    RESTATE__LOOP_SWEEP_MS = 50,            /* between checks of connections, while one has a
+                                               deadline */
+    RESTATE__LOOP_LATE_MS = 500,            /* after which such a check is late */
     RESTATE__LOOP_LATES = 4,
-    RESTATE__LOOP_HELLO = 256,              /* what is looked at of what is not HTTP/2 */
-    RESTATE__LOOP_HEAD = 16384,             /* of HTTP/1: more is not waited for */
-    RESTATE__LOOP_TRIM_MS = 2000,           /* calm that comes before memory is given back */
-    RESTATE__LOOP_TRIM_BYTES = 4 << 20,     /* that were freed: less is not worth it; */
-    RESTATE__LOOP_TRIM_MANY = 32,           /* nor are fewer exchanges or connections */
-    RESTATE__LOOP_LOOK_MS = 20,             /* between looks at a clock that is not real time */
-    RESTATE__SRV_BATCH = 64,                /* connections or messages that are taken in one turn */
+    RESTATE__LOOP_HELLO = 256,              /* bytes of a peer without HTTP/2 that are inspected */
+    RESTATE__LOOP_HEAD = 16384,             /* bytes of a request in HTTP/1 that are waited for */
+    RESTATE__LOOP_TRIM_MS = 2000,           /* calm before memory is given back */
+    RESTATE__LOOP_TRIM_BYTES = 4 << 20,     /* freed at least, or it is not worth it; */
+    RESTATE__LOOP_TRIM_MANY = 32,           /* or exchanges or connections at least */
+    RESTATE__LOOP_LOOK_MS = 20,             /* between reads of a clock of the user */
+    RESTATE__SRV_BATCH = 64,                /* connections or messages taken in one turn */
     RESTATE__SRV_ACCEPT_PAUSE_MS = 500,
     RESTATE__SRV_WARN_MS = 60000,
     RESTATE__SRV_HELD_MS = 50,              /* a loop that is held so long gets no connection */
-    RESTATE__SRV_LOOK_MS = 500,             /* between looks at what the loops do */
-    RESTATE__SRV_QUIET_MS = 5               /* between looks at what is still to end */
+    RESTATE__SRV_LOOK_MS = 500,             /* between checks of the loops */
+    RESTATE__SRV_QUIET_MS = 5               /* between checks for what has not ended */
 };
 #define RESTATE__SRV_NEVER UINT64_MAX
-#define RESTATE__SRV_CACHE_BYTES (5u << 20) /* what a worker keeps for reuse in chunks and less */
+#define RESTATE__SRV_CACHE_BYTES (5u << 20) /* memory that a worker keeps for reuse */
 #define RESTATE__SRV_FIBERS 256u
 
-/* Phases of a server, of each of its loops, and of a supervisor, which are in this order. */
+/* Phases of a server, of each of its loops, and of a supervisor, in their order. */
 enum {
     RESTATE__PHASE_SERVING,
     RESTATE__PHASE_DRAINING,
@@ -18698,11 +18701,11 @@ enum {
 
 /* ---- Waiting for descriptors ----------------------------------------------------------------- */
 
-/* A descriptor that is waited for, and what to do when it is ready. */
+/* A descriptor to wait for, and the function to call when it is ready. */
 typedef struct restate__poll_source {
     int fd;                                 /* -1: none */
     bool watched, want_out;
-    bool in, out;                           /* when `ready` is called: what it is ready for */
+    bool in, out;                           /* when `ready` is called: readable, writable */
     void (*ready)(void *owner);
     void *owner;
 #if !RESTATE__EPOLL
@@ -18717,7 +18720,7 @@ static restate__poll_source restate__poll_source_of(int fd, void (*ready)(void *
 /* What a thread waits for. */
 typedef struct restate__poll {
     restate__poll_source wake;
-    int wake_fd;                            /* written to wake it, by anybody */
+    int wake_fd;                            /* any thread writes to it to wake this one */
 #if RESTATE__EPOLL
     int epoll;
 #else
@@ -18728,13 +18731,13 @@ typedef struct restate__poll {
 #endif
 } restate__poll;
 
-/* Any thread, signal handlers too. A full pipe or counter is fine: then a wake is under way. */
+/* Threads: any, signal handlers too. If the pipe or counter is full the thread will wake anyway. */
 static void restate__poll_signal(int fd) {
     uint64_t one = 1;
     while (write(fd, &one, sizeof one) < 0 && errno == EINTR) {}
 }
 
-/* Reads away what woke the thread. */
+/* Empties the pipe or counter that woke the thread. */
 static void restate__poll_on_wake(void *owner) {
     restate__poll_source *source = owner;
     uint64_t rings[32];
@@ -18784,7 +18787,7 @@ static void restate__poll_forget(restate__poll *p, restate__poll_source *source)
     source->watched = false;
 }
 
-/* Has a timer go off in so many milliseconds; UINT64_MAX: never. */
+/* Sets a timer to expire in `left_ms`; UINT64_MAX: never. */
 static void restate__poll_arm(int fd, uint64_t left_ms) {
     struct itimerspec t = { .it_value = { 0, 0 } };
     if (left_ms != UINT64_MAX) {
@@ -18794,8 +18797,9 @@ static void restate__poll_arm(int fd, uint64_t left_ms) {
     (void)timerfd_settime(fd, 0, &t, NULL);
 }
 
-/* `env` NULL: the caller looks at its clock itself.
- * No event of a batch outlives its source: they go away in their own event or after the batch. */
+/* `env` NULL: the caller reads its clock itself.
+ * No event of a batch outlives its source: a source is freed in its own event or after the
+ * batch. */
 static void restate__poll_wait(restate__poll *p, restate__h2_env *env, int timeout_ms) {
     struct epoll_event ready[64];
     int n = epoll_wait(p->epoll, ready, 64, timeout_ms);
@@ -18823,7 +18827,7 @@ static void restate__poll_free(restate__poll *p) {
     restate__mem_free(p->allocator, p->fds, p->room * sizeof *p->fds);
 }
 
-/* Room for one source more, so that a wait needs no memory. */
+/* Makes room for one more source, so that a wait allocates no memory. */
 static bool restate__poll_grow(restate__poll *p) {
     size_t room = p->room ? 2 * p->room : 16;
     if (p->count < p->room) return true;
@@ -18862,8 +18866,8 @@ static void restate__poll_arm(int fd, uint64_t left_ms) {
     (void)left_ms;
 }
 
-/* While the `ready` functions run no source is added, and each forgets at most its own: so the list
- * has the order of `fds`. */
+/* While the `ready` functions run no source is added, and each removes at most its own: so the list
+ * and `fds` have the same order. */
 static void restate__poll_wait(restate__poll *p, restate__h2_env *env, int timeout_ms) {
     size_t n = 0;
     for (const restate__poll_source *s = p->first; s; s = s->next)
@@ -18882,7 +18886,7 @@ static void restate__poll_wait(restate__poll *p, restate__h2_env *env, int timeo
 }
 #endif
 
-/* False: errno says why; it is to be freed then, too. */
+/* False: errno says why; free the poll then, too. */
 static bool restate__poll_init(restate__poll *p, const restate_allocator *allocator) {
     p->wake = restate__poll_source_of(-1, restate__poll_on_wake, &p->wake);
     p->wake_fd = -1;
@@ -18901,35 +18905,37 @@ typedef struct restate__server restate__server;
 
 /* The life of a connection, which only goes forward. */
 typedef enum restate__conn_state {
-    RESTATE__CONN_HELLO,                    /* its first bytes are those of HTTP/2, so far */
-    RESTATE__CONN_HTTP1,                    /* they are not: the head of a request in HTTP/1 */
-    RESTATE__CONN_OPEN,                     /* there is a session */
-    RESTATE__CONN_CLOSING,                  /* there is none any more; its last bytes are sent, */
-    RESTATE__CONN_SHUT,                     /* and the peer is to close. Input is read away: a close
-                                               with unread bytes would make the peer lose what it
-                                               has not read yet */
+    RESTATE__CONN_HELLO,                    /* its bytes so far begin the preface of HTTP/2 */
+    RESTATE__CONN_HTTP1,                    /* they do not: the head of a request in HTTP/1 */
+    RESTATE__CONN_OPEN,                     /* it has a session */
+    RESTATE__CONN_CLOSING,                  /* the session is over, and its last bytes are sent */
+    RESTATE__CONN_SHUT,                     /* the peer has to close. Input is discarded: a close
+                                               with unread bytes resets the connection, and the peer
+                                               loses what it has not read yet */
     RESTATE__CONN_DEAD                      /* restate__conn_flush destroys it */
 } restate__conn_state;
 
-/* What came before there is a session. */
+/* The bytes that came before the session. */
 typedef struct restate__conn_hello {
     char text[RESTATE__LOOP_HELLO];         /* of the preface, or the first line of HTTP/1 */
-    size_t len, head_len;                   /* head: all of a request in HTTP/1 so far */
-    bool line_over, blank;                  /* blank: nothing on the current line yet */
+    size_t len, head_len;                   /* head: of the request in HTTP/1 so far */
+    bool line_over, blank;                  /* blank: the current line has no bytes yet */
 } restate__conn_hello;
 
 typedef struct restate__conn {
-    restate__h2 h2;                         /* first: what is on the list of touched ones */
+    restate__h2 h2;                         /* first, as the list of touched ones holds pointers to
+                                               it */
     restate__loop *loop;
-    struct restate__conn *next, **link;     /* of the loop's; `*link` is this one */
+    struct restate__conn *next, **link;     /* of the loop's list; `*link` is this one */
     restate__poll_source source;
     restate__conn_state state;
     restate__buf pending;                   /* written, but the socket took no more */
     uint64_t deadline_ms;                   /* of CLOSING and SHUT */
-    uint64_t born_ms, heard_ms, asked_ms;   /* asked: since it was heard; 0: it was not */
-    uint64_t sent_ms;                       /* the socket took something, or began not to */
+    uint64_t born_ms, heard_ms, asked_ms;   /* asked: time of a PING since then, or 0 */
+    uint64_t sent_ms;                       /* when the socket last took bytes, or began to refuse
+                                               them */
     restate__conn_hello hello;
-    const char *why;                        /* it ended; for the log, like `peer` */
+    const char *why;                        /* the reason of its end, for the log, like `peer` */
     char peer[64];
 } restate__conn;
 
@@ -18939,20 +18945,20 @@ struct restate__loop {
     restate__worker worker;
     restate__h2_env env;
     restate__poll poll;
-    restate__poll_source timer;             /* for those who poll restate_endpoint_fd() */
+    restate__poll_source timer;             /* for programs that poll restate_endpoint_fd() */
     uint64_t armed_ms;
     restate__conn *conns;
     restate__conn *arrivals;                /* atomic, the latest first: see (1) */
-    unsigned conn_count;                    /* atomic: with those that arrive */
+    unsigned conn_count;                    /* atomic: arrivals included */
     uint8_t *in, *out;                      /* shared by its connections; made for the first one */
-    unsigned lates;                         /* looks that were put off */
+    unsigned lates;                         /* late checks that were put off, in a row */
     unsigned phase;
-    bool busy;                              /* there is more to do without waiting */
+    bool busy;                              /* the next turn must not wait */
     bool asleep;                            /* atomic: it has to be woken, see (2) */
     struct {
-        uint64_t at_ms;                     /* when to look whether memory is to be given back; */
-        size_t exchanges, freed;            /* since that was done: the most exchanges at a time, */
-        unsigned conns;                     /* bytes freed, the most connections */
+        uint64_t at_ms;                     /* when to check whether memory is to be given back; */
+        size_t exchanges, freed;            /* since it last was: most exchanges at a time, */
+        unsigned conns;                     /* bytes freed, most connections */
     } trim;
 #if !defined(RESTATE_NO_THREADS)
     pthread_t thread;
@@ -18966,12 +18972,12 @@ struct restate__loop {
     char apart[64];                         /* from the next loop's cache lines */
 };
 
-/* A listening socket. While memory or descriptors are used up it would stay readable, so it is left
- * alone. */
+/* A listening socket. While the process lacks memory or descriptors it is not polled, as it would
+ * stay readable. */
 typedef struct restate__srv_listener {
     restate__poll_source source;
     uint64_t paused_until_ms, warned_at_ms; /* 0: not */
-    uint16_t port;                          /* a worker's: its supervisor listens on it */
+    uint16_t port;                          /* in a worker process: the supervisor listens on it */
 } restate__srv_listener;
 
 struct restate__server {
@@ -18983,7 +18989,7 @@ struct restate__server {
     unsigned phase;                         /* atomic: the boss advances it */
     uint64_t phase_until_ms;
     restate__srv_listener listener;
-    restate__poll_source channel;           /* instead: a worker gets its connections through it */
+    restate__poll_source channel;           /* of a worker process, instead of a listener */
     bool ended;
     restate_status status;                  /* it ended with */
 };
@@ -19012,7 +19018,7 @@ static void restate__conn_finish(restate__conn *conn, const char *why) {
     restate__h2_touch(&conn->h2);
 }
 
-/* Writes down who the peer is, while the socket still knows. */
+/* Stores the address of the peer while the socket is still connected. */
 static void restate__conn_name(restate__conn *conn) {
     struct sockaddr_storage peer;
     socklen_t len = sizeof peer;
@@ -19026,7 +19032,7 @@ static void restate__conn_name(restate__conn *conn) {
         snprintf(conn->peer, sizeof conn->peer, "%s port %s", host, port);
 }
 
-/* WARN: what its peer did wrong. INFO: where it stands, if that is to be logged. */
+/* WARN: an error of the peer. INFO: begin and end of the connection, with log_connections. */
 static void restate__conn_log(restate__conn *conn, restate_log_level level, const char *what) {
     restate_endpoint *ep = conn->loop->server->endpoint;
     bool wrong = level == RESTATE_LOG_WARN;
@@ -19038,7 +19044,7 @@ static void restate__conn_log(restate__conn *conn, restate_log_level level, cons
 
 /* ---- Before there is a session: HTTP/1, TLS, or neither -------------------------------------- */
 
-/* Whether a line of HTTP/1 asks for the health of the endpoint. `*head`: by HEAD. */
+/* Whether a line of HTTP/1 is a health check. `*head`: its method is HEAD. */
 static bool restate__conn_probes_health(const restate__conn_hello *hello, bool *head) {
     char line[RESTATE__LOOP_HELLO];
     restate_bytes service, handler;
@@ -19051,8 +19057,7 @@ static bool restate__conn_probes_health(const restate__conn_hello *hello, bool *
            restate__ep_route(path, &service, &handler) == RESTATE__ROUTE_HEALTH;
 }
 
-/* The head of a request in HTTP/1 is there, or as much of it as is waited for: 200 to probes of the
- * health, 505 to all others. */
+/* Responds to the head of a request in HTTP/1: 200 to health checks, 505 to all others. */
 static void restate__conn_respond_http1(restate__conn *conn) {
     static const char refusal[] =
         "HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-type: text/plain\r\n"
@@ -19065,7 +19070,7 @@ static void restate__conn_respond_http1(restate__conn *conn) {
     char what[RESTATE__LOOP_HELLO + 200];
     if (conn->hello.line_over && restate__conn_probes_health(&conn->hello, &head)) {
         restate__buf_write(&conn->pending, health, sizeof health - (head ? 3 : 1));
-        restate__conn_finish(conn, "it asked for the health in HTTP/1");
+        restate__conn_finish(conn, "health check by HTTP/1");
         return;
     }
     snprintf(what, sizeof what,
@@ -19073,10 +19078,10 @@ static void restate__conn_respond_http1(restate__conn *conn) {
              "register it without --use-http1.1", conn->hello.text);
     restate__conn_log(conn, RESTATE_LOG_WARN, what);
     restate__buf_write(&conn->pending, refusal, sizeof refusal - 1);
-    restate__conn_finish(conn, "it speaks HTTP/1");
+    restate__conn_finish(conn, "the peer uses HTTP/1");
 }
 
-/* Reads on in the head of a request in HTTP/1. Only of what may be a probe all of it is awaited. */
+/* Reads the head of a request in HTTP/1, to its end only while it may be a health check. */
 static void restate__conn_read_http1(restate__conn *conn, restate_bytes in) {
     restate__conn_hello *hello = &conn->hello;
     const uint8_t *p = in.ptr, *end = in.ptr + in.len;
@@ -19094,8 +19099,8 @@ static void restate__conn_read_http1(restate__conn *conn, restate_bytes in) {
     }
 }
 
-/* What is not the preface of HTTP/2 is HTTP/1, TLS or something else; this is known from one byte,
- * and a person may wait for an answer. */
+/* Bytes that are not the preface of HTTP/2 are HTTP/1, TLS or something else. The first byte
+ * decides, so that a person with the wrong client gets a response at once. */
 static void restate__conn_not_http2(restate__conn *conn, restate_bytes in) {
     uint8_t first = conn->hello.len ? (uint8_t)conn->hello.text[0] : in.ptr[0];
     if (first >= 'A' && first <= 'Z') {
@@ -19105,12 +19110,12 @@ static void restate__conn_not_http2(restate__conn *conn, restate_bytes in) {
     }
     if (first == 0x16)
         restate__conn_log(conn, RESTATE_LOG_WARN,
-                          "it begins TLS, which this port does not speak: register the deployment "
-                          "as http://, or let a proxy in front of it end TLS");
-    restate__conn_kill(conn, first == 0x16 ? "it speaks TLS" : "it does not speak HTTP/2");
+                          "the peer begins TLS, which this port does not support: register the "
+                          "deployment as http://, or terminate TLS in a proxy in front of it");
+    restate__conn_kill(conn, first == 0x16 ? "the peer uses TLS" : "the peer does not use HTTP/2");
 }
 
-/* Takes bytes until the preface of HTTP/2 is complete, and gives what comes behind it. */
+/* Reads bytes until the preface of HTTP/2 is complete, and returns the rest. */
 static restate_bytes restate__conn_read_preface(restate__conn *conn, restate_bytes in) {
     static const char preface[] = NGHTTP2_CLIENT_MAGIC;
     const size_t whole = sizeof preface - 1;
@@ -19163,7 +19168,7 @@ static void restate__conn_on_ready(void *owner) {
     if (conn->source.in) restate__conn_receive(conn);
 }
 
-/* How many bytes of the pieces the socket took; fewer: it blocks, or the connection is dead. */
+/* Returns how many bytes the socket took. Fewer than all: it blocks, or the connection is dead. */
 static size_t restate__conn_send(restate__conn *conn, const restate_bytes *pieces, size_t count) {
     struct iovec parts[RESTATE__LOOP_PIECES];
     struct msghdr message = { .msg_iov = parts };
@@ -19180,7 +19185,7 @@ static size_t restate__conn_send(restate__conn *conn, const restate_bytes *piece
     return n < 0 ? 0 : (size_t)n;
 }
 
-/* Sends what was left over. True: nothing is left. */
+/* Sends pending bytes. True: none are left. */
 static bool restate__conn_push(restate__conn *conn) {
     while (conn->pending.len && conn->state != RESTATE__CONN_DEAD) {
         restate_bytes piece = restate__buf_peek(&conn->pending);
@@ -19192,8 +19197,8 @@ static bool restate__conn_push(restate__conn *conn) {
     return conn->state != RESTATE__CONN_DEAD;
 }
 
-/* Sends the pieces. What the socket does not take is kept in one chunk, for it is sent chunk by
- * chunk, and it is timed how long that lasts. */
+/* Sends the pieces. The bytes that the socket does not take become one chunk of `pending`, as those
+ * are sent chunk by chunk, and get a deadline. */
 static void restate__conn_send_or_keep(restate__conn *conn, const restate__h2_out *out) {
     restate__h2_env *env = &conn->loop->env;
     size_t sent = restate__conn_send(conn, out->pieces, out->count), left = out->len - sent;
@@ -19209,7 +19214,7 @@ static void restate__conn_send_or_keep(restate__conn *conn, const restate__h2_ou
     }
 }
 
-/* Sends what the session gives, in one call as a rule. */
+/* Sends the bytes of the session, usually in one call. */
 static void restate__conn_write(restate__conn *conn) {
     restate__loop *loop = conn->loop;
     for (int i = 0; restate__conn_push(conn) && conn->state == RESTATE__CONN_OPEN; i++) {
@@ -19237,7 +19242,7 @@ enum {
     RESTATE__CHANNEL_DRAIN = 'd',
     RESTATE__CHANNEL_CUT = 'c',
     RESTATE__CHANNEL_LEFT = 'l',            /* to the supervisor: a connection is over */
-    RESTATE__CHANNEL_BACK = 'b',            /* a connection that handlers keep it from taking */
+    RESTATE__CHANNEL_BACK = 'b',            /* a connection, as handlers hold all loops */
     RESTATE__CHANNEL_STOPS = 's',           /* the worker drains; */
     RESTATE__CHANNEL_ENDS = 'e',            /* it is done, and ends itself; */
     RESTATE__CHANNEL_FAILS = 'f'            /* the same, but it could not serve */
@@ -19260,8 +19265,8 @@ static void restate__channel_prepare(restate__channel_message *m, uint8_t what) 
     m->head.msg_controllen = CMSG_SPACE(sizeof(int));
 }
 
-/* Sends the byte, and of `fd`, unless it is -1, a copy. False: the socket is full, or nobody is
- * there. A byte alone may be lost so: then the other side has not read thousands. */
+/* Sends the byte, and a copy of `fd` unless it is -1. False: the socket is full, or closed at the
+ * other end. A byte without descriptor is dropped then, which needs thousands of unread bytes. */
 static bool restate__channel_send(int channel, uint8_t what, int fd) {
     restate__channel_message m;
     ssize_t n;
@@ -19281,12 +19286,12 @@ static bool restate__channel_send(int channel, uint8_t what, int fd) {
     return n == 1;
 }
 
-static void restate__channel_tell(int channel, uint8_t what) {
+static void restate__channel_post(int channel, uint8_t what) {
     if (channel >= 0) (void)restate__channel_send(channel, what, -1);
 }
 
-/* The next message: 0: none yet; -1: nobody is there any more. `*fd`: the connection that came, or
- * -1. */
+/* Returns the next message; 0: none yet; -1: the other end is closed. `*fd`: the connection that
+ * came with it, or -1. */
 static int restate__channel_next(int channel, int *fd) {
     restate__channel_message m;
     ssize_t n;
@@ -19313,11 +19318,11 @@ static void restate__conn_destroy(restate__conn *conn) {
     *conn->link = conn->next;
     if (conn->next) conn->next->link = conn->link;
     RESTATE__SUB(&loop->conn_count, 1u, RELEASE);
-    restate__channel_tell(loop->server->channel.fd, RESTATE__CHANNEL_LEFT);
+    restate__channel_post(loop->server->channel.fd, RESTATE__CHANNEL_LEFT);
     restate__mem_free(&loop->server->endpoint->allocator, conn, sizeof *conn);
 }
 
-/* Where a connection stands after its turn. */
+/* Advances the state of a connection after its turn. */
 static void restate__conn_settle(restate__conn *conn) {
     bool empty = !conn->pending.len;
     if (!restate__conn_over(conn) && !conn->h2.touched && empty && restate__h2_over(&conn->h2))
@@ -19327,7 +19332,7 @@ static void restate__conn_settle(restate__conn *conn) {
         shutdown(conn->source.fd, SHUT_WR);
     }
     if (conn->loop->phase == RESTATE__PHASE_CUT)
-        restate__conn_kill(conn, "cut by the stop");
+        restate__conn_kill(conn, "cut off by the stop");
     else if (!restate__poll_watch(&conn->loop->poll, &conn->source, !empty))
         restate__conn_kill(conn, "out of memory");
 }
@@ -19338,7 +19343,8 @@ static void restate__conn_flush(restate__conn *conn) {
     if (conn->state == RESTATE__CONN_DEAD && !conn->h2.touched) restate__conn_destroy(conn);
 }
 
-/* Gives every touched connection its turn; what is touched meanwhile waits for the next call. */
+/* Gives every touched connection its turn; connections that are touched meanwhile wait for the next
+ * call. */
 static void restate__loop_flush(restate__loop *loop) {
     restate__h2 *h2 = loop->env.touched;
     loop->env.touched = NULL;
@@ -19351,7 +19357,7 @@ static void restate__loop_flush(restate__loop *loop) {
     }
 }
 
-/* Makes the connection the loop's own. */
+/* Adds an arrived connection to the loop. */
 static void restate__loop_adopt(restate__loop *loop, restate__conn *conn) {
     const restate_endpoint_options *o = &loop->server->endpoint->options;
     const restate_allocator *a = &loop->server->endpoint->allocator;
@@ -19372,7 +19378,7 @@ static void restate__loop_adopt(restate__loop *loop, restate__conn *conn) {
     if (!loop->in || !loop->out || !restate__poll_watch(&loop->poll, &conn->source, false))
         restate__conn_kill(conn, "out of memory");
     else if (loop->phase != RESTATE__PHASE_SERVING)
-        restate__conn_finish(conn, "it came while stopping");
+        restate__conn_finish(conn, "accepted while stopping");
 }
 
 /* Adds a connection to the loop's arrivals: see (1). */
@@ -19389,8 +19395,8 @@ static restate__conn *restate__loop_take_offers(restate__loop *loop) {
     return RESTATE__EXCHANGE(pointer, &loop->arrivals, (restate__conn *)NULL, SEQ_CST);
 }
 
-/* Whether a peer is still there: one that is silent is asked, and one that does not answer is gone.
- * NULL: nothing is wrong. */
+/* Sends a PING to a silent peer. Returns why the connection has to end, if the peer did not answer;
+ * else NULL. */
 static const char *restate__conn_ping(restate__conn *conn) {
     restate__h2_env *env = &conn->loop->env;
     uint64_t timeout = env->endpoint->options.peer_timeout_ms;
@@ -19401,19 +19407,19 @@ static const char *restate__conn_ping(restate__conn *conn) {
     }
     return conn->asked_ms &&
            restate__h2_past(env, restate__h2_at(conn->asked_ms, timeout - timeout / 2))
-        ? "it is silent and does not answer (peer_timeout_ms)" : NULL;
+        ? "the peer is silent and does not answer PING (peer_timeout_ms)" : NULL;
 }
 
-/* Looks at the times of a connection. NULL: all is well; else why it is ended. */
+/* Checks the deadlines of a connection. Returns why it has to end, or NULL. */
 static const char *restate__conn_look(restate__conn *conn) {
     restate__h2_env *env = &conn->loop->env;
     const restate_endpoint_options *o = &env->endpoint->options;
     if (conn->pending.len &&
         restate__h2_past(env, restate__h2_at(conn->sent_ms, o->send_timeout_ms)))
-        return "it takes nothing of what it is sent (send_timeout_ms)";
+        return "the peer does not read (send_timeout_ms)";
     if (!conn->h2.begun &&
         restate__h2_past(env, restate__h2_at(conn->born_ms, o->request_timeout_ms)))
-        return "it did not begin to speak HTTP/2 (request_timeout_ms)";
+        return "the peer did not begin HTTP/2 (request_timeout_ms)";
     if (conn->state != RESTATE__CONN_OPEN) return NULL;
     const char *wrong = restate__h2_look(&conn->h2);
     return wrong ? wrong : restate__conn_ping(conn);
@@ -19435,11 +19441,11 @@ static void restate__conn_sweep(restate__conn *conn) {
 
 /* ---- Memory after a flood ----
  *
- * Chunks, stacks and blocks are kept for reuse, and malloc keeps what is freed. When there was much
- * to do and little since, for a while, all of that goes back to the system. A steady load never
- * gets here, and one that begins anew pays for its memory once. */
+ * Chunks, stacks and blocks are kept for reuse, and malloc keeps freed memory. Some calm seconds
+ * after a busy time all of that goes back to the system. Under a steady load this never happens,
+ * and a load that begins again allocates its memory once. */
 
-/* Adds what there was since the last time to what there was since memory was given back. */
+/* Updates the maxima and sums since memory was last given back. */
 static void restate__loop_note(restate__loop *loop) {
     restate__worker *w = &loop->worker;
     unsigned conns = RESTATE__LOAD(&loop->conn_count, RELAXED);
@@ -19450,8 +19456,8 @@ static void restate__loop_note(restate__loop *loop) {
     w->cache.freed_bytes = 0;
 }
 
-/* If there was so much that giving memory back is worth it, and is no more, has the loop look some
- * time from now whether it stayed so. */
+/* If the load was high enough that giving memory back is worth it, and is low now, schedules a
+ * check whether it stayed low. */
 static void restate__loop_trim_later(restate__loop *loop) {
     if (loop->trim.at_ms != RESTATE__SRV_NEVER) return;
     restate__loop_note(loop);
@@ -19482,16 +19488,17 @@ static void restate__loop_trim(restate__loop *loop) {
 
 /* ---- Loops ----------------------------------------------------------------------------------- */
 
-/* Makes the next turn come soon: see (2). Everything between two turns counts as sleep, for a host
- * may be waiting. */
+/* Makes the next turn come soon: see (2). A loop counts as asleep between any two turns, as the
+ * program may wait in its own poll(). */
 static void restate__loop_wake(void *user) {
     restate__loop *loop = user;
     if (RESTATE__EXCHANGE(bool, &loop->asleep, false, SEQ_CST))
         restate__poll_signal(loop->poll.wake_fd);
 }
 
-/* A look that comes late is put off a little, for the loop was held up, and what it looks for may
- * lie in the sockets. Not for ever: a loop may be held up all the time. */
+/* Puts a late check of deadlines off a little: a handler held the loop, and the bytes that would
+ * meet the deadline may lie unread in the sockets. Only a few times in a row, as handlers may
+ * always hold the loop. */
 static bool restate__loop_late(restate__loop *loop) {
     restate__h2_env *env = &loop->env;
     bool late = loop->phase == RESTATE__PHASE_SERVING && loop->lates < RESTATE__LOOP_LATES &&
@@ -19501,7 +19508,7 @@ static bool restate__loop_late(restate__loop *loop) {
     return late;
 }
 
-/* Timed business of the connections, while there is any. */
+/* Checks all deadlines, and computes the next one. */
 static void restate__loop_sweep(restate__loop *loop) {
     loop->env.due_ms = RESTATE__SRV_NEVER;
     if (restate__h2_past(&loop->env, loop->trim.at_ms)) restate__loop_trim(loop);
@@ -19510,7 +19517,7 @@ static void restate__loop_sweep(restate__loop *loop) {
     for (restate__conn *conn = loop->conns; conn; conn = conn->next) restate__conn_sweep(conn);
 }
 
-/* Follows the server into another phase. */
+/* Takes the loop to another phase. */
 static void restate__loop_enter(restate__loop *loop, unsigned phase) {
     loop->phase = phase;
     for (restate__conn *conn = loop->conns; conn; conn = conn->next) {
@@ -19522,14 +19529,14 @@ static void restate__loop_enter(restate__loop *loop, unsigned phase) {
     loop->env.due_ms = 0;
 }
 
-/* When the loop has to do something that is timed. */
+/* The next deadline of the loop. */
 static uint64_t restate__loop_next_ms(const restate__loop *loop) {
     const restate__server *server = loop->server;
     uint64_t accepts_ms = loop == server->boss ? server->listener.paused_until_ms : 0;
     return accepts_ms && accepts_ms < loop->env.due_ms ? accepts_ms : loop->env.due_ms;
 }
 
-/* How long to wait for a time of the endpoint's clock, or to look at it again. */
+/* How long to wait for a time of the endpoint's clock, or until the clock is read again. */
 static uint64_t restate__loop_left_ms(const restate__loop *loop, uint64_t at) {
     const restate_clock *clock = &loop->server->endpoint->options.clock;
     uint64_t now = restate__clock_ms(clock), left = at > now ? at - now : 0;
@@ -19547,8 +19554,7 @@ static int restate__loop_timeout(const restate__loop *loop, uint64_t wait_ms) {
     return wait_ms == UINT64_MAX ? -1 : wait_ms > 3600000 ? 3600000 : (int)wait_ms;
 }
 
-/* After a stop: whether the loop has nothing left to do, or waited long enough for those who
- * have. */
+/* After a stop: whether the loop has nothing left to do, or has waited long enough. */
 static bool restate__loop_done(const restate__loop *loop) {
     restate__server *server = loop->server;
     if (loop->conns || loop->busy) return false;
@@ -19568,7 +19574,7 @@ static bool restate__loop_turn(restate__loop *loop, uint64_t wait_ms) {
     unsigned phase = RESTATE__LOAD(&server->phase, ACQUIRE);
     if (phase != loop->phase) restate__loop_enter(loop, phase);
     for (restate__conn *conn = restate__loop_take_offers(loop), *next; conn; conn = next) {
-        next = conn->next;                  /* no more come once the phase is another one */
+        next = conn->next;                  /* after the phase changed no more arrive */
         restate__loop_adopt(loop, conn);
     }
     if (loop->env.now_ms >= loop->env.due_ms && !restate__loop_late(loop))
@@ -19577,7 +19583,7 @@ static bool restate__loop_turn(restate__loop *loop, uint64_t wait_ms) {
     for (; rounds < RESTATE__LOOP_ROUNDS; rounds++) {
         loop->busy = restate__worker_turn(&loop->worker);
         if (!loop->env.touched) break;
-        restate__loop_flush(loop);          /* and back: handlers may have waited for room */
+        restate__loop_flush(loop);          /* which continues handlers that waited for room */
     }
     if (RESTATE__LOAD(&server->endpoint->left_out, RELAXED))
         restate__h2_due(&loop->env, restate__log_window_end(loop->env.now_ms));
@@ -19601,7 +19607,7 @@ static void *restate__loop_main(void *arg) {
 }
 #endif
 
-/* False: errno says why; it is to be freed then, too. */
+/* False: errno says why; free the loop then, too. */
 static bool restate__loop_init(restate__loop *loop, restate__server *server) {
     restate_endpoint *ep = server->endpoint;
     loop->server = server;
@@ -19639,7 +19645,7 @@ static void restate__srv_unlisten(restate__server *server) {
     server->listener.paused_until_ms = 0;
 }
 
-/* Once a turn of the boss: stops, phases that end, accepting that goes on. */
+/* Once a turn of the boss: begins and ends phases, and resumes accepting. */
 static void restate__srv_watch(restate__server *server) {
     const restate_endpoint *ep = server->endpoint;
     restate__srv_listener *listener = &server->listener;
@@ -19652,7 +19658,7 @@ static void restate__srv_watch(restate__server *server) {
     if (stops && server->phase == RESTATE__PHASE_SERVING) {
         uint64_t drain = ep->options.drain_ms == RESTATE_ZERO_MS ? 0 : ep->options.drain_ms;
         restate__srv_unlisten(server);
-        restate__channel_tell(server->channel.fd, RESTATE__CHANNEL_STOPS);
+        restate__channel_post(server->channel.fd, RESTATE__CHANNEL_STOPS);
         server->phase_until_ms = restate__h2_at(now, drain);
         restate__srv_enter(server, RESTATE__PHASE_DRAINING);
     }
@@ -19662,7 +19668,7 @@ static void restate__srv_watch(restate__server *server) {
     }
 }
 
-/* Whether somebody holds the loop, so that it does not get to what arrives. */
+/* Whether a handler holds the loop, so that it does not adopt its arrivals. */
 static bool restate__srv_held(const restate__server *server, const restate__loop *loop) {
     restate__duty duty;
     return server->boss != loop && restate__duty_read(&loop->worker.duty, &duty,
@@ -19670,8 +19676,8 @@ static bool restate__srv_held(const restate__server *server, const restate__loop
                                                       RESTATE__SRV_HELD_MS);
 }
 
-/* The loop with the fewest connections, of those that nobody holds; if all are held, of all. Equal
- * ones take turns. */
+/* The loop with the fewest connections, of those that no handler holds; if all are held, of all.
+ * Equal ones take turns. */
 static restate__loop *restate__srv_pick(restate__server *server) {
     unsigned best = 0, fewest = UINT_MAX;
     bool best_held = true;
@@ -19693,7 +19699,7 @@ static void restate__srv_assign(restate__server *server, restate__conn *conn) {
     if (server->boss != loop) restate__loop_wake(loop);
 }
 
-/* Takes back what arrived at a loop that does not get to it. */
+/* Takes the arrivals back from a loop that is held. */
 static restate__conn *restate__srv_recall(restate__loop *loop) {
     restate__conn *all = restate__loop_take_offers(loop);
     for (const restate__conn *conn = all; conn; conn = conn->next)
@@ -19714,18 +19720,18 @@ static unsigned restate__srv_conns(const restate__server *server) {
     return n;
 }
 
-/* Whether there are as many connections as there may be. */
+/* Whether max_connections are open. */
 static bool restate__srv_full(restate__server *server) {
     restate_endpoint *ep = server->endpoint;
     if (restate__srv_conns(server) < ep->options.max_connections) return false;
     if (restate__ep_may_log(ep, RESTATE__LIMIT_PEER))
         restate__log(&ep->logger, RESTATE_LOG_WARN,
-                     "a connection was closed at once: there are max_connections (%u)",
+                     "a connection was closed at once: max_connections (%u) are open",
                      (unsigned)ep->options.max_connections);
     return true;
 }
 
-/* Where MSG_NOSIGNAL is not to be had. */
+/* For systems without MSG_NOSIGNAL. */
 static void restate__srv_no_sigpipe(int fd) {
 #if defined(SO_NOSIGPIPE)
     int on = 1;
@@ -19735,7 +19741,8 @@ static void restate__srv_no_sigpipe(int fd) {
 #endif
 }
 
-/* A peer that does not confirm what it was sent is gone as one that does not answer. */
+/* A peer that does not acknowledge sent bytes is disconnected like one that does not answer
+ * PING. */
 static void restate__srv_set_timeout(int fd, uint64_t timeout_ms) {
 #if defined(TCP_USER_TIMEOUT)
     unsigned ms = timeout_ms > INT_MAX ? 0u : (unsigned)timeout_ms;
@@ -19746,7 +19753,7 @@ static void restate__srv_set_timeout(int fd, uint64_t timeout_ms) {
 #endif
 }
 
-/* Gives a connection that was accepted to a loop. False: it could not be kept, and is closed. */
+/* Gives an accepted connection to a loop. False: it was closed instead. */
 static bool restate__srv_take(restate__server *server, int fd) {
     const restate_endpoint *ep = server->endpoint;
     bool fits = !restate__srv_full(server) && restate__poll_set_flags(fd);
@@ -19765,7 +19772,7 @@ static bool restate__srv_take(restate__server *server, int fd) {
     return true;
 }
 
-/* A connection that waits; -1: none does, or none can be had for a while. */
+/* Accepts a waiting connection; -1: there is none, or accepting pauses. */
 static int restate__srv_accept(restate__srv_listener *listener, restate__poll *where,
                                const restate__logger *logger, uint64_t now) {
     int fd;
@@ -19795,13 +19802,13 @@ static void restate__srv_on_listener(void *owner) {
     }
 }
 
-/* A stop that counts once, whoever asks for it: a signal that was sent to all processes of a group,
- * and the supervisor, which got it, too. */
+/* A stop that counts once: a worker may get it as a signal to the process group, and again from the
+ * supervisor, which got that signal, too. */
 static void restate__srv_drain(restate_endpoint *ep) {
     if (!RESTATE__EXCHANGE(bool, &ep->drains, true, SEQ_CST)) restate_endpoint_stop(ep);
 }
 
-/* In a worker. Without a supervisor it stops, for nobody gives it connections. */
+/* In a worker process. Without its supervisor it stops, as it gets no connections any more. */
 static void restate__srv_on_channel(void *owner) {
     restate__server *server = owner;
     int what = 0, fd;
@@ -19810,7 +19817,7 @@ static void restate__srv_on_channel(void *owner) {
         if (what == 0) return;
         if (what != RESTATE__CHANNEL_TAKE) restate__srv_drain(server->endpoint);
         else if (fd >= 0 && !restate__srv_take(server, fd))
-            restate__channel_tell(server->channel.fd, RESTATE__CHANNEL_LEFT);
+            restate__channel_post(server->channel.fd, RESTATE__CHANNEL_LEFT);
         if (what == RESTATE__CHANNEL_CUT) restate_endpoint_stop(server->endpoint);
     }
     if (what < 0) restate__poll_forget(&server->boss->poll, &server->channel);
@@ -19834,7 +19841,7 @@ static int restate__srv_socket(const struct addrinfo *at) {
     return -1;
 }
 
-/* Makes the listening socket for a numeric address. Returns 0, or what was wrong. */
+/* Makes the listening socket for a numeric address. Returns 0, or an errno. */
 static int restate__srv_bind(int *fd, const char *host, unsigned port) {
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
                               .ai_flags = AI_NUMERICHOST | AI_PASSIVE | AI_NUMERICSERV }, *at;
@@ -19855,8 +19862,8 @@ static const char *restate__srv_join_name(char *name, const char *host, unsigned
     return name;
 }
 
-/* Which port a socket listens on, and which address, which the options may have written in another
- * way ("::0", "127.1"). */
+/* Gives port and address that a socket listens on. The options may write the address in another way
+ * ("::0", "127.1"). */
 static uint16_t restate__srv_name(int fd, char *host, size_t size) {
     union { struct sockaddr any; struct sockaddr_in v4; struct sockaddr_in6 v6; } at;
     socklen_t len = sizeof at;
@@ -19866,8 +19873,8 @@ static uint16_t restate__srv_name(int fd, char *host, size_t size) {
     return ntohs(at.any.sa_family == AF_INET6 ? at.v6.sin6_port : at.v4.sin_port);
 }
 
-/* Logs where the endpoint listens, and the command that registers it. One that listens everywhere
- * is named as a server on this machine reaches it. */
+/* Logs where the endpoint listens, and the command that registers it. An endpoint that listens on
+ * all interfaces is registered as localhost. */
 static void restate__srv_log_where(const restate_endpoint *ep, const char *host, unsigned port,
                                     unsigned loops) {
     unsigned processes = ep->options.processes;
@@ -19883,8 +19890,8 @@ static void restate__srv_log_where(const restate_endpoint *ep, const char *host,
                  everywhere ? " (for a server in a container: host.docker.internal)" : "");
 }
 
-/* Makes the socket that listens on what the options say, and logs that: on every interface through
- * one IPv6 socket where there is IPv6. */
+/* Makes the listening socket of the options, and logs its address. On systems with IPv6 one IPv6
+ * socket listens on all interfaces. */
 static restate_status restate__srv_open(restate_endpoint *ep, unsigned loops,
                                         restate__srv_listener *listener) {
     const char *host = ep->options.address ? ep->options.address : "::";
@@ -19953,8 +19960,8 @@ static void restate__srv_look_at(restate__server *server, restate__loop *loop) {
     restate__h2_due(&server->boss->env, loop->warned.at_ms);
 }
 
-/* What arrived at a loop that somebody holds goes to others, if there are any that nobody holds; if
- * there are none, back to the supervisor, for another worker. */
+/* Gives the arrivals of a loop that is held to loops that are not; if all are held, back to the
+ * supervisor, for another worker. */
 static void restate__srv_rehome(restate__server *server, restate__loop *loop) {
     if (!RESTATE__LOAD(&loop->arrivals, RELAXED)) return;
     restate__h2_due(&server->boss->env, server->boss->env.now_ms + RESTATE__SRV_HELD_MS);
@@ -19971,7 +19978,7 @@ static void restate__srv_rehome(restate__server *server, restate__loop *loop) {
     }
 }
 
-/* Once a turn of the control thread. It sleeps for good while there are no connections. */
+/* Once a turn of the control thread, which sets no deadline while there are no connections. */
 static void restate__srv_look(restate__server *server) {
     restate__h2_env *env = &server->boss->env;
     env->due_ms = RESTATE__SRV_NEVER;
@@ -19985,8 +19992,7 @@ static void restate__srv_look(restate__server *server) {
     if (server->phase_until_ms > env->now_ms) restate__h2_due(env, server->phase_until_ms);
 }
 
-/* Whether every loop has ended, or is held, since the cut, by a handler that nobody waits for any
- * longer. */
+/* Whether every loop has ended, or is held by a handler that outlasted the wait after the cut. */
 static bool restate__srv_all_over(const restate__server *server) {
     uint64_t now = server->boss->env.now_ms, until = server->phase_until_ms;
     bool cut = server->phase == RESTATE__PHASE_CUT && now >= until;
@@ -20001,7 +20007,7 @@ static bool restate__srv_all_over(const restate__server *server) {
     return true;
 }
 
-/* Accepts, watches, stops: what must not depend on a thread that handlers may hold. */
+/* Accepts, watches and stops, on a thread that no handler can hold. */
 static void restate__srv_control(restate__server *server) {
     restate__loop *control = &server->control;
     do {
@@ -20016,7 +20022,7 @@ static void restate__srv_control(restate__server *server) {
 
 /* ---- The end: see (5) ------------------------------------------------------------------------ */
 
-/* Joins the thread of the loop if it has ended. True: the loop has none any more. */
+/* Joins the thread of the loop if it has ended. True: the loop has no thread any more. */
 static bool restate__srv_join(restate__loop *loop) {
 #if !defined(RESTATE_NO_THREADS)
     if (loop->threaded && RESTATE__LOAD(&loop->over, ACQUIRE)) {
@@ -20027,7 +20033,8 @@ static bool restate__srv_join(restate__loop *loop) {
     return !loop->threaded;
 }
 
-/* Logs what does not return on a loop, and counts it. The first of it is named in `text`. */
+/* Logs and counts the handlers and closures of a loop that do not return. `text` names the
+ * first. */
 static unsigned restate__srv_log_left(const restate__server *server, restate__loop *loop,
                                        char *text, size_t size) {
     uint64_t now = server->boss->env.now_ms;
@@ -20044,7 +20051,7 @@ static unsigned restate__srv_log_left(const restate__server *server, restate__lo
     return 1;
 }
 
-/* The loops have ended but for those that are stuck: what serving came to. */
+/* Ends serving once all loops have ended or are stuck, and sets the status. */
 static void restate__srv_end(restate__server *server) {
     restate_endpoint *ep = server->endpoint;
     char first[256] = "", other[256];
@@ -20053,7 +20060,7 @@ static void restate__srv_end(restate__server *server) {
         restate__loop *loop = &server->loops[i];
         left += restate__srv_log_left(server, loop, left ? other : first, sizeof first);
         for (restate__conn *conn = restate__srv_recall(loop), *next; conn; conn = next) {
-            next = conn->next;              /* no loop came to take it */
+            next = conn->next;              /* no loop adopted it */
             restate__srv_discard(server, conn);
         }
     }
@@ -20065,8 +20072,9 @@ static void restate__srv_end(restate__server *server) {
                                            left - 1);
 }
 
-/* Called before the closure pool goes, because its threads wake our workers: cuts what is open, and
- * takes the turns of loops that have no thread any more. False: something does not return. */
+/* Called before the closure pool is freed, because its threads wake our loops: cuts off open
+ * attempts, and takes the turns of loops that have no thread any more. False: a handler or closure
+ * does not return. */
 static bool restate__srv_quiet(restate_endpoint *ep) {
     restate__server *server = ep->server;
     const struct timespec pause = { 0, RESTATE__SRV_QUIET_MS * 1000000 };
@@ -20089,8 +20097,8 @@ static bool restate__srv_quiet(restate_endpoint *ep) {
     return !more;
 }
 
-/* Something does not return, and uses its loop, the endpoint and the server when it does: these
- * stay. Loops that nobody uses go. */
+/* A handler or closure that does not return may still use its loop, the endpoint and the server:
+ * these stay in memory. Other loops are freed. */
 static void restate__srv_abandon(restate_endpoint *ep) {
     restate__server *server = ep->server;
     RESTATE__STORE(&ep->stop_fd, -1, SEQ_CST);
@@ -20103,7 +20111,7 @@ static void restate__srv_abandon(restate_endpoint *ep) {
     }
 }
 
-/* Of loops that could not all be made, those that were. */
+/* Frees the server with all loops that were made. */
 static void restate__srv_release(restate__server *server) {
     const restate_allocator *a = &server->endpoint->allocator;
     restate__poll_close_fd(&server->listener.source.fd);
@@ -20114,7 +20122,7 @@ static void restate__srv_release(restate__server *server) {
     restate__mem_free(a, server, sizeof *server);
 }
 
-/* Called by restate_endpoint_free() when nobody uses the workers any more. */
+/* Called by restate_endpoint_free() when no thread uses the loops any more. */
 static void restate__srv_free(restate_endpoint *ep) {
     restate__server *server = ep->server;
     RESTATE__STORE(&ep->stop_fd, -1, SEQ_CST);
@@ -20151,7 +20159,7 @@ static restate_status restate__srv_make(restate__server *server, bool threads) {
     return restate__srv_listen(server);
 }
 
-/* Makes the server, unless there is one. Its loops do not run yet. */
+/* Makes the server if there is none. Its loops do not run yet. */
 static restate_status restate__srv_start(restate_endpoint *ep, unsigned loops, bool threads) {
     if (ep->server) return RESTATE_OK;
     if (ep->invalid) return RESTATE_ERROR;
@@ -20178,7 +20186,7 @@ static restate_status restate__srv_start(restate_endpoint *ep, unsigned loops, b
 
 #if !defined(RESTATE_NO_THREADS)
 
-/* A loop that gets no thread is given up, with those behind it. False: none got one. */
+/* Frees the loops that get no thread. False: none got one. */
 static bool restate__srv_start_threads(restate__server *server) {
     unsigned i = 0;
     for (; i < server->loop_count; i++) {
@@ -20197,7 +20205,7 @@ static bool restate__srv_start_threads(restate__server *server) {
 
 #endif
 
-/* On the only loop, by the thread that calls: one turn, and what it came to. */
+/* One turn of the only loop, on the calling thread. Returns as restate_endpoint_process(). */
 static restate_status restate__srv_turn(restate__server *server, uint64_t wait_ms) {
     if (!server->ended && !restate__loop_turn(&server->loops[0], wait_ms)) restate__srv_end(server);
     if (!server->ended) return RESTATE_OK;
@@ -20226,8 +20234,8 @@ RESTATE_API restate_status restate_endpoint_run(restate_endpoint *endpoint) {
     return server->status;
 }
 
-/* Only what a signal handler may do. A stop that comes before there is a descriptor is seen by
- * restate__srv_start. */
+/* Calls only functions that a signal handler may call. restate__srv_start handles a stop that came
+ * before the descriptor existed. */
 RESTATE_API void restate_endpoint_stop(restate_endpoint *endpoint) {
     int error = errno;
     if (!endpoint) return;
@@ -20239,7 +20247,7 @@ RESTATE_API void restate_endpoint_stop(restate_endpoint *endpoint) {
 
 #if RESTATE__EPOLL
 
-/* Makes the descriptor readable when there is more to do, now or at the next deadline. */
+/* Makes the descriptor readable if the loop has more to do: now, or at the next deadline. */
 static void restate__srv_arm(restate__loop *loop) {
     uint64_t at = restate__loop_next_ms(loop), left = UINT64_MAX;
     if (loop->timer.fd < 0) return;
@@ -20304,11 +20312,12 @@ RESTATE_API uint16_t restate_endpoint_port(const restate_endpoint *endpoint) {
 /* ---- Stops by signals ----
  *
  * A signal belongs to the process, so this is a global (like that of crash_report); only
- * .stop_on_signals and .processes use it. The handler does what the list says and keeps no lock. It
- * is installed by the first entry and put back with the last one. No signal is ever blocked for it:
- * programs that user code starts would inherit that, while a handler is reset by exec. */
+ * .stop_on_signals and .processes use it. The handler calls the functions of the list and takes no
+ * lock. The first entry installs it, the end of the last one restores the previous handler. The
+ * library blocks no signal meanwhile: programs that user code starts would inherit that, while exec
+ * resets a handler. */
 
-/* What a signal is to do; its owner's until restate__proc_leave() has returned. */
+/* A function that a signal calls; in use until restate__proc_leave() has returned. */
 typedef struct restate__proc_stop {
     struct restate__proc_stop *next;        /* atomic */
     void (*stop)(void *owner);              /* in a signal handler */
@@ -20317,9 +20326,9 @@ typedef struct restate__proc_stop {
 
 static struct {
     int locked;                             /* see restate__signals_lock() */
-    unsigned inside;                        /* atomic: handlers that look at the list */
+    unsigned inside;                        /* atomic: signal handlers that use the list */
     restate__proc_stop *first;              /* atomic */
-    int pid;                                /* atomic: whose list it is, not a forked child's */
+    int pid;                                /* atomic: process of the list, not a forked child */
     restate__signals signals;
 } restate__proc_signals = { .signals = { 2, { SIGTERM, SIGINT }, { { .sa_flags = 0 } } } };
 
@@ -20328,7 +20337,7 @@ static void restate__proc_on_signal(int number, siginfo_t *info, void *context) 
     (void)info;
     (void)context;
     if ((int)getpid() != RESTATE__LOAD(&restate__proc_signals.pid, SEQ_CST)) {
-        /* A child that user code forked: as if this handler had never been installed. */
+        /* A child that user code forked: act as if this handler had never been installed. */
         restate__signals_pass_on(&restate__proc_signals.signals, number, true);
     } else {
         RESTATE__ADD(&restate__proc_signals.inside, 1u, SEQ_CST);
@@ -20367,7 +20376,7 @@ static void restate__proc_leave(restate__proc_stop *stop) {
     while (RESTATE__LOAD(&restate__proc_signals.inside, SEQ_CST)) sched_yield();
 }
 
-/* Sets the mask of this thread, all signals for NULL, and gives what it was. */
+/* Sets the signal mask of this thread (NULL: all signals), and returns the previous one. */
 static sigset_t restate__proc_mask(const sigset_t *mask) {
     sigset_t all, before;
     sigfillset(&all);
@@ -20388,9 +20397,8 @@ static void restate__proc_log_error(restate_endpoint *ep) {
     restate__log(&ep->logger, RESTATE_LOG_ERROR, "%s", restate_endpoint_error(ep));
 }
 
-/* Runs the endpoint; `stop` (may be NULL): what SIGTERM and SIGINT do meanwhile. All signals are
- * blocked when it is called, so that none comes before that is in place; `mask` is the one to serve
- * with. */
+/* Runs the endpoint; SIGTERM and SIGINT call `stop` (may be NULL) meanwhile. The caller has blocked
+ * all signals, so that none comes before `stop` is installed; `mask` is the mask to serve with. */
 static restate_status restate__proc_run(restate_endpoint *ep, void (*stop)(void *owner),
                                         const sigset_t *mask) {
     restate__proc_stop entry = { NULL, stop, ep };
@@ -20398,8 +20406,8 @@ static restate_status restate__proc_run(restate_endpoint *ep, void (*stop)(void 
     (void)restate__proc_mask(mask);
     if (stop && ep->channel < 0 && sigismember(mask, SIGTERM) == 1)
         restate__log(&ep->logger, RESTATE_LOG_WARN,
-                     "SIGTERM is blocked in the thread that serves, and so in all that it starts: "
-                     "it stops nothing unless another thread takes it");
+                     "SIGTERM is blocked in the thread that serves, and in all threads that it "
+                     "starts: it has no effect unless another thread handles it");
     restate_status status = restate_endpoint_run(ep);
     if (status != RESTATE_OK) restate__proc_log_error(ep);
     if (stop) restate__proc_leave(&entry);
@@ -20408,49 +20416,51 @@ static restate_status restate__proc_run(restate_endpoint *ep, void (*stop)(void 
 
 /* ---- Several: workers and their supervisor ----
  *
- * The supervisor listens, accepts, and hands each connection to the worker that has the fewest; so
- * nothing is lost while a worker is being replaced, and a free port is the same for all. It
+ * The supervisor listens, accepts, and passes each connection to the worker that has the fewest; so
+ * no connection is refused while a worker is being replaced, and all share one free port. It
  * executes no user code and has one thread, which may fork at any time. A stop reaches workers
- * through their channel, because signals may reach them from elsewhere, too. By the end of the
- * channel a worker notices that its supervisor is gone, and the supervisor that the worker is;
- * where a program that a handler forked keeps it open, the supervisor notices within
- * RESTATE__PROC_LOOK_MS. */
+ * through their channel, because signals may reach them from elsewhere, too. The channel ends when
+ * the worker or the supervisor dies, so that the other one notices; if a program that a handler
+ * forked keeps it open, the supervisor notices within RESTATE__PROC_LOOK_MS. */
 
 enum {
     RESTATE__PROC_BACKOFF_MS = 100,         /* the first; doubles */
-    RESTATE__PROC_BACKOFF_MAX_MS = 1000,    /* short: while all pause, nobody serves the others */
-    RESTATE__PROC_LASTS_MS = 10000,         /* after so long, a worker ends for a new reason */
+    RESTATE__PROC_BACKOFF_MAX_MS = 1000,    /* short: while all workers pause, nobody serves */
+    RESTATE__PROC_LASTS_MS = 10000,         /* the back-off starts again for a worker older than
+                                               this */
     RESTATE__PROC_LOOK_MS = 1000,
     RESTATE__PROC_SOON_MS = 5,
-    RESTATE__PROC_KILL_MS = 5000,           /* beyond the time that a stop may take by itself */
-    RESTATE__PROC_DEAF_MS = 1000            /* a worker that took no connection, or gave one back,
-                                               gets none for */
+    RESTATE__PROC_KILL_MS = 5000,           /* added to the time that a stop may take */
+    RESTATE__PROC_DEAF_MS = 1000            /* how long a worker gets none that took no connection,
+                                               or gave one back */
 };
 
 typedef struct restate__proc restate__proc;
 
 typedef struct restate__proc_worker {
     restate__proc *supervisor;
-    pid_t pid;                              /* 0: there is none, it starts at `start_at_ms` */
-    restate__poll_source channel;           /* without descriptor: the other end is closed */
+    pid_t pid;                              /* 0: no process; one starts at `start_at_ms` */
+    restate__poll_source channel;           /* fd -1: the other end is closed */
     bool stops;                             /* it drains */
-    int ends;                               /* RESTATE__CHANNEL_ENDS or _FAILS if it came; 0 */
+    int ends;                               /* RESTATE__CHANNEL_ENDS or _FAILS once received; else
+                                               0 */
     unsigned conns;
-    unsigned failures;                      /* in a row, for the back-off; kept by its successor */
+    unsigned failures;                      /* in a row, for the back-off; the next process inherits
+                                               it */
     uint64_t started_ms, start_at_ms, kill_at_ms, deaf_until_ms;
 } restate__proc_worker;
 
 struct restate__proc {
     restate_endpoint *endpoint;
-    restate__h2_env env;                    /* the time; it has no connections */
+    restate__h2_env env;                    /* for the time only; it has no connections */
     restate__poll poll;                     /* woken by the signal handler */
     restate__srv_listener listener;
     restate__proc_worker *workers;
     unsigned count;
-    unsigned signals;                       /* atomic: SIGTERM and SIGINT that came */
+    unsigned signals;                       /* atomic: number of SIGTERM and SIGINT */
     unsigned phase;                         /* each of them advances it */
     sigset_t mask;                          /* of the calling thread */
-    bool failed;                            /* a worker did not end by itself, or not in time */
+    bool failed;                            /* a worker was killed, or did not end in time */
 };
 
 /* In a signal handler. */
@@ -20460,31 +20470,32 @@ static void restate__proc_ring(void *owner) {
     restate__poll_signal(p->poll.wake_fd);
 }
 
-/* Does not forget the sources: in a new process epoll would forget them for the supervisor. */
+/* Closes without restate__poll_forget(): in a new process that would change the supervisor's
+ * epoll. */
 static void restate__proc_close_all(restate__proc *p) {
     for (unsigned i = 0; i < p->count; i++) restate__poll_close_fd(&p->workers[i].channel.fd);
     restate__poll_close_fd(&p->listener.source.fd);
     restate__poll_free(&p->poll);
 }
 
-/* The new process; does not return. The endpoint is its own copy. */
+/* Runs the new process; does not return. The endpoint is its own copy. */
 static void restate__proc_work(restate__proc *p, int channel) {
     restate_endpoint *ep = p->endpoint;
     bool by_signals = ep->options.stop_on_signals != RESTATE_OFF;
     restate__proc_close_all(p);
-    if (ep->reports) restate__crash_leave();    /* the supervisor's: this is another process */
+    if (ep->reports) restate__crash_leave();    /* the report of the supervisor, another process */
     ep->reports = ep->options.crash_report != RESTATE_OFF;
     if (ep->reports) restate__crash_enter();
     ep->channel = channel;
     ep->channel_port = p->listener.port;
     bool good = restate__proc_run(ep, by_signals ? restate__proc_drain_endpoint : NULL, &p->mask) ==
                 RESTATE_OK;
-    if (good) restate_endpoint_free(ep);    /* else something may still use it */
-    restate__channel_tell(channel, good ? RESTATE__CHANNEL_ENDS : RESTATE__CHANNEL_FAILS);
+    if (good) restate_endpoint_free(ep);    /* otherwise a handler or closure may still use it */
+    restate__channel_post(channel, good ? RESTATE__CHANNEL_ENDS : RESTATE__CHANNEL_FAILS);
     exit(good ? 0 : 1);
 }
 
-/* Has another worker start after a while, which it returns. */
+/* Schedules the start of another worker, and returns the delay. */
 static unsigned restate__proc_failed(restate__proc_worker *w, uint64_t now) {
     unsigned ms = RESTATE__PROC_BACKOFF_MS;
     if (now - w->started_ms >= RESTATE__PROC_LASTS_MS) w->failures = 0;
@@ -20494,8 +20505,8 @@ static unsigned restate__proc_failed(restate__proc_worker *w, uint64_t now) {
     return ms;
 }
 
-/* Forks. Signals wait until the child has a handler of its own; what is buffered is written
- * once. */
+/* Forks. Signals are blocked until the child has a handler of its own. fflush() keeps the child
+ * from writing buffered output a second time. */
 static pid_t restate__proc_fork(restate__proc *p, int channel) {
     fflush(NULL);
     sigset_t mask = restate__proc_mask(NULL);
@@ -20505,7 +20516,7 @@ static pid_t restate__proc_fork(restate__proc *p, int channel) {
     return pid;
 }
 
-/* Makes the channel, whose other end is `*end`, and the process. -1: errno says why. */
+/* Makes the channel, with `*end` as its other end, and the process. -1: errno says why. */
 static pid_t restate__proc_make(restate__proc *p, restate__proc_worker *w, int *end) {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends)) return -1;
@@ -20541,11 +20552,11 @@ static void restate__proc_start(restate__proc *p, restate__proc_worker *w) {
     restate__poll_close_fd(&end);
 }
 
-/* What ended a process, in words. */
+/* Describes what ended a process. */
 static void restate__proc_describe(char *text, size_t room, int status, bool known) {
     const char *dumped = "";
     if (!known) {
-        snprintf(text, room, "is gone (with SIGCHLD ignored nobody tells why)");
+        snprintf(text, room, "is gone (with SIGCHLD ignored its status is unknown)");
     } else if (WIFSIGNALED(status)) {
 #ifdef WCOREDUMP
         if (WCOREDUMP(status)) dumped = ", core dumped";
@@ -20553,11 +20564,11 @@ static void restate__proc_describe(char *text, size_t room, int status, bool kno
         snprintf(text, room, "was killed by signal %d (%s%s)", WTERMSIG(status),
                  strsignal(WTERMSIG(status)), dumped);
     } else {
-        snprintf(text, room, "ended because something in it called exit(%d)", WEXITSTATUS(status));
+        snprintf(text, room, "ended because code in it called exit(%d)", WEXITSTATUS(status));
     }
 }
 
-/* The moment when a worker that stops is killed. */
+/* Sets the time when a worker that does not stop is killed. */
 static void restate__proc_kill_later(restate__proc *p, restate__proc_worker *w, bool drains) {
     uint64_t drain_ms = drains ? p->endpoint->options.drain_ms : RESTATE_ZERO_MS;
     uint64_t at = p->env.now_ms + RESTATE__GRACE_MS + RESTATE__PROC_KILL_MS;
@@ -20576,7 +20587,7 @@ static restate__proc_worker *restate__proc_pick(restate__proc *p) {
     return best;
 }
 
-/* False: it gets none for a while. */
+/* False: the worker did not take it, and gets none for a while. */
 static bool restate__proc_give(restate__proc *p, restate__proc_worker *w, int fd) {
     bool taken = restate__channel_send(w->channel.fd, RESTATE__CHANNEL_TAKE, fd);
     if (taken) w->conns++;
@@ -20584,8 +20595,8 @@ static bool restate__proc_give(restate__proc *p, restate__proc_worker *w, int fd
     return taken;
 }
 
-/* Handlers hold every loop of `w`, which gives a connection back. Where there is no other worker it
- * waits there. */
+/* `w` gives a connection back, as handlers hold all its loops. Without another worker it waits
+ * there. */
 static void restate__proc_take_back(restate__proc *p, restate__proc_worker *w, int fd) {
     if (w->conns) w->conns--;
     w->deaf_until_ms = p->env.now_ms + RESTATE__PROC_DEAF_MS;
@@ -20593,7 +20604,7 @@ static void restate__proc_take_back(restate__proc *p, restate__proc_worker *w, i
     (void)restate__proc_give(p, other ? other : w, fd);
 }
 
-/* Reads what the worker has sent. */
+/* Reads the messages of the worker. */
 static void restate__proc_on_channel(void *owner) {
     restate__proc_worker *w = owner;
     restate__proc *p = w->supervisor;
@@ -20611,7 +20622,7 @@ static void restate__proc_on_channel(void *owner) {
     }
 }
 
-/* Gives waiting connections to workers. While there is none they wait in the listening socket. */
+/* Gives waiting connections to workers. Without a worker they wait in the listening socket. */
 static void restate__proc_on_listener(void *owner) {
     restate__proc *p = owner;
     restate__proc_worker *w;
@@ -20623,13 +20634,13 @@ static void restate__proc_on_listener(void *owner) {
     }
 }
 
-/* The worker's process is over. */
+/* Handles the end of a worker's process. */
 static void restate__proc_bury(restate__proc *p, restate__proc_worker *w, int status, bool known) {
     const restate__logger *logger = &p->endpoint->logger;
     bool stopping = p->phase != RESTATE__PHASE_SERVING;
     long pid = (long)w->pid;
     char why[128], next[64] = "";
-    restate__proc_on_channel(w);            /* its last words */
+    restate__proc_on_channel(w);            /* its last messages */
     restate__poll_close(&p->poll, &w->channel);
     bool itself = w->ends && (!known || WIFEXITED(status));
     w->pid = 0;
@@ -20664,13 +20675,14 @@ static void restate__proc_follow(restate__proc *p) {
             restate__proc_kill_later(p, w, drains);
             if (p->phase == RESTATE__PHASE_KILLED && w->kill_at_ms > p->env.now_ms)
                 w->kill_at_ms = p->env.now_ms;
-            restate__channel_tell(w->channel.fd, drains ? RESTATE__CHANNEL_DRAIN
+            restate__channel_post(w->channel.fd, drains ? RESTATE__CHANNEL_DRAIN
                                                         : RESTATE__CHANNEL_CUT);
         }
     }
 }
 
-/* Looks whether a worker is over, is to start, or does not end; and when to look again. */
+/* Checks whether a worker has ended, has to start, or does not end; sets the time of the next
+ * check. */
 static void restate__proc_look_after(restate__proc *p, restate__proc_worker *w) {
     restate__h2_env *env = &p->env;
     bool serving = p->phase == RESTATE__PHASE_SERVING;
@@ -20694,7 +20706,7 @@ static void restate__proc_look_after(restate__proc *p, restate__proc_worker *w) 
         restate__h2_due(env, env->now_ms + RESTATE__PROC_SOON_MS);
 }
 
-/* Waits for something to do: a signal, a word of a worker, a connection, or a moment that comes. */
+/* Waits for a signal, a message of a worker, a connection, or a deadline. */
 static void restate__proc_wait(restate__proc *p) {
     restate__poll_source *listener = &p->listener.source;
     restate__h2_env *env = &p->env;
@@ -20708,7 +20720,7 @@ static void restate__proc_wait(restate__proc *p) {
                        env->due_ms > env->now_ms ? (int)(env->due_ms - env->now_ms) : 0);
 }
 
-/* Until all have to stop and are gone. */
+/* Supervises until all workers have stopped. */
 static void restate__proc_watch(restate__proc *p) {
     for (;; restate__proc_wait(p)) {
         unsigned alive = 0;
@@ -20735,7 +20747,7 @@ static restate_status restate__proc_begin(restate__proc *p) {
     return restate__srv_open(ep, restate__srv_loop_count(ep), &p->listener);
 }
 
-/* The supervisor executes no code of the user, so for it the signals need not stay blocked. */
+/* Unblocks the stop signals in the supervisor, which executes no code of the user. */
 static void restate__proc_let_in(const sigset_t *mask) {
     sigset_t open = *mask;
     for (int i = 0; i < restate__proc_signals.signals.count; i++)

@@ -855,7 +855,7 @@ TEST(each_worker_has_max_connections) {
         client *c = dial();
         UNTIL(c->gone);
     }
-    CHECK_INT(said("there are max_connections (2)"), MORE);
+    CHECK_INT(said("max_connections (2) are open"), MORE);
     shutdown(first->fd, SHUT_RDWR);         /* there is room again */
     UNTIL(first->gone);
     for (int i = 0; i < 20 && pid == 0; i++) {      /* as soon as that is known */
