@@ -9988,33 +9988,33 @@ enum {
 /* ---- Peers ----------------------------------------------------------------------------------- */
 
 /* A context without a handler: that of a client. It is an attempt whose peer is no server but
- * functions of this process, the restate__peer_calls; what such a context is used for then works by
- * the same journal, nodes and combinators as in a handler.
+ * functions of this process, the restate__peer_calls. It uses the same journal, nodes and
+ * combinators as a handler.
  *
  *      restate_call()                            restate__peer_calls
  *      |  the command lies in the output  --->   take: makes a request of it
  *      |  the node is pending             --->   wait: until something happened
- *      |  a notification settles it       <---   restate__peer_tell()
- *      v  the result is read              --->   told: what its failure is
+ *      |  a notification settles it       <---   restate__peer_feed()
+ *      v  the result is read              --->   status: what its failure is
  *
- * 1. It has no fiber, begins PROCESSING and RUNNING, and stays that. No thread is its own.
- * 2. Each command is taken when it is issued, before its function returns. What has no completion
- *    (a cancellation, a state write) is done by then, and has the status that `take` gives.
+ * 1. It has no fiber and no thread, begins PROCESSING and RUNNING, and stays that.
+ * 2. Each command is taken when it is issued, before its function returns. One without completion
+ *    (a cancellation, a state write) is done by then, and has the status that `take` returns.
  * 3. Notifications are delivered when they arrive, not when somebody awaits: there is no replay.
  * 4. No error sticks. What would be the end of an attempt is kept in `ctx.error`, with `ctx.over`:
  *    functions without a status do nothing then, and the next one that has a status gives
  *    RESTATE_ERROR and clears it: restate__ctx_given(). The journal is put in order again at once.
  * 5. What such a context cannot do is misuse: by the rules of an operation that `refuses` has. */
 typedef struct restate__peer_calls {
-    /* Takes what restate__peer_command() gives. The status counts for commands without completion;
-     * RESTATE_ENDED: restate__ctx_misuse() or _nomem() said why. */
+    /* Executes the commands of restate__peer_command(). The status counts for commands without
+     * completion; RESTATE_ENDED: restate__ctx_misuse() or _nomem() was called. */
     restate_status (*take)(struct restate__peer *p);
-    /* Returns RESTATE_OK after something may have been settled, RESTATE_ENDED (see above) when
-     * nothing can be any more. */
+    /* Returns RESTATE_OK when a completion may have been settled, RESTATE_ENDED (see above) when
+     * none can be any more. */
     restate_status (*wait)(struct restate__peer *p);
-    /* The result of this completion is given to the user. What a failure under it is:
+    /* Returns the status of a failure of this completion, which the user is about to get:
      * RESTATE_TERMINAL, _TIMEOUT or _ERROR. */
-    restate_status (*told)(struct restate__peer *p, uint32_t completion);
+    restate_status (*status)(struct restate__peer *p, uint32_t completion);
     unsigned refuses;                       /* RESTATE__RULE_... */
 } restate__peer_calls;
 
@@ -11304,7 +11304,7 @@ static restate_status restate__future_failed(restate_ctx *ctx, const restate_fai
 static restate_status restate__future_told(restate_ctx *ctx, restate__node *leaf) {
     restate__peer *p = RESTATE__PEER(ctx->attempt);
     bool settled = !p || restate__future_of(leaf)->kind == RESTATE__FUTURE_SETTLED;
-    return settled ? RESTATE_TERMINAL : p->calls->told(p, leaf->id);
+    return settled ? RESTATE_TERMINAL : p->calls->status(p, leaf->id);
 }
 
 /* The value of a future, without its seal. */
@@ -12156,7 +12156,7 @@ static restate_status restate__call_id_read(restate_ctx *ctx, const restate__nod
                                             const char **id) {
     const restate__value *v = &leaf->value;
     restate__peer *p = RESTATE__PEER(ctx->attempt);
-    restate_status failed = p ? p->calls->told(p, leaf->id) : RESTATE_TERMINAL;
+    restate_status failed = p ? p->calls->status(p, leaf->id) : RESTATE_TERMINAL;
     if (v->kind == RESTATE__FAILURE) return restate__ctx_set_failed(ctx, v->is.failure, failed);
     if (id) *id = (const char *)v->is.bytes.ptr;
     return RESTATE_OK;
@@ -13031,7 +13031,7 @@ RESTATE__PRIVATE bool restate__peer_command(restate__peer *p, restate__message *
 
 /* Settles what a notification of the peer is about: all of a message, in as many pieces as it
  * likes. Out of memory it is lost, and the next call of the user is told so. */
-RESTATE__PRIVATE void restate__peer_tell(restate__peer *p, restate_bytes piece) {
+RESTATE__PRIVATE void restate__peer_feed(restate__peer *p, restate_bytes piece) {
     restate__attempt *a = &p->attempt;
     restate__vm_feed(&a->vm, piece);
     while (a->vm.journal.notifications.left && a->vm.phase == RESTATE__PROCESSING)
@@ -20801,7 +20801,7 @@ RESTATE_API int restate_serve(const restate_endpoint_options *options) {
 #endif /* RESTATE_NO_SERVER */
 
 /* ================================================================================================
-// >>client  contexts of clients; connections, requests                               [restate__client_]
+// >>client  contexts of clients; connections, requests                             [restate__client_]
 // Turns the commands of a context without a handler into requests of the ingress.
 ================================================================================================ */
 
@@ -20809,36 +20809,37 @@ RESTATE_API int restate_serve(const restate_endpoint_options *options) {
 
 /* ---- Contexts, whatever the server is -------------------------------------------------------- */
 
-/* A client is one of two kinds: it has connections to a server (below), or it has the server in
- * itself (>>test). What both have is here: contexts, which are restate__peers, and functions that
- * are called when a future is settled. The kind does the rest:
+/* There are two kinds of clients: one has connections to a server (below), the other contains the
+ * server (>>test). Both share this code: contexts, which are restate__peers, and functions that are
+ * called when a future is settled. The kind does the rest:
  *
- * 1. calls.take makes something of a command; its completions are settled later, by
- *    restate__client_value() and its relatives, each of which queues the context as `settled`.
- * 2. wait(client) returns when something was settled, or may have been. It is called by functions
- *    that wait on a context, so that the work of all contexts goes on meanwhile.
+ * 1. calls.take executes a command. Its completions are settled later, by restate__client_value()
+ *    and its relatives, each of which queues the context as `settled`.
+ * 2. wait(client) returns when a completion may have been settled. Functions that wait on a context
+ *    call it, so that the work of all contexts goes on meanwhile.
  * 3. restate__client_call_back() calls the functions of contexts that are queued. It comes after
  *    each wait, and in restate_client_process(). In such a function nothing waits.
  * 4. A context that is ended while it is in use (one of its functions is called, or waits further
  *    up the stack) is freed later. */
 
-#define RESTATE__CLIENT_CACHE_BYTES (8u << 20)  /* what is kept for reuse, of chunks and less */
+#define RESTATE__CLIENT_CACHE_BYTES (8u << 20)  /* memory kept for reuse */
 
 struct restate__client_ctx;
 
 typedef struct restate__client_kind {
     restate__peer_calls calls;              /* .wait is restate__client_wait() */
-    size_t ctx_bytes;                       /* of a restate__client_ctx, with what the kind adds */
-    bool (*begin)(struct restate__client_ctx *c);   /* a context; false: out of memory */
-    void (*end)(struct restate__client_ctx *c);     /* cuts off what it has under way */
-    /* RESTATE_ENDED, after restate__ctx_misuse(): nothing can happen that `c` may wait for. */
+    size_t ctx_bytes;                       /* of a restate__client_ctx with the fields of the
+                                               kind */
+    bool (*begin)(struct restate__client_ctx *c);   /* false: out of memory */
+    void (*end)(struct restate__client_ctx *c);     /* cuts off its open requests */
+    /* RESTATE_ENDED, after restate__ctx_misuse(): nothing can settle what `c` waits for. */
     restate_status (*wait)(struct restate__client_ctx *c);
-    /* As calls.take, for restate_client_request(): false after restate__ctx_misuse() or _nomem(). */
+    /* As calls.take, of restate_client_request(). False: restate__ctx_misuse() or _nomem() ran. */
     bool (*request)(struct restate__client_ctx *c, uint32_t completion, const char *method,
                     const char *path, restate_bytes body);
     const restate_answer *(*answer)(struct restate__client_ctx *c, uint32_t completion);
     void (*process)(restate_client *client, uint64_t wait_ms);  /* as restate_client_process() */
-    /* Settles the completion with journals; NULL: a query does. */
+    /* Settles the completion with journals; NULL: a query fetches them. */
     bool (*journals)(struct restate__client_ctx *c, uint32_t completion, restate_invocation of);
     void (*free)(restate_client *client);   /* after its contexts */
 } restate__client_kind;
@@ -20856,25 +20857,26 @@ typedef struct restate__client_ctx {
     struct restate__client_ctx *prev, *next, *next_settled;
     restate__client_then *thens;            /* not called yet */
     restate_target at;                      /* restate_client_at(); without service: not yet */
-    const restate_answer *answer;           /* the last one that a function returned; or NULL */
-    unsigned waits;                         /* functions that wait on it */
+    const restate_answer *answer;           /* the last one that a function got; or NULL */
+    unsigned waits;                         /* number of functions that wait on it */
     bool settled;                           /* queued: a future may have been settled */
-    bool calling, ended;                    /* one of its functions is called; see 4. */
+    bool calling, ended;                    /* calling: a function of restate_client_then() runs;
+                                               see 4. */
 } restate__client_ctx;
 
-struct restate_client {                     /* first in what its kind adds */
+struct restate_client {                     /* the first member of its kind's struct */
     const restate__client_kind *kind;
     restate_allocator allocator;
     restate_clock clock;
     restate__logger logger;
-    restate__worker worker;                 /* the memory of contexts, and of the kind */
+    restate__worker worker;                 /* for the memory of contexts, and of the kind */
     restate_options options;                /* of contexts: codec, seal */
     restate__client_ctx *contexts, *settled;
-    size_t ended;                           /* contexts that are to be freed later */
-    bool calling;                           /* a function of restate_client_then() is called */
+    size_t ended;                           /* number of contexts to free later */
+    bool calling;                           /* a function of restate_client_then() runs */
 };
 
-/* Stands in where there was no memory for a client or a context. Nobody writes to it. */
+/* Returned instead of a client or context when out of memory. Nobody writes to it. */
 static restate__client_ctx restate__client_none = {
     .peer = { .attempt = { .ctx = { .attempt = &restate__client_none.peer.attempt,
                                     .over = true,
@@ -20892,7 +20894,7 @@ static restate__client_ctx restate__client_none = {
               .nomem = { .failure = &restate__nomem, .as = RESTATE_ERROR } }
 };
 
-/* `client` is zeroed memory of the kind's, in which allocator, clock, logger and options are set. */
+/* `client` is zeroed memory of its kind, with allocator, clock, logger and options set. */
 RESTATE__PRIVATE void restate__client_init(restate_client *client,
                                            const restate__client_kind *kind) {
     client->kind = kind;
@@ -20980,7 +20982,7 @@ RESTATE_API void restate_client_at(restate_ctx *ctx, restate_target object) {
     if (!ctx->over) c->peer.handler.forbids = c->peer.calls->refuses;
 }
 
-/* ---- Waiting, and functions that are called -------------------------------------------------- */
+/* ---- Waiting, and functions of restate_client_then() ----------------------------------------- */
 
 static void restate__client_settled(restate__client_ctx *c) {
     if (c->settled) return;
@@ -20989,11 +20991,11 @@ static void restate__client_settled(restate__client_ctx *c) {
     c->client->settled = c;
 }
 
-/* Takes a function whose future is settled off the list. */
+/* Removes a function whose future is settled from the list. */
 static bool restate__client_next_then(restate__client_ctx *c, restate__client_then *next) {
     restate__client_then **at = &c->thens;
     while (*at && !restate_is_done((*at)->future) && (*at)->future->node.kind)
-        at = &(*at)->next;                  /* without a kind: it could not be made */
+        at = &(*at)->next;                  /* without a kind the future could not be made */
     if (!*at) return false;
     *next = **at;
     *at = next->next;
@@ -21056,25 +21058,25 @@ RESTATE_API void restate_client_then(restate_ctx *ctx, restate_future *future,
     restate__client_settled(c);
 }
 
-/* ---- What the kinds settle ------------------------------------------------------------------- */
+/* ---- Settling completions -------------------------------------------------------------------- */
 
-/* The head of a notification, of whatever type: the journal goes by what is in it. */
-static void restate__client_tell_head(restate__client_ctx *c, size_t len) {
+/* Feeds the head of a notification. Any type does, as the journal reads only its fields. */
+static void restate__client_put_head(restate__client_ctx *c, size_t len) {
     uint8_t head[RESTATE__WIRE_HEAD];
     restate__wire_put_head(head, restate_wire_MSG_CALL_COMPLETION, 0, (uint32_t)len);
-    restate__peer_tell(&c->peer, restate__b(head, sizeof head));
+    restate__peer_feed(&c->peer, restate__b(head, sizeof head));
 }
 
-static void restate__client_tell(restate__client_ctx *c,
-                                 const restate_wire_NotificationTemplate *m) {
+static void restate__client_notify(restate__client_ctx *c,
+                                   const restate_wire_NotificationTemplate *m) {
     restate_bytes body;
     restate__client_settled(c);
     if (!restate__wire_encode(&c->peer.arena, restate_wire_NotificationTemplate_fields, m, &body)) {
         restate__ctx_nomem(&c->peer.attempt.ctx);
         return;
     }
-    restate__client_tell_head(c, body.len);
-    restate__peer_tell(&c->peer, body);
+    restate__client_put_head(c, body.len);
+    restate__peer_feed(&c->peer, body);
 }
 
 static restate_wire_NotificationTemplate restate__client_completes(uint32_t completion,
@@ -21091,7 +21093,7 @@ static restate_wire_NotificationTemplate restate__client_completes(uint32_t comp
 RESTATE__PRIVATE void restate__client_void(restate__client_ctx *c, uint32_t completion) {
     restate_wire_NotificationTemplate m = restate__client_completes(
         completion, restate_wire_NotificationTemplate_void_value_tag);
-    restate__client_tell(c, &m);
+    restate__client_notify(c, &m);
 }
 
 RESTATE__PRIVATE void restate__client_keys(restate__client_ctx *c, uint32_t completion,
@@ -21099,10 +21101,10 @@ RESTATE__PRIVATE void restate__client_keys(restate__client_ctx *c, uint32_t comp
     restate_wire_NotificationTemplate m = restate__client_completes(
         completion, restate_wire_NotificationTemplate_state_keys_tag);
     m.result.state_keys.keys = restate__wire_list(restate__wire_put_bytes, keys, count);
-    restate__client_tell(c, &m);
+    restate__client_notify(c, &m);
 }
 
-/* As it is: code 0 is no answer. calls.told says later what it means. */
+/* Passes any code on: 0 means that there was no response. calls.status gives its status later. */
 RESTATE__PRIVATE void restate__client_failure(restate__client_ctx *c, uint32_t completion,
                                               const restate_failure *failure) {
     restate_wire_NotificationTemplate m = restate__client_completes(
@@ -21111,13 +21113,14 @@ RESTATE__PRIVATE void restate__client_failure(restate__client_ctx *c, uint32_t c
     m.result.failure.message =
         restate_str(restate__arena_clean(&c->peer.arena, failure->message, "\n\t"));
     m.result.failure.metadata = restate__vm_list(failure->metadata);
-    restate__client_tell(c, &m);
+    restate__client_notify(c, &m);
 }
 
-/* Begins a notification by hand, as each call has two: of `result`, a field of so many bytes, which
- * follow by restate__peer_tell(), in pieces. `value`: they are the content of a Value in it. */
-static void restate__client_begin_tell(restate__client_ctx *c, uint32_t completion,
-                                       unsigned result, size_t len, bool value) {
+/* Begins a notification, encoded by hand because each call has two of them: with the field `result`
+ * of `len` bytes, which the caller feeds by restate__peer_feed(), in pieces. `value`: the bytes are
+ * the content of a Value in that field. */
+static void restate__client_begin_field(restate__client_ctx *c, uint32_t completion,
+                                        unsigned result, size_t len, bool value) {
     uint8_t prefix[40];
     pb_ostream_t out = pb_ostream_from_buffer(prefix, sizeof prefix);
     pb_encode_tag(&out, PB_WT_VARINT, restate_wire_NotificationTemplate_completion_id_tag);
@@ -21127,30 +21130,30 @@ static void restate__client_begin_tell(restate__client_ctx *c, uint32_t completi
     if (value) pb_encode_tag(&out, PB_WT_STRING, restate_wire_Value_content_tag);
     if (value) pb_encode_varint(&out, len);
     restate__client_settled(c);
-    restate__client_tell_head(c, out.bytes_written + len);
-    restate__peer_tell(&c->peer, restate__b(prefix, out.bytes_written));
+    restate__client_put_head(c, out.bytes_written + len);
+    restate__peer_feed(&c->peer, restate__b(prefix, out.bytes_written));
 }
 
 /* The id of the invocation that a call or a send made. */
 RESTATE__PRIVATE void restate__client_id(restate__client_ctx *c, uint32_t completion,
                                          restate_bytes id) {
-    restate__client_begin_tell(c, completion,
-                               restate_wire_NotificationTemplate_invocation_id_tag, id.len, false);
-    restate__peer_tell(&c->peer, id);
+    restate__client_begin_field(c, completion,
+                                restate_wire_NotificationTemplate_invocation_id_tag, id.len, false);
+    restate__peer_feed(&c->peer, id);
 }
 
 static void restate__client_begin_value(restate__client_ctx *c, uint32_t completion, size_t len) {
-    restate__client_begin_tell(c, completion, restate_wire_NotificationTemplate_value_tag, len,
+    restate__client_begin_field(c, completion, restate_wire_NotificationTemplate_value_tag, len,
                                true);
 }
 
 RESTATE__PRIVATE void restate__client_value(restate__client_ctx *c, uint32_t completion,
                                             restate_bytes value) {
     restate__client_begin_value(c, completion, value.len);
-    restate__peer_tell(&c->peer, value);
+    restate__peer_feed(&c->peer, value);
 }
 
-/* ---- Answers, requests of any kind ----------------------------------------------------------- */
+/* ---- Responses, requests of any kind --------------------------------------------------------- */
 
 RESTATE_API const restate_answer *restate_client_answer(restate_ctx *ctx,
                                                         restate_future *request) {
@@ -21187,9 +21190,9 @@ RESTATE_API restate_future *restate_client_request(restate_ctx *ctx, const char 
     return restate__issue_async(&restate__op_request, &in);
 }
 
-/* ---- What queries are made of, and what they give -------------------------------------------- */
+/* ---- Text of queries, and values in their responses ------------------------------------------ */
 
-/* A text of SQL in a string of JSON. */
+/* A condition of SQL, within a string of JSON. */
 static void restate__client_put_sql(restate__json_out *o, const char *before, const char *text) {
     if (!text) return;
     restate__json_put_text(o, before);
@@ -21202,7 +21205,7 @@ static void restate__client_put_sql(restate__json_out *o, const char *before, co
     restate__json_put(o, '\'');
 }
 
-/* Bytes that an answer has in hex. Absent: it is none, or out of memory. */
+/* Decodes hex of a response. Absent: it is no hex, or out of memory. */
 static restate_bytes restate__client_hex(restate__arena *arena, restate_bytes hex) {
     size_t len = hex.len / 2;
     uint8_t *to = hex.ptr && hex.len % 2 == 0 ? restate__arena_bytes(arena, len + 1) : NULL;
@@ -21226,56 +21229,60 @@ static restate_bytes restate__client_hex(restate__arena *arena, restate_bytes he
 /*   context            request                    connection           the server
  *   command  ---take-->  WAITING  --- a stream --->  nghttp2  -------->  ingress or admin
  *                        ^     \                        |
- *                        |      PAUSED (a try failed)   | answer, reset, loss
+ *                        |      PAUSED (it failed)      | response, reset, loss
  *                        |        ^                     v
  *   node  <--- settled ---------- DONE or PAUSED <--- judged
  *
  * (1) A request belongs to a context and lies in its memory. It is WAITING in the queue of its
- *     address, SENT on a stream of a connection, PAUSED until it is tried again, or DONE. What it
- *     sends stays until it is DONE: every try sends the same.
- * (2) Connections are made when requests wait and those that are there are full, and are of use
- *     until they are lost or the server says GOAWAY. A request without an answer is tried again if
- *     it certainly did not reach the server (its HEADERS were not written, the stream was refused,
- *     is above that of a GOAWAY, nothing was connected), or may be repeated.
- * (3) An answer that is complete counts, whatever comes after it; the rest of the request is not
- *     sent then. Who speaks in it is said by a header; see restate__client_judge().
- * (4) Everything that is timed is in one heap, by the time when the next thing is due: a pause or
- *     a timeout of a request, a timer. Connections are few and looked at one by one.
- * (5) One function does all: restate__client_turn(). Functions that wait call it, and
- *     restate_client_process() does. What has no future (a cancellation, a state write) is a
- *     request, too, for which its function calls that until it is DONE.
- * (6) Requests overtake one another. But what attaches to an invocation or asks for its output
- *     waits until the sends that the context made before were accepted: run or attach. */
+ *     address, SENT on a stream of a connection, PAUSED until its next attempt, or DONE. Its bytes
+ *     stay in memory until it is DONE, so that each attempt sends the same.
+ * (2) A connection is made when requests wait and all connections are full, and takes requests
+ *     until it breaks or the server sends GOAWAY. A request without a response is sent again if it
+ *     certainly did not reach the server (its HEADERS were not written, the stream was refused or
+ *     is above that of a GOAWAY, no connection was made), or if repeating it does no harm.
+ * (3) A complete response counts, even if the request is not sent completely; the rest of the
+ *     request is then not sent. A header distinguishes failures of the invocation from errors of
+ *     the server; see restate__client_judge().
+ * (4) One heap has everything with a deadline: pauses and timeouts of requests, and timers, by the
+ *     time when they are due. Connections are few and checked one by one.
+ * (5) All work happens in restate__client_turn(), which restate_client_process() and functions that
+ *     wait call. A command without a future (a cancellation, a state write) is a request, too: its
+ *     function calls restate__client_turn() until it is DONE.
+ * (6) Requests may overtake one another. But an attach, or a request for an output, waits until the
+ *     earlier sends of its context are accepted, so that a workflow can be started and attached
+ *     to. */
 
 enum {
-    RESTATE__CLIENT_BYTES = 65536,          /* that are received, or written, at a time */
-    RESTATE__CLIENT_ROUNDS = 16,            /* of receiving, before others have their turn */
-    RESTATE__CLIENT_FRAME = 16384 + 512,    /* what one call of mem_send gives, mostly */
+    RESTATE__CLIENT_BYTES = 65536,          /* received, or written, at a time */
+    RESTATE__CLIENT_ROUNDS = 16,            /* of receiving, before other connections get their
+                                               turn */
+    RESTATE__CLIENT_FRAME = 16384 + 512,    /* what one call of mem_send gives, usually */
     RESTATE__CLIENT_WINDOW = 1 << 20,       /* of a stream; 16 times that: of a connection */
-    RESTATE__CLIENT_STREAMS = 100,          /* at a time, until the server says how many */
+    RESTATE__CLIENT_STREAMS = 100,          /* at a time, until SETTINGS came */
     RESTATE__CLIENT_FIELDS = 96,            /* of a request */
-    RESTATE__CLIENT_QUIET_MS = 30000,       /* of a connection with requests: then it is asked */
-    RESTATE__CLIENT_ALIVE_MS = 10000,       /* in which it has to say that it is there */
+    RESTATE__CLIENT_QUIET_MS = 30000,       /* of silence on a connection with requests, before a
+                                               PING */
+    RESTATE__CLIENT_ALIVE_MS = 10000,       /* in which the PING has to be answered */
     RESTATE__CLIENT_AGAIN_MS = 250,         /* from a failed connection to the next one, while
                                                there are others */
-    RESTATE__CLIENT_STATE_MS = 5000         /* in which a state write is to be seen */
+    RESTATE__CLIENT_STATE_MS = 5000         /* in which a state write has to take effect */
 };
 
-typedef enum restate__client_work {         /* what becomes of the answer */
-    RESTATE__CLIENT_TIMER,                  /* no request at all */
+typedef enum restate__client_work {         /* how the response is used */
+    RESTATE__CLIENT_TIMER,                  /* no request, only a deadline */
     RESTATE__CLIENT_CALL,                   /* a value and an id */
     RESTATE__CLIENT_SEND,                   /* an id */
     RESTATE__CLIENT_VALUE,                  /* attach, output, any request */
     RESTATE__CLIENT_STATE,                  /* of a state value, of keys: rows of a query */
     RESTATE__CLIENT_KEYS,
-    RESTATE__CLIENT_NOW                     /* its function waits for it, and looks itself */
+    RESTATE__CLIENT_NOW                     /* its function waits for it and reads it */
 } restate__client_work;
 
 typedef enum restate__client_phase {
     RESTATE__CLIENT_WAITING, RESTATE__CLIENT_SENT, RESTATE__CLIENT_PAUSED, RESTATE__CLIENT_DONE
 } restate__client_phase;
 
-typedef struct restate__client_field {      /* a header of an answer */
+typedef struct restate__client_field {      /* a header of a response */
     struct restate__client_field *next;
     restate_pair pair;
 } restate__client_field;
@@ -21294,10 +21301,11 @@ typedef struct restate__client_request {
     struct restate__client_address *to;
     const char *method, *path, *content_type, *idempotency_key, *limit_key, *accept;
     const restate_pair *headers;
-    restate__chunk *block;                  /* that `body` lies in; or NULL */
+    restate__chunk *block;                  /* contains `body`; or NULL */
     restate_bytes body;
-    size_t body_at;                         /* what of it this try has sent */
-    bool repeatable, plain_error;           /* plain: no invocation can have failed with it */
+    size_t body_at;                         /* bytes that this attempt has sent */
+    bool repeatable, plain_error;           /* plain_error: errors are never those of an
+                                               invocation */
     bool follows;                           /* see (6) */
 
     uint32_t tries;
@@ -21307,19 +21315,19 @@ typedef struct restate__client_request {
     int32_t stream;
     bool written;                           /* its HEADERS */
 
-    uint16_t status;                        /* of the answer; below 200: there is none yet */
+    uint16_t status;                        /* of the response; below 200: there is none yet */
     restate__client_field *fields, **fields_end;
     size_t field_count;
-    restate__buf arrived;                   /* the body of the answer */
+    restate__buf arrived;                   /* the body of the response */
     restate_answer answer;
-    restate_status as;                      /* DONE: how it ended; what its failure is */
+    restate_status as;                      /* DONE: its status; its failure */
     restate_failure failure;
 } restate__client_request;
 
 /* Where requests go: the ingress or the admin API. */
 typedef struct restate__client_address {
-    const char *url;                        /* as it was given; NULL: not at all */
-    const char *fault;                      /* what is wrong with it; NULL: nothing */
+    const char *url;                        /* as in the options; NULL: none */
+    const char *fault;                      /* the error in it; NULL: none */
     const char *host, *port, *authority, *prefix;
     const char *path;                       /* of a unix socket; NULL: TCP */
     bool tls;
@@ -21340,30 +21348,30 @@ typedef struct restate__client_conn {
     struct restate__client_conn *next;
     restate__poll_source source;
     restate__client_life life;
-    struct addrinfo *found, *trying;        /* CONNECTING by TCP: where the name leads */
+    struct addrinfo *found, *trying;        /* CONNECTING by TCP: the addresses of the name */
     uint64_t deadline_ms;                   /* of CONNECTING */
-    int error;                              /* CONNECTING: of the step that has ended */
+    int error;                              /* CONNECTING: of the last connect() */
     bool stepped;
-    uint64_t heard_ms, asked_ms;            /* asked 0: not since it was heard */
-    bool heard;                             /* anything at all */
+    uint64_t heard_ms, asked_ms;            /* asked: time of a PING since then, or 0 */
+    bool heard;                             /* any byte has arrived */
     void *tls;
     nghttp2_session *session;
     restate__client_request *requests;
     size_t streams;
     restate__buf pending;                   /* written, but the socket took no more */
-    char first[8];                          /* the first bytes that came */
+    char first[8];                          /* the first bytes that arrived */
     size_t first_len;
-    bool begun;                             /* it speaks HTTP/2: SETTINGS came */
+    bool begun;                             /* SETTINGS came, so it is HTTP/2 */
     bool goaway;                            /* no new requests */
     bool touched;                           /* there may be something to send */
-    bool blocked;                           /* writing waits for the socket */
-    bool read_blocked;                      /* so does reading, by TLS */
-    char why[200];                          /* it was lost */
+    bool blocked;                           /* the socket takes no more bytes */
+    bool read_blocked;                      /* TLS has to write before it can read */
+    char why[200];                          /* why it was lost */
 } restate__client_conn;
 
 typedef struct restate__client_http {
     restate_client base;                    /* first */
-    restate__arena kept;                    /* of what the options said */
+    restate__arena kept;                    /* copies of the options */
     const char *fault;                      /* wrong options; NULL: none */
     restate__client_address ingress, admin;
     const char *authorization;              /* NULL: none */
@@ -21381,20 +21389,21 @@ typedef struct restate__client_http {
     nghttp2_option *option;
     nghttp2_mem mem;
     restate__poll poll;
-    uint64_t random[4];                     /* that of contexts comes from */
-    restate__poll_source timer;             /* for those who poll restate_client_fd() */
+    uint64_t random[4];                     /* seeds the randomness of contexts */
+    restate__poll_source timer;             /* for programs that poll restate_client_fd() */
     uint64_t armed_ms;
     uint64_t now_ms;
     restate__client_request **heap;         /* from 1 on */
     size_t heap_count, heap_room;
-    size_t requests;                        /* not DONE: the heap has room for all */
+    size_t requests;                        /* number of those not DONE: the heap has room for
+                                               all */
     uint8_t *in, *out;
 } restate__client_http;
 
 typedef struct restate__http_ctx {
     restate__client_ctx base;               /* first */
     restate__client_request *open;          /* not DONE, the latest first */
-    size_t sends, follow;                   /* of these: sends, and what waits for sends */
+    size_t sends, follow;                   /* of these: sends, and requests that wait for sends */
     restate__map_node *requests;            /* all that have completions */
 } restate__http_ctx;
 
@@ -21415,7 +21424,7 @@ static void restate__client_tick(restate__client_http *h) {
     if (now > h->now_ms) h->now_ms = now;
 }
 
-/* ---- What is timed --------------------------------------------------------------------------- */
+/* ---- Deadlines ------------------------------------------------------------------------------- */
 
 static void restate__client_heap_put(restate__client_http *h, size_t at,
                                      restate__client_request *r) {
@@ -21423,7 +21432,7 @@ static void restate__client_heap_put(restate__client_http *h, size_t at,
     r->heap_at = at;
 }
 
-/* Moves `r` from `at`, which is free, to where it belongs. */
+/* Puts `r` into the free place `at`, or where the order of the heap needs it. */
 static void restate__client_heap_sift(restate__client_http *h, size_t at,
                                       restate__client_request *r) {
     while (at > 1 && h->heap[at / 2]->due_ms > r->due_ms) {
@@ -21438,7 +21447,7 @@ static void restate__client_heap_sift(restate__client_http *h, size_t at,
     restate__client_heap_put(h, at, r);
 }
 
-/* When something is due for a request; UINT64_MAX: never. */
+/* Sets when a request is due; UINT64_MAX: never. */
 static void restate__client_due(restate__client_request *r, uint64_t at_ms) {
     restate__client_http *h = restate__client_home(r);
     size_t at = r->heap_at;
@@ -21452,7 +21461,7 @@ static void restate__client_due(restate__client_request *r, uint64_t at_ms) {
     }
 }
 
-/* Room for one request more, so that none of the above needs memory. */
+/* Makes room for one more request, so that restate__client_due() needs no memory. */
 static bool restate__client_heap_grow(restate__client_http *h) {
     size_t room = h->heap_room ? 2 * h->heap_room : 64;
     if (h->requests + 2 <= h->heap_room) return true;
@@ -21493,7 +21502,7 @@ static restate__client_request *restate__client_request_new(restate__http_ctx *c
     return r;
 }
 
-/* By which completions it is found. */
+/* Registers a request under its completions. */
 static void restate__client_number(restate__client_request *r, uint32_t id, uint32_t completion) {
     r->id = id;
     r->completion = completion;
@@ -21514,7 +21523,7 @@ static restate__client_request *restate__client_find(restate__http_ctx *c, uint3
 
 static void restate__client_touch(restate__client_conn *conn) { conn->touched = true; }
 
-/* Off its connection, whose stream may go on without it. */
+/* Detaches a request from its connection; the stream may go on without it. */
 static void restate__client_leave(restate__client_request *r) {
     restate__client_conn *conn = r->conn;
     if (!conn) return;
@@ -21526,7 +21535,7 @@ static void restate__client_leave(restate__client_request *r) {
         (void)nghttp2_session_set_stream_user_data(conn->session, r->stream, NULL);
 }
 
-/* The server need not go on with it. */
+/* Resets the stream of a request. */
 static void restate__client_cut(restate__client_request *r, uint32_t code) {
     restate__client_conn *conn = r->conn;
     restate__client_leave(r);
@@ -21545,7 +21554,7 @@ static void restate__client_unqueue(restate__client_request *r) {
     to->queued--;
 }
 
-/* Wakes who polls the descriptor: there is something to do without anything having arrived. */
+/* Wakes a program that polls the descriptor, as there is work although nothing arrived. */
 static void restate__client_wake(restate__client_http *h) {
     if (h->timer.fd >= 0) restate__poll_signal(h->poll.wake_fd);
 }
@@ -21560,9 +21569,9 @@ static void restate__client_enqueue(restate__client_request *r) {
     restate__client_due(r, r->deadline_ms);
 }
 
-/* Begins what followed sends that are over by now. */
+/* Begins requests that waited for sends that are over. */
 static void restate__client_follow(restate__http_ctx *c) {
-    size_t sends = c->sends;                /* before the request that is looked at */
+    size_t sends = c->sends;                /* those made before the request `r` */
     for (restate__client_request *r = c->open; r && c->follow; r = r->next) {
         if (r->work == RESTATE__CLIENT_SEND) sends--;
         if (!r->follows || sends) continue;
@@ -21572,7 +21581,7 @@ static void restate__client_follow(restate__http_ctx *c) {
     }
 }
 
-/* It is over; nothing of it is under way. What was settled is the caller's to say. */
+/* Ends a request and releases what it uses. The caller settles its completions. */
 static void restate__client_over(restate__client_request *r) {
     restate__http_ctx *c = r->c;
     restate__client_http *h = restate__client_home(r);
@@ -21593,11 +21602,12 @@ static void restate__client_over(restate__client_request *r) {
     if (c->follow) restate__client_follow(c);
 }
 
-/* Ends it with a failure. */
+/* Ends a request with a failure. */
 static void restate__client_fail(restate__client_request *r, restate_status as,
                                  const restate_failure *failure) {
     restate__client_ctx *c = &r->c->base;
-    c->peer.arena.failed = false;           /* it was the reason; now the failure is to be told */
+    c->peer.arena.failed = false;           /* the cause of this failure, which needs memory
+                                               itself */
     r->as = as;
     r->failure = *failure;
     if (!r->failure.message) r->failure.message = "";
@@ -21613,9 +21623,9 @@ static void restate__client_error(restate__client_request *r, uint16_t code, con
     restate__client_fail(r, RESTATE_ERROR, &failure);
 }
 
-/* ---- Trying again ---------------------------------------------------------------------------- */
+/* ---- Retries --------------------------------------------------------------------------------- */
 
-/* Forgets the answer of a try. */
+/* Resets a request for its next attempt. */
 static void restate__client_rewind(restate__client_request *r) {
     restate__buf_free(&r->arrived);
     r->arrived.failed = false;
@@ -21627,7 +21637,7 @@ static void restate__client_rewind(restate__client_request *r) {
     r->written = false;
 }
 
-/* Has it tried again, not before `least_ms` are over. False: it was tried enough. */
+/* Schedules the next attempt, in `least_ms` or later. False: none is left. */
 static bool restate__client_again(restate__client_request *r, uint64_t least_ms) {
     const restate__client_http *h = restate__client_home(r);
     const restate__policy *p = &h->retry;
@@ -21643,18 +21653,18 @@ static bool restate__client_again(restate__client_request *r, uint64_t least_ms)
     return true;
 }
 
-/* A try got no answer. `certain`: nor did it reach the server. */
+/* An attempt got no response. `certain`: it did not reach the server. */
 static void restate__client_unanswered(restate__client_request *r, bool certain, const char *why) {
     if ((certain || r->repeatable) && restate__client_again(r, 0)) return;
     if (r->tries > 1)
-        why = restate__arena_printf(restate__client_arena(r), "%s (tried %u times)", why,
+        why = restate__arena_printf(restate__client_arena(r), "%s (in %u attempts)", why,
                                     (unsigned)r->tries);
     restate__client_error(r, 0, restate__arena_clean(
         restate__client_arena(r), restate__arena_text(restate__client_arena(r), restate_str(why)),
         NULL));
 }
 
-/* ---- Answers --------------------------------------------------------------------------------- */
+/* ---- Responses ------------------------------------------------------------------------------- */
 
 static const char *restate__client_header(const restate__client_request *r, const char *name) {
     for (const restate__client_field *f = r->fields; f; f = f->next)
@@ -21662,7 +21672,7 @@ static const char *restate__client_header(const restate__client_request *r, cons
     return NULL;
 }
 
-/* The body of an answer in one piece, in the memory of the context. */
+/* The body of a response in one piece, in the memory of the context. */
 static restate_bytes restate__client_body(restate__client_request *r) {
     size_t len = r->arrived.len, at = 0;
     uint8_t *to = restate__arena_bytes(restate__client_arena(r), len + 1);
@@ -21709,14 +21719,14 @@ static const restate_pair *restate__client_metadata(restate__arena *arena, resta
     return pairs;
 }
 
-/* What an answer says that is none of success. */
+/* The failure in a response. */
 static restate_failure restate__client_reason(restate__client_request *r, restate_bytes body) {
     restate__arena *arena = restate__client_arena(r);
     restate_failure f = { r->status, restate__client_text(arena, body, "message"),
                           restate__client_metadata(arena, body) };
     if (f.message) return f;
     if (!body.len)
-        f.message = restate__arena_printf(arena, "the server answered with HTTP status %u",
+        f.message = restate__arena_printf(arena, "the server responded with HTTP status %u",
                                           (unsigned)r->status);
     else
         f.message = restate__arena_clean(
@@ -21725,19 +21735,19 @@ static restate_failure restate__client_reason(restate__client_request *r, restat
     return f;
 }
 
-/* Whether an invocation failed with this. Since server 1.7.4 a header says it, also of codes that
- * mean success elsewhere; before, the body, or that there is an id at all. */
+/* Whether this is the failure of an invocation. Since server 1.7.4 a header says so, also with
+ * codes that mean success elsewhere; before, the body says so, or an id is there. */
 static bool restate__client_by_invocation(const restate__client_request *r, restate_bytes body) {
     const char *source = restate__client_header(r, "x-restate-error-source");
     if (r->plain_error) return false;
     if (source) return strcmp(source, "invocation") == 0;
     if (r->status < 400) return false;
-    restate_bytes said = restate__id_member(body, "source");
-    if (said.ptr) return restate__id_is_string(said, "invocation");
+    restate_bytes member = restate__id_member(body, "source");
+    if (member.ptr) return restate__id_is_string(member, "invocation");
     return *r->answer.invocation_id != 0;
 }
 
-/* How long `retry-after` asks to wait. (Dates are passed over.) */
+/* The wait that `retry-after` asks for. (Dates are ignored.) */
 static uint64_t restate__client_retry_after(const restate__client_request *r) {
     const char *p = restate__client_header(r, "retry-after");
     uint64_t seconds = 0;
@@ -21763,7 +21773,7 @@ static void restate__client_keep_answer(restate__client_request *r) {
 
 static void restate__client_succeed(restate__client_request *r, restate_bytes body);
 
-/* An answer has come, whole. */
+/* Evaluates a complete response: (3). */
 static void restate__client_judge(restate__client_request *r) {
     bool good = r->status < 300;
     restate__client_keep_answer(r);
@@ -21778,7 +21788,7 @@ static void restate__client_judge(restate__client_request *r) {
         restate_bytes code = restate__id_member(body, "code");
         uint64_t number = 0;
         if (code.ptr && !restate__json_whole(code, 16, false, &number) && number)
-            failure.code = (uint16_t)number;    /* the status of one that is no status is 500 */
+            failure.code = (uint16_t)number;    /* a code that is no HTTP status came as 500 */
         restate__client_fail(r, RESTATE_TERMINAL, &failure);
     } else if (good || r->status == 470) {
         restate__client_succeed(r, body);
@@ -21789,13 +21799,13 @@ static void restate__client_judge(restate__client_request *r) {
     }
 }
 
-/* Settles what the answer is for. */
+/* Settles the completion with the body of the response. */
 static void restate__client_give(restate__client_request *r) {
     restate__client_ctx *c = &r->c->base;
     restate__client_begin_value(c, r->completion, r->arrived.len);
     while (r->arrived.len) {
         restate_bytes piece = restate__buf_peek(&r->arrived);
-        restate__peer_tell(&c->peer, piece);
+        restate__peer_feed(&c->peer, piece);
         restate__buf_drop(&r->arrived, piece.len);
     }
 }
@@ -21807,7 +21817,7 @@ static void restate__client_sent(restate__client_request *r, restate_bytes body)
     const char *id = restate__client_text(arena, body, "invocationId");
     const char *how = restate__client_text(arena, body, "status");
     if (!id) {
-        restate__client_error(r, r->status, "the answer to a send has no invocationId");
+        restate__client_error(r, r->status, "the response to a send has no invocationId");
         return;
     }
     r->answer.invocation_id = id;
@@ -21860,7 +21870,7 @@ static int restate__client_on_header(nghttp2_session *session, const nghttp2_fra
     }
     if (r->status < 200) return 0;
     restate__client_field *f = restate__arena_alloc(restate__client_arena(r), sizeof *f);
-    if (!f) return 0;                       /* the context's next call says so */
+    if (!f) return 0;                       /* the next call on the context reports it */
     f->pair.name = restate__arena_text(restate__client_arena(r), restate__b(name, name_len));
     f->pair.value = restate__arena_text(restate__client_arena(r), restate__b(value, value_len));
     *r->fields_end = f;
@@ -21878,7 +21888,7 @@ static int restate__client_on_data(nghttp2_session *session, uint8_t flags, int3
     size_t most = restate__client_home(r)->max_message_bytes;
     if (len > most || r->arrived.len > most - len) {
         restate__client_error(r, 0, restate__arena_printf(
-            restate__client_arena(r), "the answer has more than %lu bytes: raise max_message_bytes",
+            restate__client_arena(r), "the response exceeds %lu bytes: raise max_message_bytes",
             (unsigned long)most));
     } else if (!restate__buf_write(&r->arrived, data, len)) {
         restate__client_error(r, 0, "out of memory");
@@ -21886,7 +21896,7 @@ static int restate__client_on_data(nghttp2_session *session, uint8_t flags, int3
     return 0;
 }
 
-/* The answer is complete: it counts, and what is left of the request need not be sent. */
+/* The response is complete: it counts, and the rest of the request is not sent. */
 static void restate__client_complete(restate__client_request *r) {
     if (r->status < 200) return;
     if (r->body_at < r->body.len) restate__client_cut(r, NGHTTP2_NO_ERROR);
@@ -21924,7 +21934,7 @@ static int restate__client_on_close(nghttp2_session *session, int32_t stream, ui
     if (!r) return 0;
     restate__client_leave(r);
     restate__client_unanswered(r, code == NGHTTP2_REFUSED_STREAM, restate__arena_printf(
-        restate__client_arena(r), "the server ended the request without an answer (%s)",
+        restate__client_arena(r), "the server ended the request without a response (%s)",
         nghttp2_http2_strerror(code)));
     return 0;
 }
@@ -22033,7 +22043,7 @@ static void restate__client_submit(restate__client_request *r, restate__client_c
     if (r->body.ptr)
         restate__client_put(&f, "content-length", restate__client_digits(r->body.len, length));
     restate__client_put(&f, "accept", r->accept);
-    /* In the table of HTTP/2 it would only drive out what is the same each time. */
+    /* In the table of HPACK it would only evict fields that recur. */
     restate__client_put_as(&f, "idempotency-key", r->idempotency_key,
                            NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_INDEX);
     restate__client_put(&f, "x-restate-limit-key", r->limit_key);
@@ -22060,7 +22070,7 @@ static void restate__client_submit(restate__client_request *r, restate__client_c
 
 /* ---- Connections ----------------------------------------------------------------------------- */
 
-/* A connection is of no use any more. It is freed at the end of the turn. */
+/* Ends a connection. It is freed at the end of the turn. */
 static void restate__client_lose(restate__client_conn *conn, bool certain, const char *format, ...)
     RESTATE__PRINTF(3, 4);
 static void restate__client_lose(restate__client_conn *conn, bool certain, const char *format,
@@ -22081,7 +22091,8 @@ static void restate__client_lose(restate__client_conn *conn, bool certain, const
     if (session) nghttp2_session_del(session);
 }
 
-/* Nothing could be connected: for what waits that was a try, unless there are other connections. */
+/* No connection could be made: an attempt of all waiting requests, unless there are other
+ * connections. */
 static void restate__client_unreachable(restate__client_conn *conn) {
     restate__client_address *to = conn->to;
     restate__client_request *r = to->queue, *next;
@@ -22091,7 +22102,7 @@ static void restate__client_unreachable(restate__client_conn *conn) {
     to->queue = NULL;
     to->queue_end = &to->queue;
     to->queued = 0;
-    to->again_ms = 0;                       /* each has a pause of its own */
+    to->again_ms = 0;                       /* each request pauses by itself */
     for (; r; r = next) {
         next = r->next_queued;
         r->phase = RESTATE__CLIENT_PAUSED;
@@ -22101,12 +22112,12 @@ static void restate__client_unreachable(restate__client_conn *conn) {
     }
 }
 
-/* It does not speak HTTP/2 and never will: nothing is tried again. */
+/* The server does not use HTTP/2, which no retry changes: all requests fail. */
 static void restate__client_wrong_protocol(restate__client_conn *conn, const char *what) {
     restate__client_address *to = conn->to;
     restate__client_request *r;
     conn->life = RESTATE__CLIENT_LOST;
-    snprintf(conn->why, sizeof conn->why, "%.100s speaks %s and not HTTP/2 with prior knowledge: "
+    snprintf(conn->why, sizeof conn->why, "%.100s uses %s, not HTTP/2 with prior knowledge: "
              "is it the right port?", to->url, what);
     while ((r = conn->requests) != NULL) restate__client_error(r, 0, conn->why);
     while ((r = to->queue) != NULL) restate__client_error(r, 0, conn->why);
@@ -22139,7 +22150,7 @@ static int restate__client_send(restate__client_conn *conn, restate_bytes from) 
     return io == RESTATE_IO_READ ? RESTATE_IO_WRITE : io;
 }
 
-/* Nothing more comes; `n`: RESTATE_IO_END or _ERROR. */
+/* The peer closed or the connection broke; `n`: RESTATE_IO_END or _ERROR. */
 static void restate__client_hung_up(restate__client_conn *conn, int n) {
     if (conn->tls && !conn->heard)
         restate__client_lose(conn, true, "TLS with %.100s failed: the certificate may not be that "
@@ -22150,7 +22161,7 @@ static void restate__client_hung_up(restate__client_conn *conn, int n) {
                              conn->to->url);
 }
 
-/* Sends what it can, the rest has to wait; gives how much was sent. */
+/* Sends as much as the socket takes, and returns that number of bytes. */
 static size_t restate__client_write(restate__client_conn *conn, restate_bytes from) {
     size_t sent = 0;
     while (sent < from.len && conn->life == RESTATE__CLIENT_OPEN) {
@@ -22158,7 +22169,7 @@ static size_t restate__client_write(restate__client_conn *conn, restate_bytes fr
         if (n == RESTATE_IO_ERROR || n == RESTATE_IO_END) {
             restate__client_hung_up(conn, n);
         } else if (n < 0) {
-            conn->blocked = n == RESTATE_IO_WRITE;      /* TLS may want to read first */
+            conn->blocked = n == RESTATE_IO_WRITE;      /* else TLS has to read first */
             break;
         } else {
             sent += (size_t)n;
@@ -22177,7 +22188,7 @@ static bool restate__client_write_pending(restate__client_conn *conn) {
     return conn->life == RESTATE__CLIENT_OPEN;
 }
 
-/* Gathers what nghttp2 has to send; what does not fit is pending. */
+/* Copies the output of nghttp2 to `to`; a frame that does not fit becomes pending. */
 static size_t restate__client_gather(restate__client_conn *conn, uint8_t *to) {
     size_t len = 0;
     while (len + RESTATE__CLIENT_FRAME <= RESTATE__CLIENT_BYTES) {
@@ -22199,7 +22210,7 @@ static size_t restate__client_gather(restate__client_conn *conn, uint8_t *to) {
     return len;
 }
 
-/* Sends what there is. */
+/* Sends pending bytes, then the output of nghttp2. */
 static void restate__client_flush(restate__client_conn *conn) {
     restate__client_http *h = conn->http;
     conn->touched = conn->blocked = false;
@@ -22207,7 +22218,7 @@ static void restate__client_flush(restate__client_conn *conn) {
         size_t len = restate__client_gather(conn, h->out);
         if (conn->life != RESTATE__CLIENT_OPEN || (!len && !conn->pending.len)) break;
         restate_bytes left = restate__b(h->out, len);
-        restate__buf rest = conn->pending;  /* comes behind what was gathered */
+        restate__buf rest = conn->pending;  /* belongs after the gathered bytes */
         size_t n = restate__client_write(conn, left);
         if (conn->life != RESTATE__CLIENT_OPEN) break;
         if (n == len) continue;
@@ -22223,15 +22234,15 @@ static void restate__client_flush(restate__client_conn *conn) {
     if (conn->life == RESTATE__CLIENT_OPEN && !nghttp2_session_want_read(conn->session) &&
         !nghttp2_session_want_write(conn->session))
         restate__client_lose(conn, false, conn->goaway ? "%.100s ended the connection"
-                                                       : "%.100s does not keep to HTTP/2",
+                                                       : "%.100s violates HTTP/2",
                              conn->to->url);
     if (conn->life == RESTATE__CLIENT_OPEN &&
         !restate__poll_watch(&h->poll, &conn->source, conn->blocked || conn->read_blocked))
-        restate__client_lose(conn, false, "the connection cannot be waited for: %s",
+        restate__client_lose(conn, false, "the connection cannot be polled: %s",
                              strerror(errno));
 }
 
-/* What is not HTTP/2 is told by its first bytes: nghttp2 would only say that a frame is too
+/* Recognises other protocols by their first bytes, as nghttp2 would only report a frame that is too
  * large. */
 static bool restate__client_is_http2(restate__client_conn *conn, restate_bytes in) {
     while (conn->first_len < sizeof conn->first && in.len) {
@@ -22247,7 +22258,7 @@ static bool restate__client_is_http2(restate__client_conn *conn, restate_bytes i
 
 static void restate__client_receive(restate__client_conn *conn) {
     restate__client_http *h = conn->http;
-    /* What TLS has read already no socket shows: all of it is taken. */
+    /* Bytes that TLS has buffered do not make the socket readable, so read until there are none. */
     for (int i = 0; conn->life == RESTATE__CLIENT_OPEN; i += !conn->tls) {
         if (i == RESTATE__CLIENT_ROUNDS) return;
         int n = restate__client_recv(conn, h->in, RESTATE__CLIENT_BYTES);
@@ -22265,7 +22276,7 @@ static void restate__client_receive(restate__client_conn *conn) {
                                                                          (size_t)n);
         restate__client_touch(conn);
         if (used < 0)
-            restate__client_lose(conn, false, "%.100s does not keep to HTTP/2: %s", conn->to->url,
+            restate__client_lose(conn, false, "%.100s violates HTTP/2: %s", conn->to->url,
                                  nghttp2_strerror((int)used));
         if (n < RESTATE__CLIENT_BYTES && !conn->tls) return;
     }
@@ -22324,8 +22335,8 @@ static int restate__client_connect_next(restate__client_conn *conn) {
     return connect(conn->source.fd, to->ai_addr, to->ai_addrlen) ? errno : 0;
 }
 
-/* Where nobody listens on a port that the system also gives out by itself, a socket may come to be
- * connected to itself. Such a one would take the port from the server that is being restarted. */
+/* If nobody listens on a port of the ephemeral range, a socket may connect to itself. It would then
+ * occupy the port of the server that is being restarted. */
 static bool restate__client_to_itself(int fd) {
     struct sockaddr_storage here, there;
     struct linger none = { .l_onoff = 1, .l_linger = 0 };
@@ -22338,7 +22349,7 @@ static bool restate__client_to_itself(int fd) {
     return true;
 }
 
-/* Goes on connecting; `error`: of the last step, 0: none. */
+/* Goes on connecting; `error`: of the last connect(), or 0. */
 static void restate__client_connect(restate__client_conn *conn, int error) {
     restate__client_http *h = conn->http;
     for (;;) {
@@ -22370,7 +22381,8 @@ static void restate__client_on_ready(void *owner) {
     socklen_t len = sizeof error;
     if (conn->life == RESTATE__CLIENT_CONNECTING) {
         if (getsockopt(conn->source.fd, SOL_SOCKET, SO_ERROR, &error, &len)) error = errno;
-        conn->error = error;                /* the turn goes on: it may open another socket */
+        conn->error = error;                /* handled in restate__client_look(), as it may open
+                                               another socket */
         conn->stepped = true;
         restate__poll_forget(&conn->http->poll, &conn->source);
         return;
@@ -22379,7 +22391,7 @@ static void restate__client_on_ready(void *owner) {
     if (conn->source.in || (conn->tls && conn->source.out)) restate__client_receive(conn);
 }
 
-/* Begins a connection. Names are looked up here and now. */
+/* Begins a connection. This looks the name up, and blocks meanwhile. */
 static void restate__client_open(restate__client_http *h, restate__client_address *to) {
     const struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
     restate__client_conn *conn = restate__mem_zalloc(&h->base.allocator, sizeof *conn);
@@ -22451,7 +22463,7 @@ static restate__client_conn *restate__client_pick(const restate__client_address 
     return best;
 }
 
-/* Whether another connection is to be made for what waits. */
+/* Whether waiting requests need another connection. */
 static bool restate__client_needs(const restate__client_http *h,
                                   const restate__client_address *to) {
     size_t coming = 0;
@@ -22460,7 +22472,7 @@ static bool restate__client_needs(const restate__client_http *h,
     return to->queued > coming && to->conn_count < h->connections && h->now_ms >= to->again_ms;
 }
 
-/* Hands what waits to connections. */
+/* Gives waiting requests to connections. */
 static void restate__client_deal(restate__client_http *h, restate__client_address *to) {
     while (to->queue) {
         restate__client_conn *conn = restate__client_pick(to);
@@ -22484,7 +22496,7 @@ static void restate__client_expire_one(restate__client_request *r) {
         if (r->completion) restate__client_void(&r->c->base, r->completion);
     } else if (h->now_ms >= r->deadline_ms) {
         const restate_failure failure = { 408, restate__arena_printf(
-            restate__client_arena(r), "no answer within %lu ms", (unsigned long)h->timeout_ms),
+            restate__client_arena(r), "no response within %lu ms", (unsigned long)h->timeout_ms),
             NULL };
         restate__client_fail(r, RESTATE_TIMEOUT, &failure);
     } else {
@@ -22497,7 +22509,7 @@ static void restate__client_expire(restate__client_http *h) {
         restate__client_expire_one(h->heap[1]);
 }
 
-/* Looks at the times of a connection, and gives when the next one is due. */
+/* Checks the deadlines of a connection, and returns the next one. */
 static uint64_t restate__client_look(restate__client_conn *conn) {
     uint64_t now = conn->http->now_ms;
     if (conn->life == RESTATE__CLIENT_CONNECTING && conn->stepped) {
@@ -22514,7 +22526,7 @@ static uint64_t restate__client_look(restate__client_conn *conn) {
     if (conn->life != RESTATE__CLIENT_OPEN || !conn->requests) return UINT64_MAX;
     if (!conn->heard_ms) conn->heard_ms = now;
     if (conn->asked_ms && now - conn->asked_ms >= RESTATE__CLIENT_ALIVE_MS)
-        restate__client_lose(conn, false, "%.100s does not answer any more", conn->to->url);
+        restate__client_lose(conn, false, "%.100s does not answer PING any more", conn->to->url);
     if (conn->life != RESTATE__CLIENT_OPEN) return UINT64_MAX;
     if (conn->asked_ms) return conn->asked_ms + RESTATE__CLIENT_ALIVE_MS;
     if (now - conn->heard_ms < RESTATE__CLIENT_QUIET_MS)
@@ -22525,7 +22537,7 @@ static uint64_t restate__client_look(restate__client_conn *conn) {
     return now + RESTATE__CLIENT_ALIVE_MS;
 }
 
-/* Does for an address what can be done now. Gives when something is due. */
+/* Does all work of an address that need not wait. Returns the next deadline. */
 static uint64_t restate__client_serve(restate__client_http *h, restate__client_address *to) {
     uint64_t due = UINT64_MAX;
     for (restate__client_conn *c = to->conns; c; c = c->next)
@@ -22541,14 +22553,14 @@ static uint64_t restate__client_serve(restate__client_http *h, restate__client_a
     return due;
 }
 
-/* Does everything that can be done. Gives when something is due; UINT64_MAX: nothing is timed. */
+/* Does all work that need not wait. Returns the next deadline, or UINT64_MAX. */
 static uint64_t restate__client_work_on(restate__client_http *h) {
     restate__client_tick(h);
     restate__client_expire(h);
     uint64_t due = restate__client_serve(h, &h->ingress);
     uint64_t other = restate__client_serve(h, &h->admin);
     if (other < due) due = other;
-    /* Losses and errors above may have made something due. */
+    /* Failures above may have scheduled attempts. */
     if (h->heap_count && h->heap[1]->due_ms < due) due = h->heap[1]->due_ms;
     return due;
 }
@@ -22559,7 +22571,7 @@ static int restate__client_wait_ms(const restate__client_http *h, uint64_t due, 
     return left == UINT64_MAX ? -1 : left > INT_MAX ? INT_MAX : (int)left;
 }
 
-/* One turn: all there is to do, after waiting at most `wait_ms` for something. */
+/* One turn: waits at most `wait_ms` for events, and does all work. */
 static void restate__client_turn(restate__client_http *h, uint64_t wait_ms) {
     uint64_t due = restate__client_work_on(h);
     if (h->base.settled) wait_ms = 0;
@@ -22567,7 +22579,7 @@ static void restate__client_turn(restate__client_http *h, uint64_t wait_ms) {
     restate__client_work_on(h);
 }
 
-/* Waits until a request without a future is over, and gives how it ended. */
+/* Waits until a request without a future is over, and returns its status. */
 static restate_status restate__client_until(restate__client_request *r) {
     restate__client_http *h = restate__client_home(r);
     restate__client_ctx *c = &r->c->base;
@@ -22591,7 +22603,7 @@ static void restate__client_escape(restate__json_out *o, restate_bytes text) {
     for (size_t i = 0; i < text.len; i++) {
         uint8_t b = text.ptr[i];
         bool plain = restate__b_base62_digit((char)b) != 62 || b == '-' || b == '_' || b == '~' ||
-                     (b == '.' && !dots);   /* a segment of dots would be something else */
+                     (b == '.' && !dots);   /* "." and ".." would be another path */
         if (!plain) restate__json_put(o, '%');
         restate__json_put(o, plain ? (char)b : hex[b >> 4]);
         if (!plain) restate__json_put(o, hex[b & 15]);
@@ -22622,7 +22634,7 @@ static void restate__client_path_done(restate__client_request *r, restate__json_
     r->path = (const char *)restate__json_finish(o).ptr;
 }
 
-/* Has a request sent, now that all of it is known. */
+/* Queues a request that is complete. */
 static void restate__client_go(restate__client_request *r) {
     restate__client_http *h = restate__client_home(r);
     restate__arena *arena = restate__client_arena(r);
@@ -22641,7 +22653,7 @@ static void restate__client_go(restate__client_request *r) {
     }
 }
 
-/* What the payload of a command is sent as; NULL: nothing is said of it. */
+/* The content type of the payload of a command; NULL: none is sent. */
 static const char *restate__client_type(const restate__peer *p) {
     const restate_codec *codec = p->codec;
     if (p->absent && !p->handler.options.seal) return NULL;
@@ -22650,10 +22662,10 @@ static const char *restate__client_type(const restate__peer *p) {
     return codec->content_type ? codec->content_type : "application/octet-stream";
 }
 
-/* A name as HTTP/2 wants it, in lower case; NULL: it is none. */
+/* A header's name in lower case, as HTTP/2 needs it; NULL: it is not valid. */
 static const char *restate__client_name(restate__arena *arena, restate_bytes name) {
     char *text = (char *)restate__arena_bytes(arena, name.len + 1);
-    if (!text) return "";                   /* the arena says so */
+    if (!text) return "";                   /* the arena has `failed` */
     for (size_t i = 0; i < name.len; i++) text[i] = (char)restate__json_lower(name.ptr[i]);
     text[name.len] = 0;
     bool valid = nghttp2_check_header_name((const uint8_t *)text, name.len) && text[0] != ':';
@@ -22664,7 +22676,7 @@ static bool restate__client_value_valid(const char *value) {
     return nghttp2_check_header_value((const uint8_t *)value, strlen(value));
 }
 
-/* The headers of a call. NULL, or what is wrong. */
+/* Reads the headers of a call. Returns an error, or NULL. */
 static const char *restate__client_take_headers(restate__client_request *r,
                                                 restate_wire_list list) {
     restate__arena *arena = restate__client_arena(r);
@@ -22685,12 +22697,12 @@ static const char *restate__client_take_headers(restate__client_request *r,
     return NULL;
 }
 
-/* A text of a command, which lies in the block: a copy, or NULL if it is empty. */
+/* Copies a text of a command, which lies in the block; NULL if it is empty. */
 static const char *restate__client_copy(restate__client_request *r, restate_bytes text) {
     return text.len ? restate__arena_text(restate__client_arena(r), text) : NULL;
 }
 
-/* Call and OneWayCall have the same fields, but for the time and the result. */
+/* Call and OneWayCall have the same fields, except for time and result. */
 static const char *restate__client_take_call(restate__client_request *r,
                                              const restate_wire_CallCommandMessage *m,
                                              uint64_t start_ms) {
@@ -22721,7 +22733,7 @@ static const char *restate__client_take_call(restate__client_request *r,
     return restate__client_take_headers(r, m->headers);
 }
 
-/* Whether text stands in a path as it is. (The server does not decode idempotency keys there.) */
+/* Whether text needs no encoding in a path. (The server does not decode idempotency keys there.) */
 static bool restate__client_plain(restate_bytes text) {
     for (size_t i = 0; i < text.len; i++)
         if (restate__b_base62_digit((char)text.ptr[i]) == 62 && !strchr("-_~", text.ptr[i]))
@@ -22729,8 +22741,7 @@ static bool restate__client_plain(restate_bytes text) {
     return text.len > 0;
 }
 
-/* Attach or get output: `verb`. By the old paths, which every server knows, where these can say
- * it. */
+/* Attach or get output: `verb`. Uses the old paths, which every server knows, if they suffice. */
 static void restate__client_take_attach(restate__client_request *r, const char *verb,
                                         const restate_wire_AttachInvocationCommandMessage *m) {
     const restate_wire_IdempotentRequestTarget *once = &m->target.idempotent_request_target;
@@ -22800,7 +22811,7 @@ static void restate__client_take_cancel(restate__client_request *r, restate_byte
 
 /* ---- State, by the admin API ----------------------------------------------------------------- */
 
-/* A query for the state of the context's object: `what` of all of it, or of one key. */
+/* A query for the columns `what` of the state of the context's object: of one key, or of all. */
 static void restate__client_ask_state(restate__client_request *r, const char *what,
                                       const char *key) {
     const restate_target *at = &r->c->base.at;
@@ -22835,7 +22846,7 @@ static int restate__client_by_key(const void *a, const void *b) {
     return restate__b_compare(x->key, y->key);
 }
 
-/* The rows of an answer. False: out of memory, or it has none. */
+/* The rows of a response. False: it has none, or out of memory. */
 static bool restate__client_rows(restate__arena *arena, restate_bytes body,
                                  restate__client_state *state) {
     restate_bytes rows = restate__id_member(body, "rows");
@@ -22866,7 +22877,7 @@ static void restate__client_give_rows(restate__client_request *r) {
     restate__arena *arena = restate__client_arena(r);
     restate__client_state state;
     if (!restate__client_rows(arena, restate__client_body(r), &state)) {
-        restate__client_error(r, 0, "the answer to a query cannot be read");
+        restate__client_error(r, 0, "the response to a query cannot be read");
         return;
     }
     restate__client_over(r);
@@ -22881,8 +22892,8 @@ static void restate__client_give_rows(restate__client_request *r) {
     else restate__ctx_nomem(&c->peer.attempt.ctx);
 }
 
-/* The version that state has: what a write replaces. As the server computes it, the hash of all
- * keys and values with numbers in between. */
+/* The version of a state, as the server computes it: a hash of all keys and values with numbers in
+ * between. A write names the version that it replaces. */
 static const char *restate__client_version(restate__arena *arena,
                                            const restate__client_state *state) {
     static const char marks[] = "\x01\x02\x03";
@@ -22909,7 +22920,7 @@ static const char *restate__client_version(restate__arena *arena,
     return version;
 }
 
-/* Reads all of the state, waiting for it. */
+/* Queries all of the state, and waits for it. */
 static restate_status restate__client_read_state(restate__http_ctx *c,
                                                  restate__client_state *state) {
     restate__client_request *r = restate__client_request_new(c, RESTATE__CLIENT_NOW);
@@ -22921,10 +22932,10 @@ static restate_status restate__client_read_state(restate__http_ctx *c,
     restate_status s = restate__client_until(r);
     if (s != RESTATE_OK) return s;
     if (restate__client_rows(&c->base.peer.arena, r->body, state)) return RESTATE_OK;
-    return restate__ctx_misuse(ctx, "restate_set", "the answer to a query cannot be read");
+    return restate__ctx_misuse(ctx, "restate_set", "the response to a query cannot be read");
 }
 
-/* Has the server replace all of the state, if it still has that version. */
+/* Makes the server replace all of the state if it still has that version. */
 static restate_status restate__client_replace_state(restate__http_ctx *c, const char *version,
                                                     const restate__client_state *state) {
     restate__client_request *r = restate__client_request_new(c, RESTATE__CLIENT_NOW);
@@ -22956,12 +22967,12 @@ static restate_status restate__client_replace_state(restate__http_ctx *c, const 
     r->body = restate__json_finish(&body);
     r->method = "POST";
     r->content_type = "application/json";
-    r->repeatable = r->plain_error = true;  /* of one version: the second time nothing happens */
+    r->repeatable = r->plain_error = true;  /* the second time the version is another one */
     restate__client_go(r);
     return restate__client_until(r);
 }
 
-/* `from` with one key changed: absent bytes delete it. */
+/* Copies `from` with one key changed; absent bytes delete it. */
 static bool restate__client_change(restate__arena *arena, const restate__client_state *from,
                                    restate_bytes key, restate_bytes value,
                                    restate__client_state *to) {
@@ -22985,8 +22996,8 @@ static restate_status restate__client_pause(restate__http_ctx *c, uint64_t ms) {
     return restate__client_until(r);
 }
 
-/* Waits until the state has another version than `old`: nobody says whether a write was dropped,
- * because somebody else wrote first, or comes later. */
+/* Waits until the state has another version than `old`, because the server does not report whether
+ * it dropped a write (somebody else wrote first) or will do it later. */
 static restate_status restate__client_see_state(restate__http_ctx *c, const char *old,
                                                 const char *wanted) {
     restate__client_http *h = restate__client_http_of(c->base.client);
@@ -23026,7 +23037,7 @@ static restate_status restate__client_write_state(restate__http_ctx *c, restate_
 
 /* ---- Taking commands ------------------------------------------------------------------------- */
 
-/* What a command says, of the kinds that there are here. */
+/* The commands that a client sends. */
 typedef union restate__client_command {
     restate_wire_CallCommandMessage call;
     restate_wire_OneWayCallCommandMessage send;
@@ -23044,7 +23055,7 @@ typedef union restate__client_command {
 #define RESTATE__CLIENT_READ(message, m, command) \
     restate__wire_decode(restate_wire_##message##CommandMessage_fields, m, sizeof *(m), command)
 
-/* A request for a command. NULL: the context knows that there is no memory. */
+/* Makes a request for a command. NULL: restate__ctx_nomem() was called. */
 static restate__client_request *restate__client_take_new(restate__http_ctx *c,
                                                          restate__client_work work, bool admin) {
     restate__client_http *h = restate__client_http_of(c->base.client);
@@ -23059,7 +23070,7 @@ static void restate__client_go_unless(restate__client_request *r, const char *wr
     else restate__client_go(r);
 }
 
-/* Calls and sends. The block of the command is the request's until it is over. */
+/* Calls and sends. The request keeps the block of the command until it is over. */
 static void restate__client_on_call(restate__http_ctx *c, const restate__message *command,
                                     restate__chunk **block) {
     restate_wire_CallCommandMessage m;
@@ -23128,7 +23139,7 @@ static void restate__client_on_get(restate__http_ctx *c, const restate__message 
     restate__client_go(r);
 }
 
-/* Commands that have no completion: done when this returns. */
+/* Executes a command without a completion, and waits until it is done. */
 static restate_status restate__client_on_now(restate__http_ctx *c,
                                              const restate__message *command) {
     restate__client_command m;
@@ -23205,7 +23216,7 @@ static restate_status restate__client_take(restate__peer *p) {
     return ctx->over ? RESTATE_ENDED : s;
 }
 
-static restate_status restate__client_told(restate__peer *p, uint32_t completion) {
+static restate_status restate__client_status(restate__peer *p, uint32_t completion) {
     restate__http_ctx *c = (restate__http_ctx *)(void *)p;
     restate__client_request *r = restate__client_find(c, completion);
     if (!r) return RESTATE_TERMINAL;
@@ -23216,8 +23227,8 @@ static restate_status restate__client_told(restate__peer *p, uint32_t completion
 static restate_status restate__client_http_wait(restate__client_ctx *base) {
     restate__http_ctx *c = (restate__http_ctx *)(void *)base;
     if (!c->open && !base->settled)
-        return restate__ctx_misuse(&base->peer.attempt.ctx, "restate_await", "nothing is under way "
-                                   "whose result could come");
+        return restate__ctx_misuse(&base->peer.attempt.ctx, "restate_await", "no request and no "
+                                   "timer is open that could settle it");
     restate__client_turn(restate__client_http_of(base->client), UINT64_MAX);
     return RESTATE_OK;
 }
@@ -23252,7 +23263,7 @@ static bool restate__client_http_request(restate__client_ctx *base, uint32_t com
     r->repeatable = query || strcmp(method, "GET") == 0;
     r->plain_error = !ingress;
     restate__client_go_unless(r, restate__client_value_valid(path) && !strchr(path, ' ')
-                                     ? NULL : "the path has characters that are to be encoded");
+                                     ? NULL : "the path has characters that have to be encoded");
     return true;
 }
 
@@ -23263,7 +23274,7 @@ static const restate_answer *restate__client_http_answer(restate__client_ctx *ba
     return r && r->work != RESTATE__CLIENT_TIMER ? &r->answer : NULL;
 }
 
-/* Makes the descriptor that others poll readable when something is due. */
+/* Makes the descriptor of restate_client_fd() readable at the next deadline. */
 static void restate__client_arm(restate__client_http *h, uint64_t due) {
     if (h->timer.fd < 0 || due == h->armed_ms) return;
     h->armed_ms = due;
@@ -23297,7 +23308,7 @@ static void restate__client_http_free(restate_client *client) {
 }
 
 static const restate__client_kind restate__client_by_http = {
-    .calls = { restate__client_take, restate__client_wait, restate__client_told,
+    .calls = { restate__client_take, restate__client_wait, restate__client_status,
                RESTATE__RULE_HANDLER | RESTATE__RULE_SIGNAL | RESTATE__RULE_WORKFLOW |
                RESTATE__RULE_REPLY },
     .ctx_bytes = sizeof(restate__http_ctx),
@@ -23309,7 +23320,7 @@ static const restate__client_kind restate__client_by_http = {
 
 /* ---- Options --------------------------------------------------------------------------------- */
 
-/* Takes a text up to one of the characters in `until`; NULL: out of memory. */
+/* Copies the text up to one of the characters in `until`; NULL: out of memory. */
 static const char *restate__client_part(restate__arena *arena, const char **at, const char *until) {
     size_t n = strcspn(*at, until);
     const char *from = *at;
@@ -23318,7 +23329,7 @@ static const char *restate__client_part(restate__arena *arena, const char **at, 
     return (const char *)copy.ptr;
 }
 
-/* host, [v6], host:port, and a path behind it. What is wrong with it, or NULL. */
+/* Parses host, [v6] or host:port, and a path. Returns an error, or NULL. */
 static const char *restate__client_read_host(restate__arena *arena, restate__client_address *a,
                                              const char *at) {
     const char *begin = at;
@@ -23424,12 +23435,12 @@ static bool restate__client_read_random(uint64_t random[4]) {
     return n == (ssize_t)(4 * sizeof *random);
 }
 
-/* What needs the system. What is wrong comes out of the first request. */
+/* Opens descriptors and allocates buffers. The first request reports an error of this. */
 static const char *restate__client_prepare(restate__client_http *h) {
     h->timer = restate__poll_source_of(-1, restate__poll_on_wake, &h->timer);
     bool polled = restate__poll_init(&h->poll, &h->base.allocator);
     if (!polled)
-        return restate__arena_printf(&h->kept, "the system gives no descriptor: %s",
+        return restate__arena_printf(&h->kept, "the client cannot open a descriptor: %s",
                                      strerror(errno));
     if (!restate__client_read_random(h->random)) return "there is no /dev/urandom";
     h->in = restate__mem_alloc(&h->base.allocator, 2 * RESTATE__CLIENT_BYTES);
@@ -23470,7 +23481,8 @@ RESTATE_API restate_client *restate_client_new(const restate_client_options *opt
     return &h->base;
 }
 
-/* ---- For loops of the program's -------------------------------------------------------------- */
+/* ---- For event loops of the program
+ * -------------------------------------------------------------- */
 
 #if RESTATE__EPOLL
 
@@ -23483,7 +23495,7 @@ RESTATE_API int restate_client_fd(restate_client *client) {
             restate__poll_close_fd(&h->timer.fd);
             return -1;
         }
-        restate__client_wake(h);            /* for what was issued before */
+        restate__client_wake(h);            /* for requests issued before */
     }
     return h->poll.epoll;
 }
@@ -26750,8 +26762,8 @@ static void restate__test_visitor_notify(restate__test_party *p, uint16_t type,
     restate__test_note_answer(own, type, body);
     restate__wire_put_head(head, type, 0, (uint32_t)body.len);
     restate__client_settled(&own->c);
-    restate__peer_tell(&own->c.peer, restate__b(head, sizeof head));
-    if (body.len) restate__peer_tell(&own->c.peer, body);
+    restate__peer_feed(&own->c.peer, restate__b(head, sizeof head));
+    if (body.len) restate__peer_feed(&own->c.peer, body);
 }
 
 static void restate__test_visitor_refuse(restate__test_party *p, uint16_t code, const char *why) {
@@ -26896,7 +26908,7 @@ static restate_status restate__test_take_command(restate__peer *p) {
     return restate__test_do(own, m.type, body);
 }
 
-static restate_status restate__test_told(restate__peer *p, uint32_t completion) {
+static restate_status restate__test_status_of(restate__peer *p, uint32_t completion) {
     restate__test_ctx *own = (restate__test_ctx *)(void *)p;
     const restate__test_answer *a = restate__test_answer_of(own, completion);
     if (a && a->answer.http_status) own->c.answer = &a->answer;
@@ -27118,7 +27130,7 @@ static bool restate__test_journals(restate__client_ctx *c, uint32_t completion,
 }
 
 static const restate__client_kind restate__test_kind = {
-    .calls = { restate__test_take_command, restate__client_wait, restate__test_told,
+    .calls = { restate__test_take_command, restate__client_wait, restate__test_status_of,
                RESTATE__RULE_HANDLER | RESTATE__RULE_EXPLICIT },
     .ctx_bytes = sizeof(restate__test_ctx),
     .begin = restate__test_begin_ctx,

@@ -206,7 +206,7 @@ TEST(who_failed) {
         CHECK_INT(restate_call_id(ctx, restate_call_async(ctx, to("fail"), restate_str("1"), NULL), &id), RESTATE_OK);
         CHECK_STR(id, "inv_1");
         CHECK_INT(restate_call_id(ctx, restate_send(ctx, to("refuse"), restate_str("1"), NULL), &id), RESTATE_ERROR);
-        CHECK_STR(called(ctx, "empty_error", NULL), "error(500 the server answered with HTTP status 500)");
+        CHECK_STR(called(ctx, "empty_error", NULL), "error(500 the server responded with HTTP status 500)");
         CHECK_STR(called(ctx, "proxy", NULL), "error(502 <html>\nbad gateway)");
         CHECK_STR(called(ctx, "echo", NULL), "ok(1)");  /* nothing sticks */
     }
@@ -238,8 +238,8 @@ TEST(streams_that_end) {
         CHECK_INT(restate_client_answer(ctx, NULL)->tries, 2);
         CHECK_INT(ingress_count(in, &in->connections), 2);
         ingress_again(in);
-        CHECK_STR(called(ctx, "reset", NULL), "error(0 the server ended the request without an answer (INTERNAL_ERROR))");
-        CHECK_HAS(called(ctx, "reset", &once), "(INTERNAL_ERROR) (tried 4 times))");
+        CHECK_STR(called(ctx, "reset", NULL), "error(0 the server ended the request without a response (INTERNAL_ERROR))");
+        CHECK_HAS(called(ctx, "reset", &once), "(INTERNAL_ERROR) (in 4 attempts))");
         CHECK_HAS(called(ctx, "hang_up", NULL), " closed the connection)");
         ingress_again(in);
         CHECK_STR(called(ctx, "hang_up", &once), "ok(1)");
@@ -281,7 +281,7 @@ TEST(large_answers) {
         CHECK_INT((long long)v.len, atol(at_most));
         CHECK(v.ptr && v.ptr[0] == 'x' && v.ptr[v.len - 1] == 'x');
         s = restate_call(ctx, (restate_target){ .service = "S", .handler = above, .key = "big" }, restate_str("1"), NULL, &v);
-        CHECK_STR(outcome(ctx, s, v), "error(0 the answer has more than 67108864 bytes: raise max_message_bytes)");
+        CHECK_STR(outcome(ctx, s, v), "error(0 the response exceeds 67108864 bytes: raise max_message_bytes)");
         CHECK_STR(called(ctx, "echo", NULL), "ok(1)");
     }
 }
@@ -293,7 +293,7 @@ TEST(timeouts) {
     ingress_begin(&in);
     restate_client *client = restate_client_new(&(restate_client_options){ .ingress = in.url, .timeout_ms = 30 });
     restate_ctx *ctx = restate_client_begin(client);
-    CHECK_STR(called(ctx, "mute", &once), "timeout(408 no answer within 30 ms)");
+    CHECK_STR(called(ctx, "mute", &once), "timeout(408 no response within 30 ms)");
     restate_client_free(client);
     client = restate_client_new(&(restate_client_options){ .ingress = in.url });
     ctx = restate_client_begin(client);
@@ -350,7 +350,7 @@ TEST(nobody_there) {
     close(in.listener);                                 /* its port refuses now */
     CHECK_HAS(first_call(in.url, NULL), ": Connection refused)");
     CHECK_HAS(first_call(in.url, &(restate_client_options){ .retry = { .initial_interval_ms = 1, .max_attempts = 3 } }),
-              ": Connection refused (tried 3 times))");
+              ": Connection refused (in 3 attempts))");
     CHECK_HAS(first_call("unix:/nowhere/socket", NULL), "error(0 cannot connect to unix:/nowhere/socket: No such file");
     CHECK_HAS(first_call("http://no.such.host.invalid", NULL), "error(0 cannot find http://no.such.host.invalid: ");
 }
@@ -381,16 +381,16 @@ TEST(unreachable) {
         (void)connect(fill[i], (struct sockaddr *)&at, sizeof at);
     }
     CHECK_HAS(first_call(in.url, &(restate_client_options){ .connect_timeout_ms = 50 }), " within 50 ms)");
-    CHECK_HAS(first_call(in.url, &(restate_client_options){ .timeout_ms = 40 }), "timeout(408 no answer within 40 ms)");
+    CHECK_HAS(first_call(in.url, &(restate_client_options){ .timeout_ms = 40 }), "timeout(408 no response within 40 ms)");
     for (size_t i = 0; i < 4; i++) close(fill[i]);
     close(in.listener);
 }
 
 TEST(not_http2) {
     const struct { const char *raw, *says; } servers[] = {
-        { "HTTP/1.1 400 Bad Request\r\n\r\n", " speaks HTTP/1 and not HTTP/2 with prior knowledge: is it the right port?)" },
-        { "\x15\x03\x03\x01\x02\x02\x46", " speaks TLS and not HTTP/2" },
-        { "220 mail.example.com ESMTP\r\n", " does not keep to HTTP/2" },
+        { "HTTP/1.1 400 Bad Request\r\n\r\n", " uses HTTP/1, not HTTP/2 with prior knowledge: is it the right port?)" },
+        { "\x15\x03\x03\x01\x02\x02\x46", " uses TLS, not HTTP/2" },
+        { "220 mail.example.com ESMTP\r\n", " violates HTTP/2" },
     };
     for (size_t i = 0; i < 3; i++) {
         ingress in = { .raw = servers[i].raw };
