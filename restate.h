@@ -24324,6 +24324,7 @@ typedef struct restate__record_check {
     uint64_t seeds[RESTATE__RECORD_SEEDS];
     uint32_t version, seed_count;
     const char *text;                       /* of what was found, unless it fits */
+    uint32_t reached;                       /* the command that it is about, or where it ended */
     bool drew;                              /* the handler has drawn random numbers */
 } restate__record_check;
 
@@ -24445,6 +24446,7 @@ static restate_fit restate__record_attempt(restate__record_check *c, uint64_t se
     if (!restate__record_give(c, a, seed)) restate__attempt_cut(a);
     while (restate__worker_turn(&c->worker)) continue;
     c->drew = a->request.random_ready;
+    c->reached = a->vm.command_index;
     fit = restate__record_judge(c, a);
     if (!restate__attempt_over(a)) restate__attempt_cut(a);
     while (restate__worker_turn(&c->worker)) continue;
@@ -24531,21 +24533,24 @@ static void restate__record_find_seeds(restate__record_check *c) {
         c->seeds[c->seed_count++] = restate__record_unique_seed(c->id, r->created_ms);
 }
 
+/* With a wrong seed it differs where a number is recorded, so what is told is the difference that
+ * comes last. */
 static restate_fit restate__record_check_seeds(restate__record_check *c) {
     restate_fit fit = RESTATE_DIFFERS;
-    const char *first = NULL;
+    const char *last = NULL;
+    uint32_t reached = 0;
     restate__record_find_seeds(c);
     for (uint32_t i = 0; i < c->seed_count && fit == RESTATE_DIFFERS; i++) {
         fit = restate__record_attempt(c, c->seeds[i]);
-        if (!first) first = c->text;
+        if (!last || c->reached > reached) last = c->text, reached = c->reached;
         if (!c->drew || c->version < 6) break;
     }
     if (fit != RESTATE_DIFFERS) return fit;
-    c->text = first;
+    c->text = last;
     if (!c->drew || c->version < 6 || !c->reader.record.restarted_from.len) return fit;
     return restate__record_tell(c, RESTATE_CANNOT_TELL, "the handler draws random numbers, and "
                                 "those of an invocation that was restarted are not known; with "
-                                "others %s", first);
+                                "others %s", last);
 }
 
 static restate_fit restate__record_check_one(restate__record_check *c) {
@@ -24703,6 +24708,9 @@ static bool restate__record_issue(restate__args *in, restate_future *f) {
     restate__client_ctx *c = restate__client_of(in->ctx);
     const restate__client_kind *kind = c->client->kind;
     uint32_t completion = in->vm->next_completion;
+    uint8_t id[RESTATE__RECORD_ID];
+    const char *fault = of->id ? restate__record_id(restate_str(of->id), id) : NULL;
+    if (fault) return restate__refuse(in, "the id of the invocation is none: %s", fault);
     f->kind = RESTATE__FUTURE_PLAIN;
     if (!restate__vm_completes(in->vm, &f->node)) return false;
     if (kind->journals) return kind->journals(c, completion, *of);

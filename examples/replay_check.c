@@ -90,10 +90,11 @@ static int check_files(restate_endpoint *endpoint, char **files) {
 static restate_client *server(void) {
     const char *admin = getenv("ADMIN");
     return restate_client_new(&(restate_client_options){
-        .admin = admin ? admin : "http://127.0.0.1:9070" });
+        .admin = admin ? admin : "http://127.0.0.1:9070", .max_message_bytes = (size_t)1 << 30 });
 }
 
-/* Of all invocations of our services that are not finished. */
+/* Of all invocations of our services that are not finished. A service that the program has no more
+ * is not asked for: `.target = { 0 }` would be about all that the server has. */
 static int check_server(restate_endpoint *endpoint) {
     restate_client *client = server();
     restate_ctx *ctx = restate_client_begin(client);

@@ -361,6 +361,27 @@ TEST(seeds) {
     reset();
 }
 
+static restate_status draws_first(restate_ctx *ctx, restate_bytes in) {
+    restate_bytes v;
+    RESTATE_TRY(draws(ctx, in));
+    return restate_run(ctx, "one", effect, NULL, NULL, &v);
+}
+
+/* What is told is the difference that is left with the numbers that the handler did draw. */
+TEST(other_steps_behind_random_numbers) {
+    const uint64_t usual = UINT64_C(0xefb4460eb10263df), unique = UINT64_C(0xcfa7f3cf81951a92);
+    reset();
+    handler.fn = draws_first;
+    kind = RESTATE_OBJECT;
+    for (int way = 0; way < 2; way++) {
+        input("x"); cmd_set("n", first_of(way ? unique : usual)); cmd_sleep(1, "", 5); note_sleep(1); cmd_run(2, "two");
+        rows((about){ .key = "k" });
+        CHECK_INT(check_of(rows_json()), RESTATE_DIFFERS);
+        CHECK_HAS(verdict, "S/k/h, entry 4: " PATH "command 3 (run) differs (journal != code): name: \"two\" != \"one\"");
+    }
+    reset();
+}
+
 TEST(restarted_from_a_prefix) {
     const char *more = ",\"restarted_from\":\"inv_10SHxgluLUdD3r9oua1mKD15HgnlYujQ3U\"";
     const uint64_t origin_s = UINT64_C(0x10fd2268c1a7c5d);
@@ -608,6 +629,7 @@ int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(every_prefix_fits), T(no_effects), T(parallel_runs), T(a_handler_that_goes_on), T(hooks_and_logs),
         T(other_steps), T(several_fields), T(long_values_are_cut), T(no_terminal_is_steered), T(ten_changes), T(seeds),
+        T(other_steps_behind_random_numbers),
         T(restarted_from_a_prefix), T(versions), T(services_and_handlers), T(handlers_that_give_up), T(damaged),
         T(options_that_are_wrong), T(the_worst_counts), T(ten_thousand_entries), T(no_memory), T(noise), {0}
     };

@@ -656,6 +656,10 @@ TEST(journals_are_the_same_in_every_way) {
                         "\n  3 set state \"n\" 3"
                         "\n  4 output 3\n");
         CHECK_INT(restate_journal_check(endpoint, journal, NULL), RESTATE_FITS);
+        CHECK_INT(restate_client_journal(ctx, (restate_invocation){ .id = "inv_nonsense" },
+                                         &journal),
+                  RESTATE_ERROR);           /* at once: a server answers with 500, time and again */
+        CHECK_HAS(restate_failed(ctx)->message, "the id of the invocation is none: ");
     }
 }
 

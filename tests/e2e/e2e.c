@@ -1605,17 +1605,26 @@ static void in_place_case(void) {
 
 /* ---- Journals fit the code they were made with, and no other ------------------------------------------------ */
 
-/* One that goes on with the prefix, and with the random numbers, of another. */
-static void restarted(const char *key, const char *path) {
+/* One that goes on with the prefix of `origin`, and what a check says of it. */
+static word restarted(const char *origin, const char *path, const char *want) {
     static reply r;
     char id[64] = "";
-    const char *all = text("%s", query_text("id", text("select id from sys_invocation where target_service_key = '%s' and "
-                                                       "target_handler_name = 'all'", key)));
-    http(&r, "PATCH", text("%s/invocations/%s/restart-as-new?from=3", admin, all), NULL);
+    http(&r, "PATCH", text("%s/invocations/%s/restart-as-new?from=3", admin, origin), NULL);
     CHECK_INT(sscanf(r.body, "{\"new_invocation_id\":\"%63[^\"]", id), 1);
     ATTACH(id, 200, "*\"now\"");
-    CHECK(fetch_journals(text("i.id = '%s' and i.restarted_from = '%s'", id, all), path));
-    CHECK_STR(said_by("", "e2e-services", text("--check %s", path)), "1 fit, 0 differ, 0 unknown; \n; 0");
+    CHECK(fetch_journals(text("i.id = '%s' and i.restarted_from = '%s'", id, origin), path));
+    CHECK_HAS(said_by("", "e2e-services", text("--check %s", path)), want);
+    return make_word("%s", id);
+}
+
+/* Its random numbers are those that the id of `origin` gives; with the seeds of seeds_case() they cannot be known. */
+static void restarted_twice(const char *key, const char *path) {
+    const char *want = special ? "0 fit, 0 differ, 1 unknown; " : "1 fit, 0 differ, 0 unknown; \n; 0";
+    word all = make_word("%s", query_text("id", text("select id from sys_invocation where target_service_key = '%s' and "
+                                                     "target_handler_name = 'all'", key)));
+    word second = restarted(all.s, path, want);
+    restarted(second.s, path, want);
+    if (special) CHECK_HAS(said_by("", "e2e-services", text("--check %s", path)), "the handler draws random numbers");
 }
 
 static void journals_case(void) {
@@ -1641,7 +1650,19 @@ static void journals_case(void) {
         if (change) CHECK_HAS(said, "inv_1");
     }
     http(&r, "PATCH", text("%s/invocations/%s/kill", admin, slow.s), NULL);
-    if (running == &modes[DEFAULT]) restarted(key.s, path.s);
+    if (running == &modes[DEFAULT]) restarted_twice(key.s, path.s);
+}
+
+/* A server whose random seeds are those of the id and of the time. */
+static void seeds_case(void) {
+    const word path = make_word("%s/%s.seeds.json", logs, running->name), key = make_word("seeds-%ld", (long)getpid());
+    if (!server_special("--set RESTATE_EXPERIMENTAL_ENABLE_UNIQUE_RANDOM_SEEDS=true")) return;
+    if (!endpoint_register(&services)) { test_failures++; return; }
+    ASK(text("/Kinds/%s/all", key.s), "{\"a\":1}", 200, "*\"now\"");
+    if (!fetch_journals("i.target_service_name = 'Kinds'", path.s)) { test_failures++; return; }
+    CHECK_STR(said_by("", "e2e-services", text("--check %s", path.s)), "1 fit, 0 differ, 0 unknown; \n; 0");
+    CHECK_HAS(said_by("KINDS_CHANGE=10", "e2e-services", text("--check %s", path.s)), "the code asks for 'handler return'");
+    restarted_twice(key.s, path.s);
 }
 
 /* The example that a pipeline runs. The code that its journal does not fit is made by changing the journal. */
@@ -1696,7 +1717,7 @@ int main(int argc, char **argv) {
         CASE(restart), CASE(load), CASE(steps), CASE(coded), CASE(sends), CASE(workflow),
         CASE(details), CASE(ids), CASE(drift), CASE(scope), CASE(lazy_reads), CASE(payloads), CASE(options),
         CASE(contents), CASE(codes), CASE(told), CASE(locker), CASE(robot), CASE(patched), CASE(in_place), CASE(journals),
-        CASE(replay_check),
+        CASE(replay_check), DEFAULT_ONLY(seeds),
         DEFAULT_ONLY(client_call), DEFAULT_ONLY(client_many), DEFAULT_ONLY(client_operate), DEFAULT_ONLY(client_restart),
         { NULL, NULL, 0, false }
     };
