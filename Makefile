@@ -74,8 +74,8 @@ $(1)/unit_%: tests/unit_%.c $$(wildcard tests/*.h tests/support/*.c) $$(HEADERS)
 $(1)/unit_proto: $$(PROTOS)
 $(1)/unit_server_scale: tests/bench/scale.c
 $(1)/unit_context_payloads: build/proto/order.pb.c
-$(1)/unit_identity $(1)/unit_client_tls $(1)/test-services: CPPFLAGS += -DRESTATE_WITH_OPENSSL
-$(1)/unit_identity $(1)/unit_client_tls $(1)/test-services: LDLIBS += -lssl -lcrypto
+$(1)/unit_identity $(1)/unit_client_tls $(1)/unit_server_tls $(1)/test-services: CPPFLAGS += -DRESTATE_WITH_OPENSSL
+$(1)/unit_identity $(1)/unit_client_tls $(1)/unit_server_tls $(1)/test-services: LDLIBS += -lssl -lcrypto
 
 $(1)/fuzz-%: tests/fuzz/%.c tests/fuzz/fuzz.h $$(wildcard tests/*.h tests/support/*.c) $$(HEADERS)
 	@mkdir -p $$(@D)

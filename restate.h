@@ -261,9 +261,9 @@
  *                                nothing under NDEBUG). No mistake of a user makes one fail.
  *   RESTATE_MALLOC(size), RESTATE_REALLOC(old, size), RESTATE_FREE(old)
  *                                Behind restate_allocator; all three or none (default: libc).
- *   RESTATE_WITH_OPENSSL         Request identity (identity_keys) with OpenSSL's Ed25519, and https
- *                                for clients; link -lssl -lcrypto (with RESTATE_NO_CLIENT only
- *                                -lcrypto).
+ *   RESTATE_WITH_OPENSSL         Request identity (identity_keys) with OpenSSL's Ed25519, TLS for
+ *                                endpoints, and https for clients; link -lssl -lcrypto (with
+ *                                RESTATE_NO_SERVER only -lcrypto).
  *   RESTATE_NO_CLIENT            No client; RESTATE_NO_SERVER implies it.
  *   RESTATE_WITH_TEST            The test server (>>api-test); programs in production leave it out.
  *   RESTATE_NO_SERVER            No sockets, no event loops, no nghttp2, and no functions that need
@@ -296,7 +296,7 @@
  *
  * ---- Firmware ----------------------------------------------------------------------------------
  *
- * No section above >>server uses sockets or, except for the default logger, files.
+ * No section above >>tls uses sockets or, except for the default logger, files.
  * RESTATE_NO_SERVER, RESTATE_NO_CJSON and RESTATE_NO_THREADS together leave C99 code that needs
  * nanopb, an allocator, a clock (RESTATE_CLOCK_MS, or the endpoint's .clock) and a way to switch
  * stacks (RESTATE_FIBER); `make firmware` compiles it for Cortex-M0, M3, M4 and M33.
@@ -556,8 +556,12 @@ typedef struct restate_tls {
     int (*read)(void *user, void *conn, void *to, size_t len);  /* bytes, or a RESTATE_IO_... */
     int (*write)(void *user, void *conn, const void *from, size_t len);     /* the same; it must
                                                                                not raise SIGPIPE */
-    void (*close)(void *user, void *conn);  /* `fd` is closed afterwards */
+    void (*close)(void *user, void *conn);  /* says goodbye, if the handshake is over, and releases
+                                               `conn`; `fd` is closed afterwards */
     void *user;
+    /* Why read or write has just returned RESTATE_IO_ERROR, in a few words, for the log and for
+     * errors; NULL if it cannot tell. */
+    const char *(*reason)(void *user, void *conn);          /* none */
 } restate_tls;
 
 enum {
@@ -2004,6 +2008,18 @@ typedef struct restate_endpoint_options {
      * key `key` (32 bytes). Gets `verify_user`. Threads: that of any event loop. */
     bool (*verify)(void *user, restate_bytes key, restate_bytes message, restate_bytes signature);
     void *verify_user;                      /* none: OpenSSL's */
+    /* HTTP/2 over TLS 1.2 or later, selected by ALPN; the port takes no plain connections then.
+     * The files are PEM. A connection that comes a second or more after one of them has changed
+     * gets the new certificate, without a restart; files that do not fit together are logged, and
+     * the certificate before stays in use. Register the deployment as https://; a server trusts
+     * the CAs of its system, or of the file in its environment variable SSL_CERT_FILE. Needs
+     * RESTATE_WITH_OPENSSL. */
+    const char *certificate_file;           /* of the endpoint, then those up to its CA */
+    const char *key_file;                   /* the private key of it, without a passphrase */
+    const char *client_ca_file;             /* peers have to show a certificate of one of these
+                                               CAs; none: no peer has to show one */
+    const restate_tls *tls;                 /* TLS of another library instead of these files;
+                                               copied */
     restate_allocator allocator;            /* RESTATE_MALLOC and its family */
     restate_clock clock;                    /* the system's */
     restate_logger logger;                  /* standard error, INFO */
@@ -2140,9 +2156,10 @@ RESTATE_API int restate_serve(const restate_endpoint_options *options);
 
 /* Listens and serves until it is stopped; then drains (see restate_endpoint_stop()).
  *
- * HTTP/2 with prior knowledge, no TLS. Health checks may use HTTP/1; other HTTP/1 requests get 505,
- * and a peer that begins TLS is logged. After restate_endpoint_stop() this returns at once, and the
- * endpoint does not serve again.
+ * HTTP/2 with prior knowledge, or over TLS if there is a certificate. Health checks may use HTTP/1;
+ * other HTTP/1 requests get 505. A peer that begins TLS on a plain port, or speaks plain HTTP to a
+ * port of TLS, is logged. After restate_endpoint_stop() this returns at once, and the endpoint does
+ * not serve again.
  * Threads:   the calling one accepts, watches and stops; each event loop has a thread of its own,
  *            so that a handler that does not return cannot delay these. (With RESTATE_NO_THREADS
  *            the calling thread is the event loop.)
@@ -16002,6 +16019,7 @@ struct restate_endpoint {
     restate__arena arena;                   /* of everything that is copied */
     restate__service *services;             /* sorted by name */
     size_t count;
+    restate_tls tls;                        /* options.tls, if there is one, points here */
     uint8_t *keys;                          /* identity_keys, decoded; NULL: none */
     size_t key_count;
     restate__log_limit limits[RESTATE__LIMITS];
@@ -16582,6 +16600,18 @@ static restate_status restate__ep_check(restate_endpoint *e, const restate_endpo
         { o->crash_report == RESTATE_ON, ".crash_report is not to be had on this system" },
 #endif
         { o->processes > 1024, ".processes is more than 1024" },
+        { !o->certificate_file != !o->key_file,
+          ".certificate_file and .key_file: give both or none" },
+        { o->client_ca_file && !o->certificate_file,
+          ".client_ca_file needs .certificate_file and .key_file" },
+        { o->tls && o->certificate_file, ".tls and .certificate_file: give one of them" },
+        { o->tls && !(o->tls->open && o->tls->read && o->tls->write && o->tls->close),
+          ".tls: give .open, .read, .write and .close" },
+#ifndef RESTATE_WITH_OPENSSL
+        { o->certificate_file,
+          ".certificate_file needs TLS: define RESTATE_WITH_OPENSSL where RESTATE_IMPLEMENTATION "
+          "is (and link -lssl -lcrypto), or give .tls" },
+#endif
 #ifdef RESTATE_NO_THREADS
         { o->threads > 1, ".threads is more than 1, but RESTATE_NO_THREADS is defined" },
 #endif
@@ -16610,6 +16640,11 @@ RESTATE_API restate_endpoint *restate_endpoint_new(const restate_endpoint_option
     restate__cache_init(&e->cache, &e->allocator, NULL, 0);
     restate__arena_init(&e->arena, &e->cache);
     e->options.address = restate__ep_text(e, options->address);
+    e->options.certificate_file = restate__ep_text(e, options->certificate_file);
+    e->options.key_file = restate__ep_text(e, options->key_file);
+    e->options.client_ca_file = restate__ep_text(e, options->client_ca_file);
+    if (options->tls) e->tls = *options->tls;
+    e->options.tls = options->tls ? &e->tls : NULL;
     e->options.services = NULL;
     e->options.identity_keys = NULL;
     e->invalid = restate__ep_check(e, options) != RESTATE_OK;
@@ -18478,7 +18513,7 @@ RESTATE_API void restate_stream_free(restate_stream *stream) {
 // >>tls  OpenSSL as restate_tls                                                     [restate__tls_]
 // Encrypts connections of both roles: a client, which verifies a host, and a server.
 ================================================================================================ */
-#if !defined(RESTATE_NO_CLIENT) && defined(RESTATE_WITH_OPENSSL)
+#if !defined(RESTATE_NO_SERVER) && defined(RESTATE_WITH_OPENSSL)
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -18519,19 +18554,131 @@ static void restate__tls_free(restate__tls *t) {
     BIO_meth_free(t->socket);
 }
 
-/* Trusts whom the system trusts. False: out of memory; to be freed all the same. */
-static bool restate__tls_init(restate__tls *t) {
-    t->ctx = SSL_CTX_new(TLS_method());
-    t->socket = BIO_meth_new(BIO_TYPE_SOURCE_SINK | BIO_get_new_index(), "restate");
-    if (!t->ctx || !t->socket) return false;
-    SSL_CTX_set_mode(t->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);
-    return BIO_meth_set_read(t->socket, restate__tls_recv) &&
-           BIO_meth_set_write(t->socket, restate__tls_send) &&
-           BIO_meth_set_ctrl(t->socket, restate__tls_control) &&
-           SSL_CTX_set_min_proto_version(t->ctx, TLS1_2_VERSION) &&
-           SSL_CTX_set_default_verify_paths(t->ctx);
+/* What connections of both roles have in common. NULL: out of memory. */
+static SSL_CTX *restate__tls_context(void) {
+    SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+    if (!ctx) return NULL;
+    SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION);
+    if (SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION)) return ctx;
+    SSL_CTX_free(ctx);
+    return NULL;
 }
+
+/* False: out of memory; to be freed all the same. */
+static bool restate__tls_init(restate__tls *t) {
+    t->ctx = restate__tls_context();
+    t->socket = BIO_meth_new(BIO_TYPE_SOURCE_SINK | BIO_get_new_index(), "restate");
+    return t->ctx && t->socket && BIO_meth_set_read(t->socket, restate__tls_recv) &&
+           BIO_meth_set_write(t->socket, restate__tls_send) &&
+           BIO_meth_set_ctrl(t->socket, restate__tls_control);
+}
+
+#if !defined(RESTATE_NO_CLIENT)
+/* A client trusts whom the system trusts. */
+static bool restate__tls_init_client(restate__tls *t) {
+    if (!restate__tls_init(t)) return false;
+    SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);
+    return SSL_CTX_set_default_verify_paths(t->ctx);
+}
+#endif
+
+/* ---- The server's side: a certificate, which may be replaced --------------------------------- */
+
+/* Files of PEM, and what was in them when they were read. */
+typedef struct restate__tls_files {
+    const char *certificate, *key;
+    const char *client_ca;                  /* NULL: clients need no certificate */
+    uint64_t sum;
+} restate__tls_files;
+
+/* A sum of what is in a file, on top of others (FNV-1a). A file that cannot be read counts as
+ * empty. */
+static uint64_t restate__tls_add_file(uint64_t sum, const char *path) {
+    FILE *f = path ? fopen(path, "rb") : NULL;
+    for (int c; f && (c = getc(f)) != EOF;) sum = (sum ^ (uint64_t)(c & 255)) * 0x100000001b3u;
+    if (f) fclose(f);
+    return sum * 0x100000001b3u;
+}
+
+static uint64_t restate__tls_sum(const restate__tls_files *files) {
+    uint64_t sum = restate__tls_add_file(0xcbf29ce484222325u, files->certificate);
+    return restate__tls_add_file(restate__tls_add_file(sum, files->key), files->client_ca);
+}
+
+/* h2; a client that offers only others gets HTTP/1, in which health is probed. */
+static int restate__tls_select(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+                               const unsigned char *in, unsigned in_len, void *user) {
+    static const unsigned char ours[] = { 2, 'h', '2', 8, 'h', 't', 't', 'p', '/', '1', '.', '1' };
+    unsigned char *chosen;
+    (void)ssl;
+    (void)user;
+    if (SSL_select_next_proto(&chosen, out_len, ours, sizeof ours, in, in_len) !=
+        OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    *out = chosen;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+/* Nobody is there to type a passphrase. */
+static int restate__tls_no_passphrase(char *to, int size, int writing, void *user) {
+    (void)to;
+    (void)size;
+    (void)writing;
+    (void)user;
+    return 0;
+}
+
+/* Clients have to show a certificate of these CAs. */
+static bool restate__tls_demand(SSL_CTX *ctx, const char *client_ca) {
+    STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(client_ca);
+    if (!names || !SSL_CTX_load_verify_locations(ctx, client_ca, NULL)) {
+        sk_X509_NAME_pop_free(names, X509_NAME_free);
+        return false;
+    }
+    SSL_CTX_set_client_CA_list(ctx, names);
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    return SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"restate", 7);
+}
+
+/* NULL: all is well; else the file that cannot be used. */
+static const char *restate__tls_load(SSL_CTX *ctx, const restate__tls_files *files) {
+    SSL_CTX_set_default_passwd_cb(ctx, restate__tls_no_passphrase);
+    SSL_CTX_set_alpn_select_cb(ctx, restate__tls_select, NULL);
+    if (SSL_CTX_use_certificate_chain_file(ctx, files->certificate) != 1)
+        return files->certificate;
+    if (SSL_CTX_use_PrivateKey_file(ctx, files->key, SSL_FILETYPE_PEM) != 1) return files->key;
+    if (files->client_ca && !restate__tls_demand(ctx, files->client_ca)) return files->client_ca;
+    return NULL;
+}
+
+/* Why a file cannot be used. */
+static const char *restate__tls_file_reason(const char *path) {
+    FILE *f = fopen(path, "rb");
+    if (!f) return strerror(errno);
+    fclose(f);
+    const char *reason = ERR_reason_error_string(ERR_peek_error());
+    return reason ? reason : "OpenSSL cannot use it";
+}
+
+/* Has connections from now on show the certificate that is in the files. False: the text says what
+ * is wrong with them, and nothing has changed. */
+static bool restate__tls_show(restate__tls *t, restate__tls_files *files, char *text, size_t size) {
+    SSL_CTX *ctx = restate__tls_context();
+    ERR_clear_error();
+    files->sum = restate__tls_sum(files);
+    const char *wrong = ctx ? restate__tls_load(ctx, files) : "TLS";
+    if (wrong)
+        snprintf(text, size, "%.200s: %.200s", wrong,
+                 ctx ? restate__tls_file_reason(wrong) : "out of memory");
+    SSL_CTX *old = wrong ? ctx : t->ctx;
+    if (!wrong) t->ctx = ctx;
+    SSL_CTX_free(old);                      /* connections that have it keep it */
+    ERR_clear_error();
+    return !wrong;
+}
+
+/* ---- Connections ----------------------------------------------------------------------------- */
 
 /* A client verifies the host, by its name or its address. */
 static bool restate__tls_for_host(SSL *ssl, const char *host) {
@@ -18592,8 +18739,16 @@ static void restate__tls_close(void *user, void *conn) {
     ERR_clear_error();
 }
 
+static const char *restate__tls_reason(void *user, void *conn) {
+    long verified = SSL_get_verify_result(conn);
+    (void)user;
+    if (verified != X509_V_OK) return X509_verify_cert_error_string(verified);
+    return ERR_reason_error_string(ERR_peek_error());
+}
+
 static const restate_tls restate__tls_by_openssl = {
-    restate__tls_open, restate__tls_read, restate__tls_write, restate__tls_close, NULL
+    restate__tls_open, restate__tls_read, restate__tls_write, restate__tls_close, NULL,
+    restate__tls_reason
 };
 
 #endif /* RESTATE_WITH_OPENSSL */
@@ -18683,11 +18838,13 @@ enum {
     RESTATE__SRV_BATCH = 64,                /* connections or messages taken in one turn */
     RESTATE__SRV_ACCEPT_PAUSE_MS = 500,
     RESTATE__SRV_WARN_MS = 60000,
+    RESTATE__SRV_TLS_MS = 1000,             /* between looks at the files of a certificate */
     RESTATE__SRV_HELD_MS = 50,              /* a loop that is held so long gets no connection */
     RESTATE__SRV_LOOK_MS = 500,             /* between checks of the loops */
     RESTATE__SRV_QUIET_MS = 5               /* between checks for what has not ended */
 };
 #define RESTATE__SRV_NEVER UINT64_MAX
+#define RESTATE__SRV_TLS_TEXT 500           /* what is wrong with a file, and its name */
 #define RESTATE__SRV_CACHE_BYTES (5u << 20) /* memory that a worker keeps for reuse */
 #define RESTATE__SRV_FIBERS 256u
 
@@ -18929,6 +19086,11 @@ typedef struct restate__conn {
     struct restate__conn *next, **link;     /* of the loop's list; `*link` is this one */
     restate__poll_source source;
     restate__conn_state state;
+    void *tls;                              /* of the server's restate_tls; NULL: it is plain */
+    bool tls_begun;                         /* its first byte was looked at, and is one of TLS */
+    bool tls_waits_out;                     /* reading goes on when the socket takes bytes, */
+    bool tls_waits_in;                      /* writing when there are bytes to read */
+    bool more_in;                           /* there may be more to read; its next turn does */
     restate__buf pending;                   /* written, but the socket took no more */
     uint64_t deadline_ms;                   /* of CLOSING and SHUT */
     uint64_t born_ms, heard_ms, asked_ms;   /* asked: time of a PING since then, or 0 */
@@ -18980,8 +19142,20 @@ typedef struct restate__srv_listener {
     uint16_t port;                          /* in a worker process: the supervisor listens on it */
 } restate__srv_listener;
 
+/* TLS of an endpoint: by functions of the user's, or by OpenSSL with the files of the options. Used
+ * by the boss, which begins it on each connection that it accepts; the loop does the handshake. */
+typedef struct restate__srv_tls {
+    restate_tls by;                         /* no `open`: connections are plain */
+#if defined(RESTATE_WITH_OPENSSL)
+    restate__tls openssl;
+    restate__tls_files files;
+    uint64_t looked_ms;                     /* at the files */
+#endif
+} restate__srv_tls;
+
 struct restate__server {
     restate_endpoint *endpoint;
+    restate__srv_tls tls;
     restate__loop *loops;
     unsigned loop_count, loop_room, next_loop;
     restate__loop control;                  /* of the thread in restate_endpoint_run() */
@@ -19057,17 +19231,30 @@ static bool restate__conn_probes_health(const restate__conn_hello *hello, bool *
            restate__ep_route(path, &service, &handler) == RESTATE__ROUTE_HEALTH;
 }
 
+/* Whether it is a plain connection to a port of TLS. */
+static bool restate__conn_is_strange(const restate__conn *conn) {
+    return !conn->tls && conn->loop->server->tls.by.open;
+}
+
 /* Responds to the head of a request in HTTP/1: 200 to health checks, 505 to all others. */
 static void restate__conn_respond_http1(restate__conn *conn) {
     static const char refusal[] =
         "HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-type: text/plain\r\n"
         "connection: close\r\ncontent-length: 73\r\n\r\n"
         "This endpoint speaks HTTP/2 with prior knowledge (h2c), without upgrade.\n";
+    static const char plain[] =
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n"
+        "content-length: 43\r\n\r\nThis port speaks TLS: use https, not http.\n";
     static const char health[] =
         "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nx-restate-server: " RESTATE__SERVER_NAME
         "\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
     bool head = false;
     char what[RESTATE__LOOP_HELLO + 200];
+    if (restate__conn_is_strange(conn)) {
+        restate__buf_write(&conn->pending, plain, sizeof plain - 1);
+        restate__conn_finish(conn, "it speaks HTTP without TLS");
+        return;
+    }
     if (conn->hello.line_over && restate__conn_probes_health(&conn->hello, &head)) {
         restate__buf_write(&conn->pending, health, sizeof health - (head ? 3 : 1));
         restate__conn_finish(conn, "health check by HTTP/1");
@@ -19128,6 +19315,10 @@ static restate_bytes restate__conn_read_preface(restate__conn *conn, restate_byt
         if (in.len) restate__conn_not_http2(conn, in);
         return in;
     }
+    if (restate__conn_is_strange(conn)) {
+        restate__conn_kill(conn, "it speaks HTTP/2 without TLS");
+        return in;
+    }
     conn->state = RESTATE__CONN_OPEN;
     if (!restate__h2_open(&conn->h2) ||
         restate__h2_feed(&conn->h2, restate__b(preface, whole)))
@@ -19145,31 +19336,93 @@ static void restate__conn_read(restate__conn *conn, restate_bytes in) {
 
 /* ---- Bytes of connections -------------------------------------------------------------------- */
 
+/* TLS is over; what its peer still sends is read away. */
+static void restate__conn_end_tls(restate__conn *conn) {
+    const restate_tls *tls = &conn->loop->server->tls.by;
+    if (conn->tls) tls->close(tls->user, conn->tls);
+    conn->tls = NULL;
+}
+
+/* Whether the first byte is one of TLS; it stays in the socket. From a peer that does not begin TLS
+ * everything is plain. */
+static void restate__conn_begin_tls(restate__conn *conn) {
+    uint8_t first;
+    ssize_t n;
+    do n = recv(conn->source.fd, &first, 1, MSG_PEEK);
+    while (n < 0 && errno == EINTR);
+    conn->tls_begun = n == 1 && first == 0x16;
+    if (n != 1 || conn->tls_begun) return;
+    restate__conn_log(conn, RESTATE_LOG_WARN,
+                      "it does not begin TLS, which this port speaks: register the deployment as "
+                      "https://");
+    restate__conn_end_tls(conn);
+}
+
+/* What a call of the socket gave, as functions of restate_tls say it. */
+static int restate__conn_io(ssize_t n, int again) {
+    if (n >= 0) return (int)n;
+    return errno == EAGAIN || errno == EWOULDBLOCK ? again : RESTATE_IO_ERROR;
+}
+
+static int restate__conn_recv(restate__conn *conn, uint8_t *to, size_t len) {
+    const restate_tls *tls = &conn->loop->server->tls.by;
+    ssize_t n;
+    if (conn->tls && !conn->tls_begun) restate__conn_begin_tls(conn);
+    if (conn->tls) return tls->read(tls->user, conn->tls, to, len);
+    do n = recv(conn->source.fd, to, len, 0);
+    while (n < 0 && errno == EINTR);
+    return restate__conn_io(n, RESTATE_IO_READ);
+}
+
+/* The peer is gone, or TLS with it has failed. */
+static void restate__conn_lost(restate__conn *conn, int n) {
+    const restate_tls *tls = &conn->loop->server->tls.by;
+    char what[300];
+    if (n == RESTATE_IO_ERROR && conn->tls_begun && conn->tls && !conn->hello.len) {
+        const char *reason = tls->reason ? tls->reason(tls->user, conn->tls) : NULL;
+        snprintf(what, sizeof what, "TLS failed: %.200s",
+                 reason ? reason : "it may not trust the certificate, or not show its own");
+        restate__conn_log(conn, RESTATE_LOG_WARN, what);
+    }
+    restate__conn_kill(conn, n == RESTATE_IO_END ? "closed by the peer" : "connection lost");
+}
+
+/* What TLS has read already no socket shows: so all of it is taken, some in the next turn. */
 static void restate__conn_receive(restate__conn *conn) {
     restate__loop *loop = conn->loop;
-    for (int i = 0; i < RESTATE__LOOP_ROUNDS && conn->state != RESTATE__CONN_DEAD; i++) {
-        ssize_t n = recv(conn->source.fd, loop->in, RESTATE__LOOP_IN, 0);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
+    conn->more_in = conn->tls_waits_out = false;
+    for (int i = 0; conn->state != RESTATE__CONN_DEAD; i++) {
+        if (i == RESTATE__LOOP_ROUNDS) {
+            conn->more_in = conn->tls != NULL;
+            if (conn->more_in) restate__h2_touch(&conn->h2);
+            return;
+        }
+        int n = restate__conn_recv(conn, loop->in, RESTATE__LOOP_IN);
+        if (n == RESTATE_IO_READ || n == RESTATE_IO_WRITE) {
+            conn->tls_waits_out = n == RESTATE_IO_WRITE;
+            if (conn->tls_waits_out) restate__h2_touch(&conn->h2);
+            return;
+        }
         if (n <= 0) {
-            restate__conn_kill(conn, n ? "connection lost" : "closed by the peer");
+            restate__conn_lost(conn, n);
             return;
         }
         conn->heard_ms = loop->env.now_ms;
         conn->asked_ms = 0;
         restate__conn_read(conn, restate__b(loop->in, (size_t)n));
-        if (n < RESTATE__LOOP_IN) return;
+        if (!conn->tls && n < RESTATE__LOOP_IN) return;
     }
 }
 
 static void restate__conn_on_ready(void *owner) {
     restate__conn *conn = owner;
-    if (conn->source.out) restate__h2_touch(&conn->h2);
-    if (conn->source.in) restate__conn_receive(conn);
+    if (conn->source.out || conn->tls_waits_in) restate__h2_touch(&conn->h2);
+    if (conn->source.in || conn->tls_waits_out) restate__conn_receive(conn);
 }
 
-/* Returns how many bytes the socket took. Fewer than all: it blocks, or the connection is dead. */
-static size_t restate__conn_send(restate__conn *conn, const restate_bytes *pieces, size_t count) {
+/* One call for all pieces of a plain connection. */
+static int restate__conn_send_plain(const restate__conn *conn, const restate_bytes *pieces,
+                                    size_t count) {
     struct iovec parts[RESTATE__LOOP_PIECES];
     struct msghdr message = { .msg_iov = parts };
     for (; count; count--, pieces++) {
@@ -19180,8 +19433,33 @@ static size_t restate__conn_send(restate__conn *conn, const restate_bytes *piece
     if (message.msg_iovlen)
         do n = sendmsg(conn->source.fd, &message, MSG_NOSIGNAL);
         while (n < 0 && errno == EINTR);
-    if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
-        restate__conn_kill(conn, "connection lost");
+    return restate__conn_io(n, RESTATE_IO_WRITE);
+}
+
+/* Piece by piece. What TLS did not take it wants to get again, from the same byte on: so it is kept
+ * as `pending`, and sent before all else. */
+static int restate__conn_send_tls(restate__conn *conn, const restate_bytes *pieces, size_t count) {
+    const restate_tls *tls = &conn->loop->server->tls.by;
+    size_t sent = 0;
+    for (size_t i = 0; i < count; i++)
+        for (size_t at = 0; at < pieces[i].len;) {
+            int n = tls->write(tls->user, conn->tls, pieces[i].ptr + at, pieces[i].len - at);
+            if (n <= 0) {
+                conn->tls_waits_in = n == RESTATE_IO_READ;
+                return sent ? (int)sent : n ? n : RESTATE_IO_ERROR;
+            }
+            at += (size_t)n;
+            sent += (size_t)n;
+        }
+    return (int)sent;
+}
+
+/* How many bytes of the pieces the socket took; fewer: it blocks, or the connection is dead. */
+static size_t restate__conn_send(restate__conn *conn, const restate_bytes *pieces, size_t count) {
+    conn->tls_waits_in = false;
+    int n = conn->tls ? restate__conn_send_tls(conn, pieces, count)
+                      : restate__conn_send_plain(conn, pieces, count);
+    if (n == RESTATE_IO_ERROR) restate__conn_kill(conn, "connection lost");
     return n < 0 ? 0 : (size_t)n;
 }
 
@@ -19312,6 +19590,7 @@ static int restate__channel_next(int channel, int *fd) {
 static void restate__conn_destroy(restate__conn *conn) {
     restate__loop *loop = conn->loop;
     restate__conn_log(conn, RESTATE_LOG_INFO, conn->why ? conn->why : "closed");
+    restate__conn_end_tls(conn);
     restate__poll_close(&loop->poll, &conn->source);
     restate__h2_close(&conn->h2);
     restate__buf_free(&conn->pending);
@@ -19329,15 +19608,18 @@ static void restate__conn_settle(restate__conn *conn) {
         restate__conn_finish(conn, "done");
     if (conn->state == RESTATE__CONN_CLOSING && empty) {
         conn->state = RESTATE__CONN_SHUT;
+        restate__conn_end_tls(conn);
         shutdown(conn->source.fd, SHUT_WR);
     }
     if (conn->loop->phase == RESTATE__PHASE_CUT)
         restate__conn_kill(conn, "cut off by the stop");
-    else if (!restate__poll_watch(&conn->loop->poll, &conn->source, !empty))
+    else if (!restate__poll_watch(&conn->loop->poll, &conn->source,
+                                  (!empty && !conn->tls_waits_in) || conn->tls_waits_out))
         restate__conn_kill(conn, "out of memory");
 }
 
 static void restate__conn_flush(restate__conn *conn) {
+    if (conn->more_in) restate__conn_receive(conn);
     if (conn->state != RESTATE__CONN_DEAD) restate__conn_write(conn);
     if (conn->state != RESTATE__CONN_DEAD) restate__conn_settle(conn);
     if (conn->state == RESTATE__CONN_DEAD && !conn->h2.touched) restate__conn_destroy(conn);
@@ -19709,6 +19991,7 @@ static restate__conn *restate__srv_recall(restate__loop *loop) {
 
 /* Closes a connection that no loop has. */
 static void restate__srv_discard(restate__server *server, restate__conn *conn) {
+    if (conn->tls) server->tls.by.close(server->tls.by.user, conn->tls);
     close(conn->source.fd);
     restate__mem_free(&server->endpoint->allocator, conn, sizeof *conn);
 }
@@ -19753,6 +20036,82 @@ static void restate__srv_set_timeout(int fd, uint64_t timeout_ms) {
 #endif
 }
 
+/* ---- TLS of the endpoint --------------------------------------------------------------------- */
+
+#if defined(RESTATE_WITH_OPENSSL)
+
+static bool restate__srv_tls_init(restate__srv_tls *tls, const restate_endpoint *ep, char *text,
+                                  size_t size) {
+    const restate_endpoint_options *o = &ep->options;
+    tls->files = (restate__tls_files){ .certificate = o->certificate_file, .key = o->key_file,
+                                       .client_ca = o->client_ca_file };
+    snprintf(text, size, "out of memory");
+    return restate__tls_init(&tls->openssl) &&
+           restate__tls_show(&tls->openssl, &tls->files, text, size);
+}
+
+static void restate__srv_tls_free(restate__srv_tls *tls) { restate__tls_free(&tls->openssl); }
+
+/* Uses what is in the files now, if it is something else than before. */
+static void restate__srv_tls_follow(restate__server *server) {
+    restate__srv_tls *tls = &server->tls;
+    const restate__logger *logger = &server->endpoint->logger;
+    uint64_t now = server->boss->env.now_ms;
+    char text[RESTATE__SRV_TLS_TEXT];
+    if (!tls->files.certificate || now - tls->looked_ms < RESTATE__SRV_TLS_MS) return;
+    tls->looked_ms = now;
+    if (restate__tls_sum(&tls->files) == tls->files.sum) return;
+    if (restate__tls_show(&tls->openssl, &tls->files, text, sizeof text))
+        restate__log(logger, RESTATE_LOG_INFO, "the certificate was replaced: new connections "
+                     "are shown what is in %.200s now", tls->files.certificate);
+    else
+        restate__log(logger, RESTATE_LOG_ERROR, "the certificate stays the one before: %s", text);
+}
+
+#endif
+
+/* Whether the options for TLS are right; a supervisor asks for its workers. */
+static restate_status restate__srv_check_tls(restate_endpoint *ep) {
+#if defined(RESTATE_WITH_OPENSSL)
+    restate__srv_tls tls = { .looked_ms = 0 };
+    char text[RESTATE__SRV_TLS_TEXT];
+    if (!ep->options.certificate_file) return RESTATE_OK;
+    bool right = restate__srv_tls_init(&tls, ep, text, sizeof text);
+    restate__srv_tls_free(&tls);
+    if (!right) return restate__ep_error(ep, "cannot serve TLS: %s", text);
+#else
+    (void)ep;
+#endif
+    return RESTATE_OK;
+}
+
+static restate_status restate__srv_make_tls(restate__server *server) {
+    restate_endpoint *ep = server->endpoint;
+    if (ep->options.tls) server->tls.by = *ep->options.tls;
+#if defined(RESTATE_WITH_OPENSSL)
+    char text[RESTATE__SRV_TLS_TEXT];
+    if (!ep->options.certificate_file) return RESTATE_OK;
+    if (!restate__srv_tls_init(&server->tls, ep, text, sizeof text))
+        return restate__ep_error(ep, "cannot serve TLS: %s", text);
+    server->tls.by = restate__tls_by_openssl;
+    server->tls.by.user = &server->tls.openssl;
+#endif
+    return RESTATE_OK;
+}
+
+/* True: it begins TLS, or need not. */
+static bool restate__srv_begin_tls(restate__server *server, restate__conn *conn) {
+    const restate_tls *tls = &server->tls.by;
+    if (!tls->open) return true;
+#if defined(RESTATE_WITH_OPENSSL)
+    restate__srv_tls_follow(server);
+#endif
+    conn->tls = tls->open(tls->user, conn->source.fd, NULL);
+    return conn->tls != NULL;
+}
+
+/* ---- Accepting ------------------------------------------------------------------------------- */
+
 /* Gives an accepted connection to a loop. False: it was closed instead. */
 static bool restate__srv_take(restate__server *server, int fd) {
     const restate_endpoint *ep = server->endpoint;
@@ -19768,6 +20127,10 @@ static bool restate__srv_take(restate__server *server, int fd) {
     restate__srv_no_sigpipe(fd);
     restate__srv_set_timeout(fd, ep->options.peer_timeout_ms);
     conn->source = restate__poll_source_of(fd, restate__conn_on_ready, conn);
+    if (!restate__srv_begin_tls(server, conn)) {
+        restate__srv_discard(server, conn);
+        return false;
+    }
     restate__srv_assign(server, conn);
     return true;
 }
@@ -19879,13 +20242,15 @@ static void restate__srv_log_where(const restate_endpoint *ep, const char *host,
                                     unsigned loops) {
     unsigned processes = ep->options.processes;
     bool everywhere = strcmp(host, "::") == 0 || strcmp(host, "0.0.0.0") == 0;
+    const char *scheme = ep->options.tls || ep->options.certificate_file ? "https" : "http";
     char name[RESTATE__SRV_NAME_BYTES], by[48] = "";
     if (processes > 1) snprintf(by, sizeof by, " in each of %u processes", processes);
     restate__log(&ep->logger, RESTATE_LOG_INFO, "listening on %s, event loops: %u%s%s",
                  restate__srv_join_name(name, host, port), loops, by,
-                 ep->keys ? "" : "; anybody may invoke (no identity_keys)");
+                 ep->keys || ep->options.client_ca_file ? ""
+                 : "; anybody may invoke (no identity_keys)");
     restate__log(&ep->logger, RESTATE_LOG_INFO,
-                 "register it once: restate deployments register http://%s%s",
+                 "register it once: restate deployments register %s://%s%s", scheme,
                  restate__srv_join_name(name, everywhere ? "localhost" : host, port),
                  everywhere ? " (for a server in a container: host.docker.internal)" : "");
 }
@@ -20118,6 +20483,9 @@ static void restate__srv_release(restate__server *server) {
     if (server->control.server) restate__loop_free(&server->control);
     for (unsigned i = 0; server->loops && i < server->loop_count; i++)
         if (server->loops[i].server) restate__loop_free(&server->loops[i]);
+#if defined(RESTATE_WITH_OPENSSL)
+    restate__srv_tls_free(&server->tls);
+#endif
     restate__mem_free(a, server->loops, server->loop_room * sizeof *server->loops);
     restate__mem_free(a, server, sizeof *server);
 }
@@ -20149,6 +20517,7 @@ static restate_status restate__srv_make(restate__server *server, bool threads) {
     unsigned count = server->loop_count;
     server->loops = restate__mem_zalloc(&ep->allocator, count * sizeof *server->loops);
     if (!server->loops) return restate__ep_error(ep, "out of memory");
+    if (restate__srv_make_tls(server) != RESTATE_OK) return RESTATE_ERROR;
     server->boss = threads ? &server->control : &server->loops[0];
     if (threads && !restate__loop_init(&server->control, server))
         return restate__ep_error(ep, "cannot wait for connections: %s", strerror(errno));
@@ -20744,6 +21113,7 @@ static restate_status restate__proc_begin(restate__proc *p) {
         w->supervisor = p;
         w->channel = restate__poll_source_of(-1, restate__proc_on_channel, w);
     }
+    if (restate__srv_check_tls(ep) != RESTATE_OK) return RESTATE_ERROR;
     return restate__srv_open(ep, restate__srv_loop_count(ep), &p->listener);
 }
 
@@ -22125,18 +22495,13 @@ static void restate__client_wrong_protocol(restate__client_conn *conn, const cha
     conn->session = NULL;
 }
 
-static int restate__client_io(ssize_t n) {
-    if (n >= 0) return (int)n;
-    return errno == EAGAIN || errno == EWOULDBLOCK ? RESTATE_IO_READ : RESTATE_IO_ERROR;
-}
-
 static int restate__client_recv(restate__client_conn *conn, uint8_t *to, size_t len) {
     const restate_tls *tls = conn->http->tls;
     ssize_t n;
     if (conn->tls) return tls->read(tls->user, conn->tls, to, len);
     do n = recv(conn->source.fd, to, len, 0);
     while (n < 0 && errno == EINTR);
-    return restate__client_io(n);
+    return restate__conn_io(n, RESTATE_IO_READ);
 }
 
 /* RESTATE_IO_WRITE: the socket takes no more. */
@@ -22146,19 +22511,23 @@ static int restate__client_send(restate__client_conn *conn, restate_bytes from) 
     if (conn->tls) return tls->write(tls->user, conn->tls, from.ptr, from.len);
     do n = send(conn->source.fd, from.ptr, from.len, MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
-    int io = restate__client_io(n);
-    return io == RESTATE_IO_READ ? RESTATE_IO_WRITE : io;
+    return restate__conn_io(n, RESTATE_IO_WRITE);
 }
 
 /* The peer closed or the connection broke; `n`: RESTATE_IO_END or _ERROR. */
 static void restate__client_hung_up(restate__client_conn *conn, int n) {
-    if (conn->tls && !conn->heard)
-        restate__client_lose(conn, true, "TLS with %.100s failed: the certificate may not be that "
-                             "of the host, or not trusted", conn->to->url);
-    else
-        restate__client_lose(conn, false, n == RESTATE_IO_END ? "%.100s closed the connection"
-                                                              : "the connection to %.100s was lost",
-                             conn->to->url);
+    const restate_tls *tls = conn->http->tls;
+    const char *reason = NULL;
+    if (conn->tls && !conn->heard) {
+        if (n == RESTATE_IO_ERROR && tls->reason) reason = tls->reason(tls->user, conn->tls);
+        restate__client_lose(conn, true, "TLS with %.100s failed: %.100s", conn->to->url, reason
+                             ? reason : "the certificate may not be that of the host, or not "
+                                        "trusted");
+        return;
+    }
+    restate__client_lose(conn, false, n == RESTATE_IO_END ? "%.100s closed the connection"
+                                                          : "the connection to %.100s was lost",
+                         conn->to->url);
 }
 
 /* Sends as much as the socket takes, and returns that number of bytes. */
@@ -23465,7 +23834,7 @@ RESTATE_API restate_client *restate_client_new(const restate_client_options *opt
     h->fault = restate__client_prepare(h);
     if (!h->fault) h->fault = restate__client_read_options(h, o);
 #if defined(RESTATE_WITH_OPENSSL)
-    if (!h->tls && restate__tls_init(&h->openssl)) {
+    if (!h->tls && restate__tls_init_client(&h->openssl)) {
         h->own_tls = restate__tls_by_openssl;
         h->own_tls.user = &h->openssl;
         h->tls = &h->own_tls;

@@ -293,22 +293,6 @@ static void log_to_pipe(void *user, const restate_log_record *r) {
     while (write(log_fd[1], line, (size_t)n) < 0 && errno == EINTR) continue;
 }
 
-/* A socket that is bound to a port that nobody has. */
-static int bound_to(uint16_t *number) {
-    struct sockaddr_in at = h2_address(0);
-    socklen_t len = sizeof at;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof at) || getsockname(fd, (struct sockaddr *)&at, &len)) abort();
-    *number = ntohs(at.sin_port);
-    return fd;
-}
-
-static uint16_t free_port(void) {
-    uint16_t number;
-    close(bound_to(&number));
-    return number;
-}
-
 static int (*afterwards)(int status);       /* in that process, when restate_serve() has returned */
 
 /* Begins to serve; `prepare` is called in the process before. */
@@ -317,7 +301,7 @@ static void up_with(restate_endpoint_options o, void (*prepare)(void)) {
     log_text.len = 0;
     rt_add(&log_text, "", 0);
     server_status = -1;
-    port = o.port ? o.port : free_port();
+    port = o.port ? o.port : h2_free_port();
     fflush(NULL);
     server = fork();
     if (server < 0) abort();
@@ -1211,7 +1195,7 @@ TEST(workers_share_a_free_port) {
 
 TEST(what_cannot_be_served_by_several) {
     uint16_t number;
-    int taken = bound_to(&number);
+    int taken = h2_bound(&number);
     CHECK_INT(listen(taken, 1), 0);
     up(.threads = THREADS, .processes = 2, .port = number);
     ENDS_WITH(1);

@@ -755,6 +755,95 @@ static void identity_case(void) {
     rmdir(dir);
 }
 
+/* ---- Cases: TLS ------------------------------------------------------------------------------ */
+
+static endpoint encrypted = { .program = "test-services", .log = "test-services-tls" };
+
+/* A key, and a certificate for this machine that a CA of our own has signed: DIR/NAME.key, .pem. */
+static bool make_certificate(const char *dir, const char *name) {
+    return system(text("cd %s && exec >openssl.log 2>&1 && { test -e ca.pem || openssl req -x509 -newkey ec "
+                       "-pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=tests-ca -keyout ca.key "
+                       "-out ca.pem; } && openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "
+                       "-subj /CN=%s -keyout %s.key -out %s.csr && "
+                       "echo subjectAltName=DNS:localhost,IP:127.0.0.1 >ext && "
+                       "openssl x509 -req -in %s.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 "
+                       "-extfile ext -out %s.new && mv %s.new %s.pem",
+                       dir, name, name, name, name, name, name, name)) == 0;
+}
+
+/* A request of curl's over TLS, with a certificate of its own if `own` names one; the status. */
+static long status_over_tls(const char *dir, const char *own, const char *path, bool http1) {
+    static reply r;
+    CURL *curl = curl_easy_init();
+    const char *url = text("https://localhost:%d%s", encrypted.port, path);
+    prepare(curl, &r, "GET", url, NULL);
+    curl_easy_setopt(curl, CURLOPT_HTTP_VERSION,
+                     http1 ? (long)CURL_HTTP_VERSION_1_1 : (long)CURL_HTTP_VERSION_2TLS);
+    curl_easy_setopt(curl, CURLOPT_CAINFO, text("%s/ca.pem", dir));
+    if (own) curl_easy_setopt(curl, CURLOPT_SSLCERT, text("%s/%s.pem", dir, own));
+    if (own) curl_easy_setopt(curl, CURLOPT_SSLKEY, text("%s/%s.key", dir, own));
+    perform(curl, &r, url);
+    curl_easy_cleanup(curl);
+    return r.status;
+}
+
+static bool encrypted_start(const char *dir, const char *client_ca) {
+    static char settings[3][160];
+    snprintf(settings[0], sizeof settings[0], "TLS_CERTIFICATE=%s/endpoint.pem", dir);
+    snprintf(settings[1], sizeof settings[1], "TLS_KEY=%s/endpoint.key", dir);
+    snprintf(settings[2], sizeof settings[2], "TLS_CLIENT_CA=%s", client_ca);
+    for (int i = 0; i < 3; i++) encrypted.settings[i] = settings[i];
+    endpoint_kill(&encrypted);
+    return endpoint_start(&encrypted);
+}
+
+static long register_encrypted(const char *scheme) {
+    static reply r;
+    http(&r, "POST", text("%s/deployments", admin),
+         text("{\"uri\":\"%s://localhost:%d\",\"force\":true}", scheme, encrypted.port));
+    return r.status;
+}
+
+static void tls_with(const char *dir) {
+    static char large[100001];
+    CHECK(make_certificate(dir, "endpoint") && make_certificate(dir, "somebody"));
+    CHECK(encrypted_start(dir, ""));
+    CHECK(register_encrypted("https") >= 400);         /* this server does not know the CA */
+    if (!server_special(text("--set SSL_CERT_FILE=%s/ca.pem", dir))) return;
+    CHECK(register_encrypted("http") >= 400);
+    CHECK_INT(register_encrypted("https"), 201);
+    CHECK_INT(status_over_tls(dir, NULL, "/health", false), 200);
+    CHECK_INT(status_over_tls(dir, NULL, "/health", true), 200);
+    CHECK_INT(status_over_tls(dir, NULL, "/discover", true), 505);
+    word at = make_word("/Counter/tls-%s", running->name);
+    ASK(text("%s/add", at.s), "1", 200, NULL);
+    memset(large, 'x', sizeof large - 1);
+    ASK(text("/TestUtilsService/echo"), text("\"%.1000s\"", large), 200, NULL);
+    ASK("/Proxy/call", relayed("Counter", text("tls-%s", running->name), "get", "", ""), 200, "[49]");
+
+    CHECK(make_certificate(dir, "endpoint"));           /* another key, too */
+    CHECK_INT(status_over_tls(dir, NULL, "/health", false), 200);
+    endpoint_kill(&encrypted);                          /* in the middle of an invocation */
+    word id = start_call(text("%s/add", at.s), "1");
+    CHECK(encrypted_start(dir, ""));
+    ATTACH(id.s, 200, NULL);
+    ASK(text("%s/get", at.s), NULL, 200, "2");
+
+    CHECK(encrypted_start(dir, text("%s/ca.pem", dir)));
+    CHECK_INT(status_over_tls(dir, NULL, "/health", false), 0);
+    CHECK_INT(status_over_tls(dir, "somebody", "/health", false), 200);
+    CHECK_INT(endpoint_stop(&encrypted), 0);
+}
+
+/* The server trusts a CA that SSL_CERT_FILE names. */
+static void tls_case(void) {
+    char dir[100];
+    snprintf(dir, sizeof dir, "%s/e2e-tls.XXXXXX", env("TMPDIR", "/tmp"));
+    CHECK(mkdtemp(dir) != NULL);
+    tls_with(dir);
+    CHECK(system(text("rm -rf %s", dir)) == 0);
+}
+
 /* ---- Cases: what no server would send ------------------------------------------------------- */
 
 typedef struct octet_string {
@@ -1118,6 +1207,7 @@ static void journals_case(void) {
     { "server_crash", server_crash_case, 0, false }, \
     { "journals", journals_case, BUT(CLUSTER), false }, \
     { "identity", identity_case, 0, false }, \
+    { "tls", tls_case, ONLY(DEFAULT) | ONLY(V7), false }, \
     { "nondeterminism", nondeterminism_case, 0, false }, \
     /* A cluster takes 6 s to be back; in server_crash it has timers, too. */ \
     { "timers", timers_case, BUT(CLUSTER), false }, \

@@ -572,6 +572,7 @@ static const left left_out[] = {
     { "server_crash", "kills the server" },
     { "nonsense", "a connection of its own" },
     { "identity", "another server" },
+    { "tls", "a connection of its own" },
     { "nondeterminism", "another server" },
     { "journals", "asks SQL by a program of its own" },
     { "timers", "another server" },

@@ -9,6 +9,8 @@
  *     E2E_REQUEST_SIGNING  public keys (publickeyv1_...), separated by commas: requests have to be
  *                          signed by one of them. Takes a build with request identity:
  *         make build/test-services CPPFLAGS=-DRESTATE_WITH_OPENSSL LDLIBS=-lcrypto
+ *     TLS_CERTIFICATE      a file: requests come over TLS; with TLS_KEY, and, if clients need a
+ *                          certificate, TLS_CLIENT_CA. Takes such a build, too (and -lssl)
  * SIGTERM and SIGINT stop it. With the arguments --check FILE it does not serve, but tells whether the
  * journals in that file, which a query of a server's admin API has given, fit its code. */
 #define RESTATE_IMPLEMENTATION
@@ -147,6 +149,9 @@ int main(int argc, char **argv) {
     options.services = services;
     options.port = chosen_port();
     options.drain_ms = RESTATE_SECONDS(5);  /* who stops it kills it after 10 */
+    options.certificate_file = variable("TLS_CERTIFICATE");
+    options.key_file = variable("TLS_KEY");
+    options.client_ca_file = variable("TLS_CLIENT_CA");
 #ifdef RESTATE_WITH_OPENSSL
     options.identity_keys = (const char *const *)keys;
 #endif

@@ -13,6 +13,21 @@ static inline struct sockaddr_in h2_address(uint16_t port) {    /* of 127.0.0.1 
     return at;
 }
 
+/* A socket with a port that nobody else has. */
+static inline int h2_bound(uint16_t *port) {
+    struct sockaddr_in at = h2_address(0);
+    socklen_t len = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof at) || getsockname(fd, (struct sockaddr *)&at, &len)) abort();
+    *port = ntohs(at.sin_port);
+    return fd;
+}
+static inline uint16_t h2_free_port(void) {
+    uint16_t port;
+    close(h2_bound(&port));
+    return port;
+}
+
 /* Connects to a port of 127.0.0.1. -1: it cannot. `rcvbuf`: of the socket, unless 0. */
 static inline int h2_connect(uint16_t port, int rcvbuf) {
     struct sockaddr_in at = h2_address(port);

@@ -38,7 +38,7 @@ static size_t seen_count;
 static char last_error[256];                /* of the log */
 static unsigned holds_told;                 /* lines about handlers that hold their loop */
 static char hold_told[400];                 /* the first of them */
-static unsigned tls_lines, peer_lines, unclean, refused_lines, failed_lines, left_out;     /* lines that must not be; of a kind; counted */
+static unsigned tls_lines, plain_lines, tls_failures, peer_lines, unclean, refused_lines, failed_lines, left_out;     /* lines that must not be; of a kind; counted */
 
 #define GET(x) __atomic_load_n(&(x), __ATOMIC_SEQ_CST)
 #define PUT(x, n) __atomic_store_n(&(x), n, __ATOMIC_SEQ_CST)
@@ -70,6 +70,8 @@ static inline void on_log(void *user, const restate_log_record *r) {
     if (strncmp(r->message, "the attempt failed", 18) == 0) count(&failed_lines);
     if (strstr(r->message, "_timeout_ms)") || strstr(r->message, "max_connections")) count(&peer_lines);
     if (strstr(r->message, "begins TLS") && strstr(r->message, "http://")) count(&tls_lines);
+    if (strstr(r->message, "it does not begin TLS") && strstr(r->message, "https://")) count(&plain_lines);
+    if (strstr(r->message, ": TLS failed: ")) count(&tls_failures);
     if (sscanf(r->message, "%u more lines about", &n) == 1) __atomic_fetch_add(&left_out, n, __ATOMIC_SEQ_CST);
     if (strncmp(r->message, "connection from 127.0.0.1 port ", 31) == 0) count(&connections_told);
     if (strncmp(r->message, "cannot accept a connection: ", 28) == 0) count(&warnings);
@@ -407,7 +409,7 @@ static inline void *run_it(void *arg) {
 static inline void prepare(restate_endpoint_options o) {
     PUT(started, 0), PUT(ended, 0), PUT(at_gate, 0), PUT(progress, 0), PUT(errors, 0), PUT(run_over, false);
     PUT(warnings, 0), PUT(connections_told, 0), PUT(unclean, 0), PUT(refused_lines, 0), PUT(failed_lines, 0);
-    PUT(left_out, 0), PUT(tls_lines, 0), PUT(peer_lines, 0);
+    PUT(left_out, 0), PUT(tls_lines, 0), PUT(plain_lines, 0), PUT(tls_failures, 0), PUT(peer_lines, 0);
     gate_is_open = hosted = false;
     PUT(holds_told, 0), hold_told[0] = 0;
     seen_count = 0;
