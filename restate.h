@@ -2861,7 +2861,7 @@ RESTATE__PRIVATE bool restate__b_is_clean(restate_bytes text, const char *also) 
  * marks, and so do characters that are not harmless, unless `also` is NULL.
  *
  * The rule: log lines, refusals and errors for the server are cleaned as a whole where they leave
- * the library (restate__log_line(), restate__exchange_refuse(), restate__vm_fail()). So the functions
+ * the library (restate__log_line(), restate__exchange_refuse(), restate__vm_fail()). So functions
  * that format these texts need not care which part of them came from a peer. */
 RESTATE__PRIVATE void restate__b_clean(char *text, size_t len, const char *also) {
     while (len) {
@@ -9874,8 +9874,7 @@ typedef enum restate__attempt_state {
 } restate__attempt_state;
 
 #ifdef RESTATE_WITH_TEST
-/* What a runtime for tests does with the closures of an attempt: they execute on the handler's stack,
- * and by this. */
+/* How a test server executes the closures of an attempt, on the handler's stack. */
 typedef struct restate__stage {
     restate_status (*execute)(restate_ctx *run, restate_closure *closure, void *arg);
     bool (*stops)(restate_ctx *run);        /* asked by restate_stop_requested() in a closure */
@@ -21171,7 +21170,7 @@ RESTATE_API int restate_serve(const restate_endpoint_options *options) {
 #endif /* RESTATE_NO_SERVER */
 
 /* ================================================================================================
-// >>client  contexts of clients; connections, requests                             [restate__client_]
+// >>client  contexts of clients; connections, requests                           [restate__client_]
 // Turns the commands of a context without a handler into requests of the ingress.
 ================================================================================================ */
 
@@ -23895,29 +23894,29 @@ RESTATE_API restate_status restate_client_process(restate_client *client, uint64
 
 #if !defined(RESTATE_NO_CLIENT) || defined(RESTATE_WITH_TEST)
 
-/* How journals come here, and where they go
+/* How journals are read and used
  *
  *     rows of SQL, as JSON --reader--> record --+--> lines of text
  *                                               +--> Start and frames --> an attempt without output
  *
- * (1) A record is the journal of one invocation, as the server sends it on replay, with what its
- *     Start message is made of. The reader makes one after the other, each in the memory of the one
- *     before. Who has the entries in memory fills a record himself: text and check know no SQL.
- * (2) A row is an entry. `raw` is the body of its message, entry_type says which message it is, in
- *     words that are the names of restate_wire.h. Null is left out by the server, so that a column
- *     that is missing is one without a value.
- * (3) The check is an attempt of today's handler which is given the whole journal, the end of its
- *     input, and an output that has failed from the start. As long as commands are recorded nothing
- *     is sent (R2), so it does not notice. Behind the last one the first frame that it would send
- *     breaks it, and so does an await that the journal does not answer, before a closure is begun
- *     for it: handlers go exactly as far as their journals, and have no effects.
- * (4) How it ended tells whether it fits. With 570 or 571, which say that the code took another
- *     path, or less of it: it does not. With all recorded commands taken: it does. With anything
- *     else, or before the handler was begun, nobody can tell.
- * (5) The server does not tell the seed of the handler's random numbers, but it follows from the
- *     id, or, by an experimental option, from id and time. Each is tried, if a handler that differs
- *     has drawn. An invocation that was restarted from a prefix goes on with the numbers of the one
- *     that it was made from, whose time may not be known any more. */
+ * (1) A record is the journal of one invocation, as the server sends it on replay, with the data of
+ *     its Start message. The reader makes one after the other, in the memory of the previous one.
+ *     The test server fills records itself: text and check know no SQL.
+ * (2) A row is an entry. `raw` is the body of its message, entry_type the name of the message, from
+ *     which restate__record_type_of() finds its type. The server omits null values: a missing
+ *     column has no value.
+ * (3) The check is an attempt of today's handler. It gets the whole journal, the end of its input,
+ *     and an output that has failed from the start. During replay nothing is sent (R2), so the
+ *     attempt does not notice. After the last recorded command the first frame that it would send
+ *     ends it, and so does an await without a recorded result, before a closure begins: handlers go
+ *     exactly as far as their journals, and have no effects.
+ * (4) The end of the attempt decides. 570 or 571, the code took another path, or issued less: it
+ *     differs. All recorded commands replayed: it fits. Anything else, or an end before the handler
+ *     began: cannot tell.
+ * (5) The server does not reveal the seed of the handler's random numbers, but it follows from the
+ *     id, or, with an experimental option, from id and time. If a handler differs that has drawn
+ *     numbers, each seed is tried. An invocation that was restarted from a prefix goes on with the
+ *     seed of the original one, whose time may not be known any more. */
 
 /* An entry: a message without its head. */
 typedef struct restate__record_entry {
@@ -23933,7 +23932,7 @@ typedef struct restate__record {
     uint64_t created_ms;                    /* since 1970; 0: not known */
     restate__record_entry *entries;
     uint32_t count, room;
-    const char *fault;                      /* why it cannot be read; NULL: it can */
+    const char *fault;                      /* why it cannot be read, or NULL */
 } restate__record;
 
 /* ---- The names of messages ------------------------------------------------------------------- */
@@ -23963,7 +23962,7 @@ static const restate__record_type restate__record_types[] = {
     { NULL, 0 }
 };
 
-/* 0: there is no such message (or it is Start, which is no entry). */
+/* Returns 0 if there is no such message (Start is no entry). */
 static uint16_t restate__record_type_of(restate_bytes name) {
     const restate__record_type *t = restate__record_types;
     while (t->name && !restate__b_is(name, t->name)) t++;
@@ -23980,7 +23979,7 @@ static bool restate__record_is_command(const restate__record_entry *e) { return 
     X("i.", pinned_service_protocol_version) X("i.", created_at) X("i.", restarted_from) \
     X("i.", scope) X("i.", limit_key) X("i.", idempotency_key)
 
-/* Texts without escapes, numbers as they are written; absent: null, or no such column. */
+/* Texts without escapes, numbers as text; absent: null, or no such column. */
 typedef struct restate__record_row {
 #define RESTATE__X(table, column) restate_bytes column;
     RESTATE__RECORD_COLUMNS(RESTATE__X)
@@ -23995,7 +23994,7 @@ static restate_bytes *restate__record_column(restate__record_row *row, restate_b
     return NULL;
 }
 
-/* Takes any value; `to` absent: it is neither text nor number. False: out of memory. */
+/* Reads any value; `to` becomes absent if it is neither text nor number. False: out of memory. */
 static bool restate__record_take_value(restate__json_scan *s, restate__arena *arena,
                                        restate_bytes *to) {
     bool text = *s->at == '"' || *s->at == '-' || restate__json_digit(*s->at);
@@ -24007,7 +24006,7 @@ static bool restate__record_take_value(restate__json_scan *s, restate__arena *ar
     return true;
 }
 
-/* Takes a row. False: out of memory. */
+/* Reads a row. False: out of memory. */
 static bool restate__record_take_row(restate__json_scan *s, restate__arena *arena,
                                      restate__record_row *row) {
     memset(row, 0, sizeof *row);
@@ -24024,7 +24023,7 @@ static bool restate__record_number(restate_bytes text, unsigned bits, uint64_t *
     return text.len && !restate__json_whole(text, bits, false, n);
 }
 
-/* A time in ms or as RFC 3339 has it. 0: it is none. */
+/* Parses a time in ms or in the form of RFC 3339. 0: it is none. */
 static uint64_t restate__record_time(restate_bytes text) {
     uint64_t ms;
     restate__proto_time t;
@@ -24040,7 +24039,7 @@ typedef struct restate__record_reader {
     restate__arena arena;                   /* of what follows */
     restate__json_scan rows;                /* at the next one, */
     bool more;                              /* if there is one */
-    const char *fault;                      /* why no more can be read; NULL: no reason */
+    const char *fault;                      /* why no more can be read, or NULL */
     restate__record record;
 } restate__record_reader;
 
@@ -24050,14 +24049,14 @@ static bool restate__record_stop(restate__record_reader *r, const char *fault) {
     return false;
 }
 
-/* Where in the JSON something is wrong. */
+/* Describes an error in the JSON and its place. */
 static const char *restate__record_where(restate__record_reader *r, const restate__json_scan *s) {
     restate__json_text found = restate__json_found(s->at, s->end, false);
     return restate__arena_printf(&r->arena, "it is not JSON: " RESTATE__JSON_EXPECTED, s->expected,
                                  found.s, (size_t)(s->at - s->begin));
 }
 
-/* Begins to read. Afterwards restate__record_close() is due. */
+/* Begins to read. The caller has to call restate__record_close(). */
 static bool restate__record_open(restate__record_reader *r, const restate_allocator *allocator,
                                  restate_bytes journal) {
     memset(r, 0, sizeof *r);
@@ -24067,7 +24066,7 @@ static bool restate__record_open(restate__record_reader *r, const restate_alloca
     s.wanted = restate_str("rows");
     if (!restate__json_document(&s)) return restate__record_stop(r, restate__record_where(r, &s));
     if (!s.found.len || *s.found.ptr != '[')
-        return restate__record_stop(r, "it has no list \"rows\", which the answer to a query has");
+        return restate__record_stop(r, "it has no list \"rows\", as responses to queries have");
     r->rows = restate__json_scan_of(journal);
     r->rows.at = s.found.ptr;
     r->more = restate__json_first(&r->rows);
@@ -24079,7 +24078,7 @@ static void restate__record_close(restate__record_reader *r) {
     restate__cache_free(&r->cache);
 }
 
-/* Of the first row of a record. */
+/* Fills a record from its first row. */
 static void restate__record_begin(restate__record *to, const restate__record_row *row) {
     uint64_t version = 0;
     (void)restate__record_number(row->pinned_service_protocol_version, 32, &version);
@@ -24091,7 +24090,7 @@ static void restate__record_begin(restate__record *to, const restate__record_row
                              .created_ms = restate__record_time(row->created_at) };
 }
 
-/* Adds an entry. NULL: done; else why not. */
+/* Adds an entry. Returns an error, or NULL. */
 static const char *restate__record_add(restate__record_reader *r, const restate__record_row *row) {
     restate__record *to = &r->record;
     restate__record_entry e = { restate__record_type_of(row->entry_type), restate__b("", 0) };
@@ -24115,7 +24114,7 @@ static const char *restate__record_add(restate__record_reader *r, const restate_
     return NULL;
 }
 
-/* Takes the next row, if it is one of the record at hand or begins it. */
+/* Reads the next row if it belongs to the current record or begins it. */
 static bool restate__record_next_row(restate__record_reader *r, bool first) {
     restate__json_scan before = r->rows;
     restate__record_row row;
@@ -24132,7 +24131,7 @@ static bool restate__record_next_row(restate__record_reader *r, bool first) {
     return !r->arena.failed || restate__record_stop(r, NULL);
 }
 
-/* Reads the next record, in whose place the one before was. False: there is none, or a `fault`. */
+/* Reads the next record, which replaces the previous one. False: there is none, or a `fault`. */
 static bool restate__record_next(restate__record_reader *r) {
     bool first = true;
     if (!r->more) return false;
@@ -24145,7 +24144,7 @@ static bool restate__record_next(restate__record_reader *r) {
 
 #define RESTATE__RECORD_SHOWN 200u          /* bytes of a payload */
 
-/* Text with its ends of lines escaped, which JSON has nowhere outside of strings. */
+/* Text with line ends and tabs escaped, so that it takes one line. */
 static void restate__record_put_line(restate__json_out *o, restate_bytes text) {
     for (size_t i = 0; i < text.len; i++) {
         const char *special = strchr("\nn\rr\tt", text.ptr[i]);
@@ -24154,7 +24153,7 @@ static void restate__record_put_line(restate__json_out *o, restate_bytes text) {
     }
 }
 
-/* The beginning of a text that has at most so many bytes and ends with a whole character. */
+/* The first `most` bytes of a text, or fewer, so that it ends with a whole character. */
 static restate_bytes restate__record_cut(restate_bytes text, size_t most) {
     if (text.len <= most) return text;
     while (most && (text.ptr[most] & 0xC0u) == 0x80u) most--;
@@ -24169,7 +24168,7 @@ static void restate__record_put_hex(restate__json_out *o, restate_bytes bytes) {
     }
 }
 
-/* A payload: text as it is, else hex. */
+/* A payload as text, or as hex if it is none. */
 static void restate__record_put_payload(restate__json_out *o, restate_bytes payload) {
     bool text = restate__b_is_clean(payload, "\n\r\t");
     restate_bytes shown = restate__record_cut(payload, RESTATE__RECORD_SHOWN / (text ? 1u : 2u));
@@ -24182,7 +24181,7 @@ static void restate__record_put_payload(restate__json_out *o, restate_bytes payl
     restate__json_put_text(o, " bytes)");
 }
 
-/* Quoted, or as a payload if it is no text. */
+/* A quoted text, or a payload if it is none. */
 static void restate__record_put_name(restate__json_out *o, restate_bytes name) {
     if (restate__b_is_clean(name, "\n\r\t")) (void)restate__json_put_string(o, name);
     else restate__record_put_payload(o, name);
@@ -24200,7 +24199,7 @@ static void restate__record_put_time(restate__json_out *o, const char *before, u
     restate__json_put_text(o, text);
 }
 
-/* Something that may be absent, or is nothing if it is empty. */
+/* Puts a text behind `before`, unless it is absent or empty. */
 static void restate__record_put_option(restate__json_out *o, const char *before,
                                        restate_bytes name) {
     if (!name.len) return;
@@ -24249,7 +24248,7 @@ static void restate__record_put_keys(restate__json_out *o, restate_bytes message
     restate__json_put(o, ']');
 }
 
-/* "Service/key/handler", of which there may be less. */
+/* "Service/key/handler", without absent parts. */
 static void restate__record_put_target(restate__json_out *o, restate_bytes service,
                                        restate_bytes key, restate_bytes handler) {
     restate__record_put_payload(o, service);
@@ -24259,23 +24258,23 @@ static void restate__record_put_target(restate__json_out *o, restate_bytes servi
 
 /* ---- Text: results --------------------------------------------------------------------------- */
 
-/* A notification. It belongs to a command if one of the record has its number. */
+/* A notification. It belongs to the command that has its number, if there is one. */
 typedef struct restate__record_came {
     restate__notification n;
-    bool first;                             /* of its completion id or signal: it counts (R5) */
-    bool is_result;                         /* of `command`; else an id of an invocation */
-    uint32_t order;                         /* among all of them */
+    bool first;                             /* of its completion id or signal, so it counts (R5) */
+    bool is_result;                         /* of `command`; else the id of an invocation */
+    uint32_t order;                         /* in the journal, among notifications */
     uint32_t command;                       /* UINT32_MAX: none */
-    uint32_t rank;                          /* of `command`, among those that have a result */
+    uint32_t rank;                          /* of `command`, among commands with a result */
 } restate__record_came;
 
 typedef struct restate__record_text {
     restate__json_out *out;
     const restate__record *record;
     restate__record_came *came;             /* in the order of the journal */
-    restate__record_came **by_id;           /* those with a number, by it, then by order */
+    restate__record_came **by_id;           /* those with a number, sorted by it, then by order */
     uint32_t count, numbered;
-    uint32_t command, ranks;                /* the next one; given out */
+    uint32_t command, ranks;                /* the next command; ranks assigned so far */
 } restate__record_text;
 
 static int restate__record_by_id(const void *a, const void *b) {
@@ -24290,7 +24289,7 @@ static bool restate__record_same_id(const restate__record_came *x, const restate
     return x->n.signal == y->n.signal && x->n.id == y->n.id;
 }
 
-/* Puts notifications in order. What cannot be read is none. False: out of memory. */
+/* Collects and sorts notifications, without those that cannot be read. False: out of memory. */
 static bool restate__record_sort(restate__record_text *t, restate__arena *scratch) {
     uint32_t count = t->record->count;
     t->came = restate__arena_alloc(scratch, count * sizeof *t->came);
@@ -24313,7 +24312,7 @@ static bool restate__record_sort(restate__record_text *t, restate__arena *scratc
     return true;
 }
 
-/* What came for a completion id, for the command at hand. NULL: nothing. */
+/* The notification of a completion id, which it assigns to the current command. NULL: none. */
 static restate__record_came *restate__record_find(restate__record_text *t, uint64_t id) {
     uint32_t low = 0, high = id ? t->numbered : 0;
     while (low < high) {
@@ -24328,7 +24327,7 @@ static restate__record_came *restate__record_find(restate__record_text *t, uint6
     return c;
 }
 
-/* The content of a result: behind an arrow if it is one, else behind other words. */
+/* The content of a result, behind `before`. */
 static void restate__record_put_came(restate__json_out *o, const char *before,
                                      const restate__notification *n) {
     restate__json_put_text(o, before);
@@ -24343,14 +24342,14 @@ static void restate__record_put_came(restate__json_out *o, const char *before,
 
 /* ---- Text: commands -------------------------------------------------------------------------- */
 
-/* A command, taken apart by the table of its message. */
+/* A command with the table of its message. */
 typedef struct restate__record_line {
     restate__record_text *text;
     const restate__command_kind *kind;
     restate_bytes body;
 } restate__record_line;
 
-/* A field by its name; all zero: it is not there, or empty. */
+/* A field by its name; all zero: it is absent, or empty. */
 static restate__wire_item restate__record_field(const restate__record_line *l, const char *name) {
     const restate__row *row = l->kind->table->rows;
     restate__wire_item item = { .number = 0 };
@@ -24375,7 +24374,7 @@ static void restate__record_put_message(restate__json_out *o, const restate__tab
     else restate__json_put_text(o, "void");
 }
 
-/* What a command is about, what it gives along, and what an eager read found. */
+/* The fields of a command, and the result of an eager read. */
 static void restate__record_put_plain(const restate__record_line *l) {
     restate__json_out *o = l->text->out;
     unsigned type = l->kind->type;
@@ -24517,13 +24516,13 @@ static void restate__record_put_command(restate__record_text *t, const restate__
 
 /* ---- Text: in which order results came ------------------------------------------------------- */
 
-/* Whether a notification is shown among those that came: it counts, and is not the id of an
- * invocation, on which nearly nothing ever waits. */
+/* Whether the last line lists a notification: it counts, and is not the id of an invocation, which
+ * is rarely awaited. */
 static bool restate__record_counts(const restate__record_came *c) {
     return c->first && (c->is_result || c->command == UINT32_MAX);
 }
 
-/* Whether one was neither the result of a command nor behind those of all commands before. */
+/* Whether a notification belongs to no command, or came in another order than its command. */
 static bool restate__record_unordered(const restate__record_text *t) {
     uint32_t next = 0;
     for (uint32_t i = 0; i < t->count; i++) {
@@ -24542,7 +24541,7 @@ static void restate__record_put_other(restate__json_out *o, const restate__recor
     if (!cancel) restate__record_put_came(o, " -> ", &c->n);
 }
 
-/* Results of commands that follow each other are put together: "1 to 5, signal 17 -> null, 7, 6".
+/* Combines results of consecutive commands: "1 to 5, signal 17 -> null, 7, 6".
  */
 static void restate__record_put_order(restate__record_text *t) {
     const char *comma = "  came: ";
@@ -24553,7 +24552,7 @@ static void restate__record_put_order(restate__record_text *t) {
         while (next < t->came + t->count && !restate__record_counts(next)) next++;
         bool goes_on = c->is_result && next < t->came + t->count && next->is_result &&
                        next->rank == c->rank + 1;
-        if (goes_on && in_row++) continue;  /* neither the first of a row nor its last */
+        if (goes_on && in_row++) continue;  /* neither the first nor the last of a range */
         restate__json_put_text(t->out, !goes_on && in_row > 1 ? " to " : comma);
         if (c->is_result) restate__json_put_digits(t->out, c->command, 1);
         else restate__record_put_other(t->out, c);
@@ -24563,7 +24562,7 @@ static void restate__record_put_order(restate__record_text *t) {
     restate__json_put(t->out, '\n');
 }
 
-/* A record as text. `scratch` is not the arena of `o`. False: out of memory. */
+/* Prints a record. `scratch` must not be the arena of `o`. False: out of memory. */
 RESTATE__PRIVATE bool restate__record_put(restate__json_out *o, restate__arena *scratch,
                                           const restate__record *record) {
     restate__record_text t = { .out = o, .record = record };
@@ -24617,7 +24616,7 @@ static void restate__record_base62(restate_bytes digits, uint8_t *to, size_t siz
     }
 }
 
-/* The bytes that the text of an id stands for. NULL: done; else why it is none. */
+/* Decodes the text of an id. Returns an error, or NULL. */
 RESTATE__PRIVATE const char *restate__record_id(restate_bytes text,
                                                 uint8_t id[RESTATE__RECORD_ID]) {
     char copy[RESTATE__RECORD_ID_TEXT];
@@ -24646,8 +24645,8 @@ static void restate__record_sip_round(uint64_t v[4]) {
     v[2] = restate__record_rotl(v[2], 32);
 }
 
-/* The seed that the server makes of an id: SipHash-1-3 with a key of zeros, over the length of the
- * id, 24, as a number of 64 bits, and its bytes. */
+/* The seed that the server derives from an id: SipHash-1-3 with a zero key, over the length of the
+ * id (24, as 64 bits) and its bytes. */
 RESTATE__PRIVATE uint64_t restate__record_seed(const uint8_t id[RESTATE__RECORD_ID]) {
     uint64_t v[4] = { UINT64_C(0x736f6d6570736575), UINT64_C(0x646f72616e646f6d),
                       UINT64_C(0x6c7967656e657261), UINT64_C(0x7465646279746573) };
@@ -24664,7 +24663,7 @@ RESTATE__PRIVATE uint64_t restate__record_seed(const uint8_t id[RESTATE__RECORD_
     return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
-/* The other one (experimental-enable-unique-random-seeds). */
+/* The seed with experimental-enable-unique-random-seeds. */
 RESTATE__PRIVATE uint64_t restate__record_unique_seed(const uint8_t id[RESTATE__RECORD_ID],
                                                       uint64_t created_ms) {
     uint64_t high = 0, low = 0, n;
@@ -24686,22 +24685,22 @@ RESTATE__PRIVATE uint64_t restate__record_unique_seed(const uint8_t id[RESTATE__
 typedef struct restate__record_check {
     restate_endpoint *endpoint;
     restate__worker worker;
-    restate__buf out;                       /* into which nothing can be written */
+    restate__buf out;                       /* has failed: nothing can be written */
     restate__record_reader reader;
-    restate__handler handler;               /* the one at hand, without hooks, on this thread */
+    restate__handler handler;               /* the current one, without hooks, on this thread */
     uint8_t id[RESTATE__RECORD_ID];
     uint64_t seeds[RESTATE__RECORD_SEEDS];
     uint32_t version, seed_count;
-    const char *text;                       /* of what was found, unless it fits */
-    uint32_t reached;                       /* the command that it is about, or where it ended */
+    const char *text;                       /* why it does not fit */
+    uint32_t reached;                       /* the command of the error or the end */
     bool drew;                              /* the handler has drawn random numbers */
 } restate__record_check;
 
-/* Keeps a sentence. The arena is the record's. */
-static restate_fit restate__record_tell(restate__record_check *c, restate_fit fit,
-                                        const char *format, ...) RESTATE__PRINTF(3, 4);
-static restate_fit restate__record_tell(restate__record_check *c, restate_fit fit,
-                                        const char *format, ...) {
+/* Sets `text`, in the arena of the record. */
+static restate_fit restate__record_set_text(restate__record_check *c, restate_fit fit,
+                                            const char *format, ...) RESTATE__PRINTF(3, 4);
+static restate_fit restate__record_set_text(restate__record_check *c, restate_fit fit,
+                                            const char *format, ...) {
     va_list args;
     va_start(args, format);
     c->text = restate__arena_vprintf(&c->reader.arena, format, args);
@@ -24716,7 +24715,7 @@ static void restate__record_feed(restate__attempt *a, uint16_t type, restate_byt
     restate__attempt_feed(a, body);
 }
 
-/* Gives the attempt all that the server would. */
+/* Feeds the attempt everything that the server would send. */
 static bool restate__record_give(const restate__record_check *c, restate__attempt *a,
                                  uint64_t seed) {
     const restate__record *r = &c->reader.record;
@@ -24743,7 +24742,7 @@ static const restate__record_entry *restate__record_command(const restate__recor
     return NULL;
 }
 
-/* A message of the machine's in one line, without its advice. */
+/* An error of the journal machine in one line, without its advice. */
 static const char *restate__record_one_line(restate__arena *arena, const char *message) {
     const char *advice = strstr(message, "\n" RESTATE__MISMATCH_WHY);
     if (!advice) advice = strstr(message, ". " RESTATE__MISMATCH_WHY);
@@ -24763,7 +24762,7 @@ static const char *restate__record_one_line(restate__arena *arena, const char *m
     return copy;
 }
 
-/* The code took another path, or less of it. */
+/* The code took another path, or issued fewer commands. */
 static restate_fit restate__record_differs(restate__record_check *c, const restate__vm *vm) {
     const restate__record *r = &c->reader.record;
     restate__arena *arena = &c->reader.arena;
@@ -24771,30 +24770,30 @@ static restate_fit restate__record_differs(restate__record_check *c, const resta
     bool about_it = strncmp(text, RESTATE__MISMATCH, strlen(RESTATE__MISMATCH) - 3) == 0;
     const restate__record_entry *e =
         restate__record_command(r, vm->command_index + (about_it ? 0u : 1u));
-    if (!e) return restate__record_tell(c, RESTATE_DIFFERS, "%s", text);
+    if (!e) return restate__record_set_text(c, RESTATE_DIFFERS, "%s", text);
     unsigned long entry = (unsigned long)(e - r->entries);
-    if (about_it) return restate__record_tell(c, RESTATE_DIFFERS, "entry %lu: %s", entry, text);
-    return restate__record_tell(c, RESTATE_DIFFERS, "entry %lu, command %lu (%s): %s", entry,
-                                (unsigned long)vm->command_index + 1u,
-                                restate__vm_kind(e->type)->name, text);
+    if (about_it) return restate__record_set_text(c, RESTATE_DIFFERS, "entry %lu: %s", entry, text);
+    return restate__record_set_text(c, RESTATE_DIFFERS, "entry %lu, command %lu (%s): %s", entry,
+                                    (unsigned long)vm->command_index + 1u,
+                                    restate__vm_kind(e->type)->name, text);
 }
 
-/* What the end of an attempt says. */
+/* Evaluates the end of an attempt: (4). */
 static restate_fit restate__record_judge(restate__record_check *c, const restate__attempt *a) {
     const restate__vm *vm = &a->vm;
     uint32_t code = vm->phase == RESTATE__ERRORED ? vm->error.code : 0;
     bool begun = vm->command_index != UINT32_MAX;
-    if (a->arena->failed) return restate__record_tell(c, RESTATE_CANNOT_TELL, "out of memory");
+    if (a->arena->failed) return restate__record_set_text(c, RESTATE_CANNOT_TELL, "out of memory");
     if (begun && (code == RESTATE__E_MISMATCH || code == RESTATE__E_PROTOCOL))
         return restate__record_differs(c, vm);
     if (begun && !vm->journal.commands.left) return RESTATE_FITS;
     const char *text = code ? restate__record_one_line(&c->reader.arena, vm->error.message)
-                            : "it does not say why";
+                            : "without an error";
     if (begun)
-        return restate__record_tell(c, RESTATE_CANNOT_TELL, "the handler ended by itself, after "
-                                    "command %lu and before its journal: %s",
-                                    (unsigned long)vm->command_index, text);
-    return restate__record_tell(c, RESTATE_CANNOT_TELL, "%s", text);
+        return restate__record_set_text(c, RESTATE_CANNOT_TELL, "the handler ended early, after "
+                                        "command %lu and before the end of its journal: %s",
+                                        (unsigned long)vm->command_index, text);
+    return restate__record_set_text(c, RESTATE_CANNOT_TELL, "%s", text);
 }
 
 static restate_fit restate__record_attempt(restate__record_check *c, uint64_t seed) {
@@ -24802,7 +24801,7 @@ static restate_fit restate__record_attempt(restate__record_check *c, uint64_t se
     restate_fit fit = RESTATE_CANNOT_TELL;
     restate__arena_init(&arena, &c->worker.cache);
     restate__attempt *a = restate__arena_alloc(&arena, sizeof *a);
-    if (!a) return restate__record_tell(c, fit, "out of memory");
+    if (!a) return restate__record_set_text(c, fit, "out of memory");
     restate__vm_options o = restate__ep_vm_options(c->endpoint, &c->handler.options, c->version);
     a->handler = &c->handler;
     a->logger = &c->endpoint->logger;
@@ -24826,7 +24825,7 @@ static restate_fit restate__record_attempt(restate__record_check *c, uint64_t se
 
 /* ---- Check: one journal ---------------------------------------------------------------------- */
 
-/* Hooks are not called. But where there is an `outbound`, headers are not compared. */
+/* Replaces the hooks, which are not called. With an `outbound`, headers are not compared. */
 static const restate_pair *restate__record_outbound(void *user, restate_ctx *ctx,
                                                     const restate_target *to) {
     (void)user;
@@ -24837,7 +24836,7 @@ static const restate_pair *restate__record_outbound(void *user, restate_ctx *ctx
 
 static const restate_hooks restate__record_hooks = { .outbound = restate__record_outbound };
 
-/* Finds the handler. NULL: done; else why not. */
+/* Finds the handler. Returns an error, or NULL. */
 static const char *restate__record_route(restate__record_check *c, restate_fit *fit) {
     const restate__record *r = &c->reader.record;
     restate__handler *h = &c->handler;
@@ -24861,8 +24860,8 @@ static const char *restate__record_route(restate__record_check *c, restate_fit *
     return NULL;
 }
 
-/* A command that cannot be decoded: the machine would say so, but not whether it is the last one's
- * fault or that of what comes behind. NULL: all can. */
+/* The first command that cannot be decoded, or NULL. (The machine would report an error, but not
+ * whether this command or a later one is the cause.) */
 static const restate__record_entry *restate__record_damaged(const restate__record *r) {
     const restate__record_entry *e = r->entries, *end = e + r->count;
     for (; e < end; e++)
@@ -24872,15 +24871,15 @@ static const restate__record_entry *restate__record_damaged(const restate__recor
     return NULL;
 }
 
-/* What keeps a record from being checked; NULL: nothing. */
+/* Why a record cannot be checked, or NULL. */
 static const char *restate__record_fault(restate__record_check *c) {
     const restate__record *r = &c->reader.record;
     c->version = r->version;
-    if (!c->version && r->count == 1) c->version = 6;   /* the input is all that there is */
+    if (!c->version && r->count == 1) c->version = 6;   /* only the input is recorded */
     if (r->fault) return r->fault;
-    if (!c->version) return "the version of its protocol is not known";
+    if (!c->version) return "its protocol version is not known";
     if (c->version < RESTATE__VERSION_MIN || c->version > RESTATE__VERSION_MAX)
-        return restate__arena_printf(&c->reader.arena, "it has version %u of the protocol",
+        return restate__arena_printf(&c->reader.arena, "it has protocol version %u",
                                      (unsigned)c->version);
     const restate__record_entry *damaged = restate__record_damaged(r);
     if (damaged)
@@ -24888,7 +24887,7 @@ static const char *restate__record_fault(restate__record_check *c) {
                                      (unsigned long)(damaged - r->entries),
                                      restate__vm_kind(damaged->type)->name);
     const char *fault = restate__record_id(r->id, c->id);
-    return fault ? restate__arena_printf(&c->reader.arena, "its id is none: %s", fault) : NULL;
+    return fault ? restate__arena_printf(&c->reader.arena, "its id is invalid: %s", fault) : NULL;
 }
 
 static void restate__record_find_seeds(restate__record_check *c) {
@@ -24917,28 +24916,28 @@ static restate_fit restate__record_check_seeds(restate__record_check *c) {
     if (fit != RESTATE_DIFFERS) return fit;
     c->text = last;
     if (!c->drew || c->version < 6 || !c->reader.record.restarted_from.len) return fit;
-    return restate__record_tell(c, RESTATE_CANNOT_TELL, "the handler draws random numbers, and "
-                                "those of an invocation that was restarted are not known; with "
-                                "others %s", last);
+    return restate__record_set_text(c, RESTATE_CANNOT_TELL, "the handler draws random numbers, "
+                                    "whose seed is not known after a restart of the invocation; "
+                                    "with other numbers %s", last);
 }
 
 static restate_fit restate__record_check_one(restate__record_check *c) {
     restate_fit fit;
     const char *fault = restate__record_fault(c);
-    if (fault) return restate__record_tell(c, RESTATE_CANNOT_TELL, "%s", fault);
+    if (fault) return restate__record_set_text(c, RESTATE_CANNOT_TELL, "%s", fault);
     fault = restate__record_route(c, &fit);
-    return fault ? restate__record_tell(c, fit, "%s", fault) : restate__record_check_seeds(c);
+    return fault ? restate__record_set_text(c, fit, "%s", fault) : restate__record_check_seeds(c);
 }
 
 /* ---- Check: all of them ---------------------------------------------------------------------- */
 
-/* What is worse: not to know, or to know that it differs. */
+/* Whether `fit` is worse: RESTATE_DIFFERS is the worst, RESTATE_FITS the best. */
 static bool restate__record_worse(restate_fit fit, restate_fit than) {
     return than == RESTATE_FITS ? fit != RESTATE_FITS
                                 : than == RESTATE_CANNOT_TELL && fit == RESTATE_DIFFERS;
 }
 
-/* Keeps what was found for restate_endpoint_error(). */
+/* Sets restate_endpoint_error() to the finding. */
 static void restate__record_report(restate__record_check *c) {
     const restate__record *r = &c->reader.record;
     restate__json_out o = restate__json_out_on(&c->reader.arena);
@@ -24995,8 +24994,7 @@ RESTATE_API restate_fit restate_journal_check(restate_endpoint *endpoint, restat
 
 /* ---- The query ------------------------------------------------------------------------------- */
 
-/* The body of the request for the journals of `of`, which has texts in UTF-8. Absent: out of
- * memory. */
+/* The body of the query for the journals of `of`, whose texts are UTF-8. Absent: out of memory. */
 RESTATE__PRIVATE restate_bytes restate__record_query(restate__arena *arena, restate_invocation of) {
 #define RESTATE__X(table, column) ", " table #column
     static const char columns[] = RESTATE__RECORD_COLUMNS(RESTATE__X);
@@ -25056,8 +25054,7 @@ static void restate__record_put_row(restate__json_out *o, const restate__record 
     restate__json_put(o, '}');
 }
 
-/* The rows of a record, as the answer to the query has them between its brackets. `more`: others
- * stand before them. */
+/* The rows of a record, as in the list of a response. `more`: other rows precede them. */
 RESTATE__PRIVATE void restate__record_put_rows(restate__json_out *o, const restate__record *record,
                                                bool more) {
     for (uint32_t i = 0; i < record->count; i++) {
@@ -25068,7 +25065,7 @@ RESTATE__PRIVATE void restate__record_put_rows(restate__json_out *o, const resta
 
 #endif /* RESTATE_WITH_TEST */
 
-/* ---- Fetching --------------------------------------------------------------------------------- */
+/* ---- Fetching -------------------------------------------------------------------------------- */
 
 static bool restate__record_issue(restate__args *in, restate_future *f) {
     const restate_invocation *of = in->more;
@@ -25101,56 +25098,56 @@ RESTATE_API restate_status restate_client_journal(restate_ctx *ctx, restate_invo
 #ifdef RESTATE_WITH_TEST
 
 /* ================================================================================================
-// >>test  runtime, ingress, explorer                                               [restate__test_]
+// >>test  server, ingress, explorer                                                [restate__test_]
 // Plays the server, in memory and in virtual time.
 ================================================================================================ */
 
 /* The server in memory
  *
- * (T1) What there is. An invocation has a journal: entries as they would be stored, commands and
- *     notifications. Under a service and a key there is an object: its state, its promises, the
- *     invocation that has it to itself, and those that queue for it. All of it lies in one arena and
- *     stays until the runtime is freed, so it is as large as what the test made the server store.
+ * (T1) Data. An invocation has a journal: its entries as the server would store them, commands and
+ *     notifications. Each pair of service and key has an object: its state, its promises, the
+ *     invocation that has locked it, and those that queue for it. All of it lies in one arena until
+ *     the test server is freed.
  *
- * (T2) Steps. Who can go on is in a list, of which each step takes one; which, the seed says (for
- *     the explorer, the first one). It is an invocation that begins an attempt, or one whose attempt
- *     is given its next notification. Then everything runs that can, on this thread, and what the
- *     endpoint has written is stored, frame by frame, and acted upon. When the list is empty the
- *     clock jumps to the next timer.
+ * (T2) Steps. A list has the invocations that can go on: those that begin an attempt, and those
+ *     whose attempt gets its next notification. Each step takes one, by the seed (for the explorer,
+ *     the first one). Then all code that can run does, on this thread, and each frame that the
+ *     endpoint has written is stored and acted upon. When the list is empty the clock jumps to the
+ *     next timer.
  *
  * (T3) The life of an invocation:
  *
- *     SCHEDULED --its time--> QUEUED --has the object--> READY <----------------+-----------+
- *                                                         | begins              |           |
- *                                                         v                     | awaited   | its time
- *                 DONE <--End, a failure, killed-- RUNNING --suspends--> SUSPENDED          |
- *                                                         | an error                        |
- *                                                         +--> BACKING_OFF -----------------+
- *                                                         +--> PAUSED --resumed, cancelled--+
+ *     SCHEDULED --its time--> QUEUED --has the lock--> READY <---------------+-----------+
+ *                                                        | begins            |           |
+ *                                                        v                   | awaited   | its time
+ *                 DONE <--End, a failure, killed-- RUNNING --suspends--> SUSPENDED       |
+ *                                                        | an error                      |
+ *                                                        +--> BACKING_OFF ---------------+
+ *                                                        +--> PAUSED --resume or cancel--+
  *
- *     An attempt that is lost goes back to READY, the clock standing still, and is not counted as a
- *     failure: nothing of the outcome may depend on it.
+ *     An attempt that breaks goes back to READY at once, while the clock stands still, and does not
+ *     count as a failure: the outcome must not depend on it.
  *
- * (T4) Attempts are exchanges like those of >>stream, with a journal machine, fibers and replay that
- *     are the real ones. Three things differ: the clock is that of the runtime, closures execute on
- *     the handler's stack (restate__stage), which is therefore larger, and so do blocking handlers.
- *     Before a closure executes what was written so far is stored, as it would be by the time a
- *     thread of the pool begins. Its own result may be held back until the handler waits: closures
- *     that execute at the same time end in any order.
+ * (T4) Attempts are exchanges like those of >>stream, with the real journal machine, fibers and
+ *     replay. Three things differ: the clock is that of the test server; closures execute on the
+ *     handler's stack (restate__stage), which is larger therefore; and so do blocking handlers.
+ *     Before a closure executes all frames written so far are stored, as they would be by the time
+ *     a thread of the pool begins. The result of a closure may be held back until the handler
+ *     waits, as closures that execute at the same time end in any order.
  *
- * (T5) Ids are made of the seed, of who calls, and of the how manieth call it is; those of workflows
- *     and idempotent calls of what identifies them. So they are the same in whatever order things
- *     happen, and so is what is made of them: awakeables and random numbers.
+ * (T5) The id of an invocation is a hash of the seed, its caller and the number of the call; with a
+ *     workflow or an idempotency key, of what identifies these. So ids are the same in whatever
+ *     order things happen, and so are awakeables and random numbers, which derive from them.
  *
- * (T6) A test is a context of a client (>>client) whose commands are acted upon at once, by the same
- *     functions as those of invocations (restate__test_act). What answers them is told at once, too;
- *     where it waits for more, steps are taken. What the server refuses is RESTATE_ERROR there. */
+ * (T6) A test is a context of a client (>>client). Its commands are acted upon at once, by the same
+ *     functions as those of invocations (restate__test_act), and their completions are delivered at
+ *     once. If it waits for others, steps are taken. A refusal of the server is RESTATE_ERROR. */
 
 #define RESTATE__TEST_CACHE_BYTES (2u << 20)
 #define RESTATE__TEST_FIBERS 32u
 #define RESTATE__TEST_DAY_MS UINT64_C(86400000)
 
-/* A result, as notifications have it: `bytes` is the message in the field `tag`; 0: none yet. */
+/* A result as in notifications: `bytes` is the message in the field `tag`; tag 0: none yet. */
 typedef struct restate__test_result {
     uint32_t tag;
     restate_bytes bytes;
@@ -25160,22 +25157,24 @@ typedef struct restate__test_entry {
     struct restate__test_entry *next;
     restate_bytes body;
     uint16_t type;
-    uint32_t proposed_in;                   /* the attempt that proposed this result of a run; 0 */
+    uint32_t proposed_in;                   /* number of the attempt that proposed this result of a
+                                               run; else 0 */
 } restate__test_entry;
 
-/* Who issues commands: an invocation, or the context of a test. */
+/* An issuer of commands: an invocation, or the context of a test. */
 typedef struct restate__test_party {
     struct restate__test_server *server;
-    struct restate__test_object *object;    /* that its commands are about; NULL: none */
+    struct restate__test_object *object;    /* of its state and promises; NULL: none */
     struct restate__test_invocation *invocation;    /* NULL: a context */
-    uint64_t lineage;                       /* what ids of those it calls are made of */
-    bool met;                               /* its last send found an invocation that was there */
+    uint64_t lineage;                       /* part of the hash for ids of invocations that it
+                                               calls */
+    bool met;                               /* its last send found an existing invocation */
     void (*notify)(struct restate__test_party *, uint16_t type, restate_bytes body);
-    /* The command cannot be done, as the server finds: there is no such service, for instance. */
+    /* Refuses a command, for instance because the service does not exist. */
     void (*refuse)(struct restate__test_party *, uint16_t code, const char *why);
 } restate__test_party;
 
-/* Somebody waits for a result. */
+/* A party that waits for a result. */
 typedef struct restate__test_wait {
     struct restate__test_wait *next;
     restate__test_party *party;
@@ -25199,8 +25198,8 @@ typedef struct restate__test_object {
     const restate__service *service;
     restate_bytes key;
     restate__map_node *state, *promises;
-    struct restate__test_invocation *holder;            /* it executes, or did and goes on later */
-    struct restate__test_invocation *first, *last;      /* they queue */
+    struct restate__test_invocation *holder;            /* has the lock; running or not */
+    struct restate__test_invocation *first, *last;      /* the queue */
     struct restate__test_invocation *run;               /* of a workflow; NULL: none yet */
 } restate__test_object;
 
@@ -25218,49 +25217,50 @@ typedef enum restate__test_status {
 typedef struct restate__test_invocation {
     restate__test_party party;              /* first */
     restate__map_node by_id, by_raw_id;
-    struct restate__test_invocation *next;              /* of all, in the order in which they came */
+    struct restate__test_invocation *next;              /* of all, in the order of their begin */
     struct restate__test_invocation *next_queued;       /* for the object */
     char id[RESTATE__RECORD_ID_TEXT];
     uint8_t raw_id[RESTATE__RECORD_ID];
     const restate__service *service;
-    const restate__handler *handler;        /* the runtime's */
+    const restate__handler *handler;        /* the test server's copy */
     restate_bytes key, scope, limit_key, idempotency_key;
-    struct restate__test_invocation *by;                /* who called it; NULL: a context */
+    struct restate__test_invocation *by;                /* the caller; NULL: a context */
     bool called;                            /* `by` waits for it */
-    bool exclusive;                         /* needs the object to itself */
+    bool exclusive;                         /* needs the lock of the object */
     restate__test_status status;
     restate__test_result result;            /* of DONE */
     restate__test_wait *waits;
-    uint64_t created_ms, done_ms, stored_ms;            /* stored: its last command */
-    /* The journal, and what of it the attempt was given. */
+    uint64_t created_ms, done_ms, stored_ms;            /* stored_ms: of its last command */
+    /* The journal, and the last entry that was delivered to the attempt. */
     restate__test_entry *first, *last, *given;
     uint32_t entries;
-    restate__test_result output;            /* stored, and not over yet */
+    restate__test_result output;            /* stored, but End has not come */
     /* The attempt. */
     restate__exchange *exchange;            /* NULL: none */
     uint32_t attempts;
-    bool listed;                            /* it can go on */
-    bool lost;                              /* to be taken for broken off */
-    const char *refusal;                    /* why the server breaks it off; NULL: it does not */
+    bool listed;                            /* in the list `ready` */
+    bool broken;                            /* its connection is broken */
+    const char *refusal;                    /* why the server ends the attempt, or NULL */
     uint16_t refusal_code;
     bool pausing;                           /* PAUSED as soon as it suspends */
-    bool purged;                            /* nobody finds it any more */
+    bool purged;                            /* forgotten: not found any more */
     bool closing;                           /* its input has ended */
-    restate__test_entry *held;              /* results of runs that are stored a little later */
-    restate_bytes awaits;                   /* a Future: what it has suspended for */
+    restate__test_entry *held;              /* results of runs that are stored later */
+    restate_bytes awaits;                   /* a Future: what it awaits while suspended */
     /* Failures. */
-    uint32_t retries, policy_retries;       /* since the last command; those that the policy counts */
-    uint32_t timer;                         /* BACKING_OFF, SCHEDULED: which timer it is; a number */
+    uint32_t retries, policy_retries;       /* since the last command; those the policy counts */
+    uint32_t timer;                         /* BACKING_OFF, SCHEDULED: number of its timer */
     uint32_t error_code;
-    const char *error;                      /* the last one; NULL: none */
+    const char *error;                      /* the last error; NULL: none */
 } restate__test_invocation;
 
-/* Something that is due at a time. */
+/* A timer: the end of a sleep, or of SCHEDULED or BACKING_OFF. */
 typedef struct restate__test_timer {
     uint64_t at_ms, order;
-    restate__test_party *party;             /* whose sleep ends */
-    uint32_t id;                            /* of the completion; or which `timer` of it this is */
-    bool starts;                            /* ends no sleep, but SCHEDULED or BACKING_OFF */
+    restate__test_party *party;             /* the sleeper, or an invocation that starts */
+    uint32_t id;                            /* of the completion; or the `timer` of the
+                                               invocation */
+    bool starts;                            /* the end of SCHEDULED or BACKING_OFF */
 } restate__test_timer;
 
 typedef struct restate__test_server {
@@ -25272,30 +25272,31 @@ typedef struct restate__test_server {
     uint64_t now_ms;
     uint64_t random[4];
     restate__worker worker;
-    restate__arena arena, scratch;          /* scratch: of one frame that is sent */
-    restate__handler *handlers;             /* those of the endpoint, one after the other */
+    restate__arena arena, scratch;          /* scratch: for one step */
+    restate__handler *handlers;             /* copies of those of the endpoint */
     restate__test_invocation *first, *last;
     restate__map_node *by_id, *by_raw_id, *objects, *idempotent;
-    restate__test_invocation **ready;       /* those that can go on: from ready_at to ready_end */
+    restate__test_invocation **ready;       /* the list of (T2), from ready_at to ready_end */
     uint32_t ready_at, ready_end, ready_room;
-    restate__test_timer *timers;            /* a heap: those at 2n+1 and 2n+2 are not before n's */
+    restate__test_timer *timers;            /* a heap by `at_ms`, then `order` */
     uint32_t timer_count, timer_room, timer_order;
-    uint32_t events;                        /* journal entries that were made */
-    char error[512];                        /* it does not go on; "": it does */
-    /* Places where an attempt can be lost. */
-    uint32_t places;                        /* how many there were so far */
-    const uint32_t *lose;                   /* those where it is lost; ends with 0; NULL: nowhere */
-    bool steady;                            /* first come, first served, whatever the seed says */
-    bool stepping;                          /* a function of the test waits */
-    bool still;                             /* the clock does not go on */
-    const char *lost;                       /* where it was, a line each */
-    const char *mismatch;                   /* an attempt did not fit its journal; NULL: none */
-    const char *twice;                      /* a closure executed whose result is stored; NULL */
+    uint32_t events;                        /* number of journal entries */
+    char error[512];                        /* why it stopped; "": it goes on */
+    /* Places where an attempt can break. */
+    uint32_t places;                        /* number of places passed so far */
+    const uint32_t *break_at;               /* those where it does; ends with 0; NULL: nowhere */
+    bool steady;                            /* ignores the seed: the list is a queue */
+    bool stepping;                          /* steps run: no context may issue commands */
+    bool still;                             /* the clock does not advance */
+    const char *breaks;                     /* description of the breaks */
+    const char *mismatch;                   /* an error 570; NULL: none */
+    const char *twice;                      /* a closure that executed although its result is
+                                               stored; NULL: none */
 } restate__test_server;
 
 /* ---- Messages -------------------------------------------------------------------------------- */
 
-/* A field to encode: bytes, or, where these are absent, a number. */
+/* A field to encode: bytes, or, if these are absent, a number. */
 typedef struct restate__test_field {
     uint32_t tag;
     restate_bytes bytes;
@@ -25325,7 +25326,7 @@ static restate_bytes restate__test_encode(restate__arena *arena, const restate__
     return restate__test_put_fields(&out, f, n) ? restate__b(to, size) : restate__b_none();
 }
 
-/* The last field `tag` of a message, which counts. false: there is none. */
+/* The last field `tag` of a message, as the last one counts. False: there is none. */
 static bool restate__test_find(restate_bytes message, uint32_t tag, restate__wire_item *found) {
     restate__wire_reader r = restate__wire_read(message);
     restate__wire_item item;
@@ -25353,7 +25354,7 @@ static restate__test_result restate__test_void(void) {
                                    restate__b("", 0) };
 }
 
-/* A message that has one field with these bytes. */
+/* A message with one field. */
 static restate_bytes restate__test_wrap(restate__arena *arena, uint32_t tag, restate_bytes bytes) {
     restate__test_field f = { tag, bytes.ptr ? bytes : restate__b("", 0), 0 };
     return f.bytes.len ? restate__test_encode(arena, &f, 1) : f.bytes;
@@ -25375,7 +25376,7 @@ static restate__test_result restate__test_failure(restate__test_server *t, uint3
                                    restate__test_encode(&t->arena, f, 2) };
 }
 
-/* The result in a command, under the tags that it has there (0: there is no such field). */
+/* The result in a command, by its tags there (0: no such field). */
 static restate__test_result restate__test_result_in(restate_bytes body, uint32_t value,
                                                     uint32_t failure) {
     restate__wire_item item;
@@ -25402,15 +25403,15 @@ static uint32_t restate__test_draw(restate__test_server *t, uint32_t n) {
     return (uint32_t)((restate__vm_random(t->random) >> 32) * n >> 32);
 }
 
-/* FNV-1a, for what identifies things. */
+/* FNV-1a of an element and its end. */
 static uint64_t restate__test_hash(uint64_t from, restate_bytes bytes) {
     for (size_t i = 0; i < bytes.len; i++) from = (from ^ bytes.ptr[i]) * UINT64_C(0x100000001b3);
-    return (from ^ 0xFF) * UINT64_C(0x100000001b3);     /* where one ends and the next begins */
+    return (from ^ 0xFF) * UINT64_C(0x100000001b3);     /* marks the end of the element */
 }
 
 /* ---- Ids ------------------------------------------------------------------------------------- */
 
-/* A number of `bytes` bytes, the least first, in base 62 with as many digits as all of them need. */
+/* Writes a little-endian number of `bytes` bytes in base 62. */
 static void restate__test_base62(char *to, size_t digits, const uint8_t *number, size_t bytes) {
     static const char all[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
     uint8_t left[16];
@@ -25426,7 +25427,7 @@ static void restate__test_base62(char *to, size_t digits, const uint8_t *number,
     }
 }
 
-/* The id that is made of a number. */
+/* Sets the id that derives from a number. */
 static void restate__test_make_id(restate__test_invocation *v, uint64_t from) {
     uint64_t state[4];
     restate__vm_random_seed(state, from);
@@ -25461,7 +25462,7 @@ static void restate__test_swap(restate__test_timer *a, restate__test_timer *b) {
     *b = c;
 }
 
-/* Of those that are due at one time the seed says which comes first. */
+/* The seed decides the order of timers that are due at the same time. */
 static void restate__test_set_timer(restate__test_server *t, restate__test_timer timer) {
     restate__test_timer *all = restate__grow(&t->arena, t->timers, t->timer_count, &t->timer_room,
                                              sizeof *all);
@@ -25529,7 +25530,7 @@ static restate__test_entry *restate__test_append(restate__test_invocation *v, ui
     return e;
 }
 
-/* Whether a list of numbers, packed or not, in the field `tag` of a message has this one. */
+/* Whether the numbers in the fields `tag` of a message, packed or not, contain `number`. */
 static bool restate__test_lists(restate_bytes message, uint32_t tag, uint64_t number) {
     restate__wire_reader r = restate__wire_read(message);
     restate__wire_item item;
@@ -25540,8 +25541,8 @@ static bool restate__test_lists(restate_bytes message, uint32_t tag, uint64_t nu
     return false;
 }
 
-/* Whether a Future (or the body of a suspension before protocol 7, whose fields are the same) awaits
- * this notification, somewhere in it. */
+/* Whether a Future, or a future nested in it, awaits this notification. (The body of a Suspension
+ * before protocol 7 has the same fields.) */
 static bool restate__test_awaits(restate_bytes future, restate_bytes note) {
     restate__wire_item id, item;
     restate__wire_reader r = restate__wire_read(future);
@@ -25565,7 +25566,7 @@ static bool restate__test_awaits(restate_bytes future, restate_bytes note) {
     return false;
 }
 
-/* A notification came for an invocation. */
+/* Stores a notification for an invocation. */
 static void restate__test_invocation_notify(restate__test_party *p, uint16_t type,
                                             restate_bytes body) {
     restate__test_invocation *v = (restate__test_invocation *)(void *)p;
@@ -25581,7 +25582,7 @@ static uint64_t restate__test_retention(uint64_t given) {
     return restate__ms(given, RESTATE__TEST_DAY_MS);
 }
 
-/* Whether a finished invocation is forgotten: nobody finds it any more. */
+/* Whether an invocation has finished and its retention is over. */
 static bool restate__test_forgotten(const restate__test_invocation *v) {
     const restate_options *o = &v->handler->options;
     uint64_t kept_ms = restate__test_retention(o->journal_retention_ms);
@@ -25593,14 +25594,14 @@ static bool restate__test_forgotten(const restate__test_invocation *v) {
     return v->purged || v->party.server->now_ms - v->done_ms >= kept_ms;
 }
 
-/* Where a workflow is forgotten its state and promises are, too. */
+/* Drops state and promises of a workflow that is forgotten. */
 static void restate__test_forget_run(restate__test_object *o) {
     if (!o->run || !restate__test_forgotten(o->run)) return;
     o->run = NULL;
     o->state = o->promises = NULL;
 }
 
-/* SERVICE, a zero byte, KEY: what an object is found by. Absent: out of memory. */
+/* The key of an object in the map: SERVICE, a zero byte, KEY. Absent: out of memory. */
 static restate_bytes restate__test_object_key(restate__test_server *t,
                                               const restate__service *service,
                                               restate_bytes key) {
@@ -25646,7 +25647,7 @@ static restate_bytes restate__test_state(const restate__test_object *o, restate_
     return n ? ((restate__test_value *)(void *)n)->value : restate__b_none();
 }
 
-/* The next value that is there; NULL for `before`: the first. */
+/* The next value that is not cleared; NULL for `before`: the first. */
 static restate__test_value *restate__test_next_value(const restate__test_object *o,
                                                      const restate__test_value *before) {
     restate__map_node *at = restate__map_next(o->state, before ? &before->node : NULL);
@@ -25666,7 +25667,7 @@ static restate__test_promise *restate__test_promise_of(restate__test_server *t,
     return promise;
 }
 
-/* Its turn has come, or it does not need one. */
+/* Locks the object and makes the invocation READY, or queues it. */
 static void restate__test_enter(restate__test_invocation *v) {
     restate__test_object *o = v->party.object;
     v->timer++;
@@ -25680,7 +25681,7 @@ static void restate__test_enter(restate__test_invocation *v) {
     restate__test_set_ready(v);
 }
 
-/* The object goes to the next one that still wants it. */
+/* Unlocks the object, for the next invocation in the queue. */
 static void restate__test_leave(restate__test_invocation *v) {
     restate__test_object *o = v->party.object;
     if (!v->exclusive || !o || o->holder != v) return;
@@ -25705,7 +25706,7 @@ static void restate__test_wait_for(restate__test_server *t, restate__test_wait *
     *list = w;
 }
 
-static void restate__test_tell(restate__test_wait **list, restate__test_result r) {
+static void restate__test_settle_waits(restate__test_wait **list, restate__test_result r) {
     restate__test_wait *w = *list;
     *list = NULL;
     for (; w; w = w->next) restate__test_notify(w->party, w->type, w->id, r);
@@ -25718,18 +25719,18 @@ static void restate__test_complete(restate__test_invocation *v, restate__test_re
     v->done_ms = v->party.server->now_ms;
     v->result = r;
     restate__test_close(v);
-    restate__test_tell(&v->waits, r);
+    restate__test_settle_waits(&v->waits, r);
     restate__test_leave(v);
 }
 
-/* Tells the result now, or when it is there. */
+/* Delivers the result now, or when it is there. */
 static void restate__test_attach(restate__test_invocation *v, restate__test_party *p,
                                  uint16_t type, uint32_t id) {
     if (v->status == RESTATE__TEST_DONE) restate__test_notify(p, type, id, v->result);
     else restate__test_wait_for(p->server, &v->waits, p, type, id);
 }
 
-/* A signal for an invocation; `id` has its number or name. */
+/* Sends a signal to an invocation; `id` has its number or name. */
 static void restate__test_signal(restate__test_invocation *v, restate__test_field id,
                                  restate__test_result r) {
     const restate__test_field f[] = { id, { r.tag, r.bytes.ptr ? r.bytes : restate__b("", 0), 0 } };
@@ -25739,7 +25740,7 @@ static void restate__test_signal(restate__test_invocation *v, restate__test_fiel
 
 /* ---- From the outside: cancel, kill, pause, resume ------------------------------------------- */
 
-/* One whose turn has not come is over at once; others are told, and decide. */
+/* Ends an invocation that has not begun; others get the signal. */
 static void restate__test_cancel(restate__test_invocation *v) {
     restate__test_server *t = v->party.server;
     const restate__test_field id = { restate_wire_NotificationTemplate_signal_id_tag,
@@ -25753,7 +25754,7 @@ static void restate__test_cancel(restate__test_invocation *v) {
     if (v->status == RESTATE__TEST_PAUSED) restate__test_set_ready(v);
 }
 
-/* Those that were called and have not answered are killed, too. */
+/* Kills an invocation and the unfinished calls that it made. */
 static void restate__test_kill(restate__test_invocation *v) {
     restate__test_server *t = v->party.server;
     if (v->status == RESTATE__TEST_DONE) return;
@@ -25782,17 +25783,17 @@ static void restate__test_resume(restate__test_invocation *v) {
 
 /* ---- Invoking -------------------------------------------------------------------------------- */
 
-/* What a call or a send asks for. */
+/* The request of a call or a send. */
 typedef struct restate__test_order {
     restate_bytes service, handler, key, input, idempotency_key, scope, limit_key;
-    restate_bytes command;                  /* its headers are in the field `headers` of this */
+    restate_bytes command;                  /* contains its headers, in fields `headers` */
     uint32_t headers;
     uint64_t at_ms;                         /* not before */
-    uint32_t number;                        /* of its caller: what its id is made of */
+    uint32_t number;                        /* of the command of the caller, for the id */
     bool call;                              /* the caller waits */
 } restate__test_order;
 
-/* The handler of a service as the runtime has it. */
+/* The test server's copy of a handler. */
 static const restate__handler *restate__test_handler_of(const restate__test_server *t,
                                                         const restate__service *s,
                                                         const restate__handler *h) {
@@ -25802,7 +25803,7 @@ static const restate__handler *restate__test_handler_of(const restate__test_serv
     return &t->handlers[at + (size_t)(h - s->handlers)];
 }
 
-/* A header as it comes from the ingress: its name in lower case. */
+/* A header as the ingress passes it on: its name in lower case. */
 static restate_bytes restate__test_lower(restate__test_server *t, restate_bytes header) {
     restate_bytes name, value;
     if (!restate__wire_entry(header, true, &name, &value)) return header;
@@ -25815,7 +25816,7 @@ static restate_bytes restate__test_lower(restate__test_server *t, restate_bytes 
     return restate__test_encode(&t->scratch, f, 2);
 }
 
-/* The first command of a journal. */
+/* Stores the first command of a journal. */
 static bool restate__test_append_input(restate__test_invocation *v,
                                        const restate__test_party *caller,
                                        const restate__test_order *order) {
@@ -25839,7 +25840,7 @@ static bool restate__test_append_input(restate__test_invocation *v,
     return body.ptr && restate__test_append(v, restate_wire_MSG_INPUT_COMMAND, body);
 }
 
-/* Whether it has the object to itself. */
+/* Whether the handler locks its object. */
 static bool restate__test_is_exclusive(const restate__service *s, const restate__handler *h) {
     return s->source.kind != RESTATE_SERVICE && !h->shared;
 }
@@ -25886,13 +25887,13 @@ static void restate__test_add(restate__test_invocation *v, uint64_t number) {
     t->last = v;
 }
 
-/* Under an idempotency key. */
+/* The invocation of an idempotency key. */
 typedef struct restate__test_idempotent {
     restate__map_node node;                 /* first */
     restate__test_invocation *invocation;
 } restate__test_idempotent;
 
-/* All that an idempotency key is about. Absent: out of memory. */
+/* The key in the map: everything that identifies the request. Absent: out of memory. */
 static restate_bytes restate__test_idempotent_key(restate__test_server *t,
                                                   const restate__test_order *o) {
     const restate_bytes parts[] = { o->service, o->handler, o->key, o->scope, o->idempotency_key };
@@ -25910,7 +25911,7 @@ static restate_bytes restate__test_idempotent_key(restate__test_server *t,
     return restate__b(all, size);
 }
 
-/* What is there under an idempotency key, made if it is new; NULL: out of memory. */
+/* The entry of an idempotency key, made if it is new; NULL: out of memory. */
 static restate__test_idempotent *restate__test_idempotent_of(restate__test_server *t,
                                                              const restate__test_order *o) {
     restate_bytes key = restate__test_idempotent_key(t, o);
@@ -25924,11 +25925,11 @@ static restate__test_idempotent *restate__test_idempotent_of(restate__test_serve
     return found;
 }
 
-/* What a call or send finds instead of making a new one, and where the new one is to be kept. */
+/* The invocation that a call or send joins, or where to store the new one. */
 typedef struct restate__test_found {
-    restate__test_invocation *there;        /* NULL: it is to be made */
-    restate__test_invocation **keep;        /* NULL: nothing identifies it */
-    uint64_t number;                        /* that its id is made of */
+    restate__test_invocation *there;        /* NULL: make it */
+    restate__test_invocation **keep;        /* where to store it; NULL: nowhere */
+    uint64_t number;                        /* from which its id derives */
 } restate__test_found;
 
 /* false: out of memory. */
@@ -25956,7 +25957,7 @@ static bool restate__test_look_up(restate__test_party *caller, const restate__se
     return true;
 }
 
-/* Why a caller may not call this, with its status; NULL: it may. */
+/* Why the server refuses a call, with its status in `*code`; NULL: it accepts it. */
 static const char *restate__test_refusal(restate__test_party *caller,
                                          const restate__test_order *order, uint16_t *code) {
     restate__arena *arena = &caller->server->arena;
@@ -25979,7 +25980,7 @@ static const char *restate__test_refusal(restate__test_party *caller,
     return NULL;
 }
 
-/* Starts what was asked for, and was not refused, or finds it; NULL: out of memory. */
+/* Starts an accepted invocation, or finds the existing one; NULL: out of memory. */
 static restate__test_invocation *restate__test_invoke(restate__test_party *caller,
                                                       const restate__test_order *order,
                                                       bool *was_there) {
@@ -26002,7 +26003,7 @@ static restate__test_invocation *restate__test_invoke(restate__test_party *calle
     return v;
 }
 
-/* ---- What commands do ------------------------------------------------------------------------ */
+/* ---- Effects of commands --------------------------------------------------------------------- */
 
 /* The fields of `type`'s message by their tags. */
 #define RESTATE__TEST_GET(body, type, field) \
@@ -26077,16 +26078,17 @@ static void restate__test_complete_promise(restate__test_party *p, restate_bytes
     restate__test_promise *promise = restate__test_promise_of(
         p->server, p->object, RESTATE__TEST_GET(body, CompletePromise, key));
     if (!promise) return;
-    restate__test_result answer = restate__test_void();
+    restate__test_result outcome = restate__test_void();
     if (promise->result.tag)
-        answer = restate__test_failure(p->server, 409, "promise was already completed");
+        outcome = restate__test_failure(p->server, 409, "promise was already completed");
     else
         promise->result = restate__test_result_in(
             body, restate_wire_CompletePromiseCommandMessage_completion_value_tag,
             restate_wire_CompletePromiseCommandMessage_completion_failure_tag);
     restate__test_notify(p, restate_wire_MSG_COMPLETE_PROMISE_COMPLETION,
-                         RESTATE__TEST_NUMBER(body, CompletePromise, result_completion_id), answer);
-    if (promise->waits) restate__test_tell(&promise->waits, promise->result);
+                         RESTATE__TEST_NUMBER(body, CompletePromise, result_completion_id),
+                         outcome);
+    if (promise->waits) restate__test_settle_waits(&promise->waits, promise->result);
 }
 
 static void restate__test_sleep(restate__test_party *p, restate_bytes body) {
@@ -26173,12 +26175,12 @@ static void restate__test_send_signal(restate__test_party *p, restate_bytes body
     }
     /* The tags are those of the notification. */
     restate__test_signal(v, (restate__test_field){ id.tag, id.bytes, id.number },
-                         restate__test_result_in(body,
-                                                 restate_wire_SendSignalCommandMessage_value_tag,
-                                                 restate_wire_SendSignalCommandMessage_failure_tag));
+                         restate__test_result_in(
+                             body, restate_wire_SendSignalCommandMessage_value_tag,
+                             restate_wire_SendSignalCommandMessage_failure_tag));
 }
 
-/* Whom an attach, or a get output, is about. NULL: nobody who is there, or still known. */
+/* The target of an attach or a get output; NULL: it is not known, or forgotten. */
 static restate__test_invocation *restate__test_target(restate__test_server *t,
                                                       restate_bytes body) {
     restate__wire_item item;
@@ -26232,7 +26234,7 @@ static void restate__test_get_output(restate__test_party *p, restate_bytes body)
                          RESTATE__TEST_NUMBER(body, GetInvocationOutput, result_completion_id), r);
 }
 
-/* An awakeable's id is that of its invocation and the number of a signal. */
+/* The id of an awakeable contains that of its invocation and the number of a signal. */
 static void restate__test_complete_awakeable(restate__test_party *p, restate_bytes body) {
     restate__test_server *t = p->server;
     restate_bytes text = RESTATE__TEST_GET(body, CompleteAwakeable, awakeable_id);
@@ -26254,7 +26256,7 @@ static void restate__test_complete_awakeable(restate__test_party *p, restate_byt
         restate_wire_CompleteAwakeableCommandMessage_failure_tag));
 }
 
-/* What the handler is over with, once it says End. */
+/* Keeps the result, which counts once End comes. */
 static void restate__test_output(restate__test_party *p, restate_bytes body) {
     if (p->invocation)
         p->invocation->output = restate__test_result_in(
@@ -26264,7 +26266,7 @@ static void restate__test_output(restate__test_party *p, restate_bytes body) {
 
 typedef void restate__test_act(restate__test_party *p, restate_bytes body);
 
-/* NULL: there is nothing to do but to store it. */
+/* NULL: the command has no effect, it is only stored. */
 static restate__test_act *restate__test_act_of(uint16_t type) {
     static const struct {
         uint16_t type;
@@ -26292,7 +26294,7 @@ static restate__test_act *restate__test_act_of(uint16_t type) {
     return NULL;
 }
 
-/* ---- Places where an attempt can be lost ----------------------------------------------------- */
+/* ---- Places where an attempt can break ------------------------------------------------------- */
 
 static const char *restate__test_type_name(uint16_t type) {
     if (type == restate_wire_MSG_SIGNAL) return "signal";
@@ -26301,19 +26303,20 @@ static const char *restate__test_type_name(uint16_t type) {
     return restate__vm_kind(type)->name;
 }
 
-/* Whether the attempt is lost here: its connection breaks, nothing more of it arrives. */
-static bool restate__test_loses(restate__test_invocation *v, const char *when, const char *what) {
+/* Counts a place. True: the connection of the attempt breaks here, and nothing more of it
+ * arrives. */
+static bool restate__test_breaks(restate__test_invocation *v, const char *when, const char *what) {
     restate__test_server *t = v->party.server;
     uint32_t crashes = t->options.crashes;
-    bool lose = crashes && restate__test_draw(t, 1000) < crashes;
+    bool breaks = crashes && restate__test_draw(t, 1000) < crashes;
     t->places++;
-    for (const uint32_t *at = t->lose; at && *at; at++) lose |= *at == t->places;
-    if (!lose) return false;
-    t->lost = restate__arena_printf(&t->arena, "%s%splace %lu: %s/%s %s, %s \"%s\"",
-                                    t->lost ? t->lost : "", t->lost ? "; " : "",
+    for (const uint32_t *at = t->break_at; at && *at; at++) breaks |= *at == t->places;
+    if (!breaks) return false;
+    t->breaks = restate__arena_printf(&t->arena, "%s%splace %lu: %s/%s %s, %s \"%s\"",
+                                    t->breaks ? t->breaks : "", t->breaks ? "; " : "",
                                     (unsigned long)t->places, v->service->source.name,
                                     v->handler->name, v->id, when, what);
-    v->lost = true;
+    v->broken = true;
     restate__exchange_cut(v->exchange);
     return true;
 }
@@ -26324,7 +26327,7 @@ static void restate__test_work(restate__test_server *t) {
     while (restate__worker_turn(&t->worker)) continue;
 }
 
-/* The handler, if it has not returned, does so with RESTATE_ENDED. */
+/* Ends the attempt; the handler gets RESTATE_ENDED if it has not returned. */
 static void restate__test_close(restate__test_invocation *v) {
     restate__exchange *exchange = v->exchange;
     if (!exchange) return;
@@ -26334,23 +26337,23 @@ static void restate__test_close(restate__test_invocation *v) {
     restate__exchange_release(exchange);
 }
 
-/* The next notification that the attempt was not told; its own commands it knows. NULL: none. */
-static restate__test_entry *restate__test_untold(const restate__test_entry *given) {
+/* The next notification to deliver to the attempt, or NULL. (It knows its own commands.) */
+static restate__test_entry *restate__test_undelivered(const restate__test_entry *given) {
     restate__test_entry *e = given->next;
     while (e && e->type < RESTATE__ENTRY_NOTIFICATION) e = e->next;
     return e;
 }
 
-/* What the handler does not wait for any more cannot be: so it goes on at once if something that it
- * suspended for has come since it was told last. */
+/* Handles a Suspension. The invocation goes on at once if a notification that it awaits came after
+ * the last one that was delivered. */
 static void restate__test_suspended(restate__test_invocation *v, restate_bytes body) {
     restate_bytes future = restate__test_get(body, restate_wire_SuspensionMessage_awaiting_on_tag);
-    restate__test_entry *e = restate__test_untold(v->given);
+    restate__test_entry *e = restate__test_undelivered(v->given);
     v->awaits = future.ptr ? future : body;
     restate__test_close(v);
     v->status = v->pausing ? RESTATE__TEST_PAUSED : RESTATE__TEST_SUSPENDED;
     v->pausing = false;
-    for (; e && v->status == RESTATE__TEST_SUSPENDED; e = restate__test_untold(e))
+    for (; e && v->status == RESTATE__TEST_SUSPENDED; e = restate__test_undelivered(e))
         if (restate__test_awaits(v->awaits, e->body)) restate__test_set_ready(v);
 }
 
@@ -26361,7 +26364,7 @@ static void restate__test_back_off(restate__test_invocation *v, uint64_t delay_m
                                                       ++v->timer, true });
 }
 
-/* An invocation's own policy, or the server's. */
+/* Schedules a retry by the invocation's own policy, or the server's. */
 static void restate__test_retry(restate__test_invocation *v) {
     const restate_retry_policy *p = &v->handler->options.retry;
     bool own = restate__ep_policy_set(p);
@@ -26408,16 +26411,16 @@ static void restate__test_failed(restate__test_invocation *v, restate_bytes body
         restate__test_retry(v);
 }
 
-/* It broke off. The server does that, too, with commands that it cannot accept. */
-static void restate__test_broken(restate__test_invocation *v) {
+/* Handles the end of a connection: a break, or a command that the server refused. */
+static void restate__test_cut_off(restate__test_invocation *v) {
     if (v->refusal) {
         restate__test_fail(v, v->refusal_code, v->refusal);
         restate__test_retry(v);
-    } else if (v->lost) {
+    } else if (v->broken) {
         restate__test_close(v);
         restate__test_set_ready(v);
     } else {
-        restate__test_fail(v, 500, "the attempt ended without an end");
+        restate__test_fail(v, 500, "the attempt ended without End, Suspension or Error");
         restate__test_retry(v);
     }
 }
@@ -26425,7 +26428,7 @@ static void restate__test_broken(restate__test_invocation *v) {
 static void restate__test_invocation_refuse(restate__test_party *p, uint16_t code,
                                             const char *why) {
     restate__test_invocation *v = p->invocation;
-    v->lost = true;
+    v->broken = true;
     v->refusal = why;
     v->refusal_code = code;
     restate__exchange_cut(v->exchange);
@@ -26444,7 +26447,7 @@ static void restate__test_copy_out(restate__buf *out, uint8_t *to, size_t len) {
     }
 }
 
-/* Takes one frame; it stays, as entries are what was sent. false: there is none. */
+/* Takes one frame, into the arena of entries. False: there is none. */
 static bool restate__test_take(restate__test_invocation *v, uint16_t *type, restate_bytes *body) {
     restate__buf *out = &v->exchange->out;
     uint8_t head[RESTATE__WIRE_HEAD];
@@ -26460,7 +26463,7 @@ static bool restate__test_take(restate__test_invocation *v, uint16_t *type, rest
     return true;
 }
 
-/* The result of a run; while the attempt lasts it is told by an acknowledgement in protocol 7. */
+/* Stores the result of a run. From protocol 7 on this attempt gets an acknowledgement of it. */
 static void restate__test_propose(restate__test_invocation *v, restate_bytes body) {
     restate__test_server *t = v->party.server;
     restate__test_result r =
@@ -26484,23 +26487,23 @@ static void restate__test_command(restate__test_invocation *v, uint16_t type, re
     if (e && act) act(&v->party, body);
 }
 
-/* Stores what was sent. false: it was lost on the way. */
+/* Stores a frame. False: the attempt broke. */
 static bool restate__test_store(restate__test_invocation *v, uint16_t type, restate_bytes body) {
     const char *name = restate__test_type_name(type);
     if (type == restate_wire_MSG_PROPOSE_RUN_COMPLETION) name = "result of a run";
     if (type == restate_wire_MSG_END) name = "end";
-    if (restate__test_loses(v, "sent, but not stored,", name)) return false;
+    if (restate__test_breaks(v, "sent, but not stored,", name)) return false;
     if (type == restate_wire_MSG_END) {
         restate__test_complete(v, v->output);
         return true;
     }
     if (type == restate_wire_MSG_PROPOSE_RUN_COMPLETION) restate__test_propose(v, body);
     else restate__test_command(v, type, body);
-    return !v->lost && !restate__test_loses(v, "stored, but the endpoint does not know,", name);
+    return !v->broken && !restate__test_breaks(v, "stored, but not acknowledged,", name);
 }
 
-/* Closures that execute at the same time finish in any order: the result of one is held back as if
- * it had taken longer, until the handler waits, if the seed says so. */
+/* Keeps the result of a closure back until the handler waits, if the seed decides so, as if it had
+ * taken longer: closures that execute at the same time finish in any order. */
 static bool restate__test_hold(restate__test_invocation *v, restate_bytes body) {
     restate__test_server *t = v->party.server;
     if (t->steady || restate__test_draw(t, 2)) return false;
@@ -26513,25 +26516,27 @@ static bool restate__test_hold(restate__test_invocation *v, restate_bytes body) 
 }
 
 static void restate__test_store_held(restate__test_invocation *v) {
-    while (v->held && v->exchange && !v->lost) {
+    while (v->held && v->exchange && !v->broken) {
         restate__test_entry *e = v->held;
         v->held = e->next;
         (void)restate__test_store(v, restate_wire_MSG_PROPOSE_RUN_COMPLETION, e->body);
     }
 }
 
-/* Acts on all that the attempt has written so far; `executes`: a closure is about to. */
+/* Handles all frames that the attempt has written so far; `executes`: a closure is about to
+ * begin. */
 static void restate__test_drain(restate__test_invocation *v, bool executes) {
     uint16_t type;
     restate_bytes body;
-    while (v->exchange && !v->lost && restate__test_take(v, &type, &body)) {
+    while (v->exchange && !v->broken && restate__test_take(v, &type, &body)) {
         bool result = type == restate_wire_MSG_PROPOSE_RUN_COMPLETION;
         if (result && executes && restate__test_hold(v, body)) continue;
         if (!result && !executes) restate__test_store_held(v);
-        if (!v->exchange || v->lost) return;
+        if (!v->exchange || v->broken) return;
         if (type == restate_wire_MSG_SUSPENSION) restate__test_suspended(v, body);
         else if (type == restate_wire_MSG_ERROR) restate__test_failed(v, body);
-        else if (type != restate_wire_MSG_AWAITING_ON && !restate__test_store(v, type, body)) return;
+        else if (type != restate_wire_MSG_AWAITING_ON && !restate__test_store(v, type, body))
+            return;
     }
     if (!executes) restate__test_store_held(v);
 }
@@ -26547,7 +26552,7 @@ static const char *restate__test_run_name(const restate_ctx *run) {
     return (const char *)run->run->future->node.of.closure.name.ptr;
 }
 
-/* Whether a run has its result in the journal. */
+/* Whether the result of a run is in the journal. */
 static bool restate__test_is_stored(const restate__test_invocation *v, uint32_t id) {
     for (const restate__test_entry *e = v->first; e; e = e->next)
         if (e->type == restate_wire_MSG_RUN_COMPLETION &&
@@ -26557,13 +26562,14 @@ static bool restate__test_is_stored(const restate__test_invocation *v, uint32_t 
     return false;
 }
 
-/* A connection that is lost meanwhile does not keep a closure from executing: nobody knows yet. */
+/* Executes a closure, even if the connection broke just before, which the endpoint cannot know
+ * yet. */
 static restate_status restate__test_execute(restate_ctx *run, restate_closure *closure, void *arg) {
     restate__test_invocation *v = restate__test_of_run(run);
     restate__test_server *t = v->party.server;
     const char *name = restate__test_run_name(run);
     restate__test_drain(v, true);
-    if (!v->lost && restate__test_loses(v, "before the closure of", name)) return RESTATE_ENDED;
+    if (!v->broken && restate__test_breaks(v, "before the closure of", name)) return RESTATE_ENDED;
     if (t->steady && !t->twice && restate__test_is_stored(v, run->run->future->node.id))
         t->twice = name;
     if (t->options.run && closure != restate__ctx_read_clock)
@@ -26573,7 +26579,7 @@ static restate_status restate__test_execute(restate_ctx *run, restate_closure *c
 
 static bool restate__test_stops(restate_ctx *run) {
     restate__test_invocation *v = restate__test_of_run(run);
-    return v->lost || restate__test_loses(v, "in the closure of", restate__test_run_name(run));
+    return v->broken || restate__test_breaks(v, "in the closure of", restate__test_run_name(run));
 }
 
 /* ---- What an attempt is given ---------------------------------------------------------------- */
@@ -26600,7 +26606,7 @@ static void restate__test_give(restate__test_invocation *v, restate__test_entry 
                        restate__test_encode(&t->scratch, &id, 1));
 }
 
-/* All of the state, as it goes along; NULL: out of memory. */
+/* All of the state, as Start contains it; NULL: out of memory. */
 static restate_bytes *restate__test_state_map(restate__test_invocation *v, size_t *count) {
     restate__test_server *t = v->party.server;
     const restate__test_object *o = v->party.object;
@@ -26676,7 +26682,7 @@ static void restate__test_begin(restate__test_invocation *v) {
     restate__test_server *t = v->party.server;
     v->status = RESTATE__TEST_RUNNING;
     v->attempts++;
-    v->lost = v->closing = false;
+    v->broken = v->closing = false;
     v->held = NULL;
     v->refusal = NULL;
     v->given = NULL;
@@ -26689,7 +26695,7 @@ static void restate__test_begin(restate__test_invocation *v) {
     for (restate__test_entry *e = v->first; e; e = e->next) restate__test_give(v, e);
 }
 
-/* Whether an attempt that waits is told to suspend. */
+/* Whether the server makes a waiting attempt suspend. */
 static bool restate__test_suspends(restate__test_invocation *v) {
     restate__test_server *t = v->party.server;
     if (v->closing) return false;
@@ -26697,7 +26703,7 @@ static bool restate__test_suspends(restate__test_invocation *v) {
     return t->options.suspend == RESTATE_DEFAULT && restate__test_draw(t, 4) == 0;
 }
 
-/* Runs what can run, until the attempt waits or is over. */
+/* Runs all code that can run, until the attempt waits or is over. */
 static void restate__test_settle(restate__test_invocation *v) {
     restate__test_server *t = v->party.server;
     bool more;
@@ -26706,8 +26712,8 @@ static void restate__test_settle(restate__test_invocation *v) {
         bool much = v->exchange->out.len > RESTATE__OUT_BYTES_MAX / 2;
         restate__test_drain(v, false);
         if (!v->exchange) return;
-        if (v->lost || v->exchange->finished) {
-            restate__test_broken(v);
+        if (v->broken || v->exchange->finished) {
+            restate__test_cut_off(v);
             return;
         }
         if (much) restate__exchange_drained(v->exchange); /* it waits for room */
@@ -26717,16 +26723,16 @@ static void restate__test_settle(restate__test_invocation *v) {
             more = v->closing = true;
         }
     } while (more);
-    if (restate__test_untold(v->given)) restate__test_list(v);
+    if (restate__test_undelivered(v->given)) restate__test_list(v);
 }
 
 static void restate__test_go(restate__test_invocation *v) {
-    restate__test_entry *e = v->exchange ? restate__test_untold(v->given) : NULL;
+    restate__test_entry *e = v->exchange ? restate__test_undelivered(v->given) : NULL;
     v->listed = false;
     if (v->status == RESTATE__TEST_READY) {
         restate__test_begin(v);
     } else if (e) {
-        if (!restate__test_loses(v, "before it is told", restate__test_type_name(e->type)))
+        if (!restate__test_breaks(v, "before delivery of", restate__test_type_name(e->type)))
             restate__test_give(v, e);
     }
     if (v->exchange) restate__test_settle(v);
@@ -26744,7 +26750,7 @@ static void restate__test_stop(restate__test_server *t, const char *format, ...)
     va_end(args);
 }
 
-/* Whether nobody wants to know any more. */
+/* Whether a timer has become pointless. */
 static bool restate__test_is_stale(const restate__test_timer *d) {
     const restate__test_invocation *v = d->party->invocation;
     return v && (v->status == RESTATE__TEST_DONE || (d->starts && d->id != v->timer));
@@ -26760,7 +26766,7 @@ static void restate__test_fire(const restate__test_timer *d) {
         restate__test_set_ready(d->party->invocation);
 }
 
-/* Goes to the next timer. false: there is none. */
+/* Advances the clock to the next timer. False: there is none. */
 static bool restate__test_jump(restate__test_server *t) {
     restate__test_timer d;
     do {
@@ -26768,7 +26774,7 @@ static bool restate__test_jump(restate__test_server *t) {
         d = restate__test_take_timer(t);
     } while (restate__test_is_stale(&d));
     if (d.at_ms > t->options.start_ms + t->options.max_ms) {
-        restate__test_stop(t, "the clock of the test would go beyond max_ms, which is %llu",
+        restate__test_stop(t, "the clock of the test would exceed max_ms, which is %llu",
                            (unsigned long long)t->options.max_ms);
         return false;
     }
@@ -26777,7 +26783,7 @@ static bool restate__test_jump(restate__test_server *t) {
     return true;
 }
 
-/* Lets one go on. false: nobody can, or (`error`) it does not go on. */
+/* One step: (T2). False: nothing can go on, or the server has stopped (`error`). */
 static bool restate__test_step(restate__test_server *t) {
     uint32_t left = t->ready_end - t->ready_at;
     if (t->arena.failed || t->scratch.failed) restate__test_stop(t, "out of memory");
@@ -26792,13 +26798,13 @@ static bool restate__test_step(restate__test_server *t) {
     return true;
 }
 
-/* ---- The runtime ----------------------------------------------------------------------------- */
+/* ---- The test server ------------------------------------------------------------------------- */
 
 static uint64_t restate__test_clock(void *user) {
     return ((restate__test_server *)user)->now_ms;
 }
 
-/* Handlers with what is different here: see (T4). */
+/* Copies the handlers, with changed options: see (T4). */
 static bool restate__test_copy_handlers(restate__test_server *t) {
     const restate_endpoint *e = t->endpoint;
     size_t count = 0, n = 0;
@@ -26827,7 +26833,7 @@ static restate_test_options restate__test_defaults(restate_test_options o) {
     return o;
 }
 
-/* false: something is wrong, which `error` says. */
+/* False: `error` says why. */
 static bool restate__test_init(restate__test_server *t, const restate_test_options *options) {
     memset(t, 0, sizeof *t);
     t->options = restate__test_defaults(*options);
@@ -26846,12 +26852,12 @@ static bool restate__test_init(restate__test_server *t, const restate_test_optio
         restate__test_stop(t, "the endpoint: %s", restate_endpoint_error(t->endpoint));
     else if (t->options.protocol < RESTATE__VERSION_MIN ||
              t->options.protocol > RESTATE__VERSION_MAX)
-        restate__test_stop(t, "protocol is none of 5, 6 and 7");
+        restate__test_stop(t, "protocol has to be 5, 6 or 7");
     else if (!restate__test_copy_handlers(t)) restate__test_stop(t, "out of memory");
     return !*t->error;
 }
 
-/* Cuts off what is under way, and frees everything. */
+/* Ends open attempts, and frees everything. */
 static void restate__test_free(restate__test_server *t) {
     for (restate__test_invocation *v = t->first; v; v = v->next) restate__test_close(v);
     restate__arena_free(&t->scratch);
@@ -26861,7 +26867,7 @@ static void restate__test_free(restate__test_server *t) {
 
 /* ---- As text --------------------------------------------------------------------------------- */
 
-/* An invocation as a record, its entries in the scratch arena. false: out of memory. */
+/* An invocation as a record, with its entries in the scratch arena. False: out of memory. */
 static bool restate__test_record(restate__test_invocation *v, restate__arena *scratch,
                                  restate__record *r) {
     uint32_t n = 0;
@@ -26899,7 +26905,7 @@ static const char *restate__test_status_text(const restate__test_invocation *v) 
     return texts[v->status];
 }
 
-/* The signals that a Future names, with those nested in it. */
+/* The signals in a Future, and in futures nested in it. */
 static void restate__test_put_signals(restate__json_out *o, restate_bytes future, unsigned depth) {
     restate__wire_reader r = restate__wire_read(future);
     restate__wire_item item;
@@ -26918,7 +26924,7 @@ static void restate__test_put_signals(restate__json_out *o, restate_bytes future
     }
 }
 
-/* Whether the result of a command is missing; its completion is in `*id`. */
+/* Whether the result of a command is missing. `*id`: its completion. */
 static bool restate__test_is_open(const restate__test_invocation *v, const restate__test_entry *e,
                                   uint32_t *id) {
     *id = RESTATE__TEST_NUMBER(e->body, Call, result_completion_id);
@@ -26931,7 +26937,7 @@ static bool restate__test_is_open(const restate__test_invocation *v, const resta
     return v->status != RESTATE__TEST_DONE;
 }
 
-/* A command with what it is about. */
+/* A command with its target or key. */
 static void restate__test_put_command(restate__json_out *o, const restate__test_entry *e,
                                       uint32_t number) {
     restate__test_print(o, " command %lu (%s", (unsigned long)number,
@@ -26949,10 +26955,10 @@ static void restate__test_put_command(restate__json_out *o, const restate__test_
     restate__json_put(o, ')');
 }
 
-/* What an attempt that has not said so may wait for: all commands without a result; of one that has
- * suspended, those that it named. */
+/* The commands that an invocation waits for: those that its Suspension named, or, without one, all
+ * that have no result. */
 static void restate__test_put_open(restate__json_out *o, restate__test_invocation *v) {
-    bool said = v->status == RESTATE__TEST_SUSPENDED, any = false;
+    bool named = v->status == RESTATE__TEST_SUSPENDED, any = false;
     uint32_t number = 0, id;
     for (const restate__test_entry *e = v->first; e; e = e->next) {
         bool open = restate__test_is_open(v, e, &id);
@@ -26960,14 +26966,14 @@ static void restate__test_put_open(restate__json_out *o, restate__test_invocatio
         pb_ostream_t out = pb_ostream_from_buffer(note, sizeof note);
         pb_encode_tag(&out, PB_WT_VARINT, restate_wire_NotificationTemplate_completion_id_tag);
         pb_encode_varint(&out, id);
-        if (open && (!said || restate__test_awaits(v->awaits,
+        if (open && (!named || restate__test_awaits(v->awaits,
                                                    restate__b(note, out.bytes_written)))) {
             restate__test_put_command(o, e, number);
             any = true;
         }
         number += e->type < RESTATE__ENTRY_NOTIFICATION;
     }
-    if (said) restate__test_put_signals(o, v->awaits, 0);
+    if (named) restate__test_put_signals(o, v->awaits, 0);
     else if (!any) restate__json_put_text(o, " an awakeable or a signal");
 }
 
@@ -26981,7 +26987,7 @@ static void restate__test_put_name(restate__json_out *o, const restate__test_inv
 static void restate__test_put_status(restate__json_out *o, restate__test_invocation *v) {
     restate__json_put_text(o, restate__test_status_text(v));
     if (v->status == RESTATE__TEST_QUEUED) {
-        restate__json_put_text(o, ", waits for its key, which is held by ");
+        restate__json_put_text(o, ", waits for its key, which is locked by ");
         restate__test_put_name(o, v->party.object->holder);
     } else if (v->status == RESTATE__TEST_RUNNING || v->status == RESTATE__TEST_SUSPENDED) {
         restate__json_put_text(o, ", waits for");
@@ -26993,10 +26999,10 @@ static void restate__test_put_status(restate__json_out *o, restate__test_invocat
     }
 }
 
-/* Why nothing goes on. */
+/* Describes why no invocation can go on. */
 static const char *restate__test_stuck(restate__test_server *t) {
     restate__json_out o = restate__json_out_on(&t->scratch);
-    const char *before = "nothing can run, and nothing is due: ";
+    const char *before = "nothing can run, and no timer is due: ";
     unsigned shown = 0;
     restate__json_put_text(&o, t->first ? before : "nothing can run: nothing was called");
     for (restate__test_invocation *v = t->first; v; v = v->next) {
@@ -27033,7 +27039,7 @@ static void restate__test_put_object(restate__json_out *o, const restate__test_o
     }
 }
 
-/* All there is: see restate_test_text(). */
+/* Prints everything: see restate_test_text(). */
 static void restate__test_put_all(restate__json_out *o, restate__test_server *t) {
     char now[RESTATE__CLOCK_TEXT];
     restate__record r;
@@ -27054,16 +27060,16 @@ static void restate__test_put_all(restate__json_out *o, restate__test_server *t)
 
 /* ---- A client whose server is in it ---------------------------------------------------------- */
 
-/* What a test is to the server: a caller without a journal. It lies in the server's memory, since
- * what was called may answer when the context is gone. */
+/* The context of a test as a party: a caller without a journal. It lies in the server's memory,
+ * since its calls may complete after the context has ended. */
 typedef struct restate__test_visitor {
     restate__test_party party;              /* first */
     struct restate__test_ctx *ctx;          /* NULL: gone */
-    uint16_t refused_code;                  /* the command at hand was refused; 0: it was not */
+    uint16_t refused_code;                  /* of the current command, if it was refused; else 0 */
     const char *refused;
 } restate__test_visitor;
 
-/* What is known of an answer, under its completion id. */
+/* The response behind a completion id. */
 typedef struct restate__test_answer {
     restate__map_node node;                 /* first */
     uint8_t id[4];                          /* its key */
@@ -27080,14 +27086,14 @@ typedef struct restate__test_ctx {
 typedef struct restate__test_client {
     restate_client client;                  /* first */
     restate__test_server server;
-    uint32_t contexts;                      /* how many there were */
+    uint32_t contexts;                      /* number of contexts so far */
 } restate__test_client;
 
 static restate__test_server *restate__test_of(const restate__client_ctx *c) {
     return &((restate__test_client *)(void *)c->client)->server;
 }
 
-/* Made when it is new; NULL: out of memory. */
+/* The response of a completion, made if it is new; NULL: out of memory. */
 static restate__test_answer *restate__test_answer_of(restate__test_ctx *own, uint32_t completion) {
     uint8_t key[4];
     restate__b_put32(key, completion);
@@ -27102,14 +27108,15 @@ static restate__test_answer *restate__test_answer_of(restate__test_ctx *own, uin
     return a;
 }
 
-/* The HTTP status that an answer would have. */
+/* The HTTP status that a response would have. */
 static uint16_t restate__test_http_status(restate_bytes failure) {
     uint64_t code = restate__test_get_number(failure, restate_wire_Failure_code_tag);
     if (!failure.ptr) return 200;
     return code >= 400 && code <= 999 ? (uint16_t)code : 500;
 }
 
-/* A call has two answers, one behind the other: with its id, and with its result. */
+/* Fills the response. A call has two completions with consecutive ids: its invocation id and its
+ * result. */
 static void restate__test_note_answer(restate__test_ctx *own, uint16_t type, restate_bytes body) {
     uint32_t id = (uint32_t)restate__test_get_number(
         body, restate_wire_NotificationTemplate_completion_id_tag);
@@ -27130,7 +27137,7 @@ static void restate__test_note_answer(restate__test_ctx *own, uint16_t type, res
     first->answer = a->answer;
 }
 
-/* A notification for a test is delivered at once. */
+/* Delivers a notification to the context of a test at once. */
 static void restate__test_visitor_notify(restate__test_party *p, uint16_t type,
                                          restate_bytes body) {
     restate__test_ctx *own = ((restate__test_visitor *)(void *)p)->ctx;
@@ -27149,8 +27156,8 @@ static void restate__test_visitor_refuse(restate__test_party *p, uint16_t code, 
     visitor->refused = why;
 }
 
-/* A completion that no invocation answers: RESTATE_ERROR for whoever awaits it. */
-static void restate__test_tell_refused(restate__test_ctx *own, uint32_t completion) {
+/* Settles a completion of a refused command; awaiting it gives RESTATE_ERROR. */
+static void restate__test_settle_refused(restate__test_ctx *own, uint32_t completion) {
     const restate__test_visitor *visitor = own->visitor;
     restate__test_answer *a = restate__test_answer_of(own, completion);
     if (a) a->refused = true;
@@ -27159,19 +27166,19 @@ static void restate__test_tell_refused(restate__test_ctx *own, uint32_t completi
     if (a) a->answer.http_status = visitor->refused_code;
 }
 
-/* The completions of a command are under the same tags in all of them. */
+/* Refuses a command. All commands have their completions under the same tags. */
 static restate_status restate__test_refuse_command(restate__test_ctx *own, restate_bytes body) {
     const restate__test_visitor *visitor = own->visitor;
     uint32_t id = RESTATE__TEST_NUMBER(body, Call, invocation_id_notification_idx);
     uint32_t result = RESTATE__TEST_NUMBER(body, Call, result_completion_id);
-    if (id) restate__test_tell_refused(own, id);
-    if (result) restate__test_tell_refused(own, result);
+    if (id) restate__test_settle_refused(own, id);
+    if (result) restate__test_settle_refused(own, result);
     if (id || result) return RESTATE_OK;
     return restate__ctx_new_failure(&own->c.peer.attempt.ctx, visitor->refused_code,
                                     visitor->refused, RESTATE_ERROR);
 }
 
-/* The object that a context is about; NULL: there is none, which was refused. */
+/* The object of restate_client_at(); NULL: the command was refused. */
 static restate__test_object *restate__test_find_object(restate__test_ctx *own, uint16_t type) {
     restate__test_server *t = restate__test_of(&own->c);
     restate_bytes name = restate_str(own->c.at.service);
@@ -27180,7 +27187,7 @@ static restate__test_object *restate__test_find_object(restate__test_ctx *own, u
                    type == restate_wire_MSG_PEEK_PROMISE_COMMAND ||
                    type == restate_wire_MSG_COMPLETE_PROMISE_COMMAND;
     const char *why = NULL;
-    if (!s) why = "restate_client_at() names a service that is not there";
+    if (!s) why = "restate_client_at() names an unknown service";
     else if (s->source.kind == RESTATE_SERVICE) why = "a plain service has no state";
     else if (promise && s->source.kind != RESTATE_WORKFLOW) why = "only workflows have promises";
     if (!why) return restate__test_object_of(t, s, restate_str(own->c.at.key));
@@ -27188,14 +27195,14 @@ static restate__test_object *restate__test_find_object(restate__test_ctx *own, u
     return NULL;
 }
 
-/* Whether a command is about the state or the promises of an object. */
+/* Whether a command needs the state or the promises of an object. */
 static bool restate__test_needs_object(uint16_t type) {
     return type >= restate_wire_MSG_GET_LAZY_STATE_COMMAND &&
            type <= restate_wire_MSG_COMPLETE_PROMISE_COMMAND;
 }
 
-/* The content type that a request has: what its headers say, or the codec of its payload. NULL: it
- * has neither. */
+/* The content type of a request, from its headers or the codec of its payload; NULL: neither has
+ * one. */
 static const char *restate__test_content_type(restate__test_ctx *own, restate_bytes command,
                                               uint32_t headers) {
     const restate__peer *p = &own->c.peer;
@@ -27211,14 +27218,14 @@ static const char *restate__test_content_type(restate__test_ctx *own, restate_by
     return type ? type : restate_codec_bytes.content_type;
 }
 
-/* Whether `type` is what a handler lets in, where a star may stand for the end, or for all. */
+/* Whether a handler accepts `type`; `accepts` may end with a star, or be one. */
 static bool restate__test_fits(const char *accepts, const char *type) {
     size_t n = restate__ep_type_len(type), star = strcspn(accepts, "*");
     if (accepts[star]) return star == 0 || (n >= star && strncmp(accepts, type, star) == 0);
     return n == star && strncmp(accepts, type, n) == 0;
 }
 
-/* Why the ingress does not let a payload in; NULL: it does. */
+/* Why the ingress refuses a payload, or NULL. */
 static const char *restate__test_lets_in(restate__test_ctx *own, const restate_handler *h,
                                          const restate__test_order *o) {
     const char *type = restate__test_content_type(own, o->command, o->headers);
@@ -27235,12 +27242,13 @@ static const char *restate__test_lets_in(restate__test_ctx *own, const restate_h
                                        "takes", type ? type : "(none)", accepts);
 }
 
-/* A call or a send by the ingress. */
+/* Refuses a call or a send whose payload the ingress refuses. */
 static void restate__test_check_input(restate__test_ctx *own, uint16_t type, restate_bytes body) {
     const restate__test_order call = RESTATE__TEST_ORDER(body, Call);
     const restate__test_order send = RESTATE__TEST_ORDER(body, OneWayCall);
     const restate__test_order *o = type == restate_wire_MSG_CALL_COMMAND ? &call : &send;
-    const restate__service *s = restate__ep_service(restate__test_of(&own->c)->endpoint, o->service);
+    const restate_endpoint *ep = restate__test_of(&own->c)->endpoint;
+    const restate__service *s = restate__ep_service(ep, o->service);
     const restate__handler *h = s ? restate__ep_handler(s, o->handler) : NULL;
     const char *why = h ? restate__test_lets_in(own, h->source, o) : NULL;
     if (why) restate__test_visitor_refuse(&own->visitor->party, 400, why);
@@ -27260,9 +27268,9 @@ static restate_status restate__test_do(restate__test_ctx *own, uint16_t type, re
 }
 
 #define RESTATE__TEST_INSIDE \
-    "a handler or a closure must not use a context of the test that it is in"
+    "a handler or a closure must not use a context of the test server that runs it"
 
-/* Gives the error of the server to the context, for its next function with a status. */
+/* Sets the error of the server on the context, for its next function with a status. */
 static restate_status restate__test_is_over(restate__client_ctx *c, const char *why) {
     restate_ctx *ctx = &c->peer.attempt.ctx;
     return restate__ctx_retry(ctx, 0, restate__arena_text(ctx->memory, restate_str(why)), NULL);
@@ -27330,7 +27338,7 @@ static void restate__test_end_ctx(restate__client_ctx *c) {
     if (visitor) visitor->ctx = NULL;
 }
 
-/* Time passes only while there is nothing else to do. */
+/* The clock advances only when nothing else can go on. */
 static void restate__test_process(restate_client *client, uint64_t wait_ms) {
     restate__test_server *t = &((restate__test_client *)(void *)client)->server;
     uint64_t until_ms = t->now_ms + restate__ms(wait_ms, 0);
@@ -27355,45 +27363,45 @@ static void restate__test_free_client(restate_client *client) {
 
 /* ---- Requests to the admin API --------------------------------------------------------------- */
 
-/* What PATCH /invocations/ID/VERB can do. Gives the answer's status; `*answer` is its body. */
-typedef uint16_t restate__test_verb(restate__test_invocation *v, restate_bytes *answer);
+/* The verbs of PATCH /invocations/ID/VERB. They return the HTTP status; `*response` is the body. */
+typedef uint16_t restate__test_verb(restate__test_invocation *v, restate_bytes *response);
 
-static uint16_t restate__test_do_cancel(restate__test_invocation *v, restate_bytes *answer) {
-    (void)answer;
+static uint16_t restate__test_do_cancel(restate__test_invocation *v, restate_bytes *response) {
+    (void)response;
     if (v->status == RESTATE__TEST_DONE) return 409;
     restate__test_cancel(v);
     return v->status == RESTATE__TEST_DONE ? 200 : 202;
 }
 
-static uint16_t restate__test_do_kill(restate__test_invocation *v, restate_bytes *answer) {
-    (void)answer;
+static uint16_t restate__test_do_kill(restate__test_invocation *v, restate_bytes *response) {
+    (void)response;
     if (v->status == RESTATE__TEST_DONE) return 409;
     restate__test_kill(v);
     return 200;
 }
 
-static uint16_t restate__test_do_pause(restate__test_invocation *v, restate_bytes *answer) {
-    (void)answer;
+static uint16_t restate__test_do_pause(restate__test_invocation *v, restate_bytes *response) {
+    (void)response;
     if (v->status == RESTATE__TEST_DONE) return 409;
     restate__test_pause(v);
     return 202;
 }
 
-static uint16_t restate__test_do_resume(restate__test_invocation *v, restate_bytes *answer) {
-    (void)answer;
+static uint16_t restate__test_do_resume(restate__test_invocation *v, restate_bytes *response) {
+    (void)response;
     if (v->status == RESTATE__TEST_DONE) return 409;
     restate__test_resume(v);
     return 200;
 }
 
-static uint16_t restate__test_do_purge(restate__test_invocation *v, restate_bytes *answer) {
-    (void)answer;
+static uint16_t restate__test_do_purge(restate__test_invocation *v, restate_bytes *response) {
+    (void)response;
     if (v->status != RESTATE__TEST_DONE) return 409;
     v->purged = true;
     return 200;
 }
 
-static uint16_t restate__test_do_restart(restate__test_invocation *v, restate_bytes *answer) {
+static uint16_t restate__test_do_restart(restate__test_invocation *v, restate_bytes *response) {
     restate__test_server *t = v->party.server;
     restate_bytes input = v->first->body;
     restate_bytes value = restate__test_get(input, restate_wire_InputCommandMessage_value_tag);
@@ -27410,8 +27418,8 @@ static uint16_t restate__test_do_restart(restate__test_invocation *v, restate_by
     if (!again) return 500;
     restate__test_add(again, v->party.lineage + 1);
     restate__test_enter(again);
-    const char *text = restate__arena_printf(&t->arena, "{\"new_invocation_id\": \"%s\"}", again->id);
-    *answer = restate_str(text);
+    *response = restate_str(restate__arena_printf(&t->arena, "{\"new_invocation_id\": \"%s\"}",
+                                                  again->id));
     return 200;
 }
 
@@ -27429,50 +27437,51 @@ static restate__test_verb *restate__test_verb_of(const char *name) {
     return NULL;
 }
 
-/* Why it cannot be done, with the status in `*status`; NULL: it was done. */
+/* Executes a PATCH. Returns an error, or NULL, and its status in `*status`. */
 static const char *restate__test_patch(restate__test_server *t, const char *method,
-                                       const char *path, uint16_t *status, restate_bytes *answer) {
+                                       const char *path, uint16_t *status,
+                                       restate_bytes *response) {
     static const char begin[] = "/invocations/";
     const char *id = path + sizeof begin - 1;
     *status = 400;
     if (strcmp(method, "PATCH") != 0 || strncmp(path, begin, sizeof begin - 1) != 0)
-        return "a test has PATCH /invocations/ID/VERB and nothing else of the admin API";
+        return "the test server has only PATCH /invocations/ID/VERB of the admin API";
     const char *slash = strchr(id, '/');
     restate__test_verb *verb = slash ? restate__test_verb_of(slash + 1) : NULL;
     if (!verb)
-        return "a test knows of invocations cancel, kill, pause, resume, purge and restart-as-new";
+        return "the verbs of invocations are cancel, kill, pause, resume, purge and restart-as-new";
     restate__test_invocation *v = restate__test_by_id(t, restate__b(id, (size_t)(slash - id)));
     *status = 404;
     if (!v || restate__test_forgotten(v)) return "invocation not found";
-    *status = verb(v, answer);
+    *status = verb(v, response);
     if (*status == 409)
         return v->status == RESTATE__TEST_DONE ? "the invocation is finished"
                                                : "the invocation is not finished";
-    return *status >= 400 ? "it cannot be done with this invocation" : NULL;
+    return *status >= 400 ? "this is not possible with this invocation" : NULL;
 }
 
 static bool restate__test_request(restate__client_ctx *c, uint32_t completion, const char *method,
                                   const char *path, restate_bytes body) {
     restate__test_ctx *own = (restate__test_ctx *)(void *)c;
     restate__test_server *t = restate__test_of(c);
-    restate_bytes answer = restate__b("", 0);
+    restate_bytes response = restate__b("", 0);
     uint16_t status = 0;
     (void)body;
     if (t->stepping) return restate__test_is_over(c, RESTATE__TEST_INSIDE) == RESTATE_OK;
     if (*t->error) return restate__test_is_over(c, t->error) == RESTATE_OK;
-    const char *why = restate__test_patch(t, method, path, &status, &answer);
+    const char *why = restate__test_patch(t, method, path, &status, &response);
     if (why) {
         restate__test_visitor_refuse(&own->visitor->party, status, why);
-        restate__test_tell_refused(own, completion);
+        restate__test_settle_refused(own, completion);
         return true;
     }
-    restate__client_value(c, completion, answer);
+    restate__client_value(c, completion, response);
     restate__test_answer *a = restate__test_answer_of(own, completion);
     if (a) a->answer.http_status = status, a->answer.tries = 1;
     return true;
 }
 
-/* Whether an invocation is among those that restate_client_journal() is asked for. */
+/* Whether restate_client_journal() includes an invocation. */
 static bool restate__test_matches(const restate__test_invocation *v, const restate_invocation *of) {
     const restate_target *to = &of->target;
     if (of->id) return strcmp(of->id, v->id) == 0 && !restate__test_forgotten(v);
@@ -27551,14 +27560,14 @@ RESTATE_API const char *restate_test_text(restate_ctx *ctx) {
 
 /* How crashes are explored
  *
- * Each run has a runtime of its own, in which whoever can go on first does (`steady`), so that runs
- * are the same up to the first loss; an attempt that is lost goes to the end of the list, and others
- * come first from there on. The first run has no losses. Its outcome, as text, is what those of all
- * others are compared with: what the test returned and replied, the result of every invocation by
- * its id, which does not depend on the order either, and all state. An invocation that is not over
- * is "open", whatever it waits for.
+ * Each run has a test server of its own, in which invocations go on in the order in which they
+ * became ready (`steady`), so that runs are the same up to the first break; a broken attempt goes
+ * to the end of the list. The first run has no breaks. Its outcome, as text, is compared with
+ * those of all others: status and reply of the test, the result of every invocation by its id,
+ * which does not depend on the order either, and all state. An invocation that has not finished is
+ * "open", whatever it waits for.
  *
- * When the test has returned, what can run without the clock going on still does. */
+ * When the test has returned, the other invocations go on until the clock would have to advance. */
 
 typedef struct restate__test_explorer {
     restate_test_options options;           /* of the runs */
@@ -27566,22 +27575,22 @@ typedef struct restate__test_explorer {
     restate_test_fn *test;
     void *arg;
     restate_allocator allocator;
-    restate__logger logger;                 /* that the fault is reported to */
+    restate__logger logger;                 /* for the report of a fault */
     restate__cache cache;
     restate__arena arena, scratch;          /* scratch: of one run */
     restate_bytes outcome;                  /* of the first run */
-    const char *everything;                 /* and all that its runtime had then */
-    uint32_t *places;                       /* how many places a run has that loses at this one; at
-                                               0: the first run */
+    const char *everything;                 /* the text of its test server */
+    uint32_t *places;                       /* number of places in the run that breaks at this one;
+                                               [0]: in the first run */
     uint32_t runs;
-    bool broken;                            /* a fault was found, or there is no memory */
+    bool broken;                            /* a fault was found, or out of memory */
 } restate__test_explorer;
 
 /* A run. */
 typedef struct restate__test_trial {
     restate_switch suspend, lazy_state;
-    uint32_t lose[3];                       /* ends with 0 */
-    const uint32_t *only;                   /* instead; NULL */
+    uint32_t break_at[3];                   /* ends with 0 */
+    const uint32_t *only;                   /* instead of `break_at`; NULL */
     const char *way;                        /* for the report */
 } restate__test_trial;
 
@@ -27621,7 +27630,8 @@ static void restate__test_put_outcome(restate__json_out *o, restate__test_server
             restate__json_put_text(o, " -> ");
             restate__test_put_result(o, v->result);
         } else {
-            restate__json_put_text(o, v->status == RESTATE__TEST_PAUSED ? " is paused" : " is open");
+            bool paused = v->status == RESTATE__TEST_PAUSED;
+            restate__json_put_text(o, paused ? " is paused" : " is open");
         }
         restate__json_put(o, '\n');
     }
@@ -27629,18 +27639,18 @@ static void restate__test_put_outcome(restate__json_out *o, restate__test_server
         restate__test_put_object(o, (const restate__test_object *)(const void *)n);
 }
 
-/* What is wrong whatever the outcome; NULL: nothing. */
+/* A fault that does not depend on the outcome, or NULL. */
 static const char *restate__test_wrong(restate__test_server *t) {
     if (t->mismatch) return t->mismatch;
     if (t->twice)
-        return restate__arena_printf(&t->arena, "the closure of \"%s\" executed although its result "
-                                     "is stored", t->twice);
+        return restate__arena_printf(&t->arena, "the closure of \"%s\" executed again although "
+                                     "its result is stored", t->twice);
     return *t->error ? t->error : NULL;
 }
 
-static void restate__test_say(restate__test_explorer *e, const char *format, ...)
+static void restate__test_log(restate__test_explorer *e, const char *format, ...)
     RESTATE__PRINTF(2, 3);
-static void restate__test_say(restate__test_explorer *e, const char *format, ...) {
+static void restate__test_log(restate__test_explorer *e, const char *format, ...) {
     char text[1024];
     va_list args;
     va_start(args, format);
@@ -27658,27 +27668,27 @@ static restate_bytes restate__test_line(restate_bytes *text) {
     return line;
 }
 
-static void restate__test_say_lines(restate__test_explorer *e, const char *title,
+static void restate__test_log_lines(restate__test_explorer *e, const char *title,
                                     const char *text) {
     restate_bytes left = restate_str(text);
-    restate__test_say(e, "%s", title);
+    restate__test_log(e, "%s", title);
     while (left.len) {
         restate_bytes line = restate__test_line(&left);
-        restate__test_say(e, "| %.*s", (int)(line.len < 900 ? line.len : 900),
+        restate__test_log(e, "| %.*s", (int)(line.len < 900 ? line.len : 900),
                           (const char *)line.ptr);
     }
 }
 
-/* The first line that differs, of both. */
-static void restate__test_say_difference(restate__test_explorer *e, restate_bytes other) {
+/* Logs the first line that differs. */
+static void restate__test_log_difference(restate__test_explorer *e, restate_bytes other) {
     restate_bytes first = e->outcome, a, b;
     do {
         a = restate__test_line(&first);
         b = restate__test_line(&other);
     } while (restate__b_equal(a, b) && (first.len || other.len));
-    restate__test_say(e, "without losses: %.*s", (int)(a.len < 900 ? a.len : 900),
+    restate__test_log(e, "without breaks: %.*s", (int)(a.len < 900 ? a.len : 900),
                       (const char *)a.ptr);
-    restate__test_say(e, "with this:      %.*s", (int)(b.len < 900 ? b.len : 900),
+    restate__test_log(e, "with this:      %.*s", (int)(b.len < 900 ? b.len : 900),
                       (const char *)b.ptr);
 }
 
@@ -27687,22 +27697,22 @@ static void restate__test_report(restate__test_explorer *e, const restate__test_
                                  const char *everything) {
     const char *wrong = restate__test_wrong(t);
     e->broken = true;
-    if (t->lost) restate__test_say(e, "a fault, when attempts are lost at %s", t->lost);
-    else restate__test_say(e, "a fault, %s", trial->way);
-    if (wrong) restate__test_say(e, "%.900s", wrong);
-    else if (!outcome.ptr) restate__test_say(e, "out of memory");
-    else if (e->outcome.ptr) restate__test_say_difference(e, outcome);
-    else restate__test_say_lines(e, "the outcome:", (const char *)outcome.ptr);
-    if (trial->lose[0])
-        restate__test_say(e, "to repeat it: seed %llu, .only = (const uint32_t[]){ %lu, %lu, 0 }",
-                          (unsigned long long)e->options.seed, (unsigned long)trial->lose[0],
-                          (unsigned long)trial->lose[1]);
-    if (e->everything) restate__test_say_lines(e, "all there was without losses:", e->everything);
-    if (everything) restate__test_say_lines(e, "all there was with this:", everything);
+    if (t->breaks) restate__test_log(e, "a fault, when attempts break at %s", t->breaks);
+    else restate__test_log(e, "a fault, %s", trial->way);
+    if (wrong) restate__test_log(e, "%.900s", wrong);
+    else if (!outcome.ptr) restate__test_log(e, "out of memory");
+    else if (e->outcome.ptr) restate__test_log_difference(e, outcome);
+    else restate__test_log_lines(e, "the outcome:", (const char *)outcome.ptr);
+    if (trial->break_at[0])
+        restate__test_log(e, "to repeat it: seed %llu, .only = (const uint32_t[]){ %lu, %lu, 0 }",
+                          (unsigned long long)e->options.seed, (unsigned long)trial->break_at[0],
+                          (unsigned long)trial->break_at[1]);
+    if (e->everything) restate__test_log_lines(e, "the test server without breaks:", e->everything);
+    if (everything) restate__test_log_lines(e, "the test server with this:", everything);
 }
 
-/* The test has returned `s`: whether all is as it was in the first run. If this is that, keeps it,
- * in the arena that stays. */
+/* Compares the outcome of a run, whose test returned `s`, with that of the first one; keeps it if
+ * this is the first one. */
 static void restate__test_judge(restate__test_explorer *e, const restate__test_trial *trial,
                                 restate_ctx *ctx, restate_status s) {
     restate__test_server *t = restate__test_of(restate__client_of(ctx));
@@ -27723,8 +27733,8 @@ static void restate__test_judge(restate__test_explorer *e, const restate__test_t
     e->everything = everything;
 }
 
-/* One run; gives how many places it had. */
-static uint32_t restate__test_try(restate__test_explorer *e, const restate__test_trial *trial) {
+/* One run. Returns the number of its places. */
+static uint32_t restate__test_run(restate__test_explorer *e, const restate__test_trial *trial) {
     restate_test_options o = e->options;
     o.suspend = trial->suspend;
     o.lazy_state = trial->lazy_state;
@@ -27735,7 +27745,7 @@ static uint32_t restate__test_try(restate__test_explorer *e, const restate__test
     if (client && ctx != &restate__client_none.peer.attempt.ctx) {
         restate__test_server *t = &((restate__test_client *)(void *)client)->server;
         t->steady = true;
-        t->lose = trial->only ? trial->only : trial->lose;
+        t->break_at = trial->only ? trial->only : trial->break_at;
         restate_status s = e->test(ctx, e->arg);
         t->still = true;
         while (restate__test_step(t)) continue;
@@ -27743,44 +27753,44 @@ static uint32_t restate__test_try(restate__test_explorer *e, const restate__test
         places = t->places;
     } else {
         e->broken = true;
-        restate__test_say(e, "out of memory");
+        restate__test_log(e, "out of memory");
     }
     restate_client_free(client);
     restate__arena_free(&e->scratch);
     return places;
 }
 
-static void restate__test_try_ways(restate__test_explorer *e) {
+static void restate__test_run_ways(restate__test_explorer *e) {
     static const restate__test_trial ways[] = {
-        { RESTATE_OFF, RESTATE_OFF, { 0, 0, 0 }, NULL, "without any loss" },
+        { RESTATE_OFF, RESTATE_OFF, { 0, 0, 0 }, NULL, "without any break" },
         { RESTATE_ON, RESTATE_OFF, { 0, 0, 0 }, NULL, "when it suspends at every wait" },
         { RESTATE_OFF, RESTATE_ON, { 0, 0, 0 }, NULL, "when state is lazy" }
     };
-    uint32_t places = restate__test_try(e, &ways[0]);
-    for (size_t i = 1; i < 3 && !e->broken && !e->how->only; i++) restate__test_try(e, &ways[i]);
+    uint32_t places = restate__test_run(e, &ways[0]);
+    for (size_t i = 1; i < 3 && !e->broken && !e->how->only; i++) restate__test_run(e, &ways[i]);
     if (e->broken) return;
     e->places = restate__arena_alloc(&e->arena, ((size_t)places + 1) * sizeof *e->places);
     if (e->places) e->places[0] = places;
     else e->broken = true;
 }
 
-static uint32_t restate__test_try_losses(restate__test_explorer *e, uint32_t a, uint32_t b) {
+static uint32_t restate__test_run_broken(restate__test_explorer *e, uint32_t a, uint32_t b) {
     const restate__test_trial trial = { RESTATE_OFF, RESTATE_OFF, { a, b, 0 }, NULL, "" };
-    return restate__test_try(e, &trial);
+    return restate__test_run(e, &trial);
 }
 
-static void restate__test_try_all_pairs(restate__test_explorer *e) {
+static void restate__test_run_all_pairs(restate__test_explorer *e) {
     for (uint32_t a = 1; a <= e->places[0]; a++)
         for (uint32_t b = a + 1; b <= e->places[a] && !e->broken; b++)
-            restate__test_try_losses(e, a, b);
+            restate__test_run_broken(e, a, b);
 }
 
-static void restate__test_try_pairs(restate__test_explorer *e) {
+static void restate__test_run_pairs(restate__test_explorer *e) {
     uint32_t most = e->how->max_runs ? e->how->max_runs : 10000;
     uint64_t pairs = 0, random[4];
     for (uint32_t a = 1; a <= e->places[0]; a++) pairs += e->places[a] - a;
     if (pairs + e->runs <= most) {
-        restate__test_try_all_pairs(e);
+        restate__test_run_all_pairs(e);
         return;
     }
     restate__vm_random_seed(random, e->options.seed);
@@ -27788,25 +27798,25 @@ static void restate__test_try_pairs(restate__test_explorer *e) {
         uint32_t a = 1 + (uint32_t)(restate__vm_random(random) % e->places[0]);
         uint32_t rest = e->places[a] - a;
         if (rest)
-            restate__test_try_losses(e, a, a + 1 + (uint32_t)(restate__vm_random(random) % rest));
+            restate__test_run_broken(e, a, a + 1 + (uint32_t)(restate__vm_random(random) % rest));
     }
 }
 
 static void restate__test_explore_all(restate__test_explorer *e) {
     uint32_t most = e->how->max_runs ? e->how->max_runs : 10000;
-    restate__test_try_ways(e);
+    restate__test_run_ways(e);
     if (e->broken) return;
     if (e->how->only) {
         const restate__test_trial trial = { RESTATE_OFF, RESTATE_OFF, { 0, 0, 0 }, e->how->only,
                                             "" };
-        restate__test_try(e, &trial);
+        restate__test_run(e, &trial);
         return;
     }
     for (uint32_t a = 1; a <= e->places[0] && !e->broken; a++) {
         if (e->runs >= most) return;
-        e->places[a] = restate__test_try_losses(e, a, 0);
+        e->places[a] = restate__test_run_broken(e, a, 0);
     }
-    if (e->how->pairs && !e->broken) restate__test_try_pairs(e);
+    if (e->how->pairs && !e->broken) restate__test_run_pairs(e);
 }
 
 RESTATE_API restate_status restate_test_explore(const restate_test_options *options,

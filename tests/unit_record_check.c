@@ -392,8 +392,8 @@ TEST(restarted_from_a_prefix) {
     CHECK_INT(check_of(rows_json()), RESTATE_FITS);
     drew(7, (about){ .more = more });
     CHECK_INT(check_of(rows_json()), RESTATE_CANNOT_TELL);
-    CHECK_HAS(verdict, "the handler draws random numbers, and those of an invocation that was restarted are not known; "
-                       "with others entry 1: " PATH "command 1 (set state) differs");
+    CHECK_HAS(verdict, "the handler draws random numbers, whose seed is not known after a restart of the invocation; "
+                       "with other numbers entry 1: " PATH "command 1 (set state) differs");
     drew(7, (about){ .more = more, .version = 5 });         /* there it is the new id's */
     CHECK_INT(check_of(rows_json()), RESTATE_DIFFERS);
     handler.fn = three;                     /* draws none */
@@ -413,11 +413,11 @@ TEST(versions) {
         three_entries(4);
         rows((about){ .version = version });
         CHECK_INT(check_of(rows_json()), known ? RESTATE_FITS : RESTATE_CANNOT_TELL);
-        if (!known) CHECK_HAS(verdict, "S/h, it has version ");
+        if (!known) CHECK_HAS(verdict, "S/h, it has protocol version ");
     }
     three_entries(4); rows((about){ .no_version = true });
     CHECK_INT(check_of(rows_json()), RESTATE_CANNOT_TELL);
-    CHECK_STR(verdict, RECORD_ID " S/h, the version of its protocol is not known");
+    CHECK_STR(verdict, RECORD_ID " S/h, its protocol version is not known");
     three_entries(1); rows((about){ .no_version = true });  /* it has not begun: any will do */
     CHECK_INT(check_of(rows_json()), RESTATE_FITS);
     reset();
@@ -434,7 +434,7 @@ TEST(services_and_handlers) {
     CHECK_STR(verdict, RECORD_ID " S/gone, its service has no such handler any more");
     three_entries(4); rows((about){ .id = "inv_1short" });
     CHECK_INT(check_of(rows_json()), RESTATE_CANNOT_TELL);
-    CHECK_STR(verdict, "inv_1short S/h, its id is none: it does not have 38 characters");
+    CHECK_STR(verdict, "inv_1short S/h, its id is invalid: it does not have 38 characters");
     CHECK_INT(restate_journal_check(NULL, rows_json(), NULL), RESTATE_CANNOT_TELL);
     reset();
 }
@@ -454,13 +454,13 @@ TEST(handlers_that_give_up) {
     reset();
     handler.fn = not_ready;
     three_entries(4);
-    CANNOT_TELL("S/h, the handler ended by itself, after command 0 and before its journal: no; database");
+    CANNOT_TELL("S/h, the handler ended early, after command 0 and before the end of its journal: no; database");
     input("x");                             /* where the journal ends nobody minds */
     FITS();
     handler.fn = misused;
     kind = RESTATE_OBJECT;
     input("x"); cmd_set("k", "x");
-    CANNOT_TELL("S/k/h, the handler ended by itself, after command 0 and before its journal: S/h: restate_set(): the key is NULL" + 0);
+    CANNOT_TELL("S/k/h, the handler ended early, after command 0 and before the end of its journal: S/h: restate_set(): the key is NULL" + 0);
     kind = RESTATE_SERVICE;
     handler.fn = misreads;                  /* a failure is an outcome, which is recorded */
     input("x"); cmd_sleep(1, "", 5); note_sleep(1);
@@ -484,7 +484,7 @@ TEST(damaged) {
     CHECK_STR(verdict, "the journal cannot be read: it is not JSON: expected a member's name, found ']' at byte 10");
     CHECK_INT(counts[RESTATE_CANNOT_TELL], 1);
     CHECK_INT(check_of(exactly("{\"message\":\"no\"}", 16)), RESTATE_CANNOT_TELL);
-    CHECK_STR(verdict, "the journal cannot be read: it has no list \"rows\", which the answer to a query has");
+    CHECK_STR(verdict, "the journal cannot be read: it has no list \"rows\", as responses to queries have");
     CHECK_INT(check_of(exactly("", 0)), RESTATE_CANNOT_TELL);
     reset();
 }

@@ -288,7 +288,7 @@ TEST(a_test_does_not_go_on_for_ever) {
     options.max_ms = RESTATE_DAYS(1);
     EVERY_WAY() {
         CHECK_STR(ask("Plain/naps", "90000000"),
-                  "ERROR 0 the clock of the test would go beyond max_ms, which is 86400000");
+                  "ERROR 0 the clock of the test would exceed max_ms, which is 86400000");
         CHECK_HAS(ask("Plain/echo", "1"), "ERROR 0 the clock");
     }
     options.max_ms = 0;
@@ -526,7 +526,7 @@ TEST(the_servers_policy_pauses_after_70_attempts) {
         executed = 0;
         const char *why = ask("Plain/bad", NULL);
         CHECK_INT(executed, 70);
-        CHECK_HAS(why, "ERROR 0 nothing can run, and nothing is due: Plain/bad inv_1");
+        CHECK_HAS(why, "ERROR 0 nothing can run, and no timer is due: Plain/bad inv_1");
         CHECK_HAS(why, "is paused after 70 attempts, 500: broken");
     }
 }
@@ -544,7 +544,7 @@ TEST(nothing_can_run) {
         restate_future *f = send_call("Plain/parent", NULL);
         const char *id;
         CHECK_INT(restate_call_id(ctx, f, &id), RESTATE_OK);
-        CHECK_HAS(ask("Flow/s/run", "1"), "ERROR 0 nothing can run, and nothing is due: Flow/s/run inv_");
+        CHECK_HAS(ask("Flow/s/run", "1"), "ERROR 0 nothing can run, and no timer is due: Flow/s/run inv_");
         CHECK_HAS(restate_failed(ctx)->message, "waits for command 2 (get promise go)");
         CHECK_HAS(ask("Plain/hears", NULL), "Plain/hears inv_");
     }
@@ -732,7 +732,7 @@ TEST(a_context_that_is_gone) {
 TEST(wrong_options_come_out_of_the_first_function) {
     static const struct { restate_test_options o; const char *why; } rows[] = {
         { { .endpoint = NULL }, "the options of the test name no endpoint" },
-        { { .protocol = 4 }, "protocol is none of 5, 6 and 7" }
+        { { .protocol = 4 }, "protocol has to be 5, 6 or 7" }
     };
     for (size_t i = 0; i < 2; i++) {
         options = rows[i].o;

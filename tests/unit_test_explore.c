@@ -195,8 +195,8 @@ TEST(an_idempotent_payment_passes) {
 TEST(the_missing_key_is_found) {
     uint32_t runs = 0;
     CHECK_INT(explore("without_key", calls_bad, &runs), RESTATE_ERROR);
-    CHECK_HAS(report, "a fault, when attempts are lost at place 1: Bad/without_key inv_1");
-    CHECK_HAS(report, "without losses: the test returned RESTATE_OK, and replied 70");
+    CHECK_HAS(report, "a fault, when attempts break at place 1: Bad/without_key inv_1");
+    CHECK_HAS(report, "without breaks: the test returned RESTATE_OK, and replied 70");
     CHECK_HAS(report, "with this:      the test returned RESTATE_OK, and replied 40");
     CHECK_HAS(report, "to repeat it: seed 0, .only = (const uint32_t[]){ 1, 0, 0 }");
     CHECK_HAS(report, "|   1 run \"pay\" -> 1");
@@ -228,7 +228,7 @@ static restate_status looks(restate_ctx *ctx, void *arg) {
 
 TEST(state_that_is_written_too_early_is_found) {
     CHECK_INT(explore("too_early", looks, NULL), RESTATE_ERROR);
-    CHECK_HAS(report, "without losses: the test returned RESTATE_OK, and replied true");
+    CHECK_HAS(report, "without breaks: the test returned RESTATE_OK, and replied true");
     CHECK_HAS(report, "with this:      the test returned RESTATE_OK, and replied empty");
 }
 
@@ -253,7 +253,7 @@ static restate_status does_not_pass(restate_ctx *ctx, void *arg) {
 TEST(a_test_that_does_not_pass) {
     uint32_t runs = 0;
     CHECK_INT(explore("", does_not_pass, &runs), RESTATE_ERROR);
-    CHECK_HAS(report, "a fault, without any loss\nthe outcome:\n| the test returned RESTATE_TERMINAL: "
+    CHECK_HAS(report, "a fault, without any break\nthe outcome:\n| the test returned RESTATE_TERMINAL: "
                       "418 \"never\", and replied");
     CHECK_INT(runs, 1);
     restate_test_options o = options();
