@@ -556,11 +556,11 @@ typedef struct restate_tls {
     int (*read)(void *user, void *conn, void *to, size_t len);  /* bytes, or a RESTATE_IO_... */
     int (*write)(void *user, void *conn, const void *from, size_t len);     /* the same; it must
                                                                                not raise SIGPIPE */
-    void (*close)(void *user, void *conn);  /* says goodbye, if the handshake is over, and releases
-                                               `conn`; `fd` is closed afterwards */
+    void (*close)(void *user, void *conn);  /* sends close_notify, if the handshake is over, and
+                                               releases `conn`; `fd` is closed afterwards */
     void *user;
     /* Why read or write has just returned RESTATE_IO_ERROR, in a few words, for the log and for
-     * errors; NULL if it cannot tell. */
+     * errors; NULL: unknown. */
     const char *(*reason)(void *user, void *conn);          /* none */
 } restate_tls;
 
@@ -1780,8 +1780,9 @@ RESTATE_API restate_status restate_promise_reject(restate_ctx *ctx, const char *
 /* Waits until a future is settled, and gives its value or failure.
  *
  * A settled future can be awaited again: it gives the same result at no cost, and never
- * RESTATE_CANCELLED. The first result that settles a future stays its result; a second one is
- * ignored. A cancellation does not settle it: you can await `future` again during compensation.
+ * RESTATE_CANCELLED. The first result that settles a future stays its result; a second result is
+ * ignored (R5). A cancellation does not settle it: you can await `future` again during
+ * compensation.
  * Journal:   nothing; the order of notifications in the journal shows which results had arrived.
  * Await point.
  * Lifetime:  `*value` is invocation.
@@ -2011,11 +2012,11 @@ typedef struct restate_endpoint_options {
     /* HTTP/2 over TLS 1.2 or later, selected by ALPN; the port takes no plain connections then.
      * The files are PEM. A connection that comes a second or more after one of them has changed
      * gets the new certificate, without a restart; files that do not fit together are logged, and
-     * the certificate before stays in use. Register the deployment as https://; a server trusts
+     * the previous certificate stays in use. Register the deployment as https://; a server trusts
      * the CAs of its system, or of the file in its environment variable SSL_CERT_FILE. Needs
      * RESTATE_WITH_OPENSSL. */
-    const char *certificate_file;           /* of the endpoint, then those up to its CA */
-    const char *key_file;                   /* the private key of it, without a passphrase */
+    const char *certificate_file;           /* that of the endpoint, then those up to its CA */
+    const char *key_file;                   /* its private key, without a passphrase */
     const char *client_ca_file;             /* peers have to show a certificate of one of these
                                                CAs; none: no peer has to show one */
     const restate_tls *tls;                 /* TLS of another library instead of these files;
@@ -2157,7 +2158,7 @@ RESTATE_API int restate_serve(const restate_endpoint_options *options);
 /* Listens and serves until it is stopped; then drains (see restate_endpoint_stop()).
  *
  * HTTP/2 with prior knowledge, or over TLS if there is a certificate. Health checks may use HTTP/1;
- * other HTTP/1 requests get 505. A peer that begins TLS on a plain port, or speaks plain HTTP to a
+ * other HTTP/1 requests get 505. A peer that begins TLS on a plain port, or uses plain HTTP on a
  * port of TLS, is logged. After restate_endpoint_stop() this returns at once, and the endpoint does
  * not serve again.
  * Threads:   the calling one accepts, watches and stops; each event loop has a thread of its own,
@@ -4523,17 +4524,17 @@ static const char *restate__row_show(restate__arena *arena, const restate__row *
  *     settled: code may look at that combinator before it waits for the rest.
  *
  * (R5) A second result. The first result of a completion id or of an awakeable's number is its
- *     result for ever. A later one is dropped where it arrives, before anything can depend on it,
+ *      result for good. A later one is dropped where it arrives, before anything can depend on it,
  *     whether the code has asked by then or not.
  *
- * (R6) Named signals are results of nothing: each is kept, and one future gets it. Of the signals
+ * (R6) Named signals belong to no command: each is kept, and one future gets it. Of the signals
  *     that futures below the awaited one can have the oldest comes first, and of the futures of
- *     its name the oldest gets it. A future that nobody awaits any more, as after a race that
- *     another won, gets none.
+ *     its name the oldest gets it. A future that is not awaited any more, as after a race that
+ *     another one won, gets none.
  *
  * (R7) Runs. A closure is executed when an await comes to its future and the journal has no result
- *     for it, delivered or not. What it comes to is proposed to the server. It counts when the
- *     server has stored it: from protocol 7 on at the place of its acknowledgement among the
+ *     for it, delivered or not. Its outcome is proposed to the server. It counts when the server
+ *     has stored it: from protocol 7 on at the place of its acknowledgement among the
  *     notifications, before at that of the completion that the server sends. If another result was
  *     there first, that one counts (R5).
  *
@@ -4568,7 +4569,7 @@ static const char *restate__row_show(restate__arena *arena, const restate__row *
  *     issue, each by a signal to its invocation. If the id of one has not arrived the await goes
  *     on waiting for it. Sends are reached if cancel_sends is on; attached invocations,
  *     awakeables, timers and runs are not. With explicit_cancellation neither happens by itself: a
- *     cancellation is kept like a named signal (R6), and the handler has the calls cancelled by
+ *     cancellation is kept like a named signal (R6), and the handler cancels the calls by
  *     restate_cancel_calls().
  *
  * (R12) Errors. The first error ends the attempt: it is sent, with the command that it is about,
@@ -18837,13 +18838,13 @@ enum {
     RESTATE__SRV_BATCH = 64,                /* connections or messages taken in one turn */
     RESTATE__SRV_ACCEPT_PAUSE_MS = 500,
     RESTATE__SRV_WARN_MS = 60000,
-    RESTATE__SRV_TLS_MS = 1000,             /* between looks at the files of a certificate */
+    RESTATE__SRV_TLS_MS = 1000,             /* between checks of the files of a certificate */
     RESTATE__SRV_HELD_MS = 50,              /* a loop that is held so long gets no connection */
     RESTATE__SRV_LOOK_MS = 500,             /* between checks of the loops */
     RESTATE__SRV_QUIET_MS = 5               /* between checks for what has not ended */
 };
 #define RESTATE__SRV_NEVER UINT64_MAX
-#define RESTATE__SRV_TLS_TEXT 500           /* what is wrong with a file, and its name */
+#define RESTATE__SRV_TLS_TEXT 500           /* an error in a file, and its name */
 #define RESTATE__SRV_CACHE_BYTES (5u << 20) /* memory that a worker keeps for reuse */
 #define RESTATE__SRV_FIBERS 256u
 
@@ -19085,11 +19086,11 @@ typedef struct restate__conn {
     struct restate__conn *next, **link;     /* of the loop's list; `*link` is this one */
     restate__poll_source source;
     restate__conn_state state;
-    void *tls;                              /* of the server's restate_tls; NULL: it is plain */
-    bool tls_begun;                         /* its first byte was looked at, and is one of TLS */
+    void *tls;                              /* of the server's restate_tls; NULL: plain */
+    bool tls_begun;                         /* its first byte is one of TLS */
     bool tls_waits_out;                     /* reading goes on when the socket takes bytes, */
     bool tls_waits_in;                      /* writing when there are bytes to read */
-    bool more_in;                           /* there may be more to read; its next turn does */
+    bool more_in;                           /* TLS may have more bytes, which the next turn reads */
     restate__buf pending;                   /* written, but the socket took no more */
     uint64_t deadline_ms;                   /* of CLOSING and SHUT */
     uint64_t born_ms, heard_ms, asked_ms;   /* asked: time of a PING since then, or 0 */
@@ -19141,14 +19142,14 @@ typedef struct restate__srv_listener {
     uint16_t port;                          /* in a worker process: the supervisor listens on it */
 } restate__srv_listener;
 
-/* TLS of an endpoint: by functions of the user's, or by OpenSSL with the files of the options. Used
- * by the boss, which begins it on each connection that it accepts; the loop does the handshake. */
+/* TLS of an endpoint, by functions of the user, or by OpenSSL with the files of the options. The
+ * boss begins it on each connection that it accepts; the loop does the handshake. */
 typedef struct restate__srv_tls {
-    restate_tls by;                         /* no `open`: connections are plain */
+    restate_tls by;                         /* without `open` connections are plain */
 #if defined(RESTATE_WITH_OPENSSL)
     restate__tls openssl;
     restate__tls_files files;
-    uint64_t looked_ms;                     /* at the files */
+    uint64_t looked_ms;                     /* when the files were last checked */
 #endif
 } restate__srv_tls;
 
@@ -19251,7 +19252,7 @@ static void restate__conn_respond_http1(restate__conn *conn) {
     char what[RESTATE__LOOP_HELLO + 200];
     if (restate__conn_is_strange(conn)) {
         restate__buf_write(&conn->pending, plain, sizeof plain - 1);
-        restate__conn_finish(conn, "it speaks HTTP without TLS");
+        restate__conn_finish(conn, "the peer uses HTTP without TLS");
         return;
     }
     if (conn->hello.line_over && restate__conn_probes_health(&conn->hello, &head)) {
@@ -19315,7 +19316,7 @@ static restate_bytes restate__conn_read_preface(restate__conn *conn, restate_byt
         return in;
     }
     if (restate__conn_is_strange(conn)) {
-        restate__conn_kill(conn, "it speaks HTTP/2 without TLS");
+        restate__conn_kill(conn, "the peer uses HTTP/2 without TLS");
         return in;
     }
     conn->state = RESTATE__CONN_OPEN;
@@ -19335,15 +19336,15 @@ static void restate__conn_read(restate__conn *conn, restate_bytes in) {
 
 /* ---- Bytes of connections -------------------------------------------------------------------- */
 
-/* TLS is over; what its peer still sends is read away. */
+/* Ends TLS. Bytes that the peer still sends are discarded. */
 static void restate__conn_end_tls(restate__conn *conn) {
     const restate_tls *tls = &conn->loop->server->tls.by;
     if (conn->tls) tls->close(tls->user, conn->tls);
     conn->tls = NULL;
 }
 
-/* Whether the first byte is one of TLS; it stays in the socket. From a peer that does not begin TLS
- * everything is plain. */
+/* Checks whether the first byte is one of TLS, without reading it. A peer that does not begin TLS
+ * is treated as plain. */
 static void restate__conn_begin_tls(restate__conn *conn) {
     uint8_t first;
     ssize_t n;
@@ -19352,12 +19353,12 @@ static void restate__conn_begin_tls(restate__conn *conn) {
     conn->tls_begun = n == 1 && first == 0x16;
     if (n != 1 || conn->tls_begun) return;
     restate__conn_log(conn, RESTATE_LOG_WARN,
-                      "it does not begin TLS, which this port speaks: register the deployment as "
-                      "https://");
+                      "the peer does not begin TLS, which this port requires: register the "
+                      "deployment as https://");
     restate__conn_end_tls(conn);
 }
 
-/* What a call of the socket gave, as functions of restate_tls say it. */
+/* The result of a call on the socket, in the form of restate_tls. */
 static int restate__conn_io(ssize_t n, int again) {
     if (n >= 0) return (int)n;
     return errno == EAGAIN || errno == EWOULDBLOCK ? again : RESTATE_IO_ERROR;
@@ -19373,20 +19374,21 @@ static int restate__conn_recv(restate__conn *conn, uint8_t *to, size_t len) {
     return restate__conn_io(n, RESTATE_IO_READ);
 }
 
-/* The peer is gone, or TLS with it has failed. */
+/* Ends a connection whose peer closed it, or broke, or whose TLS failed. */
 static void restate__conn_lost(restate__conn *conn, int n) {
     const restate_tls *tls = &conn->loop->server->tls.by;
     char what[300];
     if (n == RESTATE_IO_ERROR && conn->tls_begun && conn->tls && !conn->hello.len) {
         const char *reason = tls->reason ? tls->reason(tls->user, conn->tls) : NULL;
         snprintf(what, sizeof what, "TLS failed: %.200s",
-                 reason ? reason : "it may not trust the certificate, or not show its own");
+                 reason ? reason : "the peer may not trust the certificate, or not send its own");
         restate__conn_log(conn, RESTATE_LOG_WARN, what);
     }
     restate__conn_kill(conn, n == RESTATE_IO_END ? "closed by the peer" : "connection lost");
 }
 
-/* What TLS has read already no socket shows: so all of it is taken, some in the next turn. */
+/* Bytes that TLS has buffered do not make the socket readable, so all are read, the last ones in
+ * the next turn. */
 static void restate__conn_receive(restate__conn *conn) {
     restate__loop *loop = conn->loop;
     conn->more_in = conn->tls_waits_out = false;
@@ -19435,8 +19437,8 @@ static int restate__conn_send_plain(const restate__conn *conn, const restate_byt
     return restate__conn_io(n, RESTATE_IO_WRITE);
 }
 
-/* Piece by piece. What TLS did not take it wants to get again, from the same byte on: so it is kept
- * as `pending`, and sent before all else. */
+/* Sends piece by piece. Bytes that TLS did not take it has to get again, from the same byte on: so
+ * they become `pending`, and are sent first. */
 static int restate__conn_send_tls(restate__conn *conn, const restate_bytes *pieces, size_t count) {
     const restate_tls *tls = &conn->loop->server->tls.by;
     size_t sent = 0;
@@ -19453,7 +19455,7 @@ static int restate__conn_send_tls(restate__conn *conn, const restate_bytes *piec
     return (int)sent;
 }
 
-/* How many bytes of the pieces the socket took; fewer: it blocks, or the connection is dead. */
+/* Returns how many bytes the socket took. Fewer than all: it blocks, or the connection is dead. */
 static size_t restate__conn_send(restate__conn *conn, const restate_bytes *pieces, size_t count) {
     conn->tls_waits_in = false;
     int n = conn->tls ? restate__conn_send_tls(conn, pieces, count)
@@ -20051,7 +20053,7 @@ static bool restate__srv_tls_init(restate__srv_tls *tls, const restate_endpoint 
 
 static void restate__srv_tls_free(restate__srv_tls *tls) { restate__tls_free(&tls->openssl); }
 
-/* Uses what is in the files now, if it is something else than before. */
+/* Reads the files again if they have changed. */
 static void restate__srv_tls_follow(restate__server *server) {
     restate__srv_tls *tls = &server->tls;
     const restate__logger *logger = &server->endpoint->logger;
@@ -20062,14 +20064,14 @@ static void restate__srv_tls_follow(restate__server *server) {
     if (restate__tls_sum(&tls->files) == tls->files.sum) return;
     if (restate__tls_show(&tls->openssl, &tls->files, text, sizeof text))
         restate__log(logger, RESTATE_LOG_INFO, "the certificate was replaced: new connections "
-                     "are shown what is in %.200s now", tls->files.certificate);
+                     "get the one in %.200s", tls->files.certificate);
     else
-        restate__log(logger, RESTATE_LOG_ERROR, "the certificate stays the one before: %s", text);
+        restate__log(logger, RESTATE_LOG_ERROR, "the previous certificate stays in use: %s", text);
 }
 
 #endif
 
-/* Whether the options for TLS are right; a supervisor asks for its workers. */
+/* Checks the options for TLS; a supervisor does so for its workers. */
 static restate_status restate__srv_check_tls(restate_endpoint *ep) {
 #if defined(RESTATE_WITH_OPENSSL)
     restate__srv_tls tls = { .looked_ms = 0 };
@@ -20098,7 +20100,7 @@ static restate_status restate__srv_make_tls(restate__server *server) {
     return RESTATE_OK;
 }
 
-/* True: it begins TLS, or need not. */
+/* Begins TLS if the endpoint has it. False: it failed. */
 static bool restate__srv_begin_tls(restate__server *server, restate__conn *conn) {
     const restate_tls *tls = &server->tls.by;
     if (!tls->open) return true;
@@ -24901,8 +24903,8 @@ static void restate__record_find_seeds(restate__record_check *c) {
         c->seeds[c->seed_count++] = restate__record_unique_seed(c->id, r->created_ms);
 }
 
-/* With a wrong seed it differs where a number is recorded, so what is told is the difference that
- * comes last. */
+/* With a wrong seed the handler differs where it uses a number, so the last difference is
+ * reported. */
 static restate_fit restate__record_check_seeds(restate__record_check *c) {
     restate_fit fit = RESTATE_DIFFERS;
     const char *last = NULL;

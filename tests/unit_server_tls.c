@@ -354,7 +354,7 @@ TEST(replaced) {
     certificate other = certificate_new("DNS:localhost", &ca);
     certificate_write(&other, cert_file, NULL);     /* its key is still to come */
     UNTIL(serial_shown() && GET(errors) > 0);
-    CHECK_HAS(last_error, "the certificate stays the one before: ");
+    CHECK_HAS(last_error, "the previous certificate stays in use: ");
     CHECK_HAS(last_error, key_file);
     CHECK_INT(serial_shown(), second);
     certificate_write(&other, NULL, key_file);

@@ -70,7 +70,7 @@ static inline void on_log(void *user, const restate_log_record *r) {
     if (strncmp(r->message, "the attempt failed", 18) == 0) count(&failed_lines);
     if (strstr(r->message, "_timeout_ms)") || strstr(r->message, "max_connections")) count(&peer_lines);
     if (strstr(r->message, "begins TLS") && strstr(r->message, "http://")) count(&tls_lines);
-    if (strstr(r->message, "it does not begin TLS") && strstr(r->message, "https://")) count(&plain_lines);
+    if (strstr(r->message, "does not begin TLS") && strstr(r->message, "https://")) count(&plain_lines);
     if (strstr(r->message, ": TLS failed: ")) count(&tls_failures);
     if (sscanf(r->message, "%u more lines about", &n) == 1) __atomic_fetch_add(&left_out, n, __ATOMIC_SEQ_CST);
     if (strncmp(r->message, "connection from 127.0.0.1 port ", 31) == 0) count(&connections_told);
