@@ -611,7 +611,7 @@ typedef struct restate_logger {
 
 /* What kind of payload a restate_codec stands for. */
 typedef enum restate_codec_kind {
-    RESTATE_CODEC_CONTENT = 0,              /* what `content_type` says */
+    RESTATE_CODEC_CONTENT = 0,              /* as `content_type` says */
     RESTATE_CODEC_JSON,
     RESTATE_CODEC_BYTES,
     RESTATE_CODEC_VOID
@@ -842,7 +842,7 @@ RESTATE_API restate_status restate__protojson_decode(const restate_codec *codec,
 
 /* What happens when the last attempt has failed. */
 typedef enum restate_exhausted {
-    RESTATE_EXHAUSTED_DEFAULT = 0,          /* runs: FAIL; invocations: what the server says */
+    RESTATE_EXHAUSTED_DEFAULT = 0,          /* runs: FAIL; invocations: as the server says */
     RESTATE_EXHAUSTED_FAIL,                 /* runs: RESTATE_TERMINAL; invocations: killed */
     RESTATE_EXHAUSTED_PAUSE                 /* wait for an operator; for runs since protocol 7 */
 } restate_exhausted;
@@ -862,7 +862,7 @@ typedef struct restate_retry_policy {
     double factor;                          /* 2; at least 1 */
     uint64_t max_interval_ms;               /* 10,000 */
     uint32_t max_attempts;                  /* the first one included; runs: no limit, invocations:
-                                               what the server says */
+                                               as the server's policy says */
     uint64_t max_duration_ms;               /* runs only: attempts and the time between them; no
                                                limit */
     restate_exhausted when_exhausted;
@@ -933,8 +933,9 @@ typedef struct restate_hooks {
  * of the server are sent in discovery, and may be configured in the server as well. */
 typedef struct restate_options {
     void *user;                             /* yours: restate_request()->user; NULL */
-    uint64_t inactivity_timeout_ms;         /* how long an attempt waits before it suspends; server:
-                                               60 s; RESTATE_ZERO_MS: suspend at every wait */
+    uint64_t inactivity_timeout_ms;         /* silence on its stream before an attempt suspends;
+                                               server: 60 s; RESTATE_ZERO_MS: suspend at every
+                                               wait */
     uint64_t abort_timeout_ms;              /* then, until the server cuts it off; server: 600 s;
                                                has to exceed the longest closure, as there is no
                                                heartbeat */
@@ -987,8 +988,9 @@ typedef struct restate_options {
  * if `.input` is RESTATE_VOID.
  * Lifetime:  `input` is invocation, and so is `ctx`.
  * Returns:   RESTATE_OK: the invocation completes with the value of restate_reply(), or an empty
- *            one. RESTATE_TERMINAL, RESTATE_TIMEOUT, RESTATE_CANCELLED: it fails with
- *            restate_failed() (with 500 if nothing failed).
+ *            one.
+ *            RESTATE_TERMINAL, RESTATE_TIMEOUT, RESTATE_CANCELLED: it fails with restate_failed()
+ *            (with 500 if nothing failed).
  *            RESTATE_ENDED: nothing more is sent, as the attempt is over. Misuse if it is not.
  *            Anything else: a retryable error that names the number. */
 typedef restate_status restate_handler_fn(restate_ctx *ctx, restate_bytes input);
@@ -1002,8 +1004,8 @@ typedef struct restate_handler {
     const restate_codec *input, *output;    /* as discovery describes them; NULL: the nearest
                                                restate_options.codec, so RESTATE_JSON */
     const char *accept;                     /* content type of requests that are accepted, if not
-                                               that of `input`; also "text/" with a star, or a star
-                                               for each part; not with RESTATE_VOID */
+                                               that of `input`; a star may replace its second part,
+                                               or both; not with RESTATE_VOID */
     const char *documentation;              /* NULL: none */
     const restate_pair *metadata;           /* shown by the server; NULL: none */
     restate_options options;
@@ -1876,7 +1878,7 @@ RESTATE_API restate_future *restate_all_settled(restate_ctx *ctx, restate_future
 RESTATE_API restate_future *restate_settled(restate_ctx *ctx, restate_bytes value,
                                             const restate_failure *failure);
 
-/* True if awaiting it would return its result without waiting.
+/* True if awaiting the future would return its result without waiting.
  *
  * The same in every attempt: it changes only at await points, even if the result reaches the
  * process in between. So a loop that polls it never ends. False for NULL and for futures that could
