@@ -66,6 +66,7 @@ $(1)/examples/%: examples/%.c $$(HEADERS)
 
 $(1)/examples/protobuf: build/proto/order.pb.c
 $(1)/examples/tls: LDLIBS += -lssl -lcrypto
+$(1)/examples/mbedtls: LDLIBS += -lmbedtls -lmbedx509 -lmbedcrypto
 
 $(1)/unit_%: tests/unit_%.c $$(wildcard tests/*.h tests/support/*.c) $$(HEADERS)
 	@mkdir -p $$(@D)

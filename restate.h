@@ -554,8 +554,9 @@ typedef struct restate_tls {
      * could not. */
     void *(*open)(void *user, int fd, const char *host);
     int (*read)(void *user, void *conn, void *to, size_t len);  /* bytes, or a RESTATE_IO_... */
-    int (*write)(void *user, void *conn, const void *from, size_t len);     /* the same; it must
-                                                                               not raise SIGPIPE */
+    /* The same; it must not raise SIGPIPE. After RESTATE_IO_READ or RESTATE_IO_WRITE it gets the
+     * same bytes again, at another address, and perhaps more of them behind. */
+    int (*write)(void *user, void *conn, const void *from, size_t len);
     void (*close)(void *user, void *conn);  /* sends close_notify, if the handshake is over, and
                                                releases `conn`; `fd` is closed afterwards */
     void *user;

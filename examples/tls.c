@@ -64,7 +64,8 @@ static void tls_close(void *user, void *conn) {
 
 int main(void) {
     SSL_CTX *tls = SSL_CTX_new(TLS_client_method());
-    const restate_tls with = { tls_open, tls_read, tls_write, tls_close, tls };
+    const restate_tls with = { .open = tls_open, .read = tls_read, .write = tls_write,
+                               .close = tls_close, .user = tls };
     restate_client *client = restate_client_new(&(restate_client_options){
         .ingress = getenv("INGRESS"), .token = getenv("TOKEN"), .tls = &with });
     restate_ctx *ctx = restate_client_begin(client);

@@ -759,18 +759,6 @@ static void identity_case(void) {
 
 static endpoint encrypted = { .program = "test-services", .log = "test-services-tls" };
 
-/* A key, and a certificate for this machine that a CA of our own has signed: DIR/NAME.key, .pem. */
-static bool make_certificate(const char *dir, const char *name) {
-    return system(text("cd %s && exec >openssl.log 2>&1 && { test -e ca.pem || openssl req -x509 -newkey ec "
-                       "-pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=tests-ca -keyout ca.key "
-                       "-out ca.pem; } && openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "
-                       "-subj /CN=%s -keyout %s.key -out %s.csr && "
-                       "echo subjectAltName=DNS:localhost,IP:127.0.0.1 >ext && "
-                       "openssl x509 -req -in %s.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 "
-                       "-extfile ext -out %s.new && mv %s.new %s.pem",
-                       dir, name, name, name, name, name, name, name)) == 0;
-}
-
 /* A request of curl's over TLS, with a certificate of its own if `own` names one; the status. */
 static long status_over_tls(const char *dir, const char *own, const char *path, bool http1) {
     static reply r;
@@ -806,7 +794,7 @@ static long register_encrypted(const char *scheme) {
 
 static void tls_with(const char *dir) {
     static char large[100001];
-    CHECK(make_certificate(dir, "endpoint") && make_certificate(dir, "somebody"));
+    CHECK(make_certificate(dir, "somebody"));
     CHECK(encrypted_start(dir, ""));
     CHECK(register_encrypted("https") >= 400);         /* this server does not know the CA */
     if (!server_special(text("--set SSL_CERT_FILE=%s/ca.pem", dir))) return;
@@ -837,11 +825,7 @@ static void tls_with(const char *dir) {
 
 /* The server trusts a CA that SSL_CERT_FILE names. */
 static void tls_case(void) {
-    char dir[100];
-    snprintf(dir, sizeof dir, "%s/e2e-tls.XXXXXX", env("TMPDIR", "/tmp"));
-    CHECK(mkdtemp(dir) != NULL);
-    tls_with(dir);
-    CHECK(system(text("rm -rf %s", dir)) == 0);
+    with_certificates(tls_with);
 }
 
 /* ---- Cases: what no server would send ------------------------------------------------------- */

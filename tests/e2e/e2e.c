@@ -11,6 +11,7 @@ static endpoint first_of = { .program = "examples/first_of", .log = "first_of" }
 static endpoint cron = { .program = "examples/cron", .log = "cron" };
 static endpoint tickets = { .program = "examples/tickets", .log = "tickets" };
 static endpoint protobuf = { .program = "examples/protobuf", .log = "protobuf" };
+static endpoint mbedtls = { .program = "examples/mbedtls", .log = "mbedtls", .tls = true };
 static endpoint codec = { .program = "examples/codec", .log = "codec" };
 static endpoint own_loop = { .program = "examples/own_loop", .log = "own_loop" };
 static endpoint patched = { .program = "examples/patched", .log = "patched", .settings = { "VERSION=1" } };
@@ -275,6 +276,22 @@ static void codec_case(void) {
     CHECK_INT(journaled("4465617220"), 0);              /* "Dear " */
     CHECK_INT(journaled("776f726473"), 0);              /* "words" */
 }
+
+static void mbedtls_with(const char *dir) {
+    static char cert[160], key[160], large[400003];
+    snprintf(cert, sizeof cert, "CERTIFICATE=%s/endpoint.pem", dir);
+    snprintf(key, sizeof key, "KEY=%s/endpoint.key", dir);
+    mbedtls.settings[0] = cert, mbedtls.settings[1] = key;
+    if (!server_special(text("--set SSL_CERT_FILE=%s/ca.pem", dir))) return;
+    if (!endpoint_register(&mbedtls)) { test_failures++; return; }
+    ASK("/Vault/whisper", "\"Ada\"", 200, "\"psst, Ada\"");
+    memset(large, 'x', sizeof large - 1);           /* more than a socket takes at once */
+    large[0] = large[sizeof large - 2] = '"';
+    ASK("/Vault/whisper", large, 200, "*\"psst, xxxxxx");
+    ASK("/Vault/whisper", "\"Bob\"", 200, "\"psst, Bob\"");
+    CHECK_INT(endpoint_stop(&mbedtls), 0);
+}
+static void mbedtls_case(void) { with_certificates(mbedtls_with); }
 
 static void own_loop_case(void) {
     if (!endpoint_register(&own_loop)) { test_failures++; return; }
@@ -1707,7 +1724,7 @@ static void replay_check_case(void) {
 int main(int argc, char **argv) {
     static const e2e_case cases[] = {
         FIRST(greeter), FIRST(counter), FIRST(approval), CASE(signup), CASE(saga), CASE(fan_out),
-        CASE(first_of), CASE(cron), CASE(tickets), CASE(protobuf), CASE(codec), CASE(own_loop),
+        CASE(first_of), CASE(cron), CASE(tickets), CASE(protobuf), CASE(codec), { "mbedtls", mbedtls_case, ONLY(DEFAULT), false }, CASE(own_loop),
         FIRST(chain), CASE(delayed), FIRST(awakeable), CASE(flaky), FIRST(cancel), CASE(blocking),
         FIRST(promise), CASE(signal), CASE(attach), FIRST(futures), CASE(formats), CASE(sealed),
         CASE(request), CASE(nested), CASE(callee), CASE(later), CASE(routes), CASE(graceful),

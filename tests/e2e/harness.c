@@ -478,6 +478,7 @@ typedef struct endpoint {
     const char *log;            /* its name in the directory of logs */
     pid_t pid;                  /* 0: not running */
     const char *settings[4];    /* more of its environment, NAME=VALUE */
+    bool tls;
     int port;                   /* stays the same over restarts */
     unsigned known;             /* the server where it is registered */
     long log_checked;           /* how far its log has been looked through */
@@ -574,7 +575,8 @@ static inline bool endpoint_register(endpoint *e) {
     static reply r;
     if (!endpoint_start(e)) return false;
     if (carried || e->known == generation) return true;
-    http(&r, "POST", text("%s/deployments", admin), text("{\"uri\":\"http://127.0.0.1:%d\",\"force\":true}", e->port));
+    http(&r, "POST", text("%s/deployments", admin),
+         text("{\"uri\":\"%s://127.0.0.1:%d\",\"force\":true}", e->tls ? "https" : "http", e->port));
     if (r.status != 201 && r.status != 200) {
         printf("  registering %s: %ld %.400s\n", e->program, r.status, r.body);
         return false;
@@ -614,6 +616,30 @@ static inline long memory_of(const endpoint *e) {
     while (f && fgets(line, sizeof line, f)) sscanf(line, "VmRSS: %ld", &kib);
     if (f) fclose(f);
     return kib;
+}
+
+/* ---- Certificates ------------------------------------------------------------------------------------------ */
+
+/* A key, and a certificate for this machine that a CA of our own has signed: DIR/NAME.key, .pem. */
+static inline bool make_certificate(const char *dir, const char *name) {
+    return system(text("cd %s && exec >openssl.log 2>&1 && { test -e ca.pem || openssl req -x509 -newkey ec "
+                       "-pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=tests-ca -keyout ca.key "
+                       "-out ca.pem; } && openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "
+                       "-subj /CN=%s -keyout %s.key -out %s.csr && "
+                       "echo subjectAltName=DNS:localhost,IP:127.0.0.1 >ext && "
+                       "openssl x509 -req -in %s.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 "
+                       "-extfile ext -out %s.new && mv %s.new %s.pem",
+                       dir, name, name, name, name, name, name, name)) == 0;
+}
+
+/* With a directory that has ca.pem, endpoint.pem and endpoint.key, for as long as this lasts. */
+static inline void with_certificates(void (*use)(const char *dir)) {
+    char dir[100];
+    snprintf(dir, sizeof dir, "%s/e2e-tls.XXXXXX", env("TMPDIR", "/tmp"));
+    CHECK(mkdtemp(dir) != NULL);
+    CHECK(make_certificate(dir, "endpoint"));
+    use(dir);
+    CHECK(system(text("rm -rf %s", dir)) == 0);
 }
 
 /* ---- Invocations ------------------------------------------------------------------------------------------ */
