@@ -63,7 +63,7 @@
  *   >>memory        An invocation's memory is a list of chunks that go back to a cache when it is
  *                   over.
  *   >>clock         Reads the endpoint's clock. The system's clock is read here and nowhere else.
- *   >>log           From a message to the logger.
+ *   >>log           Formats messages, limits their rate, and passes them to the logger.
  *   >>wire          Messages are restate_wire_ structs (restate_wire.h) coded by nanopb; hot paths
  *                   read by field.
  *   >>journal       Replays what is recorded, records what is new. No I/O, no clock, no threads.
@@ -74,12 +74,12 @@
  *                   accepted.
  *   >>proto         Codes structs by nanopb's descriptors. The codec has what these lack: names and
  *                   types.
- *   >>identity      Tells requests of the server from those of anybody else.
- *   >>endpoint      Routes requests to handlers and tells the server what there is.
+ *   >>identity      Checks that a request comes from a Restate server that signs with one of the
+ *                   given keys.
+ *   >>endpoint      Routes requests to handlers and lists the services for the server's discovery.
  *   >>http2         Carries exchanges in an nghttp2 session: bytes in through _feed, bytes out
  *                   through _take.
- *   >>stream        Hands the bytes of a foreign transport to exchanges, and lets handlers run
- *                   meanwhile.
+ *   >>stream        Carries exchanges and connections over a transport of the user.
  *   >>tls           Encrypts connections of both roles: a client, which verifies a host, and a
  *                   server.
  *   >>server        Gives each connection to one loop, each loop to one thread, and stops without
@@ -3647,7 +3647,7 @@ RESTATE__PRIVATE void restate__clock_text(uint64_t wall_ms, char *text) {
 
 /* ================================================================================================
 // >>log  levels, the default logger, limits of what peers cause                     [restate__log_]
-// From a message to the logger.
+// Formats messages, limits their rate, and passes them to the logger.
 ================================================================================================ */
 
 /* A logger, and the clock for the times of its records. */
