@@ -10047,6 +10047,9 @@ typedef struct restate__peer_own {
     restate_status (*misuse)(restate_ctx *ctx, const char *function);
     bool (*forbids)(const struct restate__args *in, unsigned broken);
     const restate_request_info *(*request)(restate_ctx *ctx);
+    const char *(*key)(const restate__attempt *a);
+    void (*given)(const struct restate__args *in);  /* learns of the payload before it is sealed */
+    bool (*unmade)(restate_ctx *ctx, const char *function, const restate_future *f);
 } restate__peer_own;
 
 typedef struct restate__peer {
@@ -10491,7 +10494,7 @@ RESTATE_API const restate_request_info *restate_request(restate_ctx *ctx) {
 
 RESTATE_API const char *restate_key(restate_ctx *ctx) {
     const restate__attempt *a = ctx->attempt;
-    if (RESTATE__PEER(a)) return a->vm.key.ptr ? (const char *)a->vm.key.ptr : "";
+    if (RESTATE__PEER(a)) return a->peer->own->key(a);
     return restate_request(ctx)->target.key;
 }
 
@@ -10769,7 +10772,7 @@ static void restate__ctx_say_dropped(restate_ctx *ctx, size_t bytes, const char 
 RESTATE_API restate_status restate_reply(restate_ctx *ctx, restate_bytes value) {
     if (!restate__ctx_may(ctx, "restate_reply")) return restate__ctx_ended(ctx);
     if (RESTATE__PEER(ctx->attempt) && ctx->attempt->peer->calls->refuses & RESTATE__RULE_REPLY)
-        return restate__ctx_given(ctx, ctx->attempt->peer->own->misuse(ctx, "restate_reply"));
+        return ctx->attempt->peer->own->misuse(ctx, "restate_reply");
     if (!ctx->run && ctx->attempt->handler->no_output) {
         restate__ctx_say_dropped(ctx, ctx->reply.ptr ? 0 : value.len, "the reply (.output)",
                                  "give .output the codec of the reply, or reply with no bytes");
@@ -10901,7 +10904,7 @@ RESTATE_API restate_status restate_retry(restate_ctx *ctx, const restate_retry_o
     va_list args;
     if (!restate__ctx_may(ctx, "restate_retry")) return restate__ctx_ended(ctx);
     if (RESTATE__PEER(ctx->attempt))
-        return restate__ctx_given(ctx, ctx->attempt->peer->own->misuse(ctx, "restate_retry"));
+        return ctx->attempt->peer->own->misuse(ctx, "restate_retry");
     va_start(args, format);
     message = restate__arena_vprintf(ctx->memory, format, args);
     va_end(args);
@@ -11301,10 +11304,8 @@ static restate_future *restate__future_new(restate_ctx *ctx, restate__future_kin
 }
 
 static bool restate__future_fits(restate_ctx *ctx, const restate_future *f, const char *function) {
-    if (RESTATE__PEER(ctx->attempt) && f && !f->node.kind) {
-        restate__ctx_misuse(ctx, function, "the future could not be made");
+    if (RESTATE__PEER(ctx->attempt) && ctx->attempt->peer->own->unmade(ctx, function, f))
         return false;
-    }
     if (!f) {
         restate__ctx_misuse(ctx, function, "the future is NULL");
         return false;
@@ -11589,10 +11590,7 @@ static inline bool restate__op_seal(restate__args *in) {
     restate__peer *p = RESTATE__PEER(in->ctx->attempt);
     if (in->failure) return true;
     in->unstable = restate__ctx_unstable(in->ctx, in->value);
-    if (p) {
-        p->codec = restate__ctx_codec_of(in->ctx, in->value);
-        p->absent = !in->value.ptr;
-    }
+    if (p) p->own->given(in);
     return restate__ctx_seal(in->ctx, &in->value);
 }
 
@@ -12960,6 +12958,10 @@ static restate_status restate__peer_misuse(restate_ctx *ctx, const char *functio
                                "context of a client");
 }
 
+static restate_status restate__peer_refuses(restate_ctx *ctx, const char *function) {
+    return restate__ctx_given(ctx, restate__peer_misuse(ctx, function));
+}
+
 static const restate_request_info *restate__peer_no_request(restate_ctx *ctx) {
     static const restate_request_info none = { .invocation_id = "",
                                                .target = { "", "", "", NULL },
@@ -12967,6 +12969,23 @@ static const restate_request_info *restate__peer_no_request(restate_ctx *ctx) {
                                                .attempt_headers = &restate__no_pairs };
     restate__peer_misuse(ctx, "restate_request");
     return &none;
+}
+
+/* A future of a context that goes on after errors can be one that was never made. */
+static bool restate__peer_unmade(restate_ctx *ctx, const char *function, const restate_future *f) {
+    if (!f || f->node.kind) return false;
+    restate__ctx_misuse(ctx, function, "the future could not be made");
+    return true;
+}
+
+static const char *restate__peer_key(const restate__attempt *a) {
+    return a->vm.key.ptr ? (const char *)a->vm.key.ptr : "";
+}
+
+static void restate__peer_given(const restate__args *in) {
+    restate__peer *p = in->ctx->attempt->peer;
+    p->codec = restate__ctx_codec_of(in->ctx, in->value);
+    p->absent = !in->value.ptr;
 }
 
 /* On a context without a handler: its peer does not do this, or does not know of which object. */
@@ -12981,8 +13000,8 @@ static bool restate__peer_forbids(const restate__args *in, unsigned broken) {
 }
 
 static const restate__peer_own restate__peer_own_functions = {
-    restate__peer_mend, restate__peer_fail, restate__peer_misuse, restate__peer_forbids,
-    restate__peer_no_request
+    restate__peer_mend, restate__peer_fail, restate__peer_refuses, restate__peer_forbids,
+    restate__peer_no_request, restate__peer_key, restate__peer_given, restate__peer_unmade
 };
 
 /* `p` is zeroed memory. The worker lends its memory: nothing is queued there. Afterwards
@@ -22061,6 +22080,10 @@ static restate_bytes restate__client_body(restate__client_request *r) {
     return restate__b(to, len);
 }
 
+/* Arrays, as a literal that the tables of the wire have, too, would keep the texts of the function
+ * around it in programs without clients. */
+static const char restate__client_code[] = "code", restate__client_message[] = "message";
+
 /* A string in a JSON object; NULL: there is none. */
 static const char *restate__client_text(restate__arena *arena, restate_bytes json,
                                         const char *name) {
@@ -22096,7 +22119,7 @@ static const restate_pair *restate__client_metadata(restate__arena *arena, resta
 /* The failure in a response. */
 static restate_failure restate__client_reason(restate__client_request *r, restate_bytes body) {
     restate__arena *arena = restate__client_arena(r);
-    restate_failure f = { r->status, restate__client_text(arena, body, "message"),
+    restate_failure f = { r->status, restate__client_text(arena, body, restate__client_message),
                           restate__client_metadata(arena, body) };
     if (f.message) return f;
     if (!body.len)
@@ -22159,7 +22182,7 @@ static void restate__client_judge(restate__client_request *r) {
         restate__client_error(r, 0, "out of memory");
     } else if (by_invocation) {
         restate_failure failure = restate__client_reason(r, body);
-        restate_bytes code = restate__id_member(body, "code");
+        restate_bytes code = restate__id_member(body, restate__client_code);
         uint64_t number = 0;
         if (code.ptr && !restate__json_whole(code, 16, false, &number) && number)
             failure.code = (uint16_t)number;    /* a code that is no HTTP status came as 500 */
@@ -23030,7 +23053,7 @@ static void restate__client_go(restate__client_request *r) {
 static const char *restate__client_type(const restate__peer *p) {
     const restate_codec *codec = p->codec;
     if (p->absent && !p->handler.options.seal) return NULL;
-    if (!codec || codec->kind == RESTATE_CODEC_JSON) return "application/json";
+    if (!codec || codec->kind == RESTATE_CODEC_JSON) return restate_codec_json.content_type;
     if (codec->kind == RESTATE_CODEC_VOID) return NULL;
     return codec->content_type ? codec->content_type : "application/octet-stream";
 }
@@ -23155,7 +23178,7 @@ static void restate__client_take_attach(restate__client_request *r, const char *
     }
     restate__json_put(&body, '}');
     r->body = restate__json_finish(&body);
-    r->content_type = "application/json";
+    r->content_type = restate_codec_json.content_type;
 }
 
 static void restate__client_take_awakeable(restate__client_request *r,
@@ -23194,14 +23217,14 @@ static void restate__client_ask_state(restate__client_request *r, const char *wh
     body = restate__json_out_on(restate__client_arena(r));
     restate__json_put_text(&body, "{\"query\":\"select ");
     restate__json_put_text(&body, what);
-    restate__json_put_text(&body, " from state where ");
-    restate__client_put_sql(&body, "service_name", at->service);
+    restate__json_put_text(&body, " from state where");
+    restate__client_put_sql(&body, " service_name", at->service);
     restate__client_put_sql(&body, " and service_key", at->key);
     restate__client_put_sql(&body, " and key", key);
     restate__json_put_text(&body, "\"}");
     r->body = restate__json_finish(&body);
     r->method = "POST";
-    r->accept = r->content_type = "application/json";
+    r->accept = r->content_type = restate_codec_json.content_type;
     r->repeatable = r->plain_error = true;
 }
 
@@ -23339,7 +23362,7 @@ static restate_status restate__client_replace_state(restate__http_ctx *c, const 
     restate__json_put_text(&body, "}}");
     r->body = restate__json_finish(&body);
     r->method = "POST";
-    r->content_type = "application/json";
+    r->content_type = restate_codec_json.content_type;
     r->repeatable = r->plain_error = true;  /* the second time the version is another one */
     restate__client_go(r);
     return restate__client_until(r);
@@ -23631,8 +23654,8 @@ static bool restate__client_http_request(restate__client_ctx *base, uint32_t com
     r->method = restate__arena_text(arena, restate_str(method));
     r->path = restate__arena_printf(arena, "%s%s", r->to->prefix ? r->to->prefix : "", path);
     r->body = restate__arena_copy(arena, body);
-    r->accept = "application/json";
-    if (body.ptr) r->content_type = "application/json";
+    r->accept = restate_codec_json.content_type;
+    if (body.ptr) r->content_type = restate_codec_json.content_type;
     r->repeatable = query || strcmp(method, "GET") == 0;
     r->plain_error = !ingress;
     restate__client_go_unless(r, restate__client_value_valid(path) && !strchr(path, ' ')
@@ -23943,7 +23966,7 @@ typedef struct restate__record {
 /* ---- The names of messages ------------------------------------------------------------------- */
 
 typedef struct restate__record_type {
-    const char *name;
+    char name[34];                          /* no pointer: linkers leave out the table as a whole */
     uint16_t type;
 } restate__record_type;
 
@@ -23964,13 +23987,13 @@ static const restate__record_type restate__record_types[] = {
     { "Notification: AttachInvocation", restate_wire_MSG_ATTACH_INVOCATION_COMPLETION },
     { "Notification: GetInvocationOutput", restate_wire_MSG_GET_INVOCATION_OUTPUT_COMPLETION },
     { "Notification: Signal", restate_wire_MSG_SIGNAL },
-    { NULL, 0 }
+    { "", 0 }
 };
 
 /* Returns 0 if there is no such message (Start is no entry). */
 static uint16_t restate__record_type_of(restate_bytes name) {
     const restate__record_type *t = restate__record_types;
-    while (t->name && !restate__b_is(name, t->name)) t++;
+    while (*t->name && !restate__b_is(name, t->name)) t++;
     return t->type;
 }
 
@@ -23991,11 +24014,17 @@ typedef struct restate__record_row {
 #undef RESTATE__X
 } restate__record_row;
 
+/* NULL: there is no such column. */
 static restate_bytes *restate__record_column(restate__record_row *row, restate_bytes name) {
-#define RESTATE__X(table, column) \
-    if (restate__json_name_is(name, restate__b(#column, sizeof #column - 1))) return &row->column;
-    RESTATE__RECORD_COLUMNS(RESTATE__X)
+#define RESTATE__X(table, column) { #column, offsetof(restate__record_row, column) },
+    static const struct {
+        char name[34];
+        size_t at;
+    } columns[] = { RESTATE__RECORD_COLUMNS(RESTATE__X) };
 #undef RESTATE__X
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+        if (restate__json_name_is(name, restate_str(columns[i].name)))
+            return (restate_bytes *)((char *)row + columns[i].at);
     return NULL;
 }
 
@@ -25038,7 +25067,7 @@ static void restate__record_put_column(restate__json_out *o, const char *name,
 static void restate__record_put_row(restate__json_out *o, const restate__record *r, uint32_t i) {
     char created[RESTATE__CLOCK_TEXT];
     const restate__record_type *t = restate__record_types;
-    while (t->name && t->type != r->entries[i].type) t++;
+    while (*t->name && t->type != r->entries[i].type) t++;
     restate__clock_text(r->created_ms, created);
     restate__record_put_number(o, "{\"index\": ", i);
     restate__record_put_column(o, "entry_type", restate_str(t->name));
