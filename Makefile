@@ -289,6 +289,13 @@ coverage: $(patsubst %,build/coverage/%,$(filter unit_journal% unit_context%,$(U
 features:
 	@tests/features.sh
 
+# How much code there is by switch; a program without a client has next to nothing of it.
+sizes:
+	@CC='$(GCC)' FLAGS='$(package_flags)' LIBS='$(package_libs)' tests/sizes.sh
+
+sizes-check:
+	@CC='$(GCC)' FLAGS='$(package_flags)' LIBS='$(package_libs)' tests/sizes.sh --check
+
 # Functions may be missing a prefix only if nobody outside can see them.
 symbols: build/compile/gcc/two_units_a.o build/compile/gcc/static.o
 	@$(NM) -g --defined-only $< | awk 'NF == 3 { n++; if ($$3 !~ /^restate_/) { print "exported without restate_: " $$3; bad = 1 } } \
@@ -416,11 +423,12 @@ help:
 	@echo 'make layers       sections of restate.h use earlier ones only'
 	@echo 'make features     every capability has its tests, and they are there'
 	@echo 'make symbols      only restate_... is exported'
+	@echo 'make sizes        how much code there is by switch; sizes-check: whether a client that is not used is left out'
 	@echo 'make wire         restate_wire.h out of proto/; wire-check: whether it is that already'
 	@echo 'make clean        removes what was built, but for the server'
 
 .PHONY: all examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke servers mutants differential coverage scale budget bench bench-e2e bench-client \
-	bench-check wire wire-check layers license features \
+	bench-check wire wire-check layers license features sizes sizes-check \
 	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware refused clean help
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -125,10 +125,10 @@ budget() {
 begin examples
 begin budget
 begin compile_gcc
-for name in strict-clang compile-clang strict-gcc refused checked readme firmware wire-check layers license features; do
+for name in strict-clang compile-clang strict-gcc refused checked readme firmware wire-check layers license features sizes-check; do
     begin execute "$name" "$MAKE" -k -s "$name"
 done
-judge wire-check layers license features strict-gcc strict-clang compile-gcc compile-clang checked firmware refused \
+judge wire-check layers license features sizes-check strict-gcc strict-clang compile-gcc compile-clang checked firmware refused \
     symbols readme examples bench-check budget
 
 heading "unit tests"
