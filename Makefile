@@ -202,7 +202,7 @@ fuzz:
 fuzz-seeds: $(FUZZ:%=build/asan/fuzz-%)
 	$(call run_all,$(FUZZ:%=build/asan/fuzz-%))
 
-e2e: all build/e2e build/e2e-services build/e2e-contract build/test-services
+e2e: all build/e2e build/e2e-services build/e2e-contract build/test-services build/firmware/relay build/firmware/m4.elf
 	build/e2e -v
 	build/e2e-contract -v
 
@@ -310,7 +310,7 @@ readme: $(HEADERS) build/proto/order.pb.h
 strict: strict-gcc strict-clang compile
 
 # The header alone, as a program's main file would see it, and everything that uses only its public part.
-STRICT_SOURCES = $(EXAMPLES:%=examples/%.c) tests/e2e/services.c $(TEST_SERVICES) \
+STRICT_SOURCES = $(EXAMPLES:%=examples/%.c) examples/firmware/relay.c tests/e2e/services.c $(TEST_SERVICES) \
 	tests/bench/endpoint.c tests/bench/client.c tests/differential.c
 
 strict-gcc strict-clang: $(HEADERS) build/proto/order.pb.h
@@ -370,28 +370,53 @@ checked: $(HEADERS)
 refused:
 	@GCC='$(GCC)' CLANG='$(CLANG)' GXX='$(GXX)' CLANGXX='$(CLANGXX)' TCC='$(TCC)' FLAGS='$(package_flags) -I.' LIBS='$(package_libs)' tests/refused.sh
 
-# For cores without an operating system. nanopb's headers are copied: beside them lie those of this machine.
-# The object needs nothing but the C library, nanopb and the port's six functions.
-CORES = cortex-m0 cortex-m3 cortex-m4 cortex-m33
+# ---- Firmware ----------------------------------------------------------------------------------------
+# nanopb's own sources, as tests/setup.sh has got them: the library of this machine is for this machine.
+
+NANOPB = build/nanopb
+QEMU_ARM ?= qemu-system-arm
+ARM_SIZE ?= arm-none-eabi-size
+
+# For cores without an operating system. The object needs nothing but the C library, nanopb and the
+# port's six functions.
+CORES = cortex-m0 cortex-m3 cortex-m4 cortex-m7 cortex-m33
 FIRMWARE_NEEDS = ^(pb_[a-z0-9_]+|restate_port_(signal_(new|give|take|free)|task_(new|join))|board_ms|__aeabi_[a-z0-9_]+|__gnu_thumb1_.*|mem(chr|cmp|cpy|move|set)|str(chr|cmp|cspn|len|ncmp|spn|str|tod)|v?s?n?f?printf|_impure_ptr|malloc|realloc|free|qsort|setjmp|longjmp|__assert_func)$$
 
 firmware: $(HEADERS)
-	@mkdir -p build/compile/firmware/include
-	@cp $$(printf '#include <pb_encode.h>\n#include <pb_decode.h>\n#include <pb_common.h>\n' | $(GCC) -M -x c - | tr ' ' '\n' | grep '/pb[a-z_]*\.h$$') \
-		build/compile/firmware/include
+	@mkdir -p build/compile/firmware
 	@set -e; for core in $(CORES); do for clock in -DBOARD_CLOCK -UBOARD_CLOCK; do \
 		object=build/compile/firmware/$$core$$clock.o; \
-		$(ARM_GCC) -mcpu=$$core -mthumb -Os $(STRICT) -Ibuild/compile/firmware/include -I. -c -o $$object \
-			tests/compile/firmware.c; \
+		$(ARM_GCC) -mcpu=$$core -mthumb -Os $(STRICT) -I$(NANOPB) -I. -c -o $$object tests/compile/firmware.c; \
 		$(ARM_NM) -u $$object | awk '{ print $$2 }' | grep -Ev '$(FIRMWARE_NEEDS)' \
 			&& { echo "$$core: the object needs more than firmware has"; exit 1; } || true; \
 	done; done
 
+# The example: the image for QEMU's board with a Cortex-M4, and the relay on this machine.
+firmware_cc = $(ARM_GCC) -mcpu=cortex-m4 -mthumb -Os -ffunction-sections -fdata-sections -DNDEBUG
+firmware_link = --specs=nano.specs -nostartfiles -Wl,--gc-sections -T examples/firmware/board.ld
+
+build/firmware/pb_%.o: $(NANOPB)/pb_%.c
+	@mkdir -p $(@D)
+	$(firmware_cc) -I$(NANOPB) -c -o $@ $<
+
+build/firmware/%.o: examples/firmware/%.c $(wildcard examples/firmware/*.h) $(HEADERS)
+	@mkdir -p $(@D)
+	$(firmware_cc) $(STRICT) -I$(NANOPB) -c -o $@ $<
+
+FIRMWARE_BOARD = board tasks pb_common pb_encode pb_decode
+build/firmware/m4.elf: $(patsubst %,build/firmware/%.o,main services restate $(FIRMWARE_BOARD)) examples/firmware/board.ld
+	$(firmware_cc) $(firmware_link) -Wl,--defsym=RAM_KB=64 -o $@ $(filter %.o,$^)
+
+build/firmware/relay: examples/firmware/relay.c examples/firmware/link.h
+	@mkdir -p $(@D)
+	$(CC) $(STD) $(WARN) $(CPPFLAGS) $(CFLAGS) $(shell pkg-config --cflags libnghttp2) -o $@ $< \
+		$(LDFLAGS) $(shell pkg-config --libs libnghttp2) $(LDLIBS)
+
 # ---- The rest -----------------------------------------------------------------------------------------
 
-# Servers stay: they are big, and setup.sh checks the version.
+# Servers and nanopb's sources stay: setup.sh got them, and checks the version.
 clean:
-	@for entry in build/*; do [ "$$entry" = build/server ] || [ "$$entry" = build/servers ] || rm -rf "$$entry"; done
+	@for entry in build/*; do [ "$$entry" = build/server ] || [ "$$entry" = build/servers ] || [ "$$entry" = $(NANOPB) ] || rm -rf "$$entry"; done
 
 help:
 	@echo 'make all          the examples and the endpoint of the benchmarks, in build/'

@@ -2991,6 +2991,20 @@ RESTATE__PRIVATE const char *restate__b_awakeable_id_fault(const char *id) {
     return NULL;
 }
 
+#define RESTATE__DECIMAL 21u                /* digits of 64 bits, and the end */
+
+/* Writes a number into the end of `text`, and gives where it begins. (Not every printf() has 64
+ * bits: that of newlib-nano has not.) */
+RESTATE__PRIVATE const char *restate__b_decimal(uint64_t n, char *text) {
+    char *at = text + RESTATE__DECIMAL - 1;
+    *at = 0;
+    do {
+        *--at = (char)('0' + n % 10u);
+        n /= 10u;
+    } while (n);
+    return at;
+}
+
 /* ---- An ordered map -------------------------------------------------------------------------- */
 
 /* The first member of a struct that is found by a key. A map is a pointer to its top node. Nodes
@@ -11723,9 +11737,10 @@ RESTATE_API restate_status restate_run(restate_ctx *ctx, const char *name, resta
 
 /* Runs the closure of restate_now(), whose result is the time as text. */
 static restate_status restate__ctx_read_clock(restate_ctx *run, void *arg) {
-    unsigned long long now = restate__clock_wall_ms(run->attempt->clock);
+    char text[RESTATE__DECIMAL];
     (void)arg;
-    return restate_reply(run, restate_str(restate_text(run, "%llu", now)));
+    return restate_reply(
+        run, restate_str(restate__b_decimal(restate__clock_wall_ms(run->attempt->clock), text)));
 }
 
 RESTATE_API restate_status restate_now(restate_ctx *ctx, uint64_t *epoch_ms) {
@@ -13563,7 +13578,7 @@ static restate_bytes restate__json_pull(restate__json_scan *s, restate__arena *a
 
 typedef struct restate__json_text { char s[56]; } restate__json_text;
 
-#define RESTATE__JSON_EXPECTED "expected %s, found %s at byte %zu"
+#define RESTATE__JSON_EXPECTED "expected %s, found %s at byte %lu"
 
 /* Describes, in ASCII, what is at `at`: if `value`, the kind of the value or its number, else the
  * character. */
@@ -13605,7 +13620,7 @@ static restate_status restate__json_wrong(const restate__json_getter *g, const u
     return restate_fail(g->ctx, restate__ctx_json_code(g->ctx, g->json),
                         "json: %s%s%s" RESTATE__JSON_EXPECTED, member ? "member '" : "",
                         member ? member : "", member ? "': " : "", expected, found.s,
-                        (size_t)(at - g->json.ptr));
+                        (unsigned long)(at - g->json.ptr));
 }
 
 /* Checks the whole document and finds the value, which has to begin with one of the characters in
@@ -13733,10 +13748,10 @@ static bool restate__json_next_wrong(restate_ctx *ctx, const restate__json_scan 
     if (input && !ctx->run && !ctx->over)
         restate__ctx_refuse_input(
             ctx, restate__arena_printf(ctx->memory, "json: " RESTATE__JSON_EXPECTED, expected,
-                                       found.s, at));
+                                       found.s, (unsigned long)at));
     else
         restate__ctx_misuse(ctx, "restate_json_next", RESTATE__JSON_EXPECTED, expected, found.s,
-                            at);
+                            (unsigned long)at);
     return false;
 }
 
@@ -13884,14 +13899,11 @@ static bool restate__json_put_string(restate__json_out *o, restate_bytes text) {
 
 /* At least `least` digits. */
 static void restate__json_put_digits(restate__json_out *o, uintmax_t n, size_t least) {
-    uint8_t text[sizeof n * 3];
-    size_t i = sizeof text;
-    do {
-        text[--i] = (uint8_t)('0' + n % 10u);
-        n /= 10u;
-    } while (n);
-    for (; least > sizeof text - i; least--) restate__json_put(o, '0');
-    restate__json_put_bytes(o, restate__b(text + i, sizeof text - i));
+    char text[RESTATE__DECIMAL];
+    const char *digits = restate__b_decimal(n, text);
+    const size_t len = (size_t)(text + RESTATE__DECIMAL - 1 - digits);
+    for (; least > len; least--) restate__json_put(o, '0');
+    restate__json_put_bytes(o, restate__b((const uint8_t *)digits, len));
 }
 
 /* A number as snprintf() wrote it, with JSON's point for that of the current locale: that point is
@@ -13965,8 +13977,9 @@ typedef struct restate__json_format {
 static bool restate__json_bad_spec(restate__json_format *f, const restate__json_spec *s,
                                    const char *why) {
     bool shown = restate__b_utf8(restate__b(s->text, s->len));
-    restate__ctx_misuse(f->ctx, "restate_json", "'%.*s' at byte %zu of the format: %s",
-                        shown ? (int)s->len : 1, s->text, (size_t)(s->text - f->format), why);
+    restate__ctx_misuse(f->ctx, "restate_json", "'%.*s' at byte %lu of the format: %s",
+                        shown ? (int)s->len : 1, s->text, (unsigned long)(s->text - f->format),
+                        why);
     return false;
 }
 
@@ -14100,7 +14113,7 @@ static bool restate__json_insert(restate__json_format *f, restate_bytes text) {
         restate__json_text found = restate__json_found(s.at, s.end, false);
         restate__ctx_misuse(f->ctx, "restate_json",
                             "argument %u behind the format is not JSON: " RESTATE__JSON_EXPECTED,
-                            f->argument, s.expected, found.s, (size_t)(s.at - s.begin));
+                            f->argument, s.expected, found.s, (unsigned long)(s.at - s.begin));
         return false;
     }
     restate__json_put_bytes(&f->out, text);
@@ -14178,7 +14191,7 @@ static restate_bytes restate__json_not_json(restate_ctx *ctx, const restate__jso
     if (!restate__b_utf8(restate__b(from, (size_t)(to - from)))) from = to;
     restate__ctx_misuse(ctx, "restate_json",
                         "what came out is not JSON: " RESTATE__JSON_EXPECTED " of %s%.*s%s",
-                        s->expected, found.s, (size_t)(s->at - s->begin),
+                        s->expected, found.s, (unsigned long)(s->at - s->begin),
                         from > s->begin ? "..." : "", (int)(to - from), (const char *)from,
                         to < s->end ? "..." : "");
     return restate__b_none();
@@ -14729,7 +14742,7 @@ static size_t restate__proto_path(const restate__proto_spot *s, char path[RESTAT
     if (s && n < room && s->key.ptr && s->key.len < 40)
         n += (size_t)sprintf(path + n, "[\"%.*s\"]", (int)s->key.len, (const char *)s->key.ptr);
     else if (s && n < room && s->index != SIZE_MAX)
-        n += (size_t)sprintf(path + n, "[%zu]", s->index);
+        n += (size_t)sprintf(path + n, "[%lu]", (unsigned long)s->index);
     return n;
 }
 
@@ -15223,7 +15236,7 @@ static bool restate__proto_wrong(restate__proto_walk *w, const uint8_t *at, bool
     w->status = restate_fail(w->ctx, restate__ctx_json_code(w->ctx, w->in),
                              "json: %s%s%s%s: " RESTATE__JSON_EXPECTED, w->spot ? "member '" : "",
                              path, w->spot ? "' of " : "", w->type->name, expected, found.s,
-                             (size_t)(at - w->in.ptr));
+                             (unsigned long)(at - w->in.ptr));
     return false;
 }
 
@@ -15234,7 +15247,8 @@ static bool restate__proto_unexpected(restate__proto_walk *w, const char *expect
 /* A fault of a string: it cannot be represented, or takes more than `room` bytes. */
 static bool restate__proto_bad_text(restate__proto_walk *w, const uint8_t *start, size_t room) {
     if (w->scan.expected) return restate__proto_wrong(w, w->scan.at, false, "%s", w->scan.expected);
-    return restate__proto_wrong(w, start, true, "a string of at most %zu bytes", room - 1);
+    return restate__proto_wrong(w, start, true, "a string of at most %lu bytes",
+                                (unsigned long)room - 1);
 }
 
 /* Takes a string or number. Absent: it is neither, or cannot be represented. */
@@ -15265,8 +15279,8 @@ static bool restate__proto_get_integer(restate__proto_walk *w, bool is_signed, v
     const uint8_t *start = w->scan.at;
     uint64_t bits = 0;
     if (!restate__proto_whole(restate__proto_token(w), size, is_signed, &bits))
-        return restate__proto_wrong(w, start, true, "an integer of %zu bits%s", size * 8,
-                                    is_signed ? "" : ", not negative");
+        return restate__proto_wrong(w, start, true, "an integer of %u bits%s",
+                                    (unsigned)size * 8, is_signed ? "" : ", not negative");
     restate__proto_store(data, size, bits);
     return true;
 }
@@ -15344,8 +15358,8 @@ static bool restate__proto_get_bytes(restate__proto_walk *w, bool fixed, void *d
     if (len == SIZE_MAX || (len <= room && pads && (text.len + pads) % 4))
         return restate__proto_wrong(w, start, true, "bytes in base64");
     if (fixed ? len != room && len : len > room)
-        return restate__proto_wrong(w, start, true, "%s%zu bytes in base64",
-                                    fixed ? "" : "at most ", room);
+        return restate__proto_wrong(w, start, true, "%s%lu bytes in base64",
+                                    fixed ? "" : "at most ", (unsigned long)room);
     if (!fixed) array->size = (pb_size_t)len;
     return true;
 }
@@ -15589,10 +15603,10 @@ static bool restate__proto_unknown(restate__proto_walk *w, restate_bytes name) {
     if (restate__ctx_arena(w->ctx)->failed) return restate__proto_nomem(w);
     while (shown < name.len && shown && (name.ptr[shown] & 0xC0) == 0x80) shown--;
     w->status = restate_fail(w->ctx, restate__ctx_json_code(w->ctx, w->in),
-                             "json: %s%s%s has no member '%.*s'%s, found at byte %zu",
+                             "json: %s%s%s has no member '%.*s'%s, found at byte %lu",
                              w->type->name, n ? "." : "", path, (int)shown,
                              (const char *)name.ptr, shown < name.len ? "..." : "",
-                             (size_t)(name.ptr - 1 - w->in.ptr));
+                             (unsigned long)(name.ptr - 1 - w->in.ptr));
     return false;
 }
 
@@ -15781,7 +15795,8 @@ RESTATE_API restate_status restate__proto_decode(const restate_codec *codec, res
     if (!f.why) return !f.times || restate__proto_put_message(&w, w.type, value) ? RESTATE_OK
                                                                                  : w.status;
     if (!f.whole)
-        snprintf(place, sizeof place, " at byte %zu of %zu", (size_t)(f.at - in.ptr), in.len);
+        snprintf(place, sizeof place, " at byte %lu of %lu", (unsigned long)(f.at - in.ptr),
+                 (unsigned long)in.len);
     return restate_fail(ctx, restate__ctx_json_code(ctx, in), "proto: %s%s: %s%s", w.type->name,
                         f.path, f.why, place);
 }
@@ -24087,7 +24102,7 @@ static bool restate__record_stop(restate__record_reader *r, const char *fault) {
 static const char *restate__record_where(restate__record_reader *r, const restate__json_scan *s) {
     restate__json_text found = restate__json_found(s->at, s->end, false);
     return restate__arena_printf(&r->arena, "it is not JSON: " RESTATE__JSON_EXPECTED, s->expected,
-                                 found.s, (size_t)(s->at - s->begin));
+                                 found.s, (unsigned long)(s->at - s->begin));
 }
 
 /* Begins to read. The caller has to call restate__record_close(). */

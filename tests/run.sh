@@ -171,7 +171,7 @@ finish unit_process@poll
 
 # Drivers wait for most of their time. Each has servers of its own; what they start is compiled before.
 heading "end to end"
-build build/e2e build/e2e-services build/e2e-contract build/test-services
+build build/e2e build/e2e-services build/e2e-contract build/test-services build/firmware/relay build/firmware/m4.elf
 begin execute e2e-contract timeout 720 env E2E_NAME=e2e-contract build/e2e-contract
 begin execute e2e timeout 400 env E2E_NAME=e2e build/e2e
 finish e2e e2e-contract

@@ -12,6 +12,7 @@ cd "$(dirname "$0")/.."
 
 SERVER_VERSION=1.7.12
 SERVER_DIR=build/server
+NANOPB_DIR=build/nanopb
 LOG=build/setup.log
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -57,6 +58,7 @@ missing_for_tests() {
     has valgrind || need valgrind
     has tcc || need tcc
     has arm-none-eabi-gcc || need gcc-arm-none-eabi libnewlib-arm-none-eabi
+    has qemu-system-arm || need qemu-system-arm
     has protoc || need protobuf-compiler
     has nanopb_generator.py || need nanopb
     { has_header curl/curl.h && has_library curl; } || need libcurl4-openssl-dev
@@ -97,6 +99,27 @@ install_server() {
     server_works "$binary" || die "$binary does not run, or is not version $SERVER_VERSION"
 }
 
+# nanopb's C files, for processors that no package has them compiled for: from the source package of the
+# system's release. apt's lists of sources are kept apart, so that nothing of the system changes.
+install_nanopb() {
+    has apt-get || die "put nanopb's pb.h, pb_common, pb_encode and pb_decode into $NANOPB_DIR"
+    say "getting the source of nanopb"
+    rm -rf "$NANOPB_DIR" build/apt
+    mkdir -p build/apt/lists/partial "$NANOPB_DIR"
+    # shellcheck disable=SC1091
+    release=$(. /etc/os-release && echo "$VERSION_CODENAME")
+    apt-get indextargets --format 'deb-src $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
+        awk -v release="$release" '$3 == release && $4 ~ /^(main|universe)$/' | sort -u >build/apt/sources.list
+    apt="apt-get -q -o Dir::Etc::SourceList=$PWD/build/apt/sources.list -o Dir::Etc::SourceParts=/dev/null
+        -o Dir::State::Lists=$PWD/build/apt/lists -o Dir::Cache=$PWD/build/apt -o APT::Sandbox::User=root"
+    # shellcheck disable=SC2086  # a list of words
+    (cd build/apt && $apt update && $apt source --download-only nanopb) </dev/null >>"$LOG" 2>&1 ||
+        { tail -n 5 "$LOG" >&2; die "the source of nanopb cannot be got, see $LOG"; }
+    tar -xf build/apt/nanopb_*.orig.tar.* -C "$NANOPB_DIR" --strip-components=1 --wildcards \
+        --no-wildcards-match-slash '*/pb*.[ch]'
+    rm -rf build/apt
+}
+
 what=${1:-test}
 case $what in demo | test | fuzz) ;; *) die "usage: tests/setup.sh demo|test|fuzz" ;; esac
 mkdir -p build
@@ -110,3 +133,4 @@ rm -f build/.probe
 : >"$LOG"
 [ -z "$missing" ] || install_packages
 [ "$what" = fuzz ] || server_works "$binary" || install_server
+[ "$what" != test ] || [ -e "$NANOPB_DIR/pb_decode.c" ] || install_nanopb

@@ -1619,6 +1619,7 @@ static void in_place_case(void) {
     if (log) fclose(log);
 }
 #include "clients.c"
+#include "firmware.c"
 
 /* ---- Journals fit the code they were made with, and no other ------------------------------------------------ */
 
@@ -1735,6 +1736,7 @@ int main(int argc, char **argv) {
         CASE(details), CASE(ids), CASE(drift), CASE(scope), CASE(lazy_reads), CASE(payloads), CASE(options),
         CASE(contents), CASE(codes), CASE(told), CASE(locker), CASE(robot), CASE(patched), CASE(in_place), CASE(journals),
         CASE(replay_check), DEFAULT_ONLY(seeds),
+        CASE(firmware), DEFAULT_ONLY(firmware_killed),
         DEFAULT_ONLY(client_call), DEFAULT_ONLY(client_many), DEFAULT_ONLY(client_operate), DEFAULT_ONLY(client_restart),
         { NULL, NULL, 0, false }
     };

@@ -1,0 +1,3 @@
+/* The implementation of restate.h. */
+#define RESTATE_IMPLEMENTATION
+#include "sdk.h"
