@@ -44,19 +44,22 @@ execute() { # NAME COMMAND: keeps what it says, and its status
     "$@" >"$logs/$name.log" 2>&1 </dev/null
     echo $? >"$logs/$name.status"
 }
-# As many at a time as there are JOBS. What takes long is to begin first.
+# As many at a time as there are JOBS, besides what goes on in the background. What takes long is to begin first.
+background=none                         # its process
+running() { jobs -rp | grep -cvx "$background"; }
 begin() { # COMMAND
-    while [ "$(jobs -rp | wc -l)" -ge "$JOBS" ]; do wait -n; done
+    while [ "$(running)" -ge "$JOBS" ]; do wait -n; done
     "$@" &
 }
+finished() { while [ "$(running)" -gt 0 ]; do wait -n; done; }
 finish() { # NAME...
     local name
-    wait
+    finished
     for name in "$@"; do count "$name" "$(cat "$logs/$name.status")"; done
 }
 judge() { # NAME...: each is one test; status 77: skipped, for the reason it gives
     local name status
-    wait
+    finished
     for name in "$@"; do
         status=$(cat "$logs/$name.status")
         if [ "$status" = 0 ]; then
@@ -137,9 +140,16 @@ mapfile -t names < <(sorted "${units[@]}")
 finish "${names[@]}"
 
 heading "without a server"
-build build/e2e-memory build/examples/test_seats build/examples/explore
-for test in test_seats explore; do begin execute "$test" timeout 60 "build/examples/$test"; done
-begin execute e2e-memory timeout 120 env E2E_NAME=e2e-memory build/e2e-memory
+example() { # NAME
+    compiled "build/examples/$1"
+    execute "$1" timeout 60 "build/examples/$1"
+}
+e2e_memory() {
+    compiled build/e2e-memory
+    execute e2e-memory timeout 120 env E2E_NAME=e2e-memory build/e2e-memory
+}
+begin e2e_memory
+for test in test_seats explore; do begin example "$test"; done
 judge test_seats explore
 finish e2e-memory
 
@@ -150,58 +160,68 @@ asan=(env ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=1 UBSAN_OPTI
 tsan=(env TSAN_OPTIONS=halt_on_error=0 ${fixed[@]+"${fixed[@]}"})
 memcheck=(valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite)
 
-heading "unit tests with sanitizers, and under valgrind"
+# Drivers wait for most of their time, and each has servers of its own. Meanwhile the unit tests of the next part are
+# compiled, by what drivers and servers leave of the processors.
+heading "end to end, also with sanitizers, under valgrind, and with other ways to switch stacks"
+build build/e2e build/e2e-services build/e2e-contract build/test-services build/firmware/relay build/firmware/m4.elf
+streams=(no_server no_threads bare custom)      # without server, without threads, without both, with threads of a port
+stacks=(ucontext thread port)                   # other ways to switch them
+others=(build/poll/unit_process)
+for name in "${streams[@]}"; do others+=("build/$name/unit_stream"); done
+for name in "${stacks[@]}"; do others+=("build/$name/unit_execution"); done
+for source in tests/fuzz/*.c; do
+    source=${source#tests/fuzz/}
+    others+=("build/asan/fuzz-${source%.c}")
+done
+nice -n 19 "$MAKE" -k -s -j "$JOBS" "${units[@]/#/build/valgrind/}" "${units[@]/#/build/asan/}" "${threaded[@]/#/build/tsan/}" \
+    "${others[@]}" >>"$logs/build.log" 2>&1 &
+background=$!
+
+drivers=()
+driver() { # NAME SECONDS "PROGRAMS that it starts" WORDS...
+    local name=$1 seconds=$2 program
+    for program in $3; do compiled "build/$program"; done
+    shift 3
+    execute "$name" timeout "$seconds" env "E2E_NAME=$name" "$@"
+}
+begin_driver() {
+    drivers+=("$1")
+    begin driver "$@"
+}
+own=(chain delayed awakeable flaky cancel blocking promise signal attach futures selector hooks errors
+     pause state mismatch told locker crash restart load)            # the cases of e2e-services
+few=(chain delayed awakeable flaky cancel blocking promise signal futures crash)
+begin_driver e2e-contract 720 '' E2E_BUT=cluster build/e2e-contract
+begin_driver e2e 400 '' build/e2e
+begin_driver e2e-contract@cluster 300 '' E2E_MODES=cluster build/e2e-contract
+begin_driver e2e-contract@asan 300 asan/test-services "${asan[@]:1}" E2E_BIN=build/asan E2E_MODES=default E2E_SCALE=20 \
+    build/e2e-contract
+begin_driver e2e@tsan 300 'tsan/e2e-services tsan/bench-client' TSAN_OPTIONS=halt_on_error=0 THREADS=4 \
+    E2E_WRAP="${fixed[*]+"${fixed[*]}"}" E2E_BIN=build/tsan E2E_MODES=default,suspend E2E_SCALE=20 build/e2e "${own[@]}"
+begin_driver e2e@asan 300 'asan/e2e-services asan/bench-client' "${asan[@]:1}" E2E_BIN=build/asan \
+    E2E_MODES=default,suspend E2E_SCALE=20 build/e2e "${own[@]}"
+begin_driver e2e@valgrind 300 valgrind/e2e-services E2E_WRAP="${memcheck[*]}" E2E_BIN=build/valgrind E2E_MODES=default \
+    E2E_SCALE=5 build/e2e "${few[@]}"
+for name in "${stacks[@]}"; do
+    begin_driver "e2e@$name" 100 "$name/e2e-services" "E2E_BIN=build/$name" E2E_MODES=default E2E_SCALE=20 build/e2e "${few[@]}"
+done
+finish "${drivers[@]}"
+wait "$background"
+background=none
+
+heading "unit tests with sanitizers, under valgrind, and in other variants"
 begin execute fuzz-seeds "${asan[@]}" "$MAKE" -s fuzz-seeds
+begin execute_variant unit_process poll                 # loops and supervisor as on systems without epoll
 for unit in "${units[@]}"; do
     begin execute_variant "$unit" valgrind "${memcheck[@]}"
     begin execute_variant "$unit" asan "${asan[@]}"
     case " ${threaded[*]} " in *" $unit "*) begin execute_variant "$unit" tsan "${tsan[@]}" ;; esac
 done
+for name in "${streams[@]}"; do begin execute_variant unit_stream "$name"; done
+for name in "${stacks[@]}"; do begin execute_variant unit_execution "$name"; done
 mapfile -t names < <(sorted "${units[@]/%/@asan}"; sorted "${threaded[@]/%/@tsan}"; sorted "${units[@]/%/@valgrind}")
-finish "${names[@]}"
+finish "${names[@]}" unit_process@poll "${streams[@]/#/unit_stream@}" "${stacks[@]/#/unit_execution@}"
 judge fuzz-seeds
-
-heading "streams without server, without threads, without both, with threads of a port"
-for name in no_server no_threads bare custom; do begin execute_variant unit_stream "$name"; done
-finish unit_stream@{no_server,no_threads,bare,custom}
-
-heading "loops and supervisor over poll(), as on systems without epoll"
-execute_variant unit_process poll
-finish unit_process@poll
-
-# Drivers wait for most of their time. Each has servers of its own; what they start is compiled before.
-heading "end to end"
-build build/e2e build/e2e-services build/e2e-contract build/test-services build/firmware/relay build/firmware/m4.elf
-begin execute e2e-contract timeout 720 env E2E_NAME=e2e-contract build/e2e-contract
-begin execute e2e timeout 400 env E2E_NAME=e2e build/e2e
-finish e2e e2e-contract
-
-heading "end to end, endpoints with sanitizers and under valgrind"
-build build/asan/e2e-services build/asan/test-services build/asan/bench-client build/tsan/e2e-services \
-    build/tsan/bench-client build/valgrind/e2e-services
-own=(chain delayed awakeable flaky cancel blocking promise signal attach futures selector hooks errors
-     pause state mismatch told locker crash restart load)            # the cases of e2e-services
-few=(chain delayed awakeable flaky cancel blocking promise signal futures crash)
-begin execute e2e-contract@asan timeout 300 "${asan[@]}" E2E_NAME=e2e-contract@asan E2E_BIN=build/asan \
-    E2E_MODES=default E2E_SCALE=20 build/e2e-contract
-begin execute e2e@tsan timeout 300 env TSAN_OPTIONS=halt_on_error=0 THREADS=4 E2E_WRAP="${fixed[*]+"${fixed[*]}"}" \
-    E2E_NAME=e2e@tsan E2E_BIN=build/tsan E2E_MODES=default,suspend E2E_SCALE=20 build/e2e "${own[@]}"
-begin execute e2e@asan timeout 300 "${asan[@]}" E2E_NAME=e2e@asan E2E_BIN=build/asan E2E_MODES=default,suspend \
-    E2E_SCALE=20 build/e2e "${own[@]}"
-begin execute e2e@valgrind timeout 300 env E2E_WRAP="${memcheck[*]}" E2E_NAME=e2e@valgrind E2E_BIN=build/valgrind \
-    E2E_MODES=default E2E_SCALE=5 build/e2e "${few[@]}"
-finish e2e@asan e2e-contract@asan e2e@tsan e2e@valgrind
-
-heading "other ways to switch stacks"
-names=()
-for how in ucontext thread port; do
-    build "build/$how/e2e-services"
-    begin execute_variant unit_execution "$how"
-    begin execute "e2e@$how" timeout 100 env "E2E_NAME=e2e@$how" "E2E_BIN=build/$how" E2E_MODES=default E2E_SCALE=20 \
-        build/e2e "${few[@]}"
-    names+=("unit_execution@$how" "e2e@$how")
-done
-finish "${names[@]}"
 
 heading "done"
 if [ -s "$logs/build.log" ] && [ "$failed" -gt 0 ]; then head -n 40 "$logs/build.log"; fi

@@ -8,6 +8,7 @@
  *   E2E_MODES    some of default,suspend,lazy,v7,single,cluster; how the server is set up:
  *                suspend: every wait ends the attempt; lazy: state is not sent along; v7: protocol 7;
  *                single: one partition, one thread; cluster: three nodes
+ *   E2E_BUT      modes to leave out
  *   E2E_SMOKE    set: only the cases of the first look
  *   E2E_BIN      where the endpoints are (build); build/asan for those with sanitizers
  *   E2E_WRAP     words to put before an endpoint, such as "valgrind -q --error-exitcode=9"
@@ -871,9 +872,9 @@ static inline void run_case(const mode *m, const e2e_case *c) {
     printf("  %s %s, %.1f s\n", case_name, test_failures ? "failed" : "passed", now() - start);
 }
 
-static inline bool mode_wanted(const char *name, const char *otherwise) {
+static inline bool is_listed(const char *list, const char *name) {
     size_t len = strlen(name);
-    for (const char *p = env("E2E_MODES", otherwise); *p; p += strcspn(p, ","), p += *p == ',')
+    for (const char *p = list; *p; p += strcspn(p, ","), p += *p == ',')
         if (strcspn(p, ",") == len && strncmp(p, name, len) == 0) return true;
     return false;
 }
@@ -905,7 +906,8 @@ static inline int harness_main(int argc, char **argv, const e2e_case *cases, con
     }
     harness_begin(name);
     for (int m = 0; m < MODES; m++) {
-        if (!mode_wanted(modes[m].name, smoke ? few : otherwise)) continue;
+        if (!is_listed(env("E2E_MODES", smoke ? few : otherwise), modes[m].name) ||
+            is_listed(env("E2E_BUT", ""), modes[m].name)) continue;
         for (const e2e_case *c = cases; c->name; c++) {
             snprintf(case_name, sizeof case_name, "%s_%s", modes[m].name, c->name);
             if ((c->modes && !(c->modes & ONLY(m))) || (smoke && !c->smoke) || !test_wanted(argc, argv, case_name)) continue;
