@@ -338,7 +338,7 @@ compile-clang: $(COMPILED:%=build/compile/clang/%)
 
 # $(1): gcc or clang, $(2): the C compiler, $(3): the C++ compiler.
 define compile_tests
-build/compile/$(1)/%.o: tests/compile/%.c $$(HEADERS)
+build/compile/$(1)/%.o: tests/compile/%.c $$(wildcard tests/compile/*.h) $$(HEADERS)
 	@mkdir -p $$(@D)
 	@$(2) $$(STRICT) $$(package_flags) -I. -c -o $$@ $$<
 

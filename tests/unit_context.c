@@ -10,8 +10,6 @@
 
 /* ---- How a handler ends --------------------------------------------------------------------- */
 
-static int variant;                         /* what a handler is to do */
-
 static const restate_pair metadata[] = { { "a", "1" }, { "b", NULL }, { NULL, NULL } };
 
 static restate_status ends(restate_ctx *ctx, restate_bytes in) {
@@ -397,32 +395,13 @@ static restate_status nothing(restate_ctx *ctx, restate_bytes in) {
 static restate_status add(restate_ctx *ctx, restate_bytes in) { return nothing(ctx, in); }
 static restate_status get(restate_ctx *ctx, restate_bytes in) { return nothing(ctx, in); }
 
-/* Opens an endpoint, and gives what it tells the server. */
-static const char *manifest(const restate_service *const *services) {
-    ex_memory();
-    ex_worker();
-    ex.options.services = services;
-    ex.endpoint = restate_endpoint_new(&ex.options);
-    ex.options.services = NULL;
-    CHECK_STR(restate_endpoint_error(ex.endpoint), "");
-    ex_new();
-    header(":method", "GET");
-    header(":path", "/discover");
-    header("accept", "application/vnd.restate.endpointmanifest.v4+json");
-    restate__exchange_begin(ex.x, false);
-    CHECK_INT(ex.x->status, 200);
-    ex_collect();
-    rt.seen = rt.raw.len;
-    return ex_text(&rt.raw);
-}
-
 /* Names out of the functions; the service's is what is set. */
 TEST(handlers_named_by_functions) {
     const restate_service s = { .name = "My.Counter", .kind = RESTATE_OBJECT,
         .handlers = RESTATE_HANDLERS({ RESTATE_HANDLER(add), .output = RESTATE_VOID },
                                      { RESTATE_HANDLER(get), .shared = true,
                                        .input = RESTATE_VOID }) };
-    CHECK_HAS(manifest(RESTATE_SERVICES(&s)),
+    CHECK_HAS(ex_manifest(RESTATE_SERVICES(&s)),
         "{\"name\":\"My.Counter\",\"ty\":\"VIRTUAL_OBJECT\",\"handlers\":[{\"name\":\"add\","
         "\"ty\":\"EXCLUSIVE\",\"input\":{\"required\":true,\"contentType\":\"application/json\"},"
         "\"output\":{}},{\"name\":\"get\",\"ty\":\"SHARED\",\"input\":{},"
@@ -443,7 +422,7 @@ TEST(kinds) {
     const restate_service workflow = { .name = "Workflow", .kind = RESTATE_WORKFLOW,
         .handlers = RESTATE_HANDLERS({ .name = "run", .fn = nothing },
                                      { .name = "s", .fn = nothing, .shared = true }) };
-    const char *told = manifest(RESTATE_SERVICES(&service, &object, &workflow));
+    const char *told = ex_manifest(RESTATE_SERVICES(&service, &object, &workflow));
     CHECK_HAS(told, "{\"name\":\"Plain\",\"ty\":\"SERVICE\",\"handlers\":"
                     "[{\"name\":\"h\"," JSON_IO "}]}");
     CHECK_HAS(told, "{\"name\":\"Object\",\"ty\":\"VIRTUAL_OBJECT\",\"handlers\":"
@@ -1209,20 +1188,6 @@ TEST(cut_before_start) {
             TOLD("");
             CHECK(restate__attempt_over(ex.x->attempt));
         }
-}
-
-static restate_status waits_at_gate(restate_ctx *run, void *arg) {
-    gate();
-    tell(restate_stop_requested(run) ? "stop " : "go ");
-    return restate_reply(run, arg ? text((const char *)arg) : absent());
-}
-
-/* Cancelled while a closure runs: it is told, not interrupted, and its result is stored. */
-static restate_status runs_at_gate(restate_ctx *ctx, restate_bytes in) {
-    char here[] = "on the stack";
-    restate_bytes value;
-    (void)in;
-    return say(ctx, restate_run(ctx, "slow", waits_at_gate, here, NULL, &value), value);
 }
 
 TEST(cut_in_a_closure) {

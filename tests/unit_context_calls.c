@@ -609,11 +609,6 @@ TEST(attach_misuse) {
         }
 }
 
-static restate_status say_status(restate_ctx *ctx, restate_status s) {
-    tell("%s(%s) ", status_name(s), s == RESTATE_OK ? "" : restate_failed(ctx)->message);
-    return s;
-}
-
 #define ID_KEY "inv_1gdJBtdVEcM9"                   /* up to the second of the two numbers */
 #define ID_AWAKEABLE "AZmn-yl7ZvFv1wZVbTjnUMfYwCbGKYgoAAAAE"
 

@@ -123,8 +123,6 @@ TEST(codes_of_others) {
     }
 }
 
-static int variant;                         /* what a handler is to do */
-
 /* A server does not survive a failure whose metadata has a name twice, so none is sent. */
 static const restate_pair twice[] = { { "b", "1" }, { "a", "2" }, { "b", "3" }, { NULL, NULL } };
 static const restate_pair nameless[] = { { "b", "1" }, { NULL, "2" }, { NULL, NULL } };
@@ -314,34 +312,11 @@ TEST(mapped_errors) {
         }
 }
 
-static restate_status say_status(restate_ctx *ctx, restate_status s) {
-    tell("%s(%s) ", status_name(s), s == RESTATE_OK ? "" : restate_failed(ctx)->message);
-    return s;
-}
-
 static bool maps_wrong(void *user, uint16_t code, const char *message, restate_failure *out) {
     tell("map(%s %u %s) ", user ? (const char *)user : "", code, message);
     out->code = 409;
     out->message = "mapped";
     return !strstr(message, "keep");
-}
-
-static restate_status wrong_in_a_closure(restate_ctx *run, void *arg) {
-    restate_retry_options o = { .code = 503 };
-    (void)arg;
-    return variant == 2 ? (restate_status)-1 : restate_retry(run, &o, "busy");
-}
-
-static restate_status wrong(restate_ctx *ctx, restate_bytes in) {
-    restate_retry_options o = { .code = 503 };
-    (void)in;
-    switch (variant) {
-    case 0: return (restate_status)-1;
-    case 1: return restate_retry(ctx, &o, "busy");
-    case 2: case 3: return say_status(ctx, restate_run(ctx, "r", wrong_in_a_closure, NULL, NULL, NULL));
-    case 4: return restate_retry(ctx, &o, "keep");
-    default: restate_set(ctx, "k", text("v")); return RESTATE_OK;
-    }
 }
 
 /* A retryable error of handler or closure is asked for, a misuse is not. */
@@ -471,20 +446,6 @@ TEST(compensation) {
         SAYS("Output failure 409 \"cancelled\"", "End");
         TOLD("cancelled(409 cancelled) fail terminal(409 conflict 7) ok(late) ");
     }
-}
-
-static restate_status waits_at_gate(restate_ctx *run, void *arg) {
-    gate();
-    tell(restate_stop_requested(run) ? "stop " : "go ");
-    return restate_reply(run, arg ? text((const char *)arg) : absent());
-}
-
-/* Cancelled while a closure runs: it is told, not interrupted, and its result is stored. */
-static restate_status runs_at_gate(restate_ctx *ctx, restate_bytes in) {
-    char here[] = "on the stack";
-    restate_bytes value;
-    (void)in;
-    return say(ctx, restate_run(ctx, "slow", waits_at_gate, here, NULL, &value), value);
 }
 
 TEST(cancelled_in_a_closure) {

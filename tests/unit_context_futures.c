@@ -648,11 +648,6 @@ TEST(context_of_the_handler_in_a_closure) {
         }
 }
 
-static restate_status say_status(restate_ctx *ctx, restate_status s) {
-    tell("%s(%s) ", status_name(s), s == RESTATE_OK ? "" : restate_failed(ctx)->message);
-    return s;
-}
-
 static restate_status races_settled(restate_ctx *ctx, restate_bytes in) {
     const restate_failure no = { 418, "teapot", NULL };
     restate_future *f[2];

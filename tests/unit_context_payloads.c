@@ -890,30 +890,11 @@ static restate_status nothing(restate_ctx *ctx, restate_bytes in) {
     return RESTATE_OK;
 }
 
-/* Opens an endpoint, and gives what it tells the server. */
-static const char *manifest(const restate_service *const *services) {
-    ex_memory();
-    ex_worker();
-    ex.options.services = services;
-    ex.endpoint = restate_endpoint_new(&ex.options);
-    ex.options.services = NULL;
-    CHECK_STR(restate_endpoint_error(ex.endpoint), "");
-    ex_new();
-    header(":method", "GET");
-    header(":path", "/discover");
-    header("accept", "application/vnd.restate.endpointmanifest.v4+json");
-    restate__exchange_begin(ex.x, false);
-    CHECK_INT(ex.x->status, 200);
-    ex_collect();
-    rt.seen = rt.raw.len;
-    return ex_text(&rt.raw);
-}
-
 TEST(payload_codecs_are_told) {
     for (int i = 0; i < FORMS; i++) {
         const restate_service s = { .name = "S", .handlers = RESTATE_HANDLERS(
             { .name = "h", .fn = nothing, .input = forms[i].codec, .output = forms[i].codec }) };
-        const char *told = manifest(RESTATE_SERVICES(&s));
+        const char *told = ex_manifest(RESTATE_SERVICES(&s));
         CHECK_HAS(told, line("\"input\":{\"required\":%s}", forms[i].input));
         CHECK_HAS(told, line("\"output\":{%s}", forms[i].output));
         ex_end();
@@ -985,7 +966,7 @@ TEST(a_codec_for_all) {
                 .handlers = RESTATE_HANDLERS({ .name = "h", .fn = named_once, .options.codec = CODEC(cases[i].handler),
                     .input = CODEC(cases[i].input), .output = CODEC(cases[i].output) }) };
             ex.defaults.codec = CODEC(cases[i].endpoint);
-            (void)manifest(RESTATE_SERVICES(&s));
+            (void)ex_manifest(RESTATE_SERVICES(&s));
             ex.defaults.codec = NULL;
             CHECK(invoke());
             start(1, .complete = true, .key = "o"); input("in"); give();
@@ -1006,7 +987,7 @@ TEST(a_codec_for_all_is_told) {
         { .name = "c", .fn = nothing, .options.codec = RESTATE_VOID },
         { .name = "d", .fn = nothing, .options.codec = &lettered[0], .accept = "text/*" },
         { .name = "e", .fn = nothing, .options.codec = &lettered[0] }) };
-    const char *told = manifest(RESTATE_SERVICES(&s));
+    const char *told = ex_manifest(RESTATE_SERVICES(&s));
     CHECK_HAS(told, "\"name\":\"a\",\"input\":{\"required\":true,\"contentType\":\"text/two\"},"
                     "\"output\":{\"contentType\":\"text/two\",\"setContentTypeIfEmpty\":true}");
     CHECK_HAS(told, "\"name\":\"b\",\"input\":{\"required\":false,\"contentType\":\"*/*\"}");

@@ -231,8 +231,6 @@ TEST(run_timeout) {
     }
 }
 
-static int variant;                         /* what a handler is to do */
-
 static restate_target greeter_for(const char *handler) {
     restate_target to = { .service = "Greeter", .handler = handler };
     return to;
@@ -315,12 +313,6 @@ TEST(run_misuse_inside) {
             else SAYS("Run 1 \"bad\"", line);
             LOG_HAS("ERROR the attempt failed with 500: S/h (in a closure): restate_");
         }
-}
-
-static restate_status waits_at_gate(restate_ctx *run, void *arg) {
-    gate();
-    tell(restate_stop_requested(run) ? "stop " : "go ");
-    return restate_reply(run, arg ? text((const char *)arg) : absent());
 }
 
 /* Several at a time. */

@@ -5,14 +5,13 @@
 #include "../restate.h"
 
 #include "support/allocator.c"
+#include "support/child.c"
 #include "test.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -134,30 +133,19 @@ TEST(deep_recursion) {
 #if RESTATE__STACK_MMAP || !RESTATE__FIBER_SWITCHES
 static void overflow(void) {
     restate__fiber_pool pool;
-    struct rlimit none;
     depth d;
-    none.rlim_cur = none.rlim_max = 0;
-    setrlimit(RLIMIT_CORE, &none);
-    signal(SIGSEGV, SIG_DFL);
-    signal(SIGBUS, SIG_DFL);
     restate__fiber_pool_init(&pool, &libc, 8);
     memset(&d, 0, sizeof d);
     d.wanted = SIZE_MAX;
     d.fiber = restate__fiber_new(&pool, RESTATE__FIBER_SWITCHED, STACK_BYTES, dive, &d);
     restate__fiber_resume(d.fiber);
-    _exit(0);
 }
 
 TEST(guard_page) {
-    int status = 0;
-    pid_t child;
 #ifdef RESTATE_VALGRIND
     if (RUNNING_ON_VALGRIND) return;        /* it reports the fault itself */
 #endif
-    child = fork();
-    if (child == 0) overflow();
-    CHECK(child > 0 && waitpid(child, &status, 0) == child);
-    CHECK(WIFSIGNALED(status) && (WTERMSIG(status) == SIGSEGV || WTERMSIG(status) == SIGBUS));
+    CHECK(faulted(in_child(overflow)));
 }
 #else
 /* The canary of a stack without a guard page: such a stack is not used again. */
@@ -398,11 +386,6 @@ typedef struct owner {                      /* waits until it is woken */
     int wakes;
 } owner;
 
-static void owner_init(owner *o) {
-    memset(o, 0, sizeof *o);
-    pthread_mutex_init(&o->lock, NULL);
-    pthread_cond_init(&o->changed, NULL);
-}
 static void owner_free(owner *o) {
     pthread_cond_destroy(&o->changed);
     pthread_mutex_destroy(&o->lock);
@@ -414,6 +397,15 @@ static void owner_wake(void *user) {
     o->wakes++;
     pthread_cond_signal(&o->changed);
     pthread_mutex_unlock(&o->lock);
+}
+/* With a worker that wakes it. */
+static void owner_init(owner *o, restate__worker *w) {
+    memset(o, 0, sizeof *o);
+    pthread_mutex_init(&o->lock, NULL);
+    pthread_cond_init(&o->changed, NULL);
+    restate__worker_init(w, &libc, 4 * RESTATE__CHUNK_BYTES, 4);
+    w->wake = owner_wake;
+    w->wake_user = o;
 }
 static void owner_wait(owner *o) {
     pthread_mutex_lock(&o->lock);
@@ -466,10 +458,7 @@ TEST(tasks_run_beside_the_owner) {
     owner o;
     blocking b[N];
     int i, round, attached;
-    owner_init(&o);
-    restate__worker_init(&w, &libc, 4 * RESTATE__CHUNK_BYTES, 4);
-    w.wake = owner_wake;
-    w.wake_user = &o;
+    owner_init(&o, &w);
     for (i = 0; i < N; i++) {
         blocking_start(&b[i], &w);
         restate__fiber_resume(b[i].fiber);
@@ -583,10 +572,7 @@ TEST(posts_from_eight_threads) {
     poster p[POSTERS];
     pthread_t threads[POSTERS];
     int i, twice = 0;
-    owner_init(&o);
-    restate__worker_init(&w, &libc, 4 * RESTATE__CHUNK_BYTES, 4);
-    w.wake = owner_wake;
-    w.wake_user = &o;
+    owner_init(&o, &w);
     memset(&shared, 0, sizeof shared);
     shared.note.deliver = deliver_shared;
     for (i = 0; i < POSTERS * NOTES; i++) {
@@ -671,10 +657,7 @@ TEST(only_the_first_post_wakes) {
     restate__worker w;
     owner o;
     again a, b;
-    owner_init(&o);
-    restate__worker_init(&w, &libc, 4 * RESTATE__CHUNK_BYTES, 4);
-    w.wake = owner_wake;
-    w.wake_user = &o;
+    owner_init(&o, &w);
     memset(&a, 0, sizeof a);
     a.note.deliver = deliver_again;
     b = a;

@@ -1,16 +1,10 @@
-/* What a handler does to its process, and what the process then says and does: each case is a process of
- * its own, whose end and standard error are looked at. */
+/* What a handler does to its process: each case is a process of its own, whose end is looked at. */
 #define RESTATE_IMPLEMENTATION
 #include "restate.h"
+#include "support/child.c"
 #include "support/journal.c"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 /* Valgrind and the sanitizers see a fault first, and have stacks of their own making. */
 #if defined(RESTATE__ASAN) || defined(RESTATE__TSAN)
@@ -24,46 +18,7 @@ static bool tools(void) { return false; }
 #define KIB ((size_t)1024)
 #define STACK (64 * KIB)
 
-/* ---- A process of its own --------------------------------------------------------------------- */
-
-static char said[4096];                     /* what the last one wrote to standard error */
-
 static void silence(void *user, const restate_log_record *r) { (void)user, (void)r; }
-
-/* Runs `body` in a process, and gives its status. */
-static int in_child(void (*body)(void)) {
-    int ends[2], status = 0;
-    size_t len = 0;
-    ssize_t n;
-    pid_t child;
-    if (pipe(ends)) abort();
-    fflush(stdout);
-    child = fork();
-    if (child == 0) {
-        struct rlimit none = { 0, 0 };
-        setrlimit(RLIMIT_CORE, &none);
-        dup2(ends[1], 2);
-        close(ends[0]), close(ends[1]);
-        alarm(30);
-        body();
-        _exit(0);
-    }
-    close(ends[1]);
-    while (len < sizeof said - 1) {
-        n = read(ends[0], said + len, sizeof said - 1 - len);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) break;
-        len += (size_t)n;
-    }
-    said[len] = 0;
-    close(ends[0]);
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
-    return status;
-}
-
-static bool faulted(int status) {
-    return WIFSIGNALED(status) && (WTERMSIG(status) == SIGSEGV || WTERMSIG(status) == SIGBUS);
-}
 
 /* ---- Frames that are larger than what is left of the stack ---------------------------------------- */
 

@@ -400,14 +400,9 @@ TEST(golden_awaiting) {
 
 TEST(golden_error) {
     EVERY(5, 7) {
-        restate__vm_error e;
-        memset(&e, 0, sizeof e);
+        restate__vm_error e = { .code = 500, .message = "e", .has_delay = true, .delay_ms = 1000 };
         given(1); go();
         op_run("r");
-        e.code = 500;
-        e.message = "e";
-        e.has_delay = true;
-        e.delay_ms = 1000;
         e.related = restate__vm_related_last(vm());
         restate__vm_fail(vm(), &e);
         RAW("000200000000001108f40312016520012a017230910840e807");

@@ -333,14 +333,8 @@ TEST(x_lengths_of_notifications) {
 
 TEST(s133_error_that_pauses) {
     EVERY(5, 7) {
-        restate__vm_error e;
-        memset(&e, 0, sizeof e);
+        restate__vm_error e = { .code = 500, .message = "stop", .behavior = RESTATE__PAUSE, .has_delay = true, .delay_ms = 10 };
         given(1); go();
-        e.code = 500;
-        e.message = "stop";
-        e.behavior = RESTATE__PAUSE;
-        e.has_delay = true;
-        e.delay_ms = 10;
         restate__vm_fail(rt_op(), &e);
         OUT(rt.version == 7 ? "Error 500 behavior:1 message:\"stop\"" : "Error 573 message:...");
         CHECK_INT(rt.vm.error.code, rt.version == 7 ? 500 : 573);

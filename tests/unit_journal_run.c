@@ -140,12 +140,9 @@ TEST(s092_run_replayed_later) {
 
 TEST(s093_error_after_run) {
     EVERY(5, 7) {
-        restate__vm_error e;
-        memset(&e, 0, sizeof e);
+        restate__vm_error e = { .code = 500, .message = "boom" };
         given(1); go();
         op_run("r");
-        e.code = 500;
-        e.message = "boom";
         restate__vm_fail(rt_op(), &e);
         OUT("Run 1 \"r\"", "Error 500 message:\"boom\"");
     }
@@ -234,16 +231,6 @@ TEST(s098_propose_in_the_replay) {
 }
 
 /* ---- Retry policies ------------------------------------------------------------------------- */
-
-static restate__policy exponential(uint64_t initial_ms, double factor) {
-    restate__policy p;
-    memset(&p, 0, sizeof p);
-    p.own = true;
-    p.interval_ms = initial_ms;
-    p.max_interval_ms = UINT64_MAX;
-    p.factor = factor;
-    return p;
-}
 
 static restate__policy attempts(restate__policy p, unsigned max) {
     p.has_max_attempts = true;

@@ -318,16 +318,6 @@ TEST(x_state_keys_not_utf8) {
     }
 }
 
-static restate__policy exponential(uint64_t initial_ms, double factor) {
-    restate__policy p;
-    memset(&p, 0, sizeof p);
-    p.own = true;
-    p.interval_ms = initial_ms;
-    p.max_interval_ms = UINT64_MAX;
-    p.factor = factor;
-    return p;
-}
-
 #define RETRY(delay) "Error 500 index:1 Run \"my-run\" delay:" #delay " message:\"my-error\""
 
 TEST(x_eager_read_is_a_new_entry) {

@@ -2,7 +2,7 @@
 #define RESTATE_IMPLEMENTATION
 #define RESTATE_NO_SERVER
 #include "restate.h"
-#include "support/exchange.c"
+#include "support/closure.c"
 
 #include <unistd.h>
 
@@ -45,8 +45,6 @@ TEST(log_on_replay) {
 }
 static char value_arg[] = "v";
 
-static int variant;
-
 static void keep_record(void *user, const restate_log_record *r) {
     CHECK(user == value_arg);
     tell("%d%s[%s/%s %s]%s ", (int)r->level, r->replaying ? "r" : "", r->service ? r->service : "-",
@@ -82,29 +80,6 @@ TEST(log_records) {
             else SAYS("Run 1 \"r\"", "Propose 1 value \"v\" ack", "Suspension W{c:1,s:1}");
             ex.endpoint->logger.to.write = ex_log;
         }
-}
-
-static restate_status say_status(restate_ctx *ctx, restate_status s) {
-    tell("%s(%s) ", status_name(s), s == RESTATE_OK ? "" : restate_failed(ctx)->message);
-    return s;
-}
-
-static restate_status wrong_in_a_closure(restate_ctx *run, void *arg) {
-    restate_retry_options o = { .code = 503 };
-    (void)arg;
-    return variant == 2 ? (restate_status)-1 : restate_retry(run, &o, "busy");
-}
-
-static restate_status wrong(restate_ctx *ctx, restate_bytes in) {
-    restate_retry_options o = { .code = 503 };
-    (void)in;
-    switch (variant) {
-    case 0: return (restate_status)-1;
-    case 1: return restate_retry(ctx, &o, "busy");
-    case 2: case 3: return say_status(ctx, restate_run(ctx, "r", wrong_in_a_closure, NULL, NULL, NULL));
-    case 4: return restate_retry(ctx, &o, "keep");
-    default: restate_set(ctx, "k", text("v")); return RESTATE_OK;
-    }
 }
 
 static restate_status logs_at_all_levels(restate_ctx *ctx, restate_bytes in) {

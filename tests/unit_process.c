@@ -18,6 +18,7 @@
 #  include <malloc.h>
 #endif
 
+#include "support/child.c"
 #include "support/client.c"
 
 #define PATIENCE_MS (15000 * (SLOW > 1 ? 4 : 1))
@@ -51,12 +52,6 @@ static void read_all(int fd, char *text, size_t room) {
         if (n > 0) len += (size_t)n;
     text[len] = 0;
     if (len && text[len - 1] == '\n') text[len - 1] = 0;
-}
-
-static int wait_for(pid_t pid) {
-    int status = -1;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
-    return status;
 }
 
 /* What a program says of its signals that is started by posix_spawn, by popen, and by fork and exec; then

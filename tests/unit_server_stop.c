@@ -3,6 +3,7 @@
 /* Has threads: runs with ThreadSanitizer, too. */
 #define RESTATE_IMPLEMENTATION
 #include "support/server.c"
+#include "support/child.c"
 
 /* ---- Starting and stopping ------------------------------------------------------------------------------------ */
 
@@ -472,11 +473,11 @@ TEST(hook_holds_its_loop) {
 
 /* Nobody lets it go: free returns all the same, and what may still be used stays. A process of its own, for
  * that is lost. */
-static void never_returns(const char *handler) {
-    alarm(60);
+static const char *held_in;                 /* the handler */
+static void never_returns(void) {
     up(.threads = 2, .drain_ms = RESTATE_ZERO_MS);
     client *c = dial();
-    call *k = invoke(c, handler);
+    call *k = invoke(c, held_in);
     given_input("x");
     send_on(k);
     UNTIL(GET(started) + GET(at_gate) == 1);
@@ -493,11 +494,9 @@ TEST(free_does_not_wait_for_ever) {
     static const char *const handlers[] = { "holds", "steps", "blocks_on" };
     if (SLOW > 1) return;                   /* those report what stays */
     for (int i = 0; i < 3; i++) {
-        int status = 0;
-        pid_t child = fork();
-        note("(%s)", handlers[i]);
-        if (child == 0) never_returns(handlers[i]);
-        CHECK(child > 0 && waitpid(child, &status, 0) == child);
+        held_in = handlers[i];
+        note("(%s)", held_in);
+        int status = in_child(never_returns);
         CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 77);
     }
 }

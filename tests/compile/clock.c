@@ -11,14 +11,11 @@ static unsigned long long ticks;
 #  pragma GCC poison clock_gettime gettimeofday timespec_get
 #endif
 #include "restate.h"
-
-static restate_status handler(restate_ctx *ctx, restate_bytes input) { return restate_reply(ctx, input); }
+#include "connection.h"
 
 int main(void) {
-    const restate_service service = { .name = "S", .handlers = RESTATE_HANDLERS({ .name = "h", .fn = handler }) };
-    const restate_endpoint_options options = { .services = RESTATE_SERVICES(&service) };
-    restate_endpoint *endpoint = restate_endpoint_new(&options);
-    restate_stream *stream = restate_stream_open(endpoint, NULL);
+    restate_endpoint *endpoint;
+    restate_stream *stream = connection(&endpoint);
     restate_endpoint_free(endpoint);
     return stream && ticks ? 0 : 1;
 }

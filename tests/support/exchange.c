@@ -421,6 +421,11 @@ static inline restate_status say(restate_ctx *ctx, restate_status s, restate_byt
     return s;
 }
 
+static inline restate_status say_status(restate_ctx *ctx, restate_status s) {
+    tell("%s(%s) ", status_name(s), s == RESTATE_OK ? "" : restate_failed(ctx)->message);
+    return s;
+}
+
 /* Start and Input of a handler that is new; STARTED: and it runs. */
 static inline void begins(void) {
     start(1, .complete = true, .seed = 1);
@@ -439,6 +444,25 @@ static inline void log_drop(void) {
     ex.log.len = 0;
     if (ex.log.at) *ex.log.at = 0;
     pthread_mutex_unlock(&ex.lock);
+}
+
+/* Opens an endpoint, and gives what it tells the server. */
+static inline const char *ex_manifest(const restate_service *const *services) {
+    ex_memory();
+    ex_worker();
+    ex.options.services = services;
+    ex.endpoint = restate_endpoint_new(&ex.options);
+    ex.options.services = NULL;
+    CHECK_STR(restate_endpoint_error(ex.endpoint), "");
+    ex_new();
+    header(":method", "GET");
+    header(":path", "/discover");
+    header("accept", "application/vnd.restate.endpointmanifest.v4+json");
+    restate__exchange_begin(ex.x, false);
+    CHECK_INT(ex.x->status, 200);
+    ex_collect();
+    rt.seen = rt.raw.len;
+    return ex_text(&rt.raw);
 }
 
 #endif

@@ -991,6 +991,11 @@ static inline bool op_reject_awakeable(const char *id, const restate_failure *f)
     return restate__vm_complete_awakeable(rt_op(), id, restate__b_none(), f, false);
 }
 
+/* A policy for `rt.policy`: the interval grows by the factor without an end. */
+static inline restate__policy exponential(uint64_t initial_ms, double factor) {
+    return (restate__policy){ .own = true, .interval_ms = initial_ms, .max_interval_ms = UINT64_MAX, .factor = factor };
+}
+
 /* No other closure executes: an error is sent at once. */
 static inline bool rt_propose(node *run, const restate__outcome *o) {
     restate__vm *m = rt_op();
