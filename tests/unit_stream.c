@@ -1019,14 +1019,15 @@ TEST(out_of_memory) {
 /* ---- One HTTP/2 connection -------------------------------------------------------------------------- */
 
 #ifndef RESTATE_NO_SERVER
+#include "support/http2.c"
 
-/* One request of the client. Bodies come as `due` grows; `over`: nothing follows. */
+/* One request of the client. Its body comes as `due` grows. */
 typedef struct request {
     struct client *client;
     int32_t id;
     rt_bytes due, answer;
-    size_t sent;
-    bool over, waits, closed;
+    h2_body up;                             /* of `due`, as far as it is sent */
+    bool closed;
     unsigned status;
     uint32_t error;
     int stage;
@@ -1044,29 +1045,11 @@ typedef struct client {
     bool goaway, broken;
 } client;
 
-static restate__h2_ssize client_read(nghttp2_session *session, int32_t id, uint8_t *to, size_t room, uint32_t *flags,
-                                     nghttp2_data_source *source, void *user) {
-    request *r = (request *)source->ptr;
-    size_t n = r->due.len - r->sent;
-    (void)session, (void)id, (void)user;
-    if (n > room) n = room;
-    if (n > 1 && rt_dice(2)) n = 1 + rt_dice((unsigned)n);
-    if (n) memcpy(to, r->due.at + r->sent, n);
-    r->sent += n;
-    if (r->over && r->sent == r->due.len) *flags |= NGHTTP2_DATA_FLAG_EOF;
-    else if (!n) {
-        r->waits = true;
-        return NGHTTP2_ERR_DEFERRED;
-    }
-    return (restate__h2_ssize)n;
-}
-
 static int client_on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
                             const uint8_t *value, size_t value_len, uint8_t flags, void *user) {
     request *r = (request *)nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
     (void)flags, (void)user, (void)value_len;
-    if (r && name_len == 7 && memcmp(name, ":status", 7) == 0)
-        r->status = (unsigned)strtoul((const char *)value, NULL, 10);
+    if (r) r->status = h2_status(name, name_len, value, r->status);
     return 0;
 }
 
@@ -1092,40 +1075,34 @@ static int client_on_frame(nghttp2_session *session, const nghttp2_frame *frame,
 }
 
 static void client_begin(client *c) {
-    nghttp2_session_callbacks *callbacks;
-    nghttp2_settings_entry window = { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 20000 };
+    const h2_options o = { client_on_header, client_on_data, client_on_frame, client_on_close, .window = 20000 };
     memset(c, 0, sizeof *c);
-    nghttp2_session_callbacks_new(&callbacks);
-    nghttp2_session_callbacks_set_on_header_callback(callbacks, client_on_header);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, client_on_data);
-    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, client_on_close);
-    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, client_on_frame);
-    nghttp2_session_client_new(&c->session, callbacks, c);
-    nghttp2_session_callbacks_del(callbacks);
-    nghttp2_submit_settings(c->session, 0, &window, 1);
+    c->session = h2_session(&o, c);
     c->stream = restate_stream_open(ep, NULL);
 }
 
 static request *client_ask(client *c, const char *method, const char *path, const char *name, const char *value) {
-    const char *fields[5][2] = { { ":method", method }, { ":scheme", "http" }, { ":path", path },
-                                 { ":authority", "x" }, { name, value } };
-    RESTATE__H2_V(nghttp2_data_provider) body;
-    nghttp2_nv nv[5];
+    const restate_pair more[] = { { name, value }, { NULL, NULL } };
     request *r = &c->requests[c->count++];
-    for (int i = 0; i < 5; i++) restate__h2_field(&nv[i], fields[i][0], fields[i][1]), nv[i].flags = 0;
     memset(r, 0, sizeof *r);
     r->client = c;
-    body.source.ptr = r;
-    body.read_callback = client_read;
-    r->id = RESTATE__H2_V(nghttp2_submit_request)(c->session, NULL, nv, 5, *method == 'P' ? &body : NULL, r);
+    r->up.diced = true;
+    r->id = h2_request(c->session, method, path, more, *method == 'P' ? &r->up : NULL, r);
     CHECK(r->id > 0);
     return r;
 }
 
 static void client_goes_on(request *r) {
-    if (!r->waits || r->closed) return;
-    r->waits = false;
-    nghttp2_session_resume_data(r->client->session, r->id);
+    r->up.at = r->due.at;
+    r->up.len = r->due.len;
+    if (!r->closed) h2_resume(r->client->session, r->id, &r->up);
+}
+
+/* The script is due, too. */
+static void client_gives(request *r) {
+    rt_add(&r->due, rt_script.at, rt_script.len);
+    rt_script.len = 0;
+    client_goes_on(r);
 }
 
 /* A run that is proposed is stored, a sleep passes at once. */
@@ -1135,10 +1112,8 @@ static void client_runtime(request *r) {
     rt_script.len = 0;
     if (r->stage == 1) note_value(N_RUN, 1, "4");
     else note_sleep(2);
-    rt_add(&r->due, rt_script.at, rt_script.len);
-    rt_script.len = 0;
     r->stage++;
-    client_goes_on(r);
+    client_gives(r);
 }
 
 static request *client_greet(client *c, unsigned version) {
@@ -1148,8 +1123,7 @@ static request *client_greet(client *c, unsigned version) {
     r = client_ask(c, "POST", "/invoke/S/greet", "content-type", type);
     rt_script.len = 0;
     script_new();
-    rt_add(&r->due, rt_script.at, rt_script.len);
-    rt_script.len = 0;
+    client_gives(r);
     r->stage = 1;
     return r;
 }
@@ -1159,8 +1133,7 @@ static request *client_big(client *c) {
     rt_script.len = 0;
     start(1, .complete = true, .key = "k");
     input("");
-    rt_add(&r->due, rt_script.at, rt_script.len);
-    rt_script.len = 0;
+    client_gives(r);
     return r;
 }
 
@@ -1232,7 +1205,7 @@ TEST(connection_ended_before_journals_are_there) {
         client_begin(&c);
         for (int i = 0; i < 3; i++) {
             r[i] = client_greet(&c, 7);
-            if (i < 2) r[i]->due.len -= i ? 1 : r[i]->due.len;
+            if (i < 2) r[i]->up.len -= i ? 1 : r[i]->up.len;
             r[i]->stage = 2;                /* the result of the run is not confirmed */
         }
         client_settle(&c);
@@ -1269,7 +1242,7 @@ static void client_greeted(const request *r) {
 /* The client ends its requests once they are answered. */
 static void client_over(client *c) {
     for (size_t i = 0; i < c->count; i++) {
-        c->requests[i].over = true;
+        c->requests[i].up.over = true;
         client_goes_on(&c->requests[i]);
     }
     client_settle(c);
@@ -1447,7 +1420,7 @@ TEST(h2_free_while_a_closure_executes) {
         client_begin(&c);
         r = client_ask(&c, "POST", "/invoke/S/gated", "content-type", "application/vnd.restate.invocation.v7");
         script_new();
-        rt_add(&r->due, rt_script.at, rt_script.len);
+        client_gives(r);
         client_settle(&c);
         reached(&shared.at_gate, 1);
         if (way == 0) nghttp2_submit_rst_stream(c.session, 0, r->id, NGHTTP2_CANCEL);

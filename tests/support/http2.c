@@ -80,6 +80,7 @@ typedef struct h2_body {
     const uint8_t *at;
     size_t len, sent;
     size_t piece;                           /* the most in a DATA frame; 0: as it comes */
+    bool diced;                             /* any number of bytes in a DATA frame */
     bool over;                              /* END_STREAM follows */
     bool waits;                             /* for more; then h2_resume() */
 } h2_body;
@@ -91,6 +92,7 @@ static inline restate__h2_ssize h2_on_upload(nghttp2_session *s, int32_t id, uin
     (void)s, (void)id, (void)user;
     if (body->piece && room > body->piece) room = body->piece;
     if (n > room) n = room;
+    if (body->diced && n > 1 && rt_dice(2)) n = 1 + rt_dice((unsigned)n);
     body->waits = n == 0 && !body->over;
     if (body->waits) return NGHTTP2_ERR_DEFERRED;
     if (n) memcpy(to, body->at + body->sent, n);
@@ -104,7 +106,8 @@ static inline void h2_resume(nghttp2_session *s, int32_t id, h2_body *body) {
     body->waits = false;
 }
 
-/* Begins a request with up to four more headers. Gives its id; callbacks find `call` as the stream's. */
+/* Begins a request with up to four more headers; `body` NULL: without one. Gives its id; callbacks find `call` as the
+ * stream's. */
 static inline int32_t h2_request(nghttp2_session *s, const char *method, const char *path, const restate_pair *more,
                                  h2_body *body, void *call) {
     RESTATE__H2_V(nghttp2_data_provider) provider;
@@ -117,7 +120,7 @@ static inline int32_t h2_request(nghttp2_session *s, const char *method, const c
     for (size_t i = 0; i < n; i++) fields[i].flags = NGHTTP2_NV_FLAG_NONE;     /* nghttp2 copies them */
     provider.source.ptr = body;
     provider.read_callback = h2_on_upload;
-    return RESTATE__H2_V(nghttp2_submit_request)(s, NULL, fields, n, &provider, call);
+    return RESTATE__H2_V(nghttp2_submit_request)(s, NULL, fields, n, body ? &provider : NULL, call);
 }
 
 #endif
