@@ -11631,7 +11631,7 @@ static restate_status restate__issue_any(const restate__operation *op, restate__
 }
 
 static restate_future *restate__issue_async(const restate__operation *op, restate__args *in) {
-    restate_future *f;
+    restate_future *f = NULL;               /* compilers do not see that it is always set */
     restate__issue_any(op, in, &f);
     return f;
 }
