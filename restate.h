@@ -2763,7 +2763,7 @@ RESTATE__PRIVATE unsigned restate__plain_add(unsigned *at, unsigned n) {
 RESTATE_API uint32_t restate_version(void) { return RESTATE_VERSION; }
 
 /* ================================================================================================
-// >>bytes  slices, numbers, UTF-8, base64, ids, an ordered map         [restate__b_ restate__map_]
+// >>bytes  slices, numbers, UTF-8, base64, ids, map, heap [restate__b_ restate__map_ restate__due_]
 // Views on memory that somebody else owns.
 ================================================================================================ */
 
@@ -3077,6 +3077,59 @@ RESTATE__PRIVATE restate__map_node *restate__map_next(restate__map_node *top,
         }
     }
     return found;
+}
+
+/* ---- A heap of deadlines --------------------------------------------------------------------- */
+
+/* A member of what is due at a time. Of two with the same time, that with the lower order is due
+ * first. */
+typedef struct restate__due {
+    uint64_t at_ms, order;
+    size_t place;                           /* in `all`; 0: it is not in the heap */
+} restate__due;
+
+/* Who adds one sees to the room for it. */
+typedef struct restate__due_heap {
+    restate__due **all;                     /* from 1 on: the first one is all[1] */
+    size_t count;
+} restate__due_heap;
+
+static bool restate__due_before(const restate__due *a, const restate__due *b) {
+    return a->at_ms != b->at_ms ? a->at_ms < b->at_ms : a->order < b->order;
+}
+
+static void restate__due_put(restate__due_heap *h, size_t place, restate__due *due) {
+    h->all[place] = due;
+    due->place = place;
+}
+
+/* Puts it into the free place, or where the order of the heap needs it. */
+static void restate__due_sift(restate__due_heap *h, size_t place, restate__due *due) {
+    for (; place > 1 && restate__due_before(due, h->all[place / 2]); place /= 2)
+        restate__due_put(h, place, h->all[place / 2]);
+    for (size_t child; (child = 2 * place) <= h->count; place = child) {
+        if (child < h->count && restate__due_before(h->all[child + 1], h->all[child])) child++;
+        if (!restate__due_before(h->all[child], due)) break;
+        restate__due_put(h, place, h->all[child]);
+    }
+    restate__due_put(h, place, due);
+}
+
+/* Adds it, or moves it after its time has changed. */
+RESTATE__PRIVATE void restate__due_set(restate__due_heap *h, restate__due *due) {
+    restate__due_sift(h, due->place ? due->place : ++h->count, due);
+}
+
+RESTATE__PRIVATE void restate__due_remove(restate__due_heap *h, restate__due *due) {
+    restate__due *last = h->all[h->count--];
+    size_t place = due->place;
+    due->place = 0;
+    if (last != due) restate__due_sift(h, place, last);
+}
+
+/* NULL: nothing is due before or at that time. */
+RESTATE__PRIVATE restate__due *restate__due_first(const restate__due_heap *h, uint64_t until_ms) {
+    return h->count && h->all[1]->at_ms <= until_ms ? h->all[1] : NULL;
 }
 
 /* ================================================================================================
@@ -21717,8 +21770,8 @@ typedef struct restate__client_request {
     bool follows;                           /* see (6) */
 
     uint32_t tries;
-    uint64_t began_ms, deadline_ms, due_ms;
-    size_t heap_at;                         /* 0: it is not in the heap */
+    uint64_t began_ms, deadline_ms;
+    restate__due due;
     struct restate__client_conn *conn;      /* while SENT */
     int32_t stream;
     bool written;                           /* its HEADERS */
@@ -21801,8 +21854,8 @@ typedef struct restate__client_http {
     restate__poll_source timer;             /* for programs that poll restate_client_fd() */
     uint64_t armed_ms;
     uint64_t now_ms;
-    restate__client_request **heap;         /* from 1 on */
-    size_t heap_count, heap_room;
+    restate__due_heap heap;
+    size_t heap_room;
     size_t requests;                        /* number of those not DONE: the heap has room for
                                                all */
     uint8_t *in, *out;
@@ -21834,51 +21887,23 @@ static void restate__client_tick(restate__client_http *h) {
 
 /* ---- Deadlines ------------------------------------------------------------------------------- */
 
-static void restate__client_heap_put(restate__client_http *h, size_t at,
-                                     restate__client_request *r) {
-    h->heap[at] = r;
-    r->heap_at = at;
-}
-
-/* Puts `r` into the free place `at`, or where the order of the heap needs it. */
-static void restate__client_heap_sift(restate__client_http *h, size_t at,
-                                      restate__client_request *r) {
-    while (at > 1 && h->heap[at / 2]->due_ms > r->due_ms) {
-        restate__client_heap_put(h, at, h->heap[at / 2]);
-        at /= 2;
-    }
-    for (size_t child; (child = 2 * at) <= h->heap_count; at = child) {
-        if (child < h->heap_count && h->heap[child + 1]->due_ms < h->heap[child]->due_ms) child++;
-        if (h->heap[child]->due_ms >= r->due_ms) break;
-        restate__client_heap_put(h, at, h->heap[child]);
-    }
-    restate__client_heap_put(h, at, r);
-}
-
 /* Sets when a request is due; UINT64_MAX: never. */
 static void restate__client_due(restate__client_request *r, uint64_t at_ms) {
     restate__client_http *h = restate__client_home(r);
-    size_t at = r->heap_at;
-    r->due_ms = at_ms;
-    if (at_ms != UINT64_MAX) {
-        restate__client_heap_sift(h, at ? at : ++h->heap_count, r);
-    } else if (at) {
-        restate__client_request *last = h->heap[h->heap_count--];
-        r->heap_at = 0;
-        if (last != r) restate__client_heap_sift(h, at, last);
-    }
+    r->due.at_ms = at_ms;
+    if (at_ms != UINT64_MAX) restate__due_set(&h->heap, &r->due);
+    else if (r->due.place) restate__due_remove(&h->heap, &r->due);
 }
 
 /* Makes room for one more request, so that restate__client_due() needs no memory. */
 static bool restate__client_heap_grow(restate__client_http *h) {
     size_t room = h->heap_room ? 2 * h->heap_room : 64;
     if (h->requests + 2 <= h->heap_room) return true;
-    restate__client_request **heap =
-        restate__mem_alloc(&h->base.allocator, room * sizeof *heap);
-    if (!heap) return false;
-    if (h->heap_room) memcpy((void *)heap, (void *)h->heap, h->heap_room * sizeof *heap);
-    restate__mem_free(&h->base.allocator, (void *)h->heap, h->heap_room * sizeof *heap);
-    h->heap = heap;
+    restate__due **all = restate__mem_alloc(&h->base.allocator, room * sizeof *all);
+    if (!all) return false;
+    if (h->heap_room) memcpy((void *)all, (void *)h->heap.all, h->heap_room * sizeof *all);
+    restate__mem_free(&h->base.allocator, (void *)h->heap.all, h->heap_room * sizeof *all);
+    h->heap.all = all;
     h->heap_room = room;
     return true;
 }
@@ -22916,8 +22941,9 @@ static void restate__client_expire_one(restate__client_request *r) {
 }
 
 static void restate__client_expire(restate__client_http *h) {
-    while (h->heap_count && h->heap[1]->due_ms <= h->now_ms)
-        restate__client_expire_one(h->heap[1]);
+    restate__due *due;
+    while ((due = restate__due_first(&h->heap, h->now_ms)) != NULL)
+        restate__client_expire_one(RESTATE__HOST(restate__client_request, due, due));
 }
 
 /* Checks the deadlines of a connection, and returns the next one. */
@@ -22972,8 +22998,8 @@ static uint64_t restate__client_work_on(restate__client_http *h) {
     uint64_t other = restate__client_serve(h, &h->admin);
     if (other < due) due = other;
     /* Failures above may have scheduled attempts. */
-    if (h->heap_count && h->heap[1]->due_ms < due) due = h->heap[1]->due_ms;
-    return due;
+    const restate__due *first = restate__due_first(&h->heap, due);
+    return first ? first->at_ms : due;
 }
 
 static int restate__client_wait_ms(const restate__client_http *h, uint64_t due, uint64_t wait_ms) {
@@ -23712,7 +23738,7 @@ static void restate__client_http_free(restate_client *client) {
     restate__poll_close(&h->poll, &h->timer);
     restate__poll_free(&h->poll);
     restate__mem_free(&allocator, h->in, 2 * RESTATE__CLIENT_BYTES);
-    restate__mem_free(&allocator, (void *)h->heap, h->heap_room * sizeof *h->heap);
+    restate__mem_free(&allocator, (void *)h->heap.all, h->heap_room * sizeof *h->heap.all);
     restate__arena_free(&h->kept);
     restate__worker_free(&client->worker);
     restate__mem_free(&allocator, h, sizeof *h);
@@ -25305,7 +25331,7 @@ typedef struct restate__test_invocation {
 
 /* A timer: the end of a sleep, or of SCHEDULED or BACKING_OFF. */
 typedef struct restate__test_timer {
-    uint64_t at_ms, order;
+    restate__due due;
     restate__test_party *party;             /* the sleeper, or an invocation that starts */
     uint32_t id;                            /* of the completion; or the `timer` of the
                                                invocation */
@@ -25327,8 +25353,8 @@ typedef struct restate__test_server {
     restate__map_node *by_id, *by_raw_id, *objects, *idempotent;
     restate__test_invocation **ready;       /* the list of (T2), from ready_at to ready_end */
     uint32_t ready_at, ready_end, ready_room;
-    restate__test_timer *timers;            /* a heap by `at_ms`, then `order` */
-    uint32_t timer_count, timer_room, timer_order;
+    restate__due_heap timers;
+    uint32_t timer_room, timer_order;
     uint32_t events;                        /* number of journal entries */
     char error[512];                        /* why it stopped; "": it goes on */
     /* Places where an attempt can break. */
@@ -25501,39 +25527,18 @@ static restate__test_invocation *restate__test_by_id(restate__test_server *t, re
 
 /* ---- Time ------------------------------------------------------------------------------------ */
 
-static bool restate__test_before(const restate__test_timer *a, const restate__test_timer *b) {
-    return a->at_ms != b->at_ms ? a->at_ms < b->at_ms : a->order < b->order;
-}
-
-static void restate__test_swap(restate__test_timer *a, restate__test_timer *b) {
-    restate__test_timer c = *a;
-    *a = *b;
-    *b = c;
-}
-
 /* The seed decides the order of timers that are due at the same time. */
-static void restate__test_set_timer(restate__test_server *t, restate__test_timer timer) {
-    restate__test_timer *all = restate__grow(&t->arena, t->timers, t->timer_count, &t->timer_room,
-                                             sizeof *all);
-    if (!all) return;
-    t->timers = all;
-    timer.order = t->steady ? t->timer_order++ : restate__vm_random(t->random);
-    uint32_t at = t->timer_count++;
-    all[at] = timer;
-    for (; at && restate__test_before(&all[at], &all[(at - 1) / 2]); at = (at - 1) / 2)
-        restate__test_swap(&all[at], &all[(at - 1) / 2]);
-}
-
-static restate__test_timer restate__test_take_timer(restate__test_server *t) {
-    restate__test_timer *all = t->timers, first = all[0];
-    uint32_t n = --t->timer_count, at = 0, child;
-    all[0] = all[n];
-    for (; (child = 2 * at + 1) < n; at = child) {
-        if (child + 1 < n && restate__test_before(&all[child + 1], &all[child])) child++;
-        if (restate__test_before(&all[at], &all[child])) break;
-        restate__test_swap(&all[at], &all[child]);
-    }
-    return first;
+static void restate__test_set_timer(restate__test_server *t, uint64_t at_ms,
+                                    restate__test_timer timer) {
+    restate__due **all = restate__grow(&t->arena, t->timers.all, (uint32_t)t->timers.count + 1,
+                                       &t->timer_room, sizeof *all);
+    restate__test_timer *kept = restate__arena_alloc(&t->arena, sizeof *kept);
+    if (!all || !kept) return;
+    t->timers.all = all;
+    *kept = timer;
+    kept->due.at_ms = at_ms;
+    kept->due.order = t->steady ? t->timer_order++ : restate__vm_random(t->random);
+    restate__due_set(&t->timers, &kept->due);
 }
 
 /* ---- Who can go on --------------------------------------------------------------------------- */
@@ -26045,8 +26050,8 @@ static restate__test_invocation *restate__test_invoke(restate__test_party *calle
     restate__test_add(v, found.number);
     if (found.keep) *found.keep = v;
     if (order->at_ms > t->now_ms)
-        restate__test_set_timer(t, (restate__test_timer){ order->at_ms, 0, &v->party, v->timer,
-                                                          true });
+        restate__test_set_timer(t, order->at_ms, (restate__test_timer){
+            .party = &v->party, .id = v->timer, .starts = true });
     else
         restate__test_enter(v);
     return v;
@@ -26144,7 +26149,7 @@ static void restate__test_sleep(restate__test_party *p, restate_bytes body) {
     uint64_t at_ms =
         restate__test_get_number(body, restate_wire_SleepCommandMessage_wake_up_time_tag);
     uint32_t id = RESTATE__TEST_NUMBER(body, Sleep, result_completion_id);
-    restate__test_set_timer(p->server, (restate__test_timer){ at_ms, 0, p, id, false });
+    restate__test_set_timer(p->server, at_ms, (restate__test_timer){ .party = p, .id = id });
 }
 
 /* The id of the invocation behind a call or a send. */
@@ -26409,8 +26414,8 @@ static void restate__test_suspended(restate__test_invocation *v, restate_bytes b
 static void restate__test_back_off(restate__test_invocation *v, uint64_t delay_ms) {
     restate__test_server *t = v->party.server;
     v->status = RESTATE__TEST_BACKING_OFF;
-    restate__test_set_timer(t, (restate__test_timer){ t->now_ms + delay_ms, 0, &v->party,
-                                                      ++v->timer, true });
+    restate__test_set_timer(t, t->now_ms + delay_ms, (restate__test_timer){
+        .party = &v->party, .id = ++v->timer, .starts = true });
 }
 
 /* Schedules a retry by the invocation's own policy, or the server's. */
@@ -26817,18 +26822,20 @@ static void restate__test_fire(const restate__test_timer *d) {
 
 /* Advances the clock to the next timer. False: there is none. */
 static bool restate__test_jump(restate__test_server *t) {
-    restate__test_timer d;
+    const restate__test_timer *d;
     do {
-        if (!t->timer_count || (t->still && t->timers[0].at_ms > t->now_ms)) return false;
-        d = restate__test_take_timer(t);
-    } while (restate__test_is_stale(&d));
-    if (d.at_ms > t->options.start_ms + t->options.max_ms) {
+        restate__due *first = restate__due_first(&t->timers, t->still ? t->now_ms : UINT64_MAX);
+        if (!first) return false;
+        restate__due_remove(&t->timers, first);
+        d = RESTATE__HOST(restate__test_timer, due, first);
+    } while (restate__test_is_stale(d));
+    if (d->due.at_ms > t->options.start_ms + t->options.max_ms) {
         restate__test_stop(t, "the clock of the test would exceed max_ms, which is %llu",
                            (unsigned long long)t->options.max_ms);
         return false;
     }
-    if (d.at_ms > t->now_ms) t->now_ms = d.at_ms;
-    restate__test_fire(&d);
+    if (d->due.at_ms > t->now_ms) t->now_ms = d->due.at_ms;
+    restate__test_fire(d);
     return true;
 }
 
@@ -27393,7 +27400,7 @@ static void restate__test_process(restate_client *client, uint64_t wait_ms) {
     uint64_t until_ms = t->now_ms + restate__ms(wait_ms, 0);
     bool goes_on = !t->stepping;
     while (goes_on) {
-        bool due = t->timer_count && t->timers[0].at_ms <= (client->settled ? t->now_ms : until_ms);
+        bool due = restate__due_first(&t->timers, client->settled ? t->now_ms : until_ms) != NULL;
         if (t->ready_at == t->ready_end && !due) break;
         t->stepping = true;
         goes_on = restate__test_step(t);
