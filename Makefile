@@ -411,6 +411,20 @@ FIRMWARE_BOARD = board tasks pb_common pb_encode pb_decode
 build/firmware/m4.elf: $(patsubst %,build/firmware/%.o,main services restate $(FIRMWARE_BOARD)) examples/firmware/board.ld
 	$(firmware_cc) $(firmware_link) -Wl,--defsym=RAM_KB=64 -o $@ $(filter %.o,$^)
 
+# Unit tests, as they are, on that processor. What they print needs the printf() of the larger newlib.
+build/firmware/unit_%.elf: tests/unit_%.c $(wildcard tests/*.h tests/support/*.c) $(HEADERS) \
+		$(patsubst %,build/firmware/%.o,$(FIRMWARE_BOARD)) examples/firmware/board.ld
+	$(firmware_cc) $(subst --specs=nano.specs,,$(firmware_link)) -Wl,--defsym=RAM_KB=4096 -std=gnu99 -w \
+		-include examples/firmware/sdk.h -I. -Itests -I$(NANOPB) -o $@ $< $(filter %.o,$^)
+
+# $(1): a program with its words, the first being the name that it calls itself.
+qemu_m4 = $(QEMU_ARM) -M mps2-an386 -nographic -monitor none -serial none \
+	-semihosting-config enable=on,target=native,arg=$(1)
+FIRMWARE_UNITS = unit_stream unit_journal unit_journal_run unit_journal_state
+firmware-unit_%: build/firmware/unit_%.elf
+	@$(call qemu_m4,unit_$*@m4) -kernel $<
+firmware-units: $(FIRMWARE_UNITS:%=firmware-%)
+
 build/firmware/relay: examples/firmware/relay.c examples/firmware/link.h
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(WARN) $(CPPFLAGS) $(CFLAGS) $(shell pkg-config --cflags libnghttp2) -o $@ $< \
@@ -447,6 +461,7 @@ help:
 	@echo 'make strict       warnings of gcc and clang are errors; every way to include the header'
 	@echo 'make checked      compilers warn of a forgotten status, where it can be a failure'
 	@echo 'make firmware     the header compiles for cores without an operating system, by arm-none-eabi-gcc'
+	@echo 'make firmware-units  some unit tests on a Cortex-M4, in QEMU'
 	@echo 'make refused      what it cannot be compiled with is told in one sentence'
 	@echo 'make readme       the C code of README.md compiles'
 	@echo 'make layers       sections of restate.h use earlier ones only'
@@ -458,6 +473,6 @@ help:
 
 .PHONY: all examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke servers mutants differential coverage scale budget bench bench-e2e bench-client \
 	bench-check wire wire-check layers license features sizes sizes-check \
-	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware refused clean help
+	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware firmware-units refused clean help
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -1,5 +1,6 @@
-/* An ARM MPS2 with a Cortex-M4 (QEMU's mps2-an386), without an operating system: start, clock, UART,
- * heap, and a console by semihosting. On another board this file and board.ld are what changes. */
+/* An ARM MPS2 with a Cortex-M4 (QEMU's mps2-an386), without an operating system: start, clock,
+ * UART, heap, and a console by semihosting. On another board this file and board.ld
+ * change. */
 #include "board.h"
 
 #include <errno.h>
@@ -10,7 +11,7 @@
 
 #define CLOCK_HZ 25000000u
 
-/* ---- Registers --------------------------------------------------------------------------------- */
+/* ---- Registers ------------------------------------------------------------------------------- */
 
 typedef struct uart {
     volatile uint32_t data, state, control, interrupts, divider;
@@ -28,7 +29,7 @@ enum { UART_RX_INTERRUPT = 2 };                                         /* inter
 static void interrupts_off(void) { __asm__ volatile("cpsid i" ::: "memory"); }
 static void interrupts_on(void) { __asm__ volatile("cpsie i" ::: "memory"); }
 
-/* ---- Semihosting: the console, and the end of the emulator -------------------------------------- */
+/* ---- Semihosting: the console, and the end of the emulator ----------------------------------- */
 
 static int semihost(int operation, const void *arg) {
     register int r0 __asm__("r0") = operation;
@@ -38,6 +39,18 @@ static int semihost(int operation, const void *arg) {
 }
 
 void board_say(const char *text) { semihost(0x04, text); }
+
+/* The words that the emulator was started with: -semihosting-config arg=...,arg=... */
+static int words(char **argv, int most) {
+    static char line[256];
+    const uint32_t block[2] = { (uint32_t)(uintptr_t)line, sizeof line };
+    int n = 0;
+    if (semihost(0x15, block) != 0) line[0] = 0;
+    for (char *word = strtok(line, " "); word && n < most; word = strtok(NULL, " "))
+        argv[n++] = word;
+    argv[n] = NULL;
+    return n;
+}
 
 void _exit(int status) {
     const uint32_t why[2] = { 0x20026, (uint32_t)status };      /* the application has ended */
@@ -49,7 +62,7 @@ static void fault(void) {
     _exit(125);
 }
 
-/* ---- Clock --------------------------------------------------------------------------------------- */
+/* ---- Clock ----------------------------------------------------------------------------------- */
 
 static volatile uint64_t ticks;
 static uint64_t started;                    /* wall time of tick 0 */
@@ -65,7 +78,7 @@ uint64_t board_ms(int wall) {
 
 void board_set_time(uint64_t wall_ms) { started = wall_ms - board_ms(0); }
 
-/* ---- UART ---------------------------------------------------------------------------------------- */
+/* ---- UART ------------------------------------------------------------------------------------ */
 
 /* A full ring leaves the next byte in the UART, which then stops the sender (RTS). */
 static volatile uint8_t ring[256];
@@ -100,7 +113,7 @@ void board_wait(void) {
     interrupts_on();
 }
 
-/* ---- Sensor: a number that changes, as there is none ---------------------------------------------- */
+/* ---- Sensor: a number that changes, as there is none ----------------------------------------- */
 
 uint16_t board_adc(void) {
     static uint32_t noise = 1;
@@ -108,11 +121,13 @@ uint16_t board_adc(void) {
     return (uint16_t)(2048u + (noise >> 28));
 }
 
-/* ---- Stacks --------------------------------------------------------------------------------------- */
+/* ---- Stacks ---------------------------------------------------------------------------------- */
 
 #define PAINT 0xA5u
 
-void board_paint(void *low, void *high) { memset(low, PAINT, (size_t)((char *)high - (char *)low)); }
+void board_paint(void *low, void *high) {
+    memset(low, PAINT, (size_t)((char *)high - (char *)low));
+}
 
 size_t board_unpainted(const void *low, const void *high) {
     const uint8_t *at = low;
@@ -120,14 +135,14 @@ size_t board_unpainted(const void *low, const void *high) {
     return (size_t)((const uint8_t *)high - at);
 }
 
-/* ---- Start ---------------------------------------------------------------------------------------- */
+/* ---- Start ----------------------------------------------------------------------------------- */
 
 extern uint32_t board_data_rom[], board_data[], board_data_end[], board_bss[], board_bss_end[];
-extern int main(void);
+extern int main(int argc, char **argv);
 
 void board_start(void);
 void board_start(void) {
-    char *here = __builtin_frame_address(0);
+    char *argv[9], *here = __builtin_frame_address(0);
     memcpy(board_data, board_data_rom, (size_t)((char *)board_data_end - (char *)board_data));
     memset(board_bss, 0, (size_t)((char *)board_bss_end - (char *)board_bss));
     board_paint(board_stack_low, here - 64);
@@ -137,7 +152,7 @@ void board_start(void) {
     UART0->divider = CLOCK_HZ / 115200u;
     UART0->control = UART_TX_ON | UART_RX_ON | UART_RX_INTERRUPTS;
     NVIC_ENABLE = 1;                        /* interrupt 0: UART 0 has received */
-    exit(main());
+    exit(main(words(argv, 8), argv));
 }
 
 typedef void (*vector)(void);
@@ -146,11 +161,12 @@ __attribute__((section(".vectors"), used)) static const struct {
     vector system[15], devices[32];
 } vectors = {
     board_stack_top,
-    { [0] = board_start, [1] = fault, [2] = fault, [3] = fault, [4] = fault, [5] = fault, [14] = on_tick },
+    { [0] = board_start, [1] = fault, [2] = fault, [3] = fault, [4] = fault, [5] = fault,
+      [14] = on_tick },
     { [0] = on_byte },
 };
 
-/* ---- What newlib asks for ------------------------------------------------------------------------- */
+/* ---- What newlib asks for -------------------------------------------------------------------- */
 
 extern char board_heap[], board_heap_end[];
 static char *heap_top = board_heap;

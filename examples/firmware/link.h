@@ -43,7 +43,7 @@ static inline uint16_t link_crc(uint16_t crc, uint8_t byte) {
     return (uint16_t)((crc << 4) ^ table[(crc >> 12) ^ (byte & 15)]);
 }
 
-/* ---- Sending: byte by byte to `put` ------------------------------------------------------------- */
+/* ---- Sending: byte by byte to `put` ---------------------------------------------------------- */
 
 typedef struct link_out {
     void (*put)(void *user, uint8_t byte);
@@ -85,7 +85,7 @@ static inline void link_send(link_out *out, link_type type, uint16_t number, con
     link_end(out);
 }
 
-/* ---- Receiving ----------------------------------------------------------------------------------- */
+/* ---- Receiving ------------------------------------------------------------------------------- */
 
 typedef struct link_in {
     uint8_t bytes[LINK_HEAD + LINK_BYTES + LINK_CRC + 1];
@@ -133,7 +133,7 @@ static inline void link_next(link_in *in) {
     in->escape = in->damaged = false;
 }
 
-/* ---- Texts in a body ------------------------------------------------------------------------------ */
+/* ---- Texts in a body ------------------------------------------------------------------------- */
 
 /* The next one at `*at`, which moves behind it; NULL: there is none. */
 static inline const char *link_text(const uint8_t **at, const uint8_t *end) {

@@ -1,12 +1,12 @@
 /* Firmware that a Restate server drives: the endpoint of services.c, over a serial line.
  *
- * A server speaks HTTP/2, and this does not: relay.c, on a computer at the other end of the line, does
- * for it, and passes each exchange on in frames (link.h). Here each is a restate_stream.
+ * A server speaks HTTP/2, and this does not: relay.c, on a computer at the other end of the line,
+ * does for it, and passes each exchange on in frames (link.h). Here each is a restate_stream.
  *
  *     make build/firmware/relay build/firmware/m4.elf
  *     PORT=9080 LINK=/tmp/firmware build/firmware/relay
- *     qemu-system-arm -M mps2-an386 -nographic -monitor none -semihosting-config enable=on,target=native \
- *         -serial unix:/tmp/firmware -kernel build/firmware/m4.elf
+ *     qemu-system-arm -M mps2-an386 -nographic -monitor none -serial unix:/tmp/firmware \
+ *         -semihosting-config enable=on,target=native -kernel build/firmware/m4.elf
  *     curl localhost:9070/deployments --json '{"uri": "http://localhost:9080"}'
  *     curl localhost:8080/Station/report --json '{"sensor": "roof", "samples": 3, "pauseMs": 500}'
  *
@@ -27,7 +27,7 @@ static restate_endpoint *endpoint;
 static exchange exchanges[STREAMS];
 static link_in in;
 
-/* ---- To the relay -------------------------------------------------------------------------------- */
+/* ---- To the relay ---------------------------------------------------------------------------- */
 
 static void put(void *user, uint8_t byte) {
     (void)user;
@@ -56,7 +56,7 @@ static void send_data(const exchange *x, restate_bytes b) {
     }
 }
 
-/* ---- Exchanges ------------------------------------------------------------------------------------ */
+/* ---- Exchanges ------------------------------------------------------------------------------- */
 
 static exchange *find(uint16_t number) {
     for (exchange *x = exchanges; x < exchanges + STREAMS; x++)
@@ -118,7 +118,7 @@ static void open(uint16_t number, const uint8_t *at, const uint8_t *end) {
     if (x == exchanges + STREAMS || !x->stream) send(LINK_RESET, number);
 }
 
-/* ---- From the relay ------------------------------------------------------------------------------- */
+/* ---- From the relay -------------------------------------------------------------------------- */
 
 static void begin_anew(void) {
     const uint8_t room = INVOCATIONS;
@@ -141,7 +141,8 @@ static void on_frame(void) {
     case LINK_TIME: set_time(body, size); return;
     case LINK_OPEN: open(link_in_number(&in), body, body + size); break;
     case LINK_DATA:
-        if (x && size) RESTATE_IGNORE(restate_stream_feed(x->stream, (restate_bytes){ body, size }));
+        if (x && size)
+            RESTATE_IGNORE(restate_stream_feed(x->stream, (restate_bytes){ body, size }));
         break;
     case LINK_FIN:
         if (x) RESTATE_IGNORE(restate_stream_feed(x->stream, (restate_bytes){ NULL, 0 }));

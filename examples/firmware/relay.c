@@ -1,11 +1,12 @@
-/* The other end of the firmware's serial line: serves HTTP/2, and passes each exchange on in frames.
+/* The other end of the firmware's serial line: serves HTTP/2, passes each exchange on in frames.
  *
- *     PORT=9080 LINK=/dev/ttyUSB0 build/firmware/relay       a serial device, 115,200 baud, RTS and CTS
- *     PORT=9080 LINK=/tmp/firmware build/firmware/relay      else a socket that the emulator connects to
+ *     PORT=9080 LINK=/dev/ttyUSB0 relay       a serial device, 115,200 baud, RTS and CTS
+ *     PORT=9080 LINK=/tmp/firmware relay      else a socket that the emulator connects to
  *
- * Exchanges live as long as the firmware knows of them: when it starts anew, goes away, or a frame is
- * damaged, their streams are reset, and the server makes the attempts again. Requests that come while it
- * is away get 503, and those beyond what it can have at a time wait here. Linux and other POSIX systems; needs nghttp2. */
+ * Exchanges live as long as the firmware knows of them: when it starts anew, goes away, or a frame
+ * is damaged, their streams are reset, and the server makes the attempts again. Requests that come
+ * while it is away get 503, and those beyond what it can have at a time wait here. For POSIX
+ * systems; needs nghttp2. */
 #define _DEFAULT_SOURCE 1
 #define _POSIX_C_SOURCE 200809L
 #include "link.h"
@@ -25,9 +26,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PEERS = 16, STREAMS = 64, HEADERS = 16 };     /* connections, and exchanges of each at a time */
+enum { PEERS = 16, STREAMS = 64, HEADERS = 16 };    /* connections, exchanges of each at a time */
 
-/* ---- Bytes ---------------------------------------------------------------------------------------- */
+/* ---- Bytes ----------------------------------------------------------------------------------- */
 
 typedef struct buffer {
     uint8_t *at;
@@ -56,9 +57,9 @@ static void discard(buffer *b) {
     memset(b, 0, sizeof *b);
 }
 
-/* ---- State ---------------------------------------------------------------------------------------- */
+/* ---- State ----------------------------------------------------------------------------------- */
 
-/* Where an exchange is. It is OPEN at the firmware from LINK_OPEN until one side ends or resets it. */
+/* Where an exchange is. OPEN: from LINK_OPEN until the firmware ends it, or a side resets it. */
 typedef enum phase { ARRIVING, WAITING, OPEN, OVER } phase;
 
 typedef struct exchange {
@@ -88,7 +89,8 @@ static struct {
     int listener;                           /* of peers */
     int line_listener, line;                /* -1: there is none */
     bool device;                            /* `line` is one */
-    unsigned room;                          /* exchanges that the firmware can have; 0: no HELLO yet */
+    unsigned room;                          /* exchanges that the firmware can have; 0: it said no
+                                               HELLO yet */
     link_in in;
     buffer to_line;
 } relay;
@@ -104,7 +106,7 @@ static uint64_t wall_ms(void) {
     return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
 }
 
-/* ---- Frames to the firmware ----------------------------------------------------------------------- */
+/* ---- Frames to the firmware ------------------------------------------------------------------ */
 
 static void put(void *user, uint8_t byte) {
     (void)user;
@@ -126,7 +128,7 @@ static void send_data(exchange *x, const uint8_t *bytes, size_t size) {
     }
 }
 
-/* ---- Responses ------------------------------------------------------------------------------------- */
+/* ---- Responses ------------------------------------------------------------------------------- */
 
 static ssize_t read_response(nghttp2_session *session, int32_t stream, uint8_t *to, size_t room,
                              uint32_t *flags, nghttp2_data_source *source, void *user) {
@@ -170,7 +172,8 @@ static void refuse(exchange *x, unsigned status, const char *why) {
 
 static void reset(exchange *x) {
     x->phase = OVER;
-    nghttp2_submit_rst_stream(x->peer->session, NGHTTP2_FLAG_NONE, x->stream, NGHTTP2_INTERNAL_ERROR);
+    nghttp2_submit_rst_stream(x->peer->session, NGHTTP2_FLAG_NONE, x->stream,
+                              NGHTTP2_INTERNAL_ERROR);
 }
 
 /* The firmware knows of no exchange any more. */
@@ -209,7 +212,7 @@ static void open_exchanges(void) {
     }
 }
 
-/* ---- Frames from the firmware --------------------------------------------------------------------- */
+/* ---- Frames from the firmware ---------------------------------------------------------------- */
 
 static exchange *find(uint16_t number) {
     for (exchange *x = relay.exchanges; x; x = x->next)
@@ -252,7 +255,7 @@ static void on_byte(uint8_t byte) {
     if (got != LINK_MORE) link_next(&relay.in);
 }
 
-/* ---- Requests: callbacks of nghttp2 ----------------------------------------------------------------- */
+/* ---- Requests: callbacks of nghttp2 ---------------------------------------------------------- */
 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user) {
     exchange *x, **last = &relay.exchanges;
@@ -273,7 +276,8 @@ static bool wanted(const char *name) {
 }
 
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
-                     size_t name_size, const uint8_t *value, size_t size, uint8_t flags, void *user) {
+                     size_t name_size, const uint8_t *value, size_t size, uint8_t flags,
+                     void *user) {
     exchange *x = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
     (void)name_size, (void)size, (void)flags, (void)user;
     if (!x || x->phase != ARRIVING) return 0;
@@ -341,7 +345,7 @@ static int on_close(nghttp2_session *session, int32_t stream, uint32_t code, voi
     return 0;
 }
 
-/* ---- Peers ------------------------------------------------------------------------------------------ */
+/* ---- Peers ----------------------------------------------------------------------------------- */
 
 static nghttp2_session *new_session(peer *p) {
     nghttp2_settings_entry settings[] = { { NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, STREAMS } };
@@ -354,7 +358,7 @@ static nghttp2_session *new_session(peer *p) {
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame_of_peer);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_close);
-    nghttp2_option_set_no_auto_window_update(option, 1);    /* the line may be slower than the server */
+    nghttp2_option_set_no_auto_window_update(option, 1);    /* the line may be slow */
     if (nghttp2_session_server_new2(&session, callbacks, p, option) != 0 ||
         nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings, 1) != 0) abort();
     nghttp2_session_callbacks_del(callbacks);
@@ -418,7 +422,7 @@ static void open_windows(void) {
     }
 }
 
-/* ---- The line ---------------------------------------------------------------------------------------- */
+/* ---- The line -------------------------------------------------------------------------------- */
 
 static void line_open_device(const char *path) {
     struct termios t;
@@ -482,7 +486,7 @@ static void line_write(void) {
     if (!relay.to_line.size) open_windows();
 }
 
-/* ---- The loop ---------------------------------------------------------------------------------------- */
+/* ---- The loop -------------------------------------------------------------------------------- */
 
 static void serve_port(const char *port) {
     struct sockaddr_in a = { .sin_family = AF_INET };
@@ -495,15 +499,16 @@ static void serve_port(const char *port) {
         listen(relay.listener, 64) != 0) fail("PORT");
 }
 
-static short line_events(void) { return (short)(relay.to_line.size ? POLLIN | POLLOUT : POLLIN); }
+static short events(const buffer *to_send) {
+    return (short)(to_send->size ? POLLIN | POLLOUT : POLLIN);
+}
 
 static void turn(void) {
     struct pollfd p[3 + PEERS] = { { relay.listener, POLLIN, 0 },
                                    { relay.line_listener, POLLIN, 0 },
-                                   { relay.line, line_events(), 0 } };
+                                   { relay.line, events(&relay.to_line), 0 } };
     for (int i = 0; i < PEERS; i++)
-        p[3 + i] = (struct pollfd){ relay.peers[i].fd,
-                                    (short)(relay.peers[i].out.size ? POLLIN | POLLOUT : POLLIN), 0 };
+        p[3 + i] = (struct pollfd){ relay.peers[i].fd, events(&relay.peers[i].out), 0 };
     if (poll(p, 3 + PEERS, -1) < 0 && errno != EINTR) fail("poll");
     for (int i = 0; i < PEERS; i++)
         if (p[3 + i].fd >= 0 && (p[3 + i].revents & ~POLLOUT) && !peer_read(&relay.peers[i]))
@@ -520,7 +525,7 @@ static void turn(void) {
 int main(void) {
     const char *port = getenv("PORT"), *path = getenv("LINK");
     if (!path) {
-        fputs("LINK is missing: a serial device, or where the emulator's socket is to be\n", stderr);
+        fputs("relay: LINK is missing, a serial device or the place of a socket\n", stderr);
         return 2;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);

@@ -1,5 +1,5 @@
-/* What this firmware does: Sensor/NAME/sample measures and keeps count; Station/report asks a sensor for
- * several samples, with a pause between them, through the server. */
+/* What this firmware does: Sensor/NAME/sample measures and keeps count; Station/report asks a
+ * sensor for several samples, with a pause between them, through the server. */
 #include "services.h"
 
 /* Hardware is read in a closure: its value is recorded, so a handler that starts again gets the
@@ -41,9 +41,9 @@ static restate_status report(restate_ctx *ctx, restate_bytes input) {
         sum += mv;
     }
     restate_log(ctx, RESTATE_LOG_INFO, "%s: %d samples", sensor, (int)samples);
-    return restate_reply(ctx, restate_json(ctx, "{'sensor': %s, 'from': %llu, 'samples': %d, 'mV': %d}",
-                                           sensor, (unsigned long long)now, (int)samples,
-                                           (int)(sum / samples)));
+    return restate_reply(
+        ctx, restate_json(ctx, "{'sensor': %s, 'from': %llu, 'samples': %d, 'mV': %d}", sensor,
+                          (unsigned long long)now, (int)samples, (int)(sum / samples)));
 }
 
 static const restate_service sensor = { .name = "Sensor", .kind = RESTATE_OBJECT,

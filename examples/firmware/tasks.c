@@ -1,7 +1,8 @@
 /* The six functions of RESTATE_FIBER_CUSTOM without an RTOS: tasks that switch when they wait.
  *
- * Each handler is a task with a stack of its own. A task and its owner alternate, so there is nothing
- * to schedule: whoever takes a signal that was not given goes on with the next task that can run. */
+ * Each handler is a task with a stack of its own. A task and its owner alternate, so there is
+ * nothing to schedule: whoever takes a signal that was not given goes on with the next task that
+ * can run. */
 #include "tasks.h"
 #include "board.h"
 
