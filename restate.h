@@ -21721,6 +21721,8 @@ enum {
     RESTATE__CLIENT_WINDOW = 1 << 20,       /* of a stream; 16 times that: of a connection */
     RESTATE__CLIENT_STREAMS = 100,          /* at a time, until SETTINGS came */
     RESTATE__CLIENT_FIELDS = 96,            /* of a request */
+    RESTATE__CLIENT_LIST = 65536,           /* bytes of the headers of a response, as HTTP/2
+                                               counts them */
     RESTATE__CLIENT_QUIET_MS = 30000,       /* of silence on a connection with requests, before a
                                                PING */
     RESTATE__CLIENT_ALIVE_MS = 10000,       /* in which the PING has to be answered */
@@ -21775,10 +21777,11 @@ typedef struct restate__client_request {
     struct restate__client_conn *conn;      /* while SENT */
     int32_t stream;
     bool written;                           /* its HEADERS */
+    bool reset;                             /* by the server */
 
     uint16_t status;                        /* of the response; below 200: there is none yet */
     restate__client_field *fields, **fields_end;
-    size_t field_count;
+    size_t field_count, field_bytes;
     restate__buf arrived;                   /* the body of the response */
     restate_answer answer;
     restate_status as;                      /* DONE: its status; its failure */
@@ -21814,8 +21817,8 @@ typedef struct restate__client_conn {
     int error;                              /* CONNECTING: of the last connect() */
     bool stepped;
     uint64_t heard_ms, asked_ms;            /* asked: time of a PING since then, or 0 */
-    bool heard;                             /* any byte has arrived */
     void *tls;
+    bool secured;                           /* TLS is agreed on: it took something to be sent */
     nghttp2_session *session;
     restate__client_request *requests;
     size_t streams;
@@ -22064,10 +22067,10 @@ static void restate__client_rewind(restate__client_request *r) {
     r->arrived.failed = false;
     r->fields = NULL;
     r->fields_end = &r->fields;
-    r->field_count = 0;
+    r->field_count = r->field_bytes = 0;
     r->status = 0;
     r->body_at = 0;
-    r->written = false;
+    r->written = r->reset = false;
 }
 
 /* Schedules the next attempt, in `least_ms` or later. False: none is left. */
@@ -22306,6 +22309,11 @@ static int restate__client_on_header(nghttp2_session *session, const nghttp2_fra
         return 0;
     }
     if (r->status < 200) return 0;
+    r->field_bytes += name_len + value_len + 32;
+    if (r->field_bytes > RESTATE__CLIENT_LIST) {
+        restate__client_error(r, 0, "the headers of the response have more than 65536 bytes");
+        return 0;
+    }
     restate__client_field *f = restate__arena_alloc(restate__client_arena(r), sizeof *f);
     if (!f) return 0;                       /* the next call on the context reports it */
     f->pair.name = restate__arena_text(restate__client_arena(r), restate__b(name, name_len));
@@ -22357,6 +22365,10 @@ static int restate__client_on_frame(nghttp2_session *session, const nghttp2_fram
         r = restate__client_on(session, frame->hd.stream_id);
         if (r && frame->hd.flags & NGHTTP2_FLAG_END_STREAM) restate__client_complete(r);
         break;
+    case NGHTTP2_RST_STREAM:
+        r = restate__client_on(session, frame->hd.stream_id);
+        if (r) r->reset = true;
+        break;
     default:
         break;
     }
@@ -22369,9 +22381,12 @@ static int restate__client_on_close(nghttp2_session *session, int32_t stream, ui
     restate__client_request *r = restate__client_on(session, stream);
     conn->streams--;
     if (!r) return 0;
+    bool refused = code == NGHTTP2_REFUSED_STREAM;      /* or it is above that of a GOAWAY */
     restate__client_leave(r);
-    restate__client_unanswered(r, code == NGHTTP2_REFUSED_STREAM, restate__arena_printf(
-        restate__client_arena(r), "the server ended the request without a response (%s)",
+    restate__client_unanswered(r, refused, restate__arena_printf(
+        restate__client_arena(r),
+        r->reset || refused ? "the server ended the request without a complete response (%s)"
+                            : "the response breaks the rules of HTTP (%s)",
         nghttp2_http2_strerror(code)));
     return 0;
 }
@@ -22585,7 +22600,7 @@ static int restate__client_send(restate__client_conn *conn, restate_bytes from) 
 static void restate__client_hung_up(restate__client_conn *conn, int n) {
     const restate_tls *tls = conn->http->tls;
     const char *reason = NULL;
-    if (conn->tls && !conn->heard) {
+    if (conn->tls && !conn->secured) {
         if (n == RESTATE_IO_ERROR && tls->reason) reason = tls->reason(tls->user, conn->tls);
         restate__client_lose(conn, true, "TLS with %.100s failed: %.100s", conn->to->url, reason
                              ? reason : "the certificate may not be that of the host, or not "
@@ -22609,6 +22624,7 @@ static size_t restate__client_write(restate__client_conn *conn, restate_bytes fr
             break;
         } else {
             sent += (size_t)n;
+            conn->secured = true;
         }
     }
     return sent;
@@ -22704,7 +22720,6 @@ static void restate__client_receive(restate__client_conn *conn) {
             restate__client_hung_up(conn, n);
             return;
         }
-        conn->heard = true;
         conn->heard_ms = h->now_ms;
         conn->asked_ms = 0;
         if (!restate__client_is_http2(conn, restate__b(h->in, (size_t)n))) return;
@@ -22723,7 +22738,7 @@ static bool restate__client_session(restate__client_conn *conn) {
     const nghttp2_settings_entry set[] = {
         { NGHTTP2_SETTINGS_ENABLE_PUSH, 0 },
         { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, RESTATE__CLIENT_WINDOW },
-        { NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, 65536 }
+        { NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, RESTATE__CLIENT_LIST }
     };
     return !nghttp2_session_client_new3(&conn->session, h->callbacks, conn, h->option, &h->mem) &&
            !nghttp2_submit_settings(conn->session, 0, set, sizeof set / sizeof set[0]) &&
@@ -22908,6 +22923,15 @@ static bool restate__client_needs(const restate__client_http *h,
     return to->queued > coming && to->conn_count < h->connections && h->now_ms >= to->again_ms;
 }
 
+/* Whether a connection can take a request. The server may have closed one that was idle, and a
+ * request that is sent then may have arrived, as far as the client can know. So the client first
+ * reads what has come. */
+static bool restate__client_still(restate__client_conn *conn) {
+    if (conn->streams || !conn->begun) return true;
+    restate__client_receive(conn);
+    return conn->life == RESTATE__CLIENT_OPEN && restate__client_room(conn);
+}
+
 /* Gives waiting requests to connections. */
 static void restate__client_deal(restate__client_http *h, restate__client_address *to) {
     while (to->queue) {
@@ -22917,6 +22941,7 @@ static void restate__client_deal(restate__client_http *h, restate__client_addres
             restate__client_open(h, to);
             continue;
         }
+        if (!restate__client_still(conn)) continue;
         restate__client_request *r = to->queue;
         to->queue = r->next_queued;
         if (!to->queue) to->queue_end = &to->queue;
@@ -22987,6 +23012,7 @@ static uint64_t restate__client_serve(restate__client_http *h, restate__client_a
     }
     restate__client_bury(h, to, false);
     if (to->queue && to->again_ms > h->now_ms && to->again_ms < due) due = to->again_ms;
+    if (to->queue && restate__client_needs(h, to)) due = h->now_ms;     /* one more is possible */
     return due;
 }
 

@@ -31,7 +31,7 @@ typedef struct secure {
     certificate own;
 } secure;
 
-static secure *secure_begin(const char *names, bool trust) {
+static secure *secure_new(const char *names, bool trust) {
     secure *s = calloc(1, sizeof *s);
     CHECK(restate__tls_init(&s->openssl));
     s->own = certificate_new(names, NULL);
@@ -44,6 +44,11 @@ static secure *secure_begin(const char *names, bool trust) {
     s->tls = restate__tls_by_openssl;
     s->tls.user = &s->openssl;
     s->in.tls = &s->tls;
+    return s;
+}
+
+static secure *secure_begin(const char *names, bool trust) {
+    secure *s = secure_new(names, trust);
     ingress_begin(&s->in);
     return s;
 }
@@ -158,8 +163,52 @@ TEST(no_tls_there) {
     ingress_stop(&in);
 }
 
+/* ---- Servers that fail ----------------------------------------------------------------------- */
+
+static const char *tried(const char *url, const char *idempotency_key) {
+    static char text[512];
+    restate_client *client = restate_client_new(&(restate_client_options){
+        .ingress = url, .retry = { .initial_interval_ms = 1, .max_attempts = 3 } });
+    restate_ctx *ctx = restate_client_begin(client);
+    restate_status s = restate_call(ctx, (restate_target){ .service = "S", .handler = "echo" }, restate_str("1"),
+                                    &(restate_call_options){ .idempotency_key = idempotency_key }, NULL);
+    snprintf(text, sizeof text, "%d: %s", (int)s, s == RESTATE_OK ? "" : restate_failed(ctx)->message);
+    restate_client_free(client);
+    return text;
+}
+
+/* The handshake is cut off, by an end or a reset: nothing was sent, so it is tried again without a key, too. */
+TEST(handshake_cut) {
+    for (int reset = 0; reset < 2; reset++) {
+        ingress in = { .raw = "", .resets = reset };
+        char url[64];
+        ingress_begin(&in);
+        snprintf(url, sizeof url, "https://127.0.0.1:%u", (unsigned)in.port);
+        CHECK_HAS(tried(url, NULL), "5: TLS with https://127.0.0.1:");
+        CHECK_HAS(tried(url, NULL), " (in 3 attempts)");
+        CHECK_INT(ingress_count(&in, &in.connections), 6);
+        ingress_stop(&in);
+    }
+}
+
+/* The handshake is done, the request is read, and then the server is gone, without a word. It may have been begun. */
+TEST(gone_after_handshake) {
+    for (int reset = 0; reset < 2; reset++) {
+        secure *s = secure_new("IP:127.0.0.1", true);
+        s->in.raw = "";
+        s->in.resets = reset;
+        ingress_begin(&s->in);
+        CHECK_HAS(tried(s->in.url, NULL), "5: ");
+        CHECK_INT(ingress_count(&s->in, &s->in.connections), 1);
+        CHECK_HAS(tried(s->in.url, "k"), " (in 3 attempts)");
+        CHECK_INT(ingress_count(&s->in, &s->in.connections), 4);
+        secure_end(s);
+    }
+}
+
 int main(int argc, char **argv) {
-    static const test_case cases[] = { T(hosts), T(much), T(own_library), T(no_tls_there), { 0 } };
+    static const test_case cases[] = { T(hosts), T(much), T(own_library), T(no_tls_there), T(handshake_cut),
+                                       T(gone_after_handshake), { 0 } };
     snprintf(trusted, sizeof trusted, "/tmp/restate-unit-tls-%ld", (long)getpid());
     setenv("SSL_CERT_FILE", trusted, 1);
     int status = test_main(argc, argv, cases);

@@ -21,6 +21,7 @@ typedef struct ingress_stream {
     const char *answer;                         /* what is sent; a copy, or a repeated byte if `fill` */
     size_t answer_len, answer_at;
     bool fill, hold, answered;                  /* hold: no end after the answer */
+    bool waits;                                 /* its next byte has to wait */
 } ingress_stream;
 
 typedef struct ingress_conn {
@@ -28,8 +29,17 @@ typedef struct ingress_conn {
     int fd;
     nghttp2_session *session;
     bool close_soon;                            /* when all is written */
+    bool reset_soon;                            /* the same, and the client is told by a reset */
+    bool said;                                  /* what is raw */
+    size_t limited;                             /* which limits it has told */
+    int32_t last_id;                            /* what is above is not looked at; 0: all is */
+    ingress_stream *drips;                      /* sends a byte now and then; or NULL */
     void *tls;
 } ingress_conn;
+
+typedef struct ingress_limits {
+    uint32_t streams, window;                   /* at a time; for the body of a request */
+} ingress_limits;
 
 typedef struct ingress {
     int listener, wake[2];
@@ -40,10 +50,16 @@ typedef struct ingress {
     char last[1024];                            /* the last request */
     unsigned requests, connections;
     unsigned times;                             /* how often a handler that fails at first did */
-    uint32_t max_streams;                       /* set before the start; 0: 200 */
+    /* What follows is set before the start. */
+    uint32_t max_streams;                       /* 0: 200 */
+    const ingress_limits *limits;               /* instead; the next ones when the client knows the last */
+    size_t limit_count;
     ingress_conn conns[INGRESS_CONNS];
     bool quiet;                                 /* accepts, and says nothing */
     const char *raw;                            /* says this instead of HTTP/2, and closes */
+    size_t raw_len;                             /* 0: that of the text */
+    bool stays;                                 /* does not close then */
+    bool resets;                                /* closes by a reset */
     const restate_tls *tls;
 } ingress;
 
@@ -78,19 +94,31 @@ static inline void ingress_again(ingress *in) {
     pthread_mutex_unlock(&in->lock);
 }
 
+static bool is(const ingress_stream *s, const char *part) { return strstr(s->path, part) != NULL; }
+
 static restate__h2_ssize ingress_read(nghttp2_session *session, int32_t id, uint8_t *to, size_t room, uint32_t *flags,
                                       nghttp2_data_source *source, void *user) {
     ingress_stream *s = source->ptr;
     size_t n = s->answer_len - s->answer_at;
-    (void)session;
-    (void)id;
     (void)user;
-    if (!n && s->hold) return NGHTTP2_ERR_DEFERRED;
+    if ((!n && s->hold) || s->waits) return NGHTTP2_ERR_DEFERRED;
     if (n > room) n = room;
+    if (is(s, "/drip/")) {
+        n = 1;
+        s->waits = true;
+    }
     if (s->fill) memset(to, 'x', n);
     else if (n) memcpy(to, s->answer + s->answer_at, n);
     s->answer_at += n;
-    if (s->answer_at == s->answer_len && !s->hold) *flags |= NGHTTP2_DATA_FLAG_EOF;
+    if (s->answer_at == s->answer_len && !s->hold) {
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+        if (is(s, "/trailers")) {
+            nghttp2_nv trailer;
+            restate__h2_field(&trailer, "x-trailer", "t");
+            *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+            nghttp2_submit_trailer(session, id, &trailer, 1);
+        }
+    }
     return (restate__h2_ssize)n;
 }
 
@@ -129,8 +157,6 @@ static void answer_echo(ingress_conn *c, ingress_stream *s) {
     s->answer_len = s->len;
     ingress_respond(c, s, "200", HEADERS(ID));
 }
-
-static bool is(const ingress_stream *s, const char *part) { return strstr(s->path, part) != NULL; }
 
 /* Failures of invocations, by each way in which servers tell them. */
 static bool answer_failure(ingress_conn *c, ingress_stream *s) {
@@ -171,6 +197,52 @@ static bool answer_refusal(ingress_conn *c, ingress_stream *s) {
     return true;
 }
 
+/* Answers that HTTP allows, though no ingress gives them. */
+static bool answer_oddly(ingress_conn *c, ingress_stream *s) {
+    nghttp2_nv nv[2];
+    if (is(s, "/hints")) {
+        restate__h2_field(&nv[0], ":status", "103");
+        restate__h2_field(&nv[1], "x-restate-error-source", "invocation");      /* that is not about the answer */
+        for (int i = 0; i < 3; i++) nghttp2_submit_headers(c->session, NGHTTP2_FLAG_NONE, s->id, NULL, nv, 2, NULL);
+        if (is(s, "/hints_only")) nghttp2_submit_rst_stream(c->session, 0, s->id, NGHTTP2_CANCEL);
+        else ingress_say(c, s, "200", HEADERS(ID), "hinted");
+    } else if (is(s, "/moved")) {
+        ingress_say(c, s, "307", HEADERS("location", "/elsewhere"), "");
+    } else if (is(s, "/nothing")) {
+        restate__h2_field(&nv[0], ":status", "204");
+        s->answered = true;
+        nghttp2_submit_response(c->session, s->id, nv, 1, NULL);
+    } else if (is(s, "/headers/")) {
+        size_t n = (size_t)atol(strstr(s->path, "/headers/") + 9);
+        nghttp2_nv *many = calloc(n + 1, sizeof *many);
+        char *large = calloc(1, 4001);
+        memset(large, 'h', 4000);
+        restate__h2_field(&many[0], ":status", "200");
+        for (size_t i = 1; i <= n; i++) restate__h2_field(&many[i], "x", large);
+        for (size_t i = 0; i <= n; i++) many[i].flags = NGHTTP2_NV_FLAG_NONE;
+        s->answered = true;
+        nghttp2_submit_response(c->session, s->id, many, n + 1, NULL);
+        free(large);
+        free(many);
+    } else if (is(s, "/drip/")) {
+        s->answer_len = (size_t)atol(strstr(s->path, "/drip/") + 6);
+        s->fill = true;
+        c->drips = s;
+        ingress_respond(c, s, "200", HEADERS(ID));
+    } else {
+        return false;
+    }
+    return true;
+}
+
+/* The server goes away: what it has begun it answers (/last), or not (/last_words), the rest is for another one. */
+static void answer_last(ingress_conn *c, ingress_stream *s) {
+    c->last_id = s->id;
+    c->close_soon = is(s, "/last_words");
+    nghttp2_submit_goaway(c->session, 0, s->id, NGHTTP2_NO_ERROR, NULL, 0);
+    if (!c->close_soon) ingress_say(c, s, "200", HEADERS(ID), "the last one");
+}
+
 /* What goes wrong below HTTP. */
 static bool answer_badly(ingress_conn *c, ingress_stream *s) {
     if (is(s, "/mute")) return true;
@@ -183,10 +255,19 @@ static bool answer_badly(ingress_conn *c, ingress_stream *s) {
         c->close_soon = true;
     } else if (is(s, "/hang_up") && !ingress_enough(c->of, 1)) {
         c->close_soon = true;
-    } else if (is(s, "/half") && !ingress_enough(c->of, 1)) {
+    } else if ((is(s, "/half") || is(s, "/torn")) && !ingress_enough(c->of, 1)) {
         s->hold = true;
         c->close_soon = true;
+        c->reset_soon = is(s, "/torn");
         ingress_say(c, s, "200", HEADERS(ID), "only a par");
+    } else if (is(s, "/cut/") && !ingress_enough(c->of, 1)) {
+        s->hold = true;                         /* the reset comes when this was sent */
+        ingress_say(c, s, "200", HEADERS(ID), "only a par");
+    } else if (is(s, "/last") && !ingress_enough(c->of, 1)) {
+        answer_last(c, s);
+    } else if (is(s, "/leaving") && !ingress_enough(c->of, 1)) {
+        nghttp2_submit_shutdown_notice(c->session);
+        ingress_say(c, s, "200", HEADERS(ID), "still here");
     } else if (is(s, "/big/")) {
         s->fill = true;
         s->answer_len = (size_t)atol(strstr(s->path, "/big/") + 5);
@@ -199,7 +280,7 @@ static bool answer_badly(ingress_conn *c, ingress_stream *s) {
 
 static void answer(ingress_conn *c, ingress_stream *s) {
     ingress_note(c->of, s);
-    if (answer_failure(c, s) || answer_refusal(c, s) || answer_badly(c, s)) return;
+    if (answer_failure(c, s) || answer_refusal(c, s) || answer_badly(c, s) || answer_oddly(c, s)) return;
     if (is(s, "/send"))
         ingress_say(c, s, "202", NULL, is(s, "/again/") ? "{\"invocationId\":\"inv_2\",\"status\":\"PreviouslyAccepted\"}"
                                                         : "{\"invocationId\":\"inv_2\",\"status\":\"Accepted\"}");
@@ -254,9 +335,24 @@ static int ingress_on_data(nghttp2_session *session, uint8_t flags, int32_t id, 
     return 0;
 }
 
+/* Tells the next limits, if there are any. */
+static void ingress_limit(ingress_conn *c) {
+    const ingress *in = c->of;
+    ingress_limits now = { in->max_streams ? in->max_streams : 200, 65535 };
+    if (in->limits && c->limited == in->limit_count) return;
+    if (!in->limits && c->limited) return;
+    if (in->limits) now = in->limits[c->limited];
+    c->limited++;
+    const nghttp2_settings_entry set[] = { { NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, now.streams },
+                                           { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, now.window } };
+    nghttp2_submit_settings(c->session, 0, set, 2);
+}
+
 static int ingress_on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user) {
     ingress_conn *c = user;
+    if (frame->hd.type == NGHTTP2_SETTINGS && frame->hd.flags & NGHTTP2_FLAG_ACK) ingress_limit(c);
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) return 0;
+    if (c->last_id && frame->hd.stream_id > c->last_id) return 0;
     ingress_stream *s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
     if (!s) return 0;
     bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
@@ -268,19 +364,24 @@ static int ingress_on_frame(nghttp2_session *session, const nghttp2_frame *frame
     return 0;
 }
 
-/* The way servers end a request that they do not want to read on: after the answer, without an error. */
+/* The way servers end a request that they do not want to read on: after the answer, without an error. And how they
+ * end it when they cannot go on with the answer. */
 static int ingress_on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user) {
     (void)user;
-    if (frame->hd.type != NGHTTP2_DATA || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) return 0;
+    if (frame->hd.type != NGHTTP2_DATA) return 0;
     ingress_stream *s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+    if (s && s->hold && is(s, "/cut/"))
+        nghttp2_submit_rst_stream(session, 0, s->id, (uint32_t)atol(strstr(s->path, "/cut/") + 5));
+    if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) return 0;
     if (s && is(s, "/early")) nghttp2_submit_rst_stream(session, 0, frame->hd.stream_id, NGHTTP2_NO_ERROR);
     return 0;
 }
 
 static int ingress_on_close(nghttp2_session *session, int32_t id, uint32_t code, void *user) {
     ingress_stream *s = nghttp2_session_get_stream_user_data(session, id);
+    ingress_conn *c = user;
     (void)code;
-    (void)user;
+    if (c->drips == s) c->drips = NULL;
     if (s) free(s->body);
     free(s);
     return 0;
@@ -288,9 +389,6 @@ static int ingress_on_close(nghttp2_session *session, int32_t id, uint32_t code,
 
 static void ingress_open(ingress_conn *c) {
     nghttp2_session_callbacks *cb;
-    const nghttp2_settings_entry set[] = {
-        { NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, c->of->max_streams ? c->of->max_streams : 200 }
-    };
     nghttp2_session_callbacks_new(&cb);
     nghttp2_session_callbacks_set_on_begin_headers_callback(cb, ingress_on_begin);
     nghttp2_session_callbacks_set_on_header_callback(cb, ingress_on_header);
@@ -300,14 +398,16 @@ static void ingress_open(ingress_conn *c) {
     nghttp2_session_callbacks_set_on_stream_close_callback(cb, ingress_on_close);
     nghttp2_session_server_new(&c->session, cb, c);
     nghttp2_session_callbacks_del(cb);
-    nghttp2_submit_settings(c->session, 0, set, 1);
+    ingress_limit(c);
 }
 
 static void ingress_close(ingress_conn *c) {
     if (c->session) nghttp2_session_del(c->session);    /* streams that were open leak nothing: see below */
     if (c->tls) c->of->tls->close(c->of->tls->user, c->tls);
+    if (c->reset_soon) setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1 }, sizeof(struct linger));
     close(c->fd);
     c->session = NULL;
+    c->drips = NULL;
     c->tls = NULL;
     c->fd = -1;
 }
@@ -350,8 +450,12 @@ static void ingress_ready(ingress_conn *c) {
     int n = ingress_recv(c, in, sizeof in);
     if (c->of->quiet && n > 0) return;
     if (c->of->raw && n > 0) {
-        ssize_t sent = send(c->fd, c->of->raw, strlen(c->of->raw), MSG_NOSIGNAL);
+        size_t len = c->of->raw_len ? c->of->raw_len : strlen(c->of->raw);
+        ssize_t sent = c->said ? 0 : send(c->fd, c->of->raw, len, MSG_NOSIGNAL);
         (void)sent;
+        c->said = true;
+        c->reset_soon = c->of->resets;
+        if (c->of->stays) return;
         n = 0;
     }
     if (n <= 0 || RESTATE__H2_V(nghttp2_session_mem_recv)(c->session, in, (size_t)n) < 0) ingress_end(c);
@@ -389,6 +493,21 @@ static void ingress_accept(ingress *in) {
     if (fd >= 0) close(fd);
 }
 
+/* One byte more of each answer that comes slowly. True: there are such. */
+static bool ingress_drip(ingress *in, bool now) {
+    bool any = false;
+    for (size_t i = 0; i < INGRESS_CONNS; i++) {
+        ingress_conn *c = &in->conns[i];
+        if (c->fd < 0 || !c->drips) continue;
+        any = true;
+        if (!now) continue;
+        c->drips->waits = false;
+        nghttp2_session_resume_data(c->session, c->drips->id);
+        ingress_write(c);
+    }
+    return any;
+}
+
 static void *ingress_run(void *arg) {
     ingress *in = arg;
     for (;;) {
@@ -396,7 +515,9 @@ static void *ingress_run(void *arg) {
                                                  { .fd = in->listener, .events = POLLIN } };
         for (size_t i = 0; i < INGRESS_CONNS; i++)
             fds[i + 2] = (struct pollfd){ .fd = in->conns[i].fd, .events = POLLIN };
-        if (poll(fds, INGRESS_CONNS + 2, -1) < 0) continue;
+        int ready = poll(fds, INGRESS_CONNS + 2, ingress_drip(in, false) ? 2 : -1);
+        if (ready < 0) continue;
+        if (!ready) ingress_drip(in, true);
         if (fds[0].revents) return NULL;
         for (size_t i = 0; i < INGRESS_CONNS; i++)
             if (fds[i + 2].revents && in->conns[i].fd >= 0) {
