@@ -23836,6 +23836,12 @@ static const char *restate__client_read_url(restate__arena *arena, restate__clie
     return restate__client_read_host(arena, a, url + (a->tls ? 8 : 7));
 }
 
+#if defined(RESTATE_WITH_OPENSSL)
+#  define RESTATE__CLIENT_NO_TLS "OpenSSL cannot be set up"
+#else
+#  define RESTATE__CLIENT_NO_TLS "https needs restate_client_options.tls, or RESTATE_WITH_OPENSSL"
+#endif
+
 static void restate__client_address_init(restate__client_http *h, restate__client_address *a,
                                          const char *url, const char *what) {
     a->queue_end = &a->queue;
@@ -23846,8 +23852,7 @@ static void restate__client_address_init(restate__client_http *h, restate__clien
     }
     a->url = restate__arena_text(&h->kept, restate_str(url));
     const char *wrong = restate__client_read_url(&h->kept, a);
-    if (!wrong && a->tls && !h->tls)
-        wrong = "https needs restate_client_options.tls, or RESTATE_WITH_OPENSSL";
+    if (!wrong && a->tls && !h->tls) wrong = RESTATE__CLIENT_NO_TLS;
     if (wrong)
         a->fault = restate__arena_printf(&h->kept, "the address of the %s, \"%.200s\": %s", what,
                                          a->url, wrong);

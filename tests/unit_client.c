@@ -154,6 +154,37 @@ TEST(state_versions) {
     }
 }
 
+/* A write replaces all of the state, if it is what was read; then it is waited for. */
+TEST(state_writes) {
+    static const char old[] = "{\"rows\":[{\"key\":\"b\",\"value\":\"3432\"},{\"key\":\"a\\\"\",\"value\":\"\"}]}";
+    static const char set[] = "{\"rows\":[{\"key\":\"c\",\"value\":\"ff78\"},{\"key\":\"a\\\"\",\"value\":\"\"},"
+                              "{\"key\":\"b\",\"value\":\"3432\"}]}";
+    static const char other[] = "{\"rows\":[{\"key\":\"b\",\"value\":\"3433\"}]}", none[] = "{\"rows\":[]}";
+    EACH_SERVER(in, client, ctx) {
+        restate_client_at(ctx, (restate_target){ .service = "O'", .key = "it's" });
+        ingress_rows(in, old, set);
+        CHECK_INT(restate_set(ctx, "c", restate__b("\xffx", 2)), RESTATE_OK);
+        CHECK_HAS(ingress_state(in), "/services/O%27/state {\"object_key\":\"it's\",\"version\":\"");
+        CHECK_HAS(ingress_state(in), "\",\"new_state\":{\"a\\\"\":[],\"b\":[52,50],\"c\":[255,120]}}");
+        ingress_rows(in, set, old);
+        CHECK_INT(restate_clear(ctx, "c"), RESTATE_OK);
+        CHECK_HAS(ingress_state(in), "\"new_state\":{\"a\\\"\":[],\"b\":[52,50]}}");
+        ingress_rows(in, old, none);
+        CHECK_INT(restate_clear_all(ctx), RESTATE_OK);
+        CHECK_HAS(ingress_state(in), "\"new_state\":{}}");
+        ingress_rows(in, none, old);
+        CHECK_INT(restate_clear(ctx, "c"), RESTATE_OK);     /* it is not there: nothing is written */
+        CHECK_STR(ingress_state(in), "");
+        ingress_rows(in, old, other);                       /* somebody else was quicker */
+        CHECK_INT(restate_set(ctx, "c", restate_str("x")), RESTATE_ERROR);
+        CHECK_HAS(restate_failed(ctx)->message, "the state was not written: somebody else wrote meanwhile");
+        CHECK_INT(restate_failed(ctx)->code, 409);
+        ingress_rows(in, "[]", NULL);
+        CHECK_INT(restate_set(ctx, "c", restate_str("x")), RESTATE_ERROR);
+        CHECK_HAS(restate_failed(ctx)->message, "the answer to a query cannot be read");
+    }
+}
+
 /* ---- Who failed ------------------------------------------------------------------------------ */
 
 TEST(who_failed) {
@@ -524,58 +555,73 @@ TEST(threads) {
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
 
-static mem_counts memory;
+static mem_counts memory, http2;                /* of a client; what nghttp2 asks the client for */
 
-static void fails_once(ingress *in) {
+static void *http2_malloc(size_t size, void *user) { return http2.fail_at == ++http2.calls ? NULL : restate__h2_malloc(size, user); }
+static void *http2_calloc(size_t n, size_t size, void *user) { return http2.fail_at == ++http2.calls ? NULL : restate__h2_calloc(n, size, user); }
+static void *http2_realloc(void *old, size_t size, void *user) {
+    return http2.fail_at == ++http2.calls ? NULL : restate__h2_realloc(old, size, user);
+}
+
+/* `offset`: so that chunks of memory end somewhere else. */
+static void fails_once(ingress *in, size_t offset) {
+    int counted = 0;
     restate_client *client = restate_client_new(&(restate_client_options){
         .ingress = in->url, .admin = in->url, .token = "t", .headers = RESTATE_PAIRS({ "x-extra", "v" }),
-        .retry = { .initial_interval_ms = 1 }, .timeout_ms = 5000,
+        .retry = { .initial_interval_ms = 1, .max_interval_ms = 2 }, .timeout_ms = 20000,
         .allocator = mem_allocator(&memory) });
+    if (client) {
+        nghttp2_mem *m = &restate__client_http_of(client)->mem;
+        m->malloc = http2_malloc;
+        m->calloc = http2_calloc;
+        m->realloc = http2_realloc;
+    }
     restate_ctx *ctx = restate_client_begin(client);
-    restate_future *calls[3];
-    const char *const *keys;
-    size_t index;
-    for (size_t i = 0; i < 3; i++)
-        calls[i] = restate_call_async(ctx, to(i == 1 ? "fail" : "echo"), restate_json(ctx, "%zu", i), &once);
-    restate_selector *left = restate_selector_new(ctx, calls, 3);
-    while (restate_selector_remaining(left) && restate_selector_next(ctx, left, &index) == RESTATE_OK)
-        RESTATE_IGNORE(restate_await(ctx, calls[index], NULL));
-    restate_send(ctx, to("x"), restate_str("1"), &once);
-    RESTATE_IGNORE(restate_attach(ctx, (restate_invocation){ .target = { .service = "W", .key = "k" } }, NULL));
-    RESTATE_IGNORE(restate_cancel(ctx, "inv_1aeMfwOmwzqN3PvY5FxkGMcyjLmhZqXC61"));
-    restate_client_at(ctx, to("x"));
-    RESTATE_IGNORE(restate_keys(ctx, &keys));
-    RESTATE_IGNORE(restate_sleep(ctx, 1));
-    restate_status s = restate_call(ctx, to("echo"), restate_str("1"), &once, NULL);    /* one error at most */
-    if (s != RESTATE_OK) s = restate_call(ctx, to("echo"), restate_str("1"), &once, NULL);
-    CHECK(s == RESTATE_OK || !client || restate__client_of(ctx)->peer.broken || restate__client_http_of(client)->fault);
+    (void)restate_alloc(ctx, offset);
+    all_futures(ctx, in, &counted);
+    all_verbs(ctx, in);
+    CHECK(answered_at_last(ctx) || !client || restate__client_of(ctx)->peer.broken || restate__client_http_of(client)->fault);
     restate_client_free(client);
+    CHECK_INT(memory.blocks, 0);
+}
+
+/* Each one of `which` fails once. Gives how many there are. */
+static size_t fail_each(ingress *in, mem_counts *which, size_t offset) {
+    size_t all = 1;
+    for (size_t i = 0; i <= all; i += i && SLOW > 4 ? 7 : 1) {       /* under valgrind some of them */
+        char note[64];
+        snprintf(note, sizeof note, "(allocation %zu, offset %zu)", i, offset);
+        test_note = note;
+        mem_fail(which, i);
+        fails_once(in, offset);
+        if (!i) all = which->calls;
+    }
+    test_note = "";
+    mem_fail(which, 0);
+    return all;
 }
 
 TEST(every_allocation) {
     ingress in = { .port = 0 };
-    size_t all = 1;
     ingress_begin(&in);
-    for (size_t i = 0; i <= all; i++) {
-        char note[32];
-        snprintf(note, sizeof note, "(allocation %zu)", i);
-        test_note = note;
-        mem_fail(&memory, i);
-        fails_once(&in);
-        CHECK_INT(memory.blocks, 0);
-        if (!i) all = memory.calls;
-    }
-    test_note = "";
-    CHECK(all > 20);
+    for (size_t offset = 0; offset < (SLOW > 1 ? 1 : 3000); offset += 1500) CHECK(fail_each(&in, &memory, offset) > 20);
+    ingress_stop(&in);
+}
+
+TEST(every_allocation_of_http2) {
+    ingress in = { .port = 0 };
+    ingress_begin(&in);
+    CHECK(fail_each(&in, &http2, 0) > 100);
     ingress_stop(&in);
 }
 
 int main(int argc, char **argv) {
     static const test_case cases[] = {
-        T(requests), T(types), T(other_requests), T(attach_follows_sends), T(state), T(state_versions), T(who_failed),
+        T(requests), T(types), T(other_requests), T(attach_follows_sends), T(state), T(state_versions), T(state_writes), T(who_failed),
         T(tried_again), T(streams_that_end), T(early_refusal), T(large_answers), T(timeouts), T(wrong_options),
         T(nobody_there), T(itself), T(unreachable), T(not_http2), T(options), T(unix_sockets), T(many), T(restarts), T(own_loop),
-        T(waits), T(threads), T(every_allocation), { 0 }
+        T(waits), T(threads), T(every_allocation),
+        T(every_allocation_of_http2), { 0 }
     };
     return test_main(argc, argv, cases);
 }

@@ -4,8 +4,9 @@
 #include "tools.h"
 #include "restate.h"
 #include <poll.h>
+#include "support/allocator.c"
 #include "support/certificates.c"
-#include "support/ingress.c"
+#include "support/caller.c"
 
 /* ---- Certificates ---------------------------------------------------------------------------- */
 
@@ -62,34 +63,23 @@ static void secure_end(secure *s) {
 
 /* ---- Calls ----------------------------------------------------------------------------------- */
 
-static const char *called(restate_ctx *ctx, restate_bytes input, restate_bytes *v) {
-    restate_status s = restate_call(ctx, (restate_target){ .service = "S", .handler = "echo" }, input, NULL, v);
-    return s == RESTATE_OK ? "ok" : restate_text(ctx, "%d: %s", (int)s, restate_failed(ctx)->message);
-}
-
-static const char *first_call(const char *url, const restate_tls *tls) {
-    static char text[512];
-    restate_client *client = restate_client_new(&(restate_client_options){ .ingress = url, .tls = tls,
-                                                                          .retry = { .max_attempts = 1 } });
-    restate_ctx *ctx = restate_client_begin(client);
-    snprintf(text, sizeof text, "%s", called(ctx, restate_str("1"), NULL));
-    restate_client_free(client);
-    return text;
+static const char *trusting(const char *url, const restate_tls *tls) {
+    return first_call(url, &(restate_client_options){ .tls = tls });
 }
 
 TEST(hosts) {
     secure *s = secure_begin("DNS:localhost,IP:127.0.0.1", true);
     char url[64];
     snprintf(url, sizeof url, "https://localhost:%u", (unsigned)s->in.port);
-    CHECK_STR(first_call(s->in.url, NULL), "ok");
-    CHECK_STR(first_call(url, NULL), "ok");
+    CHECK_STR(trusting(s->in.url, NULL), "ok(1)");
+    CHECK_STR(trusting(url, NULL), "ok(1)");
     secure_end(s);
     s = secure_begin("DNS:other.example", true);
-    CHECK_HAS(first_call(s->in.url, NULL), "5: TLS with https://127.0.0.1:");
-    CHECK_HAS(first_call(s->in.url, NULL), " failed: IP address mismatch");
+    CHECK_HAS(trusting(s->in.url, NULL), "error(0 TLS with https://127.0.0.1:");
+    CHECK_HAS(trusting(s->in.url, NULL), " failed: IP address mismatch");
     secure_end(s);
     s = secure_begin("IP:127.0.0.1", false);
-    CHECK_HAS(first_call(s->in.url, NULL), " failed: self-signed certificate");
+    CHECK_HAS(trusting(s->in.url, NULL), " failed: self-signed certificate");
     secure_end(s);
 }
 
@@ -102,13 +92,12 @@ TEST(much) {
     restate_bytes v;
     for (size_t i = 0; i < len; i++) large[i] = (uint8_t)(i * 7 / 3);
     for (int i = 0; i < 3; i++) {
-        CHECK_STR(called(ctx, restate__b(large, len), &v), "ok");
+        CHECK_INT(restate_call(ctx, to("echo"), restate__b(large, len), NULL, &v), RESTATE_OK);
         CHECK(v.len == len && memcmp(v.ptr, large, len) == 0);
     }
     restate_future *calls[50];
     for (size_t i = 0; i < 50; i++)
-        calls[i] = restate_call_async(ctx, (restate_target){ .service = "S", .handler = "echo" },
-                                      restate__b(large, 10000), NULL);
+        calls[i] = restate_call_async(ctx, to("echo"), restate__b(large, 10000), NULL);
     for (size_t i = 0; i < 50; i++) CHECK_INT(restate_await(ctx, calls[i], NULL), RESTATE_OK);
     CHECK_INT(ingress_count(&s->in, &s->in.connections), 1);
     free(large);
@@ -144,11 +133,11 @@ TEST(own_library) {
     CHECK(restate__tls_init_client(&openssl));
     restate_tls tls = { counting_open, restate__tls_read, restate__tls_write, counting_close, &openssl, NULL };
     opened = closed = 0;
-    CHECK_STR(first_call(s->in.url, &tls), "ok");
+    CHECK_STR(trusting(s->in.url, &tls), "ok(1)");
     CHECK_INT(opened, 1);
     CHECK_INT(closed, 1);
     tls.open = failing_open;
-    CHECK_HAS(first_call(s->in.url, &tls), " cannot begin");
+    CHECK_HAS(trusting(s->in.url, &tls), " cannot begin");
     restate__tls_free(&openssl);
     secure_end(s);
 }
@@ -159,20 +148,19 @@ TEST(no_tls_there) {
     char url[64];
     ingress_begin(&in);
     snprintf(url, sizeof url, "https://127.0.0.1:%u", (unsigned)in.port);
-    CHECK_HAS(first_call(url, NULL), " failed: ");
+    CHECK_HAS(trusting(url, NULL), " failed: ");
     ingress_stop(&in);
 }
 
 /* ---- Servers that fail ----------------------------------------------------------------------- */
 
-static const char *tried(const char *url, const char *idempotency_key) {
+/* A call that is tried three times, if it may be. */
+static const char *tried(const char *url, const restate_call_options *options) {
     static char text[512];
     restate_client *client = restate_client_new(&(restate_client_options){
         .ingress = url, .retry = { .initial_interval_ms = 1, .max_attempts = 3 } });
     restate_ctx *ctx = restate_client_begin(client);
-    restate_status s = restate_call(ctx, (restate_target){ .service = "S", .handler = "echo" }, restate_str("1"),
-                                    &(restate_call_options){ .idempotency_key = idempotency_key }, NULL);
-    snprintf(text, sizeof text, "%d: %s", (int)s, s == RESTATE_OK ? "" : restate_failed(ctx)->message);
+    snprintf(text, sizeof text, "%s", called(ctx, "echo", options));
     restate_client_free(client);
     return text;
 }
@@ -184,7 +172,7 @@ TEST(handshake_cut) {
         char url[64];
         ingress_begin(&in);
         snprintf(url, sizeof url, "https://127.0.0.1:%u", (unsigned)in.port);
-        CHECK_HAS(tried(url, NULL), "5: TLS with https://127.0.0.1:");
+        CHECK_HAS(tried(url, NULL), "error(0 TLS with https://127.0.0.1:");
         CHECK_HAS(tried(url, NULL), " (in 3 attempts)");
         CHECK_INT(ingress_count(&in, &in.connections), 6);
         ingress_stop(&in);
@@ -198,17 +186,86 @@ TEST(gone_after_handshake) {
         s->in.raw = "";
         s->in.resets = reset;
         ingress_begin(&s->in);
-        CHECK_HAS(tried(s->in.url, NULL), "5: ");
+        CHECK_HAS(tried(s->in.url, NULL), "error(0 ");
         CHECK_INT(ingress_count(&s->in, &s->in.connections), 1);
-        CHECK_HAS(tried(s->in.url, "k"), " (in 3 attempts)");
+        CHECK_HAS(tried(s->in.url, &once), " (in 3 attempts)");
         CHECK_INT(ingress_count(&s->in, &s->in.connections), 4);
         secure_end(s);
     }
 }
 
+/* ---- Memory ---------------------------------------------------------------------------------- */
+
+static mem_counts memory, openssl;              /* of the client; of OpenSSL on the client's thread */
+static _Thread_local bool counted;              /* this is the client's thread */
+
+static bool openssl_fails(void) { return counted && ++openssl.calls == openssl.fail_at; }
+
+static void *openssl_malloc(size_t n, const char *file, int line) {
+    (void)file, (void)line;
+    return openssl_fails() ? NULL : malloc(n);
+}
+
+static void *openssl_realloc(void *old, size_t n, const char *file, int line) {
+    (void)file, (void)line;
+    return openssl_fails() ? NULL : realloc(old, n);
+}
+
+static void openssl_free(void *old, const char *file, int line) {
+    (void)file, (void)line;
+    free(old);
+}
+
+static void fails_once(ingress *in) {
+    int seen = 0;
+    counted = true;
+    restate_client *client = restate_client_new(&(restate_client_options){
+        .ingress = in->url, .admin = in->url, .timeout_ms = 20000, .allocator = mem_allocator(&memory),
+        .retry = { .initial_interval_ms = 1, .max_interval_ms = 2 } });
+    restate_ctx *ctx = restate_client_begin(client);
+    all_futures(ctx, in, &seen);
+    if (!openssl.fail_at) all_verbs(ctx, in);
+    /* OpenSSL may have lost a certificate that it was to trust: it does not say so. */
+    CHECK(answered_at_last(ctx) || !client || restate__client_of(ctx)->peer.broken || restate__client_http_of(client)->fault ||
+          !restate__client_http_of(client)->tls || (openssl.fail_at && strstr(restate_failed(ctx)->message, "TLS with ")));
+    restate_client_free(client);
+    counted = false;
+    CHECK_INT(memory.blocks, 0);
+}
+
+/* Each allocation fails once, of OpenSSL only each `step`-th: it makes thousands for a handshake. */
+static size_t fail_each(ingress *in, mem_counts *which, size_t step) {
+    size_t all = 1;
+    for (size_t i = 0; i <= all; i += i ? step : 1) {
+        char note[64];
+        snprintf(note, sizeof note, "(allocation %zu)", i);
+        test_note = note;
+        mem_fail(which, i);
+        fails_once(in);
+        if (!i) all = which->calls;
+    }
+    test_note = "";
+    mem_fail(which, 0);
+    return all;
+}
+
+TEST(every_allocation) {
+    secure *s = secure_begin("IP:127.0.0.1", true);
+    CHECK(fail_each(&s->in, &memory, SLOW > 4 ? 13 : 1) > 20);
+    secure_end(s);
+}
+
+TEST(allocations_of_openssl) {
+    secure *s = secure_begin("IP:127.0.0.1", true);
+    CHECK(fail_each(&s->in, &openssl, 97 * SLOW) > 1000);
+    secure_end(s);
+}
+
 int main(int argc, char **argv) {
     static const test_case cases[] = { T(hosts), T(much), T(own_library), T(no_tls_there), T(handshake_cut),
-                                       T(gone_after_handshake), { 0 } };
+                                       T(gone_after_handshake), T(every_allocation),
+                                       T(allocations_of_openssl), { 0 } };
+    if (!CRYPTO_set_mem_functions(openssl_malloc, openssl_realloc, openssl_free)) return 2;
     snprintf(trusted, sizeof trusted, "/tmp/restate-unit-tls-%ld", (long)getpid());
     setenv("SSL_CERT_FILE", trusted, 1);
     int status = test_main(argc, argv, cases);

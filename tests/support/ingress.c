@@ -50,11 +50,14 @@ typedef struct ingress {
     char last[1024];                            /* the last request */
     unsigned requests, connections;
     unsigned times;                             /* how often a handler that fails at first did */
+    const char *rows, *written;                 /* what queries find; what they find once state was written */
+    char state[256];                            /* the last write of state */
     /* What follows is set before the start. */
     uint32_t max_streams;                       /* 0: 200 */
     const ingress_limits *limits;               /* instead; the next ones when the client knows the last */
     size_t limit_count;
     ingress_conn conns[INGRESS_CONNS];
+    bool narrow;                                /* HTTP/2 lets much through, the socket little at a time */
     bool quiet;                                 /* accepts, and says nothing */
     const char *raw;                            /* says this instead of HTTP/2, and closes */
     size_t raw_len;                             /* 0: that of the text */
@@ -85,6 +88,24 @@ static unsigned ingress_count(ingress *in, unsigned *which) {
     unsigned n = *which;
     pthread_mutex_unlock(&in->lock);
     return n;
+}
+
+/* The last write of state; the text lives until the next call. */
+static inline const char *ingress_state(ingress *in) {
+    static char text[256];
+    pthread_mutex_lock(&in->lock);
+    snprintf(text, sizeof text, "%s", in->state);
+    pthread_mutex_unlock(&in->lock);
+    return text;
+}
+
+/* What queries find from now on, and what they find once state was written. */
+static inline void ingress_rows(ingress *in, const char *rows, const char *written) {
+    pthread_mutex_lock(&in->lock);
+    in->rows = rows;
+    in->written = written;
+    in->state[0] = 0;
+    pthread_mutex_unlock(&in->lock);
 }
 
 /* Handlers that fail at first do so again. */
@@ -278,15 +299,29 @@ static bool answer_badly(ingress_conn *c, ingress_stream *s) {
     return true;
 }
 
+/* The admin API: state is what the test says. */
+static bool answer_state(ingress_conn *c, ingress_stream *s) {
+    ingress *in = c->of;
+    bool write = is(s, "/state"), query = is(s, "/query");
+    pthread_mutex_lock(&in->lock);
+    if (write) {
+        snprintf(in->state, sizeof in->state, "%.100s %.*s", s->path, (int)s->len, s->body ? s->body : "");
+        if (in->written) in->rows = in->written;
+    }
+    const char *rows = in->rows ? in->rows : "{\"rows\":[{\"key\":\"b\",\"value\":\"3432\"},{\"key\":\"a\",\"value\":\"\"}]}";
+    pthread_mutex_unlock(&in->lock);
+    if (write) ingress_say(c, s, "202", NULL, "");
+    else if (query) ingress_say(c, s, "200", NULL, rows);
+    return write || query;
+}
+
 static void answer(ingress_conn *c, ingress_stream *s) {
     ingress_note(c->of, s);
     if (answer_failure(c, s) || answer_refusal(c, s) || answer_badly(c, s) || answer_oddly(c, s)) return;
     if (is(s, "/send"))
         ingress_say(c, s, "202", NULL, is(s, "/again/") ? "{\"invocationId\":\"inv_2\",\"status\":\"PreviouslyAccepted\"}"
                                                         : "{\"invocationId\":\"inv_2\",\"status\":\"Accepted\"}");
-    else if (is(s, "/query"))
-        ingress_say(c, s, "200", NULL, "{\"rows\":[{\"key\":\"b\",\"value\":\"3432\"},{\"key\":\"a\",\"value\":\"\"}]}");
-    else
+    else if (!answer_state(c, s))
         answer_echo(c, s);
 }
 
@@ -342,6 +377,8 @@ static void ingress_limit(ingress_conn *c) {
     if (in->limits && c->limited == in->limit_count) return;
     if (!in->limits && c->limited) return;
     if (in->limits) now = in->limits[c->limited];
+    if (in->narrow) now.window = 1u << 30;
+    if (in->narrow) nghttp2_session_set_local_window_size(c->session, 0, 0, 1 << 30);
     c->limited++;
     const nghttp2_settings_entry set[] = { { NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, now.streams },
                                            { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, now.window } };
@@ -535,6 +572,7 @@ static void ingress_listen(ingress *in, uint16_t port) {
     int on = 1;
     in->listener = socket(AF_INET, SOCK_STREAM, 0);
     setsockopt(in->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (in->narrow) setsockopt(in->listener, SOL_SOCKET, SO_RCVBUF, &(int){ 8192 }, sizeof(int));
     CHECK_INT(bind(in->listener, (struct sockaddr *)&at, sizeof at), 0);
     CHECK_INT(listen(in->listener, 64), 0);
     CHECK_INT(getsockname(in->listener, (struct sockaddr *)&at, &len), 0);
