@@ -181,7 +181,7 @@ TEST(state_writes) {
         CHECK_INT(restate_failed(ctx)->code, 409);
         ingress_rows(in, "[]", NULL);
         CHECK_INT(restate_set(ctx, "c", restate_str("x")), RESTATE_ERROR);
-        CHECK_HAS(restate_failed(ctx)->message, "the answer to a query cannot be read");
+        CHECK_HAS(restate_failed(ctx)->message, "the response to a query cannot be read");
     }
 }
 
