@@ -57,7 +57,7 @@ TEST(unusual) {
         CHECK_STR(restate_client_answer(ctx, NULL)->invocation_id, "inv_1");
         CHECK_STR(called(ctx, "hints_only", NULL), "error(0 the server ended the request without a complete response (CANCEL))");
         CHECK_STR(called(ctx, "trailers", NULL), "ok(1)");
-        CHECK_STR(called(ctx, "moved", &once), "error(307 the server answered with HTTP status 307)");
+        CHECK_STR(called(ctx, "moved", &once), "error(307 the server responded with HTTP status 307)");
         CHECK_INT(restate_client_answer(ctx, NULL)->tries, 1);
         CHECK_INT(restate_call(ctx, to("nothing"), restate_str("1"), NULL, &v), RESTATE_OK);
         CHECK(v.ptr && !v.len);
@@ -118,17 +118,17 @@ TEST(bad_frames) {
         { FRAMES(SETTINGS "\0\0\5\1\5\0\0\0\1\0\1x\1y"), "the response breaks the rules of HTTP (PROTOCOL_ERROR)", true },
         { FRAMES(SETTINGS "\0\0\6\1\5\0\0\0\1\x08\x04" "2000"), "the response breaks the rules of HTTP (PROTOCOL_ERROR)", true },
         /* DATA before HEADERS; less of it than content-length says, and more; 101 is not in HTTP/2 */
-        { FRAMES(SETTINGS "\0\0\1\0\1\0\0\0\1x"), " does not keep to HTTP/2", true },
+        { FRAMES(SETTINGS "\0\0\1\0\1\0\0\0\1x"), " violates HTTP/2", true },
         { FRAMES(SETTINGS "\0\0\5\1\4\0\0\0\1" STATUS_200 "\x0f\x0d\x01" "5" "\0\0\1\0\1\0\0\0\1x"), "(PROTOCOL_ERROR)", true },
         { FRAMES(SETTINGS "\0\0\5\1\4\0\0\0\1" STATUS_200 "\x0f\x0d\x01" "1" "\0\0\2\0\1\0\0\0\1xx"), "(PROTOCOL_ERROR)", true },
         { FRAMES(SETTINGS "\0\0\5\1\4\0\0\0\1\x08\x03" "101"), "(PROTOCOL_ERROR)", true },
         /* a frame that is too long; a push that was forbidden; headers that HPACK cannot read; an answer to a request
          * that nobody made; a window that is too large */
-        { FRAMES(SETTINGS "\xff\xff\xff\1\4\0\0\0\1"), " does not keep to HTTP/2", true },
-        { FRAMES(SETTINGS "\0\0\0\4\1\0\0\0\0" "\0\0\5\5\4\0\0\0\1\0\0\0\2\x82"), " does not keep to HTTP/2", true },
-        { FRAMES(SETTINGS "\0\0\1\1\5\0\0\0\1\xff"), " does not keep to HTTP/2", true },
-        { FRAMES(SETTINGS "\0\0\1\1\5\0\0\0\x63" STATUS_200), " does not keep to HTTP/2", true },
-        { FRAMES("\0\0\6\4\0\0\0\0\0\0\4\xff\xff\xff\xff"), " does not keep to HTTP/2", true },
+        { FRAMES(SETTINGS "\xff\xff\xff\1\4\0\0\0\1"), " violates HTTP/2", true },
+        { FRAMES(SETTINGS "\0\0\0\4\1\0\0\0\0" "\0\0\5\5\4\0\0\0\1\0\0\0\2\x82"), " violates HTTP/2", true },
+        { FRAMES(SETTINGS "\0\0\1\1\5\0\0\0\1\xff"), " violates HTTP/2", true },
+        { FRAMES(SETTINGS "\0\0\1\1\5\0\0\0\x63" STATUS_200), " violates HTTP/2", true },
+        { FRAMES("\0\0\6\4\0\0\0\0\0\0\4\xff\xff\xff\xff"), " violates HTTP/2", true },
         /* GOAWAY with an error, after the request was begun; no word at all: the connection is closed, or lost */
         { FRAMES(SETTINGS "\0\0\x8\7\0\0\0\0\0\0\0\0\1\0\0\0\xb"), " closed the connection", false },
         { FRAMES(SETTINGS), " closed the connection", false },
@@ -152,10 +152,10 @@ TEST(bad_frames) {
 /* Servers of HTTP/1 that answer with a page alone, in a status line of their own, or not at all. */
 TEST(other_protocols) {
     const struct { const char *raw, *says; } servers[] = {
-        { "HTTP/1.0 505 HTTP Version Not Supported\r\n\r\n", " speaks HTTP/1 and not HTTP/2 with prior knowledge" },
-        { "<!DOCTYPE HTML>\n<html><p>Invalid HTTP version (2.0)</html>", " does not keep to HTTP/2" },
+        { "HTTP/1.0 505 HTTP Version Not Supported\r\n\r\n", " uses HTTP/1, not HTTP/2 with prior knowledge" },
+        { "<!DOCTYPE HTML>\n<html><p>Invalid HTTP version (2.0)</html>", " violates HTTP/2" },
         { "<", " connection" },
-        { "SSH-2.0-OpenSSH_9.2\r\n", " does not keep to HTTP/2" },
+        { "SSH-2.0-OpenSSH_9.2\r\n", " violates HTTP/2" },
     };
     for (size_t i = 0; i < sizeof servers / sizeof *servers; i++) {
         ingress in = { .raw = servers[i].raw };
@@ -250,9 +250,9 @@ TEST(limits) {
     const ingress_limits full[] = { { 0, 65535 }, { 0, 65535 }, { 1, 65535 } };
     const ingress_limits starved[] = { { 200, 0 }, { 200, 1 }, { 200, 0 }, { 200, 7 }, { 200, 100000 } };
     restate_client_options patient = { .connections = 2 }, timed = { .timeout_ms = 60, .connections = 2 };
-    CHECK_STR(call_of_limits(full, 1, &timed, 1), "timeout(408 no answer within 60 ms)");
+    CHECK_STR(call_of_limits(full, 1, &timed, 1), "timeout(408 no response within 60 ms)");
     CHECK_STR(call_of_limits(full, 3, &patient, 1), "ok, 1 bytes");
-    CHECK_STR(call_of_limits(starved, 1, &timed, 100000), "timeout(408 no answer within 60 ms)");
+    CHECK_STR(call_of_limits(starved, 1, &timed, 100000), "timeout(408 no response within 60 ms)");
     CHECK_STR(call_of_limits(starved, 5, &patient, 3), "ok, 3 bytes");
     CHECK_STR(call_of_limits(starved, 5, &patient, 200000), "ok, 200000 bytes");
 }
@@ -312,7 +312,7 @@ TEST(drips) {
     CHECK_STR(outcome(ctx, s, v), "ok(xxxx)");
     slow.handler = "1000000";
     s = restate_call(ctx, slow, restate_str("1"), NULL, &v);
-    CHECK_HAS(outcome(ctx, s, v), "timeout(408 no answer within ");
+    CHECK_HAS(outcome(ctx, s, v), "timeout(408 no response within ");
     CHECK_STR(called(ctx, "echo", NULL), "ok(1)");
     CHECK_INT(ingress_count(&in, &in.connections), 1);
     restate_client_free(client);
@@ -350,7 +350,7 @@ TEST(silence) {
     int n = turns(restate__client_of(ctx)->client, f, &now);
     CHECK(n >= 39 && n < 50);                           /* 30 seconds, then 10 for an answer to a question */
     restate_status s = restate_await(ctx, f, NULL);
-    CHECK_HAS(outcome(ctx, s, restate__b_none()), " does not answer any more)");
+    CHECK_HAS(outcome(ctx, s, restate__b_none()), " does not answer PING any more)");
     restate_client_free(restate__client_of(ctx)->client);
     /* One that says that it is there may take its time with the answer. */
     ctx = begin_at(&in, &now);
