@@ -21367,6 +21367,15 @@ static restate__client_ctx *restate__client_of(restate_ctx *ctx) {
     return (restate__client_ctx *)(void *)ctx->attempt->peer;
 }
 
+#define RESTATE__CLIENT_ONLY "needs a context of a client, of restate_client_begin()"
+
+/* NULL, and misuse: the context is that of a handler or closure. */
+static restate__client_ctx *restate__client_only(restate_ctx *ctx, const char *function) {
+    if (RESTATE__PEER(ctx->attempt)) return restate__client_of(ctx);
+    RESTATE_IGNORE(restate__ctx_misuse(ctx, function, RESTATE__CLIENT_ONLY));
+    return NULL;
+}
+
 static void restate__client_unlink(restate__client_ctx *c) {
     restate__client_ctx **at = &c->client->settled;
     if (c->prev) c->prev->next = c->next;
@@ -21417,7 +21426,7 @@ RESTATE_API restate_ctx *restate_client_begin(restate_client *client) {
 }
 
 RESTATE_API void restate_client_end(restate_ctx *ctx) {
-    restate__client_ctx *c = ctx ? restate__client_of(ctx) : NULL;
+    restate__client_ctx *c = ctx ? restate__client_only(ctx, "restate_client_end") : NULL;
     if (!c || c->peer.broken || c->ended) return;
     c->ended = true;
     if (!c->waits && !c->calling) restate__client_drop(c);
@@ -21425,9 +21434,9 @@ RESTATE_API void restate_client_end(restate_ctx *ctx) {
 }
 
 RESTATE_API void restate_client_at(restate_ctx *ctx, restate_target object) {
-    restate__client_ctx *c = restate__client_of(ctx);
+    restate__client_ctx *c = restate__client_only(ctx, "restate_client_at");
     restate__attempt *a = ctx->attempt;
-    if (ctx->over) return;
+    if (!c || ctx->over) return;
     const char *key = object.key ? object.key : "";
     if (!object.service || !*object.service || !restate__b_utf8(restate_str(object.service)) ||
         !restate__b_utf8(restate_str(key))) {
@@ -21501,9 +21510,9 @@ RESTATE__PRIVATE restate_status restate__client_wait(restate__peer *p) {
 
 RESTATE_API void restate_client_then(restate_ctx *ctx, restate_future *future,
                                      restate_client_fn *fn, void *user) {
-    restate__client_ctx *c = restate__client_of(ctx);
+    restate__client_ctx *c = restate__client_only(ctx, "restate_client_then");
+    if (!c || c->peer.broken) return;
     restate__client_then **at = &c->thens;
-    if (c->peer.broken) return;
     restate__client_then *then = restate__arena_alloc(ctx->memory, sizeof *then);
     if (!future || !fn) {
         restate__ctx_misuse(ctx, "restate_client_then", "the future or the function is NULL");
@@ -21619,7 +21628,8 @@ RESTATE__PRIVATE void restate__client_value(restate__client_ctx *c, uint32_t com
 RESTATE_API const restate_answer *restate_client_answer(restate_ctx *ctx,
                                                         restate_future *request) {
     static const restate_answer none = { .invocation_id = "", .headers = &restate__no_pairs };
-    restate__client_ctx *c = restate__client_of(ctx);
+    restate__client_ctx *c = restate__client_only(ctx, "restate_client_answer");
+    if (!c) return &none;
     const restate_answer *answer = c->answer;
     if (request && (request->ctx != ctx || request->node.kind != RESTATE__LEAF)) return &none;
     if (request)
@@ -21633,6 +21643,7 @@ typedef struct restate__client_any {
 
 static bool restate__client_issue(restate__args *in, restate_future *f) {
     const restate__client_any *any = in->more;
+    if (!RESTATE__PEER(in->ctx->attempt)) return restate__refuse(in, RESTATE__CLIENT_ONLY);
     restate__client_ctx *c = restate__client_of(in->ctx);
     uint32_t completion = in->vm->next_completion;
     f->kind = RESTATE__FUTURE_PLAIN;
@@ -25176,7 +25187,7 @@ RESTATE__PRIVATE void restate__record_put_rows(restate__json_out *o, const resta
 static bool restate__record_issue(restate__args *in, restate_future *f) {
     const restate_invocation *of = in->more;
     if (!RESTATE__PEER(in->ctx->attempt))
-        return restate__refuse(in, "only the context of a client has journals");
+        return restate__refuse(in, RESTATE__CLIENT_ONLY);
     restate__client_ctx *c = restate__client_of(in->ctx);
     const restate__client_kind *kind = c->client->kind;
     uint32_t completion = in->vm->next_completion;

@@ -162,6 +162,37 @@ static restate_status calls_nobody(restate_ctx *ctx, restate_bytes input) {
 #define BLOCKING RESTATE_ON
 #endif
 
+/* Uses what only contexts of clients have. */
+static void client_only_then(void *user, restate_ctx *of, restate_future *f) {
+    (void)user, (void)of, (void)f;
+}
+
+static restate_status client_only(restate_ctx *of, void *arg) {
+    const char *what = arg;
+    restate_bytes v;
+    if (strcmp(what, "request") == 0)
+        return restate_await(of, restate_client_request(of, "GET", "/", (restate_bytes){ NULL, 0 }),
+                             NULL);
+    if (strcmp(what, "journal") == 0)
+        return restate_client_journal(of, (restate_invocation){ .id = NULL }, &v);
+    if (strcmp(what, "answer") == 0) CHECK_STR(restate_client_answer(of, NULL)->invocation_id, "");
+    if (strcmp(what, "at") == 0) restate_client_at(of, (restate_target){ .service = "Counter" });
+    if (strcmp(what, "then") == 0) restate_client_then(of, NULL, client_only_then, NULL);
+    if (strcmp(what, "end") == 0) restate_client_end(of);
+    if (strcmp(what, "text") == 0) CHECK_STR(restate_test_text(of), "");
+    return restate_reply(of, restate_str("\"went on\""));
+}
+
+/* Input: in which context, and what. */
+static restate_status strays(restate_ctx *ctx, restate_bytes input) {
+    char what[16] = "";
+    restate_bytes v;
+    memcpy(what, input.ptr + 1, input.len - 1);
+    if (input.ptr[0] == 'h') return client_only(ctx, what);
+    RESTATE_TRY(restate_run(ctx, "stray", client_only, what, NULL, &v));
+    return restate_reply(ctx, v);
+}
+
 static const restate_service plain = { .name = "Plain", .handlers = RESTATE_HANDLERS(
     { RESTATE_HANDLER(echo), .input = RESTATE_BYTES },
     { RESTATE_HANDLER(fails), .input = RESTATE_BYTES },
@@ -176,6 +207,8 @@ static const restate_service plain = { .name = "Plain", .handlers = RESTATE_HAND
     { RESTATE_HANDLER(bad), .input = RESTATE_BYTES },
     { RESTATE_HANDLER(races), .input = RESTATE_BYTES },
     { RESTATE_HANDLER(inside), .input = RESTATE_BYTES },
+    { RESTATE_HANDLER(strays), .input = RESTATE_BYTES,
+      .options.retry = { .max_attempts = 1, .when_exhausted = RESTATE_EXHAUSTED_FAIL } },
     { "worse", bad, .input = RESTATE_BYTES,
       .options.retry = { .initial_interval_ms = 100, .max_interval_ms = 300, .max_attempts = 4,
                          .when_exhausted = RESTATE_EXHAUSTED_FAIL } }) };
@@ -727,6 +760,21 @@ TEST(a_context_that_is_gone) {
     }
 }
 
+/* In handlers and closures they are misuse, which says so. */
+TEST(handlers_are_no_clients) {
+    static const char *const all[] = { "journal", "request", "answer", "at", "then", "end" };
+    EVERY_WAY() {
+        for (size_t i = 0; i < 12; i++) {
+            const char *what = all[i / 2], *got = ask("Plain/strays", restate_text(ctx, "%c%s",
+                                                                       i % 2 ? 'c' : 'h', what));
+            CHECK_HAS(got, "TERMINAL 500 Plain/strays");
+            CHECK_HAS(got, restate_text(ctx, "restate_client_%s(): ", what));
+            CHECK_HAS(got, i % 2 && i < 4 ? "cannot be used in a closure" : "context of a client");
+        }
+        CHECK_STR(ask("Plain/strays", "htext"), "\"went on\"");
+    }
+}
+
 /* ---- What is wrong ------------------------------------------------------------------------------ */
 
 TEST(wrong_options_come_out_of_the_first_function) {
@@ -796,6 +844,7 @@ int main(int argc, char **argv) {
         T(nothing_can_run), T(crashes_do_not_change_what_comes_out),
         T(the_same_seed_gives_the_same_run), T(fakes_stand_in_for_closures),
         T(closures_finish_in_any_order), T(a_closure_must_not_use_the_test),
+        T(handlers_are_no_clients),
         T(blocking_handlers_run_on_this_thread), T(journals_are_the_same_in_every_way),
         T(journals_of_what_is_open), T(a_context_that_is_gone),
 #ifndef RESTATE_NO_CLIENT
