@@ -164,6 +164,81 @@ test:
 demo:
 	@tests/demo.sh
 
+# ---- Packages ------------------------------------------------------------------------------------------
+# `make install` puts the headers in place, with what pkg-config and CMake want to know; `make install-shared`
+# what `make shared` has built, a library of the same functions for languages that cannot include a header.
+
+PREFIX = /usr/local
+includedir = $(PREFIX)/include
+libdir = $(PREFIX)/lib
+VERSION := $(shell sed -n 's|^\#define RESTATE_VERSION .*/\* \([0-9.]*\):.*|\1|p' restate.h)
+SOVERSION = $(basename $(VERSION))
+
+define restate_pc
+prefix=$(PREFIX)
+includedir=$(includedir)
+
+Name: restate
+Description: Restate SDK for C: two headers, and the libraries they use
+Version: $(VERSION)
+Requires: $(PACKAGES)
+Cflags: -I$${includedir}
+Libs: -lprotobuf-nanopb -pthread
+endef
+define restate_shared_pc
+prefix=$(PREFIX)
+includedir=$(includedir)
+libdir=$(libdir)
+
+Name: restate-shared
+Description: Restate SDK for C as a shared library
+Version: $(VERSION)
+Cflags: -I$${includedir}
+Libs: -L$${libdir} -lrestate
+endef
+# Versions are compatible as semantic versioning says; before 1.0 a minor version may break.
+define restate_cmake_version
+set(PACKAGE_VERSION $(VERSION))
+string(REGEX MATCH "^(0\\.[0-9]+|[1-9][0-9]*)" ours "$(VERSION)")
+if(PACKAGE_FIND_VERSION VERSION_LESS_EQUAL PACKAGE_VERSION AND "$${PACKAGE_FIND_VERSION}." MATCHES "^$${ours}\\.")
+    set(PACKAGE_VERSION_COMPATIBLE TRUE)
+endif()
+if(PACKAGE_FIND_VERSION VERSION_EQUAL PACKAGE_VERSION)
+    set(PACKAGE_VERSION_EXACT TRUE)
+endif()
+endef
+export restate_pc restate_shared_pc restate_cmake_version
+
+install:
+	@mkdir -p '$(DESTDIR)$(includedir)' '$(DESTDIR)$(libdir)/pkgconfig' '$(DESTDIR)$(libdir)/cmake/restate'
+	cp $(HEADERS) '$(DESTDIR)$(includedir)'
+	cp examples/cmake/restateConfig.cmake '$(DESTDIR)$(libdir)/cmake/restate'
+	@echo "$$restate_cmake_version" >'$(DESTDIR)$(libdir)/cmake/restate/restateConfigVersion.cmake'
+	@echo "$$restate_pc" >'$(DESTDIR)$(libdir)/pkgconfig/restate.pc'
+
+# OpenSSL is in it if SHARED_FLAGS=-DRESTATE_WITH_OPENSSL SHARED_LIBS='-lssl -lcrypto'.
+SHARED_FLAGS =
+SHARED_LIBS =
+shared: build/librestate.so
+
+build/librestate.so: $(HEADERS)
+	@mkdir -p $(@D)
+	@printf 'RESTATE_%s {\n    global: restate_*;\n    local: *;\n};\n' '$(SOVERSION)' >build/librestate.map
+	$(compile) -fPIC -fvisibility=hidden '-DRESTATE_API=extern __attribute__((visibility("default")))' \
+		$(SHARED_FLAGS) -DRESTATE_IMPLEMENTATION -shared -Wl,-soname,librestate.so.$(SOVERSION) \
+		-Wl,--version-script,build/librestate.map -Wl,-z,defs -o $@ -x c restate.h -x none $(link) $(SHARED_LIBS)
+	@ln -sf librestate.so build/librestate.so.$(SOVERSION)
+
+install-shared: install build/librestate.so
+	cp build/librestate.so '$(DESTDIR)$(libdir)/librestate.so.$(VERSION)'
+	ln -sf librestate.so.$(VERSION) '$(DESTDIR)$(libdir)/librestate.so.$(SOVERSION)'
+	ln -sf librestate.so.$(SOVERSION) '$(DESTDIR)$(libdir)/librestate.so'
+	@echo "$$restate_shared_pc" >'$(DESTDIR)$(libdir)/pkgconfig/restate-shared.pc'
+
+# Installed, copied and fetched: programs are built by pkg-config, CMake and Meson; Python binds the library.
+packages: build/librestate.so
+	@CC='$(CC)' MAKE='$(MAKE)' VERSION='$(VERSION)' tests/packages.sh
+
 # ---- Tests, one by one (nothing is installed; see tests/setup.sh) ------------------------------------
 
 # $(1): programs, $(2): what to put before each. All of them run, even after one has failed.
@@ -469,9 +544,12 @@ help:
 	@echo 'make symbols      only restate_... is exported'
 	@echo 'make sizes        how much code there is by switch; sizes-check: whether a client that is not used is left out'
 	@echo 'make wire         restate_wire.h out of proto/; wire-check: whether it is that already'
+	@echo 'make install      the headers, restate.pc and a CMake package (PREFIX=/usr/local DESTDIR=)'
+	@echo 'make shared       build/librestate.so, for other languages; install-shared: that, too'
+	@echo 'make packages     tries all of these: pkg-config, CMake, Meson, a program in Python'
 	@echo 'make clean        removes what was built, but for the server'
 
-.PHONY: all examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke servers mutants differential coverage scale budget bench bench-e2e bench-client \
+.PHONY: all install shared install-shared packages examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke servers mutants differential coverage scale budget bench bench-e2e bench-client \
 	bench-check wire wire-check layers license features sizes sizes-check \
 	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware firmware-units refused clean help
 .SECONDARY:

@@ -63,6 +63,9 @@ missing_for_tests() {
     has nanopb_generator.py || need nanopb
     { has_header curl/curl.h && has_library curl; } || need libcurl4-openssl-dev
     has openssl || need openssl
+    has cmake || need cmake
+    has meson || need meson
+    has python3 || need python3-minimal
     { has_header mbedtls/ssl.h && has_library mbedtls; } || need libmbedtls-dev
     { has_header openssl/evp.h && has_library crypto; } || need libssl-dev
 }
