@@ -86,7 +86,7 @@ by_meson() { # NAME ARGUMENTS
 by_fetch() { by_cmake fetched -DRESTATE_GIT="$root" -DRESTATE_TAG="$(git rev-parse HEAD)"; }
 
 declared() {
-    { sed '/^\/\/ >>platform/q' restate.h; } | tr '\n' ' ' | grep -oE 'RESTATE_API [^;{]*\(' |
+    { sed '/^\/\/ >>platform/q' restate.h; } | tr '\n' ' ' | grep -oE 'RESTATE_API [^;{(]*\(' |
         sed 's/($//; s/.*[ *]//' | grep -E '^restate_' | sort -u
 }
 exported() { nm -D --defined-only build/librestate.so | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' | sort -u; }

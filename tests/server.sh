@@ -225,12 +225,14 @@ start() {
 
 # A cluster's nodes at once: one alone would wait for the others.
 stop() {
-    local all=$BASE node
+    local all=$BASE node pids=()
     case $BASE in */n1) [ ! -e "${BASE%/n1}/n2" ] || all=${BASE%/n1} ;; esac
     for node in "$all"/n[0-9]*; do
-        [ ! -e "$node/state" ] || (BASE=$node; load; end_server TERM) &
+        [ -e "$node/state" ] || continue
+        (BASE=$node; load; end_server TERM) &
+        pids+=($!)
     done
-    wait
+    for node in ${pids[@]+"${pids[@]}"}; do wait "$node"; done      # a server may be a child, too
     [ "$all" != "$BASE" ] || [ -e "$BASE/n1/state" ] || end_server TERM
     rm -rf "$all"
 }
