@@ -65,7 +65,7 @@ missing_for_tests() {
     has openssl || need openssl
     has cmake || need cmake
     has meson || need meson
-    has python3 || need python3-minimal
+    has python3 || need python3
     { has_header mbedtls/ssl.h && has_library mbedtls; } || need libmbedtls-dev
     { has_header openssl/evp.h && has_library crypto; } || need libssl-dev
 }
