@@ -23,7 +23,7 @@
  *                                 _stop (descriptors that tell closures to stop), _locks (deadlocks)
  *     client                      programs that call services (support/ingress.c is their server), with _context
  *                                 (what its contexts can do, whatever the server is), _faults
- *                                 (servers that fail, or do not keep to HTTP/2) and _tls
+ *                                 (servers that fail, or violate HTTP/2), _closures (clients of closures) and _tls
  *     stream, server, process     whole endpoints: without sockets; with them, and with _limits (peers that send
  *                                 too much, or what is wrong) and _stop; in processes of their own
  *     record                      journals of servers: as text, and how they are read; with _check (against code)
