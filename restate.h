@@ -16880,7 +16880,9 @@ static void restate__manifest_state(restate__manifest *m, const restate_options 
     restate_switch lazy = o->lazy_state ? o->lazy_state : keys ? RESTATE_ON : RESTATE_DEFAULT;
     restate__manifest_switch(m, "enableLazyState", lazy);
     if (!keys || !*keys || lazy == RESTATE_OFF) return;
+    bool first_new = !m->too_new;
     restate__manifest_key(m, "eagerStateKeysWhitelist", 5);
+    if (first_new && m->too_new) m->too_new = "preload_keys";   /* as its user knows it */
     for (const char *before = "["; *keys; keys++, before = ",") {
         restate__manifest_raw(m, before);
         restate__json_put_string(&m->out, restate_str(*keys));

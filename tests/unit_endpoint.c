@@ -759,7 +759,7 @@ static void told_of_state(int asked, restate_kind kind, restate_options service,
     open_one((restate_service){ .name = "S", .kind = kind, .handlers = handlers, .options = service });
     CHECK_STR(restate_endpoint_error(ex.endpoint), "");
     snprintf(accept, sizeof accept, MANIFEST "%d+json", asked);
-    CHECK_INT(request("GET", "/discover", "accept", accept), *want == 'e' ? 500 : 200);
+    CHECK_INT(request("GET", "/discover", "accept", accept), *want == 'p' ? 500 : 200);
     if (ex.x->status == 500) {
         CHECK_HAS(body(), want);
         log_drop();
@@ -788,8 +788,8 @@ TEST(preloaded_keys_are_told) {
     TOLD_OF(5, lazy_two, lazy, ",\"enableLazyState\":true}],\"enableLazyState\":true,\"eagerStateKeysWhitelist\":[\"b\"]");
     TOLD_OF(3, none, empty, ",\"enableLazyState\":true}]");
     TOLD_OF(3, none, eager, ",\"enableLazyState\":false}]");
-    TOLD_OF(4, two, none, "eagerStateKeysWhitelist needs discovery version 5, but the server asks for 4");
-    TOLD_OF(3, none, two, "eagerStateKeysWhitelist needs discovery version 5, but the server asks for 3");
+    TOLD_OF(4, two, none, "preload_keys needs discovery version 5, but the server asks for 4");
+    TOLD_OF(3, none, two, "preload_keys needs discovery version 5, but the server asks for 3");
     for (int i = 0; i < 3; i++) {           /* of the endpoint: not for a plain service; a nearer list wins */
         ex_memory();
         ex.options.defaults.preload_keys = KEYS("z");
