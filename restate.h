@@ -11816,6 +11816,8 @@ RESTATE_API restate_status restate_now(restate_ctx *ctx, uint64_t *epoch_ms) {
 
 /* ---- Patches --------------------------------------------------------------------------------- */
 
+#define RESTATE__PATCH "restate.patch "      /* with the name after it, that of the marker */
+
 /* What was decided. */
 typedef struct restate__patch {
     restate__map_node node;                 /* first; the key is the name */
@@ -11823,7 +11825,7 @@ typedef struct restate__patch {
 } restate__patch;
 
 static const char *restate__patch_marker(const restate__args *in) {
-    return restate__arena_printf(in->vm->arena, "restate.patch %s", (const char *)in->text.ptr);
+    return restate__arena_printf(in->vm->arena, RESTATE__PATCH "%s", (const char *)in->text.ptr);
 }
 
 static bool restate__issue_patched(restate__args *in) {
@@ -27024,11 +27026,18 @@ static void restate__test_put_signals(restate__json_out *o, restate_bytes future
     }
 }
 
+/* A marker of restate_patched(), which gets no result. */
+static bool restate__test_is_marker(const restate__test_entry *e) {
+    restate_bytes name = restate__test_get(e->body, restate_wire_RunCommandMessage_name_tag);
+    return e->type == restate_wire_MSG_RUN_COMMAND && name.len >= sizeof RESTATE__PATCH - 1 &&
+           memcmp(name.ptr, RESTATE__PATCH, sizeof RESTATE__PATCH - 1) == 0;
+}
+
 /* Whether the result of a command is missing. `*id`: its completion. */
 static bool restate__test_is_open(const restate__test_invocation *v, const restate__test_entry *e,
                                   uint32_t *id) {
     *id = RESTATE__TEST_NUMBER(e->body, Call, result_completion_id);
-    if (e->type >= RESTATE__ENTRY_NOTIFICATION || !*id) return false;
+    if (e->type >= RESTATE__ENTRY_NOTIFICATION || !*id || restate__test_is_marker(e)) return false;
     for (e = e->next; e; e = e->next)
         if (e->type >= RESTATE__ENTRY_NOTIFICATION &&
             restate__test_get_number(

@@ -210,6 +210,22 @@ TEST(who_failed) {
     }
 }
 
+/* A request that may be repeated, and how often it is. */
+TEST(statuses_that_may_pass) {
+    static const struct { unsigned status, tries; } rows[] = {
+        { 400, 1 }, { 401, 1 }, { 404, 1 }, { 407, 1 }, { 408, 4 }, { 409, 1 }, { 424, 1 }, { 425, 4 }, { 428, 1 },
+        { 429, 4 }, { 499, 1 }, { 500, 4 }, { 501, 4 }, { 599, 4 } };
+    EACH_SERVER(in, client, ctx) {
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+            const char *name = restate_text(ctx, "status_%u", rows[i].status);
+            CHECK_HAS(called(ctx, name, &once), restate_text(ctx, "error(%u ", rows[i].status));
+            CHECK_INT(restate_client_answer(ctx, NULL)->tries, rows[i].tries);
+            called(ctx, name, NULL);
+            CHECK_INT(restate_client_answer(ctx, NULL)->tries, 1);
+        }
+    }
+}
+
 TEST(tried_again) {
     EACH_SERVER(in, client, ctx) {
         CHECK_STR(called(ctx, "busy", &once), "ok(1)");
@@ -618,7 +634,7 @@ TEST(every_allocation_of_http2) {
 int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(requests), T(types), T(other_requests), T(attach_follows_sends), T(state), T(state_versions), T(state_writes), T(who_failed),
-        T(tried_again), T(streams_that_end), T(early_refusal), T(large_answers), T(timeouts), T(wrong_options),
+        T(statuses_that_may_pass), T(tried_again), T(streams_that_end), T(early_refusal), T(large_answers), T(timeouts), T(wrong_options),
         T(nobody_there), T(itself), T(unreachable), T(not_http2), T(options), T(unix_sockets), T(many), T(restarts), T(own_loop),
         T(waits), T(threads), T(every_allocation),
         T(every_allocation_of_http2), { 0 }

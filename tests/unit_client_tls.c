@@ -8,6 +8,13 @@
 #include "support/certificates.c"
 #include "support/caller.c"
 
+/* The example is a program of its own; here it shares a file. */
+#define main main_of_tls
+#define outcome outcome_of_tls
+#include "../examples/tls.c"
+#undef main
+#undef outcome
+
 /* ---- Certificates ---------------------------------------------------------------------------- */
 
 static char trusted[64];                        /* the file that the client trusts */
@@ -142,6 +149,35 @@ TEST(own_library) {
     secure_end(s);
 }
 
+/* What the example prints, after its exit status. */
+static const char *example(const char *url) {
+    static char text[512];
+    FILE *out = tmpfile();
+    int kept[2] = { dup(1), dup(2) };
+    setenv("INGRESS", url, 1);
+    fflush(stdout);
+    dup2(fileno(out), 1);
+    dup2(fileno(out), 2);
+    int n = snprintf(text, sizeof text, "%d ", main_of_tls());
+    fflush(stdout);
+    for (int i = 0; i < 2; i++) dup2(kept[i], i + 1), close(kept[i]);
+    rewind(out);
+    text[(size_t)n + fread(text + n, 1, sizeof text - (size_t)n - 1, out)] = 0;
+    fclose(out);
+    return text;
+}
+
+TEST(example_with_a_library_of_its_own) {
+    secure *s = secure_begin("DNS:localhost", true);
+    char url[64];
+    snprintf(url, sizeof url, "https://localhost:%u", (unsigned)s->in.port);
+    CHECK_STR(example(url), "0 {\"name\": \"Ada\"}\n");     /* this server echoes */
+    CHECK_HAS(ingress_last(&s->in), "POST /Greeter/greet type=application/json");
+    CHECK_HAS(example(s->in.url), "1 TLS with https://127.0.0.1:");
+    CHECK_INT(s->in.requests, 1);                   /* nothing went to a host with another name */
+    secure_end(s);
+}
+
 /* The port speaks something else. */
 TEST(no_tls_there) {
     ingress in = { .raw = "HTTP/1.1 400 Bad Request\r\n\r\n" };
@@ -262,7 +298,8 @@ TEST(allocations_of_openssl) {
 }
 
 int main(int argc, char **argv) {
-    static const test_case cases[] = { T(hosts), T(much), T(own_library), T(no_tls_there), T(handshake_cut),
+    static const test_case cases[] = { T(hosts), T(much), T(own_library),
+                                       T(example_with_a_library_of_its_own), T(no_tls_there), T(handshake_cut),
                                        T(gone_after_handshake), T(every_allocation),
                                        T(allocations_of_openssl), { 0 } };
     if (!CRYPTO_set_mem_functions(openssl_malloc, openssl_realloc, openssl_free)) return 2;

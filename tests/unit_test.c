@@ -193,6 +193,17 @@ static restate_status strays(restate_ctx *ctx, restate_bytes input) {
     return restate_reply(ctx, v);
 }
 
+static restate_status patches(restate_ctx *ctx, restate_bytes input) {
+    const char *id;
+    (void)input;
+    RESTATE_TRY(restate_sleep(ctx, 5));
+    if (restate_patched(ctx, "counted"))
+        RESTATE_TRY(restate_run(ctx, "counts", counts, NULL, NULL, NULL));
+    if (restate_patched(ctx, "counted") && restate_patched(ctx, "asked"))
+        RESTATE_TRY(restate_await(ctx, restate_awakeable(ctx, &id), NULL));
+    return RESTATE_OK;
+}
+
 static const restate_service plain = { .name = "Plain", .handlers = RESTATE_HANDLERS(
     { RESTATE_HANDLER(echo), .input = RESTATE_BYTES },
     { RESTATE_HANDLER(fails), .input = RESTATE_BYTES },
@@ -207,6 +218,7 @@ static const restate_service plain = { .name = "Plain", .handlers = RESTATE_HAND
     { RESTATE_HANDLER(bad), .input = RESTATE_BYTES },
     { RESTATE_HANDLER(races), .input = RESTATE_BYTES },
     { RESTATE_HANDLER(inside), .input = RESTATE_BYTES },
+    { RESTATE_HANDLER(patches), .input = RESTATE_BYTES },
     { RESTATE_HANDLER(strays), .input = RESTATE_BYTES,
       .options.retry = { .max_attempts = 1, .when_exhausted = RESTATE_EXHAUSTED_FAIL } },
     { "worse", bad, .input = RESTATE_BYTES,
@@ -760,6 +772,21 @@ TEST(a_context_that_is_gone) {
     }
 }
 
+/* They are runs that nobody waits for. */
+TEST(markers_of_patches) {
+    EVERY_WAY() {
+        executed = 0;
+        const char *got = ask("Plain/patches", "1"), *text = restate_test_text(ctx);
+        CHECK_HAS(got, "ERROR 0 nothing can run, and no timer is due: Plain/patches inv_");
+        CHECK(strstr(got, " is suspended, waits for awakeable 17") ||
+              strstr(got, " is running, waits for an awakeable or a signal"));
+        CHECK_HAS(text, "\n  2 run \"restate.patch counted\"\n  3 run \"counts\" -> 1\n"
+                        "  4 run \"restate.patch asked\"\n");
+        CHECK(!strstr(text, "570"));
+        CHECK_INT(executed, 1);
+    }
+}
+
 /* In handlers and closures they are misuse, which says so. */
 TEST(handlers_are_no_clients) {
     static const char *const all[] = { "journal", "request", "answer", "at", "then", "end" };
@@ -844,7 +871,7 @@ int main(int argc, char **argv) {
         T(nothing_can_run), T(crashes_do_not_change_what_comes_out),
         T(the_same_seed_gives_the_same_run), T(fakes_stand_in_for_closures),
         T(closures_finish_in_any_order), T(a_closure_must_not_use_the_test),
-        T(handlers_are_no_clients),
+        T(handlers_are_no_clients), T(markers_of_patches),
         T(blocking_handlers_run_on_this_thread), T(journals_are_the_same_in_every_way),
         T(journals_of_what_is_open), T(a_context_that_is_gone),
 #ifndef RESTATE_NO_CLIENT

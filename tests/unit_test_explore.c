@@ -132,6 +132,58 @@ static restate_status takes(restate_ctx *ctx, restate_bytes input) {
     return restate_run(ctx, "take", take_coin, NULL, NULL, NULL);
 }
 
+/* Asks something else the next time, as random() would. */
+static restate_status by_chance(restate_ctx *ctx, restate_bytes input) {
+    static unsigned drawn;
+    char coin[] = "coin";
+    (void)input;
+    return restate_run(ctx, drawn++ % 2 ? "heads" : "tails", bank, coin, NULL, NULL);
+}
+
+/* Closures in the order of a table of addresses, which are others in every attempt. */
+static restate_status by_address(restate_ctx *ctx, restate_bytes input) {
+    static unsigned attempts;
+    static const char *const names[] = { "left", "right" };
+    size_t first = attempts++ & 1;
+    restate_future *f[2];
+    (void)input;
+    for (size_t i = 0; i < 2; i++)
+        f[i] = restate_run_async(ctx, names[i ^ first], bank, (void *)(uintptr_t)names[i], NULL);
+    return restate_await(ctx, restate_all(ctx, f, 2), NULL);
+}
+
+/* Asks only if nobody knows the id yet: the next attempt waits for another answer. */
+static char asked[64];
+static restate_status keeps_id(restate_ctx *ctx, restate_bytes input) {
+    const char *id;
+    restate_future *answer = restate_awakeable(ctx, &id);
+    char key[] = "ask";
+    (void)input;
+    if (*asked) answer = restate_awakeable(ctx, &id);
+    snprintf(asked, sizeof asked, "%s", id);
+    RESTATE_TRY(restate_run(ctx, "ask", bank, key, NULL, NULL));
+    return restate_await(ctx, answer, NULL);
+}
+
+/* An effect beside the closures. */
+static restate_status beside(restate_ctx *ctx, restate_bytes input) {
+    (void)input;
+    RESTATE_TRY(restate_sleep(ctx, 5));
+    money--;
+    return restate_sleep(ctx, 5);
+}
+
+/* What is changed stays so when the attempt is another: no fault. */
+static restate_status patches(restate_ctx *ctx, restate_bytes input) {
+    (void)input;
+    RESTATE_TRY(restate_sleep(ctx, 5));
+    char fees[] = "fees";
+    const char *name = restate_patched(ctx, "fees") ? "with fees" : "without";
+    RESTATE_TRY(restate_run(ctx, name, bank, fees, NULL, NULL));
+    if (restate_patched(ctx, "rests")) RESTATE_TRY(restate_sleep(ctx, 5));
+    return restate_reply(ctx, restate_str(name));
+}
+
 static restate_status is_sold(restate_ctx *ctx, restate_bytes input) {
     restate_bytes v;
     (void)input;
@@ -143,7 +195,9 @@ static const restate_service wrong = { "Bad", RESTATE_OBJECT, .handlers = RESTAT
     { RESTATE_HANDLER(with_key) }, { RESTATE_HANDLER(without_key) },
     { RESTATE_HANDLER(by_counter) }, { RESTATE_HANDLER(by_clock) },
     { RESTATE_HANDLER(too_early) }, { RESTATE_HANDLER(stops) },
-    { RESTATE_HANDLER(takes) },
+    { RESTATE_HANDLER(takes) }, { RESTATE_HANDLER(by_chance) },
+    { RESTATE_HANDLER(by_address) }, { RESTATE_HANDLER(keeps_id) },
+    { RESTATE_HANDLER(beside) }, { RESTATE_HANDLER(patches) },
     { .name = "sold", .fn = is_sold, .shared = true, .input = RESTATE_VOID }) };
 
 /* ---- Exploring ---------------------------------------------------------------------------------- */
@@ -236,6 +290,53 @@ TEST(an_invocation_that_nobody_finishes_is_found) {
     CHECK_INT(explore("takes", calls_bad, NULL), RESTATE_ERROR);
     CHECK_HAS(report, "Bad/k/takes inv_14TQt8btz1NX0Ci7JuWuSP8cD1g0uK9NXq is paused");
     CHECK_HAS(report, "|   paused after 71 attempts, 500: no coin");
+}
+
+/* Both journals, and what differs. */
+TEST(chance_is_found) {
+    CHECK_INT(explore("by_chance", calls_bad, NULL), RESTATE_ERROR);
+    CHECK_HAS(report, "a fault, when it suspends at every wait\nBad/by_chance inv_");
+    CHECK_HAS(report, "command 1 (run) differs (journal != code):   name: \"heads\" != \"tails\"");
+    CHECK_HAS(report, "the test server without breaks:\n");
+    CHECK_HAS(report, "|   1 run \"tails\" -> 1\n");
+    CHECK_HAS(report, "the test server with this:\n");
+    CHECK_HAS(report, "|   1 run \"heads\" -> 1\n");
+}
+
+TEST(an_order_by_address_is_found) {
+    CHECK_INT(explore("by_address", calls_bad, NULL), RESTATE_ERROR);
+    CHECK_HAS(report, "the code took another path than the recorded execution");
+    CHECK_HAS(report, "command 1 (run) differs (journal != code):   name: \"right\" != \"left\"");
+}
+
+static restate_status answers(restate_ctx *ctx, void *arg) {
+    restate_future *call;
+    money = payments = 0;
+    *asked = 0;
+    call = restate_call_async(ctx, to("Bad", arg, "k"), restate_str("1"), NULL);
+    RESTATE_TRY(restate_sleep(ctx, 10));
+    RESTATE_TRY(restate_resolve(ctx, asked, restate_str("1")));
+    return restate_await(ctx, call, NULL);
+}
+
+TEST(an_id_that_is_kept_is_found) {
+    CHECK_INT(explore("keeps_id", answers, NULL), RESTATE_ERROR);
+    CHECK_HAS(report, "a fault, when ");
+    CHECK_HAS(report, "nothing can run, and no timer is due: Bad/k/keeps_id inv_");
+    CHECK_HAS(report, "waits for an awakeable or a signal\n");
+}
+
+TEST(an_effect_beside_closures_is_found) {
+    CHECK_INT(explore("beside", calls_bad, NULL), RESTATE_ERROR);
+    CHECK_HAS(report, "without breaks: the test returned RESTATE_OK, and replied 99");
+    CHECK_HAS(report, "with this:      the test returned RESTATE_OK, and replied 98");
+}
+
+TEST(patches_are_no_fault) {
+    uint32_t runs = 0;
+    CHECK_INT(explore("patches", calls_bad, &runs), RESTATE_OK);
+    CHECK_STR(report, "");
+    CHECK(runs > 50);
 }
 
 TEST(closures_are_told_to_stop) {
@@ -452,7 +553,9 @@ int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(an_idempotent_payment_passes), T(the_missing_key_is_found), T(the_counter_is_found),
         T(the_clock_is_found), T(state_that_is_written_too_early_is_found),
-        T(an_invocation_that_nobody_finishes_is_found), T(closures_are_told_to_stop),
+        T(an_invocation_that_nobody_finishes_is_found), T(chance_is_found),
+        T(an_order_by_address_is_found), T(an_id_that_is_kept_is_found), T(an_effect_beside_closures_is_found),
+        T(patches_are_no_fault), T(closures_are_told_to_stop),
         T(a_test_that_does_not_pass), T(one_run_is_repeated), T(runs_are_bounded), T(every_allocation_may_fail),
         T(saga), T(sign_up_), T(tickets), T(approval), T(cron_), T(greeter_), T(fan_out),
         T(first_of), T(counter_), {0}

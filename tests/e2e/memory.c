@@ -564,7 +564,6 @@ static const left left_out[] = {
     { "discovery_versions", "a connection of its own" },
     { "services_filter", "another program" },
     { "stops_and_starts", "kills the endpoint" },
-    { "sleep", "kills the endpoint" },
     { "sleep_outage", "kills the endpoint" },
     { "retries", "kills the endpoint" },
     { "cancel_outage", "kills the endpoint" },

@@ -211,6 +211,8 @@ static bool answer_refusal(ingress_conn *c, ingress_stream *s) {
         ingress_say(c, s, "503", NULL, busy);
     else if (is(s, "/later") && !ingress_enough(c->of, 1))
         ingress_say(c, s, "429", HEADERS("retry-after", "1"), busy);
+    else if (strstr(s->path, "/status_"))
+        ingress_say(c, s, strstr(s->path, "/status_") + 8, NULL, "{}");
     else if (is(s, "/not_ready"))
         ingress_say(c, s, "470", NULL, "{}");
     else
