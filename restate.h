@@ -9823,6 +9823,39 @@ RESTATE__PRIVATE void restate__pool_free(restate__pool *pool) {
  * executes the user's code and called back ("attached") for the time of each call. The worker
  * stands still meanwhile, so that journal and memory need no locks. */
 
+/* The life of an attempt: one value, which only grows. Any step may be skipped.
+ *
+ *     OPEN        calls work
+ *      |  restate__attempt_cut(): the stream is gone
+ *     CUT         nothing is sent any more; the next call of the handler, or the one that waits,
+ *      |          ends the attempt
+ *      |  restate__ctx_end(): the handler's call fails, as the journal is CLOSED or ERRORED, for
+ *      |          misuse or for lack of memory
+ *     OVER        calls return RESTATE_ENDED
+ *      |  restate__attempt_abandon(): the handler calls on and on, or wrote below its stack
+ *     ABANDONED   its fiber is not resumed: what is on its stack is lost
+ *      |  restate__attempt_done(): the handler has returned, or need not be started any more
+ *     DONE        its host frees it when no closure executes and no turn is queued:
+ *                 restate__attempt_may_free()
+ *
+ * From CUT on closures are asked to stop, and none is begun. The thread that has the attempt takes
+ * the steps - the worker's, or that of a blocking handler which is attached - and others look:
+ * restate__ctx_life().
+ *
+ * A context without a fiber is OPEN or OVER: a closure's for one run, a client's until the error is
+ * told. Then restate__ctx_renew() makes it OPEN again.
+ *
+ * What belongs to the attempt ends for itself: its journal, when the last message is written; the
+ * response, when that was put into the output; its carrier, when it wants no more of the response
+ * (restate__exchange); the fiber, when the handler's function has returned. */
+typedef enum restate__life {
+    RESTATE__LIFE_OPEN,
+    RESTATE__LIFE_CUT,
+    RESTATE__LIFE_OVER,
+    RESTATE__LIFE_ABANDONED,
+    RESTATE__LIFE_DONE
+} restate__life;
+
 #define RESTATE__CALLS_AFTER_END_MAX 100000u
 #define RESTATE__OUT_BYTES_MAX (256u << 10) /* more unsent output holds a handler back */
 #define RESTATE__SIBLINGS_MS 30000u         /* from a failed run until others are told to stop */
@@ -9873,7 +9906,7 @@ struct restate_ctx {
     struct restate__attempt *attempt;
     struct restate__run *run;               /* NULL: the handler's */
     restate__arena *memory;                 /* for what the user asks for */
-    bool over;                              /* every call returns RESTATE_ENDED */
+    restate__life life;                     /* atomic: of a handler, closures look at it */
     bool reply_unstable;                    /* equal replies may have different bytes */
     bool retry;                             /* closures: `error` says why */
     restate_bytes reply;
@@ -9913,35 +9946,19 @@ struct restate_selector {
     size_t count;                           /* of the array it was made from */
 };
 
-enum {
-    RESTATE__STOP_ENDED = 1,    /* the attempt is over */
-    RESTATE__STOP_CANCELLED = 2 /* a cancellation came that the handler was not told of */
-};
-
-/* The life of an attempt: where its handler is.
+/* Where the handler is.
  *
- *     NEW --start--> RUNNING --park--> PARKED      waits for the journal; a turn resumes it
- *      |             |  |  ^ <-resume-    |
- *      |             |  |  |
- *      |             |  +--detach--> DETACHED      blocking handlers: the user's code executes
- *      |             |     ^ <-attach-   |
- *      |             |
- *      +--fails------+--returns--> DONE            its host frees it when no closure executes and
- *                                                  no turn is queued: restate__attempt_over()
- *
- * What ends it comes on top of that, in this order, though each step may be skipped:
- * 1. The journal is CLOSED or ERRORED, or the stream is gone (`cut`): nothing is sent any more. The
- *    next call of the handler finds that out.
- * 2. `ctx.over`: calls give RESTATE_ENDED, no closure is begun. Set by restate__ctx_end(), alone.
- * 3. The handler returns; or it is `abandoned`, as it called on and on or wrote below its stack:
- *    its fiber is not resumed.
- * 4. DONE. */
+ *     ABSENT --start--> RUNNING --park--> PARKED   waits for the journal; a turn resumes it
+ *       ^               |  |  ^ <-resume-    |
+ *       |               |  |  |
+ *       |               |  +--detach--> DETACHED   blocking handlers: the user's code executes
+ *       |               |     ^ <-attach-   |
+ *       +--done---------+ */
 typedef enum restate__attempt_state {
-    RESTATE__ATTEMPT_NEW,
+    RESTATE__ATTEMPT_ABSENT,                /* not started yet, or DONE */
     RESTATE__ATTEMPT_RUNNING,
     RESTATE__ATTEMPT_PARKED,
-    RESTATE__ATTEMPT_DETACHED,
-    RESTATE__ATTEMPT_DONE
+    RESTATE__ATTEMPT_DETACHED
 } restate__attempt_state;
 
 #ifdef RESTATE_WITH_TEST
@@ -10010,12 +10027,13 @@ typedef struct restate__attempt {
     restate__note turn;                     /* resumes the fiber */
     restate__note want;                     /* a detached thread asks to be attached */
     restate__attempt_state state;
-    bool blocking, cut, abandoned;
+    bool blocking;
     unsigned entered;                       /* blocking: nested calls under way */
     restate__thread thread;                 /* that the handler executes on */
     unsigned calls_after_end;
     int foreign;                            /* atomic: somebody else used the handler's context */
-    int stop;                               /* atomic: RESTATE__STOP_ bits */
+    bool cancelled;                         /* atomic: a cancellation arrived, and no await has
+                                               returned since */
     const unsigned *stops; /* atomic: the endpoint was asked to stop; NULL: cannot be */
     uint64_t begun_ms;                      /* monotonic: when the fiber got the thread */
     void (*progress)(struct restate__attempt *);    /* output was written, or the attempt is over */
@@ -10088,7 +10106,7 @@ enum {
  * 2. Each command is taken when it is issued, before its function returns. One without completion
  *    (a cancellation, a state write) is done by then, and has the status that `take` returns.
  * 3. Notifications are delivered when they arrive, not when somebody awaits: there is no replay.
- * 4. No error sticks. What would be the end of an attempt is kept in `ctx.error`, with `ctx.over`:
+ * 4. No error sticks. What would be the end of an attempt is kept in `ctx.error`, with life OVER:
  *    functions without a status do nothing then, and the next one that has a status gives
  *    RESTATE_ERROR and clears it: restate__ctx_given(). The journal is put in order again at once.
  * 5. What such a context cannot do is misuse: by the rules of an operation that `refuses` has. */
@@ -10195,16 +10213,39 @@ static void restate__attempt_withdraw(restate__attempt *a) {
     }
 }
 
-/* The attempt is over: all calls of the handler fail from here on, closures may give up, and none
- * is begun. */
+/* On any thread. A blocking handler that is detached may be CUT at any time. */
+static inline restate__life restate__ctx_life(const restate_ctx *ctx) {
+    return RESTATE__LOAD(&ctx->life, RELAXED);
+}
+
+/* On the thread that has the attempt: no other one writes meanwhile. */
+static inline bool restate__ctx_is_open(const restate_ctx *ctx) {
+    return ctx->life == RESTATE__LIFE_OPEN;
+}
+
+/* Whether calls return RESTATE_ENDED. */
+static inline bool restate__ctx_is_over(const restate_ctx *ctx) {
+    return restate__ctx_life(ctx) >= RESTATE__LIFE_OVER;
+}
+
+static void restate__ctx_reach(restate_ctx *ctx, restate__life life) {
+    if (restate__ctx_life(ctx) < life) RESTATE__STORE(&ctx->life, life, RELAXED);
+}
+
+/* A closure's context is used for another run; or a client's has told its error. */
+static void restate__ctx_renew(restate_ctx *ctx) {
+    RESTATE__STORE(&ctx->life, RESTATE__LIFE_OPEN, RELAXED);
+    ctx->retry = ctx->memory->failed = false;
+}
+
+/* All calls of the handler fail from here on, closures may give up, and none is begun. */
 static restate_status restate__ctx_end(restate_ctx *ctx) {
-    ctx->over = true;
+    restate__ctx_reach(ctx, RESTATE__LIFE_OVER);
     if (ctx->run) return RESTATE_ENDED;
     if (RESTATE__PEER(ctx->attempt)) {
         ctx->attempt->peer->own->mend(ctx->attempt->peer);
         return RESTATE_ENDED;
     }
-    RESTATE__OR(&ctx->attempt->stop, RESTATE__STOP_ENDED, RELAXED);
     if (ctx->attempt->closures.live) restate__attempt_withdraw(ctx->attempt);
     return RESTATE_ENDED;
 }
@@ -10283,15 +10324,20 @@ static void restate__attempt_park(restate__attempt *a) {
  * this that calls, does not go on meanwhile. */
 static RESTATE__NOINLINE void restate__attempt_hold_on(restate__attempt *a) {
     bool here = a->state == RESTATE__ATTEMPT_RUNNING && a->fiber && !restate__fiber_done(a->fiber);
-    while (here && a->vm.failing && !a->cut) restate__attempt_park(a);
+    while (here && a->vm.failing) restate__attempt_park(a);
 }
 
 static inline void restate__attempt_hold(restate__attempt *a) {
     if (RESTATE__UNLIKELY(a->vm.failing)) restate__attempt_hold_on(a);
 }
 
+/* The handler's fiber is not resumed any more: what is on its stack is lost. */
+static void restate__attempt_abandon(restate__attempt *a) {
+    restate__ctx_reach(&a->ctx, RESTATE__LIFE_ABANDONED);
+}
+
 /* A call on a context that is over. Code that loops on one without looking would never return. */
-static void restate__ctx_after_end(restate_ctx *ctx) {
+static RESTATE__NOINLINE void restate__ctx_after_end(restate_ctx *ctx) {
     restate__attempt *a = ctx->attempt;
     if (ctx->run || RESTATE__PEER(a) || ++a->calls_after_end < RESTATE__CALLS_AFTER_END_MAX)
         return;
@@ -10301,7 +10347,7 @@ static void restate__ctx_after_end(restate_ctx *ctx) {
         "the handler made %u calls after RESTATE_ENDED and is cut off; what it holds is lost. "
         "Return when a call returns RESTATE_ENDED (RESTATE_TRY does it)",
         RESTATE__CALLS_AFTER_END_MAX);
-    a->abandoned = true;
+    restate__attempt_abandon(a);
     for (;;) restate__fiber_park(a->fiber);
 }
 
@@ -10369,7 +10415,7 @@ static restate_status restate__ctx_misuse(restate_ctx *ctx, const char *function
                                           const char *format, ...) {
     const restate__handler *h = ctx->attempt->handler;
     va_list args;
-    if (ctx->over) return RESTATE_ENDED;
+    if (restate__ctx_is_over(ctx)) return RESTATE_ENDED;
     va_start(args, format);
     const char *what = restate__arena_vprintf(ctx->memory, format, args);
     va_end(args);
@@ -10398,9 +10444,9 @@ static void restate__ctx_refuse_input(restate_ctx *ctx, const char *what) {
     restate__ctx_detach(ctx);
 }
 
-/* Whether calls fail already. Counts those that did not notice. */
-static bool restate__ctx_over(restate_ctx *ctx) {
-    if (RESTATE__LIKELY(!ctx->over)) return false;
+/* Whether the call comes after the end. Counts those that did not notice. */
+static inline bool restate__ctx_late(restate_ctx *ctx) {
+    if (RESTATE__LIKELY(!restate__ctx_is_over(ctx))) return false;
     restate__ctx_after_end(ctx);
     return true;
 }
@@ -10443,12 +10489,12 @@ static inline bool restate__ctx_here(restate_ctx *ctx, const char *function) {
 
 /* Whether a reply, a failure or a random number can be had. */
 static inline bool restate__ctx_may(restate_ctx *ctx, const char *function) {
-    return !restate__ctx_over(ctx) && (ctx->run || restate__ctx_here(ctx, function));
+    return !restate__ctx_late(ctx) && (ctx->run || restate__ctx_here(ctx, function));
 }
 
 /* Begins a journaled call; ended by restate__ctx_leave() if this gave true. */
 static bool restate__ctx_enter(restate_ctx *ctx, const char *function) {
-    if (restate__ctx_over(ctx)) return false;
+    restate__attempt *a = ctx->attempt;
     if (ctx->run) {
         restate__ctx_misuse(ctx, function,
                             "is journaled and cannot be used in a closure: use it in the handler, "
@@ -10456,10 +10502,13 @@ static bool restate__ctx_enter(restate_ctx *ctx, const char *function) {
         return false;
     }
     if (!restate__ctx_here(ctx, function)) return false;
-    restate__ctx_attach(ctx);
-    restate__attempt_hold(ctx->attempt);
-    if (RESTATE__LIKELY(!ctx->attempt->cut)) return true;
-    restate__ctx_end(ctx);
+    if (RESTATE__UNLIKELY(a->blocking)) {
+        if (restate__ctx_late(ctx)) return false;       /* without waiting for the worker */
+        restate__ctx_attach(ctx);
+    }
+    restate__attempt_hold(a);
+    if (RESTATE__LIKELY(restate__ctx_is_open(ctx))) return true;
+    if (!restate__ctx_late(ctx)) restate__ctx_end(ctx);
     restate__ctx_detach(ctx);
     return false;
 }
@@ -10470,7 +10519,8 @@ static restate_status restate__ctx_leave(restate_ctx *ctx, bool done) {
     restate__attempt *a = ctx->attempt;
     if (RESTATE__UNLIKELY(!done)) restate__ctx_end(ctx);
     else if (RESTATE__PEER(a)) return a->peer->calls->take(a->peer);
-    while (done && RESTATE__UNLIKELY(a->vm.out->len > RESTATE__OUT_BYTES_MAX) && !a->cut)
+    while (done && RESTATE__UNLIKELY(a->vm.out->len > RESTATE__OUT_BYTES_MAX) &&
+           restate__ctx_is_open(ctx))
         restate__attempt_park(a);
     restate__ctx_detach(ctx);
     return done ? RESTATE_OK : RESTATE_ENDED;
@@ -10483,7 +10533,7 @@ static restate__arena *restate__ctx_arena(restate_ctx *ctx) { return ctx->memory
 /* Has `object` released with the invocation's memory. False: out of memory, and it was released. */
 RESTATE__PRIVATE bool restate__ctx_own(restate_ctx *ctx, void *object,
                                        void (*release)(void *object)) {
-    bool failing = RESTATE__PEER(ctx->attempt) && ctx->over;
+    bool failing = RESTATE__PEER(ctx->attempt) && restate__ctx_is_over(ctx);
     restate__owned *o = failing ? NULL : restate__arena_alloc(ctx->memory, sizeof *o);
     if (!o) {
         release(object);
@@ -10502,7 +10552,7 @@ static void restate__ctx_release(restate_ctx *ctx) {
 }
 
 RESTATE_API void *restate_alloc(restate_ctx *ctx, size_t size) {
-    if (restate__ctx_over(ctx)) return NULL;
+    if (restate__ctx_late(ctx)) return NULL;
     void *p = restate__arena_alloc(ctx->memory, size);
     if (!p) restate__ctx_nomem(ctx);
     return p;
@@ -10510,7 +10560,7 @@ RESTATE_API void *restate_alloc(restate_ctx *ctx, size_t size) {
 
 RESTATE_API const char *restate_text(restate_ctx *ctx, const char *format, ...) {
     va_list args;
-    if (restate__ctx_over(ctx)) return "";
+    if (restate__ctx_late(ctx)) return "";
     va_start(args, format);
     const char *text = restate__arena_vprintf(ctx->memory, format, args);
     va_end(args);
@@ -10629,7 +10679,7 @@ static bool restate__attempt_stops(const restate__attempt *a) {
 static uint64_t restate__run_left_ms(const restate__run *r) {
     const restate__attempt *a = r->ctx.attempt;
     uint64_t left = UINT64_MAX;
-    if (RESTATE__LOAD(&a->stop, RELAXED) & RESTATE__STOP_ENDED || restate__attempt_stops(a) ||
+    if (restate__ctx_life(&a->ctx) != RESTATE__LIFE_OPEN || restate__attempt_stops(a) ||
         RESTATE__LOAD(&r->stop, RELAXED))
         return 0;
     if (r->future->timed && r->begun) {
@@ -10644,18 +10694,19 @@ static uint64_t restate__run_left_ms(const restate__run *r) {
 
 RESTATE_API bool restate_stop_requested(restate_ctx *ctx) {
     const restate__run *r = ctx->run;
-    if (ctx->over) return true;
+    if (restate__ctx_life(ctx) != RESTATE__LIFE_OPEN) return true;
 #ifdef RESTATE_WITH_TEST
     const restate__stage *stage = ctx->attempt->closures.stage;
     if (r && stage && stage->stops(ctx)) return true;
 #endif
     if (r) return !restate__run_left_ms(r);
-    return RESTATE__LOAD(&ctx->attempt->stop, RELAXED) || restate__attempt_stops(ctx->attempt) ||
+    return RESTATE__LOAD(&ctx->attempt->cancelled, RELAXED) ||
+           restate__attempt_stops(ctx->attempt) ||
            RESTATE__LOAD(&ctx->attempt->closures.failed_at, RELAXED);
 }
 
 RESTATE_API uint64_t restate_time_left_ms(restate_ctx *run) {
-    if (run->run) return run->over ? 0 : restate__run_left_ms(run->run);
+    if (run->run) return restate__ctx_is_over(run) ? 0 : restate__run_left_ms(run->run);
     restate__ctx_misuse(run, "restate_time_left_ms", "only a closure has a time");
     return 0;
 }
@@ -10816,7 +10867,7 @@ static restate_status restate__ctx_open(restate_ctx *ctx, restate_bytes *value, 
         return RESTATE_OK;
     }
     *value = restate__b_none();
-    if (ctx->over) return RESTATE_ENDED;
+    if (restate__ctx_is_over(ctx)) return RESTATE_ENDED;
     return restate_fail(ctx, code, "a sealed payload could not be opened: %s",
                         restate_failed(ctx)->message);
 }
@@ -10899,7 +10950,7 @@ static const restate_failure *restate__ctx_keep_failure(restate_ctx *ctx, const 
         restate__ctx_misuse(ctx, function, "the metadata of the failure has a value, but no name: "
                             RESTATE__END);
     restate__ctx_code(ctx, failure->code);
-    return ctx->over ? NULL : copy;
+    return restate__ctx_is_over(ctx) ? NULL : copy;
 }
 
 /* A failure made here, with a text that lasts. */
@@ -11064,11 +11115,10 @@ static restate__run *restate__run_take(restate__attempt *a) {
     restate__run *r = a->closures.spare;
     if (r) {
         a->closures.spare = r->next;
-        r->ctx.over = r->ctx.retry = false;
+        restate__ctx_renew(&r->ctx);
         r->ctx.reply = restate__b_none();
         r->ctx.failed = NULL;
         r->ctx.failures = r->ctx.encoded = NULL;
-        r->arena.failed = false;
         return r;
     }
     r = restate__arena_alloc(a->arena, sizeof *r);
@@ -11179,7 +11229,7 @@ static void restate__run_outcome(restate__run *r, restate__outcome *o) {
  * as they do when nothing fails. */
 static void restate__attempt_failing(restate__attempt *a) {
     unsigned count = 0;
-    if (a->cut || !a->vm.failing) return;
+    if (!a->vm.failing) return;
     restate__attempt_withdraw(a);
     for (restate__run *r = a->closures.live; r; r = r->next_live)
         count += !RESTATE__LOAD(&r->stop, RELAXED);
@@ -11209,7 +11259,7 @@ static void restate__run_propose(restate__run *r) {
                          (const char *)f->node.of.closure.name.ptr, (unsigned long)o.duration_ms,
                          (unsigned long)f->timeout_ms);
     restate__run_leave(r);
-    if (!a->cut) restate__vm_propose(&a->vm, &f->node, &o, &f->policy);
+    if (restate__ctx_is_open(&a->ctx)) restate__vm_propose(&a->vm, &f->node, &o, &f->policy);
     restate__attempt_failing(a);
     if (r->doubtful && !a->vm.failing) RESTATE__SUB(&a->closures.doubts, 1u, RELAXED);
     restate__ctx_release(&r->ctx);
@@ -11226,7 +11276,7 @@ static void restate__attempt_drop_fiber(restate__attempt *a) {
  * failed is free before the worker knows, which could not withdraw the others in time. */
 static bool restate__run_too_late(const restate__run *r) {
     const restate__attempt *a = r->ctx.attempt;
-    return (RESTATE__LOAD(&a->stop, RELAXED) & RESTATE__STOP_ENDED) ||
+    return restate__ctx_life(&a->ctx) != RESTATE__LIFE_OPEN ||
            RESTATE__LOAD(&a->closures.doubts, RELAXED);
 }
 
@@ -11245,7 +11295,7 @@ static void restate__run_on_pool(restate__job *job) {
 static void restate__run_skipped(restate__run *r) {
     restate__attempt *a = r->ctx.attempt;
     restate__node *node = &r->future->node;
-    if (!a->cut && !a->ctx.over && !a->vm.failing && restate__vm_ready(&a->vm) &&
+    if (restate__ctx_is_open(&a->ctx) && !a->vm.failing && restate__vm_ready(&a->vm) &&
         restate__pool_submit(a->closures.pool, &r->job))
         return;
     a->closures.executing--;
@@ -11264,7 +11314,7 @@ static void restate__run_finished(restate__note *note) {
         a->closures.executing--;
     }
     if (a->state == RESTATE__ATTEMPT_PARKED) restate__worker_later(a->worker, &a->turn);
-    if (a->state == RESTATE__ATTEMPT_DONE && !a->closures.executing && a->fiber)
+    if (a->ctx.life == RESTATE__LIFE_DONE && !a->closures.executing && a->fiber)
         restate__attempt_drop_fiber(a);
     restate__attempt_progress(a);           /* the last one after the handler: frees the attempt */
 }
@@ -11349,12 +11399,10 @@ static restate_selector *restate__selector_none(void) {
     return (restate_selector *)(uintptr_t)&none;
 }
 
-/* A future of a context that is over, or of what went wrong: awaiting it gives RESTATE_ENDED. */
+/* In a call that was entered. Out of memory, it is none: awaiting it gives RESTATE_ENDED. */
 static restate_future *restate__future_new(restate_ctx *ctx, restate__future_kind kind) {
     restate__attempt *a = ctx->attempt;
-    if ((!ctx->run && !restate__ctx_on_thread(ctx)) || restate__ctx_over(ctx))
-        return restate__future_none();
-    restate_future *f = ctx->run ? NULL : a->futures.unused;
+    restate_future *f = a->futures.unused;
     if (f) {
         a->futures.unused = f->next_free;
         memset(f, 0, sizeof *f);
@@ -11434,8 +11482,7 @@ static void restate__run_lose(restate__node *node) {
 
 /* An await has told the handler something: tells closures what it means for them. */
 static void restate__attempt_told(restate__attempt *a) {
-    if (!a->vm.cancel_arrived)
-        RESTATE__AND(&a->stop, ~RESTATE__STOP_CANCELLED, RELAXED);
+    if (!a->vm.cancel_arrived) RESTATE__STORE(&a->cancelled, false, RELAXED);
     if (RESTATE__UNLIKELY(a->vm.graph.decided))
         restate__graph_losers(&a->vm.graph, restate__run_lose);
 }
@@ -11446,7 +11493,7 @@ static restate_status restate__ctx_drive(restate_ctx *ctx, restate__node *node) 
     for (;;) {
         restate__wait w;
         restate__attempt_hold(a);
-        if (a->cut) return restate__ctx_end(ctx);
+        if (ctx->life == RESTATE__LIFE_CUT) return restate__ctx_end(ctx);
         w = restate__vm_await(&a->vm, node);
         switch (w.kind) {
         case RESTATE__READY:
@@ -11523,9 +11570,9 @@ RESTATE_API bool restate_is_done(const restate_future *future) {
 /* How an operation is issued. A public function puts what it was given into `restate__args` and
  * names a row of restate__operations. restate__issue_any() does the rest, in this order:
  *
- * 1. The future is made, if the row has a kind of one.
- * 2. The call is entered: the attempt is not over, it is the handler that calls, its thread is
+ * 1. The call is entered: the attempt is not over, it is the handler that calls, its thread is
  *    attached.
+ * 2. The future is made, if the row has a kind of one.
  * 3. What the row's rules ask for is checked: the id, the failure, whether the handler may do this,
  *    the text.
  * 4. The value is sealed.
@@ -11665,11 +11712,11 @@ static restate_status restate__issue_any(const restate__operation *op, restate__
                                          restate_future **future) {
     restate_ctx *ctx = in->ctx;
     restate_future *f = NULL;
+    if (!restate__ctx_enter(ctx, in->function)) return RESTATE_ENDED;
     if (op->makes) {
         *future = f = restate__future_new(ctx, op->makes);
-        if (!f->ctx) return RESTATE_ENDED;
+        if (!f->ctx) return restate__ctx_leave(ctx, false);
     }
-    if (!restate__ctx_enter(ctx, in->function)) return RESTATE_ENDED;
     in->vm = &ctx->attempt->vm;
     restate_status s = restate__op_check_id(in, op->rules);
     if (s == RESTATE_TERMINAL) {
@@ -11684,7 +11731,7 @@ static restate_status restate__issue_any(const restate__operation *op, restate__
 }
 
 static restate_future *restate__issue_async(const restate__operation *op, restate__args *in) {
-    restate_future *f = NULL;               /* compilers do not see that it is always set */
+    restate_future *f = restate__future_none();
     restate__issue_any(op, in, &f);
     return f;
 }
@@ -11753,11 +11800,15 @@ RESTATE_API restate_future *restate_run_async(restate_ctx *ctx, const char *name
     return restate__issue_async(&restate__op_run, &in);
 }
 
-/* A run whose result comes next on replay needs no future. */
+/* A run whose result comes next on replay needs no future, and none that cannot be. */
 static bool restate__ctx_run_recorded(restate_ctx *ctx, const char *name, restate_bytes *result,
                                       restate_status *s) {
-    if (ctx->run || ctx->over || !restate__ctx_enter(ctx, "restate_run")) return false;
     restate__value v;
+    if (!restate__ctx_enter(ctx, "restate_run")) {
+        if (result) *result = restate__b_none();
+        *s = restate__ctx_ended(ctx);
+        return true;
+    }
     bool recorded = restate__vm_run_recorded(&ctx->attempt->vm, name, &v);
     *s = RESTATE_OK;
     if (recorded && v.kind == RESTATE__FAILURE) {
@@ -11803,7 +11854,7 @@ RESTATE_API restate_status restate_now(restate_ctx *ctx, uint64_t *epoch_ms) {
     restate_bytes text;
     if (epoch_ms) *epoch_ms = 0;
     if (RESTATE__PEER(ctx->attempt)) {
-        if (ctx->over) return restate__ctx_ended(ctx);
+        if (restate__ctx_is_over(ctx)) return restate__ctx_ended(ctx);
         if (epoch_ms) *epoch_ms = restate__clock_wall_ms(ctx->attempt->clock);
         return RESTATE_OK;
     }
@@ -12205,7 +12256,7 @@ static bool restate__issue_call(restate__args *in, restate_future *f) {
         .unstable = in->unstable,
     };
     call.headers = restate__hooks_headers(ctx, to, headers, &call.loose_headers);
-    if (!call.headers && !ctx->over) restate__ctx_nomem(ctx);
+    if (!call.headers && !restate__ctx_is_over(ctx)) restate__ctx_nomem(ctx);
     if (!call.headers) return false;
     if (holds) call.loose_headers = true;
     if (!send) return restate__vm_call_invocation(in->vm, &call, f->id, &f->node);
@@ -12383,7 +12434,7 @@ static bool restate__issue_settled(restate__args *in, restate_future *f) {
     if (in->failure) v.is.failure = restate__ctx_keep_failure(in->ctx, in->function, in->failure);
     else v.is.bytes = restate__arena_copy(a->arena, in->value);
     if (a->arena->failed) restate__ctx_nomem(in->ctx);
-    if (in->ctx->over) return false;
+    if (restate__ctx_is_over(in->ctx)) return false;
     restate__vm_settle_now(&a->vm, &f->node, 0, &v);
     return true;
 }
@@ -12482,7 +12533,7 @@ RESTATE_API restate_future *restate_cancellation(restate_ctx *ctx) {
 static bool restate__issue_cancel_calls(restate__args *in, restate_future *f) {
     restate__attempt *a = in->ctx->attempt;
     (void)f;
-    while (!a->cut) {
+    while (restate__ctx_is_open(&a->ctx)) {
         restate__wait w = restate__vm_cancel_calls(in->vm);
         if (w.kind != RESTATE__WAIT) return w.kind == RESTATE__READY;
         restate__attempt_park(a);
@@ -12601,10 +12652,10 @@ RESTATE_API restate_status restate_select(restate_ctx *ctx, restate_future *cons
 static restate_future *restate__ctx_combine(restate_ctx *ctx, const char *function,
                                             restate__node_kind kind, restate_future *const *futures,
                                             size_t count) {
-    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_RESULT);
     restate__many m = { .futures = futures, .count = count };
-    if (!f->ctx || !restate__ctx_enter(ctx, function)) return f;
-    bool valid = restate__many_take(ctx, function, &m);
+    if (!restate__ctx_enter(ctx, function)) return restate__future_none();
+    restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_RESULT);
+    bool valid = f->ctx && restate__many_take(ctx, function, &m);
     if (valid && !m.used && kind == RESTATE__RACE)
         restate__ctx_misuse(ctx, function, "a race of no futures never ends: give at least one");
     else if (valid && !restate__vm_combine(&ctx->attempt->vm, &f->node, kind, m.nodes, m.used))
@@ -12676,16 +12727,11 @@ RESTATE_API restate_selector *restate_selector_new(restate_ctx *ctx,
                                                    restate_future *const *futures, size_t count) {
     restate__attempt *a = ctx->attempt;
     restate__many m = { .futures = futures, .count = count };
-    if (!ctx->run && !restate__ctx_on_thread(ctx)) return restate__selector_none();
-    restate_selector *s = ctx->over ? NULL : restate__arena_alloc(ctx->memory, sizeof *s);
-    if (!s) {
-        if (!restate__ctx_over(ctx)) restate__ctx_nomem(ctx);
-        return restate__selector_none();
-    }
-    if (!restate__ctx_enter(ctx, "restate_selector_new")) return s;
+    if (!restate__ctx_enter(ctx, "restate_selector_new")) return restate__selector_none();
     bool valid = restate__many_take(ctx, "restate_selector_new", &m);
+    restate_selector *s = restate__arena_alloc(ctx->memory, sizeof *s);
     size_t *indexes = restate__arena_alloc(a->arena, (m.used + 1) * sizeof *indexes);
-    if (valid && indexes) {
+    if (valid && s && indexes) {
         for (size_t i = 0, n = 0; i < count; i++)
             if (futures[i]) indexes[n++] = i;
         s->ctx = ctx;
@@ -12695,7 +12741,7 @@ RESTATE_API restate_selector *restate_selector_new(restate_ctx *ctx,
         restate__ctx_nomem(ctx);
     }
     restate__ctx_detach(ctx);
-    return s;
+    return s ? s : restate__selector_none();
 }
 
 RESTATE_API restate_status restate_selector_next(restate_ctx *ctx, restate_selector *selector,
@@ -12718,7 +12764,9 @@ RESTATE_API restate_status restate_selector_next(restate_ctx *ctx, restate_selec
 }
 
 RESTATE_API size_t restate_selector_remaining(const restate_selector *selector) {
-    return selector && selector->ctx && !selector->ctx->over ? selector->node.of.all.pending : 0;
+    return selector && selector->ctx && !restate__ctx_is_over(selector->ctx)
+               ? selector->node.of.all.pending
+               : 0;
 }
 
 /* ---- The life of an attempt ------------------------------------------------------------------ */
@@ -12730,7 +12778,7 @@ static restate_status restate__attempt_conclude(restate__attempt *a, restate_sta
     const restate_failure *failure = NULL;
     const char *message;
     restate__attempt_hold(a);
-    if (ctx->over || a->cut) return RESTATE_ENDED;
+    if (!restate__ctx_is_open(ctx)) return RESTATE_ENDED;
     if (s == RESTATE_ENDED)
         return restate__ctx_misuse(
             ctx, a->handler->name,
@@ -12798,7 +12846,8 @@ static void restate__attempt_main(void *arg) {
 /* The handler is over. Its host learns of it by `progress` and may free the attempt in there,
  * unless a closure still executes or its turn is queued; these tell it again. */
 static void restate__attempt_done(restate__attempt *a) {
-    a->state = RESTATE__ATTEMPT_DONE;
+    a->state = RESTATE__ATTEMPT_ABSENT;
+    restate__ctx_reach(&a->ctx, RESTATE__LIFE_DONE);
     restate__attempt_progress(a);
 }
 
@@ -12813,7 +12862,7 @@ static void restate__attempt_overflowed(restate__attempt *a) {
                      (unsigned long)restate__attempt_stack_bytes(a, false));
     if (a->vm.phase >= RESTATE__CLOSED) a->vm.out->failed = true;
     restate__ctx_retry(&a->ctx, RESTATE__E_INTERNAL, "stack overflow: raise stack_bytes", NULL);
-    a->abandoned = true;
+    restate__attempt_abandon(a);
 }
 
 static void restate__attempt_after_resume(restate__attempt *a) {
@@ -12825,9 +12874,10 @@ static void restate__attempt_after_resume(restate__attempt *a) {
             "with .options.blocking",
             (unsigned long)held);
     if (restate__fiber_overflowed(a->fiber)) restate__attempt_overflowed(a);
-    if (!restate__fiber_done(a->fiber) && !a->abandoned) return;
-    restate__ctx_end(&a->ctx);
-    if (!a->abandoned || !a->closures.executing) restate__attempt_drop_fiber(a);
+    bool abandoned = a->ctx.life == RESTATE__LIFE_ABANDONED;
+    if (!restate__fiber_done(a->fiber) && !abandoned) return;
+    if (a->closures.live) restate__attempt_withdraw(a);
+    if (!abandoned || !a->closures.executing) restate__attempt_drop_fiber(a);
     restate__attempt_done(a);
 }
 
@@ -12860,16 +12910,16 @@ static void restate__attempt_start(restate__attempt *a) {
 /* Something happened that the handler may wait for, or that keeps it from being started. */
 static void restate__attempt_turn(restate__note *note) {
     restate__attempt *a = RESTATE__HOST(restate__attempt, turn, note);
+    restate__life life = a->ctx.life;
     switch (a->state) {
-    case RESTATE__ATTEMPT_NEW:
-        if (a->cut || a->vm.phase == RESTATE__ERRORED) restate__attempt_done(a);
+    case RESTATE__ATTEMPT_ABSENT:
+        if (life == RESTATE__LIFE_DONE) restate__attempt_progress(a);
+        else if (life != RESTATE__LIFE_OPEN || a->vm.phase == RESTATE__ERRORED)
+            restate__attempt_done(a);
         else if (restate__vm_ready(&a->vm)) restate__attempt_start(a);
         return;
     case RESTATE__ATTEMPT_PARKED:
-        if (!a->cut || !a->closures.executing) restate__attempt_resume(a);
-        return;
-    case RESTATE__ATTEMPT_DONE:
-        restate__attempt_progress(a);
+        if (life != RESTATE__LIFE_CUT || !a->closures.executing) restate__attempt_resume(a);
         return;
     default:
         return;
@@ -12882,7 +12932,7 @@ static void restate__attempt_wanted(restate__note *note) {
 }
 
 /* `a` is zeroed memory of the host, in which `handler`, `logger` and `arena` are set. The host
- * keeps all of it, and `out`, until restate__attempt_over(). */
+ * keeps all of it, and `out`, until restate__attempt_may_free(). */
 RESTATE__PRIVATE void restate__attempt_init(restate__attempt *a, restate__worker *worker,
                                             const restate__vm_options *options,
                                             restate__buf *out) {
@@ -12904,8 +12954,8 @@ RESTATE__PRIVATE void restate__attempt_init(restate__attempt *a, restate__worker
 }
 
 /* Whether everything is over, so that restate__attempt_free() may be called. */
-RESTATE__PRIVATE bool restate__attempt_over(const restate__attempt *a) {
-    return a->state == RESTATE__ATTEMPT_DONE && !a->closures.executing && !a->turn.queued;
+RESTATE__PRIVATE bool restate__attempt_may_free(const restate__attempt *a) {
+    return a->ctx.life == RESTATE__LIFE_DONE && !a->closures.executing && !a->turn.queued;
 }
 
 RESTATE__PRIVATE void restate__attempt_free(restate__attempt *a) {
@@ -12953,7 +13003,7 @@ RESTATE__PRIVATE unsigned restate__attempt_tell_left(restate__worker *w, char *t
 
 /* A cancellation is in the queue: closures that execute now may give up. */
 static void restate__attempt_cancelled(restate__attempt *a) {
-    RESTATE__OR(&a->stop, RESTATE__STOP_CANCELLED, RELAXED);
+    RESTATE__STORE(&a->cancelled, true, RELAXED);
     for (restate__run *r = a->closures.live; r; r = r->next_live)
         RESTATE__STORE(&r->stop, 1, RELAXED);
 }
@@ -12972,11 +13022,12 @@ RESTATE__PRIVATE void restate__attempt_end_input(restate__attempt *a) {
     restate__worker_later(a->worker, &a->turn);
 }
 
-/* The stream is gone: nothing is said any more; the handler is told when its closures have
- * finished. */
+/* The stream is gone: nothing is sent any more, not even the error that was kept. A parked handler
+ * is resumed when its closures have finished; one that is over is on its way out already. */
 RESTATE__PRIVATE void restate__attempt_cut(restate__attempt *a) {
-    a->cut = true;
-    RESTATE__OR(&a->stop, RESTATE__STOP_ENDED, RELAXED);
+    if (restate__ctx_is_over(&a->ctx)) return;
+    restate__ctx_reach(&a->ctx, RESTATE__LIFE_CUT);
+    a->vm.failing = false;
     restate__attempt_withdraw(a);
     restate__worker_later(a->worker, &a->turn);
 }
@@ -13007,17 +13058,17 @@ static RESTATE__NOINLINE restate_status restate__peer_fail(restate__peer *p) {
     const char *message = ctx->error.message;
     if (p->broken) return RESTATE_ERROR;
     ctx->error = (restate__vm_error){ .code = 0 };
-    ctx->over = ctx->retry = ctx->memory->failed = false;
+    restate__ctx_renew(ctx);
     restate_failure *f = restate__arena_alloc(ctx->memory, sizeof *f);
     if (f) {
         *f = (restate_failure){ 0, message ? message : restate__nomem.message,
                                 &restate__no_pairs };
         restate__ctx_set_failed(ctx, f, RESTATE_ERROR);
     }
-    if (!f || ctx->over) {
+    if (!f || restate__ctx_is_over(ctx)) {
         p->nomem = (restate__failed){ .failure = &restate__nomem, .as = RESTATE_ERROR };
         ctx->failed = &p->nomem;
-        ctx->over = ctx->memory->failed = false;
+        restate__ctx_renew(ctx);
     }
     return RESTATE_ERROR;
 }
@@ -13683,7 +13734,7 @@ static restate_status restate__json_wrong(const restate__json_getter *g, const u
 static restate_status restate__json_find(restate__json_getter *g, const char *first,
                                          const char *expected) {
     restate__json_scan s = restate__json_scan_of(g->json);
-    if (restate__ctx_over(g->ctx)) return restate__ctx_ended(g->ctx);
+    if (restate__ctx_late(g->ctx)) return restate__ctx_ended(g->ctx);
     if (!g->json.len) return RESTATE_OK;
     s.wanted = restate_str(g->member);
     const uint8_t *begin = restate__json_space(&s);
@@ -13716,7 +13767,7 @@ RESTATE_API restate_status restate_json_int(restate_ctx *ctx, restate_bytes json
     restate__json_getter g = { ctx, json, member, { 0, 0 } };
     uint64_t bits = 0;
     long long n;
-    if (!member && !ctx->over && restate__json_plain_int(json, &n)) {
+    if (!member && !restate__ctx_is_over(ctx) && restate__json_plain_int(json, &n)) {
         if (out) *out = n;
         return RESTATE_OK;
     }
@@ -13800,7 +13851,7 @@ static bool restate__json_next_wrong(restate_ctx *ctx, const restate__json_scan 
     restate__json_text found = restate__json_found(s->at, s->end, value);
     size_t at = (size_t)(s->at - s->begin);
     bool input = restate__ctx_json_code(ctx, restate__b(s->begin, 0)) == 400;
-    if (input && !ctx->run && !ctx->over)
+    if (input && !ctx->run && !restate__ctx_is_over(ctx))
         restate__ctx_refuse_input(
             ctx, restate__arena_printf(ctx->memory, "json: " RESTATE__JSON_EXPECTED, expected,
                                        found.s, (unsigned long)at));
@@ -13843,7 +13894,7 @@ static bool restate__json_step(restate_ctx *ctx, restate_bytes array, restate_by
 RESTATE_API bool restate_json_next(restate_ctx *ctx, restate_bytes array, restate_bytes *element) {
     restate_bytes next = { 0, 0 };
     bool more = false;
-    if (!restate__ctx_over(ctx)) {
+    if (!restate__ctx_late(ctx)) {
         if (!element) restate__ctx_misuse(ctx, "restate_json_next", "`element` is NULL");
         else if (array.len) more = restate__json_step(ctx, array, *element, &next);
     }
@@ -14266,7 +14317,7 @@ static restate_bytes restate__json_done(restate_ctx *ctx, restate__json_out *o) 
 }
 
 RESTATE_API restate_bytes restate_json(restate_ctx *ctx, const char *format, ...) {
-    if (restate__ctx_over(ctx)) return restate__b_none();
+    if (restate__ctx_late(ctx)) return restate__b_none();
     if (!format) return restate__json_misuse(ctx, "restate_json", "the format is NULL");
     restate__json_format f = { .ctx = ctx, .format = format,
                                .out = restate__json_out_on(restate__ctx_arena(ctx)) };
@@ -14279,7 +14330,7 @@ RESTATE_API restate_bytes restate_json(restate_ctx *ctx, const char *format, ...
 }
 
 RESTATE_API restate_bytes restate_json_quote(restate_ctx *ctx, restate_bytes text) {
-    if (restate__ctx_over(ctx)) return restate__b_none();
+    if (restate__ctx_late(ctx)) return restate__b_none();
     restate__json_out o = restate__json_out_on(restate__ctx_arena(ctx));
     if (!text.ptr) restate__json_put_text(&o, "null");
     else if (!restate__json_put_string(&o, text))
@@ -14298,7 +14349,7 @@ RESTATE_API restate_status restate_json_tree(restate_ctx *ctx, restate_bytes jso
     restate__json_getter g = { ctx, json, NULL, { 0, 0 } };
     restate__json_scan s = restate__json_scan_of(json);
     if (tree) *tree = NULL;
-    if (restate__ctx_over(ctx)) return restate__ctx_ended(ctx);
+    if (restate__ctx_late(ctx)) return restate__ctx_ended(ctx);
     if (!json.len) return RESTATE_OK;
     s.strict = true;
     if (!restate__json_document(&s)) return restate__json_wrong(&g, s.at, s.expected, false);
@@ -14313,7 +14364,7 @@ RESTATE_API restate_status restate_json_tree(restate_ctx *ctx, restate_bytes jso
 /* Also takes the tree when the attempt is over: nothing that the handler then adds to it leaks. */
 RESTATE_API struct cJSON *restate_json_own(restate_ctx *ctx, struct cJSON *tree) {
     if (!tree) {
-        if (!restate__ctx_over(ctx)) restate__ctx_nomem(ctx);
+        if (!restate__ctx_late(ctx)) restate__ctx_nomem(ctx);
         return NULL;
     }
     return restate__ctx_own(ctx, tree, restate__json_release) ? tree : NULL;
@@ -14378,7 +14429,7 @@ static const char *restate__json_print_tree(restate__json_out *o, const cJSON *t
 
 RESTATE_API restate_bytes restate_json_print(restate_ctx *ctx, const struct cJSON *tree) {
     const cJSON *at = tree;
-    if (restate__ctx_over(ctx)) return restate__b_none();
+    if (restate__ctx_late(ctx)) return restate__b_none();
     restate__json_out o = restate__json_out_on(restate__ctx_arena(ctx));
     const char *wrong = tree ? restate__json_print_tree(&o, tree, &at) : "NULL instead of a tree";
     if (!wrong) return restate__json_done(ctx, &o);
@@ -14474,7 +14525,7 @@ static restate_bytes restate__codec_make(restate_ctx *ctx, const restate_codec *
 
 RESTATE_API restate_bytes restate_encode(restate_ctx *ctx, const restate_codec *codec,
                                          const void *value) {
-    if (restate__ctx_over(ctx)) return restate__b_none();
+    if (restate__ctx_late(ctx)) return restate__b_none();
     if (!codec) codec = restate__codec_of(&ctx->attempt->handler->options);
     return restate__codec_keep(ctx, codec, restate__codec_make(ctx, codec, value));
 }
@@ -14486,7 +14537,7 @@ static restate_status restate__decode_misuse(restate_ctx *ctx, const char *what)
 RESTATE_API restate_status restate_decode(restate_ctx *ctx, const restate_codec *codec,
                                           restate_bytes bytes, void *value) {
     uint16_t code = restate__ctx_json_code(ctx, bytes);
-    if (restate__ctx_over(ctx)) return restate__ctx_ended(ctx);
+    if (restate__ctx_late(ctx)) return restate__ctx_ended(ctx);
     if (!codec) codec = restate__codec_of(&ctx->attempt->handler->options);
     if (!bytes.ptr || (!bytes.len && restate__codec_is_json(codec))) return RESTATE_OK;
     if (codec->kind == RESTATE_CODEC_JSON)
@@ -15778,7 +15829,7 @@ static bool restate__proto_get_message(restate__proto_walk *w, const restate__pr
 RESTATE_API restate_status restate__protojson_encode(const restate_codec *codec, restate_ctx *ctx,
                                                      const void *value, restate_bytes *out) {
     *out = restate__b_none();
-    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    if (restate__ctx_late(ctx)) return RESTATE_ENDED;
     restate__proto_walk w = restate__proto_begin(codec, ctx, *out, false);
     if (!restate__proto_put_message(&w, w.type, value)) return w.status;
     *out = restate__json_finish(&w.out);
@@ -15787,7 +15838,7 @@ RESTATE_API restate_status restate__protojson_encode(const restate_codec *codec,
 
 RESTATE_API restate_status restate__protojson_decode(const restate_codec *codec, restate_ctx *ctx,
                                                      restate_bytes in, void *value) {
-    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    if (restate__ctx_late(ctx)) return RESTATE_ENDED;
     if (!in.ptr) return RESTATE_OK;
     restate__proto_walk w = restate__proto_begin(codec, ctx, in, false);
     if (!restate__json_document(&w.scan)) {
@@ -15807,7 +15858,7 @@ RESTATE_API restate_status restate__proto_encode(const restate_codec *codec, res
                                                  const void *value, restate_bytes *out) {
     pb_ostream_t s = PB_OSTREAM_SIZING;
     *out = restate__b_none();
-    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    if (restate__ctx_late(ctx)) return RESTATE_ENDED;
     restate__proto_walk w = restate__proto_begin(codec, ctx, *out, true);
     if (!restate__proto_put_message(&w, w.type, value)) return w.status;
     if (pb_encode(&s, w.type->message, value)) {
@@ -15821,14 +15872,14 @@ RESTATE_API restate_status restate__proto_encode(const restate_codec *codec, res
             return RESTATE_OK;
         }
     }
-    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    if (restate__ctx_late(ctx)) return RESTATE_ENDED;
     return restate_fail(ctx, RESTATE__E_INTERNAL, "proto: %s cannot be encoded: %s", w.type->name,
                         PB_GET_ERROR(&s));
 }
 
 RESTATE_API restate_status restate__proto_decode(const restate_codec *codec, restate_ctx *ctx,
                                                  restate_bytes in, void *value) {
-    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    if (restate__ctx_late(ctx)) return RESTATE_ENDED;
     if (!in.ptr) return RESTATE_OK;
     restate__proto_walk w = restate__proto_begin(codec, ctx, in, true);
     restate__proto_fault f = { .whole = false };
@@ -15844,7 +15895,7 @@ RESTATE_API restate_status restate__proto_decode(const restate_codec *codec, res
         f.whole = strcmp(f.why, "missing required field") == 0 ||
                   strncmp(f.why, "wrong size", 10) == 0;
     }
-    if (restate__ctx_over(ctx)) return RESTATE_ENDED;
+    if (restate__ctx_late(ctx)) return RESTATE_ENDED;
     if (f.why && !f.whole) restate__proto_locate(&f, w.type, in, f.at);
     else restate__proto_scan(&f, w.type, value, in);
     if (!f.why) return !f.times || restate__proto_put_message(&w, w.type, value) ? RESTATE_OK
@@ -17228,7 +17279,7 @@ static void restate__exchange_free(restate__exchange *exchange) {
 }
 
 static void restate__exchange_free_if_over(restate__exchange *exchange) {
-    if (exchange->released && (!exchange->attempt || restate__attempt_over(exchange->attempt)))
+    if (exchange->released && (!exchange->attempt || restate__attempt_may_free(exchange->attempt)))
         restate__exchange_free(exchange);
 }
 
@@ -17472,7 +17523,7 @@ RESTATE__PRIVATE bool restate__exchange_may_suspend(const restate__exchange *exc
 
 /* The carrier sends nothing more: the connection or the stream is lost. */
 RESTATE__PRIVATE void restate__exchange_cut(restate__exchange *exchange) {
-    if (exchange->attempt && !restate__attempt_over(exchange->attempt))
+    if (exchange->attempt && !restate__attempt_may_free(exchange->attempt))
         restate__attempt_cut(exchange->attempt);
 }
 
@@ -21344,7 +21395,7 @@ struct restate_client {                     /* the first member of its kind's st
 /* Returned instead of a client or context when out of memory. Nobody writes to it. */
 static restate__client_ctx restate__client_none = {
     .peer = { .attempt = { .ctx = { .attempt = &restate__client_none.peer.attempt,
-                                    .over = true,
+                                    .life = RESTATE__LIFE_OVER,
                                     .memory = &restate__client_none.peer.arena,
                                     .failed = &restate__client_none.peer.nomem },
                            .peer = &restate__client_none.peer,
@@ -21440,7 +21491,7 @@ RESTATE_API void restate_client_end(restate_ctx *ctx) {
 RESTATE_API void restate_client_at(restate_ctx *ctx, restate_target object) {
     restate__client_ctx *c = restate__client_only(ctx, "restate_client_at");
     restate__attempt *a = ctx->attempt;
-    if (!c || ctx->over) return;
+    if (!c || restate__ctx_is_over(ctx)) return;
     const char *key = object.key ? object.key : "";
     if (!object.service || !*object.service || !restate__b_utf8(restate_str(object.service)) ||
         !restate__b_utf8(restate_str(key))) {
@@ -21453,7 +21504,7 @@ RESTATE_API void restate_client_at(restate_ctx *ctx, restate_target object) {
                               .key = (const char *)a->vm.key.ptr };
     if (object.scope) c->at.scope = restate__arena_text(a->arena, restate_str(object.scope));
     if (a->arena->failed) restate__ctx_nomem(ctx);
-    if (!ctx->over) c->peer.handler.forbids = c->peer.calls->refuses;
+    if (!restate__ctx_is_over(ctx)) c->peer.handler.forbids = c->peer.calls->refuses;
 }
 
 /* ---- Waiting, and functions of restate_client_then() ----------------------------------------- */
@@ -23691,7 +23742,7 @@ static restate_status restate__client_take(restate__peer *p) {
         s = restate__client_take_one(c, &command, &block);
         if (block) restate__cache_give(p->out.cache, block);
     }
-    return ctx->over ? RESTATE_ENDED : s;
+    return restate__ctx_is_over(ctx) ? RESTATE_ENDED : s;
 }
 
 static restate_status restate__client_status(restate__peer *p, uint32_t completion) {
@@ -24707,7 +24758,7 @@ RESTATE__PRIVATE bool restate__record_put(restate__json_out *o, restate__arena *
 
 RESTATE_API const char *restate_journal_text(restate_ctx *ctx, restate_bytes journal) {
     restate__record_reader r;
-    if (restate__ctx_over(ctx)) return "";
+    if (restate__ctx_late(ctx)) return "";
     restate__json_out o = restate__json_out_on(ctx->memory);
     bool good = restate__record_open(&r, ctx->memory->cache->allocator, journal);
     while (good && restate__record_next(&r)) good = restate__record_put(&o, &r.arena, &r.record);
@@ -24937,7 +24988,7 @@ static restate_fit restate__record_attempt(restate__record_check *c, uint64_t se
     c->drew = a->request.random_ready;
     c->reached = a->vm.command_index;
     fit = restate__record_judge(c, a);
-    if (!restate__attempt_over(a)) restate__attempt_cut(a);
+    if (!restate__attempt_may_free(a)) restate__attempt_cut(a);
     while (restate__worker_turn(&c->worker)) continue;
     restate__attempt_free(a);
     restate__arena_free(&arena);
@@ -27395,7 +27446,7 @@ static restate_status restate__test_take_command(restate__peer *p) {
     bool there = restate__peer_command(p, &m, &block);
     if (there) body = restate__arena_copy(&t->arena, m.body);
     if (block) restate__cache_give(&own->c.client->worker.cache, block);
-    if (!there) return p->attempt.ctx.over ? RESTATE_ENDED : RESTATE_OK;
+    if (!there) return restate__ctx_is_over(&p->attempt.ctx) ? RESTATE_ENDED : RESTATE_OK;
     if (t->arena.failed) restate__test_stop(t, "out of memory");
     if (t->stepping) return restate__test_is_over(&own->c, RESTATE__TEST_INSIDE);
     if (*t->error) return restate__test_is_over(&own->c, t->error);

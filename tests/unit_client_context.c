@@ -135,7 +135,7 @@ static restate_status fake_take(restate__peer *peer) {
         }
         restate__cache_give(peer->out.cache, block);
     }
-    return peer->attempt.ctx.over ? RESTATE_ENDED : s;
+    return restate__ctx_is_over(&peer->attempt.ctx) ? RESTATE_ENDED : s;
 }
 
 static void settle(pending *p) {

@@ -1052,7 +1052,7 @@ TEST(spinning) {
             SAYS("Error 500...");
             LOG_HAS("ERROR the handler made 100000 calls after RESTATE_ENDED and is cut off");
             CHECK(spins >= 49000 && spins <= 100000);
-            CHECK(restate__attempt_over(ex.x->attempt));
+            CHECK(restate__attempt_may_free(ex.x->attempt));
             CHECK(ex.memory.peak < 1000000);
         }
 }
@@ -1081,8 +1081,15 @@ TEST(spinning_beside_a_closure) {
         gate_reached(1);
         note_signal(17, "x"); ex_feed(); turn();
         drop_said();
+        CHECK(!restate__attempt_may_free(ex.x->attempt));
+        if (ex.handlers[0].options.blocking != RESTATE_ON) {
+            CHECK_INT(ex.x->attempt->ctx.life, RESTATE__LIFE_DONE);
+            restate__exchange_cut(ex.x);    /* what was reached is not undone */
+            CHECK_INT(ex.x->attempt->ctx.life, RESTATE__LIFE_DONE);
+        }
         gate_open();
         settle();
+        CHECK_INT(ex.x->attempt->ctx.life, RESTATE__LIFE_DONE);
         drop_said();
         ex.log.len = 0;
         if (ex.log.at) *ex.log.at = 0;
@@ -1130,7 +1137,7 @@ TEST(output_held_back_is_cut) {
         TOLD("..");
         restate__exchange_cut(ex.x);
         settle();
-        CHECK(restate__attempt_over(ex.x->attempt));
+        CHECK(restate__attempt_may_free(ex.x->attempt));
         CHECK_STR(ex_text(&ex.told) , ".!");
         ex.told.len = 0;
         *ex.told.at = 0;
@@ -1158,6 +1165,7 @@ static restate_status parks(restate_ctx *ctx, restate_bytes in) {
     restate_status s = restate_await(ctx, restate_awakeable(ctx, NULL), NULL);
     (void)in;
     tell("%s ", status_name(s));
+    CHECK_INT(ctx->life, RESTATE__LIFE_OVER);
     CHECK(restate_stop_requested(ctx));
     CHECK_INT(restate_sleep(ctx, 1), RESTATE_ENDED);
     return s;
@@ -1168,11 +1176,14 @@ TEST(cut_while_parked) {
         EACH(RESTATE_SERVICE, .fn = parks) {
             STARTED();
             drop_said();
+            CHECK_INT(ex.x->attempt->ctx.life, RESTATE__LIFE_OPEN);
             restate__exchange_cut(ex.x);
             if (release == 1) restate__exchange_cut(ex.x);
+            CHECK_INT(ex.x->attempt->ctx.life, RESTATE__LIFE_CUT);
             if (release == 2) ex_release();
             settle();
             TOLD("ended ");
+            if (release != 2) CHECK_INT(ex.x->attempt->ctx.life, RESTATE__LIFE_DONE);
             CHECK_INT(ex.endpoint->invocations, release == 2 ? 0 : 1);
         }
 }
@@ -1186,7 +1197,7 @@ TEST(cut_before_start) {
             restate__exchange_cut(ex.x);
             settle();
             TOLD("");
-            CHECK(restate__attempt_over(ex.x->attempt));
+            CHECK(restate__attempt_may_free(ex.x->attempt));
         }
 }
 

@@ -13,7 +13,7 @@ static const char *text_of(restate_bytes journal) {
     size_t before = memory.blocks;
     restate_ctx *ctx = test_ctx();
     const char *text = restate_journal_text(ctx, journal);
-    CHECK(!ctx->over);
+    CHECK(!restate__ctx_is_over(ctx));
     CHECK_INT(text + strlen(text) <= copy + sizeof copy ? 0 : strlen(text) >= sizeof copy, 0);
     snprintf(copy, sizeof copy, "%s", text);
     test_ctx_free(ctx);
@@ -465,7 +465,7 @@ TEST(no_memory) {
         const char *text = restate_journal_text(ctx, journal);
         mem_fail(&memory, 0);
         bool done = *text != 0;
-        CHECK(ctx->over != done);
+        CHECK(restate__ctx_is_over(ctx) != done);
         if (!done) CHECK_STR(last_misuse(ctx), "out of memory");
         test_ctx_free(ctx);
         CHECK_INT(memory.blocks, 0);
@@ -479,7 +479,7 @@ TEST(no_memory) {
 
 TEST(over) {                                /* the attempt has ended */
     restate_ctx *ctx = test_ctx();
-    ctx->over = true;
+    ctx->life = RESTATE__LIFE_OVER;
     input("x"); rows((about){ 0 });
     CHECK_STR(restate_journal_text(ctx, rows_json()), "");
     test_ctx_free(ctx);

@@ -59,7 +59,7 @@ static inline void test_ctx_free(restate_ctx *ctx) {
 static inline const char *last_failure(restate_ctx *ctx) { return restate_failed(ctx)->message; }
 static inline int last_code(restate_ctx *ctx) { return restate_failed(ctx)->code; }
 static inline const char *last_misuse(restate_ctx *ctx) {   /* "": the attempt has not ended */
-    return ctx->over ? ctx->attempt->vm.error.message : "";
+    return restate__ctx_is_over(ctx) ? ctx->attempt->vm.error.message : "";
 }
 static inline void set_input(restate_ctx *ctx, restate_bytes input) {
     ctx->attempt->request.input.body = input;
