@@ -19,6 +19,7 @@ VALGRIND ?= valgrind
 
 STD = -std=c99
 WARN = -Wall -Wextra
+CXX_WARN = -Wall -Wextra -Wpedantic -Wmissing-field-initializers
 STRICT = -std=c99 -pedantic -Wall -Wextra -Werror -Wconversion -Wsign-conversion -Wshadow \
 	-Wstrict-prototypes -Wmissing-prototypes -Wundef -Wcast-qual -Wvla
 
@@ -40,7 +41,7 @@ TEST_SERVICES = $(wildcard tests/services/*.c)
 # ---- Building --------------------------------------------------------------------------------------
 
 all: examples build/bench-endpoint build/bench-client
-examples: $(EXAMPLES:%=build/examples/%)
+examples: $(EXAMPLES:%=build/examples/%) build/examples/cpp
 
 # nanopb's code for the messages of a test, and of an example.
 PROTOS = $(patsubst tests/proto/%.proto,build/proto/%.pb.c,$(wildcard tests/proto/*.proto))
@@ -68,6 +69,13 @@ $(1)/examples/%: examples/%.c $$(HEADERS)
 	$$(compile) $(2) $$(alone) -o $$@ $$< $$(own_$$*) $$(link)
 
 $(1)/examples/protobuf: build/proto/order.pb.c
+
+# The implementation is C.
+$(1)/examples/cpp: examples/cpp.cc $$(HEADERS)
+	@mkdir -p $$(@D)
+	$$(compile) $(2) -DRESTATE_IMPLEMENTATION -c -o $$@.o -x c restate.h
+	$$(CXX) -std=c++17 $$(CXX_WARN) $$(CPPFLAGS) $$(CFLAGS) $(2) -I. -o $$@ $$< $$@.o $$(link)
+
 $(1)/examples/tls: LDLIBS += -lssl -lcrypto
 $(1)/examples/mbedtls: LDLIBS += -lmbedtls -lmbedx509 -lmbedcrypto
 
@@ -441,6 +449,23 @@ libs_bare = -lprotobuf-nanopb
 $(eval $(call compile_tests,gcc,$(GCC),$(GXX)))
 $(eval $(call compile_tests,clang,$(CLANG),$(CLANGXX)))
 
+# The C++ layer: C++17 and C++20, without exceptions, and with a sanitizer.
+CXX_PROGRAMS = gcc-17 gcc-20 clang-17 clang-20 gcc-none clang-none gcc-asan
+cxx_gcc = $(GXX)
+cxx_clang = $(CLANGXX)
+cxx_17 = -std=c++17
+cxx_20 = -std=c++20
+cxx_none = -std=c++17 -fno-exceptions
+cxx_asan = -std=c++17 $(ASAN)
+cxx: $(CXX_PROGRAMS:%=build/cxx/%)
+	$(call run_all,$^)
+build/cxx/%: tests/layer.cc build/cxx/plain.o build/cxx/asan.o
+	@$(cxx_$(firstword $(subst -, ,$*))) $(cxx_$(lastword $(subst -, ,$*))) -O1 -g $(CXX_WARN) -Werror -DRESTATE_WITH_TEST \
+		-I. -o $@ $< build/cxx/$(if $(findstring asan,$*),asan,plain).o $(link)
+build/cxx/plain.o build/cxx/asan.o: $(HEADERS)
+	@mkdir -p $(@D)
+	@$(compile) -O0 $(if $(findstring asan,$@),$(ASAN)) -DRESTATE_WITH_TEST -DRESTATE_IMPLEMENTATION -c -o $@ -x c restate.h
+
 # Whose status has to be looked at.
 checked: $(HEADERS)
 	@COMPILERS='$(GCC) $(CLANG) $(GXX) $(CLANGXX)' FLAGS='$(package_flags) -I.' tests/checked.sh restate.h
@@ -535,6 +560,7 @@ help:
 	@echo 'make bench-check  the requests of the benchmarks get the right answers'
 	@echo 'make strict       warnings of gcc and clang are errors; every way to include the header'
 	@echo 'make checked      compilers warn of a forgotten status, where it can be a failure'
+	@echo 'make cxx          the C++ layer, by g++ and clang++, C++17 and C++20'
 	@echo 'make firmware     the header compiles for cores without an operating system, by arm-none-eabi-gcc'
 	@echo 'make firmware-units  some unit tests on a Cortex-M4, in QEMU'
 	@echo 'make refused      what it cannot be compiled with is told in one sentence'
@@ -549,7 +575,7 @@ help:
 	@echo 'make packages     tries all of these: pkg-config, CMake, Meson, a program in Python'
 	@echo 'make clean        removes what was built, but for the server'
 
-.PHONY: all install shared install-shared packages examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke servers mutants differential coverage scale budget bench bench-e2e bench-client \
+.PHONY: all cxx install shared install-shared packages examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke servers mutants differential coverage scale budget bench bench-e2e bench-client \
 	bench-check wire wire-check layers license features sizes sizes-check \
 	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware firmware-units refused clean help
 .SECONDARY:

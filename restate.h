@@ -291,6 +291,7 @@
  *                                handler) or RESTATE_FIBER_CUSTOM (tasks of your RTOS, by six
  *                                functions that >>execution names). Default: the first of these
  *                                that the system has.
+ *   RESTATE_NO_CXX               No C++ layer; C++ files see what C files see.
  *   RESTATE_STACK_BYTES          Default stack of a handler (default: 65536).
  *   RESTATE_VALGRIND             Tell valgrind about stacks.
  *
@@ -1119,6 +1120,10 @@ RESTATE_API restate_status restate_retry(restate_ctx *ctx, const restate_retry_o
  * compensate. Awaiting a failed future again makes its failure the last one again.
  * Returns:   never NULL; code 0 if nothing failed yet. */
 RESTATE_API const restate_failure *restate_failed(restate_ctx *ctx);
+
+/* Behind the C++ layer: `switched` is called when the stack of a handler is about to be left, and
+ * when it has been entered again; NULL: no more. */
+RESTATE_API void restate__ctx_watch(restate_ctx *ctx, void (*switched)(void *arg), void *arg);
 
 /* ---- Request, log, randomness ---------------------------------------------------------------- */
 /* None of these functions waits or notices a cancellation, except restate_now(). */
@@ -2591,6 +2596,339 @@ RESTATE_API restate_status restate_test_explore(const restate_test_options *opti
 /* C++ has no compound literals: restate_opt(restate_call_options{.idempotency_key = "k"}) is the
  * address of a temporary that lives until the end of the full expression. */
 template <class T> inline const T *restate_opt(const T &options) { return &options; }
+#endif
+
+/* ---- C++ ---------------------------------------------------------------------------------------
+ *
+ * C++17 and later. Everything above can be used as it is; this adds what makes it look like C++:
+ *
+ *     restate::service greeter("Greeter");
+ *     greeter.handler("greet", [prefix](restate_ctx *ctx, std::string_view name) {
+ *         restate_bytes card = restate::run(ctx, "draw", [](restate_ctx *) { return draw(); });
+ *         restate::check(ctx, restate_sleep(ctx, RESTATE_SECONDS(1)));
+ *         return prefix + std::string(name) + restate::view(card).data();
+ *     }).input = RESTATE_BYTES;
+ *     return restate::endpoint({&greeter}).run() == RESTATE_OK ? 0 : 1;
+ *
+ * Exceptions. restate::check() and restate::run() throw what a status says: restate::terminal_error
+ * for TERMINAL, TIMEOUT and CANCELLED; restate::ended for ENDED, which is no std::exception. So
+ * destructors run when an attempt suspends or is cut off; a `catch (...)` has to throw it again.
+ * An exception that leaves a handler or closure of this layer becomes: terminal_error a terminal
+ * failure with its code; ended RESTATE_ENDED; any other a retryable error with its what(). No
+ * exception passes through C. Handlers may wait inside of a catch block: their exceptions are put
+ * aside while other handlers of the thread run. (A handler that is a C function must not.)
+ * With -fno-exceptions check() and the throwing run() do not exist: use RESTATE_TRY.
+ *
+ * Lifetime. A service owns its lambdas and names, and has to outlive the endpoint. A lambda is
+ * called by several threads at a time: what it captures has to allow that. */
+#if defined(__cplusplus) && __cplusplus >= 201703L && !defined(RESTATE_NO_CXX)
+#include <deque>
+#include <initializer_list>
+#include <memory>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+#if __cplusplus >= 202002L && __has_include(<span>)
+#  include <span>
+#endif
+#if defined(__cpp_exceptions)
+#  include <cxxabi.h>
+#  define RESTATE__CXX_EXCEPTIONS 1
+#endif
+
+namespace restate {
+
+/* Bytes and views of the same memory; nothing is copied. Absent bytes and a view without data are
+ * one another. */
+inline std::string_view view(restate_bytes b) {
+    return { reinterpret_cast<const char *>(b.ptr), b.len };
+}
+inline restate_bytes bytes(std::string_view v) {
+    return { reinterpret_cast<const uint8_t *>(v.data()), v.size() };
+}
+inline restate_bytes bytes(restate_bytes b) { return b; }
+#if defined(__cpp_lib_span)
+inline std::span<const std::byte> span(restate_bytes b) {
+    return { reinterpret_cast<const std::byte *>(b.ptr), b.len };
+}
+inline restate_bytes bytes(std::span<const std::byte> s) {
+    return { reinterpret_cast<const uint8_t *>(s.data()), s.size() };
+}
+#endif
+
+#if defined(RESTATE__CXX_EXCEPTIONS)
+
+/* A failure for good, of the invocation that throws it or of something that it waited for. */
+class terminal_error : public std::runtime_error {
+public:
+    explicit terminal_error(const std::string &message, uint16_t code = 500)
+        : std::runtime_error(message), code_(code) {}
+    /* Thrown by check(): the failure, which lives as long as the invocation's memory. */
+    terminal_error(restate_status status, const restate_failure *failure)
+        : std::runtime_error(failure->message ? failure->message : ""), code_(failure->code),
+          status_(status), failure_(failure) {}
+    uint16_t code() const noexcept { return code_; }
+    restate_status status() const noexcept { return status_; }          /* TERMINAL, TIMEOUT or
+                                                                           CANCELLED */
+    const restate_failure *failure() const noexcept { return failure_; }    /* nullptr: none */
+
+private:
+    uint16_t code_;
+    restate_status status_ = RESTATE_TERMINAL;
+    const restate_failure *failure_ = nullptr;
+};
+
+/* The attempt is over. */
+struct ended {};
+
+/* Throws unless the status is RESTATE_OK. */
+inline void check(restate_ctx *ctx, restate_status status) {
+    if (status == RESTATE_OK) return;
+    if (status == RESTATE_ENDED) throw ended();
+    const restate_failure *f = restate_failed(ctx);
+    if (status == RESTATE_ERROR) throw std::runtime_error(f->message ? f->message : "");
+    throw terminal_error(status, f);
+}
+
+#endif
+
+namespace detail {
+
+/* What the C++ runtime has per thread for exceptions belongs to a stack: it is put aside while the
+ * handler's is left. (Two words, of the Itanium ABI.) */
+class exception_state {
+public:
+#if defined(RESTATE__CXX_EXCEPTIONS)
+    explicit exception_state(restate_ctx *ctx) : ctx_(ctx) {
+        swap();
+        restate__ctx_watch(ctx_, switched, this);
+    }
+    ~exception_state() {
+        restate__ctx_watch(ctx_, nullptr, nullptr);
+        swap();
+    }
+
+private:
+    struct globals { void *caught; unsigned int uncaught; };
+    static void switched(void *self) { static_cast<exception_state *>(self)->swap(); }
+    void swap() {
+        std::swap(other_, *reinterpret_cast<globals *>(abi::__cxa_get_globals()));
+    }
+    restate_ctx *ctx_;
+    globals other_ = { nullptr, 0 };
+#else
+    explicit exception_state(restate_ctx *) {}
+#endif
+};
+
+/* The reply of a handler or closure: a status as it is, else what can be viewed as bytes. */
+template <class F, class... Args>
+restate_status replied(restate_ctx *ctx, F &f, Args &&...args) {
+    using result = std::invoke_result_t<F &, restate_ctx *, Args...>;
+    if constexpr (std::is_same_v<result, restate_status>) {
+        return f(ctx, std::forward<Args>(args)...);
+    } else if constexpr (std::is_void_v<result>) {
+        f(ctx, std::forward<Args>(args)...);
+        return RESTATE_OK;
+    } else {
+        auto &&value = f(ctx, std::forward<Args>(args)...);
+        return restate_reply(ctx, bytes(value));
+    }
+}
+
+/* Calls `body`, from which no exception gets to C. */
+template <class Body> restate_status guarded(restate_ctx *ctx, Body &&body) noexcept {
+#if defined(RESTATE__CXX_EXCEPTIONS)
+    try {
+        return body();
+    } catch (const ended &) {
+        return RESTATE_ENDED;
+    } catch (const terminal_error &e) {
+        if (e.failure()) return restate_fail_with(ctx, e.failure());
+        return restate_fail(ctx, e.code(), "%s", e.what());
+    } catch (const std::exception &e) {
+        return restate_retry(ctx, nullptr, "%s", e.what());
+    } catch (...) {
+        return restate_retry(ctx, nullptr, "an exception that is no std::exception");
+    }
+#else
+    (void)ctx;
+    return body();
+#endif
+}
+
+template <class F>
+inline constexpr bool takes_input = std::is_invocable_v<F &, restate_ctx *, restate_bytes> ||
+                                    std::is_invocable_v<F &, restate_ctx *, std::string_view>;
+
+template <class F> restate_status call_handler(restate_ctx *ctx, restate_bytes input) {
+    F &f = *static_cast<F *>(restate_request(ctx)->user);
+    exception_state state(ctx);
+    return guarded(ctx, [&] {
+        if constexpr (std::is_invocable_v<F &, restate_ctx *, restate_bytes>)
+            return replied(ctx, f, input);
+        else if constexpr (std::is_invocable_v<F &, restate_ctx *, std::string_view>)
+            return replied(ctx, f, view(input));
+        else
+            return replied(ctx, f);
+    });
+}
+
+template <class F> restate_status call_closure(restate_ctx *run, void *arg) {
+    return guarded(run, [&] { return replied(run, *static_cast<F *>(arg)); });
+}
+
+} /* namespace detail */
+
+/* ---- Runs ---- */
+
+/* restate_run() with a lambda that takes the context of the closure. It returns a status, nothing,
+ * or something that can be viewed as bytes, which is the result. It may refer to local variables:
+ * it is not used after this has returned. */
+template <class F>
+restate_status run(restate_ctx *ctx, const char *name, F &&closure, restate_bytes *result,
+                   const restate_run_options &options = {}) {
+    using type = std::remove_reference_t<F>;
+    return restate_run(ctx, name, detail::call_closure<type>,
+                       const_cast<void *>(static_cast<const void *>(std::addressof(closure))),
+                       &options, result);
+}
+#if defined(RESTATE__CXX_EXCEPTIONS)
+template <class F>
+restate_bytes run(restate_ctx *ctx, const char *name, F &&closure,
+                  const restate_run_options &options = {}) {
+    restate_bytes result = { nullptr, 0 };
+    check(ctx, run(ctx, name, std::forward<F>(closure), &result, options));
+    return result;
+}
+#endif
+
+/* restate_run_async(). The lambda is copied into the memory of the invocation, where no destructor
+ * is called: so it may capture numbers, pointers and views, but no std::string. What it points to
+ * has to outlive the handler, which may end before the closure does. */
+template <class F>
+restate_future *run_async(restate_ctx *ctx, const char *name, F closure,
+                          const restate_run_options &options = {}) {
+    static_assert(std::is_trivially_destructible_v<F>,
+                  "captures of an asynchronous closure must not need a destructor");
+    void *memory = restate_alloc(ctx, sizeof(F));
+    F *kept = memory ? new (memory) F(std::move(closure)) : nullptr;
+    return restate_run_async(ctx, name, detail::call_closure<F>, kept, &options);
+}
+
+/* ---- Services, endpoints, clients ---- */
+
+/* A service whose handlers are lambdas. Handlers take the context, and the input as restate_bytes
+ * or std::string_view, or no input (RESTATE_VOID); they return what closures return. handler()
+ * gives the C structure, for all else: service.handler("get", get).shared = true; its options.user
+ * is taken. */
+class service {
+public:
+    explicit service(std::string name, restate_kind kind = RESTATE_SERVICE)
+        : name_(std::move(name)) {
+        description_.kind = kind;
+    }
+    service(const service &) = delete;
+    service &operator=(const service &) = delete;
+
+    template <class F> restate_handler &handler(std::string name, F function) {
+        auto owned = std::make_shared<F>(std::move(function));
+        entries_.push_back({ std::move(name), owned, {} });
+        entries_.back().description.fn = detail::call_handler<F>;
+        if constexpr (!detail::takes_input<F>) entries_.back().description.input = RESTATE_VOID;
+        return entries_.back().description;
+    }
+    /* Its documentation, metadata and options. */
+    restate_service &description() { return description_; }
+
+    /* For restate_endpoint_options.services. Valid while the service lives, and is not changed. */
+    const restate_service *get() {
+        handlers_.clear();
+        for (entry &e : entries_) {
+            e.description.name = e.name.c_str();
+            e.description.options.user = e.function.get();
+            handlers_.push_back(e.description);
+        }
+        handlers_.push_back(restate_handler{});
+        description_.name = name_.c_str();
+        description_.handlers = handlers_.data();
+        return &description_;
+    }
+
+private:
+    struct entry {
+        std::string name;
+        std::shared_ptr<void> function;
+        restate_handler description;
+    };
+    std::string name_;
+    restate_service description_ = {};
+    std::deque<entry> entries_;
+    std::vector<restate_handler> handlers_;
+};
+
+/* An endpoint of these services, which it does not own; freed with the object. `options.services`
+ * is ignored. */
+class endpoint {
+public:
+    endpoint(std::initializer_list<service *> services, restate_endpoint_options options = {}) {
+        std::vector<const restate_service *> list;
+        for (service *s : services) list.push_back(s->get());
+        list.push_back(nullptr);
+        options.services = list.data();
+        endpoint_.reset(restate_endpoint_new(&options));
+    }
+    restate_endpoint *get() const noexcept { return endpoint_.get(); }
+    const char *error() const noexcept { return restate_endpoint_error(get()); }
+#if !defined(RESTATE_NO_SERVER)
+    restate_status run() { return restate_endpoint_run(get()); }
+    void stop() noexcept { restate_endpoint_stop(get()); }
+    uint16_t port() const noexcept { return restate_endpoint_port(get()); }
+#endif
+
+private:
+    struct release {
+        void operator()(restate_endpoint *e) const noexcept { restate_endpoint_free(e); }
+    };
+    std::unique_ptr<restate_endpoint, release> endpoint_;
+};
+
+#if !defined(RESTATE_NO_SERVER) && !defined(RESTATE_NO_CLIENT)
+/* A client, and one of its contexts, which ends before the client does:
+ *     restate::client client(options);
+ *     restate::client_context ctx(client);
+ *     restate::check(ctx, restate_call(ctx, target, input, nullptr, &reply)); */
+class client {
+public:
+    explicit client(const restate_client_options &options = {})
+        : client_(restate_client_new(&options)) {}
+    restate_client *get() const noexcept { return client_.get(); }
+
+private:
+    struct release {
+        void operator()(restate_client *c) const noexcept { restate_client_free(c); }
+    };
+    std::unique_ptr<restate_client, release> client_;
+};
+
+class client_context {
+public:
+    explicit client_context(const client &c) : ctx_(restate_client_begin(c.get())) {}
+    operator restate_ctx *() const noexcept { return ctx_.get(); }
+
+private:
+    struct release {
+        void operator()(restate_ctx *c) const noexcept { restate_client_end(c); }
+    };
+    std::unique_ptr<restate_ctx, release> ctx_;
+};
+#endif
+
+} /* namespace restate */
 #endif
 
 #endif /* RESTATE_H */
@@ -8327,6 +8665,9 @@ struct restate__fiber {
 #if RESTATE__FIBER_SWITCHES
     bool started;
     bool below;                             /* it was left from below its stack; without a guard */
+    bool special;                           /* a task, or watched: no plain switch */
+    void (*switched)(void *arg);            /* called before it is left and after; NULL: nobody */
+    void *switched_arg;
 #  ifdef RESTATE__ASAN
     void *fake;                             /* ASan's second stack of the parked fiber */
     const void *owner_stack;
@@ -8697,7 +9038,7 @@ static restate__fiber *restate__fiber_new_switched(restate__fiber_pool *pool, si
     if (!f) return NULL;
     f->run = run;
     f->arg = arg;
-    f->done = f->started = f->below = false;
+    f->done = f->started = f->below = f->special = false;
     restate__fiber_prepare(f);
     restate__fiber_say_new(f);
     return f;
@@ -8948,6 +9289,9 @@ static restate__fiber *restate__fiber_new_task(restate__fiber_pool *pool, size_t
     t->allocator = pool->allocator;
     t->base.run = run;
     t->base.arg = arg;
+#if RESTATE__FIBER_SWITCHES
+    t->base.special = true;
+#endif
     t->go = restate__port_signal_new(t->allocator);
     t->back = restate__port_signal_new(t->allocator);
     t->lock = restate__port_signal_new(t->allocator);
@@ -9057,11 +9401,31 @@ RESTATE__PRIVATE bool restate__fiber_overflowed(const restate__fiber *f) {
 #endif
 }
 
+#if RESTATE__FIBER_SWITCHES
+/* Has `switched` called around each switch of the fiber; NULL: no more. Tasks do not switch. */
+RESTATE__PRIVATE void restate__fiber_watch(restate__fiber *f, void (*switched)(void *), void *arg) {
+    if (!f->stack) return;
+    f->special = switched != NULL;
+    f->switched = switched;
+    f->switched_arg = arg;
+}
+
+static RESTATE__NOINLINE void restate__fiber_leave_watched(restate__fiber *f) {
+    f->switched(f->switched_arg);
+    restate__fiber_leave(f);
+    f->switched(f->switched_arg);
+}
+#endif
+
 /* On the fiber: back to the owner, until the next resume. Does not return when it is abandoned. */
 RESTATE__PRIVATE void restate__fiber_park(restate__fiber *f) {
 #if RESTATE__FIBER_SWITCHES
-    if (RESTATE__LIKELY(f->stack != NULL)) {
+    if (RESTATE__LIKELY(!f->special)) {
         restate__fiber_leave(f);
+        return;
+    }
+    if (f->stack) {
+        restate__fiber_leave_watched(f);
         return;
     }
 #endif
@@ -10607,6 +10971,16 @@ RESTATE_API const restate_request_info *restate_request(restate_ctx *ctx) {
     a->request.info.replaying = a->vm.phase == RESTATE__REPLAYING;
     restate__ctx_detach(ctx);
     return &a->request.info;
+}
+
+RESTATE_API void restate__ctx_watch(restate_ctx *ctx, void (*switched)(void *arg), void *arg) {
+#if RESTATE__FIBER_SWITCHES
+    if (!RESTATE__PEER(ctx->attempt)) restate__fiber_watch(ctx->attempt->fiber, switched, arg);
+#else
+    (void)ctx;
+    (void)switched;
+    (void)arg;
+#endif
 }
 
 RESTATE_API const char *restate_key(restate_ctx *ctx) {

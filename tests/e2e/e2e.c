@@ -12,6 +12,7 @@ static endpoint cron = { .program = "examples/cron", .log = "cron" };
 static endpoint tickets = { .program = "examples/tickets", .log = "tickets" };
 static endpoint protobuf = { .program = "examples/protobuf", .log = "protobuf" };
 static endpoint mbedtls = { .program = "examples/mbedtls", .log = "mbedtls", .tls = true };
+static endpoint cpp = { .program = "examples/cpp", .log = "cpp" };
 static endpoint codec = { .program = "examples/codec", .log = "codec" };
 static endpoint own_loop = { .program = "examples/own_loop", .log = "own_loop" };
 static endpoint patched = { .program = "examples/patched", .log = "patched", .settings = { "VERSION=1" } };
@@ -275,6 +276,24 @@ static void codec_case(void) {
     CHECK_INT(journaled("b2a0f7eff2e4f3"), 2);          /* result of the step, and reply */
     CHECK_INT(journaled("4465617220"), 0);              /* "Dear " */
     CHECK_INT(journaled("776f726473"), 0);              /* "words" */
+}
+
+static void cpp_case(void) {
+    if (!endpoint_register(&cpp)) { test_failures++; return; }
+    word ada = make_word("/Trips/ada-%s", running->name);
+    long from = log_size(&cpp);
+    ASK(text("%s/booked", ada.s), NULL, 200, "null");
+    ASK(text("%s/book", ada.s), "{\"to\": \"Paris\", \"nights\": 2}", 200, "{\"city\": \"Paris\", \"total\": 300}");
+    ASK(text("%s/book", ada.s), "{\"to\": \"Atlantis\", \"nights\": 1}", 404, "*no hotel in Atlantis");
+    CHECK_STR(printed(&cpp, from, "the flight to ").s, "Atlantis");
+    ASK(text("%s/book", ada.s), "{\"to\": \"Nowhere\", \"nights\": 1}", 404, "*no flight in Nowhere");
+    ASK(text("%s/booked", ada.s), NULL, 200, "\"Paris\"");
+    word id = start_call(text("%s/book", ada.s), "{\"to\": \"Oslo\", \"nights\": 1}");
+    CHECK(has_commands(id.s, "Sleep", 1));
+    endpoint_kill(&cpp);
+    CHECK(endpoint_start(&cpp));
+    ATTACH(id.s, 200, "{\"city\": \"Oslo\", \"total\": 290}");
+    CHECK(comes_to(text("%s/desks", ada.s), "0"));          /* every destructor ran */
 }
 
 static void mbedtls_with(const char *dir) {
@@ -1725,7 +1744,7 @@ static void replay_check_case(void) {
 int main(int argc, char **argv) {
     static const e2e_case cases[] = {
         FIRST(greeter), FIRST(counter), FIRST(approval), CASE(signup), CASE(saga), CASE(fan_out),
-        CASE(first_of), CASE(cron), CASE(tickets), CASE(protobuf), CASE(codec), { "mbedtls", mbedtls_case, ONLY(DEFAULT), false }, CASE(own_loop),
+        CASE(first_of), CASE(cron), CASE(tickets), CASE(protobuf), CASE(codec), CASE(cpp), { "mbedtls", mbedtls_case, ONLY(DEFAULT), false }, CASE(own_loop),
         FIRST(chain), CASE(delayed), FIRST(awakeable), CASE(flaky), FIRST(cancel), CASE(blocking),
         FIRST(promise), CASE(signal), CASE(attach), FIRST(futures), CASE(formats), CASE(sealed),
         CASE(request), CASE(nested), CASE(callee), CASE(later), CASE(routes), CASE(graceful),
