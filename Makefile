@@ -405,6 +405,8 @@ strict-gcc strict-clang: $(HEADERS) build/proto/order.pb.h
 	@set -e; strict() { $(STRICT_CC) $(STRICT) $(package_flags) -I. -Itests -Ibuild/proto -c -o /dev/null "$$@"; }; \
 	strict -O2 -DRESTATE_IMPLEMENTATION -DRESTATE_WITH_OPENSSL -x c restate.h; \
 	strict -O0 -DRESTATE_IMPLEMENTATION -DNDEBUG -x c restate.h; \
+	strict -O0 -DRESTATE_IMPLEMENTATION -DRESTATE_TERSE -x c restate.h; \
+	strict -O0 -DRESTATE_IMPLEMENTATION -DRESTATE_SMALL -x c restate.h; \
 	strict -O0 -DRESTATE_IMPLEMENTATION -DRESTATE_WITH_TEST -DRESTATE_NO_SERVER -DRESTATE_NO_THREADS -x c restate.h; \
 	for source in $(STRICT_SOURCES) tests/e2e/e2e.c tests/e2e/contract.c tests/e2e/memory.c; do strict -O0 $$source; done; \
 	for name in bodies usage load; do strict -O0 tests/bench/$$name.c; done
@@ -486,7 +488,7 @@ ARM_SIZE ?= arm-none-eabi-size
 CORES = cortex-m0 cortex-m3 cortex-m4 cortex-m7 cortex-m33
 FIRMWARE_NEEDS = ^(pb_[a-z0-9_]+|restate_port_(signal_(new|give|take|free)|task_(new|join))|board_ms|__aeabi_[a-z0-9_]+|__gnu_thumb1_.*|mem(chr|cmp|cpy|move|set)|str(chr|cmp|cspn|len|ncmp|spn|str|tod)|v?s?n?f?printf|_impure_ptr|malloc|realloc|free|qsort|setjmp|longjmp|__assert_func)$$
 
-firmware: $(HEADERS)
+firmware: $(HEADERS) firmware-size
 	@mkdir -p build/compile/firmware
 	@set -e; for core in $(CORES); do for clock in -DBOARD_CLOCK -UBOARD_CLOCK; do \
 		object=build/compile/firmware/$$core$$clock.o; \
@@ -525,6 +527,13 @@ firmware-unit_%: build/firmware/unit_%.elf
 	@$(call qemu_m4,unit_$*@m4) -kernel $<
 firmware-units: $(FIRMWARE_UNITS:%=firmware-%)
 
+# What the example's image has of restate.h, in bytes of code and constants. Raise it knowingly.
+FIRMWARE_MOST = 57000
+firmware-size: build/firmware/m4.elf
+	@$(ARM_SIZE) -A $< | awk '$$1 == ".restate" { ours = $$2 } $$1 == ".nanopb" { nanopb = $$2 } $$1 == ".text" { rest = $$2 } \
+		END { printf "restate.h %d bytes (at most %d), nanopb %d, all else %d\n", ours, $(FIRMWARE_MOST), nanopb, rest; \
+		exit !ours || ours > $(FIRMWARE_MOST) }'
+
 build/firmware/relay: examples/firmware/relay.c examples/firmware/link.h
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(WARN) $(CPPFLAGS) $(CFLAGS) $(shell pkg-config --cflags libnghttp2) -o $@ $< \
@@ -562,6 +571,7 @@ help:
 	@echo 'make checked      compilers warn of a forgotten status, where it can be a failure'
 	@echo 'make cxx          the C++ layer, by g++ and clang++, C++17 and C++20'
 	@echo 'make firmware     the header compiles for cores without an operating system, by arm-none-eabi-gcc'
+	@echo 'make firmware-size the code in the image of examples/firmware is not more than it was'
 	@echo 'make firmware-units  some unit tests on a Cortex-M4, in QEMU'
 	@echo 'make refused      what it cannot be compiled with is told in one sentence'
 	@echo 'make readme       the C code of README.md compiles'
@@ -577,6 +587,6 @@ help:
 
 .PHONY: all cxx install shared install-shared packages examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke servers mutants differential coverage scale budget bench bench-e2e bench-client \
 	bench-check wire wire-check layers license features sizes sizes-check \
-	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware firmware-units refused clean help
+	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware firmware-units firmware-size refused clean help
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -293,19 +293,51 @@
  *                                that the system has.
  *   RESTATE_NO_CXX               No C++ layer; C++ files see what C files see.
  *   RESTATE_STACK_BYTES          Default stack of a handler (default: 65536).
+ *   RESTATE_TERSE                Texts of errors are places in this file, as in "restate.h:12345";
+ *                                statuses and codes stay, and so do the texts of the log.
+ *   RESTATE_SMALL                RESTATE_TERSE, and without what firmware seldom needs: services
+ *                                and options are not checked (do that in a build for tests),
+ *                                identity_keys are a wrong option, detect_deadlocks does nothing,
+ *                                %g of restate_json() writes up to 9 decimals (and misuse is what
+ *                                needs more, or has a precision), restate_json_double() reads up to
+ *                                18 digits and powers of ten up to 22.
  *   RESTATE_VALGRIND             Tell valgrind about stacks.
  *
  * ---- Firmware ----------------------------------------------------------------------------------
  *
  * No section above >>tls uses sockets or, except for the default logger, files.
  * RESTATE_NO_SERVER, RESTATE_NO_CJSON and RESTATE_NO_THREADS together leave C99 code that needs
- * nanopb, an allocator, a clock (RESTATE_CLOCK_MS, or the endpoint's .clock) and a way to switch
- * stacks (RESTATE_FIBER); `make firmware` compiles it for Cortex-M0, M3, M4 and M33.
- * restate_stream_open() attaches a transport of your own to it. The memory of an invocation comes
- * from the endpoint's allocator, in pieces of 4 KiB, and in larger ones for larger messages. Every
- * allocation may fail: then this attempt ends, and nothing else happens. Set RESTATE_STACK_BYTES,
- * or stack_bytes per handler, to what the call depth needs. Bound max_invocations,
- * max_message_bytes and window_bytes.
+ * nanopb (pb_common.c, pb_encode.c, pb_decode.c), an allocator, a clock and a way to switch stacks.
+ * RESTATE_SMALL makes it smaller. examples/firmware is a whole program for a Cortex-M4 without an
+ * operating system, with a relay that speaks HTTP/2 for it at the other end of a serial line;
+ * `make firmware` compiles for Cortex-M0, M3, M4, M7 and M33. A port gives:
+ *
+ *  - Tasks. Each handler executes on a stack of its own: a task, which alternates with the one that
+ *    calls the library, so that only one of them ever executes. Six functions, declared in
+ *    >>execution, make tasks and the binary semaphores by which they wait for each other. An RTOS
+ *    has all of it (FreeRTOS: xSemaphoreCreateBinary(), xSemaphoreGive(), xSemaphoreTake() with
+ *    portMAX_DELAY, vSemaphoreDelete(); xTaskCreate() of a function that calls run(arg), gives a
+ *    semaphore and deletes itself; _join takes that semaphore). The priority of these tasks is that
+ *    of the caller. Without an RTOS, 100 lines switch stacks: examples/firmware/tasks.c.
+ *  - Stacks. Begin each at an address that is a multiple of 8, as the ABI of ARM wants it; else
+ *    printf() prints 64-bit numbers wrong. If they lie in the heap, the C library's _sbrk() must
+ *    not take the stack pointer for the heap's end, which newlib's own does: give one with a fixed
+ *    end. Set RESTATE_STACK_BYTES, or stack_bytes per handler; the library takes up to 1.5 KiB of
+ *    it, and snprintf() what your C library takes. The port guards stacks, or paints and looks.
+ *  - A clock: RESTATE_CLOCK_MS, or .clock of the endpoint. Its time since 1970 has to be right
+ *    within what a sleep may be late or early: a sleep is recorded as the time of its end. Where
+ *    there is no clock that keeps time, ask the relay.
+ *  - Memory, by .allocator, RESTATE_MALLOC or malloc(): 4 KiB at a time for an invocation, more for
+ *    larger messages. Every allocation may fail: then this attempt ends, the server retries it, and
+ *    nothing else happens. Bound max_invocations, max_message_bytes and window_bytes. An
+ *    invocation that waits should hold no memory: with inactivity_timeout_ms = RESTATE_ZERO_MS it
+ *    suspends at every wait, and is replayed.
+ *  - A transport: restate_stream_open() for each request, restate_stream_feed() and _take() for its
+ *    bytes, on one task. If a byte is lost, free the stream; the server retries the attempt.
+ *  - Atomic operations only if interrupts or other tasks call the library; with RESTATE_NO_THREADS
+ *    plain ones do on cores that have none (Cortex-M0).
+ * printf() of newlib-nano prints no "%lld" and no "%g" (-u _printf_float adds the latter);
+ * restate_json() does by itself, restate_fail() and restate_text() with what your C library has.
  *
  * ---- Eight rules -------------------------------------------------------------------------------
  *
@@ -3008,6 +3040,30 @@ RESTATE_NO_THREADS, or RESTATE_ATOMIC_LOAD and its family"
 #  define RESTATE__UNLIKELY(x) (x)
 #  define RESTATE__NOINLINE
 #endif
+#if defined(RESTATE_SMALL) && !defined(RESTATE_TERSE)
+#  define RESTATE_TERSE 1
+#endif
+
+/* RESTATE_TERSE: a text for people becomes the line of this file that has it: "restate.h:12345".
+ * `full` is compiled, so that what it names counts as used, but never evaluated. */
+#ifdef RESTATE_TERSE
+#  define RESTATE__LINE_OF(line) "restate.h:" #line
+#  define RESTATE__LINE(line) RESTATE__LINE_OF(line)
+#  define RESTATE__TEXT(text) RESTATE__LINE(__LINE__)
+#  define RESTATE__SAY(full, brief) (0 ? (full) : (brief))
+#  define RESTATE__BRIEF(full) "restate.h:%d", (int)(__LINE__ + 0 * sizeof((full), 0))
+#else
+#  define RESTATE__TEXT(text) text
+#  define RESTATE__SAY(full, brief) (full)
+#endif
+
+/* Whether there is what RESTATE_SMALL leaves out; the compiler removes what only that uses. */
+#ifdef RESTATE_SMALL
+#  define RESTATE__FULL 0
+#else
+#  define RESTATE__FULL 1
+#endif
+
 #define RESTATE__STATIC_ASSERT(name, x) typedef char restate__assert_##name[(x) ? 1 : -1]
 
 #ifndef RESTATE_ASSERT
@@ -3292,14 +3348,15 @@ static bool restate__b_base62_above(const char *digits, const char *most) {
 RESTATE__PRIVATE const char *restate__b_invocation_id_fault(const char *id) {
     static const char most_64[] = "lYGhA16ahyf", most_128[] = "7N42dgm5tFLK9N8MT7fHC7";
     size_t n = strlen(id);
-    if (strncmp(id, "inv_1", 5) != 0) return "it does not begin with \"inv_1\"";
+    if (strncmp(id, "inv_1", 5) != 0) return RESTATE__TEXT("it does not begin with \"inv_1\"");
     for (size_t i = 5; i < n; i++)
         if (restate__b_base62_digit(id[i]) == 62)
-            return "behind \"inv_1\" there are digits and letters only";
-    if (n != 5 + sizeof most_64 - 1 + sizeof most_128 - 1) return "it does not have 38 characters";
+            return RESTATE__TEXT("behind \"inv_1\" there are digits and letters only");
+    if (n != 5 + sizeof most_64 - 1 + sizeof most_128 - 1)
+        return RESTATE__TEXT("it does not have 38 characters");
     if (restate__b_base62_above(id + 5, most_64) ||
         restate__b_base62_above(id + 5 + sizeof most_64 - 1, most_128))
-        return "it stands for a number that is too large";
+        return RESTATE__TEXT("it stands for a number that is too large");
     return NULL;
 }
 
@@ -3308,8 +3365,8 @@ RESTATE__PRIVATE const char *restate__b_scope_fault(const char *scope) {
     size_t n;
     for (n = 0; scope[n]; n++)
         if (restate__b_base62_digit(scope[n]) == 62 && !strchr("_.-", scope[n]))
-            return "a scope has digits, letters, '_', '.' and '-' only";
-    return n > 36 ? "a scope has at most 36 characters" : NULL;
+            return RESTATE__TEXT("a scope has digits, letters, '_', '.' and '-' only");
+    return n > 36 ? RESTATE__TEXT("a scope has at most 36 characters") : NULL;
 }
 
 /* Why a text is not the id of an awakeable; NULL: it is one. An id is "sign_" (from old servers:
@@ -3318,14 +3375,14 @@ RESTATE__PRIVATE const char *restate__b_scope_fault(const char *scope) {
 RESTATE__PRIVATE const char *restate__b_awakeable_id_fault(const char *id) {
     size_t i, n = strlen(id), digits = 6 + 38;
     if (strncmp(id, "sign_1", 6) != 0 && strncmp(id, "prom_1", 6) != 0)
-        return "it does not begin with \"sign_1\" or \"prom_1\"";
+        return RESTATE__TEXT("it does not begin with \"sign_1\" or \"prom_1\"");
     for (i = 6; i < n && (i < digits || id[i] != '='); i++)
         if (restate__b_base64_digit((uint8_t)id[i], true) == 64)
-            return "behind its \"_1\" there are digits, letters, '-' and '_' only";
+            return RESTATE__TEXT("behind its \"_1\" there are digits, letters, '-' and '_' only");
     if (i != digits || n > digits + 2 || strspn(id + i, "=") != n - i)
-        return "it does not have 44 characters";
+        return RESTATE__TEXT("it does not have 44 characters");
     if (restate__b_base64_digit((uint8_t)id[digits - 1], true) % 16)
-        return "its last character is none of A, Q, g, w";
+        return RESTATE__TEXT("its last character is none of A, Q, g, w");
     return NULL;
 }
 
@@ -4690,26 +4747,35 @@ typedef struct restate__table {
     const restate__row *rows;
 } restate__table;
 
+/* Names are for texts of differences, and for records, which firmware has not. */
+#if defined(RESTATE_TERSE) && defined(RESTATE_NO_CLIENT) && !defined(RESTATE_WITH_TEST)
+#  define RESTATE__ROW_TEXT(field) ""
+#else
+#  define RESTATE__ROW_TEXT(field) #field
+#endif
+
 /* Rows of a FIELDLIST. That of a oneof has names (group, member, path). */
 #define RESTATE__ROW(a, atype, htype, ltype, field, tag) \
     RESTATE__ROW_##htype(a, atype, RESTATE__OF_##ltype, RESTATE__TABLE_##ltype, field, tag),
 #define RESTATE__ROW_SINGULAR(a, atype, kind, table, field, tag) \
-    { #field, tag, kind, false, false, offsetof(a, field), 0, NULL, table(a##_##field##_MSGTYPE) }
+    { RESTATE__ROW_TEXT(field), tag, kind, false, false, offsetof(a, field), 0, NULL, \
+      table(a##_##field##_MSGTYPE) }
 #define RESTATE__ROW_OPTIONAL(a, atype, kind, table, field, tag) \
-    { #field, tag, kind, false, true, offsetof(a, field), RESTATE__ROW_HAS_##atype(a, field), \
-      NULL, table(a##_##field##_MSGTYPE) }
+    { RESTATE__ROW_TEXT(field), tag, kind, false, true, offsetof(a, field), \
+      RESTATE__ROW_HAS_##atype(a, field), NULL, table(a##_##field##_MSGTYPE) }
 #define RESTATE__ROW_HAS_STATIC(a, field) offsetof(a, has_##field)
 #define RESTATE__ROW_HAS_CALLBACK(a, field) offsetof(a, field)
 #define RESTATE__ROW_REPEATED(a, atype, kind, table, field, tag) \
-    { #field, tag, kind, true, false, offsetof(a, field), 0, NULL, table(a##_##field##_MSGTYPE) }
+    { RESTATE__ROW_TEXT(field), tag, kind, true, false, offsetof(a, field), 0, NULL, \
+      table(a##_##field##_MSGTYPE) }
 #define RESTATE__ROW_ONEOF(a, atype, kind, table, names, tag) \
     RESTATE__ROW_MEMBER(a, kind, table, RESTATE__ROW_NAMES names, tag)
 #define RESTATE__ROW_NAMES(group, member, path) group, member, path
 #define RESTATE__ROW_MEMBER(a, kind, table, names, tag) \
     RESTATE__ROW_OF_GROUP(a, kind, table, names, tag)
 #define RESTATE__ROW_OF_GROUP(a, kind, table, group, member, path, tag) \
-    { #member, tag, kind, false, true, offsetof(a, path), offsetof(a, which_##group), \
-      restate__rows_##a, table(a##_##group##_##member##_MSGTYPE) }
+    { RESTATE__ROW_TEXT(member), tag, kind, false, true, offsetof(a, path), \
+      offsetof(a, which_##group), restate__rows_##a, table(a##_##group##_##member##_MSGTYPE) }
 #define RESTATE__TABLE_UINT32(type) NULL
 #define RESTATE__TABLE_UINT64(type) NULL
 #define RESTATE__TABLE_BOOL(type) NULL
@@ -6429,6 +6495,10 @@ static bool restate__vm_raise(restate__vm *vm, uint32_t code, const char *format
     va_end(args);
     return restate__vm_raise_text(vm, code, message);
 }
+#ifdef RESTATE_TERSE
+#  define restate__vm_raise(vm, code, ...) \
+    (restate__vm_raise)(vm, code, RESTATE__BRIEF((restate__vm_raise)(vm, code, __VA_ARGS__)))
+#endif
 
 static bool restate__vm_nomem(restate__vm *vm) {
     return restate__vm_raise_text(vm, RESTATE__E_INTERNAL, "out of memory");
@@ -6437,7 +6507,8 @@ static bool restate__vm_nomem(restate__vm *vm) {
 static bool restate__vm_needs(restate__vm *vm, const char *feature, uint32_t version) {
     if (vm->options.version >= version) return true;
     return restate__vm_raise_text(vm, RESTATE__E_UNSUPPORTED,
-                                  restate__vm_unsupported(vm, feature, version));
+                                  RESTATE__SAY(restate__vm_unsupported(vm, feature, version),
+                                               RESTATE__TEXT("too old a protocol")));
 }
 
 RESTATE__PRIVATE restate__related restate__vm_related_last(const restate__vm *vm) {
@@ -7191,7 +7262,8 @@ static const char *restate__vm_describe_all(restate__vm *vm, const restate__tree
  * where the recorded execution did not (R9). */
 static void restate__vm_unreplayable(restate__vm *vm, const restate__tree *tree) {
     const restate__node *run = NULL;
-    const char *text = restate__vm_describe_all(vm, tree, &run);
+    const char *text = RESTATE__SAY(restate__vm_describe_all(vm, tree, &run), "");
+    (void)text;
     if (run) {
         vm->current.index = run->of.closure.command;
         vm->current.type = restate_wire_MSG_RUN_COMMAND;
@@ -7402,7 +7474,7 @@ static const restate__command_kind restate__vm_kinds[] = {
     { 0, "unknown command", &restate__table_restate_wire_ClearStateCommandMessage, 0, 0 }
 };
 
-static const restate__command_kind *restate__vm_kind(uint16_t type) {
+RESTATE__PRIVATE const restate__command_kind *restate__vm_kind(uint16_t type) {
     size_t i = 0;
     while (i < RESTATE__COMMAND_KINDS && restate__vm_kinds[i].type != type) i++;
     return &restate__vm_kinds[i];
@@ -7449,7 +7521,7 @@ static const restate__command *restate__vm_recorded(restate__vm *vm,
     "register changed code as a new deployment"
 
 /* A command for a person: its kind, and what it is about. */
-static const char *restate__vm_sketch(restate__vm *vm, const restate__command_kind *kind,
+RESTATE__PRIVATE const char *restate__vm_sketch(restate__vm *vm, const restate__command_kind *kind,
                                       restate_bytes payload) {
     const char *text = kind->name;
     restate__wire_reader r = restate__wire_read(payload);
@@ -7559,9 +7631,11 @@ static bool restate__vm_compare(restate__vm *vm, const restate__command_kind *ki
         if (kind->ignored >> row->tag & 1u ||
             !restate__row_differs(row, recorded, asked, loose >> row->tag & 1u))
             continue;
-        lines = restate__arena_printf(vm->arena, "%s\n  %s: %s != %s", lines, row->name,
-                                      restate__row_show(vm->arena, row, recorded),
-                                      restate__row_show(vm->arena, row, asked));
+        lines = RESTATE__SAY(
+            restate__arena_printf(vm->arena, "%s\n  %s: %s != %s", lines, row->name,
+                                  restate__row_show(vm->arena, row, recorded),
+                                  restate__row_show(vm->arena, row, asked)),
+            "it differs");
     }
     if (!*lines) return vm->arena->failed ? restate__vm_nomem(vm) : true;
     return restate__vm_raise(vm, RESTATE__E_MISMATCH,
@@ -10795,6 +10869,11 @@ static restate_status restate__ctx_misuse(restate_ctx *ctx, const char *function
     restate__ctx_detach(ctx);
     return RESTATE_ENDED;
 }
+#ifdef RESTATE_TERSE
+#  define restate__ctx_misuse(ctx, function, ...) \
+    (restate__ctx_misuse)( \
+        ctx, function, RESTATE__BRIEF((restate__ctx_misuse)(ctx, function, __VA_ARGS__)))
+#endif
 
 /* The caller's input is not what the code takes it for, and the function at hand cannot return a
  * failure: the invocation fails with 400 here and now. */
@@ -11998,9 +12077,13 @@ static bool restate__refuse(const restate__args *in, const char *format, ...) {
     va_start(args, format);
     const char *what = restate__arena_vprintf(in->ctx->memory, format, args);
     va_end(args);
-    restate__ctx_misuse(in->ctx, in->function, "%s", what);
+    (restate__ctx_misuse)(in->ctx, in->function, "%s", what);
     return false;
 }
+#ifdef RESTATE_TERSE
+#  define restate__refuse(in, ...) \
+    (restate__refuse)(in, RESTATE__BRIEF((restate__refuse)(in, __VA_ARGS__)))
+#endif
 
 /* What follows from the kind and the options of a handler. */
 static void restate__handler_resolve(restate__handler *h) {
@@ -12475,7 +12558,8 @@ static const char *restate__locks_held(restate__attempt *a) {
 }
 
 static bool restate__locks_kept(restate__attempt *a) {
-    return a->handler->options.detect_deadlocks == RESTATE_ON && *restate__locks_held(a);
+    return RESTATE__FULL && a->handler->options.detect_deadlocks == RESTATE_ON &&
+           *restate__locks_held(a);
 }
 
 /* The next element of a list, of `*len` bytes. NULL: there is none. */
@@ -13689,6 +13773,7 @@ static const char *restate__json_whole(restate_bytes text, unsigned bits, bool i
  * RESTATE__JSON_NUMBER_BYTES need no arena. */
 static bool restate__json_strtod(restate__arena *arena, restate_bytes text, double *out) {
     char small[RESTATE__JSON_NUMBER_BYTES + 10], point[12], *copy = small;
+    if (!RESTATE__FULL) return false;
     int n = snprintf(point, sizeof point, "%.1f", 0.5);
     size_t wide = n > 2 && n < (int)sizeof point ? (size_t)n - 2 : 1;
     if (text.len + wide >= sizeof small)
@@ -13752,6 +13837,9 @@ static bool restate__json_fault(restate__json_scan *s, const uint8_t *at, const 
     s->expected = expected;
     return false;
 }
+#ifdef RESTATE_TERSE
+#  define restate__json_fault(s, at, expected) (restate__json_fault)(s, at, "JSON")
+#endif
 
 static const uint8_t *restate__json_space(restate__json_scan *s) {
     const uint8_t *p = s->at, *end = s->end;
@@ -13848,7 +13936,8 @@ static bool restate__json_number(restate__json_scan *s) {
     if (!s->strict) return true;
     if ((size_t)(p - start) > RESTATE__JSON_NUMBER_BYTES)
         return restate__json_fault(s, start, "a number of at most 63 characters");
-    if (exponent && !restate__json_double_of(NULL, restate__b(start, (size_t)(p - start)), &value))
+    if (RESTATE__FULL && exponent &&
+        !restate__json_double_of(NULL, restate__b(start, (size_t)(p - start)), &value))
         return restate__json_fault(s, start, "a number in the range of double");
     return true;
 }
@@ -14095,12 +14184,18 @@ typedef struct restate__json_getter {
 /* `value`: the JSON is well-formed, but the value at `at` is not the expected one. */
 static restate_status restate__json_wrong(const restate__json_getter *g, const uint8_t *at,
                                           const char *expected, bool value) {
+    const uint16_t code = restate__ctx_json_code(g->ctx, g->json);
+    const unsigned long place = (unsigned long)(at - g->json.ptr);
+    const char *member = g->member ? g->member : "";
+#ifdef RESTATE_TERSE
+    (void)expected, (void)value;
+    return restate_fail(g->ctx, code, "json: '%s', byte %lu", member, place);
+#else
     restate__json_text found = restate__json_found(at, g->json.ptr + g->json.len, value);
-    const char *member = g->member;
-    return restate_fail(g->ctx, restate__ctx_json_code(g->ctx, g->json),
-                        "json: %s%s%s" RESTATE__JSON_EXPECTED, member ? "member '" : "",
-                        member ? member : "", member ? "': " : "", expected, found.s,
-                        (unsigned long)(at - g->json.ptr));
+    return restate_fail(g->ctx, code, "json: %s%s%s" RESTATE__JSON_EXPECTED,
+                        g->member ? "member '" : "", member, g->member ? "': " : "", expected,
+                        found.s, place);
+#endif
 }
 
 /* Checks the whole document and finds the value, which has to begin with one of the characters in
@@ -14424,6 +14519,7 @@ static bool restate__json_put_double(restate__json_out *o, double x) {
     if (size < 9223372036854775808.0 && (double)(uint64_t)size == size) {
         restate__json_put_digits(o, (uint64_t)size, 1);
     } else if (!restate__json_put_short(o, size)) {
+        if (!RESTATE__FULL) return false;
         for (int precision = 15; precision <= 17; precision++) {
             n = snprintf(text, sizeof text, "%.*g", precision, size);
             if (strtod(text, NULL) == size) break;
@@ -14572,8 +14668,11 @@ static bool restate__json_format_double(restate__json_format *f, const restate__
     if (!(x <= DBL_MAX && x >= -DBL_MAX))
         return restate__json_bad_argument(f, "is NaN or infinite, which JSON cannot say");
     if (s->sign && !signbit(x)) restate__json_put(&f->out, s->sign);
+    if (!RESTATE__FULL && s->precision >= 0)
+        return restate__json_bad_argument(f, "has a precision, which RESTATE_SMALL cannot print");
     if (s->precision < 0) {
-        restate__json_put_double(&f->out, x);
+        if (!restate__json_put_double(&f->out, x))
+            return restate__json_bad_argument(f, "has more digits than RESTATE_SMALL can print");
     } else {
         /* Printed in the back half of the room, then copied to the front with JSON's point. */
         size_t room = (size_t)s->precision + DBL_MAX_10_EXP + 20;
@@ -16574,6 +16673,10 @@ static restate_status restate__ep_error(restate_endpoint *e, const char *format,
     va_end(args);
     return RESTATE_ERROR;
 }
+#ifdef RESTATE_TERSE
+#  define restate__ep_error(e, ...) \
+    (restate__ep_error)(e, RESTATE__BRIEF((restate__ep_error)(e, __VA_ARGS__)))
+#endif
 
 /* ---- Options and their levels ---------------------------------------------------------------- */
 
@@ -16842,6 +16945,7 @@ static restate_status restate__ep_check_handler(restate_endpoint *e, const resta
 static restate_status restate__ep_check_service(restate_endpoint *e, const restate_service *s) {
     char where[100];
     size_t main_handlers = 0;
+    if (!RESTATE__FULL) return RESTATE_OK;
     if (!s->name) return restate__ep_error(e, "a service has no name");
     const restate__ep_rule rules[] = {
         { !restate__ep_name_valid(s->name, true),
@@ -17080,6 +17184,8 @@ RESTATE__PRIVATE void restate__ep_left_out(restate_endpoint *e, uint64_t now_ms,
 static restate_status restate__ep_copy_keys(restate_endpoint *e, const char *const *from) {
     size_t n = 0;
     if (!from) return RESTATE_OK;
+    if (!RESTATE__FULL)
+        return restate__ep_error(e, ".identity_keys is set, but RESTATE_SMALL is defined");
     while (from[n]) n++;
     if (!n)
         return restate__ep_error(e, ".identity_keys is empty: give a key, or NULL for no checks");
@@ -17134,10 +17240,11 @@ static restate_status restate__ep_check(restate_endpoint *e, const restate_endpo
 #endif
         { false, NULL }
     };
-    if (restate__ep_obey(e, "", rules) != RESTATE_OK ||
-        restate__ep_check_options(e, &o->defaults, "defaults") != RESTATE_OK ||
-        restate__ep_copy_keys(e, o->identity_keys) != RESTATE_OK)
+    if (RESTATE__FULL &&
+        (restate__ep_obey(e, "", rules) != RESTATE_OK ||
+         restate__ep_check_options(e, &o->defaults, "defaults") != RESTATE_OK))
         return RESTATE_ERROR;
+    if (restate__ep_copy_keys(e, o->identity_keys) != RESTATE_OK) return RESTATE_ERROR;
     return restate__ep_copy_services(e, o->services);
 }
 
@@ -17557,6 +17664,12 @@ static void restate__exchange_refuse(restate__exchange *exchange, uint16_t statu
     restate__exchange_log_refusal(exchange, status, text);
     restate__exchange_respond_error(exchange, status, text);
 }
+#ifdef RESTATE_TERSE
+#  define restate__exchange_refuse(exchange, status, ...) \
+    (restate__exchange_refuse)( \
+        exchange, status, \
+        RESTATE__BRIEF((restate__exchange_refuse)(exchange, status, __VA_ARGS__)))
+#endif
 
 /* Refuses a method; `allow` has those that the path accepts. */
 static void restate__exchange_refuse_method(restate__exchange *exchange, const char *allow) {
@@ -17755,7 +17868,7 @@ static bool restate__exchange_admit(restate__exchange *exchange) {
 }
 
 /* A response shows at most so many bytes of a peer's text: one that is not read holds memory. */
-static int restate__exchange_shown(restate_bytes text) {
+RESTATE__PRIVATE int restate__exchange_shown(restate_bytes text) {
     return text.len < 100 ? (int)text.len : 100;
 }
 
@@ -17834,7 +17947,7 @@ static const char *restate__exchange_identify(restate__exchange *exchange) {
 static bool restate__exchange_unauthorized(restate__exchange *exchange, restate__route route) {
     if (!exchange->endpoint->keys || route == RESTATE__ROUTE_NONE || route == RESTATE__ROUTE_HEALTH)
         return false;
-    const char *wrong = restate__exchange_identify(exchange);
+    const char *wrong = RESTATE__FULL ? restate__exchange_identify(exchange) : NULL;
     if (!wrong) return false;
     restate__exchange_log_refusal(exchange, 401, wrong);
     restate__exchange_respond_error(exchange, 401, "Unauthorized");

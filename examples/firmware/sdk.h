@@ -7,6 +7,7 @@
 #define RESTATE_NO_SERVER
 #define RESTATE_NO_CJSON
 #define RESTATE_NO_THREADS
+#define RESTATE_SMALL
 #define RESTATE_CLOCK_MS(wall) board_ms(wall)
 #include "../../restate.h"
 

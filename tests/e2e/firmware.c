@@ -67,7 +67,7 @@ static void firmware_case(void) {
     CHECK_HAS(r.body, ", \"samples\": 3, \"mV\": 16");
     ASK(text("/Sensor/%s/sample", key.s), NULL, 200, "*{\"count\": 4, \"mV\": 16");
     ASK("/Station/report", "{\"samples\":0}", 400, "*samples are 1 to 100");
-    ASK("/Station/report", "[", 400, "*found the end at byte 1");
+    ASK("/Station/report", "[", 400, "*, byte 1");
 }
 
 enum { BOARD_INVOCATIONS = 100, BOARD_SENSORS = 50, BOARD_KILLS = 4 };
