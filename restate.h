@@ -324,13 +324,14 @@
  *    printf() prints 64-bit numbers wrong. If they lie in the heap, the C library's _sbrk() must
  *    not take the stack pointer for the heap's end, which newlib's own does: give one with a fixed
  *    end. Set RESTATE_STACK_BYTES, or stack_bytes per handler: a handler that runs a closure, logs
- *    and writes JSON took 1,872 bytes, of which newlib's snprintf() is a part. The port guards stacks, or paints and looks.
+ *    and writes JSON took 1,872 bytes, of which newlib's snprintf() is a part. The port guards
+ *    stacks, or paints and looks.
  *  - A clock: RESTATE_CLOCK_MS, or .clock of the endpoint. Its time since 1970 has to be right
  *    within what a sleep may be late or early: a sleep is recorded as the time of its end. Where
  *    there is no clock that keeps time, ask the relay.
  *  - Memory, by .allocator, RESTATE_MALLOC or malloc(): 1 KiB at a time with RESTATE_SMALL, more
- *    for larger messages. Every allocation may fail: then this attempt ends, the server retries it, and
- *    nothing else happens. Bound max_invocations, max_message_bytes and window_bytes. An
+ *    for larger messages. Every allocation may fail: then this attempt ends, the server retries it,
+ *    and nothing else happens. Bound max_invocations, max_message_bytes and window_bytes. An
  *    invocation that waits should hold no memory: with inactivity_timeout_ms = RESTATE_ZERO_MS it
  *    suspends at every wait, and is replayed.
  *  - A transport: restate_stream_open() for each request, restate_stream_feed() and _take() for its
