@@ -27,7 +27,7 @@ PACKAGES = libnghttp2 libcjson
 package_flags = $(shell pkg-config --cflags $(PACKAGES))
 package_libs = $(shell pkg-config --libs $(PACKAGES)) -lprotobuf-nanopb -pthread
 # A frame larger than the guard of a stack touches it all the same; of compilers that can do that.
-probing = $(shell echo 'int x;' | $(CC) -Werror -fstack-clash-protection -x c -c -o /dev/null - 2>/dev/null && \
+probing = $(shell echo 'int x;' | $(CC) -Werror -fstack-clash-protection -x c -fsyntax-only - 2>/dev/null && \
 	echo -fstack-clash-protection)
 compile = $(CC) $(STD) $(WARN) $(probing) $(CPPFLAGS) $(CFLAGS) -I. -Itests $(package_flags) -pthread
 link = $(LDFLAGS) $(package_libs) $(LDLIBS)
@@ -402,7 +402,7 @@ STRICT_SOURCES = $(EXAMPLES:%=examples/%.c) examples/firmware/relay.c tests/e2e/
 
 strict-gcc strict-clang: $(HEADERS) build/proto/order.pb.h
 	@mkdir -p build
-	@set -e; strict() { $(STRICT_CC) $(STRICT) $(package_flags) -I. -Itests -Ibuild/proto -c -o /dev/null "$$@"; }; \
+	@set -e; strict() { $(STRICT_CC) $(STRICT) $(package_flags) -I. -Itests -Ibuild/proto -c -o build/$@.o "$$@"; }; \
 	strict -O2 -DRESTATE_IMPLEMENTATION -DRESTATE_WITH_OPENSSL -x c restate.h; \
 	strict -O0 -DRESTATE_IMPLEMENTATION -DNDEBUG -x c restate.h; \
 	strict -O0 -DRESTATE_IMPLEMENTATION -DRESTATE_TERSE -x c restate.h; \
