@@ -1,16 +1,25 @@
 #!/bin/sh
-# Breaks one rule of the journal after the other, and tells which test notices. A rule that can be
-# broken unnoticed makes this fail.
+# Breaks one rule after the other, most of them of the journal, and tells which test notices. A rule that
+# can be broken unnoticed makes this fail.
 #
 #   tests/mutants.sh [PART-OF-A-RULE]
 #
 # A mutant is a line below: function | what is in it once | what it becomes | the rule that is broken.
-# Each is tried in a copy of the sources, in build/mutants, with the unit tests of journal and context.
+# Each is tried in a copy of the sources, in build/mutants, with the unit tests of journal and context;
+# if the function is one of the client, of the check of journals or of the runtime for tests, with its own.
 set -eu
 cd "$(dirname "$0")/.."
 
 # All of them but what measures time.
 UNITS="$(cd tests && printf '%s\n' unit_journal*.c unit_context*.c | sed -e '/_growth/d' -e 's/\.c$//')"
+units_of() { # FUNCTION
+    case $1 in
+        restate__client_*) echo unit_client unit_client_context ;;
+        restate__record_*) echo unit_record unit_record_check ;;
+        restate__test_*) echo unit_test unit_test_explore ;;
+        *) echo "$UNITS" ;;
+    esac
+}
 mutants() {
     cat <<'LIST'
 restate__journal_page|j->last = j->last->next = p;|p->next = j->none.next; j->none.next = j->last = p;|notifications are delivered in the order of the journal
@@ -66,6 +75,33 @@ restate__map_add|restate__b_compare(key, (*at)->key) < 0|restate__b_compare(key,
 restate__vm_by_number|(x > y) - (x < y)|(x < y) - (x > y)|named signals come in the order of the journal
 restate__edge_order|x->index > y->index|x->index < y->index|a future that is in a list twice is told by its places
 restate__tree_note|n->mark = t->mark + 1;||what several combinators have is said beside the tree
+restate__client_judge|!r->repeatable \|\| ||a refused request is repeated only if that does no harm
+restate__client_judge|if (by_invocation) {|if (false) {|what an invocation says is final
+restate__client_may_pass|status == 408|status == 404|only what may pass is tried again
+restate__client_may_pass|status >= 500|status > 500|an error of the server may pass
+restate__client_again|if (delay < least_ms) delay = least_ms;||a server that says when is asked no earlier
+restate__client_again|r->tries >= p->max_attempts|r->tries > p->max_attempts|the client tries as often as it is told
+restate__record_judge|!vm->journal.commands.left|true|a journal of which commands are left does not fit
+restate__record_worse|than == RESTATE_FITS ? fit != RESTATE_FITS|than == RESTATE_FITS ? fit == RESTATE_DIFFERS|what cannot be told is worse than what fits
+restate__record_check_seeds|!c->reader.record.restarted_from.len|true|random numbers after a restart: cannot tell
+restate__record_route|*fit = RESTATE_DIFFERS;||a handler that is gone is a difference
+restate__record_fault|if (damaged)|if (false)|an entry that cannot be decoded: cannot tell
+restate__record_command|!number--|!--number|a difference names its entry
+restate__test_enter|o->holder && o->holder != v|false|one exclusive handler of a key at a time
+restate__test_leave|if (next->status == RESTATE__TEST_QUEUED)|if (false)|who waits for the key gets it
+restate__test_kill|if (child->by == v && child->called)|if (false)|killing takes the children along
+restate__test_before|a->at_ms < b->at_ms|a->at_ms > b->at_ms|timers come in the order of their times
+restate__test_forgotten|v->party.server->now_ms - v->done_ms >= kept_ms|false|what is past its retention is forgotten
+restate__test_look_up|order->idempotency_key.ptr|false|of two calls with one idempotency key the second finds the first
+restate__test_retry|++v->policy_retries >= most|++v->policy_retries > most|the server tries as often as the policy says
+restate__test_is_open|\|\| restate__test_is_marker(e)||nobody waits for the marker of a patch
+restate__test_complete_promise|if (promise->result.tag)|if (false)|a promise is completed once
+restate__test_breaks|t->places++;|t->places += 2;|the explorer breaks at every place
+restate__test_breaks|v->broken = true;||an attempt that breaks is lost
+restate__test_wrong|if (t->mismatch) return t->mismatch;||the explorer tells of another path
+restate__test_judge|: restate__b_equal(e->outcome, outcome)|: true|the explorer compares outcomes
+restate__test_put_outcome|paused ? " is paused" : " is open"|" -> "|what never finishes is in the outcome
+restate__test_run_ways|i < 3|i < 1|the explorer suspends at every wait, too
 LIST
 }
 
@@ -90,13 +126,14 @@ rm -rf "$build"
 mkdir -p "$build/tests"
 cp restate_wire.h "$build/"
 cp -r tests/*.h tests/support tests/unit_*.c "$build/tests/"
+cp -r examples "$build/"
 ${MAKE:-make} -s build/proto/order.pb.c
 mkdir -p "$build/build" && cp -r build/proto "$build/build/"
 log=$build/log flags="$(pkg-config --cflags libnghttp2 libcjson) $(pkg-config --libs libnghttp2 libcjson)"
 
 # The first unit whose tests notice, and the first of these.
-noticed_by() {
-    for unit in $UNITS; do
+noticed_by() { # FUNCTION
+    for unit in $(units_of "$1"); do
         # shellcheck disable=SC2086  # lists of words
         ${CC:-cc} -std=c99 -w -O0 -I"$build" -I"$build/tests" -pthread -o "$build/$unit" \
             "$build/tests/$unit.c" $flags -lprotobuf-nanopb >"$log" 2>&1 || { echo "does not compile"; return; }
@@ -120,7 +157,7 @@ while IFS= read -r line; do
         echo "mutants: $function has not exactly one \"$from\" any more" >&2
         exit 2
     fi
-    by=$(noticed_by)
+    by=$(noticed_by "$function")
     case $by in
         "") missed=$((missed + 1)); echo "NOT NOTICED  $rule" ;;
         "does not compile") echo "mutants: $function: \"$to\" does not compile" >&2; exit 2 ;;
