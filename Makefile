@@ -289,7 +289,7 @@ fuzz:
 fuzz-seeds: $(FUZZ:%=build/asan/fuzz-%)
 	$(call run_all,$(FUZZ:%=build/asan/fuzz-%))
 
-e2e: all build/e2e build/e2e-services build/e2e-contract build/test-services build/firmware/relay build/firmware/m4.elf
+e2e: all cxx-examples build/e2e build/e2e-services build/e2e-contract build/test-services build/firmware/relay build/firmware/m4.elf
 	build/e2e -v
 	build/e2e-contract -v
 
@@ -453,6 +453,7 @@ $(eval $(call compile_tests,clang,$(CLANG),$(CLANGXX)))
 
 # The C++ layer: C++17 and C++20, without exceptions, and with a sanitizer.
 CXX_PROGRAMS = gcc-17 gcc-20 clang-17 clang-20 gcc-none clang-none gcc-asan
+CXX_EXAMPLES = gcc-17 gcc-20 clang-17 clang-20
 cxx_gcc = $(GXX)
 cxx_clang = $(CLANGXX)
 cxx_17 = -std=c++17
@@ -464,6 +465,9 @@ cxx: $(CXX_PROGRAMS:%=build/cxx/%)
 build/cxx/%: tests/layer.cc build/cxx/plain.o build/cxx/asan.o
 	@$(cxx_$(firstword $(subst -, ,$*))) $(cxx_$(lastword $(subst -, ,$*))) -O1 -g $(CXX_WARN) -Werror -DRESTATE_WITH_TEST \
 		-I. -o $@ $< build/cxx/$(if $(findstring asan,$*),asan,plain).o $(link)
+build/cxx/example-%: examples/cpp.cc build/cxx/plain.o
+	@$(cxx_$(firstword $(subst -, ,$*))) $(cxx_$(lastword $(subst -, ,$*))) -O1 -g $(CXX_WARN) -Werror -I. -o $@ $^ $(link)
+cxx-examples: $(CXX_EXAMPLES:%=build/cxx/example-%)
 build/cxx/plain.o build/cxx/asan.o: $(HEADERS)
 	@mkdir -p $(@D)
 	@$(compile) -O0 $(if $(findstring asan,$@),$(ASAN)) -DRESTATE_WITH_TEST -DRESTATE_IMPLEMENTATION -c -o $@ -x c restate.h
@@ -585,7 +589,7 @@ help:
 	@echo 'make packages     tries all of these: pkg-config, CMake, Meson, a program in Python'
 	@echo 'make clean        removes what was built, but for the server'
 
-.PHONY: all cxx install shared install-shared packages examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke servers mutants differential coverage scale budget bench bench-e2e bench-client \
+.PHONY: all cxx cxx-examples install shared install-shared packages examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke servers mutants differential coverage scale budget bench bench-e2e bench-client \
 	bench-check wire wire-check layers license features sizes sizes-check \
 	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware firmware-units firmware-size refused clean help
 .SECONDARY:

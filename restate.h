@@ -1158,6 +1158,9 @@ RESTATE_API const restate_failure *restate_failed(restate_ctx *ctx);
 /* Behind the C++ layer: `switched` is called when the stack of a handler is about to be left, and
  * when it has been entered again; NULL: no more. */
 RESTATE_API void restate__ctx_watch(restate_ctx *ctx, void (*switched)(void *arg), void *arg);
+/* Behind it, too: has `object` released with the memory of the invocation. False: it was released
+ * at once, as there is none left, and the attempt is over. */
+RESTATE_API bool restate__ctx_keep(restate_ctx *ctx, void *object, void (*release)(void *object));
 
 /* ---- Request, log, randomness ---------------------------------------------------------------- */
 /* None of these functions waits or notices a cancellation, except restate_now(). */
@@ -2659,7 +2662,6 @@ template <class T> inline const T *restate_opt(const T &options) { return &optio
 #include <deque>
 #include <initializer_list>
 #include <memory>
-#include <new>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -2701,19 +2703,33 @@ class terminal_error : public std::runtime_error {
 public:
     explicit terminal_error(const std::string &message, uint16_t code = 500)
         : std::runtime_error(message), code_(code) {}
-    /* Thrown by check(): the failure, which lives as long as the invocation's memory. */
+    /* Thrown by check(): copies the failure, as the exception may outlive its context. */
     terminal_error(restate_status status, const restate_failure *failure)
         : std::runtime_error(failure->message ? failure->message : ""), code_(failure->code),
-          status_(status), failure_(failure) {}
+          status_(status), copy_(std::make_shared<const copy>(*failure)) {}
     uint16_t code() const noexcept { return code_; }
-    restate_status status() const noexcept { return status_; }          /* TERMINAL, TIMEOUT or
-                                                                           CANCELLED */
-    const restate_failure *failure() const noexcept { return failure_; }    /* nullptr: none */
+    restate_status status() const noexcept { return status_; }  /* TERMINAL, TIMEOUT, CANCELLED */
+    const restate_failure *failure() const noexcept {       /* nullptr: it is not from check() */
+        return copy_ ? &copy_->failure : nullptr;
+    }
 
 private:
+    struct copy {
+        std::deque<std::string> texts;      /* which do not move when there are more */
+        std::vector<restate_pair> metadata;
+        restate_failure failure;
+        explicit copy(const restate_failure &of) : failure(of) {
+            auto keep = [this](const char *text) { return texts.emplace_back(text).c_str(); };
+            if (of.message) failure.message = keep(of.message);
+            for (const restate_pair *p = of.metadata; p && p->name; p++)
+                metadata.push_back({ keep(p->name), p->value ? keep(p->value) : nullptr });
+            metadata.push_back({ nullptr, nullptr });
+            if (of.metadata) failure.metadata = metadata.data();
+        }
+    };
     uint16_t code_;
     restate_status status_ = RESTATE_TERMINAL;
-    const restate_failure *failure_ = nullptr;
+    std::shared_ptr<const copy> copy_;
 };
 
 /* The attempt is over. */
@@ -2733,7 +2749,7 @@ inline void check(restate_ctx *ctx, restate_status status) {
 namespace detail {
 
 /* What the C++ runtime has per thread for exceptions belongs to a stack: it is put aside while the
- * handler's is left. (Two words, of the Itanium ABI.) */
+ * handler's is left. (__cxa_eh_globals.) */
 class exception_state {
 public:
 #if defined(RESTATE__CXX_EXCEPTIONS)
@@ -2747,13 +2763,17 @@ public:
     }
 
 private:
+#  if defined(__ARM_EABI_UNWINDER__)
+    struct globals { void *caught; unsigned int uncaught; void *propagating; };
+#  else
     struct globals { void *caught; unsigned int uncaught; };
+#  endif
     static void switched(void *self) { static_cast<exception_state *>(self)->swap(); }
     void swap() {
         std::swap(other_, *reinterpret_cast<globals *>(abi::__cxa_get_globals()));
     }
     restate_ctx *ctx_;
-    globals other_ = { nullptr, 0 };
+    globals other_ = {};
 #else
     explicit exception_state(restate_ctx *) {}
 #endif
@@ -2782,8 +2802,9 @@ template <class Body> restate_status guarded(restate_ctx *ctx, Body &&body) noex
     } catch (const ended &) {
         return RESTATE_ENDED;
     } catch (const terminal_error &e) {
-        if (e.failure()) return restate_fail_with(ctx, e.failure());
-        return restate_fail(ctx, e.code(), "%s", e.what());
+        restate_status s = e.failure() ? restate_fail_with(ctx, e.failure())
+                                       : restate_fail(ctx, e.code(), "%s", e.what());
+        return s == RESTATE_TERMINAL ? e.status() : s;
     } catch (const std::exception &e) {
         return restate_retry(ctx, nullptr, "%s", e.what());
     } catch (...) {
@@ -2841,16 +2862,15 @@ restate_bytes run(restate_ctx *ctx, const char *name, F &&closure,
 }
 #endif
 
-/* restate_run_async(). The lambda is copied into the memory of the invocation, where no destructor
- * is called: so it may capture numbers, pointers and views, but no std::string. What it points to
- * has to outlive the handler, which may end before the closure does. */
+/* restate_run_async(). The lambda lives, with what it has captured by value, until the memory of
+ * the invocation is released. What it points to has to outlive the handler, which may end before
+ * the closure does. */
 template <class F>
 restate_future *run_async(restate_ctx *ctx, const char *name, F closure,
                           const restate_run_options &options = {}) {
-    static_assert(std::is_trivially_destructible_v<F>,
-                  "captures of an asynchronous closure must not need a destructor");
-    void *memory = restate_alloc(ctx, sizeof(F));
-    F *kept = memory ? new (memory) F(std::move(closure)) : nullptr;
+    F *kept = new F(std::move(closure));
+    auto release = [](void *f) { delete static_cast<F *>(f); };
+    if (!restate__ctx_keep(ctx, kept, release)) kept = nullptr;     /* the attempt is over */
     return restate_run_async(ctx, name, detail::call_closure<F>, kept, &options);
 }
 
@@ -10994,6 +11014,10 @@ RESTATE__PRIVATE bool restate__ctx_own(restate_ctx *ctx, void *object,
     o->next = ctx->owned;
     ctx->owned = o;
     return true;
+}
+
+RESTATE_API bool restate__ctx_keep(restate_ctx *ctx, void *object, void (*release)(void *object)) {
+    return restate__ctx_own(ctx, object, release);
 }
 
 static void restate__ctx_release(restate_ctx *ctx) {

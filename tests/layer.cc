@@ -209,6 +209,169 @@ static void unwound() {
     });
 }
 
+// An exception may outlive the context that it comes from, as that of a client in a closure; metadata stays with it.
+static void outlives() {
+    restate::service layer("Layer");
+    layer.handler("closure", [](restate_ctx *ctx) {
+        restate::run(ctx, "ask", [](restate_ctx *) {
+            restate::client client;
+            restate::client_context other(client);
+            restate_pair metadata[] = { { "seat", "A1" }, { nullptr, nullptr } };
+            restate_failure none = { 404, "no such seat", metadata };
+            restate::check(other, restate_fail_with(other, &none));
+        });
+    });
+    layer.handler("kept", [](restate_ctx *ctx) -> std::string {
+        std::exception_ptr kept;
+        try {
+            restate::client client;
+            restate::client_context other(client);
+            long long n = 0;
+            restate::check(other, restate_json_int(other, restate::bytes("nonsense"), nullptr, &n));
+        } catch (...) {
+            kept = std::current_exception();
+        }
+        restate::check(ctx, restate_sleep(ctx, 10));
+        std::rethrow_exception(kept);
+    });
+    layer.handler("asks", [](restate_ctx *ctx) -> std::string {
+        try {
+            restate::check(ctx, restate_call(ctx, to("closure"), restate_bytes{}, nullptr, nullptr));
+        } catch (const restate::terminal_error &e) {
+            const restate_pair *pair = e.failure()->metadata;
+            return pair ? std::string(pair->name) + "=" + pair->value : "without metadata";
+        }
+        return "";
+    });
+    with({ &layer }, RESTATE_ON, [](restate_ctx *ctx) {
+        CHECK(called(ctx, to("closure")) == "404 no such seat");
+        CHECK(called(ctx, to("asks")) == "seat=A1");
+        CHECK(called(ctx, to("kept")).find("500 ") == 0);
+    });
+}
+
+// The closure that loses the race keeps what it captured until the attempt's memory goes.
+static void owned() {
+    auto shared = std::make_shared<std::string>("won");
+    {
+        restate::service layer("Layer");
+        layer.handler("race", [shared](restate_ctx *ctx) {
+            auto closure = [shared, text = std::string(100, 'x')](restate_ctx *) { return *shared; };
+            restate_future *all[] = { restate::run_async(ctx, "a", closure), restate::run_async(ctx, "b", closure), nullptr };
+            restate_bytes first = {};
+            size_t index = 0;
+            restate::check(ctx, restate_select(ctx, all, 2, &index));
+            restate::check(ctx, restate_await(ctx, all[index], &first));
+            return first;
+        });
+        with({ &layer }, RESTATE_DEFAULT, [&](restate_ctx *ctx) {
+            CHECK(called(ctx, to("race")) == "won");
+        });
+        CHECK(shared.use_count() == 2);
+    }
+    CHECK(shared.use_count() == 1);
+}
+
+// A handler that swallows the end of its attempt gets it again; one that never stops is cut off, and nobody else's
+// exceptions suffer. When the runtime goes, handlers that wait are unwound.
+static void ends() {
+    static int swallowed, foreign, rounds;
+    restate::service layer("Layer");
+    layer.handler("swallows", [](restate_ctx *ctx) -> std::string {
+        counted c;
+        try {
+            restate::check(ctx, restate_sleep(ctx, 10));
+        } catch (const std::exception &) {
+            foreign++;
+        } catch (...) {
+            swallowed++;
+        }
+        restate::check(ctx, restate_sleep(ctx, 10));
+        return "done";
+    });
+    layer.handler("stubborn", [](restate_ctx *ctx) {
+        for (;;) {
+            try {
+                restate::check(ctx, restate_sleep(ctx, RESTATE_DAYS(1)));
+            } catch (...) {
+                rounds++;
+            }
+        }
+    });
+    layer.handler("waits", [](restate_ctx *ctx) {
+        counted c;
+        restate::check(ctx, restate_sleep(ctx, RESTATE_DAYS(1)));
+    });
+    with({ &layer }, RESTATE_ON, [](restate_ctx *ctx) {
+        swallowed = foreign = 0;
+        CHECK(called(ctx, to("swallows")) == "done");
+        CHECK(swallowed == 1 && foreign == 0 && counted::alive == 0);
+    });
+    with({ &layer }, RESTATE_OFF, [](restate_ctx *ctx) {
+        CHECK(counted::alive == 0);                     // those of the runtime before are gone
+        for (int i = 0; i < 10; i++) restate_send(ctx, to("waits"), restate_bytes{}, nullptr);
+        restate::check(ctx, restate_sleep(ctx, 1000));
+        CHECK(counted::alive == 10);
+    });
+    CHECK(counted::alive == 0);
+    restate_endpoint_options quiet = {};
+    quiet.logger.level = RESTATE_LOG_OFF;
+    rounds = 0;
+    {
+        restate::endpoint endpoint({ &layer }, quiet);
+        restate_test_options how = {};
+        how.endpoint = endpoint.get();
+        how.suspend = RESTATE_OFF;
+        how.logger.level = RESTATE_LOG_OFF;
+        restate_client *runtime = restate_test_new(&how);
+        restate_ctx *ctx = restate_client_begin(runtime);
+        restate_send(ctx, to("stubborn"), restate_bytes{}, nullptr);
+        restate::check(ctx, restate_sleep(ctx, 1000));
+        restate_client_free(runtime);
+    }
+    CHECK(rounds > 1000);
+    CHECK(!std::current_exception() && std::uncaught_exceptions() == 0);
+}
+
+// Handlers that wait in a destructor while an exception passes, on the loop's thread and on threads of their own.
+struct undoing {
+    restate_ctx *ctx;
+    uint64_t ms;
+    ~undoing() {
+        CHECK(std::uncaught_exceptions() == 1);
+        RESTATE_IGNORE(restate_sleep(ctx, ms));
+        CHECK(std::uncaught_exceptions() == 1);
+    }
+};
+
+static void passing() {
+    restate::service layer("Layer");
+    auto wait = [](restate_ctx *ctx, std::string_view input) -> std::string {
+        std::string number(input);
+        CHECK(std::uncaught_exceptions() == 0);
+        try {
+            undoing undo{ ctx, 1 + static_cast<uint64_t>(std::stoi(number)) * 7919 % 97 };
+            throw std::runtime_error(number);
+        } catch (const std::runtime_error &e) {
+            restate::check(ctx, restate_sleep(ctx, 5));
+            return e.what();
+        }
+    };
+    layer.handler("wait", wait);
+    layer.handler("block", wait).options.blocking = RESTATE_ON;
+    for (const char *handler : { "wait", "block" })
+        with({ &layer }, RESTATE_OFF, [handler](restate_ctx *ctx) {
+            restate_future *calls[30];
+            for (int i = 0; i < 30; i++)
+                calls[i] = restate_call_async(ctx, to(handler), restate::bytes(std::to_string(i)), nullptr);
+            for (int i = 0; i < 30; i++) {
+                restate_bytes reply = {};
+                CHECK(restate_await(ctx, calls[i], &reply) == RESTATE_OK);
+                CHECK(restate::view(reply) == std::to_string(i));
+            }
+        });
+}
+
 // Many handlers of one thread wait inside of catch blocks, nested, and go on in another order.
 static void interleaved() {
     restate::service layer("Layer");
@@ -288,7 +451,8 @@ int main() {
     static const struct { const char *name; void (*test)(); } tests[] = {
         { "views", views }, { "captures", captures }, { "runs", runs }, { "objects", objects },
 #if defined(RESTATE__CXX_EXCEPTIONS)
-        { "mapped", mapped }, { "unwound", unwound }, { "interleaved", interleaved },
+        { "mapped", mapped }, { "unwound", unwound }, { "outlives", outlives }, { "owned", owned },
+        { "ends", ends }, { "passing", passing }, { "interleaved", interleaved },
 #endif
     };
     int passed = 0, failed = 0;

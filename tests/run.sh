@@ -163,7 +163,7 @@ memcheck=(valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kin
 # Drivers wait for most of their time, and each has servers of its own. Meanwhile the unit tests of the next part are
 # compiled, by what drivers and servers leave of the processors.
 heading "end to end, also with sanitizers, under valgrind, and with other ways to switch stacks"
-build build/e2e build/e2e-services build/e2e-contract build/test-services build/firmware/relay build/firmware/m4.elf
+build cxx-examples build/e2e build/e2e-services build/e2e-contract build/test-services build/firmware/relay build/firmware/m4.elf
 streams=(no_server no_threads bare custom)      # without server, without threads, without both, with threads of a port
 stacks=(ucontext thread port)                   # other ways to switch them
 others=(build/poll/unit_process)

@@ -12,7 +12,10 @@ static endpoint cron = { .program = "examples/cron", .log = "cron" };
 static endpoint tickets = { .program = "examples/tickets", .log = "tickets" };
 static endpoint protobuf = { .program = "examples/protobuf", .log = "protobuf" };
 static endpoint mbedtls = { .program = "examples/mbedtls", .log = "mbedtls", .tls = true };
-static endpoint cpp = { .program = "examples/cpp", .log = "cpp" };
+static endpoint cpp[] = {
+    { .program = "cxx/example-gcc-17", .log = "cpp-gcc-17" }, { .program = "cxx/example-gcc-20", .log = "cpp-gcc-20" },
+    { .program = "cxx/example-clang-17", .log = "cpp-clang-17" }, { .program = "cxx/example-clang-20", .log = "cpp-clang-20" },
+};
 static endpoint codec = { .program = "examples/codec", .log = "codec" };
 static endpoint own_loop = { .program = "examples/own_loop", .log = "own_loop" };
 static endpoint patched = { .program = "examples/patched", .log = "patched", .settings = { "VERSION=1" } };
@@ -278,22 +281,31 @@ static void codec_case(void) {
     CHECK_INT(journaled("776f726473"), 0);              /* "words" */
 }
 
-static void cpp_case(void) {
-    if (!endpoint_register(&cpp)) { test_failures++; return; }
-    word ada = make_word("/Trips/ada-%s", running->name);
-    long from = log_size(&cpp);
+static void cpp_with(endpoint *e) {
+    if (!endpoint_register(e)) { test_failures++; return; }
+    word ada = make_word("/Trips/ada-%s-%s", running->name, e->log);
+    long from = log_size(e);
     ASK(text("%s/booked", ada.s), NULL, 200, "null");
     ASK(text("%s/book", ada.s), "{\"to\": \"Paris\", \"nights\": 2}", 200, "{\"city\": \"Paris\", \"total\": 300}");
     ASK(text("%s/book", ada.s), "{\"to\": \"Atlantis\", \"nights\": 1}", 404, "*no hotel in Atlantis");
-    CHECK_STR(printed(&cpp, from, "the flight to ").s, "Atlantis");
+    CHECK_STR(printed(e, from, "the flight to ").s, "Atlantis");
     ASK(text("%s/book", ada.s), "{\"to\": \"Nowhere\", \"nights\": 1}", 404, "*no flight in Nowhere");
     ASK(text("%s/booked", ada.s), NULL, 200, "\"Paris\"");
     word id = start_call(text("%s/book", ada.s), "{\"to\": \"Oslo\", \"nights\": 1}");
     CHECK(has_commands(id.s, "Sleep", 1));
-    endpoint_kill(&cpp);
-    CHECK(endpoint_start(&cpp));
+    endpoint_kill(e);
+    CHECK(endpoint_start(e));
     ATTACH(id.s, 200, "{\"city\": \"Oslo\", \"total\": 290}");
     CHECK(comes_to(text("%s/desks", ada.s), "0"));          /* every destructor ran */
+}
+
+/* The one that was registered last gets what is new. */
+static void cpp_case(void) {
+    for (size_t i = 0; i < sizeof cpp / sizeof *cpp; i++) {
+        test_note = cpp[i].program;
+        cpp_with(&cpp[i]);
+    }
+    test_note = "";
 }
 
 static void mbedtls_with(const char *dir) {
