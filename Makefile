@@ -307,6 +307,11 @@ SERVERS =
 servers: all build/e2e build/e2e-services build/e2e-contract build/test-services
 	@tests/servers.sh $(SERVERS)
 
+# The unit programs on other architectures (PLATFORMS='aarch64 i686': on those).
+PLATFORMS =
+platforms:
+	@tests/platforms.sh $(PLATFORMS)
+
 # ---- Measurements -----------------------------------------------------------------------------------
 # Not in `make test`, which has a small version: they want the machine for themselves.
 
@@ -520,7 +525,7 @@ build/firmware/m4.elf: $(patsubst %,build/firmware/%.o,main services restate $(F
 # Unit tests, as they are, on that processor. What they print needs the printf() of the larger newlib.
 build/firmware/unit_%.elf: tests/unit_%.c $(wildcard tests/*.h tests/support/*.c) $(HEADERS) \
 		$(patsubst %,build/firmware/%.o,$(FIRMWARE_BOARD)) examples/firmware/board.ld
-	$(firmware_cc) $(subst --specs=nano.specs,,$(firmware_link)) -Wl,--defsym=RAM_KB=4096 -std=gnu99 -w \
+	$(firmware_cc) $(subst --specs=nano.specs,,$(firmware_link)) -Wl,--defsym=RAM_KB=4096 -std=gnu99 -w -DNOT_SMALL \
 		-include examples/firmware/sdk.h -I. -Itests -I$(NANOPB) -o $@ $< $(filter %.o,$^)
 
 # $(1): a program with its words, the first being the name that it calls itself.
@@ -561,6 +566,7 @@ help:
 	@echo 'make e2e-memory   the cases of the contract without a server, against the runtime for tests'
 	@echo 'make e2e-smoke    some of them, in less than a minute'
 	@echo 'make servers      the same with every version of the server that npm carries'
+	@echo 'make platforms    the unit tests on aarch64, armhf, i686 and s390x, under qemu-user'
 	@echo 'make mutants      breaks rules of the journal on purpose; some test has to notice each'
 	@echo 'make differential random handlers, journals, JSON and messages: all as with an earlier header'
 	@echo 'make fuzz         random bytes for an exchange, a connection and a journal, FUZZ_SECONDS=60 each; installs what it takes'
@@ -589,7 +595,7 @@ help:
 	@echo 'make packages     tries all of these: pkg-config, CMake, Meson, a program in Python'
 	@echo 'make clean        removes what was built, but for the server'
 
-.PHONY: all cxx cxx-examples install shared install-shared packages examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke servers mutants differential coverage scale budget bench bench-e2e bench-client \
+.PHONY: all platforms cxx cxx-examples install shared install-shared packages examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke servers mutants differential coverage scale budget bench bench-e2e bench-client \
 	bench-check wire wire-check layers license features sizes sizes-check \
 	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware firmware-units firmware-size refused clean help
 .SECONDARY:

@@ -192,7 +192,7 @@ own=(chain delayed awakeable flaky cancel blocking promise signal attach futures
      pause state mismatch told locker crash restart load)            # the cases of e2e-services
 few=(chain delayed awakeable flaky cancel blocking promise signal futures crash)
 begin_driver e2e-contract 720 '' E2E_BUT=cluster build/e2e-contract
-begin_driver e2e 400 '' build/e2e
+begin_driver e2e 700 '' build/e2e
 begin_driver e2e-contract@cluster 300 '' E2E_MODES=cluster build/e2e-contract
 begin_driver e2e-contract@asan 300 asan/test-services "${asan[@]:1}" E2E_BIN=build/asan E2E_MODES=default E2E_SCALE=20 \
     build/e2e-contract

@@ -368,7 +368,8 @@ TEST(no_memory) {
     restate__fiber_pool_init(&pool, &failing, 4);
     for (kind = RESTATE__FIBER_SWITCHED; kind <= RESTATE__FIBER_THREAD; kind++) {
         CHECK(!restate__fiber_new(&pool, (restate__fiber_kind)kind, SIZE_MAX, count_and_park, &c));
-        CHECK(!restate__fiber_new(&pool, (restate__fiber_kind)kind, SIZE_MAX / 16, count_and_park, &c)
+        if (sizeof(size_t) > 4)             /* there it would be 256 MB, which can be had */
+            CHECK(!restate__fiber_new(&pool, (restate__fiber_kind)kind, SIZE_MAX / 16, count_and_park, &c)
               || kind == RESTATE__FIBER_THREAD || !RESTATE__FIBER_SWITCHES);
     }
     mem_fail_from(&memory, 1);

@@ -158,6 +158,7 @@ TEST(time_as_text) {
         CHECK_STR(text, cases[i].text);
     }
     for (uint64_t day = 0; day < 60000; day++) {            /* as the C library has it */
+        if (day > INT32_MAX / 86400 - 1 && sizeof(time_t) == 4) break;
         time_t t = (time_t)(day * 86400 + day % 86400);
         char expected[40];
         strftime(expected, sizeof expected, "%Y-%m-%dT%H:%M:%S.000Z", gmtime(&t));

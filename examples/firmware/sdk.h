@@ -7,7 +7,9 @@
 #define RESTATE_NO_SERVER
 #define RESTATE_NO_CJSON
 #define RESTATE_NO_THREADS
+#ifndef NOT_SMALL                           /* unit tests look at texts that it leaves out */
 #define RESTATE_SMALL
+#endif
 #define RESTATE_CLOCK_MS(wall) board_ms(wall)
 #include "../../restate.h"
 
