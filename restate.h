@@ -16577,10 +16577,18 @@ static restate_bytes restate__id_part(const char **at) {
     return part;
 }
 
-/* Checks a token for a path. NULL: it is valid; else what is wrong. `keys` are 32 bytes each. */
+/* Who may sign, and what checks a signature. */
+typedef struct restate__id_signers {
+    const uint8_t *keys;                    /* 32 bytes each */
+    size_t count;
+    restate__id_verify *verify;
+    void *user;
+} restate__id_signers;
+
+/* Checks a token for a path. NULL: it is valid; else what is wrong. */
 static const char *restate__id_token(restate__arena *arena, const char *token, const char *path,
-                                     uint64_t now_s, const uint8_t *keys, size_t count,
-                                     restate__id_verify *verify, void *user) {
+                                     uint64_t now_s, const restate__id_signers *signers) {
+    const uint8_t *keys = signers->keys;
     const char *at = token;
     restate_bytes head = restate__id_part(&at), claims = restate__id_part(&at);
     restate_bytes message = restate__b(token, head.len + 1 + claims.len);
@@ -16594,8 +16602,10 @@ static const char *restate__id_token(restate__arena *arena, const char *token, c
     if (signature.len != RESTATE__ID_SIGNATURE_BYTES) return "the token's signature is cut";
     const char *wrong = restate__id_claims(arena, claims, restate__id_path(arena, path), now_s);
     if (wrong) return wrong;
-    for (; count; count--, keys += RESTATE__ID_KEY_BYTES)
-        if (verify(user, restate__b(keys, RESTATE__ID_KEY_BYTES), message, signature)) return NULL;
+    for (size_t i = 0; i < signers->count; i++, keys += RESTATE__ID_KEY_BYTES)
+        if (signers->verify(signers->user, restate__b(keys, RESTATE__ID_KEY_BYTES), message,
+                            signature))
+            return NULL;
     return "the token is signed with none of identity_keys";
 }
 
@@ -17968,9 +17978,10 @@ static const char *restate__exchange_identify(restate__exchange *exchange) {
     if (strcmp(scheme, "v1") != 0) return "the signature scheme is not v1";
     wrong = restate__exchange_single(exchange, "x-restate-jwt-v1", &token);
     if (wrong) return wrong;
+    const restate__id_signers signers = { e->keys, e->key_count, e->options.verify,
+                                          e->options.verify_user };
     return restate__id_token(&exchange->arena, token, exchange->path,
-                             restate__clock_wall_ms(&e->options.clock) / 1000, e->keys,
-                             e->key_count, e->options.verify, e->options.verify_user);
+                             restate__clock_wall_ms(&e->options.clock) / 1000, &signers);
 }
 
 /* Responds with 401 to a request without a valid signature. The reason goes to the log only. */
