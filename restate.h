@@ -20713,19 +20713,6 @@ static void restate__srv_set_timeout(int fd, uint64_t timeout_ms) {
 /* ---- TLS of the endpoint --------------------------------------------------------------------- */
 
 #if defined(RESTATE_WITH_OPENSSL)
-
-static bool restate__srv_tls_init(restate__srv_tls *tls, const restate_endpoint *ep, char *text,
-                                  size_t size) {
-    const restate_endpoint_options *o = &ep->options;
-    tls->files = (restate__tls_files){ .certificate = o->certificate_file, .key = o->key_file,
-                                       .client_ca = o->client_ca_file };
-    snprintf(text, size, "out of memory");
-    return restate__tls_init(&tls->openssl) &&
-           restate__tls_show(&tls->openssl, &tls->files, text, size);
-}
-
-static void restate__srv_tls_free(restate__srv_tls *tls) { restate__tls_free(&tls->openssl); }
-
 /* Reads the files again if they have changed. */
 static void restate__srv_tls_follow(restate__server *server) {
     restate__srv_tls *tls = &server->tls;
@@ -20741,36 +20728,40 @@ static void restate__srv_tls_follow(restate__server *server) {
     else
         restate__log(logger, RESTATE_LOG_ERROR, "the previous certificate stays in use: %s", text);
 }
-
 #endif
 
-/* Checks the options for TLS; a supervisor does so for its workers. */
-static restate_status restate__srv_check_tls(restate_endpoint *ep) {
+/* `tls` is zeroed, and to be freed also if this failed. */
+static restate_status restate__srv_tls_init(restate__srv_tls *tls, restate_endpoint *ep) {
+    const restate_endpoint_options *o = &ep->options;
+    if (o->tls) tls->by = *o->tls;
 #if defined(RESTATE_WITH_OPENSSL)
-    restate__srv_tls tls = { .looked_ms = 0 };
-    char text[RESTATE__SRV_TLS_TEXT];
-    if (!ep->options.certificate_file) return RESTATE_OK;
-    bool right = restate__srv_tls_init(&tls, ep, text, sizeof text);
-    restate__srv_tls_free(&tls);
-    if (!right) return restate__ep_error(ep, "cannot serve TLS: %s", text);
-#else
-    (void)ep;
+    char text[RESTATE__SRV_TLS_TEXT] = "out of memory";
+    if (!o->certificate_file) return RESTATE_OK;
+    tls->files = (restate__tls_files){ .certificate = o->certificate_file, .key = o->key_file,
+                                       .client_ca = o->client_ca_file };
+    if (!restate__tls_init(&tls->openssl) ||
+        !restate__tls_show(&tls->openssl, &tls->files, text, sizeof text))
+        return restate__ep_error(ep, "cannot serve TLS: %s", text);
+    tls->by = restate__tls_by_openssl;
+    tls->by.user = &tls->openssl;
 #endif
     return RESTATE_OK;
 }
 
-static restate_status restate__srv_make_tls(restate__server *server) {
-    restate_endpoint *ep = server->endpoint;
-    if (ep->options.tls) server->tls.by = *ep->options.tls;
+static void restate__srv_tls_free(restate__srv_tls *tls) {
 #if defined(RESTATE_WITH_OPENSSL)
-    char text[RESTATE__SRV_TLS_TEXT];
-    if (!ep->options.certificate_file) return RESTATE_OK;
-    if (!restate__srv_tls_init(&server->tls, ep, text, sizeof text))
-        return restate__ep_error(ep, "cannot serve TLS: %s", text);
-    server->tls.by = restate__tls_by_openssl;
-    server->tls.by.user = &server->tls.openssl;
+    restate__tls_free(&tls->openssl);
+#else
+    (void)tls;
 #endif
-    return RESTATE_OK;
+}
+
+/* Checks the options for TLS; a supervisor does so for its workers. */
+static restate_status restate__srv_check_tls(restate_endpoint *ep) {
+    restate__srv_tls tls = { .by = { .open = NULL } };
+    restate_status s = restate__srv_tls_init(&tls, ep);
+    restate__srv_tls_free(&tls);
+    return s;
 }
 
 /* Begins TLS if the endpoint has it. False: it failed. */
@@ -21157,9 +21148,7 @@ static void restate__srv_release(restate__server *server) {
     if (server->control.server) restate__loop_free(&server->control);
     for (unsigned i = 0; server->loops && i < server->loop_count; i++)
         if (server->loops[i].server) restate__loop_free(&server->loops[i]);
-#if defined(RESTATE_WITH_OPENSSL)
     restate__srv_tls_free(&server->tls);
-#endif
     restate__mem_free(a, server->loops, server->loop_room * sizeof *server->loops);
     restate__mem_free(a, server, sizeof *server);
 }
@@ -21191,7 +21180,7 @@ static restate_status restate__srv_make(restate__server *server, bool threads) {
     unsigned count = server->loop_count;
     server->loops = restate__mem_zalloc(&ep->allocator, count * sizeof *server->loops);
     if (!server->loops) return restate__ep_error(ep, "out of memory");
-    if (restate__srv_make_tls(server) != RESTATE_OK) return RESTATE_ERROR;
+    if (restate__srv_tls_init(&server->tls, ep) != RESTATE_OK) return RESTATE_ERROR;
     server->boss = threads ? &server->control : &server->loops[0];
     if (threads && !restate__loop_init(&server->control, server))
         return restate__ep_error(ep, "cannot wait for connections: %s", strerror(errno));
