@@ -18166,7 +18166,8 @@ typedef struct restate__h2 {
     restate__exchange *ended;               /* and in these exchanges: until _end_take */
     uint64_t resets_at_ms, drain_at_ms;
     uint32_t resets;                        /* tokens left */
-    bool touched, full, failed, draining, goaway, cut;
+    int error;                              /* of nghttp2: the session is of no use; 0: none */
+    bool touched, full, draining, goaway, cut;
     bool begun;                             /* the peer's SETTINGS have arrived */
 } restate__h2;
 
@@ -18245,9 +18246,9 @@ static bool restate__h2_past(restate__h2_env *env, uint64_t at_ms) {
     return env->now_ms >= at_ms;
 }
 
-/* For calls of nghttp2 that fail only when memory is used up: the connection ends then. */
+/* Takes what a call of nghttp2 returned: the connection ends after an error. */
 static void restate__h2_must(restate__h2 *h2, int error) {
-    if (error) h2->failed = true;
+    if (error && !h2->error) h2->error = error;
 }
 
 /* Puts the connection on the list of those whose owner has to take from them. */
@@ -18630,15 +18631,16 @@ static void restate__h2_advance(restate__h2_stream *s) {
 static void restate__h2_take(restate__h2 *h2, restate__h2_out *out) {
     h2->out = out;
     h2->full = false;
-    while (!h2->failed && !h2->full) {
+    while (!h2->error && !h2->full) {
         const uint8_t *frame;
         if (out->size - out->len < RESTATE__H2_FRAME_MAX) {
             h2->full = true;
             break;
         }
         restate__h2_ssize n = RESTATE__H2_V(nghttp2_session_mem_send)(h2->session, &frame);
-        if (n < 0 || (size_t)n > out->size - out->len) h2->failed = true;
-        if (n <= 0 || h2->failed) break;
+        bool fits = n < 0 || (size_t)n <= out->size - out->len;
+        restate__h2_must(h2, fits ? n < 0 ? (int)n : 0 : NGHTTP2_ERR_BUFFER_ERROR);
+        if (n <= 0 || h2->error) break;
         restate__h2_copy_out(out, frame, (size_t)n);
     }
     restate__h2_cut_piece(out);
@@ -18983,18 +18985,19 @@ static void restate__stream_end_h2(restate_stream *s) {
     restate__h2_goaway(&s->h2);
 }
 
+/* The session may have failed inside of a callback, or where another stream was moved on. */
+static restate_status restate__stream_error_h2(const restate_stream *s) {
+    return restate__ep_error(s->all->endpoint, "%s", nghttp2_strerror(s->h2.error));
+}
+
 static restate_status restate__stream_feed_h2(restate_stream *s, restate_bytes arrived) {
-    int error = 0;
-    if (s->h2.failed) return RESTATE_ERROR;
+    if (s->h2.error) return restate__stream_error_h2(s);
     if (s->input_over || restate__h2_over(&s->h2)) return RESTATE_ENDED;
     restate__h2_tick(&s->env);
     s->input_over = !arrived.ptr;
     if (s->input_over) restate__stream_end_h2(s);
-    else if (arrived.len) error = restate__h2_feed(&s->h2, arrived);
-    if (!error && s->h2.failed) error = NGHTTP2_ERR_NOMEM;  /* inside of a callback */
-    if (!error) return RESTATE_OK;
-    s->h2.failed = true;
-    return restate__ep_error(s->all->endpoint, "%s", nghttp2_strerror(error));
+    else if (arrived.len) restate__h2_must(&s->h2, restate__h2_feed(&s->h2, arrived));
+    return s->h2.error ? restate__stream_error_h2(s) : RESTATE_OK;
 }
 
 static bool restate__stream_away_h2(const restate_stream *s) {
@@ -19008,11 +19011,11 @@ static bool restate__stream_away_h2(const restate_stream *s) {
 static restate_status restate__stream_take_h2(restate_stream *s, restate_bytes *to_send) {
     restate_bytes whole = restate__b_none();    /* one piece: all is copied */
     restate__h2_out out = { s->out, s->out, 0, RESTATE__STREAM_OUT, &whole, 0, 1 };
-    if (s->h2.failed) return RESTATE_ERROR;
+    if (s->h2.error) return restate__stream_error_h2(s);
     restate__h2_tick(&s->env);
     restate__h2_take(&s->h2, &out);
     restate__h2_end_take(&s->h2);
-    if (s->h2.failed) return restate__ep_error(s->all->endpoint, "out of memory");
+    if (s->h2.error) return restate__stream_error_h2(s);
     if (whole.len) *to_send = whole;
     if (restate__h2_over(&s->h2)) return RESTATE_ENDED;
     return s->input_over && !whole.len && !restate__stream_away_h2(s) ? RESTATE_ENDED : RESTATE_OK;
@@ -20178,7 +20181,7 @@ static void restate__conn_write(restate__conn *conn) {
             return;
         }
         restate__h2_take(&conn->h2, &out);
-        if (conn->h2.failed) restate__conn_kill(conn, "out of memory");
+        if (conn->h2.error) restate__conn_kill(conn, "out of memory");
         restate__conn_send_or_keep(conn, &out);
         restate__h2_end_take(&conn->h2);
         if (!conn->h2.full) return;
