@@ -44,7 +44,7 @@
 #endif
 #include "test.h"
 
-#define CASE_SECONDS 120        /* a case that takes longer has hung */
+#define CASE_SECONDS 120        /* a case that takes longer, at a greater scale so much more, has hung */
 #define REQUEST_SECONDS 60L
 #define LOGS "build/e2e-logs"    /* below it, a directory for each name of a driver */
 
@@ -857,7 +857,7 @@ static inline void give_up(int number) {
 static inline void run_case(const mode *m, const e2e_case *c) {
     test_failures = 0;
     test_note = "";
-    alarm(CASE_SECONDS);
+    alarm((unsigned)scaled(CASE_SECONDS) > CASE_SECONDS ? (unsigned)scaled(CASE_SECONDS) : CASE_SECONDS);
     last_id[0] = bad_id[0] = post_mortem[0] = 0;
     double start = now();
     if ((running != m || special) && !server_start_with(m, "")) {
