@@ -4758,103 +4758,116 @@ typedef enum restate__row_kind {
 #define RESTATE__OF_BOOL RESTATE__OF_UINT32
 #define RESTATE__OF_UENUM RESTATE__OF_UINT32
 
-typedef struct restate__row {
-    const char *name;                       /* NULL: the table ends */
-    uint8_t tag, kind;
-    bool repeated;
-    bool optional;                          /* an empty one is no absent one */
-    uint16_t at, has;                       /* in the struct; has: whether `optional` is set */
-    const struct restate__row *oneof;       /* of a member of a oneof: the rows of its message */
-    const struct restate__table *table;     /* of a message */
-} restate__row;
+enum {                                      /* of a field; bits */
+    RESTATE__REPEATED = 1,
+    RESTATE__OPTIONAL = 2,                  /* an empty one is no absent one */
+    RESTATE__ONE_OF = 4                     /* a member of a oneof, which is optional */
+};
 
-typedef struct restate__table {
-    const pb_msgdesc_t *desc;
-    const restate__row *rows;
-} restate__table;
+/* Messages that are fields of others: a number of each, which is shorter than a pointer. */
+#define RESTATE__PARTS(X) \
+    X(Void) X(Value) X(FailureMetadata) X(Failure) X(Header) X(StateKeys) X(WorkflowTarget) \
+    X(IdempotentRequestTarget)
+#define RESTATE__X(name) RESTATE__PART_restate_wire_##name,
+enum { RESTATE__NO_PART, RESTATE__PARTS(RESTATE__X) };
+#undef RESTATE__X
 
 /* Names are for texts of differences, and for records, which firmware has not. */
-#if defined(RESTATE_TERSE) && defined(RESTATE_NO_CLIENT) && !defined(RESTATE_WITH_TEST)
-#  define RESTATE__ROW_TEXT(field) ""
+#if !defined(RESTATE_TERSE) || !defined(RESTATE_NO_CLIENT) || defined(RESTATE_WITH_TEST)
+#  define RESTATE__ROW_NAMED(field) #field,
+#  define RESTATE__ROW_NAME(row) (row)->name
 #else
-#  define RESTATE__ROW_TEXT(field) #field
+#  define RESTATE__UNNAMED
+#  define RESTATE__ROW_NAMED(field)
+#  define RESTATE__ROW_NAME(row) ""
 #endif
+
+typedef struct restate__row {
+#ifndef RESTATE__UNNAMED
+    const char *name;
+#endif
+    uint8_t tag;                            /* 0: there are no more rows */
+    uint8_t kind, bits;
+    uint8_t part;                           /* of a message: which; else RESTATE__NO_PART */
+    uint16_t at, has;                       /* in the struct; has: whether `optional` is set */
+} restate__row;
 
 /* Rows of a FIELDLIST. That of a oneof has names (group, member, path). */
 #define RESTATE__ROW(a, atype, htype, ltype, field, tag) \
-    RESTATE__ROW_##htype(a, atype, RESTATE__OF_##ltype, RESTATE__TABLE_##ltype, field, tag),
-#define RESTATE__ROW_SINGULAR(a, atype, kind, table, field, tag) \
-    { RESTATE__ROW_TEXT(field), tag, kind, false, false, offsetof(a, field), 0, NULL, \
-      table(a##_##field##_MSGTYPE) }
-#define RESTATE__ROW_OPTIONAL(a, atype, kind, table, field, tag) \
-    { RESTATE__ROW_TEXT(field), tag, kind, false, true, offsetof(a, field), \
-      RESTATE__ROW_HAS_##atype(a, field), NULL, table(a##_##field##_MSGTYPE) }
+    RESTATE__ROW_##htype(a, atype, RESTATE__OF_##ltype, RESTATE__PART_##ltype, field, tag),
+#define RESTATE__ROW_SINGULAR(a, atype, kind, part, field, tag) \
+    { RESTATE__ROW_NAMED(field) tag, kind, 0, part(a##_##field##_MSGTYPE), offsetof(a, field), 0 }
+#define RESTATE__ROW_OPTIONAL(a, atype, kind, part, field, tag) \
+    { RESTATE__ROW_NAMED(field) tag, kind, RESTATE__OPTIONAL, part(a##_##field##_MSGTYPE), \
+      offsetof(a, field), RESTATE__ROW_HAS_##atype(a, field) }
 #define RESTATE__ROW_HAS_STATIC(a, field) offsetof(a, has_##field)
 #define RESTATE__ROW_HAS_CALLBACK(a, field) offsetof(a, field)
-#define RESTATE__ROW_REPEATED(a, atype, kind, table, field, tag) \
-    { RESTATE__ROW_TEXT(field), tag, kind, true, false, offsetof(a, field), 0, NULL, \
-      table(a##_##field##_MSGTYPE) }
-#define RESTATE__ROW_ONEOF(a, atype, kind, table, names, tag) \
-    RESTATE__ROW_MEMBER(a, kind, table, RESTATE__ROW_NAMES names, tag)
+#define RESTATE__ROW_REPEATED(a, atype, kind, part, field, tag) \
+    { RESTATE__ROW_NAMED(field) tag, kind, RESTATE__REPEATED, part(a##_##field##_MSGTYPE), \
+      offsetof(a, field), 0 }
+#define RESTATE__ROW_ONEOF(a, atype, kind, part, names, tag) \
+    RESTATE__ROW_MEMBER(a, kind, part, RESTATE__ROW_NAMES names, tag)
 #define RESTATE__ROW_NAMES(group, member, path) group, member, path
-#define RESTATE__ROW_MEMBER(a, kind, table, names, tag) \
-    RESTATE__ROW_OF_GROUP(a, kind, table, names, tag)
-#define RESTATE__ROW_OF_GROUP(a, kind, table, group, member, path, tag) \
-    { RESTATE__ROW_TEXT(member), tag, kind, false, true, offsetof(a, path), \
-      offsetof(a, which_##group), restate__rows_##a, table(a##_##group##_##member##_MSGTYPE) }
-#define RESTATE__TABLE_UINT32(type) NULL
-#define RESTATE__TABLE_UINT64(type) NULL
-#define RESTATE__TABLE_BOOL(type) NULL
-#define RESTATE__TABLE_UENUM(type) NULL
-#define RESTATE__TABLE_BYTES(type) NULL
-#define RESTATE__TABLE_STRING(type) NULL
-#define RESTATE__TABLE_MESSAGE(type) RESTATE__TABLE_OF(type)
-#define RESTATE__TABLE_OF(type) &restate__table_##type
+#define RESTATE__ROW_MEMBER(a, kind, part, names, tag) \
+    RESTATE__ROW_OF_GROUP(a, kind, part, names, tag)
+#define RESTATE__ROW_OF_GROUP(a, kind, part, group, member, path, tag) \
+    { RESTATE__ROW_NAMED(member) tag, kind, RESTATE__OPTIONAL | RESTATE__ONE_OF, \
+      part(a##_##group##_##member##_MSGTYPE), offsetof(a, path), offsetof(a, which_##group) }
+#define RESTATE__PART_UINT32(type) RESTATE__NO_PART
+#define RESTATE__PART_UINT64(type) RESTATE__NO_PART
+#define RESTATE__PART_BOOL(type) RESTATE__NO_PART
+#define RESTATE__PART_UENUM(type) RESTATE__NO_PART
+#define RESTATE__PART_BYTES(type) RESTATE__NO_PART
+#define RESTATE__PART_STRING(type) RESTATE__NO_PART
+#define RESTATE__PART_MESSAGE(type) RESTATE__PART_OF(type)
+#define RESTATE__PART_OF(type) RESTATE__PART_##type
 
-#define RESTATE__TABLE(type) \
+#define RESTATE__ROWS(type) \
     static const restate__row restate__rows_##type[] = { \
-        type##_FIELDLIST(RESTATE__ROW, type) { NULL, 0, 0, false, false, 0, 0, NULL, NULL } \
-    }; \
-    static const restate__table restate__table_##type = { &type##_msg, restate__rows_##type };
+        type##_FIELDLIST(RESTATE__ROW, type) { RESTATE__ROW_NAMED() 0, 0, 0, 0, 0, 0 } \
+    };
 
-RESTATE__TABLE(restate_wire_Void)
-RESTATE__TABLE(restate_wire_Value)
-RESTATE__TABLE(restate_wire_FailureMetadata)
-RESTATE__TABLE(restate_wire_Failure)
-RESTATE__TABLE(restate_wire_Header)
-RESTATE__TABLE(restate_wire_StateKeys)
-RESTATE__TABLE(restate_wire_WorkflowTarget)
-RESTATE__TABLE(restate_wire_IdempotentRequestTarget)
+#define RESTATE__X(name) RESTATE__ROWS(restate_wire_##name)
+RESTATE__PARTS(RESTATE__X)
+#undef RESTATE__X
 
+/* The rows of a field that is a message; NULL: it is none. */
+static const restate__row *restate__row_parts(const restate__row *row) {
+#define RESTATE__X(name) restate__rows_restate_wire_##name,
+    static const restate__row *const rows[] = { NULL, RESTATE__PARTS(RESTATE__X) };
+#undef RESTATE__X
+    return rows[row->part];
+}
 static const restate__row *restate__row_of(const restate__row *rows, uint32_t tag) {
-    while (rows->name && rows->tag != tag) rows++;
-    return rows->name ? rows : NULL;
+    while (rows->tag && rows->tag != tag) rows++;
+    return rows->tag ? rows : NULL;
 }
 
-/* Whether `tag` is of the same oneof. */
-static bool restate__row_ousts(const restate__row *row, uint32_t tag) {
-    const restate__row *other = row->oneof ? restate__row_of(row->oneof, tag) : NULL;
-    return other && other->oneof && other->has == row->has;
+/* Whether `tag` is of the same oneof as one of the rows. */
+static bool restate__row_ousts(const restate__row *rows, const restate__row *row, uint32_t tag) {
+    if (!(row->bits & RESTATE__ONE_OF)) return false;
+    const restate__row *other = restate__row_of(rows, tag);
+    return other && other->bits & RESTATE__ONE_OF && other->has == row->has;
 }
 
 /* The n-th of a repeated field; of another field the last one, which counts. false: there is none,
  * or it is empty, where that is the same. */
-static bool restate__row_get(const restate__row *row, restate_bytes message, size_t n,
-                             restate__wire_item *found) {
+static bool restate__row_get(const restate__row *rows, const restate__row *row,
+                             restate_bytes message, size_t n, restate__wire_item *found) {
     restate__wire_reader r = restate__wire_read(message);
     restate__wire_item item;
     bool any = false;
     while (restate__wire_next(&r, &item)) {
         if (item.tag != row->tag) {
-            if (any && restate__row_ousts(row, item.tag)) any = false;
+            if (any && restate__row_ousts(rows, row, item.tag)) any = false;
             continue;
         }
-        if (row->repeated && n-- > 0) continue;
+        if (row->bits & RESTATE__REPEATED && n-- > 0) continue;
         *found = item;
         any = true;
-        if (row->repeated) return true;
+        if (row->bits & RESTATE__REPEATED) return true;
     }
-    return any && (row->optional || found->number || found->bytes.len);
+    return any && (row->bits & RESTATE__OPTIONAL || found->number || found->bytes.len);
 }
 
 static uint32_t restate__row_wire(const restate__row *row) {
@@ -4863,15 +4876,16 @@ static uint32_t restate__row_wire(const restate__row *row) {
 
 /* Whether a message can be decoded: fields that are known have their types, texts are UTF-8. Like
  * nanopb it does not look into lists. */
-static bool restate__table_decodes(const restate__table *table, restate_bytes message) {
+static bool restate__rows_decode(const restate__row *rows, restate_bytes message) {
     restate__wire_reader r = restate__wire_read(message);
     restate__wire_item item;
     while (restate__wire_next(&r, &item)) {
-        const restate__row *row = restate__row_of(table->rows, item.tag);
+        const restate__row *row = restate__row_of(rows, item.tag);
         if (!row) continue;
         if (item.wire != restate__row_wire(row)) return false;
         if (row->kind == RESTATE__OF_STRING && !restate__b_utf8(item.bytes)) return false;
-        if (row->table && !row->repeated && !restate__table_decodes(row->table, item.bytes))
+        if (row->part && !(row->bits & RESTATE__REPEATED) &&
+            !restate__rows_decode(restate__row_parts(row), item.bytes))
             return false;
     }
     return !r.bad;
@@ -4887,24 +4901,24 @@ static uint32_t restate__wire_code(uint32_t code) {
 
 /* Whether two messages that decode differ in a field. `loose`: whether it is there is all that
  * counts. Codes of failures are compared as they are sent today. */
-static bool restate__row_differs(const restate__row *row, restate_bytes a, restate_bytes b,
-                                 bool loose) {
+static bool restate__row_differs(const restate__row *rows, const restate__row *row,
+                                 restate_bytes a, restate_bytes b, bool loose) {
     bool code = row == restate__rows_restate_wire_Failure;
-    if (loose && !row->optional) return false;
+    if (loose && !(row->bits & RESTATE__OPTIONAL)) return false;
     for (size_t n = 0;; n++) {
         restate__wire_item x = { .number = 0 }, y = { .number = 0 };
-        bool has_x = restate__row_get(row, a, n, &x);
-        bool has_y = restate__row_get(row, b, n, &y);
+        bool has_x = restate__row_get(rows, row, a, n, &x);
+        bool has_y = restate__row_get(rows, row, b, n, &y);
         if (code)
             return restate__wire_code((uint32_t)x.number) != restate__wire_code((uint32_t)y.number);
         if (has_x != has_y) return true;
         if (!has_x) return false;
-        if (!loose && !row->table && (x.number != y.number || !restate__b_equal(x.bytes, y.bytes)))
+        if (!loose && !row->part && (x.number != y.number || !restate__b_equal(x.bytes, y.bytes)))
             return true;
-        for (const restate__row *part = row->table ? row->table->rows : NULL;
-             part && part->name && !loose; part++)
-            if (restate__row_differs(part, x.bytes, y.bytes, false)) return true;
-        if (!row->repeated) return false;
+        const restate__row *parts = restate__row_parts(row);
+        for (const restate__row *part = parts; part && part->tag && !loose; part++)
+            if (restate__row_differs(parts, part, x.bytes, y.bytes, false)) return true;
+        if (!(row->bits & RESTATE__REPEATED)) return false;
     }
 }
 
@@ -4920,56 +4934,56 @@ static const char *restate__wire_show_bytes(restate__arena *arena, restate_bytes
     return restate__arena_printf(arena, "%s]", text);
 }
 
-static const char *restate__row_show(restate__arena *arena, const restate__row *row,
-                                     restate_bytes message);
+static const char *restate__row_show(restate__arena *arena, const restate__row *rows,
+                                     const restate__row *row, restate_bytes message);
 
 /* A message for a person: "void", its only field, NAME: VALUE of a header or of metadata, or all
  * of its fields. NULL: such a pair is malformed. */
-static const char *restate__table_show(restate__arena *arena, const restate__table *table,
-                                       restate_bytes message) {
-    const restate__row *rows = table->rows;
-    if (!rows->name) return "void";
-    if (!rows[1].name) return restate__row_show(arena, rows, message);
-    if (table == &restate__table_restate_wire_Header ||
-        table == &restate__table_restate_wire_FailureMetadata) {
+static const char *restate__rows_show(restate__arena *arena, const restate__row *rows,
+                                      restate_bytes message) {
+    if (!rows->tag) return "void";
+    if (!rows[1].tag) return restate__row_show(arena, rows, rows, message);
+    if (rows == restate__rows_restate_wire_Header ||
+        rows == restate__rows_restate_wire_FailureMetadata) {
         restate_bytes key, value;
         if (!restate__wire_entry(message, true, &key, &value)) return NULL;
         return restate__arena_printf(arena, "%.*s: %.*s", (int)key.len, (const char *)key.ptr,
                                      (int)value.len, (const char *)value.ptr);
     }
-    if (table == &restate__table_restate_wire_Failure)
+    if (rows == restate__rows_restate_wire_Failure)
         return restate__arena_printf(arena, "failure %s %s {%s}",
-                                     restate__row_show(arena, &rows[0], message),
-                                     restate__row_show(arena, &rows[1], message),
-                                     restate__row_show(arena, &rows[2], message));
+                                     restate__row_show(arena, rows, &rows[0], message),
+                                     restate__row_show(arena, rows, &rows[1], message),
+                                     restate__row_show(arena, rows, &rows[2], message));
     const char *text = "";
-    for (; rows->name; rows++)
-        text = restate__arena_printf(arena, "%s%s%s: %s", text, *text ? ", " : "", rows->name,
-                                     restate__row_show(arena, rows, message));
+    for (const restate__row *row = rows; row->tag; row++)
+        text = restate__arena_printf(arena, "%s%s%s: %s", text, *text ? ", " : "",
+                                     RESTATE__ROW_NAME(row),
+                                     restate__row_show(arena, rows, row, message));
     return text;
 }
 
 #define RESTATE__SHOWN_MAX 20u              /* elements of a list that a person is shown */
 
 /* A field of a message for a person. */
-static const char *restate__row_show(restate__arena *arena, const restate__row *row,
-                                     restate_bytes message) {
+static const char *restate__row_show(restate__arena *arena, const restate__row *rows,
+                                     const restate__row *row, restate_bytes message) {
     restate__wire_item item = { .number = 0 };
     const char *text = "";
     size_t n = 0;
-    for (; restate__row_get(row, message, n, &item); n++) {
+    for (; restate__row_get(rows, row, message, n, &item); n++) {
         const char *part = "...";
         if (n == RESTATE__SHOWN_MAX) return restate__arena_printf(arena, "%s, %s", text, part);
         if (row->kind == RESTATE__OF_UINT32)
             part = restate__arena_printf(arena, "%lu", (unsigned long)item.number);
-        else if (row->table) part = restate__table_show(arena, row->table, item.bytes);
+        else if (row->part) part = restate__rows_show(arena, restate__row_parts(row), item.bytes);
         else part = restate__wire_show_bytes(arena, item.bytes);
         if (!part) return "<empty>";        /* a malformed list */
-        if (!row->repeated) return part;
+        if (!(row->bits & RESTATE__REPEATED)) return part;
         text = restate__arena_printf(arena, "%s%s%s", text, n ? ", " : "", part);
     }
     if (n) return text;
-    if (row->optional || row->repeated) return "<empty>";
+    if (row->bits & (RESTATE__OPTIONAL | RESTATE__REPEATED)) return "<empty>";
     return row->kind == RESTATE__OF_UINT32 ? "0" : "\"\"";
 }
 
@@ -7476,40 +7490,55 @@ RESTATE__PRIVATE restate__wait restate__vm_await(restate__vm *vm, restate__node 
 #define RESTATE__TAG(message, field) (1u << restate_wire_##message##CommandMessage_##field##_tag)
 
 #define RESTATE__X(NAME, Name, text, ignored, payload) \
-    RESTATE__TABLE(restate_wire_##Name##CommandMessage)
+    RESTATE__ROWS(restate_wire_##Name##CommandMessage)
 RESTATE__COMMANDS(RESTATE__X)
-#undef RESTATE__X
-
-#define RESTATE__X(NAME, Name, text, ignored, payload) RESTATE__##NAME,
-enum { RESTATE__COMMANDS(RESTATE__X) RESTATE__COMMAND_KINDS };
 #undef RESTATE__X
 
 typedef struct restate__command_kind {
     uint16_t type;
+#ifndef RESTATE__UNNAMED
     const char *name;
-    const restate__table *table;
+#endif
+    const pb_msgdesc_t *desc;
+    const restate__row *rows;
     uint32_t ignored, payload;              /* bits of tags */
 } restate__command_kind;
 
-static const restate__command_kind restate__vm_kinds[] = {
+#ifdef RESTATE__UNNAMED
+#  define RESTATE__KIND_NAMED(text)
+#  define RESTATE__KIND_NAME(kind) ((void)(kind), "a command")
+#else
+#  define RESTATE__KIND_NAMED(text) text,
+#  define RESTATE__KIND_NAME(kind) (kind)->name
+#endif
+
+/* Each is a variable of its own, so that a linker can leave out what a program never issues. */
 #define RESTATE__X(NAME, Name, text, ignored, payload) \
-    { restate_wire_MSG_##NAME##_COMMAND, text, \
-      &restate__table_restate_wire_##Name##CommandMessage, ignored, payload },
-    RESTATE__COMMANDS(RESTATE__X)
+    static const restate__command_kind restate__kind_##NAME = { \
+        restate_wire_MSG_##NAME##_COMMAND, RESTATE__KIND_NAMED(text) \
+        &restate_wire_##Name##CommandMessage_msg, \
+        restate__rows_restate_wire_##Name##CommandMessage, ignored, payload \
+    };
+RESTATE__COMMANDS(RESTATE__X)
 #undef RESTATE__X
-    { 0, "unknown command", &restate__table_restate_wire_ClearStateCommandMessage, 0, 0 }
-};
 
 RESTATE__PRIVATE const restate__command_kind *restate__vm_kind(uint16_t type) {
+    static const restate__command_kind unknown = {
+        0, RESTATE__KIND_NAMED("unknown command") &restate_wire_ClearStateCommandMessage_msg,
+        restate__rows_restate_wire_ClearStateCommandMessage, 0, 0
+    };
+#define RESTATE__X(NAME, Name, text, ignored, payload) &restate__kind_##NAME,
+    static const restate__command_kind *const kinds[] = { RESTATE__COMMANDS(RESTATE__X) &unknown };
+#undef RESTATE__X
     size_t i = 0;
-    while (i < RESTATE__COMMAND_KINDS && restate__vm_kinds[i].type != type) i++;
-    return &restate__vm_kinds[i];
+    while (kinds[i]->type && kinds[i]->type != type) i++;
+    return kinds[i];
 }
 
 /* A command that has just been issued: numbers it. False: the attempt is over. */
 static bool restate__vm_begin(restate__vm *vm, const restate__command_kind *kind,
                               restate_bytes name) {
-    if (!restate__vm_executable(vm, kind->name)) return false;
+    if (!restate__vm_executable(vm, RESTATE__KIND_NAME(kind))) return false;
     vm->command_index++;
     vm->current.known = true;
     vm->current.index = vm->command_index;
@@ -7537,7 +7566,7 @@ static const restate__command *restate__vm_recorded(restate__vm *vm,
     restate__journal *j = &vm->journal;
     if (j->commands.left) return restate__vm_take(vm, restate__journal_peek(j, &j->commands));
     restate__vm_raise(vm, RESTATE__E_PROTOCOL, "the replay ended unexpectedly, expected %s",
-                      kind->name);
+                      RESTATE__KIND_NAME(kind));
     return NULL;
 }
 
@@ -7549,11 +7578,11 @@ static const restate__command *restate__vm_recorded(restate__vm *vm,
 /* A command for a person: its kind, and what it is about. */
 RESTATE__PRIVATE const char *restate__vm_sketch(restate__vm *vm, const restate__command_kind *kind,
                                       restate_bytes payload) {
-    const char *text = kind->name;
+    const char *text = RESTATE__KIND_NAME(kind);
     restate__wire_reader r = restate__wire_read(payload);
     restate__wire_item item;
     for (unsigned n = 0; n < RESTATE__SHOWN_MAX && restate__wire_next(&r, &item);) {
-        const restate__row *row = restate__row_of(kind->table->rows, item.tag);
+        const restate__row *row = restate__row_of(kind->rows, item.tag);
         bool about = item.tag == 1 || item.tag == restate_wire_RunCommandMessage_name_tag ||
                      (row && row->tag < 4 && row->kind == RESTATE__OF_STRING);
         bool cancel = item.tag == restate_wire_SendSignalCommandMessage_idx_tag &&
@@ -7571,7 +7600,7 @@ RESTATE__PRIVATE const char *restate__vm_sketch(restate__vm *vm, const restate__
 static bool restate__vm_mismatch_kind(restate__vm *vm, const restate__command *recorded,
                                       const restate__command_kind *kind, const void *m) {
     restate_bytes asked;
-    if (!restate__wire_encode(vm->arena, kind->table->desc, m, &asked))
+    if (!restate__wire_encode(vm->arena, kind->desc, m, &asked))
         return restate__vm_nomem(vm);
     return restate__vm_raise(
         vm, RESTATE__E_MISMATCH,
@@ -7584,7 +7613,8 @@ static bool restate__vm_mismatch_kind(restate__vm *vm, const restate__command *r
 static bool restate__vm_undecodable(restate__vm *vm, uint16_t type) {
     if (vm->arena->failed) return restate__vm_nomem(vm);
     return restate__vm_raise(vm, RESTATE__E_INTERNAL, "cannot decode the recorded command %u (%s)",
-                             (unsigned)vm->command_index, restate__vm_kind(type)->name);
+                             (unsigned)vm->command_index,
+                             RESTATE__KIND_NAME(restate__vm_kind(type)));
 }
 
 /* Whether a struct has an optional field or member of a oneof. */
@@ -7595,7 +7625,7 @@ static bool restate__row_set(const restate__row *row, const uint8_t *m) {
         memcpy(&ptr, m + row->at, sizeof ptr);
         return ptr != NULL;
     }
-    if (!row->oneof) return m[row->has] != 0;
+    if (!(row->bits & RESTATE__ONE_OF)) return m[row->has] != 0;
     memcpy(&which, m + row->has, sizeof which);
     return which == row->tag;
 }
@@ -7606,8 +7636,9 @@ static bool restate__vm_same_field(const restate__row *row, const uint8_t *m,
     const uint8_t *at = m + row->at;
     restate_bytes have = { NULL, 0 }, recorded;
     uint32_t number = 0;
-    if (row->repeated) return !item && !((const restate_wire_list *)(const void *)at)->put;
-    if (row->optional) {
+    if (row->bits & RESTATE__REPEATED)
+        return !item && !((const restate_wire_list *)(const void *)at)->put;
+    if (row->bits & RESTATE__OPTIONAL) {
         if (restate__row_set(row, m) != (item != NULL)) return false;
         if (!item || loose) return !item || item->wire == restate__row_wire(row);
     }
@@ -7615,12 +7646,12 @@ static bool restate__vm_same_field(const restate__row *row, const uint8_t *m,
         memcpy(&number, at, sizeof number);
         return number == (item ? item->number : 0) && !(item && item->wire);
     }
-    if (row->table && row->table != &restate__table_restate_wire_Value) return false;
+    if (row->part && row->part != RESTATE__PART_restate_wire_Value) return false;
     memcpy(&have, at, sizeof have);         /* a Value is its content */
     if (!item) return loose || !have.len;
     if (item->wire != RESTATE__WIRE_BYTES) return false;
     if (loose) return true;
-    recorded = row->table ? restate__vm_content(item->bytes) : item->bytes;
+    recorded = row->part ? restate__vm_content(item->bytes) : item->bytes;
     return recorded.ptr && restate__b_equal(recorded, have);
 }
 
@@ -7631,7 +7662,7 @@ static bool restate__vm_same(const restate__command_kind *kind, const uint8_t *m
     restate__wire_reader r = restate__wire_read(recorded);
     restate__wire_item item;
     bool more = restate__wire_next(&r, &item);
-    for (const restate__row *row = kind->table->rows; row->name; row++) {
+    for (const restate__row *row = kind->rows; row->tag; row++) {
         bool there = more && item.tag == row->tag;
         if (!(kind->ignored >> row->tag & 1u) &&
             !restate__vm_same_field(row, m, there ? &item : NULL,
@@ -7649,25 +7680,25 @@ static bool restate__vm_compare(restate__vm *vm, const restate__command_kind *ki
     const char *lines = "";
     restate_bytes asked;
     if (restate__vm_same(kind, m, recorded, loose)) return true;
-    if (!restate__table_decodes(kind->table, recorded))
+    if (!restate__rows_decode(kind->rows, recorded))
         return restate__vm_undecodable(vm, kind->type);
-    if (!restate__wire_encode(vm->arena, kind->table->desc, m, &asked))
+    if (!restate__wire_encode(vm->arena, kind->desc, m, &asked))
         return restate__vm_nomem(vm);
-    for (const restate__row *row = kind->table->rows; row->name; row++) {
+    for (const restate__row *row = kind->rows; row->tag; row++) {
         if (kind->ignored >> row->tag & 1u ||
-            !restate__row_differs(row, recorded, asked, loose >> row->tag & 1u))
+            !restate__row_differs(kind->rows, row, recorded, asked, loose >> row->tag & 1u))
             continue;
         lines = RESTATE__SAY(
-            restate__arena_printf(vm->arena, "%s\n  %s: %s != %s", lines, row->name,
-                                  restate__row_show(vm->arena, row, recorded),
-                                  restate__row_show(vm->arena, row, asked)),
+            restate__arena_printf(vm->arena, "%s\n  %s: %s != %s", lines, RESTATE__ROW_NAME(row),
+                                  restate__row_show(vm->arena, kind->rows, row, recorded),
+                                  restate__row_show(vm->arena, kind->rows, row, asked)),
             "it differs");
     }
     if (!*lines) return vm->arena->failed ? restate__vm_nomem(vm) : true;
     return restate__vm_raise(vm, RESTATE__E_MISMATCH,
                              RESTATE__MISMATCH
                              "(%s) differs (journal != code):%s\n" RESTATE__MISMATCH_WHY,
-                             (unsigned)vm->command_index, kind->name, lines);
+                             (unsigned)vm->command_index, RESTATE__KIND_NAME(kind), lines);
 }
 
 /* The name of a recorded command that is known to be `name`: it mostly ends the message, else a
@@ -7683,29 +7714,29 @@ static restate_bytes restate__vm_recorded_name(restate__vm *vm, const restate__c
 
 /* Issues a command, of one of the kinds: it must be the recorded one, but for tags that are
  * `loose`, or is written. */
-static bool restate__vm_command(restate__vm *vm, unsigned which, const void *m, restate_bytes name,
-                                uint32_t loose) {
-    const restate__command_kind *kind = &restate__vm_kinds[which];
+static bool restate__vm_command(restate__vm *vm, const restate__command_kind *kind, const void *m,
+                                restate_bytes name, uint32_t loose) {
     if (!restate__vm_begin(vm, kind, name)) return false;
     if (vm->phase == RESTATE__PROCESSING) {
         vm->first_new_entry_pending = false;
-        restate__vm_put(vm, kind->type, 0, kind->table->desc, m);
+        restate__vm_put(vm, kind->type, 0, kind->desc, m);
         vm->current.name = name.len ? restate__arena_copy(vm->arena, name) : restate__b_none();
         return vm->phase == RESTATE__PROCESSING;
     }
     const restate__command *recorded = restate__vm_recorded(vm, kind);
     if (!recorded) return false;
     if (recorded->type != kind->type) return restate__vm_mismatch_kind(vm, recorded, kind, m);
-    if (vm->options.skip_payload_check && which != RESTATE__SEND_SIGNAL) loose |= kind->payload;
+    if (vm->options.skip_payload_check && kind != &restate__kind_SEND_SIGNAL)
+        loose |= kind->payload;
     if (!restate__vm_compare(vm, kind, m, recorded->payload, loose)) return false;
     vm->current.name = restate__vm_recorded_name(vm, recorded, name);
     return true;
 }
 
 /* The same for a payload whose codec may give other bytes for an equal value. */
-static bool restate__vm_command_of(restate__vm *vm, unsigned which, const void *m, bool unstable) {
-    return restate__vm_command(vm, which, m, restate__b_none(),
-                               unstable ? restate__vm_kinds[which].payload : 0);
+static bool restate__vm_command_of(restate__vm *vm, const restate__command_kind *kind,
+                                   const void *m, bool unstable) {
+    return restate__vm_command(vm, kind, m, restate__b_none(), unstable ? kind->payload : 0);
 }
 
 /* `leaf` stands for the next completion. */
@@ -7776,7 +7807,7 @@ static restate_bytes restate__vm_present(restate_bytes b) { return b.ptr ? b : r
 /* ---- Input, output, end ---------------------------------------------------------------------- */
 
 RESTATE__PRIVATE bool restate__vm_input(restate__vm *vm, restate__vm_input_data *out) {
-    const restate__command_kind *kind = &restate__vm_kinds[RESTATE__INPUT];
+    const restate__command_kind *kind = &restate__kind_INPUT;
     restate_wire_InputCommandMessage m = { .has_value = false };
     *out = (restate__vm_input_data){ .body = restate__b("", 0) };
     if (!restate__vm_begin(vm, kind, restate__b_none())) return false;
@@ -7786,7 +7817,7 @@ RESTATE__PRIVATE bool restate__vm_input(restate__vm *vm, restate__vm_input_data 
     const restate__command *recorded = restate__vm_recorded(vm, kind);
     if (!recorded) return false;
     if (recorded->type != kind->type) return restate__vm_mismatch_kind(vm, recorded, kind, &m);
-    if (!restate__wire_decode(kind->table->desc, &m, sizeof m, recorded->payload))
+    if (!restate__wire_decode(kind->desc, &m, sizeof m, recorded->payload))
         return restate__vm_undecodable(vm, recorded->type);
     if (m.has_value && m.value.content.ptr)
         out->body = restate__vm_terminated(vm, m.value.content,
@@ -7801,7 +7832,7 @@ RESTATE__PRIVATE inline bool restate__vm_output(restate__vm *vm, restate_bytes v
     restate_wire_OutputCommandMessage m = { .which_result = 0 };
     if (!restate__vm_failure_valid(vm, failure)) return false;
     RESTATE__SET_RESULT(m, Output, result, value, failure, value, failure);
-    return restate__vm_command_of(vm, RESTATE__OUTPUT, &m, unstable);
+    return restate__vm_command_of(vm, &restate__kind_OUTPUT, &m, unstable);
 }
 
 /* END: the handler is done. On a closed attempt nothing, and no error. */
@@ -7846,16 +7877,15 @@ static bool restate__vm_settle_now(restate__vm *vm, restate__node *leaf, uint32_
 /* A state read. It is recorded as eager if its result was known then, as lazy if not, whatever is
  * known today: a recorded one is replayed as it is recorded, a new one is eager if `known`. */
 typedef struct restate__state_read {
-    unsigned lazy, eager;                   /* kinds of commands, */
-    const void *lazy_m, *eager_m;           /* their messages; a recorded eager result is ignored */
+    const restate__command_kind *lazy, *eager;
+    const void *lazy_m, *eager_m;           /* messages; a recorded eager result is ignored */
     restate_bytes name;                     /* as long as the arena */
     bool known;                             /* afterwards: it is eager */
     const restate__command *recorded;       /* afterwards: NULL if it is new */
 } restate__state_read;
 
 static bool restate__vm_state_read(restate__vm *vm, restate__state_read *read) {
-    const restate__command_kind *lazy = &restate__vm_kinds[read->lazy],
-                                *eager = &restate__vm_kinds[read->eager], *kind;
+    const restate__command_kind *lazy = read->lazy, *eager = read->eager, *kind;
     if (!restate__vm_begin(vm, lazy, read->name)) return false;
     if (vm->phase != RESTATE__PROCESSING) {
         read->recorded = restate__vm_recorded(vm, lazy);
@@ -7869,7 +7899,7 @@ static bool restate__vm_state_read(restate__vm *vm, restate__state_read *read) {
     vm->current.type = kind->type;
     if (read->recorded) return restate__vm_compare(vm, kind, m, read->recorded->payload, 0);
     vm->first_new_entry_pending = false;
-    restate__vm_put(vm, kind->type, 0, kind->table->desc, m);
+    restate__vm_put(vm, kind->type, 0, kind->desc, m);
     return true;
 }
 
@@ -7902,8 +7932,8 @@ RESTATE__PRIVATE bool restate__vm_get(restate__vm *vm, restate_bytes key, restat
         .key = key, .which_result = restate_wire_GetEagerStateCommandMessage_void_value_tag,
         .name = name
     };
-    restate__state_read read = { RESTATE__GET_LAZY_STATE, RESTATE__GET_EAGER_STATE, &lazy, &eager,
-                                 name, e || !vm->state.partial, NULL };
+    restate__state_read read = { &restate__kind_GET_LAZY_STATE, &restate__kind_GET_EAGER_STATE,
+                                 &lazy, &eager, name, e || !vm->state.partial, NULL };
     restate__value v = { .kind = RESTATE__VOID };
     if (e && e->value.ptr) {
         eager.which_result = restate_wire_GetEagerStateCommandMessage_value_tag;
@@ -7941,11 +7971,11 @@ static bool restate__vm_known_keys(restate__vm *vm, restate_wire_list *list,
 /* What a recorded eager read of the keys gave. */
 static bool restate__vm_recorded_keys(restate__vm *vm, const restate__command *recorded,
                                       const char *const **names) {
-    const restate__table *table = restate__vm_kinds[RESTATE__GET_EAGER_STATE_KEYS].table;
+    const restate__row *rows = restate__kind_GET_EAGER_STATE_KEYS.rows;
     restate__wire_item item;
     const restate__row *row =
-        restate__row_of(table->rows, restate_wire_GetEagerStateKeysCommandMessage_value_tag);
-    if (!restate__row_get(row, recorded->payload, 0, &item))
+        restate__row_of(rows, restate_wire_GetEagerStateKeysCommandMessage_value_tag);
+    if (!restate__row_get(rows, row, recorded->payload, 0, &item))
         return restate__vm_raise(vm, RESTATE__E_PROTOCOL,
                                  "the recorded eager read of the state keys has no result");
     *names = item.wire == RESTATE__WIRE_BYTES ? restate__vm_keys(vm, item.bytes) : NULL;
@@ -7959,8 +7989,9 @@ RESTATE__PRIVATE bool restate__vm_get_keys(restate__vm *vm, restate__node *leaf)
         .result_completion_id = vm->next_completion, .name = name
     };
     restate_wire_GetEagerStateKeysCommandMessage eager = { .has_value = true, .name = name };
-    restate__state_read read = { RESTATE__GET_LAZY_STATE_KEYS, RESTATE__GET_EAGER_STATE_KEYS,
-                                 &lazy, &eager, name, !vm->state.partial, NULL };
+    restate__state_read read = { &restate__kind_GET_LAZY_STATE_KEYS,
+                                 &restate__kind_GET_EAGER_STATE_KEYS, &lazy, &eager, name,
+                                 !vm->state.partial, NULL };
     restate__value v = { .kind = RESTATE__STATE_KEYS };
     if (vm->phase == RESTATE__PROCESSING && read.known &&
         !restate__vm_known_keys(vm, &eager.value.keys, &v.is.keys))
@@ -7976,22 +8007,22 @@ RESTATE__PRIVATE bool restate__vm_set(restate__vm *vm, restate_bytes key, restat
                                       bool unstable) {
     restate_wire_SetStateCommandMessage m = { .key = key, .has_value = true,
                                               .name = restate__vm_take_name(vm) };
-    uint32_t loose = unstable ? restate__vm_kinds[RESTATE__SET_STATE].payload : 0;
+    uint32_t loose = unstable ? restate__kind_SET_STATE.payload : 0;
     m.value.content = restate__vm_present(value);
-    return restate__vm_command(vm, RESTATE__SET_STATE, &m, m.name, loose) &&
+    return restate__vm_command(vm, &restate__kind_SET_STATE, &m, m.name, loose) &&
            restate__vm_state_change(vm, key, m.value.content);
 }
 
 RESTATE__PRIVATE bool restate__vm_clear(restate__vm *vm, restate_bytes key) {
     restate_wire_ClearStateCommandMessage m = { .key = key, .name = restate__vm_take_name(vm) };
-    return restate__vm_command(vm, RESTATE__CLEAR_STATE, &m, m.name, 0) &&
+    return restate__vm_command(vm, &restate__kind_CLEAR_STATE, &m, m.name, 0) &&
            restate__vm_state_change(vm, key, restate__b_none());
 }
 
 /* Afterwards all of the state is known: there is none (R10). */
 RESTATE__PRIVATE bool restate__vm_clear_all(restate__vm *vm) {
     restate_wire_ClearAllStateCommandMessage m = { .name = restate__vm_take_name(vm) };
-    if (!restate__vm_command(vm, RESTATE__CLEAR_ALL_STATE, &m, m.name, 0)) return false;
+    if (!restate__vm_command(vm, &restate__kind_CLEAR_ALL_STATE, &m, m.name, 0)) return false;
     restate__state_clear_all(&vm->state);
     return true;
 }
@@ -8003,7 +8034,7 @@ RESTATE__PRIVATE bool restate__vm_sleep(restate__vm *vm, const char *name, uint6
                                         restate__node *leaf) {
     restate_wire_SleepCommandMessage m = { .wake_up_time = wake_up_ms, .name = restate_str(name),
                                            .result_completion_id = vm->next_completion };
-    return restate__vm_command(vm, RESTATE__SLEEP, &m, m.name, 0) &&
+    return restate__vm_command(vm, &restate__kind_SLEEP, &m, m.name, 0) &&
            restate__vm_completes(vm, leaf);
 }
 
@@ -8011,7 +8042,7 @@ RESTATE__PRIVATE bool restate__vm_get_promise(restate__vm *vm, restate_bytes key
                                               restate__node *leaf) {
     restate_wire_GetPromiseCommandMessage m = { .key = key,
                                                 .result_completion_id = vm->next_completion };
-    return restate__vm_command_of(vm, RESTATE__GET_PROMISE, &m, false) &&
+    return restate__vm_command_of(vm, &restate__kind_GET_PROMISE, &m, false) &&
            restate__vm_completes(vm, leaf);
 }
 
@@ -8019,7 +8050,7 @@ RESTATE__PRIVATE bool restate__vm_peek_promise(restate__vm *vm, restate_bytes ke
                                                restate__node *leaf) {
     restate_wire_PeekPromiseCommandMessage m = { .key = key,
                                                  .result_completion_id = vm->next_completion };
-    return restate__vm_command_of(vm, RESTATE__PEEK_PROMISE, &m, false) &&
+    return restate__vm_command_of(vm, &restate__kind_PEEK_PROMISE, &m, false) &&
            restate__vm_completes(vm, leaf);
 }
 
@@ -8032,7 +8063,7 @@ RESTATE__PRIVATE bool restate__vm_complete_promise(restate__vm *vm, restate_byte
     if (!restate__vm_failure_valid(vm, failure)) return false;
     RESTATE__SET_RESULT(m, CompletePromise, completion, completion_value, completion_failure, value,
                         failure);
-    return restate__vm_command_of(vm, RESTATE__COMPLETE_PROMISE, &m, unstable) &&
+    return restate__vm_command_of(vm, &restate__kind_COMPLETE_PROMISE, &m, unstable) &&
            restate__vm_completes(vm, leaf);
 }
 
@@ -8082,7 +8113,7 @@ RESTATE__PRIVATE bool restate__vm_attach(restate__vm *vm, const restate__vm_targ
     restate_wire_AttachInvocationCommandMessage m = { .result_completion_id = vm->next_completion };
     if (!restate__vm_text_valid(vm, to->scope, "scope", 7)) return false;
     RESTATE__SET_TARGET(m, AttachInvocation, to);
-    return restate__vm_command_of(vm, RESTATE__ATTACH_INVOCATION, &m, false) &&
+    return restate__vm_command_of(vm, &restate__kind_ATTACH_INVOCATION, &m, false) &&
            restate__vm_completes(vm, leaf);
 }
 
@@ -8092,7 +8123,7 @@ RESTATE__PRIVATE bool restate__vm_get_output(restate__vm *vm, const restate__vm_
                                                              vm->next_completion };
     if (!restate__vm_text_valid(vm, to->scope, "scope", 7)) return false;
     RESTATE__SET_TARGET(m, GetInvocationOutput, to);
-    return restate__vm_command_of(vm, RESTATE__GET_INVOCATION_OUTPUT, &m, false) &&
+    return restate__vm_command_of(vm, &restate__kind_GET_INVOCATION_OUTPUT, &m, false) &&
            restate__vm_completes(vm, leaf);
 }
 
@@ -8132,7 +8163,7 @@ RESTATE__PRIVATE bool restate__vm_call_invocation(restate__vm *vm, const restate
     if (!restate__vm_call_valid(vm, call)) return false;
     restate_wire_CallCommandMessage m = { RESTATE__CALL_FIELDS(vm, call),
                                           .result_completion_id = vm->next_completion + 1 };
-    if (!restate__vm_command(vm, RESTATE__CALL, &m, m.name, RESTATE__CALL_LOOSE(Call, call)))
+    if (!restate__vm_command(vm, &restate__kind_CALL, &m, m.name, RESTATE__CALL_LOOSE(Call, call)))
         return false;
     id->expects = RESTATE__EXPECTS_ID;
     return restate__vm_completes(vm, id) && restate__vm_completes(vm, result) &&
@@ -8146,7 +8177,7 @@ RESTATE__PRIVATE bool restate__vm_send(restate__vm *vm, const restate__vm_call *
     if (!restate__vm_call_valid(vm, call)) return false;
     restate_wire_OneWayCallCommandMessage m = { RESTATE__CALL_FIELDS(vm, call),
                                                 .invoke_time = call->invoke_time_ms };
-    if (!restate__vm_command(vm, RESTATE__ONE_WAY_CALL, &m, m.name,
+    if (!restate__vm_command(vm, &restate__kind_ONE_WAY_CALL, &m, m.name,
                              RESTATE__CALL_LOOSE(OneWayCall, call)))
         return false;
     id->expects = RESTATE__EXPECTS_ID;
@@ -8217,7 +8248,7 @@ static bool restate__vm_put_signal(restate__vm *vm, restate_bytes invocation_id,
         m.signal_id.idx = RESTATE__SIGNAL_CANCEL;
         m.which_result = restate_wire_SendSignalCommandMessage_void_value_tag;
     }
-    return restate__vm_command_of(vm, RESTATE__SEND_SIGNAL, &m, unstable);
+    return restate__vm_command_of(vm, &restate__kind_SEND_SIGNAL, &m, unstable);
 }
 
 RESTATE__PRIVATE bool restate__vm_send_signal(restate__vm *vm, const char *invocation_id,
@@ -8244,7 +8275,7 @@ RESTATE__PRIVATE bool restate__vm_complete_awakeable(restate__vm *vm, const char
     restate_wire_CompleteAwakeableCommandMessage m = { .awakeable_id = restate_str(id) };
     if (!restate__vm_failure_valid(vm, failure)) return false;
     RESTATE__SET_RESULT(m, CompleteAwakeable, result, value, failure, value, failure);
-    return restate__vm_command_of(vm, RESTATE__COMPLETE_AWAKEABLE, &m, unstable);
+    return restate__vm_command_of(vm, &restate__kind_COMPLETE_AWAKEABLE, &m, unstable);
 }
 
 /* ---- Runs ------------------------------------------------------------------------------------ */
@@ -8285,7 +8316,7 @@ RESTATE__PRIVATE bool restate__vm_run_recorded(restate__vm *vm, const char *name
     if (!slot || slot->entry != entry || !restate__vm_read_entry(vm, result, entry) ||
         result->kind > RESTATE__FAILURE)
         return false;
-    restate__vm_begin(vm, &restate__vm_kinds[RESTATE__RUN], recorded);
+    restate__vm_begin(vm, &restate__kind_RUN, recorded);
     restate__vm_take(vm, command);
     vm->next_completion++;
     entry[0] |= RESTATE__ENTRY_DELIVERED;
@@ -8297,7 +8328,7 @@ RESTATE__PRIVATE bool restate__vm_run_recorded(restate__vm *vm, const char *name
  * result anywhere in the journal, be it not delivered yet, means that it never is again. */
 RESTATE__PRIVATE bool restate__vm_run(restate__vm *vm, const char *name, restate__node *leaf) {
     restate_wire_RunCommandMessage m = restate__vm_run_message(vm, name);
-    if (!restate__vm_command(vm, RESTATE__RUN, &m, m.name, 0)) return false;
+    if (!restate__vm_command(vm, &restate__kind_RUN, &m, m.name, 0)) return false;
     restate__slot *slot = restate__vm_leaf_slot(vm, leaf, RESTATE__LEAF, vm->next_completion++);
     if (!slot) return false;
     if (slot->entry) return true;
@@ -8310,14 +8341,14 @@ RESTATE__PRIVATE bool restate__vm_run(restate__vm *vm, const char *name, restate
 
 /* Whether the next recorded command is the marker of a patch, a run of that name. */
 static bool restate__vm_marked(restate__vm *vm, const char *marker) {
-    const restate__table *table = restate__vm_kinds[RESTATE__RUN].table;
+    const restate__row *rows = restate__kind_RUN.rows;
     restate__journal *j = &vm->journal;
     restate__wire_item item;
     if (vm->phase != RESTATE__REPLAYING || !j->commands.left) return false;
     const uint8_t *entry = restate__journal_peek(j, &j->commands);
     if ((entry[0] << 8 | entry[1]) != restate_wire_MSG_RUN_COMMAND) return false;
-    const restate__row *row = restate__row_of(table->rows, restate_wire_RunCommandMessage_name_tag);
-    return restate__row_get(row, restate__entry_body(entry), 0, &item) &&
+    const restate__row *row = restate__row_of(rows, restate_wire_RunCommandMessage_name_tag);
+    return restate__row_get(rows, row, restate__entry_body(entry), 0, &item) &&
            item.wire == RESTATE__WIRE_BYTES && restate__b_is(item.bytes, marker);
 }
 
@@ -8325,7 +8356,7 @@ static bool restate__vm_marked(restate__vm *vm, const char *marker) {
  * never asked for. The server keeps runs without a result as it keeps those that have one. */
 static bool restate__vm_mark(restate__vm *vm, const char *marker) {
     restate_wire_RunCommandMessage m = restate__vm_run_message(vm, marker);
-    if (!restate__vm_command(vm, RESTATE__RUN, &m, m.name, 0)) return false;
+    if (!restate__vm_command(vm, &restate__kind_RUN, &m, m.name, 0)) return false;
     vm->next_completion++;
     return true;
 }
@@ -25043,10 +25074,11 @@ typedef struct restate__record_line {
 
 /* A field by its name; all zero: it is absent, or empty. */
 static restate__wire_item restate__record_field(const restate__record_line *l, const char *name) {
-    const restate__row *row = l->kind->table->rows;
+    const restate__row *rows = l->kind->rows, *row = rows;
     restate__wire_item item = { .number = 0 };
-    while (row->name && strcmp(row->name, name) != 0) row++;
-    if (!row->name || !restate__row_get(row, l->body, 0, &item)) memset(&item, 0, sizeof item);
+    while (row->tag && strcmp(RESTATE__ROW_NAME(row), name) != 0) row++;
+    if (!row->tag || !restate__row_get(rows, row, l->body, 0, &item))
+        memset(&item, 0, sizeof item);
     return item;
 }
 
@@ -25055,13 +25087,13 @@ static restate_bytes restate__record_bytes(const restate__record_line *l, const 
 }
 
 /* A field that is a message. */
-static void restate__record_put_message(restate__json_out *o, const restate__table *table,
+static void restate__record_put_message(restate__json_out *o, unsigned part,
                                         restate_bytes message) {
-    if (table == &restate__table_restate_wire_Value)
+    if (part == RESTATE__PART_restate_wire_Value)
         restate__record_put_payload(o, restate__vm_content(message));
-    else if (table == &restate__table_restate_wire_Failure)
+    else if (part == RESTATE__PART_restate_wire_Failure)
         restate__record_put_failure(o, message);
-    else if (table == &restate__table_restate_wire_StateKeys)
+    else if (part == RESTATE__PART_restate_wire_StateKeys)
         restate__record_put_keys(o, message);
     else restate__json_put_text(o, "void");
 }
@@ -25072,19 +25104,21 @@ static void restate__record_put_plain(const restate__record_line *l) {
     unsigned type = l->kind->type;
     bool eager = type == restate_wire_MSG_GET_EAGER_STATE_COMMAND ||
                  type == restate_wire_MSG_GET_EAGER_STATE_KEYS_COMMAND;
-    for (const restate__row *row = l->kind->table->rows; row->name; row++) {
+    const restate__row *rows = l->kind->rows;
+    for (const restate__row *row = rows; row->tag; row++) {
         restate__wire_item item;
-        if (row->repeated || row->kind == RESTATE__OF_UINT32 ||
-            !restate__row_get(row, l->body, 0, &item))
+        if (row->bits & RESTATE__REPEATED || row->kind == RESTATE__OF_UINT32 ||
+            !restate__row_get(rows, row, l->body, 0, &item))
             continue;
-        if (row->table) {
+        if (row->part) {
             restate__json_put_text(o, eager ? " -> " : " ");
-            restate__record_put_message(o, row->table, item.bytes);
-        } else if (strcmp(row->name, "awakeable_id") == 0) {
+            restate__record_put_message(o, row->part, item.bytes);
+        } else if (strcmp(RESTATE__ROW_NAME(row), "awakeable_id") == 0) {
             restate__json_put(o, ' ');
             restate__record_put_payload(o, item.bytes);
         } else {
-            bool extra = strcmp(row->name, "name") == 0 && type != restate_wire_MSG_RUN_COMMAND;
+            bool extra =
+                strcmp(RESTATE__ROW_NAME(row), "name") == 0 && type != restate_wire_MSG_RUN_COMMAND;
             restate__record_put_option(o, extra ? " named " : " ", item.bytes);
         }
     }
@@ -25132,8 +25166,8 @@ static void restate__record_put_signal(const restate__record_line *l) {
     restate__record_put_payload(o, to);
     if (!value.tag && !failure.tag) return;
     restate__json_put(o, ' ');
-    restate__record_put_message(o, value.tag ? &restate__table_restate_wire_Value
-                                             : &restate__table_restate_wire_Failure,
+    restate__record_put_message(o, value.tag ? RESTATE__PART_restate_wire_Value
+                                             : RESTATE__PART_restate_wire_Failure,
                                 value.tag ? value.bytes : failure.bytes);
 }
 
@@ -25188,8 +25222,8 @@ static void restate__record_put_command(restate__record_text *t, const restate__
     bool output = e->type == restate_wire_MSG_OUTPUT_COMMAND;
     restate__record_put_number(o, "  ", t->command);
     restate__json_put(o, ' ');
-    restate__json_put_text(o, input ? "input" : output ? "output" : l.kind->name);
-    if (restate__table_decodes(l.kind->table, l.body)) {
+    restate__json_put_text(o, input ? "input" : output ? "output" : RESTATE__KIND_NAME(l.kind));
+    if (restate__rows_decode(l.kind->rows, l.body)) {
         restate__record_put_about(&l);
         restate__record_came *c =
             restate__record_find(t, restate__record_field(&l, "result_completion_id").number);
@@ -25467,7 +25501,7 @@ static restate_fit restate__record_differs(restate__record_check *c, const resta
     if (about_it) return restate__record_set_text(c, RESTATE_DIFFERS, "entry %lu: %s", entry, text);
     return restate__record_set_text(c, RESTATE_DIFFERS, "entry %lu, command %lu (%s): %s", entry,
                                     (unsigned long)vm->command_index + 1u,
-                                    restate__vm_kind(e->type)->name, text);
+                                    RESTATE__KIND_NAME(restate__vm_kind(e->type)), text);
 }
 
 /* Evaluates the end of an attempt: (4). */
@@ -25558,7 +25592,7 @@ static const restate__record_entry *restate__record_damaged(const restate__recor
     const restate__record_entry *e = r->entries, *end = e + r->count;
     for (; e < end; e++)
         if (restate__record_is_command(e) &&
-            !restate__table_decodes(restate__vm_kind(e->type)->table, e->body))
+            !restate__rows_decode(restate__vm_kind(e->type)->rows, e->body))
             return e;
     return NULL;
 }
@@ -25577,7 +25611,7 @@ static const char *restate__record_fault(restate__record_check *c) {
     if (damaged)
         return restate__arena_printf(&c->reader.arena, "entry %lu (%s) cannot be decoded",
                                      (unsigned long)(damaged - r->entries),
-                                     restate__vm_kind(damaged->type)->name);
+                                     RESTATE__KIND_NAME(restate__vm_kind(damaged->type)));
     const char *fault = restate__record_id(r->id, c->id);
     return fault ? restate__arena_printf(&c->reader.arena, "its id is invalid: %s", fault) : NULL;
 }
