@@ -10536,6 +10536,28 @@ typedef struct restate__attempt {
     struct restate__attempt *prev, *next;   /* of the worker's */
 } restate__attempt;
 
+/* What an execution of a closure has come to.
+ *
+ *     QUEUED      waits for a thread, or has just got one
+ *      |  \  restate__run_on_pool(): nothing is to begin any more
+ *      |   SKIPPED     if it may begin after all, restate__run_skipped() makes it QUEUED again
+ *      |  restate__run_execute()
+ *     BEGUN       the closure executes
+ *      |  restate__run_execute()
+ *     RETURNED
+ *      |  restate__run_doubt(): its failure may be that of the attempt
+ *     DOUBTFUL    counted in `doubts` until the worker knows: restate__run_propose()
+ *
+ * Written by the thread that has the execution: the worker's, or between restate__pool_submit() and
+ * `finished` one of the pool, when the worker looks at it for a watch (restate__run_left_ms()). */
+typedef enum restate__execution {
+    RESTATE__EXECUTION_QUEUED,
+    RESTATE__EXECUTION_SKIPPED,
+    RESTATE__EXECUTION_BEGUN,
+    RESTATE__EXECUTION_RETURNED,
+    RESTATE__EXECUTION_DOUBTFUL
+} restate__execution;
+
 /* One execution of a closure. */
 typedef struct restate__run {
     restate_ctx ctx;
@@ -10553,9 +10575,7 @@ typedef struct restate__run {
     restate_status status;
     struct restate__watch *watch;           /* the closure has a descriptor; NULL: it has none */
     bool pooled;                            /* `job` was submitted */
-    bool begun;                             /* on its thread: `began_ms` is known */
-    bool skipped;                           /* it got a thread and was not begun */
-    bool doubtful;                          /* counted in `doubts` */
+    restate__execution state;               /* atomic */
     int stop;                               /* atomic: cancelled meanwhile, or lost */
 } restate__run;
 
@@ -11196,7 +11216,7 @@ static uint64_t restate__run_left_ms(const restate__run *r) {
     if (restate__ctx_life(&a->ctx) != RESTATE__LIFE_OPEN || restate__attempt_stops(a) ||
         RESTATE__LOAD(&r->stop, RELAXED))
         return 0;
-    if (r->future->timed && r->begun) {
+    if (r->future->timed && RESTATE__LOAD(&r->state, RELAXED) >= RESTATE__EXECUTION_BEGUN) {
         uint64_t spent = restate__clock_since(a->clock, r->began_ms);
         left = spent < r->future->timeout_ms ? r->future->timeout_ms - spent : 0;
     }
@@ -11704,11 +11724,12 @@ static void restate__run_execute(restate__run *r) {
     restate__crash crash;
     restate__hooks_run_begin(&r->ctx, name);
     r->began_ms = restate__clock_ms(r->ctx.attempt->clock);
-    r->begun = true;
+    RESTATE__STORE(&r->state, RESTATE__EXECUTION_BEGUN, RELAXED);
     restate__attempt_crash_begin(r->ctx.attempt, &crash, name);
     r->status = restate__run_call(r);
     restate__crash_end(&crash);
     r->took_ms = restate__clock_since(r->ctx.attempt->clock, r->began_ms);
+    RESTATE__STORE(&r->state, RESTATE__EXECUTION_RETURNED, RELAXED);
     restate__hooks_run_end(&r->ctx, name, r->status);
 }
 
@@ -11775,7 +11796,8 @@ static void restate__run_propose(restate__run *r) {
     restate__run_leave(r);
     if (restate__ctx_is_open(&a->ctx)) restate__vm_propose(&a->vm, &f->node, &o, &f->policy);
     restate__attempt_failing(a);
-    if (r->doubtful && !a->vm.failing) RESTATE__SUB(&a->closures.doubts, 1u, RELAXED);
+    if (r->state == RESTATE__EXECUTION_DOUBTFUL && !a->vm.failing)
+        RESTATE__SUB(&a->closures.doubts, 1u, RELAXED);
     restate__ctx_release(&r->ctx);
 }
 
@@ -11794,14 +11816,22 @@ static bool restate__run_too_late(const restate__run *r) {
            RESTATE__LOAD(&a->closures.doubts, RELAXED);
 }
 
+/* If the attempt may fail with what the closure returned, nothing begins until the worker knows. */
+static void restate__run_doubt(restate__run *r) {
+    if (!r->ctx.retry && (r->status == RESTATE_OK || restate__ctx_is_failure(r->status))) return;
+    RESTATE__STORE(&r->state, RESTATE__EXECUTION_DOUBTFUL, RELAXED);
+    RESTATE__ADD(&r->ctx.attempt->closures.doubts, 1u, RELAXED);
+}
+
 static void restate__run_on_pool(restate__job *job) {
     restate__run *r = RESTATE__HOST(restate__run, job, job);
     restate__attempt *a = r->ctx.attempt;
-    r->skipped = restate__run_too_late(r);
-    if (!r->skipped) restate__run_execute(r);
-    r->doubtful = !r->skipped && (r->ctx.retry || (r->status != RESTATE_OK &&
-                                                   !restate__ctx_is_failure(r->status)));
-    if (r->doubtful) RESTATE__ADD(&a->closures.doubts, 1u, RELAXED);
+    if (restate__run_too_late(r)) {
+        RESTATE__STORE(&r->state, RESTATE__EXECUTION_SKIPPED, RELAXED);
+    } else {
+        restate__run_execute(r);
+        restate__run_doubt(r);
+    }
     restate__worker_post(a->worker, &r->finished);
 }
 
@@ -11809,6 +11839,7 @@ static void restate__run_on_pool(restate__job *job) {
 static void restate__run_skipped(restate__run *r) {
     restate__attempt *a = r->ctx.attempt;
     restate__node *node = &r->future->node;
+    RESTATE__STORE(&r->state, RESTATE__EXECUTION_QUEUED, RELAXED);
     if (restate__ctx_is_open(&a->ctx) && !a->vm.failing && restate__vm_ready(&a->vm) &&
         restate__pool_submit(a->closures.pool, &r->job))
         return;
@@ -11821,7 +11852,7 @@ static void restate__run_skipped(restate__run *r) {
 static void restate__run_finished(restate__note *note) {
     restate__run *r = RESTATE__HOST(restate__run, finished, note);
     restate__attempt *a = r->ctx.attempt;
-    if (r->skipped) {
+    if (r->state == RESTATE__EXECUTION_SKIPPED) {
         restate__run_skipped(r);
     } else {
         restate__run_propose(r);
@@ -11836,7 +11867,8 @@ static void restate__run_finished(restate__note *note) {
 
 static void restate__run_enter(restate__run *r) {
     restate__attempt *a = r->ctx.attempt;
-    r->pooled = r->begun = r->skipped = r->doubtful = false;
+    r->pooled = false;
+    RESTATE__STORE(&r->state, RESTATE__EXECUTION_QUEUED, RELAXED);
     r->next_live = a->closures.live;
     r->back = &a->closures.live;
     if (r->next_live) r->next_live->back = &r->next_live;
