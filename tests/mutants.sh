@@ -108,17 +108,18 @@ LIST
 # `from` becomes `to` in a function, where it has to stand exactly once.
 mutate() { # FUNCTION FROM TO <SOURCE >MUTANT
     awk -v name="$1" -v from="$2" -v to="$3" '
-        { text = text $0 "\n" }
-        END {
-            if (!match(text, "\n(static|RESTATE__PRIVATE)[^;{}]*[ *]" name "\\([^;{}]*\\) \\{\n")) exit 3
-            head = substr(text, 1, RSTART + RLENGTH - 1)
-            rest = substr(text, RSTART + RLENGTH)
-            end = index(rest, "\n}\n")
-            body = substr(rest, 1, end)
+        /^(static|RESTATE__PRIVATE)/ && !within { head = ""; within = "head" }
+        within == "head" { head = head $0 }
+        within == "body" && $0 == "}" {
             at = index(body, from)
-            if (!at || index(substr(body, at + 1), from)) exit 4
-            printf "%s%s%s%s%s", head, substr(body, 1, at - 1), to, substr(body, at + length(from)), substr(rest, end + 1)
-        }'
+            if (!at || index(substr(body, at + 1), from)) exit 1
+            printf "%s", substr(body, 1, at - 1) to substr(body, at + length(from))
+            within = "rest"
+        }
+        within == "body" { body = body $0 "\n" }
+        within != "body" { print }
+        within == "head" && /[;{]/ { within = head ~ "[ *]" name "\\([^;{]*\\) \\{$" ? "body" : "" }
+        END { exit within != "rest" }'
 }
 
 build=build/mutants
