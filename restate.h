@@ -297,11 +297,14 @@
  *                                statuses and codes stay, and so do the texts of the log.
  *   RESTATE_SMALL                RESTATE_TERSE, and without what firmware seldom needs: services
  *                                and options are not checked (do that in a build for tests),
- *                                identity_keys are a wrong option, detect_deadlocks does nothing,
- *                                %g of restate_json() writes up to 9 decimals (and misuse is what
- *                                needs more, or has a precision), restate_json_double() reads up to
- *                                18 digits and powers of ten up to 22. Memory is taken in pieces
- *                                of 1 KiB, not 4.
+ *                                identity_keys, hooks, seal and map_error are wrong options,
+ *                                detect_deadlocks does nothing. There is no default logger. Texts
+ *                                of the log are places, too, except those of attempts that failed
+ *                                and of requests that were refused, and their number is not
+ *                                limited. %g of restate_json() writes up to 9 decimals (and misuse
+ *                                is what needs more, or has a precision), restate_json_double()
+ *                                reads up to 18 digits and powers of ten up to 22. Memory is taken
+ *                                in pieces of 1 KiB, not 4.
  *   RESTATE_VALGRIND             Tell valgrind about stacks.
  *
  * ---- Firmware ----------------------------------------------------------------------------------
@@ -3073,7 +3076,7 @@ RESTATE_NO_THREADS, or RESTATE_ATOMIC_LOAD and its family"
 #  define RESTATE__LINE(line) RESTATE__LINE_OF(line)
 #  define RESTATE__TEXT(text) RESTATE__LINE(__LINE__)
 #  define RESTATE__SAY(full, brief) (0 ? (full) : (brief))
-#  define RESTATE__BRIEF(full) "restate.h:%d", (int)(__LINE__ + 0 * sizeof((full), 0))
+#  define RESTATE__PLACE(full) (int)(__LINE__ + 0 * sizeof((full), 0))
 #else
 #  define RESTATE__TEXT(text) text
 #  define RESTATE__SAY(full, brief) (full)
@@ -3919,6 +3922,13 @@ RESTATE__PRIVATE const char *restate__arena_printf(restate__arena *arena, const 
     return text;
 }
 
+#ifdef RESTATE_TERSE
+/* What stands for a text: its place in this file. */
+static const char *restate__arena_place(restate__arena *arena, int line) {
+    return restate__arena_printf(arena, "restate.h:%d", line);
+}
+#endif
+
 /* ---- The output buffer ----------------------------------------------------------------------- */
 
 /* Bytes on their way out: written at the end, read and dropped at the front.
@@ -4158,7 +4168,8 @@ static void restate__log_stderr(void *user, const restate_log_record *r) {
 
 /* `logger`, with defaults for what is zero. */
 RESTATE__PRIVATE restate_logger restate__log_defaults(restate_logger logger) {
-    if (!logger.write) logger.write = restate__log_stderr;
+    if (!logger.write && !RESTATE__FULL) logger.level = RESTATE_LOG_OFF;
+    if (!logger.write && RESTATE__FULL) logger.write = restate__log_stderr;
     if (logger.level == RESTATE_LOG_DEFAULT) logger.level = RESTATE_LOG_INFO;
     return logger;
 }
@@ -6525,7 +6536,7 @@ static bool restate__vm_raise_text(restate__vm *vm, uint32_t code, const char *m
     return false;
 }
 
-static bool restate__vm_raise(restate__vm *vm, uint32_t code, const char *format, ...)
+RESTATE__PRIVATE bool restate__vm_raise(restate__vm *vm, uint32_t code, const char *format, ...)
     RESTATE__PRINTF(3, 4);
 static bool restate__vm_raise(restate__vm *vm, uint32_t code, const char *format, ...) {
     va_list args;
@@ -6536,8 +6547,11 @@ static bool restate__vm_raise(restate__vm *vm, uint32_t code, const char *format
     return restate__vm_raise_text(vm, code, message);
 }
 #ifdef RESTATE_TERSE
+static bool restate__vm_raise_at(restate__vm *vm, uint32_t code, int line) {
+    return restate__vm_raise_text(vm, code, restate__arena_place(vm->arena, line));
+}
 #  define restate__vm_raise(vm, code, ...) \
-    (restate__vm_raise)(vm, code, RESTATE__BRIEF((restate__vm_raise)(vm, code, __VA_ARGS__)))
+    restate__vm_raise_at(vm, code, RESTATE__PLACE((restate__vm_raise)(vm, code, __VA_ARGS__)))
 #endif
 
 static bool restate__vm_nomem(restate__vm *vm) {
@@ -9612,10 +9626,11 @@ RESTATE__PRIVATE void restate__fiber_attach(restate__fiber *f, void (*want)(void
 
 /* ---- what a thread does for the user ---- */
 
+#define RESTATE__DUTY_NEVER UINT32_MAX
+#ifndef RESTATE_NO_SERVER
+
 #define RESTATE__DUTY_ID_BYTES 48u
 #define RESTATE__DUTY_ID_WORDS (RESTATE__DUTY_ID_BYTES / sizeof(size_t))
-#define RESTATE__DUTY_NEVER UINT32_MAX
-
 /* Which handler a thread executes, and since when, for other threads, which look at it at any time.
  * The thread writes it whenever it enters and leaves code of the user, so that is a few plain
  * stores. The names last as long as the endpoint; the invocation id does not, of it there is a
@@ -9687,6 +9702,20 @@ RESTATE__PRIVATE const char *restate__duty_id(restate__duty *copy, char *text) {
     restate__log_line(text);
     return text;
 }
+
+#else                                       /* nobody looks */
+
+typedef struct restate__duty {
+    char unused;
+} restate__duty;
+
+static void restate__duty_begin(restate__duty *duty, const char *service, const char *handler,
+                                restate_bytes id, uint64_t now_ms, uint32_t patience_ms) {
+    (void)duty, (void)service, (void)handler, (void)id, (void)now_ms, (void)patience_ms;
+}
+static void restate__duty_end(restate__duty *duty) { (void)duty; }
+
+#endif
 
 /* ---- the lock of what belongs to the process ----
  *
@@ -10594,8 +10623,6 @@ enum {
     RESTATE__RULE_WRITES = 2,               /* not in a shared handler */
     RESTATE__RULE_WORKFLOW = 4,
     RESTATE__RULE_EXPLICIT = 8,             /* cancellation is the handler's to deal with */
-    RESTATE__RULE_INVOCATION = 16,          /* `id` is that of an invocation */
-    RESTATE__RULE_AWAKEABLE = 32,           /* `id` is that of an awakeable */
     RESTATE__RULE_TEXT = 64,                /* `text` is not NULL */
     RESTATE__RULE_NOT_EMPTY = 128,          /* `text` is neither NULL nor empty */
     RESTATE__RULE_PRESENT = 256,            /* `value` is not absent */
@@ -10793,6 +10820,13 @@ static void restate__ctx_say(restate_ctx *ctx, restate_log_level level, const ch
     restate__ctx_vlog(ctx, level, true, format, args);
     va_end(args);
 }
+#ifdef RESTATE_SMALL
+static void restate__ctx_say_at(restate_ctx *ctx, restate_log_level level, int line) {
+    restate__ctx_say(ctx, level, "restate.h:%d", line);
+}
+#  define restate__ctx_say(ctx, level, ...) \
+    restate__ctx_say_at(ctx, level, RESTATE__PLACE((restate__ctx_say)(ctx, level, __VA_ARGS__)))
+#endif
 
 /* A detached thread wants to use its attempt. Runs on that thread. */
 static void restate__attempt_want(void *arg) {
@@ -10924,8 +10958,16 @@ static restate_status restate__ctx_nomem(restate_ctx *ctx) {
 
 /* The user did what cannot be done: ends the attempt with a message that says where, what and what
  * to do instead. */
-static restate_status restate__ctx_misuse(restate_ctx *ctx, const char *function,
-                                          const char *format, ...) RESTATE__PRINTF(3, 4);
+RESTATE__PRIVATE restate_status restate__ctx_misuse(restate_ctx *ctx, const char *function,
+                                                    const char *format, ...) RESTATE__PRINTF(3, 4);
+static restate_status restate__ctx_misuse_text(restate_ctx *ctx, const char *message) {
+    if (ctx->memory->failed) message = "out of memory";
+    restate__ctx_attach(ctx);
+    ctx->error.misuse = true;
+    restate__ctx_retry(ctx, RESTATE__E_INTERNAL, message, NULL);
+    restate__ctx_detach(ctx);
+    return RESTATE_ENDED;
+}
 static restate_status restate__ctx_misuse(restate_ctx *ctx, const char *function,
                                           const char *format, ...) {
     const restate__handler *h = ctx->attempt->handler;
@@ -10934,22 +10976,20 @@ static restate_status restate__ctx_misuse(restate_ctx *ctx, const char *function
     va_start(args, format);
     const char *what = restate__arena_vprintf(ctx->memory, format, args);
     va_end(args);
-    const char *message =
-        RESTATE__PEER(ctx->attempt)
-            ? restate__arena_printf(ctx->memory, "%s(): %s", function, what)
-            : restate__arena_printf(ctx->memory, "%s/%s%s: %s(): %s", h->service, h->name,
-                                    ctx->run ? " (in a closure)" : "", function, what);
-    if (ctx->memory->failed) message = "out of memory";
-    restate__ctx_attach(ctx);
-    ctx->error.misuse = true;
-    restate__ctx_retry(ctx, RESTATE__E_INTERNAL, message, NULL);
-    restate__ctx_detach(ctx);
-    return RESTATE_ENDED;
+    return restate__ctx_misuse_text(
+        ctx, RESTATE__PEER(ctx->attempt)
+                 ? restate__arena_printf(ctx->memory, "%s(): %s", function, what)
+                 : restate__arena_printf(ctx->memory, "%s/%s%s: %s(): %s", h->service, h->name,
+                                         ctx->run ? " (in a closure)" : "", function, what));
 }
 #ifdef RESTATE_TERSE
+static restate_status restate__ctx_misuse_at(restate_ctx *ctx, int line) {
+    if (restate__ctx_is_over(ctx)) return RESTATE_ENDED;
+    return restate__ctx_misuse_text(ctx, restate__arena_place(ctx->memory, line));
+}
 #  define restate__ctx_misuse(ctx, function, ...) \
-    (restate__ctx_misuse)( \
-        ctx, function, RESTATE__BRIEF((restate__ctx_misuse)(ctx, function, __VA_ARGS__)))
+    restate__ctx_misuse_at( \
+        ctx, RESTATE__PLACE((restate__ctx_misuse)(ctx, function, __VA_ARGS__)))
 #endif
 
 /* The caller's input is not what the code takes it for, and the function at hand cannot return a
@@ -11364,9 +11404,13 @@ static inline const restate_codec *restate__ctx_codec_of(const restate_ctx *ctx,
     return n ? ((const restate__encoded *)(const void *)n)->codec : NULL;
 }
 
+static inline const restate_seal *restate__ctx_seal_of(const restate_ctx *ctx) {
+    return RESTATE__FULL ? ctx->attempt->handler->options.seal : NULL;
+}
+
 /* Whether these bytes, handed on whole, may differ on replay. */
 static inline bool restate__ctx_unstable(const restate_ctx *ctx, restate_bytes value) {
-    const restate_seal *seal = ctx->attempt->handler->options.seal;
+    const restate_seal *seal = restate__ctx_seal_of(ctx);
     const restate_codec *codec = restate__ctx_codec_of(ctx, value);
     return (codec && codec->unstable) || (seal && seal->unstable);
 }
@@ -11387,13 +11431,13 @@ static RESTATE__NOINLINE bool restate__ctx_seal_with(restate_ctx *ctx, const res
 
 /* Seals a payload on its way out. False: the attempt is over. Absent bytes are sealed as empty. */
 static inline bool restate__ctx_seal(restate_ctx *ctx, restate_bytes *value) {
-    const restate_seal *seal = ctx->attempt->handler->options.seal;
+    const restate_seal *seal = restate__ctx_seal_of(ctx);
     return RESTATE__LIKELY(!seal) || restate__ctx_seal_with(ctx, seal, value);
 }
 
 /* Opens a payload that came in. */
 static restate_status restate__ctx_open(restate_ctx *ctx, restate_bytes *value, uint16_t code) {
-    const restate_seal *seal = ctx->attempt->handler->options.seal;
+    const restate_seal *seal = restate__ctx_seal_of(ctx);
     restate_bytes plain = restate__b_none();
     if (!seal || !value->len) return RESTATE_OK;
     if (seal->open(seal->user, ctx, *value, &plain) == RESTATE_OK) {
@@ -11532,7 +11576,7 @@ RESTATE_API restate_status restate_fail_with(restate_ctx *ctx, const restate_fai
 static bool restate__ctx_map_error(restate_ctx *ctx, uint16_t code, const char *message) {
     const restate_options *o = &ctx->attempt->handler->options;
     restate_failure mapped = { 0, NULL, NULL };
-    return o->map_error &&
+    return RESTATE__FULL && o->map_error &&
            o->map_error(o->user, code ? code : RESTATE__E_INTERNAL, message, &mapped) &&
            restate_fail_with(ctx, &mapped) == RESTATE_TERMINAL;
 }
@@ -11573,28 +11617,33 @@ static void restate__handler_hook(restate__handler *h, const restate_hooks *hook
     if (hooks) h->hooks[h->hook_count++] = hooks;
 }
 
+/* How many hooks a handler has. */
+static inline size_t restate__hooks_of(const restate__handler *h) {
+    return RESTATE__FULL ? h->hook_count : 0;
+}
+
 static void restate__hooks_begin(restate_ctx *ctx) {
     const restate__handler *h = ctx->attempt->handler;
-    for (size_t i = 0; i < h->hook_count; i++)
+    for (size_t i = 0; i < restate__hooks_of(h); i++)
         if (h->hooks[i]->begin) h->hooks[i]->begin(h->hooks[i]->user, ctx);
 }
 
 /* Inner levels first: the reverse of the beginning. */
 static void restate__hooks_end(restate_ctx *ctx, restate_status status) {
     const restate__handler *h = ctx->attempt->handler;
-    for (size_t i = h->hook_count; i-- > 0;)
+    for (size_t i = restate__hooks_of(h); i-- > 0;)
         if (h->hooks[i]->end) h->hooks[i]->end(h->hooks[i]->user, ctx, status);
 }
 
 static void restate__hooks_run_begin(restate_ctx *run, const char *name) {
     const restate__handler *h = run->attempt->handler;
-    for (size_t i = 0; i < h->hook_count; i++)
+    for (size_t i = 0; i < restate__hooks_of(h); i++)
         if (h->hooks[i]->run_begin) h->hooks[i]->run_begin(h->hooks[i]->user, run, name);
 }
 
 static void restate__hooks_run_end(restate_ctx *run, const char *name, restate_status status) {
     const restate__handler *h = run->attempt->handler;
-    for (size_t i = h->hook_count; i-- > 0;)
+    for (size_t i = restate__hooks_of(h); i-- > 0;)
         if (h->hooks[i]->run_end) h->hooks[i]->run_end(h->hooks[i]->user, run, name, status);
 }
 
@@ -11616,7 +11665,7 @@ static const restate_pair *restate__hooks_headers(restate_ctx *ctx, const restat
     const restate__handler *h = ctx->attempt->handler;
     const restate_pair *all = own ? own : &none;
     *loose = false;
-    for (size_t i = 0; i < h->hook_count; i++) {
+    for (size_t i = 0; i < restate__hooks_of(h); i++) {
         const restate_hooks *hooks = h->hooks[i];
         if (!hooks->outbound) continue;
         *loose = true;
@@ -12142,7 +12191,15 @@ typedef struct restate__args {
     bool yes;                               /* what is answered, where that is all */
 } restate__args;
 
+/* What ids are of. */
+typedef struct restate__op_id {
+    const char *text;
+    const char *(*fault)(const char *id);   /* NULL: it is one */
+    bool needed;                            /* NULL is misuse, and not a wrong one */
+} restate__op_id;
+
 typedef struct restate__operation {
+    const restate__op_id *id;             /* that `id` is of; NULL: there is no id */
     unsigned rules;
     restate__future_kind makes;             /* RESTATE__FUTURE_NONE: no future */
     const char *text_is;                    /* what messages call `text`; NULL: not checked */
@@ -12152,18 +12209,20 @@ typedef struct restate__operation {
 /* A row: its name, the kind of its future, what `text` is called, its rules, and what has the
  * journal write the command. */
 #define RESTATE__OP(name, makes, text_is, rules, command) \
+    RESTATE__OP_ON(NULL, name, makes, text_is, rules, command)
+#define RESTATE__OP_ON(id, name, makes, text_is, rules, command) \
     static bool restate__op_##name##_issue(restate__args *in, restate_future *f) { \
         (void)f; \
         return command; \
     } \
     static const restate__operation restate__op_##name = { \
-        rules, RESTATE__FUTURE_##makes, text_is, restate__op_##name##_issue \
+        id, rules, RESTATE__FUTURE_##makes, text_is, restate__op_##name##_issue \
     }
 
 static const restate_failure restate__rejected = { 500, "rejected", NULL };
 
 /* Misuse; gives false. */
-static bool restate__refuse(const restate__args *in, const char *format, ...)
+RESTATE__PRIVATE bool restate__refuse(const restate__args *in, const char *format, ...)
     RESTATE__PRINTF(2, 3);
 static bool restate__refuse(const restate__args *in, const char *format, ...) {
     va_list args;
@@ -12174,8 +12233,12 @@ static bool restate__refuse(const restate__args *in, const char *format, ...) {
     return false;
 }
 #ifdef RESTATE_TERSE
+static bool restate__refuse_at(const restate__args *in, int line) {
+    restate__ctx_misuse_at(in->ctx, line);
+    return false;
+}
 #  define restate__refuse(in, ...) \
-    (restate__refuse)(in, RESTATE__BRIEF((restate__refuse)(in, __VA_ARGS__)))
+    restate__refuse_at(in, RESTATE__PLACE((restate__refuse)(in, __VA_ARGS__)))
 #endif
 
 /* What follows from the kind and the options of a handler. */
@@ -12228,18 +12291,22 @@ static bool restate__op_texts_valid(const restate__args *in, const restate__oper
 
 #define RESTATE__NO_ID "\"%.80s\" is not the id of an %s: %s"
 
-static restate_status restate__op_check_id(const restate__args *in, unsigned rules) {
-    if (!(rules & (RESTATE__RULE_INVOCATION | RESTATE__RULE_AWAKEABLE))) return RESTATE_OK;
-    const bool invocation = rules & RESTATE__RULE_INVOCATION;
+static const restate__op_id restate__op_id_of_invocation = {
+    "invocation (inv_...)", restate__b_invocation_id_fault, true
+};
+static const restate__op_id restate__op_id_of_awakeable = {
+    "awakeable (sign_1...)", restate__b_awakeable_id_fault, false
+};
+
+static restate_status restate__op_check_id(const restate__args *in, const restate__op_id *kind) {
+    if (!kind) return RESTATE_OK;
     const char *id = in->id ? in->id : "";
-    if (invocation && !in->id)
+    if (kind->needed && !in->id)
         return restate__ctx_misuse(in->ctx, in->function, "the invocation id is empty");
-    const char *fault =
-        invocation ? restate__b_invocation_id_fault(id) : restate__b_awakeable_id_fault(id);
-    const char *kind = invocation ? "invocation (inv_...)" : "awakeable (sign_1...)";
+    const char *fault = kind->fault(id);
     if (fault && RESTATE__PEER(in->ctx->attempt))
-        return restate__ctx_misuse(in->ctx, in->function, RESTATE__NO_ID, id, kind, fault);
-    return fault ? restate_fail(in->ctx, 400, RESTATE__NO_ID, id, kind, fault) : RESTATE_OK;
+        return restate__ctx_misuse(in->ctx, in->function, RESTATE__NO_ID, id, kind->text, fault);
+    return fault ? restate_fail(in->ctx, 400, RESTATE__NO_ID, id, kind->text, fault) : RESTATE_OK;
 }
 
 /* Makes the failure one that can be sent. False: it cannot be; the attempt is over. */
@@ -12268,7 +12335,7 @@ static restate_status restate__issue_any(const restate__operation *op, restate__
         if (!f->ctx) return restate__ctx_leave(ctx, false);
     }
     in->vm = &ctx->attempt->vm;
-    restate_status s = restate__op_check_id(in, op->rules);
+    restate_status s = restate__op_check_id(in, op->id);
     if (s == RESTATE_TERMINAL) {
         restate__ctx_detach(ctx);
         return s;
@@ -12868,7 +12935,8 @@ RESTATE_API restate_status restate_call_id(restate_ctx *ctx, restate_future *cal
     return restate__ctx_given(ctx, s);
 }
 
-RESTATE__OP(cancel, NONE, NULL, RESTATE__RULE_INVOCATION, restate__vm_cancel(in->vm, in->id));
+RESTATE__OP_ON(&restate__op_id_of_invocation, cancel, NONE, NULL, 0,
+               restate__vm_cancel(in->vm, in->id));
 
 RESTATE_API restate_status restate_cancel(restate_ctx *ctx, const char *invocation_id) {
     restate__args in = { ctx, "restate_cancel", .id = invocation_id };
@@ -12887,8 +12955,9 @@ RESTATE_API restate_future *restate_awakeable(restate_ctx *ctx, const char **id)
     return f;
 }
 
-RESTATE__OP(complete, NONE, NULL, RESTATE__RULE_AWAKEABLE | RESTATE__RULE_PAYLOAD,
-            restate__vm_complete_awakeable(in->vm, in->id, in->value, in->failure, in->unstable));
+RESTATE__OP_ON(&restate__op_id_of_awakeable, complete, NONE, NULL, RESTATE__RULE_PAYLOAD,
+               restate__vm_complete_awakeable(in->vm, in->id, in->value, in->failure,
+                                              in->unstable));
 
 RESTATE_API restate_status restate_resolve(restate_ctx *ctx, const char *awakeable_id,
                                            restate_bytes value) {
@@ -12913,11 +12982,10 @@ RESTATE_API restate_future *restate_signal(restate_ctx *ctx, const char *name) {
     return restate__issue_async(&restate__op_signal, &in);
 }
 
-RESTATE__OP(send_signal, NONE, "name",
-            RESTATE__RULE_INVOCATION | RESTATE__RULE_NOT_EMPTY | RESTATE__RULE_PAYLOAD |
-            RESTATE__RULE_SIGNAL,
-            restate__vm_send_signal(in->vm, in->id, in->text, in->value, in->failure,
-                                    in->unstable));
+RESTATE__OP_ON(&restate__op_id_of_invocation, send_signal, NONE, "name",
+               RESTATE__RULE_NOT_EMPTY | RESTATE__RULE_PAYLOAD | RESTATE__RULE_SIGNAL,
+               restate__vm_send_signal(in->vm, in->id, in->text, in->value, in->failure,
+                                       in->unstable));
 
 RESTATE_API restate_status restate_signal_resolve(restate_ctx *ctx, const char *invocation_id,
                                                   const char *name, restate_bytes value) {
@@ -16741,7 +16809,7 @@ struct restate_endpoint {
     restate_tls tls;                        /* options.tls, if there is one, points here */
     uint8_t *keys;                          /* identity_keys, decoded; NULL: none */
     size_t key_count;
-    restate__log_limit limits[RESTATE__LIMITS];
+    restate__log_limit limits[RESTATE__FULL ? RESTATE__LIMITS : 1];
     bool left_out;                          /* atomic: lines were left out; to be logged later */
     char error[1024];
     bool invalid;                           /* the options are wrong: `error` is all there is */
@@ -16778,7 +16846,8 @@ static restate_status restate__ep_error(restate_endpoint *e, const char *format,
 }
 #ifdef RESTATE_TERSE
 #  define restate__ep_error(e, ...) \
-    (restate__ep_error)(e, RESTATE__BRIEF((restate__ep_error)(e, __VA_ARGS__)))
+    (restate__ep_error)(e, "restate.h:%d", \
+                        RESTATE__PLACE((restate__ep_error)(e, __VA_ARGS__)))
 #endif
 
 /* ---- Options and their levels ---------------------------------------------------------------- */
@@ -17104,7 +17173,7 @@ static const restate_pair *restate__ep_pairs(restate_endpoint *e, const restate_
 /* The content type of requests for the manifest, in small letters and without parameters. The
  * server compares it byte by byte with that of a request, whose parameters it has removed. */
 static const char *restate__ep_request_type(restate_endpoint *e, const char *type) {
-    size_t n = type ? restate__ep_type_len(type) : 0;
+    size_t n = type ? strcspn(type, " \t;") : 0;
     restate_bytes copy = type ? restate__arena_copy(&e->arena, restate__b(type, n))
                               : restate__b_none();
     char *text = (char *)(uintptr_t)copy.ptr;
@@ -17170,6 +17239,8 @@ static void restate__ep_copy_handler(restate_endpoint *e, const restate__service
     restate__handler_hook(to, s->source.options.hooks);
     restate__handler_hook(to, from->options.hooks);
     restate__handler_resolve(to);
+    if (!RESTATE__FULL && (to->hook_count || to->options.seal || to->options.map_error))
+        e->invalid = true;
 }
 
 /* Tells the exclusive handlers of an object which ones take its key. */
@@ -17207,7 +17278,7 @@ static void restate__ep_copy_service(restate_endpoint *e, restate__service *to,
         restate__ep_copy_handler(e, to, &to->handlers[i], &from->handlers[i]);
     if (e->arena.failed) return;
     qsort(to->handlers, to->count, sizeof *to->handlers, restate__ep_by_handler);
-    if (from->kind == RESTATE_OBJECT) restate__ep_tell_takers(e, to);
+    if (RESTATE__FULL && from->kind == RESTATE_OBJECT) restate__ep_tell_takers(e, to);
 }
 
 static restate_status restate__ep_copy_services(restate_endpoint *e,
@@ -17221,6 +17292,9 @@ static restate_status restate__ep_copy_services(restate_endpoint *e,
     for (size_t i = 0; i < e->count && !e->arena.failed; i++)
         restate__ep_copy_service(e, &e->services[i], services[i]);
     if (e->arena.failed) return restate__ep_error(e, "out of memory");
+    if (e->invalid)
+        return restate__ep_error(e, "hooks, seal or map_error are set, but RESTATE_SMALL is "
+                                    "defined");
     qsort(e->services, e->count, sizeof *e->services, restate__ep_by_service);
     for (size_t i = 1; i < e->count; i++)
         if (restate__ep_by_service(&e->services[i - 1], &e->services[i]) == 0)
@@ -17229,20 +17303,23 @@ static restate_status restate__ep_copy_services(restate_endpoint *e,
     return RESTATE_OK;
 }
 
-static restate_endpoint_options restate__ep_defaults(restate_endpoint_options o) {
-    if (!o.port) o.port = 9080;
-    if (!o.pool_threads) o.pool_threads = 64;
-    if (!o.max_invocations) o.max_invocations = 10000;
-    if (!o.max_streams) o.max_streams = 256;
-    if (!o.max_message_bytes) o.max_message_bytes = (size_t)64 << 20;
-    if (!o.window_bytes) o.window_bytes = (size_t)1 << 20;
-    if (!o.drain_ms) o.drain_ms = 10000;
-    if (!o.max_connections) o.max_connections = 1000;
-    if (!o.peer_timeout_ms) o.peer_timeout_ms = 40000;
-    if (!o.request_timeout_ms) o.request_timeout_ms = 60000;
-    if (!o.send_timeout_ms) o.send_timeout_ms = 60000;
-    if (!o.verify) o.verify = RESTATE__ID_VERIFY;
-    return o;
+static void restate__ep_defaults(restate_endpoint_options *o) {
+    if (!o->max_invocations) o->max_invocations = 10000;
+    if (!o->max_message_bytes) o->max_message_bytes = (size_t)64 << 20;
+    if (!o->window_bytes) o->window_bytes = (size_t)1 << 20;
+#ifndef RESTATE_NO_THREADS
+    if (!o->pool_threads) o->pool_threads = 64;
+#endif
+#ifndef RESTATE_NO_SERVER
+    if (!o->port) o->port = 9080;
+    if (!o->max_streams) o->max_streams = 256;
+    if (!o->drain_ms) o->drain_ms = 10000;
+    if (!o->max_connections) o->max_connections = 1000;
+    if (!o->peer_timeout_ms) o->peer_timeout_ms = 40000;
+    if (!o->request_timeout_ms) o->request_timeout_ms = 60000;
+    if (!o->send_timeout_ms) o->send_timeout_ms = 60000;
+#endif
+    if (RESTATE__FULL && !o->verify) o->verify = RESTATE__ID_VERIFY;
 }
 
 static void restate__ep_limits(restate_endpoint *e) {
@@ -17260,12 +17337,13 @@ static void restate__ep_limits(restate_endpoint *e) {
         RESTATE__LIMIT(RESTATE__LIMIT_CONNECTION, "connections", 200)
 #undef RESTATE__LIMIT
     };
-    memcpy(e->limits, limits, sizeof limits);
+    if (RESTATE__FULL) memcpy(e->limits, limits, sizeof limits);
 }
 
 /* Whether a line of that kind may be logged. Any thread. */
 RESTATE__PRIVATE bool restate__ep_may_log(restate_endpoint *e, unsigned kind) {
-    if (restate__log_may(&e->limits[kind], &e->logger, restate__clock_ms(&e->options.clock)))
+    if (!RESTATE__FULL || restate__log_may(&e->limits[kind], &e->logger,
+                                           restate__clock_ms(&e->options.clock)))
         return true;
     RESTATE__STORE(&e->left_out, true, RELEASE);
     return false;
@@ -17273,7 +17351,7 @@ RESTATE__PRIVATE bool restate__ep_may_log(restate_endpoint *e, unsigned kind) {
 
 /* Logs how many lines were left out, in windows that are over or (`all`) in all of them. */
 RESTATE__PRIVATE void restate__ep_left_out(restate_endpoint *e, uint64_t now_ms, bool all) {
-    if (!RESTATE__EXCHANGE(bool, &e->left_out, false, ACQUIRE)) return;
+    if (!RESTATE__FULL || !RESTATE__EXCHANGE(bool, &e->left_out, false, ACQUIRE)) return;
     for (unsigned i = 0; i < RESTATE__LIMITS; i++) {
         restate__log_limit *limit = &e->limits[i];
         if (!RESTATE__LOAD(&limit->left_out, RELAXED)) continue;
@@ -17358,7 +17436,8 @@ RESTATE_API restate_endpoint *restate_endpoint_new(const restate_endpoint_option
     restate_endpoint *e = restate__mem_zalloc(&allocator, sizeof *e);
     if (!e) return NULL;
     e->allocator = allocator;
-    e->options = restate__ep_defaults(*options);
+    e->options = *options;
+    restate__ep_defaults(&e->options);
     if (!restate__clock_given(&options->clock)) e->options.clock = restate__clock_default;
     e->logger.to = restate__log_defaults(options->logger);
     e->logger.clock = &e->options.clock;
@@ -17366,12 +17445,14 @@ RESTATE_API restate_endpoint *restate_endpoint_new(const restate_endpoint_option
     restate__ep_limits(e);
     restate__cache_init(&e->cache, &e->allocator, NULL, 0);
     restate__arena_init(&e->arena, &e->cache);
+#ifndef RESTATE_NO_SERVER
     e->options.address = restate__ep_text(e, options->address);
     e->options.certificate_file = restate__ep_text(e, options->certificate_file);
     e->options.key_file = restate__ep_text(e, options->key_file);
     e->options.client_ca_file = restate__ep_text(e, options->client_ca_file);
     if (options->tls) e->tls = *options->tls;
     e->options.tls = options->tls ? &e->tls : NULL;
+#endif
     e->options.services = NULL;
     e->options.identity_keys = NULL;
     e->invalid = restate__ep_check(e, options) != RESTATE_OK;
@@ -17755,23 +17836,31 @@ static void restate__exchange_respond_error(restate__exchange *exchange, uint16_
 }
 
 /* The same text for the caller and the log. */
-static void restate__exchange_refuse(restate__exchange *exchange, uint16_t status,
-                                     const char *format, ...) RESTATE__PRINTF(3, 4);
+RESTATE__PRIVATE void restate__exchange_refuse(restate__exchange *exchange, uint16_t status,
+                                               const char *format, ...) RESTATE__PRINTF(3, 4);
+static void restate__exchange_refuse_text(restate__exchange *exchange, uint16_t status,
+                                          const char *text) {
+    text = restate__arena_clean(&exchange->arena, text, "");
+    restate__exchange_log_refusal(exchange, status, text);
+    restate__exchange_respond_error(exchange, status, text);
+}
 static void restate__exchange_refuse(restate__exchange *exchange, uint16_t status,
                                      const char *format, ...) {
     va_list args;
     va_start(args, format);
     const char *text = restate__arena_vprintf(&exchange->arena, format, args);
     va_end(args);
-    text = restate__arena_clean(&exchange->arena, text, "");
-    restate__exchange_log_refusal(exchange, status, text);
-    restate__exchange_respond_error(exchange, status, text);
+    restate__exchange_refuse_text(exchange, status, text);
 }
 #ifdef RESTATE_TERSE
+static void restate__exchange_refuse_at(restate__exchange *exchange, uint16_t status, int line) {
+    restate__exchange_refuse_text(exchange, status,
+                                  restate__arena_place(&exchange->arena, line));
+}
 #  define restate__exchange_refuse(exchange, status, ...) \
-    (restate__exchange_refuse)( \
+    restate__exchange_refuse_at( \
         exchange, status, \
-        RESTATE__BRIEF((restate__exchange_refuse)(exchange, status, __VA_ARGS__)))
+        RESTATE__PLACE((restate__exchange_refuse)(exchange, status, __VA_ARGS__)))
 #endif
 
 /* Refuses a method; `allow` has those that the path accepts. */
@@ -17878,14 +17967,14 @@ static void restate__exchange_log_failure(restate__attempt *a) {
     const restate__vm_error *e = &a->vm.error;
     restate_log_level level = e->misuse ? RESTATE_LOG_ERROR : RESTATE_LOG_WARN;
     if (e->step_try)
-        restate__ctx_say(&a->ctx, level,
+        (restate__ctx_say)(&a->ctx, level,
                          "the attempt failed with %u: %.800s (step \"%.*s\", try %lu)",
                          (unsigned)e->code, e->message,
                          (int)(e->related.name.len < 100 ? e->related.name.len : 100),
                          e->related.name.ptr ? (const char *)e->related.name.ptr : "",
                          (unsigned long)e->step_try);
     else
-        restate__ctx_say(&a->ctx, level, "the attempt failed with %u: %.800s (try %lu)",
+        (restate__ctx_say)(&a->ctx, level, "the attempt failed with %u: %.800s (try %lu)",
                          (unsigned)e->code, e->message, (unsigned long)a->vm.retry_count + 1);
 }
 

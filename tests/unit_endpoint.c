@@ -175,14 +175,11 @@ TEST(default_options) {
     ex_memory();
     ex.options.pool_threads = 0;
     open_one(one("S", "h"));
-    CHECK_INT(ex.endpoint->options.port, 9080);
     CHECK_INT(ex.endpoint->options.pool_threads, 64);
     CHECK_INT(ex.endpoint->pool.stack_bytes, 1 << 20);
     CHECK_INT(ex.endpoint->options.max_invocations, 10000);
-    CHECK_INT(ex.endpoint->options.max_streams, 256);
     CHECK_INT(ex.endpoint->options.max_message_bytes, 64 << 20);
     CHECK_INT(ex.endpoint->options.window_bytes, 1 << 20);
-    CHECK_INT(ex.endpoint->options.drain_ms, 10000);
     ex_end();
 }
 

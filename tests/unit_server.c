@@ -6,6 +6,19 @@
 
 /* ---- Routing, content types, discovery ------------------------------------------------------------------- */
 
+TEST(default_options) {
+    const restate_handler list[] = { { .name = "h", .fn = echo }, { NULL } };
+    const restate_service s = { .name = "S", .handlers = list };
+    const restate_service *const services[] = { &s, NULL };
+    restate_endpoint *e = restate_endpoint_new(
+        &(restate_endpoint_options){ .services = services });
+    CHECK_STR(restate_endpoint_error(e), "");
+    CHECK_INT(e->options.port, 9080);
+    CHECK_INT(e->options.max_streams, 256);
+    CHECK_INT(e->options.drain_ms, 10000);
+    restate_endpoint_free(e);
+}
+
 TEST(health_and_versions) {
     up(.threads = 1);
     client *c = dial();
@@ -809,7 +822,7 @@ TEST(mutated_connections) {
 
 int main(int argc, char **argv) {
     static const test_case cases[] = {
-        T(health_and_versions), T(refusals), T(refusals_of_strange_bytes), T(paths),
+        T(default_options), T(health_and_versions), T(refusals), T(refusals_of_strange_bytes), T(paths),
         T(head_request), T(discovery), T(discovery_needs_newer_version), T(interleaved),
         T(hundred_streams), T(streams_beyond_the_limit), T(too_many_invocations),
         T(loops_share_the_connections), T(full_duplex), T(inactivity), T(trailers_end_the_input),
