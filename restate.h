@@ -4732,7 +4732,7 @@ RESTATE__PRIVATE void restate__wire_put(restate__buf *out, uint16_t type, uint16
     uint8_t head[RESTATE__WIRE_HEAD];
     restate__chunk *before = out->last;
     size_t at = before ? out->write_at : 0, len = out->len;
-    if (restate__wire_put_whole(out, type, flags, desc, message)) return;
+    if (RESTATE__FULL && restate__wire_put_whole(out, type, flags, desc, message)) return;
     pb_ostream_t stream = { .callback = restate__wire_sink, .state = out, .max_size = UINT32_MAX };
     restate__wire_put_head(head, type, flags, 0);
     if (!restate__buf_write(out, head, sizeof head) || !pb_encode(&stream, desc, message)) {
@@ -12444,7 +12444,7 @@ RESTATE_API restate_status restate_run(restate_ctx *ctx, const char *name, resta
                                        void *arg, const restate_run_options *options,
                                        restate_bytes *result) {
     restate_status s;
-    if (closure && restate__ctx_run_recorded(ctx, name, result, &s)) return s;
+    if (RESTATE__FULL && closure && restate__ctx_run_recorded(ctx, name, result, &s)) return s;
     const restate__run_args run = { closure, arg, options };
     restate__args in = { ctx, "restate_run", .text = restate_str(name), .more = &run };
     restate_future *f = restate__issue_async(&restate__op_run, &in);
@@ -14312,7 +14312,7 @@ typedef struct restate__json_text { char s[56]; } restate__json_text;
 
 /* Describes, in ASCII, what is at `at`: if `value`, the kind of the value or its number, else the
  * character. */
-static restate__json_text restate__json_found(const uint8_t *at, const uint8_t *end, bool value) {
+RESTATE__PRIVATE restate__json_text restate__json_found(const uint8_t *at, const uint8_t *end, bool value) {
     restate__json_text t;
     size_t left = (size_t)(end - at), n = left ? 1 : 0;
     const char *kind = NULL;
@@ -14331,6 +14331,10 @@ static restate__json_text restate__json_found(const uint8_t *at, const uint8_t *
     else snprintf(t.s, sizeof t.s, "'%c'", *at);
     return t;
 }
+#ifdef RESTATE_TERSE
+#  define restate__json_found(at, end, value) \
+    (restate__json_text){ { (char)(0 * sizeof((restate__json_found)(at, end, value))) } }
+#endif
 
 /* ---- Getters --------------------------------------------------------------------------------- */
 
@@ -16865,15 +16869,24 @@ static bool restate__ep_policy_set(const restate_retry_policy *p) {
     X(detect_deadlocks) X(stack_bytes) X(stall_warning_ms) X(seal) X(map_error) X(codec) \
     X(preload_keys)
 
-/* Fields unset in `near` come from `far`. */
-static restate_options restate__ep_merge(restate_options near_, const restate_options *far_) {
-    if (near_.preload_keys && !near_.lazy_state) near_.lazy_state = RESTATE_ON;
-#define RESTATE__INHERIT(field) if (!near_.field) near_.field = far_->field;
-    RESTATE__INHERITED(RESTATE__INHERIT)
+/* Fields unset in `near` come from `far`. Unset is all bytes zero, of pointers, too, as in memory
+ * that is cleared. */
+static void restate__ep_merge(restate_options *near_, const restate_options *far_) {
+    static const struct { uint16_t at, size; } fields[] = {
+#define RESTATE__INHERIT(field) \
+    { offsetof(restate_options, field), sizeof ((restate_options *)0)->field },
+        RESTATE__INHERITED(RESTATE__INHERIT)
 #undef RESTATE__INHERIT
-    if (!restate__ep_policy_set(&near_.retry)) near_.retry = far_->retry;
-    if (!restate__ep_policy_set(&near_.run_retry)) near_.run_retry = far_->run_retry;
-    return near_;
+    };
+    if (near_->preload_keys && !near_->lazy_state) near_->lazy_state = RESTATE_ON;
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        static const uint8_t unset[sizeof(uint64_t)] = { 0 };
+        uint8_t *to = (uint8_t *)near_ + fields[i].at;
+        if (memcmp(to, unset, fields[i].size) == 0)
+            memcpy(to, (const uint8_t *)far_ + fields[i].at, fields[i].size);
+    }
+    if (!restate__ep_policy_set(&near_->retry)) near_->retry = far_->retry;
+    if (!restate__ep_policy_set(&near_->run_retry)) near_->run_retry = far_->run_retry;
 }
 
 /* Whether an option is set. (Not by memcmp(): what lies between fields may be anything.) */
@@ -17135,7 +17148,8 @@ static restate_status restate__ep_check_service(restate_endpoint *e, const resta
         restate__ep_check_pairs(e, s->metadata, where) != RESTATE_OK ||
         restate__ep_check_options(e, &s->options, where) != RESTATE_OK)
         return RESTATE_ERROR;
-    restate_options merged = restate__ep_merge(s->options, &e->options.defaults);
+    restate_options merged = s->options;
+    restate__ep_merge(&merged, &e->options.defaults);
     for (const restate_handler *h = s->handlers; !restate__ep_handlers_end(h); h++) {
         if (!h->name)
             return restate__ep_error(e, "%s: its handler no. %lu has no name: " RESTATE__END, where,
@@ -17232,7 +17246,8 @@ static void restate__ep_copy_handler(restate_endpoint *e, const restate__service
     to->shared = from->shared;
     to->fn = from->fn;
     source->options.preload_keys = restate__ep_keys(e, from->options.preload_keys);
-    to->options = restate__ep_merge(source->options, &s->options);
+    to->options = source->options;
+    restate__ep_merge(&to->options, &s->options);
     restate__ep_copy_payloads(e, to, source);
     to->source = source;
     restate__handler_hook(to, e->options.defaults.hooks);
@@ -17270,7 +17285,8 @@ static void restate__ep_copy_service(restate_endpoint *e, restate__service *to,
     to->source.name = restate__ep_text(e, from->name);
     to->source.documentation = restate__ep_text(e, from->documentation);
     to->source.metadata = restate__ep_pairs(e, from->metadata);
-    to->options = restate__ep_merge(from->options, &e->options.defaults);
+    to->options = from->options;
+    restate__ep_merge(&to->options, &e->options.defaults);
     to->options.preload_keys = restate__ep_keys(e, to->options.preload_keys);
     for (to->count = 0; from->handlers[to->count].name; to->count++) continue;
     to->handlers = restate__arena_alloc(&e->arena, to->count * sizeof *to->handlers);
@@ -17430,33 +17446,33 @@ static restate_status restate__ep_check(restate_endpoint *e, const restate_endpo
 }
 
 RESTATE_API restate_endpoint *restate_endpoint_new(const restate_endpoint_options *options) {
-    const restate_endpoint_options none = { .port = 0 };
-    if (!options) options = &none;
-    restate_allocator allocator = restate__mem_defaults(options->allocator);
+    restate_allocator allocator =
+        restate__mem_defaults(options ? options->allocator : (restate_allocator){ .user = NULL });
     restate_endpoint *e = restate__mem_zalloc(&allocator, sizeof *e);
     if (!e) return NULL;
+    restate_endpoint_options *o = &e->options;
     e->allocator = allocator;
-    e->options = *options;
-    restate__ep_defaults(&e->options);
-    if (!restate__clock_given(&options->clock)) e->options.clock = restate__clock_default;
-    e->logger.to = restate__log_defaults(options->logger);
-    e->logger.clock = &e->options.clock;
+    if (options) *o = *options;
+    restate__ep_defaults(o);
+    e->logger.to = restate__log_defaults(o->logger);
+    e->logger.clock = &o->clock;
     e->stop_fd = e->channel = -1;
     restate__ep_limits(e);
     restate__cache_init(&e->cache, &e->allocator, NULL, 0);
     restate__arena_init(&e->arena, &e->cache);
 #ifndef RESTATE_NO_SERVER
-    e->options.address = restate__ep_text(e, options->address);
-    e->options.certificate_file = restate__ep_text(e, options->certificate_file);
-    e->options.key_file = restate__ep_text(e, options->key_file);
-    e->options.client_ca_file = restate__ep_text(e, options->client_ca_file);
-    if (options->tls) e->tls = *options->tls;
-    e->options.tls = options->tls ? &e->tls : NULL;
+    o->address = restate__ep_text(e, o->address);
+    o->certificate_file = restate__ep_text(e, o->certificate_file);
+    o->key_file = restate__ep_text(e, o->key_file);
+    o->client_ca_file = restate__ep_text(e, o->client_ca_file);
+    if (o->tls) e->tls = *o->tls;
+    o->tls = o->tls ? &e->tls : NULL;
 #endif
-    e->options.services = NULL;
-    e->options.identity_keys = NULL;
-    e->invalid = restate__ep_check(e, options) != RESTATE_OK;
-    e->reports = !e->invalid && options->crash_report == RESTATE_ON;
+    e->invalid = restate__ep_check(e, o) != RESTATE_OK;
+    if (!restate__clock_given(&o->clock)) o->clock = restate__clock_default;
+    o->services = NULL;
+    o->identity_keys = NULL;
+    e->reports = !e->invalid && o->crash_report == RESTATE_ON;
     if (e->reports) restate__crash_enter();
 #ifndef RESTATE_NO_THREADS
     if (!e->invalid)
