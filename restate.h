@@ -5651,7 +5651,18 @@ typedef struct restate__graph {
     restate__step *path;                    /* of a walk down */
     restate__item *items;                   /* of the tree that is encoded */
     uint32_t path_room, items_room;
+    const struct restate__joined *joined;   /* NULL: nothing was ever combined */
 } restate__graph;
+
+/* What only combinators need: behind pointers, so that programs without them have none of it. */
+struct restate__tree;
+typedef struct restate__joined {
+    void (*propagate)(restate__graph *g, restate__node *settled);
+    void (*losers)(restate__graph *g, void (*lose)(restate__node *run));
+    restate__node *(*next_run)(restate__node *root);
+    void (*walk)(struct restate__tree *t);
+    restate__node *(*before)(const struct restate__tree *t, restate__step *step);
+} restate__joined;
 
 static bool restate__node_is_leaf(const restate__node *n) { return n->kind >= RESTATE__LEAF; }
 
@@ -5846,12 +5857,21 @@ static void restate__graph_join(restate__node *node, restate__node *child, resta
         node->depth = (uint16_t)(child->depth + 1);
 }
 
+static restate__node *restate__graph_next_run_below(restate__node *root);
+static void restate__tree_walk(struct restate__tree *t);
+static restate__node *restate__tree_before(const struct restate__tree *t, restate__step *step);
+
 /* Makes a zeroed node a combinator of `children`, an array that has to stay. `indexes`: what an
  * iterator gives out for them. False: out of memory. */
 static bool restate__graph_combine(restate__graph *g, restate__node *node, restate__node **children,
                                    const size_t *indexes, size_t count) {
+    static const restate__joined joined = {
+        restate__graph_propagate, restate__graph_losers, restate__graph_next_run_below,
+        restate__tree_walk, restate__tree_before
+    };
     size_t settled_count = 0;
     restate__edge **settled = NULL;
+    g->joined = &joined;
     node->of.all.children = children;
     node->of.all.count = node->of.all.pending = (uint32_t)count;
     if (!count && node->kind <= RESTATE__ALL && node->kind != RESTATE__RACE)
@@ -5892,11 +5912,10 @@ static void restate__graph_dissolve(restate__graph *g, restate__node *node) {
 
 /* --- Closures to execute ---------------------------------------------------------------------- */
 
-/* The first closure to execute below `root`, in the order of the tree. Cursors make all searches
- * together linear. */
-static restate__node *restate__graph_next_run(restate__node *root) {
+/* The first closure to execute below a combinator, in the order of the tree. Cursors make all
+ * searches together linear. */
+static restate__node *restate__graph_next_run_below(restate__node *root) {
     restate__node *n = root;
-    if (restate__node_is_leaf(root)) return root->run == RESTATE__RUN_TO_EXECUTE ? root : NULL;
     root->work = NULL;
     while (n) {
         if (n->of.all.cursor == n->of.all.count) {
@@ -5916,6 +5935,12 @@ static restate__node *restate__graph_next_run(restate__node *root) {
         }
     }
     return NULL;
+}
+
+/* The same below any node. */
+static restate__node *restate__graph_next_run(const restate__graph *g, restate__node *root) {
+    if (!restate__node_is_leaf(root)) return g->joined->next_run(root);
+    return root->run == RESTATE__RUN_TO_EXECUTE ? root : NULL;
 }
 
 static void restate__graph_hand_out(restate__graph *g, restate__node *run) {
@@ -6059,19 +6084,9 @@ static void restate__tree_enter(restate__tree *t, restate__node *n, uint32_t nex
     path[t->depth++] = (restate__step){ .node = n, .next = next, .end = t->at };
 }
 
-/* Lists what is pending below the top. False: out of memory. */
-static bool restate__tree_init(restate__tree *t, restate__graph *g, restate__node *root,
-                               bool with_cancel) {
-    *t = (restate__tree){ .graph = g, .root = root, .mark = g->mark + 1 };
-    g->mark += 2;
-    t->pair[0] = root;
-    t->pair[1] = &t->cancel;
-    t->cancel.kind = RESTATE__LEAF_SIGNAL;
-    t->cancel.id = RESTATE__SIGNAL_CANCEL;
-    t->top.kind = RESTATE__RACE;
-    t->top.of.all.children = t->pair;
-    t->top.of.all.count = with_cancel ? 2 : 1;
-    restate__tree_list(t, NULL, &t->top);
+/* Lists what is pending below combinators. */
+static void restate__tree_walk(restate__tree *t) {
+    restate__graph *g = t->graph;
     restate__tree_enter(t, &t->top, 0);
     while (t->depth && !t->failed) {
         restate__step *step = &g->path[t->depth - 1];
@@ -6086,6 +6101,25 @@ static bool restate__tree_init(restate__tree *t, restate__graph *g, restate__nod
         if (below) restate__tree_enter(t, below, 0);
         else t->depth--;
     }
+}
+
+/* Lists what is pending below the top. False: out of memory. */
+static bool restate__tree_init(restate__tree *t, restate__graph *g, restate__node *root,
+                               bool with_cancel) {
+    *t = (restate__tree){ .graph = g, .root = root, .mark = g->mark + 1 };
+    g->mark += 2;
+    t->pair[0] = root;
+    t->pair[1] = &t->cancel;
+    t->cancel.kind = RESTATE__LEAF_SIGNAL;
+    t->cancel.id = RESTATE__SIGNAL_CANCEL;
+    t->top.kind = RESTATE__RACE;
+    t->top.of.all.children = t->pair;
+    t->top.of.all.count = with_cancel ? 2 : 1;
+    restate__tree_list(t, NULL, &t->top);
+    if (g->joined) g->joined->walk(t);
+    else
+        for (uint32_t i = 0; i < t->top.of.all.count; i++)
+            restate__tree_list(t, &t->top, t->pair[i]);
     bool race = root->kind == RESTATE__RACE || root->kind == RESTATE__SELECT;
     if (with_cancel || restate__node_is_leaf(root) || (t->shared && !race)) t->root = &t->top;
     return !t->failed;
@@ -6154,7 +6188,8 @@ static restate_bytes restate__tree_encode(restate__tree *t, uint8_t *to) {
     t->depth = 0;
     restate__tree_open(t, t->root);
     while (t->depth) {
-        restate__node *below = restate__tree_before(t, &t->graph->path[t->depth - 1]);
+        const restate__graph *g = t->graph;
+        restate__node *below = g->joined ? g->joined->before(t, &g->path[t->depth - 1]) : NULL;
         if (below) restate__tree_open(t, below);
         else restate__tree_close(t);
     }
@@ -6356,7 +6391,8 @@ typedef struct restate__vm {
     restate__related current;
     uint32_t next_completion, next_signal;
     restate__graph graph;
-    restate__named *named;                  /* NULL: there was none yet */
+    restate__named *named;
+    const struct restate__names *names;     /* NULL: no name was asked for yet */
     restate__awaiting awaiting;
     uint32_t cancel_arrived;                /* cancellations that the code does not have */
     uint32_t cancel_delivered;              /* of these: delivered, without explicit_cancellation */
@@ -6365,6 +6401,12 @@ typedef struct restate__vm {
     restate__state state;
     restate_bytes naming;                   /* the next state operation; as long as the arena */
 } restate__vm;
+
+/* What only signals by name need: behind pointers, so that others have none of it. */
+typedef struct restate__names {
+    void (*deliver)(restate__vm *vm, const uint8_t *entry, restate_bytes name);
+    void (*claim)(restate__vm *vm, restate__node *root);
+} restate__names;
 
 typedef enum restate__wait_kind {
     RESTATE__READY,     /* the node is settled, or something inside it is */
@@ -6589,7 +6631,8 @@ static bool restate__vm_value_valid(restate__vm *vm, const restate__node *leaf) 
 static void restate__vm_settled(restate__vm *vm, restate__node *leaf) {
     if (!restate__vm_value_valid(vm, leaf)) return;
     leaf->state = leaf->value.kind == RESTATE__FAILURE ? RESTATE__FAILED : RESTATE__SUCCEEDED;
-    restate__graph_propagate(&vm->graph, leaf);
+    if (leaf->parents) vm->graph.joined->propagate(&vm->graph, leaf);
+    else leaf->order = ++vm->graph.settled;
 }
 
 static void restate__vm_settle(restate__vm *vm, restate__node *leaf, const restate__value *value) {
@@ -7141,7 +7184,7 @@ static void restate__vm_claim_first(restate__vm *vm, restate__node *root) {
  * What this costs: the first await of a combinator is a walk over what is below it. Later ones look
  * at each signal that came meanwhile once, and at the leaves of its name that are awaited.
  */
-static void restate__vm_claim(restate__vm *vm, restate__node *root) {
+static void restate__vm_claim_names(restate__vm *vm, restate__node *root) {
     restate__named *s = vm->named;
     if (restate__node_is_leaf(root)) {
         const restate__signal_name *name = restate__node_name(root);
@@ -7150,8 +7193,7 @@ static void restate__vm_claim(restate__vm *vm, restate__node *root) {
         return;
     }
     uint32_t i = root->of.all.looked_at;
-    root->of.all.looked_at = s ? s->count + 1 : 1;
-    if (!s) return;
+    root->of.all.looked_at = s->count + 1;
     if (!i) {
         if (s->unclaimed || s->unlisted) restate__vm_claim_first(vm, root);
         return;
@@ -7159,6 +7201,11 @@ static void restate__vm_claim(restate__vm *vm, restate__node *root) {
     for (; i <= s->count && root->state == RESTATE__PENDING; i++)
         if (!s->signals[i - 1].claimed) restate__vm_claim_below(vm, s->signals[i - 1].name, root);
     root->of.all.looked_at = i;
+}
+
+static void restate__vm_claim(restate__vm *vm, restate__node *root) {
+    if (vm->names) vm->names->claim(vm, root);
+    else if (!restate__node_is_leaf(root)) root->of.all.looked_at = 1;
 }
 
 /* ---- Delivery: from the journal to the leaves ------------------------------------------------ */
@@ -7202,6 +7249,29 @@ static void restate__vm_settle_by(restate__vm *vm, restate__node *leaf, const ui
     else restate__vm_nomem(vm);
 }
 
+/* Whether a notification goes by a name: as a signal that has one, or a cancellation that the code
+ * asks for. */
+static bool restate__vm_is_named(const restate__vm *vm, const restate__notification *n) {
+    return n->name.ptr || (vm->options.explicit_cancellation && n->signal &&
+                           n->id == RESTATE__SIGNAL_CANCEL);
+}
+
+/* A name is asked for. From here on what goes by one is kept by name; what was delivered before
+ * comes first. */
+static void restate__vm_begin_names(restate__vm *vm) {
+    static const restate__names names = { restate__vm_deliver_name, restate__vm_claim_names };
+    vm->names = &names;
+    for (restate__page *p = vm->journal.none.next; p; p = p->next)
+        for (const uint8_t *at = p->begin; at != p->end; at += restate__entry_size(at)) {
+            restate__notification n;
+            if (at[0] != (RESTATE__ENTRY_NOTIFICATION >> 8 | RESTATE__ENTRY_DELIVERED) ||
+                at[1] != RESTATE__FORM_ANY)
+                continue;
+            restate__notification_read(&n, restate__entry_body(at));
+            if (restate__vm_is_named(vm, &n)) restate__vm_deliver_name(vm, at, n.name);
+        }
+}
+
 /* The result that was proposed for a run is stored: its place among the notifications is here. */
 static void restate__vm_deliver_confirmed(restate__vm *vm, const uint8_t *entry) {
     uint32_t id = restate__b_get32(restate__entry_body(entry).ptr);
@@ -7213,13 +7283,11 @@ static void restate__vm_deliver_confirmed(restate__vm *vm, const uint8_t *entry)
 static RESTATE__NOINLINE bool restate__vm_deliver_any(restate__vm *vm, const uint8_t *entry) {
     restate__notification n;
     restate__notification_read(&n, restate__entry_body(entry));
-    if (n.name.ptr) {
-        restate__vm_deliver_name(vm, entry, n.name);
+    if (restate__vm_is_named(vm, &n)) {
+        if (vm->names) vm->names->deliver(vm, entry, n.name);
     } else if (!n.signal || n.id != RESTATE__SIGNAL_CANCEL) {
         restate__node *leaf = restate__slot_of(&vm->journal, n.signal, n.id)->leaf;
         if (leaf) restate__vm_settle_by(vm, leaf, entry);
-    } else if (vm->options.explicit_cancellation) {
-        restate__vm_deliver_name(vm, entry, restate__b_none());
     } else {
         vm->cancel_delivered++;             /* each counts, also if they came together */
     }
@@ -7388,7 +7456,8 @@ static restate__wait restate__vm_unresolved(restate__vm *vm, restate__node *root
     /* What can send nothing is not to do anything new, either: no closure is executed for it. */
     if (vm->phase == RESTATE__ERRORED || (vm->out->failed && !replaying))
         return restate__vm_wait(vm, RESTATE__BROKEN);
-    restate__node *run = vm->graph.to_execute && !replaying ? restate__graph_next_run(root) : NULL;
+    restate__node *run = NULL;
+    if (vm->graph.to_execute && !replaying) run = restate__graph_next_run(&vm->graph, root);
     if (run) {
         restate__graph_hand_out(&vm->graph, run);
         return (restate__wait){ .kind = RESTATE__EXECUTE, .run = run };
@@ -8224,6 +8293,7 @@ RESTATE__PRIVATE bool restate__vm_awakeable(restate__vm *vm, restate__node *leaf
 }
 
 static bool restate__vm_name_leaf(restate__vm *vm, restate_bytes name, restate__node *leaf) {
+    if (!vm->names) restate__vm_begin_names(vm);
     restate__signal_name *n = restate__vm_name(vm, name);
     if (!n) return restate__vm_nomem(vm);
     leaf->of.named.name = n;
@@ -12079,7 +12149,7 @@ static void restate__run_lose(restate__node *node) {
 static void restate__attempt_told(restate__attempt *a) {
     if (!a->vm.cancel_arrived) RESTATE__STORE(&a->cancelled, false, RELAXED);
     if (RESTATE__UNLIKELY(a->vm.graph.decided))
-        restate__graph_losers(&a->vm.graph, restate__run_lose);
+        a->vm.graph.joined->losers(&a->vm.graph, restate__run_lose);
 }
 
 /* Waits for a node, driving the journal. RESTATE_OK: settled. Closures are not told yet. */
@@ -14312,7 +14382,8 @@ typedef struct restate__json_text { char s[56]; } restate__json_text;
 
 /* Describes, in ASCII, what is at `at`: if `value`, the kind of the value or its number, else the
  * character. */
-RESTATE__PRIVATE restate__json_text restate__json_found(const uint8_t *at, const uint8_t *end, bool value) {
+RESTATE__PRIVATE restate__json_text restate__json_found(const uint8_t *at, const uint8_t *end,
+                                                        bool value) {
     restate__json_text t;
     size_t left = (size_t)(end - at), n = left ? 1 : 0;
     const char *kind = NULL;
