@@ -4370,6 +4370,7 @@ RESTATE__PRIVATE RESTATE__NOINLINE bool restate__wire_varint_long(restate__wire_
 }
 
 static inline bool restate__wire_varint(restate__wire_reader *r, uint64_t *number) {
+    if (!RESTATE__FULL) return restate__wire_varint_long(r, number);
     if (RESTATE__LIKELY(r->at < r->end && *r->at < 0x80)) {
         *number = *r->at++;
         return true;
@@ -5472,6 +5473,10 @@ static inline uint8_t *restate__journal_add(restate__journal *j, uint16_t type,
     entry[2] = (uint8_t)len;
     if (len) memcpy(entry + RESTATE__ENTRY_HEAD, m->body.ptr, len);
     return entry;
+}
+
+static bool restate__entry_has_form(const uint8_t *entry) {
+    return RESTATE__FULL && entry[1] != RESTATE__FORM_ANY;
 }
 
 static size_t restate__entry_size(const uint8_t *entry) {
@@ -6886,6 +6891,7 @@ static int restate__vm_notification_part(const restate__wire_item *item) {
 static inline unsigned restate__form_of(restate_bytes body, uint32_t *id) {
     const uint8_t *end = body.ptr + body.len, *at;
     uint32_t len = 0;
+    if (!RESTATE__FULL) return RESTATE__FORM_ANY;
     const uint8_t *result = restate__wire_expect(body.ptr, end, RESTATE__KEY_COMPLETION_ID, id);
     if (!result) return RESTATE__FORM_ANY;
     at = restate__wire_expect(result, end, RESTATE__KEY_VALUE, &len);
@@ -7232,7 +7238,7 @@ static void restate__vm_deliver_name(restate__vm *vm, const uint8_t *entry, rest
 static inline bool restate__vm_read_entry(restate__vm *vm, restate__value *v,
                                           const uint8_t *entry) {
     restate_bytes body = restate__entry_body(entry);
-    if (RESTATE__LIKELY(entry[1] != RESTATE__FORM_ANY)) {
+    if (RESTATE__LIKELY(restate__entry_has_form(entry))) {
         bool none = entry[1] == RESTATE__FORM_VOID;
         v->kind = none ? RESTATE__VOID : RESTATE__VALUE;
         v->is.bytes = none ? restate__b_none()
@@ -7265,7 +7271,7 @@ static void restate__vm_begin_names(restate__vm *vm) {
         for (const uint8_t *at = p->begin; at != p->end; at += restate__entry_size(at)) {
             restate__notification n;
             if (at[0] != (RESTATE__ENTRY_NOTIFICATION >> 8 | RESTATE__ENTRY_DELIVERED) ||
-                at[1] != RESTATE__FORM_ANY)
+                restate__entry_has_form(at))
                 continue;
             restate__notification_read(&n, restate__entry_body(at));
             if (restate__vm_is_named(vm, &n)) restate__vm_deliver_name(vm, at, n.name);
@@ -7300,7 +7306,7 @@ static bool restate__vm_deliver(restate__vm *vm) {
     bool confirmed = entry[0] == RESTATE__ENTRY_CONFIRMED >> 8;
     restate__journal_pass(&vm->journal.notifications);
     entry[0] |= RESTATE__ENTRY_DELIVERED;
-    if (RESTATE__LIKELY(entry[1] != RESTATE__FORM_ANY)) {
+    if (RESTATE__LIKELY(restate__entry_has_form(entry))) {
         restate_bytes body = restate__entry_body(entry);
         uint32_t id = 0;
         restate__wire_expect(body.ptr, body.ptr + body.len, RESTATE__KEY_COMPLETION_ID, &id);
@@ -11231,9 +11237,24 @@ static void restate__attempt_inform(restate__attempt *a) {
     a->request.info_ready = true;
 }
 
+/* What restate_request() gives closures: made before the first one that has a thread, and never
+ * changed. */
+static void restate__closures_inform(restate__attempt *a) {
+    if (a->closures.info_ready) return;
+    if (!a->request.info_ready) restate__attempt_inform(a);
+    a->closures.info = a->request.info;
+    a->closures.info.replaying = false;
+    a->closures.info_ready = true;
+}
+
 RESTATE_API const restate_request_info *restate_request(restate_ctx *ctx) {
     restate__attempt *a = ctx->attempt;
-    if (ctx->run) return &a->closures.info;      /* made before the first closure, never changed */
+    if (ctx->run) {
+#ifdef RESTATE_NO_THREADS
+        restate__closures_inform(a);
+#endif
+        return &a->closures.info;
+    }
     if (RESTATE__PEER(a)) return a->peer->own->request(ctx);
     restate__ctx_attach(ctx);
     if (!a->request.info_ready) restate__attempt_inform(a);
@@ -12002,10 +12023,9 @@ static bool restate__run_start(restate__attempt *a, restate_future *f) {
         restate__ctx_nomem(&a->ctx);
         return false;
     }
-    if (!a->request.info_ready) restate__attempt_inform(a);
-    if (!a->closures.info_ready) a->closures.info = a->request.info;
-    a->closures.info_ready = true;
-    a->closures.info.replaying = false;
+#ifndef RESTATE_NO_THREADS
+    restate__closures_inform(a);
+#endif
     r->future = f;
     f->run = r;
     restate__run_enter(r);
@@ -12034,11 +12054,14 @@ static bool restate__policy_bad(const restate_retry_policy *p) {
     return !(p->factor >= 1 && p->factor <= 1e9) && !(p->factor >= 0 && p->factor <= 0);
 }
 
+static bool restate__policy_set(const restate_retry_policy *p) {
+    return p->initial_interval_ms || p->factor > 0 || p->factor < 0 || p->max_interval_ms ||
+           p->max_attempts || p->max_duration_ms || p->when_exhausted != RESTATE_EXHAUSTED_DEFAULT;
+}
+
 static void restate__policy_of(restate__policy *p, const restate_retry_policy *r) {
     memset(p, 0, sizeof *p);
-    if (!r->initial_interval_ms && r->factor == 0 && !r->max_interval_ms && !r->max_attempts &&
-        !r->max_duration_ms && r->when_exhausted == RESTATE_EXHAUSTED_DEFAULT)
-        return;
+    if (!restate__policy_set(r)) return;
     p->own = true;
     p->interval_ms = restate__ms(r->initial_interval_ms, 50);
     p->factor = r->factor > 0 ? r->factor : 2;
@@ -14472,7 +14495,8 @@ RESTATE_API restate_status restate_json_int(restate_ctx *ctx, restate_bytes json
     restate__json_getter g = { ctx, json, member, { 0, 0 } };
     uint64_t bits = 0;
     long long n;
-    if (!member && !restate__ctx_is_over(ctx) && restate__json_plain_int(json, &n)) {
+    if (RESTATE__FULL && !member && !restate__ctx_is_over(ctx) &&
+        restate__json_plain_int(json, &n)) {
         if (out) *out = n;
         return RESTATE_OK;
     }
@@ -16927,11 +16951,6 @@ static restate_status restate__ep_error(restate_endpoint *e, const char *format,
 
 /* ---- Options and their levels ---------------------------------------------------------------- */
 
-static bool restate__ep_policy_set(const restate_retry_policy *p) {
-    return p->initial_interval_ms || p->factor > 0 || p->factor < 0 || p->max_interval_ms ||
-           p->max_attempts || p->max_duration_ms || p->when_exhausted != RESTATE_EXHAUSTED_DEFAULT;
-}
-
 /* The options that are inherited one by one where they are zero. */
 #define RESTATE__INHERITED(X) \
     X(user) X(inactivity_timeout_ms) X(abort_timeout_ms) X(journal_retention_ms) \
@@ -16956,15 +16975,15 @@ static void restate__ep_merge(restate_options *near_, const restate_options *far
         if (memcmp(to, unset, fields[i].size) == 0)
             memcpy(to, (const uint8_t *)far_ + fields[i].at, fields[i].size);
     }
-    if (!restate__ep_policy_set(&near_->retry)) near_->retry = far_->retry;
-    if (!restate__ep_policy_set(&near_->run_retry)) near_->run_retry = far_->run_retry;
+    if (!restate__policy_set(&near_->retry)) near_->retry = far_->retry;
+    if (!restate__policy_set(&near_->run_retry)) near_->run_retry = far_->run_retry;
 }
 
 /* Whether an option is set. (Not by memcmp(): what lies between fields may be anything.) */
 static bool restate__ep_options_set(const restate_options *o) {
 #define RESTATE__IS_SET(field) || o->field
-    return o->hooks || restate__ep_policy_set(&o->retry) ||
-           restate__ep_policy_set(&o->run_retry) RESTATE__INHERITED(RESTATE__IS_SET);
+    return o->hooks || restate__policy_set(&o->retry) ||
+           restate__policy_set(&o->run_retry) RESTATE__INHERITED(RESTATE__IS_SET);
 #undef RESTATE__IS_SET
 }
 
@@ -17664,7 +17683,7 @@ static void restate__manifest_metadata(restate__manifest *m, const restate_pair 
 
 static void restate__manifest_retry(restate__manifest *m, const restate_retry_policy *p) {
     restate__policy resolved;
-    if (!restate__ep_policy_set(p)) return;
+    if (!restate__policy_set(p)) return;
     restate__policy_of(&resolved, p);
     restate__manifest_number(m, "retryPolicyInitialInterval", 4, resolved.interval_ms);
     restate__manifest_number(m, "retryPolicyMaxInterval", 4, resolved.max_interval_ms);
@@ -19296,13 +19315,15 @@ static void restate__stream_wake(void *user) {
  * for handlers and closures to return. False: one did not within RESTATE__GRACE_MS. */
 static bool restate__stream_quiet(restate_endpoint *ep) {
     struct restate__streams *all = ep->streams;
-    char text[64];
     while (all->first) restate_stream_free(all->first);
     restate__stream_turn(all);
+#ifndef RESTATE_NO_THREADS
+    char text[64];
     for (unsigned waits = RESTATE__GRACE_MS / RESTATE__STREAM_WAIT_MS;
          all->worker.exchanges && waits; restate__stream_turn(all))
         if (!restate__stream_wait(all, RESTATE__STREAM_WAIT_MS)) waits--;
     if (all->worker.exchanges) (void)restate__attempt_tell_left(&all->worker, text, sizeof text);
+#endif
     return !all->worker.exchanges;
 }
 
@@ -27280,7 +27301,7 @@ static void restate__test_back_off(restate__test_invocation *v, uint64_t delay_m
 /* Schedules a retry by the invocation's own policy, or the server's. */
 static void restate__test_retry(restate__test_invocation *v) {
     const restate_retry_policy *p = &v->handler->options.retry;
-    bool own = restate__ep_policy_set(p);
+    bool own = restate__policy_set(p);
     uint32_t most = p->max_attempts ? p->max_attempts : 70;
     double delay = (double)restate__ms(p->initial_interval_ms, own ? 50 : 500);
     double longest = (double)restate__ms(p->max_interval_ms, own ? 10000 : 60000);
