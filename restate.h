@@ -3077,9 +3077,11 @@ RESTATE_NO_THREADS, or RESTATE_ATOMIC_LOAD and its family"
 #  define RESTATE__TEXT(text) RESTATE__LINE(__LINE__)
 #  define RESTATE__SAY(full, brief) (0 ? (full) : (brief))
 #  define RESTATE__PLACE(full) (int)(__LINE__ + 0 * sizeof((full), 0))
+#  define RESTATE__TEXTS 0
 #else
 #  define RESTATE__TEXT(text) text
 #  define RESTATE__SAY(full, brief) (full)
+#  define RESTATE__TEXTS 1
 #endif
 
 /* Whether there is what RESTATE_SMALL leaves out; the compiler removes what only that uses. */
@@ -6525,13 +6527,19 @@ static void restate__vm_put_error(restate__vm *vm) {
     restate__vm_put(vm, restate_wire_MSG_ERROR, 0, restate_wire_ErrorMessage_fields, &m);
 }
 
-static const char *restate__vm_unsupported(restate__vm *vm, const char *feature, uint32_t needed) {
+RESTATE__PRIVATE const char *restate__vm_unsupported(restate__vm *vm, const char *feature,
+                                                     uint32_t needed) {
     return restate__arena_printf(vm->arena,
                                  "%s needs service protocol V%u, but this invocation runs with "
                                  "V%u: upgrade the Restate server, "
                                  "or do without",
                                  feature, (unsigned)needed, (unsigned)vm->options.version);
 }
+#ifdef RESTATE_TERSE
+#  define restate__vm_unsupported(vm, feature, needed) \
+    restate__arena_place((vm)->arena, \
+                         RESTATE__PLACE((restate__vm_unsupported)(vm, feature, needed)))
+#endif
 
 /* Makes `error` that of the attempt. */
 static void restate__vm_set_error(restate__vm *vm, const restate__vm_error *error) {
@@ -6608,8 +6616,7 @@ static bool restate__vm_nomem(restate__vm *vm) {
 static bool restate__vm_needs(restate__vm *vm, const char *feature, uint32_t version) {
     if (vm->options.version >= version) return true;
     return restate__vm_raise_text(vm, RESTATE__E_UNSUPPORTED,
-                                  RESTATE__SAY(restate__vm_unsupported(vm, feature, version),
-                                               RESTATE__TEXT("too old a protocol")));
+                                  restate__vm_unsupported(vm, feature, version));
 }
 
 RESTATE__PRIVATE restate__related restate__vm_related_last(const restate__vm *vm) {
@@ -7493,9 +7500,11 @@ static RESTATE__NOINLINE bool restate__vm_not_executable(restate__vm *vm, const 
         return restate__vm_raise(vm, RESTATE__E_PROTOCOL, "%s before the journal has arrived",
                                  operation);
     restate__vm_break(vm, RESTATE__E_CLOSED,
-                      restate__arena_printf(vm->arena,
-                                            "the attempt is over, but the code went on with %s",
-                                            operation));
+                      RESTATE__SAY(
+                          restate__arena_printf(
+                              vm->arena, "the attempt is over, but the code went on with %s",
+                              operation),
+                          RESTATE__LINE(__LINE__)));
     return false;
 }
 
@@ -8496,8 +8505,9 @@ static bool restate__vm_propose_result(restate__vm *vm, restate__node *run, rest
 static uint64_t restate__vm_backoff(const restate__policy *p, uint32_t count) {
     double delay = (double)p->interval_ms, max = (double)p->max_interval_ms;
     if (max > 9.0e18) max = 9.0e18;
-    for (uint32_t i = 1; i < count && delay < max && p->factor > 1; i++) delay *= p->factor;
-    for (uint32_t i = 1; i < count && delay >= 1 && p->factor < 1; i++) delay *= p->factor;
+    const bool grows = p->factor > 1;
+    if (!grows && !(p->factor < 1)) count = 0;
+    for (; count > 1 && (grows ? delay < max : delay >= 1); count--) delay *= p->factor;
     return (uint64_t)(delay < max ? delay : max);
 }
 
@@ -11676,8 +11686,10 @@ static bool restate__ctx_map_error(restate_ctx *ctx, uint16_t code, const char *
  * it. Gives RESTATE_TERMINAL or, with the text in `*message`, RESTATE_ENDED. */
 static restate_status restate__ctx_no_status(restate_ctx *ctx, const char *who, restate_status s,
                                              const char **message) {
-    *message = restate__arena_printf(ctx->memory, "the %s returned %d, which is no restate_status",
-                                     who, (int)s);
+    *message = RESTATE__SAY(
+        restate__arena_printf(ctx->memory, "the %s returned %d, which is no restate_status", who,
+                              (int)s),
+        RESTATE__LINE(__LINE__));
     return restate__ctx_map_error(ctx, 0, *message) ? RESTATE_TERMINAL : RESTATE_ENDED;
 }
 
@@ -11877,8 +11889,10 @@ static void restate__run_execute(restate__run *r) {
 static void restate__run_outcome(restate__run *r, restate__outcome *o) {
     restate_ctx *ctx = &r->ctx;
     restate_status s = r->status;
-    const char *message = "the closure returned RESTATE_ENDED, but called restate_retry() nowhere";
-    const restate_failure unsaid = { 500, "the closure failed without saying why", NULL };
+    const char *message =
+        RESTATE__TEXT("the closure returned RESTATE_ENDED, but called restate_retry() nowhere");
+    const restate_failure unsaid = { 500, RESTATE__TEXT("the closure failed without saying why"),
+                                     NULL };
     memset(o, 0, sizeof *o);
     o->duration_ms = r->took_ms;
     if (!ctx->retry && s != RESTATE_OK && s != RESTATE_ENDED && !restate__ctx_is_failure(s))
@@ -12399,7 +12413,9 @@ static restate_status restate__op_check_id(const restate__args *in, const restat
     const char *fault = kind->fault(id);
     if (fault && RESTATE__PEER(in->ctx->attempt))
         return restate__ctx_misuse(in->ctx, in->function, RESTATE__NO_ID, id, kind->text, fault);
-    return fault ? restate_fail(in->ctx, 400, RESTATE__NO_ID, id, kind->text, fault) : RESTATE_OK;
+    if (!fault) return RESTATE_OK;
+    return RESTATE__SAY(restate_fail(in->ctx, 400, RESTATE__NO_ID, id, kind->text, fault),
+                        restate_fail(in->ctx, 400, "%s", fault));
 }
 
 /* Makes the failure one that can be sent. False: it cannot be; the attempt is over. */
@@ -12934,7 +12950,10 @@ static bool restate__issue_no_call(restate__args *in, restate_future *f, const c
     return restate__issue_settled(in, f);
 }
 
-static bool restate__issue_call(restate__args *in, restate_future *f) {
+/* What has the journal write the command. */
+typedef bool restate__call_fn(restate__args *in, restate__vm_call *call, restate_future *f);
+
+static bool restate__issue_call(restate__args *in, restate_future *f, restate__call_fn *fn) {
     static const restate_call_options defaults = { NULL, NULL, 0, NULL, NULL };
     const restate__call_args *given = in->more;
     const restate_target *to = &given->to;
@@ -12970,13 +12989,22 @@ static bool restate__issue_call(restate__args *in, restate_future *f) {
     if (!call.headers && !restate__ctx_is_over(ctx)) restate__ctx_nomem(ctx);
     if (!call.headers) return false;
     if (holds) call.loose_headers = true;
-    if (!send) return restate__vm_call_invocation(in->vm, &call, f->id, &f->node);
-    if (o->delay_ms) call.invoke_time_ms = restate__ctx_later(ctx, o->delay_ms);
-    return restate__vm_send(in->vm, &call, f->id);
+    return fn(in, &call, f);
 }
 
-RESTATE__OP(call, RESULT, NULL, 0, restate__issue_call(in, f));
-RESTATE__OP(send, ID, NULL, 0, restate__issue_call(in, f));
+static bool restate__call_put(restate__args *in, restate__vm_call *call, restate_future *f) {
+    return restate__vm_call_invocation(in->vm, call, f->id, &f->node);
+}
+
+static bool restate__send_put(restate__args *in, restate__vm_call *call, restate_future *f) {
+    const restate__call_args *given = in->more;
+    if (given->options && given->options->delay_ms)
+        call->invoke_time_ms = restate__ctx_later(in->ctx, given->options->delay_ms);
+    return restate__vm_send(in->vm, call, f->id);
+}
+
+RESTATE__OP(call, RESULT, NULL, 0, restate__issue_call(in, f, restate__call_put));
+RESTATE__OP(send, ID, NULL, 0, restate__issue_call(in, f, restate__send_put));
 
 RESTATE_API restate_future *restate_call_async(restate_ctx *ctx, restate_target to,
                                                restate_bytes input,
@@ -13485,7 +13513,9 @@ RESTATE_API size_t restate_selector_remaining(const restate_selector *selector) 
 
 /* Writes what the handler's return value means, and gives what became of it. */
 static restate_status restate__attempt_conclude(restate__attempt *a, restate_status s) {
-    static const restate_failure unsaid = { 500, "the handler failed without saying why", NULL };
+    static const restate_failure unsaid = {
+        500, RESTATE__TEXT("the handler failed without saying why"), NULL
+    };
     restate_ctx *ctx = &a->ctx;
     const restate_failure *failure = NULL;
     const char *message;
@@ -13615,7 +13645,8 @@ static void restate__attempt_start(restate__attempt *a) {
         restate__attempt_resume(a);
         return;
     }
-    restate__ctx_retry(&a->ctx, RESTATE__E_INTERNAL, "no memory for the handler's stack", NULL);
+    restate__ctx_retry(&a->ctx, RESTATE__E_INTERNAL,
+                       RESTATE__TEXT("no memory for the handler's stack"), NULL);
     restate__attempt_done(a);
 }
 
@@ -14754,15 +14785,16 @@ static void restate__json_put_printed(restate__json_out *o, const char *text, si
 /* A fast path for few decimals, as in prices: x is the quotient of an integer and a power of ten,
  * both exact doubles, so their decimals read back as x. Writes what %.15g would. */
 static bool restate__json_put_short(restate__json_out *o, double x) {
+    uint32_t scale = 1;
     for (int k = 1; RESTATE__JSON_EXACT && k <= 9; k++) {
-        double power = restate__json_power[k];
+        double power = scale *= 10u;
         if (!(x >= 1e-4 && x * power < 1e15)) return false;
         uint64_t n = (uint64_t)(x * power + 0.5), whole;
         if ((double)n / power != x) continue;
-        whole = n / (uint64_t)power;
+        whole = n / scale;
         restate__json_put_digits(o, whole, 1);
         restate__json_put(o, '.');
-        restate__json_put_digits(o, n - whole * (uint64_t)power, (size_t)k);
+        restate__json_put_digits(o, n - whole * scale, (size_t)k);
         return true;
     }
     return false;
@@ -14812,7 +14844,7 @@ typedef struct restate__json_format {
 
 static bool restate__json_bad_spec(restate__json_format *f, const restate__json_spec *s,
                                    const char *why) {
-    bool shown = restate__b_utf8(restate__b(s->text, s->len));
+    bool shown = RESTATE__TEXTS && restate__b_utf8(restate__b(s->text, s->len));
     restate__ctx_misuse(f->ctx, "restate_json", "'%.*s' at byte %lu of the format: %s",
                         shown ? (int)s->len : 1, s->text, (unsigned long)(s->text - f->format),
                         why);
@@ -15024,10 +15056,10 @@ static bool restate__json_write(restate__json_format *f) {
 static restate_bytes restate__json_not_json(restate_ctx *ctx, const restate__json_scan *s) {
     const uint8_t *from = s->at - s->begin > 50 ? s->at - 50 : s->begin, *to = s->end;
     restate__json_text found = restate__json_found(s->at, s->end, false);
-    while (from < s->at && (*from & 0xC0) == 0x80) from++;
-    if (to - from > 80)
+    while (RESTATE__TEXTS && from < s->at && (*from & 0xC0) == 0x80) from++;
+    if (RESTATE__TEXTS && to - from > 80)
         for (to = from + 80; (*to & 0xC0) == 0x80 && to > from;) to--;
-    if (!restate__b_utf8(restate__b(from, (size_t)(to - from)))) from = to;
+    if (RESTATE__TEXTS && !restate__b_utf8(restate__b(from, (size_t)(to - from)))) from = to;
     restate__ctx_misuse(ctx, "restate_json",
                         "what came out is not JSON: " RESTATE__JSON_EXPECTED " of %s%.*s%s",
                         s->expected, found.s, (unsigned long)(s->at - s->begin),
@@ -16491,7 +16523,7 @@ static bool restate__proto_get_members(restate__proto_walk *w, restate__proto_st
 
 /* A type of google.protobuf with a JSON form of its own (rule 4). `m` is at its first field. */
 typedef struct restate__proto_special {
-    const char *name;
+    char name[12];
     bool (*put)(restate__proto_walk *w, restate__proto_struct *m);
     bool (*get)(restate__proto_walk *w, restate__proto_struct *m);
 } restate__proto_special;
@@ -17796,16 +17828,19 @@ static restate_bytes restate__manifest_write(restate__manifest *m, const restate
     return restate__json_finish(&m->out);
 }
 
+static const char restate__ep_manifest_type[] = RESTATE__MANIFEST_TYPE;
+
 /* The highest manifest version that both sides know; 0: none. The types in `accept` have no
  * parameters. */
 static int restate__ep_manifest_version(const char *accept) {
-    static const char start[] = RESTATE__MANIFEST_TYPE;
+    const char *start = restate__ep_manifest_type;
+    const size_t len = sizeof restate__ep_manifest_type - 1;
     int best = 0;
     while (accept && *accept) {
         accept += strspn(accept, ", \t");
         size_t n = strcspn(accept, ",");
         while (n && (accept[n - 1] == ' ' || accept[n - 1] == '\t')) n--;
-        if (n == sizeof start - 1 + 6 && strncmp(accept, start, sizeof start - 1) == 0 &&
+        if (n == len + 6 && strncmp(accept, start, len) == 0 &&
             strncmp(accept + n - 5, "+json", 5) == 0) {
             int v = accept[n - 6] - '0';
             if (v >= RESTATE__MANIFEST_MIN && v <= RESTATE__MANIFEST_MAX && v > best) best = v;
@@ -17898,17 +17933,22 @@ static bool restate__exchange_has_method(const restate__exchange *exchange, cons
     return exchange->method && strcmp(exchange->method, method) == 0;
 }
 
+/* The headers of a response: its content type, ours, and one more or none. NULL: out of memory. */
+static restate_pair *restate__exchange_headers(restate__exchange *exchange, const char *type,
+                                               restate_pair more) {
+    restate_pair *headers = restate__arena_alloc(&exchange->arena, 4 * sizeof *headers);
+    if (!headers) return NULL;
+    headers[0] = (restate_pair){ "content-type", type };
+    headers[1] = (restate_pair){ "x-restate-server", RESTATE__SERVER_NAME };
+    headers[2] = more;
+    return headers;
+}
+
 /* A response that is complete: status, content type, one more header or none, and body. */
 static void restate__exchange_respond(restate__exchange *exchange, uint16_t status,
                                       const char *type, restate_pair more, restate_bytes body) {
-    restate_pair *headers = restate__arena_alloc(&exchange->arena, 4 * sizeof *headers);
-    if (headers) {
-        headers[0] = (restate_pair){ "content-type", type };
-        headers[1] = (restate_pair){ "x-restate-server", RESTATE__SERVER_NAME };
-        headers[2] = more;
-    }
     exchange->status = status;
-    exchange->response = headers;
+    exchange->response = restate__exchange_headers(exchange, type, more);
     if (restate__exchange_has_method(exchange, "HEAD")) body.len = 0;
     if (body.len) restate__buf_write(&exchange->out, body.ptr, body.len);
     exchange->finished = true;
@@ -18007,7 +18047,8 @@ static void restate__exchange_discover(restate__exchange *exchange) {
     else
         restate__exchange_respond(
             exchange, 200,
-            restate__arena_printf(&exchange->arena, "%s%d+json", RESTATE__MANIFEST_TYPE, m.version),
+            restate__arena_printf(&exchange->arena, "%s%d+json", restate__ep_manifest_type,
+                                  m.version),
             (restate_pair){ NULL, NULL }, body);
 }
 
@@ -18072,16 +18113,12 @@ static void restate__exchange_free_if_over(restate__exchange *exchange) {
 static void restate__exchange_log_failure(restate__attempt *a) {
     const restate__vm_error *e = &a->vm.error;
     restate_log_level level = e->misuse ? RESTATE_LOG_ERROR : RESTATE_LOG_WARN;
-    if (e->step_try)
-        (restate__ctx_say)(&a->ctx, level,
-                         "the attempt failed with %u: %.800s (step \"%.*s\", try %lu)",
-                         (unsigned)e->code, e->message,
-                         (int)(e->related.name.len < 100 ? e->related.name.len : 100),
-                         e->related.name.ptr ? (const char *)e->related.name.ptr : "",
-                         (unsigned long)e->step_try);
-    else
-        (restate__ctx_say)(&a->ctx, level, "the attempt failed with %u: %.800s (try %lu)",
-                         (unsigned)e->code, e->message, (unsigned long)a->vm.retry_count + 1);
+    restate_bytes step = e->step_try ? e->related.name : restate__b_none();
+    unsigned long tries = e->step_try ? e->step_try : (unsigned long)a->vm.retry_count + 1;
+    (restate__ctx_say)(&a->ctx, level, "the attempt failed with %u: %.800s (%s%.*s%stry %lu)",
+                       (unsigned)e->code, e->message, e->step_try ? "step \"" : "",
+                       (int)(step.len < 100 ? step.len : 100),
+                       step.ptr ? (const char *)step.ptr : "", e->step_try ? "\", " : "", tries);
 }
 
 /* The attempt wrote something or is over. */
@@ -18121,17 +18158,13 @@ static restate__vm_options restate__ep_vm_options(const restate_endpoint *e,
     return options;
 }
 
+/* `type` is the content type of the request and of the response. */
 static void restate__exchange_invoke(restate__exchange *exchange, const restate__handler *handler,
-                                     uint32_t version) {
-    static const restate_pair headers[][3] = {
-#define RESTATE__INVOKE_HEADERS(v) \
-    { { "content-type", RESTATE__INVOCATION_TYPE v }, \
-      { "x-restate-server", RESTATE__SERVER_NAME }, { NULL, NULL } }
-        RESTATE__INVOKE_HEADERS("5"), RESTATE__INVOKE_HEADERS("6"), RESTATE__INVOKE_HEADERS("7")
-#undef RESTATE__INVOKE_HEADERS
-    };
+                                     const char *type, uint32_t version) {
+    restate_pair *headers =
+        restate__exchange_headers(exchange, type, (restate_pair){ NULL, NULL });
     restate__attempt *a = restate__arena_alloc(&exchange->arena, sizeof *a);
-    if (!a) {
+    if (!a || !headers) {
         restate__exchange_refuse(exchange, 503, "out of memory");
         return;
     }
@@ -18150,7 +18183,7 @@ static void restate__exchange_invoke(restate__exchange *exchange, const restate_
     a->host = exchange;
     exchange->attempt = a;
     exchange->status = 200;
-    exchange->response = headers[version - RESTATE__VERSION_MIN];
+    exchange->response = headers;
 }
 
 /* Counts the invocation. False: the endpoint stops, or has .max_invocations of them. */
@@ -18208,7 +18241,7 @@ static void restate__exchange_route_invoke(restate__exchange *exchange, restate_
                                      ? "the endpoint is stopping"
                                      : "the endpoint has max_invocations under way");
     else
-        restate__exchange_invoke(exchange, h, version);
+        restate__exchange_invoke(exchange, h, type, version);
 }
 
 /* The value of a header that has to be there exactly once. NULL: it is; else what is wrong. */
@@ -27603,7 +27636,8 @@ static bool restate__test_open(restate__test_invocation *v) {
     restate__test_server *t = v->party.server;
     v->exchange = restate__exchange_new(t->endpoint, &t->worker, restate__test_changed, v);
     if (!v->exchange) return false;
-    restate__exchange_invoke(v->exchange, v->handler, t->options.protocol);
+    restate__exchange_invoke(v->exchange, v->handler, RESTATE__INVOCATION_TYPE,
+                             t->options.protocol);
     restate__attempt *a = v->exchange->attempt;
     if (!a) return false;
     a->logger = &t->logger;
