@@ -4631,19 +4631,6 @@ RESTATE__PRIVATE bool restate__wire_put_bytes(pb_ostream_t *out, const pb_field_
     return true;
 }
 
-/* `put` of a list of numbers, packed; `items` are `count` uint32_t. */
-RESTATE__PRIVATE bool restate__wire_put_numbers(pb_ostream_t *out, const pb_field_t *field,
-                                                const void *items, size_t count) {
-    const uint32_t *numbers = items;
-    size_t size = 0;
-    if (!count) return true;
-    for (size_t i = 0; i < count; i++) size += restate__wire_varint_size(numbers[i]);
-    if (!pb_encode_tag(out, PB_WT_STRING, field->tag) || !pb_encode_varint(out, size)) return false;
-    for (size_t i = 0; i < count; i++)
-        if (!pb_encode_varint(out, numbers[i])) return false;
-    return true;
-}
-
 /* Messages within messages to any depth are written from the last byte to the first: each length is
  * known where it is written, and nothing is measured before. `*at` is where the message begins so
  * far; there is room before it. */
@@ -4744,6 +4731,20 @@ RESTATE__PRIVATE void restate__wire_put(restate__buf *out, uint16_t type, uint16
         return;
     }
     restate__wire_patch(before ? before : out->first, at, (uint32_t)stream.bytes_written);
+}
+
+/* Writes a frame of a message that is encoded already. */
+RESTATE__PRIVATE void restate__wire_put_encoded(restate__buf *out, uint16_t type,
+                                                restate_bytes message) {
+    uint8_t head[RESTATE__WIRE_HEAD];
+    restate__chunk *before = out->last;
+    size_t at = before ? out->write_at : 0, len = out->len;
+    restate__wire_put_head(head, type, 0, (uint32_t)message.len);
+    if (restate__buf_write(out, head, sizeof head) &&
+        restate__buf_write(out, message.ptr, message.len))
+        return;
+    out->failed = true;
+    restate__wire_take_back(out, before, at, len);
 }
 
 /* Encodes a message into the arena. false: out of memory, or a list could not be written; `*out` is
@@ -6025,6 +6026,7 @@ enum { RESTATE__LEAF_KINDS = 3 };
 #define RESTATE__TREE_NUMBER_MOST 5u        /* bytes of an id; of all but a name; of a combinator */
 #define RESTATE__TREE_NAME_MOST 6u
 #define RESTATE__TREE_NODE_MOST 20u
+#define RESTATE__TREE_FIELD_MOST 6u         /* what stands before the tree */
 
 static size_t restate__tree_most(const restate__node *n) {
     if (!restate__node_is_leaf(n)) return RESTATE__TREE_NODE_MOST;
@@ -6113,7 +6115,8 @@ static void restate__tree_walk(restate__tree *t) {
 /* Lists what is pending below the top. False: out of memory. */
 static bool restate__tree_init(restate__tree *t, restate__graph *g, restate__node *root,
                                bool with_cancel) {
-    *t = (restate__tree){ .graph = g, .root = root, .mark = g->mark + 1 };
+    *t = (restate__tree){ .graph = g, .root = root, .mark = g->mark + 1,
+                          .most = RESTATE__TREE_FIELD_MOST };
     g->mark += 2;
     t->pair[0] = root;
     t->pair[1] = &t->cancel;
@@ -6168,6 +6171,12 @@ static restate__node *restate__tree_before(const restate__tree *t, restate__step
     return NULL;
 }
 
+/* What was written of a kind since `end` is a list; names stand one by one. */
+static void restate__tree_put_list(restate__tree *t, unsigned kind, const uint8_t *end) {
+    if (kind + RESTATE__LEAF != RESTATE__LEAF_NAME && t->at != end)
+        restate__wire_before_content(&t->at, kind + 1, end);
+}
+
 static void restate__tree_open(restate__tree *t, restate__node *n) {
     restate__tree_enter(t, n, n == t->root ? t->count - 1 : t->graph->items[n->id].last);
     restate__wire_before_number(&t->at, n->kind == RESTATE__SELECT ? RESTATE__RACE : n->kind);
@@ -6181,45 +6190,47 @@ static void restate__tree_close(restate__tree *t) {
     for (unsigned kind = RESTATE__LEAF_KINDS; kind-- > 0;) {
         const uint8_t *end = t->at;
         restate__tree_put_leaves(t, step.node, kind);
-        if (kind + RESTATE__LEAF != RESTATE__LEAF_NAME && t->at != end)
-            restate__wire_before_content(&t->at, kind + 1, end);
+        restate__tree_put_list(t, kind, end);
     }
     if (t->at == step.end - 2) t->at = step.end;
     else if (t->depth)
         restate__wire_before_content(&t->at, restate_wire_Future_nested_futures_tag, step.end);
 }
 
-/* The tree as a Future message, in `to`, which has room for `most` bytes. */
-static restate_bytes restate__tree_encode(restate__tree *t, uint8_t *to) {
-    uint8_t *end = t->at = to + t->most;
+/* The tree as a Future message. */
+static void restate__tree_put(restate__tree *t) {
+    const restate__graph *g = t->graph;
     t->depth = 0;
     restate__tree_open(t, t->root);
     while (t->depth) {
-        const restate__graph *g = t->graph;
         restate__node *below = g->joined ? g->joined->before(t, &g->path[t->depth - 1]) : NULL;
         if (below) restate__tree_open(t, below);
         else restate__tree_close(t);
     }
-    return restate__b(t->at, (size_t)(end - t->at));
 }
 
-/* Before protocol 7: all ids in three lists. They have the field numbers of a Future's own lists.
- * False: out of memory. */
-static bool restate__tree_flat(const restate__tree *t, restate_wire_SuspensionMessage *m) {
-    size_t n = t->count, completions = 0, signals = 0, names = 0;
-    uint32_t *ids = restate__arena_alloc(t->graph->arena, (2 * n + 1) * sizeof *ids);
-    restate_bytes *texts = restate__arena_alloc(t->graph->arena, (n + 1) * sizeof *texts);
-    if (!ids || !texts) return false;
-    for (size_t i = 0; i < n; i++) {
-        const restate__node *c = t->graph->items[i].node;
-        if (c->kind == RESTATE__LEAF) ids[completions++] = c->id;
-        else if (c->kind == RESTATE__LEAF_SIGNAL) ids[n + signals++] = c->id;
-        else if (c->kind == RESTATE__LEAF_NAME) texts[names++] = c->of.named.name->node.key;
+/* Before protocol 7: all ids in three lists, with the field numbers of a Future's own lists. */
+static void restate__tree_put_flat(restate__tree *t) {
+    const restate__item *items = t->graph->items;
+    for (unsigned kind = RESTATE__LEAF_KINDS; kind-- > 0;) {
+        const uint8_t *end = t->at;
+        for (uint32_t i = t->count; i-- > 0;)
+            restate__tree_put_leaf(t, items[i].node, kind, items[i].node->mark);
+        restate__tree_put_list(t, kind, end);
     }
-    m->waiting_completions = restate__wire_list(restate__wire_put_numbers, ids, completions);
-    m->waiting_signals = restate__wire_list(restate__wire_put_numbers, ids + n, signals);
-    m->waiting_named_signals = restate__wire_list(restate__wire_put_bytes, texts, names);
-    return true;
+}
+
+/* The message that says what is awaited, in `to`, which has room for `most` bytes: the tree as the
+ * field `tag`, or (0) three lists. */
+static restate_bytes restate__tree_encode(restate__tree *t, uint32_t tag, uint8_t *to) {
+    uint8_t *end = t->at = to + t->most;
+    if (tag) {
+        restate__tree_put(t);
+        restate__wire_before_content(&t->at, tag, end);
+    } else {
+        restate__tree_put_flat(t);
+    }
+    return restate__b(t->at, (size_t)(end - t->at));
 }
 
 /* ---- Named signals: those that leaves may claim ---------------------------------------------- */
@@ -6297,7 +6308,7 @@ static bool restate__named_collect(restate__named *s, restate__node *root, uint3
     return true;
 }
 
-/* What was announced to be awaited: Future messages, the one being made and the last one. */
+/* What was announced to be awaited: messages, the one being made and the last one. */
 typedef struct restate__awaiting {
     uint8_t *scratch[2];
     size_t room[2];
@@ -6498,12 +6509,22 @@ static void restate__vm_break(restate__vm *vm, uint32_t code, const char *messag
     vm->error = (restate__vm_error){ .code = code, .message = message };
 }
 
-static void restate__vm_put(restate__vm *vm, uint16_t type, uint16_t flags,
-                            const pb_msgdesc_t *desc, const void *message) {
+/* A frame was written, or there was no memory for it. */
+static void restate__vm_wrote(restate__vm *vm) {
     vm->awaiting.last = restate__b_none();
-    restate__wire_put(vm->out, type, flags, desc, message);
     if (RESTATE__UNLIKELY(vm->out->failed) && vm->phase != RESTATE__ERRORED)
         restate__vm_break(vm, RESTATE__E_INTERNAL, "out of memory");
+}
+
+static void restate__vm_put(restate__vm *vm, uint16_t type, uint16_t flags,
+                            const pb_msgdesc_t *desc, const void *message) {
+    restate__wire_put(vm->out, type, flags, desc, message);
+    restate__vm_wrote(vm);
+}
+
+static void restate__vm_put_encoded(restate__vm *vm, uint16_t type, restate_bytes message) {
+    restate__wire_put_encoded(vm->out, type, message);
+    restate__vm_wrote(vm);
 }
 
 /* Sends the error of the attempt, which ends with it (R12). */
@@ -7412,46 +7433,46 @@ static void restate__vm_unreplayable(restate__vm *vm, const restate__tree *tree)
                       (unsigned)vm->command_index, text);
 }
 
-/* The tree as a Future message, beside the last one that was announced. Absent: out of memory. */
+/* The message of a tree, beside the last one that was announced. Absent: out of memory. */
 static restate_bytes restate__awaiting_encode(restate__awaiting *a, restate__arena *arena,
-                                              restate__tree *tree) {
+                                              restate__tree *tree, uint32_t tag) {
     unsigned i = a->turn;
     if (tree->most > a->room[i]) {
         size_t room = tree->most + tree->most / 2;
         a->scratch[i] = restate__arena_bytes(arena, room);
         a->room[i] = a->scratch[i] ? room : 0;
     }
-    return a->scratch[i] ? restate__tree_encode(tree, a->scratch[i]) : restate__b_none();
+    return a->scratch[i] ? restate__tree_encode(tree, tag, a->scratch[i]) : restate__b_none();
 }
 
 /* Announces what is awaited, unless that was the last thing that was sent. */
 static void restate__vm_announce(restate__vm *vm, restate__tree *tree, const restate__node *root) {
     restate__awaiting *a = &vm->awaiting;
-    restate_bytes future = restate__awaiting_encode(a, vm->arena, tree);
-    if (!future.ptr) {
+    restate_bytes m = restate__awaiting_encode(a, vm->arena, tree,
+                                               restate_wire_AwaitingOnMessage_awaiting_on_tag);
+    if (!m.ptr) {
         restate__vm_nomem(vm);
         return;
     }
-    if (a->last.ptr && restate__b_equal(a->last, future)) return;
-    a->large = future.len > RESTATE__AWAITING_BYTES_LARGE ? root : NULL;
-    restate__vm_put(vm, restate_wire_MSG_AWAITING_ON, 0, restate_wire_AwaitingOnMessage_fields,
-                    &(restate_wire_AwaitingOnMessage){ .awaiting_on = future });
-    a->last = future;
+    if (a->last.ptr && restate__b_equal(a->last, m)) return;
+    a->large = m.len > RESTATE__AWAITING_BYTES_LARGE ? root : NULL;
+    restate__vm_put_encoded(vm, restate_wire_MSG_AWAITING_ON, m);
+    a->last = m;
     a->turn = !a->turn;
 }
 
 static restate__wait restate__vm_suspend(restate__vm *vm, restate__tree *tree) {
-    restate_wire_SuspensionMessage m = { 0 };
+    const bool lists = vm->options.version < 7;
+    restate_bytes m = restate__b_none();
     if (!tree->leaves)
         restate__vm_raise(vm, RESTATE__E_INTERNAL,
                           "awaiting nothing: there is no result left that could come");
-    else if (vm->options.version >= 7)
-        m.awaiting_on = restate__awaiting_encode(&vm->awaiting, vm->arena, tree);
     else
-        restate__tree_flat(tree, &m);
+        m = restate__awaiting_encode(&vm->awaiting, vm->arena, tree,
+                                     lists ? 0 : restate_wire_SuspensionMessage_awaiting_on_tag);
     if (vm->arena->failed) restate__vm_nomem(vm);
     if (vm->phase == RESTATE__ERRORED) return restate__vm_wait(vm, RESTATE__BROKEN);
-    restate__vm_put(vm, restate_wire_MSG_SUSPENSION, 0, restate_wire_SuspensionMessage_fields, &m);
+    restate__vm_put_encoded(vm, restate_wire_MSG_SUSPENSION, m);
     vm->phase = RESTATE__CLOSED;
     return restate__vm_wait(vm, RESTATE__SUSPENDED);
 }
@@ -14001,7 +14022,7 @@ static const double restate__json_power[RESTATE__JSON_POWERS + 1] = {
  * the point, times 10^scale. */
 typedef struct restate__json_decimal {
     const uint8_t *digits, *end;
-    int64_t count, scale;
+    ptrdiff_t count, scale;                 /* scale: at most PTRDIFF_MAX / 10 or so */
     bool negative;
 } restate__json_decimal;
 
@@ -14009,7 +14030,7 @@ typedef struct restate__json_decimal {
 static restate__json_decimal restate__json_take_apart(restate_bytes text) {
     const uint8_t *p = text.ptr, *end = p + text.len;
     restate__json_decimal d = { .negative = *p == '-' };
-    int64_t exponent = 0, fraction = 0;
+    ptrdiff_t exponent = 0, fraction = 0;
     bool point = false;
     for (d.digits = p += d.negative; p < end && (*p == '.' || restate__json_digit(*p)); p++) {
         if (*p == '.') point = true;
@@ -14019,7 +14040,7 @@ static restate__json_decimal restate__json_take_apart(restate_bytes text) {
     if (p < end) {
         bool minus = *++p == '-';
         for (p += *p == '-' || *p == '+'; p < end; p++)
-            if (exponent < INT64_MAX / 100) exponent = exponent * 10 + (*p - '0');
+            if (exponent < PTRDIFF_MAX / 100) exponent = exponent * 10 + (*p - '0');
         if (minus) exponent = -exponent;
     }
     d.scale = exponent - fraction;
@@ -14032,7 +14053,7 @@ static const char *restate__json_whole(restate_bytes text, unsigned bits, bool i
                                        uint64_t *out) {
     restate__json_decimal d = restate__json_take_apart(text);
     uint64_t n = 0, most = UINT64_MAX >> (64 - bits);
-    int64_t whole = d.scale < 0 ? d.count + d.scale : d.count;
+    ptrdiff_t whole = d.scale < 0 ? d.count + d.scale : d.count;
     if (is_signed) most = (most >> 1) + d.negative;
     for (const uint8_t *p = d.digits; p < d.end; p++) {
         unsigned digit = *p - (unsigned)'0';
@@ -14044,7 +14065,7 @@ static const char *restate__json_whole(restate_bytes text, unsigned bits, bool i
             n = n * 10u + digit;
         }
     }
-    for (int64_t i = 0; n && i < d.scale; i++) {
+    for (ptrdiff_t i = 0; n && i < d.scale; i++) {
         if (n > most / 10u) return "an integer of 64 bits";
         n *= 10u;
     }
@@ -14105,7 +14126,7 @@ typedef struct restate__json_scan {
     restate_bytes wanted;                   /* name of a member of the outermost object; absent:
                                                the whole document */
     restate_bytes found;                    /* its value: the first of that name, as in cJSON */
-    uint64_t objects[2];                    /* a bit for each open level: it is an object */
+    uint32_t objects[4];                    /* a bit for each open level: it is an object */
     uint32_t depth, levels;                 /* how many are open, how many may be */
     bool strict;                            /* refuse what C strings and cJSON cannot represent */
     bool zeros;                             /* but accept zero characters */
@@ -14295,7 +14316,7 @@ static bool restate__json_name(restate__json_scan *s) {
 
 static bool restate__json_in_object(const restate__json_scan *s) {
     uint32_t i = s->depth - 1;
-    return s->depth && (s->objects[i / 64] >> i % 64 & 1u);
+    return s->depth && (s->objects[i / 32] >> i % 32 & 1u);
 }
 
 /* At an opening bracket: opens a level and, in an object, takes the first name. `*empty`: there is
@@ -14303,7 +14324,7 @@ static bool restate__json_in_object(const restate__json_scan *s) {
 static bool restate__json_open(restate__json_scan *s, bool *empty) {
     bool object = *s->at == '{';
     uint32_t i = s->depth;
-    uint64_t bit = (uint64_t)1 << i % 64;
+    uint32_t bit = (uint32_t)1 << i % 32;
     if (i >= s->levels) return restate__json_fault(s, s->at, "less nesting (at most 100 levels)");
     s->at++;
     *empty = restate__json_is_next(s, object ? '}' : ']');
@@ -14311,7 +14332,7 @@ static bool restate__json_open(restate__json_scan *s, bool *empty) {
         s->at++;
         return true;
     }
-    s->objects[i / 64] = object ? s->objects[i / 64] | bit : s->objects[i / 64] & ~bit;
+    s->objects[i / 32] = object ? s->objects[i / 32] | bit : s->objects[i / 32] & ~bit;
     s->depth++;
     return !object || restate__json_name(s);
 }

@@ -7,6 +7,18 @@
 #include <pb_common.h>
 #include <stdlib.h>
 
+/* `put` of a list of numbers, packed; `items` are `count` uint32_t. */
+static bool put_numbers(pb_ostream_t *out, const pb_field_t *field, const void *items, size_t count) {
+    const uint32_t *numbers = items;
+    size_t size = 0;
+    if (!count) return true;
+    for (size_t i = 0; i < count; i++) size += restate__wire_varint_size(numbers[i]);
+    if (!pb_encode_tag(out, PB_WT_STRING, field->tag) || !pb_encode_varint(out, size)) return false;
+    for (size_t i = 0; i < count; i++)
+        if (!pb_encode_varint(out, numbers[i])) return false;
+    return true;
+}
+
 /* --- Tools ------------------------------------------------------------------------------------ */
 
 static restate_allocator allocator;
@@ -448,9 +460,9 @@ static restate_bytes future(const uint32_t *completions, size_t completion_count
     restate_bytes names[1], out;
     ZERO(f);
     names[0] = restate_str(name);
-    f.waiting_completions = restate__wire_list(restate__wire_put_numbers, completions,
+    f.waiting_completions = restate__wire_list(put_numbers, completions,
                                                completion_count);
-    f.waiting_signals = restate__wire_list(restate__wire_put_numbers, signals, signal_count);
+    f.waiting_signals = restate__wire_list(put_numbers, signals, signal_count);
     f.waiting_named_signals = restate__wire_list(restate__wire_put_bytes, names, name ? 1 : 0);
     f.nested_futures = restate__wire_list(restate__wire_put_bytes, nested, nested_count);
     f.combinator_type = type;
@@ -476,8 +488,8 @@ TEST(golden_awaiting) {
     DECODE("000100000000000a" "22080a01011201012801", SUSPENSION, SuspensionMessage, suspension);
     CHECK(restate__b_equal(suspension.awaiting_on, tree));
     ZERO(suspension);
-    suspension.waiting_completions = restate__wire_list(restate__wire_put_numbers, one, 1);
-    suspension.waiting_signals = restate__wire_list(restate__wire_put_numbers, one, 1);
+    suspension.waiting_completions = restate__wire_list(put_numbers, one, 1);
+    suspension.waiting_signals = restate__wire_list(put_numbers, one, 1);
     CHECK_STR(FRAME(SUSPENSION, 0, SuspensionMessage, suspension),
               "0001000000000006" "0a0101120101");
 
