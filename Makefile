@@ -537,7 +537,7 @@ firmware-unit_%: build/firmware/unit_%.elf
 firmware-units: $(FIRMWARE_UNITS:%=firmware-%)
 
 # What the example's image has of restate.h, in bytes of code and constants. Raise it knowingly.
-FIRMWARE_MOST = 40960
+FIRMWARE_MOST = 40000
 firmware-size: build/firmware/m4.elf
 	@$(ARM_SIZE) -A $< | awk '$$1 == ".restate" { ours = $$2 } $$1 == ".nanopb" { nanopb = $$2 } $$1 == ".text" { rest = $$2 } \
 		END { printf "restate.h %d bytes (at most %d), nanopb %d, all else %d\n", ours, $(FIRMWARE_MOST), nanopb, rest; \

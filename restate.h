@@ -10715,6 +10715,16 @@ typedef struct restate__run {
     int stop;                               /* atomic: cancelled meanwhile, or lost */
 } restate__run;
 
+/* Whether the handler has a thread of its own; nothing has one where there are no threads. */
+static inline bool restate__attempt_blocks(const restate__attempt *a) {
+#ifdef RESTATE_NO_THREADS
+    (void)a;
+    return false;
+#else
+    return a->blocking;
+#endif
+}
+
 /* The struct of which `*at` is a member. */
 #define RESTATE__HOST(type, member, at) \
     ((type *)(void *)((uint8_t *)(at) - offsetof(type, member)))
@@ -10803,14 +10813,22 @@ typedef struct restate__peer {
 #if !defined(RESTATE_NO_CLIENT) || defined(RESTATE_WITH_TEST)
 #  define RESTATE__PEER(attempt) ((attempt)->peer)
 #else
+#  define RESTATE__NO_PEERS
 #  define RESTATE__PEER(attempt) ((struct restate__peer *)((void)(attempt), (void *)NULL))
 #endif
 
 /* What a public function returns that has done nothing. */
+#ifdef RESTATE__NO_PEERS
+static inline restate_status restate__ctx_ended(restate_ctx *ctx) {
+    (void)ctx;
+    return RESTATE_ENDED;
+}
+#else
 static RESTATE__NOINLINE restate_status restate__ctx_ended(restate_ctx *ctx) {
     restate__peer *p = RESTATE__PEER(ctx->attempt);
     return p ? p->own->fail(p) : RESTATE_ENDED;
 }
+#endif
 
 /* What a public function returns whose status is `s`. */
 static inline restate_status restate__ctx_given(restate_ctx *ctx, restate_status s) {
@@ -10944,14 +10962,14 @@ static void restate__attempt_want(void *arg) {
 /* Around every use of the attempt: on a blocking handler's thread the worker has to stand still. */
 static inline void restate__ctx_attach(restate_ctx *ctx) {
     restate__attempt *a = ctx->attempt;
-    if (!a->blocking || ctx->run || a->entered++) return;
+    if (!restate__attempt_blocks(a) || ctx->run || a->entered++) return;
     restate__fiber_attach(a->fiber, restate__attempt_want, a);
     a->state = RESTATE__ATTEMPT_RUNNING;
 }
 
 static inline void restate__ctx_detach(restate_ctx *ctx) {
     restate__attempt *a = ctx->attempt;
-    if (!a->blocking || ctx->run || --a->entered) return;
+    if (!restate__attempt_blocks(a) || ctx->run || --a->entered) return;
     a->state = RESTATE__ATTEMPT_DETACHED;
     restate__fiber_detach(a->fiber);
 }
@@ -11126,7 +11144,7 @@ static inline bool restate__ctx_late(restate_ctx *ctx) {
 static bool restate__ctx_on_thread(restate_ctx *ctx) {
     restate__attempt *a = ctx->attempt;
     if (restate__thread_is_this(a->thread) &&
-        (a->blocking || a->state == RESTATE__ATTEMPT_RUNNING))
+        (restate__attempt_blocks(a) || a->state == RESTATE__ATTEMPT_RUNNING))
         return true;
     if (RESTATE__PEER(a)) return true;
     RESTATE__STORE(&a->foreign, 1, RELAXED);
@@ -11169,7 +11187,7 @@ static bool restate__ctx_enter(restate_ctx *ctx, const char *function) {
         return false;
     }
     if (!restate__ctx_here(ctx, function)) return false;
-    if (RESTATE__UNLIKELY(a->blocking)) {
+    if (RESTATE__UNLIKELY(restate__attempt_blocks(a))) {
         if (restate__ctx_late(ctx)) return false;       /* without waiting for the worker */
         restate__ctx_attach(ctx);
     }
@@ -11844,7 +11862,7 @@ static restate__run *restate__run_take(restate__attempt *a) {
 
 /* Whether a handler's stack, or that of a closure, is as large as those of the pool's threads. */
 static bool restate__attempt_stack_of_pool(const restate__attempt *a, bool closure) {
-    return closure || (a->blocking && !a->handler->options.stack_bytes);
+    return closure || (restate__attempt_blocks(a) && !a->handler->options.stack_bytes);
 }
 
 static size_t restate__attempt_stack_bytes(const restate__attempt *a, bool closure) {
@@ -12076,11 +12094,11 @@ static bool restate__run_start(restate__attempt *a, restate_future *f) {
         a->closures.executing--;
     }
 #endif
-    if (a->blocking) restate__fiber_detach(a->fiber);
+    if (restate__attempt_blocks(a)) restate__fiber_detach(a->fiber);
     a->closures.on_handler = &r->ctx;
     restate__run_execute(r);
     a->closures.on_handler = NULL;
-    if (a->blocking) restate__fiber_attach(a->fiber, restate__attempt_want, a);
+    if (restate__attempt_blocks(a)) restate__fiber_attach(a->fiber, restate__attempt_want, a);
     restate__run_propose(r);
     return true;
 }
@@ -12272,7 +12290,9 @@ static restate_status restate__ctx_await_own(restate_ctx *ctx, const char *funct
                                              restate_future *f, restate_bytes *value) {
     restate__attempt *a = ctx->attempt;
     restate_status s = restate__ctx_await(ctx, function, f, value);
-    if (!f->ctx || ctx->run || a->blocking || f->node.state == RESTATE__PENDING || f->run) return s;
+    if (!f->ctx || ctx->run || restate__attempt_blocks(a) ||
+        f->node.state == RESTATE__PENDING || f->run)
+        return s;
     if (!restate__vm_forget(&a->vm, &f->node)) return s;
     f->next_free = a->futures.unused;
     a->futures.unused = f;
@@ -13597,7 +13617,7 @@ static void restate__attempt_main(void *arg) {
     restate_status s = restate__attempt_body(a, &body);
     a->request.info_ready = false;                  /* the seal may have asked */
     restate__hooks_begin(&a->ctx);
-    if (s == RESTATE_OK) s = a->blocking || RESTATE_FIBER == RESTATE_FIBER_THREAD
+    if (s == RESTATE_OK) s = restate__attempt_blocks(a) || RESTATE_FIBER == RESTATE_FIBER_THREAD
                                  ? restate__attempt_call(a, body) : a->handler->fn(&a->ctx, body);
     restate__ctx_attach(&a->ctx);
     s = restate__attempt_conclude(a, s);
@@ -13630,7 +13650,7 @@ static void restate__attempt_overflowed(restate__attempt *a) {
 
 static void restate__attempt_after_resume(restate__attempt *a) {
     uint64_t held = restate__clock_since(a->clock, a->begun_ms);
-    if (!a->blocking && held >= a->handler->patience_ms)
+    if (!restate__attempt_blocks(a) && held >= a->handler->patience_ms)
         restate__ctx_say(
             &a->ctx, RESTATE_LOG_WARN,
             "the handler held its event loop for %lu ms: block in restate_run(), or register it "
@@ -13658,7 +13678,8 @@ static void restate__attempt_resume(restate__attempt *a) {
 }
 
 static void restate__attempt_start(restate__attempt *a) {
-    restate__fiber_kind kind = a->blocking ? RESTATE__FIBER_THREAD : RESTATE__FIBER_SWITCHED;
+    restate__fiber_kind kind =
+        restate__attempt_blocks(a) ? RESTATE__FIBER_THREAD : RESTATE__FIBER_SWITCHED;
     a->fiber = restate__fiber_new(&a->worker->fibers, kind, restate__attempt_stack_bytes(a, false),
                                   restate__attempt_main, a);
     if (a->fiber) {
@@ -13703,13 +13724,13 @@ RESTATE__PRIVATE void restate__attempt_init(restate__attempt *a, restate__worker
     a->worker = worker;
     a->clock = a->logger->clock;
     a->blocking = a->handler->options.blocking == RESTATE_ON;
-    if (a->blocking) {
+    if (restate__attempt_blocks(a)) {
         restate__cache_init(&a->own_cache, worker->allocator, NULL, 0);
         restate__arena_init(&a->own, &a->own_cache);
     }
     restate__vm_init(&a->vm, options, a->arena, out);
     a->ctx.attempt = a;
-    a->ctx.memory = a->blocking ? &a->own : a->arena;
+    a->ctx.memory = restate__attempt_blocks(a) ? &a->own : a->arena;
     a->turn.deliver = restate__attempt_turn;
     a->want.deliver = restate__attempt_wanted;
     a->next = worker->attempts;
@@ -13731,7 +13752,7 @@ RESTATE__PRIVATE void restate__attempt_free(restate__attempt *a) {
         r->arena.cache = &a->worker->cache;
         restate__arena_free(&r->arena);
     }
-    if (a->blocking) restate__arena_free(&a->own);
+    if (restate__attempt_blocks(a)) restate__arena_free(&a->own);
 }
 
 /* Says on the worker's thread, between its turns, what executes although it was told to end:
