@@ -365,6 +365,8 @@ license:
 
 mutants:
 	@tests/mutants.sh
+mutants-made:
+	@tests/mutants.sh --made
 
 # The header sends what it sent at an earlier revision. DIFFERENTIAL has options, see the script.
 DIFFERENTIAL =
@@ -607,7 +609,7 @@ help:
 	@echo 'make packages     tries all of these: pkg-config, CMake, Meson, a program in Python'
 	@echo 'make clean        removes what was built, but for the server'
 
-.PHONY: all platforms cxx cxx-examples install shared install-shared packages examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke servers mutants differential coverage scale budget bench bench-e2e bench-client \
+.PHONY: all mutants-made platforms cxx cxx-examples install shared install-shared packages examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke servers mutants differential coverage scale budget bench bench-e2e bench-client \
 	bench-check wire wire-check layers license features sizes sizes-check \
 	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware firmware-units firmware-size refused clean help
 .SECONDARY:

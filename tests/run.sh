@@ -128,10 +128,10 @@ budget() {
 begin examples
 begin budget
 begin compile_gcc
-for name in packages cxx strict-clang compile-clang strict-gcc refused checked readme firmware wire-check layers license features sizes-check; do
+for name in packages cxx strict-clang compile-clang strict-gcc refused checked readme firmware wire-check layers license features sizes-check mutants-made; do
     begin execute "$name" "$MAKE" -k -s "$name"
 done
-judge wire-check layers license features sizes-check strict-gcc strict-clang compile-gcc compile-clang checked firmware refused \
+judge wire-check layers license features sizes-check mutants-made strict-gcc strict-clang compile-gcc compile-clang checked firmware refused \
     symbols readme examples bench-check budget packages cxx
 
 heading "unit tests"
