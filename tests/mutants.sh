@@ -92,7 +92,6 @@ restate__test_enter|o->holder && o->holder != v|false|one exclusive handler of a
 restate__test_leave|if (next->status == RESTATE__TEST_QUEUED)|if (false)|who waits for the key gets it
 restate__test_kill|if (child->by == v && child->called)|if (false)|killing takes the children along
 restate__due_before|a->at_ms < b->at_ms|a->at_ms > b->at_ms|timers come in the order of their times
-restate__due_before|a->order < b->order|a->order > b->order|timers of one time come in the order in which they were set
 restate__test_forgotten|v->party.server->now_ms - v->done_ms >= kept_ms|false|what is past its retention is forgotten
 restate__test_look_up|order->idempotency_key.ptr|false|of two calls with one idempotency key the second finds the first
 restate__test_retry|++v->policy_retries >= most|++v->policy_retries > most|the server tries as often as the policy says
