@@ -298,9 +298,10 @@
  *   RESTATE_SMALL                RESTATE_TERSE, and without what firmware seldom needs: services
  *                                and options are not checked (do that in a build for tests),
  *                                identity_keys, hooks, seal and map_error are wrong options,
- *                                detect_deadlocks does nothing. There is no default logger. Texts
- *                                of the log are places, too, except those of attempts that failed
- *                                and of requests that were refused, and their number is not
+ *                                detect_deadlocks does nothing, documentation and metadata of
+ *                                services and handlers are not sent. There is no default logger.
+ *                                Texts of the log are places, too, except those of attempts that
+ *                                failed and of requests that were refused, and their number is not
  *                                limited. %g of restate_json() writes up to 9 decimals (and misuse
  *                                is what needs more, or has a precision), restate_json_double()
  *                                reads up to 18 digits and powers of ten up to 22. Memory is taken
@@ -10564,7 +10565,7 @@ struct restate_future {
     restate_closure *closure;               /* runs */
     void *arg;
     uint64_t timeout_ms;
-    restate__policy policy;
+    const restate__policy *policy;          /* runs: the handler's, or their own */
     bool inline_ok, timed;
     struct restate__run *run;               /* while it executes */
     restate_bytes opened;                   /* the value without its seal, once it was read */
@@ -11987,7 +11988,7 @@ static void restate__run_propose(restate__run *r) {
                          (const char *)f->node.of.closure.name.ptr, (unsigned long)o.duration_ms,
                          (unsigned long)f->timeout_ms);
     restate__run_leave(r);
-    if (restate__ctx_is_open(&a->ctx)) restate__vm_propose(&a->vm, &f->node, &o, &f->policy);
+    if (restate__ctx_is_open(&a->ctx)) restate__vm_propose(&a->vm, &f->node, &o, f->policy);
     restate__attempt_failing(a);
     if (r->state == RESTATE__EXECUTION_DOUBTFUL && !a->vm.failing)
         RESTATE__SUB(&a->closures.doubts, 1u, RELAXED);
@@ -12537,10 +12538,14 @@ static bool restate__issue_run(restate__args *in, restate_future *f) {
     const restate__run_args *r = in->more;
     const restate_run_options *o = r->options;
     if (!restate__run_valid(in, r)) return false;
-    if (o) restate__policy_of(&f->policy, &o->retry);
-    if (!f->policy.own)
-        f->policy = in->ctx->attempt->handler->run_policy;
-    if (f->policy.pause && !restate__vm_needs(in->vm, "pausing a run without tries left", 7))
+    f->policy = &in->ctx->attempt->handler->run_policy;
+    if (o && restate__policy_set(&o->retry)) {
+        restate__policy *own = restate__arena_alloc(in->ctx->attempt->arena, sizeof *own);
+        if (!own) return restate__ctx_nomem(in->ctx) == RESTATE_OK;
+        restate__policy_of(own, &o->retry);
+        f->policy = own;
+    }
+    if (f->policy->pause && !restate__vm_needs(in->vm, "pausing a run without tries left", 7))
         return false;
     f->closure = r->closure;
     f->arg = r->arg;
@@ -17402,8 +17407,8 @@ static void restate__ep_copy_handler(restate_endpoint *e, const restate__service
     if (!source) return;
     *source = *from;
     source->name = restate__ep_text(e, from->name);
-    source->documentation = restate__ep_text(e, from->documentation);
-    source->metadata = restate__ep_pairs(e, from->metadata);
+    source->documentation = RESTATE__FULL ? restate__ep_text(e, from->documentation) : NULL;
+    source->metadata = RESTATE__FULL ? restate__ep_pairs(e, from->metadata) : NULL;
     to->service = s->source.name;
     to->name = source->name;
     to->kind = s->source.kind;
@@ -17447,8 +17452,8 @@ static void restate__ep_copy_service(restate_endpoint *e, restate__service *to,
     to->source = *from;
     to->source.handlers = NULL;
     to->source.name = restate__ep_text(e, from->name);
-    to->source.documentation = restate__ep_text(e, from->documentation);
-    to->source.metadata = restate__ep_pairs(e, from->metadata);
+    to->source.documentation = RESTATE__FULL ? restate__ep_text(e, from->documentation) : NULL;
+    to->source.metadata = RESTATE__FULL ? restate__ep_pairs(e, from->metadata) : NULL;
     to->options = from->options;
     restate__ep_merge(&to->options, &e->options.defaults);
     to->options.preload_keys = restate__ep_keys(e, to->options.preload_keys);
@@ -17755,6 +17760,13 @@ static void restate__manifest_metadata(restate__manifest *m, const restate_pair 
     restate__manifest_close(m, "}");
 }
 
+static void restate__manifest_about(restate__manifest *m, const char *documentation,
+                                    const restate_pair *metadata) {
+    if (!RESTATE__FULL) return;
+    restate__manifest_text(m, "documentation", 2, documentation);
+    restate__manifest_metadata(m, metadata);
+}
+
 static void restate__manifest_retry(restate__manifest *m, const restate_retry_policy *p) {
     restate__policy resolved;
     if (!restate__policy_set(p)) return;
@@ -17827,8 +17839,7 @@ static void restate__manifest_handler(restate__manifest *m, const restate__handl
                                          : main_handler ? "WORKFLOW" : "EXCLUSIVE");
     restate__manifest_payload(m, "input", h->source->input, h->source->accept, true);
     restate__manifest_payload(m, "output", h->source->output, NULL, false);
-    restate__manifest_text(m, "documentation", 2, h->source->documentation);
-    restate__manifest_metadata(m, h->source->metadata);
+    restate__manifest_about(m, h->source->documentation, h->source->metadata);
     restate__manifest_options(m, &h->source->options, h->kind);
     if (main_handler)
         restate__manifest_ms(m, "workflowCompletionRetention", h->options.workflow_retention_ms);
@@ -17847,8 +17858,7 @@ static void restate__manifest_service(restate__manifest *m, const restate__servi
         restate__manifest_handler(m, &s->handlers[i]);
     }
     restate__manifest_close(m, "]");
-    restate__manifest_text(m, "documentation", 2, s->source.documentation);
-    restate__manifest_metadata(m, s->source.metadata);
+    restate__manifest_about(m, s->source.documentation, s->source.metadata);
     restate__manifest_options(m, &s->options, s->source.kind);
     restate__manifest_close(m, "}");
 }

@@ -35,8 +35,13 @@ static restate_status counts(restate_ctx *ctx, restate_bytes input) {
 
 /* An endpoint with the object S and its handler `counts`; `options` are the handler's. */
 static restate_endpoint *made(restate_endpoint_options options, restate_options handlers) {
-    const restate_handler list[] = { { RESTATE_HANDLER(counts), .options = handlers }, { NULL } };
-    const restate_service s = { .name = "S", .kind = RESTATE_OBJECT, .handlers = list };
+    static const restate_pair metadata[] = { { "team", "blue" }, { NULL, NULL } };
+    const restate_handler list[] = {
+        { RESTATE_HANDLER(counts), .options = handlers, .documentation = "counts", .metadata = metadata },
+        { NULL }
+    };
+    const restate_service s = { .name = "S", .kind = RESTATE_OBJECT, .handlers = list,
+                                .documentation = "a counter", .metadata = metadata };
     const restate_service *const services[] = { &s, NULL };
     options.services = services;
     return restate_endpoint_new(&options);
@@ -50,7 +55,8 @@ static rt_bytes body;
 
 static unsigned exchange(restate_endpoint *e, const char *method, const char *path) {
     const restate_pair headers[] = {
-        { "content-type", "application/vnd.restate.invocation.v7" }, { NULL, NULL }
+        { "content-type", "application/vnd.restate.invocation.v7" },
+        { "accept", "application/vnd.restate.endpointmanifest.v4+json" }, { NULL, NULL }
     };
     const restate_http_request request = { method, path, headers, true };
     restate_stream *s = restate_stream_open(e, &request);
@@ -152,6 +158,19 @@ static bool map_error(void *user, uint16_t code, const char *message, restate_fa
     return false;
 }
 
+TEST(discovery_has_what_the_server_needs) {
+    restate_endpoint *e = made((restate_endpoint_options){ .port = 0 },
+                               (restate_options){ .inactivity_timeout_ms = 5 });
+    CHECK_INT(exchange(e, "GET", "/discover"), 200);
+    rt_add(&body, "", 1);
+    CHECK_STR((const char *)body.at,
+              "{\"protocolMode\":\"REQUEST_RESPONSE\",\"minProtocolVersion\":5,\"maxProtocolVersion\":7,"
+              "\"services\":[{\"name\":\"S\",\"ty\":\"VIRTUAL_OBJECT\",\"handlers\":[{\"name\":\"counts\","
+              "\"ty\":\"EXCLUSIVE\",\"input\":{\"required\":true,\"contentType\":\"application/json\"},"
+              "\"output\":{\"contentType\":\"application/json\"},\"inactivityTimeout\":5}]}]}");
+    restate_endpoint_free(e);
+}
+
 TEST(what_is_left_out_is_refused) {
     static const restate_hooks hooks;
     static const restate_seal seal;
@@ -174,7 +193,7 @@ TEST(what_is_left_out_is_refused) {
 
 int main(int argc, char **argv) {
     static const test_case cases[] = {
-        T(an_invocation), T(a_failure_has_its_text), T(errors_are_places), T(the_log_is_not_limited),
+        T(an_invocation), T(a_failure_has_its_text), T(errors_are_places), T(the_log_is_not_limited), T(discovery_has_what_the_server_needs),
         T(what_is_left_out_is_refused), { NULL, NULL }
     };
     int failed = test_main(argc, argv, cases);
