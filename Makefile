@@ -113,8 +113,9 @@ $(eval $(call variant,build,))
 # With sanitizers the optimiser takes two thirds of the time of a compilation.
 $(eval $(call variant,build/asan,$(ASAN),journal_growth))
 $(eval $(call variant,build/tsan,$(TSAN),none))
-$(eval $(call variant,build/valgrind,-O1 -DRESTATE_VALGRIND,context context_calls context_futures \
-	context_operations context_runs journal journal_await journal_errors journal_growth json memory process proto server_scale))
+running_long = context context_calls context_futures context_operations context_runs journal journal_await \
+	journal_errors journal_growth json memory process proto server_scale
+$(eval $(call variant,build/valgrind,-O1 -DRESTATE_VALGRIND,$(running_long)))
 $(eval $(call variant,build/ucontext,-DRESTATE_FIBER=RESTATE_FIBER_UCONTEXT))
 $(eval $(call variant,build/thread,-DRESTATE_FIBER=RESTATE_FIBER_THREAD))
 $(eval $(call variant,build/coverage,-O0 --coverage,none))
@@ -125,6 +126,14 @@ $(eval $(call variant,build/bare,-DRESTATE_NO_SERVER -DRESTATE_NO_THREADS))
 build/custom/% build/port/%: alone =            # they have tests/port.c, too
 $(eval $(call variant,build/custom,-DRESTATE_NO_SERVER -DRESTATE_NO_THREADS -DRESTATE_FIBER=RESTATE_FIBER_CUSTOM tests/port.c))
 $(eval $(call variant,build/port,-DRESTATE_FIBER=RESTATE_FIBER_CUSTOM tests/port.c))
+
+# By another compiler, for another processor: tests/platforms.sh says which, and with which libraries.
+ifdef PLATFORM
+PLATFORM_OPTIMISED = $(running_long)
+$(eval $(call variant,build/platforms/$(PLATFORM),,$(PLATFORM_OPTIMISED)))
+# It has a malloc of its own, besides that of a C library that is linked statically.
+build/platforms/$(PLATFORM)/unit_memory: LDFLAGS += -Wl,--allow-multiple-definition
+endif
 
 build/bench-endpoint: tests/bench/endpoint.c $(HEADERS)
 	@mkdir -p $(@D)
@@ -564,9 +573,11 @@ build/firmware/relay: examples/firmware/relay.c examples/firmware/link.h
 
 # ---- The rest -----------------------------------------------------------------------------------------
 
-# Servers and nanopb's sources stay: setup.sh got them, and checks the version.
+# Servers and the sources of libraries stay: setup.sh got them, and checks the version.
 clean:
-	@for entry in build/*; do [ "$$entry" = build/server ] || [ "$$entry" = build/servers ] || [ "$$entry" = $(NANOPB) ] || rm -rf "$$entry"; done
+	@for entry in build/*; do \
+		case $$entry in build/server | build/servers | build/nanopb | build/nghttp2 | build/cjson) ;; *) rm -rf "$$entry" ;; esac; \
+	done
 
 help:
 	@echo 'make all          the examples and the endpoint of the benchmarks, in build/'

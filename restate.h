@@ -11979,14 +11979,16 @@ static void restate__run_propose(restate__run *r) {
     restate__attempt *a = r->ctx.attempt;
     restate_future *f = r->future;
     restate__outcome o;
+    char took[RESTATE__DECIMAL], most[RESTATE__DECIMAL];
     if (RESTATE__LOAD(&a->foreign, RELAXED))
         restate__ctx_misuse(&r->ctx, "restate_run", RESTATE__FOREIGN);
     restate__run_outcome(r, &o);
     if (f->timed && o.duration_ms > f->timeout_ms)
         restate__ctx_say(&a->ctx, RESTATE_LOG_WARN,
-                         "the closure of run \"%s\" took %lu ms, its timeout_ms is %lu",
-                         (const char *)f->node.of.closure.name.ptr, (unsigned long)o.duration_ms,
-                         (unsigned long)f->timeout_ms);
+                         "the closure of run \"%s\" took %s ms, its timeout_ms is %s",
+                         (const char *)f->node.of.closure.name.ptr,
+                         restate__b_decimal(o.duration_ms, took),
+                         restate__b_decimal(f->timeout_ms, most));
     restate__run_leave(r);
     if (restate__ctx_is_open(&a->ctx)) restate__vm_propose(&a->vm, &f->node, &o, f->policy);
     restate__attempt_failing(a);
@@ -13368,8 +13370,10 @@ RESTATE_API restate_status restate_await_for(restate_ctx *ctx, restate_future *f
     if (s == RESTATE_OK && future->node.state != RESTATE__PENDING)
         s = restate__future_read(ctx, &future->node, value);
     else if (s == RESTATE_OK) {
-        const char *message = restate__arena_printf(ctx->attempt->arena, "timed out after %lu ms",
-                                                    (unsigned long)restate__ms(timeout_ms, 0));
+        char ms[RESTATE__DECIMAL];
+        const char *message = restate__arena_printf(
+            ctx->attempt->arena, "timed out after %s ms",
+            restate__b_decimal(restate__ms(timeout_ms, 0), ms));
         s = restate__ctx_new_failure(ctx, 408, message, RESTATE_TIMEOUT);
     }
     restate__ctx_detach(ctx);
@@ -23887,9 +23891,10 @@ static void restate__client_expire_one(restate__client_request *r) {
         restate__client_over(r);
         if (r->completion) restate__client_void(&r->c->base, r->completion);
     } else if (h->now_ms >= r->deadline_ms) {
+        char ms[RESTATE__DECIMAL];
         const restate_failure failure = { 408, restate__arena_printf(
-            restate__client_arena(r), "no response within %lu ms", (unsigned long)h->timeout_ms),
-            NULL };
+            restate__client_arena(r), "no response within %s ms",
+            restate__b_decimal(h->timeout_ms, ms)), NULL };
         restate__client_fail(r, RESTATE_TIMEOUT, &failure);
     } else {
         restate__client_enqueue(r);

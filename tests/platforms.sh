@@ -1,98 +1,144 @@
 #!/usr/bin/env bash
-# `make platforms`: the unit programs on other architectures, under qemu-user.
+# `make platforms`: the unit programs, and end-to-end cases with a real server, for other processors (under
+# qemu-user), another C library, other compilers and a later C.
 #
-#   tests/platforms.sh [--only PART-OF-A-NAME] [ARCHITECTURE...]     default: all of the table below
+#   tests/platforms.sh [--units] [--only PART-OF-A-NAME] [PLATFORM...]     default: all of the table below
 #
-# On Debian, as root, it installs the cross compilers and libraries that it needs. Programs are in
-# build/platforms/ARCHITECTURE. What cannot work there is left out with its reason (left_out).
-# The last line is "platforms: N passed, N failed": of unit programs.
+#   --units    the unit programs alone, and most of them not optimised, as in `make test`
+#   --only     unit programs of such a name alone
+#
+# tests/setup.sh installs compilers and the emulator. For other processors and musl the libraries are compiled from
+# Debian's sources, and all is linked statically: no library of a foreign architecture is installed. Programs are in
+# build/platforms/PLATFORM. What cannot work on a platform is left out, which is said with its reason, and counted
+# as skipped. The last line is "platforms: N passed, N failed, N skipped".
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
+MAKE=${MAKE:-make}
+JOBS=${JOBS:-$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)}
+SECONDS=0
+passed=0 failed=0 skipped=0
 
-# architecture, Debian's name of it, triplet, emulator (none: this machine executes it)
-table='aarch64 arm64 aarch64-linux-gnu qemu-aarch64
-armhf armhf arm-linux-gnueabihf qemu-arm
-i686 i386 i686-linux-gnu -
-s390x s390x s390x-linux-gnu qemu-s390x'
+# platform, compiler, emulator (-: this machine executes it), C, libraries
+table='aarch64 aarch64-linux-gnu-gcc qemu-aarch64 c99 own
+i686 i686-linux-gnu-gcc - c99 own
+armhf arm-linux-gnueabihf-gcc qemu-arm c99 own
+s390x s390x-linux-gnu-gcc qemu-s390x c99 own
+riscv64 riscv64-linux-gnu-gcc qemu-riscv64 c99 own'
 
 say() { printf 'platforms: %s\n' "$*"; }
-row() { awk -v a="$1" '$1 == a' <<<"$table"; }
+known() { awk -v p="$1" '$1 == p { found = 1; print } END { exit !found }' <<<"$table"; }
 
-# qemu-user does not emulate what these look at; i686 runs on this machine's kernel, and does.
-left_out() { # UNIT ARCHITECTURE
+# Why a unit program cannot work there; fails if it can.
+left_out() { # UNIT: on the platform that is chosen
     case $1 in
-        unit_identity | *_tls) echo "OpenSSL is not installed for it"; return 0 ;;
+        unit_identity | *_tls) [ "$libraries" = system ] || { echo "there is no OpenSSL for it"; return; } ;;
     esac
-    [ "$2" = i686 ] && return 1
+    [ "$emulator" = - ] && return 1
     case $1 in
         unit_process | unit_execution_crash) echo "signals of crashes are the emulator's" ;;
-        unit_server* | unit_client* | unit_context_stop) echo "times limits of a real machine" ;;
+        unit_context_stop | unit_server_limits | unit_server_stop | unit_server_scale) echo "looks at times and limits of a real machine" ;;
+        unit_journal_growth | unit_test_explore) [ -n "$quick" ] && echo "takes long in an emulator: make platforms has it" ;;
         *) return 1 ;;
     esac
 }
 
-install() { # DEBIAN TRIPLET
-    local packages="gcc-$2 qemu-user libnghttp2-dev:$1 libcjson-dev:$1 libnanopb-dev:$1" missing='' p
-    for p in $packages; do
-        dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"
-    done
-    [ -n "$missing" ] || return 0
-    [ "$(id -u)" = 0 ] || { say "missing:$missing (as root: dpkg --add-architecture $1 && apt-get install$missing)"; return 1; }
-    say "installing$missing"
-    dpkg --add-architecture "$1"
-    # shellcheck disable=SC2086  # a list of words
-    { apt-get update -q; DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing; } \
-        </dev/null >>build/platforms/setup.log 2>&1 || { tail -n 5 build/platforms/setup.log; return 1; }
+choose() { # PLATFORM: its row, and what make is told
+    read -r platform compiler emulator c libraries <<<"$(known "$1")" || return
+    [ "$1" != i686 ] || [ "$(uname -m)" = x86_64 ] || emulator=qemu-i386
+    dir=build/platforms/$platform
+    tell=("PLATFORM=$platform" "CC=$compiler" "STD=-std=$c" "WARN=-Wall -Wextra -Werror" CFLAGS=-O1)
+    [ "$libraries" = system ] || tell+=(
+        'package_flags=-Ibuild -Ibuild/nghttp2/includes -Ibuild/nanopb -DNGHTTP2_STATICLIB'
+        "package_libs=-static $dir/libraries.a -pthread")
+    [ "$emulator" = - ] || tell+=(CPPFLAGS=-DTEST_EMULATED)     # for tests that look at the time something takes
+    [ -n "$quick" ] || tell+=(PLATFORM_OPTIMISED=%)
 }
+compile() { "$MAKE" -s "${tell[@]}" "$@"; }
 
-execute() { # UNIT ARCHITECTURE TRIPLET EMULATOR: its log says how it went
-    local dir=build/platforms/$2 unit=$1 libs='-lnghttp2 -lcjson -lprotobuf-nanopb -pthread' flags='' emulator=$4
-    case $unit in
-        unit_proto | unit_context_payloads) flags=-Ibuild/proto ;;
-    esac
-    [ "$emulator" != - ] || emulator=
-    # shellcheck disable=SC2046,SC2086
-    nice "$3-gcc" -std=c99 -Wall -Wextra -O1 -fstack-clash-protection -DRESTATE_STATIC $flags -I. -Itests $(pkg-config --cflags libcjson) -pthread \
-        -o "$dir/$unit" "tests/$unit.c" $libs >"$dir/$unit.log" 2>&1 &&
-        timeout 400 $emulator "$dir/$unit" >>"$dir/$unit.log" 2>&1 </dev/null
-    echo $? >"$dir/$unit.status"
+# The libraries are not ours: their warnings are not looked at.
+compile_library() { # FILE.c
+    local object=${1##*/}
+    "$compiler" -O2 -w -Ibuild/nghttp2/includes -Ibuild/nanopb -DNGHTTP2_STATICLIB -DHAVE_ARPA_INET_H -DHAVE_NETINET_IN_H \
+        -c -o "$dir/libraries/${object%.c}.o" "$1"
 }
-
-only=
-if [ "${1:-}" = --only ]; then only=$2; shift 2; fi
-[ $# -gt 0 ] || set -- $(cut -d' ' -f1 <<<"$table")
-jobs=${JOBS:-$(nproc)} passed=0 failed=0
-mkdir -p build/platforms
-for proto in examples/*.proto tests/proto/*.proto; do
-    proto=${proto##*/}
-    "${MAKE:-make}" -s "build/proto/${proto%.proto}.pb.h" || exit
-done
-
-for arch; do
-    read -r _ debian triplet emulator <<<"$(row "$arch")"
-    [ -n "${debian:-}" ] || { say "no architecture $arch"; failed=$((failed + 1)); continue; }
-    install "$debian" "$triplet" || { failed=$((failed + 1)); continue; }
-    mkdir -p "build/platforms/$arch"
-    units=() good=0
-    for source in tests/unit_*"$only"*.c; do
-        unit=${source#tests/} unit=${unit%.c}
-        why=$(left_out "$unit" "$arch") && { say "$arch without $unit: $why"; continue; }
-        units+=("$unit")
-        while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n; done
-        execute "$unit" "$arch" "$triplet" "$emulator" &
+compile_libraries() {
+    local file
+    [ "$libraries" = own ] && [ ! "$dir/libraries.a" -nt build/nghttp2/nghttp2_session.c ] || return 0
+    rm -rf "$dir"                               # what is linked with those that were there
+    mkdir -p "$dir/libraries"
+    for file in build/nghttp2/*.c build/cjson/*.c build/nanopb/*.c; do
+        begin compile_library "$file"
     done
     wait
-    for unit in "${units[@]}"; do
-        if [ "$(cat "build/platforms/$arch/$unit.status")" = 0 ]; then
+    "${compiler%gcc}ar" rcs "$dir/libraries.a" "$dir"/libraries/*.o
+}
+
+begin() { # COMMAND
+    while [ "$(jobs -rp | wc -l)" -ge "$JOBS" ]; do wait -n; done
+    "$@" &
+}
+
+execute() { # UNIT: its log says how it went
+    local words=()
+    [ "$emulator" = - ] || words=("$emulator")
+    compile "$dir/$1" >"$dir/$1.log" 2>&1 &&
+        timeout 400 ${words[@]+"${words[@]}"} "$dir/$1" >>"$dir/$1.log" 2>&1 </dev/null
+    echo $? >"$dir/$1.status"
+}
+units() {
+    local source unit units=() good=0 why before=$SECONDS
+    for source in tests/unit_*.c; do
+        case $source in *"$only"*) ;; *) continue ;; esac
+        unit=${source#tests/} unit=${unit%.c}
+        if why=$(left_out "$unit"); then
+            say "$platform without $unit: $why"
+            skipped=$((skipped + 1))
+            continue
+        fi
+        units+=("$unit")
+        rm -f "$dir/$unit.status"
+        begin execute "$unit"
+    done
+    wait
+    for unit in ${units[@]+"${units[@]}"}; do
+        if [ "$(cat "$dir/$unit.status")" = 0 ]; then
             good=$((good + 1))
         else
             failed=$((failed + 1))
-            say "FAILED $arch $unit"
-            grep -v ' passed, [0-9.]* s$' "build/platforms/$arch/$unit.log" | tail -n 12
+            say "FAILED $platform $unit"
+            grep -v ' passed, [0-9.]* s$' "$dir/$unit.log" | tail -n 12
         fi
     done
     passed=$((passed + good))
-    say "$arch: $good of ${#units[@]} unit programs passed"
+    say "$platform: $good of ${#units[@]} unit programs passed ($((SECONDS - before)) s)"
+}
+
+quick='' only=''
+while true; do
+    case ${1:-} in
+        --units) quick=1; shift ;;
+        --only) only=$2; shift 2 ;;
+        *) break ;;
+    esac
 done
-echo "platforms: $passed passed, $failed failed"
+[ $# -gt 0 ] || set -- $(cut -d' ' -f1 <<<"$table")
+
+
+if [ -n "$quick" ]; then tests/setup.sh test || exit; else tests/setup.sh platforms || exit; fi
+for proto in examples/*.proto tests/proto/*.proto; do      # many need them: not to be made by two at once
+    proto=${proto##*/}
+    "$MAKE" -s "build/proto/${proto%.proto}.pb.h" || exit
+done
+
+for name; do
+    known "$name" >/dev/null || { say "there is no platform $name"; failed=$((failed + 1)); continue; }
+    choose "$name"
+    compile_libraries || { failed=$((failed + 1)); continue; }
+    units
+done
+if [ "$skipped" -gt 0 ]; then
+    say "$passed passed, $failed failed, $skipped skipped"
+else
+    say "$passed passed, $failed failed"
+fi
 [ "$failed" = 0 ]

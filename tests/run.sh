@@ -139,6 +139,11 @@ for unit in "${units[@]}"; do begin execute_unit "$unit"; done
 mapfile -t names < <(sorted "${units[@]}")
 finish "${names[@]}"
 
+heading "unit tests on other processors"
+execute platforms env "JOBS=$JOBS" tests/platforms.sh --units aarch64 i686
+finish platforms
+sed -n 's/^platforms: \(.* without .*\)/    \1/p' "$logs/platforms.log"
+
 heading "without a server"
 example() { # NAME
     compiled "build/examples/$1"

@@ -3,6 +3,7 @@
 #
 #   tests/setup.sh demo    what building and running an example against a server takes
 #   tests/setup.sh test    that, and the tools of the tests
+#   tests/setup.sh platforms    that, and the compilers and the emulator of `make platforms`
 #   tests/setup.sh fuzz    what `make fuzz` takes: no server, but clang with its fuzzer and sanitizers
 #
 # System packages come from apt, which needs root; elsewhere the missing ones are named and the exit
@@ -12,7 +13,6 @@ cd "$(dirname "$0")/.."
 
 SERVER_VERSION=1.7.12
 SERVER_DIR=build/server
-NANOPB_DIR=build/nanopb
 LOG=build/setup.log
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -52,6 +52,17 @@ missing_for_server() {
         [ -e /etc/ssl/certs/ca-certificates.crt ] || [ "$(uname -s)" != Linux ] || need ca-certificates
     fi
 }
+missing_for_architecture() { # COMPILER'S-NAME DEBIAN'S-NAME
+    has qemu-aarch64 || need qemu-user
+    echo '#include <stdio.h>' | "$1-linux-gnu${3:-}-gcc" -E -x c - >/dev/null 2>&1 ||
+        need "gcc-$1-linux-gnu${3:-} libc6-dev-$2-cross"
+}
+missing_for_platforms() {
+    missing_for_architecture arm armhf eabihf
+    missing_for_architecture s390x s390x
+    missing_for_architecture riscv64 riscv64
+    has musl-gcc || need musl-tools
+}
 missing_for_tests() {
     has g++ || need g++
     has clang++ || need clang
@@ -59,6 +70,9 @@ missing_for_tests() {
     has tcc || need tcc
     has arm-none-eabi-gcc || need gcc-arm-none-eabi libnewlib-arm-none-eabi
     has qemu-system-arm || need qemu-system-arm
+    has_sources || has dpkg-source || need dpkg-dev
+    missing_for_architecture aarch64 arm64
+    missing_for_architecture i686 i386
     has protoc || need protobuf-compiler
     has nanopb_generator.py || need nanopb
     { has_header curl/curl.h && has_library curl; } || need libcurl4-openssl-dev
@@ -102,13 +116,15 @@ install_server() {
     server_works "$binary" || die "$binary does not run, or is not version $SERVER_VERSION"
 }
 
-# nanopb's C files, for processors that no package has them compiled for: from the source package of the
-# system's release. apt's lists of sources are kept apart, so that nothing of the system changes.
-install_nanopb() {
-    has apt-get || die "put nanopb's pb.h, pb_common, pb_encode and pb_decode into $NANOPB_DIR"
-    say "getting the source of nanopb"
-    rm -rf "$NANOPB_DIR" build/apt
-    mkdir -p build/apt/lists/partial "$NANOPB_DIR"
+# The C files of the libraries, for processors that no package has them compiled for: from the source packages
+# of the system's release, with the corrections that Debian has made. apt's lists of sources are kept apart, so that nothing of the system changes.
+has_sources() { [ -e build/nanopb/pb_decode.c ] && [ -e build/nghttp2/nghttp2_session.c ] && [ -e build/cjson/cJSON.c ]; }
+hexadecimal() { echo "$1" | awk -F. '{ printf "0x%02x%02x%02x", $1, $2, $3 }'; }
+install_sources() {
+    has apt-get || die "put the C files of nanopb, nghttp2 and cJSON into build/nanopb, build/nghttp2 and build/cjson"
+    say "getting the sources of nanopb, nghttp2 and cJSON"
+    rm -rf build/apt
+    mkdir -p build/apt/lists/partial
     # shellcheck disable=SC1091
     release=$(. /etc/os-release && echo "$VERSION_CODENAME")
     apt-get indextargets --format 'deb-src $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
@@ -116,24 +132,33 @@ install_nanopb() {
     apt="apt-get -q -o Dir::Etc::SourceList=$PWD/build/apt/sources.list -o Dir::Etc::SourceParts=/dev/null
         -o Dir::State::Lists=$PWD/build/apt/lists -o Dir::Cache=$PWD/build/apt -o APT::Sandbox::User=root"
     # shellcheck disable=SC2086  # a list of words
-    (cd build/apt && $apt update && $apt source --download-only nanopb) </dev/null >>"$LOG" 2>&1 ||
-        { tail -n 5 "$LOG" >&2; die "the source of nanopb cannot be got, see $LOG"; }
-    tar -xf build/apt/nanopb_*.orig.tar.* -C "$NANOPB_DIR" --strip-components=1 --wildcards \
-        --no-wildcards-match-slash '*/pb*.[ch]'
+    (cd build/apt && $apt update && $apt source nanopb nghttp2 cjson) </dev/null >>"$LOG" 2>&1 ||
+        { tail -n 5 "$LOG" >&2; die "the sources of the libraries cannot be got, see $LOG"; }
+    rm -rf build/nanopb build/nghttp2 build/cjson
+    mkdir -p build/nanopb build/nghttp2/includes/nghttp2 build/cjson
+    cp build/apt/nanopb-*/pb*.[ch] build/nanopb
+    cp build/apt/cjson-*/cJSON.[ch] build/cjson
+    cp build/apt/nghttp2-*/lib/nghttp2_*.[ch] build/nghttp2
+    cp build/apt/nghttp2-*/lib/includes/nghttp2/nghttp2.h build/nghttp2/includes/nghttp2
+    version=$(echo build/apt/nghttp2-*/)
+    version=${version#build/apt/nghttp2-} version=${version%/}
+    sed "s/@PACKAGE_VERSION@/$version/; s/@PACKAGE_VERSION_NUM@/$(hexadecimal "$version")/" \
+        build/apt/nghttp2-*/lib/includes/nghttp2/nghttp2ver.h.in >build/nghttp2/includes/nghttp2/nghttp2ver.h
     rm -rf build/apt
 }
 
 what=${1:-test}
-case $what in demo | test | fuzz) ;; *) die "usage: tests/setup.sh demo|test|fuzz" ;; esac
+case $what in demo | test | platforms | fuzz) ;; *) die "usage: tests/setup.sh demo|test|platforms|fuzz" ;; esac
 mkdir -p build
 binary=$(server_binary)
 missing=
 missing_for_building
 [ "$what" = fuzz ] || missing_for_server
-[ "$what" != test ] || missing_for_tests
+case $what in test | platforms) missing_for_tests ;; esac
+[ "$what" != platforms ] || missing_for_platforms
 [ "$what" != fuzz ] || missing_for_fuzzing
 rm -f build/.probe
 : >"$LOG"
 [ -z "$missing" ] || install_packages
 [ "$what" = fuzz ] || server_works "$binary" || install_server
-[ "$what" != test ] || [ -e "$NANOPB_DIR/pb_decode.c" ] || install_nanopb
+case $what in test | platforms) has_sources || install_sources ;; esac

@@ -9,6 +9,8 @@
  * Arguments choose cases by a part of their name; -v names each one. The last line is
  * "NAME: N passed, N failed".
  *
+ * TEST_EMULATED is defined for a processor that is emulated: what something takes is not judged there.
+ *
  * Where a test goes:
  *
  *     unit_SECTION.c              what that section of restate.h does (its banner is "// >>SECTION")
