@@ -41,10 +41,7 @@ TEST(cut_short) {
             CHECK_INT(restate_client_answer(ctx, NULL)->tries, 2);
         }
         CHECK_INT(ingress_count(in, &in->connections), 1);
-        ingress_again(in);
-        CHECK_HAS(called(ctx, "torn", NULL), "error(0 the connection to http://127.0.0.1:");
-        ingress_again(in);
-        CHECK_STR(called(ctx, "torn", &once), "ok(1)");
+        breaks_off(ctx, in, "torn", "error(0 the connection to http://127.0.0.1:");
     }
 }
 

@@ -36,6 +36,15 @@ static inline const char *called(restate_ctx *ctx, const char *handler, const re
 
 static const restate_call_options once = { .idempotency_key = "k" };
 
+/* The server breaks off the first call of `handler` after each ingress_again(). Without a key the call fails with `says`,
+ * for it might be done twice; with one it is repeated. */
+static inline void breaks_off(restate_ctx *ctx, ingress *in, const char *handler, const char *says) {
+    ingress_again(in);
+    CHECK_HAS(called(ctx, handler, NULL), says);
+    ingress_again(in);
+    CHECK_STR(called(ctx, handler, &once), "ok(1)");
+}
+
 /* The outcome of the first call of a client of its own, which tries once unless `more` says otherwise. */
 static inline const char *first_call(const char *ingress_url, const restate_client_options *more) {
     static char text[512];
