@@ -521,11 +521,15 @@ firmware: $(HEADERS) firmware-size
 firmware_cc = $(ARM_GCC) -mcpu=cortex-m4 -mthumb -Os -ffunction-sections -fdata-sections -DNDEBUG
 firmware_link = --specs=nano.specs -nostartfiles -Wl,--gc-sections -T examples/firmware/board.ld
 
+$(NANOPB):
+	@tests/setup.sh test
+$(NANOPB)/%.c: | $(NANOPB) ;
+
 build/firmware/pb_%.o: $(NANOPB)/pb_%.c
 	@mkdir -p $(@D)
 	$(firmware_cc) -I$(NANOPB) -c -o $@ $<
 
-build/firmware/%.o: examples/firmware/%.c $(wildcard examples/firmware/*.h) $(HEADERS)
+build/firmware/%.o: examples/firmware/%.c $(wildcard examples/firmware/*.h) $(HEADERS) | $(NANOPB)
 	@mkdir -p $(@D)
 	$(firmware_cc) $(STRICT) -I$(NANOPB) -c -o $@ $<
 
@@ -546,6 +550,18 @@ FIRMWARE_UNITS = unit_stream unit_journal unit_journal_run unit_journal_state
 firmware-unit_%: build/firmware/unit_%.elf
 	@$(call qemu_m4,unit_$*@m4) -kernel $<
 firmware-units: $(FIRMWARE_UNITS:%=firmware-%)
+
+# The image's endpoint without its relay: recorded journals, no memory, RAM, depths of stacks.
+build/firmware/check.elf: tests/firmware.c tests/test.h tests/support/journal.c tests/support/allocator.c \
+		$(wildcard examples/firmware/*.h) $(HEADERS) \
+		$(patsubst %,build/firmware/%.o,services $(FIRMWARE_BOARD)) examples/firmware/board.ld
+	$(firmware_cc) $(subst --specs=nano.specs,,$(firmware_link)) -Wl,--defsym=RAM_KB=64 -std=gnu99 -w -I. -Itests -I$(NANOPB) \
+		-o $@ $< $(filter %.o,$^)
+firmware-check: build/firmware/check.elf
+	@sed -nE 's/.*(X\(|\{ ")(restate_[a-z_]+)"?, ([0-9]+).*/\2 \3/p' tests/firmware.c | while read -r name most; do \
+		sed -n '/^ \* ---- Firmware/,/^ \* ---- Eight/{s/,//g;p;}' restate.h | grep -Eq " $$name +$$most( |$$)" \
+		|| { echo "the manual's table of stacks has not $$name with $$most"; exit 1; }; done
+	@$(call qemu_m4,firmware-check) -kernel $<
 
 # The journal by itself. (The linker script goes by the end of the name.)
 build/firmware/journal-restate.o: tests/compile/journal.c $(wildcard examples/firmware/*.h) $(HEADERS)
@@ -608,6 +624,7 @@ help:
 	@echo 'make firmware     the header compiles for cores without an operating system, by arm-none-eabi-gcc'
 	@echo 'make firmware-size the code in the image of examples/firmware is not more than it was'
 	@echo 'make firmware-units  some unit tests on a Cortex-M4, in QEMU'
+	@echo 'make firmware-check  that processor: recorded journals, no memory, RAM, depths of stacks'
 	@echo 'make refused      what it cannot be compiled with is told in one sentence'
 	@echo 'make readme       the C code of README.md compiles'
 	@echo 'make layers       sections of restate.h use earlier ones only'
@@ -622,6 +639,6 @@ help:
 
 .PHONY: all mutants-made platforms cxx cxx-examples install shared install-shared packages examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke servers mutants differential coverage scale budget bench bench-e2e bench-client \
 	bench-check wire wire-check layers license features sizes sizes-check \
-	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware firmware-units firmware-size refused clean help
+	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware firmware-units firmware-check firmware-size refused clean help
 .SECONDARY:
 .DELETE_ON_ERROR:

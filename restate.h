@@ -288,8 +288,8 @@
  *                                inline_ok were set; threads > 1 and .blocking are wrong options.
  *   RESTATE_FIBER                How stacks are switched: RESTATE_FIBER_ASM (x86-64 and AArch64),
  *                                RESTATE_FIBER_UCONTEXT, RESTATE_FIBER_THREAD (a thread per
- *                                handler) or RESTATE_FIBER_CUSTOM (tasks of your RTOS, by six
- *                                functions that >>execution names). Default: the first of these
+ *                                handler) or RESTATE_FIBER_CUSTOM (tasks of your RTOS, by the
+ *                                six functions restate_port_...). Default: the first of these
  *                                that the system has.
  *   RESTATE_NO_CXX               No C++ layer; C++ files see what C files see.
  *   RESTATE_STACK_BYTES          Default stack of a handler (default: 65536).
@@ -304,8 +304,9 @@
  *                                failed and of requests that were refused, and their number is not
  *                                limited. %g of restate_json() writes up to 9 decimals (and misuse
  *                                is what needs more, or has a precision), restate_json_double()
- *                                reads up to 18 digits and powers of ten up to 22. Memory is taken
- *                                in pieces of 1 KiB, not 4.
+ *                                reads up to 18 digits and powers of ten up to 22. Lines of the
+ *                                log have at most 255 bytes, restate_endpoint_error() 127. Memory
+ *                                is taken in pieces of 1 KiB, not 4.
  *   RESTATE_VALGRIND             Tell valgrind about stacks.
  *
  * ---- Firmware ----------------------------------------------------------------------------------
@@ -318,18 +319,36 @@
  * `make firmware` compiles for Cortex-M0, M3, M4, M7 and M33. A port gives:
  *
  *  - Tasks. Each handler executes on a stack of its own: a task, which alternates with the one that
- *    calls the library, so that only one of them ever executes. Six functions, declared in
- *    >>execution, make tasks and the binary semaphores by which they wait for each other. An RTOS
- *    has all of it (FreeRTOS: xSemaphoreCreateBinary(), xSemaphoreGive(), xSemaphoreTake() with
- *    portMAX_DELAY, vSemaphoreDelete(); xTaskCreate() of a function that calls run(arg), gives a
- *    semaphore and deletes itself; _join takes that semaphore). The priority of these tasks is that
- *    of the caller. Without an RTOS, 100 lines switch stacks: examples/firmware/tasks.c.
+ *    calls the library, so that only one of them ever executes. Six functions of the port make
+ *    tasks and the binary semaphores by which they wait for each other: see restate_port_task_new()
+ *    and its neighbours. An RTOS has all of it (FreeRTOS: xSemaphoreCreateBinary(),
+ *    xSemaphoreGive(), xSemaphoreTake() with portMAX_DELAY, vSemaphoreDelete(); xTaskCreate() of a
+ *    function that calls run(arg), gives a semaphore and deletes itself; _join takes that
+ *    semaphore). The priority of these tasks is that of the caller. Without an RTOS, 100 lines
+ *    switch stacks: examples/firmware/tasks.c.
  *  - Stacks. Begin each at an address that is a multiple of 8, as the ABI of ARM wants it; else
  *    printf() prints 64-bit numbers wrong. If they lie in the heap, the C library's _sbrk() must
  *    not take the stack pointer for the heap's end, which newlib's own does: give one with a fixed
- *    end. Set RESTATE_STACK_BYTES, or stack_bytes per handler: a handler that runs a closure, logs
- *    and writes JSON took 1,872 bytes, of which newlib's snprintf() is a part. The port guards
- *    stacks, or paints and looks.
+ *    end. The port guards stacks, or paints and looks. Set RESTATE_STACK_BYTES, or stack_bytes per
+ *    handler: what the handler has on its stack, and what the function goes deeper that goes
+ *    deepest. A closure of restate_run() executes below 440 bytes. Codecs and loggers of yours come
+ *    to that, and what interrupts put on the stack that they meet. On a Cortex-M4 (gcc 12, -Os,
+ *    RESTATE_SMALL, newlib) functions take at most so many bytes (`make firmware-check`):
+ *
+ *        restate_get            940  restate_attach         980  restate_json_string    480
+ *        restate_get_all      1,020  restate_cancel         740  restate_text           560
+ *        restate_keys           980  restate_awakeable      320  restate_log          1,020
+ *        restate_set            860  restate_resolve        940  restate_alloc           60
+ *        restate_clear          680  restate_signal         560  restate_reply          100
+ *        restate_clear_all      500  restate_await          800  restate_fail           560
+ *        restate_run          1,040  restate_all            800  restate_retry          620
+ *        restate_sleep          900  restate_random         520  restate_stream_open    420
+ *        restate_now          1,120  restate_uuid           540  restate_stream_feed  1,120
+ *        restate_call         1,000  restate_json           440  restate_stream_take    100
+ *        restate_call_async     980  restate_json_int       400  restate_stream_free    120
+ *        restate_send           980  restate_json_double    400  restate_endpoint_new   360
+ *
+ *    restate_stream_, restate_endpoint_: of the calling task, the others of the handler's.
  *  - A clock: RESTATE_CLOCK_MS, or .clock of the endpoint. Its time since 1970 has to be right
  *    within what a sleep may be late or early: a sleep is recorded as the time of its end. Where
  *    there is no clock that keeps time, ask the relay.
@@ -2176,6 +2195,35 @@ RESTATE_API restate_status restate_stream_take(restate_stream *stream, restate_b
  * The handler gets RESTATE_ENDED. Memory that a closure still uses is released by a later call on
  * any stream, or with the endpoint. */
 RESTATE_API void restate_stream_free(restate_stream *stream);
+
+/* ---- A port's tasks ---- */
+
+/* With RESTATE_FIBER_CUSTOM these six functions are the program's: it defines them, over its RTOS
+ * or over nothing (examples/firmware/tasks.c), and restate.h calls them. Each handler executes as a
+ * task. It alternates with the task that calls restate_stream_feed(), _take() and _free(): one of
+ * the two always waits for a signal that the other one gives. */
+
+/* Makes a signal that is not given: a semaphore with one place. NULL: out of memory, with which the
+ * attempt ends. */
+extern void *restate_port_signal_new(void);
+
+/* Gives a signal, which lets one _take through: the one that waits, or the next one. It does not
+ * wait, and does not switch to the other task unless the RTOS does so by itself. */
+extern void restate_port_signal_give(void *signal);
+
+/* Waits, without a limit, until the signal is given, and takes it. */
+extern void restate_port_signal_take(void *signal);
+
+/* Releases a signal that nobody waits for. */
+extern void restate_port_signal_free(void *signal);
+
+/* Makes a task that calls run(arg) once, on a stack of its own of `stack_bytes`, which begins at a
+ * multiple of 8. It may begin at once or later. Its priority is that of the caller. NULL: out of
+ * memory, with which the attempt ends. */
+extern void *restate_port_task_new(void (*run)(void *arg), void *arg, size_t stack_bytes);
+
+/* Waits until run(arg) of the task has returned, then releases task and stack. */
+extern void restate_port_task_join(void *task);
 
 #ifndef RESTATE_NO_SERVER
 
@@ -8738,16 +8786,8 @@ RESTATE__PRIVATE void restate__vm_uuid(uint64_t state[4], char text[37]) {
  *    Handlers registered `.blocking` get one: between _detach and _attach they run beside it. Under
  *    RESTATE_FIBER_THREAD every fiber is a task.
  *
- * RESTATE_FIBER_CUSTOM is RESTATE_FIBER_THREAD over primitives of the program's own, for an RTOS.
- * The program defines six functions (with C linkage):
- *
- *     void *restate_port_signal_new(void);      a binary semaphore, not given; NULL: there is none
- *     void restate_port_signal_give(void *);    lets one take through, now or later
- *     void restate_port_signal_take(void *);    waits until it is given
- *     void restate_port_signal_free(void *);
- *     void *restate_port_task_new(void (*run)(void *arg), void *arg, size_t stack_bytes);
- *                                               calls run(arg) on a stack of its own; NULL: cannot
- *     void restate_port_task_join(void *);      waits until run returned, then frees the task
+ * RESTATE_FIBER_CUSTOM is RESTATE_FIBER_THREAD over primitives of the program's own, for an RTOS:
+ * the six restate_port_ functions of >>api-endpoint.
  *
  * With RESTATE_NO_THREADS there is one kind only, and _detach and _attach do nothing. */
 
@@ -9363,13 +9403,6 @@ static bool restate__fiber_thread_start(pthread_t *thread, size_t stack_bytes, v
 #if RESTATE__FIBER_TASKS
 
 #if RESTATE_FIBER == RESTATE_FIBER_CUSTOM
-
-extern void *restate_port_signal_new(void);
-extern void restate_port_signal_give(void *signal);
-extern void restate_port_signal_take(void *signal);
-extern void restate_port_signal_free(void *signal);
-extern void *restate_port_task_new(void (*run)(void *arg), void *arg, size_t stack_bytes);
-extern void restate_port_task_join(void *task);
 
 #define restate__port_signal_new(allocator) restate_port_signal_new()
 #define restate__port_signal_give restate_port_signal_give
@@ -10922,7 +10955,7 @@ static void restate__ctx_vlog(restate_ctx *ctx, restate_log_level level, bool of
                               const char *format, va_list args) {
     const restate__attempt *a = ctx->attempt;
     bool replaying = !ctx->run && a->vm.phase == RESTATE__REPLAYING;
-    char text[1024], id[128];
+    char text[RESTATE__FULL ? 1024 : 256], id[128];
     if (!restate__log_wanted(a->logger, level) || (replaying && !a->logger->to.with_replay)) return;
     vsnprintf(text, sizeof text, format, args);
     restate__log_line(text);
@@ -16993,7 +17026,7 @@ struct restate_endpoint {
     size_t key_count;
     restate__log_limit limits[RESTATE__FULL ? RESTATE__LIMITS : 1];
     bool left_out;                          /* atomic: lines were left out; to be logged later */
-    char error[1024];
+    char error[RESTATE__FULL ? 1024 : 128];
     bool invalid;                           /* the options are wrong: `error` is all there is */
     int stop_fd;                            /* written by restate_endpoint_stop(); -1: none */
     unsigned stops;                         /* atomic: how often a stop was asked for */

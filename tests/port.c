@@ -3,12 +3,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-extern void *restate_port_signal_new(void);
-extern void restate_port_signal_give(void *signal);
-extern void restate_port_signal_take(void *signal);
-extern void restate_port_signal_free(void *signal);
-extern void *restate_port_task_new(void (*run)(void *arg), void *arg, size_t stack_bytes);
-extern void restate_port_task_join(void *task);
+#include "restate.h"
 
 extern int port_alive;
 int port_alive;                             /* signals and tasks that were not freed; atomic */

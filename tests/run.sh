@@ -225,9 +225,10 @@ done
 for name in "${streams[@]}"; do begin execute_variant unit_stream "$name"; done
 for name in "${stacks[@]}"; do begin execute_variant unit_execution "$name"; done
 board=(unit_stream unit_journal unit_journal_run unit_journal_state)    # in an emulator
+begin execute firmware-check timeout 120 "$MAKE" -s firmware-check
 for unit in "${board[@]}"; do begin execute "$unit@m4" timeout 240 "$MAKE" -s "firmware-$unit"; done
 mapfile -t names < <(sorted "${units[@]/%/@asan}"; sorted "${threaded[@]/%/@tsan}"; sorted "${units[@]/%/@valgrind}")
-finish "${names[@]}" unit_process@poll "${streams[@]/#/unit_stream@}" "${stacks[@]/#/unit_execution@}" "${board[@]/%/@m4}"
+finish "${names[@]}" unit_process@poll "${streams[@]/#/unit_stream@}" "${stacks[@]/#/unit_execution@}" "${board[@]/%/@m4}" firmware-check
 judge fuzz-seeds
 
 heading "done"

@@ -3,8 +3,8 @@
  * Each handler is a task with a stack of its own. A task and its owner alternate, so there is
  * nothing to schedule: whoever takes a signal that was not given goes on with the next task that
  * can run. */
+#include "sdk.h"
 #include "tasks.h"
-#include "board.h"
 
 #include <stdlib.h>
 
@@ -99,4 +99,5 @@ void restate_port_task_join(void *joined) {
     free(t);
 }
 
+void *tasks_stack_low(void) { return current == &first ? board_stack_low : current->stack; }
 size_t tasks_deepest(void) { return deepest; }
