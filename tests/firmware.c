@@ -17,6 +17,7 @@
 enum {
     ENDPOINT_MOST = 4096,                   /* RAM of an endpoint, without an invocation */
     CLOSURE_MOST = 440,                     /* stack between a handler and the closure of its run */
+    STACK_MOST = 1400,                      /* what the example's handlers use of their stacks */
     INVOCATION_MOST = 10240                 /* what one invocation takes of the heap, its stack included */
 };
 
@@ -259,6 +260,7 @@ TEST(memory_fits) {
     end_endpoint();
     at_most("invocation of Sensor/sample", heap_of("/invoke/Sensor/sample", sample_begins, 1), INVOCATION_MOST);
     at_most("invocation of Station/report", heap_of("/invoke/Station/report", report_sleeps, 5), INVOCATION_MOST);
+    at_most("of that stack", tasks_deepest(), STACK_MOST);
 }
 
 /* ---- How deep functions go ---------------------------------------------------------------------- */
