@@ -286,11 +286,12 @@
  *                                operations.
  *   RESTATE_NO_THREADS           No pthreads: one event loop, closures execute on it as if
  *                                inline_ok were set; threads > 1 and .blocking are wrong options.
- *   RESTATE_FIBER                How stacks are switched: RESTATE_FIBER_ASM (x86-64 and AArch64),
- *                                RESTATE_FIBER_UCONTEXT, RESTATE_FIBER_THREAD (a thread per
- *                                handler) or RESTATE_FIBER_CUSTOM (tasks of your RTOS, by the
- *                                six functions restate_port_...). Default: the first of these
- *                                that the system has.
+ *   RESTATE_FIBER                How stacks are switched: RESTATE_FIBER_ASM (x86-64, AArch64,
+ *                                ARMv7-A, 64-bit RISC-V), RESTATE_FIBER_UCONTEXT,
+ *                                RESTATE_FIBER_THREAD (a thread per handler) or
+ *                                RESTATE_FIBER_CUSTOM (tasks of your RTOS, by the six functions
+ *                                restate_port_...). Default: the first of these that the system
+ *                                has.
  *   RESTATE_NO_CXX               No C++ layer; C++ files see what C files see.
  *   RESTATE_STACK_BYTES          Default stack of a handler (default: 65536).
  *   RESTATE_TERSE                Texts of errors are places in this file, as in "restate.h:12345";
@@ -8796,9 +8797,18 @@ RESTATE__PRIVATE void restate__vm_uuid(uint64_t state[4], char text[37]) {
 #define RESTATE_FIBER_THREAD 3
 #define RESTATE_FIBER_CUSTOM 4
 
-#if defined(__GNUC__) && !defined(__ILP32__) && !defined(_WIN32) \
-    && (defined(__x86_64__) || defined(__aarch64__))
-#  define RESTATE__FIBER_ASM_WORKS 1
+#if !defined(__GNUC__) || defined(_WIN32)
+#  define RESTATE__FIBER_ASM_WORKS 0
+#elif defined(__x86_64__) || defined(__aarch64__)
+#  ifdef __ILP32__
+#    define RESTATE__FIBER_ASM_WORKS 0
+#  else
+#    define RESTATE__FIBER_ASM_WORKS 1
+#  endif
+#elif defined(__arm__) && defined(__ARM_ARCH_PROFILE)
+#  define RESTATE__FIBER_ASM_WORKS (__ARM_ARCH_PROFILE == 'A')
+#elif defined(__riscv) && !defined(__riscv_vector)
+#  define RESTATE__FIBER_ASM_WORKS (__riscv_xlen == 64)
 #else
 #  define RESTATE__FIBER_ASM_WORKS 0
 #endif
@@ -8806,7 +8816,8 @@ RESTATE__PRIVATE void restate__vm_uuid(uint64_t state[4], char text[37]) {
 /* The code may run with a shadow stack, which only the C library knows how to switch. */
 #if defined(__CET__)
 #  define RESTATE__SHADOW_STACK ((__CET__ & 2) != 0)
-#elif defined(__ARM_FEATURE_GCS_DEFAULT)
+#elif defined(__ARM_FEATURE_GCS_DEFAULT) || defined(__riscv_shadow_stack) \
+    || defined(__riscv_landing_pad)
 #  define RESTATE__SHADOW_STACK 1
 #else
 #  define RESTATE__SHADOW_STACK 0
@@ -8826,7 +8837,7 @@ RESTATE__PRIVATE void restate__vm_uuid(uint64_t state[4], char text[37]) {
 #if RESTATE_FIBER < RESTATE_FIBER_ASM || RESTATE_FIBER > RESTATE_FIBER_CUSTOM
 #  error "restate.h: RESTATE_FIBER is none of RESTATE_FIBER_ASM, _UCONTEXT, _THREAD and _CUSTOM"
 #elif RESTATE_FIBER == RESTATE_FIBER_ASM && !RESTATE__FIBER_ASM_WORKS
-#  error "restate.h: RESTATE_FIBER_ASM needs gcc or clang on x86-64 or AArch64"
+#  error "restate.h: RESTATE_FIBER_ASM needs gcc or clang on x86-64, AArch64, ARMv7-A or RV64"
 #elif RESTATE_FIBER == RESTATE_FIBER_THREAD && defined(RESTATE_NO_THREADS)
 #  error "restate.h: RESTATE_FIBER_THREAD contradicts RESTATE_NO_THREADS"
 #endif
@@ -9108,7 +9119,7 @@ RESTATE__FIBER_INLINE void restate__fiber_jump(restate__fiber_regs *from, restat
 #  endif
           "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "cc", "memory");
 }
-#else
+#elif defined(__aarch64__)
 RESTATE__FIBER_INLINE void restate__fiber_jump(restate__fiber_regs *from, restate__fiber_regs *to) {
     register restate__fiber_regs *x0 __asm__("x0") = from;
     register restate__fiber_regs *x1 __asm__("x1") = to;
@@ -9141,16 +9152,89 @@ RESTATE__FIBER_INLINE void restate__fiber_jump(restate__fiber_regs *from, restat
 #  endif
           "cc", "memory");
 }
+#elif defined(__arm__)
+/* The frame pointer is r7 in Thumb code and r11 in ARM code, by some compilers the other way round:
+ * both are pushed, there is no red zone. Bit 0 of an address says that it is Thumb code. Nothing
+ * says whether there are d16 to d31; clang warns where there are not. */
+#  ifdef __clang__
+#    pragma clang diagnostic push
+#    pragma clang diagnostic ignored "-Winline-asm"
+#  endif
+RESTATE__FIBER_INLINE void restate__fiber_jump(restate__fiber_regs *from, restate__fiber_regs *to) {
+    register restate__fiber_regs *r0 __asm__("r0") = from;
+    register restate__fiber_regs *r1 __asm__("r1") = to;
+    __asm__ __volatile__(
+        "push {r7, r11}\n\t"
+        "adr r2, 1f\n\t"
+#  ifdef __thumb__
+        "orr r2, r2, #1\n\t"
+#  endif
+        "mov r3, sp\n\t"
+        "str r3, [r0]\n\t"
+        "str r2, [r0, #8]\n\t"
+        "ldr r3, [r1]\n\t"
+        "ldr r2, [r1, #8]\n\t"
+        "mov r7, #0\n\t"                  /* of the entry: there is no frame above it */
+        "mov r11, #0\n\t"
+        "mov lr, #0\n\t"
+        "mov sp, r3\n\t"
+        "bx r2\n\t"
+        ".balign 4\n"                      /* adr reaches whole words in Thumb code */
+        "1:\n\t"
+        "pop {r7, r11}"
+        : "+r"(r0), "+r"(r1)
+        :
+        : "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r12", "lr",
+#  if !defined(__SOFTFP__)
+          "d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7", "d8", "d9", "d10", "d11", "d12", "d13",
+          "d14", "d15", "d16", "d17", "d18", "d19", "d20", "d21", "d22", "d23", "d24", "d25", "d26",
+          "d27", "d28", "d29", "d30", "d31",
+#  endif
+          "cc", "memory");
+}
+#  ifdef __clang__
+#    pragma clang diagnostic pop
+#  endif
+#else
+RESTATE__FIBER_INLINE void restate__fiber_jump(restate__fiber_regs *from, restate__fiber_regs *to) {
+    register restate__fiber_regs *a0 __asm__("a0") = from;
+    register restate__fiber_regs *a1 __asm__("a1") = to;
+    __asm__ __volatile__(
+        "lla t1, 1f\n\t"
+        "sd sp, 0(a0)\n\t"
+        "sd s0, 8(a0)\n\t"
+        "sd t1, 16(a0)\n\t"
+        "ld t1, 16(a1)\n\t"               /* a jump through t0 would be predicted as a return */
+        "ld s0, 8(a1)\n\t"
+        "ld sp, 0(a1)\n\t"
+        "li ra, 0\n\t"                    /* where the entry would return to: nowhere */
+        "jr t1\n"
+        "1:"
+        : "+r"(a0), "+r"(a1)
+        :
+        : "ra", "t0", "t1", "t2", "t3", "t4", "t5", "t6", "a2", "a3", "a4", "a5", "a6", "a7",
+          "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11",
+#  ifdef __riscv_flen
+          "ft0", "ft1", "ft2", "ft3", "ft4", "ft5", "ft6", "ft7", "ft8", "ft9", "ft10", "ft11",
+          "fa0", "fa1", "fa2", "fa3", "fa4", "fa5", "fa6", "fa7",
+          "fs0", "fs1", "fs2", "fs3", "fs4", "fs5", "fs6", "fs7", "fs8", "fs9", "fs10", "fs11",
+#  endif
+          "memory");
+}
 #endif
 
 /* Reached by the jump only, whose operands are its arguments. Nothing is above it on the stack:
  * unwinders and debuggers are told to stop here. */
 static void restate__fiber_entry(restate__fiber_regs *owner, restate__fiber_regs *here) {
 #ifdef __GCC_HAVE_DWARF2_CFI_ASM
-#  ifdef __x86_64__
+#  if defined(__x86_64__)
     __asm__ __volatile__(".cfi_undefined 16");
-#  else
+#  elif defined(__aarch64__)
     __asm__ __volatile__(".cfi_undefined 30");
+#  elif defined(__arm__)
+    __asm__ __volatile__(".cfi_undefined 14");
+#  else
+    __asm__ __volatile__(".cfi_undefined 1");
 #  endif
 #endif
     (void)owner;
