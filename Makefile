@@ -316,7 +316,7 @@ SERVERS =
 servers: all build/e2e build/e2e-services build/e2e-contract build/test-services
 	@tests/servers.sh $(SERVERS)
 
-# The unit programs on other architectures (PLATFORMS='aarch64 i686': on those).
+# Other processors, another C library, other compilers and a later C (PLATFORMS='aarch64 musl': those).
 PLATFORMS =
 platforms:
 	@tests/platforms.sh $(PLATFORMS)
@@ -428,6 +428,41 @@ strict-gcc strict-clang: $(HEADERS) build/proto/order.pb.h
 	for name in bodies usage load; do strict -O0 tests/bench/$$name.c; done
 strict-gcc: STRICT_CC = $(GCC)
 strict-clang: STRICT_CC = $(CLANG)
+
+# All that clang 14 can say, but for this:
+EVERYTHING = -Weverything
+# C99 has it
+EVERYTHING += -Wno-declaration-after-statement
+# how structures are laid out is the compiler's business
+EVERYTHING += -Wno-padded
+# what one program does not use another one does; so the attribute is everywhere
+EVERYTHING += -Wno-used-but-marked-unused -Wno-unused-macros
+# functions that pass a format on have the attribute: their callers are checked
+EVERYTHING += -Wno-format-nonliteral
+# `default` is meant for the rest of the values
+EVERYTHING += -Wno-switch-enum
+# macros of the system's headers
+EVERYTHING += -Wno-disabled-macro-expansion
+# numbers are compared exactly where the same number has to come back
+EVERYTHING += -Wno-float-equal
+# "n = f(x), m = g(x)" is one short statement
+EVERYTHING += -Wno-comma
+# static functions that do not return are called once, where one sees it
+EVERYTHING += -Wno-missing-noreturn
+# "if (ok && read(&x)) use(x)" in two steps
+EVERYTHING += -Wno-conditional-uninitialized
+# _POSIX_C_SOURCE and the like are what a program is to define
+EVERYTHING += -Wno-reserved-macro-identifier
+# "(double)f(x)" is a conversion like any other
+EVERYTHING += -Wno-bad-function-cast
+
+EVERY_WAY = -DRESTATE_IMPLEMENTATION -DRESTATE_WITH_OPENSSL -DRESTATE_SMALL -DRESTATE_TERSE -DRESTATE_NO_THREADS \
+	-DRESTATE_NO_SERVER -DRESTATE_NO_CLIENT
+everything: $(HEADERS)
+	@for way in $(EVERY_WAY); do \
+		$(CLANG) $(STD) -Werror $(EVERYTHING) $(package_flags) -I. -DRESTATE_WITH_TEST -DRESTATE_IMPLEMENTATION $$way \
+			-fsyntax-only -x c restate.h || exit; \
+	done
 
 # ---- The ways to include the header ------------------------------------------------------------------
 # Each program is linked with what its configuration needs and no more, then run.
@@ -607,7 +642,8 @@ help:
 	@echo 'make e2e-memory   the cases of the contract without a server, against the runtime for tests'
 	@echo 'make e2e-smoke    some of them, in less than a minute'
 	@echo 'make servers      the same with every version of the server that npm carries'
-	@echo 'make platforms    the unit tests on aarch64, armhf, i686 and s390x, under qemu-user'
+	@echo 'make platforms    unit tests and end-to-end cases on other processors (qemu-user), with musl, C2x and tcc'
+	@echo 'make everything   all warnings of clang, but for a list of those that are not wanted'
 	@echo 'make mutants      breaks rules of the journal on purpose; some test has to notice each'
 	@echo 'make differential random handlers, journals, JSON and messages: all as with an earlier header'
 	@echo 'make fuzz         random bytes for an exchange, a connection and a journal, FUZZ_SECONDS=60 each; installs what it takes'

@@ -16021,14 +16021,18 @@ static void restate__proto_put_integer(restate__json_out *o, uint64_t n, bool is
     restate__json_put_digits(o, n, 1);
 }
 
+static bool restate__proto_is_float(double x) {
+    return x <= (double)FLT_MAX && x >= -(double)FLT_MAX;
+}
+
 /* The double with the fewest digits that is this float when it is rounded. */
 static double restate__proto_widen(float narrow) {
     double x = (double)narrow;
     char text[40];
-    for (int digits = 6; digits < 9 && x <= FLT_MAX && x >= -FLT_MAX; digits++) {
+    for (int digits = 6; digits < 9 && restate__proto_is_float(x); digits++) {
         snprintf(text, sizeof text, "%.*g", digits, x);
         double shorter = strtod(text, NULL);
-        if (shorter <= FLT_MAX && shorter >= -FLT_MAX && (float)shorter == narrow) return shorter;
+        if (restate__proto_is_float(shorter) && (float)shorter == narrow) return shorter;
     }
     return x;
 }
@@ -16329,7 +16333,7 @@ static bool restate__proto_get_integer(restate__proto_walk *w, bool is_signed, v
 static bool restate__proto_narrow(double x, float *out) {
     double size = x < 0 ? -x : x;
     if (!(size < 3.4028235677973366e38)) return false;
-    if (size > FLT_MAX) *out = x < 0 ? -FLT_MAX : FLT_MAX;
+    if (size > (double)FLT_MAX) *out = x < 0 ? -FLT_MAX : FLT_MAX;
     else *out = (float)x;
     return true;
 }
@@ -18471,7 +18475,7 @@ RESTATE__PRIVATE void restate__exchange_begin(restate__exchange *exchange, bool 
     } else if (exchange->arena.failed) {
         restate__exchange_refuse(exchange, 500, "out of memory");
     } else if (restate__exchange_unauthorized(exchange, route)) {
-        ;
+        /* refused */
     } else if (route == RESTATE__ROUTE_INVOKE) {
         restate__exchange_route_invoke(exchange, service, handler);
     } else if (route == RESTATE__ROUTE_NONE) {
@@ -25149,7 +25153,7 @@ static restate_bytes *restate__record_column(restate__record_row *row, restate_b
 #undef RESTATE__X
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
         if (restate__json_name_is(name, restate_str(columns[i].name)))
-            return (restate_bytes *)((char *)row + columns[i].at);
+            return (restate_bytes *)(void *)((char *)row + columns[i].at);
     return NULL;
 }
 

@@ -23,13 +23,22 @@ table='aarch64 aarch64-linux-gnu-gcc qemu-aarch64 c99 own
 i686 i686-linux-gnu-gcc - c99 own
 armhf arm-linux-gnueabihf-gcc qemu-arm c99 own
 s390x s390x-linux-gnu-gcc qemu-s390x c99 own
-riscv64 riscv64-linux-gnu-gcc qemu-riscv64 c99 own'
+riscv64 riscv64-linux-gnu-gcc qemu-riscv64 c99 own
+musl musl-gcc - c99 own
+gcc-c2x gcc - c2x system
+clang-c2x clang - c2x system
+tcc tcc - c99 system'
 
 say() { printf 'platforms: %s\n' "$*"; }
 known() { awk -v p="$1" '$1 == p { found = 1; print } END { exit !found }' <<<"$table"; }
 
 # Why a unit program cannot work there; fails if it can.
 left_out() { # UNIT: on the platform that is chosen
+    case $platform.$1 in
+        tcc.unit_journal_growth) ;;
+        tcc.unit_journal* | tcc.unit_json | tcc.unit_wire | tcc.unit_execution_canary) return 1 ;;
+    esac
+    [ "$platform" != tcc ] || { echo "uses threads, or tcc 0.9.27 does not compile the test"; return; }
     case $1 in
         unit_identity | *_tls) [ "$libraries" = system ] || { echo "there is no OpenSSL for it"; return; } ;;
     esac
@@ -50,6 +59,7 @@ choose() { # PLATFORM: its row, and what make is told
     [ "$libraries" = system ] || tell+=(
         'package_flags=-Ibuild -Ibuild/nghttp2/includes -Ibuild/nanopb -DNGHTTP2_STATICLIB'
         "package_libs=-static $dir/libraries.a -pthread")
+    [ "$platform" != tcc ] || tell+=(CPPFLAGS=-DRESTATE_NO_THREADS)
     [ "$emulator" = - ] || tell+=(CPPFLAGS=-DTEST_EMULATED)     # for tests that look at the time something takes
     [ -n "$quick" ] || tell+=(PLATFORM_OPTIMISED=%)
 }
@@ -70,7 +80,7 @@ compile_libraries() {
         begin compile_library "$file"
     done
     wait
-    "${compiler%gcc}ar" rcs "$dir/libraries.a" "$dir"/libraries/*.o
+    "$("$compiler" -print-prog-name=ar)" rcs "$dir/libraries.a" "$dir"/libraries/*.o
 }
 
 begin() { # COMMAND
@@ -87,6 +97,7 @@ execute() { # UNIT: its log says how it went
 }
 units() {
     local source unit units=() good=0 why before=$SECONDS
+    mkdir -p "$dir"
     for source in tests/unit_*.c; do
         case $source in *"$only"*) ;; *) continue ;; esac
         unit=${source#tests/} unit=${unit%.c}
@@ -113,6 +124,37 @@ units() {
     say "$platform: $good of ${#units[@]} unit programs passed ($((SECONDS - before)) s)"
 }
 
+# A real server calls services of this platform, whose process is killed meanwhile. tcc has no threads, which these use.
+end_to_end() {
+    local driver=e2e@$platform status line numbers words='' before=$SECONDS
+    [ -z "$quick$only" ] && [ "$platform" != tcc ] || return 0
+    [ "$emulator" = - ] || words=$emulator
+    compile "$dir/e2e-services" "$dir/examples/greeter" >"$dir/$driver.log" 2>&1
+    timeout 300 env "E2E_NAME=$driver" "E2E_WRAP=$words" "E2E_BIN=$dir" E2E_MODES=default E2E_SCALE=20 \
+        build/e2e greeter chain crash >>"$dir/$driver.log" 2>&1 </dev/null
+    status=$?
+    line=$(grep -E "^$driver: [0-9]+ passed, [0-9]+ failed$" "$dir/$driver.log" | tail -n 1)
+    read -ra numbers <<<"$(tr -cs '0-9' ' ' <<<"${line##*: }")"
+    if [ "$status" != 0 ] || [ -z "$line" ]; then
+        say "FAILED $driver"
+        tail -n 20 "$dir/$driver.log"
+    fi
+    passed=$((passed + ${numbers[0]:-0})) failed=$((failed + ${numbers[1]:-1}))
+    say "$driver: ${numbers[0]:-0} passed, ${numbers[1]:-1} failed ($((SECONDS - before)) s)"
+}
+
+# What is no platform but a check of the source: all of clang's warnings.
+everything() {
+    if "$MAKE" -s everything >build/platforms/everything.log 2>&1; then
+        passed=$((passed + 1))
+        say "clang -Weverything: ok"
+    else
+        failed=$((failed + 1))
+        say "FAILED clang -Weverything"
+        grep -E 'error:' build/platforms/everything.log | head -n 12
+    fi
+}
+
 quick='' only=''
 while true; do
     case ${1:-} in
@@ -121,7 +163,7 @@ while true; do
         *) break ;;
     esac
 done
-[ $# -gt 0 ] || set -- $(cut -d' ' -f1 <<<"$table")
+[ $# -gt 0 ] || set -- $(cut -d' ' -f1 <<<"$table") everything
 
 
 if [ -n "$quick" ]; then tests/setup.sh test || exit; else tests/setup.sh platforms || exit; fi
@@ -129,12 +171,16 @@ for proto in examples/*.proto tests/proto/*.proto; do      # many need them: not
     proto=${proto##*/}
     "$MAKE" -s "build/proto/${proto%.proto}.pb.h" || exit
 done
+[ -n "$quick$only" ] || "$MAKE" -s build/e2e || exit
+mkdir -p build/platforms
 
 for name; do
+    if [ "$name" = everything ]; then everything; continue; fi
     known "$name" >/dev/null || { say "there is no platform $name"; failed=$((failed + 1)); continue; }
     choose "$name"
     compile_libraries || { failed=$((failed + 1)); continue; }
     units
+    end_to_end
 done
 if [ "$skipped" -gt 0 ]; then
     say "$passed passed, $failed failed, $skipped skipped"

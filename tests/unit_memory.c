@@ -438,7 +438,7 @@ TEST(blocks) {
     for (size_t i = 0; i < count * count; i++) {
         size_t from = sizes[i / count], to = sizes[i % count];
         void *p = restate__h2_malloc(from, &pool), *other = restate__h2_malloc(from, &pool), *zero;
-        CHECK((uintptr_t)p % 16 == 0);
+        CHECK((uintptr_t)p % (2 * sizeof p) == 0);
         memset(p, 'p', from);
         memset(other, 'o', from);
         CHECK(!restate__h2_realloc(p, SIZE_MAX, &pool));

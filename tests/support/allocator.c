@@ -17,9 +17,18 @@ typedef struct mem_counts {
     bool fail_on;                           /* and all after it */
 } mem_counts;
 
-#define MEM_GET(x) __atomic_load_n(&(x), __ATOMIC_SEQ_CST)
-#define MEM_PUT(x, n) __atomic_store_n(&(x), n, __ATOMIC_SEQ_CST)
-#define MEM_ADD(x, n) __atomic_add_fetch(&(x), n, __ATOMIC_SEQ_CST)
+#ifdef RESTATE_NO_THREADS
+#  define MEM_GET(x) (x)
+#  define MEM_PUT(x, n) ((x) = (n))
+#  define MEM_ADD(x, n) ((x) += (n))
+#  define MEM_SWAP(x, old, n) ((void)(old), (x) = (n), true)
+#else
+#  define MEM_GET(x) __atomic_load_n(&(x), __ATOMIC_SEQ_CST)
+#  define MEM_PUT(x, n) __atomic_store_n(&(x), n, __ATOMIC_SEQ_CST)
+#  define MEM_ADD(x, n) __atomic_add_fetch(&(x), n, __ATOMIC_SEQ_CST)
+#  define MEM_SWAP(x, old, n) \
+    __atomic_compare_exchange_n(&(x), &(old), n, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
+#endif
 
 static inline void *mem_realloc(void *user, void *old, size_t old_size, size_t size) {
     mem_counts *m = (mem_counts *)user;
@@ -30,8 +39,7 @@ static inline void *mem_realloc(void *user, void *old, size_t old_size, size_t s
     if (!p) return NULL;
     if (!old) MEM_ADD(m->blocks, 1);
     size_t now = MEM_ADD(m->live, size - (old ? old_size : 0));
-    while (now > top && !__atomic_compare_exchange_n(&m->peak, &top, now, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
-        continue;
+    while (now > top && !MEM_SWAP(m->peak, top, now)) continue;
     return p;
 }
 
