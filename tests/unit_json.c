@@ -841,11 +841,10 @@ TEST(decimal_comma) {
         restate_ctx *ctx;
         double d = 0;
         cJSON *tree = NULL;
-        if (!setlocale(LC_ALL, names[i])) continue;
+        if (!setlocale(LC_ALL, names[i]) || strcmp(localeconv()->decimal_point, ".") == 0) continue;    /* as musl */
         test_note = names[i];
         tried++;
         ctx = test_ctx();
-        CHECK(strcmp(localeconv()->decimal_point, ".") != 0);
         CHECK_STR((const char *)restate_json(ctx, "[%g,%g,%g,%.2f,%.3e]", 0.5, 1.0 / 3, 1.5e300, 1234.5, 1.5).ptr,
                   "[0.5,0.3333333333333333,1.5e+300,1234.50,1.500e+00]");
         CHECK_STR((const char *)restate_json(ctx, "'%8.2f'", 3.25).ptr, "\"    3.25\"");
