@@ -54,6 +54,7 @@
  *   >>api-base      What everything else is expressed in.
  *   >>api-service   How a program describes the services it offers.
  *   >>api-context   What a handler and a closure may do.
+ *   >>api-rpc       Calls with messages for arguments: what protoc-gen-restate makes code for.
  *   >>api-endpoint  How the services come onto the network.
  *   >>api-client    Calls services from programs that are no handlers, by the same functions.
  *   >>api-journal   Journals of real invocations: fetch, print, check today's code against them.
@@ -74,6 +75,7 @@
  *                   accepted.
  *   >>proto         Codes structs by nanopb's descriptors. The codec has what these lack: names and
  *                   types.
+ *   >>rpc           Encodes the message, calls, decodes the reply.
  *   >>identity      Checks that a request comes from a Restate server that signs with one of the
  *                   given keys.
  *   >>endpoint      Routes requests to handlers and lists the services for the server's discovery.
@@ -720,14 +722,18 @@ struct restate_codec {
                                                not compare bytes of restate_encode() that are passed
                                                on whole; parts and copies of them need
                                                skip_payload_check */
+    /* Writes a JSON schema where json_schema is NULL, as snprintf() writes text: at most `room`
+     * bytes with the zero byte, and it returns the length that there is without it; 0: none. An
+     * endpoint calls it when it is made. NULL: there is no schema. */
+    size_t (*describe)(const restate_codec *self, char *out, size_t room);
 };
 
 RESTATE__UNUSED static const restate_codec restate_codec_json =
-    { "application/json", NULL, false, RESTATE_CODEC_JSON, NULL, NULL, NULL, false };
+    { "application/json", NULL, false, RESTATE_CODEC_JSON, NULL, NULL, NULL, false, NULL };
 RESTATE__UNUSED static const restate_codec restate_codec_bytes =
-    { "application/octet-stream", NULL, true, RESTATE_CODEC_BYTES, NULL, NULL, NULL, false };
+    { "application/octet-stream", NULL, true, RESTATE_CODEC_BYTES, NULL, NULL, NULL, false, NULL };
 RESTATE__UNUSED static const restate_codec restate_codec_void =
-    { NULL, NULL, true, RESTATE_CODEC_VOID, NULL, NULL, NULL, false };
+    { NULL, NULL, true, RESTATE_CODEC_VOID, NULL, NULL, NULL, false, NULL };
 
 #define RESTATE_JSON  (&restate_codec_json)     /* application/json, required */
 #define RESTATE_BYTES (&restate_codec_bytes)    /* input: anything goes; output: octet-stream */
@@ -757,19 +763,32 @@ RESTATE__UNUSED static const restate_codec restate_codec_void =
  * JSON is made from the field's name), and the name of an enum's value that is called "unknown" (it
  * is written as a number).
  *
+ * Discovery describes the messages by a JSON schema, which is made from the descriptors: also for
+ * the binary form, where enums are numbers and fields with callbacks are left out. A terse build
+ * (RESTATE_TERSE, RESTATE_SMALL) makes none. _WITH takes a schema of your own (NULL: as above), and
+ * `optional`, see restate_codec. With RESTATE_PROTO_WITH a field that nanopb leaves to a callback
+ * does not compile: this is for messages that are decoded before anybody could set the callback.
+ *
  * Enums are written by name. To read a name the decoder compares it with the names of values: of
  * all values if they are less than 1,048,576 apart, else of those near zero, of the least and the
  * greatest one, and of round numbers. An enum with other values has to list all its values before
  * the codec. A name that is not found is a failure that says so; the number is accepted, too.
  *     #define Area_VALUES RESTATE_PROTO_ENUM_VALUES(Area_NONE, Area_NORTH, Area_SOUTH) */
-#define RESTATE_PROTO(Type) \
-    { "application/proto", NULL, false, RESTATE_CODEC_CONTENT, restate__proto_encode, \
-      restate__proto_decode, RESTATE__PROTO_EVAL(RESTATE__PROTO_TYPE(Type, BINARY)), false }
-#define RESTATE_PROTOJSON(Type) \
-    { "application/json", NULL, false, RESTATE_CODEC_CONTENT, restate__protojson_encode, \
-      restate__protojson_decode, RESTATE__PROTO_EVAL(RESTATE__PROTO_TYPE(Type, JSON)), false }
+#define RESTATE_PROTO(Type) RESTATE__PROTO_CODEC(Type, false, NULL, BINARY)
+#define RESTATE_PROTOJSON(Type) RESTATE_PROTOJSON_WITH(Type, false, NULL)
+#define RESTATE_PROTO_WITH(Type, optional, schema) \
+    RESTATE__PROTO_CODEC(Type, optional, schema, STRICT)
+#define RESTATE_PROTOJSON_WITH(Type, optional, schema) \
+    { "application/json", schema, optional, RESTATE_CODEC_CONTENT, restate__protojson_encode, \
+      restate__protojson_decode, RESTATE__PROTO_EVAL(RESTATE__PROTO_TYPE(Type, JSON)), false, \
+      restate__proto_describe }
 #define RESTATE_PROTO_ENUM_VALUES(...) \
     0, RESTATE__PROTO_OPEN(int64_t) __VA_ARGS__, INT64_MIN RESTATE__PROTO_CLOSE
+
+#define RESTATE__PROTO_CODEC(Type, optional, schema, form) \
+    { "application/proto", schema, optional, RESTATE_CODEC_CONTENT, restate__proto_encode, \
+      restate__proto_decode, RESTATE__PROTO_EVAL(RESTATE__PROTO_TYPE(Type, form)), false, \
+      restate__proto_describe }
 
 /* What nanopb's descriptors leave out: names and types, from the macros of the .pb.h file. */
 typedef enum restate__proto_kind {
@@ -847,6 +866,9 @@ typedef struct restate__proto_type {
 #define RESTATE__PROTO_BINARY(T, atype, htype, ltype, name, tag) \
     RESTATE__PROTO_BINARY_##atype(T, RESTATE__PROTO_ID_##htype(name), BINARY, \
                                   RESTATE__PROTO_KIND_##ltype, RESTATE__PROTO_MORE_##ltype)
+#define RESTATE__PROTO_STRICT(T, atype, htype, ltype, name, tag) \
+    RESTATE__PROTO_STRICT_##atype(T, RESTATE__PROTO_ID_##htype(name), STRICT, \
+                                  RESTATE__PROTO_KIND_##ltype, RESTATE__PROTO_MORE_##ltype)
 #define RESTATE__PROTO_ID_REQUIRED(name) name, name
 #define RESTATE__PROTO_ID_OPTIONAL(name) name, name
 #define RESTATE__PROTO_ID_SINGULAR(name) name, name
@@ -861,11 +883,16 @@ typedef struct restate__proto_type {
 #define RESTATE__PROTO_BINARY_STATIC(...)   RESTATE__PROTO_ENTRY(__VA_ARGS__)
 #define RESTATE__PROTO_BINARY_POINTER(...)  RESTATE__PROTO_POINTER(__VA_ARGS__)
 #define RESTATE__PROTO_BINARY_CALLBACK(...) RESTATE__PROTO_OPAQUE(__VA_ARGS__)
+#define RESTATE__PROTO_STRICT_STATIC(...)   RESTATE__PROTO_ENTRY(__VA_ARGS__)
+#define RESTATE__PROTO_STRICT_POINTER(...)  RESTATE__PROTO_POINTER(__VA_ARGS__)
+#define RESTATE__PROTO_STRICT_CALLBACK(...) RESTATE__PROTO_LOST(__VA_ARGS__)
 #define RESTATE__PROTO_ENTRY(T, id, member, form, kind, ...) \
     { #member, kind, RESTATE__PROTO_PICK(__VA_ARGS__, RESTATE__PROTO_LEAF, 0)(T##_##id, form) },
 #define RESTATE__PROTO_OPAQUE(T, id, member, form, kind, ...) { #member, kind, NULL },
 #define RESTATE__PROTO_CALLBACK(T, id, member, form, kind, ...) \
     { RESTATE_PROTOJSON_needs_max_size_or_max_count_for_##T##_##id, 0, NULL },
+#define RESTATE__PROTO_LOST(T, id, member, form, kind, ...) \
+    { RESTATE_PROTO_needs_max_size_or_max_count_for_##T##_##id, 0, NULL },
 #define RESTATE__PROTO_POINTER(T, id, member, form, kind, ...) \
     { RESTATE_PROTO_does_not_do_pointers_such_as_##T##_##id, 0, NULL },
 
@@ -882,6 +909,7 @@ typedef struct restate__proto_type {
     RESTATE__PROTO_AGAIN RESTATE__PROTO_NOTHING () (id##_MSGTYPE, form)
 #define RESTATE__PROTO_ENUM(id, form)      RESTATE__PROTO_ENUM_##form(id##_ENUMTYPE)
 #define RESTATE__PROTO_ENUM_BINARY(E)      NULL
+#define RESTATE__PROTO_ENUM_STRICT(E)      NULL
 #define RESTATE__PROTO_ENUM_JSON(E)        RESTATE__PROTO_ENUM_1(E)
 #define RESTATE__PROTO_ENUM_1(E) \
     RESTATE__PROTO_OPEN(restate__proto_type) \
@@ -899,6 +927,7 @@ RESTATE_API restate_status restate__protojson_encode(const restate_codec *codec,
                                                      const void *value, restate_bytes *out);
 RESTATE_API restate_status restate__protojson_decode(const restate_codec *codec, restate_ctx *ctx,
                                                      restate_bytes in, void *value);
+RESTATE_API size_t restate__proto_describe(const restate_codec *codec, char *out, size_t room);
 
 /* What happens when the last attempt has failed. */
 typedef enum restate_exhausted {
@@ -2009,6 +2038,90 @@ RESTATE_API bool restate_patched(restate_ctx *ctx, const char *name);
  *
  * Journal:   nothing. */
 RESTATE_API void restate_patch_done(restate_ctx *ctx, const char *name);
+
+/* ================================================================================================
+// >>api-rpc  calls with messages for arguments
+// What protoc-gen-restate makes code for.
+================================================================================================ */
+
+/* One rpc of a .proto file: whom to call, and how its two messages are coded. The code that
+ * protoc-gen-restate makes has one of these per rpc, and functions with the types of its messages,
+ * of which each calls one of the functions here. Use these for what the generated ones do not do:
+ *
+ *     restate_target to = restate_rpc_target(&shop_v1_Orders_Place_rpc, "ada");
+ *     to.scope = "spring";
+ *     RESTATE_TRY(restate_call(ctx, to, restate_encode(ctx, &shop_v1_PlaceRequest_json, &order),
+ *                              NULL, &reply));
+ *     RESTATE_TRY(restate_rpc_response(ctx, &shop_v1_Orders_Place_rpc, reply, &placed));
+ *
+ * They do on the contexts of clients what they do in handlers. `in` is NULL where the message is
+ * google.protobuf.Empty, and then so is `out`; a caller that does not look at the reply may pass
+ * NULL, too. `*out` is zeroed first: what is not in the reply, and all of it on failure, is zero.
+ * An empty payload is the message in which nothing is set.
+ *
+ * Lifetime:  `rpc` lasts as long as the program; `key` and `in` are call. */
+typedef struct restate_rpc {
+    const char *service, *handler;
+    const restate_codec *in, *out;
+    size_t out_size;                        /* of the struct that a reply becomes; 0: none */
+} restate_rpc;
+
+/* The end of a list, and options that are not set, in C and in C++17. */
+#ifdef __cplusplus
+#  define RESTATE_RPC_ZERO {}
+#else
+#  define RESTATE_RPC_ZERO {0}
+#endif
+
+/* Whom an rpc calls. `key` is NULL for plain services. */
+RESTATE_API restate_target restate_rpc_target(const restate_rpc *rpc, const char *key);
+
+/* What to decode of a payload: an empty one is none in JSON; in binary form it is a message, whose
+ * fields get the defaults that proto2 gives them. */
+RESTATE_API restate_bytes restate_rpc_given(const restate_codec *codec, restate_bytes payload);
+
+/* Decodes a reply, of restate_attach() or restate_output() for instance.
+ *
+ * Returns:   as restate_decode(). */
+RESTATE_API restate_status restate_rpc_response(restate_ctx *ctx, const restate_rpc *rpc,
+                                                restate_bytes reply, void *out) RESTATE__CHECKED;
+
+/* As restate_call(), and the failures of restate_decode(). */
+RESTATE_API restate_status restate_rpc_call(restate_ctx *ctx, const restate_rpc *rpc,
+                                            const char *key, const void *in,
+                                            const restate_call_options *options, void *out)
+    RESTATE__CHECKED;
+
+/* As restate_call_async(); restate_rpc_await() decodes the reply. */
+RESTATE_API restate_future *restate_rpc_call_async(restate_ctx *ctx, const restate_rpc *rpc,
+                                                   const char *key, const void *in,
+                                                   const restate_call_options *options);
+
+/* As restate_await(), for a future of restate_rpc_call_async() or restate_rpc_attach(). */
+RESTATE_API restate_status restate_rpc_await(restate_ctx *ctx, const restate_rpc *rpc,
+                                             restate_future *call, void *out) RESTATE__CHECKED;
+
+/* As restate_send(): the value of the future is the id of the invocation. */
+RESTATE_API restate_future *restate_rpc_send(restate_ctx *ctx, const restate_rpc *rpc,
+                                             const char *key, const void *in,
+                                             const restate_call_options *options);
+
+/* The run of a workflow, whoever started it, as restate_attach_async(). */
+RESTATE_API restate_future *restate_rpc_attach(restate_ctx *ctx, const restate_rpc *rpc,
+                                               const char *key);
+
+/* The codecs of google.protobuf.Empty, which has no value in C. Other SDKs want the two braces of
+ * its JSON. */
+RESTATE_API restate_status restate__rpc_encode_empty(const restate_codec *codec, restate_ctx *ctx,
+                                                     const void *value, restate_bytes *out);
+RESTATE_API restate_status restate__rpc_decode_empty(const restate_codec *codec, restate_ctx *ctx,
+                                                     restate_bytes in, void *value);
+RESTATE__UNUSED static const restate_codec restate_rpc_empty_json =
+    { "application/json", "{\"type\":\"object\"}", true, RESTATE_CODEC_CONTENT,
+      restate__rpc_encode_empty, restate__rpc_decode_empty, NULL, false, NULL };
+RESTATE__UNUSED static const restate_codec restate_rpc_empty_proto =
+    { "application/proto", NULL, true, RESTATE_CODEC_CONTENT,
+      restate__rpc_encode_empty, restate__rpc_decode_empty, NULL, false, NULL };
 
 /* ================================================================================================
 // >>api-endpoint  endpoint
@@ -16761,6 +16874,166 @@ static bool restate__proto_get_message(restate__proto_walk *w, const restate__pr
     return restate__proto_get_members(w, &m, any, seen);
 }
 
+/* ---- JSON schemas ---------------------------------------------------------------------------- */
+
+#ifndef RESTATE_TERSE
+
+#define RESTATE__PROTO_DESCRIBED 65536      /* bytes; deeper messages are then just objects */
+#define RESTATE__PROTO_NAMED 256            /* values; an enum with more of them is any string */
+
+/* Text that is written as far as there is room, and counted. */
+typedef struct restate__proto_schema {
+    char *out;
+    size_t room, len;
+} restate__proto_schema;
+
+static void restate__proto_say(restate__proto_schema *s, const char *text) {
+    for (; *text; text++, s->len++)
+        if (s->len + 1 < s->room) s->out[s->len] = *text;
+}
+
+static void restate__proto_say_name(restate__proto_schema *s, const char *name) {
+    char text[2] = "";
+    while ((text[0] = restate__proto_name_next(&name)) != 0) restate__proto_say(s, text);
+}
+
+/* Names that are too many, or none, are any string. */
+static void restate__proto_say_names(restate__proto_schema *s, const restate__proto_type *e) {
+    uint32_t k = 0, count = 0;
+    size_t begin = s->len;
+    int64_t n;
+    while (restate__proto_searched(e, &k, &n)) {
+        const char *name = restate__proto_value_name(e, n);
+        if (!name) continue;
+        restate__proto_say(s, count++ ? "\",\"" : "{\"enum\":[\"");
+        restate__proto_say(s, name);
+        if (count == RESTATE__PROTO_NAMED) break;
+    }
+    if (count && count < RESTATE__PROTO_NAMED) {
+        restate__proto_say(s, "\"]}");
+        return;
+    }
+    s->len = begin;
+    restate__proto_say(s, "{\"type\":\"string\"}");
+}
+
+/* In binary form the names of an enum are not known. */
+static void restate__proto_say_enum(restate__proto_schema *s, const restate__proto_field *field) {
+    const restate__proto_type *e = field->type;
+    if (!e) restate__proto_say(s, "{\"type\":\"integer\"}");
+    else if (restate__proto_is_null(field)) restate__proto_say(s, "{\"type\":\"null\"}");
+    else if (!e->values && (int64_t)e->most - e->least >= RESTATE__PROTO_NARROW)
+        restate__proto_say(s, "{\"type\":\"string\"}");
+    else
+        restate__proto_say_names(s, e);
+}
+
+static void restate__proto_say_message(restate__proto_schema *s, const restate__proto_type *type);
+
+static void restate__proto_say_type(restate__proto_schema *s, const restate__proto_field *field) {
+    switch (field->kind) {
+    case RESTATE__PROTO_KIND_BOOL: restate__proto_say(s, "{\"type\":\"boolean\"}"); return;
+    case RESTATE__PROTO_KIND_FLOAT: restate__proto_say(s, "{\"type\":\"number\"}"); return;
+    case RESTATE__PROTO_KIND_STRING: restate__proto_say(s, "{\"type\":\"string\"}"); return;
+    case RESTATE__PROTO_KIND_BYTES: case RESTATE__PROTO_KIND_FIXED_LENGTH_BYTES:
+        restate__proto_say(s, "{\"type\":\"string\",\"contentEncoding\":\"base64\"}");
+        return;
+    case RESTATE__PROTO_KIND_INT64:
+        restate__proto_say(s, "{\"type\":[\"string\",\"integer\"],\"format\":\"int64\"}");
+        return;
+    case RESTATE__PROTO_KIND_UINT64:
+        restate__proto_say(s, "{\"type\":[\"string\",\"integer\"],\"format\":\"uint64\"}");
+        return;
+    case RESTATE__PROTO_KIND_ENUM: restate__proto_say_enum(s, field); return;
+    case RESTATE__PROTO_KIND_MESSAGE: restate__proto_say_message(s, field->type); return;
+    default: restate__proto_say(s, "{\"type\":\"integer\"}"); return;
+    }
+}
+
+static void restate__proto_say_field(restate__proto_schema *s, const restate__proto_type *type,
+                                     const restate__proto_field *field, const pb_field_iter_t *i) {
+    bool list = PB_HTYPE(i->type) == PB_HTYPE_REPEATED;
+    bool map = list && restate__proto_is_map(type, field);
+    if (map) restate__proto_say(s, "{\"type\":\"object\",\"additionalProperties\":");
+    else if (list) restate__proto_say(s, "{\"type\":\"array\",\"items\":");
+    restate__proto_say_type(s, map ? &field->type->fields[1] : field);
+    if (list) restate__proto_say(s, "}");
+}
+
+/* The types of google.protobuf that JSON has in a form of their own. */
+static const char *restate__proto_special_schema(const restate__proto_type *type) {
+    static const struct { const char *name, *schema; } known[] = {
+        { "Timestamp", "{\"type\":\"string\",\"format\":\"date-time\"}" },
+        { "Duration", "{\"type\":\"string\",\"pattern\":\"^-?[0-9]+([.][0-9]+)?s$\"}" },
+        { "FieldMask", "{\"type\":\"string\"}" },
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (restate__proto_is(type, known[i].name)) return known[i].schema;
+    return NULL;
+}
+
+/* The names of the members that have to be there. */
+static void restate__proto_say_required(restate__proto_schema *s, const restate__proto_type *type) {
+    pb_field_iter_t i;
+    size_t count = 0;
+    for (bool more = pb_field_iter_begin(&i, type->message, NULL); more;
+         more = pb_field_iter_next(&i)) {
+        if (PB_HTYPE(i.type) != PB_HTYPE_REQUIRED) continue;
+        restate__proto_say(s, count++ ? "\",\"" : ",\"required\":[\"");
+        restate__proto_say_name(s, type->fields[i.index].name);
+    }
+    if (count) restate__proto_say(s, "\"]");
+}
+
+/* Fields with callbacks may be there, but nothing is known of them. */
+static void restate__proto_say_message(restate__proto_schema *s, const restate__proto_type *type) {
+    const char *special = restate__proto_special_schema(type);
+    pb_field_iter_t i;
+    bool more = pb_field_iter_begin(&i, type->message, NULL), open = false;
+    const char *before = "\"";
+    if (special || s->len > RESTATE__PROTO_DESCRIBED) {
+        restate__proto_say(s, special ? special : "{\"type\":\"object\"}");
+        return;
+    }
+    if (more && restate__proto_special_of(type)) {              /* the wrappers: their value */
+        restate__proto_say_type(s, &type->fields[0]);
+        return;
+    }
+    restate__proto_say(s, "{\"type\":\"object\",\"title\":\"");
+    restate__proto_say(s, type->name);
+    restate__proto_say(s, "\",\"properties\":{");
+    for (; more; more = pb_field_iter_next(&i)) {
+        const restate__proto_field *field = &type->fields[i.index];
+        open = open || PB_ATYPE(i.type) != PB_ATYPE_STATIC;
+        if (PB_ATYPE(i.type) != PB_ATYPE_STATIC) continue;
+        restate__proto_say(s, before);
+        restate__proto_say_name(s, field->name);
+        restate__proto_say(s, "\":");
+        restate__proto_say_field(s, type, field, &i);
+        before = ",\"";
+    }
+    restate__proto_say(s, "}");
+    restate__proto_say_required(s, type);
+    restate__proto_say(s, open ? "}" : ",\"additionalProperties\":false}");
+}
+
+RESTATE_API size_t restate__proto_describe(const restate_codec *codec, char *out, size_t room) {
+    restate__proto_schema s = { out, room, 0 };
+    restate__proto_say_message(&s, codec->type);
+    if (room) out[s.len < room ? s.len : room - 1] = 0;
+    return s.len;
+}
+
+#else
+
+RESTATE_API size_t restate__proto_describe(const restate_codec *codec, char *out, size_t room) {
+    (void)codec;
+    if (room) *out = 0;
+    return 0;
+}
+
+#endif /* RESTATE_TERSE */
+
 /* ---- Codecs of messages ---------------------------------------------------------------------- */
 
 RESTATE_API restate_status restate__protojson_encode(const restate_codec *codec, restate_ctx *ctx,
@@ -16842,6 +17115,84 @@ RESTATE_API restate_status restate__proto_decode(const restate_codec *codec, res
                  (unsigned long)in.len);
     return restate_fail(ctx, restate__ctx_json_code(ctx, in), "proto: %s%s: %s%s", w.type->name,
                         f.path, f.why, place);
+}
+
+/* ================================================================================================
+// >>rpc  calls with messages for arguments                                          [restate__rpc_]
+// Encodes the message, calls, decodes the reply.
+================================================================================================ */
+
+RESTATE_API restate_target restate_rpc_target(const restate_rpc *rpc, const char *key) {
+    return (restate_target){ .service = rpc->service, .handler = rpc->handler, .key = key };
+}
+
+RESTATE_API restate_bytes restate_rpc_given(const restate_codec *codec, restate_bytes payload) {
+    if (payload.len) return payload;
+    if (restate__codec_is_json(codec)) return restate__b_none();
+    return payload.ptr ? payload : restate__b("", 0);
+}
+
+static void restate__rpc_clear(const restate_rpc *rpc, void *out) {
+    if (out) memset(out, 0, rpc->out_size);
+}
+
+RESTATE_API restate_status restate_rpc_response(restate_ctx *ctx, const restate_rpc *rpc,
+                                                restate_bytes reply, void *out) {
+    restate__rpc_clear(rpc, out);
+    if (!out) return RESTATE_OK;
+    return restate_decode(ctx, rpc->out, restate_rpc_given(rpc->out, reply), out);
+}
+
+RESTATE_API restate_status restate_rpc_call(restate_ctx *ctx, const restate_rpc *rpc,
+                                            const char *key, const void *in,
+                                            const restate_call_options *options, void *out) {
+    restate_bytes reply;
+    restate__rpc_clear(rpc, out);
+    RESTATE_TRY(restate_call(ctx, restate_rpc_target(rpc, key), restate_encode(ctx, rpc->in, in),
+                             options, &reply));
+    return restate_rpc_response(ctx, rpc, reply, out);
+}
+
+RESTATE_API restate_future *restate_rpc_call_async(restate_ctx *ctx, const restate_rpc *rpc,
+                                                   const char *key, const void *in,
+                                                   const restate_call_options *options) {
+    return restate_call_async(ctx, restate_rpc_target(rpc, key), restate_encode(ctx, rpc->in, in),
+                              options);
+}
+
+RESTATE_API restate_status restate_rpc_await(restate_ctx *ctx, const restate_rpc *rpc,
+                                             restate_future *call, void *out) {
+    restate_bytes reply;
+    restate__rpc_clear(rpc, out);
+    RESTATE_TRY(restate_await(ctx, call, &reply));
+    return restate_rpc_response(ctx, rpc, reply, out);
+}
+
+RESTATE_API restate_future *restate_rpc_send(restate_ctx *ctx, const restate_rpc *rpc,
+                                             const char *key, const void *in,
+                                             const restate_call_options *options) {
+    return restate_send(ctx, restate_rpc_target(rpc, key), restate_encode(ctx, rpc->in, in),
+                        options);
+}
+
+RESTATE_API restate_future *restate_rpc_attach(restate_ctx *ctx, const restate_rpc *rpc,
+                                               const char *key) {
+    restate_invocation run = { .target = restate_rpc_target(rpc, key) };
+    run.target.handler = NULL;              /* there is one run per key */
+    return restate_attach_async(ctx, run);
+}
+
+RESTATE_API restate_status restate__rpc_encode_empty(const restate_codec *codec, restate_ctx *ctx,
+                                                     const void *value, restate_bytes *out) {
+    (void)ctx, (void)value;
+    *out = restate_str(restate__codec_is_json(codec) ? "{}" : "");
+    return RESTATE_OK;
+}
+
+RESTATE_API restate_status restate__rpc_decode_empty(const restate_codec *codec, restate_ctx *ctx,
+                                                     restate_bytes in, void *value) {
+    (void)codec, (void)ctx, (void)in, (void)value;
+    return RESTATE_OK;
 }
 
 /* ================================================================================================
@@ -17489,12 +17840,21 @@ static const char *restate__ep_request_type(restate_endpoint *e, const char *typ
     return text;
 }
 
+/* The schema that a codec makes by itself. */
+static const char *restate__ep_schema(restate_endpoint *e, const restate_codec *c) {
+    size_t len = c->describe ? c->describe(c, NULL, 0) : 0;
+    char *text = len ? restate__arena_alloc(&e->arena, len + 1) : NULL;
+    if (text) c->describe(c, text, len + 1);
+    return text;
+}
+
 static const restate_codec *restate__ep_codec(restate_endpoint *e, const restate_codec *from) {
     restate_codec *to = restate__arena_alloc(&e->arena, sizeof *to);
     if (!to) return NULL;
     *to = *from;
     to->content_type = restate__ep_text(e, to->content_type);
-    to->json_schema = restate__ep_text(e, to->json_schema);
+    to->json_schema = to->json_schema ? restate__ep_text(e, to->json_schema)
+                                      : restate__ep_schema(e, to);
     return to;
 }
 
