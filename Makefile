@@ -53,6 +53,12 @@ build/proto/%.pb.c build/proto/%.pb.h: examples/%.proto examples/%.options
 	@mkdir -p $(@D)
 	@nanopb_generator.py -q -D build/proto -I examples $<
 
+# The plugin of protoc that makes typed services. It runs on the machine that builds.
+BUILD_CC ?= cc
+build/protoc-gen-restate: proto/protoc-gen-restate.c
+	@mkdir -p $(@D)
+	$(BUILD_CC) $(STD) $(WARN) -O2 -o $@ $<
+
 # What an example has besides its own file: own_NAME, for the compiler.
 own_protobuf = -Ibuild/proto build/proto/order.pb.c
 
@@ -527,6 +533,12 @@ build/cxx/plain.o build/cxx/asan.o: $(HEADERS)
 checked: $(HEADERS)
 	@COMPILERS='$(GCC) $(CLANG) $(GXX) $(CLANGXX)' FLAGS='$(package_flags) -I.' tests/checked.sh restate.h
 
+# protoc-gen-restate: its output, its errors, and programs with it; TYPED=server: with a real server, too.
+TYPED =
+typed: build/protoc-gen-restate $(HEADERS)
+	@GCC='$(GCC)' CLANG='$(CLANG)' GXX='$(GXX)' CLANGXX='$(CLANGXX)' STRICT='$(STRICT)' FLAGS='$(package_flags)' \
+		LIBS='$(package_libs)' tests/typed.sh $(TYPED)
+
 # What is refused, and older compilers and libraries that are not.
 refused:
 	@GCC='$(GCC)' CLANG='$(CLANG)' GXX='$(GXX)' CLANGXX='$(CLANGXX)' TCC='$(TCC)' FLAGS='$(package_flags) -I.' LIBS='$(package_libs)' tests/refused.sh
@@ -662,6 +674,7 @@ help:
 	@echo 'make firmware-units  some unit tests on a Cortex-M4, in QEMU'
 	@echo 'make firmware-check  that processor: recorded journals, no memory, RAM, depths of stacks'
 	@echo 'make refused      what it cannot be compiled with is told in one sentence'
+	@echo 'make typed        protoc-gen-restate: what it makes of many .proto files compiles and serves'
 	@echo 'make readme       the C code of README.md compiles'
 	@echo 'make layers       sections of restate.h use earlier ones only'
 	@echo 'make features     every capability has its tests, and they are there'
@@ -675,6 +688,6 @@ help:
 
 .PHONY: all mutants-made platforms cxx cxx-examples install shared install-shared packages examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke servers mutants differential coverage scale budget bench bench-e2e bench-client \
 	bench-check wire wire-check layers license features sizes sizes-check \
-	symbols readme strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware firmware-units firmware-check firmware-size refused clean help
+	symbols readme typed strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware firmware-units firmware-check firmware-size refused clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
