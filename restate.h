@@ -16972,6 +16972,14 @@ static const char *restate__proto_special_schema(const restate__proto_type *type
     return NULL;
 }
 
+/* A wrapper is what its value is; of others (Any) nothing is said. */
+static void restate__proto_say_special(restate__proto_schema *s, const restate__proto_type *type) {
+    if (strcmp(type->fields[0].name, "value") == 0 && !type->fields[1].name)
+        restate__proto_say_type(s, &type->fields[0]);
+    else
+        restate__proto_say(s, "{}");
+}
+
 /* The names of the members that have to be there. */
 static void restate__proto_say_required(restate__proto_schema *s, const restate__proto_type *type) {
     pb_field_iter_t i;
@@ -16995,8 +17003,8 @@ static void restate__proto_say_message(restate__proto_schema *s, const restate__
         restate__proto_say(s, special ? special : "{\"type\":\"object\"}");
         return;
     }
-    if (more && restate__proto_special_of(type)) {              /* the wrappers: their value */
-        restate__proto_say_type(s, &type->fields[0]);
+    if (more && restate__proto_special_of(type)) {
+        restate__proto_say_special(s, type);
         return;
     }
     restate__proto_say(s, "{\"type\":\"object\",\"title\":\"");

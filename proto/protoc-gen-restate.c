@@ -883,8 +883,8 @@ static const char *known_schema(const message *m) {
         { "BoolValue", "{\"type\":\"boolean\"}" },
         { "DoubleValue", "{\"type\":\"number\"}" },
         { "FloatValue", "{\"type\":\"number\"}" },
-        { "Int64Value", "{\"type\":[\"string\",\"integer\"]}" },
-        { "UInt64Value", "{\"type\":[\"string\",\"integer\"]}" },
+        { "Int64Value", "{\"type\":[\"string\",\"integer\"],\"format\":\"int64\"}" },
+        { "UInt64Value", "{\"type\":[\"string\",\"integer\"],\"format\":\"uint64\"}" },
         { "Int32Value", "{\"type\":\"integer\"}" },
         { "UInt32Value", "{\"type\":\"integer\"}" } };
     static const char package[] = ".google.protobuf.";

@@ -1220,12 +1220,154 @@ TEST(out_of_memory) {
     CHECK_INT(memory.blocks, 0);
 }
 
+/* ---- Schemas ------------------------------------------------------------------------------------------------------ */
+
+static const struct { const restate_codec *codec; const char *schema; } schemas_of[] = {
+    { &scalars.json,
+      "{\"type\":\"object\",\"title\":\"pt_Scalars\",\"properties\":{\"aDouble\":{\"type\":\"number\"},"
+      "\"aFloat\":{\"type\":\"number\"},\"anInt32\":{\"type\":\"integer\"},\"anInt64\":{\"type\":[\"string\","
+      "\"integer\"],\"format\":\"int64\"},\"aUint32\":{\"type\":\"integer\"},\"aUint64\":{\"type\":[\"string\","
+      "\"integer\"],\"format\":\"uint64\"},\"aSint32\":{\"type\":\"integer\"},\"aSint64\":{\"type\":[\"string\","
+      "\"integer\"],\"format\":\"int64\"},\"aFixed32\":{\"type\":\"integer\"},\"aFixed64\":{\"type\":[\"string\","
+      "\"integer\"],\"format\":\"uint64\"},\"aSfixed32\":{\"type\":\"integer\"},"
+      "\"aSfixed64\":{\"type\":[\"string\",\"integer\"],\"format\":\"int64\"},\"aBool\":{\"type\":\"boolean\"},"
+      "\"aString\":{\"type\":\"string\"},\"someBytes\":{\"type\":\"string\",\"contentEncoding\":\"base64\"},"
+      "\"aColor\":{\"enum\":[\"DARK\",\"COLOR_UNSPECIFIED\",\"RED\",\"GREEN\"]},\"aWide\":{\"type\":\"string\"},"
+      "\"small\":{\"type\":\"integer\"},\"tiny\":{\"type\":\"integer\"},\"exactly\":{\"type\":\"string\","
+      "\"contentEncoding\":\"base64\"}},\"additionalProperties\":false}" },
+    { &scalars.binary,
+      "{\"type\":\"object\",\"title\":\"pt_Scalars\",\"properties\":{\"aDouble\":{\"type\":\"number\"},"
+      "\"aFloat\":{\"type\":\"number\"},\"anInt32\":{\"type\":\"integer\"},\"anInt64\":{\"type\":[\"string\","
+      "\"integer\"],\"format\":\"int64\"},\"aUint32\":{\"type\":\"integer\"},\"aUint64\":{\"type\":[\"string\","
+      "\"integer\"],\"format\":\"uint64\"},\"aSint32\":{\"type\":\"integer\"},\"aSint64\":{\"type\":[\"string\","
+      "\"integer\"],\"format\":\"int64\"},\"aFixed32\":{\"type\":\"integer\"},\"aFixed64\":{\"type\":[\"string\","
+      "\"integer\"],\"format\":\"uint64\"},\"aSfixed32\":{\"type\":\"integer\"},"
+      "\"aSfixed64\":{\"type\":[\"string\",\"integer\"],\"format\":\"int64\"},\"aBool\":{\"type\":\"boolean\"},"
+      "\"aString\":{\"type\":\"string\"},\"someBytes\":{\"type\":\"string\",\"contentEncoding\":\"base64\"},"
+      "\"aColor\":{\"type\":\"integer\"},\"aWide\":{\"type\":\"integer\"},\"small\":{\"type\":\"integer\"},"
+      "\"tiny\":{\"type\":\"integer\"},\"exactly\":{\"type\":\"string\",\"contentEncoding\":\"base64\"}},"
+      "\"additionalProperties\":false}" },
+    { &maybe.json,
+      "{\"type\":\"object\",\"title\":\"pt_Maybe\",\"properties\":{\"number\":{\"type\":\"integer\"},"
+      "\"text\":{\"type\":\"string\"},\"flag\":{\"type\":\"boolean\"},\"color\":{\"enum\":[\"DARK\","
+      "\"COLOR_UNSPECIFIED\",\"RED\",\"GREEN\"]},\"data\":{\"type\":\"string\",\"contentEncoding\":\"base64\"},"
+      "\"x\":{\"type\":\"number\"}},\"additionalProperties\":false}" },
+    { &lists.json,
+      "{\"type\":\"object\",\"title\":\"pt_Lists\",\"properties\":{\"numbers\":{\"type\":\"array\","
+      "\"items\":{\"type\":\"integer\"}},\"longs\":{\"type\":\"array\",\"items\":{\"type\":[\"string\",\"integer\"],"
+      "\"format\":\"int64\"}},\"texts\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},"
+      "\"blobs\":{\"type\":\"array\",\"items\":{\"type\":\"string\",\"contentEncoding\":\"base64\"}},"
+      "\"colors\":{\"type\":\"array\",\"items\":{\"enum\":[\"DARK\",\"COLOR_UNSPECIFIED\",\"RED\",\"GREEN\"]}},"
+      "\"flags\":{\"type\":\"array\",\"items\":{\"type\":\"boolean\"}},\"floats\":{\"type\":\"array\","
+      "\"items\":{\"type\":\"number\"}},\"lines\":{\"type\":\"array\",\"items\":{\"type\":\"object\","
+      "\"title\":\"pt_Line\",\"properties\":{\"sku\":{\"type\":\"string\"},\"count\":{\"type\":\"integer\"},"
+      "\"unitPrice\":{\"type\":\"object\",\"title\":\"pt_Money\","
+      "\"properties\":{\"units\":{\"type\":[\"string\",\"integer\"],\"format\":\"int64\"},"
+      "\"currencyCode\":{\"type\":\"string\"}},\"additionalProperties\":false},"
+      "\"discounts\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"title\":\"pt_Money\","
+      "\"properties\":{\"units\":{\"type\":[\"string\",\"integer\"],\"format\":\"int64\"},"
+      "\"currencyCode\":{\"type\":\"string\"}},\"additionalProperties\":false}}},"
+      "\"additionalProperties\":false}},\"three\":{\"type\":\"array\",\"items\":{\"type\":\"integer\"}}},"
+      "\"additionalProperties\":false}" },
+    { &choice.json,
+      "{\"type\":\"object\",\"title\":\"pt_Choice\",\"properties\":{\"before\":{\"type\":\"integer\"},"
+      "\"text\":{\"type\":\"string\"},\"longNumber\":{\"type\":[\"string\",\"integer\"],\"format\":\"int64\"},"
+      "\"money\":{\"type\":\"object\",\"title\":\"pt_Money\",\"properties\":{\"units\":{\"type\":[\"string\","
+      "\"integer\"],\"format\":\"int64\"},\"currencyCode\":{\"type\":\"string\"}},\"additionalProperties\":false},"
+      "\"flag\":{\"type\":\"boolean\"},\"color\":{\"enum\":[\"DARK\",\"COLOR_UNSPECIFIED\",\"RED\",\"GREEN\"]},"
+      "\"data\":{\"type\":\"string\",\"contentEncoding\":\"base64\"},\"after\":{\"type\":\"integer\"}},"
+      "\"additionalProperties\":false}" },
+    { &maps.json,
+      "{\"type\":\"object\",\"title\":\"pt_Maps\",\"properties\":{\"counts\":{\"type\":\"object\","
+      "\"additionalProperties\":{\"type\":\"integer\"}},\"byId\":{\"type\":\"object\","
+      "\"additionalProperties\":{\"type\":\"object\",\"title\":\"pt_Money\","
+      "\"properties\":{\"units\":{\"type\":[\"string\",\"integer\"],\"format\":\"int64\"},"
+      "\"currencyCode\":{\"type\":\"string\"}},\"additionalProperties\":false}},"
+      "\"yesNo\":{\"type\":\"object\",\"additionalProperties\":{\"type\":\"string\"}},"
+      "\"big\":{\"type\":\"object\",\"additionalProperties\":{\"enum\":[\"DARK\",\"COLOR_UNSPECIFIED\",\"RED\","
+      "\"GREEN\"]}},\"spans\":{\"type\":\"object\",\"additionalProperties\":{\"type\":\"string\","
+      "\"pattern\":\"^-\?[0-9]+([.][0-9]+)\?s$\"}}},\"additionalProperties\":false}" },
+    { &times.json,
+      "{\"type\":\"object\",\"title\":\"pt_Times\",\"properties\":{\"at\":{\"type\":\"string\","
+      "\"format\":\"date-time\"},\"span\":{\"type\":\"string\",\"pattern\":\"^-\?[0-9]+([.][0-9]+)\?s$\"},"
+      "\"all\":{\"type\":\"array\",\"items\":{\"type\":\"string\",\"format\":\"date-time\"}},"
+      "\"boxed\":{\"type\":[\"string\",\"integer\"],\"format\":\"int64\"},\"boxedText\":{\"type\":\"string\"},"
+      "\"boxedFlag\":{\"type\":\"boolean\"},\"empty\":{\"type\":\"object\",\"title\":\"google_protobuf_Empty\","
+      "\"properties\":{},\"additionalProperties\":false},\"any\":{}},\"additionalProperties\":false}" },
+    { &required.json,
+      "{\"type\":\"object\",\"title\":\"old_Required\",\"properties\":{\"id\":{\"type\":\"integer\"},"
+      "\"limit\":{\"type\":\"integer\"},\"name\":{\"type\":\"string\"},\"mode\":{\"enum\":[\"OFF\",\"ON\"]},"
+      "\"inner\":{\"type\":\"object\",\"title\":\"old_Inner\",\"properties\":{\"id\":{\"type\":\"string\"}},"
+      "\"required\":[\"id\"],\"additionalProperties\":false}},\"required\":[\"id\"],"
+      "\"additionalProperties\":false}" },
+    { &nothing.json,
+      "{\"type\":\"object\",\"title\":\"pt_Nothing\",\"properties\":{},\"additionalProperties\":false}" },
+    { &names.json,
+      "{\"type\":\"object\",\"title\":\"pt_Names\",\"properties\":{\"snakeCase\":{\"type\":\"integer\"},"
+      "\"camelCase\":{\"type\":\"integer\"},\"Upper\":{\"type\":\"integer\"},"
+      "\"with2Digits\":{\"type\":\"integer\"},\"doubleUnder\":{\"type\":\"integer\"},"
+      "\"Leading\":{\"type\":\"integer\"},\"trailing\":{\"type\":\"integer\"}},\"additionalProperties\":false}" },
+    { &enums.json,
+      "{\"type\":\"object\",\"title\":\"pn_Enums\",\"properties\":{\"huge\":{\"type\":\"string\"},"
+      "\"all\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},\"listed\":{\"enum\":[\"LISTED_NONE\","
+      "\"LISTED_FAR\",\"LISTED_LEAST\"]},\"hidden\":{\"type\":\"string\"},"
+      "\"narrow\":{\"enum\":[\"NARROW_LEAST\",\"NARROW_NONE\",\"NARROW_MOST\"]}},\"additionalProperties\":false}" },
+    { &masks.json,
+      "{\"type\":\"object\",\"title\":\"pn_Masks\",\"properties\":{\"mask\":{\"type\":\"string\"},"
+      "\"more\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}}},\"additionalProperties\":false}" },
+    { &nulls.json,
+      "{\"type\":\"object\",\"title\":\"pn_Nulls\",\"properties\":{\"null\":{\"type\":\"null\"},"
+      "\"number\":{\"type\":\"integer\"},\"list\":{\"type\":\"array\",\"items\":{\"type\":\"null\"}},"
+      "\"source\":{\"type\":\"object\",\"title\":\"google_protobuf_SourceContext\","
+      "\"properties\":{\"fileName\":{\"type\":\"string\"}},\"additionalProperties\":false}},"
+      "\"additionalProperties\":false}" },
+    { &nulls.binary,
+      "{\"type\":\"object\",\"title\":\"pn_Nulls\",\"properties\":{\"null\":{\"type\":\"integer\"},"
+      "\"number\":{\"type\":\"integer\"},\"list\":{\"type\":\"array\",\"items\":{\"type\":\"integer\"}},"
+      "\"source\":{\"type\":\"object\",\"title\":\"google_protobuf_SourceContext\","
+      "\"properties\":{\"fileName\":{\"type\":\"string\"}},\"additionalProperties\":false}},"
+      "\"additionalProperties\":false}" },
+    { &calls,
+      "{\"type\":\"object\",\"title\":\"pt_Calls\",\"properties\":{\"id\":{\"type\":\"integer\"},"
+      "\"money\":{\"type\":\"object\",\"title\":\"pt_Money\",\"properties\":{\"units\":{\"type\":[\"string\","
+      "\"integer\"],\"format\":\"int64\"},\"currencyCode\":{\"type\":\"string\"}},"
+      "\"additionalProperties\":false}}}" },
+};
+
+TEST(schemas) {
+    size_t i;
+    for (i = 0; i < COUNT(schemas_of); i++) {
+        const restate_codec *c = schemas_of[i].codec;
+        char text[4096] = "";
+        size_t len = c->describe(c, text, sizeof text);
+        CHECK_STR(text, schemas_of[i].schema);
+        CHECK_INT(len, strlen(text));
+    }
+}
+
+/* What there is no room for is counted all the same, and nothing is written behind the room. */
+TEST(schema_with_little_room) {
+    const restate_codec *c = &scalars.json;
+    size_t len = c->describe(c, NULL, 0), room;
+    char whole[4096], text[4096];
+    c->describe(c, whole, sizeof whole);
+    CHECK_INT(strlen(whole), len);
+    for (room = 1; room <= len + 1; room += 7) {
+        memset(text, 'x', sizeof text);
+        CHECK_INT(c->describe(c, text, room), len);
+        CHECK_INT(strlen(text), room - 1);
+        CHECK(memcmp(text, whole, room - 1) == 0);
+        CHECK(text[room] == 'x');
+    }
+}
+
+
 int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(pairs), T(forms), T(more_forms), T(binary_maps), T(wrong_json), T(long_unknown_name), T(wrong_binary),
         T(strings_that_cannot_be_held), T(values_that_cannot_be_held), T(hidden_names), T(names_in_a_list), T(different_names_in_a_list), T(names_without_memory), T(mask_without_json),
         T(unknown_binary_fields), T(codes), T(absent_and_empty), T(over), T(wrong_structs), T(odd_oneof),
-        T(defaults), T(callbacks), T(truncated), T(fuzz), T(out_of_memory), {0}
+        T(defaults), T(callbacks), T(truncated), T(fuzz), T(out_of_memory), T(schemas), T(schema_with_little_room), {0}
     };
     return test_main(argc, argv, cases);
 }
