@@ -536,6 +536,12 @@ static const restate_codec xml = { .content_type = "text/xml" };
 static const restate_codec schema = { .content_type = "application/json", .json_schema = "{\"type\": \"object\"}", .optional = true };
 static const restate_codec unknown = { .optional = true };
 
+/* A codec that makes its schema, from what it is of. */
+static size_t describe(const restate_codec *self, char *out, size_t room) {
+    return (size_t)snprintf(out, room, "{\"type\": \"%s\"}", (const char *)self->type);
+}
+static const restate_codec describing = { .content_type = "application/json", .type = "object", .describe = describe };
+
 /* Much of what can be configured; sorted by name in the end. */
 static void open_rich(int version) {
     static restate_handler handlers[6], workflow_handlers[3];
@@ -546,7 +552,7 @@ static void open_rich(int version) {
     handlers[1] = (restate_handler){ .name = "bytes", .fn = done, .shared = true, .input = RESTATE_BYTES, .output = RESTATE_BYTES };
     handlers[2] = (restate_handler){ .name = "empty", .fn = done, .input = RESTATE_VOID, .output = RESTATE_VOID };
     handlers[3] = (restate_handler){ .name = "types", .fn = done, .input = &xml, .output = &unknown, .accept = "text/*" };
-    handlers[4] = (restate_handler){ .name = "described", .fn = done, .input = &schema, .output = &schema };
+    handlers[4] = (restate_handler){ .name = "described", .fn = done, .input = &schema, .output = &describing };
     workflow_handlers[0] = (restate_handler){ .name = "run", .fn = done };
     workflow_handlers[1] = (restate_handler){ .name = "ask", .fn = done, .shared = true };
     object = (restate_service){ .name = "b.Object", .kind = RESTATE_OBJECT, .handlers = handlers };
