@@ -95,6 +95,7 @@ $(1)/unit_context_payloads: build/proto/order.pb.c
 $(1)/unit_identity $(1)/unit_client_tls $(1)/unit_server_tls $(1)/test-services: CPPFLAGS += -DRESTATE_WITH_OPENSSL
 $(1)/unit_identity $(1)/unit_client_tls $(1)/unit_server_tls $(1)/test-services: LDLIBS += -lssl -lcrypto
 
+$(1)/fuzz-plugin: proto/protoc-gen-restate.c
 $(1)/fuzz-%: tests/fuzz/%.c tests/fuzz/fuzz.h $$(wildcard tests/*.h tests/support/*.c) $$(HEADERS)
 	@mkdir -p $$(@D)
 	$$(compile) $(2) -o $$@ $$< $$(link)

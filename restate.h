@@ -16878,7 +16878,7 @@ static bool restate__proto_get_message(restate__proto_walk *w, const restate__pr
 
 #ifndef RESTATE_TERSE
 
-#define RESTATE__PROTO_DESCRIBED 65536      /* bytes; deeper messages are then just objects */
+#define RESTATE__PROTO_DESCRIBED 32768      /* bytes; deeper messages are then just objects */
 #define RESTATE__PROTO_NAMED 256            /* values; an enum with more of them is any string */
 
 /* Text that is written as far as there is room, and counted. */

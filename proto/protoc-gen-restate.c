@@ -25,8 +25,7 @@
 #include <string.h>
 
 #define DEEPEST 32                          /* messages in messages, as restate.h has them */
-#define SCHEMA_DEPTH 8                      /* deeper messages are just objects in a schema, */
-#define SCHEMA_BYTES 32768                  /* and so are those behind this many bytes */
+#define SCHEMA_BYTES 32768                  /* messages behind this many are just objects */
 #define LINE_END 99
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -156,6 +155,21 @@ static char *string(view v) {
     return t.at;
 }
 
+/* Letters, digits, underscores and dots. */
+static bool is_name(const char *s) {
+    for (; *s; s++)
+        if (!((*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') || (*s >= '0' && *s <= '9') ||
+              *s == '_' || *s == '.'))
+            return false;
+    return true;
+}
+
+/* A name, as protoc makes them; others would not be the C that they become. */
+static const char *name_of(view v) {
+    const char *s = string(v);
+    return is_name(s) ? s : "";
+}
+
 /* A field that is a number: the last one counts. */
 static bool number_in(view v, uint32_t tag, uint64_t *out) {
     bool found = false;
@@ -174,7 +188,7 @@ static bool bytes_in(view v, uint32_t tag, view *out) {
 }
 
 static bool is_set(view v, uint32_t tag) {
-    uint64_t n;
+    uint64_t n = 0;
     return number_in(v, tag, &n) && n;
 }
 
@@ -369,10 +383,10 @@ static void read_enum(world *w, file *f, view v, const char *scope) {
     item i;
     if (!bytes_in(v, 1, &name)) return;
     e->file = f;
-    e->full = join("%s.%s", scope, string(name));
+    e->full = join("%s.%s", scope, name_of(name));
     e->c = c_name_of(f, e->full);
     while (next(&v, &i))
-        if (i.tag == 2 && bytes_in(i.bytes, 1, &value)) *ADD(&e->values) = string(value);
+        if (i.tag == 2 && bytes_in(i.bytes, 1, &value)) *ADD(&e->values) = name_of(value);
     *ADD(&w->enumerations) = e;
 }
 
@@ -382,10 +396,10 @@ static void read_field(file *f, field *x, view v, const place *p) {
     x->name = x->type_name = "";
     x->comment = comment_at(f, p, &line);
     while (next(&v, &i)) {
-        if (i.tag == 1) x->name = string(i.bytes);
+        if (i.tag == 1) x->name = name_of(i.bytes);
         if (i.tag == 4) x->label = i.number;
         if (i.tag == 5) x->type = i.number;
-        if (i.tag == 6) x->type_name = string(i.bytes);
+        if (i.tag == 6) x->type_name = name_of(i.bytes);
         if (i.tag == 10) x->json_name = string(i.bytes);
     }
 }
@@ -398,7 +412,7 @@ static void read_message(world *w, file *f, view v, const char *scope, const pla
     item i;
     if (!bytes_in(v, 1, &name) || at->count > 2 * DEEPEST) return;
     m->file = f;
-    m->full = join("%s.%s", scope, string(name));
+    m->full = join("%s.%s", scope, name_of(name));
     m->c = c_name_of(f, m->full);
     while (next(&v, &i)) {
         if (i.tag == 2) {
@@ -421,16 +435,16 @@ static void read_method(const file *f, method *m, view v, const place *p) {
     m->name = m->input = m->output = "";
     m->comment = comment_at(f, p, &m->line);
     while (next(&v, &i)) {
-        if (i.tag == 1) m->name = string(i.bytes);
-        if (i.tag == 2) m->input = string(i.bytes);
-        if (i.tag == 3) m->output = string(i.bytes);
+        if (i.tag == 1) m->name = name_of(i.bytes);
+        if (i.tag == 2) m->input = name_of(i.bytes);
+        if (i.tag == 3) m->output = name_of(i.bytes);
         if (i.tag == 4) number_in(i.bytes, OPTION_ACCESS, &m->access);
         if (i.tag == 5 || i.tag == 6) m->streams = m->streams || i.number;
     }
 }
 
 static void read_service_options(service *s, view options) {
-    uint64_t n;
+    uint64_t n = 0;
     if (number_in(options, OPTION_KIND, &s->kind)) s->marked = true;
     if (number_in(options, OPTION_ENCODING, &n) && n) s->encoding = n;
 }
@@ -443,7 +457,7 @@ static void read_service(const world *w, file *f, view v, const place *at) {
     s->encoding = w->encoding;
     s->name = "";
     while (next(&v, &i)) {
-        if (i.tag == 1) s->name = string(i.bytes);
+        if (i.tag == 1) s->name = name_of(i.bytes);
         if (i.tag == 2) {
             p = inside(at, 2, s->methods.count);
             read_method(f, ADD(&s->methods), i.bytes, &p);
@@ -483,7 +497,7 @@ static void read_head(const world *w, file *f) {
     f->name = f->package = "";
     while (next(&v, &i)) {
         if (i.tag == 1) f->name = string(i.bytes);
-        if (i.tag == 2) f->package = string(i.bytes);
+        if (i.tag == 2) f->package = name_of(i.bytes);
         if (i.tag == 3) *ADD(&f->imports) = string(i.bytes);
         if (i.tag == 8) options = i.bytes;
     }
@@ -818,10 +832,19 @@ static void check_names(world *w, file *f) {
             fail(in_file(w, f, 0), "two things are named %s in C; rename one", names.items[i]);
 }
 
+/* What is no name of the .proto file's, and yet comes into the header. */
+static void check_file(world *w, const file *f) {
+    if (strpbrk(f->name, "\"\\*\r\n"))
+        fail(in_file(w, f, 0), "the name of the file cannot be in an #include; rename it");
+    if (!is_name(f->c_package))
+        fail(in_file(w, f, 0), "package=%s is not the beginning of a C name", f->c_package);
+}
+
 static void check(world *w) {
     size_t i, k;
     for (i = 0; i < w->files.count; i++) {
         file *f = w->files.items[i];
+        check_file(w, f);
         if (!f->wanted || !f->services.count) continue;
         for (k = 0; k < f->services.count; k++) check_service(w, f, &f->services.items[k]);
         check_names(w, f);
@@ -830,7 +853,7 @@ static void check(world *w) {
 
 /* ---- JSON schemas ---------------------------------------------------------------------------- */
 
-static void schema_of(text *t, const message *m, int depth);
+static void schema_of(text *t, const message *m);
 
 /* A string of JSON. */
 static void print_json(text *t, const char *s) {
@@ -857,7 +880,7 @@ static void schema_of_enum(text *t, const enumeration *e) {
     print(t, "]}");
 }
 
-static void schema_of_type(text *t, const field *x, int depth) {
+static void schema_of_type(text *t, const field *x) {
     switch (x->type) {
     case DOUBLE: case FLOAT: print(t, "{\"type\":\"number\"}"); break;
     case INT64: case SINT64: case SFIXED64: case UINT64: case FIXED64:
@@ -868,7 +891,7 @@ static void schema_of_type(text *t, const field *x, int depth) {
     case STRING: print(t, "{\"type\":\"string\"}"); break;
     case BYTES: print(t, "{\"type\":\"string\",\"contentEncoding\":\"base64\"}"); break;
     case ENUM: schema_of_enum(t, x->enumeration); break;
-    case MESSAGE: case GROUP: schema_of(t, x->message, depth + 1); break;
+    case MESSAGE: case GROUP: schema_of(t, x->message); break;
     default: print(t, "{\"type\":\"integer\"}"); break;
     }
 }
@@ -899,18 +922,18 @@ static bool is_map(const field *x) {
 }
 
 /* A member, with the comment of its field. */
-static void schema_of_field(text *t, const field *x, int depth) {
+static void schema_of_field(text *t, const field *x) {
     size_t begin = t->len;
     if (is_map(x)) {
         print(t, "{\"type\":\"object\",\"additionalProperties\":");
-        schema_of_type(t, &x->message->fields.items[1], depth);
+        schema_of_type(t, &x->message->fields.items[1]);
         print(t, "}");
     } else if (x->label == REPEATED) {
         print(t, "{\"type\":\"array\",\"items\":");
-        schema_of_type(t, x, depth);
+        schema_of_type(t, x);
         print(t, "}");
     } else {
-        schema_of_type(t, x, depth);
+        schema_of_type(t, x);
     }
     if (!x->comment || t->len == begin) return;
     t->len--;
@@ -919,18 +942,18 @@ static void schema_of_field(text *t, const field *x, int depth) {
     print(t, "}");
 }
 
-static void schema_of(text *t, const message *m, int depth) {
+static void schema_of(text *t, const message *m) {
     const char *known = known_schema(m);
     bool required = false;
     size_t i;
-    if (known || depth > SCHEMA_DEPTH || t->len > SCHEMA_BYTES) {
+    if (known || t->len > SCHEMA_BYTES) {
         print(t, "%s", known ? known : "{\"type\":\"object\"}");
         return;
     }
     print(t, "{\"type\":\"object\",\"title\":\"%s\",\"properties\":{", m->full + 1);
     for (i = 0; i < m->fields.count; i++) {
         print(t, "%s\"%s\":", i ? "," : "", json_name(m->fields.items[i].name));
-        schema_of_field(t, &m->fields.items[i], depth);
+        schema_of_field(t, &m->fields.items[i]);
     }
     print(t, "}");
     for (i = 0; i < m->fields.count; i++) {
@@ -1034,7 +1057,7 @@ static void print_codec_value(text *t, const rpc *r, const message *m) {
         return;
     }
     print_use(t, r);
-    schema_of(&schema, m, 0);
+    schema_of(&schema, m);
     print(t, "\n        ");
     print_literal(t, schema.at, 8);
     print(t, ");\n");
@@ -1308,13 +1331,18 @@ static view read_all(FILE *in) {
     return all;
 }
 
-int main(void) {
+static text answer_to(view request) {
     world *w = make(sizeof *w);
     text answer = { NULL, 0, 0 };
     w->encoding = JSON;
-    read_request(w, read_all(stdin));
+    read_request(w, request);
     resolve(w);
     check(w);
     put_answer(&answer, w);
+    return answer;
+}
+
+int main(void) {
+    text answer = answer_to(read_all(stdin));
     return fwrite(answer.at, 1, answer.len, stdout) == answer.len && fflush(stdout) == 0 ? 0 : 1;
 }

@@ -128,11 +128,12 @@ budget() {
 begin examples
 begin budget
 begin compile_gcc
+begin execute typed "$MAKE" -s typed TYPED=server
 for name in packages cxx strict-clang compile-clang strict-gcc refused checked readme firmware wire-check layers license features sizes-check mutants-made; do
     begin execute "$name" "$MAKE" -k -s "$name"
 done
 judge wire-check layers license features sizes-check mutants-made strict-gcc strict-clang compile-gcc compile-clang checked firmware refused \
-    symbols readme examples bench-check budget packages cxx
+    symbols readme examples bench-check budget packages cxx typed
 
 heading "unit tests"
 for unit in "${units[@]}"; do begin execute_unit "$unit"; done

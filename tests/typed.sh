@@ -54,7 +54,10 @@ step "what cannot be done is told in the words of the file"
 for file in "$source"/wrong/*.proto; do
     name=$(basename "$file" .proto)
     option=()
-    [ "$name" != unknown_option ] || option=(--restate_opt=colour=red)
+    case $name in
+    unknown_option) option=(--restate_opt=colour=red) ;;
+    package) option=(--restate_opt=package=my-shop) ;;
+    esac
     refuse generate "-I$source/wrong" "${option[@]}" --restate_out="$work/fresh" "$name.proto"
     sed -i 's/^--restate_out: //; /warning: Import/d' "$work/why.txt"
     [ "$mode" != expected ] || cp "$work/why.txt" "$source/wrong/$name.txt"
@@ -201,6 +204,9 @@ done
 "$GCC" -o "$work/shapes" "$work"/{shapes,call,restate}.o "${objects[@]}" "${libs[@]}"
 
 # ---- Calls ------------------------------------------------------------------------------------------------
+
+step "the schemas that were generated are those that the codecs make"
+for program in services shapes; do "$work/$program" schemas; done
 
 for program in services shapes; do
     calls=$source/services.calls
