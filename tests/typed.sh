@@ -78,7 +78,12 @@ deep 32 >"$work/deep/deep32.proto"
 generate "-I$work/deep" --restate_out="$out" deep32.proto
 nanopb "$work/deep" deep32.proto
 
-step "it compiles without warnings, as C99 and C++17"
+step "it compiles without warnings, as C99 and C++17; so does the plugin"
+for cc in "$GCC" "$CLANG"; do
+    "$cc" "${strict[@]}" -O2 -o "$work/protoc-gen-restate" proto/protoc-gen-restate.c
+    protoc "-I$source" "${includes[@]}" --plugin="$PWD/$work/protoc-gen-restate" --restate_out="$work/fresh" orders.proto
+    cmp "$source/expected/orders.restate.h" "$work/fresh/orders.restate.h"
+done
 "$GCC" -std=c99 -O0 "${flags[@]}" -DRESTATE_IMPLEMENTATION -DRESTATE_WITH_TEST -c -o "$work/restate.o" -x c restate.h
 for cc in "$GCC" "$CLANG"; do
     for name in services alone call; do
@@ -204,6 +209,40 @@ done
 "$GCC" -o "$work/shapes" "$work"/{shapes,call,restate}.o "${objects[@]}" "${libs[@]}"
 
 # ---- Calls ------------------------------------------------------------------------------------------------
+
+# ---- Changes ----------------------------------------------------------------------------------------------
+
+# Messages change while an invocation waits: what fits its journal is what protobuf promises.
+step "changed messages, and journals from before"
+change=$source/change
+build_change() { # NAME: with the lines that the change has
+    local dir=$work/change/$1
+    mkdir -p "$dir"
+    awk -v name="$1" '{
+        at = index($0, "// " name ": ")
+        if (!at) { print; next }
+        line = substr($0, at + length(name) + 5)
+        sub(/ \/\/ .*/, "", line)
+        print "  " line
+    }' "$change/change.proto" >"$dir/change.proto"
+    cp "$change/change.options" "$dir"
+    generate "-I$dir" --restate_out="$dir" change.proto
+    nanopb_generator.py -q -s enum_to_string:true -s 'exclude:"restate/options.proto"' -I "$dir" "${includes[@]}" -D "$dir" change.proto
+    "$GCC" "${strict[@]}" -O0 "-I$dir" "${flags[@]}" -o "$dir/change" "$change/change.c" "$dir/change.pb.c" "$work/restate.o" "${libs[@]}"
+}
+build_change same
+for form in Json Binary; do for note in '' "by hand"; do
+    "$work/change/same/change" write "change.Flow$form" "$note" >"$work/change/$form${note:+-note}.json"
+done; done
+for name in same added renamed removed removed_reply widened_input widened_reply widened; do
+    [ "$name" = same ] || build_change "$name"
+    for form in Json Binary; do for note in '' -note; do
+        printf '%s %s: ' "$name" "$form$note"
+        timeout 20 "$work/change/$name/change" check <"$work/change/$form$note.json" | sed 's/inv_[A-Za-z0-9]*/ID/'
+    done; done
+done >"$work/change.txt"
+[ "$mode" != expected ] || cp "$work/change.txt" "$change/expected.txt"
+diff -u "$change/expected.txt" "$work/change.txt"
 
 step "the schemas that were generated are those that the codecs make"
 for program in services shapes; do "$work/$program" schemas; done
