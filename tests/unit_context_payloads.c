@@ -692,7 +692,7 @@ TEST(ready_made_codecs) {
 static const char *line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 static const char *line(const char *format, ...) {
-    static char ring[8][200];
+    static char ring[8][300];
     static unsigned at;
     char *to = ring[at++ % 8];
     va_list args;
@@ -730,6 +730,10 @@ static const restate_codec protojson = RESTATE_PROTOJSON(Total);
 
 enum { JSON, BYTES, PROTO, PROTOJSON, CUSTOM, FORMS };
 
+/* What discovery says of the message, made of nanopb's descriptor. */
+#define TOTAL_SCHEMA ",\"jsonSchema\":{\"type\":\"object\",\"title\":\"Total\",\"properties\":{\"cents\":{\"type\":" \
+    "[\"string\",\"integer\"],\"format\":\"int64\"},\"orders\":{\"type\":\"integer\"}},\"additionalProperties\":false}"
+
 static const struct {
     const restate_codec *codec;
     const char *wire, *shown;               /* 5 cents in 2 orders; the same as SAYS shows it */
@@ -741,10 +745,10 @@ static const struct {
     { RESTATE_BYTES, "5 2", NULL, NULL, "false,\"contentType\":\"*/*\"",
       "\"contentType\":\"application/octet-stream\",\"setContentTypeIfEmpty\":true" },
     { &proto, "\x08\x05\x10\x02", "\\x08\\x05\\x10\\x02", "\x08",
-      "true,\"contentType\":\"application/proto\"",
-      "\"contentType\":\"application/proto\",\"setContentTypeIfEmpty\":true" },
+      "true,\"contentType\":\"application/proto\"" TOTAL_SCHEMA,
+      "\"contentType\":\"application/proto\",\"setContentTypeIfEmpty\":true" TOTAL_SCHEMA },
     { &protojson, "{\"cents\":\"5\",\"orders\":2}", NULL, "{\"cents\":true}",
-      "true,\"contentType\":\"application/json\"", "\"contentType\":\"application/json\"" },
+      "true,\"contentType\":\"application/json\"" TOTAL_SCHEMA, "\"contentType\":\"application/json\"" TOTAL_SCHEMA },
     { &slash, "5/2", NULL, "52", "true,\"contentType\":\"text/x-slash\"",
       "\"contentType\":\"text/x-slash\",\"setContentTypeIfEmpty\":true" },
 };
