@@ -676,7 +676,9 @@ typedef enum restate_codec_kind {
     RESTATE_CODEC_CONTENT = 0,              /* as `content_type` says */
     RESTATE_CODEC_JSON,
     RESTATE_CODEC_BYTES,
-    RESTATE_CODEC_VOID
+    RESTATE_CODEC_VOID,
+    RESTATE_CODEC_EMPTY                     /* google.protobuf.Empty as `content_type` says: {} in
+                                               JSON, else no bytes; anything may arrive */
 } restate_codec_kind;
 
 /* How a C value becomes bytes, and what discovery says of the payloads of a handler.
@@ -705,7 +707,9 @@ struct restate_codec {
     const char *content_type;               /* NULL: application/octet-stream; parameters (as in
                                                "text/csv; charset=utf-8") are sent with replies;
                                                requests may have any */
-    const char *json_schema;                /* for documentation, nothing checks it; NULL: none */
+    const char *json_schema;                /* for documentation, nothing checks it; but if an input
+                                               has one, the ingress refuses empty bodies; NULL:
+                                               that of `describe` */
     bool optional;                          /* input: a request without body and content type is
                                                accepted too */
     restate_codec_kind kind;
@@ -724,7 +728,8 @@ struct restate_codec {
                                                skip_payload_check */
     /* Writes a JSON schema where json_schema is NULL, as snprintf() writes text: at most `room`
      * bytes with the zero byte, and it returns the length that there is without it; 0: none. An
-     * endpoint calls it when it is made. NULL: there is no schema. */
+     * endpoint calls it when it is made, for outputs, and for inputs that are JSON. NULL: there is
+     * no schema. */
     size_t (*describe)(const restate_codec *self, char *out, size_t room);
 };
 
@@ -763,8 +768,9 @@ RESTATE__UNUSED static const restate_codec restate_codec_void =
  * JSON is made from the field's name), and the name of an enum's value that is called "unknown" (it
  * is written as a number).
  *
- * Discovery describes the messages by a JSON schema, which is made from the descriptors: also for
- * the binary form, where enums are numbers and fields with callbacks are left out. A terse build
+ * Discovery describes the messages by a JSON schema, which is made from the descriptors; in binary
+ * form only those of replies, because the ingress would refuse the empty bytes that a message may
+ * be. There enums are numbers, and fields with callbacks are left out. A terse build
  * (RESTATE_TERSE, RESTATE_SMALL) makes none. _WITH takes a schema of your own (NULL: as above), and
  * `optional`, see restate_codec. With RESTATE_PROTO_WITH a field that nanopb leaves to a callback
  * does not compile: this is for messages that are decoded before anybody could set the callback.
@@ -2110,18 +2116,12 @@ RESTATE_API restate_future *restate_rpc_send(restate_ctx *ctx, const restate_rpc
 RESTATE_API restate_future *restate_rpc_attach(restate_ctx *ctx, const restate_rpc *rpc,
                                                const char *key);
 
-/* The codecs of google.protobuf.Empty, which has no value in C. Other SDKs want the two braces of
- * its JSON. */
-RESTATE_API restate_status restate__rpc_encode_empty(const restate_codec *codec, restate_ctx *ctx,
-                                                     const void *value, restate_bytes *out);
-RESTATE_API restate_status restate__rpc_decode_empty(const restate_codec *codec, restate_ctx *ctx,
-                                                     restate_bytes in, void *value);
+/* The codecs of google.protobuf.Empty, which has no value in C. */
 RESTATE__UNUSED static const restate_codec restate_rpc_empty_json =
-    { "application/json", "{\"type\":\"object\"}", true, RESTATE_CODEC_CONTENT,
-      restate__rpc_encode_empty, restate__rpc_decode_empty, NULL, false, NULL };
+    { "application/json", "{\"type\":\"object\"}", true, RESTATE_CODEC_EMPTY, NULL, NULL, NULL,
+      false, NULL };
 RESTATE__UNUSED static const restate_codec restate_rpc_empty_proto =
-    { "application/proto", NULL, true, RESTATE_CODEC_CONTENT,
-      restate__rpc_encode_empty, restate__rpc_decode_empty, NULL, false, NULL };
+    { "application/proto", NULL, true, RESTATE_CODEC_EMPTY, NULL, NULL, NULL, false, NULL };
 
 /* ================================================================================================
 // >>api-endpoint  endpoint
@@ -15502,7 +15502,8 @@ static bool restate__json_type_ends(const char *type, const char *end) {
 
 /* Whether the values of a codec are JSON, which has no empty document. */
 static bool restate__codec_is_json(const restate_codec *c) {
-    if (c->kind != RESTATE_CODEC_CONTENT || !c->content_type) return c->kind == RESTATE_CODEC_JSON;
+    bool content = c->kind == RESTATE_CODEC_CONTENT || c->kind == RESTATE_CODEC_EMPTY;
+    if (!content || !c->content_type) return c->kind == RESTATE_CODEC_JSON;
     return restate__json_type_ends(c->content_type, "application/json") ||
            restate__json_type_ends(c->content_type, "+json");
 }
@@ -15559,6 +15560,7 @@ static restate_bytes restate__codec_make(restate_ctx *ctx, const restate_codec *
     switch (codec->kind) {
     case RESTATE_CODEC_BYTES: return value ? *(const restate_bytes *)value : out;
     case RESTATE_CODEC_VOID: return restate__b("", 0);
+    case RESTATE_CODEC_EMPTY: return restate_str(restate__codec_is_json(codec) ? "{}" : "");
     case RESTATE_CODEC_JSON:
 #ifndef RESTATE_NO_CJSON
         return restate_json_print(ctx, value);
@@ -17190,19 +17192,6 @@ RESTATE_API restate_future *restate_rpc_attach(restate_ctx *ctx, const restate_r
     return restate_attach_async(ctx, run);
 }
 
-RESTATE_API restate_status restate__rpc_encode_empty(const restate_codec *codec, restate_ctx *ctx,
-                                                     const void *value, restate_bytes *out) {
-    (void)ctx, (void)value;
-    *out = restate_str(restate__codec_is_json(codec) ? "{}" : "");
-    return RESTATE_OK;
-}
-
-RESTATE_API restate_status restate__rpc_decode_empty(const restate_codec *codec, restate_ctx *ctx,
-                                                     restate_bytes in, void *value) {
-    (void)codec, (void)ctx, (void)in, (void)value;
-    return RESTATE_OK;
-}
-
 /* ================================================================================================
 // >>identity  signed requests: keys, JSON Web Tokens, Ed25519                        [restate__id_]
 // Checks that a request comes from a Restate server that signs with one of the given keys.
@@ -17692,7 +17681,7 @@ static restate_status restate__ep_check_codec(restate_endpoint *e, const restate
                                               const char *what, bool pattern,
                                               const char *where) {
     if (!c) return RESTATE_OK;
-    if ((unsigned)c->kind > RESTATE_CODEC_VOID)
+    if ((unsigned)c->kind > RESTATE_CODEC_EMPTY)
         return restate__ep_error(e, "%s: the kind of its %s is none of RESTATE_CODEC_...", where,
                                  what);
     if (restate__ep_check_type(e, c->content_type, "content type", where, pattern) != RESTATE_OK)
@@ -17856,28 +17845,31 @@ static const char *restate__ep_schema(restate_endpoint *e, const restate_codec *
     return text;
 }
 
-static const restate_codec *restate__ep_codec(restate_endpoint *e, const restate_codec *from) {
+static const restate_codec *restate__ep_codec(restate_endpoint *e, const restate_codec *from,
+                                              bool describe) {
     restate_codec *to = restate__arena_alloc(&e->arena, sizeof *to);
     if (!to) return NULL;
     *to = *from;
     to->content_type = restate__ep_text(e, to->content_type);
-    to->json_schema = to->json_schema ? restate__ep_text(e, to->json_schema)
-                                      : restate__ep_schema(e, to);
+    if (to->json_schema) to->json_schema = restate__ep_text(e, to->json_schema);
+    else if (describe) to->json_schema = restate__ep_schema(e, to);
     return to;
 }
 
-/* Payloads, of which `to->options` know what the handler does not say. */
+/* Payloads, of which `to->options` know what the handler does not say. Where an input has a schema
+ * the server refuses requests with an empty body. It is no JSON, but in other forms it may be a
+ * value: so these get only the schema that the program has set. */
 static void restate__ep_copy_payloads(restate_endpoint *e, restate__handler *to,
                                       restate_handler *source) {
     const restate_codec *otherwise = restate__codec_of(&to->options);
     const restate_codec *input = source->input ? source->input : otherwise;
     const restate_codec *output = source->output ? source->output : otherwise;
-    bool typed = input->kind == RESTATE_CODEC_CONTENT || input->kind == RESTATE_CODEC_JSON;
-    source->input = restate__ep_codec(e, input);
-    source->output = restate__ep_codec(e, output);
+    bool typed = input->kind != RESTATE_CODEC_BYTES && input->kind != RESTATE_CODEC_VOID;
+    source->input = restate__ep_codec(e, input, restate__codec_is_json(input));
+    source->output = restate__ep_codec(e, output, true);
     source->accept = restate__ep_request_type(e, source->accept ? source->accept
                                               : typed        ? input->content_type : NULL);
-    to->options.codec = restate__ep_codec(e, otherwise);
+    to->options.codec = restate__ep_codec(e, otherwise, false);
     to->no_input = input->kind == RESTATE_CODEC_VOID;
     to->no_output = output->kind == RESTATE_CODEC_VOID;
 }

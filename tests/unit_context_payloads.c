@@ -745,7 +745,7 @@ static const struct {
     { RESTATE_BYTES, "5 2", NULL, NULL, "false,\"contentType\":\"*/*\"",
       "\"contentType\":\"application/octet-stream\",\"setContentTypeIfEmpty\":true" },
     { &proto, "\x08\x05\x10\x02", "\\x08\\x05\\x10\\x02", "\x08",
-      "true,\"contentType\":\"application/proto\"" TOTAL_SCHEMA,
+      "true,\"contentType\":\"application/proto\"",
       "\"contentType\":\"application/proto\",\"setContentTypeIfEmpty\":true" TOTAL_SCHEMA },
     { &protojson, "{\"cents\":\"5\",\"orders\":2}", NULL, "{\"cents\":true}",
       "true,\"contentType\":\"application/json\"" TOTAL_SCHEMA, "\"contentType\":\"application/json\"" TOTAL_SCHEMA },
