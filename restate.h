@@ -28751,10 +28751,12 @@ static const char *restate__test_lets_in(restate__test_ctx *own, const restate_h
         return h->input->optional ? NULL : "the handler needs an input, and its content-type";
     if (h->accept == NULL && h->input->kind == RESTATE_CODEC_BYTES) return NULL;
     if (!accepts) accepts = restate_codec_bytes.content_type;
-    return type && restate__test_fits(accepts, type) ? NULL
-               : restate__arena_printf(&restate__test_of(&own->c)->arena,
-                                       "the content-type %s does not match %s, which the handler "
-                                       "takes", type ? type : "(none)", accepts);
+    if (!type || !restate__test_fits(accepts, type))
+        return restate__arena_printf(&restate__test_of(&own->c)->arena,
+                                     "the content-type %s does not match %s, which the handler "
+                                     "takes", type ? type : "(none)", accepts);
+    return o->input.len || !h->input->json_schema ? NULL : "input validation error: Empty body not "
+                                                           "allowed";
 }
 
 /* Refuses a call or a send whose payload the ingress refuses. */

@@ -204,7 +204,11 @@ static restate_status patches(restate_ctx *ctx, restate_bytes input) {
     return RESTATE_OK;
 }
 
+static const restate_codec with_schema = { .content_type = "application/json", .kind = RESTATE_CODEC_JSON,
+                                           .json_schema = "{}" };
+
 static const restate_service plain = { .name = "Plain", .handlers = RESTATE_HANDLERS(
+    { "described", echo, .input = &with_schema },
     { RESTATE_HANDLER(echo), .input = RESTATE_BYTES },
     { RESTATE_HANDLER(fails), .input = RESTATE_BYTES },
     { RESTATE_HANDLER(naps) },
@@ -424,6 +428,9 @@ TEST(what_is_not_there_is_refused) {
         CHECK_STR(ask("Plain/x", "1"), "ERROR 404 the handler 'Plain/x' was not found");
         CHECK_HAS(ask("Plain/secret", "1"), "ERROR 400 ");
         CHECK_STR(ask("Plain/naps", NULL), "ERROR 400 the handler needs an input, and its content-type");
+        CHECK_STR(ask("Plain/described", ""), "ERROR 400 input validation error: Empty body not allowed");
+        CHECK_STR(ask("Plain/described", "1"), "1");
+        CHECK_STR(ask("Plain/naps", ""), "");
         CHECK_HAS(ask("Counter/a/get", "1"), "ERROR 400 expected the body to be empty");
         CHECK_INT(restate_client_answer(ctx, NULL)->http_status, 400);
         CHECK_INT(restate_cancel(ctx, "inv_1aeMfwOmwzqN3PvY5FxkGMcyjLmhZqXC61"), RESTATE_ERROR);
