@@ -540,6 +540,10 @@ typed: build/protoc-gen-restate $(HEADERS)
 	@GCC='$(GCC)' CLANG='$(CLANG)' GXX='$(GXX)' CLANGXX='$(CLANGXX)' STRICT='$(STRICT)' FLAGS='$(package_flags)' \
 		LIBS='$(package_libs)' tests/typed.sh $(TYPED)
 
+# C and Go call each other with the same messages; installs a Go if there is none.
+interop: build/protoc-gen-restate $(HEADERS)
+	@CC='$(CC)' STRICT='$(STRICT)' FLAGS='$(package_flags)' LIBS='$(package_libs)' tests/interop.sh
+
 # What is refused, and older compilers and libraries that are not.
 refused:
 	@GCC='$(GCC)' CLANG='$(CLANG)' GXX='$(GXX)' CLANGXX='$(CLANGXX)' TCC='$(TCC)' FLAGS='$(package_flags) -I.' LIBS='$(package_libs)' tests/refused.sh
@@ -676,6 +680,7 @@ help:
 	@echo 'make firmware-check  that processor: recorded journals, no memory, RAM, depths of stacks'
 	@echo 'make refused      what it cannot be compiled with is told in one sentence'
 	@echo 'make typed        protoc-gen-restate: what it makes of many .proto files compiles and serves'
+	@echo 'make interop      services in C and in Go call each other, through a real server; installs a Go if there is none'
 	@echo 'make readme       the C code of README.md compiles'
 	@echo 'make layers       sections of restate.h use earlier ones only'
 	@echo 'make features     every capability has its tests, and they are there'
@@ -689,6 +694,6 @@ help:
 
 .PHONY: all mutants-made platforms cxx cxx-examples install shared install-shared packages examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke servers mutants differential coverage scale budget bench bench-e2e bench-client \
 	bench-check wire wire-check layers license features sizes sizes-check \
-	symbols readme typed strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware firmware-units firmware-check firmware-size refused clean help
+	symbols readme typed interop strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware firmware-units firmware-check firmware-size refused clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
