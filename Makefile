@@ -34,6 +34,7 @@ link = $(LDFLAGS) $(package_libs) $(LDLIBS)
 
 HEADERS = restate.h restate_wire.h
 EXAMPLES = $(patsubst examples/%.c,%,$(wildcard examples/*.c))
+SHOP = server client test_shop
 FUZZ = $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
 UNITS = $(patsubst tests/%.c,%,$(wildcard tests/unit_*.c))
 TEST_SERVICES = $(wildcard tests/services/*.c)
@@ -41,7 +42,7 @@ TEST_SERVICES = $(wildcard tests/services/*.c)
 # ---- Building --------------------------------------------------------------------------------------
 
 all: examples build/bench-endpoint build/bench-client
-examples: $(EXAMPLES:%=build/examples/%) build/examples/cpp
+examples: $(EXAMPLES:%=build/examples/%) $(SHOP:%=build/examples/shop/%) build/examples/cpp
 
 # nanopb's code for the messages of a test, and of an example.
 PROTOS = $(patsubst tests/proto/%.proto,build/proto/%.pb.c,$(wildcard tests/proto/*.proto))
@@ -59,8 +60,17 @@ build/protoc-gen-restate: proto/protoc-gen-restate.c
 	@mkdir -p $(@D)
 	$(BUILD_CC) $(STD) $(WARN) -O2 -o $@ $<
 
+# Messages and typed services of the shop, in one go.
+build/proto/shop.pb.c build/proto/shop.pb.h build/proto/shop.restate.h: examples/shop/shop.proto \
+		examples/shop/shop.options proto/restate/options.proto build/protoc-gen-restate
+	@mkdir -p build/proto
+	@nanopb_generator.py -q -D build/proto -I examples/shop -I proto \
+		--protoc-opt=--plugin=build/protoc-gen-restate --protoc-opt=--restate_out=build/proto shop.proto
+
 # What an example has besides its own file: own_NAME, for the compiler.
 own_protobuf = -Ibuild/proto build/proto/order.pb.c
+own_server = $(addprefix examples/shop/,stock.c orders.c sales.c bank.c)
+own_test_shop = $(addprefix examples/shop/,stock.c orders.c sales.c)
 
 # Programs of one file. What they do not use is then not compiled, which takes a third to a half of the time.
 alone = -DRESTATE_STATIC
@@ -75,6 +85,11 @@ $(1)/examples/%: examples/%.c $$(HEADERS)
 	$$(compile) $(2) $$(alone) -o $$@ $$< $$(own_$$*) $$(link)
 
 $(1)/examples/protobuf: build/proto/order.pb.c
+
+# Programs of several files: no function of the header can be static.
+$(1)/examples/shop/%: examples/shop/%.c $$(wildcard examples/shop/*.[ch]) build/proto/shop.restate.h $$(HEADERS)
+	@mkdir -p $$(@D)
+	$$(compile) $(2) -Ibuild/proto -o $$@ $$< $$(own_$$*) build/proto/shop.pb.c $$(link)
 
 # The implementation is C.
 $(1)/examples/cpp: examples/cpp.cc $$(HEADERS)
@@ -420,10 +435,10 @@ readme: $(HEADERS) build/proto/order.pb.h
 strict: strict-gcc strict-clang compile
 
 # The header alone, as a program's main file would see it, and everything that uses only its public part.
-STRICT_SOURCES = $(EXAMPLES:%=examples/%.c) examples/firmware/relay.c tests/e2e/services.c $(TEST_SERVICES) \
+STRICT_SOURCES = $(EXAMPLES:%=examples/%.c) $(wildcard examples/shop/*.c) examples/firmware/relay.c tests/e2e/services.c $(TEST_SERVICES) \
 	tests/bench/endpoint.c tests/bench/client.c tests/differential.c
 
-strict-gcc strict-clang: $(HEADERS) build/proto/order.pb.h
+strict-gcc strict-clang: $(HEADERS) build/proto/order.pb.h build/proto/shop.restate.h
 	@mkdir -p build
 	@set -e; strict() { $(STRICT_CC) $(STRICT) $(package_flags) -I. -Itests -Ibuild/proto -c -o build/$@.o "$$@"; }; \
 	strict -O2 -DRESTATE_IMPLEMENTATION -DRESTATE_WITH_OPENSSL -x c restate.h; \
