@@ -20,6 +20,7 @@ static endpoint codec = { .program = "examples/codec", .log = "codec" };
 static endpoint own_loop = { .program = "examples/own_loop", .log = "own_loop" };
 static endpoint patched = { .program = "examples/patched", .log = "patched", .settings = { "VERSION=1" } };
 static endpoint robot = { .program = "examples/robot", .log = "robot" };
+static endpoint shop = { .program = "examples/shop/server", .log = "shop" };
 static endpoint workers = { .program = "e2e-services", .log = "workers", .settings = { "PROCESSES=2" } };
 static endpoint services = { .program = "e2e-services", .log = "services" };
 static endpoint replay_check = { .program = "examples/replay_check", .log = "replay_check" };
@@ -1747,6 +1748,78 @@ static void replay_check_case(void) {
     http(&r, "PATCH", text("%s/invocations/%s/kill", admin, id.s), NULL);
 }
 
+/* ---- Typed services: orders, while their process is killed ---------------------------------------------------- */
+
+enum { SHOP_ORDERS = 8 };
+
+static void shop_killed(void) {
+    endpoint_kill(&shop);
+    CHECK(endpoint_start(&shop));
+}
+
+/* How many lines of the bank's file begin with `word`. */
+static int banked(const char *path, const char *word) {
+    char line[200];
+    int n = 0;
+    FILE *f = fopen(path, "r");
+    while (f && fgets(line, sizeof line, f)) n += strncmp(line, word, strlen(word)) == 0;
+    if (f) fclose(f);
+    return n;
+}
+
+static void shop_buy(word *order, const char *tea) {
+    static reply r;
+    call(&r, "/shop.v1.Sales/Buy", text("{\"customer\":\"ada\",\"card\":\"card\",\"lines\":[{\"product\":\"%s\",\"pieces\":2}]}", tea));
+    CHECK_INT(r.status, 200);
+    *order = make_word("%.36s", strlen(r.body) > 10 ? r.body + strlen("{\"order\":\"") : "");
+}
+
+/* Packs those with an even number, cancels the others; the first decision counts. */
+static void shop_decide(const word *order, int i) {
+    const char *packed = text("/shop.v1.Orders/%s/Packed", order->s), *cancel = text("/shop.v1.Orders/%s/Cancel", order->s);
+    if (i % 2) ASK(cancel, "{\"reason\":\"too slow\"}", 200, "{}");
+    else ASK(packed, text("{\"tracking\":\"T-%d\"}", i), 200, "{}");
+    ASK(i % 2 ? packed : cancel, "{}", 409, NULL);
+}
+
+static void shop_case(void) {
+    static char bank[192], setting[200];
+    word orders[SHOP_ORDERS], tea = make_word("tea-%s", running->name);
+    snprintf(bank, sizeof bank, "%s/bank-%s", logs, running->name);
+    snprintf(setting, sizeof setting, "BANK=%s", bank);
+    unlink(bank);
+    shop.settings[0] = setting;
+    endpoint_kill(&shop);                   /* of the mode before: it has another bank */
+    if (!endpoint_register(&shop)) { test_failures++; return; }
+    CHECK_STR(tool(text("examples/shop/client receive %s 20 450", tea.s)), "20 free\n");
+    ASK("/shop.v1.Sales/Quote", text("{\"lines\":[{\"product\":\"%s\",\"pieces\":21}]}", tea.s), 200, "{\"cents\":\"9450\"}");
+    CHECK_HAS(tool(text("examples/shop/client buy ada card %s 21", tea.s)), "not everything is in stock (409)");
+    ASK("/shop.v1.Sales/Quote", "{}", 400, "*an order of what?");
+
+    for (int i = 0; i < SHOP_ORDERS; i++) {
+        shop_buy(&orders[i], tea.s);
+        if (i % 2) shop_killed();
+    }
+    for (int i = 0; i < SHOP_ORDERS; i++)
+        CHECK(comes_to(text("/shop.v1.Orders/%s/Status", orders[i].s), "{\"stage\":\"PACKING\"}"));
+    CHECK_STR(tool(text("examples/shop/client look %s", tea.s)), "4 free, 16 held\n");
+    for (int i = 0; i < SHOP_ORDERS; i++) {
+        shop_decide(&orders[i], i);
+        if (i % 2) shop_killed();
+    }
+    for (int i = 0; i < SHOP_ORDERS; i++)
+        CHECK_HAS(tool(text("examples/shop/client receipt %s", orders[i].s)), i % 2 ? "exit 1: cancelled: too slow (410)" : text("900 cents, parcel T-%d\n", i));
+    CHECK_STR(tool(text("examples/shop/client look %s", tea.s)), "12 free, 0 held\n");
+    CHECK_INT(banked(bank, "paid "), SHOP_ORDERS);
+    CHECK_INT(banked(bank, "back "), SHOP_ORDERS / 2);
+
+    word poor = make_word("%s", tool(text("examples/shop/client buy bob empty %s 1", tea.s)));
+    poor.s[strcspn(poor.s, "\n")] = 0;
+    CHECK_HAS(tool(text("examples/shop/client receipt %s", poor.s)), "exit 1: the card was declined (402)");
+    CHECK_STR(tool(text("examples/shop/client look %s", tea.s)), "12 free, 0 held\n");
+    test_note = "";
+}
+
 /* ---- All of them ---------------------------------------------------------------------------------------------- */
 
 #define CASE(name) { #name, name##_case, 0, false }
@@ -1765,7 +1838,7 @@ int main(int argc, char **argv) {
         CASE(hooks), CASE(errors), CASE(pause), FIRST(state), CASE(mismatch), FIRST(crash),
         CASE(restart), CASE(load), CASE(steps), CASE(coded), CASE(sends), CASE(workflow),
         CASE(details), CASE(ids), CASE(drift), CASE(scope), CASE(lazy_reads), CASE(payloads), CASE(options),
-        CASE(contents), CASE(codes), CASE(told), CASE(locker), CASE(robot), CASE(patched), CASE(in_place), CASE(journals),
+        CASE(contents), CASE(codes), CASE(told), CASE(locker), CASE(robot), CASE(patched), CASE(shop), CASE(in_place), CASE(journals),
         CASE(replay_check), DEFAULT_ONLY(seeds),
         CASE(firmware), DEFAULT_ONLY(firmware_killed),
         DEFAULT_ONLY(client_call), DEFAULT_ONLY(client_many), DEFAULT_ONLY(client_operate), DEFAULT_ONLY(client_restart),
