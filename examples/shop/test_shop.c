@@ -155,7 +155,21 @@ static restate_status stopped(restate_ctx *ctx, void *arg) {
     return expect_undone(ctx, "A-2", 409);
 }
 
-/* By an operator, who comes just before the parcel is packed: either is fine, half of both is not. */
+/* By an operator, at once: what was asked of the shelves may have happened, or not. */
+static restate_status stopped_early(restate_ctx *ctx, void *arg) {
+    shop_v1_Order order = order_of("card", 1, 1);
+    const char *id;
+    (void)arg;
+    RESTATE_TRY(stock_up(ctx));
+    RESTATE_TRY(restate_call_id(ctx, shop_v1_Orders_Run_send(ctx, "A-8", &order, NULL), &id));
+    RESTATE_TRY(restate_cancel(ctx, id));
+    EXPECT(shop_v1_Orders_Run_await(ctx, shop_v1_Orders_Run_attach(ctx, "A-8"), NULL) ==
+           RESTATE_TERMINAL);
+    RESTATE_TRY(restate_sleep(ctx, RESTATE_SECONDS(1)));
+    return expect(ctx, 10, 2, 0, 0);
+}
+
+/* By an operator, just before the parcel is packed: either is fine, half of both is not. */
 static restate_status stopped_late(restate_ctx *ctx, void *arg) {
     shop_v1_Order order = order_of("card", 1, 1);
     shop_v1_Parcel parcel = { "T-7" };
@@ -210,6 +224,22 @@ static restate_status scarce(restate_ctx *ctx, void *arg) {
     return expect(ctx, 9, 0, 0, 6450);
 }
 
+/* Whoever does not know whether a request has arrived may send it again. */
+static restate_status repeated(restate_ctx *ctx, void *arg) {
+    const shop_v1_HoldRequest hold[2] = { { "A-9", 4 }, { "A-10", 3 } };
+    const shop_v1_OrderRef first = { "A-9" }, second = { "A-10" };
+    int i;
+    (void)arg;
+    RESTATE_TRY(stock_up(ctx));
+    for (i = 0; i < 4; i++)
+        RESTATE_TRY(shop_v1_Stock_Hold_call(ctx, "tea", &hold[i % 2], NULL, NULL));
+    RESTATE_TRY(expect(ctx, 3, 2, 7, 0));
+    for (i = 0; i < 2; i++) RESTATE_TRY(shop_v1_Stock_Take_call(ctx, "tea", &first, NULL, NULL));
+    for (i = 0; i < 2; i++)
+        RESTATE_TRY(shop_v1_Stock_PutBack_call(ctx, "tea", &second, NULL, NULL));
+    return expect(ctx, 6, 2, 0, 0);
+}
+
 static restate_status quoted(restate_ctx *ctx, void *arg) {
     shop_v1_Order order = order_of("card", 2, 3);
     shop_v1_QuoteReply quote;
@@ -231,9 +261,9 @@ static const struct {
     const char *name;
     restate_test_fn *fn;
 } tests[] = { { "shipped", shipped }, { "cancelled", cancelled }, { "stopped", stopped },
-              { "stopped_late", stopped_late },
+              { "stopped_early", stopped_early }, { "stopped_late", stopped_late },
               { "nobody_packs", nobody_packs }, { "declined", declined }, { "scarce", scarce },
-              { "quoted", quoted } };
+              { "repeated", repeated }, { "quoted", quoted } };
 
 static int run_seed(restate_endpoint *endpoint, size_t i, uint64_t seed) {
     restate_client *runtime = restate_test_new(&(restate_test_options){

@@ -1757,12 +1757,12 @@ static void shop_killed(void) {
     CHECK(endpoint_start(&shop));
 }
 
-/* How many lines of the bank's file begin with `word`. */
-static int banked(const char *path, const char *word) {
+/* How many lines of the bank's file begin with `what`. */
+static int banked(const char *path, const char *what) {
     char line[200];
     int n = 0;
     FILE *f = fopen(path, "r");
-    while (f && fgets(line, sizeof line, f)) n += strncmp(line, word, strlen(word)) == 0;
+    while (f && fgets(line, sizeof line, f)) n += strncmp(line, what, strlen(what)) == 0;
     if (f) fclose(f);
     return n;
 }
