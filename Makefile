@@ -61,11 +61,11 @@ build/protoc-gen-restate: proto/protoc-gen-restate.c
 	$(BUILD_CC) $(STD) $(WARN) -O2 -o $@ $<
 
 # Messages and typed services of the shop, in one go.
-build/proto/shop.pb.c build/proto/shop.pb.h build/proto/shop.restate.h: examples/shop/shop.proto \
-		examples/shop/shop.options proto/restate/options.proto build/protoc-gen-restate
-	@mkdir -p build/proto
-	@nanopb_generator.py -q -D build/proto -I examples/shop -I proto \
-		--protoc-opt=--plugin=build/protoc-gen-restate --protoc-opt=--restate_out=build/proto shop.proto
+build/proto/%.pb.c build/proto/%.pb.h build/proto/%.restate.h: examples/shop/%.proto examples/shop/%.options \
+		proto/restate/options.proto build/protoc-gen-restate
+	@mkdir -p $(@D)
+	@nanopb_generator.py -q -D build/proto -I examples/shop -I proto --protoc-opt=--plugin=build/protoc-gen-restate \
+		--protoc-opt=--restate_out=build/proto $*.proto
 
 # What an example has besides its own file: own_NAME, for the compiler.
 own_protobuf = -Ibuild/proto build/proto/order.pb.c

@@ -3,7 +3,8 @@
 # compile. That code is the last cell of each row below "Coming from the Go SDK", and all that is
 # fenced as ```c. What includes restate.h is a file as it stands. The rest goes behind
 # tests/compile/readme_prelude.h: definitions (static, typedef) as they are, statements into a
-# handler.
+# handler. What is fenced as ```c FILE, or another language and a file, is part of that file, line by
+# line; the file is compiled elsewhere.
 #
 # Environment: STRICT, flags of the compilers; INCLUDES, where headers are; COMPILERS.
 set -eu
@@ -36,6 +37,17 @@ awk -v dir="$work" -v readme="$readme" '
     }
     function malformed(what) { printf "%s:%d: %s\n", readme, FNR, what >(dir "/malformed") }
 
+    # The lines of a block, one after the other, somewhere in the file.
+    function quoted(path, lines,   text, line) {
+        while ((getline line < path) > 0) text = text line "\n"
+        close(path)
+        if (!lines || !index("\n" text, "\n" lines)) malformed("this is not in " path)
+        quotes++
+    }
+
+    quoting && /^ *```/ { quoted(quoting, code); quoting = ""; next }
+    quoting { code = code $0 "\n"; next }
+    /^```[a-z]+ [^ ]+$/ { quoting = $2; code = ""; next }
     fenced && /^ *```/ { piece(fenced, code); fenced = 0; blocks++; next }
     fenced { sub("^" indent, ""); code = code $0 "\n"; next }
     /^ *```c$/ { indent = $0; sub(/```c$/, "", indent); fenced = FNR + 1; code = ""; next }
@@ -54,10 +66,10 @@ awk -v dir="$work" -v readme="$readme" '
         rows++
     }
     END {
-        if (fenced) malformed("a block of code does not end")
+        if (fenced || quoting) malformed("a block of code does not end")
         if (!blocks) malformed("there is no block of C code")
         if (!rows) malformed("there is no table of the Go SDK")
-        printf "%d lines of the table, %d blocks\n", rows, blocks
+        printf "%d lines of the table, %d blocks, %d parts of files\n", rows, blocks, quotes
     }' "$readme" >"$work/found"
 
 status=0

@@ -113,6 +113,7 @@ for proto in examples/*.proto tests/proto/*.proto; do      # many need them: not
     proto=${proto##*/}
     build "build/proto/${proto%.proto}.pb.h"
 done
+build build/proto/shop.restate.h
 compile_gcc() {
     execute compile-gcc "$MAKE" -k -s compile-gcc
     execute symbols "$MAKE" -s symbols                  # of what compile-gcc has compiled
@@ -148,15 +149,15 @@ sed -n 's/^platforms: \(.* without .*\)/    \1/p' "$logs/platforms.log"
 heading "without a server"
 example() { # NAME
     compiled "build/examples/$1"
-    execute "$1" timeout 60 "build/examples/$1"
+    execute "${1##*/}" timeout 60 "build/examples/$1"
 }
 e2e_memory() {
     compiled build/e2e-memory
     execute e2e-memory timeout 120 env E2E_NAME=e2e-memory build/e2e-memory
 }
 begin e2e_memory
-for test in test_seats explore; do begin example "$test"; done
-judge test_seats explore
+for test in test_seats explore shop/test_shop; do begin example "$test"; done
+judge test_seats explore test_shop
 finish e2e-memory
 
 # TSan does not start where addresses are randomised too much.
