@@ -1784,10 +1784,11 @@ static void shop_decide(const word *order, int i) {
 
 static void shop_case(void) {
     static char bank[192], setting[200];
-    word orders[SHOP_ORDERS], tea = make_word("tea-%s", running->name);
-    snprintf(bank, sizeof bank, "%s/bank-%s", logs, running->name);
+    word orders[SHOP_ORDERS], tea = make_word("tea-%s", running->name), vault = make_word("%s/bank-%s", logs, running->name);
+    snprintf(bank, sizeof bank, "%s/ledger", vault.s);
     snprintf(setting, sizeof setting, "BANK=%s", bank);
     unlink(bank);
+    remove(vault.s);                        /* until it is made the bank does not answer */
     shop.settings[0] = setting;
     endpoint_kill(&shop);                   /* of the mode before: it has another bank */
     if (!endpoint_register(&shop)) { test_failures++; return; }
@@ -1800,6 +1801,10 @@ static void shop_case(void) {
         shop_buy(&orders[i], tea.s);
         if (i % 2) shop_killed();
     }
+    for (int i = 0; i < SHOP_ORDERS; i++)
+        CHECK(comes_to(text("/shop.v1.Orders/%s/Status", orders[i].s), "{\"stage\":\"PAYING\"}"));
+    shop_killed();
+    CHECK_INT(mkdir(vault.s, 0777), 0);
     for (int i = 0; i < SHOP_ORDERS; i++)
         CHECK(comes_to(text("/shop.v1.Orders/%s/Status", orders[i].s), "{\"stage\":\"PACKING\"}"));
     CHECK_STR(tool(text("examples/shop/client look %s", tea.s)), "4 free, 16 held\n");
