@@ -622,7 +622,7 @@ firmware-units: $(FIRMWARE_UNITS:%=firmware-%)
 build/firmware/check.elf: tests/firmware.c tests/test.h tests/support/journal.c tests/support/allocator.c \
 		$(wildcard examples/firmware/*.h) $(HEADERS) \
 		$(patsubst %,build/firmware/%.o,services $(FIRMWARE_BOARD)) examples/firmware/board.ld
-	$(firmware_cc) $(subst --specs=nano.specs,,$(firmware_link)) -Wl,--defsym=RAM_KB=64 -std=gnu99 -w -I. -Itests -I$(NANOPB) \
+	$(firmware_cc) $(subst --specs=nano.specs,,$(firmware_link)) -Wl,--defsym=RAM_KB=64,--wrap=malloc,--wrap=calloc -std=gnu99 -w -I. -Itests -I$(NANOPB) \
 		-o $@ $< $(filter %.o,$^)
 firmware-check: build/firmware/check.elf
 	@sed -nE 's/.*(X\(|\{ ")(restate_[a-z_]+)"?, ([0-9]+).*/\2 \3/p' tests/firmware.c | while read -r name most; do \

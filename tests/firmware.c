@@ -38,6 +38,22 @@ static void *heap_realloc(void *user, void *old, size_t old_size, size_t size) {
 }
 static void *heap_alloc(void *user, size_t size) { return heap_realloc(user, NULL, 0, size); }
 
+/* The port takes tasks and signals from malloc() and calloc(). The linker has them here (--wrap), so that those of the
+ * library's calls fail as those of its allocator do; those of the test never do. */
+extern void *__real_malloc(size_t size), *__real_calloc(size_t count, size_t size);
+extern void *__wrap_malloc(size_t size), *__wrap_calloc(size_t count, size_t size);
+static bool in_library;
+static size_t port_calls;
+
+static bool port_refuses(void) {
+    if (!in_library) return false;
+    port_calls++;
+    size_t call = ++memory.calls;
+    return memory.fail_at && (memory.fail_on ? call >= memory.fail_at : call == memory.fail_at);
+}
+void *__wrap_malloc(size_t size) { return port_refuses() ? NULL : __real_malloc(size); }
+void *__wrap_calloc(size_t count, size_t size) { return port_refuses() ? NULL : __real_calloc(count, size); }
+
 /* ---- One exchange ------------------------------------------------------------------------------ */
 
 static restate_endpoint *endpoint;
@@ -95,13 +111,16 @@ static void attempt(const char *path) {
     most = 0;
     *said = 0;
     status = 0;
+    in_library = true;
     if (open_stream("POST", path, "content-type", "application/vnd.restate.invocation.v6")) {
         last = restate_stream_feed(stream, restate__b(rt_script.at, rt_script.len));
         if (last == RESTATE_OK) last = restate_stream_feed(stream, restate__b_none());
+        in_library = false;
         if (last != RESTATE_ERROR) take(true);
     } else {
         last = RESTATE_ERROR;
     }
+    in_library = false;
     rt_script.len = 0;
 }
 
@@ -184,10 +203,18 @@ TEST(other_code_than_recorded) {
 
 /* ---- Without memory ----------------------------------------------------------------------------- */
 
-/* Each allocation fails once, and each with all after it: the attempt ends with an error, and the next one has what it
- * needs. */
+/* Each allocation fails once, and each with all after it, those of the port included: the attempt ends with an error, the
+ * next one has what it needs, and in the end the heap is as it was. */
 TEST(out_of_memory) {
-    size_t needed = 0;
+    size_t needed = 0, refused = 0;
+    CHECK(begin_endpoint());                /* so that the test itself has what it keeps */
+    sample_begins(1);
+    port_calls = 0;
+    attempt("/invoke/Sensor/sample");
+    hang_up();
+    end_endpoint();
+    CHECK(port_calls >= 5);                 /* a stack, its task, signals */
+    const size_t before = heap_used();
     for (size_t n = 1; !needed || n <= needed; n++)
         for (int all = 0; all < 2; all++) {
             char where[32];
@@ -195,10 +222,13 @@ TEST(out_of_memory) {
             test_note = where;
             if (all) mem_fail_from(&memory, n);
             else mem_fail(&memory, n);
-            if (begin_endpoint()) {
+            if (!begin_endpoint()) {
+                refused++;
+            } else {
                 sample_begins(1);
                 attempt("/invoke/Sensor/sample");
                 CHECK(last == RESTATE_ERROR || status == 503 || strstr(said, "Suspension") || strstr(said, "Error 500 "));
+                refused += last == RESTATE_ERROR || !strstr(said, "Suspension");
                 hang_up();
             }
             if (memory.calls < n && !needed) needed = n;
@@ -210,9 +240,11 @@ TEST(out_of_memory) {
                 hang_up();
             }
             end_endpoint();
+            CHECK_INT(heap_used(), before);
         }
     test_note = "";
     CHECK(needed > 8);
+    CHECK_INT(refused, 2 * (needed - 1));   /* none is tolerated, none goes unnoticed */
 }
 
 /* The heap has no room for a stack; then it has. */
