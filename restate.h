@@ -2092,7 +2092,9 @@ RESTATE_API restate_bytes restate_rpc_given(const restate_codec *codec, restate_
 RESTATE_API restate_status restate_rpc_response(restate_ctx *ctx, const restate_rpc *rpc,
                                                 restate_bytes reply, void *out) RESTATE__CHECKED;
 
-/* As restate_call(), and the failures of restate_decode(). */
+/* Calls and waits, as restate_call() does, and decodes the reply.
+ *
+ * Returns:   as restate_call(); if it gave a reply, as restate_decode(). */
 RESTATE_API restate_status restate_rpc_call(restate_ctx *ctx, const restate_rpc *rpc,
                                             const char *key, const void *in,
                                             const restate_call_options *options, void *out)
@@ -2103,7 +2105,10 @@ RESTATE_API restate_future *restate_rpc_call_async(restate_ctx *ctx, const resta
                                                    const char *key, const void *in,
                                                    const restate_call_options *options);
 
-/* As restate_await(), for a future of restate_rpc_call_async() or restate_rpc_attach(). */
+/* Waits for a future of restate_rpc_call_async() or restate_rpc_attach(), as restate_await() does,
+ * and decodes the reply.
+ *
+ * Returns:   as restate_await() and restate_decode(). */
 RESTATE_API restate_status restate_rpc_await(restate_ctx *ctx, const restate_rpc *rpc,
                                              restate_future *call, void *out) RESTATE__CHECKED;
 
