@@ -1,4 +1,4 @@
-/* First of: a price from a cache, a service or a person, whoever is first, within two seconds.
+/* First of: a price from a cache, a service or a person, whoever is first, within five seconds.
  *
  * Build, in the directory of restate.h:
  *     cc -I. examples/first_of.c -o first_of -lnghttp2 -lcjson -lprotobuf-nanopb -lpthread
@@ -12,7 +12,7 @@
  *     curl localhost:8080/Quotes/quote --json '{"item": 7}'
  *     curl localhost:8080/Quotes/quote --json '{"item": 70}'
  *     curl localhost:8080/Quotes/quote --json '{"item": 700}'
- * Or tell the price within two seconds, to the invocationId that comes back:
+ * Or tell the price within five seconds, to the invocationId that comes back:
  *     curl localhost:8080/Quotes/quote/send --json '{"item": 700}'
  *     curl localhost:8080/Quotes/tell --json '{"id": "ID", "price": 12}' */
 #define RESTATE_IMPLEMENTATION
@@ -57,7 +57,7 @@ static restate_status quote(restate_ctx *ctx, restate_bytes input) {
     from[PERSON] = restate_signal(ctx, "price");
 
     /* The first that succeeds: a cache without the item only leaves the other two. */
-    s = restate_await_for(ctx, restate_any(ctx, from, COUNT), RESTATE_SECONDS(2), &price);
+    s = restate_await_for(ctx, restate_any(ctx, from, COUNT), RESTATE_SECONDS(5), &price);
     if (!restate_is_done(from[PRICING])) {          /* a call that lost goes on, unless stopped */
         RESTATE_TRY(restate_call_id(ctx, from[PRICING], &late));
         RESTATE_TRY(restate_cancel(ctx, late));
