@@ -631,7 +631,7 @@ firmware-check: build/firmware/check.elf
 	@$(call qemu_m4,firmware-check) -kernel $<
 
 # The journal by itself. (The linker script goes by the end of the name.)
-build/firmware/journal-restate.o: tests/compile/journal.c $(wildcard examples/firmware/*.h) $(HEADERS)
+build/firmware/journal-restate.o: tests/compile/journal.c $(wildcard examples/firmware/*.h) $(HEADERS) | $(NANOPB)
 	@mkdir -p $(@D)
 	$(firmware_cc) $(STRICT) -I. -I$(NANOPB) -c -o $@ $<
 

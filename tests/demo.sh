@@ -42,15 +42,6 @@ listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 sql() { tests/server.sh query --base "$server" "$1"; }
 draws() { if [ -e "$trace" ]; then wc -l <"$trace" | tr -d ' '; else echo 0; fi; }
 
-# Any port that nobody listens on, below those the system gives away by itself.
-free_port() {
-    local port
-    for _ in $(seq 1 50); do
-        port=$((20000 + RANDOM % 12000))
-        listens "$port" || { echo "$port"; return 0; }
-    done
-    fail "no free port"
-}
 start_endpoint() {
     PORT=$port GREETER_TRACE=$trace build/examples/greeter >>"$work/greeter.log" 2>&1 &
     endpoint=$!
@@ -70,7 +61,7 @@ step "Start a Restate server, and the greeter, on ports of their own"
 tests/server.sh start --base "$work/server" --owner $$ >"$work/addresses" || fail "the server does not start"
 server=$work/server
 ingress=$(sed -n 's/^INGRESS=//p' "$work/addresses")
-port=$(free_port)
+port=$(tests/server.sh port)
 start_endpoint
 show "server at $ingress, greeter at http://127.0.0.1:$port (process $endpoint)"
 

@@ -118,17 +118,9 @@ build_c() {
 
 curl() { command curl -sS --noproxy '*' --max-time 30 "$@"; }
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-free_port() { # below those that the system gives away by itself
-    local port
-    for _ in $(seq 1 50); do
-        port=$((20000 + RANDOM % 12000))
-        listens "$port" || { echo "$port"; return; }
-    done
-    echo 0
-}
 start_endpoint() { # PROGRAM
     local port give_up=$((SECONDS + 20))
-    port=$(free_port)
+    port=$(tests/server.sh port)
     "$work/$1" serve "$port" >>"$work/$1.log" 2>&1 </dev/null &
     pids+=($!)
     until listens "$port"; do

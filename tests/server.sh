@@ -7,6 +7,7 @@
 #   tests/server.sh kill --base DIR             SIGKILL; the data stays
 #   tests/server.sh restart --base DIR          stops it if it runs; same data, ports and settings
 #   tests/server.sh stop --base DIR             stops it and removes DIR
+#   tests/server.sh port                        prints a port that nobody listens on, for an endpoint
 #   tests/server.sh run [OPTIONS] -- COMMAND    start, COMMAND with the printed variables set, stop
 #
 # Options of start and run:
@@ -302,5 +303,6 @@ case $COMMAND in
     kill) load; end_server KILL ;;
     restart) load; end_server TERM; BINARY=$(find_binary); launch; print_state ;;
     stop) load; stop ;;
+    port) free_port ;;
     *) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0"; [ "$COMMAND" = help ] || exit 2 ;;
 esac

@@ -35,9 +35,11 @@ done
 includes=("-I$source/shapes" -Iproto "-I$work/inc")
 
 generate() { protoc "$@" "${includes[@]}" --plugin="$plugin"; }     # FLAG... FILE..., its directory first
-nanopb() { # DIR FILE...: each with the .options file beside it
-    nanopb_generator.py -q -s enum_to_string:true -s 'exclude:"restate/options.proto"' -I "$1" "${includes[@]}" -D "$out" "${@:2}"
+nanopb_to() { # TO DIR FILE...: each with the .options file beside it
+    nanopb_generator.py -q -s enum_to_string:true -s 'exclude:"restate/options.proto"' -I "$2" "${includes[@]}" -D "$1" "${@:3}"
 }
+nanopb() { nanopb_to "$out" "$@"; }
+calls_of() { if [ "$1" = services ]; then echo "$source/services.calls"; else echo "$source/shapes/shapes.calls"; fi; }    # PROGRAM
 
 step "the output is what it was"
 generate "-I$source" --restate_out="$work/fresh" orders.proto mail.proto
@@ -86,7 +88,7 @@ for cc in "$GCC" "$CLANG"; do
 done
 "$GCC" -std=c99 -O0 "${flags[@]}" -DRESTATE_IMPLEMENTATION -DRESTATE_WITH_TEST -c -o "$work/restate.o" -x c restate.h
 for cc in "$GCC" "$CLANG"; do
-    for name in services alone call; do
+    for name in services alone buyer call; do
         "$cc" "${strict[@]}" -O0 "${flags[@]}" -c -o "$work/$name.o" "$source/$name.c"
     done
 done
@@ -97,13 +99,13 @@ done
 pb() { "$GCC" -std=c99 -O0 "${flags[@]}" -c -o "$work/${1//\//_}.pb.o" "$out/$1.pb.c"; }
 pb orders
 pb mail
-"$GCC" -o "$work/services" "$work"/{services,call,restate,orders.pb,mail.pb}.o "${libs[@]}"
+"$GCC" -o "$work/services" "$work"/{services,buyer,call,restate,orders.pb,mail.pb}.o "${libs[@]}"
 
 step "programs that only call link without handlers, and a handler that is not there is named"
-"$GCC" -o "$work/alone" "$work"/{alone,restate,orders.pb}.o "${libs[@]}"
+"$GCC" -o "$work/alone" "$work"/{alone,buyer,restate,orders.pb}.o "${libs[@]}"
 sed '/^restate_status shop_v1_Checkout_Paid/,/^}/d' "$source/services.c" >"$work/missing.c"
 "$GCC" -std=c99 -O0 "${flags[@]}" -c -o "$work/missing.o" "$work/missing.c"
-refuse "$GCC" -o "$work/missing" "$work"/{missing,call,restate,orders.pb,mail.pb}.o "${libs[@]}"
+refuse "$GCC" -o "$work/missing" "$work"/{missing,buyer,call,restate,orders.pb,mail.pb}.o "${libs[@]}"
 grep -q "undefined reference to .shop_v1_Checkout_Paid'" "$work/why.txt" || { cat "$work/why.txt"; die "nobody names it"; }
 
 step "a string without a size would be lost, in binary form too, and nanopb with another package is noticed"
@@ -227,7 +229,7 @@ build_change() { # NAME: with the lines that the change has
     }' "$change/change.proto" >"$dir/change.proto"
     cp "$change/change.options" "$dir"
     generate "-I$dir" --restate_out="$dir" change.proto
-    nanopb_generator.py -q -s enum_to_string:true -s 'exclude:"restate/options.proto"' -I "$dir" "${includes[@]}" -D "$dir" change.proto
+    nanopb_to "$dir" "$dir" change.proto
     "$GCC" "${strict[@]}" -O0 "-I$dir" "${flags[@]}" -o "$dir/change" "$change/change.c" "$dir/change.pb.c" "$work/restate.o" "${libs[@]}"
 }
 build_change same
@@ -248,8 +250,7 @@ step "the schemas that were generated are those that the codecs make"
 for program in services shapes; do "$work/$program" schemas; done
 
 for program in services shapes; do
-    calls=$source/services.calls
-    [ "$program" = services ] || calls=$source/shapes/shapes.calls
+    calls=$(calls_of "$program")
     for suspend in off on; do
         step "$program: calls by the runtime for tests, suspending: $suspend"
         timeout 60 "$work/$program" memory "$suspend" <"$calls" >"$work/$program.replies"
@@ -278,13 +279,12 @@ for options in '' --suspend; do
     pids=()
     trap 'kill "${pids[@]}" 2>/dev/null; tests/server.sh stop --base "$work/server"' EXIT
     for program in services shapes; do
-        port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+        port=$(tests/server.sh port)
         "$work/$program" serve "$port" 2>"$work/$program.log" &
         pids+=($!)
         timeout 20 sh -c "until curl -s -o /dev/null --noproxy '*' http://127.0.0.1:$port/health; do sleep 0.05; done"
         tests/server.sh register --base "$work/server" "http://127.0.0.1:$port" >"$work/registered" || { cat "$work/registered"; exit 1; }
-        calls=$source/services.calls
-        [ "$program" = services ] || calls=$source/shapes/shapes.calls
+        calls=$(calls_of "$program")
         post <"$calls" >"$work/$program.replies"
         diff -u "$calls" "$work/$program.replies"
     done

@@ -47,16 +47,6 @@ need() { # PROGRAM PACKAGE PROGRAM PACKAGE...: all are there, or the missing one
     [ -z "$missing" ] || die "missing:$missing (Debian's names; nothing is installed from here)"
 }
 
-# Any port that nobody listens on, below those the system gives away by itself.
-free_port() {
-    local port
-    for _ in $(seq 1 50); do
-        port=$((20000 + RANDOM % 12000))
-        listens "$port" || { echo "$port"; return 0; }
-    done
-    die "no free port"
-}
-
 # Known names get their command; what cannot be had is named and left out.
 add_endpoint() { # NAME or NAME=COMMAND
     local name=${1%%=*} command
@@ -83,7 +73,7 @@ start_endpoint() { # INDEX [COMMAND]
     local i=$1 command=${2:-${COMMANDS[$1]}} settings give_up
     mapfile -t settings < <(environment)
     for _ in 1 2 3; do                          # somebody else may have taken the port
-        PORTS[i]=$(free_port)
+        PORTS[i]=$(tests/server.sh port)
         # shellcheck disable=SC2086  # a command's words
         env "${settings[@]}" PORT="${PORTS[i]}" setsid bash -c "exec $command" \
             >>"$work/log/${ENDPOINTS[i]}.log" 2>&1 </dev/null &

@@ -3,3 +3,4 @@
 #include "restate.h"
 
 const restate_service *const *served(void);
+extern const restate_service buyer;         /* of buyer.c */
