@@ -30,6 +30,7 @@ typedef struct ingress_conn {
     nghttp2_session *session;
     bool close_soon;                            /* when all is written */
     bool reset_soon;                            /* the same, and the client is told by a reset */
+    bool closing;                               /* all is said; the client has not closed yet */
     bool said;                                  /* what is raw */
     size_t limited;                             /* which limits it has told */
     int32_t last_id;                            /* what is above is not looked at; 0: all is */
@@ -440,14 +441,18 @@ static void ingress_open(ingress_conn *c) {
     ingress_limit(c);
 }
 
+/* A socket that is closed while it has bytes to be read sends a reset, which may overtake what was said before. So what
+ * the client still sends is read until it closes, too. */
 static void ingress_close(ingress_conn *c) {
     if (c->session) nghttp2_session_del(c->session);    /* streams that were open leak nothing: see below */
     if (c->tls) c->of->tls->close(c->of->tls->user, c->tls);
-    if (c->reset_soon) setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1 }, sizeof(struct linger));
-    close(c->fd);
     c->session = NULL;
     c->drips = NULL;
     c->tls = NULL;
+    c->closing = !c->reset_soon && !c->closing && shutdown(c->fd, SHUT_WR) == 0;
+    if (c->closing) return;
+    if (c->reset_soon) setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1 }, sizeof(struct linger));
+    close(c->fd);
     c->fd = -1;
 }
 
@@ -487,7 +492,7 @@ static void ingress_write(ingress_conn *c) {
 static void ingress_ready(ingress_conn *c) {
     static _Thread_local uint8_t in[65536];
     int n = ingress_recv(c, in, sizeof in);
-    if (c->of->quiet && n > 0) return;
+    if ((c->of->quiet || c->closing) && n > 0) return;
     if (c->of->raw && n > 0) {
         size_t len = c->of->raw_len ? c->of->raw_len : strlen(c->of->raw);
         ssize_t sent = c->said ? 0 : send(c->fd, c->of->raw, len, MSG_NOSIGNAL);
@@ -595,7 +600,7 @@ static void ingress_stop(ingress *in) {
     (void)n;
     pthread_join(in->thread, NULL);
     for (size_t i = 0; i < INGRESS_CONNS; i++)
-        if (in->conns[i].fd >= 0) ingress_end(&in->conns[i]);
+        while (in->conns[i].fd >= 0) ingress_end(&in->conns[i]);
     close(in->listener);
     close(in->wake[0]);
     close(in->wake[1]);
