@@ -204,10 +204,12 @@ demo:
 	@tests/demo.sh
 
 # ---- Packages ------------------------------------------------------------------------------------------
-# `make install` puts the headers in place, with what pkg-config and CMake want to know; `make install-shared`
-# what `make shared` has built, a library of the same functions for languages that cannot include a header.
+# `make install` puts the headers in place, protoc-gen-restate with what .proto files import, and what pkg-config and
+# CMake want to know; `make install-shared` what `make shared` has built, a library of the same functions for languages
+# that cannot include a header.
 
 PREFIX = /usr/local
+bindir = $(PREFIX)/bin
 includedir = $(PREFIX)/include
 libdir = $(PREFIX)/lib
 VERSION := $(shell sed -n 's|^\#define RESTATE_VERSION .*/\* \([0-9.]*\):.*|\1|p' restate.h)
@@ -215,7 +217,10 @@ SOVERSION = $(basename $(VERSION))
 
 define restate_pc
 prefix=$(PREFIX)
+bindir=$(bindir)
 includedir=$(includedir)
+protodir=$${includedir}
+protoc_gen_restate=$${bindir}/protoc-gen-restate
 
 Name: restate
 Description: Restate SDK for C: two headers, and the libraries they use
@@ -248,9 +253,23 @@ endif()
 endef
 export restate_pc restate_shared_pc restate_cmake_version
 
-install:
-	@mkdir -p '$(DESTDIR)$(includedir)' '$(DESTDIR)$(libdir)/pkgconfig' '$(DESTDIR)$(libdir)/cmake/restate'
+# A protoc in the same prefix looks for imports in its include/. Firmware may have no compiler for the machine that builds,
+# and hand-written services need no plugin.
+install: install-headers
+	@if command -v $(firstword $(BUILD_CC)) >/dev/null; then \
+		$(MAKE) --no-print-directory install-plugin; \
+	else \
+		echo 'there is no compiler $(firstword $(BUILD_CC)): protoc-gen-restate is not installed (BUILD_CC=...)'; \
+	fi
+
+install-plugin: build/protoc-gen-restate
+	@mkdir -p '$(DESTDIR)$(bindir)'
+	cp build/protoc-gen-restate '$(DESTDIR)$(bindir)'
+
+install-headers:
+	@mkdir -p '$(DESTDIR)$(includedir)/restate' '$(DESTDIR)$(libdir)/pkgconfig' '$(DESTDIR)$(libdir)/cmake/restate'
 	cp $(HEADERS) '$(DESTDIR)$(includedir)'
+	cp proto/restate/options.proto '$(DESTDIR)$(includedir)/restate'
 	cp examples/cmake/restateConfig.cmake '$(DESTDIR)$(libdir)/cmake/restate'
 	@echo "$$restate_cmake_version" >'$(DESTDIR)$(libdir)/cmake/restate/restateConfigVersion.cmake'
 	@echo "$$restate_pc" >'$(DESTDIR)$(libdir)/pkgconfig/restate.pc'
@@ -702,12 +721,12 @@ help:
 	@echo 'make symbols      only restate_... is exported'
 	@echo 'make sizes        how much code there is by switch; sizes-check: whether a client that is not used is left out'
 	@echo 'make wire         restate_wire.h out of proto/; wire-check: whether it is that already'
-	@echo 'make install      the headers, restate.pc and a CMake package (PREFIX=/usr/local DESTDIR=)'
+	@echo 'make install      the headers, protoc-gen-restate, restate.pc and a CMake package (PREFIX=/usr/local DESTDIR=)'
 	@echo 'make shared       build/librestate.so, for other languages; install-shared: that, too'
 	@echo 'make packages     tries all of these: pkg-config, CMake, Meson, a program in Python'
 	@echo 'make clean        removes what was built, but for the server'
 
-.PHONY: all mutants-made platforms cxx cxx-examples install shared install-shared packages examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke servers mutants differential coverage scale budget bench bench-e2e bench-client \
+.PHONY: all mutants-made platforms cxx cxx-examples install install-headers install-plugin shared install-shared packages examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke servers mutants differential coverage scale budget bench bench-e2e bench-client \
 	bench-check wire wire-check layers license features sizes sizes-check \
 	symbols readme typed interop strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware firmware-units firmware-check firmware-size refused clean help
 .SECONDARY:

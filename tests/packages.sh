@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # `make packages`: what `make install`, `make shared` and examples/cmake, examples/meson promise.
 #
-# Each way to get restate.h builds examples/greeter.c; the shared library has the functions that the
-# header declares and no other, and serves a handler that is written in Python (tests/binding.py).
+# Each way to get restate.h builds examples/greeter.c, and examples/shop with protoc-gen-restate. The
+# shared library has the functions that the header declares and no other, and serves a handler that is written in Python (tests/binding.py).
 # The last line is "packages: N passed, N failed".
 #
 # Environment: CC, MAKE, VERSION (of restate.h).
@@ -40,12 +40,28 @@ listens() { # PROGRAM
     return 1
 }
 
+# What is installed below DIR: all of it, or without FILE.
+has_files() { # DIR [FILE]
+    (cd "$1" && find . -type f | LC_ALL=C sort >"$work/files") &&
+        printf './%s\n' bin/protoc-gen-restate include/restate.h include/restate/options.proto include/restate_wire.h \
+            lib/cmake/restate/restateConfig.cmake lib/cmake/restate/restateConfigVersion.cmake lib/pkgconfig/restate.pc |
+        grep -vx "./${2-}" | diff - "$work/files"
+}
 installed() {
-    "$MAKE" -s install PREFIX=/opt/restate DESTDIR="$work/root" &&
-        (cd "$work/root/opt/restate" && find . -type f | sort >"$work/files") &&
-        printf './%s\n' include/restate.h include/restate_wire.h lib/cmake/restate/restateConfig.cmake \
-            lib/cmake/restate/restateConfigVersion.cmake lib/pkgconfig/restate.pc | diff - "$work/files" &&
+    "$MAKE" -s install PREFIX=/opt/restate DESTDIR="$work/root" && has_files "$work/root/opt/restate" &&
         "$MAKE" -s install PREFIX="$work/prefix"
+}
+# From sources where nothing is built, by someone who has no compiler of protobuf's; and without a compiler of C.
+installed_bare() {
+    mkdir "$work/sources" "$work/none"
+    for tool in protoc nanopb_generator.py; do
+        printf '#!/bin/sh\necho "%s is called"\nexit 1\n' $tool >"$work/none/$tool"
+        chmod +x "$work/none/$tool"
+    done
+    cp -r Makefile restate.h restate_wire.h proto examples "$work/sources"
+    PATH=$work/none:$PATH "$MAKE" -s -C "$work/sources" install PREFIX="$work/bare" && has_files "$work/bare" &&
+        "$MAKE" -s -C "$work/sources" install PREFIX="$work/barest" BUILD_CC=no-such-compiler >"$work/said" &&
+        grep -q 'no compiler no-such-compiler' "$work/said" && has_files "$work/barest" bin/protoc-gen-restate
 }
 by_pkg_config() {
     local flags
@@ -55,10 +71,32 @@ by_pkg_config() {
     # shellcheck disable=SC2086  # a list of words
     (cd "$work" && $CC -std=c99 -o by_pkg_config "$root/examples/greeter.c" $flags) && listens "$work/by_pkg_config"
 }
+# Typed services, by what is installed and nothing of the sources: protoc finds the plugin by PATH, or is told.
+typed_by_pkg_config() {
+    local flags proto plugin
+    export PKG_CONFIG_PATH=$work/prefix/lib/pkgconfig
+    flags=$(pkg-config --cflags --libs restate) proto=$(pkg-config --variable=protodir restate)
+    plugin=$(pkg-config --variable=protoc_gen_restate restate)
+    mkdir -p "$work/typed/told"
+    cp examples/shop/* "$work/typed"
+    (
+        cd "$work/typed" || exit
+        nanopb_generator.py -q -I . -I "$proto" -D told "--protoc-opt=--plugin=$plugin" --protoc-opt=--restate_out=told shop.proto &&
+            PATH=$work/prefix/bin:$PATH nanopb_generator.py -q -I . -I "$proto" -D . --protoc-opt=--restate_out=. shop.proto &&
+            cmp shop.restate.h told/shop.restate.h || exit
+        # shellcheck disable=SC2086  # a list of words
+        $CC -std=c99 -I. -o server server.c stock.c orders.c sales.c bank.c shop.pb.c $flags && listens ./server
+    )
+}
 by_cmake() { # NAME ARGUMENTS
     local name=$1
     shift
     cmake -S examples/cmake -B "$work/$name" "$@" && cmake --build "$work/$name" && listens "$work/$name/greeter"
+}
+typed_by_cmake() { # NAME ARGUMENTS
+    local name=$1
+    shift
+    cmake -S examples/shop -B "$work/$name" "$@" && cmake --build "$work/$name" -j 2 && listens "$work/$name/server"
 }
 # Of two versions: which does the package take for which?
 cmake_versions() {
@@ -110,9 +148,13 @@ by_library() {
 by_python() { tests/server.sh run -- python3 tests/binding.py build/librestate.so; }
 
 try install installed
+try install-bare installed_bare
 try pkg-config by_pkg_config
+try typed-pkg-config typed_by_pkg_config
 try cmake-installed by_cmake installed -DCMAKE_PREFIX_PATH="$work/prefix"
 try cmake-copied by_cmake copied -DRESTATE_DIR="$root"
+try typed-cmake-installed typed_by_cmake shop-installed -DCMAKE_PREFIX_PATH="$work/prefix"
+try typed-cmake-copied typed_by_cmake shop-copied -DRESTATE_DIR="$root"
 try cmake-fetched by_fetch
 try cmake-versions cmake_versions
 try meson-installed by_meson meson-installed --pkg-config-path "$work/prefix/lib/pkgconfig"
