@@ -9,6 +9,7 @@ MAKE=${MAKE:-make}
 JOBS=${JOBS:-$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)}
 SECONDS=0
 passed=0 failed=0 skipped=0
+failures=()                             # what failed, said once more at the end
 logs=build/test
 
 tests/setup.sh test || { echo "0 passed, 1 failed"; exit 1; }
@@ -22,7 +23,7 @@ count() { # NAME STATUS: adds what the log of a test program says
     local line numbers
     line=$(summary "$logs/$1.log" "$1")
     if [ -z "$line" ]; then
-        failed=$((failed + 1))
+        failed=$((failed + 1)) failures+=("$1 died (status $2): $(tail -n 1 "$logs/$1.log")")
         printf '%-28s died (status %s)\n' "$1" "$2"
         tail -n 40 "$logs/$1.log"
         return
@@ -34,6 +35,7 @@ count() { # NAME STATUS: adds what the log of a test program says
         failed=$((failed + 1))
         line="$line, but status $2"
     fi
+    if [ "$2" != 0 ]; then failures+=("$1: ${line##*: } $(sed -n 's/^FAILED //p' "$logs/$1.log" | tr '\n' ' ')"); fi
     printf '%-28s %s\n' "$1" "${line##*: }"
     if [ "$2" != 0 ]; then grep -v ' passed, [0-9.]* s$' "$logs/$1.log" | tail -n 80; fi
 }
@@ -69,7 +71,7 @@ judge() { # NAME...: each is one test; status 77: skipped, for the reason it giv
             skipped=$((skipped + 1))
             printf '%-28s skipped: %s\n' "$name" "$(tail -n 1 "$logs/$name.log")"
         else
-            failed=$((failed + 1))
+            failed=$((failed + 1)) failures+=("$name failed: $(tail -n 1 "$logs/$name.log")")
             printf '%-28s FAILED\n' "$name"
             tail -n 40 "$logs/$name.log"
         fi
@@ -235,6 +237,7 @@ judge fuzz-seeds
 
 heading "done"
 if [ -s "$logs/build.log" ] && [ "$failed" -gt 0 ]; then head -n 40 "$logs/build.log"; fi
+if [ "$failed" -gt 0 ]; then printf '%s\n' "${failures[@]}"; fi
 if [ "$skipped" -gt 0 ]; then
     echo "$passed passed, $failed failed, $skipped skipped"
 else

@@ -20,7 +20,7 @@ static bool rows_become(long long least, long long most, const char *from) {
     char kept[1024]; /* outlives the ring of text() */
     long long n = -1;
     snprintf(kept, sizeof kept, "%s", from);
-    for (double end = now() + 20; now() < end; pause_ms(10))
+    PATIENTLY(10)
         if ((n = count_rows(kept)) >= least && n <= most) return true;
     printf("  %lld rows, not %lld to %lld: %s\n", n, least, most, kept);
     return false;
@@ -96,7 +96,7 @@ static void sleep_case(void) {
     if (!faults_ready()) return;
     double start = now();
     ASK(SLEEP_PATH, LATER(300), 200, "\"slept 300\"");
-    CHECK(now() - start > 0.29 && now() - start < 10);
+    CHECK(now() - start > 0.29);
     ASK(SLEEP_PATH, LATER(0), 200, "\"slept 0\"");
 }
 
@@ -117,7 +117,7 @@ static void sleeps_case(void) {
     if (!faults_ready()) return;
     double start = now();
     run_batch(&sleeps);
-    CHECK(now() - start > 0.49 && now() - start < 20);
+    CHECK(now() - start > 0.49 && now() - start < 0.49 * (double)count);       /* not one after the other */
 
     n = (size_t)sprintf(program, "{\"commands\":[{\"type\":\"awaitAllCompleted\",\"commands\":[");
     w = (size_t)sprintf(want, "\"");
@@ -131,7 +131,7 @@ static void sleeps_case(void) {
     start = now();
     ASK(text("/VirtualObjectCommandInterpreter/sleeps-%s/interpretCommands", running->name),
         program, 200, want);
-    CHECK(now() - start > 0.37 && now() - start < 10);
+    CHECK(now() - start > 0.37 && now() - start < 80 * 0.3);
 }
 
 /* Starts `count` sleeps, and waits until the server has the timers. */
@@ -305,7 +305,7 @@ static void cancel_trees_case(void) {
 
 /* What is cancelled before its first attempt ends without one: the answer is 200 then. */
 static bool comes_to_an_attempt(const char *id) {
-    for (double end = now() + 30; now() < end; pause_ms(2))
+    PATIENTLY(2)
         if (count_rows(text("sys_invocation where id = '%s' and status in ('running', 'suspended', "
                             "'backing-off')", id)) == 1)
             return true;
@@ -471,7 +471,7 @@ enum {
 static void work_post(reply *r, const char *path, const char *header, const char *body) {
     const char *const headers[] = { header, NULL };
     char to[256];
-    for (double end = now() + 20; now() < end; pause_ms(20)) {
+    PATIENTLY(20) {
         snprintf(to, sizeof to, "%s%s/send", ingress, path); /* `body` may be a text() */
         http_with(r, "POST", to, body, headers);
         if (r->status == 202) return;
@@ -556,7 +556,7 @@ static void work_start(work *w) {
 static void until_done(const char *path, const char *body) {
     static reply r;
     const word at = make_word("%s", path);
-    for (double end = now() + 20; now() < end; pause_ms(20)) {
+    PATIENTLY(20) {
         call(&r, at.s, body);
         if (r.status == 200) return;
     }
@@ -603,7 +603,7 @@ static work work_new(const char *name, int number) {
 static void work_goes_on(const work *w, int adds) {
     static reply r;
     const word path = make_word("/Counter/%s-0/get", w->key.s);
-    for (double end = now() + 20; now() < end; pause_ms(5)) {
+    PATIENTLY(5) {
         call(&r, path.s, NULL);
         if (r.status == 200 && atoi(r.body) >= adds) return;
     }

@@ -83,7 +83,7 @@ static long log_size(const endpoint *e) {
 static word printed(const endpoint *e, long from, const char *before) {
     char line[1024];
     word found = make_word("");
-    for (double end = now() + 20; !found.s[0] && now() < end; pause_ms(10)) {
+    for (double end = now() + PATIENCE; !found.s[0] && now() < end; pause_ms(10)) {
         FILE *log = fopen(log_of(e), "r");
         if (log) fseek(log, from, SEEK_SET);
         while (log && !found.s[0] && fgets(line, sizeof line, log)) {
@@ -166,7 +166,11 @@ static void fan_out_case(void) {
     double start = now();
     ASK("/FanOut/process", "[\"to be\",\"or not\",\" to  be, that is \",\"\"]", 200,
         "{\"words\": 8, \"text\": \"TO BE\\nOR NOT\\n TO  BE, THAT IS \\n\\n\"}");
-    CHECK(now() - start > 0.9 && now() - start < 3.9);
+    CHECK(now() - start > 0.9);
+    /* All calls were made before the first of them had a result. */
+    CHECK_INT(query_number("c", text("select count(*) c from sys_journal where id = '%s' and entry_type = 'Command: Call' and index < "
+                                     "(select min(index) from sys_journal where id = '%s' and entry_type = 'Notification: Call')",
+                                     last_id, last_id)), 4);
     ASK("/FanOut/process", "[]", 200, "{\"words\": 0, \"text\": \"\"}");
     ASK("/FanOut/process", "[1]", 400, NULL);
 }
@@ -180,7 +184,7 @@ static void first_of_case(void) {
     ATTACH(told.s, 200, "{\"price\": 12, \"from\": \"a person\"}");
     ATTACH(late.s, 200, "{\"price\": 71, \"from\": \"pricing\"}");
     ATTACH(never.s, 504, "*no price of 700 in time");
-    for (double end = now() + 10; now() < end; pause_ms(20))
+    PATIENTLY(20)
         if (query_number("c", "select count(*) c from sys_invocation where target_service_name = 'Pricing' and status != 'completed'") == 0)
             break;
     CHECK_INT(query_number("c", "select count(*) c from sys_invocation where target_service_name = 'Pricing' "
@@ -216,7 +220,7 @@ static void tickets_case(void) {
     ASK(text("%s/checkout", bob.s), NULL, 409, "*the cart is empty");
     ASK(text("%s/add", ada.s), text("{\"seat\":\"A2-%s\"}", m), 200, "true");
     ASK(text("%s/expire", ada.s), text("\"A1-%s\"", m), 200, "");
-    double end = now() + 10;
+    double end = now() + PATIENCE;
     static reply r;
     do call(&r, text("%s/add", bob.s), seat.s);         /* the release is on its way */
     while (strcmp(r.body, "false") == 0 && now() < end);
@@ -372,7 +376,7 @@ static void delayed_case(void) {
 
 /* The id of the awakeable that Gate `key` waits for, out of its state. */
 static word gate_awakeable(word key) {
-    for (double end = now() + 20; now() < end; pause_ms(20)) {
+    PATIENTLY(20) {
         const char *value = query_text("value_utf8", text("select value_utf8 from state where service_name = 'Gate' "
                                                           "and service_key = '%s' and key = 'awakeable'", key.s));
         if (value[0] == '"') return make_word("%.*s", (int)strcspn(value + 1, "\""), value + 1);
@@ -419,20 +423,18 @@ static void cancel_case(void) {
 }
 
 static void make_block(size_t i, char path[256], char body[256]) {
-    snprintf(path, 256, "/Block/nap");
-    snprintf(body, 256, "%zu", 100 + i);
+    snprintf(path, 256, i < 20 ? "/Block/meet" : "/Block/nap");
+    snprintf(body, 256, "%zu", i < 20 ? 20 : 80 + i);
 }
 static bool good_block(size_t i, const reply *r) {
-    return r->status == 200 && strcmp(r->body, text("%zu", 101 + i)) == 0;
+    return r->status == 200 && strcmp(r->body, i < 20 ? "20" : text("%zu", 81 + i)) == 0;
 }
 
-/* Handlers that block do so side by side. */
+/* Handlers that block do so side by side: each of the first waits until all of them are there. */
 static void blocking_case(void) {
-    static const batch naps = { 20, 20, make_block, good_block };
+    static const batch blocks = { 40, 40, make_block, good_block };
     if (!endpoint_register(&services)) { test_failures++; return; }
-    double start = now();
-    run_batch(&naps);
-    CHECK(now() - start < 20 * 0.2);
+    run_batch(&blocks);
 }
 
 /* ---- Case: the endpoint is killed in the middle ---------------------------------------------------------- */
@@ -465,7 +467,7 @@ static void crash_case(void) {
         keys[i] = make_word("crash-%s-%d", running->name, i);
         ids[i] = start_call(text("/Worker/%s/work", keys[i].s), text("{\"steps\":%d,\"pauseMillis\":60}", CRASH_STEPS));
     }
-    for (double end = now() + 30; now() < end; pause_ms(10))
+    PATIENTLY(10)
         if (recorded_runs("%") >= CRASH_KEYS * CRASH_STEPS / 4) break;
     endpoint_kill(&services);
     for (int i = 0; i < CRASH_KEYS; i++) recorded[i] = recorded_runs(ids[i].s);
@@ -492,7 +494,7 @@ static void restart_case(void) {
     if (!endpoint_register(&services)) { test_failures++; return; }
     word key = make_word("restart-%s", running->name);
     word id = start_call(text("/Worker/%s/work", key.s), text("{\"steps\":%d,\"pauseMillis\":60}", CRASH_STEPS));
-    for (double end = now() + 20; now() < end; pause_ms(10))
+    PATIENTLY(10)
         if (recorded_runs(id.s) >= CRASH_STEPS / 2) break;
     long long recorded = recorded_runs(id.s);
     server_kill();
@@ -789,7 +791,7 @@ static void later_case(void) {
     double start = now();
     word id = start_call("/Nest/later", "700");
     ATTACH(id.s, 200, "700");
-    CHECK(now() - start > 0.65 && now() - start < 20);
+    CHECK(now() - start > 0.65);
     const char *events =
         query_text("e", text("select event_json e from sys_journal_events where id = '%s' "
                              "and event_json like '%%please wait%%'",
@@ -864,9 +866,9 @@ static void graceful_case(void) {
     if (!endpoint_register(&services)) { test_failures++; return; }
     word soon = start_call("/Block/nap", "400"), late = start_call("/Load/nap", "3500");
     CHECK(has_commands(late.s, "Sleep", 1));
-    for (double end = now() + 20; now() < end; pause_ms(10))
+    PATIENTLY(10)
         if (query_number("c", text("select count(*) c from sys_invocation where id = '%s' and "
-                                   "status in ('running', 'suspended')",
+                                   "status in ('running', 'suspended', 'completed')",
                                    soon.s)) == 1)
             break;
     CHECK_INT(endpoint_stop(&services), 0);
@@ -877,7 +879,7 @@ static void graceful_case(void) {
 
 /* Waits until an invocation was tried again so often. */
 static bool comes_to_retries(const char *id, long long count) {
-    for (double end = now() + 30; now() < end; pause_ms(20))
+    PATIENTLY(20)
         if (query_number("c", text("select count(*) c from sys_invocation where id = '%s' and retry_count >= %lld", id, count)) == 1)
             return true;
     return false;
@@ -894,7 +896,7 @@ static int lines_with(const endpoint *e, const char *part) {
 }
 
 static bool comes_to_lines(const endpoint *e, const char *part, int count) {
-    for (double end = now() + 60; now() < end; pause_ms(50))
+    PATIENTLY(50)
         if (lines_with(e, part) >= count) return true;
     return false;
 }
@@ -1012,7 +1014,7 @@ static void errors_case(void) {
     ASK("/Rationed/count", NULL, 200, "[507, \"dry, 3\"]");
     double start = now();
     ASK("/Rationed/time", NULL, 200, "*[507, \"dry, ");
-    CHECK(now() - start >= 0.1 && now() - start < 5);
+    CHECK(now() - start >= 0.1);
 }
 
 /* Handlers and steps that ask for an operator, who then lets them go on. */
@@ -1031,7 +1033,7 @@ static void pause_case(void) {
         const char *failure = "";
         word id = start_call(paths[i], i == 0 ? "3" : NULL);
         long long paused = 0;
-        for (double end = now() + 20; now() < end && paused != 1; pause_ms(20))
+        for (double end = now() + PATIENCE; now() < end && paused != 1; pause_ms(20))
             paused = query_number("c", text("select count(*) c from sys_invocation where id = '%s' and status = 'paused'", id.s));
         CHECK_INT(paused, 1);
         failure = query_text("event_json", text("select event_json from sys_journal_events where id = '%s' and event_type = 'Paused'", id.s));
@@ -1067,12 +1069,12 @@ static void mismatch_case(void) {
     if (!endpoint_register(&services)) { test_failures++; return; }
     word id = start_call("/Fickle/change", NULL);
     const char *from = text("from sys_invocation where id = '%s'", id.s), *failure = "";
-    for (double end = now() + 20; now() < end && !strstr(failure, "570"); pause_ms(10))
+    for (double end = now() + PATIENCE; now() < end && !strstr(failure, "570"); pause_ms(10))
         failure = query_text("f", text("select concat(last_failure_related_command_index, ' ', last_failure) f %s", from));
     CHECK_HAS(failure, "2 [570");                       /* shown while the next try is still to come */
     CHECK_HAS(failure, "alpha");
     CHECK_HAS(failure, "beta");
-    for (double end = now() + 20; now() < end; pause_ms(20))
+    PATIENTLY(20)
         if (query_number("c", text("select count(*) c %s and status = 'paused'", from)) == 1) break;
     http(&r, "PATCH", text("%s/invocations/%s/kill", admin, id.s), NULL);
     CHECK_INT(r.status, 200);
@@ -1141,7 +1143,7 @@ static void call_with(reply *r, const char *path, const char *header, const char
 
 /* Until it waits for an operator. */
 static bool is_paused(const char *id) {
-    for (double end = now() + 20; now() < end; pause_ms(20))
+    PATIENTLY(20)
         if (query_number(
                 "c",
                 text("select count(*) c from sys_invocation where id = '%s' and status = 'paused'",
@@ -1158,7 +1160,7 @@ static void steps_case(void) {
     ASK("/Steps/plain", NULL, 200, "\"third time\"");
     double start = now();
     ASK("/Steps/later", NULL, 200, "\"later\"");
-    CHECK(now() - start >= 0.3 && now() - start < 20);
+    CHECK(now() - start >= 0.3);
     start = now();
     ASK("/Steps/capped", NULL, 200, "\"capped\"");
     CHECK(now() - start >= 0.25 && now() - start < 4);
@@ -1592,12 +1594,12 @@ static void replace(int version, int dies) {
     snprintf(settings[1], sizeof settings[1], "DIES=%d", dies);
     in_place.settings[0] = settings[0];
     in_place.settings[1] = settings[1];
-    CHECK(endpoint_start(&in_place));
+    CHECK(dies ? endpoint_launch(&in_place) : endpoint_start(&in_place));   /* it may die before it is seen to listen */
 }
 
 /* It has died, or does within a while. */
 static bool died(void) {
-    for (double end = now() + 10; now() < end; pause_ms(2))
+    PATIENTLY(2)
         if (waitpid(in_place.pid, NULL, WNOHANG) != 0) {
             in_place.pid = 0;
             return true;

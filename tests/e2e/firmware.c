@@ -35,7 +35,7 @@ static bool board_start(void) {
     fflush(stdout);
     board.pid = fork();
     if (board.pid == 0) become_board();
-    for (double end = now() + 30; now() < end && waitpid(board.pid, NULL, WNOHANG) == 0; pause_ms(10))
+    for (double end = now() + PATIENCE; now() < end && waitpid(board.pid, NULL, WNOHANG) == 0; pause_ms(10))
         if (times_ready() > before) return true;
     printf("  the emulator does not start, see %s\n", log_of(&board));
     endpoint_kill(&board);
@@ -84,7 +84,7 @@ static void firmware_killed_case(void) {
     for (int i = 0; i < BOARD_INVOCATIONS; i++)
         ids[i] = start_call("/Station/report", text("{\"sensor\":\"k-%d\",\"samples\":1}", i % BOARD_SENSORS));
     for (int k = 1; k <= BOARD_KILLS; k++) {
-        for (double end = now() + 30; now() < end; pause_ms(10))
+        PATIENTLY(10)
             if (board_completed() - before >= BOARD_INVOCATIONS * k / (BOARD_KILLS + 1)) break;
         endpoint_kill(&board);
         CHECK_INT(board_completed() - before < BOARD_INVOCATIONS, 1);

@@ -44,8 +44,10 @@
 #endif
 #include "test.h"
 
-#define CASE_SECONDS 120        /* a case that takes longer, at a greater scale so much more, has hung */
+#define CASE_SECONDS 120        /* a case that gets no answer for longer, at a greater scale so much more, has hung */
 #define REQUEST_SECONDS 60L
+#define PATIENCE 90             /* seconds that an event may take; how fast a machine under load is says nothing */
+#define PATIENTLY(ms) for (double until_ = now() + PATIENCE; now() < until_; pause_ms(ms))
 #define LOGS "build/e2e-logs"    /* below it, a directory for each name of a driver */
 
 static const char *env(const char *name, const char *otherwise) {
@@ -111,6 +113,16 @@ static inline word make_word(const char *format, ...) {
 }
 
 static char logs[128];          /* the directory of this driver's logs */
+
+static inline size_t scaled(size_t n) {
+    size_t per_cent = (size_t)atoi(env("E2E_SCALE", "100"));
+    return n * per_cent / 100 > 0 ? n * per_cent / 100 : 1;
+}
+
+/* An answer came, so the case goes on, and has as much time again. */
+static inline void progress(void) {
+    alarm((unsigned)scaled(CASE_SECONDS) > CASE_SECONDS ? (unsigned)scaled(CASE_SECONDS) : CASE_SECONDS);
+}
 
 /* ---- HTTP ------------------------------------------------------------------------------------------ */
 
@@ -179,7 +191,8 @@ static inline void perform(CURL *curl, reply *r, const char *url) {
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &r->status);
     curl_easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &type);
     snprintf(r->type, sizeof r->type, "%s", type ? type : "");
-    if (e != CURLE_OK) snprintf(r->body, sizeof r->body, "%s: %s", url, curl_easy_strerror(e));
+    if (e == CURLE_OK) progress();
+    else snprintf(r->body, sizeof r->body, "%s: %s", url, curl_easy_strerror(e));
 }
 
 static inline void http(reply *r, const char *method, const char *url, const char *body) {
@@ -382,7 +395,7 @@ static inline cJSON *query(const char *sql) {
     cJSON_Delete(body);
     const word url = make_word("%s/query", admin);
     /* A partition that moves between the nodes of a cluster cannot be asked, and the server says so. */
-    for (double end = now() + 20; now() < end; pause_ms(50)) {
+    PATIENTLY(50) {
         http(&r, "POST", url.s, request);
         if (r.status != 500 || !strstr(r.body, "partition")) break;
     }
@@ -523,9 +536,9 @@ static inline void become(const endpoint *e, const char *path) {
     _exit(127);
 }
 
-static inline bool endpoint_start(endpoint *e) {
+/* Does not wait until it listens. */
+static inline bool endpoint_launch(endpoint *e) {
     const char *path = text("%s/%s", env("E2E_BIN", "build"), e->program);
-    if (carried || e->pid) return true;
     if (access(path, X_OK) != 0) {
         printf("  there is no %s\n", path);
         return false;
@@ -540,11 +553,17 @@ static inline bool endpoint_start(endpoint *e) {
     fflush(stdout);
     e->pid = fork();
     if (e->pid == 0) become(e, path);
-    for (double end = now() + 30; now() < end; pause_ms(10)) {
+    return true;
+}
+
+static inline bool endpoint_start(endpoint *e) {
+    if (carried || e->pid) return true;
+    if (!endpoint_launch(e)) return false;
+    PATIENTLY(10) {
         if (waitpid(e->pid, NULL, WNOHANG) != 0) break;
         if (listens(e->port)) return true;
     }
-    printf("  %s does not listen on port %d, see %s\n", path, e->port, log_of(e));
+    printf("  %s does not listen on port %d, see %s\n", e->program, e->port, log_of(e));
     kill(e->pid, SIGKILL);
     waitpid(e->pid, NULL, 0);
     e->pid = 0;
@@ -563,7 +582,7 @@ static inline int endpoint_stop(endpoint *e) {
     int status = 0;
     if (!e->pid) return -1;
     kill(e->pid, SIGTERM);
-    for (double end = now() + 30; now() < end; pause_ms(10))
+    PATIENTLY(10)
         if (waitpid(e->pid, &status, WNOHANG) == e->pid) {
             e->pid = 0;
             return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
@@ -738,7 +757,7 @@ static inline void cancel(const char *id) {
 static inline bool comes_to_with(const char *path, const char *body, const char *want) {
     static reply r;
     const word at = make_word("%s", path), to = make_word("%s", want);  /* outlive the ring of text() */
-    for (double end = now() + 20; now() < end; pause_ms(20)) {
+    PATIENTLY(20) {
         call(&r, at.s, body);
         if (r.status == 200 && strcmp(r.body, to.s) == 0) return true;
     }
@@ -749,7 +768,7 @@ static inline bool comes_to(const char *path, const char *want) { return comes_t
 
 /* Until there are `count` commands of that type in a journal. */
 static inline bool has_commands(const char *id, const char *type, long long count) {
-    for (double end = now() + 20; now() < end; pause_ms(20))
+    PATIENTLY(20)
         if (carried ? carried->commands(id, type) >= count
             : query_number("c", text("select count(*) c from sys_journal where id = '%s' and entry_type = 'Command: %s'", id, type)) >= count)
             return true;
@@ -813,6 +832,7 @@ static inline void run_batch(const batch *b) {
             batch_judge(b, s->i, s->path, s->body, &s->r);
             curl_multi_remove_handle(multi, s->curl);
             left--;
+            progress();
             if (next < b->count) slot_start(multi, b, s, next++);
         }
         if (left > 0) curl_multi_poll(multi, NULL, 0, 100, NULL);
@@ -820,11 +840,6 @@ static inline void run_batch(const batch *b) {
     for (size_t i = 0; i < slots; i++) curl_easy_cleanup(all[i].curl);
     curl_multi_cleanup(multi);
     free(all);
-}
-
-static inline size_t scaled(size_t n) {
-    size_t per_cent = (size_t)atoi(env("E2E_SCALE", "100"));
-    return n * per_cent / 100 > 0 ? n * per_cent / 100 : 1;
 }
 
 /* ---- Every case in every mode -------------------------------------------------------------------------------- */
@@ -843,7 +858,7 @@ static char case_name[64];
 
 /* Async-signal-safe. The server goes by itself, soon after us. */
 static inline void give_up(int number) {
-    static const char message[] = ": stuck, or interrupted; giving up. Its last invocation:\n";
+    static const char message[] = " is stuck, or was interrupted. Its last invocation:\n", failed[] = "FAILED ";
     (void)number;
     if (write(1, case_name, strlen(case_name)) < 0 || write(1, message, sizeof message - 1) < 0) _exit(2);
     pid_t child = fork();
@@ -851,13 +866,14 @@ static inline void give_up(int number) {
     if (child > 0) waitpid(child, NULL, 0);
     for (int i = 0; endpoints[i]; i++)
         if (endpoints[i]->pid) kill(endpoints[i]->pid, SIGKILL);
+    if (write(1, failed, sizeof failed - 1) < 0 || write(1, case_name, strlen(case_name)) < 0 || write(1, "\n", 1) < 0) _exit(2);
     _exit(1);
 }
 
 static inline void run_case(const mode *m, const e2e_case *c) {
     test_failures = 0;
     test_note = "";
-    alarm((unsigned)scaled(CASE_SECONDS) > CASE_SECONDS ? (unsigned)scaled(CASE_SECONDS) : CASE_SECONDS);
+    progress();
     last_id[0] = bad_id[0] = post_mortem[0] = 0;
     double start = now();
     if ((running != m || special) && !server_start_with(m, "")) {

@@ -227,6 +227,22 @@ static restate_status block_nap(restate_ctx *ctx, restate_bytes input) {
     return restate_reply(ctx, result);
 }
 
+static int inside, meetings;                /* atomic: handlers that wait for others; how often enough were there */
+
+/* Returns when so many are there at the same time, or, not to be in the way of other tests, after a minute. */
+static restate_status block_meet(restate_ctx *ctx, restate_bytes input) {
+    long long count = 0;
+    int before = __atomic_load_n(&meetings, __ATOMIC_SEQ_CST), met = 0;
+    RESTATE_TRY(restate_json_int(ctx, input, NULL, &count));
+    if (__atomic_add_fetch(&inside, 1, __ATOMIC_SEQ_CST) >= count) __atomic_add_fetch(&meetings, 1, __ATOMIC_SEQ_CST);
+    for (int i = 0; i < 60000 && !met; i++) {
+        met = __atomic_load_n(&meetings, __ATOMIC_SEQ_CST) != before;
+        if (!met) block(1);
+    }
+    __atomic_sub_fetch(&inside, 1, __ATOMIC_SEQ_CST);
+    return restate_reply(ctx, restate_json(ctx, "%d", met ? (int)count : 0));
+}
+
 /* ---- Flow: a workflow that waits for a promise --------------------------------------------------- */
 
 static restate_status flow_run(restate_ctx *ctx, restate_bytes input) {
@@ -1898,7 +1914,8 @@ static const restate_service load = { .name = "Load", .handlers = RESTATE_HANDLE
     { .name = "nap", .fn = load_nap }) };
 
 static const restate_service blocking = { .name = "Block", .handlers = RESTATE_HANDLERS(
-    { .name = "nap", .fn = block_nap, .options = { .blocking = RESTATE_ON } }) };
+    { .name = "nap", .fn = block_nap, .options = { .blocking = RESTATE_ON } },
+    { .name = "meet", .fn = block_meet, .options = { .blocking = RESTATE_ON } }) };
 
 static const restate_service flow = { .name = "Flow", .kind = RESTATE_WORKFLOW, .handlers = RESTATE_HANDLERS(
     { .name = "run", .fn = flow_run, .input = RESTATE_VOID },
