@@ -17,7 +17,8 @@
  * It has a clock of its own, and threads that take turns (turns.h): nothing is left to chance.
  *
  * Texts that were changed on purpose are in a file (--allow), each on a line of its own: the old
- * one, a tab, the new one. Where the transcript has the old one it counts as the new one. */
+ * one, a tab, the new one. Where the transcript has the old one it counts as the new one. Lines that
+ * begin with @ are for tests/differential.awk. */
 #define RESTATE_IMPLEMENTATION
 #define RESTATE_NO_SERVER
 #include "turns.h"
@@ -1189,17 +1190,17 @@ static restate_status interpret(restate_ctx *ctx, restate_bytes input) {
     const program *of = it.now;
     machine m;
     restate_status s = RESTATE_OK;
-    unsigned late = 0;
+    unsigned late = 0, attempt = it.attempt;        /* others may begin meanwhile */
     memset(&m, 0, sizeof m);
     m.ctx = ctx;
     m.input = m.last = input;
-    SAY("  begins");
+    SAY("  %u begins", attempt);
     say_bytes(input);
     SAY("\n");
     for (unsigned i = 0; i < of->count && !m.over; i++) {
         const op *o = &of->ops[i];
         rng r = { o->salt };
-        SAY("  %s", operations[o->kind].name);
+        SAY("  %u %s", attempt, operations[o->kind].name);
         s = operations[o->kind].fn(&m, &r);
         SAY("\n");
         if (m.over) break;
@@ -1208,7 +1209,7 @@ static restate_status interpret(restate_ctx *ctx, restate_bytes input) {
         else if (s != RESTATE_OK && percent(&r, 40)) m.kept = restate_failed(ctx);
     }
     if (!m.over) s = returned(&m, of, s);
-    SAY("  returns %d\n", (int)s);
+    SAY("  %u returns %d\n", attempt, (int)s);
     return s;
 }
 
@@ -1691,7 +1692,10 @@ static void take_all(void) {
         }
         if (b.len) on_bytes(b);
         peer.over = s != RESTATE_OK;
-        if (peer.over) SAY("< ends %d, %lu bytes left\n", (int)s, (unsigned long)peer.in.len);
+        if (peer.over) {
+            begin_line();
+            SAY("< ends %d, %lu bytes left\n", (int)s, (unsigned long)peer.in.len);
+        }
         if (!b.len) break;
     }
 }
@@ -1704,7 +1708,7 @@ static void feed(const uint8_t *at, size_t len) {
     memcpy(copy, at, len);
     s = restate_stream_feed(peer.stream, bytes_of(copy, len));
     free(copy);
-    if (s != RESTATE_OK) SAY("> feed gives %d\n", (int)s);
+    if (s != RESTATE_OK) begin_line(), SAY("> feed gives %d\n", (int)s);
     if (peer.eager_take) take_all();
 }
 
@@ -1723,6 +1727,7 @@ static void deliver(void) {
 
 static void end_input(void) {
     deliver();
+    begin_line();
     SAY("> end of input\n");
     if (!peer.over) restate_stream_feed(peer.stream, absent());
     take_all();
@@ -1744,6 +1749,7 @@ static void open_stream(rng *r) {
     request.headers = headers;
     request.whole = percent(r, 10);
     peer.stream = restate_stream_open(it.on.endpoint, &request);
+    begin_line();
     SAY("> attempt %u %s%s\n", it.attempt, request.path, request.whole ? ", whole" : "");
     peer.wire.len = peer.in.len = 0;
     peer.over = peer.headed = false;
@@ -1801,6 +1807,7 @@ static void next_step(rng *r) {
     else if (n < 90) wall += below(r, 5000), monotonic += below(r, 5000);
     else if (n < 97) end_input(), peer.how = peer.how == OPEN ? CLOSED : peer.how;
     else {
+        begin_line();
         SAY("> cut off\n");
         peer.how = CLOSED;
         peer.over = true;
@@ -1975,7 +1982,7 @@ static void read_allowed(const char *path) {
     while (fgets(line, sizeof line, f)) {
         line[strcspn(line, "\n")] = 0;
         tab = strchr(line, '\t');
-        if (*line == '#' || !*line) continue;
+        if (strchr("#@", *line)) continue;
         if (!tab || tab == line) exit((fprintf(stderr, "%s: no tab in «%s»\n", path, line), 2));
         *tab = 0;
         add(&allowed, line, strlen(line) + 1);

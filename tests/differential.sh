@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # `make differential`: random handlers and random journals go through restate.h as it was at a
 # revision, and as it is now. Both have to send the same frames, show handlers the same and log the
-# same. What differs on purpose is listed in tests/differential.allow. The cases are described in
-# tests/differential.c.
+# same. What differs on purpose is listed in tests/differential.allow, and cases of a kind that it has
+# are counted. The cases are described in tests/differential.c.
 #
 #   tests/differential.sh [--json] [--cases N] [--from SEED] [--show N] [--faults] [REVISION]
 #
@@ -12,7 +12,8 @@
 #   --show N      of how many cases that differ the transcripts are compared; 3
 #   --faults      only the header as it is now, with allocations that fail: nothing may crash or leak
 #
-# The last line is "differential: N cases, N differ"; the exit status is 0 if none does.
+# The last line is "differential: N cases, N differ", without those of a kind; the exit status is 0
+# if none does.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -92,6 +93,26 @@ differing() {
     done
 }
 
+transcripts() { # SEED
+    for program in before now; do
+        $work/$program$json --allow tests/differential.allow -v "$1" >$work/$program.text || true
+    done
+}
+
+# Counts the cases that are of a kind in `kinds`, and lists the others. JSON has no kinds.
+declare -A kinds=()
+explain() {
+    local seed kind
+    : >$work/unexplained
+    while read -r seed; do
+        transcripts "$seed"
+        kind=
+        [ "$json" ] || kind=$(awk -f tests/differential.awk tests/differential.allow $work/before.text $work/now.text)
+        if [ "$kind" ]; then kinds[$kind]=$((${kinds[$kind]:-0} + 1))
+        else echo "$seed" >>$work/unexplained; fi
+    done <$work/differ
+}
+
 if [ "$json" ]; then
     for name in times kinds old names; do ${MAKE:-make} -s build/proto/$name.pb.h; done
 fi
@@ -109,13 +130,13 @@ fi
 compile $work/before$json $work/header
 run_all
 differing >$work/differ
-head -n "$show" $work/differ | while read -r seed; do
+explain
+for kind in "${!kinds[@]}"; do echo "differential: on purpose, ${kinds[$kind]} of: $kind"; done | sort
+head -n "$show" $work/unexplained | while read -r seed; do
     echo "case $seed: $revision, and now ($work/now$json -v $seed)"
-    for program in before now; do
-        $work/$program$json --allow tests/differential.allow -v "$seed" >$work/$program.text || true
-    done
+    transcripts "$seed"
     diff -u $work/before.text $work/now.text | sed 1,2d || true
 done
-count=$(wc -l <$work/differ)
+count=$(wc -l <$work/unexplained)
 echo "differential: $cases cases, $count differ"
 [ "$count" = 0 ]

@@ -750,7 +750,7 @@ static void read_allowed(const char *path) {
     while (fgets(line, sizeof line, f)) {
         line[strcspn(line, "\n")] = 0;
         tab = strchr(line, '\t');
-        if (*line == '#' || !tab) continue;
+        if (strchr("#@", *line) || !tab) continue;
         *tab = 0;
         add(&allowed, line, strlen(line) + 1);
         add(&allowed, tab + 1, strlen(tab + 1) + 1);

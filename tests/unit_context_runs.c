@@ -1112,6 +1112,57 @@ TEST(what_has_lost_is_not_waited_for) {
     }
 }
 
+static bool may_leave;                      /* under ex.lock */
+
+static restate_status stays(restate_ctx *run, void *arg) {
+    (void)run, (void)arg;
+    pthread_mutex_lock(&ex.lock);
+    ex.reached++;
+    pthread_cond_broadcast(&ex.happened);
+    while (!may_leave && ex_wait()) continue;
+    pthread_mutex_unlock(&ex.lock);
+    tell("own ");
+    return RESTATE_OK;
+}
+
+static restate_status runs_beside_another(restate_ctx *ctx, restate_bytes in) {
+    restate_future *f[2];
+    (void)in;
+    f[0] = work(ctx, "a@");
+    f[1] = restate_awakeable(ctx, NULL);
+    RESTATE_TRY(restate_await(ctx, restate_race(ctx, f, 2), NULL));
+    return say_only(restate_run(ctx, "own", stays, NULL, NULL, NULL));
+}
+
+/* restate_run() of an attempt that is over returns when its closure has finished, whether the stream
+ * is there or not, and whatever else executes. */
+TEST(the_end_waits_for_the_own_closure_only) {
+    for (int cut = 0; cut < 2; cut++)
+        EACH_CLOCKED_OF(5, 7, RESTATE_SERVICE, .fn = runs_beside_another) {
+            may_leave = false;
+            begins(); ex_feed(); turn();
+            gate_reached(1);
+            note_signal(17, "x"); ex_feed();
+            gate_reached(2);
+            drop_said();
+            raw("800c0000 00000003 ffffff"); ex_feed(); turn();
+            SAYS("Error 500...");
+            log_drop();
+            if (cut) restate__exchange_cut(ex.x);
+            turn();
+            TOLD("<a> ");
+            pthread_mutex_lock(&ex.lock);
+            may_leave = true;
+            pthread_cond_broadcast(&ex.happened);
+            pthread_mutex_unlock(&ex.lock);
+            while (ex.x->attempt->closures.executing > 1) turn();
+            handled();
+            TOLD("own ended ");
+            gate_open();
+            settle();
+        }
+}
+
 /* The handler does not go on while closures are waited for, whatever it does next. */
 static restate_status goes_on(restate_ctx *ctx, restate_bytes in) {
     restate_future *f[3];
@@ -1370,7 +1421,8 @@ int main(int argc, char **argv) {
         T(one_closure_fails_beside_another), T(siblings_of_a_failed_run_execute_once),
         T(what_siblings_come_to), T(tries_that_are_used_up_beside_a_failure),
         T(siblings_that_wait_are_not_begun), T(waiting_for_siblings_has_an_end),
-        T(what_has_lost_is_not_waited_for), T(handlers_stand_still_meanwhile),
+        T(what_has_lost_is_not_waited_for), T(the_end_waits_for_the_own_closure_only),
+        T(handlers_stand_still_meanwhile),
         T(closures_still_wanted), T(time_counts_from_the_first_instruction), T(no_time_at_all),
         T(stacks_of_closures_and_blocking_handlers),
         { NULL, NULL }

@@ -603,6 +603,21 @@ TEST(shared_leaves_are_said_once) {
     }
 }
 
+/* Before protocol 7 the lists have what a combinator itself waits for, then what those below it do. */
+TEST(lists_have_the_order_of_the_tree) {
+    EVERY(5, 6) {
+        node *shared, *below, *f;
+        rt.options.explicit_cancellation = true;
+        given(1); eof(); go();
+        shared = ALL_SETTLED(op_awakeable(), op_awakeable());
+        below = ANY(shared, ANY(op_awakeable()));
+        f = ALL(below, op_awakeable(), shared);
+        AWAIT(f, "599");
+        CHECK_STR(rt_last_hex(), "0001000000000006" "1204" "14111213");
+        drop_output();
+    }
+}
+
 /* Whether what was said is decided by the answers so far: bits of awakeables. */
 static int decided(const rt_tree *t, unsigned there, unsigned failed) {     /* 0 pending, 1 succeeded, 2 failed */
     size_t pending = 0, good = 0, bad = 0;
@@ -999,7 +1014,8 @@ int main(int argc, char **argv) {
         T(s077_settled_of_two_races), T(s078_failures_inside_settled), T(s081_duplicates),
         T(s082_await_again_without_take), T(s083_empty), T(x_empty_branches_are_pruned),
         T(x_combine_what_is_settled), T(x_random_trees), T(shared_children_are_said_once),
-        T(shared_leaves_are_said_once), T(nothing_is_said_too_late), T(the_first_result_wins),
+        T(shared_leaves_are_said_once), T(lists_have_the_order_of_the_tree),
+        T(nothing_is_said_too_late), T(the_first_result_wins),
         T(a_second_result_of_a_wrong_kind), T(an_eager_read_stays),
         T(a_result_beside_the_proposed_one), T(a_result_before_the_closure_has_finished),
         T(named_signals_queue), T(cancellations_queue),

@@ -249,6 +249,12 @@ TEST(members) {
     CHECK_INT(restate_json_bool(ctx, json, "n", &b), RESTATE_TERMINAL);
     CHECK_STR(last_failure(ctx), "json: member 'n': expected a boolean, found 5 at byte 21");
     CHECK_INT(last_code(ctx), 400);
+    CHECK_INT(restate_json_bool(ctx, restate__b(json.ptr + json.len - 1, 1), NULL, &b), RESTATE_TERMINAL);
+    CHECK_INT(last_code(ctx), 400);                               /* the last byte of the input */
+    set_input(ctx, restate__b(json.ptr, json.len - 1));
+    CHECK_INT(restate_json_bool(ctx, restate__b(json.ptr + json.len - 1, 1), NULL, &b), RESTATE_TERMINAL);
+    CHECK_INT(last_code(ctx), 500);                               /* what begins behind it is not of it */
+    set_input(ctx, json);
     CHECK_INT(restate_json_int(ctx, restate_str("[1]"), "n", &n), RESTATE_TERMINAL);
     CHECK_STR(last_failure(ctx), "json: member 'n': expected an object, found array at byte 0");
     CHECK_INT(restate_json_int(ctx, restate_str("{\"n\":1,}"), "n", &n), RESTATE_TERMINAL);
