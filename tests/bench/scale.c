@@ -10,17 +10,10 @@
 #define RESTATE_IMPLEMENTATION
 #include "restate.h"
 #include "support/http2.c"
+#include "support/process.c"
 
 #include <sys/epoll.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
-
-#define MIB ((size_t)1 << 20)
-
-static void die(const char *what) {
-    perror(what);
-    exit(2);
-}
 
 /* ---- The endpoint ------------------------------------------------------------------------------------- */
 
@@ -81,72 +74,9 @@ static int be_endpoint(const char *threads) {
     return s != RESTATE_OK;
 }
 
-/* ---- Its process -------------------------------------------------------------------------------------- */
+static process endpoint;
 
-static struct {
-    pid_t pid;
-    clockid_t cpu;
-    FILE *says;
-    uint16_t port;
-} endpoint;
-
-static void endpoint_start(unsigned threads) {
-    char text[16], line[256], program[1024];
-    const char *port = NULL;
-    int ends[2];
-    ssize_t len = readlink("/proc/self/exe", program, sizeof program - 1);
-    snprintf(text, sizeof text, "%u", threads);
-    if (len < 0 || pipe(ends)) die("the endpoint");
-    program[len] = 0;
-    endpoint.pid = fork();
-    if (endpoint.pid < 0) die("fork");
-    if (endpoint.pid == 0) {
-        dup2(ends[1], 1);
-        close(ends[0]);
-        close(ends[1]);
-        execl(program, "scale", "endpoint", text, (char *)NULL);
-        die("exec");
-    }
-    close(ends[1]);
-    endpoint.says = fdopen(ends[0], "r");
-    if (!endpoint.says || clock_getcpuclockid(endpoint.pid, &endpoint.cpu)) die("the endpoint");
-    while (!port && fgets(line, sizeof line, endpoint.says)) {
-        port = strstr(line, "listening on 127.0.0.1:");
-        if (port) endpoint.port = (uint16_t)atoi(port + 23);
-    }
-    if (!port) die("the endpoint does not listen");
-}
-
-static bool endpoint_stop(void) {
-    int status = 1;
-    char line[256];
-    kill(endpoint.pid, SIGTERM);
-    while (fgets(line, sizeof line, endpoint.says)) printf("    the endpoint said: %s", line);
-    waitpid(endpoint.pid, &status, 0);
-    fclose(endpoint.says);
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
-/* A line of /proc/PID/status, in bytes. */
-static size_t endpoint_memory(const char *name) {
-    char path[64], line[256];
-    size_t kib = 0, len = strlen(name);
-    FILE *f;
-    snprintf(path, sizeof path, "/proc/%d/status", (int)endpoint.pid);
-    f = fopen(path, "r");
-    if (!f) die(path);
-    while (fgets(line, sizeof line, f))
-        if (strncmp(line, name, len) == 0 && line[len] == ':') kib = strtoul(line + len + 1, NULL, 10);
-    fclose(f);
-    return kib * 1024;
-}
-static size_t endpoint_rss(void) { return endpoint_memory("VmRSS"); }
-
-static double seconds_of(clockid_t clock) {
-    struct timespec t;
-    if (clock_gettime(clock, &t)) die("clock_gettime");
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
+static size_t endpoint_rss(void) { return process_memory(&endpoint, "VmRSS"); }
 
 /* ---- The runtime --------------------------------------------------------------------------------------- */
 
@@ -397,7 +327,7 @@ static void all_good(size_t calls) {
 
 static void over(void) {
     disconnect_all();
-    if (!endpoint_stop()) miss("the endpoint did not end well");
+    if (!process_stop(&endpoint)) miss("the endpoint did not end well");
 }
 
 /* ---- The cases ------------------------------------------------------------------------------------------ */
@@ -406,8 +336,10 @@ static void over(void) {
 static void begin(unsigned threads, size_t conns) {
     rt_bytes up = script_of(1, "x");
     call *calls = calls_new(conns);
+    char text[16];
     size_t i;
-    endpoint_start(threads);
+    snprintf(text, sizeof text, "%u", threads);
+    process_start(&endpoint, text);
     connect_all(conns);
     for (i = 0; i < conns; i++) invoke(&calls[i], &runtime.conns[i], "echo", up.at, up.len, true);
     send_all();
@@ -535,7 +467,7 @@ static void journals(void) {
         row_below(1.2, "10,000 over 100", middle / small, "times");
         row_below(1.5, "100,000 over 10,000", large / middle, "times");
     }
-    row("resident at most", (double)endpoint_memory("VmHWM") / 1e6, "MB");
+    row("resident at most", (double)process_memory(&endpoint, "VmHWM") / 1e6, "MB");
     over();
 }
 
@@ -565,7 +497,7 @@ static void payload(void) {
     if (k.got <= bytes) miss("only %lu bytes came", (unsigned long)k.got);
     row("64 MiB in and out in", seconds_of(CLOCK_MONOTONIC) - began, "s");
     row("CPU", seconds_of(endpoint.cpu) - cpu, "s");
-    memory_below(in_mib(bytes) + 8, "resident at most", in_mib(endpoint_memory("VmHWM")), "MiB");
+    memory_below(in_mib(bytes) + 8, "resident at most", in_mib(process_memory(&endpoint, "VmHWM")), "MiB");
     row("resident afterwards", in_mib(endpoint_rss()), "MiB");
     over();
     rt_drop(&up);
