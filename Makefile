@@ -107,8 +107,8 @@ $(1)/unit_%: tests/unit_%.c $$(wildcard tests/*.h tests/support/*.c) $$(HEADERS)
 $(1)/unit_proto: $$(PROTOS)
 $(1)/unit_server_scale: tests/bench/scale.c
 $(1)/unit_context_payloads: build/proto/order.pb.c
-$(1)/unit_identity $(1)/unit_client_tls $(1)/unit_server_tls $(1)/test-services: CPPFLAGS += -DRESTATE_WITH_OPENSSL
-$(1)/unit_identity $(1)/unit_client_tls $(1)/unit_server_tls $(1)/test-services: LDLIBS += -lssl -lcrypto
+$(1)/unit_identity $(1)/unit_client_tls $(1)/unit_server_tls $(1)/test-services $(1)/hostile: CPPFLAGS += -DRESTATE_WITH_OPENSSL
+$(1)/unit_identity $(1)/unit_client_tls $(1)/unit_server_tls $(1)/test-services $(1)/hostile: LDLIBS += -lssl -lcrypto
 
 $(1)/fuzz-plugin: proto/protoc-gen-restate.c
 $(1)/fuzz-%: tests/fuzz/%.c tests/fuzz/fuzz.h $$(wildcard tests/*.h tests/support/*.c) $$(HEADERS)
@@ -118,6 +118,10 @@ $(1)/fuzz-%: tests/fuzz/%.c tests/fuzz/fuzz.h $$(wildcard tests/*.h tests/suppor
 $(1)/e2e-services: tests/e2e/services.c tests/support/kinds.c tests/support/check.c $$(HEADERS)
 	@mkdir -p $$(@D)
 	$$(compile) $(2) -o $$@ $$< $$(link)
+
+$(1)/hostile: tests/hostile.c $$(wildcard tests/*.h tests/support/*.c) $$(HEADERS)
+	@mkdir -p $$(@D)
+	$$(compile) $(2) $$(alone) -o $$@ $$< $$(link)
 
 $(1)/bench-client: tests/bench/client.c $$(HEADERS)
 	@mkdir -p $$(@D)

@@ -2143,8 +2143,8 @@ RESTATE__UNUSED static const restate_codec restate_rpc_empty_proto =
  *                                        unknown service or handler; 503 at max_invocations and
  *                                        when stopping
  *   any                                  404 other paths; 405 other methods, with `allow`; 431
- *                                        headers of more than 64 KiB; 500 or 503 out of memory;
- *                                        505 all other HTTP/1
+ *                                        headers of more than 64 KiB (a reset, if it is much more);
+ *                                        500 or 503 out of memory; 505 all other HTTP/1
  * `identity_keys` restrict who may send requests; without them everybody who reaches the port can
  * invoke handlers. */
 typedef struct restate_endpoint_options {
@@ -18941,6 +18941,7 @@ enum {
     RESTATE__H2_FIELDS = 32,                /* fields of a response */
     RESTATE__H2_NOTICE_MS = 1000,           /* from shutdown notice to last GOAWAY, at most */
     RESTATE__H2_RATE = 1000,                /* bytes of a request that earn its peer a second */
+    RESTATE__H2_UNREAD_MAX = 4 * RESTATE__HEADER_BYTES_MAX,     /* of headers */
     RESTATE__H2_REPLY = 512                 /* a body of at most so much is kept as a reply */
 };
 
@@ -18964,6 +18965,7 @@ typedef struct restate__h2_stream {
     uint64_t born_ms, moved_ms;             /* moved: some of the response was sent, or could be */
     uint64_t arrived;                       /* bytes of the request body */
     size_t ignored;                         /* those of them that came after the response */
+    size_t unread;                          /* bytes of headers that are too many, and of trailers */
     int32_t id;
     char status[4];
     bool overfull, input_over, submitted, deferred, reset, sending;
@@ -19170,17 +19172,21 @@ static int restate__h2_on_begin_headers(nghttp2_session *session, const nghttp2_
     return 0;
 }
 
+/* A few bytes of HPACK may stand for many, each of which nghttp2 checks before it calls this. So a
+ * block that goes on and on fails: nghttp2 resets the stream, and decodes the rest unchecked. */
 static int restate__h2_on_header(nghttp2_session *session, const nghttp2_frame *frame,
                                  const uint8_t *name, size_t name_len, const uint8_t *value,
                                  size_t value_len, uint8_t flags, void *user) {
     (void)flags;
     (void)user;
-    if (!restate__h2_is_request(frame)) return 0;
     restate__h2_stream *s = restate__h2_find(session, frame->hd.stream_id);
-    if (s && s->exchange && !s->overfull)
+    if (!s) return 0;
+    if (s->exchange && !s->overfull && restate__h2_is_request(frame))
         s->overfull = !restate__exchange_header(s->exchange, restate__b(name, name_len),
                                                 restate__b(value, value_len));
-    return 0;
+    else
+        s->unread += name_len + value_len;
+    return s->unread > RESTATE__H2_UNREAD_MAX ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : 0;
 }
 
 static void restate__h2_end_input(restate__h2_stream *s) {
@@ -23729,12 +23735,12 @@ static int restate__client_on_header(nghttp2_session *session, const nghttp2_fra
         r->status = (uint16_t)((value[0] - '0') * 100 + (value[1] - '0') * 10 + value[2] - '0');
         return 0;
     }
-    if (r->status < 200) return 0;
     r->field_bytes += name_len + value_len + 32;
     if (r->field_bytes > RESTATE__CLIENT_LIST) {
         restate__client_error(r, 0, "the headers of the response have more than 65536 bytes");
-        return 0;
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;   /* as restate__h2_on_header() */
     }
+    if (r->status < 200) return 0;
     restate__client_field *f = restate__arena_alloc(restate__client_arena(r), sizeof *f);
     if (!f) return 0;                       /* the next call on the context reports it */
     f->pair.name = restate__arena_text(restate__client_arena(r), restate__b(name, name_len));

@@ -918,21 +918,55 @@ TEST(header_flood) {
     CHECK(w.gone);
     wire_close(&w);
     rt_drop(&block);
-    wire_open(&w);                                  /* a small block that unpacks to 64 MB */
-    put_preface();
-    block = raw_headers("GET", "/health");
-    rt_add(&block, "\x40", 1), hpack_text(&block, "x-bomb", 6), hpack_text(&block, value, 4000);
-    while (block.len < 16000) rt_add(&block, "\xbe", 1);
-    put_frame(NGHTTP2_HEADERS, 5, 1, block.at, block.len);
-    PUT(memory.peak, GET(memory.live));
-    wire_flush(&w);
-    CHECK(wire_until(&w, NGHTTP2_HEADERS, 1, &f));
-    CHECK_INT(f.status, 431);
-    CHECK(GET(memory.peak) < GET(memory.live) + MIB);
-    wire_close(&w);
-    rt_drop(&block);
     client *c = dial();
     GOOD(c);
+    down();
+}
+
+/* A block that names a field of the table again and again, by a byte each time. */
+static rt_bytes bomb(rt_bytes block, bool first, int times) {
+    static char value[4000];
+    if (first) {
+        memset(value, 'v', sizeof value);
+        rt_add(&block, "\x40", 1), hpack_text(&block, "x-bomb", 6), hpack_text(&block, value, sizeof value);
+    }
+    for (int i = first; i < times; i++) rt_add(&block, "\xbe", 1);
+    return block;
+}
+
+/* Small blocks that unpack to much. Those that unpack to very much are not looked at to their end: the stream is
+ * reset. So it is with trailers. */
+TEST(header_bombs) {
+    static const struct { int times, status; } cases[] = { { 16, 200 }, { 17, 431 }, { 60, 431 }, { 90, 0 }, { 15000, 0 } };
+    uint32_t id = 1;
+    wire w;
+    h2_frame f;
+    up(.threads = 1);
+    wire_open(&w);
+    put_preface();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++, id += 2) {
+        rt_bytes block = bomb(raw_headers("GET", "/health"), i == 0, cases[i].times);
+        note("(%d times)", cases[i].times);
+        put_frame(NGHTTP2_HEADERS, 5, id, block.at, block.len);
+        rt_drop(&block);
+        PUT(memory.peak, GET(memory.live));
+        wire_flush(&w);
+        CHECK(wire_until(&w, cases[i].status ? NGHTTP2_HEADERS : NGHTTP2_RST_STREAM, id, &f));
+        CHECK_INT(f.status, cases[i].status);
+        CHECK(GET(memory.peak) < GET(memory.live) + MIB);
+    }
+    for (int i = 0; i < 2; i++, id += 2) {          /* trailers of a request that parks, and of one that is refused */
+        rt_bytes none = { NULL, 0, 0 }, block = bomb(none, false, 15000);
+        note("(trailers %d)", i);
+        put_request(id, i ? "/nope" : "/invoke/S/nap", false);
+        put_frame(NGHTTP2_HEADERS, 5, id, block.at, block.len);
+        wire_flush(&w);
+        CHECK(wire_until(&w, NGHTTP2_RST_STREAM, id, &f));
+        rt_drop(&block);
+    }
+    test_note = "";
+    wire_close(&w);
+    ALIVE();
     down();
 }
 
@@ -1277,7 +1311,7 @@ int main(int argc, char **argv) {
         T(disconnects_at_every_byte), T(bytewise), T(connection_in_single_bytes), T(small_windows),
         T(closed_window), T(window_of_one_stream), T(window_of_the_connection),
         T(peer_that_does_not_read), T(peer_that_does_not_read_and_leaves), T(reset_while_held_back),
-        T(large_messages_both_ways), T(header_flood), T(not_http2), T(health_over_http1),
+        T(large_messages_both_ways), T(header_flood), T(header_bombs), T(not_http2), T(health_over_http1),
         T(tls_is_named), T(violations), T(rapid_reset), T(floods_without_reading),
         T(leaves_in_the_middle_of_everything), T(half_closed_connection), T(goaway_of_the_peer),
         T(out_of_descriptors), T(silent_peers_are_gone), T(slow_beginnings), T(steady_journal),

@@ -339,7 +339,7 @@ static void begin(unsigned threads, size_t conns) {
     char text[16];
     size_t i;
     snprintf(text, sizeof text, "%u", threads);
-    process_start(&endpoint, text);
+    process_start(&endpoint, text, 2);
     connect_all(conns);
     for (i = 0; i < conns; i++) invoke(&calls[i], &runtime.conns[i], "echo", up.at, up.len, true);
     send_all();
@@ -437,14 +437,14 @@ static double entry_cost(size_t entries) {
     double least = 0;
     call k;
     for (round = 0; round < 8; round++) {
-        double began = seconds_of(endpoint.cpu), took;
+        double began = process_cpu(&endpoint), took;
         runtime.closed = runtime.good = 0;
         for (i = 0; i < count; i++) {
             invoke(&k, runtime.conns, "steps", up.at, up.len, true);
             send_all();
             UNTIL(k.closed);
         }
-        took = seconds_of(endpoint.cpu) - began;
+        took = process_cpu(&endpoint) - began;
         all_good(count);
         if (!round || took < least) least = took;
     }
@@ -489,14 +489,14 @@ static void payload(void) {
     call k;
     begin(1, 1);
     began = seconds_of(CLOCK_MONOTONIC);
-    cpu = seconds_of(endpoint.cpu);
+    cpu = process_cpu(&endpoint);
     invoke(&k, runtime.conns, "echo", up.at, up.len, true);
     send_all();
     UNTIL(k.closed);
     all_good(1);
     if (k.got <= bytes) miss("only %lu bytes came", (unsigned long)k.got);
     row("64 MiB in and out in", seconds_of(CLOCK_MONOTONIC) - began, "s");
-    row("CPU", seconds_of(endpoint.cpu) - cpu, "s");
+    row("CPU", process_cpu(&endpoint) - cpu, "s");
     memory_below(in_mib(bytes) + 8, "resident at most", in_mib(process_memory(&endpoint, "VmHWM")), "MiB");
     row("resident afterwards", in_mib(endpoint_rss()), "MiB");
     over();
@@ -514,12 +514,12 @@ static double rate(unsigned threads, const char *handler, rt_bytes up, size_t al
     runtime.again_up = up;
     runtime.left = all - count;
     began = seconds_of(CLOCK_MONOTONIC);
-    cpu = seconds_of(endpoint.cpu);
+    cpu = process_cpu(&endpoint);
     for (i = 0; i < count; i++) invoke(&calls[i], &runtime.conns[i / width], handler, up.at, up.len, true);
     send_all();
     UNTIL(runtime.closed == all);
     took = seconds_of(CLOCK_MONOTONIC) - began;
-    cpu = seconds_of(endpoint.cpu) - cpu;
+    cpu = process_cpu(&endpoint) - cpu;
     all_good(all);
     row(threads == 1 ? "invocations per second, 1 loop" : "invocations per second, 2 loops", (double)all / took, "");
     row("CPU for each", cpu / (double)all * 1e6, "us");

@@ -5,6 +5,8 @@
 
 #include "http2.c"
 
+#include <poll.h>
+
 typedef struct call {
     struct call *next;
     struct client *on;
@@ -176,9 +178,8 @@ static inline void hang_up_all(void) {
     while (clients) hang_up(clients);
 }
 
-/* Begins a request with one more header (unless NULL); its body is what `send_on` gives it. */
-static inline call *request(client *c, const char *method, const char *path, const char *name, const char *value) {
-    const restate_pair more[] = { { name, value }, { NULL, NULL } };
+/* Begins a request with up to four more headers; its body is what `send_on` gives it. */
+static inline call *request_with(client *c, const char *method, const char *path, const restate_pair *more) {
     call *k = (call *)calloc(1, sizeof *k);
     if (!k) abort();
     rt_add(&k->body, "", 0);
@@ -188,6 +189,12 @@ static inline call *request(client *c, const char *method, const char *path, con
     k->id = h2_request(c->session, method, path, more, &k->up, k);
     CHECK(k->id > 0);
     return k;
+}
+
+/* The same with one more header, or none (NULL). */
+static inline call *request(client *c, const char *method, const char *path, const char *name, const char *value) {
+    const restate_pair more[] = { { name, value }, { NULL, NULL } };
+    return request_with(c, method, path, more);
 }
 
 static inline call *invoke_as(client *c, unsigned version, const char *handler) {
