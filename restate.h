@@ -10724,7 +10724,11 @@ typedef enum restate__life {
 } restate__life;
 
 #define RESTATE__CALLS_AFTER_END_MAX 100000u
-#define RESTATE__OUT_BYTES_MAX (256u << 10) /* more unsent output holds a handler back */
+/* More unsent output holds a handler back: a share of what a worker keeps for peers that do not
+ * read. Handlers that had fewer beside them may hold more. */
+#define RESTATE__OUT_BYTES_ALL (16u << 20)
+#define RESTATE__OUT_BYTES_MAX (256u << 10)
+#define RESTATE__OUT_BYTES_MIN (16u << 10)
 #define RESTATE__SIBLINGS_MS 30000u         /* from a failed run until others are told to stop */
 #ifndef RESTATE_STACK_BYTES
 #  define RESTATE_STACK_BYTES (64u << 10)
@@ -11434,14 +11438,21 @@ static bool restate__ctx_enter(restate_ctx *ctx, const char *function) {
     return false;
 }
 
+/* How much output an exchange of the worker may hold. */
+static size_t restate__worker_out_max(const restate__worker *w) {
+    size_t share = RESTATE__OUT_BYTES_ALL / (w->exchanges + 1);
+    if (share > RESTATE__OUT_BYTES_MAX) return RESTATE__OUT_BYTES_MAX;
+    return share < RESTATE__OUT_BYTES_MIN ? RESTATE__OUT_BYTES_MIN : share;
+}
+
 /* Ends a journaled call whose journal part gave `done`. Output that nobody fetches holds it back.
  */
 static restate_status restate__ctx_leave(restate_ctx *ctx, bool done) {
     restate__attempt *a = ctx->attempt;
     if (RESTATE__UNLIKELY(!done)) restate__ctx_end(ctx);
     else if (RESTATE__PEER(a)) return a->peer->calls->take(a->peer);
-    while (done && RESTATE__UNLIKELY(a->vm.out->len > RESTATE__OUT_BYTES_MAX) &&
-           restate__ctx_is_open(ctx))
+    while (done && RESTATE__UNLIKELY(a->vm.out->len > RESTATE__OUT_BYTES_MIN) &&
+           a->vm.out->len > restate__worker_out_max(a->worker) && restate__ctx_is_open(ctx))
         restate__attempt_park(a);
     restate__ctx_detach(ctx);
     return done ? RESTATE_OK : RESTATE_ENDED;
@@ -17420,8 +17431,8 @@ static const char *restate__id_token(restate__arena *arena, const char *token, c
  * - All of this is one thread, in one turn of its loop, so nobody is woken. Other threads (closures
  *   of the pool, blocking handlers) post a note to the worker's inbox, which wakes the loop if it
  *   sleeps; the loop delivers it in its turn.
- * - A handler that has more than RESTATE__OUT_BYTES_MAX in `out` parks. restate__exchange_drained()
- *   queues its turn again when half of them are gone.
+ * - A handler that has more than restate__worker_out_max() in `out` parks.
+ *   restate__exchange_drained() queues its turn again when half of that is gone.
  * - The carrier of an exchange is its HTTP/2 stream, or a restate_stream of the user, which feeds
  *   and takes instead of loop and session. The exchange is freed when its carrier has released it
  *   and its attempt is over. */
@@ -18891,7 +18902,8 @@ RESTATE__PRIVATE void restate__exchange_cut(restate__exchange *exchange) {
 /* The carrier took bytes from `out`: a handler that waits for room may go on. */
 RESTATE__PRIVATE void restate__exchange_drained(restate__exchange *exchange) {
     restate__attempt *a = exchange->attempt;
-    if (a && a->state == RESTATE__ATTEMPT_PARKED && exchange->out.len <= RESTATE__OUT_BYTES_MAX / 2)
+    if (a && a->state == RESTATE__ATTEMPT_PARKED &&
+        exchange->out.len <= restate__worker_out_max(exchange->worker) / 2)
         restate__worker_later(exchange->worker, &a->turn);
 }
 
@@ -28226,7 +28238,7 @@ static void restate__test_settle(restate__test_invocation *v) {
     bool more;
     do {
         restate__test_work(t);
-        bool much = v->exchange->out.len > RESTATE__OUT_BYTES_MAX / 2;
+        bool much = v->exchange->out.len > restate__worker_out_max(&t->worker) / 2;
         restate__test_drain(v, false);
         if (!v->exchange) return;
         if (v->broken || v->exchange->finished) {

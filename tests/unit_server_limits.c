@@ -724,6 +724,33 @@ TEST(closed_window) {
     down();
 }
 
+/* Many answers that nobody reads: each may hold less of them, and all of them arrive when they are read. */
+TEST(closed_windows_of_many) {
+    enum { PER_CONN = 250, ALL = PER_CONN * 4 };
+    static call *k[ALL];
+    nghttp2_settings_entry open_it = { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 << 20 };
+    client *c[4];
+    up(.threads = 1);
+    for (int i = 0; i < 4; i++) {
+        c[i] = dial_to(.window = -1, .room = 100 << 20);
+        settle(c[i]);                                       /* so that it knows how many there may be */
+        for (int j = 0; j < PER_CONN; j++) {
+            k[i * PER_CONN + j] = invoke(c[i], "flood");
+            given_input("16 20000");
+            send_on(k[i * PER_CONN + j]);
+        }
+        settle(c[i]);
+    }
+    CHECK_INT(GET(ep->invocations), ALL);
+    CHECK(GET(memory.peak) < 100 * MIB);                    /* instead of 250 */
+    for (int i = 0; i < 4; i++) nghttp2_submit_settings(c[i]->session, 0, &open_it, 1);
+    for (int i = 0; i < ALL; i++) {
+        UNTIL(k[i]->answered);
+        check_flood(k[i], 16, 20000, M_OUTPUT);
+    }
+    down();
+}
+
 /* One stream whose window is used up holds back nobody else. */
 TEST(window_of_one_stream) {
     up(.threads = 1);
@@ -1309,7 +1336,7 @@ int main(int argc, char **argv) {
         T(large_frames_that_do_not_come), T(memory_grows_with_what_arrives), T(message_limit),
         T(input_ends_at_every_byte), T(input_pauses_at_every_byte), T(reset_at_every_byte),
         T(disconnects_at_every_byte), T(bytewise), T(connection_in_single_bytes), T(small_windows),
-        T(closed_window), T(window_of_one_stream), T(window_of_the_connection),
+        T(closed_window), T(closed_windows_of_many), T(window_of_one_stream), T(window_of_the_connection),
         T(peer_that_does_not_read), T(peer_that_does_not_read_and_leaves), T(reset_while_held_back),
         T(large_messages_both_ways), T(header_flood), T(header_bombs), T(not_http2), T(health_over_http1),
         T(tls_is_named), T(violations), T(rapid_reset), T(floods_without_reading),
