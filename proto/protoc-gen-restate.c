@@ -215,10 +215,18 @@ typedef struct place {
     size_t count;
 } place;
 
+typedef struct enumerator {
+    const char *name;
+    int32_t number;
+} enumerator;
+
 typedef struct enumeration {
     const char *full, *c;                   /* .shop.v1.Currency, shop_v1_Currency */
+    const char *prefix;                     /* of its values in C: shop_v1_Currency_ */
     file *file;
-    strings values;
+    LIST(enumerator) values;
+    bool checked[3];                        /* as of a message */
+    bool listed;                            /* the header has all its values */
 } enumeration;
 
 typedef struct field {
@@ -232,9 +240,11 @@ struct message {
     const char *full, *c;                   /* .shop.v1.Letter.Address, shop_v1_Letter_Address */
     file *file;
     LIST(field) fields;
+    strings oneofs;
     bool map_entry, extensible;
     bool busy;                              /* being visited: found again, it contains itself */
-    bool checked[3], codec[3];              /* by encoding: it is done already */
+    bool checked[3], codec[3];              /* by encoding: it is done already, for this file */
+    bool listed;                            /* so are its enums */
 };
 
 typedef struct method {
@@ -257,10 +267,17 @@ struct file {
     const char *name, *package, *c_package;
     view raw;
     bool flat;                              /* nanopb's M_FLATTEN */
+    bool short_names;                       /* nanopb's long_names:false, for enums */
     bool wanted, visible;
     strings imports;
     LIST(service) services;
 };
+
+/* What does not compile under a condition of the preprocessor, and why. */
+typedef struct refusal {
+    const file *file;
+    const char *condition, *why;
+} refusal;
 
 /* All that the plugin knows. */
 typedef struct world {
@@ -268,6 +285,7 @@ typedef struct world {
     LIST(message *) messages;               /* sorted by `full` once all are read */
     LIST(enumeration *) enumerations;       /* so are these */
     strings wanted;
+    LIST(refusal) refusals;
     text errors;
     const char *package;                    /* NULL: not given */
     uint64_t encoding;
@@ -377,16 +395,35 @@ static const char *c_name_of(const file *f, const char *full) {
     return c_name(f, full + 1 + (*f->package ? strlen(f->package) + 1 : 0));
 }
 
+/* Values are called by their enum, or with nanopb's long_names:false by what that is in. */
+static const char *prefix_of(const enumeration *e, view options) {
+    const char *own = strrchr(e->full, '.') + 1;
+    uint64_t long_names = !e->file->short_names;
+    view nanopb;
+    if (bytes_in(options, OPTION_NANOPB, &nanopb)) number_in(nanopb, 4, &long_names);
+    return long_names ? join("%s_", e->c)
+                      : join("%.*s", (int)(strlen(e->c) - strlen(own)), e->c);
+}
+
 static void read_enum(world *w, file *f, view v, const char *scope) {
     enumeration *e = make(sizeof *e);
-    view name, value;
+    view name, options = { NULL, NULL };
     item i;
     if (!bytes_in(v, 1, &name)) return;
     e->file = f;
     e->full = join("%s.%s", scope, name_of(name));
     e->c = c_name_of(f, e->full);
-    while (next(&v, &i))
-        if (i.tag == 2 && bytes_in(i.bytes, 1, &value)) *ADD(&e->values) = name_of(value);
+    while (next(&v, &i)) {
+        if (i.tag == 2 && bytes_in(i.bytes, 1, &name)) {
+            enumerator *value = ADD(&e->values);
+            uint64_t number = 0;
+            value->name = name_of(name);
+            number_in(i.bytes, 2, &number);
+            value->number = (int32_t)(uint32_t)number;
+        }
+        if (i.tag == 3) options = i.bytes;
+    }
+    e->prefix = prefix_of(e, options);
     *ADD(&w->enumerations) = e;
 }
 
@@ -425,6 +462,7 @@ static void read_message(world *w, file *f, view v, const char *scope, const pla
         }
         if (i.tag == 4) read_enum(w, f, i.bytes, m->full);
         if (i.tag == 5) m->extensible = true;
+        if (i.tag == 8 && bytes_in(i.bytes, 1, &name)) *ADD(&m->oneofs) = name_of(name);
     }
     m->map_entry = bytes_in(all, 7, &options) && is_set(options, 7);
     *ADD(&w->messages) = m;
@@ -481,10 +519,11 @@ static const char *initials(const char *package) {
 /* nanopb's options of the whole file, as far as they are in the .proto file. */
 static void read_names(const world *w, file *f, view options) {
     view nanopb, name;
-    uint64_t mangle = 0;
+    uint64_t mangle = 0, long_names = 1;
     if (w->package) f->c_package = w->package;
     if (!bytes_in(options, OPTION_NANOPB, &nanopb)) return;
     if (bytes_in(nanopb, 25, &name)) f->c_package = string(name);
+    if (number_in(nanopb, 4, &long_names)) f->short_names = !long_names;
     number_in(nanopb, 17, &mangle);
     if (mangle == 1) f->c_package = "";                     /* M_STRIP_PACKAGE */
     if (mangle == 2) f->flat = true;                        /* M_FLATTEN */
@@ -650,17 +689,33 @@ static const char *json_name(const char *name) {
     return t.at;
 }
 
-/* nanopb takes names as they are. */
-static bool is_word_of_c(const char *name) {
+/* What a name is besides. Releases of nanopb, up to 0.4.9, take names as they are. */
+typedef enum meaning { NOTHING, OF_C, OF_CXX, MACRO } meaning;
+
+/* Words of C are also those of C23 and GNU C, which compilers have when nobody asks for another. */
+static meaning meaning_of(const char *name) {
     static const char *const words[] = {
         "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else",
         "enum", "extern", "float", "for", "goto", "if", "inline", "int", "long", "register",
         "restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch", "typedef",
-        "union", "unsigned", "void", "volatile", "while", "bool", "true", "false" };
+        "union", "unsigned", "void", "volatile", "while", "_Alignas", "_Alignof", "_Atomic",
+        "_Bool", "_Complex", "_Generic", "_Imaginary", "_Noreturn", "_Static_assert",
+        "_Thread_local", "bool", "true", "false", "NULL", "alignas", "alignof", "asm", "constexpr",
+        "nullptr", "static_assert", "thread_local", "typeof", "typeof_unqual" };
+    static const char *const words_of_cxx[] = {
+        "and", "and_eq", "bitand", "bitor", "catch", "char16_t", "char32_t", "char8_t", "class",
+        "co_await", "co_return", "co_yield", "compl", "concept", "const_cast", "consteval",
+        "constinit", "decltype", "delete", "dynamic_cast", "explicit", "export", "friend",
+        "mutable", "namespace", "new", "noexcept", "not", "not_eq", "operator", "or", "or_eq",
+        "private", "protected", "public", "reinterpret_cast", "requires", "static_cast",
+        "template", "this", "throw", "try", "typeid", "typename", "using", "virtual", "wchar_t",
+        "xor", "xor_eq" };
+    static const char *const macros[] = { "EOF", "errno", "i386", "linux", "unix" };
     size_t i;
-    for (i = 0; i < COUNT(words); i++)
-        if (same(name, words[i])) return true;
-    return false;
+    for (i = 0; i < COUNT(words); i++) if (same(name, words[i])) return OF_C;
+    for (i = 0; i < COUNT(words_of_cxx); i++) if (same(name, words_of_cxx[i])) return OF_CXX;
+    for (i = 0; i < COUNT(macros); i++) if (same(name, macros[i])) return MACRO;
+    return NOTHING;
 }
 
 /* Of google.protobuf, what restate.h has no JSON for. */
@@ -672,6 +727,41 @@ static bool has_no_json(const message *m) {
     return false;
 }
 
+/* A name that comes into C as it is. `remedy` is what to do about it. */
+static void check_name(const rpc *r, const char *what, const char *c, const char *remedy) {
+    meaning is = meaning_of(c);
+    refusal *later;
+    if (is == OF_C)
+        fail_rpc(r, ": %s is a word of C, and nanopb does not change it; %s", what, remedy);
+    if (is != OF_CXX && is != MACRO) return;
+    later = ADD(&r->w->refusals);
+    later->file = r->file;
+    later->condition = is == MACRO ? join("defined(%s)", c) : "defined(__cplusplus)";
+    later->why = join("%s:%d: rpc %s.%s: %s is a %s, and nanopb does not change it; %s, or %s",
+                      r->file->name, r->method->line, r->service->name, r->method->name, what,
+                      is == MACRO ? "macro here" : "word of C++", remedy,
+                      is == MACRO ? "compile without that macro" : "use this header in C");
+}
+
+#define INTO_A_PACKAGE "rename it, or put the file into a package"
+
+static void check_enum(const rpc *r, enumeration *e) {
+    size_t i, k;
+    if (e->checked[r->service->encoding]) return;
+    e->checked[r->service->encoding] = true;
+    check_name(r, join("enum %s", e->full + 1), e->c, INTO_A_PACKAGE);
+    for (i = 0; i < e->values.count; i++) {
+        const enumerator *value = &e->values.items[i];
+        check_name(r, join("value %s of enum %s", value->name, e->full + 1),
+                   join("%s%s", e->prefix, value->name), INTO_A_PACKAGE);
+        for (k = 0; e->values.items[k].number != value->number; k++) continue;
+        if (k < i && r->service->encoding == JSON)
+            fail_rpc(r, ": %s and %s of enum %s are one value, and nanopb's enum_to_string takes "
+                        "one name each; remove one, or use (restate.encoding) = PROTO",
+                     e->values.items[k].name, value->name, e->full + 1);
+    }
+}
+
 static void check_message(const rpc *r, message *m, int depth);
 
 static void check_field(const rpc *r, const message *m, const field *x, int depth) {
@@ -679,9 +769,8 @@ static void check_field(const rpc *r, const message *m, const field *x, int dept
     if (r->service->encoding == JSON && x->json_name && !m->map_entry && !same(x->json_name, name))
         fail_rpc(r, ": the JSON name '%s' of %s.%s cannot be had, only '%s'", x->json_name,
                  m->full + 1, x->name, name);
-    if (is_word_of_c(x->name))
-        fail_rpc(r, ": %s.%s is a word of C, and nanopb does not change it; rename the field",
-                 m->full + 1, x->name);
+    check_name(r, join("%s.%s", m->full + 1, x->name), x->name, "rename the field");
+    if (x->enumeration) check_enum(r, x->enumeration);
     if (x->type == GROUP)
         fail_rpc(r, ": %s.%s is a group, which nanopb does not do; use a message", m->full + 1,
                  x->name);
@@ -690,9 +779,11 @@ static void check_field(const rpc *r, const message *m, const field *x, int dept
 
 /* What the message is by itself. */
 static void check_form(const rpc *r, const message *m) {
-    if (is_word_of_c(m->c))
-        fail_rpc(r, ": message %s is a word of C, and nanopb does not change it; rename it, or put "
-                    "the file into a package", m->full + 1);
+    size_t i;
+    check_name(r, join("message %s", m->full + 1), m->c, INTO_A_PACKAGE);
+    for (i = 0; i < m->oneofs.count; i++)
+        check_name(r, join("oneof %s.%s", m->full + 1, m->oneofs.items[i]), m->oneofs.items[i],
+                   "rename it");
     if (m->extensible)
         fail_rpc(r, ": message %s has extensions, which restate.h does not do", m->full + 1);
     if (r->service->encoding == JSON && has_no_json(m))
@@ -804,7 +895,7 @@ static void add_messages(const world *w, strings *names) {
         if (!e->file->visible) continue;
         *ADD(names) = e->c;
         for (k = 0; k < e->values.count; k++)
-            *ADD(names) = join("%s_%s", e->c, e->values.items[k]);
+            *ADD(names) = join("%s%s", e->prefix, e->values.items[k].name);
     }
 }
 
@@ -840,12 +931,29 @@ static void check_file(world *w, const file *f) {
         fail(in_file(w, f, 0), "package=%s is not the beginning of a C name", f->c_package);
 }
 
+/* What was done for another file is to be done for this one. */
+static void begin_file(world *w) {
+    size_t i;
+    for (i = 0; i < w->enumerations.count; i++) {
+        enumeration *e = w->enumerations.items[i];
+        memset(e->checked, 0, sizeof e->checked);
+        e->listed = false;
+    }
+    for (i = 0; i < w->messages.count; i++) {
+        message *m = w->messages.items[i];
+        memset(m->checked, 0, sizeof m->checked);
+        memset(m->codec, 0, sizeof m->codec);
+        m->listed = false;
+    }
+}
+
 static void check(world *w) {
     size_t i, k;
     for (i = 0; i < w->files.count; i++) {
         file *f = w->files.items[i];
         check_file(w, f);
         if (!f->wanted || !f->services.count) continue;
+        begin_file(w);
         for (k = 0; k < f->services.count; k++) check_service(w, f, &f->services.items[k]);
         check_names(w, f);
     }
@@ -876,7 +984,7 @@ static void schema_of_enum(text *t, const enumeration *e) {
     }
     print(t, "{\"enum\":[");
     for (i = 0; e && i < e->values.count; i++)
-        print(t, "%s\"%s\"", i ? "," : "", e->values.items[i]);
+        print(t, "%s\"%s\"", i ? "," : "", e->values.items[i].name);
     print(t, "]}");
 }
 
@@ -1063,6 +1171,42 @@ static void print_codec_value(text *t, const rpc *r, const message *m) {
     print(t, ");\n");
 }
 
+/* restate.h tries all values that an enum may have, unless they are as far apart as this. */
+#define FAR_APART 65536
+
+static bool is_wide(const enumeration *e) {
+    int64_t least = 0, most = 0;
+    size_t i;
+    for (i = 0; i < e->values.count; i++) {
+        int64_t n = e->values.items[i].number;
+        if (!i || n < least) least = n;
+        if (!i || n > most) most = n;
+    }
+    return most - least >= FAR_APART;
+}
+
+static void print_values(text *t, enumeration *e) {
+    size_t i;
+    if (e->listed || !is_wide(e)) return;
+    e->listed = true;
+    print(t, "#ifndef %s_VALUES\n#define %s_VALUES RESTATE_PROTO_ENUM_VALUES(", e->c, e->c);
+    for (i = 0; i < e->values.count; i++)
+        print(t, "%s \\\n    %s%s", i ? "," : "", e->prefix, e->values.items[i].name);
+    print(t, ")\n#endif\n");
+}
+
+/* Those of the enums of a message, and of the messages in it. */
+static void print_all_values(text *t, message *m) {
+    size_t i;
+    if (m->listed) return;
+    m->listed = true;
+    for (i = 0; i < m->fields.count; i++) {
+        field *x = &m->fields.items[i];
+        if (x->enumeration) print_values(t, x->enumeration);
+        if (x->message) print_all_values(t, x->message);
+    }
+}
+
 static void print_codec(text *t, const rpc *r, message *m) {
     const service *s = r->service;
     const char *name;
@@ -1071,6 +1215,7 @@ static void print_codec(text *t, const rpc *r, message *m) {
     name = codec(s, m);
     print(t, "\n#ifndef %s_FIELDLIST\n#error \"nanopb made no %s: give protoc-gen-restate the same "
              "package=\"\n#endif\n", m->c, m->c);
+    if (s->encoding == JSON) print_all_values(t, m);
     print(t, "#ifndef %s_defined\n#define %s_defined\n", name, name);
     print(t, "RESTATE__UNUSED static const restate_codec %s =\n", name);
     print_codec_value(t, r, m);
@@ -1225,6 +1370,16 @@ static const char *guard_of(const char *stem) {
     return guard;
 }
 
+/* Before nanopb's header, of which compilers say less. */
+static void print_refusals(text *t, const world *w, const file *f) {
+    size_t i;
+    for (i = 0; i < w->refusals.count; i++) {
+        const refusal *r = &w->refusals.items[i];
+        if (r->file == f)
+            print(t, "#if %s\n#error \"%s\"\n#endif\n", r->condition, r->why);
+    }
+}
+
 static const char *generate(world *w, const file *f) {
     const char *stem = stem_of(f), *guard = guard_of(stem);
     text t = { NULL, 0, 0 };
@@ -1232,12 +1387,13 @@ static const char *generate(world *w, const file *f) {
     print(&t, "/* Typed handlers and clients for the services of %s.\n"
               " * Generated by protoc-gen-restate; do not edit. */\n", f->name);
     print(&t, "#ifndef RESTATE_GENERATED_%s\n#define RESTATE_GENERATED_%s\n\n", guard, guard);
-    print(&t, "#include \"restate.h\"\n#include \"%s.pb.h\"\n\n", stem);
+    print(&t, "#include \"restate.h\"\n");
+    print_refusals(&t, w, f);
+    print(&t, "#include \"%s.pb.h\"\n\n", stem);
     print(&t, "/* Schemas and documentation may be longer than the strings that C99 asks compilers"
               " to take. */\n#if defined(__GNUC__)\n#pragma GCC diagnostic push\n"
               "#pragma GCC diagnostic ignored \"-Woverlength-strings\"\n#endif\n");
-    for (i = 0; i < w->messages.count; i++)
-        memset(w->messages.items[i]->codec, 0, sizeof w->messages.items[i]->codec);
+    begin_file(w);
     for (i = 0; i < f->services.count; i++) print_codecs(&t, w, f, &f->services.items[i]);
     print(&t, "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n");
     for (i = 0; i < f->services.count; i++) print_service(&t, &f->services.items[i], w->bare);

@@ -24,6 +24,7 @@ strict=($STRICT) flags=($FLAGS -I. "-I$source" "-I$out") libs=($LIBS)
 
 step() { printf '%s\n' "typed: $*"; }
 die() { printf 'typed: %s\n' "$*" >&2; exit 1; }
+told() { grep -q -e "$1" "$work/why.txt" || { cat "$work/why.txt"; die "does not say: $1"; }; }
 refuse() { if "$@" >"$work/why.txt" 2>&1; then die "not refused: $*"; fi; }   # its messages are in why.txt
 
 # protobuf's own files. Debian has descriptor.proto in nanopb's package, too, and nanopb.proto.
@@ -74,8 +75,7 @@ deep() { # DEPTH
 mkdir -p "$work/deep"
 deep 33 >"$work/deep/deep33.proto"
 refuse generate "-I$work/deep" --restate_out="$work/fresh" deep33.proto
-grep -qx -- '--restate_out: deep33.proto:3: rpc S.Do: message deep.M33 is the 33rd inside of another; restate.h goes down to 32' \
-    "$work/why.txt" || { cat "$work/why.txt"; die "no word of the depth"; }
+told '^--restate_out: deep33.proto:3: rpc S.Do: message deep.M33 is the 33rd inside of another; restate.h goes down to 32$'
 deep 32 >"$work/deep/deep32.proto"
 generate "-I$work/deep" --restate_out="$out" deep32.proto
 nanopb "$work/deep" deep32.proto
@@ -106,7 +106,7 @@ step "programs that only call link without handlers, and a handler that is not t
 sed '/^restate_status shop_v1_Checkout_Paid/,/^}/d' "$source/services.c" >"$work/missing.c"
 "$GCC" -std=c99 -O0 "${flags[@]}" -c -o "$work/missing.o" "$work/missing.c"
 refuse "$GCC" -o "$work/missing" "$work"/{missing,buyer,call,restate,orders.pb,mail.pb}.o "${libs[@]}"
-grep -q "undefined reference to .shop_v1_Checkout_Paid'" "$work/why.txt" || { cat "$work/why.txt"; die "nobody names it"; }
+told "undefined reference to .shop_v1_Checkout_Paid'"
 
 step "a string without a size would be lost, in binary form too, and nanopb with another package is noticed"
 mkdir "$work/lost" "$work/other"
@@ -114,12 +114,11 @@ cp "$source"/mail.proto "$source"/expected/mail.restate.h "$work/lost"
 sed '/Address/d' "$source/mail.options" >"$work/lost/mail.options"
 nanopb_generator.py -q -I "$work/lost" "${includes[@]}" -D "$work/lost" mail.proto
 refuse "$GCC" -std=c99 "-I$work/lost" -I. -fsyntax-only -x c "$work/lost/mail.restate.h"
-grep -q RESTATE_PROTO_needs_max_size_or_max_count_for_Letter_Address_name "$work/why.txt" || die "the field is not named"
-grep -q 'mail.proto:11: Mail.Send' "$work/why.txt" || { cat "$work/why.txt"; die "the rpc is not named"; }
+told RESTATE_PROTO_needs_max_size_or_max_count_for_Letter_Address_name
+told 'mail.proto:11: Mail.Send'
 generate "-I$source" --restate_opt=package=other --restate_out="$work/other" orders.proto
 refuse "$GCC" -std=c99 "-I$work/other" "-I$out" -I. -fsyntax-only -x c "$work/other/orders.restate.h"
-grep -q 'nanopb made no other_PlaceRequest: give protoc-gen-restate the same package=' "$work/why.txt" ||
-    { cat "$work/why.txt"; die "the package is not named"; }
+told 'nanopb made no other_PlaceRequest: give protoc-gen-restate the same package='
 
 # ---- Shapes -----------------------------------------------------------------------------------------------
 
@@ -184,11 +183,11 @@ nanopb "$source/shapes" "${shapes[@]/%/.proto}" "${parts[@]/%/.proto}"
 shapes+=(many deep32)
 [ "${#shapes[@]}" -ge 20 ] || die "only ${#shapes[@]} shapes"
 awk 'length > 100 && !/^ *"/ { print FILENAME ":" FNR ": longer than 100"; bad = 1 } END { exit bad }' "$source"/expected/*.h
-headers=()
-for name in "${shapes[@]}"; do headers+=("$out/$name.restate.h"); done
-{
+program() { # SHAPE...
+    local headers=("${@/#/$out/}")
+    headers=("${headers[@]/%/.restate.h}")
     echo '#include "call.h"'
-    for name in "${shapes[@]}"; do echo "#include \"$name.restate.h\""; done
+    printf '#include "%s.restate.h"\n' "$@"
     handlers "${headers[@]}"
     echo 'const restate_service *const *served(void) {'
     echo '    static const restate_service *services[100];'
@@ -197,11 +196,20 @@ for name in "${shapes[@]}"; do headers+=("$out/$name.restate.h"); done
     echo '    services[n] = NULL;'
     echo '    return services;'
     echo '}'
-} >"$work/shapes.c"
+}
+program "${shapes[@]}" >"$work/shapes.c"
+in_cxx=()                               # what has words of C++ is told so
+for name in "${shapes[@]}"; do [[ $name == words_of_* ]] || in_cxx+=("$name"); done
+program "${in_cxx[@]}" >"$work/shapes.cc"
 for cc in "$CLANG" "$GCC"; do "$cc" "${strict[@]}" -O0 "${flags[@]}" -c -o "$work/shapes.o" "$work/shapes.c"; done
 for cxx in "$GXX" "$CLANGXX"; do
-    "$cxx" -std=c++17 -pedantic -Wall -Wextra -Werror "${flags[@]}" -fsyntax-only -x c++ "$work/shapes.c"
+    "$cxx" -std=c++17 -pedantic -Wall -Wextra -Werror "${flags[@]}" -fsyntax-only "$work/shapes.cc"
+    refuse "$cxx" -std=c++17 "${flags[@]}" -fsyntax-only -x c++ "$out/words_of_cxx.restate.h"
+    told 'words_of_cxx.proto:4: rpc S.Do: words.cxx.M.class is a word of C++'
 done
+# A macro, too, is told where it is one.
+refuse "$GCC" -std=c99 -Derrno=1 "${flags[@]}" -fsyntax-only -x c "$out/words_of_cxx.restate.h"
+told 'words_of_cxx.proto:4: rpc S.Do: words.cxx.M.errno is a macro here'
 objects=()
 for name in "${shapes[@]}" "${parts[@]}"; do
     [ -f "$out/$name.pb.c" ] || continue
