@@ -27477,8 +27477,10 @@ static bool restate__test_look_up(restate__test_party *caller, const restate__se
         found->keep = &i->invocation;
         found->number = restate__test_hash(t->options.seed, i->node.key);
     } else {
-        uint64_t from[] = { t->options.seed, caller->lineage, order->number };
-        found->number = restate__test_hash(~UINT64_C(0), restate__b(from, sizeof from));
+        const uint64_t from[] = { t->options.seed, caller->lineage, order->number };
+        uint8_t bytes[sizeof from];         /* little-endian, so that a seed means the same everywhere */
+        for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (uint8_t)(from[i / 8] >> i % 8 * 8);
+        found->number = restate__test_hash(~UINT64_C(0), restate__b(bytes, sizeof bytes));
     }
     if (found->keep && *found->keep && restate__test_forgotten(*found->keep)) *found->keep = NULL;
     if (found->keep) found->there = *found->keep;
