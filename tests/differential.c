@@ -178,11 +178,16 @@ static void begin_line(void) {
 }
 
 static void say_escaped(restate_bytes b) {
+    static const char digits[] = "0123456789abcdef";
     SAY("\"");
-    for (size_t i = 0; i < b.len; i++) {
-        if (b.ptr[i] == '"' || b.ptr[i] == '\\') SAY("\\%c", b.ptr[i]);
-        else if (b.ptr[i] >= ' ' && b.ptr[i] < 127) add(&told, b.ptr + i, 1);
-        else SAY("\\x%02x", b.ptr[i]);
+    for (size_t i = 0; i < b.len; i++) {    /* no SAY for each byte: that took most of the time */
+        const uint8_t byte = b.ptr[i];
+        const char hex[4] = { '\\', 'x', digits[byte >> 4], digits[byte & 15] };
+        if (byte < ' ' || byte > 126) add(&told, hex, 4);
+        else {
+            if (byte == '"' || byte == '\\') add(&told, hex, 1);
+            add(&told, &byte, 1);
+        }
         if (i == 300 && b.len > 400 && !allowed.len) {
             SAY("... %lu bytes, ", (unsigned long)b.len);
             i = b.len - 40;
@@ -282,24 +287,31 @@ static void say_frame(const char *who, uint16_t type, uint16_t flags, restate_by
     SAY("\n");
 }
 
+static void replace(text *in, const char *old, const char *new) {
+    static text result;
+    const char *from, *at;
+    text replaced;
+    add(in, "", 1);
+    in->len--;
+    from = (const char *)in->at;
+    if (!strstr(from, old)) return;
+    result.len = 0;
+    for (; (at = strstr(from, old)) != NULL; from = at + strlen(old)) {
+        add(&result, from, (size_t)(at - from));
+        add(&result, new, strlen(new));
+    }
+    add(&result, from, strlen(from));
+    replaced = result;
+    result = *in;
+    *in = replaced;
+}
+
 /* Puts new texts where old ones are. */
 static void normalise(text *in) {
-    static text result;
-    const char *pair = (const char *)allowed.at, *end = pair + allowed.len;
-    while (pair != end) {
-        const char *old = pair, *at, *from;
-        add(in, "", 1);
-        from = (const char *)in->at;
-        pair += strlen(old) + 1;
-        result.len = 0;
-        for (; (at = strstr(from, old)) != NULL; from = at + strlen(old)) {
-            add(&result, from, (size_t)(at - from));
-            add(&result, pair, strlen(pair));
-        }
-        add(&result, from, strlen(from));
-        in->len = 0;
-        add(in, result.at, result.len);
-        pair += strlen(pair) + 1;
+    const char *old = (const char *)allowed.at, *end = old + allowed.len, *new;
+    for (; old != end; old = new + strlen(new) + 1) {
+        new = old + strlen(old) + 1;
+        replace(in, old, new);
     }
 }
 
