@@ -18977,7 +18977,7 @@ typedef struct restate__h2_stream {
     uint64_t born_ms, moved_ms;             /* moved: some of the response was sent, or could be */
     uint64_t arrived;                       /* bytes of the request body */
     size_t ignored;                         /* those of them that came after the response */
-    size_t unread;                          /* bytes of headers that are too many, and of trailers */
+    size_t unread;                          /* bytes of headers that are too many, and trailers */
     int32_t id;
     char status[4];
     bool overfull, input_over, submitted, deferred, reset, sending;
@@ -27478,7 +27478,7 @@ static bool restate__test_look_up(restate__test_party *caller, const restate__se
         found->number = restate__test_hash(t->options.seed, i->node.key);
     } else {
         const uint64_t from[] = { t->options.seed, caller->lineage, order->number };
-        uint8_t bytes[sizeof from];         /* little-endian, so that a seed means the same everywhere */
+        uint8_t bytes[sizeof from];         /* little-endian: a seed gives the same everywhere */
         for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (uint8_t)(from[i / 8] >> i % 8 * 8);
         found->number = restate__test_hash(~UINT64_C(0), restate__b(bytes, sizeof bytes));
     }
