@@ -107,8 +107,8 @@ $(1)/unit_%: tests/unit_%.c $$(wildcard tests/*.h tests/support/*.c) $$(HEADERS)
 $(1)/unit_proto: $$(PROTOS)
 $(1)/unit_server_scale: tests/bench/scale.c
 $(1)/unit_context_payloads: build/proto/order.pb.c
-$(1)/unit_identity $(1)/unit_client_tls $(1)/unit_server_tls $(1)/test-services $(1)/hostile: CPPFLAGS += -DRESTATE_WITH_OPENSSL
-$(1)/unit_identity $(1)/unit_client_tls $(1)/unit_server_tls $(1)/test-services $(1)/hostile: LDLIBS += -lssl -lcrypto
+$(1)/unit_identity $(1)/unit_client_tls $(1)/unit_server_tls $(1)/test-services $(1)/hostile $(1)/e2e-ledger: CPPFLAGS += -DRESTATE_WITH_OPENSSL
+$(1)/unit_identity $(1)/unit_client_tls $(1)/unit_server_tls $(1)/test-services $(1)/hostile $(1)/e2e-ledger: LDLIBS += -lssl -lcrypto
 
 $(1)/fuzz-plugin: proto/protoc-gen-restate.c
 $(1)/fuzz-%: tests/fuzz/%.c tests/fuzz/fuzz.h $$(wildcard tests/*.h tests/support/*.c) $$(HEADERS)
@@ -122,6 +122,10 @@ $(1)/e2e-services: tests/e2e/services.c tests/support/kinds.c tests/support/chec
 $(1)/hostile: tests/hostile.c $$(wildcard tests/*.h tests/support/*.c) $$(HEADERS)
 	@mkdir -p $$(@D)
 	$$(compile) $(2) $$(alone) -o $$@ $$< $$(link)
+
+$(1)/e2e-ledger: tests/e2e/ledger.c $$(HEADERS)
+	@mkdir -p $$(@D)
+	$$(compile) $(2) -o $$@ $$< $$(link)
 
 $(1)/bench-client: tests/bench/client.c $$(HEADERS)
 	@mkdir -p $$(@D)
@@ -187,7 +191,8 @@ build/bench-load: tests/bench/load.c
 # A driver includes the other files it is made of.
 build/e2e: driver = tests/e2e/e2e.c
 build/e2e-contract: driver = tests/e2e/contract.c
-build/e2e build/e2e-contract: $(wildcard tests/e2e/*.c) tests/test.h
+build/soak: driver = tests/e2e/soak.c
+build/e2e build/e2e-contract build/soak: $(wildcard tests/e2e/*.c) tests/test.h
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(WARN) $(CPPFLAGS) $(CFLAGS) -Itests $(shell pkg-config --cflags libcurl libcjson) \
 		-o $@ $(driver) $(LDFLAGS) $(shell pkg-config --libs libcurl libcjson) $(LDLIBS)

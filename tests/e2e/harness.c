@@ -45,7 +45,6 @@
 #include "test.h"
 
 #define CASE_SECONDS 120        /* a case that gets no answer for longer, at a greater scale so much more, has hung */
-#define REQUEST_SECONDS 60L
 #define PATIENCE 90             /* seconds that an event may take; how fast a machine under load is says nothing */
 #define PATIENTLY(ms) for (double until_ = now() + PATIENCE; now() < until_; pause_ms(ms))
 #define LOGS "build/e2e-logs"    /* below it, a directory for each name of a driver */
@@ -160,6 +159,7 @@ static inline size_t take_header(char *data, size_t size, size_t count, void *us
     return size * count;
 }
 
+static long request_seconds = 60;
 static struct curl_slist *json_headers;
 static struct curl_slist *plain_headers;        /* curl's own content type taken out */
 
@@ -170,7 +170,7 @@ static inline void prepare(CURL *curl, reply *r, const char *method, const char 
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT, REQUEST_SECONDS);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, request_seconds);
     if (body) {
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
         curl_easy_setopt(curl, CURLOPT_HTTPHEADER, json_headers);
@@ -195,32 +195,42 @@ static inline void perform(CURL *curl, reply *r, const char *url) {
     else snprintf(r->body, sizeof r->body, "%s: %s", url, curl_easy_strerror(e));
 }
 
+static CURL *requests;                      /* of http() and http_with() */
+
 static inline void http(reply *r, const char *method, const char *url, const char *body) {
-    static CURL *curl;
     if (carried) {
         carried->request(r, method, url, body ? "application/json" : NULL, body, body ? strlen(body) : 0, NULL);
         return;
     }
-    if (!curl) curl = curl_easy_init();
-    prepare(curl, r, method, url, body);
-    perform(curl, r, url);
+    if (!requests) requests = curl_easy_init();
+    prepare(requests, r, method, url, body);
+    perform(requests, r, url);
 }
 
 /* The same with more headers, a list that ends with NULL. */
 static inline void http_with(reply *r, const char *method, const char *url, const char *body,
                              const char *const *headers) {
-    static CURL *curl;
     if (carried) {
         carried->request(r, method, url, body ? "application/json" : NULL, body, body ? strlen(body) : 0, headers);
         return;
     }
     struct curl_slist *all = curl_slist_append(NULL, body ? "content-type: application/json" : "content-type:");
-    if (!curl) curl = curl_easy_init();
+    if (!requests) requests = curl_easy_init();
     for (; *headers; headers++) all = curl_slist_append(all, *headers);
-    prepare(curl, r, method, url, body);
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, all);
-    perform(curl, r, url);
+    prepare(requests, r, method, url, body);
+    curl_easy_setopt(requests, CURLOPT_HTTPHEADER, all);
+    perform(requests, r, url);
     curl_slist_free_all(all);
+}
+
+/* In a process that the driver has forked: it ends with the driver, and does not share its connections. */
+static inline void child_of_driver(void) {
+    static const int ours[] = { SIGALRM, SIGINT, SIGTERM };
+    for (int i = 0; i < 3; i++) signal(ours[i], SIG_DFL);
+    requests = NULL;
+#ifdef __linux__
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+#endif
 }
 
 /* The same with a body that is not JSON, and may hold zero bytes. */
@@ -491,7 +501,7 @@ typedef struct endpoint {
     const char *program;        /* below E2E_BIN */
     const char *log;            /* its name in the directory of logs */
     pid_t pid;                  /* 0: not running */
-    const char *settings[4];    /* more of its environment, NAME=VALUE */
+    const char *settings[8];    /* more of its environment, NAME=VALUE */
     bool tls;
     int port;                   /* stays the same over restarts */
     unsigned known;             /* the server where it is registered */
@@ -527,7 +537,7 @@ static inline void become(const endpoint *e, const char *path) {
 #endif
     setenv("PORT", text("%d", e->port), 1);
     setenv("TRACE", text("%s/trace", logs), 1);
-    for (int i = 0; i < 4 && e->settings[i]; i++) putenv((char *)(uintptr_t)e->settings[i]);
+    for (int i = 0; i < 8 && e->settings[i]; i++) putenv((char *)(uintptr_t)e->settings[i]);
     snprintf(wrap, sizeof wrap, "%s", env("E2E_WRAP", ""));
     for (char *w = strtok(wrap, " "); w && n < 30; w = strtok(NULL, " ")) words[n++] = w;
     words[n++] = (char *)(uintptr_t)path;
@@ -591,16 +601,19 @@ static inline int endpoint_stop(endpoint *e) {
     return -1;
 }
 
-static inline bool endpoint_register(endpoint *e) {
+static inline bool register_port(const char *what, bool tls, int port) {
     static reply r;
+    http(&r, "POST", text("%s/deployments", admin),
+         text("{\"uri\":\"%s://127.0.0.1:%d\",\"force\":true}", tls ? "https" : "http", port));
+    if (r.status == 201 || r.status == 200) return true;
+    printf("  registering %s: %ld %.400s\n", what, r.status, r.body);
+    return false;
+}
+
+static inline bool endpoint_register(endpoint *e) {
     if (!endpoint_start(e)) return false;
     if (carried || e->known == generation) return true;
-    http(&r, "POST", text("%s/deployments", admin),
-         text("{\"uri\":\"%s://127.0.0.1:%d\",\"force\":true}", e->tls ? "https" : "http", e->port));
-    if (r.status != 201 && r.status != 200) {
-        printf("  registering %s: %ld %.400s\n", e->program, r.status, r.body);
-        return false;
-    }
+    if (!register_port(e->program, e->tls, e->port)) return false;
     e->known = generation;
     return true;
 }
