@@ -356,6 +356,15 @@ e2e: all cxx-examples build/e2e build/e2e-services build/e2e-contract build/test
 e2e-memory: build/e2e-memory
 	build/e2e-memory
 
+# Operations of every kind while processes die and connections break: TIME seconds of that, shared by one server and a
+# cluster (MODES), each with and without TLS. SEED is printed, and can be given again.
+TIME = 240
+MODES = default,cluster
+comma = ,
+SEED =
+soak: build/soak build/e2e-ledger
+	SOAK_SECONDS=$$(( $(TIME) / 2 / $(words $(subst $(comma), ,$(MODES))) )) SOAK_SEED=$(SEED) E2E_MODES=$(MODES) build/soak
+
 # A first look, in less than a minute.
 e2e-smoke: all build/e2e build/e2e-services build/e2e-contract build/test-services
 	E2E_SMOKE=1 build/e2e
@@ -463,7 +472,7 @@ readme: $(HEADERS) build/proto/order.pb.h
 strict: strict-gcc strict-clang compile
 
 # The header alone, as a program's main file would see it, and everything that uses only its public part.
-STRICT_SOURCES = $(EXAMPLES:%=examples/%.c) $(wildcard examples/shop/*.c) examples/firmware/relay.c tests/e2e/services.c $(TEST_SERVICES) \
+STRICT_SOURCES = $(EXAMPLES:%=examples/%.c) $(wildcard examples/shop/*.c) examples/firmware/relay.c tests/e2e/services.c tests/e2e/ledger.c $(TEST_SERVICES) \
 	tests/bench/endpoint.c tests/bench/client.c tests/differential.c
 
 strict-gcc strict-clang: $(HEADERS) build/proto/order.pb.h build/proto/shop.restate.h
@@ -474,7 +483,7 @@ strict-gcc strict-clang: $(HEADERS) build/proto/order.pb.h build/proto/shop.rest
 	strict -O0 -DRESTATE_IMPLEMENTATION -DRESTATE_TERSE -x c restate.h; \
 	strict -O0 -DRESTATE_IMPLEMENTATION -DRESTATE_SMALL -x c restate.h; \
 	strict -O0 -DRESTATE_IMPLEMENTATION -DRESTATE_WITH_TEST -DRESTATE_NO_SERVER -DRESTATE_NO_THREADS -x c restate.h; \
-	for source in $(STRICT_SOURCES) tests/e2e/e2e.c tests/e2e/contract.c tests/e2e/memory.c; do strict -O0 $$source; done; \
+	for source in $(STRICT_SOURCES) tests/e2e/e2e.c tests/e2e/contract.c tests/e2e/memory.c tests/e2e/soak.c; do strict -O0 $$source; done; \
 	for name in bodies usage load; do strict -O0 tests/bench/$$name.c; done
 strict-gcc: STRICT_CC = $(GCC)
 strict-clang: STRICT_CC = $(CLANG)
@@ -701,6 +710,7 @@ help:
 	@echo 'make scale        much of everything: memory, time, bounds (build/scale PART-OF-A-NAME)'
 	@echo 'make e2e-memory   the cases of the contract without a server, against the runtime for tests'
 	@echo 'make e2e-smoke    some of them, in less than a minute'
+	@echo 'make soak         operations of every kind while processes die and connections break, TIME=240 seconds; every total is exact'
 	@echo 'make servers      the same with every version of the server that npm carries'
 	@echo 'make platforms    unit tests and end-to-end cases on other processors (qemu-user), with musl, C2x and tcc'
 	@echo 'make everything   all warnings of clang, but for a list of those that are not wanted'
@@ -735,7 +745,7 @@ help:
 	@echo 'make packages     tries all of these: pkg-config, CMake, Meson, a program in Python'
 	@echo 'make clean        removes what was built, but for the server'
 
-.PHONY: all mutants-made platforms cxx cxx-examples install install-headers install-plugin shared install-shared packages examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke servers mutants differential coverage scale budget bench bench-e2e bench-client \
+.PHONY: all mutants-made platforms cxx cxx-examples install install-headers install-plugin shared install-shared packages examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke soak servers mutants differential coverage scale budget bench bench-e2e bench-client \
 	bench-check wire wire-check layers license features sizes sizes-check \
 	symbols readme typed interop strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware firmware-units firmware-check firmware-size refused clean help
 .SECONDARY:

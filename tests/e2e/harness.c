@@ -195,16 +195,16 @@ static inline void perform(CURL *curl, reply *r, const char *url) {
     else snprintf(r->body, sizeof r->body, "%s: %s", url, curl_easy_strerror(e));
 }
 
-static CURL *requests;                      /* of http() and http_with() */
+static CURL *requester;                     /* of http() and http_with() */
 
 static inline void http(reply *r, const char *method, const char *url, const char *body) {
     if (carried) {
         carried->request(r, method, url, body ? "application/json" : NULL, body, body ? strlen(body) : 0, NULL);
         return;
     }
-    if (!requests) requests = curl_easy_init();
-    prepare(requests, r, method, url, body);
-    perform(requests, r, url);
+    if (!requester) requester = curl_easy_init();
+    prepare(requester, r, method, url, body);
+    perform(requester, r, url);
 }
 
 /* The same with more headers, a list that ends with NULL. */
@@ -215,11 +215,11 @@ static inline void http_with(reply *r, const char *method, const char *url, cons
         return;
     }
     struct curl_slist *all = curl_slist_append(NULL, body ? "content-type: application/json" : "content-type:");
-    if (!requests) requests = curl_easy_init();
+    if (!requester) requester = curl_easy_init();
     for (; *headers; headers++) all = curl_slist_append(all, *headers);
-    prepare(requests, r, method, url, body);
-    curl_easy_setopt(requests, CURLOPT_HTTPHEADER, all);
-    perform(requests, r, url);
+    prepare(requester, r, method, url, body);
+    curl_easy_setopt(requester, CURLOPT_HTTPHEADER, all);
+    perform(requester, r, url);
     curl_slist_free_all(all);
 }
 
@@ -227,7 +227,7 @@ static inline void http_with(reply *r, const char *method, const char *url, cons
 static inline void child_of_driver(void) {
     static const int ours[] = { SIGALRM, SIGINT, SIGTERM };
     for (int i = 0; i < 3; i++) signal(ours[i], SIG_DFL);
-    requests = NULL;
+    requester = NULL;
 #ifdef __linux__
     prctl(PR_SET_PDEATHSIG, SIGKILL);
 #endif
@@ -404,10 +404,11 @@ static inline cJSON *query(const char *sql) {
     char *request = cJSON_PrintUnformatted(body);
     cJSON_Delete(body);
     const word url = make_word("%s/query", admin);
-    /* A partition that moves between the nodes of a cluster cannot be asked, and the server says so. */
+    /* A partition that moves between the nodes of a cluster cannot be asked, and the server says so; or
+     * it asks a node that has begun anew, which knows nothing of its question. */
     PATIENTLY(50) {
         http(&r, "POST", url.s, request);
-        if (r.status != 500 || !strstr(r.body, "partition")) break;
+        if (r.status != 500 || (!strstr(r.body, "partition") && !strstr(r.body, "No such scanner"))) break;
     }
     free(request);
     cJSON *answer = r.status == 200 ? cJSON_Parse(r.body) : NULL;
