@@ -172,7 +172,7 @@ memcheck=(valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kin
 # Drivers wait for most of their time, and each has servers of its own. Meanwhile the unit tests of the next part are
 # compiled, by what drivers and servers leave of the processors.
 heading "end to end, also with sanitizers, under valgrind, and with other ways to switch stacks"
-build cxx-examples build/e2e build/e2e-services build/e2e-contract build/test-services build/firmware/relay build/firmware/m4.elf
+build cxx-examples build/e2e build/e2e-services build/e2e-contract build/soak build/test-services build/firmware/relay build/firmware/m4.elf
 streams=(no_server no_threads bare custom)      # without server, without threads, without both, with threads of a port
 stacks=(ucontext thread port)                   # other ways to switch them
 others=(build/poll/unit_process)
@@ -202,6 +202,7 @@ own=(chain delayed awakeable flaky cancel blocking promise signal attach futures
 few=(chain delayed awakeable flaky cancel blocking promise signal futures crash)
 begin_driver e2e-contract 720 '' E2E_BUT=cluster build/e2e-contract
 begin_driver e2e 700 '' build/e2e
+begin_driver soak 900 e2e-ledger SOAK_SECONDS=30 build/soak     # of trouble, four times
 begin execute interop timeout 500 tests/interop.sh
 begin_driver e2e-contract@cluster 300 '' E2E_MODES=cluster build/e2e-contract
 begin_driver e2e-contract@asan 300 asan/test-services "${asan[@]:1}" E2E_BIN=build/asan E2E_MODES=default E2E_SCALE=20 \

@@ -37,7 +37,8 @@
  *     fuzz/                       what is to hold whatever arrives (make fuzz)
  *     compile/                    ways to include the header
  *     journals/                   recorded by a real server, and what they are as text
- *     e2e/                        with a real server; memory.c: the contract's cases without one
+ *     e2e/                        with a real server; memory.c: the contract's cases without one; soak.c: while
+ *                                 processes die and connections break
  *     features/, scenarios.md     which test looks at which capability, and at which scenario of the protocol
  */
 #ifndef TEST_H

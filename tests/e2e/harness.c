@@ -225,8 +225,9 @@ static inline void http_with(reply *r, const char *method, const char *url, cons
 
 /* In a process that the driver has forked: it ends with the driver, and does not share its connections. */
 static inline void child_of_driver(void) {
-    static const int ours[] = { SIGALRM, SIGINT, SIGTERM };
-    for (int i = 0; i < 3; i++) signal(ours[i], SIG_DFL);
+    signal(SIGALRM, SIG_IGN);
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
     requester = NULL;
 #ifdef __linux__
     prctl(PR_SET_PDEATHSIG, SIGKILL);

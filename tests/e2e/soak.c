@@ -412,7 +412,7 @@ static void trouble(double length) {
     double end = now() + length, strike = now(), storm = now(), crash = now() + seconds(1, 4), patch = now() + seconds(1, 6);
     while (now() < end && !test_failures) {
         alarm(5 * STUCK_SECONDS);
-        bool up = all_up();
+        all_up();
         if (now() >= strike) {
             int i = (int)dice(VICTIMS);
             if (endpoint_victims[i].is == UP) ledger_hit(i, any_fate());
@@ -430,7 +430,6 @@ static void trouble(double length) {
             server_hit((int)dice((unsigned)servers_count()), any_fate());
             crash = now() + seconds(3, 12);
         }
-        (void)up;
         pause_ms(10);
     }
 }
@@ -569,11 +568,11 @@ static bool settle(void) {
     set_phase(ATTACHING);
     bool finished = waits_for(count_unended, 0) && waits_for(count_open, 0);
     set_phase(REST);
+    look_for_mismatches();
     if (!finished) return false;
     for (; counted < seen(&shared->begun); counted++) count_op(&shared->ops[counted]);
     if (!waits_for(count_accounts, ACCOUNTS)) return false;
     compare();
-    look_for_mismatches();
     CHECK_INT(seen(&shared->wrong), 0);
     program.gone = program.done;
     program.done = program.version;
