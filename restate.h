@@ -779,7 +779,10 @@ RESTATE__UNUSED static const restate_codec restate_codec_void =
  * all values if they are less than 1,048,576 apart, else of those near zero, of the least and the
  * greatest one, and of round numbers. An enum with other values has to list all its values before
  * the codec. A name that is not found is a failure that says so; the number is accepted, too.
- *     #define Area_VALUES RESTATE_PROTO_ENUM_VALUES(Area_NONE, Area_NORTH, Area_SOUTH) */
+ *     #define Area_VALUES RESTATE_PROTO_ENUM_VALUES(Area_NONE, Area_NORTH, Area_SOUTH)
+ * nanopb does not say of which enum a field is where the .proto file has no enum of its own:
+ *     #define Order_area_ENUMTYPE Area
+ * protoc-gen-restate writes both where they are needed. */
 #define RESTATE_PROTO(Type) RESTATE__PROTO_CODEC(Type, false, NULL, BINARY)
 #define RESTATE_PROTOJSON(Type) RESTATE_PROTOJSON_WITH(Type, false, NULL)
 #define RESTATE_PROTO_WITH(Type, optional, schema) \

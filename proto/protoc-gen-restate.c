@@ -232,6 +232,7 @@ typedef struct enumeration {
 typedef struct field {
     const char *name, *json_name, *type_name, *comment;
     uint64_t label, type;
+    uint64_t oneof;                         /* its index + 1; 0: in none that C has */
     message *message;
     enumeration *enumeration;
 } field;
@@ -245,6 +246,7 @@ struct message {
     bool busy;                              /* being visited: found again, it contains itself */
     bool checked[3], codec[3];              /* by encoding: it is done already, for this file */
     bool listed;                            /* so are its enums */
+    int line;
 };
 
 typedef struct method {
@@ -268,6 +270,7 @@ struct file {
     view raw;
     bool flat;                              /* nanopb's M_FLATTEN */
     bool short_names;                       /* nanopb's long_names:false, for enums */
+    bool has_enums;
     bool wanted, visible;
     strings imports;
     LIST(service) services;
@@ -411,6 +414,7 @@ static void read_enum(world *w, file *f, view v, const char *scope) {
     item i;
     if (!bytes_in(v, 1, &name)) return;
     e->file = f;
+    f->has_enums = true;
     e->full = join("%s.%s", scope, name_of(name));
     e->c = c_name_of(f, e->full);
     while (next(&v, &i)) {
@@ -428,6 +432,7 @@ static void read_enum(world *w, file *f, view v, const char *scope) {
 }
 
 static void read_field(file *f, field *x, view v, const place *p) {
+    uint64_t optional = 0;
     int line;
     item i;
     x->name = x->type_name = "";
@@ -437,8 +442,11 @@ static void read_field(file *f, field *x, view v, const place *p) {
         if (i.tag == 4) x->label = i.number;
         if (i.tag == 5) x->type = i.number;
         if (i.tag == 6) x->type_name = name_of(i.bytes);
+        if (i.tag == 9) x->oneof = i.number + 1;
         if (i.tag == 10) x->json_name = string(i.bytes);
+        if (i.tag == 17) optional = i.number;
     }
+    if (optional) x->oneof = 0;             /* protoc makes one of each that is optional */
 }
 
 static void read_message(world *w, file *f, view v, const char *scope, const place *at) {
@@ -451,6 +459,7 @@ static void read_message(world *w, file *f, view v, const char *scope, const pla
     m->file = f;
     m->full = join("%s.%s", scope, name_of(name));
     m->c = c_name_of(f, m->full);
+    comment_at(f, at, &m->line);
     while (next(&v, &i)) {
         if (i.tag == 2) {
             p = inside(at, 2, m->fields.count);
@@ -575,9 +584,6 @@ static int by_message(const void *a, const void *b) {
 }
 static int by_enumeration(const void *a, const void *b) {
     return strcmp((*(enumeration *const *)a)->full, (*(enumeration *const *)b)->full);
-}
-static int by_name(const void *a, const void *b) {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
 #define SORT(list, by) \
@@ -767,8 +773,8 @@ static void check_message(const rpc *r, message *m, int depth);
 static void check_field(const rpc *r, const message *m, const field *x, int depth) {
     const char *name = json_name(x->name);
     if (r->service->encoding == JSON && x->json_name && !m->map_entry && !same(x->json_name, name))
-        fail_rpc(r, ": the JSON name '%s' of %s.%s cannot be had, only '%s'", x->json_name,
-                 m->full + 1, x->name, name);
+        fail_rpc(r, ": the JSON name '%s' of %s.%s cannot be had, only '%s'; rename the "
+                    "field, or remove json_name", x->json_name, m->full + 1, x->name, name);
     check_name(r, join("%s.%s", m->full + 1, x->name), x->name, "rename the field");
     if (x->enumeration) check_enum(r, x->enumeration);
     if (x->type == GROUP)
@@ -781,11 +787,16 @@ static void check_field(const rpc *r, const message *m, const field *x, int dept
 static void check_form(const rpc *r, const message *m) {
     size_t i;
     check_name(r, join("message %s", m->full + 1), m->c, INTO_A_PACKAGE);
-    for (i = 0; i < m->oneofs.count; i++)
-        check_name(r, join("oneof %s.%s", m->full + 1, m->oneofs.items[i]), m->oneofs.items[i],
-                   "rename it");
+    for (i = 0; i < m->oneofs.count; i++) {
+        const char *name = m->oneofs.items[i];
+        check_name(r, join("oneof %s.%s", m->full + 1, name), name, "rename it");
+        if (same(name, "a") || same(name, "X"))
+            fail_rpc(r, ": oneof %s.%s has the name of a parameter of nanopb's macros; rename it",
+                     m->full + 1, name);
+    }
     if (m->extensible)
-        fail_rpc(r, ": message %s has extensions, which restate.h does not do", m->full + 1);
+        fail_rpc(r, ": message %s has extensions, which restate.h does not do; remove them",
+                 m->full + 1);
     if (r->service->encoding == JSON && has_no_json(m))
         fail_rpc(r, ": restate.h has no JSON for %s; use (restate.encoding) = PROTO, or another "
                     "message", m->full + 1);
@@ -794,7 +805,8 @@ static void check_form(const rpc *r, const message *m) {
 static void check_message(const rpc *r, message *m, int depth) {
     size_t i;
     if (m->busy)
-        fail_rpc(r, ": message %s is inside of itself; a C struct cannot be", m->full + 1);
+        fail_rpc(r, ": message %s is inside of itself; a C struct cannot be: refer to it by a "
+                    "key, or put its bytes there", m->full + 1);
     else if (depth > DEEPEST)
         fail_rpc(r, ": message %s is the %drd inside of another; restate.h goes down to %d",
                  m->full + 1, depth, DEEPEST);
@@ -830,7 +842,8 @@ static void check_access(const rpc *r) {
 
 static void check_rpc(const rpc *r) {
     if (r->method->streams)
-        fail_rpc(r, " streams; a handler takes one message and gives one");
+        fail_rpc(r, " streams; a handler takes one message and gives one: remove `stream`, or see "
+                    "the option marked");
     if (begins(r->method->name, "__"))
         fail_rpc(r, ": Restate takes no names that begin with two underscores");
     check_access(r);
@@ -876,51 +889,77 @@ static void see(const world *w, file *f) {
     for (i = 0; i < f->imports.count; i++) see(w, file_named(w, f->imports.items[i]));
 }
 
-static void add_names(strings *names, const char *prefix, const char *const *suffixes, size_t n) {
-    size_t i;
-    for (i = 0; i < n; i++) *ADD(names) = join("%s%s", prefix, suffixes[i]);
+/* A name of C, and what it is made of: "rpc Orders.Place". */
+typedef struct named {
+    const char *c, *of;
+    int line;                               /* 0: of another file, or an enum's */
+} named;
+typedef LIST(named) names;
+
+static int by_c_name(const void *a, const void *b) {
+    const named *x = a, *y = b;
+    int order = strcmp(x->c, y->c);
+    return order ? order : x->line - y->line;
+}
+
+static void add_name(names *all, const char *c, const char *of, int line) {
+    named *n = ADD(all);
+    n->c = c, n->of = of, n->line = line;
+}
+
+static void add_enum(const enumeration *e, names *all) {
+    const char *of = join("enum %s", e->full + 1);
+    size_t k;
+    add_name(all, e->c, of, 0);
+    for (k = 0; k < e->values.count; k++)
+        add_name(all, join("%s%s", e->prefix, e->values.items[k].name), of, 0);
 }
 
 /* What nanopb calls things; and the codecs, of which two are there in two encodings. */
-static void add_messages(const world *w, strings *names) {
+static void add_messages(const world *w, const file *f, names *all) {
     static const char *const suffixes[] = { "", "_msg", "_fields", "_size", "_init_zero",
                                             "_init_default", "_FIELDLIST", "_CALLBACK", "_DEFAULT",
                                             "_json", "_proto" };
     size_t i, k;
-    for (i = 0; i < w->messages.count; i++)
-        if (w->messages.items[i]->file->visible)
-            add_names(names, w->messages.items[i]->c, suffixes, COUNT(suffixes));
-    for (i = 0; i < w->enumerations.count; i++) {
-        const enumeration *e = w->enumerations.items[i];
-        if (!e->file->visible) continue;
-        *ADD(names) = e->c;
-        for (k = 0; k < e->values.count; k++)
-            *ADD(names) = join("%s%s", e->prefix, e->values.items[k].name);
+    for (i = 0; i < w->messages.count; i++) {
+        const message *m = w->messages.items[i];
+        for (k = 0; m->file->visible && k < COUNT(suffixes); k++)
+            add_name(all, join("%s%s", m->c, suffixes[k]), join("message %s", m->full + 1),
+                     m->file == f ? m->line : 0);
+    }
+    for (i = 0; i < w->enumerations.count; i++)
+        if (w->enumerations.items[i]->file->visible) add_enum(w->enumerations.items[i], all);
+}
+
+static void add_service(const service *s, names *all) {
+    static const char *const suffixes[] = { "_rpc", "_call", "_call_async", "_await", "_send",
+                                            "_attach", "_entry", "_INDEX", "" };
+    size_t i, k;
+    add_name(all, join("%s_service", s->c), join("service %s", s->name), s->line);
+    add_name(all, join("%s_COUNT", s->c), join("service %s", s->name), s->line);
+    for (i = 0; i < s->methods.count; i++) {
+        const method *m = &s->methods.items[i];
+        for (k = 0; k < COUNT(suffixes); k++)
+            add_name(all, join("%s_%s%s", s->c, m->name, suffixes[k]),
+                     join("rpc %s.%s", s->name, m->name), m->line);
     }
 }
 
-static void add_service(const service *s, strings *names) {
-    static const char *const suffixes[] = { "_rpc", "_call", "_call_async", "_await", "_send",
-                                            "_attach", "_entry", "_INDEX", "" };
-    size_t i;
-    *ADD(names) = join("%s_service", s->c);
-    *ADD(names) = join("%s_COUNT", s->c);
-    for (i = 0; i < s->methods.count; i++)
-        add_names(names, join("%s_%s", s->c, s->methods.items[i].name), suffixes, COUNT(suffixes));
-}
-
+/* Of two, the later one is to blame. */
 static void check_names(world *w, file *f) {
-    strings names = { NULL, 0, 0 };
+    names all = { NULL, 0, 0 };
     size_t i;
     for (i = 0; i < w->files.count; i++) w->files.items[i]->visible = false;
     see(w, f);
-    add_messages(w, &names);
-    for (i = 0; i < f->services.count; i++) add_service(&f->services.items[i], &names);
-    SORT(&names, by_name);
-    for (i = 1; i < names.count; i++)
-        if (same(names.items[i], names.items[i - 1]) &&
-            (i == 1 || !same(names.items[i], names.items[i - 2])))
-            fail(in_file(w, f, 0), "two things are named %s in C; rename one", names.items[i]);
+    add_messages(w, f, &all);
+    for (i = 0; i < f->services.count; i++) add_service(&f->services.items[i], &all);
+    SORT(&all, by_c_name);
+    for (i = 1; i < all.count; i++) {
+        const named *n = &all.items[i], *before = n - 1;
+        if (!same(n->c, before->c) || (i > 1 && same(n->c, before[-1].c))) continue;
+        fail(in_file(w, f, n->line), "%s and %s both make the name %s in C; rename one", before->of,
+             n->of, n->c);
+    }
 }
 
 /* What is no name of the .proto file's, and yet comes into the header. */
@@ -1195,15 +1234,24 @@ static void print_values(text *t, enumeration *e) {
     print(t, ")\n#endif\n");
 }
 
-/* Those of the enums of a message, and of the messages in it. */
-static void print_all_values(text *t, message *m) {
+/* nanopb says what enum a field is of, but in files without an enum of their own it does not. */
+static void print_enum_type(text *t, const message *m, const field *x) {
+    const char *oneof = "", *name;
+    if (m->file->has_enums) return;
+    if (x->oneof && x->oneof <= m->oneofs.count) oneof = m->oneofs.items[x->oneof - 1];
+    name = join("%s_%s%s%s_ENUMTYPE", m->c, oneof, *oneof ? "_" : "", x->name);
+    print(t, "#ifndef %s\n#define %s %s\n#endif\n", name, name, x->enumeration->c);
+}
+
+/* What JSON needs of the enums in a message, and in the messages in it. */
+static void print_enums(text *t, message *m) {
     size_t i;
     if (m->listed) return;
     m->listed = true;
     for (i = 0; i < m->fields.count; i++) {
         field *x = &m->fields.items[i];
-        if (x->enumeration) print_values(t, x->enumeration);
-        if (x->message) print_all_values(t, x->message);
+        if (x->enumeration) print_enum_type(t, m, x), print_values(t, x->enumeration);
+        if (x->message) print_enums(t, x->message);
     }
 }
 
@@ -1215,7 +1263,7 @@ static void print_codec(text *t, const rpc *r, message *m) {
     name = codec(s, m);
     print(t, "\n#ifndef %s_FIELDLIST\n#error \"nanopb made no %s: give protoc-gen-restate the same "
              "package=\"\n#endif\n", m->c, m->c);
-    if (s->encoding == JSON) print_all_values(t, m);
+    if (s->encoding == JSON) print_enums(t, m);
     print(t, "#ifndef %s_defined\n#define %s_defined\n", name, name);
     print(t, "RESTATE__UNUSED static const restate_codec %s =\n", name);
     print_codec_value(t, r, m);
