@@ -731,14 +731,26 @@ struct restate_codec {
      * endpoint calls it when it is made, for outputs, and for inputs that are JSON. NULL: there is
      * no schema. */
     size_t (*describe)(const restate_codec *self, char *out, size_t room);
+    /* A payload as JSON, and JSON as a payload, for people: where a handler's codec has both, the
+     * server's UI shows JSON, and takes JSON where somebody enters a payload. `in` is not absent.
+     * They return as encode and decode do; the UI shows the failure. `ctx` is that of no handler:
+     * it has memory, failures and the log. A handler with a seal is not asked. NULL: the UI shows
+     * the payload as it is.
+     * Threads: an event loop's, or that of the stream functions. */
+    restate_status (*to_json)(const restate_codec *self, restate_ctx *ctx, restate_bytes in,
+                              restate_bytes *json);
+    restate_status (*from_json)(const restate_codec *self, restate_ctx *ctx, restate_bytes json,
+                                restate_bytes *out);
 };
 
 RESTATE__UNUSED static const restate_codec restate_codec_json =
-    { "application/json", NULL, false, RESTATE_CODEC_JSON, NULL, NULL, NULL, false, NULL };
+    { "application/json", NULL, false, RESTATE_CODEC_JSON, NULL, NULL, NULL, false, NULL, NULL,
+      NULL };
 RESTATE__UNUSED static const restate_codec restate_codec_bytes =
-    { "application/octet-stream", NULL, true, RESTATE_CODEC_BYTES, NULL, NULL, NULL, false, NULL };
+    { "application/octet-stream", NULL, true, RESTATE_CODEC_BYTES, NULL, NULL, NULL, false, NULL,
+      NULL, NULL };
 RESTATE__UNUSED static const restate_codec restate_codec_void =
-    { NULL, NULL, true, RESTATE_CODEC_VOID, NULL, NULL, NULL, false, NULL };
+    { NULL, NULL, true, RESTATE_CODEC_VOID, NULL, NULL, NULL, false, NULL, NULL, NULL };
 
 #define RESTATE_JSON  (&restate_codec_json)     /* application/json, required */
 #define RESTATE_BYTES (&restate_codec_bytes)    /* input: anything goes; output: octet-stream */
@@ -775,6 +787,10 @@ RESTATE__UNUSED static const restate_codec restate_codec_void =
  * `optional`, see restate_codec. With RESTATE_PROTO_WITH a field that nanopb leaves to a callback
  * does not compile: this is for messages that are decoded before anybody could set the callback.
  *
+ * The server's UI shows binary messages as JSON, too (see restate_codec.to_json), with numbers for
+ * enums. Unknown fields are not shown. A message with a value for a field with a callback cannot be
+ * shown, nor be entered.
+ *
  * Enums are written by name. To read a name the decoder compares it with the names of values: of
  * all values if they are less than 1,048,576 apart, else of those near zero, of the least and the
  * greatest one, and of round numbers. An enum with other values has to list all its values before
@@ -790,14 +806,14 @@ RESTATE__UNUSED static const restate_codec restate_codec_void =
 #define RESTATE_PROTOJSON_WITH(Type, optional, schema) \
     { "application/json", schema, optional, RESTATE_CODEC_CONTENT, restate__protojson_encode, \
       restate__protojson_decode, RESTATE__PROTO_EVAL(RESTATE__PROTO_TYPE(Type, JSON)), false, \
-      restate__proto_describe }
+      restate__proto_describe, NULL, NULL }
 #define RESTATE_PROTO_ENUM_VALUES(...) \
     0, RESTATE__PROTO_OPEN(int64_t) __VA_ARGS__, INT64_MIN RESTATE__PROTO_CLOSE
 
 #define RESTATE__PROTO_CODEC(Type, optional, schema, form) \
     { "application/proto", schema, optional, RESTATE_CODEC_CONTENT, restate__proto_encode, \
       restate__proto_decode, RESTATE__PROTO_EVAL(RESTATE__PROTO_TYPE(Type, form)), false, \
-      restate__proto_describe }
+      restate__proto_describe, restate__proto_to_json, restate__proto_from_json }
 
 /* What nanopb's descriptors leave out: names and types, from the macros of the .pb.h file. */
 typedef enum restate__proto_kind {
@@ -833,7 +849,8 @@ typedef struct restate__proto_type {
     const struct pb_msgdesc_s *message;     /* NULL: an enum */
     const restate__proto_field *fields;     /* of a message, in the descriptor's order */
     void (*value_name)(void);               /* of an enum: what enum_to_string makes */
-    size_t size;                            /* of an enum; 0: value_name takes int32_t */
+    size_t size;                            /* of the struct; of an enum, where 0 means that
+                                               value_name takes int32_t */
     int32_t least, most;                    /* values of an enum */
     const int64_t *values;                  /* of an enum; ends with INT64_MIN; NULL: not listed */
 } restate__proto_type;
@@ -865,7 +882,7 @@ typedef struct restate__proto_type {
     RESTATE__PROTO_OPEN(restate__proto_type) \
         { #T, &T##_msg, RESTATE__PROTO_OPEN(restate__proto_field) \
           T##_FIELDLIST(RESTATE__PROTO_##form, T) { NULL, 0, NULL } \
-          RESTATE__PROTO_CLOSE, NULL, 0, 0, 0, NULL } \
+          RESTATE__PROTO_CLOSE, NULL, sizeof(T), 0, 0, NULL } \
     RESTATE__PROTO_CLOSE
 
 /* The X of FIELDLIST. A oneof's name is (oneof, member, path), for macros it is oneof_member. */
@@ -937,6 +954,10 @@ RESTATE_API restate_status restate__protojson_encode(const restate_codec *codec,
 RESTATE_API restate_status restate__protojson_decode(const restate_codec *codec, restate_ctx *ctx,
                                                      restate_bytes in, void *value);
 RESTATE_API size_t restate__proto_describe(const restate_codec *codec, char *out, size_t room);
+RESTATE_API restate_status restate__proto_to_json(const restate_codec *codec, restate_ctx *ctx,
+                                                  restate_bytes in, restate_bytes *json);
+RESTATE_API restate_status restate__proto_from_json(const restate_codec *codec, restate_ctx *ctx,
+                                                    restate_bytes json, restate_bytes *out);
 
 /* What happens when the last attempt has failed. */
 typedef enum restate_exhausted {
@@ -2127,9 +2148,10 @@ RESTATE_API restate_future *restate_rpc_attach(restate_ctx *ctx, const restate_r
 /* The codecs of google.protobuf.Empty, which has no value in C. */
 RESTATE__UNUSED static const restate_codec restate_rpc_empty_json =
     { "application/json", "{\"type\":\"object\"}", true, RESTATE_CODEC_EMPTY, NULL, NULL, NULL,
-      false, NULL };
+      false, NULL, NULL, NULL };
 RESTATE__UNUSED static const restate_codec restate_rpc_empty_proto =
-    { "application/proto", NULL, true, RESTATE_CODEC_EMPTY, NULL, NULL, NULL, false, NULL };
+    { "application/proto", NULL, true, RESTATE_CODEC_EMPTY, NULL, NULL, NULL, false, NULL, NULL,
+      NULL };
 
 /* ================================================================================================
 // >>api-endpoint  endpoint
@@ -2145,6 +2167,12 @@ RESTATE__UNUSED static const restate_codec restate_rpc_empty_proto =
  *   POST .../invoke/SERVICE/HANDLER      200; 415 for protocols other than 5 to 7; 404 for an
  *                                        unknown service or handler; 503 at max_invocations and
  *                                        when stopping
+ *   POST .../serdes/SERVICE/decode/HANDLER/input     200: the payload, as JSON
+ *   POST .../serdes/SERVICE/encode/HANDLER/input     200: the JSON, as a payload
+ *                                        and the same with `output`; 404 where the codec has no
+ *                                        to_json or the handler a seal; 413 more bytes than
+ *                                        max_message_bytes; 422 what cannot be converted, with the
+ *                                        reason; 503 as above
  *   any                                  404 other paths; 405 other methods, with `allow`; 431
  *                                        headers of more than 64 KiB (a reset, if it is much more);
  *                                        500 or 503 out of memory; 505 all other HTTP/1
@@ -15657,6 +15685,7 @@ RESTATE_API restate_status restate_reply_value(restate_ctx *ctx, const void *val
 #include <pb_common.h>
 
 #define RESTATE__PROTO_PATH 200             /* bytes of a path that a message shows */
+#define RESTATE__PROTO_UNSHOWN "a field with a callback has no JSON form"
 
 /* A message is the same in binary and as JSON. A value that one of the forms cannot represent is a
  * fault in both, in the bytes of a peer and in the struct of a program. The error names the field.
@@ -15689,7 +15718,8 @@ static bool restate__proto_is_time(const restate__proto_type *type) {
 
 /* A google.protobuf.NullValue, which is null in JSON. */
 static bool restate__proto_is_null(const restate__proto_field *field) {
-    return field->kind == RESTATE__PROTO_KIND_ENUM && restate__proto_is(field->type, "NullValue");
+    return field->kind == RESTATE__PROTO_KIND_ENUM && field->type &&
+           restate__proto_is(field->type, "NullValue");
 }
 
 /* ---- Faults of binary messages --------------------------------------------------------------- */
@@ -15698,6 +15728,7 @@ static bool restate__proto_is_null(const restate__proto_field *field) {
 typedef struct restate__proto_fault {
     bool whole;                             /* check for missing fields, too */
     bool times;                             /* the message has times: check the struct, too */
+    bool shown;                             /* values of fields with callbacks are a fault, too */
     const char *why;
     const uint8_t *at;
     char path[RESTATE__PROTO_PATH];         /* ".lines.sku" */
@@ -15785,6 +15816,8 @@ static bool restate__proto_scan_item(restate__proto_fault *f, const restate__pro
                                      const pb_field_iter_t *i, restate__wire_item item,
                                      const uint8_t *at) {
     uint64_t n;
+    if (PB_ATYPE(i->type) != PB_ATYPE_STATIC)
+        return !f->shown || restate__proto_faulty(f, at, RESTATE__PROTO_UNSHOWN);
     switch (field->kind) {
     case RESTATE__PROTO_KIND_STRING:
         at = item.bytes.len ? memchr(item.bytes.ptr, 0, item.bytes.len) : NULL;
@@ -15803,8 +15836,8 @@ static bool restate__proto_scan_item(restate__proto_fault *f, const restate__pro
     }
 }
 
-/* False: there is a fault. Fields with callbacks are not checked: the program decodes them. Of the
- * struct only the addresses of the fields are used. */
+/* False: there is a fault. What is in fields with callbacks is not checked: the program decodes
+ * them. Of the struct only the addresses of the fields are used. */
 static bool restate__proto_scan(restate__proto_fault *f, const restate__proto_type *type,
                                 void *message, restate_bytes bytes) {
     restate__wire_reader r = restate__wire_read(bytes);
@@ -15814,7 +15847,7 @@ static bool restate__proto_scan(restate__proto_fault *f, const restate__proto_ty
     if (!pb_field_iter_begin(&i, type->message, message)) return true;
     while (restate__wire_next(&r, &item)) {
         const uint8_t *at = item.bytes.ptr ? item.bytes.ptr : r.at;
-        if (!pb_field_iter_find(&i, item.tag) || PB_ATYPE(i.type) != PB_ATYPE_STATIC) continue;
+        if (!pb_field_iter_find(&i, item.tag)) continue;
         if (!restate__proto_scan_item(f, &type->fields[i.index], &i, item, at))
             return restate__proto_inside(f, &type->fields[i.index]);
     }
@@ -15921,8 +15954,8 @@ static size_t restate__proto_path(const restate__proto_spot *s, char path[RESTAT
 
 /* ---- Numbers --------------------------------------------------------------------------------- */
 
-static bool restate__proto_signed(const restate__proto_field *field) {
-    if (field->kind == RESTATE__PROTO_KIND_ENUM) return field->type->least < 0;
+static bool restate__proto_signed(const restate__proto_field *field, const pb_field_iter_t *i) {
+    if (field->kind == RESTATE__PROTO_KIND_ENUM) return PB_LTYPE(i->type) == PB_LTYPE_VARINT;
     return field->kind == RESTATE__PROTO_KIND_INT32 || field->kind == RESTATE__PROTO_KIND_INT64;
 }
 
@@ -16053,7 +16086,16 @@ static bool restate__proto_named_value(restate__proto_walk *w, const restate__pr
     return false;
 }
 
-/* ---- Maps and times -------------------------------------------------------------------------- */
+/* ---- Callbacks, maps and times --------------------------------------------------------------- */
+
+/* Whether no field of a message has a callback. Where a message is no object in JSON its fields are
+ * looked at without looking at their kind. */
+static bool restate__proto_plain(const restate__proto_type *type) {
+    pb_field_iter_t i;
+    bool more = pb_field_iter_begin(&i, type->message, NULL);
+    while (more && PB_ATYPE(i.type) == PB_ATYPE_STATIC) more = pb_field_iter_next(&i);
+    return !more;
+}
 
 /* protoc turns `map<K, V> by_id` of message M into a repeated M_ByIdEntry with a key and a value.
  * Only its name differs from a message that somebody wrote. */
@@ -16189,7 +16231,7 @@ static void restate__proto_put_base64(restate__json_out *o, restate_bytes bytes)
 
 static void restate__proto_put_enum(restate__json_out *o, const restate__proto_field *field,
                                     int32_t n) {
-    const char *name = restate__proto_value_name(field->type, n);
+    const char *name = field->type ? restate__proto_value_name(field->type, n) : NULL;
     if (name && restate__proto_is_null(field)) restate__json_put_text(o, "null");
     else if (name) restate__json_put_string(o, restate_str(name));
     else restate__proto_put_integer(o, (uint64_t)(int64_t)n, true);
@@ -16211,9 +16253,10 @@ static bool restate__proto_text(restate__proto_walk *w, const void *data, size_t
 
 /* Writes a value of a kind that cannot have a fault. */
 static void restate__proto_put_scalar(restate__proto_walk *w, const restate__proto_field *field,
-                                      const void *data, size_t size) {
+                                      const pb_field_iter_t *i, const void *data) {
     restate__json_out *o = &w->out;
-    bool is_signed = restate__proto_signed(field), quoted = restate__proto_wide(field);
+    size_t size = i->data_size;
+    bool is_signed = restate__proto_signed(field, i), quoted = restate__proto_wide(field);
     switch (field->kind) {
     case RESTATE__PROTO_KIND_BOOL:
         restate__json_put_text(o, *(const uint8_t *)data ? "true" : "false");
@@ -16256,7 +16299,7 @@ static bool restate__proto_put_value(restate__proto_walk *w, const restate__prot
         break;
     default: break;
     }
-    if (!w->binary) restate__proto_put_scalar(w, field, data, size);
+    if (!w->binary) restate__proto_put_scalar(w, field, i, data);
     return true;
 }
 
@@ -16287,6 +16330,8 @@ static bool restate__proto_put_list(restate__proto_walk *w, restate__proto_struc
     bool map = !w->binary && restate__proto_is_map(m->type, field), first = true;
     size_t size = m->i.data_size;
     if (!restate__proto_count_valid(w, &m->i)) return false;
+    if (map && !restate__proto_plain(field->type))
+        return restate__proto_unfit(w, RESTATE__PROTO_UNSHOWN);
     restate__proto_mark(w, map ? '{' : '[');
     const uint8_t *data = m->i.pData, *end = data + count * size;
     for (w->spot->index = 0; data < end; w->spot->index++, data += size) {
@@ -16421,6 +16466,11 @@ static bool restate__proto_unexpected(restate__proto_walk *w, const char *expect
     return restate__proto_wrong(w, w->scan.at, true, "%s", expected);
 }
 
+/* A value for a field with a callback, of which nobody knows where to put it. */
+static bool restate__proto_unshown(restate__proto_walk *w) {
+    return restate__proto_unexpected(w, "no value, as " RESTATE__PROTO_UNSHOWN);
+}
+
 /* A fault of a string: it cannot be represented, or takes more than `room` bytes. */
 static bool restate__proto_bad_text(restate__proto_walk *w, const uint8_t *start, size_t room) {
     if (w->scan.expected) return restate__proto_wrong(w, w->scan.at, false, "%s", w->scan.expected);
@@ -16502,8 +16552,11 @@ static bool restate__proto_get_bool(restate__proto_walk *w, void *data) {
     return true;
 }
 
-static bool restate__proto_get_enum(restate__proto_walk *w, const restate__proto_type *e,
-                                    void *data, size_t size) {
+/* In binary form only the numbers of values are known (`e` is NULL). */
+static bool restate__proto_get_enum(restate__proto_walk *w, const restate__proto_field *field,
+                                    const pb_field_iter_t *i, void *data) {
+    const restate__proto_type *e = field->type;
+    size_t size = i->data_size;
     const uint8_t *start = w->scan.at;
     uint64_t bits = 0;
     int64_t n = 0;
@@ -16511,13 +16564,15 @@ static bool restate__proto_get_enum(restate__proto_walk *w, const restate__proto
     if (well) w->scan.at += 4;
     restate_bytes token = well ? restate__b_none() : restate__proto_token(w);
     if (*start == '"') {
-        well = token.ptr && restate__proto_named_value(w, e, token, &n);
+        well = token.ptr && e && restate__proto_named_value(w, e, token, &n);
     } else if (!well) {
-        well = restate__proto_whole(token, size, e->least < 0, &bits) && (int64_t)bits <= INT32_MAX;
+        well = restate__proto_whole(token, size, restate__proto_signed(field, i), &bits) &&
+               (int64_t)bits <= INT32_MAX;
         n = (int64_t)bits;
     }
     if (well) restate__proto_store(data, size, (uint64_t)n);
     if (well || w->status != RESTATE_OK) return well;
+    if (!e) return restate__proto_wrong(w, start, true, "the number of an enum's value");
     if (e->values || (int64_t)e->most - e->least < RESTATE__PROTO_SEARCHED)
         return restate__proto_wrong(w, start, true, "a value of %.90s", e->name);
     return restate__proto_wrong(w, start, true, "a value of %.40s (by name those that %.40s_VALUES "
@@ -16669,9 +16724,9 @@ static bool restate__proto_get_value(restate__proto_walk *w, const restate__prot
     case RESTATE__PROTO_KIND_BYTES: return restate__proto_get_bytes(w, false, data, size);
     case RESTATE__PROTO_KIND_FIXED_LENGTH_BYTES:
         return restate__proto_get_bytes(w, true, data, size);
-    case RESTATE__PROTO_KIND_ENUM: return restate__proto_get_enum(w, field->type, data, size);
+    case RESTATE__PROTO_KIND_ENUM: return restate__proto_get_enum(w, field, i, data);
     case RESTATE__PROTO_KIND_MESSAGE: return restate__proto_get_message(w, field->type, data);
-    default: return restate__proto_get_integer(w, restate__proto_signed(field), data, size);
+    default: return restate__proto_get_integer(w, restate__proto_signed(field, i), data, size);
     }
 }
 
@@ -16726,6 +16781,7 @@ static bool restate__proto_get_list(restate__proto_walk *w, restate__proto_struc
     size_t n = 0;
     if (*start != (map ? '{' : '['))
         return restate__proto_unexpected(w, map ? "an object" : "an array");
+    if (map && !restate__proto_plain(field->type)) return restate__proto_unshown(w);
     bool more = restate__json_first(s);
     for (; more && n < m->i.array_size; more = restate__json_more(s), n++, data += m->i.data_size) {
         w->spot->index = n;
@@ -16819,6 +16875,7 @@ static bool restate__proto_get_members(restate__proto_walk *w, restate__proto_st
         if (*bits & bit) return restate__proto_wrong(w, name.ptr - 1, true, "each member once");
         if (!missing) *bits |= bit;
         if (missing || (null && PB_HTYPE(m->i.type) == PB_HTYPE_REPEATED)) s->at += 4;
+        else if (PB_ATYPE(m->i.type) != PB_ATYPE_STATIC) return restate__proto_unshown(w);
         else if (!restate__proto_get_field(w, m)) return false;
         w->spot = spot.up;
     }
@@ -16871,7 +16928,8 @@ static bool restate__proto_put_message(restate__proto_walk *w, const restate__pr
     restate__proto_struct m = { .type = type };
     bool first = true, more = pb_field_iter_begin_const(&m.i, type->message, message);
     if (special && more && (!w->binary || restate__proto_is_time(type)))
-        return special->put(w, &m);
+        return restate__proto_plain(type) ? special->put(w, &m)
+                                          : restate__proto_unfit(w, RESTATE__PROTO_UNSHOWN);
     restate__proto_mark(w, '{');
     for (; more; more = pb_field_iter_next(&m.i))
         if (!restate__proto_put_field(w, &m, &first)) return false;
@@ -16887,7 +16945,8 @@ static bool restate__proto_get_message(restate__proto_walk *w, const restate__pr
     restate__proto_struct m = { .type = type };
     restate__proto_reset(type, message);
     bool any = pb_field_iter_begin(&m.i, type->message, message);
-    if (special && any) return special->get(w, &m);
+    if (special && any)
+        return restate__proto_plain(type) ? special->get(w, &m) : restate__proto_unshown(w);
     if (*w->scan.at != '{') return restate__proto_unexpected(w, "an object");
     if (bytes > sizeof few) seen = restate__arena_bytes(restate__ctx_arena(w->ctx), bytes);
     if (!seen) return restate__proto_nomem(w);
@@ -17116,12 +17175,11 @@ RESTATE_API restate_status restate__proto_encode(const restate_codec *codec, res
                         PB_GET_ERROR(&s));
 }
 
-RESTATE_API restate_status restate__proto_decode(const restate_codec *codec, restate_ctx *ctx,
-                                                 restate_bytes in, void *value) {
-    if (restate__ctx_late(ctx)) return RESTATE_ENDED;
-    if (!in.ptr) return RESTATE_OK;
+/* `shown`: to be shown as JSON. */
+static restate_status restate__proto_read(const restate_codec *codec, restate_ctx *ctx,
+                                          restate_bytes in, void *value, bool shown) {
     restate__proto_walk w = restate__proto_begin(codec, ctx, in, true);
-    restate__proto_fault f = { .whole = false };
+    restate__proto_fault f = { .shown = shown };
     restate__wire_cursor cursor = { in.ptr };
     pb_istream_t s = PB_ISTREAM_EMPTY;
     char place[64] = "";
@@ -17144,6 +17202,34 @@ RESTATE_API restate_status restate__proto_decode(const restate_codec *codec, res
                  (unsigned long)in.len);
     return restate_fail(ctx, restate__ctx_json_code(ctx, in), "proto: %s%s: %s%s", w.type->name,
                         f.path, f.why, place);
+}
+
+RESTATE_API restate_status restate__proto_decode(const restate_codec *codec, restate_ctx *ctx,
+                                                 restate_bytes in, void *value) {
+    if (restate__ctx_late(ctx)) return RESTATE_ENDED;
+    return in.ptr ? restate__proto_read(codec, ctx, in, value, false) : RESTATE_OK;
+}
+
+/* A struct for a message that nobody else sees. NULL: out of memory. */
+static void *restate__proto_message(const restate_codec *codec, restate_ctx *ctx) {
+    const restate__proto_type *type = codec->type;
+    return restate_alloc(ctx, type->size);
+}
+
+RESTATE_API restate_status restate__proto_to_json(const restate_codec *codec, restate_ctx *ctx,
+                                                  restate_bytes in, restate_bytes *json) {
+    void *message = RESTATE__FULL ? restate__proto_message(codec, ctx) : NULL;
+    if (!message) return RESTATE_ENDED;
+    RESTATE_TRY(restate__proto_read(codec, ctx, in, message, true));
+    return restate__protojson_encode(codec, ctx, message, json);
+}
+
+RESTATE_API restate_status restate__proto_from_json(const restate_codec *codec, restate_ctx *ctx,
+                                                    restate_bytes json, restate_bytes *out) {
+    void *message = RESTATE__FULL ? restate__proto_message(codec, ctx) : NULL;
+    if (!message) return RESTATE_ENDED;
+    RESTATE_TRY(restate__protojson_decode(codec, ctx, json, message));
+    return restate__proto_encode(codec, ctx, message, out);
 }
 
 /* ================================================================================================
@@ -17306,12 +17392,13 @@ static bool restate__id_is_string(restate_bytes json, const char *text) {
 
 /* The last segments of a path, before its query. A proxy may have put anything in front of them. */
 typedef struct restate__id_tail {
-    const char *cut[3];                     /* where the last segments begin, the last one first */
+    const char *cut[5];                     /* where the last segments begin, the last one first;
+                                               the first two of them only where they are wanted */
     const char *end;
 } restate__id_tail;
 
 static restate__id_tail restate__id_tail_of(const char *path) {
-    restate__id_tail t = { { NULL, NULL, NULL }, path + strcspn(path, "?") };
+    restate__id_tail t = { { NULL }, path + strcspn(path, "?") };
     const char *p = t.end;
     size_t n = 0;
     while (n < 3 && p > path)
@@ -17328,11 +17415,21 @@ static bool restate__id_tail_invokes(const restate__id_tail *t) {
     return t->cut[2] && t->cut[1] - t->cut[2] == 7 && strncmp(t->cut[2], "/invoke", 7) == 0;
 }
 
+/* .../serdes/SERVICE/encode|decode/HANDLER/input|output */
+static bool restate__id_tail_converts(restate__id_tail *t, const char *path) {
+    const char *p = t->cut[2];
+    size_t n = 3;
+    while (p && n < 5 && p > path)
+        if (*--p == '/') t->cut[n++] = p;
+    return t->cut[4] && t->cut[3] - t->cut[4] == 7 && strncmp(t->cut[4], "/serdes", 7) == 0;
+}
+
 /* The path that the server has signed: it does not know of a prefix that a proxy adds. */
 static const char *restate__id_path(restate__arena *arena, const char *path) {
     restate__id_tail t = restate__id_tail_of(path);
     if (restate__id_tail_invokes(&t)) path = t.cut[2];
     else if (restate__id_tail_is(&t, "/discover")) path = t.cut[0];
+    else if (restate__id_tail_converts(&t, path)) path = t.cut[4];
     return restate__arena_text(arena, restate__b(path, (size_t)(t.end - path)));
 }
 
@@ -17460,8 +17557,9 @@ typedef struct restate__service {
 
 /* Kinds of log lines that are limited: refused requests by their status, and others. */
 enum {
-    RESTATE__LIMIT_401, RESTATE__LIMIT_404, RESTATE__LIMIT_405, RESTATE__LIMIT_415,
-    RESTATE__LIMIT_431, RESTATE__LIMIT_500, RESTATE__LIMIT_503,
+    RESTATE__LIMIT_401, RESTATE__LIMIT_404, RESTATE__LIMIT_405, RESTATE__LIMIT_413,
+    RESTATE__LIMIT_415, RESTATE__LIMIT_422, RESTATE__LIMIT_431, RESTATE__LIMIT_500,
+    RESTATE__LIMIT_503,
     RESTATE__LIMIT_ATTEMPT,                 /* attempts that failed */
     RESTATE__LIMIT_PEER,                    /* connections that were ended for what the peer did */
     RESTATE__LIMIT_CONNECTION,              /* that come and go, if they are logged */
@@ -17703,6 +17801,9 @@ static restate_status restate__ep_check_codec(restate_endpoint *e, const restate
     if ((unsigned)c->kind > RESTATE_CODEC_EMPTY)
         return restate__ep_error(e, "%s: the kind of its %s is none of RESTATE_CODEC_...", where,
                                  what);
+    if (!c->to_json != !c->from_json)
+        return restate__ep_error(e, "%s: its %s has one of .to_json and .from_json: give both or "
+                                    "none", where, what);
     if (restate__ep_check_type(e, c->content_type, "content type", where, pattern) != RESTATE_OK)
         return RESTATE_ERROR;
     if (!c->json_schema) return RESTATE_OK;
@@ -17942,6 +18043,31 @@ static void restate__ep_tell_takers(restate_endpoint *e, restate__service *s) {
         if (!s->handlers[i].shared) s->handlers[i].takers = takers;
 }
 
+/* The codec by which the server's UI has a payload shown; NULL: it is not shown. What a handler
+ * seals is not for the server to see. */
+static const restate_codec *restate__ep_shown(const restate__handler *h, bool output) {
+    const restate_codec *c = output ? h->source->output : h->source->input;
+    bool empty = c->kind == RESTATE_CODEC_EMPTY && !restate__codec_is_json(c);
+    return (c->to_json || empty) && !h->options.seal ? c : NULL;
+}
+
+/* Tells the server's UI which payloads it can have shown: by metadata of the service. */
+static void restate__ep_tell_shown(restate_endpoint *e, restate__service *s) {
+    const restate_pair *given = s->source.metadata;
+    size_t n = given ? restate__b_pairs(given) : 0, before = n;
+    restate_pair *all = restate__arena_alloc(&e->arena, (n + 2 * s->count + 1) * sizeof *all);
+    if (!all) return;
+    if (n) memcpy(all, given, n * sizeof *all);
+    for (size_t i = 0; i < 2 * s->count; i++) {
+        const restate__handler *h = &s->handlers[i / 2];
+        if (!restate__ep_shown(h, i % 2)) continue;
+        all[n].name = restate__arena_printf(&e->arena, "dev.restate.serde.preview.%s/%s", h->name,
+                                            i % 2 ? "output" : "input");
+        all[n++].value = "true";
+    }
+    if (n > before) s->source.metadata = all;
+}
+
 static int restate__ep_by_handler(const void *a, const void *b) {
     return strcmp(((const restate__handler *)a)->name, ((const restate__handler *)b)->name);
 }
@@ -17968,6 +18094,7 @@ static void restate__ep_copy_service(restate_endpoint *e, restate__service *to,
     if (e->arena.failed) return;
     qsort(to->handlers, to->count, sizeof *to->handlers, restate__ep_by_handler);
     if (RESTATE__FULL && from->kind == RESTATE_OBJECT) restate__ep_tell_takers(e, to);
+    if (RESTATE__FULL) restate__ep_tell_shown(e, to);
 }
 
 static restate_status restate__ep_copy_services(restate_endpoint *e,
@@ -18017,7 +18144,9 @@ static void restate__ep_limits(restate_endpoint *e) {
         RESTATE__LIMIT(RESTATE__LIMIT_401, "requests refused with 401", 50),
         RESTATE__LIMIT(RESTATE__LIMIT_404, "requests refused with 404", 50),
         RESTATE__LIMIT(RESTATE__LIMIT_405, "requests refused with 405", 50),
+        RESTATE__LIMIT(RESTATE__LIMIT_413, "requests refused with 413", 50),
         RESTATE__LIMIT(RESTATE__LIMIT_415, "requests refused with 415", 50),
+        RESTATE__LIMIT(RESTATE__LIMIT_422, "requests refused with 422", 50),
         RESTATE__LIMIT(RESTATE__LIMIT_431, "requests refused with 431", 50),
         RESTATE__LIMIT(RESTATE__LIMIT_500, "requests refused with 500", 50),
         RESTATE__LIMIT(RESTATE__LIMIT_503, "requests refused with 503", 50),
@@ -18427,6 +18556,7 @@ typedef struct restate__exchange {
     bool too_large, whole, input_over, released, counted;
     const char *allow;                      /* of a 405; else NULL */
     restate__attempt *attempt;              /* NULL: the response is complete without a handler */
+    struct restate__shown *shown;           /* NULL: no payload is to be converted */
 } restate__exchange;
 
 RESTATE__PRIVATE restate__exchange *restate__exchange_new(restate_endpoint *endpoint,
@@ -18511,7 +18641,7 @@ static void restate__exchange_respond(restate__exchange *exchange, uint16_t stat
 }
 
 static unsigned restate__exchange_limit(uint16_t status) {
-    static const uint16_t statuses[] = { 401, 404, 405, 415, 431, 500, 503 };
+    static const uint16_t statuses[] = { 401, 404, 405, 413, 415, 422, 431, 500, 503 };
     unsigned i = 0;
     while (i + 1 < sizeof statuses / sizeof *statuses && statuses[i] != status) i++;
     return RESTATE__LIMIT_401 + i;
@@ -18566,11 +18696,10 @@ static void restate__exchange_refuse_at(restate__exchange *exchange, uint16_t st
 #endif
 
 /* Refuses a method; `allow` has those that the path accepts. */
-static void restate__exchange_refuse_method(restate__exchange *exchange, const char *allow) {
+static void restate__exchange_refuse_method(restate__exchange *exchange, const char *allow,
+                                            const char *why) {
     exchange->allow = allow;
-    restate__exchange_refuse(exchange, 405, "%s, got %.20s",
-                             *allow == 'P' ? "a handler is invoked with POST"
-                                           : "this is asked for with GET",
+    restate__exchange_refuse(exchange, 405, "%s, got %.20s", why,
                              exchange->method ? exchange->method : "no method");
 }
 
@@ -18613,22 +18742,36 @@ static void restate__exchange_discover(restate__exchange *exchange) {
 typedef enum restate__route {
     RESTATE__ROUTE_NONE,
     RESTATE__ROUTE_INVOKE,
+    RESTATE__ROUTE_SHOW,
     RESTATE__ROUTE_DISCOVER,
     RESTATE__ROUTE_HEALTH
 } restate__route;
 
-static restate__route restate__ep_route(const char *path, restate_bytes *service,
-                                        restate_bytes *handler) {
+/* The segments of a path that name things: a service, a handler; and of a payload to be shown,
+ * "encode" or "decode", and "input" or "output". */
+typedef struct restate__ep_names {
+    restate_bytes service, handler, way, payload;
+} restate__ep_names;
+
+static restate_bytes restate__ep_segment(const char *slash, const char *end) {
+    return restate__b(slash + 1, (size_t)(end - slash) - 1);
+}
+
+static restate__route restate__ep_route(const char *path, restate__ep_names *names) {
     restate__id_tail t = restate__id_tail_of(path);
-    *service = *handler = restate__b_none();
     if (restate__id_tail_invokes(&t)) {
-        *service = restate__b(t.cut[1] + 1, (size_t)(t.cut[0] - t.cut[1]) - 1);
-        *handler = restate__b(t.cut[0] + 1, (size_t)(t.end - t.cut[0]) - 1);
+        names->service = restate__ep_segment(t.cut[1], t.cut[0]);
+        names->handler = restate__ep_segment(t.cut[0], t.end);
         return RESTATE__ROUTE_INVOKE;
     }
     if (restate__id_tail_is(&t, "/discover")) return RESTATE__ROUTE_DISCOVER;
     if (restate__id_tail_is(&t, "/health")) return RESTATE__ROUTE_HEALTH;
-    return RESTATE__ROUTE_NONE;
+    if (!RESTATE__FULL || !restate__id_tail_converts(&t, path)) return RESTATE__ROUTE_NONE;
+    names->service = restate__ep_segment(t.cut[3], t.cut[2]);
+    names->way = restate__ep_segment(t.cut[2], t.cut[1]);
+    names->handler = restate__ep_segment(t.cut[1], t.cut[0]);
+    names->payload = restate__ep_segment(t.cut[0], t.end);
+    return RESTATE__ROUTE_SHOW;
 }
 
 static const restate__service *restate__ep_service(const restate_endpoint *e, restate_bytes name) {
@@ -18759,14 +18902,39 @@ RESTATE__PRIVATE int restate__exchange_shown(restate_bytes text) {
     return text.len < 100 ? (int)text.len : 100;
 }
 
-static void restate__exchange_route_invoke(restate__exchange *exchange, restate_bytes service,
-                                           restate_bytes handler) {
+/* NULL: there is no such handler, and the request is refused. */
+static const restate__handler *restate__exchange_find(restate__exchange *exchange,
+                                                      const restate__ep_names *n) {
+    const restate__service *s = restate__ep_service(exchange->endpoint, n->service);
+    const restate__handler *h = s ? restate__ep_handler(s, n->handler) : NULL;
+    if (!s)
+        restate__exchange_refuse(exchange, 404, "no service %.*s here",
+                                 restate__exchange_shown(n->service), (const char *)n->service.ptr);
+    else if (!h)
+        restate__exchange_refuse(exchange, 404, "service %.100s has no handler %.*s",
+                                 s->source.name, restate__exchange_shown(n->handler),
+                                 (const char *)n->handler.ptr);
+    return h;
+}
+
+/* Counts it as an invocation; or refuses it. */
+static bool restate__exchange_enter(restate__exchange *exchange) {
+    bool admitted = restate__exchange_admit(exchange);
+    if (!admitted)
+        restate__exchange_refuse(exchange, 503, "%s",
+                                 RESTATE__LOAD(&exchange->endpoint->stops, RELAXED)
+                                     ? "the endpoint is stopping"
+                                     : "the endpoint has max_invocations under way");
+    return admitted;
+}
+
+static void restate__exchange_route_invoke(restate__exchange *exchange,
+                                           const restate__ep_names *names) {
+    const restate__handler *h;
     const char *type = restate__exchange_get_header(exchange, "content-type");
-    const restate__service *s = restate__ep_service(exchange->endpoint, service);
-    const restate__handler *h = s ? restate__ep_handler(s, handler) : NULL;
     uint32_t version = type ? restate__ep_version(type) : 0;
     if (!restate__exchange_has_method(exchange, "POST"))
-        restate__exchange_refuse_method(exchange, "POST");
+        restate__exchange_refuse_method(exchange, "POST", "a handler is invoked with POST");
     else if (!type)
         restate__exchange_refuse(
             exchange, 415,
@@ -18784,19 +18952,8 @@ static void restate__exchange_route_invoke(restate__exchange *exchange, restate_
             "%.100s is not a content type of Restate: call the handler through the "
             "Restate server's ingress",
             type);
-    else if (!s)
-        restate__exchange_refuse(exchange, 404, "no service %.*s here",
-                                 restate__exchange_shown(service), (const char *)service.ptr);
-    else if (!h)
-        restate__exchange_refuse(exchange, 404, "service %.100s has no handler %.*s",
-                                 s->source.name, restate__exchange_shown(handler),
-                                 (const char *)handler.ptr);
-    else if (!restate__exchange_admit(exchange))
-        restate__exchange_refuse(exchange, 503, "%s",
-                                 RESTATE__LOAD(&exchange->endpoint->stops, RELAXED)
-                                     ? "the endpoint is stopping"
-                                     : "the endpoint has max_invocations under way");
-    else
+    else if ((h = restate__exchange_find(exchange, names)) != NULL &&
+             restate__exchange_enter(exchange))
         restate__exchange_invoke(exchange, h, type, version);
 }
 
@@ -18842,11 +18999,123 @@ static bool restate__exchange_unauthorized(restate__exchange *exchange, restate_
     return true;
 }
 
+/* ---- Payloads for the server's UI ------------------------------------------------------------ */
+
+/* A payload that is to be JSON, or JSON that is to be a payload. */
+typedef struct restate__shown {
+    const restate__handler *handler;
+    const restate_codec *codec;
+    bool encodes;                           /* it is JSON that arrives */
+    uint8_t *body;                          /* what has arrived of it, and a zero byte */
+    size_t len, room;
+    restate__attempt attempt;               /* what a context needs of one */
+    restate__run run;                       /* a closure's context is allowed what a codec is */
+} restate__shown;
+
+static void restate__exchange_route_show(restate__exchange *exchange,
+                                         const restate__ep_names *n) {
+    bool encodes = restate__b_is(n->way, "encode"), output = restate__b_is(n->payload, "output");
+    const restate__handler *h = NULL;
+    const restate_codec *c = NULL;
+    if (!restate__exchange_has_method(exchange, "POST"))
+        restate__exchange_refuse_method(exchange, "POST", "payloads are converted with POST");
+    else if (!encodes && !restate__b_is(n->way, "decode"))
+        restate__exchange_refuse(exchange, 404, "there is encode and decode, got %.*s",
+                                 restate__exchange_shown(n->way), (const char *)n->way.ptr);
+    else if (!output && !restate__b_is(n->payload, "input"))
+        restate__exchange_refuse(exchange, 404, "there is input and output, got %.*s",
+                                 restate__exchange_shown(n->payload), (const char *)n->payload.ptr);
+    else
+        h = restate__exchange_find(exchange, n);
+    if (h) c = restate__ep_shown(h, output);
+    if (h && !c)
+        restate__exchange_refuse(exchange, 404, "handler %.100s/%.100s: its %s has no .to_json, or "
+                                 "is sealed", h->service, h->name, output ? "output" : "input");
+    if (!c || !restate__exchange_enter(exchange)) return;
+    exchange->shown = restate__arena_alloc(&exchange->arena, sizeof *exchange->shown);
+    if (!exchange->shown) {
+        restate__exchange_refuse(exchange, 503, "out of memory");
+        return;
+    }
+    exchange->shown->handler = h;
+    exchange->shown->codec = c;
+    exchange->shown->encodes = encodes;
+}
+
+/* Adds bytes to the body. */
+static void restate__shown_feed(restate__exchange *exchange, restate_bytes bytes) {
+    restate__shown *p = exchange->shown;
+    size_t need = p->len + bytes.len + 1, max = exchange->endpoint->options.max_message_bytes;
+    if (bytes.len > max - p->len) {
+        restate__exchange_refuse(exchange, 413, "the payload is larger than max_message_bytes, %lu "
+                                 "bytes", (unsigned long)max);
+        exchange->changed(exchange);
+        return;
+    }
+    if (need > p->room) {
+        size_t room = need < 2 * p->room ? 2 * p->room : need;
+        uint8_t *body = restate__arena_bytes(&exchange->arena, room);
+        if (!body) {
+            restate__exchange_refuse(exchange, 503, "out of memory");
+            exchange->changed(exchange);
+            return;
+        }
+        if (p->len) memcpy(body, p->body, p->len);
+        p->body = body;
+        p->room = room;
+    }
+    if (bytes.len) memcpy(p->body + p->len, bytes.ptr, bytes.len);
+    p->len += bytes.len;
+    p->body[p->len] = 0;
+}
+
+static restate_status restate__shown_convert(const restate__shown *p, restate_ctx *ctx,
+                                             restate_bytes *out) {
+    restate_bytes body = restate__b(p->body, p->len);
+    if (p->codec->kind == RESTATE_CODEC_EMPTY) {    /* anything may be entered, as may arrive */
+        *out = restate_str(p->encodes ? "" : "{}");
+        return RESTATE_OK;
+    }
+    return p->encodes ? p->codec->from_json(p->codec, ctx, body, out)
+                      : p->codec->to_json(p->codec, ctx, body, out);
+}
+
+/* The body is complete: converts it, and responds. */
+static void restate__shown_end(restate__exchange *exchange) {
+    restate__shown *p = exchange->shown;
+    restate_ctx *ctx = &p->run.ctx;
+    restate_bytes out = restate__b_none();
+    const char *type = p->codec->content_type ? p->codec->content_type : "application/octet-stream";
+    restate__shown_feed(exchange, out);
+    if (exchange->finished) return;
+    p->attempt.handler = p->handler;
+    p->attempt.logger = &exchange->endpoint->logger;
+    p->attempt.arena = &exchange->arena;
+    p->attempt.worker = exchange->worker;
+    *ctx = (restate_ctx){ .attempt = &p->attempt, .run = &p->run, .memory = &exchange->arena };
+    restate_status s = restate__shown_convert(p, ctx, &out);
+    if (restate__ctx_is_over(ctx)) s = RESTATE_ENDED;   /* whatever it returned */
+    if (s == RESTATE_OK)
+        restate__exchange_respond(exchange, 200, p->encodes ? type : "application/json",
+                                  (restate_pair){ NULL, NULL }, out);
+    else if (exchange->arena.failed) restate__exchange_refuse(exchange, 503, "out of memory");
+    else if (s == RESTATE_TERMINAL)
+        restate__exchange_refuse_text(exchange, 422, restate_failed(ctx)->message);
+    else
+        restate__exchange_refuse_text(exchange, 500, ctx->error.message
+                                      ? ctx->error.message
+                                      : restate__arena_printf(&exchange->arena,
+                                                              RESTATE__CODEC_GAVE, (int)s));
+    restate__ctx_release(ctx);
+    exchange->changed(exchange);
+}
+
+/* ---- Beginning and end ----------------------------------------------------------------------- */
+
 /* The headers are complete. `whole`: so is the body, before the response starts. */
 RESTATE__PRIVATE void restate__exchange_begin(restate__exchange *exchange, bool whole) {
-    restate_bytes service, handler;
-    restate__route route =
-        restate__ep_route(exchange->path ? exchange->path : "", &service, &handler);
+    restate__ep_names names;
+    restate__route route = restate__ep_route(exchange->path ? exchange->path : "", &names);
     exchange->whole = whole;
     if (exchange->too_large) {
         restate__exchange_refuse(exchange, 431, "the headers are larger than %u bytes",
@@ -18856,14 +19125,16 @@ RESTATE__PRIVATE void restate__exchange_begin(restate__exchange *exchange, bool 
     } else if (restate__exchange_unauthorized(exchange, route)) {
         /* refused */
     } else if (route == RESTATE__ROUTE_INVOKE) {
-        restate__exchange_route_invoke(exchange, service, handler);
+        restate__exchange_route_invoke(exchange, &names);
+    } else if (RESTATE__FULL && route == RESTATE__ROUTE_SHOW) {
+        restate__exchange_route_show(exchange, &names);
     } else if (route == RESTATE__ROUTE_NONE) {
         restate__exchange_refuse(
             exchange, 404, "there is /invoke/SERVICE/HANDLER, /discover and /health, got %.100s",
             exchange->path ? exchange->path : "no path");
     } else if (!restate__exchange_has_method(exchange, "GET") &&
                !restate__exchange_has_method(exchange, "HEAD")) {
-        restate__exchange_refuse_method(exchange, "GET, HEAD");
+        restate__exchange_refuse_method(exchange, "GET, HEAD", "this is asked for with GET");
     } else if (route == RESTATE__ROUTE_DISCOVER) {
         restate__exchange_discover(exchange);
     } else {
@@ -18874,15 +19145,24 @@ RESTATE__PRIVATE void restate__exchange_begin(restate__exchange *exchange, bool 
 }
 
 RESTATE__PRIVATE void restate__exchange_feed(restate__exchange *exchange, restate_bytes bytes) {
-    if (exchange->attempt && !exchange->finished) restate__attempt_feed(exchange->attempt, bytes);
+    if (exchange->finished) return;
+    if (exchange->attempt) restate__attempt_feed(exchange->attempt, bytes);
+    else if (RESTATE__FULL && exchange->shown) restate__shown_feed(exchange, bytes);
 }
 
 /* The peer ended the request body. That is an error if its journal is not complete. */
 RESTATE__PRIVATE void restate__exchange_end_input(restate__exchange *exchange) {
     if (exchange->attempt) restate__attempt_end_input(exchange->attempt);
+    else if (RESTATE__FULL && exchange->shown && !exchange->finished) restate__shown_end(exchange);
 }
 
-/* Whether some of the request is still to come: of its headers, or of an invocation's journal. */
+/* Whether the request's headers have arrived. */
+RESTATE__PRIVATE bool restate__exchange_begun(const restate__exchange *exchange) {
+    return exchange->status || exchange->attempt || exchange->shown;
+}
+
+/* Whether some of the request is still to come: of its headers, of an invocation's journal, or of
+ * a payload to be shown. */
 RESTATE__PRIVATE bool restate__exchange_arriving(const restate__exchange *exchange) {
     if (!exchange->attempt) return !exchange->status;
     return exchange->attempt->vm.phase == RESTATE__WAIT_START ||
@@ -19546,6 +19826,8 @@ static uint64_t restate__h2_stream_due(const restate__h2_stream *s, const char *
     if (s->exchange && restate__exchange_arriving(s->exchange)) {
         *wrong = s->exchange->attempt
                      ? "the journal of an invocation did not arrive (request_timeout_ms)"
+                 : restate__exchange_begun(s->exchange)
+                     ? "the body of a request did not arrive (request_timeout_ms)"
                      : "the headers of a request did not arrive (request_timeout_ms)";
         return restate__h2_at(s->born_ms + s->arrived * 1000 / RESTATE__H2_RATE,
                               o->request_timeout_ms);
@@ -19562,7 +19844,7 @@ static const char *restate__h2_look(restate__h2 *h2) {
         const char *wrong = NULL;
         uint64_t at = restate__h2_stream_due(s, &wrong);
         if (!restate__h2_past(h2->env, at)) continue;
-        if (s->exchange && !s->exchange->status && !s->exchange->attempt) return wrong;
+        if (s->exchange && !restate__exchange_begun(s->exchange)) return wrong;
         if (wrong) restate__h2_log_reset(h2, wrong);
         restate__h2_reset(h2, s, wrong ? NGHTTP2_CANCEL : NGHTTP2_NO_ERROR);
         restate__h2_touch(h2);
@@ -20753,14 +21035,14 @@ static void restate__conn_log(restate__conn *conn, restate_log_level level, cons
 /* Whether a line of HTTP/1 is a health check. `*head`: its method is HEAD. */
 static bool restate__conn_probes_health(const restate__conn_hello *hello, bool *head) {
     char line[RESTATE__LOOP_HELLO];
-    restate_bytes service, handler;
+    restate__ep_names names;
     memcpy(line, hello->text, sizeof line);
     char *path = strchr(line, ' '), *version = path ? strchr(path + 1, ' ') : NULL;
     if (!version || strncmp(version, " HTTP/1.", 8) != 0) return false;
     *path++ = *version = 0;
     *head = strcmp(line, "HEAD") == 0;
     return (*head || strcmp(line, "GET") == 0) &&
-           restate__ep_route(path, &service, &handler) == RESTATE__ROUTE_HEALTH;
+           restate__ep_route(path, &names) == RESTATE__ROUTE_HEALTH;
 }
 
 /* Whether it is a plain connection to a port of TLS. */

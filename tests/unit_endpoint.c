@@ -1004,6 +1004,265 @@ TEST(codecs_for_all) {
     OPTIONS_ERROR("", ex.options.defaults.codec = RESTATE_BYTES);
 }
 
+/* ---- Payloads for the server's UI ------------------------------------------------------------------ */
+
+/* Payloads are texts in angle brackets; their JSON is the text. */
+static restate_status angle_to_json(const restate_codec *self, restate_ctx *ctx, restate_bytes in, restate_bytes *json) {
+    CHECK_STR((const char *)self->type, "angle");
+    CHECK(in.ptr && in.ptr[in.len] == 0);
+    if (in.len < 2 || in.ptr[0] != '<' || in.ptr[in.len - 1] != '>') return restate_fail(ctx, 4711, "no brackets around \"%s\"", (const char *)in.ptr);
+    *json = restate_json(ctx, "%.*s", (int)in.len - 2, (const char *)in.ptr + 1);
+    return RESTATE_OK;
+}
+static restate_status angle_from_json(const restate_codec *self, restate_ctx *ctx, restate_bytes json, restate_bytes *out) {
+    const char *text;
+    CHECK_STR((const char *)self->type, "angle");
+    CHECK(json.ptr && json.ptr[json.len] == 0);
+    restate_log(ctx, RESTATE_LOG_INFO, "entered %s", (const char *)json.ptr);
+    RESTATE_TRY(restate_json_string(ctx, json, NULL, &text));
+    *out = restate_str(restate_text(ctx, "<%s>", text));
+    return RESTATE_OK;
+}
+#define ANGLE .type = "angle", .to_json = angle_to_json, .from_json = angle_from_json
+static const restate_codec angle = { .content_type = "text/x-angle", ANGLE }, angle_untyped = { ANGLE },
+                           half = { .to_json = angle_to_json }, other_half = { .from_json = angle_from_json };
+
+/* What a codec should not do. */
+static restate_status naps(const restate_codec *self, restate_ctx *ctx, restate_bytes in, restate_bytes *out) {
+    (void)self; (void)in;
+    *out = restate_str("x");
+    return restate_sleep(ctx, 1);
+}
+static restate_status tries_again(const restate_codec *self, restate_ctx *ctx, restate_bytes in, restate_bytes *out) {
+    (void)self; (void)in; (void)out;
+    return restate_retry(ctx, NULL, "not today");
+}
+static restate_status gives_a_number(const restate_codec *self, restate_ctx *ctx, restate_bytes in, restate_bytes *out) {
+    (void)self; (void)ctx; (void)in; (void)out;
+    return (restate_status)77;
+}
+static restate_status gives_nothing(const restate_codec *self, restate_ctx *ctx, restate_bytes in, restate_bytes *out) {
+    const restate_request_info *r = restate_request(ctx);
+    (void)self; (void)in; (void)out;
+    CHECK(!r->retry_count);
+    return RESTATE_OK;
+}
+static const restate_codec napping = { .to_json = naps, .from_json = tries_again }, odd_one = { .to_json = gives_a_number, .from_json = gives_nothing };
+static restate_status seal_nothing(void *user, restate_ctx *ctx, restate_bytes in, restate_bytes *out) {
+    (void)user; (void)ctx;
+    *out = in;
+    return RESTATE_OK;
+}
+static const restate_seal seal_of_all = { .seal = seal_nothing, .open = seal_nothing };
+
+static void open_shown(const restate_options *options) {
+    static const restate_pair given[] = { { "team", "a" }, { NULL, NULL } };
+    const restate_handler handlers[] = {
+        { .name = "both", .fn = done, .input = &angle, .output = &angle_untyped },
+        { .name = "input", .fn = done, .input = &angle },
+        { .name = "empty", .fn = done, .input = &restate_rpc_empty_proto, .output = &restate_rpc_empty_json },
+        { .name = "sealed", .fn = done, .input = &angle, .output = &angle, .options.seal = &seal_of_all },
+        { .name = "json", .fn = done },
+        { .name = "naps", .fn = done, .input = &napping, .output = &odd_one },
+        { .name = NULL }
+    };
+    const restate_service shows = { .name = "a.Shows", .handlers = handlers, .metadata = given };
+    const restate_service defaults = { .name = "Default", .options.codec = &angle, HANDLERS(H("h")) };
+    const restate_service plain = { .name = "Plain", .metadata = given, HANDLERS(H("h")) };
+    ex_memory();
+    if (options) ex.options.defaults = *options;
+    open_with((const restate_service *const[]){ &shows, &defaults, &plain, NULL });
+    CHECK_STR(restate_endpoint_error(ex.endpoint), "");
+}
+
+/* Asks in pieces of so many bytes; gives the status. */
+static int convert(const char *path, const char *payload, size_t piece) {
+    size_t len = strlen(payload), changes;
+    if (!ex_new()) return 0;
+    header(":method", "POST");
+    header(":path", path);
+    restate__exchange_begin(ex.x, false);
+    for (size_t at = 0; at < len; at += piece) {
+        size_t n = len - at < piece ? len - at : piece;
+        uint8_t *copy = (uint8_t *)malloc(n);
+        memcpy(copy, payload + at, n);
+        if (!ex.x->finished) CHECK(!ex.x->status && restate__exchange_arriving(ex.x) && restate__exchange_begun(ex.x));
+        restate__exchange_feed(ex.x, restate__b(copy, n));
+        free(copy);
+    }
+    changes = ex.changes;
+    restate__exchange_end_input(ex.x);
+    CHECK(ex.changes > changes || !ex.x->finished || ex.x->status >= 400);
+    CHECK(ex.x->finished && !ex.x->attempt && !restate__exchange_may_suspend(ex.x));
+    CHECK_STR(response("x-restate-server"), "restate-sdk-c/0.1.0");
+    return ex.x->status;
+}
+
+static void converts(const char *path, const char *payload, const char *type, const char *result) {
+    test_note = path;
+    for (size_t piece = 1; piece < 1000; piece *= 5) {
+        CHECK_INT(convert(path, payload, piece), 200);
+        CHECK_STR(response("content-type"), type);
+        CHECK_STR(body(), result);
+        ex_release();
+        CHECK_INT(ex.endpoint->invocations, 0);
+    }
+    test_note = "";
+}
+
+static void does_not_convert(const char *path, const char *payload, int status, const char *message) {
+    test_note = path;
+    refused(convert(path, payload, 100), status, message);
+    ex_release();
+    CHECK_INT(ex.endpoint->invocations, 0);
+    test_note = "";
+}
+
+TEST(shown) {
+    open_shown(NULL);
+    converts("/serdes/a.Shows/decode/both/input", "<hello \"you\">", "application/json", "\"hello \\\"you\\\"\"");
+    converts("/serdes/a.Shows/encode/both/input", "\"hello\"", "text/x-angle", "<hello>");
+    LOG_HAS("INFO entered \"hello\"");
+    converts("/serdes/a.Shows/encode/both/output", " \"\\u0041\" ", "application/octet-stream", "<A>");
+    converts("/serdes/a.Shows/decode/both/output", "<>", "application/json", "\"\"");
+    converts("/prefix/serdes/a.Shows/decode/both/output?x=/1", "<>", "application/json", "\"\"");
+    converts("/serdes/serdes/serdes/a.Shows/decode/input/input", "<>", "application/json", "\"\"");
+    converts("/serdes/Default/decode/h/output", "<x>", "application/json", "\"x\"");
+    converts("/serdes/a.Shows/decode/empty/input", "", "application/json", "{}");
+    converts("/serdes/a.Shows/decode/empty/input", "what an old caller sends", "application/json", "{}");
+    converts("/serdes/a.Shows/encode/empty/input", "{}", "application/proto", "");
+    LOG_HAS("");
+    ex_end();
+}
+
+TEST(not_shown) {
+    open_shown(NULL);
+    does_not_convert("/serdes/Nope/encode/both/input", "", 404, "{\"message\":\"no service Nope here\"}");
+    does_not_convert("/serdes/a.Shows/encode/nope/input", "", 404, "{\"message\":\"service a.Shows has no handler nope\"}");
+    does_not_convert("/serdes/a.Shows/encode//input", "", 404, "{\"message\":\"service a.Shows has no handler \"}");
+    does_not_convert("/serdes/a.Shows/encode/both/nope", "", 404, "{\"message\":\"there is input and output, got nope\"}");
+    does_not_convert("/serdes/a.Shows/recode/both/input", "", 404, "{\"message\":\"there is encode and decode, got recode\"}");
+    does_not_convert("/serdes/a.Shows/encode/json/input", "1", 404, "{\"message\":\"handler a.Shows/json: its input has no .to_json, or is sealed\"}");
+    does_not_convert("/serdes/a.Shows/decode/input/output", "1", 404, "{\"message\":\"handler a.Shows/input: its output has no .to_json, or is sealed\"}");
+    does_not_convert("/serdes/a.Shows/decode/sealed/output", "<>", 404, "{\"message\":\"handler a.Shows/sealed: its output has no .to_json, or is sealed\"}");
+    does_not_convert("/serdes/a.Shows/decode/empty/output", "", 404, "{\"message\":\"handler a.Shows/empty: its output has no .to_json, or is sealed\"}");
+    does_not_convert("/serdes/a.Shows/decode/both/input", "<", 422, "{\"message\":\"no brackets around \\\"<\\\"\"}");
+    does_not_convert("/serdes/a.Shows/decode/both/input", "", 422, "{\"message\":\"no brackets around \\\"\\\"\"}");
+    does_not_convert("/serdes/a.Shows/decode/both/input", "\xff", 422, "{\"message\":\"no brackets around \\\"?\\\"\"}");
+    does_not_convert("/serdes/a.Shows/encode/both/input", "{}", 422, "{\"message\":\"json: expected a string, found object at byte 0\"}");
+    does_not_convert("/serdes/a.Shows/encode/both/input", "\"x", 422, "{\"message\":\"json: expected a closing quotation mark, found the end at byte 2\"}");
+    does_not_convert("/serdes/a.Shows/decode/naps/input", "", 500, "{\"message\":\"a.Shows/naps (in a closure): restate_sleep(): is journaled "
+                     "and cannot be used in a closure: use it in the handler, before or after the run\"}");
+    does_not_convert("/serdes/a.Shows/decode/both/input", "<\xff>", 500, "{\"message\":\"a.Shows/both (in a closure): restate_json(): argument 2 behind the "
+                     "format is not UTF-8\"}");       /* though the codec returns RESTATE_OK */
+    does_not_convert("/serdes/a.Shows/encode/naps/input", "", 500, "{\"message\":\"not today\"}");
+    does_not_convert("/serdes/a.Shows/decode/naps/output", "", 500, "{\"message\":\"the codec returned 77: it is RESTATE_OK or restate_fail()\"}");
+    converts("/serdes/a.Shows/encode/naps/output", "1", "application/octet-stream", "");
+    refused(request("GET", "/serdes/a.Shows/encode/both/input", NULL, NULL), 405, "{\"message\":\"payloads are converted with POST, got GET\"}");
+    CHECK_STR(response("allow"), "POST");
+    refused(request("HEAD", "/serdes/a.Shows/encode/both/input", NULL, NULL), 405, "");
+    refused(invoke_at("/serdes/a.Shows/encode/both"), 404,
+            "{\"message\":\"there is /invoke/SERVICE/HANDLER, /discover and /health, got /serdes/a.Shows/encode/both\"}");
+    refused(invoke_at("/serdes/a.Shows/encode/both/input/"), 404,
+            "{\"message\":\"there is /invoke/SERVICE/HANDLER, /discover and /health, got /serdes/a.Shows/encode/both/input/\"}");
+    ex_end();
+}
+
+/* Payloads that are too large, too many, or come while the endpoint stops; and one that is cut off. */
+TEST(limits_of_shown) {
+    restate__exchange *first;
+    char *large;
+    open_shown(NULL);
+    ex.endpoint->options.max_message_bytes = 1000;
+    large = (char *)malloc(2002);
+    memset(large, 'x', 1002);
+    large[0] = '<', large[999] = '>', large[1000] = 0;
+    CHECK_INT(convert("/serdes/a.Shows/decode/both/input", large, 100), 200);
+    CHECK_INT(strlen(body()), 1000);
+    large[1000] = 'x', large[1001] = 0;
+    for (size_t piece = 1; piece < 2000; piece *= 11)
+        refused(convert("/serdes/a.Shows/decode/both/input", large, piece), 413,
+                "{\"message\":\"the payload is larger than max_message_bytes, 1000 bytes\"}");
+    free(large);
+    ex.endpoint->options.max_invocations = 1;
+    CHECK(ex_new());
+    header(":method", "POST");
+    header(":path", "/serdes/a.Shows/decode/both/input");
+    restate__exchange_begin(ex.x, false);
+    restate__exchange_feed(ex.x, restate_str("<hal"));
+    CHECK_INT(ex.endpoint->invocations, 1);
+    first = ex.x;
+    ex.x = NULL;
+    refused(request("POST", "/serdes/a.Shows/decode/both/input", NULL, NULL), 503, "{\"message\":\"the endpoint has max_invocations under way\"}");
+    ex_release();
+    ex.x = first;
+    ex_release();                           /* before its body has arrived */
+    CHECK_INT(ex.endpoint->invocations, 0);
+    CHECK_INT(convert("/serdes/a.Shows/decode/both/input", "<>", 1), 200);
+    CHECK_STR(body(), "\"\"");
+    ex_release();
+    __atomic_store_n(&ex.endpoint->stops, 1, __ATOMIC_RELAXED);
+    refused(invoke_at("/serdes/a.Shows/decode/both/input"), 503, "{\"message\":\"the endpoint is stopping\"}");
+    __atomic_store_n(&ex.endpoint->stops, 0, __ATOMIC_RELAXED);
+    ex_end();
+}
+
+TEST(shown_without_memory) {
+    static const char *const requests[][3] = {
+        { "/serdes/a.Shows/decode/both/input", "<0123456789012345678901234567890123456789>", "\"0123456789012345678901234567890123456789\"" },
+        { "/serdes/a.Shows/encode/both/input", "\"x\"", "<x>" }
+    };
+    size_t n = 1;
+    for (bool enough = false; !enough && n < 100; n++) {
+        open_shown(NULL);
+        enough = true;
+        for (int i = 0; i < 2; i++) {
+            mem_fail_from(&ex.memory, n);
+            if (ex_new()) {
+                header(":method", "POST");
+                header(":path", requests[i][0]);
+                restate__exchange_begin(ex.x, false);
+                for (const char *p = requests[i][1]; *p; p++) restate__exchange_feed(ex.x, restate__b(p, 1));
+                restate__exchange_end_input(ex.x);
+                CHECK(ex.x->finished);
+                if (ex.x->status == 200) CHECK_STR(ex.x->out.failed ? requests[i][2] : body(), requests[i][2]);
+                else CHECK(ex.x->status == 500 || ex.x->status == 503);
+            }
+            enough = enough && ex.memory.calls < n;
+            mem_fail(&ex.memory, 0);
+            if (enough) CHECK_INT(ex.x->status, 200);
+            body();
+            ex_release();
+            settle();
+        }
+        ex.log.len = 0;
+        if (ex.log.at) *ex.log.at = 0;
+        ex_end();
+    }
+    CHECK(n > 3 && n < 100);
+}
+
+/* The UI is told by metadata of the service which payloads it can ask for. */
+TEST(shown_is_told) {
+    const restate_options sealed = { .seal = &seal_of_all };
+    const char *told;
+    open_shown(NULL);
+    CHECK_INT(request("GET", "/discover", "accept", MANIFEST "2+json"), 200);
+    told = body();
+    CHECK_HAS(told, "\"metadata\":{\"team\":\"a\",\"dev.restate.serde.preview.both/input\":\"true\",\"dev.restate.serde.preview.both/output\":\"true\","
+              "\"dev.restate.serde.preview.empty/input\":\"true\",\"dev.restate.serde.preview.input/input\":\"true\","
+              "\"dev.restate.serde.preview.naps/input\":\"true\",\"dev.restate.serde.preview.naps/output\":\"true\"}");
+    CHECK_HAS(told, "\"metadata\":{\"dev.restate.serde.preview.h/input\":\"true\",\"dev.restate.serde.preview.h/output\":\"true\"}");
+    CHECK_HAS(told, "\"metadata\":{\"team\":\"a\"}");
+    ex_end();
+    open_shown(&sealed);                    /* all of it */
+    CHECK_INT(request("GET", "/discover", "accept", MANIFEST "2+json"), 200);
+    CHECK(!strstr(body(), "preview"));
+    ex_end();
+    ERROR_OF("handler S/h: its input has one of .to_json and .from_json: give both or none", SERVICE(HANDLERS({ .name = "h", .fn = done, .input = &half })));
+    ERROR_OF("handler S/h: its output has one of .to_json and .from_json: give both or none", SERVICE(HANDLERS({ .name = "h", .fn = done, .output = &other_half })));
+}
+
 int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(names), T(handlers), T(options), T(endpoint_options), T(default_options),
@@ -1013,6 +1272,7 @@ int main(int argc, char **argv) {
         T(s141_too_new), T(defaults_are_told), T(levels), T(texts_are_utf8),
         T(lists_end_with_zeros), T(types_that_requests_have), T(types_that_nothing_has),
         T(codecs_for_all), T(preloaded_keys_are_told), T(preloaded_keys_that_are_wrong),
+        T(shown), T(not_shown), T(limits_of_shown), T(shown_without_memory), T(shown_is_told),
         { NULL, NULL }
     };
     return test_main(argc, argv, cases);

@@ -130,6 +130,9 @@ TEST(paths) {
         { "/foo/invoke/a", "/foo/invoke/a" }, { "/invoke", "/invoke" }, { "", "" }, { "////", "////" },
         { "discover", "discover" }, { "/invoke/a/b?q=/x/y", "/invoke/a/b" }, { "/x/discover?a", "/discover" },
         { "/invoke/a/b/", "/invoke/a/b/" }, { "/Invoke/a/b", "/Invoke/a/b" },
+        { "/serdes/a/encode/b/input", "/serdes/a/encode/b/input" }, { "/x/y/serdes/a/decode/b/output?q=1/2", "/serdes/a/decode/b/output" },
+        { "serdes/a/encode/b/input", "serdes/a/encode/b/input" }, { "/x/serdes/a/encode/b", "/x/serdes/a/encode/b" },
+        { "/x/Serdes/a/encode/b/c", "/x/Serdes/a/encode/b/c" }, { "/serdes/invoke/a/b", "/invoke/a/b" },
     };
     restate_allocator allocator;
     restate__cache chunks;
@@ -232,6 +235,14 @@ TEST(routes) {
     REFUSED(ask("PUT", "/discover", NULL, NULL), "not signed");
     REFUSED(ask("POST", "/invoke/S/nowhere", NULL, NULL), "not signed");
     REFUSED(ask("POST", PATH, "v1", good), "for another path");
+    REFUSED(ask("POST", "/serdes/S/decode/h/input", NULL, NULL), "not signed");
+    REFUSED(ask("POST", "/serdes/none/decode/h/input", NULL, NULL), "not signed");
+    REFUSED(ask("GET", "/x/serdes/S/decode/h/input", "v1", good), "for another path");
+    good = token_of(HEAD, "{\"aud\":\"/serdes/S/decode/h/input\",\"exp\":4102444800,\"nbf\":0}");
+    CHECK_INT(ask("POST", "/serdes/S/decode/h/input", "v1", good), 404);    /* it is JSON */
+    LOG_HAS("its input has no .to_json");
+    CHECK_INT(ask("POST", "/x/serdes/S/decode/h/input", "v1", good), 404);
+    LOG_HAS("its input has no .to_json");
     ex_end();
 }
 

@@ -28,7 +28,7 @@ static const codecs scalars = CODECS(pt_Scalars), maybe = CODECS(pt_Maybe), list
     choice = CODECS(pt_Choice), maps = CODECS(pt_Maps), times = CODECS(pt_Times), names = CODECS(pt_Names),
     nothing = CODECS(pt_Nothing), d1 = CODECS(pt_D1), wallet = CODECS(pt_Money),
     required = CODECS(old_Required), enums = CODECS(pn_Enums), masks = CODECS(pn_Masks), nulls = CODECS(pn_Nulls);
-static const restate_codec calls = RESTATE_PROTO(pt_Calls);
+static const restate_codec calls = RESTATE_PROTO(pt_Calls), loose = RESTATE_PROTO(pt_Loose);
 static const codecs *const all_codecs[] = {
     &scalars, &maybe, &lists, &choice, &maps, &times, &names, &nothing, &d1, &wallet, &required, &enums, &masks, &nulls,
 };
@@ -425,6 +425,41 @@ static bool survives(const codecs *type, bool json, restate_bytes in) {
     CHECK(restate__b_utf8(restate_str(last_failure(ctx))));
     if (type == &masks && any) CHECK_HAS(last_failure(ctx), "has no JSON form");
     free(message);
+    test_ctx_free(ctx);
+    return well;
+}
+
+/* Bytes as the server's UI shows them, or what it enters; absent: last_failure() says why not. */
+static restate_bytes shown(restate_ctx *ctx, const restate_codec *c, restate_bytes in) {
+    restate_bytes json = { 0, 0 };
+    restate_status s = c->to_json(c, ctx, in, &json);
+    CHECK_INT(s, json.ptr ? RESTATE_OK : RESTATE_TERMINAL);
+    return json;
+}
+static restate_bytes entered(restate_ctx *ctx, const restate_codec *c, restate_bytes json) {
+    restate_bytes out = { 0, 0 };
+    restate_status s = c->from_json(c, ctx, json, &out);
+    CHECK_INT(s, out.ptr ? RESTATE_OK : RESTATE_TERMINAL);
+    return out;
+}
+
+/* Whatever the bytes are: they are shown, or there is a reason; and what was shown can be entered and is shown as
+ * the same again. */
+static bool survives_show(const restate_codec *c, restate_bytes in, bool json) {
+    restate_ctx *ctx = test_ctx();
+    restate_bytes bytes = json ? entered(ctx, c, in) : in, first, again;
+    bool well = json ? bytes.ptr != NULL : true;
+    first = well ? shown(ctx, c, bytes) : bytes;
+    CHECK(!json || !well || first.ptr);     /* what can be entered can be shown */
+    well = first.ptr != NULL;
+    if (well) {
+        bytes = entered(ctx, c, first);
+        CHECK_STR(last_failure(ctx), "");
+        again = bytes.ptr ? shown(ctx, c, bytes) : bytes;
+        CHECK_STR((const char *)again.ptr, (const char *)first.ptr);
+    }
+    CHECK_STR(last_misuse(ctx), "");
+    CHECK(restate__b_utf8(restate_str(last_failure(ctx))));
     test_ctx_free(ctx);
     return well;
 }
@@ -1345,6 +1380,188 @@ TEST(schemas) {
     }
 }
 
+/* ---- Binary messages for the server's UI ------------------------------------------------------------------------ */
+
+/* JSON is that of python3-protobuf, but for enums: the binary codec does not know their names. What is shown has to
+ * be, for the JSON codec, the message that python3-protobuf means; and entering it gives its bytes. */
+TEST(shown_pairs) {
+    for (size_t i = 0; i < COUNT(pairs); i++) {
+        const pair *p = &pairs[i];
+        restate_ctx *ctx = test_ctx();
+        restate_bytes in = unhex(p->hex), json, copy;
+        void *message = message_of(p->type);
+        restate_bytes named = { 0, 0 };
+        test_note = p->json;
+        json = shown(ctx, &p->type->binary, in);
+        if (p->type != &nulls) {
+            CHECK_INT(decode(&p->type->json, ctx, json, message), RESTATE_OK);
+            CHECK_INT(encode(&p->type->json, ctx, message, &named), RESTATE_OK);
+            CHECK_STR((const char *)named.ptr, p->json);
+        }
+        copy = exact(json.ptr, json.len);
+        CHECK_STR(hex_of(entered(ctx, &p->type->binary, copy)), p->hex);
+        CHECK_STR(last_failure(ctx), "");
+        drop(copy);
+        drop(in);
+        free(message);
+        test_ctx_free(ctx);
+    }
+    test_note = "";
+}
+
+/* Both ways. */
+TEST(shown_messages) {
+    static const struct { const restate_codec *codec; const char *json, *hex; } golden[] = {
+        { &scalars.binary, "{\"aColor\":-3,\"aWide\":1000000,\"exactly\":\"AAAAAA==\"}",
+          "8001fdffffffffffffffff018801c0843d" "a2010400000000" },
+        { &maybe.binary, "{\"number\":0,\"text\":\"\",\"color\":0}", "080012002000" },
+        { &maps.binary, "{\"big\":{\"1\":2}}", "220408011002" },
+        { &enums.binary, "{\"huge\":-2147483648,\"all\":[70000,0],\"narrow\":35535}", "0880808080f8ffffffff011204f0a2040028cf9502" },
+        { &nulls.binary, "{\"null\":0}", "0800" },
+        { &nothing.binary, "{}", "" },
+        { &times.binary, "{\"at\":\"1970-01-01T00:00:01Z\",\"span\":\"1.500s\",\"boxed\":\"7\",\"boxedText\":\"x\",\"empty\":{}}",
+          "0a020801120808011080cab5ee01220208072a030a01783a00" },
+        { &calls, "{\"id\":9,\"money\":{\"units\":\"5\"}}", "080922020805" },
+        { &loose, "{\"number\":7,\"calls\":{\"id\":1},\"color\":1}", "2807320208014001" },
+        { &loose, "{}", "" },
+    };
+    for (size_t i = 0; i < COUNT(golden); i++) {
+        restate_ctx *ctx = test_ctx();
+        restate_bytes in = unhex(golden[i].hex);
+        test_note = golden[i].json;
+        CHECK_STR((const char *)shown(ctx, golden[i].codec, in).ptr, golden[i].json);
+        CHECK_STR(hex_of(entered(ctx, golden[i].codec, restate_str(golden[i].json))), golden[i].hex);
+        CHECK_STR(last_failure(ctx), "");
+        drop(in);
+        test_ctx_free(ctx);
+    }
+    test_note = "";
+}
+
+/* What cannot be shown: faults of the message, and values that only a callback could read. */
+TEST(not_shown) {
+    static const struct { const restate_codec *codec; const char *hex, *says; } wrong[] = {
+        { &lists.binary, "42020a05", "proto: pt_Lists.lines.sku: " },
+        { &required.binary, "", "proto: old_Required.id: missing required field" },
+        { &nothing.binary, "0b", "proto: pt_Nothing: invalid wire_type at byte 1 of 1" },
+        { &times.binary, "42020a00", "json: pt_Times.any cannot be encoded: this type of google.protobuf has no JSON form here" },
+        { &masks.binary, "0a030a0141", "a path of the mask has no JSON form" },
+        { &calls, "12026869", "proto: pt_Calls.text: a field with a callback has no JSON form at byte 2 of 4" },
+        { &calls, "08091200", "proto: pt_Calls.text: a field with a callback has no JSON form at byte " },
+        { &calls, "1801", "proto: pt_Calls.numbers: a field with a callback has no JSON form at byte 2 of 2" },
+        { &loose, "32021200", "proto: pt_Loose.calls.text: a field with a callback has no JSON form" },
+        { &loose, "0a050a01611001", "proto: pt_Loose.counts.key: a field with a callback has no JSON form" },
+        { &loose, "0a021001", "json: pt_Loose.counts cannot be encoded: a field with a callback has no JSON form" },
+        { &loose, "12020801", "json: pt_Loose.names cannot be encoded: a field with a callback has no JSON form" },
+        { &loose, "1a00", "json: pt_Loose.boxed cannot be encoded: a field with a callback has no JSON form" },
+        { &loose, "1a020a00", "proto: pt_Loose.boxed.value: a field with a callback has no JSON form" },
+        { &loose, "280722021200", "proto: pt_Loose.one.text: a field with a callback has no JSON form" },
+        { &loose, "3a00", "proto: pt_Loose.texts: a field with a callback has no JSON form" },
+    };
+    for (size_t i = 0; i < COUNT(wrong); i++) {
+        restate_ctx *ctx = test_ctx();
+        restate_bytes in = unhex(wrong[i].hex);
+        test_note = wrong[i].hex;
+        CHECK(!shown(ctx, wrong[i].codec, in).ptr);
+        CHECK_HAS(last_failure(ctx), wrong[i].says);
+        CHECK_STR(last_misuse(ctx), "");
+        drop(in);
+        test_ctx_free(ctx);
+    }
+    test_note = "";
+}
+
+TEST(not_entered) {
+    static const struct { const restate_codec *codec; const char *json, *says; } wrong[] = {
+        { &lists.binary, "", "json: pt_Lists: expected a value, found the end at byte 0" },
+        { &lists.binary, "{\"numbers\":[1,", "json: pt_Lists: expected a value, found the end at byte 14" },
+        { &lists.binary, "[]", "json: pt_Lists: expected an object, found " },
+        { &lists.binary, "{\"lines\":[{},{\"sku\":1}]}", "json: member 'lines[1].sku' of pt_Lists: expected a string, found " },
+        { &lists.binary, "{\"nope\":1}", "json: pt_Lists has no member 'nope', found at byte 1" },
+        { &scalars.binary, "{\"aColor\":\"RED\"}", "json: member 'aColor' of pt_Scalars: expected the number of an enum's value, found string at byte 10" },
+        { &scalars.binary, "{\"aColor\":2147483648}", "expected the number of an enum's value, found 2147483648" },
+        { &scalars.binary, "{\"aWide\":-1}", "expected the number of an enum's value, found -1" },
+        { &required.binary, "{}", "expected a value" },
+        { &times.binary, "{\"any\":{}}", "json: member 'any' of pt_Times: expected no value of this type of google.protobuf" },
+        { &calls, "{\"text\":\"x\"}", "json: member 'text' of pt_Calls: expected no value, as a field with a callback has no JSON form, found string at byte 8" },
+        { &calls, "{\"numbers\":[1]}", "json: member 'numbers' of pt_Calls: expected no value, as " },
+        { &loose, "{\"counts\":{\"a\":1}}", "json: member 'counts' of pt_Loose: expected no value, as " },
+        { &loose, "{\"names\":{\"1\":\"a\"}}", "json: member 'names' of pt_Loose: expected no value, as " },
+        { &loose, "{\"boxed\":\"eA==\"}", "json: member 'boxed' of pt_Loose: expected no value, as " },
+        { &loose, "{\"one\":{\"text\":\"a\"}}", "json: member 'one.text' of pt_Loose: expected no value, as " },
+        { &loose, "{\"calls\":{\"text\":\"a\"}}", "json: member 'calls.text' of pt_Loose: expected no value, as " },
+        { &loose, "{\"texts\":[]}", "json: member 'texts' of pt_Loose: expected no value, as " },
+    };
+    for (size_t i = 0; i < COUNT(wrong); i++) {
+        restate_ctx *ctx = test_ctx();
+        restate_bytes json = exact(wrong[i].json, strlen(wrong[i].json));
+        test_note = wrong[i].json;
+        CHECK(!entered(ctx, wrong[i].codec, json).ptr);
+        CHECK_HAS(last_failure(ctx), wrong[i].says);
+        CHECK_STR(last_misuse(ctx), "");
+        drop(json);
+        test_ctx_free(ctx);
+    }
+    test_note = "";
+    {                                       /* null is no value */
+        restate_ctx *ctx = test_ctx();
+        CHECK_STR(hex_of(entered(ctx, &loose, restate_str("{\"counts\":null,\"boxed\":null,\"number\":1,\"texts\":null}"))), "2801");
+        test_ctx_free(ctx);
+    }
+}
+
+TEST(shown_without_memory) {
+    const restate_bytes json = restate_str("{\"texts\":[\"a\",\"b\"],\"lines\":[{\"sku\":\"A\",\"unitPrice\":{\"units\":\"5\"}}],\"three\":[1,2,3]}");
+    restate_bytes binary = unhex("1a01611a016242070a01411a0208054a03010203");
+    for (unsigned way = 0; way < 2; way++) {
+        bool failed = true;
+        size_t n = 0;
+        for (; failed && n < 20; n++) {
+            restate_ctx *ctx = test_ctx();
+            restate_bytes out = { 0, 0 };
+            const restate_codec *c = &lists.binary;
+            restate_status s;
+            CHECK(restate_alloc(ctx, 4000) != NULL);
+            mem_fail_from(&memory, n + 1);
+            s = way ? c->from_json(c, ctx, json, &out) : c->to_json(c, ctx, binary, &out);
+            failed = memory.calls > n && s == RESTATE_ENDED;
+            mem_fail(&memory, 0);
+            CHECK_STR(last_misuse(ctx), failed ? "out of memory" : "");
+            if (!failed && way) CHECK_STR(hex_of(out), hex_of(binary));
+            if (!failed && !way) CHECK_STR((const char *)out.ptr, (const char *)json.ptr);
+            test_ctx_free(ctx);
+        }
+        CHECK(n > 1 && !failed);
+    }
+    drop(binary);
+    CHECK_INT(memory.blocks, 0);
+}
+
+TEST(shown_fuzz) {
+    static const pair more[] = {
+        { NULL, "{\"id\":9,\"money\":{\"units\":\"5\"},\"text\":\"x\",\"numbers\":[1]}", "080922020805120178" },
+        { NULL, "{\"number\":7,\"calls\":{\"id\":1},\"color\":1,\"boxed\":null}", "2807220208013202080140012203120178" },
+        { NULL, "{\"counts\":{\"a\":1},\"names\":{\"1\":\"a\"}}", "0a050a016110011202080112020801" },
+    };
+    size_t well = 0;
+    for (size_t rounds = 0; rounds < 30000; rounds++) {
+        size_t at = random_below(COUNT(pairs) + 20);
+        const pair *p = at < COUNT(pairs) ? &pairs[at] : &more[at % COUNT(more)];
+        const restate_codec *c = p->type ? &p->type->binary : random_below(2) ? &calls : &loose;
+        bool json = random_below(2) != 0;
+        uint8_t work[2048];
+        restate_bytes from = json ? exact(p->json, strlen(p->json)) : unhex(p->hex), in;
+        size_t len = from.len;
+        if (len) memcpy(work, from.ptr, len);
+        for (size_t i = random_below(4); i; i--) mutate(work, &len, sizeof work, json);
+        in = exact(work, len);
+        well += survives_show(c, in, json);
+        drop(in);
+        drop(from);
+    }
+    CHECK(well > 2000);
+}
+
 /* What there is no room for is counted all the same, and nothing is written behind the room. */
 TEST(schema_with_little_room) {
     const restate_codec *c = &scalars.json;
@@ -1367,7 +1584,8 @@ int main(int argc, char **argv) {
         T(pairs), T(forms), T(more_forms), T(binary_maps), T(wrong_json), T(long_unknown_name), T(wrong_binary),
         T(strings_that_cannot_be_held), T(values_that_cannot_be_held), T(hidden_names), T(names_in_a_list), T(different_names_in_a_list), T(names_without_memory), T(mask_without_json),
         T(unknown_binary_fields), T(codes), T(absent_and_empty), T(over), T(wrong_structs), T(odd_oneof),
-        T(defaults), T(callbacks), T(truncated), T(fuzz), T(out_of_memory), T(schemas), T(schema_with_little_room), {0}
+        T(defaults), T(callbacks), T(truncated), T(fuzz), T(out_of_memory), T(schemas), T(schema_with_little_room),
+        T(shown_pairs), T(shown_messages), T(not_shown), T(not_entered), T(shown_without_memory), T(shown_fuzz), {0}
     };
     return test_main(argc, argv, cases);
 }
