@@ -289,7 +289,7 @@ static void begin_slowly(wire *w, int how) {
 
 TEST(slow_beginnings) {
     wire w[7];
-    call *k[6];
+    call *k[7];
     size_t replay;
     up(.threads = 1, .request_timeout_ms = 500);
     for (int i = 0; i < 7; i++) begin_slowly(&w[i], i);
@@ -303,6 +303,8 @@ TEST(slow_beginnings) {
     k[4] = request(c, "POST", "/nope", NULL, NULL); /* refused, and its body does not end */
     k[5] = invoke(c, "naps");                       /* whose journal is there may take all the time */
     give(k[5], body.at, replay);
+    k[6] = request(c, "POST", "/serdes/S/decode/empty/input", NULL, NULL);  /* a payload for the UI, half of it */
+    give(k[6], "x", 1);
     for (int i = 0; i < 7; i++) {
         note("(beginning %d)", i);
         while (wire_more(&w[i])) continue;
@@ -316,6 +318,9 @@ TEST(slow_beginnings) {
         CHECK_INT(k[i]->status, i < 4 ? 200 : 404);
         if (i < 4) CHECK_INT(k[i]->body.len, 0);
     }
+    UNTIL(k[6]->closed);
+    CHECK_INT(k[6]->code, NGHTTP2_CANCEL);
+    CHECK_INT(k[6]->status, 0);
     pump_for(300);
     CHECK(!k[5]->closed && !c->gone);
     CHECK_INT(GET(ep->invocations), 1);

@@ -160,6 +160,7 @@ static restate_endpoint_options options;    /* of the next endpoint */
 static restate_endpoint *make(void) {
     static const restate_handler handlers[] = {
         { .name = "greet", .fn = greet }, { .name = "gated", .fn = greet_gated }, { .name = "echo", .fn = echo },
+        { .name = "empty", .fn = echo, .input = &restate_rpc_empty_proto },
 #ifndef RESTATE_NO_THREADS
         { .name = "blocks", .fn = blocks, .options = { .blocking = RESTATE_ON } },
         { .name = "inlines", .fn = inlines, .options = { .blocking = RESTATE_ON } },
@@ -777,6 +778,34 @@ TEST(discovery_and_health) {
     end();
 }
 
+/* The response follows the request, which is all there before. */
+TEST(payloads_for_the_ui) {
+    begin();
+    for (int whole = 0; whole < 2; whole++) {
+        talk t;
+        ask(&t, "POST", "/serdes/S/decode/empty/input", NULL, NULL, whole);
+        take_all(&t);
+        CHECK_INT(t.last, RESTATE_OK);
+        CHECK_INT(t.status, 0);
+        for (int i = 0; i < 3; i++) CHECK_INT(feed_bytes(&t, "x", 1), RESTATE_OK);
+        take_all(&t);
+        CHECK_INT(t.status, 0);
+        CHECK_INT(feed_end(&t), RESTATE_OK);
+        take_all(&t);
+        CHECK_INT(t.last, RESTATE_ENDED);
+        CHECK_INT(t.status, 200);
+        CHECK_STR(header(&t, "content-type"), "application/json");
+        CHECK_STR((const char *)t.out.at, "{}");
+        CHECK_INT(feed_bytes(&t, "x", 1), RESTATE_ENDED);
+        hang_up(&t);
+        ask(&t, "POST", "/serdes/S/encode/empty/input", NULL, NULL, whole);
+        CHECK_INT(feed_bytes(&t, "{", 1), RESTATE_OK);
+        hang_up(&t);                        /* in the middle */
+    }
+    CHECK_STR(logged(), "");
+    end();
+}
+
 TEST(error_statuses) {
     static const char json[] = "application/json", v7[] = "application/vnd.restate.invocation.v7";
     static char large[70000];
@@ -796,6 +825,7 @@ TEST(error_statuses) {
         answer("POST", "/invoke/S/greet", "content-type", "application/vnd.restate.invocation.v4", whole, 415, json,
                "v5 to v7");
         answer("GET", "/invoke/S/greet", "content-type", v7, whole, 405, json, "POST");
+        answer("POST", "/serdes/S/encode/greet/input", NULL, NULL, whole, 404, json, "has no .to_json");
         invoke(&held, "/invoke/S/greet", 7, whole);
         answer("POST", "/invoke/S/greet", "content-type", v7, whole, 503, json, "max_invocations");
         hang_up(&held);
@@ -1252,13 +1282,17 @@ TEST(h2_exchanges) {
     static const char v3[] = "application/vnd.restate.endpointmanifest.v3+json";
     while (again()) {
         client c;
-        request *greet_[12], *health, *manifest, *none, *large;
+        request *greet_[12], *health, *manifest, *none, *large, *shown;
         begin();
         client_begin(&c);
         for (int i = 0; i < 12; i++) greet_[i] = client_greet(&c, rt.version);
         health = client_ask(&c, "GET", "/health", "x", "y");
         manifest = client_ask(&c, "GET", "/discover", "accept", v3);
         none = client_ask(&c, "POST", "/none", "x", "y");
+        shown = client_ask(&c, "POST", "/serdes/S/decode/empty/input", "x", "y");
+        rt_add(&shown->due, "some", 4);
+        shown->up.over = true;
+        client_goes_on(shown);
         large = rt.mode == RT_BYTES ? NULL : client_big(&c);
         client_settle(&c);
         client_over(&c);
@@ -1268,6 +1302,8 @@ TEST(h2_exchanges) {
         CHECK_INT(manifest->status, 200);
         CHECK_HAS((const char *)manifest->answer.at, "\"protocolMode\":\"BIDI_STREAM\"");
         CHECK_INT(none->status, 404);
+        CHECK_INT(shown->status, 200);
+        CHECK_STR((const char *)shown->answer.at, "{}");
         if (large) {
             CHECK_INT(large->status, 200);
             CHECK(large->closed && large->error == 0 && large->answer.len > BIG_PARTS * BIG_PART);
@@ -1495,7 +1531,7 @@ int main(int argc, char **argv) {
         T(waiting_lets_others_go_on), T(free_while_a_closure_executes),
         T(free_while_a_closure_waits), T(an_endpoint_per_thread),
 #endif
-        T(discovery_and_health), T(error_statuses), T(misuse), T(interleaved), T(free_in_the_middle), T(out_of_memory),
+        T(discovery_and_health), T(payloads_for_the_ui), T(error_statuses), T(misuse), T(interleaved), T(free_in_the_middle), T(out_of_memory),
 #ifndef RESTATE_NO_SERVER
         T(h2_exchanges), T(connection_ended_before_journals_are_there), T(h2_input_ends), T(h2_ends_without_room), T(h2_garbage), T(h2_free_in_the_middle),
 #  ifndef RESTATE_NO_THREADS

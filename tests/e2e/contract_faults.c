@@ -718,6 +718,7 @@ static void check_unsigned(const char *scheme) {
     CHECK_INT(status_of(&guarded, "GET", "/discover", scheme), 401);
     CHECK_INT(status_of(&guarded, "POST", "/invoke/Counter/add", scheme), 401);
     CHECK_INT(status_of(&guarded, "POST", "/invoke/Nobody/nothing", scheme), 401);
+    CHECK_INT(status_of(&guarded, "POST", "/serdes/Counter/decode/get/output", scheme), 401);
     CHECK_INT(status_of(&guarded, "GET", "/health", scheme), 200);
     test_note = "";
 }
@@ -742,6 +743,9 @@ static void identity_with(const char *dir) {
         "[49]");
     CHECK(lets_in(text("%s, %s ,%s", suites, own.s, foreign.s)));
     ASK(text("/Counter/signed-%s/get", running->name), NULL, 200, "1");
+    reply r;                                /* payloads for the UI: the request got as far as the codec */
+    http(&r, "POST", text("%s/internal/services/Counter/serdes/decode/get/output", admin), "1");
+    CHECK_HAS(r.body, "status code '404'");
     CHECK_INT(endpoint_stop(&guarded), 0);
 }
 

@@ -245,7 +245,17 @@ static long long journaled(const char *hex) {
 
 #define PROTO "application/proto"
 
+/* As the server's UI asks: what a payload of Customers is as JSON, or the other way round. */
+static void shows(const char *what, const char *payload, long status, const char *result) {
+    reply r;
+    http(&r, "POST", text("%s/internal/services/Customers/serdes/%s", admin, what), payload);
+    CHECK_INT(r.status, status);
+    if (status == 200) CHECK_STR(r.body, result);
+    else CHECK_HAS(r.body, result);
+}
+
 static void protobuf_case(void) {
+    reply r;
     if (!endpoint_register(&protobuf)) { test_failures++; return; }
     word key = make_word("ada-%s", running->name), ada = make_word("/Customers/%s", key.s);
     ASK(text("%s/total", ada.s), NULL, 200, "{}");
@@ -265,6 +275,19 @@ static void protobuf_case(void) {
     ASK(text("%s/place", ada.s), "{\"cents\":1}", 400, "*does not match");         /* never gets to the handler */
     ASK(text("%s/placeJson", ada.s), "{\"cents\":1,\"dollars\":2}", 400, "*dollars");
     ASK(text("%s/placeJson", ada.s), "{\"cents\":\"1000\"}", 200, "{\"cents\":\"2000\",\"orders\":3}");
+
+    http(&r, "GET", text("%s/services/Customers", admin), NULL);
+    CHECK_HAS(r.body, "\"dev.restate.serde.preview.place/input\":\"true\"");
+    CHECK_HAS(r.body, "\"dev.restate.serde.preview.place/output\":\"true\"");
+    CHECK(!strstr(r.body, "serde.preview.placeJson") && !strstr(r.body, "serde.preview.total"));
+    shows("decode/place/input", "\x0a\x04" "A-18" "\x10\xa6\x04", 200, "{\"id\":\"A-18\",\"cents\":\"550\"}");
+    shows("decode/place/output", "\x08\xe8\x07\x10\x02", 200, "{\"cents\":\"1000\",\"orders\":2}");
+    shows("decode/place/output", "", 200, "{}");
+    shows("encode/place/input", "{\"id\":\"A-18\",\"cents\":550}", 200, "\x0a\x04" "A-18" "\x10\xa6\x04");
+    shows("decode/place/input", "\x0a\x05" "A-19", 500, "proto: Order.id: ");          /* the server's own status, */
+    shows("encode/place/input", "{\"dollars\":1}", 500, "status code '422 ");        /* and ours */
+    shows("encode/place/input", "{\"dollars\":1}", 500, "json: Order has no member 'dollars'");
+    shows("decode/placeJson/input", "{}", 500, "status code '404'");
 }
 
 static void codec_case(void) {

@@ -240,7 +240,8 @@ static const restate_service service = { .name = "S", .handlers = RESTATE_HANDLE
     { .name = "blocks", .fn = blocks, .options.blocking = RESTATE_ON },
     { .name = "holds", .fn = holds, .options.stall_warning_ms = 100 },
     { .name = "calls", .fn = calls, .options = { .blocking = RESTATE_ON, .stall_warning_ms = 100, .hooks = &holding } },
-    { .name = "blocks_on", .fn = blocks_on, .options.blocking = RESTATE_ON }, { .name = "where", .fn = where }) };
+    { .name = "blocks_on", .fn = blocks_on, .options.blocking = RESTATE_ON }, { .name = "where", .fn = where },
+    { .name = "empty", .fn = echo, .input = &restate_rpc_empty_proto }) };
 
 /* ---- Clients ------------------------------------------------------------------------------------------ */
 
