@@ -769,7 +769,8 @@ RESTATE__UNUSED static const restate_codec restate_codec_void =
  * supported in JSON are its Any, Struct, Value and ListValue, and a mask with a path such as a_1 or
  * aB. Unknown members of JSON are a failure, unknown fields of the binary form are skipped.
  * Decoding overwrites the struct, on failure with unspecified values; pb_callback_t members (binary
- * only) stay, and are called as nanopb calls them.
+ * only) stay, and are called as nanopb calls them. In a oneof a callback does not compile: bytes of
+ * another member would overwrite it.
  *
  * Both forms accept the same messages. A value that the struct, or the other form, cannot hold is a
  * failure that names the field, in encoding and in decoding: a string that contains a zero byte or
@@ -890,7 +891,8 @@ typedef struct restate__proto_type {
     RESTATE__PROTO_JSON_##atype(T, RESTATE__PROTO_ID_##htype(name), JSON, \
                                 RESTATE__PROTO_KIND_##ltype, RESTATE__PROTO_MORE_##ltype)
 #define RESTATE__PROTO_BINARY(T, atype, htype, ltype, name, tag) \
-    RESTATE__PROTO_BINARY_##atype(T, RESTATE__PROTO_ID_##htype(name), BINARY, \
+    RESTATE__PROTO_BINARY_##atype(RESTATE__PROTO_CALLED_##htype, T, \
+                                  RESTATE__PROTO_ID_##htype(name), BINARY, \
                                   RESTATE__PROTO_KIND_##ltype, RESTATE__PROTO_MORE_##ltype)
 #define RESTATE__PROTO_STRICT(T, atype, htype, ltype, name, tag) \
     RESTATE__PROTO_STRICT_##atype(T, RESTATE__PROTO_ID_##htype(name), STRICT, \
@@ -906,9 +908,15 @@ typedef struct restate__proto_type {
 #define RESTATE__PROTO_JSON_STATIC(...)     RESTATE__PROTO_ENTRY(__VA_ARGS__)
 #define RESTATE__PROTO_JSON_POINTER(...)    RESTATE__PROTO_POINTER(__VA_ARGS__)
 #define RESTATE__PROTO_JSON_CALLBACK(...)   RESTATE__PROTO_CALLBACK(__VA_ARGS__)
-#define RESTATE__PROTO_BINARY_STATIC(...)   RESTATE__PROTO_ENTRY(__VA_ARGS__)
-#define RESTATE__PROTO_BINARY_POINTER(...)  RESTATE__PROTO_POINTER(__VA_ARGS__)
-#define RESTATE__PROTO_BINARY_CALLBACK(...) RESTATE__PROTO_OPAQUE(__VA_ARGS__)
+#define RESTATE__PROTO_BINARY_STATIC(called, ...)   RESTATE__PROTO_ENTRY(__VA_ARGS__)
+#define RESTATE__PROTO_BINARY_POINTER(called, ...)  RESTATE__PROTO_POINTER(__VA_ARGS__)
+#define RESTATE__PROTO_BINARY_CALLBACK(called, ...) called(__VA_ARGS__)
+#define RESTATE__PROTO_CALLED_REQUIRED(...) RESTATE__PROTO_OPAQUE(__VA_ARGS__)
+#define RESTATE__PROTO_CALLED_OPTIONAL(...) RESTATE__PROTO_OPAQUE(__VA_ARGS__)
+#define RESTATE__PROTO_CALLED_SINGULAR(...) RESTATE__PROTO_OPAQUE(__VA_ARGS__)
+#define RESTATE__PROTO_CALLED_REPEATED(...) RESTATE__PROTO_OPAQUE(__VA_ARGS__)
+#define RESTATE__PROTO_CALLED_FIXARRAY(...) RESTATE__PROTO_OPAQUE(__VA_ARGS__)
+#define RESTATE__PROTO_CALLED_ONEOF(...)    RESTATE__PROTO_SHARED(__VA_ARGS__)
 #define RESTATE__PROTO_STRICT_STATIC(...)   RESTATE__PROTO_ENTRY(__VA_ARGS__)
 #define RESTATE__PROTO_STRICT_POINTER(...)  RESTATE__PROTO_POINTER(__VA_ARGS__)
 #define RESTATE__PROTO_STRICT_CALLBACK(...) RESTATE__PROTO_LOST(__VA_ARGS__)
@@ -919,6 +927,8 @@ typedef struct restate__proto_type {
     { RESTATE_PROTOJSON_needs_max_size_or_max_count_for_##T##_##id, 0, NULL },
 #define RESTATE__PROTO_LOST(T, id, member, form, kind, ...) \
     { RESTATE_PROTO_needs_max_size_or_max_count_for_##T##_##id, 0, NULL },
+#define RESTATE__PROTO_SHARED(T, id, member, form, kind, ...) \
+    { RESTATE_PROTO_does_not_do_callbacks_in_a_oneof_such_as_##T##_##id, 0, NULL },
 #define RESTATE__PROTO_POINTER(T, id, member, form, kind, ...) \
     { RESTATE_PROTO_does_not_do_pointers_such_as_##T##_##id, 0, NULL },
 

@@ -45,6 +45,18 @@ refused() { # SENTENCE COMPILER ARGUMENT...
         failed=1
     fi
 }
+named() { # NAME COMPILER ARGUMENT...: it does not compile, and every error is about NAME
+    name=$1
+    shift
+    # shellcheck disable=SC2086
+    if "$@" $FLAGS -c -o "$work/out.o" >"$work/out" 2>&1; then
+        echo "not refused: $*"
+        failed=1
+    elif grep 'error: ' "$work/out" | grep -v "$name"; then
+        echo "not refused by its name ($name): $*"
+        failed=1
+    fi
+}
 works() { # COMPILER ARGUMENT...
     # shellcheck disable=SC2086
     "$@" $FLAGS -O0 -o "$work/out" $LIBS >"$work/out.log" 2>&1 && "$work/out" || {
@@ -54,7 +66,19 @@ works() { # COMPILER ARGUMENT...
     }
 }
 
+# A oneof, whose members share their memory: a peer could write where nanopb has the address of a callback.
+cat >"$work/oneof.c" <<'END'
+#include "restate.h"
+typedef struct { pb_size_t which_what; union { int32_t number; pb_callback_t text; } what; } Shared;
+extern const pb_msgdesc_t Shared_msg;
+#define Shared_FIELDLIST(X, a) \
+    X(a, STATIC, ONEOF, INT32, (what,number,what.number), 1) \
+    X(a, CALLBACK, ONEOF, STRING, (what,text,what.text), 2)
+const restate_codec shared = RESTATE_PROTO(Shared);
+END
+
 for cc in "$GCC" "$CLANG"; do
+    named RESTATE_PROTO_does_not_do_callbacks_in_a_oneof_such_as_Shared_what_text "$cc" -std=c99 -include pb.h "$work/oneof.c"
     for header in stdio stdint time; do
         refused 'a system header came first' "$cc" -std=c99 "$work/after_$header.c"
         refused 'a system header came first' "$cc" -std=c11 -DRESTATE_NO_THREADS "$work/after_$header.c"
