@@ -5,7 +5,12 @@
  * From the environment: PORT (9080); SERVES, one of operations (default), accounts, patched;
  * TLS_CERTIFICATE and TLS_KEY, files; and for patched the numbers of patches: from GONE on, those of
  * which old invocations may be there (up to DONE no invocation is older than the patch), up to VERSION.
- * SIGTERM drains for two seconds. */
+ * SIGTERM drains for two seconds.
+ *
+ * With the argument "call" it is a client instead, of the server whose address is in INGRESS, and does what
+ * lines of its input say, until it is done: "send PATH KEY BODY" (KEY: of idempotency, or -), where PATH is
+ * /SERVICE/HANDLER or /SERVICE/KEY/HANDLER, and prints the id; or "attach ID", and prints a status and
+ * the result. */
 #define RESTATE_IMPLEMENTATION
 #include "restate.h"
 #include <stdio.h>
@@ -420,14 +425,71 @@ static restate_status patched_run(restate_ctx *ctx, restate_bytes input) {
 static const restate_service patched_service = { .name = "Patched", .handlers = RESTATE_HANDLERS(
     { .name = "run", .fn = patched_run }) };
 
+/* ---- The client --------------------------------------------------------------------------------------------- */
+
+/* Cuts the path to pieces. */
+static restate_target target_of(char *path) {
+    restate_target to = { .service = path + 1 };
+    char *slash = strchr(path + 1, '/'), *last = strrchr(path, '/');
+    if (!slash) return to;
+    *slash = *last = 0;
+    if (last != slash) to.key = slash + 1;
+    to.handler = last + 1;
+    return to;
+}
+
+static restate_status send_line(restate_ctx *ctx, char *path, const char *key, const char *body) {
+    restate_call_options named = { 0 };
+    const char *id;
+    if (strcmp(key, "-") != 0) named.idempotency_key = key;
+    restate_future *sent = restate_send(ctx, target_of(path), restate_str(body), &named);
+    RESTATE_TRY(restate_call_id(ctx, sent, &id));
+    printf("%s\n", id);
+    return RESTATE_OK;
+}
+
+static restate_status attach_line(restate_ctx *ctx, const char *id) {
+    restate_bytes result;
+    restate_status s = restate_attach(ctx, (restate_invocation){ .id = id }, &result);
+    if (s == RESTATE_OK) printf("200 %.*s\n", RESTATE_ARG(result));
+    else if (s == RESTATE_TERMINAL) printf("%u %.200s\n", restate_failed(ctx)->code, restate_failed(ctx)->message);
+    else return s;
+    return RESTATE_OK;
+}
+
+/* False: the server is to be asked again. */
+static bool obey(restate_client *client, const char *line) {
+    char word[8] = "", path[128] = "", key[128] = "", body[512] = "";
+    restate_ctx *ctx = restate_client_begin(client);
+    int n = sscanf(line, "%7s %127s %127s %511[^\n]", word, path, key, body);
+    restate_status s = n == 2 ? attach_line(ctx, path) : send_line(ctx, path, key, body);
+    if (s != RESTATE_OK) fprintf(stderr, "%.60s: %d, %u %s\n", line, (int)s, restate_failed(ctx)->code, restate_failed(ctx)->message);
+    restate_client_end(ctx);
+    return s == RESTATE_OK;
+}
+
+static int obey_lines(void) {
+    char line[1024];
+    restate_client *client = restate_client_new(&(restate_client_options){ .ingress = getenv("INGRESS"), .timeout_ms = RESTATE_SECONDS(10),
+        .retry = { .initial_interval_ms = 50, .max_interval_ms = 500 } });
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    while (fgets(line, sizeof line, stdin))
+        while (!obey(client, line)) nanosleep(&(struct timespec){ 0, 20000000 }, NULL);
+    restate_client_free(client);
+    return 0;
+}
+
+/* ---- The program ---------------------------------------------------------------------------------------------- */
+
 static const restate_service *const operations[] = { &operate_service, NULL };
 static const restate_service *const accounts[] = { &account_service, &helper_service, &flow_service, &gate_service, NULL };
 static const restate_service *const patched[] = { &patched_service, NULL };
 
-int main(void) {
+int main(int argc, char **argv) {
     const char *serves = getenv("SERVES"), *tls = getenv("TLS_CERTIFICATE");
     restate_endpoint_options options = { .address = "127.0.0.1", .port = (uint16_t)from_env("PORT", 9080), .threads = 2,
                                          .drain_ms = 2000, .stop_on_signals = RESTATE_ON };
+    if (argc > 1 && strcmp(argv[1], "call") == 0) return obey_lines();
     options.services = operations;
     if (serves && strcmp(serves, "accounts") == 0) options.services = accounts;
     if (serves && strcmp(serves, "patched") == 0) options.services = patched;

@@ -1,10 +1,10 @@
-/* Part of soak.c: a process that stands between server and endpoints, passes bytes on, and is told to be a
+/* Part of soak.c: a process that stands between server and endpoints, and clients and server, passes bytes on, and is told to be a
  * bad network: connections are cut, at any byte; bytes come late, or in small pieces; what is sent gets
  * lost without a word. */
 #include <poll.h>
 #include <sys/mman.h>
 
-enum { ROUTES = 3, BACKENDS = 2, CABLES = 256, PIPE_BYTES = 65536 };
+enum { ROUTES = 4, BACKENDS = 3, CABLES = 256, PIPE_BYTES = 65536 };
 
 typedef enum weather { CALM, CUT, CLOSE, LATE, CRUMBS, HOLE, STALL, WEATHERS } weather;
 static const char *const weather_names[WEATHERS] = {
@@ -85,13 +85,20 @@ static void cable_end(cable *l, bool reset) {
     }
 }
 
+/* Any of those behind the route. */
+static int relay_backend(const route *r) {
+    unsigned n = 0;
+    while (n < BACKENDS && r->backends[n]) n++;
+    return r->backends[relay_dice(n)];
+}
+
 /* Somebody connects. If nobody is behind the route the connection is closed again. */
 static void relay_accept(const route *r) {
     int from = accept(r->socket, NULL, NULL), to = -1;
     cable *l = relay.cables;
     if (from < 0) return;
     while (l < relay.cables + CABLES && l->ends[0] >= 0) l++;
-    if (l < relay.cables + CABLES) to = connection_to(r->backends[r->backends[1] ? relay_dice(2) : 0]);
+    if (l < relay.cables + CABLES) to = connection_to(relay_backend(r));
     if (to < 0) {
         close(from);
         return;

@@ -17,6 +17,9 @@
 
 #include "relay.c"
 
+/* Of the relay: the addresses of three deployments, and one of the servers'. */
+enum { INGRESS = ROUTES - 1 };
+
 enum { STUCK_SECONDS = 90, CALLERS = 4, MOST_OPS = 1 << 20 };
 
 /* ---- Kinds of operations --------------------------------------------------------------------------- */
@@ -125,44 +128,90 @@ static const char *some_ingress(void) {
     return running == &modes[CLUSTER] ? nodes[dice(NODES)].ingress : ingress;
 }
 
-/* Until it is accepted, by its idempotency key once. `id` NULL: it does not matter which. */
-static void send_surely(const char *path, const char *body, const char *key, char id[48]) {
+/* A client of restate.h, which some of the callers have: it is told by lines what to do. */
+static FILE *to_client, *from_client;
+
+static void client_start(void) {
+    int in[2], out[2];
+    CHECK(pipe(in) == 0 && pipe(out) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        int log = open(text("%s/client.log", logs), O_WRONLY | O_CREAT | O_APPEND, 0666);
+        child_of_driver();
+        dup2(in[0], 0);
+        dup2(out[1], 1);
+        dup2(log, 2);
+        close(in[1]);           /* so that it sees the end of its input */
+        setenv("INGRESS", text("http://127.0.0.1:%d", relay.routes[INGRESS].port), 1);
+        execl(text("%s/e2e-ledger", env("E2E_BIN", "build")), "e2e-ledger", "call", (char *)NULL);
+        _exit(127);
+    }
+    close(in[0]);
+    close(out[1]);
+    to_client = fdopen(in[1], "w");
+    from_client = fdopen(out[0], "r");
+}
+
+/* What the client says to a line. */
+static const char *client_says(const char *line) {
+    static char said[1024];
+    fprintf(to_client, "%s\n", line);
+    fflush(to_client);
+    if (!fgets(said, sizeof said, from_client)) {
+        printf("  the client has ended at %s, see %s/client.log\n", line, logs);
+        take(&shared->wrong);
+        _exit(1);
+    }
+    said[strcspn(said, "\n")] = 0;
+    return said;
+}
+
+/* Until it is accepted; gives the id. */
+static const char *curl_sends(const char *path, const char *body, const char *key) {
     static reply r;
-    char to[256], kept[512];
-    const char *const headers[] = { key, NULL };
-    snprintf(kept, sizeof kept, "%s", body);
+    static char id[48];
+    char to[256];
+    const word header = make_word("%s: %s", key[0] == '-' ? "x-unused" : "idempotency-key", key);
+    const char *const headers[] = { header.s, NULL };
     for (;;) {
         snprintf(to, sizeof to, "%s%s/send", some_ingress(), path);
-        http_with(&r, "POST", to, kept, headers);
+        http_with(&r, "POST", to, body, headers);
         if (r.status == 202) break;
         /* A node of a cluster that has just begun knows of nothing. */
         if (r.status >= 400 && r.status < 500 && !strstr(r.body, "make sure to register the service")) {
             printf("  %s: %ld %.300s\n", to, r.status, r.body);
             take(&shared->wrong);
-            return;
+            return "";
         }
         take(&shared->refused);
         pause_ms(50);
     }
-    if (!id) return;
     const char *at = strstr(r.body, "\"invocationId\":\"");
-    char got[48] = "";
-    if (at) sscanf(at + 16, "%47[^\"]", got);
+    if (!at || sscanf(at + 16, "%47[^\"]", id) != 1) id[0] = 0;
+    return id;
+}
+
+/* By its idempotency key it begins once. `id` NULL: it does not matter which. */
+static void send_surely(const char *path, const char *body, const char *key, char id[48]) {
+    char kept[512];
+    snprintf(kept, sizeof kept, "%s", body);
+    const char *got = to_client ? client_says(text("send %s %s %s", path, key, kept)) : curl_sends(path, kept, key);
+    if (!id) return;
     if (id[0] && strcmp(id, got) != 0) {
         printf("  %s %s was %s, and is %s\n", path, key, id, got);
         take(&shared->wrong);
     }
-    memcpy(id, got, sizeof got);
+    snprintf(id, 48, "%.47s", got);
 }
 
 static void op_send(unsigned i) {
     op *o = &shared->ops[i];
     const word path = make_word("%s", op_path(i));
-    const word key = make_word("%s: op-%u", o->kind == WORKFLOW ? "x-unused" : "idempotency-key", i);
+    const word key = o->kind == WORKFLOW ? make_word("-") : make_word("op-%u", i);
     const int times = dice(8) == 0 ? 2 : 1;
     for (int n = 0; n < times; n++) send_surely(path.s, op_body(i), key.s, o->id);
     if (times > 1) take(&shared->again);
-    if (o->kind == WORKFLOW) send_surely(text("/Flow/%u/go", i), op_body(i), text("idempotency-key: go-%u", i), NULL);
+    if (o->kind == WORKFLOW) send_surely(text("/Flow/%u/go", i), op_body(i), text("go-%u", i), NULL);
 }
 
 static bool op_is_good(const op *o, const reply *r) {
@@ -175,7 +224,12 @@ static bool op_is_good(const op *o, const reply *r) {
 static void op_attach(unsigned i) {
     static reply r;
     op *o = &shared->ops[i];
-    for (;; pause_ms(20)) {
+    if (to_client) {
+        const char *said = client_says(text("attach %s", o->id));
+        r.status = strtol(said, NULL, 10);
+        snprintf(r.body, sizeof r.body, "%s", said + strcspn(said, " "));
+    }
+    for (; !to_client; pause_ms(20)) {
         http(&r, "GET", text("%s/restate/invocation/%s/attach", some_ingress(), o->id), NULL);
         if (r.status && r.status < 501 && r.status != 429) break;
         take(&shared->refused);
@@ -234,6 +288,7 @@ static void callers_start(void) {
         child_of_driver();
         request_seconds = 10;
         dice_thrown = (i + 1) << 28;
+        if (i < CALLERS / 2) client_start();
         for (;;)
             if (i < CALLERS) caller_turn(pause);
             else opener_turn();
@@ -251,12 +306,12 @@ static void callers_stop(void) {
 
 /* ---- Victims: the processes of endpoints, and the servers -------------------------------------------------- */
 
-enum { HELD_OPERATIONS, ACCOUNTS_, PATCHED_, OPERATIONS, VICTIMS };
+enum { OPERATIONS, ACCOUNTS_, PATCHED_, MORE_OPERATIONS, VICTIMS };
 
 /* Two processes behind one address, and two deployments of one process. */
 static endpoint ledgers[VICTIMS] = {
-    [HELD_OPERATIONS] = { .program = "e2e-ledger", .log = "operations-1" },
-    [OPERATIONS] = { .program = "e2e-ledger", .log = "operations-2" },
+    [OPERATIONS] = { .program = "e2e-ledger", .log = "operations-1" },
+    [MORE_OPERATIONS] = { .program = "e2e-ledger", .log = "operations-2" },
     [ACCOUNTS_] = { .program = "e2e-ledger", .log = "accounts" },
     [PATCHED_] = { .program = "e2e-ledger", .log = "patched" },
 };
@@ -545,11 +600,10 @@ static void compare(void) {
 
 /* In the logs of endpoints and servers. */
 static void look_for_mismatches(void) {
-    static const char pattern[] = "failed with 57[01]|\\[57[01]\\]|RT0012|RT0016|RT0018|journal mismatch|protocol violation";
+    static const char pattern[] = "AddressSanitizer|runtime error|failed with 57[01]|\\[57[01]\\]|RT0012|RT0016|RT0018|journal mismatch|protocol violation";
     char line[600];
     int found = 0;
-    FILE *in = popen(text("grep -hEi '%s' %s/operations-?.log %s/accounts.log %s/patched.log %s/server.log %s/n?/server.log 2>&1",
-                          pattern, logs, logs, logs, server_dir, server_dir), "r");
+    FILE *in = popen(text("grep -hEi '%s' %s/*.log %s/server.log %s/n?/server.log 2>&1", pattern, logs, server_dir, server_dir), "r");
     while (in && fgets(line, sizeof line, in))
         if (!strstr(line, "No such file") && found++ < 5) printf("  %s", line);
     if (in) pclose(in);
@@ -600,6 +654,8 @@ static void print_figures(double length) {
 
 /* ---- Cases --------------------------------------------------------------------------------------------------- */
 
+static int port_of(const char *address) { return atoi(strrchr(address, ':') + 1); }
+
 static bool soak_begin(const char *dir) {
     static const char *const serves[VICTIMS] = { "SERVES=operations", "SERVES=accounts", "SERVES=patched", "SERVES=operations" };
     const char *suspends = dice(2) ? "200ms" : dice(2) ? "0s" : "5s";
@@ -613,6 +669,7 @@ static bool soak_begin(const char *dir) {
     patched_settings();
     for (int i = 0; i < 2 && dir; i++)
         snprintf(program.files[i], sizeof program.files[i], "%s=%s/endpoint.%s", i ? "TLS_KEY" : "TLS_CERTIFICATE", dir, i ? "key" : "pem");
+    unlink(text("%s/client.log", logs));
     for (int i = 0; i < VICTIMS; i++) {
         endpoint *e = &ledgers[i];
         const char *settings[] = { serves[i], program.settings[0], program.settings[1], program.settings[2],
@@ -622,11 +679,13 @@ static bool soak_begin(const char *dir) {
         e->log_checked = 0;
         endpoint_victims[i] = (victim){ UP, 0, 0 };
         if (!endpoint_start(e)) return false;
-        relay.routes[i % ROUTES].backends[i / ROUTES] = e->port;
+        relay.routes[i % INGRESS].backends[i / INGRESS] = e->port;
     }
+    for (int i = 0; i < BACKENDS; i++)
+        relay.routes[INGRESS].backends[i] = i < servers_count() ? port_of(running == &modes[CLUSTER] ? nodes[i].ingress : ingress) : 0;
     memset(server_victims, 0, sizeof server_victims);
     if (!relay_start((unsigned)seed)) return false;
-    for (int i = 0; i < ROUTES; i++)
+    for (int i = 0; i < INGRESS; i++)
         if (!register_port(ledgers[i].log, dir != NULL, relay.routes[i].port)) return false;
     return true;
 }
