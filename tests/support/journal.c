@@ -734,10 +734,11 @@ typedef struct rt_state {
 
 static rt_state rt;
 
-static inline unsigned rt_dice(unsigned sides) {            /* repeatable */
-    rt.random = rt.random * 6364136223846793005u + 1442695040888963407u;
-    return (unsigned)(rt.random >> 33) % sides;
+static inline unsigned rt_dice_of(uint64_t *random, unsigned sides) {   /* repeatable */
+    *random = *random * 6364136223846793005u + 1442695040888963407u;
+    return (unsigned)(*random >> 33) % sides;
 }
+static inline unsigned rt_dice(unsigned sides) { return rt_dice_of(&rt.random, sides); }
 
 /* A new attempt. What the last one left is dropped. */
 static inline void rt_begin(unsigned version, rt_mode mode) {
