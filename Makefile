@@ -442,6 +442,11 @@ differential:
 	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' LDFLAGS='$(LDFLAGS)' LDLIBS='$(LDLIBS)' tests/differential.sh $(DIFFERENTIAL)
 	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' LDFLAGS='$(LDFLAGS)' LDLIBS='$(LDLIBS)' tests/differential.sh --json
 
+# The state machine beside the reference, Rust's: the same steps, the same answers. Needs cargo.
+STEPS = 1000000
+oracle:
+	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' LDFLAGS='$(LDFLAGS)' LDLIBS='$(LDLIBS)' tests/oracle.sh --steps $(STEPS)
+
 # Which lines of the header the tests of journal and context reach; the others of one section are listed.
 SECTION = journal
 coverage: $(patsubst %,build/coverage/%,$(filter unit_journal% unit_context%,$(UNITS)))
@@ -716,6 +721,7 @@ help:
 	@echo 'make everything   all warnings of clang, but for a list of those that are not wanted'
 	@echo 'make mutants      breaks rules of the journal on purpose; some test has to notice each'
 	@echo 'make differential random handlers, journals, JSON and messages: all as with an earlier header'
+	@echo 'make oracle       STEPS=1000000 random steps of the journal: all as with the reference, in Rust; needs cargo'
 	@echo 'make fuzz         random bytes for an exchange, a connection and a journal, FUZZ_SECONDS=60 each; installs what it takes'
 	@echo 'make fuzz-seeds   the valid input that this begins with, once'
 	@echo 'make coverage     how much of restate.h the tests of its journal reach (SECTION=journal: lists the rest)'
@@ -745,7 +751,7 @@ help:
 	@echo 'make packages     tries all of these: pkg-config, CMake, Meson, a program in Python'
 	@echo 'make clean        removes what was built, but for the server'
 
-.PHONY: all mutants-made platforms cxx cxx-examples install install-headers install-plugin shared install-shared packages examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke soak servers mutants differential coverage scale budget bench bench-e2e bench-client \
+.PHONY: all mutants-made platforms cxx cxx-examples install install-headers install-plugin shared install-shared packages examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke soak servers mutants differential oracle coverage scale budget bench bench-e2e bench-client \
 	bench-check wire wire-check layers license features sizes sizes-check \
 	symbols readme typed interop strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware firmware-units firmware-check firmware-size refused clean help
 .SECONDARY:

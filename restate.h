@@ -5313,8 +5313,8 @@ static const char *restate__row_show(restate__arena *arena, const restate__row *
  * (R12) Errors. The first error ends the attempt: it is sent, with the command that it is about,
  *     and is what each later operation meets. The error of a run waits until closures that execute
  *     have finished, so that their results are stored; of several, the first is sent, but one that
- *     asks for a pause goes before it. An operation after CLOSED has the error 598
- *     (RESTATE__E_CLOSED), which is not sent. */
+ *     asks for a pause goes before it. An operation after CLOSED has an error that is not sent: of
+ *     what is wrong with its arguments, else 598 (RESTATE__E_CLOSED). */
 
 #define RESTATE__VERSION_MIN 5u
 #define RESTATE__VERSION_MAX 7u
@@ -6815,6 +6815,7 @@ RESTATE__PRIVATE void restate__vm_fail_now(restate__vm *vm) {
 /* Fails with `message`, about the current command if there is one. Returns false, for `return`. */
 static bool restate__vm_raise_text(restate__vm *vm, uint32_t code, const char *message) {
     restate__vm_error e = { .code = code, .message = message, .related = vm->current };
+    if (vm->phase == RESTATE__CLOSED) restate__vm_break(vm, code, message);
     if (code == RESTATE__E_MISMATCH && vm->options.version >= 7)
         e.behavior = vm->options.on_mismatch;
     restate__vm_fail(vm, &e);
@@ -6825,7 +6826,7 @@ RESTATE__PRIVATE bool restate__vm_raise(restate__vm *vm, uint32_t code, const ch
     RESTATE__PRINTF(3, 4);
 static bool restate__vm_raise(restate__vm *vm, uint32_t code, const char *format, ...) {
     va_list args;
-    if (restate__vm_over(vm)) return false;
+    if (vm->phase == RESTATE__ERRORED) return false;
     va_start(args, format);
     const char *message = restate__arena_vprintf(vm->arena, format, args);
     va_end(args);
@@ -7309,7 +7310,8 @@ static bool restate__vm_on_message(restate__vm *vm, const restate__message *m) {
  * attempt is over is ignored. */
 RESTATE__PRIVATE void restate__vm_feed(restate__vm *vm, restate_bytes bytes) {
     restate__message m;
-    bool on = !restate__vm_over(vm);
+    bool on = true;
+    if (restate__vm_over(vm)) return;
     while (on && restate__frames_next(&vm->frames, &bytes, &m))
         on = restate__vm_on_message(vm, &m);
     if (vm->arena->failed) {

@@ -182,8 +182,12 @@ for source in tests/fuzz/*.c; do
     source=${source#tests/fuzz/}
     others+=("build/asan/fuzz-${source%.c}")
 done
-nice -n 19 "$MAKE" -k -s -j "$JOBS" "${units[@]/#/build/valgrind/}" "${units[@]/#/build/asan/}" "${threaded[@]/#/build/tsan/}" \
-    "${others[@]}" >>"$logs/build.log" 2>&1 &
+meanwhile() {
+    nice -n 19 "$MAKE" -k -s -j "$JOBS" "${units[@]/#/build/valgrind/}" "${units[@]/#/build/asan/}" "${threaded[@]/#/build/tsan/}" \
+        "${others[@]}" >>"$logs/build.log" 2>&1
+    execute oracle nice -n 19 tests/oracle.sh --steps 50000
+}
+meanwhile &
 background=$!
 
 drivers=()
@@ -220,6 +224,7 @@ finish "${drivers[@]}"
 judge interop
 wait "$background"
 background=none
+judge oracle
 
 heading "unit tests with sanitizers, under valgrind, and in other variants"
 begin execute fuzz-seeds "${asan[@]}" "$MAKE" -s fuzz-seeds

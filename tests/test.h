@@ -35,6 +35,7 @@
  *     support/                    what several units share. It looks inside restate.h, so units include these files
  *                                 behind it, and they are not compiled by themselves
  *     fuzz/                       what is to hold whatever arrives (make fuzz)
+ *     oracle/                     random journals, beside the reference (make oracle)
  *     compile/                    ways to include the header
  *     journals/                   recorded by a real server, and what they are as text
  *     e2e/                        with a real server; memory.c: the contract's cases without one; soak.c: while

