@@ -610,6 +610,16 @@ static void look_for_mismatches(void) {
     CHECK_INT(found, 0);
 }
 
+/* While no invocation is open: what was patched so far is the only code, and what was that already needs no
+ * mention any more. */
+static void patches_end(void) {
+    program.gone = program.done;
+    program.done = program.version;
+    CHECK_INT(endpoint_stop(&ledgers[PATCHED_]), 0);
+    patched_settings();
+    CHECK(endpoint_start(&ledgers[PATCHED_]));
+}
+
 static unsigned counted;        /* operations */
 
 static bool settle(void) {
@@ -628,9 +638,7 @@ static bool settle(void) {
     if (!waits_for(count_accounts, ACCOUNTS)) return false;
     compare();
     CHECK_INT(seen(&shared->wrong), 0);
-    program.gone = program.done;
-    program.done = program.version;
-    patched_settings();
+    patches_end();
     return test_failures == 0;
 }
 
