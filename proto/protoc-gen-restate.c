@@ -231,7 +231,7 @@ typedef struct enumeration {
 
 typedef struct field {
     const char *name, *json_name, *type_name, *comment;
-    uint64_t label, type;
+    uint64_t number, label, type;
     uint64_t oneof;                         /* its index + 1; 0: in none that C has */
     message *message;
     enumeration *enumeration;
@@ -439,6 +439,7 @@ static void read_field(file *f, field *x, view v, const place *p) {
     x->comment = comment_at(f, p, &line);
     while (next(&v, &i)) {
         if (i.tag == 1) x->name = name_of(i.bytes);
+        if (i.tag == 3) x->number = i.number;
         if (i.tag == 4) x->label = i.number;
         if (i.tag == 5) x->type = i.number;
         if (i.tag == 6) x->type_name = name_of(i.bytes);
@@ -733,20 +734,28 @@ static bool has_no_json(const message *m) {
     return false;
 }
 
+/* Something that compilers are told under a condition. */
+static void refuse(const rpc *r, const char *condition, const char *why) {
+    refusal *later = ADD(&r->w->refusals);
+    later->file = r->file;
+    later->condition = condition;
+    later->why = join("%s:%d: rpc %s.%s: %s", r->file->name, r->method->line, r->service->name,
+                      r->method->name, why);
+}
+
 /* A name that comes into C as it is. `remedy` is what to do about it. */
 static void check_name(const rpc *r, const char *what, const char *c, const char *remedy) {
     meaning is = meaning_of(c);
-    refusal *later;
     if (is == OF_C)
         fail_rpc(r, ": %s is a word of C, and nanopb does not change it; %s", what, remedy);
-    if (is != OF_CXX && is != MACRO) return;
-    later = ADD(&r->w->refusals);
-    later->file = r->file;
-    later->condition = is == MACRO ? join("defined(%s)", c) : "defined(__cplusplus)";
-    later->why = join("%s:%d: rpc %s.%s: %s is a %s, and nanopb does not change it; %s, or %s",
-                      r->file->name, r->method->line, r->service->name, r->method->name, what,
-                      is == MACRO ? "macro here" : "word of C++", remedy,
-                      is == MACRO ? "compile without that macro" : "use this header in C");
+    if (is == OF_CXX)
+        refuse(r, "defined(__cplusplus)",
+               join("%s is a word of C++, and nanopb does not change it; %s, or use this header "
+                    "in C", what, remedy));
+    if (is == MACRO)
+        refuse(r, join("defined(%s)", c),
+               join("%s is a macro here, and nanopb does not change it; %s, or compile without "
+                    "that macro", what, remedy));
 }
 
 #define INTO_A_PACKAGE "rename it, or put the file into a package"
@@ -776,6 +785,10 @@ static void check_field(const rpc *r, const message *m, const field *x, int dept
         fail_rpc(r, ": the JSON name '%s' of %s.%s cannot be had, only '%s'; rename the "
                     "field, or remove json_name", x->json_name, m->full + 1, x->name, name);
     check_name(r, join("%s.%s", m->full + 1, x->name), x->name, "rename the field");
+    if (x->number > 65535)
+        refuse(r, "!defined(PB_FIELD_32BIT)",
+               join("%s.%s has the number %d; those above 65535 need nanopb, its library too, "
+                    "compiled with PB_FIELD_32BIT", m->full + 1, x->name, (int)x->number));
     if (x->enumeration) check_enum(r, x->enumeration);
     if (x->type == GROUP)
         fail_rpc(r, ": %s.%s is a group, which nanopb does not do; use a message", m->full + 1,

@@ -108,7 +108,7 @@ sed '/^restate_status shop_v1_Checkout_Paid/,/^}/d' "$source/services.c" >"$work
 refuse "$GCC" -o "$work/missing" "$work"/{missing,buyer,call,restate,orders.pb,mail.pb}.o "${libs[@]}"
 told "undefined reference to .shop_v1_Checkout_Paid'"
 
-step "a string without a size would be lost, in binary form too, and nanopb with another package is noticed"
+step "a string without a size would be lost, in binary form too; large numbers of fields, and nanopb with another package are noticed"
 mkdir "$work/lost" "$work/other"
 cp "$source"/mail.proto "$source"/expected/mail.restate.h "$work/lost"
 sed '/Address/d' "$source/mail.options" >"$work/lost/mail.options"
@@ -116,6 +116,12 @@ nanopb_generator.py -q -I "$work/lost" "${includes[@]}" -D "$work/lost" mail.pro
 refuse "$GCC" -std=c99 "-I$work/lost" -I. -fsyntax-only -x c "$work/lost/mail.restate.h"
 told RESTATE_PROTO_needs_max_size_or_max_count_for_Letter_Address_name
 told 'mail.proto:11: Mail.Send'
+printf 'syntax = "proto3";\nservice Far { rpc Go(Way) returns (Way); }\nmessage Way { int32 n = 65536; }\n' >"$work/lost/far.proto"
+generate "-I$work/lost" --restate_out="$work/lost" far.proto
+nanopb_generator.py -q -I "$work/lost" -D "$work/lost" far.proto
+refuse "$GCC" -std=c99 "-I$work/lost" -I. -fsyntax-only -x c "$work/lost/far.restate.h"
+told 'far.proto:2: rpc Far.Go: Way.n has the number 65536; those above 65535 need nanopb.*PB_FIELD_32BIT'
+"$GCC" -std=c99 "-I$work/lost" -I. -DPB_FIELD_32BIT -fsyntax-only -x c "$work/lost/far.restate.h"
 generate "-I$source" --restate_opt=package=other --restate_out="$work/other" orders.proto
 refuse "$GCC" -std=c99 "-I$work/other" "-I$out" -I. -fsyntax-only -x c "$work/other/orders.restate.h"
 told 'nanopb made no other_PlaceRequest: give protoc-gen-restate the same package='
