@@ -447,9 +447,9 @@ STEPS = 1000000
 oracle:
 	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' LDFLAGS='$(LDFLAGS)' LDLIBS='$(LDLIBS)' tests/oracle.sh --steps $(STEPS)
 
-# Which lines of the header the tests of journal and context reach; the others of one section are listed.
-SECTION = journal
-coverage: $(patsubst %,build/coverage/%,$(filter unit_journal% unit_context%,$(UNITS)))
+# Which lines and branches of the header the unit tests reach; what they do not of sections (SECTION=all: of each) is listed.
+SECTION =
+coverage: $(patsubst %,build/coverage/%,$(UNITS))
 	@tests/coverage.sh $(SECTION)
 
 # The tests that the tables of capabilities name are there.
@@ -724,7 +724,7 @@ help:
 	@echo 'make oracle       STEPS=1000000 random steps of the journal: all as with the reference, in Rust; needs cargo'
 	@echo 'make fuzz         random bytes for an exchange, a connection and a journal, FUZZ_SECONDS=60 each; installs what it takes'
 	@echo 'make fuzz-seeds   the valid input that this begins with, once'
-	@echo 'make coverage     how much of restate.h the tests of its journal reach (SECTION=journal: lists the rest)'
+	@echo 'make coverage     how many lines and branches of restate.h the unit tests reach (SECTION=journal, or all: lists the rest)'
 	@echo 'make bench        the same requests posted to this and to other SDKs (tests/bench/bench.sh --help)'
 	@echo 'make bench-e2e    calls through a real server, one to 256 at a time (tests/bench/e2e.sh --help)'
 	@echo 'make bench-client what a call takes the client, and what the same request takes h2load'
