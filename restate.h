@@ -2017,8 +2017,9 @@ RESTATE_API restate_future *restate_settled(restate_ctx *ctx, restate_bytes valu
 /* True if awaiting the future would return its result without waiting.
  *
  * The same in every attempt: it changes only at await points, even if the result reaches the
- * process in between. So a loop that polls it never ends. False for NULL and for futures that could
- * not be made. */
+ * process in between. So a loop that polls it never ends. True also for a future that could not be
+ * made, and if the attempt is over or the client ran out of memory, as awaiting then gives an error
+ * at once. False for NULL. */
 RESTATE_API bool restate_is_done(const restate_future *future);
 
 /* The next cancellation as a future (value absent), with explicit_cancellation; without: misuse.
@@ -12596,8 +12597,13 @@ RESTATE_API restate_status restate_await(restate_ctx *ctx, restate_future *futur
     return restate__ctx_await(ctx, "restate_await", future, value);
 }
 
+/* Whether it is settled, or could not be made: then it has no kind. */
+static bool restate__future_settled(const restate_future *f) {
+    return f->node.state != RESTATE__PENDING || !f->node.kind;
+}
+
 RESTATE_API bool restate_is_done(const restate_future *future) {
-    return future && future->node.state != RESTATE__PENDING;
+    return future && (restate__future_settled(future) || restate__ctx_is_over(future->ctx));
 }
 
 /* ---- Operations ------------------------------------------------------------------------------ */
@@ -23189,8 +23195,7 @@ static void restate__client_settled(restate__client_ctx *c) {
 /* Removes a function whose future is settled from the list. */
 static bool restate__client_next_then(restate__client_ctx *c, restate__client_then *next) {
     restate__client_then **at = &c->thens;
-    while (*at && !restate_is_done((*at)->future) && (*at)->future->node.kind)
-        at = &(*at)->next;                  /* without a kind the future could not be made */
+    while (*at && !restate__future_settled((*at)->future)) at = &(*at)->next;
     if (!*at) return false;
     *next = **at;
     *at = next->next;
@@ -23442,9 +23447,9 @@ static restate_bytes restate__client_hex(restate__arena *arena, restate_bytes he
  *     the server; see restate__client_judge().
  * (4) One heap has everything with a deadline: pauses and timeouts of requests, and timers, by the
  *     time when they are due. Connections are few and checked one by one.
- * (5) All work happens in restate__client_turn(), which restate_client_process() and functions that
- *     wait call. A command without a future (a cancellation, a state write) is a request, too: its
- *     function calls restate__client_turn() until it is DONE.
+ * (5) All work happens in restate__client_work_on(), before and after each wait for events. A
+ *     command without a future (a cancellation, a state write) is a request, too: its function
+ *     waits until it is DONE.
  * (6) Requests may overtake one another. But an attach, or a request for an output, waits until the
  *     earlier sends of its context are accepted, so that a workflow can be started and attached
  *     to. */
@@ -24281,10 +24286,10 @@ static void restate__client_lose(restate__client_conn *conn, bool certain, const
 
 /* No connection could be made: an attempt of all waiting requests, unless there are other
  * connections. */
-static void restate__client_unreachable(restate__client_conn *conn) {
-    restate__client_address *to = conn->to;
+static void restate__client_unreachable(const restate__client_http *h, restate__client_address *to,
+                                        const char *why) {
     restate__client_request *r = to->queue, *next;
-    to->again_ms = conn->http->now_ms + RESTATE__CLIENT_AGAIN_MS;
+    to->again_ms = h->now_ms + RESTATE__CLIENT_AGAIN_MS;
     for (const restate__client_conn *c = to->conns; c; c = c->next)
         if (c->life != RESTATE__CLIENT_LOST) return;
     to->queue = NULL;
@@ -24296,7 +24301,7 @@ static void restate__client_unreachable(restate__client_conn *conn) {
         r->phase = RESTATE__CLIENT_PAUSED;
         r->tries++;
         r->answer.tries = r->tries;
-        restate__client_unanswered(r, true, conn->why);
+        restate__client_unanswered(r, true, why);
     }
 }
 
@@ -24499,7 +24504,7 @@ static void restate__client_connected(restate__client_conn *conn) {
         conn->tls = h->tls->open(h->tls->user, conn->source.fd, conn->to->host);
         if (!conn->tls) {
             restate__client_lose(conn, true, "TLS to %.100s cannot begin", conn->to->url);
-            restate__client_unreachable(conn);
+            restate__client_unreachable(conn->http, conn->to, conn->why);
             return;
         }
     }
@@ -24559,7 +24564,7 @@ static void restate__client_connect(restate__client_conn *conn, int error) {
     }
     restate__client_lose(conn, true, "cannot connect to %.100s: %s", conn->to->url,
                          strerror(error));
-    restate__client_unreachable(conn);
+    restate__client_unreachable(conn->http, conn->to, conn->why);
 }
 
 static void restate__client_on_ready(void *owner) {
@@ -24583,7 +24588,7 @@ static void restate__client_open(restate__client_http *h, restate__client_addres
     const struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
     restate__client_conn *conn = restate__mem_zalloc(&h->base.allocator, sizeof *conn);
     if (!conn) {
-        to->again_ms = h->now_ms + RESTATE__CLIENT_AGAIN_MS;
+        restate__client_unreachable(h, to, "out of memory");
         return;
     }
     conn->http = h;
@@ -24602,7 +24607,7 @@ static void restate__client_open(restate__client_http *h, restate__client_addres
     restate__client_tick(h);
     if (error) {
         restate__client_lose(conn, true, "cannot find %.100s: %s", to->url, gai_strerror(error));
-        restate__client_unreachable(conn);
+        restate__client_unreachable(conn->http, conn->to, conn->why);
         return;
     }
     conn->trying = conn->found;
@@ -24719,7 +24724,7 @@ static uint64_t restate__client_look(restate__client_conn *conn) {
         if (now < conn->deadline_ms) return conn->deadline_ms;
         restate__client_lose(conn, true, "cannot connect to %.100s within %lu ms", conn->to->url,
                              (unsigned long)conn->http->connect_timeout_ms);
-        restate__client_unreachable(conn);
+        restate__client_unreachable(conn->http, conn->to, conn->why);
         return UINT64_MAX;
     }
     if (conn->life != RESTATE__CLIENT_OPEN || !conn->requests) return UINT64_MAX;
@@ -24771,12 +24776,16 @@ static int restate__client_wait_ms(const restate__client_http *h, uint64_t due, 
     return left == UINT64_MAX ? -1 : left > INT_MAX ? INT_MAX : (int)left;
 }
 
-/* One turn: waits at most `wait_ms` for events, and does all work. */
+/* Waits at most `wait_ms` for events, or until `due`, and does all work. Returns the next
+ * deadline. */
+static uint64_t restate__client_pass(restate__client_http *h, uint64_t due, uint64_t wait_ms) {
+    restate__poll_wait(&h->poll, NULL, restate__client_wait_ms(h, due, wait_ms));
+    return restate__client_work_on(h);
+}
+
 static void restate__client_turn(restate__client_http *h, uint64_t wait_ms) {
     uint64_t due = restate__client_work_on(h);
-    if (h->base.settled) wait_ms = 0;
-    restate__poll_wait(&h->poll, NULL, restate__client_wait_ms(h, due, wait_ms));
-    restate__client_work_on(h);
+    (void)restate__client_pass(h, due, h->base.settled ? 0 : wait_ms);
 }
 
 /* Waits until a request without a future is over, and returns its status. */
@@ -24784,7 +24793,8 @@ static restate_status restate__client_until(restate__client_request *r) {
     restate__client_http *h = restate__client_home(r);
     restate__client_ctx *c = &r->c->base;
     restate_ctx *ctx = &c->peer.attempt.ctx;
-    while (r->phase != RESTATE__CLIENT_DONE) restate__client_turn(h, UINT64_MAX);
+    uint64_t due = restate__client_work_on(h);      /* the request may fail without a wait */
+    while (r->phase != RESTATE__CLIENT_DONE) due = restate__client_pass(h, due, UINT64_MAX);
     if (r->work != RESTATE__CLIENT_TIMER) c->answer = &r->answer;
     if (r->as == RESTATE_OK) return RESTATE_OK;
     restate_failure *f = restate__arena_alloc(&c->peer.arena, sizeof *f);
@@ -25635,7 +25645,10 @@ static const char *restate__client_read_options(restate__client_http *h,
 
 static bool restate__client_read_random(uint64_t random[4]) {
     int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, random, 4 * sizeof *random) : -1;
+    ssize_t n = -1;
+    if (fd >= 0)
+        do n = read(fd, random, 4 * sizeof *random);
+        while (n < 0 && errno == EINTR);
     if (fd >= 0) close(fd);
     return n == (ssize_t)(4 * sizeof *random);
 }

@@ -436,6 +436,20 @@ TEST(unix_sockets) {
     unlink(path);
 }
 
+/* What fails at once, before anything is waited for, is over at once. */
+TEST(nobody_at_a_unix_socket) {
+    restate_client *client = restate_client_new(&(restate_client_options){
+        .ingress = "unix:/nonexistent", .admin = "unix:/nonexistent", .retry = { .max_attempts = 1 } });
+    restate_ctx *ctx = restate_client_begin(client);
+    alarm(60);
+    CHECK_HAS(called(ctx, "echo", NULL), "error(0 cannot connect to unix:/nonexistent: ");
+    restate_client_at(ctx, (restate_target){ .service = "O", .key = "k" });
+    restate_status s = restate_set(ctx, "c", restate_str("1"));
+    CHECK_HAS(outcome(ctx, s, (restate_bytes){ NULL, 0 }), "error(0 cannot connect to unix:/nonexistent: ");
+    alarm(0);
+    restate_client_free(client);
+}
+
 /* ---- Many ------------------------------------------------------------------------------------ */
 
 /* More than a connection takes: more connections, and what is more waits. */
@@ -630,7 +644,7 @@ int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(requests), T(types), T(other_requests), T(attach_follows_sends), T(state), T(state_versions), T(state_writes), T(who_failed),
         T(statuses_that_may_pass), T(tried_again), T(streams_that_end), T(early_refusal), T(large_answers), T(timeouts), T(wrong_options),
-        T(nobody_there), T(itself), T(unreachable), T(not_http2), T(options), T(unix_sockets), T(many), T(restarts), T(own_loop),
+        T(nobody_there), T(itself), T(unreachable), T(not_http2), T(options), T(unix_sockets), T(nobody_at_a_unix_socket), T(many), T(restarts), T(own_loop),
         T(waits), T(threads), T(every_allocation),
         T(every_allocation_of_http2), { 0 }
     };

@@ -499,6 +499,7 @@ TEST(nothing) {
     restate_bytes v;
     memcpy(&before, &restate__client_none, sizeof before);
     restate_future *f = restate_call_async(ctx, to("echo"), restate_json(ctx, "%d", 1), NULL), *both[] = { f, f };
+    CHECK(restate_is_done(f));              /* nobody has to wait for it */
     CHECK_INT(restate_await(ctx, f, &v), RESTATE_ERROR);
     CHECK_STR(restate_failed(ctx)->message, "out of memory");
     CHECK_INT(restate_sleep(ctx, 1), RESTATE_ERROR);
