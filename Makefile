@@ -75,6 +75,13 @@ own_test_shop = $(addprefix examples/shop/,stock.c orders.c sales.c)
 # Programs of one file. What they do not use is then not compiled, which takes a third to a half of the time.
 alone = -DRESTATE_STATIC
 
+# The calls that tests/support/faults.c has fail: it says FAULT_CALL and so on of each.
+comma = ,
+FAULTS = $(addprefix -Wl$(comma)--wrap=,accept bind close connect epoll_create1 epoll_ctl epoll_wait eventfd fcntl fopen fork \
+	getaddrinfo getpeername getsockname getsockopt listen mmap mprotect open pthread_attr_init pthread_cond_init \
+	pthread_create pthread_key_create pthread_mutex_init read recv recvmsg send sendmsg setsockopt shutdown socket \
+	socketpair timerfd_create waitpid write)
+
 # The same programs in several variants: $(1) is the directory they go to, $(2) the flags they get
 # besides, $(3) the unit tests (unit_NAME) that run for longer than the optimiser; empty: all. A variant
 # has its examples, its unit tests, the services of the end-to-end tests, and the services that every SDK
@@ -106,6 +113,7 @@ $(1)/unit_%: tests/unit_%.c $$(wildcard tests/*.h tests/support/*.c) $$(HEADERS)
 
 $(1)/unit_proto: $$(PROTOS)
 $(1)/unit_server_scale: tests/bench/scale.c
+$(1)/unit_faults: LDFLAGS += $(FAULTS)
 $(1)/unit_context_payloads: build/proto/order.pb.c
 $(1)/unit_identity $(1)/unit_client_tls $(1)/unit_server_tls $(1)/test-services $(1)/hostile $(1)/e2e-ledger: CPPFLAGS += -DRESTATE_WITH_OPENSSL
 $(1)/unit_identity $(1)/unit_client_tls $(1)/unit_server_tls $(1)/test-services $(1)/hostile $(1)/e2e-ledger: LDLIBS += -lssl -lcrypto

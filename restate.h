@@ -21442,7 +21442,7 @@ static void restate__conn_settle(restate__conn *conn) {
     if (conn->state == RESTATE__CONN_CLOSING && empty) {
         conn->state = RESTATE__CONN_SHUT;
         restate__conn_end_tls(conn);
-        shutdown(conn->source.fd, SHUT_WR);
+        if (shutdown(conn->source.fd, SHUT_WR)) restate__conn_kill(conn, "connection lost");
     }
     if (conn->loop->phase == RESTATE__PHASE_CUT)
         restate__conn_kill(conn, "cut off by the stop");
@@ -22034,7 +22034,8 @@ static int restate__srv_bind(int *fd, const char *host, unsigned port) {
                               .ai_flags = AI_NUMERICHOST | AI_PASSIVE | AI_NUMERICSERV }, *at;
     char text[8];
     snprintf(text, sizeof text, "%u", port);
-    if (getaddrinfo(host, text, &hints, &at)) return EINVAL;
+    int unknown = getaddrinfo(host, text, &hints, &at);
+    if (unknown) return unknown == EAI_SYSTEM ? errno : unknown == EAI_MEMORY ? ENOMEM : EINVAL;
     *fd = restate__srv_socket(at);
     int error = *fd < 0 ? errno : 0;
     freeaddrinfo(at);
@@ -22050,14 +22051,15 @@ static const char *restate__srv_join_name(char *name, const char *host, unsigned
 }
 
 /* Gives port and address that a socket listens on. The options may write the address in another way
- * ("::0", "127.1"). */
-static uint16_t restate__srv_name(int fd, char *host, size_t size) {
+ * ("::0", "127.1"). Returns 0, or an errno. */
+static int restate__srv_name(int fd, uint16_t *port, char *host, size_t size) {
     union { struct sockaddr any; struct sockaddr_in v4; struct sockaddr_in6 v6; } at;
     socklen_t len = sizeof at;
     memset(&at, 0, sizeof at);
-    if (getsockname(fd, &at.any, &len)) return 0;
+    if (getsockname(fd, &at.any, &len)) return errno;
     (void)getnameinfo(&at.any, len, host, (socklen_t)size, NULL, 0, NI_NUMERICHOST);
-    return ntohs(at.any.sa_family == AF_INET6 ? at.v6.sin6_port : at.v4.sin_port);
+    *port = ntohs(at.any.sa_family == AF_INET6 ? at.v6.sin6_port : at.v4.sin_port);
+    return 0;
 }
 
 /* Logs where the endpoint listens, and the command that registers it. An endpoint that listens on
@@ -22085,12 +22087,15 @@ static restate_status restate__srv_open(restate_endpoint *ep, unsigned loops,
                                         restate__srv_listener *listener) {
     const char *host = ep->options.address ? ep->options.address : "::";
     unsigned port = ep->options.port == RESTATE_ANY_PORT ? 0u : ep->options.port;
-    char name[RESTATE__SRV_NAME_BYTES];
+    char name[RESTATE__SRV_NAME_BYTES], where[RESTATE__SRV_NAME_BYTES];
     int error = restate__srv_bind(&listener->source.fd, host, port);
     if (error && !ep->options.address && error != EADDRINUSE && error != EACCES) {
         host = "0.0.0.0";
         error = restate__srv_bind(&listener->source.fd, host, port);
     }
+    snprintf(where, sizeof where, "%s", host);
+    if (!error)
+        error = restate__srv_name(listener->source.fd, &listener->port, where, sizeof where);
     if (error == EINVAL)
         return restate__ep_error(ep, "cannot listen on \"%s\": it is not an IP address; set "
                                      ".address to one such as \"127.0.0.1\" or \"::1\"", host);
@@ -22098,9 +22103,7 @@ static restate_status restate__srv_open(restate_endpoint *ep, unsigned loops,
         return restate__ep_error(ep, "cannot listen on %s: %s; choose another %s",
                                  restate__srv_join_name(name, host, port), strerror(error),
                                  error == EADDRNOTAVAIL ? ".address" : ".port");
-    snprintf(name, sizeof name, "%s", host);
-    listener->port = restate__srv_name(listener->source.fd, name, sizeof name);
-    restate__srv_log_where(ep, name, listener->port, loops);
+    restate__srv_log_where(ep, where, listener->port, loops);
     return RESTATE_OK;
 }
 
@@ -22350,35 +22353,9 @@ static restate_status restate__srv_make(restate__server *server, bool threads) {
     return restate__srv_listen(server);
 }
 
-/* Makes the server if there is none. Its loops do not run yet. */
-static restate_status restate__srv_start(restate_endpoint *ep, unsigned loops, bool threads) {
-    if (ep->server) return RESTATE_OK;
-    if (ep->invalid) return RESTATE_ERROR;
-    if (!ep->by_serve && (ep->options.processes > 1 || ep->options.stop_on_signals == RESTATE_ON))
-        return restate__ep_error(ep, ".processes and .stop_on_signals need restate_serve()");
-    restate__server *server = restate__mem_zalloc(&ep->allocator, sizeof *server);
-    if (!server) return restate__ep_error(ep, "out of memory");
-    server->endpoint = ep;
-    server->listener.source = restate__poll_source_of(-1, restate__srv_on_listener, server);
-    server->channel = restate__poll_source_of(-1, restate__srv_on_channel, server);
-    server->loop_count = server->loop_room = loops;
-    if (restate__srv_make(server, threads) != RESTATE_OK) {
-        restate__srv_release(server);
-        return RESTATE_ERROR;
-    }
-    ep->server_quiet = restate__srv_quiet;
-    ep->server_free = restate__srv_free;
-    ep->server_abandon = restate__srv_abandon;
-    RESTATE__STORE(&ep->server, server, RELEASE);
-    RESTATE__STORE(&ep->stop_fd, server->boss->poll.wake_fd, SEQ_CST);
-    if (RESTATE__LOAD(&ep->stops, SEQ_CST)) restate__poll_signal(server->boss->poll.wake_fd);
-    return RESTATE_OK;
-}
-
-#if !defined(RESTATE_NO_THREADS)
-
 /* Frees the loops that get no thread. False: none got one. */
 static bool restate__srv_start_threads(restate__server *server) {
+#if !defined(RESTATE_NO_THREADS)
     unsigned i = 0;
     for (; i < server->loop_count; i++) {
         restate__loop *loop = &server->loops[i];
@@ -22391,10 +22368,40 @@ static bool restate__srv_start_threads(restate__server *server) {
     restate__log(&server->endpoint->logger, RESTATE_LOG_WARN,
                  "only %u event loops could be started", i);
     while (server->loop_count > i) restate__loop_free(&server->loops[--server->loop_count]);
+#else
+    (void)server;
+#endif
     return true;
 }
 
-#endif
+/* Makes the server if there is none. With `threads` its loops run then, but nobody accepts yet. A
+ * server that cannot begin leaves nothing: no socket that listens while nobody serves. */
+static restate_status restate__srv_start(restate_endpoint *ep, unsigned loops, bool threads) {
+    if (ep->server) return RESTATE_OK;
+    if (ep->invalid) return RESTATE_ERROR;
+    if (!ep->by_serve && (ep->options.processes > 1 || ep->options.stop_on_signals == RESTATE_ON))
+        return restate__ep_error(ep, ".processes and .stop_on_signals need restate_serve()");
+    restate__server *server = restate__mem_zalloc(&ep->allocator, sizeof *server);
+    if (!server) return restate__ep_error(ep, "out of memory");
+    server->endpoint = ep;
+    server->listener.source = restate__poll_source_of(-1, restate__srv_on_listener, server);
+    server->channel = restate__poll_source_of(-1, restate__srv_on_channel, server);
+    server->loop_count = server->loop_room = loops;
+    restate_status made = restate__srv_make(server, threads);
+    if (made == RESTATE_OK && threads && !restate__srv_start_threads(server))
+        made = restate__ep_error(ep, "no thread can be started for an event loop");
+    if (made != RESTATE_OK) {
+        restate__srv_release(server);
+        return RESTATE_ERROR;
+    }
+    ep->server_quiet = restate__srv_quiet;
+    ep->server_free = restate__srv_free;
+    ep->server_abandon = restate__srv_abandon;
+    RESTATE__STORE(&ep->server, server, RELEASE);
+    RESTATE__STORE(&ep->stop_fd, server->boss->poll.wake_fd, SEQ_CST);
+    if (RESTATE__LOAD(&ep->stops, SEQ_CST)) restate__poll_signal(server->boss->poll.wake_fd);
+    return RESTATE_OK;
+}
 
 /* One turn of the only loop, on the calling thread. Returns as restate_endpoint_process(). */
 static restate_status restate__srv_turn(restate__server *server, uint64_t wait_ms) {
@@ -22415,8 +22422,6 @@ RESTATE_API restate_status restate_endpoint_run(restate_endpoint *endpoint) {
     restate__server *server = endpoint->server;
 #if !defined(RESTATE_NO_THREADS)
     if (server->boss == &server->control && !server->ended) {
-        if (!restate__srv_start_threads(server))
-            return restate__ep_error(endpoint, "no thread can be started for an event loop");
         restate__srv_control(server);
         restate__srv_end(server);
     }

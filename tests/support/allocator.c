@@ -34,7 +34,8 @@ static inline void *mem_realloc(void *user, void *old, size_t old_size, size_t s
     mem_counts *m = (mem_counts *)user;
     size_t call = MEM_ADD(m->calls, 1), top = MEM_GET(m->peak);
     if (size > SIZE_MAX / 64) return NULL;
-    if (m->fail_at && (m->fail_on ? call >= m->fail_at : call == m->fail_at)) return NULL;
+    size_t fails = MEM_GET(m->fail_at);
+    if (fails && (MEM_GET(m->fail_on) ? call >= fails : call == fails)) return NULL;
     void *p = realloc(old, size);
     if (!p) return NULL;
     if (!old) MEM_ADD(m->blocks, 1);
@@ -60,15 +61,16 @@ static inline restate_allocator mem_allocator(mem_counts *m) {
 
 /* The n-th call from now on fails (0: none does), and all after it fail. */
 static inline void mem_fail_from(mem_counts *m, size_t n) {
-    m->calls = 0;
-    m->fail_at = n;
-    m->fail_on = true;
+    MEM_PUT(m->calls, 0);
+    MEM_PUT(m->fail_on, true);
+    MEM_PUT(m->fail_at, n);
 }
 
 /* The n-th call from now on fails, and no other. */
 static inline void mem_fail(mem_counts *m, size_t n) {
-    mem_fail_from(m, n);
-    m->fail_on = false;
+    MEM_PUT(m->calls, 0);
+    MEM_PUT(m->fail_on, false);
+    MEM_PUT(m->fail_at, n);
 }
 
 #endif

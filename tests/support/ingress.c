@@ -84,7 +84,7 @@ static inline const char *ingress_last(ingress *in) {
     return text;
 }
 
-static unsigned ingress_count(ingress *in, unsigned *which) {
+static inline unsigned ingress_count(ingress *in, unsigned *which) {
     pthread_mutex_lock(&in->lock);
     unsigned n = *which;
     pthread_mutex_unlock(&in->lock);

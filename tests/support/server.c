@@ -408,7 +408,8 @@ static inline void *run_it(void *arg) {
     return NULL;
 }
 
-static inline void prepare(restate_endpoint_options o) {
+/* Forgets what was before. */
+static inline void forget(void) {
     PUT(started, 0), PUT(ended, 0), PUT(at_gate, 0), PUT(progress, 0), PUT(errors, 0), PUT(run_over, false);
     PUT(warnings, 0), PUT(connections_told, 0), PUT(unclean, 0), PUT(refused_lines, 0), PUT(failed_lines, 0);
     PUT(left_out, 0), PUT(tls_lines, 0), PUT(plain_lines, 0), PUT(tls_failures, 0), PUT(peer_lines, 0);
@@ -417,6 +418,10 @@ static inline void prepare(restate_endpoint_options o) {
     seen_count = 0;
     rt_script.len = 0;
     fds_before = open_fds();
+}
+
+static inline void prepare(restate_endpoint_options o) {
+    forget();
     ep = endpoint_of(o);
     CHECK_STR(restate_endpoint_error(ep), "");
     PUT(memory.peak, GET(memory.live));

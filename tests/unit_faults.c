@@ -1,0 +1,292 @@
+/* What the system refuses: an endpoint over sockets, with pool and blocking handlers, and a client, while each
+ * allocation and each system call fails, is interrupted, or does less than it was asked for (support/faults.c). The rule
+ * for all of it: no crash, no hang, nothing wrong in an answer, no leak of memory or descriptors, and the next piece of
+ * work is done. */
+/* Has threads: runs with ThreadSanitizer, too. */
+#define RESTATE_IMPLEMENTATION
+#include "support/server.c"
+#include "support/caller.c"
+#include "support/faults.c"
+
+/* ---- What fails, and how --------------------------------------------------------------------- */
+
+#define ONCE(kind, error) { kind, error, FAULT_ONCE }
+#define OFTEN(kind, error) { kind, error, FAULT_ONCE }, { kind, error, FAULT_OFTEN }
+#define ON(kind, error) { kind, error, FAULT_ONCE }, { kind, error, FAULT_ON }
+
+static const fault faults_of_server[] = {
+    ON(FAULT_KEY, EAGAIN),                  /* first, as there is one in the life of a process */
+    OFTEN(FAULT_ACCEPT, EINTR), OFTEN(FAULT_ACCEPT, EAGAIN), OFTEN(FAULT_ACCEPT, ECONNABORTED), ONCE(FAULT_ACCEPT, EPROTO),
+    OFTEN(FAULT_ACCEPT, EMFILE), ONCE(FAULT_ACCEPT, ENFILE), ONCE(FAULT_ACCEPT, ENOBUFS), ONCE(FAULT_ACCEPT, ENOMEM),
+    OFTEN(FAULT_RECV, EINTR), OFTEN(FAULT_RECV, EAGAIN), ON(FAULT_RECV, FAULT_SHORT), ON(FAULT_RECV, ECONNRESET),
+    ONCE(FAULT_RECV, ETIMEDOUT), ONCE(FAULT_RECV, FAULT_END), ONCE(FAULT_RECV, ENOMEM),
+    OFTEN(FAULT_SENDMSG, EINTR), OFTEN(FAULT_SENDMSG, EAGAIN), ON(FAULT_SENDMSG, FAULT_SHORT), ON(FAULT_SENDMSG, EPIPE),
+    ONCE(FAULT_SENDMSG, ECONNRESET), ONCE(FAULT_SENDMSG, ENOBUFS),
+    OFTEN(FAULT_READ, EINTR), OFTEN(FAULT_READ, EAGAIN), OFTEN(FAULT_WRITE, EINTR),
+    OFTEN(FAULT_EPOLL_WAIT, EINTR), ON(FAULT_EPOLL_WAIT, FAULT_SHORT),
+    ON(FAULT_EPOLL_CTL, ENOMEM), ONCE(FAULT_EPOLL_CTL, ENOSPC),
+    ON(FAULT_EPOLL_CREATE, EMFILE), ON(FAULT_EVENTFD, EMFILE), ONCE(FAULT_EVENTFD, ENOMEM),
+    ON(FAULT_SOCKET, EMFILE), ON(FAULT_SOCKET, ENOBUFS), ON(FAULT_BIND, EADDRINUSE), ON(FAULT_LISTEN, EADDRINUSE),
+    ON(FAULT_GETADDRINFO, EAI_MEMORY), ON(FAULT_GETADDRINFO, EAI_SYSTEM), ON(FAULT_GETSOCKNAME, ENOBUFS),
+    ON(FAULT_GETPEERNAME, ENOTCONN), ON(FAULT_SETSOCKOPT, ENOMEM), ON(FAULT_FCNTL, EPERM), ON(FAULT_SHUTDOWN, ENOTCONN),
+    ON(FAULT_CLOSE, EINTR),
+    ON(FAULT_MMAP, ENOMEM), ON(FAULT_MPROTECT, ENOMEM), ON(FAULT_THREAD, EAGAIN), ON(FAULT_ATTR, ENOMEM),
+    ON(FAULT_MUTEX, ENOMEM), ON(FAULT_COND, EAGAIN),
+    ON(FAULT_MEMORY, 0),
+    { FAULT_NONE, 0, FAULT_ONCE }
+};
+
+/* What changes nothing but how often a call is made, or is not needed. */
+static bool is_harmless(const fault *f) {
+    switch (f->kind) {
+    case FAULT_MEMORY: case FAULT_THREAD: case FAULT_COND: case FAULT_KEY: case FAULT_GETADDRINFO:
+        return f->kind == FAULT_KEY;
+    case FAULT_SETSOCKOPT: case FAULT_GETPEERNAME: case FAULT_CLOSE:
+        return true;
+    default:
+        return f->error == EINTR || f->error == EAGAIN || f->error == FAULT_SHORT;
+    }
+}
+
+static void walk(const char *scenario, const fault *faults, void (*step)(const fault *, size_t)) {
+    for (; faults->kind; faults++) fault_walk(scenario, step, faults, SLOW > 4 ? 3 : 20, SLOW > 4 ? 13 : 7);
+}
+
+/* ---- An endpoint ----------------------------------------------------------------------------- */
+
+/* After each accept() that failed it is later, so that nobody waits until accepting goes on. */
+static uint64_t later_ms(void *user) {
+    (void)user;
+    return now_ms() + 1000 * (MEM_GET(fault_now.kind) == FAULT_ACCEPT ? MEM_GET(fault_now.hits) : 0);
+}
+
+static void *run_with_faults(void *arg) {
+    fault_here(true);
+    return run_it(arg);
+}
+
+/* Runs the endpoint on a thread. False: it could not begin. */
+static bool serves(void) {
+    PUT(run_over, false);
+    if (__real_pthread_create(&runner, NULL, run_with_faults, ep)) abort();
+    while (!restate_endpoint_port(ep) && !GET(run_over)) sched_yield();
+    if (GET(run_over)) pthread_join(runner, NULL);
+    return !GET(run_over);
+}
+
+static bool has_frame(const call *k, unsigned type) {
+    for (size_t at = 0; at + 8 <= k->body.len; at += 8 + ((size_t)k->body.at[at + 6] << 8 | k->body.at[at + 7]))
+        if ((unsigned)(k->body.at[at] << 8 | k->body.at[at + 1]) == type) return true;
+    return false;
+}
+
+/* An answer that came to its end is the right one, or tells of an error; without faults it is the right one. */
+#define ANSWERS(k, strict, ...) do { \
+        if (strict) CHECK((k)->answered && (k)->status == 200 && (k)->code == 0); \
+        if ((k)->answered && (k)->status == 200 && (k)->code == 0 && ((strict) || !has_frame(k, M_ERROR))) \
+            SAYS(k, __VA_ARGS__); \
+    } while (0)
+
+/* One invocation of each kind: of a handler that returns at once, one with a closure in the pool, and one that is in
+ * the pool itself. */
+static void visit(client *c, bool strict) {
+    call *plain = invoke(c, "echo"), *closure = invoke(c, "steps"), *blocking = invoke(c, "blocks");
+    given_input("x");
+    give(plain, rt_script.at, rt_script.len), give(closure, rt_script.at, rt_script.len);
+    end(blocking), end(plain);
+    UNTIL(closure->closed || c->gone || has_frame(closure, M_PROPOSE) || has_frame(closure, M_ERROR));
+    note_ack(1);
+    end(closure);
+    UNTIL((plain->closed && closure->closed && blocking->closed) || c->gone);
+    if (strict) CHECK(!c->gone);
+    ANSWERS(plain, strict, "Output value \"x\"", "End");
+    ANSWERS(blocking, strict, "Output value \"x\"", "End");
+    ANSWERS(closure, strict, "Run 1 \"step\"", "? AwaitingOn W{c:1,s:1}", "Propose 1 value \"stepped\" ack",
+            "? AwaitingOn W{c:1,s:1}", "Output value \"stepped\"", "End");
+}
+
+/* A health check by HTTP/1: the endpoint closes this connection itself. */
+static void probe(bool strict) {
+    static const char get[] = "GET /health HTTP/1.1\r\n\r\n";
+    wire w;
+    wire_open(&w);
+    if (wire_send(&w, get, sizeof get - 1))
+        while (wire_more(&w)) continue;
+    if (strict) CHECK_HAS(w.in.at ? (const char *)w.in.at : "", "HTTP/1.1 200 OK\r\n");
+    wire_close(&w);
+}
+
+static void begin_with(const restate_clock *clock) {
+    forget();
+    gate_is_open = true;
+    fault_here(true);
+    ep = endpoint_of((restate_endpoint_options){ .threads = 2, .pool_threads = 2, .clock = *clock,
+                                                 .log_connections = RESTATE_ON });
+    fault_here(false);
+}
+
+/* It could not begin. What was missing is there again: it begins, or if not even the options could be read, another one
+ * does. */
+static void begin_again(const restate_clock *clock) {
+    CHECK_INT(ran, RESTATE_ERROR);
+    if (ep) CHECK(*restate_endpoint_error(ep));
+    CHECK_INT(restate_endpoint_port(ep), 0);            /* nobody waits for it in vain */
+    if (!ep || ep->invalid) {
+        restate_endpoint_free(ep);
+        begin_with(clock);
+    }
+    CHECK(serves());
+}
+
+/* All is over, and nothing is left. */
+static void ends(void) {
+    PUT(errors, 0);
+    fault_here(true);
+    stopped();
+    fault_here(false);
+}
+
+/* A life of an endpoint: faults from the first allocation on until it has served several connections. */
+static void serve(const fault *f, size_t n) {
+    static const restate_clock usual, leaps = { later_ms, later_ms, NULL };
+    const restate_clock *clock = f->kind == FAULT_ACCEPT ? &leaps : &usual;
+    fault_arm(f, n);
+    begin_with(clock);
+    client *first = NULL;
+    bool strict = is_harmless(f);
+    if (serves()) {
+        first = dial();
+        visit(first, strict);
+        client *second = dial();
+        visit(second, strict);
+        hang_up(second);
+        probe(strict);
+        UNTIL(restate__srv_conns(ep->server) <= 1);
+        CHECK(!GET(run_over));
+    }
+    fault_disarm();
+    if (!first) begin_again(clock);
+    else if (!first->gone) visit(first, true);
+    visit(dial(), true);
+    probe(true);
+    hang_up_all();
+    restate_endpoint_stop(ep);
+    ends();
+}
+
+/* The end of one with handlers and closures under way: it drains, or is cut off. */
+static void stop(const fault *f, size_t n, bool drains) {
+    static const restate_clock usual;
+    begin_with(&usual);
+    gate_is_open = false;
+    CHECK(serves());
+    client *c = dial();
+    call *parked = invoke(c, "nap"), *closure = invoke(c, "steps_obediently"), *blocking = invoke(c, "blocks");
+    given_input("x"), give(parked, rt_script.at, rt_script.len);
+    give(closure, rt_script.at, rt_script.len), send_on(blocking);
+    UNTIL(GET(at_gate) == 2 && frames_came(parked, 2));
+    fault_arm(f, n);
+    for (int stops = drains ? 1 : 2; stops; stops--) restate_endpoint_stop(ep);
+    if (drains) open_gate();
+    UNTIL((parked->answered && closure->answered && blocking->answered) || c->gone);
+    end(parked), end(closure), end(blocking);
+    UNTIL(GET(run_over));
+    ends();
+    fault_disarm();
+}
+static void drain(const fault *f, size_t n) { stop(f, n, true); }
+static void cut(const fault *f, size_t n) { stop(f, n, false); }
+
+/* ---- A client -------------------------------------------------------------------------------- */
+
+static const fault faults_of_client[] = {
+    OFTEN(FAULT_RECV, EINTR), OFTEN(FAULT_RECV, EAGAIN), ON(FAULT_RECV, FAULT_SHORT), ON(FAULT_RECV, ECONNRESET),
+    ONCE(FAULT_RECV, ETIMEDOUT), ON(FAULT_RECV, FAULT_END), ONCE(FAULT_RECV, ENOMEM),
+    OFTEN(FAULT_SEND, EINTR), OFTEN(FAULT_SEND, EAGAIN), ON(FAULT_SEND, FAULT_SHORT), ON(FAULT_SEND, EPIPE),
+    ONCE(FAULT_SEND, ECONNRESET), ONCE(FAULT_SEND, ENOBUFS),
+    OFTEN(FAULT_READ, EINTR), ON(FAULT_OPEN, EMFILE),
+    OFTEN(FAULT_WRITE, EINTR),
+    OFTEN(FAULT_EPOLL_WAIT, EINTR), ON(FAULT_EPOLL_WAIT, FAULT_SHORT),
+    ON(FAULT_EPOLL_CTL, ENOMEM), ONCE(FAULT_EPOLL_CTL, ENOSPC), ON(FAULT_EPOLL_CREATE, EMFILE),
+    ON(FAULT_EVENTFD, EMFILE), ON(FAULT_TIMERFD, EMFILE),
+    ON(FAULT_SOCKET, EMFILE), ONCE(FAULT_SOCKET, ENOBUFS), ON(FAULT_FCNTL, EPERM), ON(FAULT_SETSOCKOPT, ENOMEM),
+    OFTEN(FAULT_CONNECT, EINTR), ON(FAULT_CONNECT, ECONNREFUSED), ON(FAULT_CONNECT, ENETUNREACH),
+    ON(FAULT_CONNECT, EADDRNOTAVAIL), ON(FAULT_GETSOCKOPT, ENOBUFS), ON(FAULT_GETSOCKNAME, ENOBUFS),
+    ON(FAULT_GETADDRINFO, EAI_AGAIN), ON(FAULT_GETADDRINFO, EAI_SYSTEM), ON(FAULT_GETADDRINFO, EAI_MEMORY),
+    ON(FAULT_CLOSE, EINTR), ON(FAULT_MEMORY, 0),
+    { FAULT_NONE, 0, FAULT_ONCE }
+};
+
+static ingress *server;                     /* of the clients */
+
+/* What is to happen to one request of several, when it fails: it is tried again, as it may be. */
+static bool is_passing(const fault *f) { return f->how == FAULT_ONCE && f->kind != FAULT_MEMORY; }
+
+/* Waits on the program's own descriptor until a call is answered. */
+static void wait_outside(restate_client *client, restate_ctx *ctx) {
+    struct pollfd fd = { .fd = restate_client_fd(client), .events = POLLIN };
+    restate_future *f = restate_call_async(ctx, to("echo"), restate_str("1"), &once);
+    while (!restate_is_done(f)) {
+        if (fd.fd >= 0) poll(&fd, 1, 100);
+        CHECK_INT(restate_client_process(client, fd.fd < 0 ? 100 : 0), RESTATE_OK);
+    }
+}
+
+static restate_client *connects(void) {
+    return restate_client_new(&(restate_client_options){
+        .ingress = server->url, .admin = server->url, .timeout_ms = 20000, .allocator = mem_allocator(&memory),
+        .retry = { .initial_interval_ms = 1, .max_interval_ms = 2, .max_attempts = 3 } });
+}
+
+/* A life of a client: every request that there is, and one of a program with a loop of its own. */
+static void request_all(const fault *f, size_t n) {
+    int before = open_fds(), seen = 0;
+    fault_arm(f, n);
+    fault_here(true);
+    restate_client *client = connects();
+    restate_ctx *ctx = restate_client_begin(client);
+    bool broken = !client || restate__client_http_of(client)->fault;
+    if (is_harmless(f)) CHECK(!broken);
+    if (!broken && (is_passing(f) || is_harmless(f))) CHECK_STR(called(ctx, "echo", &once), "ok(1)");
+    all_futures(ctx, server, &seen);
+    all_verbs(ctx, server);
+    if (client) wait_outside(client, ctx);
+    fault_disarm();
+    if (broken) {
+        restate_client_free(client);
+        client = connects();
+        ctx = restate_client_begin(client);
+    }
+    CHECK(answered_at_last(ctx) || restate__client_of(ctx)->peer.broken);
+    restate_client_free(client);
+    fault_here(false);
+    CHECK_INT(memory.blocks, 0);
+    patience_until = now_ms() + PATIENCE_MS;        /* the server closes its end when it sees that of the client */
+    while (open_fds() != before && now_ms() < patience_until) sched_yield();
+    CHECK_INT(open_fds(), before);
+}
+
+TEST(client) {
+    server = calloc(1, sizeof *server);
+    ingress_begin(server);
+    walk("client", faults_of_client, request_all);
+    ingress_stop(server);
+    free(server);
+}
+
+TEST(served) { walk("served", faults_of_server, serve); }
+TEST(drained) { walk("drained", faults_of_server, drain); }
+TEST(cut_off) { walk("cut off", faults_of_server, cut); }
+
+static void report(void) {
+    for (int i = 1; i < FAULT_KINDS; i++)
+        if (fault_total[i]) printf("    %s: %lu\n", fault_names[i], fault_total[i]);
+}
+
+int main(int argc, char **argv) {
+    static const test_case cases[] = { T(served), T(drained), T(cut_off), T(client), { 0 } };
+    fault_memory = &memory;
+    int status = server_main(argc, argv, cases);
+    if (argc > 1 && strcmp(argv[1], "-v") == 0) report();
+    return status;
+}
