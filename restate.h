@@ -2017,9 +2017,9 @@ RESTATE_API restate_future *restate_settled(restate_ctx *ctx, restate_bytes valu
 /* True if awaiting the future would return its result without waiting.
  *
  * The same in every attempt: it changes only at await points, even if the result reaches the
- * process in between. So a loop that polls it never ends. True also for a future that could not be
- * made, and if the attempt is over or the client ran out of memory, as awaiting then gives an error
- * at once. False for NULL. */
+ * process in between. So a loop that polls it never ends. False for NULL and, in handlers, for
+ * futures that could not be made. Those of a client are done then, and when it ran out of memory:
+ * awaiting gives the error. */
 RESTATE_API bool restate_is_done(const restate_future *future);
 
 /* The next cancellation as a future (value absent), with explicit_cancellation; without: misuse.
@@ -12422,10 +12422,11 @@ static void restate__policy_of(restate__policy *p, const restate_retry_policy *r
 /* ---- Futures: making and reading them -------------------------------------------------------- */
 
 /* What stands for a future that could not be made, and for a selector. They belong to no context,
- * so that functions reject them and write nothing into them. */
-static restate_future *restate__future_none(void) {
-    static const restate_future none;
-    return (restate_future *)(uintptr_t)&none;
+ * so that functions reject them and write nothing into them. Programs with a loop of their own wait
+ * until a future of a client is done, so that one is. */
+static restate_future *restate__future_none(const restate_ctx *ctx) {
+    static const restate_future none, of_client = { .node = { .state = RESTATE__FAILED } };
+    return (restate_future *)(uintptr_t)(RESTATE__PEER(ctx->attempt) ? &of_client : &none);
 }
 
 static restate_selector *restate__selector_none(void) {
@@ -12445,7 +12446,7 @@ static restate_future *restate__future_new(restate_ctx *ctx, restate__future_kin
     }
     if (!f) {
         restate__ctx_nomem(ctx);
-        return restate__future_none();
+        return restate__future_none(ctx);
     }
     f->ctx = ctx;
     f->kind = kind;
@@ -12597,13 +12598,12 @@ RESTATE_API restate_status restate_await(restate_ctx *ctx, restate_future *futur
     return restate__ctx_await(ctx, "restate_await", future, value);
 }
 
-/* Whether it is settled, or could not be made: then it has no kind. */
-static bool restate__future_settled(const restate_future *f) {
-    return f->node.state != RESTATE__PENDING || !f->node.kind;
-}
-
 RESTATE_API bool restate_is_done(const restate_future *future) {
-    return future && (restate__future_settled(future) || restate__ctx_is_over(future->ctx));
+    if (!future) return false;
+    const restate_ctx *ctx = future->ctx;
+    return future->node.state != RESTATE__PENDING ||
+           (ctx && RESTATE__PEER(ctx->attempt) &&
+            (!future->node.kind || restate__ctx_is_over(ctx)));
 }
 
 /* ---- Operations ------------------------------------------------------------------------------ */
@@ -12796,7 +12796,7 @@ static restate_status restate__issue_any(const restate__operation *op, restate__
 }
 
 static restate_future *restate__issue_async(const restate__operation *op, restate__args *in) {
-    restate_future *f = restate__future_none();
+    restate_future *f = restate__future_none(in->ctx);
     restate__issue_any(op, in, &f);
     return f;
 }
@@ -13656,7 +13656,7 @@ RESTATE_API restate_status restate_await_for(restate_ctx *ctx, restate_future *f
     if (!restate__ctx_enter(ctx, in.function)) return restate__ctx_ended(ctx);
     restate_future *timer = restate__future_fits(ctx, future, in.function)
                                 ? restate__issue_async(&restate__op_sleep, &in)
-                                : restate__future_none();
+                                : restate__future_none(ctx);
     restate_status s = RESTATE_ENDED;
     if (timer->ctx) {
         restate__node *both[] = { &future->node, &timer->node };
@@ -13738,7 +13738,7 @@ static restate_future *restate__ctx_combine(restate_ctx *ctx, const char *functi
                                             restate__node_kind kind, restate_future *const *futures,
                                             size_t count) {
     restate__many m = { .futures = futures, .count = count };
-    if (!restate__ctx_enter(ctx, function)) return restate__future_none();
+    if (!restate__ctx_enter(ctx, function)) return restate__future_none(ctx);
     restate_future *f = restate__future_new(ctx, RESTATE__FUTURE_RESULT);
     bool valid = f->ctx && restate__many_take(ctx, function, &m);
     if (valid && !m.used && kind == RESTATE__RACE)
@@ -21175,31 +21175,35 @@ static void restate__conn_end_tls(restate__conn *conn) {
     conn->tls = NULL;
 }
 
-/* Checks whether the first byte is one of TLS, without reading it. A peer that does not begin TLS
- * is treated as plain. */
-static void restate__conn_begin_tls(restate__conn *conn) {
-    uint8_t first;
-    ssize_t n;
-    do n = recv(conn->source.fd, &first, 1, MSG_PEEK);
-    while (n < 0 && errno == EINTR);
-    conn->tls_begun = n == 1 && first == 0x16;
-    if (n != 1 || conn->tls_begun) return;
-    restate__conn_log(conn, RESTATE_LOG_WARN,
-                      "the peer does not begin TLS, which this port requires: register the "
-                      "deployment as https://");
-    restate__conn_end_tls(conn);
-}
-
 /* The result of a call on the socket, in the form of restate_tls. */
 static int restate__conn_io(ssize_t n, int again) {
     if (n >= 0) return (int)n;
     return errno == EAGAIN || errno == EWOULDBLOCK ? again : RESTATE_IO_ERROR;
 }
 
+/* Checks whether the first byte is one of TLS, without reading it. A peer that does not begin TLS
+ * is treated as plain. Returns 1, or why there is no byte: TLS must not read one either then, as the
+ * next one that is seen here would count as the first. */
+static int restate__conn_begin_tls(restate__conn *conn) {
+    uint8_t first;
+    ssize_t n;
+    do n = recv(conn->source.fd, &first, 1, MSG_PEEK);
+    while (n < 0 && errno == EINTR);
+    if (n != 1) return restate__conn_io(n, RESTATE_IO_READ);
+    conn->tls_begun = first == 0x16;
+    if (conn->tls_begun) return 1;
+    restate__conn_log(conn, RESTATE_LOG_WARN,
+                      "the peer does not begin TLS, which this port requires: register the "
+                      "deployment as https://");
+    restate__conn_end_tls(conn);
+    return 1;
+}
+
 static int restate__conn_recv(restate__conn *conn, uint8_t *to, size_t len) {
     const restate_tls *tls = &conn->loop->server->tls.by;
     ssize_t n;
-    if (conn->tls && !conn->tls_begun) restate__conn_begin_tls(conn);
+    int begun = conn->tls && !conn->tls_begun ? restate__conn_begin_tls(conn) : 1;
+    if (begun != 1) return begun;
     if (conn->tls) return tls->read(tls->user, conn->tls, to, len);
     do n = recv(conn->source.fd, to, len, 0);
     while (n < 0 && errno == EINTR);
@@ -23200,7 +23204,8 @@ static void restate__client_settled(restate__client_ctx *c) {
 /* Removes a function whose future is settled from the list. */
 static bool restate__client_next_then(restate__client_ctx *c, restate__client_then *next) {
     restate__client_then **at = &c->thens;
-    while (*at && !restate__future_settled((*at)->future)) at = &(*at)->next;
+    while (*at && (*at)->future->node.state == RESTATE__PENDING && (*at)->future->node.kind)
+        at = &(*at)->next;                  /* without a kind the future could not be made */
     if (!*at) return false;
     *next = **at;
     *at = next->next;

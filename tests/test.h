@@ -28,6 +28,8 @@
  *                                 (servers that fail, or violate HTTP/2), _closures (clients of closures) and _tls
  *     stream, server, process     whole endpoints: without sockets; with them, and with _limits (peers that send
  *                                 too much, or what is wrong) and _stop; in processes of their own
+ *     faults                      endpoints and clients whose system calls and allocations fail (support/faults.c);
+ *                                 with _tls: the same over TLS
  *     small                       RESTATE_SMALL: what it leaves out, and that the rest is as ever
  *     record                      journals of servers: as text, and how they are read; with _check (against code)
  *     test                        the runtime for tests (support/test.c): what its server does; with _explore:

@@ -8,11 +8,54 @@
 #include "support/caller.c"
 #include "support/faults.c"
 
+/* ---- Plain or over TLS: unit_faults_tls.c ---------------------------------------------------- */
+
+#ifdef RESTATE_WITH_OPENSSL
+#include "support/tunnel.c"
+
+static char cert_file[64], key_file[64];
+static restate__tls_files shown = { .certificate = cert_file, .key = key_file };
+static restate__tls of_ingress;
+static restate_tls tls_of_ingress;
+
+#define SECURE .certificate_file = cert_file, .key_file = key_file
+
+/* A connection that has shaken hands; NULL: it could not. */
+static client *dials(void) {
+    const dialling usual = { .window = 0 };
+    int fd = dial_fd(0);
+    SSL *ssl = shake(fd, "h2", NULL);
+    return ssl ? client_on(tunnel_through(ssl, fd), &usual) : NULL;
+}
+
+static void hangs_up_all(void) {
+    hang_up_all();
+    tunnels_end();
+}
+#else
+#define SECURE .certificate_file = NULL
+static client *dials(void) { return dial(); }
+static void hangs_up_all(void) { hang_up_all(); }
+#endif
+
 /* ---- What fails, and how --------------------------------------------------------------------- */
 
 #define ONCE(kind, error) { kind, error, FAULT_ONCE }
 #define OFTEN(kind, error) { kind, error, FAULT_ONCE }, { kind, error, FAULT_OFTEN }
 #define ON(kind, error) { kind, error, FAULT_ONCE }, { kind, error, FAULT_ON }
+
+/* Over TLS the bytes go by recv() and send(). */
+#ifdef RESTATE_WITH_OPENSSL
+#define DENSE 8
+#define SECURE_FAULTS ON(FAULT_FOPEN, EMFILE), ON(FAULT_OPENSSL, 0),
+#define FAULTS_OF_SENDING OFTEN(FAULT_SEND, EINTR), OFTEN(FAULT_SEND, EAGAIN), ON(FAULT_SEND, FAULT_SHORT), \
+    ON(FAULT_SEND, EPIPE), ONCE(FAULT_SEND, ECONNRESET), ONCE(FAULT_SEND, ENOBUFS),
+#else
+#define DENSE 20
+#define SECURE_FAULTS
+#define FAULTS_OF_SENDING OFTEN(FAULT_SENDMSG, EINTR), OFTEN(FAULT_SENDMSG, EAGAIN), ON(FAULT_SENDMSG, FAULT_SHORT), \
+    ON(FAULT_SENDMSG, EPIPE), ONCE(FAULT_SENDMSG, ECONNRESET), ONCE(FAULT_SENDMSG, ENOBUFS),
+#endif
 
 static const fault faults_of_server[] = {
     ON(FAULT_KEY, EAGAIN),                  /* first, as there is one in the life of a process */
@@ -20,8 +63,7 @@ static const fault faults_of_server[] = {
     OFTEN(FAULT_ACCEPT, EMFILE), ONCE(FAULT_ACCEPT, ENFILE), ONCE(FAULT_ACCEPT, ENOBUFS), ONCE(FAULT_ACCEPT, ENOMEM),
     OFTEN(FAULT_RECV, EINTR), OFTEN(FAULT_RECV, EAGAIN), ON(FAULT_RECV, FAULT_SHORT), ON(FAULT_RECV, ECONNRESET),
     ONCE(FAULT_RECV, ETIMEDOUT), ONCE(FAULT_RECV, FAULT_END), ONCE(FAULT_RECV, ENOMEM),
-    OFTEN(FAULT_SENDMSG, EINTR), OFTEN(FAULT_SENDMSG, EAGAIN), ON(FAULT_SENDMSG, FAULT_SHORT), ON(FAULT_SENDMSG, EPIPE),
-    ONCE(FAULT_SENDMSG, ECONNRESET), ONCE(FAULT_SENDMSG, ENOBUFS),
+    FAULTS_OF_SENDING
     OFTEN(FAULT_READ, EINTR), OFTEN(FAULT_READ, EAGAIN), OFTEN(FAULT_WRITE, EINTR),
     OFTEN(FAULT_EPOLL_WAIT, EINTR), ON(FAULT_EPOLL_WAIT, FAULT_SHORT),
     ON(FAULT_EPOLL_CTL, ENOMEM), ONCE(FAULT_EPOLL_CTL, ENOSPC),
@@ -32,14 +74,14 @@ static const fault faults_of_server[] = {
     ON(FAULT_CLOSE, EINTR),
     ON(FAULT_MMAP, ENOMEM), ON(FAULT_MPROTECT, ENOMEM), ON(FAULT_THREAD, EAGAIN), ON(FAULT_ATTR, ENOMEM),
     ON(FAULT_MUTEX, ENOMEM), ON(FAULT_COND, EAGAIN),
-    ON(FAULT_MEMORY, 0),
+    ON(FAULT_MEMORY, 0), SECURE_FAULTS
     { FAULT_NONE, 0, FAULT_ONCE }
 };
 
 /* What changes nothing but how often a call is made, or is not needed. */
 static bool is_harmless(const fault *f) {
     switch (f->kind) {
-    case FAULT_MEMORY: case FAULT_THREAD: case FAULT_COND: case FAULT_KEY: case FAULT_GETADDRINFO:
+    case FAULT_MEMORY: case FAULT_OPENSSL: case FAULT_THREAD: case FAULT_COND: case FAULT_KEY: case FAULT_GETADDRINFO:
         return f->kind == FAULT_KEY;
     case FAULT_SETSOCKOPT: case FAULT_GETPEERNAME: case FAULT_CLOSE:
         return true;
@@ -49,7 +91,10 @@ static bool is_harmless(const fault *f) {
 }
 
 static void walk(const char *scenario, const fault *faults, void (*step)(const fault *, size_t)) {
-    for (; faults->kind; faults++) fault_walk(scenario, step, faults, SLOW > 4 ? 3 : 20, SLOW > 4 ? 13 : 7);
+    for (; faults->kind; faults++) {
+        size_t stride = faults->kind == FAULT_OPENSSL ? 211 * SLOW : SLOW > 4 ? 29 : 7;      /* a handshake makes thousands */
+        fault_walk(scenario, step, faults, SLOW > 4 ? 3 : DENSE, stride);
+    }
 }
 
 /* ---- An endpoint ----------------------------------------------------------------------------- */
@@ -60,15 +105,10 @@ static uint64_t later_ms(void *user) {
     return now_ms() + 1000 * (MEM_GET(fault_now.kind) == FAULT_ACCEPT ? MEM_GET(fault_now.hits) : 0);
 }
 
-static void *run_with_faults(void *arg) {
-    fault_here(true);
-    return run_it(arg);
-}
-
 /* Runs the endpoint on a thread. False: it could not begin. */
 static bool serves(void) {
     PUT(run_over, false);
-    if (__real_pthread_create(&runner, NULL, run_with_faults, ep)) abort();
+    if (fault_thread_start(&runner, NULL, run_it, ep)) abort();
     while (!restate_endpoint_port(ep) && !GET(run_over)) sched_yield();
     if (GET(run_over)) pthread_join(runner, NULL);
     return !GET(run_over);
@@ -80,16 +120,22 @@ static bool has_frame(const call *k, unsigned type) {
     return false;
 }
 
-/* An answer that came to its end is the right one, or tells of an error; without faults it is the right one. */
-#define ANSWERS(k, strict, ...) do { \
-        if (strict) CHECK((k)->answered && (k)->status == 200 && (k)->code == 0); \
-        if ((k)->answered && (k)->status == 200 && (k)->code == 0 && ((strict) || !has_frame(k, M_ERROR))) \
-            SAYS(k, __VA_ARGS__); \
+typedef enum expectation { ANYTHING, ALL_OR_GONE, ALL } expectation;
+
+/* An answer that came to its end is the right one, or tells of an error where that may be. */
+#define ANSWERS(k, how, ...) do { \
+        bool over = (k)->answered && (k)->status == 200 && (k)->code == 0; \
+        if ((how) == ALL || ((how) == ALL_OR_GONE && !(k)->on->gone)) CHECK(over); \
+        if (over && ((how) != ANYTHING || !has_frame(k, M_ERROR))) SAYS(k, __VA_ARGS__); \
     } while (0)
 
 /* One invocation of each kind: of a handler that returns at once, one with a closure in the pool, and one that is in
  * the pool itself. */
-static void visit(client *c, bool strict) {
+static void visit(client *c, expectation how) {
+    if (!c) {
+        CHECK(how == ANYTHING);
+        return;
+    }
     call *plain = invoke(c, "echo"), *closure = invoke(c, "steps"), *blocking = invoke(c, "blocks");
     given_input("x");
     give(plain, rt_script.at, rt_script.len), give(closure, rt_script.at, rt_script.len);
@@ -98,21 +144,21 @@ static void visit(client *c, bool strict) {
     note_ack(1);
     end(closure);
     UNTIL((plain->closed && closure->closed && blocking->closed) || c->gone);
-    if (strict) CHECK(!c->gone);
-    ANSWERS(plain, strict, "Output value \"x\"", "End");
-    ANSWERS(blocking, strict, "Output value \"x\"", "End");
-    ANSWERS(closure, strict, "Run 1 \"step\"", "? AwaitingOn W{c:1,s:1}", "Propose 1 value \"stepped\" ack",
+    if (how == ALL) CHECK(!c->gone);
+    ANSWERS(plain, how, "Output value \"x\"", "End");
+    ANSWERS(blocking, how, "Output value \"x\"", "End");
+    ANSWERS(closure, how, "Run 1 \"step\"", "? AwaitingOn W{c:1,s:1}", "Propose 1 value \"stepped\" ack",
             "? AwaitingOn W{c:1,s:1}", "Output value \"stepped\"", "End");
 }
 
-/* A health check by HTTP/1: the endpoint closes this connection itself. */
-static void probe(bool strict) {
+/* A health check by HTTP/1: the endpoint closes this connection itself, and says why if it expects TLS. */
+static void probe(expectation how) {
     static const char get[] = "GET /health HTTP/1.1\r\n\r\n";
     wire w;
     wire_open(&w);
     if (wire_send(&w, get, sizeof get - 1))
         while (wire_more(&w)) continue;
-    if (strict) CHECK_HAS(w.in.at ? (const char *)w.in.at : "", "HTTP/1.1 200 OK\r\n");
+    if (how != ANYTHING) CHECK_HAS(w.in.at ? (const char *)w.in.at : "", ep->options.certificate_file ? " 400 " : " 200 OK\r\n");
     wire_close(&w);
 }
 
@@ -121,7 +167,7 @@ static void begin_with(const restate_clock *clock) {
     gate_is_open = true;
     fault_here(true);
     ep = endpoint_of((restate_endpoint_options){ .threads = 2, .pool_threads = 2, .clock = *clock,
-                                                 .log_connections = RESTATE_ON });
+                                                 .log_connections = RESTATE_ON, SECURE });
     fault_here(false);
 }
 
@@ -141,6 +187,7 @@ static void begin_again(const restate_clock *clock) {
 /* All is over, and nothing is left. */
 static void ends(void) {
     PUT(errors, 0);
+    hangs_up_all();
     fault_here(true);
     stopped();
     fault_here(false);
@@ -153,23 +200,23 @@ static void serve(const fault *f, size_t n) {
     fault_arm(f, n);
     begin_with(clock);
     client *first = NULL;
-    bool strict = is_harmless(f);
-    if (serves()) {
-        first = dial();
-        visit(first, strict);
-        client *second = dial();
-        visit(second, strict);
-        hang_up(second);
-        probe(strict);
+    expectation how = is_harmless(f) ? ALL : ANYTHING;
+    bool begun = serves();
+    if (begun) {
+        first = dials();
+        visit(first, how);
+        client *second = dials();
+        visit(second, how);
+        if (second) hang_up(second);
+        probe(how);
         UNTIL(restate__srv_conns(ep->server) <= 1);
         CHECK(!GET(run_over));
     }
     fault_disarm();
-    if (!first) begin_again(clock);
-    else if (!first->gone) visit(first, true);
-    visit(dial(), true);
-    probe(true);
-    hang_up_all();
+    if (!begun) begin_again(clock);
+    else if (first && !first->gone) visit(first, ALL_OR_GONE);
+    visit(dials(), ALL);
+    probe(ALL);
     restate_endpoint_stop(ep);
     ends();
 }
@@ -180,7 +227,7 @@ static void stop(const fault *f, size_t n, bool drains) {
     begin_with(&usual);
     gate_is_open = false;
     CHECK(serves());
-    client *c = dial();
+    client *c = dials();
     call *parked = invoke(c, "nap"), *closure = invoke(c, "steps_obediently"), *blocking = invoke(c, "blocks");
     given_input("x"), give(parked, rt_script.at, rt_script.len);
     give(closure, rt_script.at, rt_script.len), send_on(blocking);
@@ -213,14 +260,16 @@ static const fault faults_of_client[] = {
     OFTEN(FAULT_CONNECT, EINTR), ON(FAULT_CONNECT, ECONNREFUSED), ON(FAULT_CONNECT, ENETUNREACH),
     ON(FAULT_CONNECT, EADDRNOTAVAIL), ON(FAULT_GETSOCKOPT, ENOBUFS), ON(FAULT_GETSOCKNAME, ENOBUFS),
     ON(FAULT_GETADDRINFO, EAI_AGAIN), ON(FAULT_GETADDRINFO, EAI_SYSTEM), ON(FAULT_GETADDRINFO, EAI_MEMORY),
-    ON(FAULT_CLOSE, EINTR), ON(FAULT_MEMORY, 0),
+    ON(FAULT_CLOSE, EINTR), ON(FAULT_MEMORY, 0), SECURE_FAULTS
     { FAULT_NONE, 0, FAULT_ONCE }
 };
 
 static ingress *server;                     /* of the clients */
 
 /* What is to happen to one request of several, when it fails: it is tried again, as it may be. */
-static bool is_passing(const fault *f) { return f->how == FAULT_ONCE && f->kind != FAULT_MEMORY; }
+static bool is_passing(const fault *f) {
+    return f->how == FAULT_ONCE && f->kind != FAULT_MEMORY && f->kind != FAULT_OPENSSL;
+}
 
 /* Waits on the program's own descriptor until a call is answered. */
 static void wait_outside(restate_client *client, restate_ctx *ctx) {
@@ -252,7 +301,7 @@ static void request_all(const fault *f, size_t n) {
     all_verbs(ctx, server);
     if (client) wait_outside(client, ctx);
     fault_disarm();
-    if (broken) {
+    if (broken || f->kind == FAULT_OPENSSL) {       /* which may have lost whom it was to trust, and does not say so */
         restate_client_free(client);
         client = connects();
         ctx = restate_client_begin(client);
@@ -266,27 +315,113 @@ static void request_all(const fault *f, size_t n) {
     CHECK_INT(open_fds(), before);
 }
 
-TEST(client) {
+static void server_begin(void) {
     server = calloc(1, sizeof *server);
+#ifdef RESTATE_WITH_OPENSSL
+    server->tls = &tls_of_ingress;
+#endif
     ingress_begin(server);
-    walk("client", faults_of_client, request_all);
+}
+
+static void server_end(void) {
     ingress_stop(server);
     free(server);
+}
+
+TEST(client) {
+    server_begin();
+    walk("client", faults_of_client, request_all);
+    server_end();
 }
 
 TEST(served) { walk("served", faults_of_server, serve); }
 TEST(drained) { walk("drained", faults_of_server, drain); }
 TEST(cut_off) { walk("cut off", faults_of_server, cut); }
 
+/* ---- Signals --------------------------------------------------------------------------------- */
+
+/* So many times, and until waits were interrupted indeed. */
+static bool goes_on(int i, int times, size_t before) {
+    return i <= times / SLOW || (i < 100000 && MEM_GET(fault_interruptions) == before);
+}
+
+/* Threads that are interrupted all the time do what others do. */
+TEST(interrupted) {
+    static const restate_clock usual;
+    size_t before = MEM_GET(fault_interruptions);
+    fault_interrupter interrupter;
+    begin_with(&usual);
+    CHECK(serves());
+    fault_interrupts_begin(&interrupter, runner);
+    client *c = dials();
+    for (int i = 0; goes_on(i, 40, before); i++) visit(c, ALL);
+    for (int i = 0; i < 10 / SLOW + 1; i++) visit(dials(), ALL);
+    restate_endpoint_stop(ep);
+    UNTIL(GET(run_over));
+    fault_interrupts_end(&interrupter);
+    CHECK(MEM_GET(fault_interruptions) > before);
+    ends();
+}
+
+TEST(interrupted_client) {
+    size_t before = MEM_GET(fault_interruptions);
+    fault_interrupter interrupter;
+    server_begin();
+    fault_interrupts_begin(&interrupter, pthread_self());
+    restate_client *client = connects();
+    restate_ctx *ctx = restate_client_begin(client);
+    for (int i = 0; goes_on(i, 100, before); i++) CHECK_STR(called(ctx, "echo", NULL), "ok(1)");
+    all_verbs(ctx, server);
+    wait_outside(client, ctx);
+    CHECK_STR(called(ctx, "echo", NULL), "ok(1)");
+    restate_client_free(client);
+    fault_interrupts_end(&interrupter);
+    CHECK(MEM_GET(fault_interruptions) > before);
+    CHECK_INT(memory.blocks, 0);
+    server_end();
+}
+
 static void report(void) {
     for (int i = 1; i < FAULT_KINDS; i++)
         if (fault_total[i]) printf("    %s: %lu\n", fault_names[i], fault_total[i]);
 }
 
+#ifdef RESTATE_WITH_OPENSSL
+static bool secure_begin(void) {
+    char text[RESTATE__SRV_TLS_TEXT];
+    snprintf(cert_file, sizeof cert_file, "/tmp/restate-unit-faults-%ld.pem", (long)getpid());
+    snprintf(key_file, sizeof key_file, "/tmp/restate-unit-faults-%ld.key", (long)getpid());
+    if (!fault_openssl()) return false;
+    certificate own = certificate_new("DNS:localhost,IP:127.0.0.1", NULL);
+    certificate_write(&own, cert_file, key_file);
+    certificate_free(&own);
+    setenv("SSL_CERT_FILE", cert_file, 1);
+    signal(SIGPIPE, SIG_IGN);                       /* of the tunnels */
+    client_ctx = SSL_CTX_new(TLS_client_method());
+    SSL_CTX_load_verify_locations(client_ctx, cert_file, NULL);
+    SSL_CTX_set_verify(client_ctx, SSL_VERIFY_PEER, NULL);
+    tls_of_ingress = restate__tls_by_openssl;
+    tls_of_ingress.user = &of_ingress;
+    return restate__tls_init(&of_ingress) && restate__tls_show(&of_ingress, &shown, text, sizeof text);
+}
+
+static void secure_end(void) {
+    restate__tls_free(&of_ingress);
+    SSL_CTX_free(client_ctx);
+    unlink(cert_file), unlink(key_file);
+}
+#else
+static bool secure_begin(void) { return true; }
+static void secure_end(void) {}
+#endif
+
 int main(int argc, char **argv) {
-    static const test_case cases[] = { T(served), T(drained), T(cut_off), T(client), { 0 } };
+    static const test_case cases[] = { T(served), T(drained), T(cut_off), T(client), T(interrupted), T(interrupted_client),
+                                       { 0 } };
     fault_memory = &memory;
+    if (!secure_begin()) return 2;
     int status = server_main(argc, argv, cases);
     if (argc > 1 && strcmp(argv[1], "-v") == 0) report();
+    secure_end();
     return status;
 }

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/epoll.h>
@@ -64,6 +65,7 @@ static struct {                             /* atomic */
 } fault_now;
 static unsigned long fault_total[FAULT_KINDS];      /* those that were injected; atomic */
 static mem_counts *fault_memory;            /* whose calls FAULT_MEMORY is about */
+static size_t fault_interruptions;          /* of waits, by signals; atomic */
 static _Thread_local bool fault_chosen;
 
 /* Whether this thread gets faults. */
@@ -216,7 +218,9 @@ FAULT_CALL(int, epoll_ctl, (int epoll, int what, int fd, struct epoll_event *e))
 FAULT_CALL(int, epoll_wait, (int epoll, struct epoll_event *ready, int n, int timeout)) {
     bool hit = fault_hit(FAULT_EPOLL_WAIT);
     if (hit && fault_error() != FAULT_SHORT) return fault_set_errno();
-    return __real_epoll_wait(epoll, ready, hit ? 1 : n, timeout);
+    n = __real_epoll_wait(epoll, ready, hit ? 1 : n, timeout);
+    if (n < 0 && errno == EINTR) MEM_ADD(fault_interruptions, 1);
+    return n;
 }
 
 /* One that is interrupted goes on. */
@@ -300,12 +304,12 @@ static void *fault_thread_run(void *arg) {
     return result;
 }
 
-FAULT_CALL(int, pthread_create, (pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *arg)) {
-    fault_thread *t;
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *arg);
+
+/* Starts one that is chosen. */
+static inline int fault_thread_start(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *arg) {
+    fault_thread *t = (fault_thread *)malloc(sizeof *t);
     int error;
-    if (!fault_chosen) return __real_pthread_create(thread, attr, run, arg);
-    if (fault_hit(FAULT_THREAD)) return fault_error();
-    t = (fault_thread *)malloc(sizeof *t);
     if (!t) abort();
     t->run = run;
     t->arg = arg;
@@ -314,11 +318,43 @@ FAULT_CALL(int, pthread_create, (pthread_t *thread, const pthread_attr_t *attr, 
     return error;
 }
 
-/* Interrupts each of them. */
-static inline void fault_interrupt(int number) {
-    pthread_mutex_lock(&fault_lock);
-    for (fault_thread *t = fault_threads; t; t = t->next) pthread_kill(t->id, number);
-    pthread_mutex_unlock(&fault_lock);
+FAULT_CALL(int, pthread_create, (pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *arg)) {
+    if (!fault_chosen) return __real_pthread_create(thread, attr, run, arg);
+    return fault_hit(FAULT_THREAD) ? fault_error() : fault_thread_start(thread, attr, run, arg);
+}
+
+/* Interrupts each of them, and another one that was chosen, again and again, from a thread of its own. */
+typedef struct fault_interrupter {
+    pthread_t thread, other;
+    bool over;                              /* atomic */
+} fault_interrupter;
+
+static void fault_on_interrupt(int number) { (void)number; }
+
+static void *fault_interrupt(void *arg) {
+    fault_interrupter *i = (fault_interrupter *)arg;
+    while (!__atomic_load_n(&i->over, __ATOMIC_SEQ_CST)) {
+        pthread_mutex_lock(&fault_lock);
+        for (fault_thread *t = fault_threads; t; t = t->next) pthread_kill(t->id, SIGUSR1);
+        pthread_mutex_unlock(&fault_lock);
+        pthread_kill(i->other, SIGUSR1);
+        sched_yield();
+    }
+    return NULL;
+}
+
+/* Calls are not begun again by the system. */
+static inline void fault_interrupts_begin(fault_interrupter *i, pthread_t other) {
+    struct sigaction on;
+    memset(&on, 0, sizeof on);
+    on.sa_handler = fault_on_interrupt;
+    sigaction(SIGUSR1, &on, NULL);
+    *i = (fault_interrupter){ .other = other };
+    if (__real_pthread_create(&i->thread, NULL, fault_interrupt, i)) abort();
+}
+static inline void fault_interrupts_end(fault_interrupter *i) {
+    __atomic_store_n(&i->over, true, __ATOMIC_SEQ_CST);
+    pthread_join(i->thread, NULL);
 }
 
 /* ---- OpenSSL's memory ---------------------------------------------------------------------------------------- */
