@@ -403,13 +403,13 @@ static inline const char *fault_error_name(const fault *f) {
 }
 
 /* Does `step`, which arms the fault when it likes, with the first call of this kind failing, then with the second one,
- * until there are not so many. The first `dense` calls are all taken, then each `stride`-th. A step that takes longer
+ * until there are not so many. The first `dense` calls are all taken, then each `stride`-th, and ever fewer. A step that takes longer
  * than it does on any machine hangs. Gives the number of steps in which there was a fault. */
 static inline size_t fault_walk(const char *scenario, void (*step)(const fault *, size_t), const fault *f, size_t dense,
                                 size_t stride) {
     size_t reached = 0, hits = 1;
     signal(SIGALRM, fault_on_alarm);
-    for (size_t n = 1; hits; n += n < dense ? 1 : stride) {
+    for (size_t n = 1; hits; n += n < dense ? 1 : stride + n / 8) {
         snprintf(fault_text, sizeof fault_text, "(%s: %s %zu: %s)", scenario, fault_names[f->kind], n, fault_error_name(f));
         test_note = fault_text;
         alarm(20 * (SLOW > 1 ? 6 : 2));
