@@ -250,7 +250,7 @@ build_change same
 for form in Json Binary; do for note in '' "by hand"; do
     "$work/change/same/change" write "change.Flow$form" "$note" >"$work/change/$form${note:+-note}.json"
 done; done
-for name in same added renamed removed removed_reply widened_input widened_reply widened; do
+for name in same added optional renumbered renamed removed removed_reply widened_input widened_reply widened; do
     [ "$name" = same ] || build_change "$name"
     for form in Json Binary; do for note in '' -note; do
         printf '%s %s: ' "$name" "$form$note"
