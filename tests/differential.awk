@@ -20,7 +20,8 @@ END {
 
 function explains() {
     if (column[1] == "@text") return is_text()
-    if (column[1] == "@list") return is_list()
+    if (column[1] == "@more") return is_more()
+    if (column[1] == "@list" || column[1] == "@tree") return is_list(column[1] == "@tree")
     if (column[1] == "@order") return is_order()
     if (column[1] == "@error") return is_error()
     return 0
@@ -45,6 +46,16 @@ function is_text(    j) {
     return 1
 }
 
+function is_more(    j, line) {
+    if (lines_before != lines_now) return 0
+    for (j = first; j <= lines_now; j++) {
+        if (before[j] == now[j]) continue
+        line = now[j]
+        if (line !~ column[3] || !sub(column[4], "", line) || line != before[j]) return 0
+    }
+    return 1
+}
+
 function counts_are_even(    key, even) {
     even = 1
     for (key in count) {
@@ -62,13 +73,23 @@ function count_characters(line, by,    size) {
     }
 }
 
-function is_list(    j) {
+# What a node of a tree has itself: "{ its fields NUMBER{ below it } its fields }".
+function count_nodes(line, by,    node, n) {
+    for (n = split(line, node, /[{}]/); n > 0; n--) count[node[n]] += by
+}
+
+function count_parts(line, by, tree) {
+    if (tree) count_nodes(line, by)
+    else count_characters(line, by)
+}
+
+function is_list(tree,    j) {
     if (lines_before != lines_now) return 0
     for (j = first; j <= lines_now; j++) {
         if (before[j] == now[j]) continue
         if (before[j] !~ column[3] || now[j] !~ column[3]) return 0
-        count_characters(before[j], 1)
-        count_characters(now[j], -1)
+        count_parts(before[j], 1, tree)
+        count_parts(now[j], -1, tree)
         if (!counts_are_even()) return 0
     }
     return 1

@@ -380,6 +380,17 @@ TEST(names_are_compared) {
             }
 }
 
+/* A key that differs is shown beside a name that does. */
+TEST(key_and_name_differ) {
+    EVERY(5, 7) {
+        given(2); frame(M_GET_EAGER, "1n 12s 13()", "c", "renamed"); go();
+        op_get("key");
+        CHECK(!rt_ok);
+        CHECK_HAS(vm()->error.message, "key: \"c\" != \"key\"\n  name: \"renamed\" != \"\"");
+        OUT("Error 570 index:1 GetEagerState...");
+    }
+}
+
 int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(s031_lazy_state_replayed), T(s032_lazy_state_suspends), T(s033_lazy_state_answered_early),
@@ -391,7 +402,7 @@ int main(int argc, char **argv) {
         T(x_state_changes_count_in_the_replay), T(x_recorded_read_is_used_not_compared),
         T(x_lazy_answer_does_not_update_state), T(x_set_then_keys), T(x_set_copies_its_bytes),
         T(x_bytes_with_zeros), T(x_many_state_entries), T(x_state_keys_not_utf8),
-        T(x_eager_read_is_a_new_entry), T(named_operations_golden), T(names_are_compared),
+        T(x_eager_read_is_a_new_entry), T(named_operations_golden), T(names_are_compared), T(key_and_name_differ),
         { NULL, NULL }
     };
     return test_main(argc, argv, cases);
