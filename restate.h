@@ -20356,6 +20356,10 @@ typedef struct restate__tls {
     BIO_METHOD *socket;                     /* OpenSSL's own would raise SIGPIPE */
 } restate__tls;
 
+/* Reads of the socket by one call on OpenSSL, which reads on while records have no data: new keys,
+ * for instance, of which a peer may send any number. */
+#define RESTATE__TLS_READS 64u
+
 static int restate__tls_fd(BIO *bio) { return (int)(intptr_t)BIO_get_data(bio); }
 
 static int restate__tls_moved(BIO *bio, ssize_t n, int again) {
@@ -20366,6 +20370,13 @@ static int restate__tls_moved(BIO *bio, ssize_t n, int again) {
 }
 
 static int restate__tls_recv(BIO *bio, char *to, int len) {
+    uintptr_t reads = (uintptr_t)BIO_get_app_data(bio);
+    if (reads < RESTATE__TLS_READS) {
+        (void)BIO_set_app_data(bio, (void *)(reads + 1));
+    } else {
+        errno = EAGAIN;                     /* a later turn reads on, as the socket is readable */
+        return restate__tls_moved(bio, -1, BIO_FLAGS_READ);
+    }
     return restate__tls_moved(bio, recv(restate__tls_fd(bio), to, (size_t)len, 0), BIO_FLAGS_READ);
 }
 
@@ -20551,15 +20562,20 @@ static int restate__tls_outcome(SSL *ssl, int n) {
 
 static int restate__tls_some(size_t len) { return len > 1 << 20 ? 1 << 20 : (int)len; }
 
+static void restate__tls_begin(SSL *ssl) {
+    ERR_clear_error();
+    (void)BIO_set_app_data(SSL_get_rbio(ssl), NULL);
+}
+
 static int restate__tls_read(void *user, void *conn, void *to, size_t len) {
     (void)user;
-    ERR_clear_error();
+    restate__tls_begin(conn);
     return restate__tls_outcome(conn, SSL_read(conn, to, restate__tls_some(len)));
 }
 
 static int restate__tls_write(void *user, void *conn, const void *from, size_t len) {
     (void)user;
-    ERR_clear_error();
+    restate__tls_begin(conn);
     return restate__tls_outcome(conn, SSL_write(conn, from, restate__tls_some(len)));
 }
 
@@ -20653,6 +20669,9 @@ static const restate_tls restate__tls_by_openssl = {
 enum {
     RESTATE__LOOP_IN = 65536,               /* at least 16 KiB, so that a header block takes few
                                                calls */
+    RESTATE__LOOP_SLOW = 5,                 /* so often that is halved, for a connection whose
+                                               bytes take long, */
+    RESTATE__LOOP_SLOW_MS = 2,              /* which means at least this */
     RESTATE__LOOP_OUT = 131072,             /* most bytes kept for a peer that does not read */
     RESTATE__LOOP_PIECES = 16,              /* of one sendmsg(); every system accepts so many */
     RESTATE__LOOP_ROUNDS = 4,
@@ -20923,6 +20942,7 @@ typedef struct restate__conn {
     bool tls_waits_out;                     /* reading goes on when the socket takes bytes, */
     bool tls_waits_in;                      /* writing when there are bytes to read */
     bool more_in;                           /* TLS may have more bytes, which the next turn reads */
+    uint8_t slow;                           /* how often the room for its bytes is halved */
     restate__buf pending;                   /* written, but the socket took no more */
     uint64_t deadline_ms;                   /* of CLOSING and SHUT */
     uint64_t born_ms, heard_ms, asked_ms;   /* asked: time of a PING since then, or 0 */
@@ -21223,32 +21243,53 @@ static void restate__conn_lost(restate__conn *conn, int n) {
     restate__conn_kill(conn, n == RESTATE_IO_END ? "closed by the peer" : "connection lost");
 }
 
+/* Takes how long the bytes of a read took, since `before_ms`. True: long, so that it is the others'
+ * turn, and next time there are fewer. Few bytes do not count: reading the clock would take a part
+ * of what they take. */
+static bool restate__conn_was_slow(restate__conn *conn, uint64_t before_ms) {
+    restate__h2_env *env = &conn->loop->env;
+    restate__h2_tick(env);
+    uint64_t took = env->now_ms - before_ms;
+    if (!took && conn->slow) conn->slow--;
+    if (took < RESTATE__LOOP_SLOW_MS) return false;
+    for (; took >= RESTATE__LOOP_SLOW_MS && conn->slow < RESTATE__LOOP_SLOW; took /= 2)
+        conn->slow++;
+    return true;
+}
+
+/* Reads once. Gives whether there may be more to read at once. */
+static bool restate__conn_receive_once(restate__conn *conn) {
+    restate__loop *loop = conn->loop;
+    int most = RESTATE__LOOP_IN >> conn->slow;
+    int n = restate__conn_recv(conn, loop->in, (size_t)most);
+    bool large = n >= RESTATE__LOOP_IN >> RESTATE__LOOP_SLOW;
+    if (n == RESTATE_IO_READ || n == RESTATE_IO_WRITE) {
+        conn->tls_waits_out = n == RESTATE_IO_WRITE;
+        if (conn->tls_waits_out) restate__h2_touch(&conn->h2);
+        return false;
+    }
+    if (n <= 0) {
+        restate__conn_lost(conn, n);
+        return false;
+    }
+    if (large) restate__h2_tick(&loop->env);
+    uint64_t before_ms = conn->heard_ms = loop->env.now_ms;
+    conn->asked_ms = 0;
+    restate__conn_read(conn, restate__b(loop->in, (size_t)n));
+    conn->more_in = conn->tls != NULL;
+    if (large && restate__conn_was_slow(conn, before_ms)) return false;
+    return conn->tls || n == most;
+}
+
 /* Bytes that TLS has buffered do not make the socket readable, so all are read, the last ones in
  * the next turn. */
 static void restate__conn_receive(restate__conn *conn) {
-    restate__loop *loop = conn->loop;
-    conn->more_in = conn->tls_waits_out = false;
-    for (int i = 0; conn->state != RESTATE__CONN_DEAD; i++) {
-        if (i == RESTATE__LOOP_ROUNDS) {
-            conn->more_in = conn->tls != NULL;
-            if (conn->more_in) restate__h2_touch(&conn->h2);
-            return;
-        }
-        int n = restate__conn_recv(conn, loop->in, RESTATE__LOOP_IN);
-        if (n == RESTATE_IO_READ || n == RESTATE_IO_WRITE) {
-            conn->tls_waits_out = n == RESTATE_IO_WRITE;
-            if (conn->tls_waits_out) restate__h2_touch(&conn->h2);
-            return;
-        }
-        if (n <= 0) {
-            restate__conn_lost(conn, n);
-            return;
-        }
-        conn->heard_ms = loop->env.now_ms;
-        conn->asked_ms = 0;
-        restate__conn_read(conn, restate__b(loop->in, (size_t)n));
-        if (!conn->tls && n < RESTATE__LOOP_IN) return;
+    conn->tls_waits_out = false;
+    for (int i = 0; i < RESTATE__LOOP_ROUNDS; i++) {
+        conn->more_in = false;
+        if (conn->state == RESTATE__CONN_DEAD || !restate__conn_receive_once(conn)) break;
     }
+    if (conn->more_in) restate__h2_touch(&conn->h2);
 }
 
 static void restate__conn_on_ready(void *owner) {

@@ -20,6 +20,7 @@
 #include "restate.h"
 #include "support/client.c"
 #include "support/frames.c"
+#include "support/identity.c"
 #include "support/process.c"
 #include "support/tunnel.c"
 #include "tools.h"
@@ -52,6 +53,9 @@ typedef struct peer {
     bool gone;                              /* the endpoint has ended the connection */
     uint32_t id;                            /* of the last stream */
     size_t sent, read;                      /* bytes */
+    uint32_t tail;                          /* the last four that were read */
+    bool settled;                           /* it has read its PING: the endpoint has seen what was sent before */
+    bool reset;                             /* it has read a RST_STREAM */
 } peer;
 
 typedef struct attack {
@@ -63,7 +67,7 @@ typedef struct attack {
     double memory, cpu, wait;               /* bounds: MiB, microseconds, milliseconds */
     bool deaf;                              /* its peers do not read */
     bool full;                              /* the bystander keeps its connection, as the endpoint takes no new ones */
-    bool tls, signs;                        /* how the bystander has to come */
+    bool tls;                               /* the endpoint speaks TLS */
     unsigned descriptors;                   /* the endpoint has so many; 0: as many as there are */
     restate_endpoint_options o;
 } attack;
@@ -74,10 +78,11 @@ static struct {
     process at;
     size_t wanted, done;                    /* units */
     size_t ended;                           /* connections that the endpoint ended */
+    int descriptors;                        /* of the endpoint, in the calm */
+    unsigned faults;
 } now;
 
 static bool short_form, verbose;
-static char cert_file[96], key_file[96];
 static rt_bytes nap_input;                  /* the journal of an invocation that has just begun */
 
 static uint64_t patience_until;
@@ -97,15 +102,7 @@ static struct {
 } *watch;
 static pid_t bystander;
 
-/* A token that somebody else made for /invoke/Greeter/greet, valid until 2100, and the key for it. */
-static const char token[] =
-    "eyJ0eXAiOiJKV1QiLCJhbGciOiJFZERTQSIsImtpZCI6InB1YmxpY2tleXYxX0ZBZTRzaXNHOTVvWjQydzdidVVuNXFFRTR"
-    "UQW5mVFRGUGlndVpVSG1oaUYifQ.eyJhdWQiOiIvaW52b2tlL0dyZWV0ZXIvZ3JlZXQiLCJleHAiOjQxMDI0NDQ4MDAsIml"
-    "hdCI6MTcwMDAwMDAwMCwibmJmIjowfQ.9adVuvz0WRCyxW97Ksn9vqlCp1DYQwznzlcu8Ie4YS0bXfDO6Dl8KIqfcWCYqTv"
-    "08sCdnXwoeYhIJVhCRV6IAw";
-#define KEY "publickeyv1_FAe4sisG95oZ42w7buUn5qEE4TAnfTTFPiguZUHmhiF"
-#define OTHER_KEY "publickeyv1_ChjENKeMvCtRnqG2mrBK1HmPKufgFUc98K8B3ononQvp"
-#define GREET "/invoke/Greeter/greet"
+static const char token[] = SIGNED_TOKEN;
 #define V7 "application/vnd.restate.invocation.v7"
 
 /* NULL: it does not get in. */
@@ -126,7 +123,7 @@ static void bystander_hang_up(void) {
 static bool bystander_call(client *c) {
     const restate_pair headers[] = { { "content-type", V7 }, { "x-restate-signature-scheme", "v1" },
                                      { "x-restate-jwt-v1", token }, { NULL, NULL } };
-    call *k = request_with(c, "POST", GREET, headers);
+    call *k = request_with(c, "POST", SIGNED_PATH, headers);
     start(1), input("x");
     end(k);
     begin_patience();
@@ -208,12 +205,21 @@ static void peer_connect(peer *p, int rcvbuf) {
     p->id = UINT32_MAX;                     /* so that the next one is the first */
 }
 
+static void peer_look(peer *p, const uint8_t *in, size_t n) {
+    p->read += n;
+    for (; n; n--) {
+        p->tail = p->tail << 8 | *in++;
+        if (p->tail == 0x73746f70) p->settled = true;       /* "stop" */
+        if (p->tail == 0x00000403) p->reset = true;         /* 4 bytes of type 3 */
+    }
+}
+
 /* Reads what is there. */
 static void peer_read(peer *p) {
     static uint8_t in[65536];
     while (!p->gone) {
         ssize_t n = recv(p->fd, in, sizeof in, MSG_DONTWAIT);
-        if (n > 0) p->read += (size_t)n;
+        if (n > 0) peer_look(p, in, (size_t)n);
         else if (n < 0 && errno == EINTR) continue;
         else if (n < 0 && errno == EAGAIN) return;
         else p->gone = true;
@@ -233,15 +239,16 @@ static void peer_send(peer *p, bool deaf) {
     raw_out.len = 0;
 }
 
-/* Reads until the endpoint has ended the connection. False: it does not. */
-static bool peer_ends(peer *p) {
+/* Reads until the endpoint has ended the connection, or, with a PING, has seen what was sent. */
+static void peer_until(peer *p, bool settled) {
+    if (settled) put_frame(NGHTTP2_PING, 0, 0, "fullstop", 8), peer_send(p, false);
     begin_patience();
-    while (!p->gone && patient()) {
+    while (!p->gone && !(settled && p->settled) && patient()) {
         struct pollfd wait = { p->fd, POLLIN, 0 };
         poll(&wait, 1, 100);
         peer_read(p);
     }
-    return p->gone;
+    p->settled = false;
 }
 
 static void peers_close(peer *p, size_t count) {
@@ -265,6 +272,7 @@ static void peer_floods(peer *p) {
     while (raw_out.len < PIECE && more) units += more = now.a->fill(p);
     peer_send(p, now.a->deaf);
     if (!p->gone) now.done += units;
+    if (!more && !now.a->deaf) peer_until(p, true);
     if (p->gone || !more) now.ended += p->gone, peer_close(p);
 }
 
@@ -482,9 +490,401 @@ static size_t fill_one_byte(peer *p) {
     return 1;
 }
 
+/* ---- Connections ----------------------------------------------------------------------------------------------- */
+
+static peer *peers_new(size_t count) {
+    peer *p = (peer *)calloc(count, sizeof *p);
+    if (!p) die("memory");
+    for (size_t i = 0; i < count; i++) p[i].fd = -1;
+    return p;
+}
+
+static void peers_free(peer *p, size_t count) {
+    peers_close(p, count);
+    free(p);
+}
+
+/* As many as there may be, which say something to begin with, or nothing. */
+static void run_many(void) {
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    if (files.rlim_cur < now.wanted + 100) {
+        now.wanted = files.rlim_cur - 100;
+        printf("  %s: %lu, as this process may not have more descriptors\n", now.a->name, (unsigned long)now.wanted);
+    }
+    peer *p = peers_new(now.wanted);
+    for (size_t i = 0; i < now.wanted; i++) {
+        peer_connect(&p[i], 0);
+        if (i % 2) put_preface(), peer_send(&p[i], false);
+        now.done++;
+    }
+    begin_patience();
+    while (goes_on()) poll(NULL, 0, 1);
+    peers_free(p, now.wanted);
+}
+
+/* There are as many already: others come, and are turned away. */
+static void run_beyond(void) {
+    const size_t places = now.a->o.max_connections - 1;
+    peer *p = peers_new(places), more;
+    for (size_t i = 0; i < places; i++) peer_connect(&p[i], 0);
+    begin_patience();
+    while (goes_on()) {
+        peer_connect(&more, 0);
+        peer_until(&more, false);
+        peers_close(&more, 1);
+        now.done++;
+    }
+    peers_free(p, places);
+}
+
+/* They speak HTTP/1, or nothing at all that is known, and stay when they were answered. */
+static void run_lingering(void) {
+    enum { STAY = 400 };
+    static const char *const hellos[] = { "GET / HTTP/1.1\r\nhost: x\r\n\r\n", "POST /x HTTP/1.1\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n" };
+    peer *p = peers_new(STAY);
+    begin_patience();
+    for (size_t i = 0; goes_on(); i++) {
+        peers_close(&p[i % STAY], 1);
+        peer_connect(&p[i % STAY], 0);
+        raw_out.len = 0;
+        rt_add(&raw_out, hellos[i % 3], strlen(hellos[i % 3]));
+        peer_send(&p[i % STAY], false);
+        now.done++;
+    }
+    peers_free(p, STAY);
+}
+
+/* Bytes of a beginning, one at a time, as slowly as it goes: of the preface, of HTTP/1, of headers, of a journal. */
+static rt_bytes beginning(size_t how) {
+    rt_bytes b = { NULL, 0, 0 };
+    raw_out.len = 0;
+    if (how < 2) rt_print(&raw_out, "%s", how ? "GET /health HTTP/1.1\r\nx-long: yyyyyyyyyyyyyyyyyyyyyyyyyyyy" : "PRI * HTTP/2.0\r\n\r\nSM\r\n");
+    else put_preface();
+    if (how == 2) put_post(1, "/invoke/S/nap", NULL, NULL);
+    if (how == 3) put_nap(1);
+    rt_add(&b, raw_out.at, raw_out.len);
+    b.len--;                                /* the last one never comes */
+    return b;
+}
+
+static void slow_turn(peer *p, const rt_bytes *b) {
+    raw_out.len = 0;
+    if (p->sent < b->len) rt_add(&raw_out, b->at + p->sent, 1);
+    peer_send(p, false);
+    peer_read(p);
+}
+
+/* They are all ended, or reset. */
+static void run_slow(void) {
+    rt_bytes b[4];
+    size_t left = now.wanted;
+    peer *p = peers_new(now.wanted);
+    for (size_t i = 0; i < 4; i++) b[i] = beginning(i);
+    for (size_t i = 0; i < now.wanted; i++) peer_connect(&p[i], 0);
+    now.done = now.wanted;
+    begin_patience();
+    while ((left || goes_on()) && patient()) {
+        poll(NULL, 0, 20);
+        for (size_t i = left = 0; i < now.wanted; i++) {
+            if (!p[i].gone && !p[i].reset) slow_turn(&p[i], &b[i % 4]), left++;
+        }
+    }
+    if (left) printf("  %s: %lu of them go on\n", now.a->name, (unsigned long)left), now.faults++;
+    for (size_t i = 0; i < 4; i++) rt_drop(&b[i]);
+    peers_free(p, now.wanted);
+}
+
+/* Hosts that are not there any more: whatever comes for them is dropped, and nothing is acknowledged. */
+static void vanish(peer *p) {
+    struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
+    const struct sock_fprog filter = { 1, &drop };
+    if (setsockopt(p->fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter)) die("SO_ATTACH_FILTER");
+}
+
+static int descriptors_of(const process *at);
+
+/* Half of them wait, half of them are being sent to. */
+static void run_vanished(void) {
+    peer *p = peers_new(now.wanted);
+    for (size_t i = 0; i < now.wanted; i++) {
+        peer_connect(&p[i], 4096);
+        put_preface();
+        put_request(next_id(&p[i]), i % 2 ? "/invoke/S/gush" : "/invoke/S/nap", false);
+        put_frame(NGHTTP2_DATA, 0, p[i].id, nap_input.at, nap_input.len);
+        peer_send(&p[i], false);
+        peer_until(&p[i], true);
+        vanish(&p[i]);
+    }
+    now.done = now.wanted;
+    begin_patience();
+    while ((goes_on() || descriptors_of(&now.at) > now.descriptors + 4) && patient()) poll(NULL, 0, 20);
+    if (descriptors_of(&now.at) > now.descriptors + 4) printf("  %s: they stay\n", now.a->name), now.faults++;
+    peers_free(p, now.wanted);
+}
+
+/* A peer asks for /health, and gets it, maybe later. */
+static void ask(peer *p) {
+    peer_connect(p, 0);
+    put_preface();
+    put_request(next_id(p), "/nope", true);
+    peer_send(p, false);
+}
+
+/* More connections than descriptors: they wait, which takes nothing, and get in when others have left. */
+static void run_descriptors(void) {
+    size_t left = now.wanted;
+    peer *p = peers_new(now.wanted);
+    for (size_t i = 0; i < now.wanted; i++) ask(&p[i]);
+    now.done = now.wanted;
+    uint64_t hold = now_ms() + 1000;        /* so long nobody leaves */
+    begin_patience();
+    while ((left || goes_on()) && patient()) {
+        poll(NULL, 0, 20);
+        for (size_t i = left = 0; i < now.wanted; i++) {
+            if (p[i].fd < 0) continue;
+            left++;
+            peer_read(&p[i]);
+            if (p[i].gone || (now_ms() > hold && p[i].read > 100)) peers_close(&p[i], 1);
+        }
+    }
+    if (left) printf("  %s: %lu got no answer\n", now.a->name, (unsigned long)left), now.faults++;
+    peers_free(p, now.wanted);
+}
+
+/* ---- Journals ---------------------------------------------------------------------------------------------------- */
+
+/* Bodies of 1 MiB of the same messages, again and again, as fast as the endpoint takes them. Each is a unit of KiB. */
+static void run_endless_with(const char *path, const rt_bytes *piece) {
+    const dialling d = { .window = 0 };
+    const restate_pair type[] = { { "content-type", V7 }, { NULL, NULL } };
+    client *c = NULL;
+    call *k = NULL;
+    begin_patience();
+    while (goes_on()) {
+        struct pollfd fds[2];
+        if (!c || c->gone) {
+            hang_up_all();
+            c = client_on(h2_connect(now.at.port, 0), &d);
+            k = NULL;
+        }
+        if (!k || k->closed) {
+            k = request_with(c, "POST", path, type);
+            give(k, nap_input.at, nap_input.len);
+        } else if (k->up.sent == k->up.len) {
+            k->up.at = piece->at, k->up.len = piece->len, k->up.sent = 0;
+            resume(k);
+            now.done += piece->len / 1024;
+        }
+        clients_wait(fds, 0, 2);
+        clients_receive();
+    }
+    hang_up_all();
+}
+
+static rt_bytes pieces_of(void (*put)(void)) {
+    rt_bytes b;
+    rt_script.len = 0;
+    while (rt_script.len < MIB) put();
+    b = rt_script;
+    memset(&rt_script, 0, sizeof rt_script);
+    return b;
+}
+static void put_signal(void) { note_named("s", "x"); }
+static void put_unknown_note(void) { note_void(0xFB00, 10); }
+
+static void run_endless(void (*put)(void), const char *path) {
+    rt_bytes piece = pieces_of(put);
+    run_endless_with(path, &piece);
+    rt_drop(&piece);
+}
+static void run_endless_signals(void) { run_endless(put_signal, "/invoke/S/nap"); }
+static void run_endless_completions(void) { run_endless(put_unknown_note, "/invoke/S/nap"); }
+static void run_endless_after_all(void) { run_endless(put_signal, "/nope"); }
+
+/* Messages of 64 MiB are announced, and do not come. */
+static size_t fill_announced(peer *p) {
+    static const uint8_t head[] = { 0, 0, 0, 0, 4, 0, 0, 0, 10 }, start_[] = { 0, 0, 0, 0, 0, 0, 0, 6, 10, 1, 120, 18, 1, 120 };
+    if (p->id != UINT32_MAX && p->id > 500) return 0;
+    put_request(next_id(p), "/invoke/S/nap", false);
+    if (p->id & 2) put_frame(NGHTTP2_DATA, 0, p->id, start_, sizeof start_);
+    put_frame(NGHTTP2_DATA, 0, p->id, head, sizeof head);
+    return 1;
+}
+
+/* Frames of HTTP/2 that are announced with 16 MiB. */
+static size_t fill_huge_frames(peer *p) {
+    (void)p;
+    rt_add(&raw_out, "\xff\xff\xff\0\0\0\0\0\1", 9);
+    return 1;
+}
+
+/* Each byte comes alone. */
+static void run_bytewise(void) {
+    peer p;
+    begin_patience();
+    while (goes_on()) {
+        rt_bytes all = { NULL, 0, 0 };
+        peer_connect(&p, 0);
+        put_preface();
+        for (int i = 0; i < 50; i++) put_request(next_id(&p), "/nope", true);
+        rt_add(&all, raw_out.at, raw_out.len);
+        for (size_t i = 0; i < all.len && !p.gone; i++, now.done++) {
+            raw_out.len = 0;
+            rt_add(&raw_out, all.at + i, 1);
+            peer_send(&p, false);
+        }
+        rt_drop(&all);
+        peers_close(&p, 1);
+    }
+}
+
+/* ---- Identity ------------------------------------------------------------------------------------------------------- */
+
+static void put_signed(uint32_t id, const char *name, const char *value, size_t times) {
+    rt_bytes b = raw_headers("POST", SIGNED_PATH);
+    hpack_field(&b, "content-type", V7);
+    hpack_field(&b, "x-restate-signature-scheme", "v1");
+    for (size_t i = 0; i < times; i++) hpack_field(&b, name, value);
+    put_frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, id, b.at, b.len);
+    rt_drop(&b);
+}
+#define JWT "x-restate-jwt-v1"
+
+/* The token, but for its signature. */
+static size_t fill_wrong_signature(peer *p) {
+    char wrong[sizeof token];
+    memcpy(wrong, token, sizeof token);
+    wrong[sizeof token - 20] = (char)('A' + p->id / 2 % 26);
+    put_signed(next_id(p), JWT, wrong, 1);
+    return 1;
+}
+static size_t fill_large_token(peer *p) {
+    static char large[16001];
+    memset(large, 'e', p->id & 2 ? 8100 : 16000);
+    large[p->id & 2 ? 8100 : 16000] = 0;
+    large[36] = '.', large[8000] = '.';
+    put_signed(next_id(p), JWT, large, 1);
+    return 1;
+}
+static size_t fill_many_tokens(peer *p) {
+    put_signed(next_id(p), JWT, token, 30);
+    return 1;
+}
+/* Claims of 4,000 arrays, one in the other. */
+static size_t fill_deep_token(peer *p) {
+    static char deep[7000];
+    rt_bytes b = { NULL, 0, 0 };
+    if (!*deep) memset(deep, 'W', 6000);    /* W1tb: [[[ */
+    for (size_t i = 0; i + 4 <= 6000; i += 4) memcpy(deep + i, "W1tb", 4);
+    rt_print(&b, "%.*s.%s.%s", (int)strcspn(token, "."), token, deep, strrchr(token, '.') + 1);
+    rt_add(&b, "", 1);
+    put_signed(next_id(p), JWT, (const char *)b.at, 1);
+    rt_drop(&b);
+    return 1;
+}
+
+/* ---- TLS ---------------------------------------------------------------------------------------------------------------- */
+
+static void run_handshakes(void) {
+    begin_patience();
+    while (goes_on()) {
+        SSL *ssl = shake(h2_connect(now.at.port, 0), "h2", NULL);
+        if (ssl) {
+            int fd = SSL_get_fd(ssl);
+            SSL_free(ssl);
+            close(fd);
+            now.done++;
+        }
+    }
+}
+
+/* The first bytes of a handshake. */
+static rt_bytes hello_of_tls(void) {
+    rt_bytes b = { NULL, 0, 0 };
+    char *bytes;
+    SSL *ssl = SSL_new(client_ctx);
+    SSL_set_bio(ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+    SSL_connect(ssl);
+    long n = BIO_get_mem_data(SSL_get_wbio(ssl), &bytes);
+    rt_add(&b, bytes, n > 0 ? (size_t)n : 0);
+    SSL_free(ssl);
+    return b;
+}
+
+/* They begin and do not go on, after nothing, a byte, half of a hello, and all of it. */
+static void run_slow_handshakes(void) {
+    rt_bytes hello = hello_of_tls();
+    const size_t parts[] = { 0, 1, hello.len / 2, hello.len };
+    peer *p = peers_new(now.wanted);
+    for (size_t i = 0; i < now.wanted; i++) {
+        peer_connect(&p[i], 0);
+        raw_out.len = 0;
+        rt_add(&raw_out, hello.at, parts[i % 4]);
+        peer_send(&p[i], false);
+    }
+    now.done = now.wanted;
+    for (size_t i = 0; i < now.wanted; i++) peer_until(&p[i], false);
+    begin_patience();
+    while (goes_on()) poll(NULL, 0, 1);
+    rt_drop(&hello);
+    peers_free(p, now.wanted);
+}
+
+/* What no TLS is, what it is not any more, and what is none. */
+static void run_garbage_tls(void) {
+    rt_bytes hello = hello_of_tls();
+    peer p;
+    begin_patience();
+    while (goes_on()) {
+        peer_connect(&p, 0);
+        raw_out.len = 0;
+        if (now.done % 4 == 3) put_preface();
+        else rt_add(&raw_out, hello.at, hello.len);
+        if (now.done % 4 < 3) raw_out.at[now.done % 4 ? 6 + now.done / 4 % (hello.len - 6) : 3] ^= 0x55;
+        if (now.done % 4 == 2) for (int i = 0; i < 500; i++) rt_add(&raw_out, hello.at, hello.len);
+        peer_send(&p, false);
+        shutdown(p.fd, SHUT_WR);
+        peer_until(&p, false);
+        peers_close(&p, 1);
+        now.done++;
+    }
+    rt_drop(&hello);
+}
+
+/* Records that change the keys and carry nothing, in TLS 1.3: `n` of them, as bytes. */
+static rt_bytes key_updates(SSL *ssl, int n) {
+    rt_bytes b = { NULL, 0, 0 };
+    char *bytes;
+    SSL_set0_wbio(ssl, BIO_new(BIO_s_mem()));
+    while (n-- > 0 && SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1) SSL_do_handshake(ssl);
+    long len = BIO_get_mem_data(SSL_get_wbio(ssl), &bytes);
+    rt_add(&b, bytes, len > 0 ? (size_t)len : 0);
+    return b;
+}
+
+static void run_key_updates(void) {
+    begin_patience();
+    while (goes_on()) {
+        SSL *ssl = shake(h2_connect(now.at.port, 0), "h2", NULL);
+        if (!ssl) continue;
+        peer p = { .fd = SSL_get_fd(ssl) };
+        rt_bytes b = key_updates(ssl, 20000);
+        raw_out.len = 0;
+        rt_add(&raw_out, b.at, b.len);
+        peer_send(&p, false);
+        if (!p.gone) now.done += 20000;
+        rt_drop(&b);
+        SSL_free(ssl);
+        peers_close(&p, 1);
+    }
+}
+
 /* ---- The table ------------------------------------------------------------------------------------------------ */
 
 #define ONE_LOOP .o.threads = 1
+
+static const char *const keys[] = { OTHER_KEY, KEY, NULL };
 
 static const attack attacks[] = {
     { "rapid-reset", "stream", NULL, fill_rapid_reset, 200000, 4000, 8, 40, 60, ONE_LOOP },
@@ -512,6 +912,30 @@ static const attack attacks[] = {
     { "window-flips-deaf", "frame", NULL, fill_flips, 20000, 1000, 80, 1000, 100, .deaf = true, ONE_LOOP },
     { "window-zero", "request", NULL, fill_no_window, 20000, 2000, 80, 1000, 60, ONE_LOOP },
     { "window-one-byte", "byte", NULL, fill_one_byte, 500000, 20000, 8, 40, 60, ONE_LOOP },
+    { "announced", "request", NULL, fill_announced, 50000, 2000, 24, 60, 60, ONE_LOOP },
+    { "huge-frames", "frame", NULL, fill_huge_frames, 500000, 20000, 8, 5, 60, ONE_LOOP },
+    { "endless-signals", "KiB", run_endless_signals, NULL, 64 * 1024, 4 * 1024, 500, 200, 60, ONE_LOOP },
+    { "endless-completions", "KiB", run_endless_completions, NULL, 64 * 1024, 4 * 1024, 500, 200, 60, ONE_LOOP },
+    { "endless-after-all", "KiB", run_endless_after_all, NULL, 64 * 1024, 4 * 1024, 8, 100, 60, ONE_LOOP },
+    { "bytewise", "byte", run_bytewise, NULL, 200000, 5000, 8, 200, 60, ONE_LOOP },
+
+    { "connections", "conn", run_many, NULL, 10000, 1000, 80, 200, 60, .o = { .threads = 2, .max_connections = 20000 } },
+    { "connections-beyond", "conn", run_beyond, NULL, 10000, 300, 8, 400, 60, .full = true, .o = { .threads = 1, .max_connections = 50 } },
+    { "connections-lingering", "conn", run_lingering, NULL, 20000, 1000, 16, 400, 60, ONE_LOOP },
+    { "slow", "conn", run_slow, NULL, 400, 0, 16, 20000, 60, .o = { .threads = 1, .request_timeout_ms = 1000 } },
+    { "vanished", "conn", run_vanished, NULL, 200, 0, 80, 20000, 60, .o = { .threads = 2, .peer_timeout_ms = 1000 } },
+    { "descriptors", "conn", run_descriptors, NULL, 200, 100, 8, 2000, 60, .full = true, .descriptors = 40, .o.threads = 2 },
+    { "descriptors-of-workers", "conn", run_descriptors, NULL, 200, 0, 8, 2000, 60, .full = true, .descriptors = 30, .o.processes = 2 },
+
+    { "signature-wrong", "request", NULL, fill_wrong_signature, 20000, 500, 8, 1500, 100, .o = { .threads = 1, .identity_keys = keys } },
+    { "token-large", "request", NULL, fill_large_token, 20000, 500, 8, 300, 60, .o = { .threads = 1, .identity_keys = keys } },
+    { "tokens-many", "request", NULL, fill_many_tokens, 20000, 500, 8, 1500, 100, .o = { .threads = 1, .identity_keys = keys } },
+    { "token-deep", "request", NULL, fill_deep_token, 20000, 500, 8, 300, 60, .o = { .threads = 1, .identity_keys = keys } },
+
+    { "tls-handshakes", "conn", run_handshakes, NULL, 2000, 50, 8, 10000, 60, .tls = true, ONE_LOOP },
+    { "tls-slow", "conn", run_slow_handshakes, NULL, 400, 0, 40, 10000, 60, .tls = true, .o = { .threads = 1, .request_timeout_ms = 1000 } },
+    { "tls-garbage", "conn", run_garbage_tls, NULL, 4000, 100, 8, 10000, 60, .tls = true, ONE_LOOP },
+    { "tls-key-updates", "record", run_key_updates, NULL, 400000, 20000, 8, 100, 60, .tls = true, ONE_LOOP },
     { NULL }
 };
 
@@ -637,7 +1061,7 @@ static void attack_run(result *r) {
     bystander_came(CALM);
     if (r->a->o.processes > 1) process_find_workers(&r->at);
     r->calm = process_memory(&r->at, "VmRSS");
-    r->descriptors = descriptors_of(&r->at);
+    r->descriptors = now.descriptors = descriptors_of(&r->at);
     reset_most(&r->at);
     PUT(watch->phase, ATTACKED);
     cpu = process_cpu(&r->at);
@@ -645,7 +1069,7 @@ static void attack_run(result *r) {
     else flood();
     r->cpu = process_cpu(&r->at) - cpu;
     r->most = process_memory(&r->at, "VmHWM");
-    r->done = now.done, r->ended = now.ended;
+    r->done = now.done, r->ended = now.ended, r->faults += now.faults;
     PUT(watch->phase, AFTERWARDS);
     bystander_came(AFTERWARDS);
     bystander_stop();
@@ -659,7 +1083,7 @@ static void attack_begin(result *r, const attack *a) {
     now.a = a;
     now.at = r->at;
     now.wanted = short_form ? a->few : a->units;
-    now.done = now.ended = 0;
+    now.done = now.ended = now.faults = 0;
     attack_run(r);
 }
 
@@ -723,8 +1147,32 @@ static bool wanted(int argc, char **argv, const attack *a) {
     return (!short_form || a->few) && test_wanted(argc, argv, a->name);
 }
 
+static char dir[64], cert_file[96], key_file[96];
+
+static void make_certificate(void) {
+    certificate ca = certificate_new(NULL, NULL), shown = certificate_new("IP:127.0.0.1", &ca);
+    snprintf(dir, sizeof dir, "/tmp/restate-hostile.XXXXXX");
+    if (!mkdtemp(dir)) die(dir);
+    snprintf(cert_file, sizeof cert_file, "%s/cert.pem", dir);
+    snprintf(key_file, sizeof key_file, "%s/key.pem", dir);
+    certificate_write(&shown, cert_file, key_file);
+    setenv("HOSTILE_CERTIFICATE", cert_file, 1);
+    setenv("HOSTILE_KEY", key_file, 1);
+    certificate_free(&shown);
+    certificate_free(&ca);
+    client_ctx = SSL_CTX_new(TLS_client_method());
+}
+
+static void tidy(void) {
+    SSL_CTX_free(client_ctx);
+    unlink(cert_file), unlink(key_file), rmdir(dir);
+    rt_drop(&nap_input), rt_drop(&raw_out);
+}
+
 static void prepare(void) {
     struct rlimit files;
+    signal(SIGPIPE, SIG_IGN);               /* OpenSSL's sockets raise it */
+    make_certificate();
     setvbuf(stdout, NULL, _IOLBF, 0);
     start(1), input("x");
     nap_input = rt_script;
@@ -766,6 +1214,7 @@ int main(int argc, char **argv) {
         attack_begin(&all[count++], a);
     }
     unsigned failed = conclude(all, count);
+    tidy();
     printf("hostile: %u passed, %u failed\n", (unsigned)count - failed, failed);
     return failed != 0;
 }

@@ -6,20 +6,14 @@
 #include "../restate.h"
 
 #include "support/exchange.c"
+#include "support/identity.c"
 
 #include <openssl/evp.h>
 
-#define KEY "publickeyv1_FAe4sisG95oZ42w7buUn5qEE4TAnfTTFPiguZUHmhiF"
-#define OTHER_KEY "publickeyv1_ChjENKeMvCtRnqG2mrBK1HmPKufgFUc98K8B3ononQvp"
 #define HEAD "{\"typ\":\"JWT\",\"alg\":\"EdDSA\",\"kid\":\"" KEY "\"}"
 #define PATH "/invoke/S/h"
 
-/* A token somebody else made, valid until 2100. */
-static const char vector[] =
-    "eyJ0eXAiOiJKV1QiLCJhbGciOiJFZERTQSIsImtpZCI6InB1YmxpY2tleXYxX0ZBZTRzaXNHOTVvWjQydzdidVVuNXFFRTR"
-    "UQW5mVFRGUGlndVpVSG1oaUYifQ.eyJhdWQiOiIvaW52b2tlL0dyZWV0ZXIvZ3JlZXQiLCJleHAiOjQxMDI0NDQ4MDAsIml"
-    "hdCI6MTcwMDAwMDAwMCwibmJmIjowfQ.9adVuvz0WRCyxW97Ksn9vqlCp1DYQwznzlcu8Ie4YS0bXfDO6Dl8KIqfcWCYqTv"
-    "08sCdnXwoeYhIJVhCRV6IAw";
+static const char vector[] = SIGNED_TOKEN;
 
 /* ---- Signing ------------------------------------------------------------------------------------- */
 

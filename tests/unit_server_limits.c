@@ -3,6 +3,7 @@
 /* Has threads: runs with ThreadSanitizer, too. */
 #define RESTATE_IMPLEMENTATION
 #include "support/server.c"
+#include "support/identity.c"
 
 /* ---- Frames that are wrong --------------------------------------------------------------------------------- */
 
@@ -348,6 +349,50 @@ TEST(steady_journal) {
     UNTIL(k->closed);
     CHECK_INT(k->code, 0);
     SAYS(k, "Output value...", "End");
+    down();
+}
+
+static uint64_t slow_ms;                    /* how late it is, for the endpoint */
+static unsigned verified;
+static uint64_t slow_clock(void *user) {
+    (void)user;
+    return 1800000000000u + slow_ms;
+}
+static bool verify_slowly(void *user, restate_bytes key, restate_bytes message, restate_bytes signature) {
+    (void)user, (void)key, (void)message, (void)signature;
+    verified++, slow_ms++;
+    return false;
+}
+
+/* A connection whose bytes take long is read in turns, however much it sends: others come in between. */
+TEST(slow_work_is_shared) {
+    static const char *const keys[] = { KEY, NULL };
+    enum { REQUESTS = 200 };
+    wire w;
+    slow_ms = verified = 0;
+    up_hosted(.identity_keys = keys, .verify = verify_slowly, .clock = { slow_clock, slow_clock, NULL });
+    wire_open(&w);
+    client *c = dial();
+    call *k = request(c, "GET", "/health", NULL, NULL);
+    k->up.over = true;
+    UNTIL(k->closed);
+    put_preface();
+    for (uint32_t i = 0; i < REQUESTS; i++) {
+        rt_bytes b = raw_headers("POST", SIGNED_PATH);
+        hpack_field(&b, "x-restate-signature-scheme", "v1");
+        hpack_field(&b, "x-restate-jwt-v1", SIGNED_TOKEN);
+        put_frame(NGHTTP2_HEADERS, 5, 2 * i + 1, b.at, b.len);
+        rt_drop(&b);
+    }
+    CHECK(raw_out.len > 65536 + 16384);
+    wire_flush(&w);
+    k = request(c, "GET", "/health", NULL, NULL);
+    k->up.over = true;
+    UNTIL(k->closed);
+    CHECK_INT(k->status, 200);
+    CHECK(verified < REQUESTS * 3 / 4);
+    UNTIL(verified == REQUESTS);
+    wire_close(&w);
     down();
 }
 
@@ -1347,7 +1392,7 @@ int main(int argc, char **argv) {
         T(tls_is_named), T(violations), T(rapid_reset), T(floods_without_reading),
         T(leaves_in_the_middle_of_everything), T(half_closed_connection), T(goaway_of_the_peer),
         T(out_of_descriptors), T(silent_peers_are_gone), T(slow_beginnings), T(steady_journal),
-        T(answers_that_nobody_takes), T(refusals_hold_little), T(connection_limit),
+        T(slow_work_is_shared), T(answers_that_nobody_takes), T(refusals_hold_little), T(connection_limit),
         T(hosted_timeouts), T(strange_text_is_cleaned), T(strange_text_of_a_journal_is_cleaned),
         T(log_lines_are_limited),
         { NULL, NULL }

@@ -200,6 +200,50 @@ TEST(drains) {
     stopped();
 }
 
+/* ---- Records that carry nothing ---------------------------------------------------------------- */
+
+/* A server's connection and a client, at the ends of a socket pair, which have shaken hands. */
+static SSL *shake_pair(restate__tls *t, int ends[2], void **conn) {
+    uint8_t byte;
+    int done = 0;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends)) abort();
+    *conn = restate__tls_open(t, ends[0], NULL);
+    SSL *ssl = SSL_new(client_ctx);
+    SSL_set_fd(ssl, ends[1]);
+    for (int i = 0; done != 1 && i < 100; i++) {
+        done = SSL_connect(ssl);
+        CHECK_INT(restate__tls_read(t, *conn, &byte, 1), RESTATE_IO_READ);
+    }
+    CHECK_INT(done, 1);
+    return ssl;
+}
+
+/* New keys, again and again, do not hold the loop: the connection gets a little of its turn for each, and then says
+ * that it waits. What follows arrives. */
+TEST(new_keys_again_and_again) {
+    enum { KEYS = 200 };                    /* as many as a socket takes */
+    restate__tls t;
+    restate__tls_files files = { .certificate = cert_file, .key = key_file };
+    char text[RESTATE__SRV_TLS_TEXT];
+    uint8_t in[8];
+    int ends[2], waits = 0, n;
+    void *conn;
+    CHECK(restate__tls_init(&t) && restate__tls_show(&t, &files, text, sizeof text));
+    SSL *ssl = shake_pair(&t, ends, &conn);
+    for (int i = 0; i < KEYS; i++) {
+        CHECK_INT(SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+        CHECK_INT(SSL_do_handshake(ssl), 1);
+    }
+    CHECK_INT(SSL_write(ssl, "here", 4), 4);
+    while ((n = restate__tls_read(&t, conn, in, sizeof in)) == RESTATE_IO_READ && waits < 2 * KEYS) waits++;
+    CHECK_INT(n, 4);
+    CHECK(waits >= KEYS / 40);
+    restate__tls_close(&t, conn);
+    SSL_free(ssl);
+    close(ends[0]), close(ends[1]);
+    restate__tls_free(&t);
+}
+
 /* ---- Certificates of clients ----------------------------------------------------------------- */
 
 /* With TLS 1.3 a client learns of the refusal when it reads. */
@@ -385,7 +429,7 @@ TEST(own_library) {
 
 int main(int argc, char **argv) {
     static const test_case cases[] = {
-        T(served), T(much), T(protocols), T(plain_on_tls), T(slow_handshakes), T(garbage), T(drains),
+        T(served), T(new_keys_again_and_again), T(much), T(protocols), T(plain_on_tls), T(slow_handshakes), T(garbage), T(drains),
         T(client_certificates), T(replaced), T(options), T(processes), T(own_library), { 0 } };
     snprintf(dir, sizeof dir, "/tmp/restate-unit-tls.XXXXXX");
     if (!mkdtemp(dir)) return 1;
