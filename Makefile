@@ -386,6 +386,11 @@ SERVERS =
 servers: all build/e2e build/e2e-services build/e2e-contract build/test-services
 	@tests/servers.sh $(SERVERS)
 
+# Hostile peers, and what they may cost; and h2spec, where there is a Go. HOSTILE: --short, or parts of names.
+HOSTILE =
+hostile: build/hostile
+	@tests/hostile.sh $(HOSTILE)
+
 # Other processors, another C library, other compilers and a later C (PLATFORMS='aarch64 musl': those).
 PLATFORMS =
 platforms:
@@ -728,6 +733,7 @@ help:
 	@echo 'make e2e-smoke    some of them, in less than a minute'
 	@echo 'make soak         operations of every kind while processes die and connections break, TIME=240 seconds; every total is exact'
 	@echo 'make servers      the same with every version of the server that npm carries'
+	@echo 'make hostile      an endpoint under attack: memory, CPU and what others notice have bounds; h2spec; gets a Go if there is none'
 	@echo 'make platforms    unit tests and end-to-end cases on other processors (qemu-user), with musl, C2x and tcc'
 	@echo 'make everything   all warnings of clang, but for a list of those that are not wanted'
 	@echo 'make mutants      breaks rules of the journal on purpose; some test has to notice each'

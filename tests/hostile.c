@@ -887,8 +887,8 @@ static void run_key_updates(void) {
 static const char *const keys[] = { OTHER_KEY, KEY, NULL };
 
 static const attack attacks[] = {
-    { "rapid-reset", "stream", NULL, fill_rapid_reset, 200000, 4000, 8, 40, 60, ONE_LOOP },
-    { "made-you-reset", "stream", NULL, fill_made_reset, 200000, 4000, 8, 40, 60, ONE_LOOP },
+    { "rapid-reset", "stream", NULL, fill_rapid_reset, 200000, 4000, 24, 40, 60, ONE_LOOP },
+    { "made-you-reset", "stream", NULL, fill_made_reset, 200000, 4000, 24, 40, 60, ONE_LOOP },
     { "reset-of-refusals", "stream", NULL, fill_made_refusal, 200000, 4000, 8, 40, 60, ONE_LOOP },
     { "continuation", "frame", NULL, fill_continuation, 1000000, 20000, 8, 5, 60, ONE_LOOP },
     { "continuation-empty", "frame", NULL, fill_empty_continuation, 1000000, 20000, 8, 5, 60, ONE_LOOP },
@@ -901,16 +901,16 @@ static const attack attacks[] = {
     { "window-update", "frame", NULL, fill_window_update, 2000000, 40000, 8, 5, 60, ONE_LOOP },
     { "priority", "frame", NULL, fill_priority, 1000000, 20000, 8, 5, 60, ONE_LOOP },
     { "unknown-frames", "frame", NULL, fill_unknown, 1000000, 20000, 8, 5, 60, ONE_LOOP },
-    { "trailers", "stream", NULL, fill_trailers, 200000, 4000, 8, 40, 60, ONE_LOOP },
+    { "trailers", "stream", NULL, fill_trailers, 200000, 4000, 24, 40, 60, ONE_LOOP },
     { "refusals", "request", NULL, fill_refused, 200000, 4000, 8, 40, 60, ONE_LOOP },
     { "refusals-deaf", "request", NULL, fill_refused, 200000, 4000, 8, 40, 60, .deaf = true, ONE_LOOP },
-    { "journals-garbage", "request", NULL, fill_garbage_journal, 200000, 4000, 8, 40, 60, ONE_LOOP },
-    { "header-bomb", "request", NULL, fill_bomb, 100000, 4000, 80, 100, 60, ONE_LOOP },
-    { "header-bomb-big", "request", NULL, fill_big_bomb, 4000, 100, 8, 4000, 60, ONE_LOOP },
+    { "journals-garbage", "request", NULL, fill_garbage_journal, 200000, 4000, 24, 40, 60, ONE_LOOP },
+    { "header-bomb", "request", NULL, fill_bomb, 100000, 4000, 120, 100, 100, ONE_LOOP },
+    { "header-bomb-big", "request", NULL, fill_big_bomb, 4000, 100, 8, 1000, 100, ONE_LOOP },
     { "table-sizes", "update", NULL, fill_table_sizes, 3000000, 150000, 8, 1, 60, ONE_LOOP },
-    { "window-flips", "frame", NULL, fill_flips, 20000, 1000, 80, 1000, 100, ONE_LOOP },
-    { "window-flips-deaf", "frame", NULL, fill_flips, 20000, 1000, 80, 1000, 100, .deaf = true, ONE_LOOP },
-    { "window-zero", "request", NULL, fill_no_window, 20000, 2000, 80, 1000, 60, ONE_LOOP },
+    { "window-flips", "frame", NULL, fill_flips, 20000, 1000, 100, 1000, 200, ONE_LOOP },
+    { "window-flips-deaf", "frame", NULL, fill_flips, 20000, 1000, 100, 1000, 200, .deaf = true, ONE_LOOP },
+    { "window-zero", "request", NULL, fill_no_window, 20000, 2000, 100, 1000, 200, ONE_LOOP },
     { "window-one-byte", "byte", NULL, fill_one_byte, 500000, 20000, 8, 40, 60, ONE_LOOP },
     { "announced", "request", NULL, fill_announced, 50000, 2000, 24, 60, 60, ONE_LOOP },
     { "huge-frames", "frame", NULL, fill_huge_frames, 500000, 20000, 8, 5, 60, ONE_LOOP },
@@ -924,10 +924,10 @@ static const attack attacks[] = {
     { "connections-lingering", "conn", run_lingering, NULL, 20000, 1000, 16, 400, 60, ONE_LOOP },
     { "slow", "conn", run_slow, NULL, 400, 0, 16, 20000, 60, .o = { .threads = 1, .request_timeout_ms = 1000 } },
     { "vanished", "conn", run_vanished, NULL, 200, 0, 80, 20000, 60, .o = { .threads = 2, .peer_timeout_ms = 1000 } },
-    { "descriptors", "conn", run_descriptors, NULL, 200, 100, 8, 2000, 60, .full = true, .descriptors = 40, .o.threads = 2 },
+    { "descriptors", "conn", run_descriptors, NULL, 200, 100, 8, 5000, 60, .full = true, .descriptors = 40, .o.threads = 2 },
     { "descriptors-of-workers", "conn", run_descriptors, NULL, 200, 0, 8, 2000, 60, .full = true, .descriptors = 30, .o.processes = 2 },
 
-    { "signature-wrong", "request", NULL, fill_wrong_signature, 20000, 500, 8, 1500, 100, .o = { .threads = 1, .identity_keys = keys } },
+    { "signature-wrong", "request", NULL, fill_wrong_signature, 20000, 500, 8, 1500, 300, .o = { .threads = 1, .identity_keys = keys } },
     { "token-large", "request", NULL, fill_large_token, 20000, 500, 8, 300, 60, .o = { .threads = 1, .identity_keys = keys } },
     { "tokens-many", "request", NULL, fill_many_tokens, 20000, 500, 8, 1500, 100, .o = { .threads = 1, .identity_keys = keys } },
     { "token-deep", "request", NULL, fill_deep_token, 20000, 500, 8, 300, 60, .o = { .threads = 1, .identity_keys = keys } },
@@ -935,7 +935,7 @@ static const attack attacks[] = {
     { "tls-handshakes", "conn", run_handshakes, NULL, 2000, 50, 8, 10000, 60, .tls = true, ONE_LOOP },
     { "tls-slow", "conn", run_slow_handshakes, NULL, 400, 0, 40, 10000, 60, .tls = true, .o = { .threads = 1, .request_timeout_ms = 1000 } },
     { "tls-garbage", "conn", run_garbage_tls, NULL, 4000, 100, 8, 10000, 60, .tls = true, ONE_LOOP },
-    { "tls-key-updates", "record", run_key_updates, NULL, 400000, 20000, 8, 100, 60, .tls = true, ONE_LOOP },
+    { "tls-key-updates", "record", run_key_updates, NULL, 400000, 20000, 8, 100, 150, .tls = true, ONE_LOOP },
     { NULL }
 };
 

@@ -208,6 +208,7 @@ begin_driver e2e-contract 720 '' E2E_BUT=cluster build/e2e-contract
 begin_driver e2e 700 '' build/e2e
 begin_driver soak 900 e2e-ledger SOAK_SECONDS=30 build/soak     # of trouble, four times
 begin execute interop timeout 500 tests/interop.sh
+begin_driver hostile 120 hostile build/hostile --short
 begin_driver e2e-contract@cluster 300 '' E2E_MODES=cluster build/e2e-contract
 begin_driver e2e-contract@asan 300 asan/test-services "${asan[@]:1}" E2E_BIN=build/asan E2E_MODES=default E2E_SCALE=20 \
     build/e2e-contract
