@@ -78,7 +78,7 @@ static struct {
     process at;
     size_t wanted, done;                    /* units */
     size_t ended;                           /* connections that the endpoint ended */
-    int descriptors;                        /* of the endpoint, in the calm */
+    int descriptors;                        /* of the endpoint, before it had a connection */
     unsigned faults;
 } now;
 
@@ -932,9 +932,9 @@ static const attack attacks[] = {
     { "tokens-many", "request", NULL, fill_many_tokens, 20000, 500, 8, 1500, 100, .o = { .threads = 1, .identity_keys = keys } },
     { "token-deep", "request", NULL, fill_deep_token, 20000, 500, 8, 300, 60, .o = { .threads = 1, .identity_keys = keys } },
 
-    { "tls-handshakes", "conn", run_handshakes, NULL, 2000, 50, 8, 10000, 60, .tls = true, ONE_LOOP },
-    { "tls-slow", "conn", run_slow_handshakes, NULL, 400, 0, 40, 10000, 60, .tls = true, .o = { .threads = 1, .request_timeout_ms = 1000 } },
-    { "tls-garbage", "conn", run_garbage_tls, NULL, 4000, 100, 8, 10000, 60, .tls = true, ONE_LOOP },
+    { "tls-handshakes", "conn", run_handshakes, NULL, 2000, 50, 8, 10000, 150, .tls = true, ONE_LOOP },
+    { "tls-slow", "conn", run_slow_handshakes, NULL, 400, 0, 40, 10000, 150, .tls = true, .o = { .threads = 1, .request_timeout_ms = 1000 } },
+    { "tls-garbage", "conn", run_garbage_tls, NULL, 4000, 100, 8, 10000, 200, .tls = true, ONE_LOOP },
     { "tls-key-updates", "record", run_key_updates, NULL, 400000, 20000, 8, 100, 150, .tls = true, ONE_LOOP },
     { NULL }
 };
@@ -1002,7 +1002,7 @@ typedef struct result {
     const attack *a;
     process at;
     FILE *log;
-    int descriptors;                        /* in the calm */
+    int descriptors;                        /* before it had a connection */
     size_t calm, most, left;                /* memory: before, at most, when everything is over */
     double cpu;                             /* seconds, of the attack */
     size_t done, ended;
@@ -1057,11 +1057,12 @@ static void phase_of_bystander(result *r, unsigned phase) {
 
 static void attack_run(result *r) {
     double cpu;
+    r->descriptors = now.descriptors = descriptors_of(&r->at);
     bystander_start();
     bystander_came(CALM);
     if (r->a->o.processes > 1) process_find_workers(&r->at);
     r->calm = process_memory(&r->at, "VmRSS");
-    r->descriptors = now.descriptors = descriptors_of(&r->at);
+    if (r->a->o.processes > 1) r->descriptors = now.descriptors = descriptors_of(&r->at);
     reset_most(&r->at);
     PUT(watch->phase, ATTACKED);
     cpu = process_cpu(&r->at);
@@ -1078,7 +1079,7 @@ static void attack_run(result *r) {
 
 static void attack_begin(result *r, const attack *a) {
     *r = (result){ .a = a, .log = tmpfile() };
-    if (!r->log) die("tmpfile");
+    if (!r->log || fcntl(fileno(r->log), F_SETFD, FD_CLOEXEC)) die("tmpfile");
     process_start(&r->at, a->name, fileno(r->log));
     now.a = a;
     now.at = r->at;
@@ -1099,10 +1100,10 @@ static void attack_settle(result *r) {
     begin_patience();
     do {
         r->left = above(process_memory(&r->at, "VmRSS"), r->calm);
-        if ((mib(r->left) < LEFT_MIB || !MEMORY_COUNTS) && descriptors_of(&r->at) < r->descriptors) break;
+        if ((mib(r->left) < LEFT_MIB || !MEMORY_COUNTS) && descriptors_of(&r->at) <= r->descriptors) break;
         nanosleep(&pause, NULL);
     } while (patient());
-    if (descriptors_of(&r->at) >= r->descriptors) fault(r, "%d descriptors are left", descriptors_of(&r->at));
+    if (descriptors_of(&r->at) > r->descriptors) fault(r, "%d descriptors are left", descriptors_of(&r->at));
     if (MEMORY_COUNTS && mib(r->left) >= LEFT_MIB) fault(r, "%.1f MiB are left", mib(r->left));
     if (!process_stop(&r->at)) fault(r, "the endpoint did not end well");
     if (fstat(fileno(r->log), &log)) die("fstat");

@@ -3,6 +3,7 @@
 #ifndef SUPPORT_PROCESS_C
 #define SUPPORT_PROCESS_C
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -35,6 +36,7 @@ static inline void process_become(int out, int err, const char *what) {
     char program[1024];
     ssize_t len = readlink("/proc/self/exe", program, sizeof program - 1);
     if (len < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0) die("the endpoint");
+    close(out);
     program[len] = 0;
     execl(program, program, "endpoint", what, (char *)NULL);
     die("exec");
@@ -45,7 +47,7 @@ static inline void process_start(process *p, const char *what, int err) {
     char line[256];
     const char *port = NULL;
     int ends[2];
-    if (pipe(ends)) die("the endpoint");
+    if (pipe(ends) || fcntl(ends[0], F_SETFD, FD_CLOEXEC)) die("the endpoint");
     p->pid = fork();
     if (p->pid < 0) die("fork");
     if (p->pid == 0) {
