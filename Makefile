@@ -117,7 +117,7 @@ $(1)/unit_faults $(1)/unit_faults_tls: LDFLAGS += $(FAULTS)
 $(1)/unit_faults_tls: tests/unit_faults.c
 $(1)/unit_faults_tls: CPPFLAGS += -DRESTATE_WITH_OPENSSL
 $(1)/unit_faults_tls: LDLIBS += -lssl -lcrypto
-$(1)/unit_context_payloads: build/proto/order.pb.c
+$(1)/unit_context_payloads $(1)/unit_rpc: build/proto/order.pb.c
 $(1)/unit_identity $(1)/unit_client_tls $(1)/unit_server_tls $(1)/test-services $(1)/hostile $(1)/e2e-ledger: CPPFLAGS += -DRESTATE_WITH_OPENSSL
 $(1)/unit_identity $(1)/unit_client_tls $(1)/unit_server_tls $(1)/test-services $(1)/hostile $(1)/e2e-ledger: LDLIBS += -lssl -lcrypto
 
