@@ -21398,7 +21398,8 @@ enum {
     RESTATE__CHANNEL_DRAIN = 'd',
     RESTATE__CHANNEL_CUT = 'c',
     RESTATE__CHANNEL_LEFT = 'l',            /* to the supervisor: a connection is over */
-    RESTATE__CHANNEL_BACK = 'b',            /* a connection, as handlers hold all loops */
+    RESTATE__CHANNEL_BACK = 'b',            /* a connection, as handlers hold all loops, or as its
+                                               descriptor did not arrive */
     RESTATE__CHANNEL_STOPS = 's',           /* the worker drains; */
     RESTATE__CHANNEL_ENDS = 'e',            /* it is done, and ends itself; */
     RESTATE__CHANNEL_FAILS = 'f'            /* the same, but it could not serve */
@@ -22048,7 +22049,8 @@ static void restate__srv_on_channel(void *owner) {
         what = restate__channel_next(server->channel.fd, &fd);
         if (what == 0) return;
         if (what != RESTATE__CHANNEL_TAKE) restate__srv_drain(server->endpoint);
-        else if (fd >= 0 && !restate__srv_take(server, fd))
+        else if (fd < 0) restate__channel_post(server->channel.fd, RESTATE__CHANNEL_BACK);
+        else if (!restate__srv_take(server, fd))
             restate__channel_post(server->channel.fd, RESTATE__CHANNEL_LEFT);
         if (what == RESTATE__CHANNEL_CUT) restate_endpoint_stop(server->endpoint);
     }
@@ -22683,6 +22685,7 @@ typedef struct restate__proc_worker {
     pid_t pid;                              /* 0: no process; one starts at `start_at_ms` */
     restate__poll_source channel;           /* fd -1: the other end is closed */
     bool stops;                             /* it drains */
+    unsigned told;                          /* the phase that it knows */
     int ends;                               /* RESTATE__CHANNEL_ENDS or _FAILS once received; else
                                                0 */
     unsigned conns;
@@ -22777,6 +22780,7 @@ static void restate__proc_start(restate__proc *p, restate__proc_worker *w) {
     w->pid = restate__proc_make(p, w, &end);
     if (w->pid > 0) {
         w->stops = false;
+        w->told = p->phase;
         w->ends = 0;
         w->conns = 0;
         w->deaf_until_ms = 0;
@@ -22837,10 +22841,11 @@ static bool restate__proc_give(restate__proc *p, restate__proc_worker *w, int fd
 }
 
 /* `w` gives a connection back, as handlers hold all its loops. Without another worker it waits
- * there. */
+ * there. It is lost if a process had no number left for its descriptor (-1). */
 static void restate__proc_take_back(restate__proc *p, restate__proc_worker *w, int fd) {
     if (w->conns) w->conns--;
     w->deaf_until_ms = p->env.now_ms + RESTATE__PROC_DEAF_MS;
+    if (fd < 0) return;
     restate__proc_worker *other = p->phase == RESTATE__PHASE_SERVING ? restate__proc_pick(p) : NULL;
     (void)restate__proc_give(p, other ? other : w, fd);
 }
@@ -22852,7 +22857,7 @@ static void restate__proc_on_channel(void *owner) {
     int what, fd;
     while (w->channel.fd >= 0 && (what = restate__channel_next(w->channel.fd, &fd)) != 0) {
         if (what == RESTATE__CHANNEL_LEFT && w->conns) w->conns--;
-        if (what == RESTATE__CHANNEL_BACK && fd >= 0) restate__proc_take_back(p, w, fd);
+        if (what == RESTATE__CHANNEL_BACK) restate__proc_take_back(p, w, fd);
         if (what == RESTATE__CHANNEL_STOPS) {
             w->stops = true;
             restate__proc_kill_later(p, w, true);
@@ -22916,10 +22921,19 @@ static void restate__proc_follow(restate__proc *p) {
             restate__proc_kill_later(p, w, drains);
             if (p->phase == RESTATE__PHASE_KILLED && w->kill_at_ms > p->env.now_ms)
                 w->kill_at_ms = p->env.now_ms;
-            restate__channel_post(w->channel.fd, drains ? RESTATE__CHANNEL_DRAIN
-                                                        : RESTATE__CHANNEL_CUT);
         }
     }
+}
+
+/* Tells a worker the phase; again soon if the channel did not take it. */
+static void restate__proc_tell(restate__proc *p, restate__proc_worker *w) {
+    bool drains = p->phase == RESTATE__PHASE_DRAINING;
+    if (w->told == p->phase || w->channel.fd < 0) return;
+    if (restate__channel_send(w->channel.fd, drains ? RESTATE__CHANNEL_DRAIN
+                                                    : RESTATE__CHANNEL_CUT, -1))
+        w->told = p->phase;
+    else
+        restate__h2_due(&p->env, p->env.now_ms + RESTATE__PROC_SOON_MS);
 }
 
 /* Checks whether a worker has ended, has to start, or does not end; sets the time of the next
@@ -22936,6 +22950,7 @@ static void restate__proc_look_after(restate__proc *p, restate__proc_worker *w) 
     if (!w->pid && serving && env->now_ms >= w->start_at_ms) restate__proc_start(p, w);
     if (!w->pid && serving) restate__h2_due(env, w->start_at_ms);
     if (!w->pid) return;
+    restate__proc_tell(p, w);
     if (restate__h2_past(env, w->kill_at_ms)) {
         w->kill_at_ms = RESTATE__SRV_NEVER;
         p->failed = true;

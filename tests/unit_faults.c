@@ -106,7 +106,7 @@ static void walk(const char *scenario, const fault *faults, void (*step)(const f
 /* After each accept() that failed it is later, so that nobody waits until accepting goes on. */
 static uint64_t later_ms(void *user) {
     (void)user;
-    return now_ms() + 1000 * (MEM_GET(fault_now.kind) == FAULT_ACCEPT ? MEM_GET(fault_now.hits) : 0);
+    return now_ms() + 1000 * (MEM_GET(fault_now->kind) == FAULT_ACCEPT ? MEM_GET(fault_now->hits) : 0);
 }
 
 /* Runs the endpoint on a thread. False: it could not begin. */

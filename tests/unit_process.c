@@ -20,6 +20,7 @@
 
 #include "support/child.c"
 #include "support/client.c"
+#include "support/faults.c"
 
 #define PATIENCE_MS (15000 * (SLOW > 1 ? 4 : 1))
 #define HOUR_MS 3600000u
@@ -158,6 +159,15 @@ static restate_status pid_of(restate_ctx *ctx, restate_bytes in) {
     (void)in;
     return restate_reply(ctx, restate_json(ctx, "%ld", (long)getpid()));
 }
+/* From now on this process has no number for another descriptor. */
+static restate_status starve(restate_ctx *ctx, restate_bytes in) {
+    struct rlimit few;
+    int next = dup(0);
+    getrlimit(RLIMIT_NOFILE, &few);
+    few.rlim_cur = (rlim_t)next;
+    close(next);
+    return next < 0 || setrlimit(RLIMIT_NOFILE, &few) ? restate_fail(ctx, 500, "no limit") : restate_reply(ctx, in);
+}
 static restate_status nap(restate_ctx *ctx, restate_bytes in) {
     RESTATE_TRY(restate_sleep(ctx, HOUR_MS));
     return restate_reply(ctx, in);
@@ -267,7 +277,7 @@ static const restate_service service = { .name = "S", .handlers = RESTATE_HANDLE
     { .name = "of_inline", .fn = of_inline, .options.stack_bytes = LARGE },
     { .name = "of_blocking", .fn = of_handler, .options = { .blocking = BLOCKING, .stack_bytes = LARGE } },
     { .name = "of_closure_of_blocking", .fn = of_closure, .options.blocking = BLOCKING },
-    { .name = "echo", .fn = echo }, { .name = "pid_of", .fn = pid_of }, { .name = "nap", .fn = nap },
+    { .name = "echo", .fn = echo }, { .name = "starve", .fn = starve }, { .name = "pid_of", .fn = pid_of }, { .name = "nap", .fn = nap },
     { .name = "work", .fn = work }, { .name = "hold", .fn = hold }, { .name = "idle", .fn = idle }, { .name = "fatal", .fn = fatal }, { .name = "twice", .fn = twice },
     { .name = "fatal_in_closure", .fn = fatal_in_closure },
     { .name = "fatal_blocking", .fn = fatal, .options.blocking = BLOCKING },
@@ -1204,6 +1214,76 @@ TEST(what_cannot_be_served_by_several) {
     down();
 }
 
+/* ---- What the system refuses to a supervisor and its workers -------------------------------------------- */
+
+/* A worker that has no number for descriptors gets no more connections than it takes to notice that. */
+TEST(worker_out_of_descriptors) {
+    enum { CONNECTIONS = 20 };
+    if (SLOW > 4) return;                           /* valgrind closes what it has no number for */
+    up(.processes = 2, .threads = 1);
+    answers(dial(), "starve", "x", "Output value \"x\"");
+    uint64_t begun = now_ms();
+    unsigned lost = 0;
+    for (int i = 0; i < CONNECTIONS; i++) {
+        client *c = dial();
+        call *k = invoke(c, "echo", "x", true);
+        UNTIL(k->closed || c->gone);
+        lost += strstr(text_of(k), "Output") == NULL;
+    }
+    CHECK(lost <= 2 + (now_ms() - begun) / 1000);   /* it is tried again each second */
+    down();
+}
+
+static void with_faults(void) { fault_here(true); }
+
+/* Connects and calls until there is an answer, or no process any more. */
+static bool answers_at_last(void) {
+    const dialling usual = { .window = 0 };
+    uint64_t until = now_ms() + PATIENCE_MS;
+    bool good = false;
+    while (!good && !server_is_gone() && pump(until)) {
+        int fd = h2_connect(port, 0);
+        if (fd < 0) continue;
+        client *c = client_on(fd, &usual);
+        call *k = invoke(c, "echo", "x", true);
+        UNTIL(k->closed || c->gone);
+        good = strstr(text_of(k), "Output value \"x\"") != NULL;
+        hang_up(c);
+    }
+    return good;
+}
+
+/* A supervisor and two workers, whose calls are counted together: one fails, and then they serve, or they have said why
+ * they cannot begin. */
+static void supervise(const fault *f, size_t n) {
+    fault_arm(f, n);
+    up_with((restate_endpoint_options){ .processes = 2, .threads = 1 }, with_faults);
+    bool good = answers_at_last();
+    CHECK(good || server_is_gone());
+    if (good) kill(server, SIGTERM);
+    UNTIL(server_is_gone());
+    CHECK(WIFEXITED(server_status) && (good || WEXITSTATUS(server_status) == 1));
+    if (!good) CHECK(said("cannot ") || said("out of memory"));
+    fault_disarm();
+    down();
+}
+
+TEST(refused_by_the_system) {
+    static const fault faults[] = {
+        { FAULT_SOCKETPAIR, EMFILE, FAULT_ONCE }, { FAULT_FORK, EAGAIN, FAULT_ONCE }, { FAULT_WAITPID, EINTR, FAULT_OFTEN },
+        { FAULT_SENDMSG, EINTR, FAULT_OFTEN }, { FAULT_SENDMSG, ENOBUFS, FAULT_ONCE }, { FAULT_SENDMSG, EAGAIN, FAULT_ONCE },
+        { FAULT_RECVMSG, EINTR, FAULT_OFTEN }, { FAULT_RECVMSG, EAGAIN, FAULT_ONCE }, { FAULT_RECVMSG, FAULT_SHORT, FAULT_ONCE },
+        { FAULT_RECVMSG, ENOMEM, FAULT_ONCE }, { FAULT_ACCEPT, EMFILE, FAULT_ONCE }, { FAULT_ACCEPT, EINTR, FAULT_OFTEN },
+        { FAULT_EPOLL_CTL, ENOMEM, FAULT_ONCE }, { FAULT_EPOLL_WAIT, EINTR, FAULT_OFTEN }, { FAULT_FCNTL, EPERM, FAULT_ONCE },
+        { FAULT_EPOLL_CREATE, EMFILE, FAULT_ONCE }, { FAULT_EVENTFD, EMFILE, FAULT_ONCE },
+        { FAULT_THREAD, EAGAIN, FAULT_ONCE }, { FAULT_READ, EINTR, FAULT_OFTEN }, { FAULT_WRITE, EINTR, FAULT_OFTEN },
+        { FAULT_LISTEN, EADDRINUSE, FAULT_ONCE }
+    };
+    fault_share();
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i += SLOW > 4 ? 4 : 1)
+        fault_walk("supervised", supervise, &faults[i], 1, SLOW > 1 ? 20 : 2);
+}
+
 int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(children_have_the_signals_of_the_program), T(children_while_signals_stop_it), T(children_of_workers),
@@ -1214,6 +1294,7 @@ int main(int argc, char **argv) {
         T(the_second_signal_cuts), T(what_a_stop_did_not_wait_for_is_named), T(two_in_one_process_stop_together),
         T(connections_leave_a_held_worker),
 #endif
+        T(worker_out_of_descriptors), T(refused_by_the_system),
         T(only_restate_serve_knows_signals_and_processes), T(connections_are_shared_out), T(each_worker_has_max_connections),
 #if SLOW == 1
         T(a_crash_says_in_which_handler),

@@ -59,59 +59,69 @@ typedef struct fault {
     fault_how how;
 } fault;
 
-static struct {                             /* atomic */
+typedef struct fault_state {                /* atomic */
     int kind, error, how;
     size_t at, calls, hits;
-} fault_now;
+} fault_state;
+static fault_state fault_own, *fault_now = &fault_own;
 static unsigned long fault_total[FAULT_KINDS];      /* those that were injected; atomic */
-static mem_counts *fault_memory;            /* whose calls FAULT_MEMORY is about */
+void *__real_mmap(void *at, size_t len, int allowed, int flags, int fd, off_t offset);
+static mem_counts fault_no_memory, *fault_memory = &fault_no_memory;       /* whose calls FAULT_MEMORY is about */
 static size_t fault_interruptions;          /* of waits, by signals; atomic */
 static _Thread_local bool fault_chosen;
+
+/* From here on processes that are forked count their calls together. */
+static inline void fault_share(void) {
+    if (fault_now != &fault_own) return;
+    void *shared = __real_mmap(NULL, sizeof *fault_now, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED) abort();
+    fault_now = (fault_state *)shared;
+}
 
 /* Whether this thread gets faults. */
 static inline void fault_here(bool on) { fault_chosen = on; }
 
 /* The `n`-th call of that kind from now on fails. */
 static inline void fault_arm(const fault *f, size_t n) {
-    MEM_PUT(fault_now.kind, FAULT_NONE);
-    MEM_PUT(fault_now.error, f->error);
-    MEM_PUT(fault_now.how, (int)f->how);
-    MEM_PUT(fault_now.at, n);
-    MEM_PUT(fault_now.calls, 0);
-    MEM_PUT(fault_now.hits, 0);
-    MEM_PUT(fault_now.kind, (int)f->kind);
+    MEM_PUT(fault_now->kind, FAULT_NONE);
+    MEM_PUT(fault_now->error, f->error);
+    MEM_PUT(fault_now->how, (int)f->how);
+    MEM_PUT(fault_now->at, n);
+    MEM_PUT(fault_now->calls, 0);
+    MEM_PUT(fault_now->hits, 0);
+    MEM_PUT(fault_now->kind, (int)f->kind);
     if (f->kind == FAULT_MEMORY && f->how == FAULT_ON) mem_fail_from(fault_memory, n);
     else if (f->kind == FAULT_MEMORY) mem_fail(fault_memory, n);
 }
 
 /* No more faults. How many there were since fault_arm(). */
 static inline size_t fault_disarm(void) {
-    int kind = MEM_GET(fault_now.kind);
-    size_t at = MEM_GET(fault_now.at), calls;
+    int kind = MEM_GET(fault_now->kind);
+    size_t at = MEM_GET(fault_now->at), calls;
     if (kind == FAULT_MEMORY) {
         calls = MEM_GET(fault_memory->calls);
         mem_fail(fault_memory, 0);
-        if (calls >= at) MEM_PUT(fault_now.hits, MEM_GET(fault_now.how) == FAULT_ONCE ? 1 : calls - at + 1);
+        if (calls >= at) MEM_PUT(fault_now->hits, MEM_GET(fault_now->how) == FAULT_ONCE ? 1 : calls - at + 1);
     }
-    MEM_PUT(fault_now.kind, FAULT_NONE);
-    if (kind != FAULT_NONE) MEM_ADD(fault_total[kind], MEM_GET(fault_now.hits));
-    return MEM_GET(fault_now.hits);
+    MEM_PUT(fault_now->kind, FAULT_NONE);
+    if (kind != FAULT_NONE) MEM_ADD(fault_total[kind], MEM_GET(fault_now->hits));
+    return MEM_GET(fault_now->hits);
 }
 
 /* Counts a call; true: it is to fail. */
 static inline bool fault_hit(fault_kind kind) {
     size_t n, at;
     int how;
-    if (!fault_chosen || MEM_GET(fault_now.kind) != (int)kind) return false;
-    n = MEM_ADD(fault_now.calls, 1);
-    at = MEM_GET(fault_now.at);
-    how = MEM_GET(fault_now.how);
+    if (!fault_chosen || MEM_GET(fault_now->kind) != (int)kind) return false;
+    n = MEM_ADD(fault_now->calls, 1);
+    at = MEM_GET(fault_now->at);
+    how = MEM_GET(fault_now->how);
     if (n < at || (how == FAULT_ONCE && n != at) || (how == FAULT_OFTEN && (n - at) % 2)) return false;
-    MEM_ADD(fault_now.hits, 1);
+    MEM_ADD(fault_now->hits, 1);
     return true;
 }
 
-static inline int fault_error(void) { return MEM_GET(fault_now.error); }
+static inline int fault_error(void) { return MEM_GET(fault_now->error); }
 static inline int fault_set_errno(void) {
     errno = fault_error();
     return -1;
