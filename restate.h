@@ -21202,8 +21202,8 @@ static int restate__conn_io(ssize_t n, int again) {
 }
 
 /* Checks whether the first byte is one of TLS, without reading it. A peer that does not begin TLS
- * is treated as plain. Returns 1, or why there is no byte: TLS must not read one either then, as the
- * next one that is seen here would count as the first. */
+ * is treated as plain. Returns 1, or why there is no byte: TLS must not read one either then, as
+ * the next one that is seen here would count as the first. */
 static int restate__conn_begin_tls(restate__conn *conn) {
     uint8_t first;
     ssize_t n;
