@@ -113,7 +113,7 @@ $(1)/unit_%: tests/unit_%.c $$(wildcard tests/*.h tests/support/*.c) $$(HEADERS)
 
 $(1)/unit_proto: $$(PROTOS)
 $(1)/unit_server_scale: tests/bench/scale.c
-$(1)/unit_faults $(1)/unit_faults_tls $(1)/unit_process: LDFLAGS += $(FAULTS)
+$(1)/unit_faults $(1)/unit_faults_tls $(1)/unit_process $(1)/unit_context: LDFLAGS += $(FAULTS)
 $(1)/unit_faults_tls: tests/unit_faults.c
 $(1)/unit_faults_tls: CPPFLAGS += -DRESTATE_WITH_OPENSSL
 $(1)/unit_faults_tls: LDLIBS += -lssl -lcrypto

@@ -7,6 +7,7 @@
 #define RESTATE_NO_SERVER
 #include "restate.h"
 #include "support/closure.c"
+#include "support/faults.c"
 
 /* ---- How a handler ends --------------------------------------------------------------------- */
 
@@ -1388,9 +1389,12 @@ static restate_status careless(restate_ctx *ctx, restate_bytes in) {     /* chec
     return restate_reply(ctx, v);
 }
 
-/* Whatever allocation fails: no crash, no leak, the attempt fails or ends well; the next one ends well. */
-static void out_of_memory(restate_handler_fn *fn, bool on, bool stream) {
-    static char where[64];
+/* Whatever fails: no crash, no leak, the attempt fails or ends well; the next one ends well. */
+static void refuse(restate_handler_fn *fn, const fault *f, size_t least) {
+    static char where[100];
+    bool on = f->how == FAULT_ON;
+    fault_memory = &ex.memory;
+    fault_here(true);
     memset(payload, 'p', sizeof payload - 1);
     for (unsigned version = 5; version <= 7; version += 2)
         for (int blocking = 0; blocking < 2; blocking++) {
@@ -1398,38 +1402,40 @@ static void out_of_memory(restate_handler_fn *fn, bool on, bool stream) {
             size_t n;
             for (n = 1; !enough && n < 4000; n++) {
                 restate_handler handler = { .fn = fn };
-                snprintf(where, sizeof where, "(protocol %u%s, allocation %lu fails)", version, blocking ? ", blocking" : "",
-                         (unsigned long)n);
+                snprintf(where, sizeof where, "(protocol %u%s, %s %lu fails)", version, blocking ? ", blocking" : "",
+                         fault_names[f->kind], (unsigned long)n);
                 test_note = where;
                 ex.bytewise = false;
                 ex_begin(RESTATE_OBJECT, handler, version, blocking);
                 sim.state = "a=1;b=2";
-                sim.stream = stream;
+                sim.stream = true;
                 sim.attempts_max = fn == careless ? 3 : 40;
-                ex.memory.calls = 0;
-                ex.memory.fail_at = n;
-                ex.memory.fail_on = on;
+                fault_arm(f, n);
                 if (on) sim.attempts_max = 1;
                 sim_run("body");
-                enough = ex.memory.calls < n;
+                enough = !fault_disarm();
                 if (!on && fn != careless) CHECK(sim.ended);
                 sim_drop();
-                ex.memory.fail_at = 0;
                 ex.told.len = ex.log.len = 0;
                 if (ex.told.at) *ex.told.at = 0;
                 if (ex.log.at) *ex.log.at = 0;
                 ex_end();
             }
-            CHECK(enough && n > 5);
+            CHECK(enough && n > least);
         }
+    fault_here(false);
     test_note = "";
 }
 
-TEST(out_of_memory_everything) { out_of_memory(everything, false, true); }
+static void out_of_memory(restate_handler_fn *fn, bool on) {
+    refuse(fn, &(fault){ FAULT_MEMORY, 0, on ? FAULT_ON : FAULT_ONCE }, 5);
+}
 
-TEST(out_of_memory_from_then_on) { out_of_memory(everything, true, true); }
+TEST(out_of_memory_everything) { out_of_memory(everything, false); }
 
-TEST(out_of_memory_careless) { out_of_memory(careless, false, true); out_of_memory(careless, true, true); }
+TEST(out_of_memory_from_then_on) { out_of_memory(everything, true); }
+
+TEST(out_of_memory_careless) { out_of_memory(careless, false); out_of_memory(careless, true); }
 
 static restate_status in_closures(restate_ctx *run, void *arg) {
     char *p = (char *)restate_alloc(run, 5000);
@@ -1451,7 +1457,23 @@ static restate_status many_runs(restate_ctx *ctx, restate_bytes in) {
     return restate_set(ctx, "k", v);
 }
 
-TEST(out_of_memory_in_runs) { out_of_memory(many_runs, false, true); out_of_memory(many_runs, true, true); }
+TEST(out_of_memory_in_runs) { out_of_memory(many_runs, false); out_of_memory(many_runs, true); }
+
+/* Nor is there room for stacks, or another thread. */
+TEST(out_of_threads_and_stacks) {
+    static const fault faults[] = {
+        { FAULT_MMAP, ENOMEM, FAULT_ONCE }, { FAULT_MMAP, ENOMEM, FAULT_ON }, { FAULT_MPROTECT, ENOMEM, FAULT_ONCE },
+        { FAULT_MPROTECT, ENOMEM, FAULT_ON }, { FAULT_THREAD, EAGAIN, FAULT_ONCE }, { FAULT_THREAD, EAGAIN, FAULT_ON },
+        { FAULT_ATTR, ENOMEM, FAULT_ONCE }, { FAULT_MUTEX, ENOMEM, FAULT_ONCE }, { FAULT_COND, EAGAIN, FAULT_ONCE },
+        { FAULT_COND, EAGAIN, FAULT_ON }
+    };
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+        unsigned long before = fault_total[faults[i].kind];
+        refuse(everything, &faults[i], 0);
+        refuse(many_runs, &faults[i], 0);
+        CHECK(fault_total[faults[i].kind] > before);
+    }
+}
 
 int main(int argc, char **argv) {
     static const test_case cases[] = {
@@ -1466,7 +1488,7 @@ int main(int argc, char **argv) {
         T(cut_while_detached), T(broken_while_detached), T(broken_in_a_closure),
         T(input_ends_after_the_end), T(stall_warning), T(another_thread),
         T(out_of_memory_everything), T(out_of_memory_from_then_on), T(out_of_memory_careless),
-        T(out_of_memory_in_runs),
+        T(out_of_memory_in_runs), T(out_of_threads_and_stacks),
         { NULL, NULL }
     };
     return test_main(argc, argv, cases);

@@ -25,6 +25,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tools.h"
 #include "allocator.c"
 
 typedef enum fault_kind {
