@@ -78,7 +78,7 @@ alone = -DRESTATE_STATIC
 # The calls that tests/support/faults.c has fail: it says FAULT_CALL and so on of each.
 comma = ,
 FAULTS = $(addprefix -Wl$(comma)--wrap=,accept bind close connect epoll_create1 epoll_ctl epoll_wait eventfd fcntl fopen fork \
-	getaddrinfo getpeername getsockname getsockopt listen mmap mprotect open pthread_attr_init pthread_cond_init \
+	getaddrinfo getpeername getsockname getsockopt listen mmap mprotect open pipe poll pthread_attr_init pthread_cond_init \
 	pthread_create pthread_key_create pthread_mutex_init read recv recvmsg send sendmsg setsockopt shutdown socket \
 	socketpair timerfd_create waitpid write)
 

@@ -97,7 +97,8 @@ static void walk(const char *scenario, const fault *faults, void (*step)(const f
     for (; faults->kind; faults++) {
         if (!IS_ABOUT(faults->kind)) continue;
         size_t stride = faults->kind == FAULT_OPENSSL ? 211 * SLOW : SLOW > 4 ? 29 : 7;      /* a handshake makes thousands */
-        fault_walk(scenario, step, faults, SLOW > 4 ? 3 : DENSE, stride);
+        size_t dense = SLOW > 4 ? 3 : faults->kind == FAULT_MEMORY && SLOW == 1 ? 200 : DENSE;
+        fault_walk(scenario, step, faults, dense, stride);
     }
 }
 

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -34,7 +35,7 @@ typedef enum fault_kind {
     FAULT_EPOLL_CTL, FAULT_EPOLL_WAIT, FAULT_EVENTFD, FAULT_TIMERFD, FAULT_SOCKET, FAULT_SOCKETPAIR, FAULT_BIND,
     FAULT_LISTEN, FAULT_CONNECT, FAULT_SHUTDOWN, FAULT_CLOSE, FAULT_GETSOCKOPT, FAULT_SETSOCKOPT, FAULT_GETSOCKNAME,
     FAULT_GETPEERNAME, FAULT_GETADDRINFO, FAULT_FCNTL, FAULT_OPEN, FAULT_FOPEN, FAULT_MMAP, FAULT_MPROTECT, FAULT_THREAD,
-    FAULT_ATTR, FAULT_MUTEX, FAULT_COND, FAULT_KEY, FAULT_FORK, FAULT_WAITPID, FAULT_OPENSSL,
+    FAULT_POLL, FAULT_PIPE, FAULT_ATTR, FAULT_MUTEX, FAULT_COND, FAULT_KEY, FAULT_FORK, FAULT_WAITPID, FAULT_OPENSSL,
     FAULT_KINDS
 } fault_kind;
 
@@ -42,7 +43,7 @@ static const char *const fault_names[FAULT_KINDS] = {
     "none", "memory", "accept", "recv", "send", "sendmsg", "recvmsg", "read", "write", "epoll_create1", "epoll_ctl",
     "epoll_wait", "eventfd", "timerfd_create", "socket", "socketpair", "bind", "listen", "connect", "shutdown", "close",
     "getsockopt", "setsockopt", "getsockname", "getpeername", "getaddrinfo", "fcntl", "open", "fopen", "mmap", "mprotect",
-    "pthread_create", "pthread_attr_init", "pthread_mutex_init", "pthread_cond_init", "pthread_key_create", "fork",
+    "pthread_create", "poll", "pipe", "pthread_attr_init", "pthread_mutex_init", "pthread_cond_init", "pthread_key_create", "fork",
     "waitpid", "malloc of OpenSSL"
 };
 
@@ -148,6 +149,8 @@ FAULT_PLAIN(int, FAULT_TIMERFD, timerfd_create, (clockid_t clock, int flags), (c
 FAULT_PLAIN(int, FAULT_SOCKET, socket, (int family, int type, int protocol), (family, type, protocol))
 FAULT_PLAIN(int, FAULT_SOCKETPAIR, socketpair, (int family, int type, int protocol, int ends[2]),
             (family, type, protocol, ends))
+FAULT_PLAIN(int, FAULT_PIPE, pipe, (int ends[2]), (ends))
+FAULT_PLAIN(int, FAULT_POLL, poll, (struct pollfd *fds, nfds_t n, int timeout), (fds, n, timeout))
 FAULT_PLAIN(int, FAULT_BIND, bind, (int fd, const struct sockaddr *at, socklen_t len), (fd, at, len))
 FAULT_PLAIN(int, FAULT_LISTEN, listen, (int fd, int n), (fd, n))
 FAULT_PLAIN(int, FAULT_SHUTDOWN, shutdown, (int fd, int how), (fd, how))
