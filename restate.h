@@ -21237,7 +21237,7 @@ static void restate__conn_lost(restate__conn *conn, int n) {
     if (n == RESTATE_IO_ERROR && conn->tls_begun && conn->tls && !conn->hello.len) {
         const char *reason = tls->reason ? tls->reason(tls->user, conn->tls) : NULL;
         snprintf(what, sizeof what, "TLS failed: %.200s",
-                 reason ? reason : "the peer may not trust the certificate, or not send its own");
+                 reason ? reason : "it broke, or the peer does not trust the certificate");
         restate__conn_log(conn, RESTATE_LOG_WARN, what);
     }
     restate__conn_kill(conn, n == RESTATE_IO_END ? "closed by the peer" : "connection lost");
