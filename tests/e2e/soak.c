@@ -491,17 +491,38 @@ static void trouble(double length) {
 
 /* ---- Peace: all is let finish, and compared ------------------------------------------------------------------ */
 
+static const char *string_of(const cJSON *row, const char *name) {
+    const char *s = cJSON_GetStringValue(cJSON_GetObjectItem(row, name));
+    return s ? s : "";
+}
+
+/* In the log of the driver the beginning; and all in files. */
 static void show_open(void) {
     static word ids[10];
-    cJSON *rows = query("select id from sys_invocation where status != 'completed' order by created_at limit 10"), *row;
+    static const char open[] = "from sys_invocation where status != 'completed' order by created_at limit 10";
+    cJSON *rows = query(text("select * %s", open)), *row;
+    FILE *f = fopen(text("%s/open.json", logs), "w");
     int n = 0;
-    show_rows("open:", "select id, target, status, retry_count, last_failure, last_failure_error_code, modified_at from "
-                       "sys_invocation where status != 'completed' order by created_at limit 30");
-    cJSON_ArrayForEach(row, rows) ids[n++] = make_word("%s", cJSON_GetStringValue(cJSON_GetObjectItem(row, "id")));
+    cJSON_ArrayForEach(row, rows) {
+        char *line = cJSON_PrintUnformatted(row);
+        printf("  open: %s\n", line);
+        free(line);
+        ids[n++] = make_word("%s", string_of(row, "id"));
+    }
     cJSON_Delete(rows);
-    for (int i = 0; i < n; i++)
-        show_rows(text("journal of %s:", ids[i].s),
-                  text("select index, entry_type, name, entry_json from sys_journal where id = '%s' order by index limit 60", ids[i].s));
+    for (int i = 0; i < n; i++) {
+        const char *what[] = { text("select index, entry_type, name, appended_at, entry_json from sys_journal where id = '%s' order by index", ids[i].s),
+                               text("select * from sys_journal_events where id = '%s'", ids[i].s) };
+        for (int k = 0; k < 2; k++) {
+            char *all = cJSON_Print(rows = query(what[k]));
+            if (f) fprintf(f, "%s\n%s\n", ids[i].s, all);
+            free(all);
+            cJSON_Delete(rows);
+        }
+    }
+    if (f) fclose(f);
+    for (int i = 0; i < servers_count(); i++)
+        CHECK(system(text("cp %s/server.log %s/server-%d.log", base_of(i), logs, i + 1)) == 0);
 }
 
 /* Until that number is what it should be; false: nothing has moved for too long. */
@@ -561,11 +582,6 @@ static void count_row(const char *account, const char *key, const char *value) {
         test_failures++;
     } else if (strcmp(key + len, ".times") == 0) stored[a][k].times = atoll(value);
     else stored[a][k].sum = atoll(value);
-}
-
-static const char *string_of(const cJSON *row, const char *name) {
-    const char *s = cJSON_GetStringValue(cJSON_GetObjectItem(row, name));
-    return s ? s : "";
 }
 
 /* How many accounts could be read. */
