@@ -3834,10 +3834,12 @@ typedef struct restate__chunk {
     size_t elsewhere_len;
 } restate__chunk;
 
-#ifdef RESTATE_SMALL
-#  define RESTATE__CHUNK_BYTES 1024u
-#else
-#  define RESTATE__CHUNK_BYTES 4096u
+#ifndef RESTATE__CHUNK_BYTES                /* 256, the least: tools watch more of the memory */
+#  ifdef RESTATE_SMALL
+#    define RESTATE__CHUNK_BYTES 1024u
+#  else
+#    define RESTATE__CHUNK_BYTES 4096u
+#  endif
 #endif
 #define RESTATE__CACHE_STEP 32u             /* sizes of small blocks are multiples of it */
 #define RESTATE__CACHE_SMALL 1024u          /* the largest small block */
@@ -3846,11 +3848,11 @@ typedef struct restate__chunk {
 #define RESTATE__CACHE_LOOKS 4u             /* how many blocks of a class are looked at */
 #define RESTATE__CACHE_LARGE_BYTES (4u << 20)   /* how much is kept in large blocks */
 
-#ifndef RESTATE__CACHE_KEEPS_SMALL          /* 0: for tools that watch every block */
+#ifndef RESTATE__CACHE_KEEPS_FROM           /* smaller blocks are not: tools watch each of them */
 #  if defined(RESTATE__ASAN) || defined(RESTATE_VALGRIND)
-#    define RESTATE__CACHE_KEEPS_SMALL 0
+#    define RESTATE__CACHE_KEEPS_FROM (RESTATE__CACHE_SMALL + 1)
 #  else
-#    define RESTATE__CACHE_KEEPS_SMALL 1
+#    define RESTATE__CACHE_KEEPS_FROM 1u
 #  endif
 #endif
 
@@ -3921,7 +3923,7 @@ RESTATE__PRIVATE void restate__cache_give(restate__cache *cache, restate__chunk 
     bool large = b->size > RESTATE__CHUNK_BYTES;
     size_t *count = restate__cache_count(cache, b->size);
     size_t max = large ? RESTATE__CACHE_LARGE_BYTES : cache->kept_max;
-    if (b->size <= RESTATE__CACHE_SMALL && !RESTATE__CACHE_KEEPS_SMALL) max = 0;
+    if (b->size < RESTATE__CACHE_KEEPS_FROM) max = 0;
     if (!cache->kept || *count + b->size > max) {
         cache->freed_bytes += b->size;
         restate__mem_free(cache->allocator, b, b->size);

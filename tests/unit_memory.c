@@ -5,7 +5,7 @@
  * The client is nghttp2's; only what the endpoint does is counted. */
 #define RESTATE_IMPLEMENTATION
 #include "tools.h"
-#define RESTATE__CACHE_KEEPS_SMALL 1                /* also with ASan, which other tests do without */
+#define RESTATE__CACHE_KEEPS_FROM 1u                /* also with ASan, which other tests do without */
 #include "restate.h"
 #include "support/allocator.c"
 #include "support/http2.c"
