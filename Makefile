@@ -122,9 +122,11 @@ $(1)/unit_identity $(1)/unit_client_tls $(1)/unit_server_tls $(1)/test-services 
 $(1)/unit_identity $(1)/unit_client_tls $(1)/unit_server_tls $(1)/test-services $(1)/hostile $(1)/e2e-ledger: LDLIBS += -lssl -lcrypto
 
 $(1)/fuzz-plugin: proto/protoc-gen-restate.c
-$(1)/fuzz-%: tests/fuzz/%.c tests/fuzz/fuzz.h $$(wildcard tests/*.h tests/support/*.c) $$(HEADERS)
+$(1)/fuzz-dialog: tests/differential.c
+$(1)/fuzz-values: tests/differential_json.c $$(PROTOS)
+$(1)/fuzz-%: tests/fuzz/%.c $$(wildcard tests/fuzz/*.h) $$(wildcard tests/*.h tests/support/*.c) $$(HEADERS)
 	@mkdir -p $$(@D)
-	$$(compile) $(2) -o $$@ $$< $$(link)
+	$$(compile) $(2) $$(alone) -o $$@ $$< $$(link)
 
 $(1)/e2e-services: tests/e2e/services.c tests/support/kinds.c tests/support/check.c $$(HEADERS)
 	@mkdir -p $$(@D)
@@ -340,23 +342,28 @@ valgrind: $(UNITS:%=build/valgrind/%)
 	$(call run_all,$(UNITS:%=build/valgrind/%),$(VALGRIND) -q --error-exitcode=9 --leak-check=full \
 		--errors-for-leak-kinds=definite)
 
-# Random input for one exchange, one connection, and one file of journals: from the seeds on, as long as this.
-FUZZ_SECONDS = 60
-build/fuzz/fuzz-%: CC = $(CLANG)
-$(eval $(call variant,build/fuzz,-fsanitize=fuzzer -DLIBFUZZER $(ASAN)))
+# Random input, from the seeds on: all targets side by side, for so many seconds. Each is a program whose memory is
+# never used again (pools hide its errors from sanitizers), and one whose memory is. What they find is in
+# build/fuzz/TARGET-*, and makes `make fuzz` fail.
+TIME ?= 60
+build/fuzz/fuzz-% build/fuzz-pools/fuzz-%: CC = $(CLANG)
+fuzzing = -fsanitize=fuzzer -DLIBFUZZER $(ASAN)
+$(eval $(call variant,build/fuzz,$(fuzzing) -DRESTATE__CACHE_KEEPS_FROM=SIZE_MAX -DRESTATE__CHUNK_BYTES=256u))
+$(eval $(call variant,build/fuzz-pools,$(fuzzing)))
 
 fuzz:
 	@tests/setup.sh fuzz
-	@$(MAKE) -s $(FUZZ:%=build/fuzz/fuzz-%) $(FUZZ:%=build/asan/fuzz-%)
-	@set -e; for target in $(FUZZ); do \
-		mkdir -p build/fuzz/$$target.seeds build/fuzz/$$target.corpus; \
-		build/asan/fuzz-$$target --seeds build/fuzz/$$target.seeds; \
-		build/fuzz/fuzz-$$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=20 -print_final_stats=1 \
-			-artifact_prefix=build/fuzz/$$target- build/fuzz/$$target.corpus build/fuzz/$$target.seeds; \
-	done
+	@$(MAKE) -s $(FUZZ:%=build/fuzz/fuzz-%) $(FUZZ:%=build/fuzz-pools/fuzz-%)
+	@tests/fuzz/run.sh seconds $(TIME) $(FUZZ)
+
+# The same with numbers of runs instead of seconds, which come out the same every time.
+fuzz-check: $(FUZZ:%=build/fuzz/fuzz-%)
+	@tests/fuzz/run.sh functions
+	@tests/fuzz/run.sh runs $(FUZZ)
 
 # The seeds alone, by any compiler.
 fuzz-seeds: $(FUZZ:%=build/asan/fuzz-%)
+	@tests/fuzz/run.sh functions
 	$(call run_all,$(FUZZ:%=build/asan/fuzz-%))
 
 e2e: all cxx-examples build/e2e build/e2e-services build/e2e-contract build/test-services build/firmware/relay build/firmware/m4.elf
@@ -768,7 +775,7 @@ help:
 	@echo 'make packages     tries all of these: pkg-config, CMake, Meson, a program in Python'
 	@echo 'make clean        removes what was built, but for the server'
 
-.PHONY: all mutants-made platforms cxx cxx-examples install install-headers install-plugin shared install-shared packages examples test demo unit sanitize tsan valgrind fuzz fuzz-seeds e2e e2e-memory e2e-smoke soak servers mutants differential oracle coverage scale budget bench bench-e2e bench-client \
+.PHONY: all mutants-made platforms cxx cxx-examples install install-headers install-plugin shared install-shared packages examples test demo unit sanitize tsan valgrind fuzz fuzz-check fuzz-seeds e2e e2e-memory e2e-smoke soak servers mutants differential oracle coverage scale budget bench bench-e2e bench-client \
 	bench-check wire wire-check layers license features sizes sizes-check \
 	symbols readme typed interop strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware firmware-units firmware-check firmware-size refused clean help
 .SECONDARY:

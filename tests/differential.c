@@ -37,17 +37,22 @@
 
 /* ---- Random numbers (splitmix64) ------------------------------------------------------------- */
 
-typedef struct rng { uint64_t state; } rng;
-
-static uint64_t rng_next(rng *r) {
-    uint64_t z = r->state += 0x9E3779B97F4A7C15u;
+static uint64_t splitmix(uint64_t *state) {
+    uint64_t z = *state += 0x9E3779B97F4A7C15u;
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
     z = (z ^ z >> 27) * 0x94D049BB133111EBu;
     return z ^ z >> 31;
 }
 
+typedef struct rng { uint64_t state; } rng;
+
+#ifndef CHOICES                             /* fuzz/dialog.c: the bytes of its input choose */
+
+static uint64_t rng_next(rng *r) { return splitmix(&r->state); }
 static unsigned below(rng *r, size_t n) { return (unsigned)((rng_next(r) >> 33) % n); }
-static bool percent(rng *r, unsigned p) { return below(r, 100) < p; }
+
+/* Where a sequence of its own begins. */
+static uint64_t rng_split(rng *r) { return rng_next(r); }
 
 /* An independent sequence for each part of a case. */
 static rng rng_for(uint64_t seed, uint64_t part) {
@@ -55,6 +60,15 @@ static rng rng_for(uint64_t seed, uint64_t part) {
     rng_next(&r);
     return r;
 }
+
+#else
+static uint64_t rng_next(rng *r);
+static unsigned below(rng *r, size_t n);
+static uint64_t rng_split(rng *r);
+static rng rng_for(uint64_t seed, uint64_t part);
+#endif
+
+static bool percent(rng *r, unsigned p) { return below(r, 100) < p; }
 
 /* ---- Bytes that grow ------------------------------------------------------------------------- */
 
@@ -327,7 +341,16 @@ static void normalise(text *in) {
     X(signal_resolve) X(signal_reject) X(promise) X(promise_peek) X(promise_resolve) \
     X(promise_reject) X(await) X(await_for) X(select) X(selector_new) X(selector_next) \
     X(selector_remaining) X(race) X(any) X(all) X(all_settled) X(settled) X(is_done) \
-    X(cancellation) X(cancel_calls)
+    X(cancellation) X(cancel_calls) NEWER_FUNCTIONS(X)
+
+#ifdef NEWER                                /* what the earlier header has not */
+#  define NEWER_FUNCTIONS(X) \
+    X(get_all) X(keys_async) X(await_keys) X(named) X(patched) X(patch_done) X(random_below) \
+    X(random_double) X(input) X(reply_value) X(rpc_call) X(rpc_call_async) X(rpc_await) \
+    X(rpc_response) X(rpc_send) X(rpc_attach) X(stop_fd) X(time_left_ms)
+#else
+#  define NEWER_FUNCTIONS(X)
+#endif
 
 #define AS_ENUM(name) USE_##name,
 #define AS_NAME(name) "restate_" #name,
@@ -358,6 +381,9 @@ static struct {
     unsigned nonce;                         /* of what is encoded differently each time */
 } it;
 
+/* How input is cut, whatever the dialog says: frame by frame, or byte by byte. */
+static enum { AS_CHOSEN, BY_FRAMES, BY_BYTES } cuts;
+
 static uint64_t wall, monotonic;
 
 #define INV_A "inv_1kPDCxwZeGow030tFHc6AImrmHBAK2vokn"
@@ -366,6 +392,11 @@ static uint64_t wall, monotonic;
 /* ---- Values ---------------------------------------------------------------------------------- */
 
 static uint8_t block[100000];
+
+static void fill_block(void) {
+    uint64_t state = 5;
+    for (size_t i = 0; i < sizeof block; i++) block[i] = (uint8_t)splitmix(&state);
+}
 
 static restate_bytes some_bytes(rng *r) {
     static const char *const texts[] = {
@@ -780,6 +811,10 @@ static restate_status closure(restate_ctx *run, void *arg) {
     if (percent(&r, 20)) monotonic += below(&r, 3000);
     if (percent(&r, 10)) restate_log(run, RESTATE_LOG_INFO, "in a run");
     if (percent(&r, 10)) SAY(" %s %d", restate_key(run), restate_stop_requested(run));
+#ifdef NEWER
+    if (percent(&r, 10))
+        SAY(" %llu %d", (unsigned long long)CALL(time_left_ms)(run), CALL(stop_fd)(run));
+#endif
     SAY(")");
     if (n < 55) return restate_reply(run, some_bytes(&r));
     if (n < 62) return restate_reply(run, restate_json(run, "{'a': %d}", (int)n));
@@ -809,7 +844,7 @@ static restate_run_options some_run_options(rng *r) {
 static step *some_step(machine *m, rng *r) {
     step *s = (step *)CALL(alloc)(m->ctx, sizeof *s);
     if (!s) return NULL;
-    s->salt = rng_next(r);
+    s->salt = rng_split(r);
     s->handler = m->ctx;
     return s;
 }
@@ -1105,6 +1140,91 @@ static restate_status do_cancel_calls(machine *m, rng *r) {
     return saw_status(m, CALL(cancel_calls)(m->ctx));
 }
 
+/* -- what the earlier header has not -- */
+
+#ifdef NEWER
+
+static restate_status do_named(machine *m, rng *r) {
+    const char *name = some_name(r), *key = some_name(r);
+    restate_bytes value = absent();
+    restate_ctx *named = CALL(named)(m->ctx, name);
+    switch (below(r, 4)) {
+    case 0: return saw_status(m, CALL(set)(named, key, value_for(m, r)));
+    case 1: return saw_status(m, CALL(clear)(named, key));
+    case 2: return made(m, CALL(get_async)(named, key));
+    default: return saw(m, CALL(get)(named, key, &value), value);
+    }
+}
+
+static restate_status do_get_all(machine *m, rng *r) {
+    const restate_entry *entries = NULL;
+    restate_status s = CALL(get_all)(m->ctx, percent(r, 95) ? &entries : NULL);
+    for (; entries && entries->key; entries++) SAY(" %s", entries->key), say_bytes(entries->value);
+    return saw_status(m, s);
+}
+
+static restate_status do_keys_async(machine *m, rng *r) {
+    const char *const *keys = NULL;
+    restate_future *f = CALL(keys_async)(m->ctx);
+    restate_status s;
+    made(m, f);
+    if (percent(r, 50)) return RESTATE_OK;
+    s = CALL(await_keys)(m->ctx, percent(r, 90) ? f : future_of(m, r), &keys);
+    for (; keys && *keys; keys++) SAY(" %s", *keys);
+    return saw_status(m, s);
+}
+
+static restate_status do_patch(machine *m, rng *r) {
+    const char *name = some_name(r);
+    if (percent(r, 70)) SAY(" %d", CALL(patched)(m->ctx, name));
+    else CALL(patch_done)(m->ctx, name);
+    return RESTATE_OK;
+}
+
+static restate_status do_random_in(machine *m, rng *r) {
+    uint64_t n = percent(r, 50) ? below(r, 10) : rng_next(r);
+    if (percent(r, 50)) SAY(" %.17g", CALL(random_double)(m->ctx));
+    else SAY(" %llu", (unsigned long long)CALL(random_below)(m->ctx, n));
+    return RESTATE_OK;
+}
+
+/* Of the handler's own type: JSON, or nothing. */
+static restate_status do_typed(machine *m, rng *r) {
+    cJSON *tree = NULL;
+    if (percent(r, 50)) return saw_status(m, CALL(input)(m->ctx, &tree));
+    tree = CALL(json_own)(m->ctx, cJSON_CreateNumber(below(r, 100)));
+    m->over = percent(r, 50);
+    return saw_status(m, CALL(reply_value)(m->ctx, percent(r, 95) ? (void *)tree : NULL));
+}
+
+static const restate_rpc rpcs[] = {
+    { "S", "h", &odd, &odd, sizeof(int) }, { "O", "h", &odd, &restate_rpc_empty_json, 0 },
+    { "W", "h", &restate_rpc_empty_proto, &odd, sizeof(int) },
+};
+
+static restate_status do_rpc(machine *m, rng *r) {
+    const restate_rpc *rpc = &rpcs[below(r, COUNT(rpcs))];
+    const char *key = rpc == rpcs ? NULL : some_name(r);
+    int in = (int)below(r, 20), out = 0;
+    const void *message = rpc == rpcs + 2 ? NULL : &in;
+    restate_call_options o = some_call_options(r, false);
+    const restate_call_options *options = percent(r, 50) ? &o : NULL;
+    void *to = rpc->out_size ? &out : NULL;
+    restate_status s;
+    switch (below(r, 6)) {
+    case 0: s = CALL(rpc_call)(m->ctx, rpc, key, message, options, to); break;
+    case 1: return made(m, CALL(rpc_call_async)(m->ctx, rpc, key, message, options));
+    case 2: return made(m, CALL(rpc_send)(m->ctx, rpc, key, message, options));
+    case 3: return made(m, CALL(rpc_attach)(m->ctx, rpc, key));
+    case 4: s = CALL(rpc_await)(m->ctx, rpc, future_of(m, r), to); break;
+    default: s = CALL(rpc_response)(m->ctx, rpc, value_for(m, r), to); break;
+    }
+    SAY(" %d", out);
+    return saw_status(m, s);
+}
+
+#endif
+
 /* ---- Programs -------------------------------------------------------------------------------- */
 
 /* Where an operation is no misuse. */
@@ -1140,6 +1260,11 @@ static const struct operation {
     { "settled", do_settled, 3, 0 }, { "is_done", do_is_done, 3, 0 },
     { "cancellation", do_cancellation, 10, EXPLICIT },
     { "cancel_calls", do_cancel_calls, 8, EXPLICIT },
+#ifdef NEWER
+    { "named", do_named, 6, KEYED | WRITES }, { "get_all", do_get_all, 4, KEYED },
+    { "keys_async", do_keys_async, 4, KEYED }, { "patch", do_patch, 6, 0 },
+    { "random_in", do_random_in, 2, 0 }, { "typed", do_typed, 3, 0 }, { "rpc", do_rpc, 10, 0 },
+#endif
 };
 
 static bool fits(unsigned needs) {
@@ -1158,7 +1283,7 @@ static op some_op(rng *r) {
         for (i = 0; n >= operations[i].weight; i++) n -= operations[i].weight;
     } while (!fits(operations[i].needs) && !percent(r, 1));
     o.kind = i;
-    o.salt = rng_next(r);
+    o.salt = rng_split(r);
     return o;
 }
 
@@ -1167,17 +1292,17 @@ static program some_program(rng *r) {
     memset(&p, 0, sizeof p);
     p.count = percent(r, 30) ? 1 + below(r, 4) : 2 + below(r, OPS_MAX - 2);
     for (unsigned i = 0; i < p.count; i++) p.ops[i] = some_op(r);
-    p.salt = rng_next(r);
+    p.salt = rng_split(r);
     return p;
 }
 
 /* As if the code had been changed while the invocation was open. */
 static void change_program(program *p, rng *r) {
     unsigned i = below(r, p->count), how = below(r, 5);
-    if (how == 0) p->ops[i].salt = rng_next(r);
+    if (how == 0) p->ops[i].salt = rng_split(r);
     else if (how == 1) p->ops[i] = some_op(r);
     else if (how == 2) p->ops[i] = p->ops[below(r, p->count)];
-    else if (how == 3) p->salt = rng_next(r);
+    else if (how == 3) p->salt = rng_split(r);
     else if (p->count > 1) {
         p->count--;
         memmove(p->ops + i, p->ops + i + 1, (p->count - i) * sizeof p->ops[0]);
@@ -1323,15 +1448,16 @@ static void some_options(restate_options *o, setup *on, rng *r) {
     if (percent(r, 20)) o->map_error = map_error;
     if (percent(r, 20)) o->inactivity_timeout_ms = percent(r, 50) ? 5000 : RESTATE_ZERO_MS;
     o->stall_warning_ms = RESTATE_ZERO_MS;
-    if (percent(r, 10)) o->blocking = RESTATE_ON;
+    if (percent(r, 10) && cuts == AS_CHOSEN) o->blocking = RESTATE_ON;
     on->explicit_cancellation = percent(r, 30);
     if (on->explicit_cancellation) o->explicit_cancellation = RESTATE_ON;
     on->sealed = percent(r, 20);
     if (on->sealed) o->seal = percent(r, 50) ? &stable_seal : &unstable_seal;
 }
 
-/* The dialog looks often enough. */
-static void no_wake(void *user) { (void)user; }
+/* The dialog looks often enough; a moment later only, unless cuts are to make no difference. */
+static bool woken;
+static void wake(void *user) { (void)user, woken = true; }
 
 /* The options are put at one of their three levels. */
 static void set_up(setup *on, rng *r) {
@@ -1355,7 +1481,7 @@ static void set_up(setup *on, rng *r) {
     for (size_t i = 0; level == 1 && i < 3; i++) all[i].options = inner;
     for (size_t i = 0; level == 2 && i < 2; i++) plain[i].options = keyed[i].options = inner;
     o.pool_threads = 1 + below(r, 5);
-    if (percent(r, 70)) o.stream_wake = no_wake;
+    if (percent(r, 70)) o.stream_wake = wake;
     on->small_messages = percent(r, 10);
     if (on->small_messages) o.max_message_bytes = 4096;
     o.services = services;
@@ -1398,6 +1524,8 @@ static struct {
     /* the attempt */
     restate_stream *stream;
     text wire, in;                          /* to be fed; taken, up to the first part of a frame */
+    text fed;                               /* and where its last frame begins */
+    size_t frame_at;
     unsigned pieces;                        /* how input is cut */
     bool over, headed, eager_take;
     ended how;
@@ -1662,7 +1790,8 @@ static void on_proposal(restate_bytes payload) {
 }
 
 static void on_frame(uint16_t type, uint16_t flags, restate_bytes payload) {
-    say_frame("<", type, flags, payload);
+    /* How often depends on how much came at a time. */
+    if (cuts == AS_CHOSEN || type != 6) say_frame("<", type, flags, payload);
     if (type == 1) peer.how = SUSPENDED;
     else if (type == 2) peer.how = ERROR_SENT;
     else if (type == 3) peer.how = END_SENT;
@@ -1688,7 +1817,7 @@ static void on_bytes(restate_bytes b) {
     peer.in.len -= at;
 }
 
-static void take_all(void) {
+static void take_some(void) {
     restate_bytes b;
     uint16_t status = 0;
     const restate_pair *headers = NULL;
@@ -1712,6 +1841,13 @@ static void take_all(void) {
     }
 }
 
+static void take_all(void) {
+    do {
+        woken = false;
+        take_some();
+    } while (woken && cuts != AS_CHOSEN);
+}
+
 /* From memory that is gone afterwards. */
 static void feed(const uint8_t *at, size_t len) {
     uint8_t *copy = (uint8_t *)malloc(len);
@@ -1720,18 +1856,41 @@ static void feed(const uint8_t *at, size_t len) {
     memcpy(copy, at, len);
     s = restate_stream_feed(peer.stream, bytes_of(copy, len));
     free(copy);
-    if (s != RESTATE_OK) begin_line(), SAY("> feed gives %d\n", (int)s);
+    if (s != RESTATE_OK && cuts == AS_CHOSEN) begin_line(), SAY("> feed gives %d\n", (int)s);
     if (peer.eager_take) take_all();
+}
+
+/* How many of the bytes from `at` on complete a frame; all, if they do not. */
+static size_t to_frame_end(const uint8_t *at, size_t len) {
+    size_t before = peer.fed.len - peer.frame_at, frame = 8, n;
+    const uint8_t *p;
+    add(&peer.fed, at, len);
+    p = peer.fed.at + peer.frame_at;
+    if (before + len >= 8)
+        frame += (size_t)p[4] << 24 | (size_t)p[5] << 16 | (size_t)p[6] << 8 | p[7];
+    n = frame - before < len ? frame - before : len;
+    peer.fed.len -= len - n;
+    if (before + n == frame && frame >= 8 && before + len >= 8) peer.frame_at = peer.fed.len;
+    return n;
+}
+
+static size_t piece_of(const uint8_t *at, size_t len) {
+    size_t size = len;
+    if (cuts != AS_CHOSEN) return to_frame_end(at, len);
+    if (peer.pieces == 1) size = peer.wire.len < 500 ? 1 : peer.wire.len / 100;
+    if (peer.pieces > 1) size = 1 + peer.pieces % (peer.wire.len + 1);
+    return len < size ? len : size;
 }
 
 /* What is on the wire, in pieces. */
 static void deliver(void) {
-    size_t len = peer.wire.len, size = len, at, n;
-    if (peer.pieces == 1) size = len < 500 ? 1 : len / 100;
-    if (peer.pieces > 1) size = 1 + peer.pieces % (len + 1);
+    size_t len = peer.wire.len, at, n, i;
+    if (cuts != AS_CHOSEN) take_all();      /* what threads have done is seen before the input */
     for (at = 0; at < len && !peer.over; at += n) {
-        n = len - at < size ? len - at : size;
-        feed(peer.wire.at + at, n);
+        n = piece_of(peer.wire.at + at, len - at);
+        for (i = 0; cuts == BY_BYTES && i + 1 < n && !peer.over; i++) feed(peer.wire.at + at + i, 1);
+        if (cuts != BY_BYTES) i = 0;
+        if (!peer.over) feed(peer.wire.at + at + i, n - i);
     }
     peer.wire.len = 0;
     take_all();
@@ -1763,12 +1922,13 @@ static void open_stream(rng *r) {
     peer.stream = restate_stream_open(it.on.endpoint, &request);
     begin_line();
     SAY("> attempt %u %s%s\n", it.attempt, request.path, request.whole ? ", whole" : "");
-    peer.wire.len = peer.in.len = 0;
+    peer.wire.len = peer.in.len = peer.fed.len = peer.frame_at = 0;
     peer.over = peer.headed = false;
     peer.how = OPEN;
     peer.acking = 0;
     peer.pieces = below(r, 5) ? 0 : below(r, 40);
-    peer.eager_take = percent(r, 30);
+    peer.eager_take = percent(r, 30) || cuts != AS_CHOSEN;
+    if (cuts != AS_CHOSEN) take_all();
 }
 
 /* Something that was told already is told again; more than one may win nothing by it. */
@@ -1845,7 +2005,7 @@ static void between_attempts(rng *r) {
         complete(below(r, peer.waiting), false, r);
     if (percent(r, 15)) record(SIGNAL, percent(r, 20) ? cancel_payload() : signal_payload(r));
     if (peer.count > 1 && percent(r, 12)) cut_journal(1 + below(r, peer.count - 1));
-    if (percent(r, 30)) peer.state_seed = rng_next(r);
+    if (percent(r, 30)) peer.state_seed = rng_split(r);
     wall += below(r, 100000);
     monotonic += below(r, 100000);
 }
@@ -1918,7 +2078,7 @@ static void begin_case(rng *r) {
     monotonic = 3600000;
     peer.count = peer.waiting = peer.acking = 0;
     peer.store.len = 0;
-    peer.state_seed = rng_next(r);
+    peer.state_seed = rng_split(r);
 }
 
 /* Closures that nobody waits for any more end here. What is left in memory is a leak. */
@@ -1936,6 +2096,7 @@ static unsigned next_turn(size_t ready) { return below(&turn, ready); }
 
 static void run_case(uint64_t seed, bool faults) {
     rng r = rng_for(seed, 1), code = rng_for(seed, 2);
+    running = seed;
     begin_case(&r);
     turn = rng_for(seed, 4);
     turns.next = next_turn;
@@ -1947,6 +2108,8 @@ static void run_case(uint64_t seed, bool faults) {
     end_case();
     if (allowed.len) normalise(&told);
 }
+
+#ifndef CHOICES
 
 /* ---- The program ----------------------------------------------------------------------------- */
 
@@ -2026,13 +2189,11 @@ static arguments read_arguments(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     arguments a = read_arguments(argc, argv);
-    rng noise = { 5 };
     uint64_t hash = 0, in_block = 0;
-    for (size_t i = 0; i < sizeof block; i++) block[i] = (uint8_t)rng_next(&noise);
+    fill_block();
     readable = readable || a.verbose;
     watch();
     for (uint64_t seed = a.from; seed < a.from + a.cases; seed++) {
-        running = seed;
         if (in_block % 1000 == 0) alarm(120);
         run_case(seed, a.faults);
         if (a.verbose) fwrite(told.at, 1, told.len, stdout);
@@ -2045,3 +2206,5 @@ int main(int argc, char **argv) {
     }
     return a.coverage && !say_coverage();
 }
+
+#endif

@@ -31,14 +31,20 @@
 
 static uint64_t random_state;
 
-static uint64_t next(void) {
+static uint64_t splitmix(void) {
     uint64_t z = random_state += 0x9E3779B97F4A7C15u;
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
     z = (z ^ z >> 27) * 0x94D049BB133111EBu;
     return z ^ z >> 31;
 }
 
+#ifndef CHOICES                             /* fuzz/values.c: the bytes of its input choose */
+static uint64_t next(void) { return splitmix(); }
 static unsigned below(size_t n) { return (unsigned)((next() >> 33) % n); }
+#else
+static uint64_t next(void);
+static unsigned below(size_t n);
+#endif
 static bool percent(unsigned p) { return below(100) < p; }
 
 /* ---- Bytes that grow ------------------------------------------------------------------------- */
@@ -95,6 +101,15 @@ static void say_status(restate_ctx *ctx, const char *what, restate_status s) {
         say_bytes(restate_str(restate_failed(ctx)->message));
     }
 }
+
+/* What fuzz/values.c demands of JSON that was written, and of a message that was read. */
+#ifdef CHOICES
+static restate_bytes written(restate_ctx *ctx, restate_bytes json);
+static void read_back(restate_ctx *ctx, const restate_codec *binary, const restate_codec *json, const void *message);
+#else
+static restate_bytes written(restate_ctx *ctx, restate_bytes json) { return (void)ctx, json; }
+#  define read_back(ctx, binary, json, message) ((void)0)
+#endif
 
 /* ---- Values that JSON has, of all shapes ----------------------------------------------------- */
 
@@ -232,7 +247,7 @@ static void read_all(restate_ctx *ctx, restate_bytes json, const char *member) {
     say_bytes(restate_str(string));
     say_status(ctx, " text", restate_json_text(ctx, json, member, &b));
     say_bytes(b);
-    if (b.ptr) say_bytes(restate_json_quote(ctx, b));
+    if (b.ptr) say_bytes(written(ctx, restate_json_quote(ctx, b)));
     say_status(ctx, " member", restate_json_member(ctx, json, member, &b));
     say_bytes(b);
     if (b.len && *b.ptr == '[') {
@@ -244,7 +259,7 @@ static void read_all(restate_ctx *ctx, restate_bytes json, const char *member) {
 static void read_tree(restate_ctx *ctx, restate_bytes json) {
     struct cJSON *tree = NULL;
     say_status(ctx, "\n tree", restate_json_tree(ctx, json, &tree));
-    if (tree) say_bytes(restate_json_print(ctx, tree));
+    if (tree) say_bytes(written(ctx, restate_json_print(ctx, tree)));
 }
 
 static void step(restate_ctx *ctx, restate_bytes json) {
@@ -356,7 +371,7 @@ static void case_format(restate_ctx *ctx) {
     SAY("\n format");
     say_bytes(bytes_of(f.at, f.len));
     if (conversion_of((const char *)f.at) == conversion)    /* the argument is what it takes */
-        say_bytes(formatted(ctx, (const char *)f.at, length, conversion));
+        say_bytes(written(ctx, formatted(ctx, (const char *)f.at, length, conversion)));
     free(f.at);
 }
 
@@ -366,15 +381,15 @@ static void case_formats(restate_ctx *ctx) {
     char copy[2000] = "x";
     if (s) snprintf(copy, sizeof copy, "%s", s);
     SAY("\n formats");
-    say_bytes(restate_json(ctx, "{'a':%s,'b':%d,'c':[%g,%g,%.3f]}", copy, (int)next(),
-                           random_double(), (double)below(1000) / 10, (double)below(1000) / 7));
-    say_bytes(restate_json(ctx, "{'a':%hhd,'b':'%03d-%u','c':%.*s,'d':%*d}", (int)below(2),
+    say_bytes(written(ctx, restate_json(ctx, "{'a':%s,'b':%d,'c':[%g,%g,%.3f]}", copy, (int)next(),
+                           random_double(), (double)below(1000) / 10, (double)below(1000) / 7)));
+    say_bytes(written(ctx, restate_json(ctx, "{'a':%hhd,'b':'%03d-%u','c':%.*s,'d':%*d}", (signed char)below(2),
                            (int)below(2000), (unsigned)next(), (int)below(5) - 1, copy,
-                           (int)below(20) - 10, (int)below(100)));
-    say_bytes(restate_json(ctx, "[%lld,%llu,%+d,% d,%-5d,%05d]", (long long)next(),
-                           (unsigned long long)next(), (int)next(), (int)below(9), 7, -7));
-    say_bytes(restate_json(ctx, "[%-s,%-.*s]", percent(50) ? "{}" : copy, (int)below(6), "[12,3]"));
-    say_bytes(restate_json_quote(ctx, restate_str(copy)));
+                           (int)below(20) - 10, (int)below(100))));
+    say_bytes(written(ctx, restate_json(ctx, "[%lld,%llu,%+d,% d,%-5d,%05d]", (long long)next(),
+                           (unsigned long long)next(), (int)next(), (int)below(9), 7, -7)));
+    say_bytes(written(ctx, restate_json(ctx, "[%-s,%-.*s]", percent(50) ? "{}" : copy, (int)below(6), "[12,3]")));
+    say_bytes(written(ctx, restate_json_quote(ctx, restate_str(copy))));
 }
 
 static struct cJSON *random_tree(unsigned depth) {
@@ -404,7 +419,7 @@ static struct cJSON *random_tree(unsigned depth) {
 static void case_tree(restate_ctx *ctx) {
     struct cJSON *t = random_tree(percent(1) ? 102 : 4);
     SAY("\n print");
-    say_bytes(restate_json_print(ctx, t));
+    say_bytes(written(ctx, restate_json_print(ctx, t)));
     cJSON_Delete(t);
 }
 
@@ -647,6 +662,7 @@ static void case_message(restate_ctx *ctx, const struct codecs *c, bool json, re
     if (s == RESTATE_OK) {
         say_encoded(ctx, &c->json, m);
         say_encoded(ctx, &c->binary, m);
+        read_back(ctx, &c->binary, &c->json, m);
         for (size_t n = below(4); n; n--) ((uint8_t *)m)[below(c->size)] ^= (uint8_t)(1u << below(8));
         say_encoded(ctx, &c->json, m);
         say_encoded(ctx, &c->binary, m);
@@ -658,12 +674,8 @@ static void case_message(restate_ctx *ctx, const struct codecs *c, bool json, re
 
 static struct { unsigned kind; const struct codecs *codecs; bool other; } it;
 
-static void make_input(text *to) {
-    const restate__proto_type *type;
-    it.kind = below(20);
-    it.other = percent(30);
-    it.codecs = &all_codecs[below(once_in(20) ? COUNT(all_codecs) : COUNT(all_codecs) - 1)];
-    type = (const restate__proto_type *)it.codecs->json.type;
+static void make_some(text *to) {
+    const restate__proto_type *type = (const restate__proto_type *)it.codecs->json.type;
     if (it.kind < 6) make_document(to);
     else if (it.kind < 12) put_message(to, type, 0);
     else if (it.kind < 16) put_binary(to, type, 0);
@@ -715,19 +727,16 @@ static void put_journal(text *to, const text *input) {
     free(start.at), free(value.at), free(command.at);
 }
 
-static void run_case(restate_endpoint *endpoint, uint64_t seed) {
-    static text input, journal;
+static void run_input(restate_endpoint *endpoint, const text *input) {
+    static text journal;
     restate_pair headers[] = { { "content-type", "application/vnd.restate.invocation.v5" }, { NULL, NULL } };
     restate_http_request request = { "POST", "/invoke/S/h", headers, false };
     restate_stream *s;
     restate_bytes out;
     uint16_t status;
-    random_state = seed * 0xD1342543DE82EF95u;
-    told.len = input.len = journal.len = 0;
-    make_input(&input);
-    SAY("case %llu:", (unsigned long long)seed);
-    say_bytes(bytes_of(input.at, input.len));
-    put_journal(&journal, &input);
+    say_bytes(bytes_of(input->at, input->len));
+    journal.len = 0;
+    put_journal(&journal, input);
     s = restate_stream_open(endpoint, &request);
     restate_stream_feed(s, bytes_of(journal.at, journal.len));
     restate_stream_feed(s, bytes_of(NULL, 0));
@@ -739,6 +748,41 @@ static void run_case(restate_endpoint *endpoint, uint64_t seed) {
         if (!out.len && more == RESTATE_OK) break;
     }
     restate_stream_free(s);
+}
+
+static void no_log(void *user, const restate_log_record *r) { (void)user, (void)r; }
+
+static restate_endpoint *endpoint_new(restate_endpoint_options o) {
+    static const restate_handler handlers[] = {
+        { .name = "h", .fn = handle, .input = RESTATE_BYTES, .output = RESTATE_BYTES }, { .name = NULL } };
+    static const restate_service service = { .name = "S", .handlers = handlers };
+    static const restate_service *const services[] = { &service, NULL };
+    restate_endpoint *endpoint;
+    o.services = services;
+    o.logger.write = no_log;
+    o.defaults.stall_warning_ms = RESTATE_ZERO_MS;
+    endpoint = restate_endpoint_new(&o);
+    if (!*restate_endpoint_error(endpoint)) return endpoint;
+    fprintf(stderr, "differential: %s\n", restate_endpoint_error(endpoint));
+    exit(2);
+}
+
+#ifndef CHOICES
+
+static void make_input(text *to) {
+    it.kind = below(20);
+    it.other = percent(30);
+    it.codecs = &all_codecs[below(once_in(20) ? COUNT(all_codecs) : COUNT(all_codecs) - 1)];
+    make_some(to);
+}
+
+static void run_case(restate_endpoint *endpoint, uint64_t seed) {
+    static text input;
+    random_state = seed * 0xD1342543DE82EF95u;
+    told.len = input.len = 0;
+    make_input(&input);
+    SAY("case %llu:", (unsigned long long)seed);
+    run_input(endpoint, &input);
 }
 
 static text allowed;                        /* old, zero, new, zero, ... */
@@ -776,13 +820,8 @@ static void normalise(void) {
     }
 }
 
-static void no_log(void *user, const restate_log_record *r) { (void)user, (void)r; }
-
 int main(int argc, char **argv) {
-    restate_handler handlers[] = { { .name = "h", .fn = handle, .input = RESTATE_BYTES, .output = RESTATE_BYTES }, { .name = NULL } };
-    restate_service service = { .name = "S", .handlers = handlers };
-    const restate_service *const services[] = { &service, NULL };
-    restate_endpoint_options o = { .services = services };
+    restate_endpoint_options o = { .services = NULL };
     restate_endpoint *endpoint;
     uint64_t from = 1, cases = 1000, block = 1000, hash = 14695981039346656037u, in_block = 0;
     bool verbose = false;
@@ -795,10 +834,7 @@ int main(int argc, char **argv) {
         else if (!strcmp(argv[i], "-v")) from = value, cases = 1, verbose = true;
         else return fprintf(stderr, "differential: what is %s?\n", argv[i]), 2;
     }
-    o.logger.write = no_log;
-    o.defaults.stall_warning_ms = RESTATE_ZERO_MS;
-    endpoint = restate_endpoint_new(&o);
-    if (*restate_endpoint_error(endpoint)) return fprintf(stderr, "differential: %s\n", restate_endpoint_error(endpoint)), 2;
+    endpoint = endpoint_new(o);
     for (uint64_t seed = from; seed < from + cases; seed++) {
         run_case(endpoint, seed);
         normalise();
@@ -811,3 +847,5 @@ int main(int argc, char **argv) {
     restate_endpoint_free(endpoint);
     return 0;
 }
+
+#endif

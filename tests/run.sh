@@ -180,7 +180,7 @@ for name in "${streams[@]}"; do others+=("build/$name/unit_stream"); done
 for name in "${stacks[@]}"; do others+=("build/$name/unit_execution"); done
 for source in tests/fuzz/*.c; do
     source=${source#tests/fuzz/}
-    others+=("build/asan/fuzz-${source%.c}")
+    others+=("build/fuzz/fuzz-${source%.c}")
 done
 meanwhile() {
     nice -n 19 "$MAKE" -k -s -j "$JOBS" "${units[@]/#/build/valgrind/}" "${units[@]/#/build/asan/}" "${threaded[@]/#/build/tsan/}" \
@@ -228,7 +228,7 @@ background=none
 judge oracle
 
 heading "unit tests with sanitizers, under valgrind, and in other variants"
-begin execute fuzz-seeds "${asan[@]}" "$MAKE" -s fuzz-seeds
+begin execute fuzz-check "$MAKE" -s fuzz-check
 begin execute_variant unit_process poll                 # loops and supervisor as on systems without epoll
 for unit in "${units[@]}"; do
     begin execute_variant "$unit" valgrind "${memcheck[@]}"
@@ -242,7 +242,7 @@ begin execute firmware-check timeout 120 "$MAKE" -s firmware-check
 for unit in "${board[@]}"; do begin execute "$unit@m4" timeout 240 "$MAKE" -s "firmware-$unit"; done
 mapfile -t names < <(sorted "${units[@]/%/@asan}"; sorted "${threaded[@]/%/@tsan}"; sorted "${units[@]/%/@valgrind}")
 finish "${names[@]}" unit_process@poll "${streams[@]/#/unit_stream@}" "${stacks[@]/#/unit_execution@}" "${board[@]/%/@m4}" firmware-check
-judge fuzz-seeds
+judge fuzz-check
 
 heading "done"
 if [ -s "$logs/build.log" ] && [ "$failed" -gt 0 ]; then head -n 40 "$logs/build.log"; fi

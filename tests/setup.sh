@@ -86,6 +86,8 @@ missing_for_tests() {
 }
 missing_for_fuzzing() {
     has g++ || need g++
+    has protoc || need protobuf-compiler
+    has nanopb_generator.py || need nanopb
     if ! has clang; then need clang libclang-rt-dev; return; fi
     printf 'int LLVMFuzzerTestOneInput(void) { return 0; }\n' |
         clang -fsanitize=fuzzer,address,undefined -x c - -o build/.probe >/dev/null 2>&1 ||
@@ -157,7 +159,7 @@ missing_for_building
 [ "$what" = fuzz ] || missing_for_server
 case $what in test | platforms) missing_for_tests ;; esac
 [ "$what" != platforms ] || missing_for_platforms
-[ "$what" != fuzz ] || missing_for_fuzzing
+case $what in test | fuzz) missing_for_fuzzing ;; esac
 rm -f build/.probe
 : >"$LOG"
 [ -z "$missing" ] || install_packages

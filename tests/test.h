@@ -36,7 +36,8 @@
  *                                 what the explorer finds, and that it finds nothing with the examples
  *     support/                    what several units share. It looks inside restate.h, so units include these files
  *                                 behind it, and they are not compiled by themselves
- *     fuzz/                       what is to hold whatever arrives (make fuzz)
+ *     fuzz/                       what is to hold whatever arrives (make fuzz); dialogs and values are those of
+ *                                 differential.c and differential_json.c
  *     oracle/                     random journals, beside the reference (make oracle)
  *     compile/                    ways to include the header
  *     journals/                   recorded by a real server, and what they are as text

@@ -1,13 +1,6 @@
-/* What both fuzz targets have: an endpoint whose handlers execute the bytes of their input, seeds,
- * and a main() for compilers without libFuzzer.
- *
- *     build/asan/fuzz-TARGET                 every seed once
- *     build/asan/fuzz-TARGET --seeds DIR     writes them there, a file for each
- *     build/asan/fuzz-TARGET FILE...         what libFuzzer has found, again
- *     build/fuzz/TARGET                      the same with libFuzzer's own main()
- *
- * A run depends on its input alone: it has an endpoint and a clock of its own, and no threads. When
- * the endpoint is gone no memory is left. What is wrong ends the program by abort(). */
+/* What the fuzz targets with an endpoint have in common: handlers that execute the bytes of their
+ * input, and journals for seeds. A run has an endpoint and a clock of its own, and no threads. When
+ * the endpoint is gone no memory is left. */
 #ifndef FUZZ_H
 #define FUZZ_H
 
@@ -17,11 +10,9 @@
 #include "support/allocator.c"
 #include "support/journal.c"
 
-#define COUNT(array) (sizeof (array) / sizeof (array)[0])
-#define REQUIRE(x) \
-    ((x) ? (void)0 : (fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #x), abort()))
+#include "main.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *at, size_t len);
+#define COUNT(array) (sizeof (array) / sizeof (array)[0])
 
 /* ---- Memory, clock, log ---------------------------------------------------------------------- */
 
@@ -416,6 +407,25 @@ static restate_status talk(restate_stream *stream, restate_bytes in, size_t piec
     return s;
 }
 
+/* The length of the first message of an exchange; all, if it is not complete. */
+static size_t frame_of(restate_bytes in) {
+    size_t len = in.len < 8 ? in.len : 8 + (size_t)restate__b_get32(in.ptr + 4);
+    return len < in.len ? len : in.len;
+}
+
+/* Takes out what is sent as often as something arrives. */
+static inline void drop_awaiting(rt_bytes *out) {
+    size_t to = 0, len;
+    for (size_t at = 0; at + 8 <= out->len; at += len) {
+        len = frame_of(restate__b(out->at + at, out->len - at));
+        if (out->at[at] || out->at[at + 1] != M_AWAITING_ON) {
+            memmove(out->at + to, out->at + at, len);
+            to += len;
+        }
+    }
+    out->len = to;
+}
+
 static restate_stream *open_exchange(restate_endpoint *ep, const char *path, unsigned version,
                                      bool whole) {
     static const char *const types[] = { "application/vnd.restate.invocation.v5",
@@ -509,10 +519,7 @@ static seed_journal seed_execute(const char *path, unsigned version, restate_byt
     return j;
 }
 
-/* ---- Running seeds and files ----------------------------------------------------------------- */
-
-typedef void fuzz_use(restate_bytes seed);
-void each_seed(fuzz_use *use);              /* of the target, made of the bodies of each_journal() */
+/* Made of the bodies of each_journal(). */
 typedef void fuzz_body(fuzz_use *use, size_t path, unsigned version, restate_bytes body);
 
 enum { EACH = 4 };
@@ -541,7 +548,7 @@ static void each_body(fuzz_use *use, fuzz_body *body, size_t path, unsigned vers
 }
 
 /* Operations that follow each other in the table, for each handler. */
-static void each_journal(fuzz_use *use, fuzz_body *body) {
+static inline void each_journal(fuzz_use *use, fuzz_body *body) {    /* not of every target */
     for (size_t first = 1, n = 0; first < COUNT(operations); first += EACH) {
         for (size_t path = 0; path < COUNT(paths); path++, n++) {
             rt_bytes program = { NULL, 0, 0 };
@@ -553,46 +560,4 @@ static void each_journal(fuzz_use *use, fuzz_body *body) {
     rt_drop(&rt_script);
 }
 
-#ifndef LIBFUZZER
-
-static unsigned seeds;
-static const char *seed_dir;
-
-static void use_run(restate_bytes seed) {
-    seeds++;
-    LLVMFuzzerTestOneInput(seed.ptr, seed.len);
-}
-
-static void use_write(restate_bytes seed) {
-    char name[1000];
-    FILE *file;
-    snprintf(name, sizeof name, "%s/%u", seed_dir, seeds++);
-    file = fopen(name, "wb");
-    REQUIRE(file && fwrite(seed.ptr, 1, seed.len, file) == seed.len && fclose(file) == 0);
-}
-
-static void run_file(const char *name) {
-    static uint8_t content[1 << 20];
-    FILE *file = fopen(name, "rb");
-    size_t len;
-    REQUIRE(file);
-    len = fread(content, 1, sizeof content, file);
-    fclose(file);
-    LLVMFuzzerTestOneInput(content, len);
-}
-
-int main(int argc, char **argv) {
-    if (argc == 3 && !strcmp(argv[1], "--seeds")) {
-        seed_dir = argv[2];
-        each_seed(use_write);
-    } else if (argc > 1) {
-        for (int i = 1; i < argc; i++) run_file(argv[i]);
-    } else {
-        each_seed(use_run);
-        printf("%u seeds\n", seeds);
-    }
-    return 0;
-}
-
-#endif
 #endif

@@ -1,8 +1,4 @@
-/* Random requests of protoc for protoc-gen-restate. What is wrong ends the program by abort().
- *
- *     build/asan/fuzz-plugin                 every seed once
- *     build/asan/fuzz-plugin --seeds DIR     writes them there
- *     build/asan/fuzz-plugin FILE...         what libFuzzer has found, again */
+/* Fuzz target: requests of protoc for protoc-gen-restate. */
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -43,10 +39,7 @@ static void *fuzz_realloc(void *p, size_t size) {
 #undef free
 #undef main
 
-#define REQUIRE(x) \
-    ((x) ? (void)0 : (fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #x), abort()))
-
-int LLVMFuzzerTestOneInput(const uint8_t *at, size_t len);
+#include "main.h"
 
 /* One header: text without zero bytes, in which comments and strings end. */
 static void check_header(const char *s, size_t len) {
@@ -93,7 +86,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *at, size_t len) {
     return 0;
 }
 
-#ifndef LIBFUZZER
 /* ---- Seeds ----------------------------------------------------------------------------------- */
 
 static void put_text(text *t, uint32_t tag, const char *s) { put_field(t, tag, s, strlen(s)); }
@@ -187,49 +179,21 @@ static text seed_of(const char *parameter) {
 
 static const char *const parameters[] = { "", "bare,package=", "marked,encoding=proto", "package=x.y,nonsense=1" };
 
-static int write_seeds(const char *dir) {
-    size_t i;
-    for (i = 0; i < COUNT(parameters); i++) {
-        text seed = seed_of(parameters[i]);
-        FILE *f = fopen(join("%s/plugin-%u", dir, (unsigned)i), "wb");
-        if (!f || fwrite(seed.at, 1, seed.len, f) != seed.len || fclose(f)) return 1;
-    }
-    return 0;
-}
-
-static int run_file(const char *path) {
-    FILE *f = fopen(path, "rb");
-    view all;
-    if (!f) return 1;
-    all = read_all(f);
-    fclose(f);
-    /* The run frees all blocks, this one too: libFuzzer has its own copy. */
-    uint8_t *copy = malloc((size_t)(all.end - all.at) + 1);
-    if (!copy) return 1;
-    memcpy(copy, all.at, (size_t)(all.end - all.at));
-    LLVMFuzzerTestOneInput(copy, (size_t)(all.end - all.at));
-    free(copy);
-    return 0;
-}
-
-/* A run without what is at its end, byte by byte, must be as harmless. */
-static void run_seed(const char *parameter) {
-    text seed = seed_of(parameter);
-    size_t len = seed.len, i;
-    uint8_t *copy = malloc(len + 1);
+/* What the plugin makes is freed after each run, the seed too. */
+static uint8_t *copy_of(const text *seed) {
+    uint8_t *copy = malloc(seed->len + 1);
     if (!copy) abort();
-    memcpy(copy, seed.at, len);
-    for (i = 0; i <= len; i++) LLVMFuzzerTestOneInput(copy, i);
-    free(copy);
+    memcpy(copy, seed->at, seed->len);
+    return copy;
 }
 
-int main(int argc, char **argv) {
-    size_t i;
-    int k, bad = 0;
-    if (argc == 3 && same(argv[1], "--seeds")) return write_seeds(argv[2]);
-    for (k = 1; k < argc; k++) bad |= run_file(argv[k]);
-    for (i = 0; argc == 1 && i < COUNT(parameters); i++) run_seed(parameters[i]);
-    if (argc == 1) printf("%u seeds\n", (unsigned)COUNT(parameters));
-    return bad;
+/* A request without what is at its end must be as harmless. */
+void each_seed(fuzz_use *use) {
+    for (size_t i = 0; i < COUNT(parameters); i++) {
+        text seed = seed_of(parameters[i]);
+        size_t len = seed.len, step = seed_dir ? len : 1;
+        uint8_t *copy = copy_of(&seed);
+        for (; step && len > 0; len -= len < step ? len : step) use(copy, len);
+        free(copy);
+    }
 }
-#endif
