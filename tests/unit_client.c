@@ -1,7 +1,16 @@
 /* Section >>client: requests to a server that is a thread of this program (support/ingress.c) and does what real ones
  * do, and what they had better not do. */
 /* Has threads: runs with ThreadSanitizer, too. */
+#define _DEFAULT_SOURCE
+#define _POSIX_C_SOURCE 200809L
 #define RESTATE_IMPLEMENTATION
+#ifdef __linux__
+#  include <sys/epoll.h>
+static __thread unsigned looks;                 /* how often this thread has looked for events */
+#  define epoll_wait(...) (looks++, epoll_wait(__VA_ARGS__))
+#else
+static unsigned looks;
+#endif
 #include "tools.h"
 #include "restate.h"
 #include <poll.h>
@@ -550,6 +559,24 @@ TEST(waits) {
     }
 }
 
+/* A function that waits for a request of its own does not go round while a future is settled that nobody looks at. */
+TEST(waits_beside_a_settled_future) {
+    ingress in = { .port = 0 }, mute = { .quiet = true };
+    ingress_begin(&in);
+    ingress_begin(&mute);
+    restate_client *client = restate_client_new(&(restate_client_options){ .ingress = in.url, .admin = mute.url,
+                                                                           .timeout_ms = 300 });
+    restate_ctx *ctx = restate_client_begin(client);
+    restate_future *echo = restate_call_async(ctx, to("echo"), restate_str("1"), NULL);
+    looks = 0;
+    CHECK_INT(restate_cancel(ctx, "inv_1kPDCxwZeGow030tFHc6AImrmHBAK2vokn"), RESTATE_TIMEOUT);
+    CHECK(looks < 50);
+    CHECK(restate_is_done(echo));
+    restate_client_free(client);
+    ingress_stop(&in);
+    ingress_stop(&mute);
+}
+
 /* ---- Threads: a client each ------------------------------------------------------------------ */
 
 static void *works(void *arg) {
@@ -645,7 +672,7 @@ int main(int argc, char **argv) {
         T(requests), T(types), T(other_requests), T(attach_follows_sends), T(state), T(state_versions), T(state_writes), T(who_failed),
         T(statuses_that_may_pass), T(tried_again), T(streams_that_end), T(early_refusal), T(large_answers), T(timeouts), T(wrong_options),
         T(nobody_there), T(itself), T(unreachable), T(not_http2), T(options), T(unix_sockets), T(nobody_at_a_unix_socket), T(many), T(restarts), T(own_loop),
-        T(waits), T(threads), T(every_allocation),
+        T(waits), T(waits_beside_a_settled_future), T(threads), T(every_allocation),
         T(every_allocation_of_http2), { 0 }
     };
     return test_main(argc, argv, cases);

@@ -10,9 +10,9 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=build/fuzz
 
-# What takes about ten seconds on a core.
-declare -A runs=([client]=1500 [connection]=3000 [dialog]=500 [exchange]=3000 [plugin]=20000 [record]=3000
-                 [text]=200000 [values]=5000)
+# What takes five to ten seconds on a core.
+declare -A runs=([client]=2000 [connection]=6000 [dialog]=1200 [exchange]=6000 [plugin]=30000 [record]=5000
+                 [text]=200000 [values]=10000)
 
 # The functions of the header that take a context, a future or a selector, but those of clients and journals.
 functions() {
