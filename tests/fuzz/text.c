@@ -173,17 +173,27 @@ static void try_type(given *g) {
     REQUIRE(restate__ep_token(g->text) <= strlen(g->text));
 }
 
+static void hold_segment(const given *g, restate_bytes name) {
+    REQUIRE(!memchr(name.ptr, '/', name.len) && !memchr(name.ptr, '?', name.len));
+    REQUIRE(name.ptr >= g->bytes.ptr && name.ptr + name.len <= g->bytes.ptr + strlen(g->text));
+}
+
 static void try_path(given *g) {
-    restate_bytes service, handler;
-    restate__route route = restate__ep_route(g->text, &service, &handler);
+    restate__ep_names names;
+    restate__route route = restate__ep_route(g->text, &names);
     const char *signed_ = restate__id_path(&g->arena, g->text);
-    if (route == RESTATE__ROUTE_INVOKE) {
-        REQUIRE(!memchr(service.ptr, '/', service.len) && !memchr(handler.ptr, '/', handler.len));
-        REQUIRE(g->arena.failed || !strncmp(signed_, "/invoke/", 8));
-        REQUIRE(handler.ptr + handler.len <= g->bytes.ptr + strlen(g->text));
+    if (route == RESTATE__ROUTE_INVOKE || route == RESTATE__ROUTE_SHOW) {
+        hold_segment(g, names.service);
+        hold_segment(g, names.handler);
+    }
+    if (route == RESTATE__ROUTE_SHOW) {
+        hold_segment(g, names.way);
+        hold_segment(g, names.payload);
     }
     REQUIRE(!strchr(signed_, '?'));
-    REQUIRE(g->arena.failed || route != RESTATE__ROUTE_DISCOVER || !strcmp(signed_, "/discover"));
+    if (g->arena.failed) return;
+    REQUIRE(route != RESTATE__ROUTE_INVOKE || !strncmp(signed_, "/invoke/", 8));
+    REQUIRE(route != RESTATE__ROUTE_DISCOVER || !strcmp(signed_, "/discover"));
 }
 
 static void try_address(given *g) {
@@ -275,7 +285,7 @@ static const struct rule {
                     "application/vnd.restate.endpointmanifest.v9+json",
                     " ,\tapplication/vnd.restate.endpointmanifest.v2+json ,", "*/*" } },
     { try_type, { "text/csv; a=b; c=\"d\\\"\"", "*/*", "text/*", "a/b;" } },
-    { try_path, { "/a/invoke/S/h?b/c", "/discover", "/invoke//", "//health" } },
+    { try_path, { "/a/invoke/S/h?b/c", "/discover", "/invoke//", "/x/serdes/S/encode/h/input" } },
     { try_address, { "http://[::1]:8080/a/", "https://h", "unix:/a", "http://h:0" } },
     { try_segment, { "a/b c", "..", "\xc3\xbc%", "." } },
     { try_scope, { "a_b.c-d", "0123456789012345678901234567890123456", "/", "" } },
