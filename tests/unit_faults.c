@@ -47,6 +47,7 @@ static void hangs_up_all(void) { hang_up_all(); }
 /* Over TLS the bytes go by recv() and send(). */
 #ifdef RESTATE_WITH_OPENSSL
 #define DENSE 6
+#define SPARSE 200
 #define IS_ABOUT(kind) ((kind) == FAULT_RECV || (kind) == FAULT_SEND || (kind) == FAULT_FOPEN || (kind) == FAULT_OPENSSL || \
                         (kind) == FAULT_MEMORY || (kind) == FAULT_EPOLL_CTL)        /* the rest has nothing to do with TLS */
 #define SECURE_FAULTS ON(FAULT_FOPEN, EMFILE), ON(FAULT_OPENSSL, 0),
@@ -54,6 +55,7 @@ static void hangs_up_all(void) { hang_up_all(); }
     ON(FAULT_SEND, EPIPE), ONCE(FAULT_SEND, ECONNRESET), ONCE(FAULT_SEND, ENOBUFS),
 #else
 #define DENSE 20
+#define SPARSE 30
 #define IS_ABOUT(kind) true
 #define SECURE_FAULTS
 #define FAULTS_OF_SENDING OFTEN(FAULT_SENDMSG, EINTR), OFTEN(FAULT_SENDMSG, EAGAIN), ON(FAULT_SENDMSG, FAULT_SHORT), \
@@ -94,10 +96,10 @@ static bool is_harmless(const fault *f) {
 }
 
 static void walk(const char *scenario, const fault *faults, void (*step)(const fault *, size_t)) {
-    for (; faults->kind; faults++) {
-        if (!IS_ABOUT(faults->kind)) continue;
-        size_t stride = faults->kind == FAULT_OPENSSL ? 211 * SLOW : SLOW > 4 ? 29 : 7;      /* a handshake makes thousands */
-        size_t dense = SLOW > 4 ? 3 : faults->kind == FAULT_MEMORY && SLOW == 1 ? 200 : DENSE;
+    for (const fault *first = faults; faults->kind; faults++) {
+        if (!IS_ABOUT(faults->kind) || (SLOW > 4 && (faults - first) % 3)) continue;
+        size_t stride = faults->kind == FAULT_OPENSSL ? 211 * SLOW : SLOW > 4 ? SPARSE : 7;  /* a handshake makes thousands */
+        size_t dense = SLOW > 4 ? 2 : faults->kind == FAULT_MEMORY && SLOW == 1 ? 200 : DENSE;
         fault_walk(scenario, step, faults, dense, stride);
     }
 }

@@ -43,8 +43,8 @@ static const char *const fault_names[FAULT_KINDS] = {
     "none", "memory", "accept", "recv", "send", "sendmsg", "recvmsg", "read", "write", "epoll_create1", "epoll_ctl",
     "epoll_wait", "eventfd", "timerfd_create", "socket", "socketpair", "bind", "listen", "connect", "shutdown", "close",
     "getsockopt", "setsockopt", "getsockname", "getpeername", "getaddrinfo", "fcntl", "open", "fopen", "mmap", "mprotect",
-    "pthread_create", "poll", "pipe", "pthread_attr_init", "pthread_mutex_init", "pthread_cond_init", "pthread_key_create", "fork",
-    "waitpid", "malloc of OpenSSL"
+    "pthread_create", "poll", "pipe", "pthread_attr_init", "pthread_mutex_init", "pthread_cond_init",
+    "pthread_key_create", "fork", "waitpid", "malloc of OpenSSL"
 };
 
 /* Instead of an errno. */
@@ -417,8 +417,8 @@ static inline const char *fault_error_name(const fault *f) {
 }
 
 /* Does `step`, which arms the fault when it likes, with the first call of this kind failing, then with the second one,
- * until there are not so many. The first `dense` calls are all taken, then each `stride`-th, and ever fewer. A step that takes longer
- * than it does on any machine hangs. Gives the number of steps in which there was a fault. */
+ * until there are not so many. The first `dense` calls are all taken, then each `stride`-th, and ever fewer. A step that
+ * takes longer than it does on any machine hangs. Gives the number of steps in which there was a fault. */
 static inline size_t fault_walk(const char *scenario, void (*step)(const fault *, size_t), const fault *f, size_t dense,
                                 size_t stride) {
     size_t reached = 0, hits = 1;
