@@ -7024,13 +7024,18 @@ static const restate_failure *restate__vm_failure(restate__vm *vm, restate_bytes
     return metadata && !vm->arena->failed ? f : NULL;
 }
 
-static bool restate__failure_valid(restate_bytes payload) {
-    restate_wire_Failure m;
+/* Whether headers or metadata can be read, into which decoding does not look. */
+static bool restate__vm_pairs_valid(restate_wire_list list) {
     restate_bytes element, name, value;
-    if (!restate__wire_decode(restate_wire_Failure_fields, &m, sizeof m, payload)) return false;
-    while (restate__wire_each(&m.metadata, &element))
+    while (restate__wire_each(&list, &element))
         if (!restate__wire_entry(element, true, &name, &value)) return false;
     return true;
+}
+
+static bool restate__failure_valid(restate_bytes payload) {
+    restate_wire_Failure m;
+    return restate__wire_decode(restate_wire_Failure_fields, &m, sizeof m, payload) &&
+           restate__vm_pairs_valid(m.metadata);
 }
 
 /* The names in a StateKeys message, ending with NULL. NULL: malformed, or out of memory. */
@@ -8150,7 +8155,8 @@ RESTATE__PRIVATE bool restate__vm_input(restate__vm *vm, restate__vm_input_data 
     const restate__command *recorded = restate__vm_recorded(vm, kind);
     if (!recorded) return false;
     if (recorded->type != kind->type) return restate__vm_mismatch_kind(vm, recorded, kind, &m);
-    if (!restate__wire_decode(kind->desc, &m, sizeof m, recorded->payload))
+    if (!restate__wire_decode(kind->desc, &m, sizeof m, recorded->payload) ||
+        !restate__vm_pairs_valid(m.headers))
         return restate__vm_undecodable(vm, recorded->type);
     if (m.has_value && m.value.content.ptr)
         out->body = restate__vm_terminated(vm, m.value.content,

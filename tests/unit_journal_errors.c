@@ -882,6 +882,16 @@ TEST(x_out_of_memory) {
     rt_drop(&rt_script);
 }
 
+/* A header of the request that cannot be read is not left out in silence. */
+TEST(x_damaged_headers) {
+    EVERY(5, 7) {
+        start(1); frame(M_INPUT, "1(1s2s) 1b 14(1s)", "h", "v", "\x0a\x05k", (size_t)3, "body");
+        CHECK(ready() && !op_input());
+        CHECK_ERROR(500, "cannot decode the recorded command 0");
+        OUT("Error 500 index:0 Input...");
+    }
+}
+
 /* Damaged bytes: any answer is fine, but nothing else. */
 TEST(x_damaged_input) {
     rt_bytes script = { NULL, 0, 0 };
@@ -938,7 +948,7 @@ int main(int argc, char **argv) {
         T(x_closed_stays_closed), T(x_refused_when_closed), T(x_error_before_start), T(x_operations_before_their_time),
         T(x_second_start), T(x_command_after_end), T(x_failure_codes), T(x_nesting),
         T(x_ten_thousand_futures), T(x_ten_thousand_named_signals), T(x_waiting_costs_no_memory),
-        T(x_out_of_memory), T(x_damaged_input),
+        T(x_out_of_memory), T(x_damaged_headers), T(x_damaged_input),
         { NULL, NULL }
     };
     return test_main(argc, argv, cases);
