@@ -114,7 +114,9 @@ static void relay_accept(const route *r) {
     relay.counts->cables++;
 }
 
+/* Where something was lost nothing can come through any more: a connection never loses a part of its bytes. */
 static void cable_hit(cable *l, const forecast *f) {
+    if (l->what == HOLE && f->what == STALL) return;
     relay.counts->hit[f->what]++;
     l->what = f->what;
     l->until = now() + f->ms / 1000.0;
