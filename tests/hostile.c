@@ -557,9 +557,10 @@ static void run_lingering(void) {
 
 /* Bytes of a beginning, one at a time, as slowly as it goes: of the preface, of HTTP/1, of headers, of a journal. */
 static rt_bytes beginning(size_t how) {
+    static const char *const hellos[] = { "PRI * HTTP/2.0\r\n\r\nSM\r\n", "GET /health HTTP/1.1\r\nx-long: yyyyyyyyyyyyyyyyyyyyyyyyyyy" };
     rt_bytes b = { NULL, 0, 0 };
     raw_out.len = 0;
-    if (how < 2) rt_print(&raw_out, "%s", how ? "GET /health HTTP/1.1\r\nx-long: yyyyyyyyyyyyyyyyyyyyyyyyyyyy" : "PRI * HTTP/2.0\r\n\r\nSM\r\n");
+    if (how < 2) rt_add(&raw_out, hellos[how], strlen(hellos[how]));
     else put_preface();
     if (how == 2) put_post(1, "/invoke/S/nap", NULL, NULL);
     if (how == 3) put_nap(1);
@@ -919,7 +920,7 @@ static const attack attacks[] = {
     { "endless-after-all", "KiB", run_endless_after_all, NULL, 64 * 1024, 4 * 1024, 8, 100, 60, ONE_LOOP },
     { "bytewise", "byte", run_bytewise, NULL, 200000, 5000, 8, 200, 60, ONE_LOOP },
 
-    { "connections", "conn", run_many, NULL, 10000, 1000, 80, 200, 60, .o = { .threads = 2, .max_connections = 20000 } },
+    { "connections", "conn", run_many, NULL, 10000, 1000, 120, 200, 60, .o = { .threads = 2, .max_connections = 20000 } },
     { "connections-beyond", "conn", run_beyond, NULL, 10000, 300, 8, 400, 60, .full = true, .o = { .threads = 1, .max_connections = 50 } },
     { "connections-lingering", "conn", run_lingering, NULL, 20000, 1000, 16, 400, 60, ONE_LOOP },
     { "slow", "conn", run_slow, NULL, 400, 0, 16, 20000, 60, .o = { .threads = 1, .request_timeout_ms = 1000 } },
