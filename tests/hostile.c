@@ -778,8 +778,9 @@ static size_t fill_deep_token(peer *p) {
     rt_bytes b = { NULL, 0, 0 };
     if (!*deep) memset(deep, 'W', 6000);    /* W1tb: [[[ */
     for (size_t i = 0; i + 4 <= 6000; i += 4) memcpy(deep + i, "W1tb", 4);
-    rt_print(&b, "%.*s.%s.%s", (int)strcspn(token, "."), token, deep, strrchr(token, '.') + 1);
-    rt_add(&b, "", 1);
+    rt_add(&b, token, strcspn(token, ".") + 1);
+    rt_add(&b, deep, strlen(deep));
+    rt_add(&b, strrchr(token, '.'), strlen(strrchr(token, '.')) + 1);
     put_signed(next_id(p), JWT, (const char *)b.at, 1);
     rt_drop(&b);
     return 1;
