@@ -57,7 +57,7 @@ static inline void rt_free_all(void) {
 typedef struct rt_bytes { uint8_t *at; size_t len, room; } rt_bytes;
 
 static inline void rt_add(rt_bytes *b, const void *data, size_t len) {
-    if (b->len + len + 1 > b->room) {
+    if (len >= b->room - b->len) {
         b->room = (b->len + len + 64) * 2;
         b->at = (uint8_t *)realloc(b->at, b->room);
         if (!b->at) abort();
