@@ -11099,6 +11099,7 @@ typedef struct restate__peer {
     bool absent;                            /* the command was given absent bytes */
     bool broken;                            /* there was no memory for it: everything fails */
     restate__failed nomem;                  /* the last resort: ctx.failed without memory */
+    restate_future unmade;                  /* FAILED: stands for futures that could not be made */
 } restate__peer;
 
 /* Where there are no clients no context has such a peer. */
@@ -12433,8 +12434,9 @@ static void restate__policy_of(restate__policy *p, const restate_retry_policy *r
  * so that functions reject them and write nothing into them. Programs with a loop of their own wait
  * until a future of a client is done, so that one is. */
 static restate_future *restate__future_none(const restate_ctx *ctx) {
-    static const restate_future none, of_client = { .node = { .state = RESTATE__FAILED } };
-    return (restate_future *)(uintptr_t)(RESTATE__PEER(ctx->attempt) ? &of_client : &none);
+    static const restate_future none;
+    restate__peer *p = RESTATE__PEER(ctx->attempt);
+    return p ? &p->unmade : (restate_future *)(uintptr_t)&none;
 }
 
 static restate_selector *restate__selector_none(void) {
@@ -14242,6 +14244,7 @@ RESTATE__PRIVATE void restate__peer_init(restate__peer *p, restate__worker *work
     a->arena = &p->arena;
     restate__attempt_init(a, worker, &options, &p->out);
     a->peer = p;
+    p->unmade.node.state = RESTATE__FAILED;
     a->state = RESTATE__ATTEMPT_RUNNING;
     a->vm.phase = RESTATE__PROCESSING;
 }
@@ -23156,7 +23159,8 @@ static restate__client_ctx restate__client_none = {
               .calls = &(const restate__peer_calls){ .refuses = UINT_MAX },
               .own = &restate__peer_own_functions,
               .broken = true,
-              .nomem = { .failure = &restate__nomem, .as = RESTATE_ERROR } }
+              .nomem = { .failure = &restate__nomem, .as = RESTATE_ERROR },
+              .unmade = { .node = { .state = RESTATE__FAILED } } }
 };
 
 /* `client` is zeroed memory of its kind, with allocator, clock, logger and options set. */
@@ -25028,6 +25032,9 @@ static bool restate__client_plain(restate_bytes text) {
 /* Attach or get output: `verb`. Uses the old paths, which every server knows, if they suffice. */
 static void restate__client_take_attach(restate__client_request *r, const char *verb,
                                         const restate_wire_AttachInvocationCommandMessage *m) {
+    /* The compiler keeps a literal once, beside others of the same function: a program that uses
+     * this one elsewhere would have those of a client, too. */
+    static const char handler[] = "handler";
     const restate_wire_IdempotentRequestTarget *once = &m->target.idempotent_request_target;
     const restate_wire_WorkflowTarget *workflow = &m->target.workflow_target;
     restate__json_out o = restate__client_path(r), body;
@@ -25056,7 +25063,7 @@ static void restate__client_take_attach(restate__client_request *r, const char *
     if (by_key) {
         restate__client_quote(&body, "service", once->service_name);
         if (once->service_key.len) restate__client_quote(&body, "key", once->service_key);
-        restate__client_quote(&body, "handler", once->handler_name);
+        restate__client_quote(&body, handler, once->handler_name);
         restate__client_quote(&body, "idempotencyKey", once->idempotency_key);
         if (once->scope.len) restate__client_quote(&body, "scope", once->scope);
     } else {
