@@ -24,9 +24,11 @@ static int read_clock(clockid_t which, struct timespec *now);
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { HEAD = 4, CONNS = 16, RETRIES = 1, SMALL = 2, SEALED = 4, WAITS = 1 << 20 };
+enum { HEAD = 4, CONNS = 16, DIR_FD = 200, RETRIES = 1, SMALL = 2, SEALED = 4, WAITS = 1 << 20 };
 
 static const uint8_t mark[4] = { 0xFF, 0xFF, 0xFF, 0xFF };
+
+static char dir[] = "/tmp/fuzz-client-XXXXXX";
 
 /* ---- The server ------------------------------------------------------------------------------ */
 
@@ -48,16 +50,19 @@ static int read_clock(clockid_t which, struct timespec *now) {
     return 0;
 }
 
-static void remove_socket(void) { unlink(server.at.sun_path); }
-
-static void listen_once(void) {
-    const char *dir = getenv("TMPDIR");
-    if (server.listener) return;
-    server.at.sun_family = AF_UNIX;
-    snprintf(server.at.sun_path, sizeof server.at.sun_path, "%s/fuzz-client-%ld",
-             dir && strlen(dir) < 60 ? dir : "/tmp", (long)getpid());
-    server.listener = socket(AF_UNIX, SOCK_STREAM, 0);
+static void remove_socket(void) {
     unlink(server.at.sun_path);
+    rmdir(dir);
+}
+
+/* Under the same name in all programs: it is in messages, and libFuzzer sees what is compared. */
+static void listen_once(void) {
+    if (server.listener) return;
+    REQUIRE(mkdtemp(dir));
+    REQUIRE(dup2(open(dir, O_RDONLY | O_DIRECTORY), DIR_FD) == DIR_FD);
+    server.at.sun_family = AF_UNIX;
+    snprintf(server.at.sun_path, sizeof server.at.sun_path, "/proc/self/fd/%d/s", DIR_FD);
+    server.listener = socket(AF_UNIX, SOCK_STREAM, 0);
     REQUIRE(bind(server.listener, (struct sockaddr *)&server.at, sizeof server.at) == 0);
     REQUIRE(listen(server.listener, CONNS) == 0);
     REQUIRE(fcntl(server.listener, F_SETFL, O_NONBLOCK) == 0);
@@ -144,7 +149,9 @@ static restate_client *client_new(unsigned options) {
     if (options & SEALED) o.seal = &sealing;
     o.allocator = mem_allocator(&memory);
     o.logger = (restate_logger){ write_log, NULL, RESTATE_LOG_TRACE, true };
-    return restate_client_new(&o);
+    restate_client *client = restate_client_new(&o);
+    for (size_t i = 0; client && i < 4; i++) restate__client_http_of(client)->random[i] = i + 1;
+    return client;
 }
 
 static void settled(void *user, restate_ctx *ctx, restate_future *future) {
