@@ -2643,9 +2643,10 @@ typedef void restate_client_fn(void *user, restate_ctx *ctx, restate_future *fut
  *
  * In `fn` restate_await() of that future gives its result and does not wait; functions that would
  * wait are misuse. Instead of this you can call restate_is_done() after restate_client_process().
+ * Returns:   RESTATE_OK; RESTATE_ERROR (out of memory, or misuse): `fn` will not be called.
  * Threads:   that of the client, inside of restate_client_process() and of functions that wait. */
-RESTATE_API void restate_client_then(restate_ctx *ctx, restate_future *future,
-                                     restate_client_fn *fn, void *user);
+RESTATE_API restate_status restate_client_then(restate_ctx *ctx, restate_future *future,
+                                               restate_client_fn *fn, void *user);
 
 #endif
 
@@ -11057,6 +11058,7 @@ enum {
  * 2. Each command is taken when it is issued, before its function returns. One without completion
  *    (a cancellation, a state write) is done by then, and has the status that `take` returns.
  * 3. Notifications are delivered when they arrive, not when somebody awaits: there is no replay.
+ *    What there is no memory for fails: its future is settled with `restate__nomem`.
  * 4. No error sticks. What would be the end of an attempt is kept in `ctx.error`, with life OVER:
  *    functions without a status do nothing then, and the next one that has a status gives
  *    RESTATE_ERROR and clears it: restate__ctx_given(). The journal is put in order again at once.
@@ -11086,6 +11088,8 @@ typedef struct restate__peer_own {
     const char *(*key)(const restate__attempt *a);
     void (*given)(const struct restate__args *in);  /* learns of the payload before it is sealed */
     bool (*unmade)(restate_ctx *ctx, const char *function, const restate_future *f);
+    /* Tells the peer that the result is given to the user. Returns what a failure is there. */
+    restate_status (*status)(struct restate__peer *p, const restate__node *leaf);
 } restate__peer_own;
 
 typedef struct restate__peer {
@@ -11098,6 +11102,7 @@ typedef struct restate__peer {
     const restate_codec *codec;             /* of the payload in the command; NULL: not known */
     bool absent;                            /* the command was given absent bytes */
     bool broken;                            /* there was no memory for it: everything fails */
+    bool lost;                              /* the rest of this notification is dropped */
     restate__failed nomem;                  /* the last resort: ctx.failed without memory */
     restate_future unmade;                  /* FAILED: stands for futures that could not be made */
 } restate__peer;
@@ -12485,7 +12490,7 @@ static restate_status restate__future_failed(restate_ctx *ctx, const restate_fai
 static restate_status restate__future_told(restate_ctx *ctx, restate__node *leaf) {
     restate__peer *p = RESTATE__PEER(ctx->attempt);
     bool settled = !p || restate__future_of(leaf)->kind == RESTATE__FUTURE_SETTLED;
-    return settled ? RESTATE_TERMINAL : p->calls->status(p, leaf->id);
+    return settled ? RESTATE_TERMINAL : p->own->status(p, leaf);
 }
 
 /* The value of a future, without its seal. */
@@ -12799,10 +12804,13 @@ static restate_status restate__issue_any(const restate__operation *op, restate__
         return s;
     }
     bool payload = op->rules & RESTATE__RULE_PAYLOAD;
-    return restate__ctx_leave(ctx, s == RESTATE_OK && (!payload || restate__op_keep_failure(in)) &&
-                                       restate__op_allowed(in, op->rules) &&
-                                       restate__op_texts_valid(in, op) &&
-                                       (!payload || restate__op_seal(in)) && op->issue(in, f));
+    s = restate__ctx_leave(ctx, s == RESTATE_OK && (!payload || restate__op_keep_failure(in)) &&
+                                    restate__op_allowed(in, op->rules) &&
+                                    restate__op_texts_valid(in, op) &&
+                                    (!payload || restate__op_seal(in)) && op->issue(in, f));
+    /* A peer that did not take the command would never settle the future. */
+    if (f && s != RESTATE_OK && RESTATE__PEER(ctx->attempt)) *future = restate__future_none(ctx);
+    return s;
 }
 
 static restate_future *restate__issue_async(const restate__operation *op, restate__args *in) {
@@ -13387,7 +13395,7 @@ static restate_status restate__call_id_read(restate_ctx *ctx, const restate__nod
                                             const char **id) {
     const restate__value *v = &leaf->value;
     restate__peer *p = RESTATE__PEER(ctx->attempt);
-    restate_status failed = p ? p->calls->status(p, leaf->id) : RESTATE_TERMINAL;
+    restate_status failed = p ? p->own->status(p, leaf) : RESTATE_TERMINAL;
     if (v->kind == RESTATE__FAILURE) return restate__ctx_set_failed(ctx, v->is.failure, failed);
     if (id) *id = (const char *)v->is.bytes.ptr;
     return RESTATE_OK;
@@ -14219,9 +14227,16 @@ static bool restate__peer_forbids(const restate__args *in, unsigned broken) {
     return restate__peer_misuse(in->ctx, in->function) == RESTATE_OK;
 }
 
+static restate_status restate__peer_status(restate__peer *p, const restate__node *leaf) {
+    const restate__value *v = &leaf->value;
+    restate_status s = p->calls->status(p, leaf->id);
+    return v->kind == RESTATE__FAILURE && v->is.failure == &restate__nomem ? RESTATE_ERROR : s;
+}
+
 static const restate__peer_own restate__peer_own_functions = {
     restate__peer_mend, restate__peer_fail, restate__peer_refuses, restate__peer_forbids,
-    restate__peer_no_request, restate__peer_key, restate__peer_given, restate__peer_unmade
+    restate__peer_no_request, restate__peer_key, restate__peer_given, restate__peer_unmade,
+    restate__peer_status
 };
 
 /* `p` is zeroed memory. The worker lends its memory: nothing is queued there. Afterwards
@@ -14289,14 +14304,39 @@ RESTATE__PRIVATE bool restate__peer_command(restate__peer *p, restate__message *
     return restate__peer_read(&p->out, restate__chunk_data(*block), len);
 }
 
-/* Settles what a notification of the peer is about: all of a message, in as many pieces as it
- * likes. Out of memory it is lost, and the next call of the user is told so. */
+/* Out of memory the rest of a notification is dropped. */
+static void restate__peer_lose(restate__peer *p) {
+    p->lost = true;
+    restate__ctx_end(&p->attempt.ctx);
+}
+
+/* A piece of a notification, of any size. */
 RESTATE__PRIVATE void restate__peer_feed(restate__peer *p, restate_bytes piece) {
-    restate__attempt *a = &p->attempt;
-    restate__vm_feed(&a->vm, piece);
-    while (a->vm.journal.notifications.left && a->vm.phase == RESTATE__PROCESSING)
-        restate__vm_deliver(&a->vm);
-    if (a->vm.phase != RESTATE__PROCESSING) restate__ctx_end(&a->ctx);
+    restate__vm *vm = &p->attempt.vm;
+    if (p->lost) return;
+    restate__vm_feed(vm, piece);
+    while (vm->journal.notifications.left && vm->phase == RESTATE__PROCESSING)
+        restate__vm_deliver(vm);
+    if (vm->phase != RESTATE__PROCESSING) restate__peer_lose(p);
+}
+
+/* Begins a notification with a body of `len` bytes. */
+RESTATE__PRIVATE void restate__peer_begin(restate__peer *p, uint16_t type, size_t len) {
+    uint8_t head[RESTATE__WIRE_HEAD];
+    restate__wire_put_head(head, type, 0, (uint32_t)len);
+    p->lost = false;
+    restate__peer_feed(p, restate__b(head, sizeof head));
+}
+
+/* All of a notification was fed. If it was lost, what it is about fails: its future would wait for
+ * ever. The next call of the user is told so, too. */
+RESTATE__PRIVATE void restate__peer_finish(restate__peer *p, uint32_t completion) {
+    static const restate__value nomem = { RESTATE__FAILURE, .is.failure = &restate__nomem };
+    restate__vm *vm = &p->attempt.vm;
+    restate__slot *slot = p->lost ? restate__slot_of(&vm->journal, false, completion) : NULL;
+    p->lost = false;
+    if (slot && slot->leaf && slot->leaf->state == RESTATE__PENDING)
+        restate__vm_settle(vm, slot->leaf, &nomem);
 }
 
 #endif
@@ -20775,6 +20815,11 @@ static bool restate__poll_set_flags(int fd) {
            fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
 }
 
+static void restate__poll_let_block(int fd) {
+    int flags = fcntl(fd, F_GETFL);
+    if (flags >= 0) (void)fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+}
+
 #if RESTATE__EPOLL
 static bool restate__poll_open(restate__poll *p, const restate_allocator *allocator) {
     (void)allocator;
@@ -21027,6 +21072,9 @@ struct restate__server {
     uint64_t phase_until_ms;
     restate__srv_listener listener;
     restate__poll_source channel;           /* of a worker process, instead of a listener */
+    unsigned untold;                        /* atomic: connections that are over, which the
+                                               supervisor does not know yet; */
+    bool told_stops;                        /* and whether it knows that this worker drains */
     bool ended;
     restate_status status;                  /* it ended with */
 };
@@ -21415,6 +21463,7 @@ enum {
     RESTATE__CHANNEL_ENDS = 'e',            /* it is done, and ends itself; */
     RESTATE__CHANNEL_FAILS = 'f'            /* the same, but it could not serve */
 };
+#define RESTATE__CHANNEL_FULL_MS 5          /* until a full channel is tried again */
 
 /* A message, as the system takes and gives it. */
 typedef struct restate__channel_message {
@@ -21433,8 +21482,8 @@ static void restate__channel_prepare(restate__channel_message *m, uint8_t what) 
     m->head.msg_controllen = CMSG_SPACE(sizeof(int));
 }
 
-/* Sends the byte, and a copy of `fd` unless it is -1. False: the socket is full, or closed at the
- * other end. A byte without descriptor is dropped then, which needs thousands of unread bytes. */
+/* Sends the byte, and a copy of `fd` unless it is -1. False: the socket is full (some hundred bytes
+ * are unread), or closed at the other end. */
 static bool restate__channel_send(int channel, uint8_t what, int fd) {
     restate__channel_message m;
     ssize_t n;
@@ -21454,10 +21503,6 @@ static bool restate__channel_send(int channel, uint8_t what, int fd) {
     return n == 1;
 }
 
-static void restate__channel_post(int channel, uint8_t what) {
-    if (channel >= 0) (void)restate__channel_send(channel, what, -1);
-}
-
 /* Returns the next message; 0: none yet; -1: the other end is closed. `*fd`: the connection that
  * came with it, or -1. */
 static int restate__channel_next(int channel, int *fd) {
@@ -21475,6 +21520,16 @@ static int restate__channel_next(int channel, int *fd) {
     return m.what;
 }
 
+/* A worker process has one connection less. What the supervisor cannot be told now, as it reads too
+ * slowly, the boss tells later: the supervisor compares the workers by these numbers. */
+static void restate__srv_left(restate__server *server) {
+    if (server->channel.fd < 0 ||
+        restate__channel_send(server->channel.fd, RESTATE__CHANNEL_LEFT, -1))
+        return;
+    RESTATE__ADD(&server->untold, 1u, RELAXED);
+    restate__poll_signal(server->boss->poll.wake_fd);
+}
+
 /* ---- A turn of a connection, and what of it is timed ----------------------------------------- */
 
 static void restate__conn_destroy(restate__conn *conn) {
@@ -21487,7 +21542,7 @@ static void restate__conn_destroy(restate__conn *conn) {
     *conn->link = conn->next;
     if (conn->next) conn->next->link = conn->link;
     RESTATE__SUB(&loop->conn_count, 1u, RELEASE);
-    restate__channel_post(loop->server->channel.fd, RESTATE__CHANNEL_LEFT);
+    restate__srv_left(loop->server);
     restate__mem_free(&loop->server->endpoint->allocator, conn, sizeof *conn);
 }
 
@@ -21716,9 +21771,19 @@ static uint64_t restate__loop_left_ms(const restate__loop *loop, uint64_t at) {
     return far_ ? RESTATE__LOOP_LOOK_MS : left;
 }
 
+/* Whether there is something left to tell the supervisor, whose channel is full. */
+static bool restate__srv_untold(const restate__server *server) {
+    return server->channel.watched &&
+           (RESTATE__LOAD(&server->untold, RELAXED) ||
+            (!server->told_stops && server->phase != RESTATE__PHASE_SERVING));
+}
+
 static int restate__loop_timeout(const restate__loop *loop, uint64_t wait_ms) {
     uint64_t at = restate__loop_next_ms(loop);
     if (loop->busy || wait_ms == 0) return 0;
+    if (loop == loop->server->boss && wait_ms > RESTATE__CHANNEL_FULL_MS &&
+        restate__srv_untold(loop->server))
+        wait_ms = RESTATE__CHANNEL_FULL_MS;
     if (at != RESTATE__SRV_NEVER) {
         uint64_t left = restate__loop_left_ms(loop, at);
         if (left < wait_ms) wait_ms = left;
@@ -21817,6 +21882,18 @@ static void restate__srv_unlisten(restate__server *server) {
     server->listener.paused_until_ms = 0;
 }
 
+/* Tells the supervisor what it does not know yet: until all is told, once a turn of the boss. */
+static void restate__srv_tell(restate__server *server) {
+    int channel = server->channel.fd;
+    bool told = true;
+    while (told && RESTATE__LOAD(&server->untold, RELAXED)) {
+        told = restate__channel_send(channel, RESTATE__CHANNEL_LEFT, -1);
+        if (told) RESTATE__SUB(&server->untold, 1u, RELAXED);
+    }
+    if (told && !server->told_stops && server->phase != RESTATE__PHASE_SERVING)
+        server->told_stops = restate__channel_send(channel, RESTATE__CHANNEL_STOPS, -1);
+}
+
 /* Once a turn of the boss: begins and ends phases, and resumes accepting. */
 static void restate__srv_watch(restate__server *server) {
     const restate_endpoint *ep = server->endpoint;
@@ -21830,7 +21907,6 @@ static void restate__srv_watch(restate__server *server) {
     if (stops && server->phase == RESTATE__PHASE_SERVING) {
         uint64_t drain = ep->options.drain_ms == RESTATE_ZERO_MS ? 0 : ep->options.drain_ms;
         restate__srv_unlisten(server);
-        restate__channel_post(server->channel.fd, RESTATE__CHANNEL_STOPS);
         server->phase_until_ms = restate__h2_at(now, drain);
         restate__srv_enter(server, RESTATE__PHASE_DRAINING);
     }
@@ -21838,6 +21914,7 @@ static void restate__srv_watch(restate__server *server) {
         server->phase_until_ms = now + RESTATE__GRACE_MS;
         restate__srv_enter(server, RESTATE__PHASE_CUT);
     }
+    if (restate__srv_untold(server)) restate__srv_tell(server);
 }
 
 /* Whether a handler holds the loop, so that it does not adopt its arrivals. */
@@ -22060,9 +22137,9 @@ static void restate__srv_on_channel(void *owner) {
         what = restate__channel_next(server->channel.fd, &fd);
         if (what == 0) return;
         if (what != RESTATE__CHANNEL_TAKE) restate__srv_drain(server->endpoint);
-        else if (fd < 0) restate__channel_post(server->channel.fd, RESTATE__CHANNEL_BACK);
-        else if (!restate__srv_take(server, fd))
-            restate__channel_post(server->channel.fd, RESTATE__CHANNEL_LEFT);
+        else if (fd < 0 ? !restate__channel_send(server->channel.fd, RESTATE__CHANNEL_BACK, -1)
+                        : !restate__srv_take(server, fd))
+            restate__srv_left(server);
         if (what == RESTATE__CHANNEL_CUT) restate_endpoint_stop(server->endpoint);
     }
     if (what < 0) restate__poll_forget(&server->boss->poll, &server->channel);
@@ -22746,7 +22823,8 @@ static void restate__proc_work(restate__proc *p, int channel) {
     bool good = restate__proc_run(ep, by_signals ? restate__proc_drain_endpoint : NULL, &p->mask) ==
                 RESTATE_OK;
     if (good) restate_endpoint_free(ep);    /* otherwise a handler or closure may still use it */
-    restate__channel_post(channel, good ? RESTATE__CHANNEL_ENDS : RESTATE__CHANNEL_FAILS);
+    restate__poll_let_block(channel);       /* the last message, which explains the end */
+    (void)restate__channel_send(channel, good ? RESTATE__CHANNEL_ENDS : RESTATE__CHANNEL_FAILS, -1);
     exit(good ? 0 : 1);
 }
 
@@ -23316,45 +23394,41 @@ RESTATE__PRIVATE restate_status restate__client_wait(restate__peer *p) {
     return s;
 }
 
-RESTATE_API void restate_client_then(restate_ctx *ctx, restate_future *future,
-                                     restate_client_fn *fn, void *user) {
+RESTATE_API restate_status restate_client_then(restate_ctx *ctx, restate_future *future,
+                                               restate_client_fn *fn, void *user) {
     restate__client_ctx *c = restate__client_only(ctx, "restate_client_then");
-    if (!c || c->peer.broken) return;
-    restate__client_then **at = &c->thens;
+    if (!c) return RESTATE_ENDED;
+    if (c->peer.broken) return RESTATE_ERROR;
+    if (!future || !fn)
+        return restate__ctx_given(ctx, restate__ctx_misuse(ctx, "restate_client_then", "the future "
+                                                           "or the function is NULL"));
     restate__client_then *then = restate__arena_alloc(ctx->memory, sizeof *then);
-    if (!future || !fn) {
-        restate__ctx_misuse(ctx, "restate_client_then", "the future or the function is NULL");
-        return;
-    }
-    if (!then) {
-        restate__ctx_nomem(ctx);
-        return;
-    }
+    if (!then) return restate__ctx_given(ctx, restate__ctx_nomem(ctx));
     *then = (restate__client_then){ .future = future, .fn = fn, .user = user };
+    restate__client_then **at = &c->thens;
     while (*at) at = &(*at)->next;
     *at = then;
     restate__client_settled(c);
+    return RESTATE_OK;
 }
 
 /* ---- Settling completions -------------------------------------------------------------------- */
 
-/* Feeds the head of a notification. Any type does, as the journal reads only its fields. */
-static void restate__client_put_head(restate__client_ctx *c, size_t len) {
-    uint8_t head[RESTATE__WIRE_HEAD];
-    restate__wire_put_head(head, restate_wire_MSG_CALL_COMPLETION, 0, (uint32_t)len);
-    restate__peer_feed(&c->peer, restate__b(head, sizeof head));
+/* Begins a notification. Any type does, as the journal reads only its fields. */
+static void restate__client_begin_body(restate__client_ctx *c, size_t len) {
+    restate__client_settled(c);
+    restate__peer_begin(&c->peer, restate_wire_MSG_CALL_COMPLETION, len);
 }
 
 static void restate__client_notify(restate__client_ctx *c,
                                    const restate_wire_NotificationTemplate *m) {
-    restate_bytes body;
-    restate__client_settled(c);
-    if (!restate__wire_encode(&c->peer.arena, restate_wire_NotificationTemplate_fields, m, &body)) {
-        restate__ctx_nomem(&c->peer.attempt.ctx);
-        return;
-    }
-    restate__client_put_head(c, body.len);
-    restate__peer_feed(&c->peer, body);
+    restate_bytes body = restate__b_none();
+    bool made = restate__wire_encode(&c->peer.arena, restate_wire_NotificationTemplate_fields, m,
+                                     &body);
+    restate__client_begin_body(c, body.len);
+    if (made) restate__peer_feed(&c->peer, body);
+    else restate__peer_lose(&c->peer);
+    restate__peer_finish(&c->peer, m->id.completion_id);
 }
 
 static restate_wire_NotificationTemplate restate__client_completes(uint32_t completion,
@@ -23395,8 +23469,8 @@ RESTATE__PRIVATE void restate__client_failure(restate__client_ctx *c, uint32_t c
 }
 
 /* Begins a notification, encoded by hand because each call has two of them: with the field `result`
- * of `len` bytes, which the caller feeds by restate__peer_feed(), in pieces. `value`: the bytes are
- * the content of a Value in that field. */
+ * of `len` bytes, which the caller feeds by restate__peer_feed(), in pieces, and finishes. `value`:
+ * the bytes are the content of a Value in that field. */
 static void restate__client_begin_field(restate__client_ctx *c, uint32_t completion,
                                         unsigned result, size_t len, bool value) {
     uint8_t prefix[40];
@@ -23407,8 +23481,7 @@ static void restate__client_begin_field(restate__client_ctx *c, uint32_t complet
     pb_encode_varint(&out, value ? len + 1 + restate__wire_varint_size(len) : len);
     if (value) pb_encode_tag(&out, PB_WT_STRING, restate_wire_Value_content_tag);
     if (value) pb_encode_varint(&out, len);
-    restate__client_settled(c);
-    restate__client_put_head(c, out.bytes_written + len);
+    restate__client_begin_body(c, out.bytes_written + len);
     restate__peer_feed(&c->peer, restate__b(prefix, out.bytes_written));
 }
 
@@ -23418,6 +23491,7 @@ RESTATE__PRIVATE void restate__client_id(restate__client_ctx *c, uint32_t comple
     restate__client_begin_field(c, completion,
                                 restate_wire_NotificationTemplate_invocation_id_tag, id.len, false);
     restate__peer_feed(&c->peer, id);
+    restate__peer_finish(&c->peer, completion);
 }
 
 static void restate__client_begin_value(restate__client_ctx *c, uint32_t completion, size_t len) {
@@ -23429,6 +23503,7 @@ RESTATE__PRIVATE void restate__client_value(restate__client_ctx *c, uint32_t com
                                             restate_bytes value) {
     restate__client_begin_value(c, completion, value.len);
     restate__peer_feed(&c->peer, value);
+    restate__peer_finish(&c->peer, completion);
 }
 
 /* ---- Responses, requests of any kind --------------------------------------------------------- */
@@ -24067,6 +24142,7 @@ static void restate__client_give(restate__client_request *r) {
         restate__peer_feed(&c->peer, piece);
         restate__buf_drop(&r->arrived, piece.len);
     }
+    restate__peer_finish(&c->peer, r->completion);
 }
 
 static void restate__client_give_rows(restate__client_request *r);
@@ -29046,11 +29122,15 @@ static uint16_t restate__test_http_status(restate_bytes failure) {
     return code >= 400 && code <= 999 ? (uint16_t)code : 500;
 }
 
+static uint32_t restate__test_completion(restate_bytes notification) {
+    return (uint32_t)restate__test_get_number(
+        notification, restate_wire_NotificationTemplate_completion_id_tag);
+}
+
 /* Fills the response. A call has two completions with consecutive ids: its invocation id and its
  * result. */
-static void restate__test_note_answer(restate__test_ctx *own, uint16_t type, restate_bytes body) {
-    uint32_t id = (uint32_t)restate__test_get_number(
-        body, restate_wire_NotificationTemplate_completion_id_tag);
+static void restate__test_note_answer(restate__test_ctx *own, uint16_t type, uint32_t id,
+                                      restate_bytes body) {
     bool sends = type == restate_wire_MSG_CALL_INVOCATION_ID_COMPLETION;
     restate__test_answer *a = restate__test_answer_of(own, id), *first = NULL;
     if (type == restate_wire_MSG_CALL_COMPLETION) first = restate__test_answer_of(own, id - 1);
@@ -29072,13 +29152,13 @@ static void restate__test_note_answer(restate__test_ctx *own, uint16_t type, res
 static void restate__test_visitor_notify(restate__test_party *p, uint16_t type,
                                          restate_bytes body) {
     restate__test_ctx *own = ((restate__test_visitor *)(void *)p)->ctx;
-    uint8_t head[RESTATE__WIRE_HEAD];
     if (!own) return;
-    restate__test_note_answer(own, type, body);
-    restate__wire_put_head(head, type, 0, (uint32_t)body.len);
+    uint32_t completion = restate__test_completion(body);
+    restate__test_note_answer(own, type, completion, body);
     restate__client_settled(&own->c);
-    restate__peer_feed(&own->c.peer, restate__b(head, sizeof head));
+    restate__peer_begin(&own->c.peer, type, body.len);
     if (body.len) restate__peer_feed(&own->c.peer, body);
+    restate__peer_finish(&own->c.peer, completion);
 }
 
 static void restate__test_visitor_refuse(restate__test_party *p, uint16_t code, const char *why) {

@@ -54,8 +54,12 @@ static void greet(restate_client *client, char *line, int *open) {
     restate_ctx *ctx = restate_client_begin(client);
     restate_target greeter = { .service = "Greeter", .handler = "greet" };
     line[strcspn(line, "\n")] = 0;
-    restate_client_then(ctx, restate_call_async(ctx, greeter,
-        restate_json(ctx, "{'name': %s}", line), NULL), answered, open);
+    restate_future *call = restate_call_async(ctx, greeter, restate_json(ctx, "{'name': %s}", line), NULL);
+    ++*open;
+    if (restate_client_then(ctx, call, answered, open) == RESTATE_OK) return;
+    printf("%s\n", restate_failed(ctx)->message);
+    restate_client_end(ctx);
+    --*open;
 }
 
 static int loop(restate_client *client) {
@@ -72,12 +76,8 @@ static int loop(restate_client *client) {
         if (epoll_wait(epoll, &event, 1, -1) < 1) continue;
         if (event.data.fd == STDIN_FILENO) {
             more = fgets(line, sizeof line, stdin) != NULL;
-            if (more) {
-                greet(client, line, &open);
-                open++;
-            } else {
-                epoll_ctl(epoll, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
-            }
+            if (more) greet(client, line, &open);
+            else epoll_ctl(epoll, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
         }
         if (restate_client_process(client, 0) != RESTATE_OK) return 1;
     }

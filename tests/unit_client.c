@@ -528,7 +528,8 @@ TEST(own_loop) {
         answers = 0;
         for (int i = 0; i < 5; i++) {
             restate_ctx *own = restate_client_begin(client);
-            restate_client_then(own, restate_call_async(own, to(i ? "echo" : "busy"), restate_str("1"), &once), answered, NULL);
+            restate_future *call = restate_call_async(own, to(i ? "echo" : "busy"), restate_str("1"), &once);
+            CHECK_INT(restate_client_then(own, call, answered, NULL), RESTATE_OK);
         }
         struct pollfd fd = { .fd = restate_client_fd(client), .events = POLLIN };
         int rounds = 0;

@@ -15,7 +15,7 @@ typedef struct pending {
     restate__client_ctx *c;
     uint32_t id, completion;                    /* completion 0: only the id */
     char handler[32];
-    char value[256];
+    char value[2048];
     size_t len;
     uint64_t due;                               /* of a timer */
     restate_status as;                          /* of a failure */
@@ -474,19 +474,22 @@ TEST(then) {
     restate_ctx *a = restate_client_begin(&f->base), *b = restate_client_begin(&f->base);
     called = 0;
     to_end = NULL;
-    restate_client_then(a, restate_call_async(a, to("echo"), restate_str("x"), NULL), on_settled, "x");
+    restate_future *call = restate_call_async(a, to("echo"), restate_str("x"), NULL);
+    CHECK_INT(restate_client_then(a, call, on_settled, "x"), RESTATE_OK);
     CHECK_INT(restate_sleep(b, 1), RESTATE_OK);             /* a's call comes first */
     CHECK_INT(called, 1);
     a = restate_client_begin(&f->base);
     to_end = b;                                             /* the one that waits is ended meanwhile */
-    restate_client_then(a, restate_call_async(a, to("echo"), restate_str("y"), NULL), on_settled, "y");
+    call = restate_call_async(a, to("echo"), restate_str("y"), NULL);
+    CHECK_INT(restate_client_then(a, call, on_settled, "y"), RESTATE_OK);
     CHECK_INT(restate_sleep(b, 1), RESTATE_ERROR);
     CHECK_HAS(restate_failed(b)->message, "was ended");
     CHECK_INT(called, 2);
     a = restate_client_begin(&f->base);
     CHECK(f->base.contexts->next == NULL);                  /* b is gone */
-    restate_client_then(a, NULL, on_settled, NULL);
-    CHECK_INT(restate_sleep(a, 1), RESTATE_ERROR);
+    CHECK_INT(restate_client_then(a, NULL, on_settled, NULL), RESTATE_ERROR);
+    CHECK_HAS(restate_failed(a)->message, "the future or the function is NULL");
+    CHECK_INT(restate_sleep(a, 1), RESTATE_OK);
     restate_client_free(&f->base);
 }
 
@@ -521,12 +524,37 @@ TEST(nothing) {
     CHECK(!restate_json_own(ctx, cJSON_CreateObject()));
     restate_log(ctx, RESTATE_LOG_ERROR, "nobody hears this");
     restate_client_at(ctx, to("x"));
-    restate_client_then(ctx, f, on_settled, NULL);
+    CHECK_INT(restate_client_then(ctx, f, on_settled, NULL), RESTATE_ERROR);
     CHECK_INT(restate_await(ctx, restate_client_request(ctx, "GET", "/", v), NULL), RESTATE_ERROR);
     CHECK_STR(restate_client_answer(ctx, NULL)->invocation_id, "");
     restate_client_end(ctx);
     restate_client_free(NULL);
     CHECK(memcmp(&before, &restate__client_none, sizeof before) == 0);
+}
+
+static void on_any_result(void *user, restate_ctx *ctx, restate_future *future) {
+    restate_bytes v;
+    restate_status s = restate_await(ctx, future, &v);
+    ++*(size_t *)user;
+    CHECK(s == RESTATE_OK || s == RESTATE_ERROR);
+    if (s == RESTATE_OK) CHECK_INT(v.len, 1536);
+}
+
+/* What was to be called is called, also if the response was lost. */
+static void functions_called(restate_client *client, restate_ctx *other, size_t offset) {
+    uint8_t value[1536];
+    memset(value, 'x', sizeof value);
+    restate_ctx *ctx = restate_client_begin(client);
+    size_t calls = 0, accepted = 0;
+    (void)restate_alloc(ctx, offset);
+    for (size_t i = 0; i < 4; i++) {
+        restate_future *f = restate_call_async(ctx, to("echo"), restate__b(value, sizeof value), NULL);
+        if (restate_client_then(ctx, f, on_any_result, &calls) == RESTATE_OK) accepted++;
+    }
+    for (size_t i = 0; i < 8; i++) RESTATE_IGNORE(restate_sleep(other, 1));
+    CHECK_INT(calls, accepted);
+    CHECK(accepted >= 3 || restate__client_of(ctx)->peer.broken);
+    restate_client_end(ctx);
 }
 
 /* `offset`: so that the end of a chunk comes somewhere else. */
@@ -576,8 +604,67 @@ TEST(every_allocation) {
     }
 }
 
+TEST(every_allocation_of_a_response) {
+    for (size_t offset = 0; offset < 4096; offset += 64) {
+        size_t all = 1;
+        for (size_t i = 0; i <= all; i++) {
+            fake *f = fake_new();
+            restate_ctx *other = restate_client_begin(&f->base);
+            RESTATE_IGNORE(restate_sleep(other, 1));
+            size_t before = memory.calls;
+            memory.fail_at = i ? before + i : 0;
+            functions_called(&f->base, other, offset);
+            if (!i) all = memory.calls - before;
+            memory.fail_at = 0;
+            restate_client_free(&f->base);
+            CHECK_INT(memory.blocks, 0);
+        }
+        CHECK(all > 3);
+    }
+}
+
+/* A response comes in pieces, each of which looks like a message that settles the other call. When memory ends in the
+ * middle, what comes then is not read as messages. */
+static void response_in_pieces(fake *f) {
+    enum { PIECES = 40 };
+    static const uint8_t message[] = { 0x80, 0x0d, 0, 0, 0, 0, 0, 4, 8, 4, 0x22, 0 };
+    uint8_t like[1200];
+    restate_ctx *ctx = restate_client_begin(&f->base);
+    restate__client_ctx *c = restate__client_of(ctx);
+    restate_future *first = restate_call_async(ctx, to("a"), restate_str("1"), NULL);
+    restate_future *second = restate_call_async(ctx, to("b"), restate_str("1"), NULL);
+    for (size_t i = 0; i < sizeof like; i++) like[i] = message[i % sizeof message];
+    if (f->count == 2 && f->list[1].completion == 4) {
+        restate__client_begin_value(c, f->list[0].completion, PIECES * sizeof like);
+        for (int i = 0; i < PIECES; i++) restate__peer_feed(&c->peer, restate__b(like, sizeof like));
+        restate__peer_finish(&c->peer, f->list[0].completion);
+        CHECK(!restate_is_done(second) || restate__ctx_is_over(ctx));
+        restate_status s = restate_await(ctx, first, NULL);
+        CHECK(s == RESTATE_OK || s == RESTATE_ERROR);
+        CHECK(!restate_is_done(second));
+        if (s == RESTATE_ERROR) CHECK_INT(restate_await(ctx, first, NULL), RESTATE_ERROR);
+        CHECK_STR(s == RESTATE_ERROR ? restate_failed(ctx)->message : "out of memory", "out of memory");
+    }
+    restate_client_end(ctx);
+}
+
+TEST(every_allocation_of_a_response_in_pieces) {
+    size_t all = 1;
+    for (size_t i = 0; i <= all; i++) {
+        fake *f = fake_new();
+        memory.fail_at = i;
+        response_in_pieces(f);
+        if (!i) all = memory.calls;
+        memory.fail_at = 0;
+        restate_client_free(&f->base);
+        CHECK_INT(memory.blocks, 0);
+    }
+    CHECK(all > 5);
+}
+
 int main(int argc, char **argv) {
     static const test_case cases[] = { T(calls), T(futures), T(state), T(errors_do_not_stick), T(codecs), T(then),
-                                       T(nothing), T(every_allocation), { 0 } };
+                                       T(nothing), T(every_allocation),
+                                       T(every_allocation_of_a_response), T(every_allocation_of_a_response_in_pieces), { 0 } };
     return test_main(argc, argv, cases);
 }

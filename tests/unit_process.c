@@ -8,6 +8,7 @@
 #define RESTATE_IMPLEMENTATION
 #include "restate.h"
 
+#include <dirent.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -802,6 +803,56 @@ TEST(connections_are_shared_out) {
     down();
 }
 
+static size_t descriptors_of(long pid) {
+    char name[64];
+    size_t n = 0;
+    snprintf(name, sizeof name, "/proc/%ld/fd", pid);
+    DIR *d = opendir(name);
+    while (d && readdir(d)) n++;
+    if (d) closedir(d);
+    return n;
+}
+
+/* A supervisor that does not read for a while learns later how many connections are over, so that it goes on to share
+ * them out evenly. Its channel has room for some hundred messages. */
+TEST(a_supervisor_that_does_not_read) {
+    enum { MANY = 700, FEW = 20 };
+    int fds[MANY];
+    long pids[MANY], first;
+    uint64_t until;
+    unsigned of_first;
+    bool even;
+    up(.threads = 1, .processes = 2);
+    UNTIL(said("has started") == 2);
+    for (int i = 0; i < MANY; i++) {
+        client *c = dial();
+        pids[i] = pid_behind(c);
+        fds[i] = dup(c->fd);                /* it stays connected, without a client */
+        hang_up(c);
+    }
+    first = pids[0];
+    kill(server, SIGSTOP);
+    for (int i = 0; i < MANY; i++)
+        if (pids[i] == first) close(fds[i]);
+    UNTIL(descriptors_of(first) < 100);
+    kill(server, SIGCONT);
+    for (int i = 0; i < MANY; i++)
+        if (pids[i] != first) close(fds[i]);
+    for (int i = 0; i < MANY; i++)
+        if (pids[i] != first) UNTIL(descriptors_of(pids[i]) < 100);
+    until = now_ms() + PATIENCE_MS;
+    do {                                    /* what was told late may still come */
+        of_first = 0;
+        for (int i = 0; i < FEW; i++) of_first += pid_behind(dial()) == first;
+        hang_up_all();
+        even = of_first >= FEW / 4 && of_first <= FEW - FEW / 4;
+    } while (!even && now_ms() < until);
+    CHECK(even);
+    kill(server, SIGTERM);
+    ENDS_WITH(0);
+    down();
+}
+
 #ifndef RESTATE_NO_THREADS
 /* While a handler holds the only loop of a worker, the other one gets the connections, also those that come
  * before that is known. */
@@ -1296,7 +1347,7 @@ int main(int argc, char **argv) {
         T(connections_leave_a_held_worker),
 #endif
         T(worker_out_of_descriptors), T(refused_by_the_system),
-        T(only_restate_serve_knows_signals_and_processes), T(connections_are_shared_out), T(each_worker_has_max_connections),
+        T(only_restate_serve_knows_signals_and_processes), T(connections_are_shared_out), T(a_supervisor_that_does_not_read), T(each_worker_has_max_connections),
 #if SLOW == 1
         T(a_crash_says_in_which_handler),
         T(a_handler_of_the_program_gets_the_signal_after_the_report),

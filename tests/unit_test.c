@@ -177,7 +177,7 @@ static restate_status client_only(restate_ctx *of, void *arg) {
         return restate_client_journal(of, (restate_invocation){ .id = NULL }, &v);
     if (strcmp(what, "answer") == 0) CHECK_STR(restate_client_answer(of, NULL)->invocation_id, "");
     if (strcmp(what, "at") == 0) restate_client_at(of, (restate_target){ .service = "Counter" });
-    if (strcmp(what, "then") == 0) restate_client_then(of, NULL, client_only_then, NULL);
+    if (strcmp(what, "then") == 0) return restate_client_then(of, NULL, client_only_then, NULL);
     if (strcmp(what, "end") == 0) restate_client_end(of);
     if (strcmp(what, "text") == 0) CHECK_STR(restate_test_text(of), "");
     return restate_reply(of, restate_str("\"went on\""));
@@ -754,8 +754,8 @@ TEST(functions_are_called) {
     EVERY_WAY() {
         int one = 1, ten = 10;
         called = 0;
-        restate_client_then(ctx, send_call("Plain/echo", "1"), is_called, &one);
-        restate_client_then(ctx, send_call("Counter/t/add", "1"), is_called, &ten);
+        CHECK_INT(restate_client_then(ctx, send_call("Plain/echo", "1"), is_called, &one), RESTATE_OK);
+        CHECK_INT(restate_client_then(ctx, send_call("Counter/t/add", "1"), is_called, &ten), RESTATE_OK);
         CHECK_INT(restate_client_process(runtime, 0), RESTATE_OK);
         CHECK_INT(called, 1);
         for (int i = 0; i < 3 && called != 11; i++)

@@ -60,7 +60,10 @@ static void begin(bench *b) {
     if (!b->plain) once.idempotency_key = restate_text(ctx, "bench-%ld-%ld", b->run, b->begun);
     if (b->keys) to.key = restate_text(ctx, "%ld", b->begun % b->keys);
     b->begun++;
-    restate_client_then(ctx, restate_call_async(ctx, to, restate_str("1"), &once), answered, b);
+    restate_future *call = restate_call_async(ctx, to, restate_str("1"), &once);
+    if (restate_client_then(ctx, call, answered, b) == RESTATE_OK) return;
+    fprintf(stderr, "%s\n", restate_failed(ctx)->message);
+    exit(1);
 }
 
 int main(int argc, char **argv) {

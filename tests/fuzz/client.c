@@ -176,7 +176,8 @@ static void use_client(restate_client *client, restate_bytes program) {
         restate_client_request(ctx, "GET", "/deployments", restate__b_none()),
         restate_client_request(ctx, "POST", "/restate/lookup", one)
     };
-    for (size_t i = 0; i < COUNT(f); i++) restate_client_then(ctx, f[i], settled, &calls);
+    for (size_t i = 0; i < COUNT(f); i++)
+        REQUIRE(restate_client_then(ctx, f[i], settled, &calls) == RESTATE_OK);
     for (size_t i = 0; i < COUNT(f); i++) {
         restate_status s = restate_await(ctx, f[i], &value);
         REQUIRE(s != RESTATE_OK || restate_is_done(f[i]));
