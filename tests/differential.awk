@@ -129,6 +129,6 @@ function ends_with_error(j) {
 
 function is_error(    j) {
     for (j = first - 1; j > 0 && now[j] !~ /^> attempt/; j--)
-        if (now[j] ~ column[3]) return ends_with_error(first)
+        if (now[j] ~ column[3] && !(columns > 4 && now[j] ~ column[5])) return ends_with_error(first)
     return 0
 }
