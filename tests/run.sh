@@ -19,7 +19,7 @@ mkdir -p "$logs"
 # The last line of NAME's log that sums it up; empty: there is none.
 summary() { grep -E ': [0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?$' "$1" | grep -E "^$2: " | tail -n 1; }
 
-count() { # NAME STATUS: adds what the log of a test program says
+count() { # NAME STATUS SECONDS: adds what the log of a test program says
     local line numbers
     line=$(summary "$logs/$1.log" "$1")
     if [ -z "$line" ]; then
@@ -36,15 +36,15 @@ count() { # NAME STATUS: adds what the log of a test program says
         line="$line, but status $2"
     fi
     if [ "$2" != 0 ]; then failures+=("$1: ${line##*: } $(sed -n 's/^FAILED //p' "$logs/$1.log" | tr '\n' ' ')"); fi
-    printf '%-28s %s\n' "$1" "${line##*: }"
+    printf '%-28s %s, %d s\n' "$1" "${line##*: }" "$3"
     if [ "$2" != 0 ]; then grep -v ' passed, [0-9.]* s$' "$logs/$1.log" | tail -n 80; fi
 }
 
-execute() { # NAME COMMAND: keeps what it says, and its status
-    local name=$1
+execute() { # NAME COMMAND: keeps what it says, its status, and how many seconds it took
+    local name=$1 begun=$SECONDS
     shift
     "$@" >"$logs/$name.log" 2>&1 </dev/null
-    echo $? >"$logs/$name.status"
+    echo "$? $((SECONDS - begun))" >"$logs/$name.status"
 }
 # As many at a time as there are JOBS, besides what goes on in the background. What takes long is to begin first.
 background=none                         # its process
@@ -55,18 +55,21 @@ begin() { # COMMAND
 }
 finished() { while [ "$(running)" -gt 0 ]; do wait -n; done; }
 finish() { # NAME...
-    local name
-    finished
-    for name in "$@"; do count "$name" "$(cat "$logs/$name.status")"; done
-}
-judge() { # NAME...: each is one test; status 77: skipped, for the reason it gives
-    local name status
+    local name status seconds
     finished
     for name in "$@"; do
-        status=$(cat "$logs/$name.status")
+        read -r status seconds <"$logs/$name.status"
+        count "$name" "$status" "$seconds"
+    done
+}
+judge() { # NAME...: each is one test; status 77: skipped, for the reason it gives
+    local name status seconds
+    finished
+    for name in "$@"; do
+        read -r status seconds <"$logs/$name.status"
         if [ "$status" = 0 ]; then
             passed=$((passed + 1))
-            printf '%-28s ok\n' "$name"
+            printf '%-28s ok, %d s\n' "$name" "$seconds"
         elif [ "$status" = 77 ]; then
             skipped=$((skipped + 1))
             printf '%-28s skipped: %s\n' "$name" "$(tail -n 1 "$logs/$name.log")"

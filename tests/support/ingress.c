@@ -468,6 +468,11 @@ static void ingress_end(ingress_conn *c) {
     ingress_close(c);
 }
 
+/* The TLS of a connection has neither data nor an end: it wants to be called again. */
+static bool ingress_again_soon(const ingress_conn *c, ssize_t n) {
+    return c->tls && (n == RESTATE_IO_READ || n == RESTATE_IO_WRITE);
+}
+
 static int ingress_recv(ingress_conn *c, uint8_t *to, size_t room) {
     if (c->tls) return c->of->tls->read(c->of->tls->user, c->tls, to, room);
     return (int)recv(c->fd, to, room, 0);
@@ -480,7 +485,7 @@ static void ingress_write(ingress_conn *c) {
         for (size_t at = 0; at < (size_t)n;) {
             ssize_t k = c->tls ? c->of->tls->write(c->of->tls->user, c->tls, data + at, (size_t)n - at)
                                : send(c->fd, data + at, (size_t)n - at, MSG_NOSIGNAL);
-            if (c->tls && (k == RESTATE_IO_READ || k == RESTATE_IO_WRITE)) continue;    /* the socket blocks: again */
+            if (ingress_again_soon(c, k)) continue;     /* the socket blocks: at once */
             if (k <= 0) {
                 ingress_end(c);
                 return;
@@ -493,7 +498,7 @@ static void ingress_write(ingress_conn *c) {
 static void ingress_ready(ingress_conn *c) {
     static _Thread_local uint8_t in[65536];
     int n = ingress_recv(c, in, sizeof in);
-    if (c->tls && (n == RESTATE_IO_READ || n == RESTATE_IO_WRITE)) return;      /* after many small records */
+    if (ingress_again_soon(c, n)) return;               /* after many small records */
     if ((c->of->quiet || c->closing) && n > 0) return;
     if (c->of->raw && n > 0) {
         size_t len = c->of->raw_len ? c->of->raw_len : strlen(c->of->raw);
