@@ -370,6 +370,14 @@ e2e: all cxx-examples build/e2e build/e2e-services build/e2e-contract build/test
 	build/e2e -v
 	build/e2e-contract -v
 
+# All cases of both drivers with ThreadSanitizer and four loops: some twenty minutes. What it finds fails its case.
+tsan_endpoints = $(addprefix build/tsan/,$(EXAMPLES:%=examples/%) e2e-services bench-client test-services)
+e2e-tsan: all cxx-examples build/e2e build/e2e-contract $(tsan_endpoints) build/firmware/relay build/firmware/m4.elf
+	for driver in e2e e2e-contract; do \
+		THREADS=4 TSAN_OPTIONS=halt_on_error=0 E2E_BIN=build/tsan E2E_SCALE=20 E2E_NAME=$$driver@tsan-whole \
+		E2E_WRAP="$$(setarch -R true 2>/dev/null && echo setarch -R)" build/$$driver || status=1; \
+	done; exit $${status:-0}
+
 # Without a server.
 e2e-memory: build/e2e-memory
 	build/e2e-memory
@@ -736,6 +744,7 @@ help:
 	@echo 'make build/test-services    the services that every SDK is tested with, in one program'
 	@echo 'make e2e          examples and services against real servers (build/e2e -v PART-OF-A-NAME)'
 	@echo 'make scale        much of everything: memory, time, bounds (build/scale PART-OF-A-NAME)'
+	@echo 'make e2e-tsan     the same with ThreadSanitizer and four loops'
 	@echo 'make e2e-memory   the cases of the contract without a server, against the runtime for tests'
 	@echo 'make e2e-smoke    some of them, in less than a minute'
 	@echo 'make soak         operations of every kind while processes die and connections break, TIME=240 seconds; every total is exact'
@@ -776,7 +785,7 @@ help:
 	@echo 'make packages     tries all of these: pkg-config, CMake, Meson, a program in Python'
 	@echo 'make clean        removes what was built, but for the server'
 
-.PHONY: all mutants-made platforms cxx cxx-examples install install-headers install-plugin shared install-shared packages examples test demo unit sanitize tsan valgrind fuzz fuzz-check fuzz-seeds e2e e2e-memory e2e-smoke soak servers mutants differential oracle coverage scale budget bench bench-e2e bench-client \
+.PHONY: all mutants-made platforms cxx cxx-examples install install-headers install-plugin shared install-shared packages examples test demo unit sanitize tsan valgrind fuzz fuzz-check fuzz-seeds e2e e2e-tsan e2e-memory e2e-smoke soak servers mutants differential oracle coverage scale budget bench bench-e2e bench-client \
 	bench-check wire wire-check layers license features sizes sizes-check \
 	symbols readme typed interop strict strict-gcc strict-clang compile compile-gcc compile-clang checked firmware firmware-units firmware-check firmware-size refused clean help
 .SECONDARY:

@@ -5267,7 +5267,7 @@ static const char *restate__row_show(restate__arena *arena, const restate__row *
  *
  * (R5) A second result. The first result of a completion id or of an awakeable's number is its
  *      result for good. A later one is dropped where it arrives, before anything can depend on it,
- *     whether the code has asked by then or not.
+ *      whether the code has asked by then or not.
  *
  * (R6) Named signals belong to no command: each is kept, and one future gets it. Of the signals
  *     that futures below the awaited one can have the oldest comes first, and of the futures of

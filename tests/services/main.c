@@ -5,6 +5,7 @@
  *     make build/test-services
  * Environment:
  *     PORT                 what to listen on; 9080
+ *     THREADS              how many event loops; as many as there are cores
  *     SERVICES             names of those to offer, separated by commas; unset, empty or *: all
  *     E2E_REQUEST_SIGNING  public keys (publickeyv1_...), separated by commas: requests have to be
  *                          signed by one of them. Takes a build with request identity:
@@ -63,12 +64,12 @@ static const char *variable(const char *name) {
     return value && *value ? value : NULL;
 }
 
-static uint16_t chosen_port(void) {
-    const char *text = variable("PORT");
+static long chosen_number(const char *name, long otherwise, long most) {
+    const char *text = variable(name);
     char *end;
-    long port = text ? strtol(text, &end, 10) : 9080;
-    if (!text || (!*end && port > 0 && port <= 65535)) return (uint16_t)port;
-    fprintf(stderr, "test-services: PORT=%s is no port\n", text);
+    long n = text ? strtol(text, &end, 10) : otherwise;
+    if (!text || (!*end && n > 0 && n <= most)) return n;
+    fprintf(stderr, "test-services: %s=%s is not a number from 1 to %ld\n", name, text, most);
     exit(1);
 }
 
@@ -147,7 +148,8 @@ int main(int argc, char **argv) {
     restate_status s;
     choose_services(services);
     options.services = services;
-    options.port = chosen_port();
+    options.port = (uint16_t)chosen_number("PORT", 9080, 65535);
+    options.threads = (uint32_t)chosen_number("THREADS", 0, 1024);
     options.drain_ms = RESTATE_SECONDS(5);  /* who stops it kills it after 10 */
     options.certificate_file = variable("TLS_CERTIFICATE");
     options.key_file = variable("TLS_KEY");
