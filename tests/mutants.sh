@@ -1,24 +1,41 @@
 #!/bin/sh
-# Breaks one rule after the other, most of them of the journal, and tells which test notices. A rule that
-# can be broken unnoticed makes this fail.
+# Breaks one rule of restate.h after the other, in all of its sections but C++, and tells which test notices. A rule
+# that can be broken unnoticed makes this fail.
 #
-#   tests/mutants.sh [PART-OF-A-RULE]
+#   tests/mutants.sh [PART]           those with PART in "SECTION: RULE": 'json: ', 'limit', ...
 #   tests/mutants.sh --made           only makes them: 2 if the code of one has changed meanwhile
 #
-# A mutant is a line below: function | what is in it once | what it becomes | the rule that is broken.
-# Each is tried in a copy of the sources, in build/mutants, with the unit tests of journal and context;
-# if the function is one of the client, of the check of journals or of the runtime for tests, with its own.
+# A mutant is a line below: function | what is in it once | what it becomes | the rule that is broken. Before \| it
+# is no separator, and a backslash of the code is two. Each is tried in a copy of the sources, in build/mutants, with
+# the unit tests of its section, until one fails. clang compiles them, if it is there and CC is not set: it takes a
+# third of the time of gcc.
 set -eu
 cd "$(dirname "$0")/.."
 
-# All of them but what measures time.
-UNITS="$(cd tests && printf '%s\n' unit_journal*.c unit_context*.c | sed -e '/_growth/d' -e 's/\.c$//')"
-units_of() { # FUNCTION
-    case $1 in
-        restate__client_*) echo unit_client unit_client_context ;;
-        restate__record_*) echo unit_record unit_record_check ;;
-        restate__test_* | restate__due_*) echo unit_test unit_test_explore ;;
-        *) echo "$UNITS" ;;
+# The unit tests that judge a function. Those that are quick come first.
+units_of() { # SECTION FUNCTION
+    case $1-$2 in
+        bytes-restate__due_*) echo unit_test unit_client ;;
+        bytes-*) echo unit_wire unit_identity unit_log unit_context_calls unit_context_state unit_endpoint ;;
+        memory-*) echo unit_wire unit_context_payloads unit_stream unit_memory ;;
+        clock-*) echo unit_clock unit_log ;;
+        log-*) echo unit_log unit_endpoint unit_server_limits ;;
+        wire-*) echo unit_wire unit_journal unit_journal_errors unit_context_failures unit_context_payloads ;;
+        execution-*) echo unit_execution unit_execution_canary unit_execution_crash unit_context_stop unit_context_runs ;;
+        context-*) (cd tests && printf '%s\n' unit_context*.c | sed 's/\.c$//') ;;
+        json-restate__codec_* | json-restate_*code) echo unit_context_payloads unit_rpc ;;
+        json-*) echo unit_json unit_context_payloads ;;
+        endpoint-restate__exchange_[isu]*) echo unit_identity unit_endpoint unit_stream unit_server_stop ;;
+        endpoint-*) echo unit_endpoint unit_stream unit_server ;;
+        http2-*) echo unit_stream unit_server unit_server_limits unit_server_stop ;;
+        tls-*client* | tls-*host) echo unit_client_tls ;;
+        tls-* | server-*tls*) echo unit_server_tls ;;
+        server-*) echo unit_server unit_server_limits unit_server_stop ;;
+        client-*) echo unit_client_context unit_client_closures unit_client_faults unit_client ;;
+        record-*) echo unit_record unit_record_check ;;
+        test-*) echo unit_test unit_test_explore ;;
+        journal-*) (cd tests && printf '%s\n' unit_journal*.c unit_context*.c | sed -e '/_growth/d' -e 's/\.c$//') ;;
+        *) echo "unit_$1" ;;
     esac
 }
 mutants() {
@@ -109,7 +126,7 @@ LIST
 # `from` becomes `to` in a function, where it has to stand exactly once.
 mutate() { # FUNCTION FROM TO <SOURCE >MUTANT
     awk -v name="$1" -v from="$2" -v to="$3" '
-        /^(static|RESTATE__PRIVATE)/ && !within { head = ""; within = "head" }
+        /^(static|RESTATE__PRIVATE|RESTATE_API)/ && !within { head = ""; within = "head" }
         within == "head" { head = head $0 }
         within == "body" && $0 == "}" {
             at = index(body, from)
@@ -123,38 +140,53 @@ mutate() { # FUNCTION FROM TO <SOURCE >MUTANT
         END { exit within != "rest" }'
 }
 
+# The section of each function, by the banners.
+sections() { # <SOURCE
+    awk '
+        /^\/\/ >>/ { section = substr($2, 3) }
+        /^(static|RESTATE__PRIVATE|RESTATE_API)/ { head = ""; within = 1 }
+        within { head = head $0 }
+        within && /[;{]/ {
+            within = 0
+            if (head !~ /\) \{$/) next
+            sub(/\(.*/, "", head)
+            sub(/.*[ *]/, "", head)
+            print head, section
+        }'
+}
+
 build=build/mutants
 [ "${1-}" != --made ] || build=build/mutants-made
 rm -rf "$build"
-mkdir -p "$build/tests"
-cp restate_wire.h "$build/"
-cp -r tests/*.h tests/support tests/unit_*.c "$build/tests/"
-cp -r examples "$build/"
-${MAKE:-make} -s build/proto/order.pb.c
-mkdir -p "$build/build" && cp -r build/proto "$build/build/"
-log=$build/log flags="$(pkg-config --cflags libnghttp2 libcjson) $(pkg-config --libs libnghttp2 libcjson)"
+mkdir -p "$build"
+cp -r Makefile restate_wire.h tests examples proto "$build/"
+mutants >"$build/list"
+sections <restate.h >"$build/sections"
+log=$build/log
+[ -n "${CC-}" ] || ! command -v clang >/dev/null || export CC=clang
 
-# The first unit whose tests notice, and the first of these.
-noticed_by() { # FUNCTION
-    for unit in $(units_of "$1"); do
-        # shellcheck disable=SC2086  # lists of words
-        ${CC:-cc} -std=c99 -w -O0 -I"$build" -I"$build/tests" -pthread -o "$build/$unit" \
-            "$build/tests/$unit.c" $flags -lprotobuf-nanopb >"$log" 2>&1 || { echo "does not compile"; return; }
-        if timeout 60 "$build/$unit" >"$log" 2>&1; then continue; fi
+# The first unit whose tests notice, and the first of these; or the one at which it ended.
+noticed_by() { # SECTION FUNCTION
+    for unit in $(units_of "$1" "$2"); do
+        program=build/mutants/$unit
+        ${MAKE:-make} -s -C "$build" "$program" CFLAGS= ${CC:+"CC=$CC"} >"$log" 2>&1 || { echo "does not compile"; return; }
+        if timeout 60 "$build/$program" -v -1 >"$log" 2>&1; then continue; fi
         test=$(sed -n 's/^FAILED [a-z_]* //p' "$log" | head -n 1)
-        echo "$unit: ${test:-ended by signal or time}"
+        [ -n "$test" ] || test="$(grep -x '[a-z0-9_]*' "$log" | tail -n 1), by signal or time"
+        echo "$unit: $test"
         return
     done
 }
 
 made=false part=${1-} caught=0 missed=0
 if [ "$part" = --made ]; then made=true part=; fi
-mutants >"$build/list"
 while IFS= read -r line; do
     rule=${line##*|}
-    case $rule in *"$part"*) ;; *) continue ;; esac
+    function=${line%%|*}
+    section=$(sed -n "s/^$function //p" "$build/sections" | tail -n 1)
+    case "$section: $rule" in *"$part"*) ;; *) continue ;; esac
     line=$(printf '%s\n' "${line%|*}" | sed 's/\\|/\a/g')
-    function=${line%%|*} line=${line#*|}
+    line=${line#*|}
     from=$(printf '%s' "${line%%|*}" | tr '\a' '|') to=$(printf '%s' "${line#*|}" | sed 's/\\&/\&/g' | tr '\a' '|')
     # shellcheck disable=SC2094
     if ! mutate "$function" "$from" "$to" <restate.h >"$build/restate.h"; then
@@ -163,11 +195,11 @@ while IFS= read -r line; do
         missed=$((missed + 1))
     fi
     $made && continue
-    by=$(noticed_by "$function")
+    by=$(noticed_by "$section" "$function")
     case $by in
-        "") missed=$((missed + 1)); echo "NOT NOTICED  $rule" ;;
-        "does not compile") echo "mutants: $function: \"$to\" does not compile" >&2; exit 2 ;;
-        *) caught=$((caught + 1)); printf '%-70s %s\n' "$rule" "$by" ;;
+        "") missed=$((missed + 1)); echo "NOT NOTICED  $section: $rule" ;;
+        "does not compile") echo "mutants: $function: \"$to\" does not compile" >&2; cat "$log" >&2; exit 2 ;;
+        *) caught=$((caught + 1)); printf '%-84s %s\n' "$section: $rule" "$by" ;;
     esac
 done <"$build/list"
 $made || echo "mutants: $caught noticed, $missed not"

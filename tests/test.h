@@ -6,8 +6,8 @@
  *         return test_main(argc, argv, cases);
  *     }
  *
- * Arguments choose cases by a part of their name; -v names each one. The last line is
- * "NAME: N passed, N failed".
+ * Arguments choose cases by a part of their name; -v names each one, -1 ends with the first that fails. The last line
+ * is "NAME: N passed, N failed".
  *
  * TEST_EMULATED is defined for a processor that is emulated: what something takes is not judged there.
  *
@@ -97,11 +97,17 @@ static inline int test_wanted(int argc, char **argv, const char *name) {
     return !any;
 }
 
+static inline int test_option(int argc, char **argv, const char *option) {
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], option) == 0) return 1;
+    return 0;
+}
+
 static inline int test_main(int argc, char **argv, const test_case *cases) {
-    int passed = 0, failed = 0, verbose = argc > 1 && strcmp(argv[1], "-v") == 0;
+    int passed = 0, failed = 0, verbose = test_option(argc, argv, "-v"), first = test_option(argc, argv, "-1");
     const char *program = strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0];
     setvbuf(stdout, NULL, _IOLBF, 0);
-    for (const test_case *c = cases; c->name; c++) {
+    for (const test_case *c = cases; c->name && !(first && failed); c++) {
         if (!test_wanted(argc, argv, c->name)) continue;
         if (verbose) printf("%s\n", c->name);
         test_failures = 0;
