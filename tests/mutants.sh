@@ -15,8 +15,7 @@ cd "$(dirname "$0")/.."
 # The unit tests that judge a function. Those that are quick come first.
 units_of() { # SECTION FUNCTION
     case $1-$2 in
-        bytes-restate__due_*) echo unit_test unit_client ;;
-        bytes-*) echo unit_wire unit_identity unit_log unit_context_calls unit_context_state unit_endpoint ;;
+        bytes-*) echo unit_bytes unit_context_calls unit_test ;;
         memory-*) echo unit_wire unit_context_payloads unit_stream unit_memory ;;
         clock-*) echo unit_clock unit_log ;;
         log-*) echo unit_log unit_endpoint unit_server_limits ;;
@@ -26,7 +25,9 @@ units_of() { # SECTION FUNCTION
         json-restate__codec_* | json-restate_*code) echo unit_context_payloads unit_rpc ;;
         json-*) echo unit_json unit_context_payloads ;;
         endpoint-restate__exchange_[isu]*) echo unit_identity unit_endpoint unit_stream unit_server_stop ;;
+        endpoint-restate__exchange_arriving) echo unit_server_limits ;;
         endpoint-*) echo unit_endpoint unit_stream unit_server ;;
+        http2-*_sweep | http2-*_recv) echo unit_server_stop ;;
         http2-*) echo unit_stream unit_server unit_server_limits unit_server_stop ;;
         tls-*client* | tls-*host) echo unit_client_tls ;;
         tls-* | server-*tls*) echo unit_server_tls ;;
@@ -120,6 +121,188 @@ restate__test_wrong|if (t->mismatch) return t->mismatch;||the explorer tells of 
 restate__test_judge|: restate__b_equal(e->outcome, outcome)|: true|the explorer compares outcomes
 restate__test_put_outcome|paused ? " is paused" : " is open"|" -> "|what never finishes is in the outcome
 restate__test_run_ways|i < 3|i < 1|the explorer suspends at every wait, too
+restate__b_utf8|if (first == 0xED) high = 0x9F;||UTF-8 has no surrogates
+restate__b_utf8|if (first == 0xE0) low = 0xA0;||UTF-8 has no overlong forms
+restate__b_utf8|if (first == 0xF4) high = 0x8F;||UTF-8 ends at U+10FFFF
+restate__b_harmless|at[2] >= 0xA8 && at[2] <= 0xAE|false|what a peer writes does not change the direction of a line
+restate__b_compare|(a.len > b.len) - (a.len < b.len)|0|a state key that begins another one is a key of its own
+restate__map_balance|r->level++;||a map does not become deep from keys that come in order
+restate__b_invocation_id_fault|restate__b_base62_above(id + 5, most_64) \|\||false \|\||the id of an invocation stands for a number that fits
+restate__b_scope_fault|n > 36|n > 37|a scope has at most 36 characters
+restate__b_awakeable_id_fault|% 16|% 4|the unused bits in the id of an awakeable are zero
+restate__b_awakeable_id_fault|n > digits + 2|n > digits + 3|the id of an awakeable has at most two characters of padding
+restate__b_base64_read|(strict && bits & ((1u << text.len % 4 * 6 % 8) - 1u))|false|the unused bits in a part of a token are zero
+restate__due_before|a->order < b->order|a->order > b->order|of timers for the same time the one set first comes first
+restate__arena_copy|p[from.len] = 0;|p[from.len] = 'x';|a zero byte follows every copy of a text
+restate__buf_write|restate__arena_contains(buf->stable, data, len)|true|only bytes that stay are sent from where they lie
+restate__cache_give|*count + b->size > max|false|memory that is kept for reuse is bounded
+restate__cache_find|(*at)->size / 2 <= size|true|a kept block is at most twice as large as what it is used for
+restate__clock_since|now > from_ms ? now - from_ms : 0|now - from_ms|when a clock goes back no time has passed
+restate__clock_date|- day / 146096u)|)|the last day of 400 years is the 29th of February
+restate__log_wanted|level >= logger->to.level|level > logger->to.level|messages of the wanted level are written
+restate__log_defaults|logger.level = RESTATE_LOG_INFO|logger.level = RESTATE_LOG_WARN|without a level, INFO is the least
+restate__log_line|restate__b_clean(text, (size_t)(p - text), "");||a message does not control the terminal
+restate__log_may|< limit->most|<= limit->most|of one kind, peers cause as many lines as the limit says
+restate__log_may|RESTATE__STORE(&limit->lines, 0u, RELAXED);||a new window of time has room for lines again
+restate__log_left_out|if (n)|if (false)|the log says how many lines were left out
+restate__wire_varint_long|if (shift == 63 && byte > 1) break;||a number beyond 64 bits is refused
+restate__wire_next|key < 8 \|\| |false \|\| |a field without a number is refused
+restate__wire_next|len > (uint64_t)(r->end - r->at)|false|a length beyond the end of the message is refused
+restate__wire_field_in|if (in->callback != restate__wire_source) return false;||bytes that come as a number are refused
+restate__wire_field_in|PB_LTYPE(field->type) == PB_LTYPE_STRING && !restate__b_utf8(content)|false|a text of the server that is not UTF-8 is refused
+restate__wire_entry|if (text && !restate__b_utf8(item.bytes)) return false;||a header of an invocation is UTF-8
+restate__wire_code|code >= 100 && code < 400|code >= 200 && code < 400|a failure is not sent with a code that HTTP takes for no end
+restate__wire_explicit|PB_HTYPE(field->type) == PB_HTYPE_ONEOF \|\| ||an empty value is written where none would mean something else
+restate__row_get|if (any && restate__row_ousts(rows, row, item.tag)) any = false;||of the members of a oneof the last one counts
+restate__wire_put|restate__wire_take_back(out, before, at, len);||when memory runs out no half of a frame stays
+restate__json_number|if (*first == '0' && p > first + 1)|if (false)|a number has no leading zero
+restate__json_open|i >= s->levels|i > s->levels|at most 100 levels are nested
+restate__json_whole|most = (most >> 1) + d.negative;|most >>= 1;|the least integer of 64 bits can be read
+restate__json_whole|if (digit) return "an integer";||a fraction is no integer
+restate__json_escape|(low & 0xFC00u) == 0xDC00u|true|only a low surrogate completes a pair
+restate__json_escape|if (s->strict && !s->zeros && *code == 0)|if (false)|a C string has no zero character inside
+restate__json_document|return restate__json_space(s) == s->end \|\||return true \|\||nothing follows a document
+restate__json_string|*p >= 0x20 && ||a control character in a string has to be escaped
+restate__json_name|!s->found.ptr && ||of two members with one name the first counts
+restate__json_step|if (!restate__json_document(&s))|if (false)|all of an array is checked before its first element is given
+restate__json_double_of|n > (uint64_t)1 << 53|false|the nearest double is read also beyond 2^53
+restate__json_find|if (!g->json.len) return RESTATE_OK;||empty bytes leave the default
+restate__json_find|if (!s.found.ptr \|\| *s.found.ptr == 'n') return RESTATE_OK;|if (!s.found.ptr) return RESTATE_OK;|null leaves the default
+restate__rpc_clear|if (out) memset(out, 0, rpc->out_size);||a call that fails leaves zeros
+restate_rpc_given|if (restate__codec_is_json(codec)) return restate__b_none();||an empty payload is the message in which nothing is set
+restate_rpc_attach|run.target.handler = NULL;||the run of a workflow is attached to by its key alone
+restate_rpc_response|if (!out) return RESTATE_OK;||a reply that nobody looks at is not decoded
+restate__id_claims|expires < now|expires <= now|a token is valid in the second in which it expires
+restate__id_claims|begins > now|false|a token is not valid before its time
+restate__id_claims|!restate__id_audience(restate__id_member(claims, "aud"), path)|false|a token is for one path
+restate__id_token|!restate__id_is_string(restate__id_member(head, "alg"), "EdDSA")|false|no other algorithm signs
+restate__id_base58|zeros == leading ? NULL|true ? NULL|a key has 32 bytes
+restate__id_path|path = t.cut[2]|path = path|the prefix that a proxy adds to a path is not signed
+restate__exchange_single|if (*value) return|if (false) return|a request with two signatures is refused
+restate__exchange_unauthorized|route == RESTATE__ROUTE_HEALTH|false|a health check needs no signature
+restate__exchange_unauthorized|"Unauthorized"|wrong|a caller is not told why its signature is not accepted
+restate__exchange_header|name.len + value.len + 32|name.len + value.len|headers are limited as HTTP/2 counts them
+restate__exchange_respond|if (restate__exchange_has_method(exchange, "HEAD")) body.len = 0;||the response to HEAD has no body
+restate__exchange_admit|if (RESTATE__LOAD(&e->stops, RELAXED)) return false;||an endpoint that stops begins no invocation
+restate__exchange_admit|< e->options.max_invocations|<= e->options.max_invocations|no more than max_invocations are under way
+restate__exchange_admit|RESTATE__SUB(&e->invocations, 1, RELAXED);||a refused invocation does not count
+restate__exchange_free|if (exchange->counted)|if (false)|an invocation that is over makes room for another
+restate__exchange_refuse_text|text = restate__arena_clean(&exchange->arena, text, "");||a refusal does not repeat the control characters of a peer
+restate__exchange_discover|if (version > m.version) m.version = version;|m.version = version;|two accept headers are one list
+restate__ep_manifest_version|v > best|!best|discovery has the highest version that both sides know
+restate__manifest_key|since > m->version && !m->too_new|false|an option that the server does not know yet is an error of discovery
+restate__manifest_payload|!c->optional|true|an optional input is described as one
+restate__ep_merge|if (near_->preload_keys && !near_->lazy_state) near_->lazy_state = RESTATE_ON;||preload_keys make state lazy
+restate__ep_merge|if (!restate__policy_set(&near_->run_retry)) near_->run_retry = far_->run_retry;||handlers have the retry policy of their service
+restate__ep_reserved|restate__ep_starts(name, "restate")|false|names that begin with restate are reserved
+restate__ep_check_service|main_handlers == 1|main_handlers|a workflow has one main handler
+restate__ep_check_handler|strcmp(other->name, h->name) == 0|false|two handlers of a service have two names
+restate__shown_feed|bytes.len > max - p->len|false|a payload for the UI has at most max_message_bytes
+restate__exchange_drained|restate__worker_later(exchange->worker, &a->turn);||a handler goes on when its output was sent
+restate__exchange_may_suspend|restate__vm_ready(&exchange->attempt->vm)|true|an invocation whose journal is not complete is not asked to suspend
+restate__exchange_arriving|exchange->attempt->vm.phase == RESTATE__WAIT_REPLAY|false|a journal has request_timeout_ms to arrive
+restate__h2_on_data|restate__h2_reset(h2, s, NGHTTP2_NO_ERROR);|{}|a peer that sends on and on after its response is stopped
+restate__h2_on_data|return nghttp2_session_consume(session, id, len)|return s && s->exchange && nghttp2_session_consume(session, id, len)|data that is ignored opens the window of the connection again
+restate__h2_count_reset|if (h2->resets) h2->resets--;|if (true) return;|a peer that causes resets without end is cut off
+restate__h2_on_header|s->unread > RESTATE__H2_UNREAD_MAX|false|a block of headers does not go on for ever
+restate__h2_on_frame_recv|restate__h2_goaway(h2);||the last GOAWAY of a drain follows the answer to its PING
+restate__h2_sweep|now - h2->drain_at_ms >= RESTATE__H2_NOTICE_MS|false|the last GOAWAY comes also to a peer that does not answer
+restate__h2_stream_due|+ s->arrived * 1000 / RESTATE__H2_RATE||a request that is slow but goes on is not cut off
+restate__h2_stream_due|if (s->sending) {|if (false) {|a stream is reset that its peer does not read
+restate__h2_open|RESTATE__HEADER_BYTES_MAX }|2 * RESTATE__HEADER_BYTES_MAX }|peers are told how large headers may be
+restate__h2_open|o->max_streams }|o->max_streams + 1 }|peers are told how many streams they may have
+restate_stream_feed|if (restate__stream_begun(stream)) restate__stream_turn(stream->all);|restate__stream_turn(stream->all);|an exchange that is whole begins when its request is complete
+restate__stream_feed_exchange|if (s->input_over \|\| s->exchange->finished) return RESTATE_ENDED;||an exchange that is over takes nothing
+restate__stream_take_exchange|exchange->finished && s->given == exchange->out.len|exchange->finished|the end is told with the last bytes
+restate__stream_end_exchange|if (s->cut) restate__exchange_cut(s->exchange);|if (s->cut) {}|a stop in the middle of a journal cuts the attempt off
+restate__stream_end_h2|restate__h2_goaway(&s->h2);||no exchange begins after the input has ended
+restate__stream_elsewhere|a->closures.executing \|\| ||a take waits for a closure
+restate__srv_full|< ep->options.max_connections|<= ep->options.max_connections|no more than max_connections are open
+restate__conn_look|if (conn->pending.len &&|if (false &&|a peer that does not read is disconnected
+restate__conn_look|if (!conn->h2.begun &&|if (false &&|a peer that does not begin HTTP/2 is disconnected
+restate__conn_ping|return conn->asked_ms &&|return false &&|a silent peer that does not answer PING is disconnected
+restate__srv_watch|stops > 1 \|\| ||the second stop cuts off
+restate__srv_watch|now >= server->phase_until_ms|false|a drain takes at most drain_ms
+restate__srv_watch|restate__srv_unlisten(server);||an endpoint that stops accepts no connection
+restate__srv_pick|held ? best_held && n < fewest : best_held \|\| n < fewest|i == 0|a connection goes to the loop with the fewest
+restate__srv_pick|bool held = restate__srv_held(server, &server->loops[at]);|bool held = false;|a loop that a handler holds gets no connection
+restate__conn_respond_http1|(head ? 3 : 1)|1|a health check with HEAD gets no body
+restate__conn_read_http1|++hello->head_len > RESTATE__LOOP_HEAD|false|the head of a request in HTTP/1 is limited
+restate__loop_enter|else restate__h2_cut(&conn->h2);|else {}|streams are reset when a drain takes too long
+restate__loop_late|bool late = loop->phase|bool late = false && loop->phase|what a handler held up is read before deadlines are judged
+restate__conn_read_preface|if (restate__conn_is_strange(conn)) {|if (false) {|a port of TLS does not serve without TLS
+restate__srv_tls_follow|if (restate__tls_sum(&tls->files) == tls->files.sum) return;|return;|a certificate that was replaced is used
+restate__tls_demand|SSL_VERIFY_PEER \| SSL_VERIFY_FAIL_IF_NO_PEER_CERT|SSL_VERIFY_PEER|a peer without a certificate is refused where it needs one
+restate__tls_recv|if (reads < RESTATE__TLS_READS) {|if (true) {|new keys again and again do not hold the loop
+restate__tls_select|return SSL_TLSEXT_ERR_ALERT_FATAL;|return SSL_TLSEXT_ERR_NOACK;|a peer that offers only other protocols is refused
+restate__tls_init_client|SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);||a client trusts only certificates of CAs that it knows
+restate__tls_for_host|SSL_set1_host(ssl, host)|true|a client trusts only the certificate of the host
+restate__proc_pick|w->conns < best->conns|w->conns > best->conns|a connection goes to the worker process with the fewest
+restate__proc_failed|ms *= 2;||the pause before another worker process doubles
+restate__proc_follow|p->phase == RESTATE__PHASE_KILLED &&|false &&|the third signal kills
+restate__proc_take_back|? restate__proc_pick(p) : NULL|? NULL : NULL|a connection that a worker cannot take goes to another one
+restate__srv_drain|if (!RESTATE__EXCHANGE(bool, &ep->drains, true, SEQ_CST))|if (true)|a stop that comes twice, as signal and by the supervisor, counts once
+restate__client_on_data|len > most \|\| r->arrived.len > most - len|false|a response has at most max_message_bytes
+restate__client_on_header|r->field_bytes > RESTATE__CLIENT_LIST|false|the headers of a response are limited
+restate__client_unanswered|(certain \|\| r->repeatable)|true|what may have arrived is not sent again
+restate__client_lose|certain \|\| !r->written|certain|a request that was not written is sent again
+restate__client_sent|strcmp(how, "PreviouslyAccepted") == 0|false|a send tells that the server had it already
+restate__client_put_sql|restate__json_put_text(o, "\\'\\'");||a quote in a key does not end the text of a query
+restate__client_look|now - conn->asked_ms >= RESTATE__CLIENT_ALIVE_MS|false|a server that does not answer PING is given up
+restate__client_room|conn->goaway \|\| ||no request goes to a connection that the server ends
+restate__client_needs|to->conn_count < h->connections|true|a client has at most as many connections as it is told
+restate__client_follow|if (!r->follows \|\| sends) continue;|if (!r->follows) continue;|an attach waits for the sends before it
+restate__client_expire_one|restate__client_fail(r, RESTATE_TIMEOUT, &failure);|restate__client_fail(r, RESTATE_ERROR, &failure);|no response in time is a timeout
+restate__client_wait|if (c->client->calling)|if (false)|a function that is called for a future does not wait
+restate__client_complete|if (r->body_at < r->body.len) restate__client_cut(r, NGHTTP2_NO_ERROR);|if (false) {}|after an early response the rest of a request is not sent
+restate__fiber_kept|(*at)->stack_bytes != bytes|false|a kept stack is used for handlers of its size
+restate__fiber_free_switched|pool->kept_count < pool->kept_max|true|no more stacks are kept than the limit says
+restate__worker_post|if (!head && w->wake)|if (w->wake)|of several posts the first one wakes
+restate__worker_turn|n < RESTATE__WORKER_TURN_MAX|n < 4 * RESTATE__WORKER_TURN_MAX|a turn is bounded
+restate__worker_collect|while (note) {|turned = note; while (false) {|what was posted is delivered in its order
+restate__pool_withdraw|if (queued) restate__pool_unlink(pool, job);||a closure that was withdrawn is not executed
+restate__pool_next|restate__pool_call(pool);||closures do not wait for one another
+restate__pool_grow|pool->threads >= pool->threads_max|pool->threads > pool->threads_max|closures have no more threads than pool_threads
+restate__handler_resolve|if (h->shared) h->forbids \|= RESTATE__RULE_WRITES;||a shared handler does not write state
+restate__handler_resolve|if (h->kind == RESTATE_SERVICE) h->forbids \|= RESTATE__RULE_KEYED;||a plain service has no state
+restate__handler_resolve|if (h->kind != RESTATE_WORKFLOW) h->forbids \|= RESTATE__RULE_WORKFLOW;||only workflows have durable promises
+restate__op_texts_valid|op->rules & RESTATE__RULE_PRESENT && !in->value.ptr|false|a state value that is absent is not written
+restate__op_check_id|if (!fault) return RESTATE_OK;|return RESTATE_OK;|a wrong id fails the call, and not the attempt
+restate__ctx_enter|if (ctx->run) {|if (false) {|a closure journals nothing
+restate__issue_run|memcpy(f->arg, r->arg, o->arg_bytes);||the argument of a closure is copied
+restate__ctx_later|delay_ms > (uint64_t)INT64_MAX - now_ms|false|a sleep for too long is the longest
+restate__run_left_ms|left = spent < r->future->timeout_ms ? r->future->timeout_ms - spent : 0;||a closure past its timeout is told to stop
+restate__run_left_ms|if (!failed_at) return left;|return left;|closures beside a failed one are told to stop
+restate_reply|if (!ctx->run && ctx->attempt->handler->no_output) {|if (false) {|a handler without output replies with no bytes
+restate__ctx_sort_keys|if (n) qsort(|if (false) qsort(|the keys of the state are sorted
+restate__locks_held|if (h->takers)|if (false)|whom a handler calls is told the key that it holds
+restate__ctx_leave|a->vm.out->len > restate__worker_out_max(a->worker)|false|output that nobody fetches holds its handler back
+restate__ctx_keep_failure|if (twice)|if (false)|the metadata of a failure has each name once
+restate__ctx_random_ready|if (!q->random_ready)|if (true)|random numbers go on
+restate__ctx_json_code|? 400|? 500|input that cannot be read is the fault of the caller
+restate__watch_all|if (!left) restate__watch_ring(w);|if (!left) w->rung = true;|a descriptor tells a closure to stop
+restate__proto_wide|field->kind == RESTATE__PROTO_KIND_INT64 \|\| ||JSON has numbers of 64 bits as texts
+restate__proto_scan_item|if (n > INT32_MAX) return|if (false) return|the value of an enum is a number of 32 bits
+restate__proto_scan_item|if (at) return|if (false) return|a text with a zero byte does not become a C string
+restate__proto_narrow|!(size < 3.4028235677973366e38)|false|a number beyond the range of float is refused
+restate__proto_time_valid|return t->nanos == 0 \|\||return true \|\||the parts of a duration have one sign
+restate__proto_timestamp|part[0] < 1 \|\| n != (size_t)(p - begin) \|\| memcmp(begin, again, n) != 0|false|a day that no calendar has is refused
+restate__proto_timestamp|(zone == '-' ? 1 : -1)|(zone == '-' ? -1 : 1)|the offset of a time is taken off it
+restate__proto_mask_path_valid|if ((c >= 'A' && c <= 'Z') \|\| c == ',') return false;||a path of a mask that JSON cannot have is refused
+restate__proto_put_list|if (map && restate__proto_again|if (false && restate__proto_again|of two entries of a map with one key the last one counts
+restate__proto_get_bytes|fixed ? len != room && len : len > room|false|bytes that do not fit are refused
+restate__proto_count_valid|*(const pb_size_t *)i->pSize <= i->array_size|true|a list with more elements than fit is not encoded
+restate__proto_named|if (restate__b_is(name, from)) return true;||JSON may have the name of a field as the .proto file has it
+restate__record_add|index != to->count|false|an entry that is missing is told
+restate__record_add|!index && e.type != restate_wire_MSG_INPUT_COMMAND|false|a journal begins with the input
+restate__record_cut|most && (text.ptr[most] & 0xC0u) == 0x80u|false|a text is cut between two characters
+restate__record_put_line|text.ptr[i] >= ' ' \|\| !special|true|a payload is shown in one line
+restate__record_sort|(t->by_id[i]->n.signal && t->by_id[i]->n.id == RESTATE__SIGNAL_CANCEL)|false|each cancellation is shown
+restate__record_next_row|if (!restate__b_equal(row.id, r->record.id)) {|if (false) {|the rows of another invocation are another journal
+restate__test_jump|t->options.start_ms + t->options.max_ms|UINT64_MAX|the clock of a test stops at max_ms
+restate__test_step|t->steady ? 0 : restate__test_draw(t, left)|0|the seed decides who goes on
+restate__test_suspends|restate__test_draw(t, 4) == 0|false|the seed decides which waits suspend
+restate__test_is_lazy|restate__test_draw(t, 2) == 0|true|the seed decides who gets all of its state
 LIST
 }
 
@@ -198,7 +381,7 @@ while IFS= read -r line; do
     by=$(noticed_by "$section" "$function")
     case $by in
         "") missed=$((missed + 1)); echo "NOT NOTICED  $section: $rule" ;;
-        "does not compile") echo "mutants: $function: \"$to\" does not compile" >&2; cat "$log" >&2; exit 2 ;;
+        "does not compile") missed=$((missed + 1)); echo "mutants: $function: \"$to\" does not compile" >&2; cat "$log" >&2 ;;
         *) caught=$((caught + 1)); printf '%-84s %s\n' "$section: $rule" "$by" ;;
     esac
 done <"$build/list"

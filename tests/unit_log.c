@@ -233,10 +233,42 @@ TEST(step_and_try) {
     }
 }
 
+/* ---- Lines that peers cause ------------------------------------------------------------------ */
+
+static uint64_t no_time(void *user) {
+    (void)user;
+    return 0;
+}
+static unsigned told;
+static char told_last[200];
+static void tell_of(void *user, const restate_log_record *r) {
+    (void)user;
+    told++;
+    snprintf(told_last, sizeof told_last, "%s", r->message);
+}
+
+TEST(of_one_kind_a_window_of_time_has_room_for_so_many_lines) {
+    const restate_clock clock = { .wall_ms = no_time, .monotonic_ms = no_time };
+    const restate__logger logger = { { .write = tell_of, .level = RESTATE_LOG_INFO }, &clock };
+    restate__log_limit limit = { .about = "apples", .most = 3 };
+    told = 0;
+    for (int window = 0; window < 2; window++) {
+        uint64_t now = (uint64_t)window * RESTATE__LOG_WINDOW_MS;
+        for (int i = 0; i < 3; i++) CHECK(restate__log_may(&limit, &logger, now));
+        for (int i = 0; i < 2; i++) CHECK(!restate__log_may(&limit, &logger, now + RESTATE__LOG_WINDOW_MS - 1));
+        CHECK_INT(told, window);
+    }
+    restate__log_left_out(&limit, &logger);
+    restate__log_left_out(&limit, &logger);
+    CHECK_INT(told, 2);
+    CHECK_STR(told_last, "2 more lines about apples were left out of the log");
+}
+
 int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(log_on_replay), T(log_records), T(log_levels), T(time_in_the_log), T(time_as_text),
         T(line_on_stderr), T(step_and_try),
+        T(of_one_kind_a_window_of_time_has_room_for_so_many_lines),
         { NULL, NULL }
     };
     return test_main(argc, argv, cases);

@@ -478,10 +478,30 @@ TEST(blocks_are_bounded) {
     CHECK_INT(memory.live, 0);
 }
 
+/* A kept block is used for what is smaller, but not for what leaves more than half of it unused. */
+TEST(blocks_are_used_for_at_least_half_of_them) {
+    static const size_t large = 60000;
+    restate_allocator a = mem_allocator(&memory);
+    restate__chunk *kept[RESTATE__CACHE_CLASSES] = { NULL }, *block, *half, *less;
+    restate__cache pool;
+    restate__cache_init(&pool, &a, kept, CACHE_BYTES);
+    block = restate__cache_take(&pool, large);
+    restate__cache_give(&pool, block);
+    half = restate__cache_take(&pool, large / 2);
+    CHECK(half == block);
+    restate__cache_give(&pool, half);
+    less = restate__cache_take(&pool, large / 3);
+    CHECK(less != block && less->size < large);
+    restate__cache_give(&pool, less);
+    restate__cache_free(&pool);
+    CHECK_INT(memory.live, 0);
+}
+
 int main(int argc, char **argv) {
     static const test_case cases[] = { T(counter), T(bytes), T(json_scalars), T(state_that_is_there),
                                        T(state_that_is_asked_for), T(runs_inline), T(runs_on_threads),
-                                       T(parked), T(blocks), T(blocks_are_bounded), { NULL, NULL } };
+                                       T(parked), T(blocks), T(blocks_are_bounded),
+                                       T(blocks_are_used_for_at_least_half_of_them), { NULL, NULL } };
     client_thread = pthread_self();
     return test_main(argc, argv, cases);
 }

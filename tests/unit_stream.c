@@ -1317,6 +1317,50 @@ TEST(h2_exchanges) {
     }
 }
 
+/* Of each stream less than window_bytes, of all of them more than the window of the connection. */
+TEST(h2_data_behind_a_response_opens_the_window_again) {
+    static uint8_t much[900000];
+    client c;
+    request *r;
+    begin();
+    rt.version = 7;
+    rt.mode = RT_WHOLE;
+    client_begin(&c);
+    for (int i = 0; i < 6; i++) {
+        r = client_ask(&c, "POST", "/none", "x", "y");
+        client_settle(&c);
+        CHECK_INT(r->status, 404);
+        rt_add(&r->due, much, sizeof much);
+        client_goes_on(r);
+        client_settle(&c);
+        CHECK_INT(r->up.sent, sizeof much);
+    }
+    r = client_greet(&c, rt.version);
+    client_settle(&c);
+    client_over(&c);
+    client_greeted(r);
+    client_end(&c);
+    end();
+}
+
+TEST(h2_data_behind_a_response_is_limited) {
+    static uint8_t much[1300000];
+    client c;
+    request *r;
+    begin();
+    rt.mode = RT_WHOLE;
+    client_begin(&c);
+    r = client_ask(&c, "POST", "/none", "x", "y");
+    rt_add(&r->due, much, sizeof much);
+    client_goes_on(r);
+    client_settle(&c);
+    CHECK_INT(r->status, 404);
+    CHECK(r->closed && r->error == NGHTTP2_NO_ERROR);
+    CHECK(!c.goaway);
+    client_end(&c);
+    end();
+}
+
 /* Absent bytes: handlers suspend, then it is over. */
 TEST(h2_input_ends) {
     while (again()) {
@@ -1533,7 +1577,10 @@ int main(int argc, char **argv) {
 #endif
         T(discovery_and_health), T(payloads_for_the_ui), T(error_statuses), T(misuse), T(interleaved), T(free_in_the_middle), T(out_of_memory),
 #ifndef RESTATE_NO_SERVER
-        T(h2_exchanges), T(connection_ended_before_journals_are_there), T(h2_input_ends), T(h2_ends_without_room), T(h2_garbage), T(h2_free_in_the_middle),
+        T(h2_exchanges), T(h2_data_behind_a_response_opens_the_window_again),
+        T(h2_data_behind_a_response_is_limited),
+        T(connection_ended_before_journals_are_there), T(h2_input_ends), T(h2_ends_without_room),
+        T(h2_garbage), T(h2_free_in_the_middle),
 #  ifndef RESTATE_NO_THREADS
         T(h2_free_while_a_closure_executes),
 #  endif

@@ -589,6 +589,23 @@ TEST(oneof_last_wins) {
     teardown();
 }
 
+static bool has(uint32_t tag, restate_bytes message) {
+    const restate__row *rows = restate__rows_restate_wire_OutputCommandMessage;
+    restate__wire_item item;
+    return restate__row_get(rows, restate__row_of(rows, tag), message, 0, &item);
+}
+
+/* As in the structs, so in what replay compares. */
+TEST(oneof_last_wins_where_messages_are_compared) {
+    restate_bytes value_last = unhex("7a0308f403" "7200"), failure_last = unhex("7200" "7a0308f403");
+    CHECK(has(restate_wire_OutputCommandMessage_value_tag, value_last));
+    CHECK(!has(restate_wire_OutputCommandMessage_failure_tag, value_last));
+    CHECK(has(restate_wire_OutputCommandMessage_failure_tag, failure_last));
+    CHECK(!has(restate_wire_OutputCommandMessage_value_tag, failure_last));
+    drop(value_last);
+    drop(failure_last);
+}
+
 TEST(unknown_fields_are_skipped) {
     restate_wire_RunCommandMessage m;
     setup();
@@ -787,6 +804,28 @@ TEST(large_values) {
     teardown();
 }
 
+/* What lies in the arena that outlives the buffer is sent from there. Other bytes are copied: whoever gave them may
+ * use their memory again. */
+TEST(large_values_are_sent_from_where_they_lie_only_if_they_stay) {
+    static uint8_t of_others[20000];
+    restate_bytes all, there;
+    restate__buf buf;
+    setup();
+    restate__buf_init(&buf, &chunks);
+    buf.stable = &arena;
+    memset(of_others, 'x', sizeof of_others);
+    there = restate__arena_copy(&arena, restate__b(of_others, sizeof of_others));
+    CHECK(restate__buf_write(&buf, of_others, sizeof of_others));
+    CHECK(restate__buf_write(&buf, there.ptr, there.len));
+    CHECK(buf.last->elsewhere == there.ptr);
+    memset(of_others, 'y', sizeof of_others);
+    all = drain(&buf);
+    CHECK_INT(all.len, 2 * sizeof of_others);
+    CHECK(all.len && !memchr(all.ptr, 'y', all.len));
+    restate__buf_free(&buf);
+    teardown();
+}
+
 static void *no_alloc(void *user, size_t size) {
     (void)user, (void)size;
     return NULL;
@@ -815,6 +854,34 @@ TEST(out_of_memory) {
     CHECK(buf.failed);
     CHECK(!restate__wire_encode(&arena, &restate_wire_RunCommandMessage_msg, &run, &out));
     CHECK(!out.ptr && arena.failed);
+}
+
+/* Half a frame would read as a whole one. */
+TEST(no_half_of_a_frame_stays_when_memory_runs_out) {
+    static uint8_t content[300000];
+    restate_wire_OutputCommandMessage m;
+    restate_wire_RunCommandMessage run;
+    restate__buf buf;
+    size_t before;
+    setup();
+    restate__buf_init(&buf, &chunks);
+    ZERO(run);
+    run.name = restate_str("r");
+    restate__wire_put(&buf, restate_wire_MSG_RUN_COMMAND, 0, &restate_wire_RunCommandMessage_msg, &run);
+    before = buf.len;
+    allocator.alloc = no_alloc;
+    ZERO(m);
+    m.which_result = restate_wire_OutputCommandMessage_value_tag;
+    m.result.value.content = restate__b(content, sizeof content);
+    restate__wire_put(&buf, restate_wire_MSG_OUTPUT_COMMAND, 0, &restate_wire_OutputCommandMessage_msg, &m);
+    CHECK(buf.failed && before > RESTATE__WIRE_HEAD);
+    CHECK_INT(buf.len, before);
+    buf.failed = false;
+    restate__wire_put_encoded(&buf, restate_wire_MSG_OUTPUT_COMMAND, restate__b(content, sizeof content));
+    CHECK(buf.failed);
+    CHECK_INT(buf.len, before);
+    restate__buf_free(&buf);
+    teardown();
 }
 
 static bool refuse(pb_ostream_t *out, const pb_field_t *field, const void *items, size_t count) {
@@ -1009,10 +1076,12 @@ int main(int argc, char **argv) {
         T(golden_start), T(golden_input), T(golden_notifications), T(golden_propose_ack),
         T(golden_lists_out), T(golden_output_and_end), T(golden_state), T(golden_run),
         T(golden_calls), T(golden_promise_and_signal), T(golden_awaiting), T(golden_error),
-        T(presence), T(oneof_last_wins), T(unknown_fields_are_skipped), T(malformed_is_rejected),
+        T(presence), T(oneof_last_wins), T(oneof_last_wins_where_messages_are_compared),
+        T(unknown_fields_are_skipped), T(malformed_is_rejected),
         T(repeated_numbers), T(malformed_packed_numbers), T(reader),
         T(lists_with_other_fields_between), T(frames_across_chunks), T(large_values),
-        T(out_of_memory), T(list_that_cannot_be_written), T(truncated_at_every_byte),
+        T(large_values_are_sent_from_where_they_lie_only_if_they_stay),
+        T(out_of_memory), T(no_half_of_a_frame_stays_when_memory_runs_out), T(list_that_cannot_be_written), T(truncated_at_every_byte),
         T(run_truncated), T(fuzz), { NULL, NULL },
     };
     return test_main(argc, argv, cases);
