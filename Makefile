@@ -753,7 +753,7 @@ help:
 	@echo 'make hostile      an endpoint under attack: memory, CPU and what others notice have bounds; h2spec; gets a Go if there is none'
 	@echo 'make platforms    unit tests and end-to-end cases on other processors (qemu-user), with musl, C2x and tcc'
 	@echo 'make everything   all warnings of clang, but for a list of those that are not wanted'
-	@echo 'make mutants      breaks rules of the journal on purpose; some test has to notice each'
+	@echo 'make mutants      breaks rules of every section on purpose; some test has to notice each'
 	@echo 'make differential random handlers, journals, JSON and messages: all as with an earlier header'
 	@echo 'make oracle       STEPS=1000000 random steps of the journal: all as with the reference, in Rust; needs cargo'
 	@echo 'make fuzz         random input for all that reads input, TIME=60 seconds of it; installs what it takes'

@@ -30,7 +30,7 @@ units_of() { # SECTION FUNCTION
         http2-*_sweep | http2-*_recv) echo unit_server_stop ;;
         http2-*) echo unit_stream unit_server unit_server_limits unit_server_stop ;;
         tls-*client* | tls-*host) echo unit_client_tls ;;
-        tls-* | server-*tls*) echo unit_server_tls ;;
+        tls-* | server-*tls* | server-*_preface) echo unit_server_tls ;;
         server-*) echo unit_server unit_server_limits unit_server_stop ;;
         client-*) echo unit_client_context unit_client_closures unit_client_faults unit_client ;;
         record-*) echo unit_record unit_record_check ;;
@@ -187,8 +187,6 @@ restate__exchange_admit|if (RESTATE__LOAD(&e->stops, RELAXED)) return false;||an
 restate__exchange_admit|< e->options.max_invocations|<= e->options.max_invocations|no more than max_invocations are under way
 restate__exchange_admit|RESTATE__SUB(&e->invocations, 1, RELAXED);||a refused invocation does not count
 restate__exchange_free|if (exchange->counted)|if (false)|an invocation that is over makes room for another
-restate__exchange_refuse_text|text = restate__arena_clean(&exchange->arena, text, "");||a refusal does not repeat the control characters of a peer
-restate__exchange_discover|if (version > m.version) m.version = version;|m.version = version;|two accept headers are one list
 restate__ep_manifest_version|v > best|!best|discovery has the highest version that both sides know
 restate__manifest_key|since > m->version && !m->too_new|false|an option that the server does not know yet is an error of discovery
 restate__manifest_payload|!c->optional|true|an optional input is described as one
@@ -198,7 +196,6 @@ restate__ep_reserved|restate__ep_starts(name, "restate")|false|names that begin 
 restate__ep_check_service|main_handlers == 1|main_handlers|a workflow has one main handler
 restate__ep_check_handler|strcmp(other->name, h->name) == 0|false|two handlers of a service have two names
 restate__shown_feed|bytes.len > max - p->len|false|a payload for the UI has at most max_message_bytes
-restate__exchange_drained|restate__worker_later(exchange->worker, &a->turn);||a handler goes on when its output was sent
 restate__exchange_may_suspend|restate__vm_ready(&exchange->attempt->vm)|true|an invocation whose journal is not complete is not asked to suspend
 restate__exchange_arriving|exchange->attempt->vm.phase == RESTATE__WAIT_REPLAY|false|a journal has request_timeout_ms to arrive
 restate__h2_on_data|restate__h2_reset(h2, s, NGHTTP2_NO_ERROR);|{}|a peer that sends on and on after its response is stopped
@@ -209,52 +206,21 @@ restate__h2_on_frame_recv|restate__h2_goaway(h2);||the last GOAWAY of a drain fo
 restate__h2_sweep|now - h2->drain_at_ms >= RESTATE__H2_NOTICE_MS|false|the last GOAWAY comes also to a peer that does not answer
 restate__h2_stream_due|+ s->arrived * 1000 / RESTATE__H2_RATE||a request that is slow but goes on is not cut off
 restate__h2_stream_due|if (s->sending) {|if (false) {|a stream is reset that its peer does not read
-restate__h2_open|RESTATE__HEADER_BYTES_MAX }|2 * RESTATE__HEADER_BYTES_MAX }|peers are told how large headers may be
 restate__h2_open|o->max_streams }|o->max_streams + 1 }|peers are told how many streams they may have
 restate_stream_feed|if (restate__stream_begun(stream)) restate__stream_turn(stream->all);|restate__stream_turn(stream->all);|an exchange that is whole begins when its request is complete
 restate__stream_feed_exchange|if (s->input_over \|\| s->exchange->finished) return RESTATE_ENDED;||an exchange that is over takes nothing
 restate__stream_take_exchange|exchange->finished && s->given == exchange->out.len|exchange->finished|the end is told with the last bytes
-restate__stream_end_exchange|if (s->cut) restate__exchange_cut(s->exchange);|if (s->cut) {}|a stop in the middle of a journal cuts the attempt off
+restate__stream_end_exchange|RESTATE__LOAD(&s->all->endpoint->stops, RELAXED);|false;|a stop in the middle of a journal cuts the attempt off
 restate__stream_end_h2|restate__h2_goaway(&s->h2);||no exchange begins after the input has ended
 restate__stream_elsewhere|a->closures.executing \|\| ||a take waits for a closure
 restate__srv_full|< ep->options.max_connections|<= ep->options.max_connections|no more than max_connections are open
-restate__conn_look|if (conn->pending.len &&|if (false &&|a peer that does not read is disconnected
-restate__conn_look|if (!conn->h2.begun &&|if (false &&|a peer that does not begin HTTP/2 is disconnected
-restate__conn_ping|return conn->asked_ms &&|return false &&|a silent peer that does not answer PING is disconnected
-restate__srv_watch|stops > 1 \|\| ||the second stop cuts off
-restate__srv_watch|now >= server->phase_until_ms|false|a drain takes at most drain_ms
-restate__srv_watch|restate__srv_unlisten(server);||an endpoint that stops accepts no connection
-restate__srv_pick|held ? best_held && n < fewest : best_held \|\| n < fewest|i == 0|a connection goes to the loop with the fewest
-restate__srv_pick|bool held = restate__srv_held(server, &server->loops[at]);|bool held = false;|a loop that a handler holds gets no connection
-restate__conn_respond_http1|(head ? 3 : 1)|1|a health check with HEAD gets no body
-restate__conn_read_http1|++hello->head_len > RESTATE__LOOP_HEAD|false|the head of a request in HTTP/1 is limited
-restate__loop_enter|else restate__h2_cut(&conn->h2);|else {}|streams are reset when a drain takes too long
-restate__loop_late|bool late = loop->phase|bool late = false && loop->phase|what a handler held up is read before deadlines are judged
 restate__conn_read_preface|if (restate__conn_is_strange(conn)) {|if (false) {|a port of TLS does not serve without TLS
 restate__srv_tls_follow|if (restate__tls_sum(&tls->files) == tls->files.sum) return;|return;|a certificate that was replaced is used
-restate__tls_demand|SSL_VERIFY_PEER \| SSL_VERIFY_FAIL_IF_NO_PEER_CERT|SSL_VERIFY_PEER|a peer without a certificate is refused where it needs one
-restate__tls_recv|if (reads < RESTATE__TLS_READS) {|if (true) {|new keys again and again do not hold the loop
-restate__tls_select|return SSL_TLSEXT_ERR_ALERT_FATAL;|return SSL_TLSEXT_ERR_NOACK;|a peer that offers only other protocols is refused
-restate__tls_init_client|SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);||a client trusts only certificates of CAs that it knows
-restate__tls_for_host|SSL_set1_host(ssl, host)|true|a client trusts only the certificate of the host
-restate__proc_pick|w->conns < best->conns|w->conns > best->conns|a connection goes to the worker process with the fewest
-restate__proc_failed|ms *= 2;||the pause before another worker process doubles
-restate__proc_follow|p->phase == RESTATE__PHASE_KILLED &&|false &&|the third signal kills
-restate__proc_take_back|? restate__proc_pick(p) : NULL|? NULL : NULL|a connection that a worker cannot take goes to another one
-restate__srv_drain|if (!RESTATE__EXCHANGE(bool, &ep->drains, true, SEQ_CST))|if (true)|a stop that comes twice, as signal and by the supervisor, counts once
 restate__client_on_data|len > most \|\| r->arrived.len > most - len|false|a response has at most max_message_bytes
 restate__client_on_header|r->field_bytes > RESTATE__CLIENT_LIST|false|the headers of a response are limited
 restate__client_unanswered|(certain \|\| r->repeatable)|true|what may have arrived is not sent again
-restate__client_lose|certain \|\| !r->written|certain|a request that was not written is sent again
 restate__client_sent|strcmp(how, "PreviouslyAccepted") == 0|false|a send tells that the server had it already
 restate__client_put_sql|restate__json_put_text(o, "\\'\\'");||a quote in a key does not end the text of a query
-restate__client_look|now - conn->asked_ms >= RESTATE__CLIENT_ALIVE_MS|false|a server that does not answer PING is given up
-restate__client_room|conn->goaway \|\| ||no request goes to a connection that the server ends
-restate__client_needs|to->conn_count < h->connections|true|a client has at most as many connections as it is told
-restate__client_follow|if (!r->follows \|\| sends) continue;|if (!r->follows) continue;|an attach waits for the sends before it
-restate__client_expire_one|restate__client_fail(r, RESTATE_TIMEOUT, &failure);|restate__client_fail(r, RESTATE_ERROR, &failure);|no response in time is a timeout
-restate__client_wait|if (c->client->calling)|if (false)|a function that is called for a future does not wait
-restate__client_complete|if (r->body_at < r->body.len) restate__client_cut(r, NGHTTP2_NO_ERROR);|if (false) {}|after an early response the rest of a request is not sent
 restate__fiber_kept|(*at)->stack_bytes != bytes|false|a kept stack is used for handlers of its size
 restate__fiber_free_switched|pool->kept_count < pool->kept_max|true|no more stacks are kept than the limit says
 restate__worker_post|if (!head && w->wake)|if (w->wake)|of several posts the first one wakes
@@ -273,36 +239,6 @@ restate__issue_run|memcpy(f->arg, r->arg, o->arg_bytes);||the argument of a clos
 restate__ctx_later|delay_ms > (uint64_t)INT64_MAX - now_ms|false|a sleep for too long is the longest
 restate__run_left_ms|left = spent < r->future->timeout_ms ? r->future->timeout_ms - spent : 0;||a closure past its timeout is told to stop
 restate__run_left_ms|if (!failed_at) return left;|return left;|closures beside a failed one are told to stop
-restate_reply|if (!ctx->run && ctx->attempt->handler->no_output) {|if (false) {|a handler without output replies with no bytes
-restate__ctx_sort_keys|if (n) qsort(|if (false) qsort(|the keys of the state are sorted
-restate__locks_held|if (h->takers)|if (false)|whom a handler calls is told the key that it holds
-restate__ctx_leave|a->vm.out->len > restate__worker_out_max(a->worker)|false|output that nobody fetches holds its handler back
-restate__ctx_keep_failure|if (twice)|if (false)|the metadata of a failure has each name once
-restate__ctx_random_ready|if (!q->random_ready)|if (true)|random numbers go on
-restate__ctx_json_code|? 400|? 500|input that cannot be read is the fault of the caller
-restate__watch_all|if (!left) restate__watch_ring(w);|if (!left) w->rung = true;|a descriptor tells a closure to stop
-restate__proto_wide|field->kind == RESTATE__PROTO_KIND_INT64 \|\| ||JSON has numbers of 64 bits as texts
-restate__proto_scan_item|if (n > INT32_MAX) return|if (false) return|the value of an enum is a number of 32 bits
-restate__proto_scan_item|if (at) return|if (false) return|a text with a zero byte does not become a C string
-restate__proto_narrow|!(size < 3.4028235677973366e38)|false|a number beyond the range of float is refused
-restate__proto_time_valid|return t->nanos == 0 \|\||return true \|\||the parts of a duration have one sign
-restate__proto_timestamp|part[0] < 1 \|\| n != (size_t)(p - begin) \|\| memcmp(begin, again, n) != 0|false|a day that no calendar has is refused
-restate__proto_timestamp|(zone == '-' ? 1 : -1)|(zone == '-' ? -1 : 1)|the offset of a time is taken off it
-restate__proto_mask_path_valid|if ((c >= 'A' && c <= 'Z') \|\| c == ',') return false;||a path of a mask that JSON cannot have is refused
-restate__proto_put_list|if (map && restate__proto_again|if (false && restate__proto_again|of two entries of a map with one key the last one counts
-restate__proto_get_bytes|fixed ? len != room && len : len > room|false|bytes that do not fit are refused
-restate__proto_count_valid|*(const pb_size_t *)i->pSize <= i->array_size|true|a list with more elements than fit is not encoded
-restate__proto_named|if (restate__b_is(name, from)) return true;||JSON may have the name of a field as the .proto file has it
-restate__record_add|index != to->count|false|an entry that is missing is told
-restate__record_add|!index && e.type != restate_wire_MSG_INPUT_COMMAND|false|a journal begins with the input
-restate__record_cut|most && (text.ptr[most] & 0xC0u) == 0x80u|false|a text is cut between two characters
-restate__record_put_line|text.ptr[i] >= ' ' \|\| !special|true|a payload is shown in one line
-restate__record_sort|(t->by_id[i]->n.signal && t->by_id[i]->n.id == RESTATE__SIGNAL_CANCEL)|false|each cancellation is shown
-restate__record_next_row|if (!restate__b_equal(row.id, r->record.id)) {|if (false) {|the rows of another invocation are another journal
-restate__test_jump|t->options.start_ms + t->options.max_ms|UINT64_MAX|the clock of a test stops at max_ms
-restate__test_step|t->steady ? 0 : restate__test_draw(t, left)|0|the seed decides who goes on
-restate__test_suspends|restate__test_draw(t, 4) == 0|false|the seed decides which waits suspend
-restate__test_is_lazy|restate__test_draw(t, 2) == 0|true|the seed decides who gets all of its state
 LIST
 }
 

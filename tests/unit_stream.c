@@ -1317,6 +1317,21 @@ TEST(h2_exchanges) {
     }
 }
 
+TEST(h2_settings_tell_the_limits) {
+    client c;
+    begin();
+    rt.mode = RT_WHOLE;
+    client_begin(&c);
+    client_settle(&c);
+    CHECK_INT(nghttp2_session_get_remote_settings(c.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS),
+              ep->options.max_streams);
+    CHECK_INT(nghttp2_session_get_remote_settings(c.session, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE), 1 << 20);
+    CHECK_INT(nghttp2_session_get_remote_settings(c.session, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE),
+              RESTATE__HEADER_BYTES_MAX);
+    client_end(&c);
+    end();
+}
+
 /* Of each stream less than window_bytes, of all of them more than the window of the connection. */
 TEST(h2_data_behind_a_response_opens_the_window_again) {
     static uint8_t much[900000];
@@ -1577,7 +1592,7 @@ int main(int argc, char **argv) {
 #endif
         T(discovery_and_health), T(payloads_for_the_ui), T(error_statuses), T(misuse), T(interleaved), T(free_in_the_middle), T(out_of_memory),
 #ifndef RESTATE_NO_SERVER
-        T(h2_exchanges), T(h2_data_behind_a_response_opens_the_window_again),
+        T(h2_exchanges), T(h2_settings_tell_the_limits), T(h2_data_behind_a_response_opens_the_window_again),
         T(h2_data_behind_a_response_is_limited),
         T(connection_ended_before_journals_are_there), T(h2_input_ends), T(h2_ends_without_room),
         T(h2_garbage), T(h2_free_in_the_middle),
