@@ -25,6 +25,7 @@ static endpoint workers = { .program = "e2e-services", .log = "workers", .settin
 static endpoint services = { .program = "e2e-services", .log = "services" };
 static endpoint rollout = { .program = "examples/rollout", .log = "rollout" };
 static endpoint trading = { .program = "examples/trading", .log = "trading" };
+static endpoint otel = { .program = "examples/otel", .log = "otel" };
 static endpoint replay_check = { .program = "examples/replay_check", .log = "replay_check" };
 
 /* ---- Cases: the examples ------------------------------------------------------------------------------- */
@@ -1873,7 +1874,7 @@ int main(int argc, char **argv) {
         CASE(restart), CASE(load), CASE(steps), CASE(coded), CASE(sends), CASE(workflow),
         CASE(details), CASE(ids), CASE(drift), CASE(scope), CASE(lazy_reads), CASE(payloads), CASE(options),
         CASE(contents), CASE(codes), CASE(told), CASE(locker), CASE(robot), CASE(patched), CASE(shop), CASE(in_place), CASE(journals),
-        CASE(replay_check), CASE(rollout), CASE(trading), DEFAULT_ONLY(seeds),
+        CASE(replay_check), CASE(rollout), CASE(trading), CASE(otel), DEFAULT_ONLY(seeds),
         CASE(firmware), DEFAULT_ONLY(firmware_killed),
         DEFAULT_ONLY(client_call), DEFAULT_ONLY(client_many), DEFAULT_ONLY(client_operate), DEFAULT_ONLY(client_restart),
         { NULL, NULL, 0, false }
