@@ -31,6 +31,7 @@ units_of() { # SECTION FUNCTION
         http2-*) echo unit_stream unit_server unit_server_limits unit_server_stop ;;
         tls-*client* | tls-*host) echo unit_client_tls ;;
         tls-* | server-*tls* | server-*_preface) echo unit_server_tls ;;
+        server-restate__srv_drain) echo unit_process ;;
         server-*) echo unit_server unit_server_limits unit_server_stop ;;
         client-*) echo unit_client_context unit_client_closures unit_client_faults unit_client ;;
         record-*) echo unit_record unit_record_check ;;
@@ -239,6 +240,63 @@ restate__issue_run|memcpy(f->arg, r->arg, o->arg_bytes);||the argument of a clos
 restate__ctx_later|delay_ms > (uint64_t)INT64_MAX - now_ms|false|a sleep for too long is the longest
 restate__run_left_ms|left = spent < r->future->timeout_ms ? r->future->timeout_ms - spent : 0;||a closure past its timeout is told to stop
 restate__run_left_ms|if (!failed_at) return left;|return left;|closures beside a failed one are told to stop
+restate__h2_open|RESTATE__HEADER_BYTES_MAX }|2 * RESTATE__HEADER_BYTES_MAX }|peers are told how large headers may be
+restate__conn_look|if (conn->pending.len &&|if (false &&|a peer that does not read is disconnected
+restate__conn_look|if (!conn->h2.begun &&|if (false &&|a peer that does not begin HTTP/2 is disconnected
+restate__conn_ping|return conn->asked_ms &&|return false &&|a silent peer that does not answer PING is disconnected
+restate__srv_watch|stops > 1 \|\| ||the second stop cuts off
+restate__srv_watch|now >= server->phase_until_ms|false|a drain takes at most drain_ms
+restate__srv_watch|restate__srv_unlisten(server);||an endpoint that stops accepts no connection
+restate__srv_pick|held ? best_held && n < fewest : best_held \|\| n < fewest|i == 0|a connection goes to the loop with the fewest
+restate__srv_pick|bool held = restate__srv_held(server, &server->loops[at]);|bool held = false;|a loop that a handler holds gets no connection
+restate__conn_respond_http1|(head ? 3 : 1)|1|a health check with HEAD gets no body
+restate__loop_enter|else restate__h2_cut(&conn->h2);|else {}|streams are reset when a drain takes too long
+restate__tls_demand|SSL_VERIFY_PEER \| SSL_VERIFY_FAIL_IF_NO_PEER_CERT|SSL_VERIFY_PEER|a peer without a certificate is refused where it needs one
+restate__tls_recv|if (reads < RESTATE__TLS_READS) {|if (true) {|new keys again and again do not hold the loop
+restate__tls_select|return SSL_TLSEXT_ERR_ALERT_FATAL;|return SSL_TLSEXT_ERR_NOACK;|a peer that offers only other protocols is refused
+restate__tls_init_client|SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);||a client trusts only certificates of CAs that it knows
+restate__proc_pick|w->conns < best->conns|w->conns > best->conns|a connection goes to the worker process with the fewest
+restate__proc_failed|ms *= 2;||the pause before another worker process doubles
+restate__proc_follow|p->phase == RESTATE__PHASE_KILLED &&|false &&|the third signal kills
+restate__proc_take_back|? restate__proc_pick(p) : NULL|? NULL : NULL|a connection that a worker cannot take goes to another one
+restate__client_look|now - conn->asked_ms >= RESTATE__CLIENT_ALIVE_MS|false|a server that does not answer PING is given up
+restate__client_room|conn->goaway \|\| ||no request goes to a connection that the server ends
+restate__client_needs|to->conn_count < h->connections|true|a client has at most as many connections as it is told
+restate__client_expire_one|restate__client_fail(r, RESTATE_TIMEOUT, &failure);|restate__client_fail(r, RESTATE_ERROR, &failure);|no response in time is a timeout
+restate__client_wait|if (c->client->calling)|if (false)|a function that is called for a future does not wait
+restate_reply|if (!ctx->run && ctx->attempt->handler->no_output) {|if (false) {|a handler without output replies with no bytes
+restate__ctx_sort_keys|if (n) qsort(|if (false) qsort(|the keys of the state are sorted
+restate__locks_held|if (h->takers)|if (false)|whom a handler calls is told the key that it holds
+restate__ctx_leave|a->vm.out->len > restate__worker_out_max(a->worker)|false|output that nobody fetches holds its handler back
+restate__ctx_keep_failure|if (twice)|if (false)|the metadata of a failure has each name once
+restate__ctx_random_ready|if (!q->random_ready)|if (true)|random numbers go on
+restate__ctx_json_code|? 400|? 500|input that cannot be read is the fault of the caller
+restate__watch_all|if (!left) restate__watch_ring(w);|if (!left) w->rung = true;|a descriptor tells a closure to stop
+restate__proto_wide|field->kind == RESTATE__PROTO_KIND_INT64 \|\| ||JSON has numbers of 64 bits as texts
+restate__proto_scan_item|if (n > INT32_MAX) return|if (false) return|the value of an enum is a number of 32 bits
+restate__proto_scan_item|if (at) return|if (false) return|a text with a zero byte does not become a C string
+restate__proto_narrow|!(size < 3.4028235677973366e38)|false|a number beyond the range of float is refused
+restate__proto_time_valid|return t->nanos == 0 \|\||return true \|\||the parts of a duration have one sign
+restate__proto_timestamp|part[0] < 1 \|\| n != (size_t)(p - begin) \|\| memcmp(begin, again, n) != 0|false|a day that no calendar has is refused
+restate__proto_timestamp|(zone == '-' ? 1 : -1)|(zone == '-' ? -1 : 1)|the offset of a time is taken off it
+restate__proto_mask_path_valid|if ((c >= 'A' && c <= 'Z') \|\| c == ',') return false;||a path of a mask that JSON cannot have is refused
+restate__proto_put_list|if (map && restate__proto_again|if (false && restate__proto_again|of two entries of a map with one key the last one counts
+restate__proto_get_bytes|fixed ? len != room && len : len > room|false|bytes that do not fit are refused
+restate__proto_count_valid|*(const pb_size_t *)i->pSize <= i->array_size|true|a list with more elements than fit is not encoded
+restate__proto_named|if (restate__b_is(name, from)) return true;||JSON may have the name of a field as the .proto file has it
+restate__record_add|index != to->count|false|an entry that is missing is told
+restate__record_add|!index && e.type != restate_wire_MSG_INPUT_COMMAND|false|a journal begins with the input
+restate__record_cut|most && (text.ptr[most] & 0xC0u) == 0x80u|false|a text is cut between two characters
+restate__record_put_line|text.ptr[i] >= ' ' \|\| !special|true|a payload is shown in one line
+restate__record_sort|(t->by_id[i]->n.signal && t->by_id[i]->n.id == RESTATE__SIGNAL_CANCEL)|false|each cancellation is shown
+restate__record_next_row|if (!restate__b_equal(row.id, r->record.id)) {|if (false) {|the rows of another invocation are another journal
+restate__test_jump|t->options.start_ms + t->options.max_ms|UINT64_MAX|the clock of a test stops at max_ms
+restate__exchange_refuse_text|text = restate__arena_clean(&exchange->arena, text, "");||a refusal does not repeat the control characters of a peer
+restate__exchange_discover|if (version > m.version) m.version = version;|m.version = version;|two accept headers are one list
+restate__exchange_drained|restate__worker_later(exchange->worker, &a->turn);|{}|a handler goes on when its output was sent
+restate__conn_read_http1|++hello->head_len > RESTATE__LOOP_HEAD|false|the head of a request in HTTP/1 is limited
+restate__tls_for_host|SSL_set1_host(ssl, host)|true|a client trusts only the certificate of the host
+restate__srv_drain|if (!RESTATE__EXCHANGE(bool, &ep->drains, true, SEQ_CST))|if (true)|a stop that comes twice, as signal and by the supervisor, counts once
 LIST
 }
 
@@ -291,7 +349,7 @@ noticed_by() { # SECTION FUNCTION
         ${MAKE:-make} -s -C "$build" "$program" CFLAGS= ${CC:+"CC=$CC"} >"$log" 2>&1 || { echo "does not compile"; return; }
         if timeout 60 "$build/$program" -v -1 >"$log" 2>&1; then continue; fi
         test=$(sed -n 's/^FAILED [a-z_]* //p' "$log" | head -n 1)
-        [ -n "$test" ] || test="$(grep -x '[a-z0-9_]*' "$log" | tail -n 1), by signal or time"
+        [ -n "$test" ] || test="$(grep -x '[a-z][a-z0-9_]*' "$log" | tail -n 1), by signal or time"
         echo "$unit: $test"
         return
     done

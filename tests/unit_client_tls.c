@@ -84,6 +84,8 @@ TEST(hosts) {
     s = secure_begin("DNS:other.example", true);
     CHECK_HAS(trusting(s->in.url, NULL), "error(0 TLS with https://127.0.0.1:");
     CHECK_HAS(trusting(s->in.url, NULL), " failed: IP address mismatch");
+    snprintf(url, sizeof url, "https://localhost:%u", (unsigned)s->in.port);
+    CHECK_HAS(trusting(url, NULL), " failed: hostname mismatch");
     secure_end(s);
     s = secure_begin("IP:127.0.0.1", false);
     CHECK_HAS(trusting(s->in.url, NULL), " failed: self-signed certificate");

@@ -328,6 +328,7 @@ TEST(s139_unknown) {
     refused(invoke_at("/invoke/Counter/"), 404, "{\"message\":\"service Counter has no handler \"}");
     refused(invoke_at("/invoke/Counter/adds"), 404, "{\"message\":\"service Counter has no handler adds\"}");
     refused(invoke_at("/invoke/Counter/ad\"d"), 404, "{\"message\":\"service Counter has no handler ad\\\"d\"}");
+    refused(invoke_at("/invoke/S\x1B[2J\xFF/h"), 404, "{\"message\":\"no service S?[2J? here\"}");
     ex_end();
 }
 
@@ -727,6 +728,24 @@ TEST(s142_manifest) {
         cJSON_Delete(tree);
         ex_end();
     }
+}
+
+TEST(accept_headers_are_one_list) {
+    static const char *const lists[][2] = { { MANIFEST "4+json", MANIFEST "2+json" }, { MANIFEST "4+json", "*/*" },
+                                            { MANIFEST "3+json, " MANIFEST "2+json", MANIFEST "4+json" } };
+    open_two();
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        if (!ex_new()) return;
+        header(":method", "GET");
+        header(":path", "/discover");
+        header("accept", lists[i][0]);
+        header("accept", lists[i][1]);
+        restate__exchange_begin(ex.x, false);
+        CHECK_INT(ex.x->status, 200);
+        CHECK_STR(response("content-type"), MANIFEST "4+json");
+        (void)body();
+    }
+    ex_end();
 }
 
 TEST(protocol_mode) {
@@ -1272,7 +1291,7 @@ int main(int argc, char **argv) {
         T(names), T(handlers), T(options), T(endpoint_options), T(default_options),
         T(out_of_memory), T(s138_routes), T(s138_not_found), T(s139_unknown), T(methods),
         T(content_types), T(limits), T(attempt_headers), T(s147_preflight_error),
-        T(exchange_out_of_memory), T(s140_versions), T(s142_manifest), T(protocol_mode),
+        T(exchange_out_of_memory), T(s140_versions), T(s142_manifest), T(accept_headers_are_one_list), T(protocol_mode),
         T(s141_too_new), T(defaults_are_told), T(levels), T(texts_are_utf8),
         T(lists_end_with_zeros), T(types_that_requests_have), T(types_that_nothing_has),
         T(codecs_for_all), T(preloaded_keys_are_told), T(preloaded_keys_that_are_wrong),

@@ -1131,6 +1131,24 @@ TEST(health_over_http1) {
     down();
 }
 
+/* A health check whose head does not end gets a response all the same. */
+TEST(head_of_http1_is_limited) {
+    static const char field[] = "x-more: of what nobody reads, again and again\r\n";
+    wire w;
+    up(.threads = 1);
+    wire_open(&w);
+    wire_send(&w, "GET /health HTTP/1.1\r\n", 22);
+    for (size_t n = 0; n <= RESTATE__LOOP_HEAD; n += sizeof field - 1)
+        if (!wire_send(&w, field, sizeof field - 1)) break;
+    while (wire_more(&w)) continue;
+    rt_add(&w.in, "", 1);
+    CHECK(w.gone);
+    CHECK_HAS((const char *)w.in.at, "HTTP/1.1 200 OK");
+    wire_close(&w);
+    ALIVE();
+    down();
+}
+
 /* The operator is told what to do, and not once per connection. */
 TEST(tls_is_named) {
     up(.threads = 1);
@@ -1388,7 +1406,7 @@ int main(int argc, char **argv) {
         T(disconnects_at_every_byte), T(bytewise), T(connection_in_single_bytes), T(small_windows),
         T(closed_window), T(closed_windows_of_many), T(window_of_one_stream), T(window_of_the_connection),
         T(peer_that_does_not_read), T(peer_that_does_not_read_and_leaves), T(reset_while_held_back),
-        T(large_messages_both_ways), T(header_flood), T(header_bombs), T(not_http2), T(health_over_http1),
+        T(large_messages_both_ways), T(header_flood), T(header_bombs), T(not_http2), T(health_over_http1), T(head_of_http1_is_limited),
         T(tls_is_named), T(violations), T(rapid_reset), T(floods_without_reading),
         T(leaves_in_the_middle_of_everything), T(half_closed_connection), T(goaway_of_the_peer),
         T(out_of_descriptors), T(silent_peers_are_gone), T(slow_beginnings), T(steady_journal),
