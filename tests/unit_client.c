@@ -322,7 +322,7 @@ TEST(timeouts) {
     CHECK_INT(restate_now(ctx, &began), RESTATE_OK);
     CHECK_INT(restate_sleep(ctx, 20), RESTATE_OK);
     CHECK_INT(restate_now(ctx, &now), RESTATE_OK);
-    CHECK(now - began >= 19 && now - began < 5000);
+    CHECK(now - began >= 19);
     restate_client_free(client);
     ingress_stop(&in);
 }
@@ -534,7 +534,7 @@ TEST(own_loop) {
         struct pollfd fd = { .fd = restate_client_fd(client), .events = POLLIN };
         int rounds = 0;
         while (answers < 5 && rounds++ < 500) {
-            if (fd.fd >= 0) CHECK_INT(poll(&fd, 1, 5000), 1);   /* it says so, for timers and new requests, too */
+            if (fd.fd >= 0) CHECK_INT(poll(&fd, 1, 60000), 1);   /* it says so, for timers and new requests, too */
             CHECK_INT(restate_client_process(client, fd.fd < 0 ? 1000 : 0), RESTATE_OK);
         }
         CHECK_INT(answers, 5);

@@ -28,7 +28,7 @@ static restate_status waits_for_stop(restate_ctx *run, void *arg) {
     CHECK(!readable(fd, 0) && !restate_stop_requested(run));
     asked_fd = fd;
     gate();
-    CHECK(readable(fd, 20000) && restate_stop_requested(run));
+    CHECK(readable(fd, 60000) && restate_stop_requested(run));
     CHECK_INT(restate_time_left_ms(run), 0);
     CHECK_INT(restate_stop_fd(run), fd);
     tell("stopped ");
@@ -135,7 +135,7 @@ static restate_status beside_a_failed_one(restate_ctx *run, void *arg) {
     pass(*own ? *own : RESTATE__SIBLINGS_MS);
     tell("waits ");
     ex_wake(NULL);                          /* the worker is to look at the clock */
-    CHECK(readable(fd, 20000));
+    CHECK(readable(fd, 60000));
     return restate_reply(run, text("x"));
 }
 
@@ -220,7 +220,7 @@ TEST(no_descriptor) {
 static restate_status polls(restate_ctx *run, void *arg) {
     (void)arg;
     CHECK(restate_time_left_ms(run) <= 30);
-    CHECK(readable(restate_stop_fd(run), 20000));
+    CHECK(readable(restate_stop_fd(run), 60000));
     return restate_reply(run, text("x"));
 }
 

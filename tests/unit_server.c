@@ -459,9 +459,8 @@ TEST(pings) {
     give(closure, rt_script.at, rt_script.len), give(blocking, rt_script.at, rt_script.len);
     rt_script.len = 0;
     UNTIL(GET(at_gate) == 2 && GET(started) == 1);
-    uint64_t before = now_ms();
-    for (int i = 0; i < 10; i++) settle(c);
-    CHECK(now_ms() - before < 500 * SLOW);
+    for (int i = 0; i < 10; i++) settle(c);         /* while they wait */
+    CHECK(!closure->closed && !blocking->answered);
     GOOD(c);
     open_gate();
     UNTIL(blocking->answered);
@@ -621,7 +620,7 @@ TEST(every_interface) {
 /* ---- In the event loop of the program ------------------------------------------------------------------------- */
 
 TEST(hosted) {
-    up_hosted(.drain_ms = 5000);
+    up_hosted(.threads = 0);
     CHECK(restate_endpoint_port(ep) != 0);
     client *c = dial();
     GOOD(c);
@@ -684,19 +683,16 @@ TEST(how_to_register) {
     }
 }
 
-TEST(process_waits_no_longer_than_told) {
+/* Nothing else is due here: what waited longer than it was told would wait for ever. */
+TEST(process_waits_as_long_as_told) {
     up_hosted(.threads = 1);
     host_fd = -1;
-    uint64_t before = now_ms();
     for (int i = 0; i < 50; i++) CHECK_INT(restate_endpoint_process(ep, 0), RESTATE_OK);
-    CHECK(now_ms() - before < 100 * SLOW);
-    before = now_ms();
+    uint64_t before = now_ms();
     CHECK_INT(restate_endpoint_process(ep, 50), RESTATE_OK);
-    CHECK(now_ms() - before >= 49 && now_ms() - before < 1000 * SLOW);
+    CHECK(now_ms() - before >= 49);
     restate_endpoint_stop(ep);
-    before = now_ms();
-    CHECK_INT(restate_endpoint_process(ep, 10000), RESTATE_ENDED);
-    CHECK(now_ms() - before < 1000 * SLOW);
+    CHECK_INT(restate_endpoint_process(ep, HOUR_MS), RESTATE_ENDED);
     freed();
 }
 
@@ -710,13 +706,12 @@ TEST(hosted_and_idle) {
     given_input("x");
     send_on(k);
     UNTIL(frames_came(k, 2));
-    pump_for(20);
+    settle(c);
     p.fd = host_fd, p.events = POLLIN, p.revents = 0;
     CHECK_INT(poll(&p, 1, 150), 0);
     hang_up(c);
     CHECK_INT(poll(&p, 1, PATIENCE_MS), 1);
-    UNTIL(GET(ended) == 1);
-    pump_for(20);
+    UNTIL(GET(ended) == 1 && GET(ep->server->loops[0].conn_count) == 0);
     CHECK_INT(poll(&p, 1, 50), 0);
     down();
 }
@@ -828,7 +823,7 @@ int main(int argc, char **argv) {
         T(loops_share_the_connections), T(full_duplex), T(inactivity), T(trailers_end_the_input),
         T(pings), T(blocking_handlers), T(data_frames), T(s148_small_commands), T(cannot_listen),
         T(connections_are_logged), T(options_that_are_wrong), T(every_interface), T(hosted),
-        T(hosted_and_busy), T(how_to_register), T(process_waits_no_longer_than_told),
+        T(hosted_and_busy), T(how_to_register), T(process_waits_as_long_as_told),
         T(hosted_and_idle), T(freed_while_all_is_running), T(chaos), T(mutated_connections),
         { NULL, NULL }
     };

@@ -251,7 +251,7 @@ TEST(message_limit) {
 
 /* A peer that says nothing and does not answer is gone, with what it held; one that answers may be idle. */
 TEST(silent_peers_are_gone) {
-    up(.threads = 1, .peer_timeout_ms = 600);
+    up(.threads = 1, .peer_timeout_ms = 600, .clock = MOVED_CLOCK);
     client *idle = dial();
     call *napping = invoke(idle, "nap");
     given_input("x");
@@ -263,9 +263,9 @@ TEST(silent_peers_are_gone) {
     UNTIL(GET(started) == 2);
     settle(silent);
     silent->deaf = true;
-    UNTIL(GET(ended) == 1 && GET(ep->invocations) == 1);
+    LATER(idle, GET(ended) == 1 && GET(ep->invocations) == 1);
     UNTIL(GET(ep->server->loops[0].conn_count) == 1);
-    pump_for(700);
+    for (int i = 0; i < 7; i++) later(idle, 100);
     CHECK(!idle->gone && !napping->closed);
     GOOD(idle);
     CHECK(GET(peer_lines) >= 1);
@@ -292,7 +292,7 @@ TEST(slow_beginnings) {
     wire w[7];
     call *k[7];
     size_t replay;
-    up(.threads = 1, .request_timeout_ms = 500);
+    up(.threads = 1, .request_timeout_ms = 500, .clock = MOVED_CLOCK);
     for (int i = 0; i < 7; i++) begin_slowly(&w[i], i);
     rt_bytes body = nap_body(&replay);
     client *c = dial();
@@ -306,23 +306,23 @@ TEST(slow_beginnings) {
     give(k[5], body.at, replay);
     k[6] = request(c, "POST", "/serdes/S/decode/empty/input", NULL, NULL);  /* a payload for the UI, half of it */
     give(k[6], "x", 1);
+    settle(c);
     for (int i = 0; i < 7; i++) {
         note("(beginning %d)", i);
-        while (wire_more(&w[i])) continue;
-        CHECK(w[i].gone);
+        LATER(c, wire_is_over(&w[i]));
         wire_close(&w[i]);
     }
     test_note = "";
     for (int i = 0; i < 5; i++) {
-        UNTIL(k[i]->closed);
+        LATER(c, k[i]->closed);
         CHECK_INT(k[i]->code, i < 4 ? NGHTTP2_CANCEL : NGHTTP2_NO_ERROR);
         CHECK_INT(k[i]->status, i < 4 ? 200 : 404);
         if (i < 4) CHECK_INT(k[i]->body.len, 0);
     }
-    UNTIL(k[6]->closed);
+    LATER(c, k[6]->closed);
     CHECK_INT(k[6]->code, NGHTTP2_CANCEL);
     CHECK_INT(k[6]->status, 0);
-    pump_for(300);
+    for (int i = 0; i < 7; i++) later(c, 100);
     CHECK(!k[5]->closed && !c->gone);
     CHECK_INT(GET(ep->invocations), 1);
     CHECK_INT(GET(failed_lines), 0);
@@ -335,14 +335,14 @@ TEST(slow_beginnings) {
 /* A journal that arrives slowly but steadily is let arrive. */
 TEST(steady_journal) {
     static char text[3000];
-    up(.threads = 1, .request_timeout_ms = 500);
+    up(.threads = 1, .request_timeout_ms = 500, .clock = MOVED_CLOCK);
     client *c = dial();
     call *k = invoke(c, "echo");
     memset(text, 'x', sizeof text - 1);
     given_input(text);
     for (size_t at = 0; at < rt_script.len; at += 50) {
         give(k, rt_script.at + at, rt_script.len - at < 50 ? rt_script.len - at : 50);
-        pump_for(25);
+        later(c, 45);                               /* 50 bytes are as much as that is worth */
     }
     rt_script.len = 0;
     end(k);
@@ -399,7 +399,7 @@ TEST(slow_work_is_shared) {
 /* Answers that nobody takes: of a stream, and of a connection. */
 TEST(answers_that_nobody_takes) {
     call *k[4];
-    up(.threads = 1, .send_timeout_ms = 500);
+    up(.threads = 1, .send_timeout_ms = 500, .clock = MOVED_CLOCK);
     client *c = dial();
     client *shut = dial_to(.window = -1);
     k[0] = invoke(shut, "echo");
@@ -422,10 +422,10 @@ TEST(answers_that_nobody_takes) {
     client_send(deaf);
     deaf->deaf = true;
     for (int i = 0; i < 3; i++) {
-        UNTIL(k[i]->closed);
+        LATER(c, k[i]->closed);
         CHECK_INT(k[i]->code, NGHTTP2_CANCEL);
     }
-    UNTIL(GET(ep->server->loops[0].conn_count) == 2);
+    LATER(c, GET(ep->server->loops[0].conn_count) == 2);
     CHECK(!shut->gone && !k[3]->closed);
     GOOD(c);
     CHECK(GET(peer_lines) >= 4);

@@ -21,7 +21,7 @@ TEST(stop_comes_early) {
 }
 
 TEST(graceful_stop) {
-    up(.threads = 2, .drain_ms = 30000);
+    up(.threads = 2);
     client *idle = dial();
     GOOD(idle);
     client *silent = dial();                        /* connected, and never says a word */
@@ -32,7 +32,6 @@ TEST(graceful_stop) {
     give(closure, rt_script.at, rt_script.len), give(finishing, rt_script.at, rt_script.len);
     rt_script.len = 0;
     UNTIL(GET(at_gate) == 2 && frames_came(parked, 2));
-    uint64_t before = now_ms();
     restate_endpoint_stop(ep);
     UNTIL(c->goaways == 2 && c->last_id == finishing->id);
     CHECK_INT(c->goaway_code, 0);
@@ -49,8 +48,6 @@ TEST(graceful_stop) {
     SAYS(closure, "Run 1 \"step\"", "? AwaitingOn W{c:1,s:1}", "Propose 1 value \"stepped\" ack", "? AwaitingOn W{c:1,s:1}", "Suspension W{c:1,s:1}");
     end(closure), end(finishing);
     UNTIL(c->gone);
-    UNTIL(GET(run_over));
-    CHECK(now_ms() - before < 4000 * SLOW);
     stopped();
 }
 
@@ -148,7 +145,7 @@ TEST(journal_does_not_arrive_during_a_stop) {
         call *calls[16];
         size_t at[16], replay;
         rt_bytes body;
-        up(.threads = 1, .drain_ms = twice ? 60000 : 300);
+        up(.threads = 1, .drain_ms = twice ? 0 : 300);
         client *c = dial();
         unsigned n = begin_journals(c, calls, at, &body, &replay);
         restate_endpoint_stop(ep);
@@ -168,7 +165,7 @@ TEST(journal_does_not_arrive_during_a_stop) {
 
 /* A new connection is refused at the latest when the stop was seen. */
 TEST(connections_during_a_stop) {
-    up(.threads = 1, .drain_ms = 30000);
+    up(.threads = 1);
     struct sockaddr_in at = h2_address(restate_endpoint_port(ep));
     call *k = invoke_alone("steps");
     client *c = k->on;
@@ -186,25 +183,22 @@ TEST(connections_during_a_stop) {
 
 /* Closures and blocking handlers that ask are told of the stop at once. */
 TEST(stop_is_told) {
-    up(.threads = 1, .drain_ms = 60000);
+    up(.threads = 1);
     client *c = dial();
     call *closure = invoke(c, "steps_obediently"), *blocking = invoke(c, "blocks");
     given_input("x"), give(closure, rt_script.at, rt_script.len), send_on(blocking);
     UNTIL(GET(at_gate) == 2);
-    uint64_t before = now_ms();
     restate_endpoint_stop(ep);
     UNTIL(closure->answered && blocking->answered);
     SAYS(closure, "Run 1 \"step\"", "? AwaitingOn W{c:1,s:1}", "Propose 1 value \"stepped\" ack", "? AwaitingOn W{c:1,s:1}",
          "Suspension W{c:1,s:1}");
     SAYS(blocking, "Error 500 ...");
     end(closure), end(blocking);
-    UNTIL(GET(run_over));
-    CHECK(now_ms() - before < 2000 * SLOW);
     stopped();
 }
 
 TEST(second_stop_cuts) {
-    up(.threads = 2, .drain_ms = 60000);
+    up(.threads = 2);
     client *c = dial_to(.window = 1000, .keep_window = true);
     call *closure = invoke(c, "steps"), *blocking = invoke(c, "blocks_on"), *flooding = invoke(c, "flood");
     given_input("x"), give(closure, rt_script.at, rt_script.len), send_on(blocking);
@@ -215,7 +209,6 @@ TEST(second_stop_cuts) {
     UNTIL(c->goaways >= 1);
     pump_for(300);
     CHECK(!GET(run_over));
-    uint64_t before = now_ms();
     restate_endpoint_stop(ep);
     UNTIL(closure->closed && blocking->closed && flooding->closed);
     CHECK_INT(closure->code, NGHTTP2_CANCEL);
@@ -226,7 +219,6 @@ TEST(second_stop_cuts) {
     open_gate();
     UNTIL(GET(run_over));
     CHECK_INT(GET(ended), 2);                       /* the blocking one called nothing that could tell it */
-    CHECK(now_ms() - before < 2000 * SLOW);
     stopped();
 }
 
@@ -240,22 +232,17 @@ TEST(drain_time_is_over) {
     CHECK_INT(k->code, NGHTTP2_CANCEL);
     open_gate();
     UNTIL(GET(run_over));
-    uint64_t took = now_ms() - before;
-    CHECK(took >= 299 && took < 2000 * SLOW);
+    CHECK(now_ms() - before >= 299);                /* and no hour */
     CHECK_INT(GET(ended), 1);
     stopped();
 }
-
-static unsigned hours;                      /* of a clock that a test moves */
-static uint64_t by_the_hour(void *user) { return user == &hours ? (uint64_t)GET(hours) * 3600000u + 1 : 0; }
 
 /* The time to drain is that of the endpoint's clock, and one that is not real time is looked at
  * while the loops wait, whether run waits or the program does. The last GOAWAY needs no time. */
 TEST(drain_time_by_the_clock) {
     for (int in_a_loop = 0; in_a_loop < 2; in_a_loop++) {
         const restate_endpoint_options o = { .threads = 1, .drain_ms = RESTATE_HOURS(2),
-                                             .clock = { by_the_hour, by_the_hour, &hours } };
-        hours = 0;
+                                             .clock = MOVED_CLOCK };
         if (in_a_loop) up_hosted_with(o);
         else up_with(o);
         client *c = dial();
@@ -265,10 +252,9 @@ TEST(drain_time_by_the_clock) {
         UNTIL(GET(at_gate) == 1);
         restate_endpoint_stop(ep);
         UNTIL(c->goaways == 2);                     /* the last one follows the answer to PING; the rest waits */
-        count(&hours);
-        pump_for(60);
+        later(c, HOUR_MS);
         CHECK(!k->closed && !GET(run_over));
-        count(&hours);
+        PUT(clock_ms, clock_ms + HOUR_MS);
         UNTIL(k->closed);
         CHECK_INT(k->code, NGHTTP2_CANCEL);
         open_gate();
@@ -281,8 +267,7 @@ TEST(request_time_by_the_clock) {
     for (int in_a_loop = 0; in_a_loop < 2; in_a_loop++) {
         const restate_endpoint_options o = { .threads = 1, .request_timeout_ms = RESTATE_HOURS(2),
                                              .peer_timeout_ms = RESTATE_ZERO_MS,
-                                             .clock = { by_the_hour, by_the_hour, &hours } };
-        hours = 0;
+                                             .clock = MOVED_CLOCK };
         if (in_a_loop) up_hosted_with(o);
         else up_with(o);
         client *c = dial();
@@ -290,10 +275,9 @@ TEST(request_time_by_the_clock) {
         start(2);                           /* the input does not come */
         send_on(k);
         settle(c);
-        count(&hours);
-        pump_for(60);
+        later(c, HOUR_MS);
         CHECK(!k->closed);
-        for (int i = 0; i < 8 && !k->closed; i++) count(&hours), pump_for(30);   /* a late look is put off */
+        for (int i = 0; i < 8 && !k->closed; i++) later(c, HOUR_MS);    /* a late look is put off */
         CHECK(k->closed);
         CHECK_INT(k->code, NGHTTP2_CANCEL);
         down();
@@ -308,7 +292,7 @@ TEST(steps_that_wait_for_a_thread) {
     for (int way = 0; way < 4; way++) {
         call *k[N];
         test_note = (const char *const[]){ "(hang up)", "(reset)", "(drain)", "(second stop)" }[way];
-        up(.threads = 1, .pool_threads = 2, .drain_ms = way == 2 ? 200 : 60000);
+        up(.threads = 1, .pool_threads = 2, .drain_ms = way == 2 ? 200 : 0);
         client *c = dial();
         for (int i = 0; i < N; i++) {
             k[i] = invoke(c, "steps");
@@ -318,7 +302,6 @@ TEST(steps_that_wait_for_a_thread) {
         for (int i = 0; i < N; i++) UNTIL(k[i]->body.len > 0);      /* the command */
         UNTIL(GET(at_gate) == 2);
         CHECK_INT(GET(ep->invocations), N);
-        uint64_t before = now_ms();
         if (way == 0) hang_up(c);
         for (int i = 0; way == 1 && i < N; i++) reset(k[i]);
         if (way >= 2) restate_endpoint_stop(ep);
@@ -337,7 +320,6 @@ TEST(steps_that_wait_for_a_thread) {
         } else {
             open_gate();
             UNTIL(GET(run_over));
-            CHECK(now_ms() - before < 2000 * SLOW);
             CHECK_INT(GET(at_gate), 2);
             stopped();
         }
@@ -362,6 +344,7 @@ TEST(work_outlives_run) {
         given_input("x");
         send_on(k);
         UNTIL(GET(at_gate) == 1);
+        impatient();
         restate_endpoint_stop(ep);
         UNTIL(k->closed && c->gone);
         UNTIL(GET(run_over));
@@ -391,10 +374,9 @@ TEST(handler_holds_its_loop) {
         for (int i = 0; threads > 1 && i < 8; i++) ALIVE();
         client *other = dial();                                 /* accepted, whoever serves it */
         if (threads > 1) GOOD(other);
-        uint64_t before = now_ms();
+        impatient();
         restate_endpoint_stop(ep);
         UNTIL(GET(run_over));
-        CHECK(now_ms() - before < 100 + RESTATE__GRACE_MS + 1000 * SLOW);
         CHECK_INT(GET(ended), 0);
         stopped_without("stopped, but the handler S/holds (invocation inv_1gdJtdVVcM919dOBhoVBm3fUMlaIHnANr) "
                         "does not return");
@@ -414,6 +396,7 @@ TEST(handlers_hold_all_loops) {
     }
     UNTIL(GET(started) == 3);
     UNTIL(GET(holds_told) >= 3);
+    impatient();
     restate_endpoint_stop(ep);
     restate_endpoint_stop(ep);
     UNTIL(GET(run_over));
@@ -447,13 +430,14 @@ TEST(handler_holds_its_loop_for_a_while) {
     call *k = invoke(c, "holds");
     given_input("x");
     end(k);
-    UNTIL(GET(holds_told) == 1);
+    UNTIL(GET(holds_told) >= 1);
     open_gate();
     UNTIL(k->closed);
     SAYS(k, "Output value \"x\"", "End");
     GOOD(c);
+    unsigned told = GET(holds_told);
     pump_for(1200);
-    CHECK(GET(holds_told) <= 2);
+    CHECK_INT(GET(holds_told), told);
     down();
 }
 
@@ -461,7 +445,7 @@ TEST(handler_holds_its_loop_for_a_while) {
 TEST(hook_holds_its_loop) {
     up(.threads = 2);
     call *k = invoke_alone("calls");
-    UNTIL(GET(holds_told) == 1);
+    UNTIL(GET(holds_told) >= 1);
     CHECK_HAS(hold_told, "S/calls 123: the handler holds its event loop, for ");
     ALIVE();
     open_gate();
@@ -481,6 +465,7 @@ static void never_returns(void) {
     given_input("x");
     send_on(k);
     UNTIL(GET(started) + GET(at_gate) == 1);
+    impatient();
     restate_endpoint_stop(ep);
     UNTIL(GET(run_over));
     restate_endpoint_free(ep);
@@ -513,10 +498,7 @@ TEST(stop_without_a_drain) {
         c->deaf = i % 3 != 0;
     }
     UNTIL(GET(started) == 8);
-    uint64_t before = now_ms();
     restate_endpoint_stop(ep);
-    UNTIL(GET(run_over));
-    CHECK(now_ms() - before < 1500 * SLOW);
     stopped();
 }
 
@@ -543,7 +525,7 @@ TEST(stop_from_a_signal_handler) {
 TEST(stop_under_load) {
     client *c[6];
     unsigned asked = 0, good = 0, refused = 0, cut = 0;
-    up(.threads = 3, .drain_ms = 3000);
+    up(.threads = 3);
     for (int i = 0; i < 6; i++) c[i] = dial();
     for (int round = 0; round < 30; round++) {
         if (round == 15) {

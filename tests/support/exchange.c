@@ -93,7 +93,7 @@ static inline const char *ex_text(const rt_bytes *b) { return b->at ? (const cha
 static inline bool ex_wait(void) {          /* under the lock; false: nothing came for too long */
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += 20;
+    until.tv_sec += 60;
     return pthread_cond_timedwait(&ex.happened, &ex.lock, &until) == 0;
 }
 
