@@ -117,7 +117,7 @@ static void sleeps_case(void) {
     if (!faults_ready()) return;
     double start = now();
     run_batch(&sleeps);
-    CHECK(now() - start > 0.49 && now() - start < 0.49 * (double)count);       /* not one after the other */
+    CHECK(now() - start > 0.49 && took_at_most(start, 1));     /* not one after the other */
 
     n = (size_t)sprintf(program, "{\"commands\":[{\"type\":\"awaitAllCompleted\",\"commands\":[");
     w = (size_t)sprintf(want, "\"");
@@ -131,7 +131,7 @@ static void sleeps_case(void) {
     start = now();
     ASK(text("/VirtualObjectCommandInterpreter/sleeps-%s/interpretCommands", running->name),
         program, 200, want);
-    CHECK(now() - start > 0.37 && now() - start < 80 * 0.3);
+    CHECK(now() - start > 0.37 && took_at_most(start, 0.5));
 }
 
 /* Starts `count` sleeps, and waits until the server has the timers. */
@@ -156,10 +156,8 @@ static void sleep_outage_case(void) {
     start_sleeps(brief, SHORT, 1500);
     endpoint_kill(&contract);
     CHECK(endpoint_start(&contract));
-    for (int i = 0; i < LONG; i++) CHECK(is_open(lengthy[i].s));
-    double stop = now();
+    for (int i = 0; i < LONG; i++) CHECK(is_open(lengthy[i].s) || now() - start > length / 1000.0);
     CHECK_INT(endpoint_stop(&contract), 0);
-    CHECK(now() - stop < 10);
     CHECK(endpoint_start(&contract));
     end_sleeps(brief, SHORT, 1500);
     CHECK(now() - start > 1.49);

@@ -383,21 +383,30 @@ static void chain_case(void) {
     CHECK_STR(r.body, "63");
 }
 
+/* `want` is the answer before `until` only: later, which is where the machine is slow, it may be another. */
+static void ask_before(double until, const char *path, const char *body, const char *want) {
+    static reply r;
+    test_note = path;
+    call(&r, path, body);
+    CHECK_INT(r.status, 200);
+    if (now() < until) CHECK_STR(r.body, want);
+    test_note = "";
+}
+
 static void delayed_case(void) {
     static reply r;
     if (!endpoint_register(&services)) { test_failures++; return; }
     word key = make_word("later-%s", running->name);
+    double sent = now();
     call(&r, "/Later/add", text("{\"key\":\"%s\",\"delayMillis\":1500}", key.s));
     CHECK_INT(r.status, 200);
     CHECK_HAS(r.body, "\"inv_");
     word id = make_word("%.*s", (int)strcspn(r.body + 1, "\""), r.body + 1);
-    double sent = now();
-    call(&r, text("/Tally/%s/get", key.s), NULL);
-    CHECK_STR(r.body, "0");
+    ask_before(sent + 1.5, text("/Tally/%s/get", key.s), NULL, "0");
     attach(&r, id.s);
     CHECK_INT(r.status, 200);
     CHECK_STR(r.body, "1");
-    CHECK(now() - sent > 1.0 && now() - sent < 15);
+    CHECK(now() - sent > 1.49);
 }
 
 /* The id of the awakeable that Gate `key` waits for, out of its state. */
@@ -594,13 +603,14 @@ static void attach_case(void) {
     if (!endpoint_register(&services)) { test_failures++; return; }
     word key = make_word("\"idempotencyKey\":\"nap-%s\"", running->name), flow = make_word("/Flow/attach-%s", running->name);
     const char *start = text("{%s,\"millis\":800}", key.s);
+    double busy_until = now() + 0.8;
     call(&r, "/Desk/start", start);
     CHECK_INT(r.status, 200);
     word id = make_word("{\"id\":%s}", r.body), by_key = make_word("{%s}", key.s);
     ASK("/Desk/start", start, 200, r.body);             /* the same invocation */
-    ASK("/Desk/output", id.s, 200, "\"not yet\"");
-    ASK("/Desk/output", by_key.s, 200, "\"not yet\"");
-    ASK("/Desk/attachFor", text("{%s,\"waitMillis\":20}", key.s), 200, "\"still busy\"");
+    ask_before(busy_until, "/Desk/output", id.s, "\"not yet\"");
+    ask_before(busy_until, "/Desk/output", by_key.s, "\"not yet\"");
+    ask_before(busy_until, "/Desk/attachFor", text("{%s,\"waitMillis\":20}", key.s), "\"still busy\"");
     ASK("/Desk/attach", id.s, 200, "800");
     ASK("/Desk/attach", by_key.s, 200, "800");
     ASK("/Desk/attachFor", text("{%s,\"waitMillis\":20000}", key.s), 200, "800");
@@ -952,6 +962,63 @@ static void processes_case(void) {
     endpoint_stop(&workers);
 }
 
+/* Bookings go on all the time, of several tills. Whichever process has just done one of them is killed, a third of a
+ * second after the one before, or has a fault in its memory; there are two of them, and the other one goes on. */
+enum { TILLS = 8, TILL_BATCH = 400, TILL_MOST = 20000, TILL_DEATHS = 12 };
+static struct {
+    bool seen[TILLS][TILL_MOST + 1];        /* as an answer: all so far */
+    pid_t dead[TILL_DEATHS];
+    int deaths;
+    double next;                            /* not before */
+} tills;
+
+static void make_booking(size_t i, char path[256], char body[256]) {
+    snprintf(path, 256, "/Till/%s-%zu/book", running->name, i % TILLS);
+    snprintf(body, 256, "1");
+}
+
+static void till_dies(pid_t pid) {
+    for (int i = 0; i < tills.deaths; i++)
+        if (tills.dead[i] == pid) return;   /* it had executed the step before it died */
+    if (tills.deaths == TILL_DEATHS || now() < tills.next) return;
+    kill(pid, tills.deaths % 2 ? SIGSEGV : SIGKILL);
+    tills.dead[tills.deaths++] = pid;
+    tills.next = now() + 0.3;
+}
+
+/* Each booking adds one, so no two answers of a till are the same. */
+static bool good_booking(size_t i, const reply *r) {
+    int all, pid;
+    if (r->status != 200 || sscanf(r->body, "[%d, %d]", &all, &pid) != 2) return false;
+    if (all < 1 || all > TILL_MOST || pid <= 1 || tills.seen[i % TILLS][all]) return false;
+    tills.seen[i % TILLS][all] = true;
+    till_dies(pid);
+    return true;
+}
+
+static void process_deaths_case(void) {
+    static const batch bookings = { TILL_BATCH, 2 * TILLS, make_booking, good_booking };
+    int each = 0;
+    if (!endpoint_register(&workers)) { test_failures++; return; }
+    int killed = lines_with(&workers, "was killed by signal 9 (Killed)"), faulty = lines_with(&workers, "was killed by signal 11 (");
+    memset(&tills, 0, sizeof tills);
+    for (int rest = 1; rest >= 0 && each + TILL_BATCH / TILLS <= TILL_MOST && !test_failures; each += TILL_BATCH / TILLS) {
+        run_batch(&bookings);
+        if (tills.deaths == TILL_DEATHS) rest--;        /* and one more without */
+    }
+    CHECK_INT(tills.deaths, TILL_DEATHS);
+    if (test_failures) return;
+    printf("  %d bookings while %d processes died\n", each * TILLS, tills.deaths);
+    CHECK(comes_to_lines(&workers, "was killed by signal 9 (Killed)", killed + TILL_DEATHS / 2));
+    CHECK(comes_to_lines(&workers, "was killed by signal 11 (", faulty + TILL_DEATHS / 2));
+    for (int i = 0; i < TILLS; i++) {
+        ASK(text("/Till/%s-%d/all", running->name, i), NULL, 200, text("%d", each));
+        for (int all = 1; all <= each; all++) CHECK(tills.seen[i][all]);
+    }
+    CHECK_INT(query_number("c", "select count(*) c from sys_invocation where target_service_name = 'Till' and status != 'completed'"), 0);
+    CHECK_INT(endpoint_stop(&workers), 0);
+}
+
 /* ---- Cases: cancellation --------------------------------------------------------------------------------------- */
 
 static void children_case(void) {
@@ -1020,8 +1087,10 @@ static void hooks_case(void) {
     if (!endpoint_register(&services)) { test_failures++; return; }
     call(&r, "/Watch/counts", NULL);
     ASK("/Hooked/work", NULL, 200, "[\"a hook\", \"a handler\"]");
-    pause_ms(20);                                       /* `end` comes after the reply has left */
-    call(&r, "/Watch/counts", NULL);
+    PATIENTLY(10) {                                     /* `end` comes after the reply has left */
+        call(&r, "/Watch/counts", NULL);
+        if (count_of(&r, "end") == count_of(&r, "begin")) break;
+    }
     test_note = r.body;
     CHECK(count_of(&r, "begin") >= 2);                  /* it fails once */
     CHECK_INT(count_of(&r, "end"), count_of(&r, "begin"));
@@ -1189,7 +1258,7 @@ static void steps_case(void) {
     CHECK(now() - start >= 0.3);
     start = now();
     ASK("/Steps/capped", NULL, 200, "\"capped\"");
-    CHECK(now() - start >= 0.25 && now() - start < 4);
+    CHECK(now() - start >= 0.25);
     ASK("/Steps/pair", NULL, 200, "1");
     ASK("/Steps/six", NULL, 200, "[1,1,1,1,1,2]");
     ASK("/Steps/hopeless", NULL, 200, "[3,1,2,3]");
@@ -1868,7 +1937,7 @@ int main(int argc, char **argv) {
         FIRST(chain), CASE(delayed), FIRST(awakeable), CASE(flaky), FIRST(cancel), CASE(blocking),
         FIRST(promise), CASE(signal), CASE(attach), FIRST(futures), CASE(formats), CASE(sealed),
         CASE(request), CASE(nested), CASE(callee), CASE(later), CASE(routes), CASE(graceful),
-        CASE(processes),
+        CASE(processes), DEFAULT_ONLY(process_deaths),
         CASE(selector), CASE(deep), CASE(sleeps), CASE(children), CASE(explicit), CASE(points),
         CASE(hooks), CASE(errors), CASE(pause), FIRST(state), CASE(mismatch), FIRST(crash),
         CASE(restart), CASE(load), CASE(steps), CASE(coded), CASE(sends), CASE(workflow),

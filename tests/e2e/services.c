@@ -1353,7 +1353,7 @@ static restate_status steps_later(restate_ctx *ctx, restate_bytes input) {
     return restate_reply(ctx, value);
 }
 
-/* Waits 50 ms, then twice 100 at most, where the policy would grow to 5 s and more. */
+/* Waits 50 ms, then twice 100 at most, where the policy would grow to more than an hour. */
 static long long capped_tries;              /* atomic */
 
 static restate_status fail_thrice(restate_ctx *run, void *arg) {
@@ -1364,7 +1364,7 @@ static restate_status fail_thrice(restate_ctx *run, void *arg) {
 
 static restate_status steps_capped(restate_ctx *ctx, restate_bytes input) {
     const restate_run_options fast = {
-        .retry = { .initial_interval_ms = 50, .factor = 100, .max_interval_ms = 100 }
+        .retry = { .initial_interval_ms = 50, .factor = 100000, .max_interval_ms = 100 }
     };
     restate_bytes value;
     (void)input;
@@ -2174,6 +2174,33 @@ static const restate_service risky = { .name = "Risky",
     .handlers = RESTATE_HANDLERS({ .name = "poison", .fn = poison,
         .options.retry = { .initial_interval_ms = 200, .factor = 2, .max_interval_ms = 5000 } }, { .name = "calm", .fn = calm }) };
 
+/* A till that counts what it took; each booking takes some round trips, so that a process that dies has some. */
+static restate_status till_step(restate_ctx *run, void *arg) {
+    (void)arg;
+    return restate_reply(run, restate_json(run, "%d", (int)getpid()));
+}
+/* amount -> [all so far, the process that executed the step] */
+static restate_status till_book(restate_ctx *ctx, restate_bytes input) {
+    long long amount = 0, all, pid = 0;
+    restate_bytes by;
+    RESTATE_TRY(restate_json_int(ctx, input, NULL, &amount));
+    RESTATE_TRY(restate_run(ctx, "step", till_step, NULL, NULL, &by));
+    RESTATE_TRY(restate_sleep(ctx, 5));
+    RESTATE_TRY(add_number(ctx, "all", amount, &all));
+    RESTATE_TRY(restate_json_int(ctx, by, NULL, &pid));
+    return restate_reply(ctx, restate_json(ctx, "[%lld, %lld]", all, pid));
+}
+static restate_status till_all(restate_ctx *ctx, restate_bytes input) {
+    long long all;
+    (void)input;
+    RESTATE_TRY(read_number(ctx, "all", &all));
+    return restate_reply(ctx, restate_json(ctx, "%lld", all));
+}
+
+static const restate_service till = { .name = "Till", .kind = RESTATE_OBJECT, .handlers = RESTATE_HANDLERS(
+    { .name = "book", .fn = till_book, .options.retry = { .initial_interval_ms = 20, .factor = 1, .max_interval_ms = 20 } },
+    { .name = "all", .fn = till_all, .input = RESTATE_VOID }) };
+
 /* ---- Locker: keys that wait for each other ------------------------------------------------------------------- */
 
 /* ["KEY/HANDLER", ...] -> what the first of them says to the rest, or its failure */
@@ -2295,7 +2322,7 @@ int main(int argc, char **argv) {
         return restate_serve(&(restate_endpoint_options){ .services = RESTATE_SERVICES(&patched), .address = "127.0.0.1",
             .port = (uint16_t)from_env("PORT", 9080), .threads = 1 });
     if (getenv("PROCESSES"))
-        return restate_serve(&(restate_endpoint_options){ .services = RESTATE_SERVICES(&risky), .address = "127.0.0.1",
+        return restate_serve(&(restate_endpoint_options){ .services = RESTATE_SERVICES(&risky, &till), .address = "127.0.0.1",
             .port = (uint16_t)from_env("PORT", 9080), .threads = 2, .drain_ms = 2000,
             .processes = (uint32_t)from_env("PROCESSES", 0) });
     endpoint = restate_endpoint_new(&(restate_endpoint_options){
