@@ -389,10 +389,76 @@ TEST(drips) {
     ingress_stop(&in);
 }
 
+/* ---- Freed at every moment ------------------------------------------------------------------- */
+
+static mem_counts memory;
+
+static void begins_much(restate_ctx *ctx, const uint8_t *large, size_t len) {
+    const restate_target drip = { .service = "S", .key = "drip", .handler = "1000000" };
+    const restate_target big = { .service = "S", .key = "big", .handler = "300000" };
+    restate_call_async(ctx, to("mute"), restate_str("1"), NULL);
+    restate_call_async(ctx, to("echo"), restate__b(large, len), NULL);
+    restate_call_async(ctx, drip, restate_str("1"), NULL);
+    restate_call_async(ctx, big, restate_str("1"), NULL);
+    restate_call_async(ctx, to("hang_up"), restate_str("1"), &once);
+    restate_send(ctx, to("x"), restate_str("1"), NULL);
+    restate_attach_async(ctx, (restate_invocation){ .target = { .service = "W", .key = "k" } });
+    restate_client_request(ctx, "GET", "/deployments", restate__b_none());
+    restate_sleep_async(ctx, RESTATE_HOURS(1), NULL);
+    (void)restate_race(ctx, (restate_future *[]){ restate_sleep_async(ctx, RESTATE_HOURS(1), NULL), NULL }, 1);
+}
+
+/* Requests of all kinds are open, in two contexts, when their client is freed after so many turns; one context may have
+ * ended before. The server goes on. */
+static void free_after(ingress *in, int turns, bool ended, const uint8_t *large, size_t len) {
+    restate_client *client = restate_client_new(&(restate_client_options){
+        .ingress = in->url, .admin = in->url, .connections = 2, .retry = { .initial_interval_ms = 1 },
+        .allocator = mem_allocator(&memory) });
+    restate_ctx *a = restate_client_begin(client), *b = restate_client_begin(client);
+    begins_much(a, large, len);
+    begins_much(b, large, len);
+    for (int i = 0; i < turns; i++) CHECK_INT(restate_client_process(client, 1), RESTATE_OK);
+    if (ended) restate_client_end(a);
+    restate_client_free(client);
+    CHECK_INT(memory.blocks, 0);
+}
+
+static int next_fd(void) {
+    int fd = dup(0);
+    close(fd);
+    return fd;
+}
+
+TEST(freed_at_every_moment) {
+    enum { LEN = 200000 };
+    static const char *const names[] = { "usual", "narrow", "quiet", "no HTTP/2" };
+    uint8_t *large = malloc(LEN);
+    int fd = next_fd();
+    memset(large, 'y', LEN);
+    for (int kind = 0; kind < 4; kind++) {
+        ingress in = { .narrow = kind == 1, .quiet = kind == 2, .raw = kind == 3 ? "220 hello\r\n" : NULL };
+        ingress_begin(&in);
+        for (int turns = 0; turns < (kind < 2 && SLOW == 1 ? 60 : 8); turns++) {
+            char note[80];
+            snprintf(note, sizeof note, "(%s, %d turns)", names[kind], turns);
+            test_note = note;
+            ingress_again(&in);
+            free_after(&in, turns, turns % 2, large, LEN);
+            test_note = "";
+        }
+        restate_client *client = client_of(&in);
+        if (kind < 2) CHECK_STR(called(restate_client_begin(client), "echo", NULL), "ok(1)");
+        restate_client_free(client);
+        ingress_stop(&in);
+    }
+    free(large);
+    CHECK_INT(next_fd(), fd);
+}
+
 int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(cut_short), T(unusual), T(many_headers), T(abandoned), T(bad_frames), T(other_protocols), T(goaway), T(leaving),
-        T(restarted_while_idle), T(limits), T(narrow), T(one_at_a_time), T(silence), T(drips), { 0 }
+        T(restarted_while_idle), T(limits), T(narrow), T(one_at_a_time), T(silence), T(drips), T(freed_at_every_moment), { 0 }
     };
     return test_main(argc, argv, cases);
 }

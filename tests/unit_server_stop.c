@@ -559,6 +559,199 @@ TEST(stop_under_load) {
     stopped();
 }
 
+/* ---- Stopped from inside, and by many ------------------------------------------------------------------------- */
+
+static restate_status stops(restate_ctx *ctx, restate_bytes in) {
+    restate_endpoint_stop(ep);
+    return restate_reply(ctx, in);
+}
+
+static restate_status stops_and_naps(restate_ctx *ctx, restate_bytes in) {
+    restate_endpoint_stop(ep);
+    return nap(ctx, in);
+}
+
+static restate_status step_stops(restate_ctx *run, void *arg) {
+    (void)arg;
+    restate_endpoint_stop(ep);
+    return restate_reply(run, restate_str("stopped"));
+}
+static restate_status steps_and_stops(restate_ctx *ctx, restate_bytes in) {
+    restate_bytes result;
+    (void)in;
+    RESTATE_TRY(restate_run(ctx, "step", step_stops, NULL, NULL, &result));
+    return restate_reply(ctx, result);
+}
+static restate_status steps_here_and_stops(restate_ctx *ctx, restate_bytes in) {
+    const restate_run_options here = { .inline_ok = true };
+    restate_bytes result;
+    (void)in;
+    RESTATE_TRY(restate_run(ctx, "step", step_stops, NULL, &here, &result));
+    return restate_reply(ctx, result);
+}
+
+static void stops_while(void *user, restate_ctx *ctx) {
+    (void)user, (void)ctx;
+    restate_endpoint_stop(ep);
+}
+static const restate_hooks stopping = { .begin = stops_while };
+
+static const restate_service from_inside = { .name = "S", .handlers = RESTATE_HANDLERS(
+    { .name = "stops", .fn = stops }, { .name = "stops_blocking", .fn = stops, .options.blocking = RESTATE_ON },
+    { .name = "stops_in_a_hook", .fn = echo, .options.hooks = &stopping },
+    { .name = "stops_and_naps", .fn = stops_and_naps }, { .name = "steps_and_stops", .fn = steps_and_stops },
+    { .name = "steps_here_and_stops", .fn = steps_here_and_stops }) };
+
+/* What a handler, a closure or a hook does that stops its own endpoint is done to the end; a closure's
+ * result is sent, and the attempt suspends. */
+TEST(stop_from_inside) {
+    for (size_t i = 0; i < 12; i++) {
+        const restate_handler *h = &from_inside.handlers[i / 2];
+        note("(%s, %s)", h->name, i % 2 ? "process" : "run");
+        if (i % 2) up_hosted(.threads = 1, .services = RESTATE_SERVICES(&from_inside));
+        else up(.threads = 2, .services = RESTATE_SERVICES(&from_inside));
+        call *k = invoke_alone(h->name);
+        UNTIL(k->answered);
+        if (h->fn == stops_and_naps)
+            SAYS(k, "Sleep 1 wake:...", "AwaitingOn W{c:1,s:1}", "Suspension W{c:1,s:1}");
+        else if (i < 8) SAYS(k, "Output value \"x\"", "End");
+        else SAYS(k, "Run 1 \"step\"", "? AwaitingOn W{c:1,s:1}", "Propose 1 value \"stopped\" ack",
+                  "? AwaitingOn W{c:1,s:1}", "Suspension W{c:1,s:1}");
+        end(k);
+        stopped();
+        test_note = "";
+    }
+}
+
+static void *stops_it(void *arg) {
+    restate_endpoint_stop(ep);
+    return arg;
+}
+
+/* Many threads at once, while it serves: one of them is the first, all others are a second stop. */
+TEST(stopped_by_many_threads) {
+    pthread_t threads[8];
+    up(.threads = 2);
+    call *k = invoke_alone("nap"), *closure = invoke_alone("steps_obediently");
+    UNTIL(GET(at_gate) == 1 && GET(started) == 1);
+    for (int i = 0; i < 8; i++) if (pthread_create(&threads[i], NULL, stops_it, NULL)) abort();
+    UNTIL(GET(run_over));
+    for (int i = 0; i < 8; i++) pthread_join(threads[i], NULL);
+    UNTIL(k->on->gone && closure->on->gone);
+    CHECK_INT(GET(ended), 2);
+    stopped();
+}
+
+/* ---- At every moment of a busy life ---------------------------------------------------------------------------- */
+
+enum { BUSY = 7 };
+static const char *const busy_handlers[BUSY] = { "echo", "nap", "naps", "steps_obediently", "blocks",
+                                                 "flood", "nowhere" };
+
+typedef struct life {
+    client *reads, *deaf;                   /* the second one lets what it is sent lie, for now */
+    call *calls[BUSY];
+    rt_bytes body[BUSY];
+    size_t given[BUSY];
+} life;
+
+static void life_begin(life *l) {
+    size_t replay;
+    memset(l, 0, sizeof *l);
+    l->reads = dial();
+    l->deaf = dial_to(.rcvbuf = 4096);
+    for (int i = 0; i < BUSY; i++) {
+        l->calls[i] = invoke(i == 5 ? l->deaf : l->reads, busy_handlers[i]);
+        l->body[i] = nap_body(&replay);
+        l->body[i].len = replay;
+        if (i == 2) continue;
+        given_input(i == 5 ? "60 20000" : "x");
+        l->body[i].len = 0;
+        rt_add(&l->body[i], rt_script.at, rt_script.len);
+        rt_script.len = 0;
+    }
+}
+
+/* Some more bytes of all requests, and whatever follows from those before. */
+static void life_turn(life *l) {
+    for (int i = 0; i < BUSY; i++) {
+        size_t left = l->body[i].len - l->given[i], n = left < 3 ? left : 3;
+        if (n) give(l->calls[i], l->body[i].at + l->given[i], n);
+        l->given[i] += n;
+    }
+    l->deaf->deaf = true;
+    pump(-1);
+}
+
+/* What was open comes to its end. */
+static void life_ends(life *l) {
+    l->deaf->deaf = false;
+    for (int i = 0; i < BUSY; i++) {
+        give(l->calls[i], l->body[i].at + l->given[i], l->body[i].len - l->given[i]);
+        end(l->calls[i]);
+    }
+    open_gate();
+}
+
+static void life_drop(life *l) {
+    for (int i = 0; i < BUSY; i++) rt_drop(&l->body[i]);
+}
+
+/* After any number of turns: freed without a word; freed when it has just been told to stop; drained, which answers
+ * whoever it took; cut by a second stop; freed in the middle of the drain. */
+TEST(stop_at_every_moment) {
+    enum { FREED, FREED_AFTER_STOP, DRAINED, CUT, FREED_IN_DRAIN, WAYS };
+    static const char *const names[WAYS] = { "freed", "freed after a stop", "drained", "cut", "freed while it drains" };
+    for (int moment = 0; moment < (SLOW > 4 ? 50 : 250); moment++) {
+        life l;
+        int way = moment % WAYS, turns = moment / WAYS;
+        note("(%s after %d turns)", names[way], turns);
+        up_hosted(.threads = 1, .pool_threads = 2);
+        life_begin(&l);
+        for (int i = 0; i < turns; i++) life_turn(&l);
+        if (way != FREED) restate_endpoint_stop(ep);
+        if (way == CUT) life_turn(&l), restate_endpoint_stop(ep);
+        if (way == FREED_IN_DRAIN) for (int i = 0; i < 3; i++) life_turn(&l);
+        if (way == DRAINED) {
+            life_ends(&l);
+            UNTIL(run_over);
+            for (int i = 0; i < BUSY; i++) CHECK(l.calls[i]->answered || l.calls[i]->id > l.calls[i]->on->last_id);
+        }
+        if (way == CUT) UNTIL(run_over);
+        if (run_over) CHECK_INT(ran, RESTATE_ENDED);
+        restate_endpoint_free(ep);
+        ep = NULL, host_fd = -1;
+        CHECK_INT(GET(memory.live), 0);
+        hang_up_all();
+        CHECK_INT(open_fds(), fds_before);
+        life_drop(&l);
+        rt_free_all();
+    }
+    test_note = "";
+}
+
+/* Connections that have begun something when it is stopped, as far as that is: nothing of it holds up the end. */
+TEST(stop_while_connections_begin) {
+    static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0";
+    wire w[sizeof preface];
+    for (int twice = 0; twice < 2; twice++) {
+        up(.threads = 2);
+        for (size_t i = 0; i < sizeof preface; i++) {
+            wire_open(&w[i]);
+            wire_send(&w[i], preface, i);
+        }
+        ALIVE();
+        restate_endpoint_stop(ep);
+        if (twice) restate_endpoint_stop(ep);
+        UNTIL(GET(run_over));
+        for (size_t i = 0; i < sizeof preface; i++) {
+            while (wire_more(&w[i])) continue;
+            wire_close(&w[i]);
+        }
+        stopped();
+    }
+}
+
 int main(int argc, char **argv) {
     static const test_case cases[] = {
         T(stop_comes_early), T(graceful_stop), T(requests_during_a_stop),
@@ -568,7 +761,8 @@ int main(int argc, char **argv) {
         T(free_does_not_wait_for_ever), T(drain_time_is_over), T(drain_time_by_the_clock),
         T(request_time_by_the_clock), T(stop_without_a_drain), T(steps_that_wait_for_a_thread),
         T(stop_from_a_signal_handler), T(stop_under_load), T(journal_arrives_during_a_stop),
-        T(journal_does_not_arrive_during_a_stop),
+        T(journal_does_not_arrive_during_a_stop), T(stop_from_inside), T(stopped_by_many_threads),
+        T(stop_at_every_moment), T(stop_while_connections_begin),
         { NULL, NULL }
     };
     return server_main(argc, argv, cases);
