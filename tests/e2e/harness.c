@@ -516,7 +516,7 @@ typedef struct endpoint {
 
 static const char *log_of(const endpoint *e) { return text("%s/%s.log", logs, e->log); }
 
-static endpoint *endpoints[32];             /* all that were started once, then NULL */
+static endpoint *endpoints[64];             /* all that were started once, then NULL */
 
 static inline bool listens(int port) {
     struct sockaddr_in a;
