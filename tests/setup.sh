@@ -83,6 +83,7 @@ missing_for_tests() {
     tests/interop.sh --has-go || python3 -m pip --version >/dev/null 2>&1 || need python3-pip
     { has_header mbedtls/ssl.h && has_library mbedtls; } || need libmbedtls-dev
     { has_header openssl/evp.h && has_library crypto; } || need libssl-dev
+    { has ffmpeg && has ffprobe; } || need ffmpeg
 }
 missing_for_fuzzing() {
     has g++ || need g++
