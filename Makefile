@@ -69,8 +69,14 @@ build/proto/%.pb.c build/proto/%.pb.h build/proto/%.restate.h: examples/shop/%.p
 
 # What an example has besides its own file: own_NAME, for the compiler.
 own_protobuf = -Ibuild/proto build/proto/order.pb.c
+own_postgres = $(shell pkg-config --cflags --libs libpq)
 own_server = $(addprefix examples/shop/,stock.c orders.c sales.c bank.c)
 own_test_shop = $(addprefix examples/shop/,stock.c orders.c sales.c)
+
+# The library that an example needs besides, as pkg-config calls it: without it the example is left out.
+library_postgres = libpq
+unless_left_out = $(if $(library_$*),pkg-config --exists $(library_$*) || \
+	{ echo "examples/$* is left out: there is no $(library_$*) (Debian: $(library_$*)-dev)"; exit 0; }; )
 
 # Programs of one file. What they do not use is then not compiled, which takes a third to a half of the time.
 alone = -DRESTATE_STATIC
@@ -89,7 +95,7 @@ FAULTS = $(addprefix -Wl$(comma)--wrap=,accept bind close connect epoll_create1 
 define variant
 $(1)/examples/%: examples/%.c $$(HEADERS)
 	@mkdir -p $$(@D)
-	$$(compile) $(2) $$(alone) -o $$@ $$< $$(own_$$*) $$(link)
+	$$(unless_left_out)$$(compile) $(2) $$(alone) -o $$@ $$< $$(own_$$*) $$(link)
 
 $(1)/examples/protobuf: build/proto/order.pb.c
 
@@ -514,7 +520,7 @@ STRICT_SOURCES = $(EXAMPLES:%=examples/%.c) $(wildcard examples/shop/*.c) exampl
 
 strict-gcc strict-clang: $(HEADERS) build/proto/order.pb.h build/proto/shop.restate.h
 	@mkdir -p build
-	@set -e; strict() { $(STRICT_CC) $(STRICT) $(package_flags) -I. -Itests -Ibuild/proto -c -o build/$@.o "$$@"; }; \
+	@set -e; strict() { $(STRICT_CC) $(STRICT) $(package_flags) $(libpq_flags) -I. -Itests -Ibuild/proto -c -o build/$@.o "$$@"; }; \
 	strict -O2 -DRESTATE_IMPLEMENTATION -DRESTATE_WITH_OPENSSL -x c restate.h; \
 	strict -O0 -DRESTATE_IMPLEMENTATION -DNDEBUG -x c restate.h; \
 	strict -O0 -DRESTATE_IMPLEMENTATION -DRESTATE_TERSE -x c restate.h; \
@@ -522,6 +528,7 @@ strict-gcc strict-clang: $(HEADERS) build/proto/order.pb.h build/proto/shop.rest
 	strict -O0 -DRESTATE_IMPLEMENTATION -DRESTATE_WITH_TEST -DRESTATE_NO_SERVER -DRESTATE_NO_THREADS -x c restate.h; \
 	for source in $(STRICT_SOURCES) tests/e2e/e2e.c tests/e2e/contract.c tests/e2e/memory.c tests/e2e/soak.c; do strict -O0 $$source; done; \
 	for name in bodies usage load; do strict -O0 tests/bench/$$name.c; done
+strict-gcc strict-clang: libpq_flags = $(shell pkg-config --cflags libpq)
 strict-gcc: STRICT_CC = $(GCC)
 strict-clang: STRICT_CC = $(CLANG)
 

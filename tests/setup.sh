@@ -83,7 +83,10 @@ missing_for_tests() {
     tests/interop.sh --has-go || python3 -m pip --version >/dev/null 2>&1 || need python3-pip
     { has_header mbedtls/ssl.h && has_library mbedtls; } || need libmbedtls-dev
     { has_header openssl/evp.h && has_library crypto; } || need libssl-dev
+    pkg-config --exists libpq 2>/dev/null || need libpq-dev
+    { has psql && [ -x "$(pg_config --bindir 2>/dev/null)/initdb" ]; } || need postgresql
     { has ffmpeg && has ffprobe; } || need ffmpeg
+    has setpriv || need util-linux
 }
 missing_for_fuzzing() {
     has g++ || need g++
@@ -99,10 +102,18 @@ missing_for_fuzzing() {
 apt_install() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" </dev/null >>"$LOG" 2>&1
 }
+# Debian's package of PostgreSQL makes a database and starts it, unless it is told not to.
+without_database() {
+    case $missing in *postgresql*) ;; *) return ;; esac
+    trap 'rm -f /etc/postgresql-common/createcluster.d/without_database.conf' EXIT
+    mkdir -p /etc/postgresql-common/createcluster.d
+    echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.d/without_database.conf
+}
 install_packages() {
     has apt-get || die "missing:$missing (Debian's names; there is no apt-get here to install them)"
     [ "$(id -u)" = 0 ] || die "missing:$missing (as root: apt-get install$missing)"
     say "installing$missing"
+    without_database
     # shellcheck disable=SC2086  # a list of words
     if ! apt_install $missing; then
         apt-get update -q </dev/null >>"$LOG" 2>&1 || { tail -n 5 "$LOG" >&2; die "apt-get update failed, see $LOG"; }

@@ -1947,7 +1947,7 @@ int main(int argc, char **argv) {
         CASE(replay_check), CASE(rollout), CASE(trading), CASE(otel), DEFAULT_ONLY(seeds),
         CASE(firmware), DEFAULT_ONLY(firmware_killed),
         DEFAULT_ONLY(client_call), DEFAULT_ONLY(client_many), DEFAULT_ONLY(client_operate), DEFAULT_ONLY(client_restart),
-        CASE(webhook), DEFAULT_ONLY(transcode),
+        CASE(webhook), DEFAULT_ONLY(transcode), DEFAULT_ONLY(postgres),
         { NULL, NULL, 0, false }
     };
     return harness_main(argc, argv, cases, "default,suspend,lazy,v7", "default");

@@ -1,4 +1,4 @@
-/* Cases: examples with people or programs beside them: mail, ffmpeg. Included by e2e.c. */
+/* Cases: examples with people or programs beside them: mail, ffmpeg, PostgreSQL. Included by e2e.c. */
 
 /* What a shell command prints, without the last line end. `test_note` gets it if the command fails. */
 static const char *shell(const char *command) {
@@ -218,4 +218,186 @@ static void transcode_case(void) {
     transcode_cancelled(dir.s);
     ASK("/Transcode/wrong/run", text("{\"input\":\"README.md\",\"output\":\"%s/wrong.mp4\"}", dir.s), 422,
         "*README.md: Invalid data");
+}
+
+/* ---- PostgreSQL: a server of our own, in a directory with its socket ------------------------------------------- */
+
+static endpoint postgres = { .program = "examples/postgres", .log = "postgres" };
+static char pg_dir[64];
+static pid_t pg_server;                     /* 0: it does not run */
+
+/* PostgreSQL does not run as root. `setpriv` also has it end when this program does. */
+static const char pg_script[] =
+    "cd \"$1\" && as= bin=$(pg_config --bindir) || exit\n"
+    "if [ \"$(id -u)\" = 0 ]; then\n"
+    "    chown postgres . && as='--reuid postgres --regid postgres --clear-groups' || exit\n"
+    "fi\n"
+    "[ -d data ] || setpriv $as \"$bin/initdb\" -D data -A trust -U test -N -E UTF8 --locale=C || exit\n"
+    "exec setpriv $as --pdeathsig QUIT \"$bin/postgres\" -D \"$1/data\" -k \"$1\" -c listen_addresses= -c fsync=off\n";
+
+/* The first column of the first row. */
+static const char *sql(const char *database, const char *statement) {
+    setenv("SQL", statement, 1);
+    return shell(text("psql -XAtqw -h %s -U test -d %s -v ON_ERROR_STOP=1 -c \"$SQL\" 2>&1", pg_dir, database));
+}
+
+static bool pg_start(void) {
+    pg_server = fork();
+    if (pg_server == 0) {
+        int log = open(text("%s/postgresql.log", logs), O_WRONLY | O_CREAT | O_APPEND, 0666);
+        child_of_driver();
+        dup2(log, 1);
+        dup2(log, 2);
+        execl("/bin/sh", "sh", "-c", pg_script, "sh", pg_dir, (char *)NULL);
+        _exit(127);
+    }
+    PATIENTLY(20) {
+        const char *try = text("psql -Xqw -h %s -U test -d postgres -c '' >>%s/postgresql.log 2>&1", pg_dir, logs);
+        if (system(try) == 0) return true;
+        if (waitpid(pg_server, NULL, WNOHANG) != 0) break;
+    }
+    printf("  no PostgreSQL, see %s/postgresql.log\n", logs);
+    return false;
+}
+
+static void pg_end(int how) {
+    kill(pg_server, how);
+    waitpid(pg_server, NULL, 0);
+    pg_server = 0;
+}
+
+/* Until the number that a statement gives is at least that. */
+static bool sql_reaches(const char *database, const char *statement, int number) {
+    PATIENTLY(10)
+        if (atoi(sql(database, statement)) >= number) {
+            progress();
+            return true;
+        }
+    printf("  %s: never %d\n", statement, number);
+    return false;
+}
+
+/* A session that holds what a statement has locked, until sql_release(). */
+static FILE *sql_hold(const char *database, const char *statement) {
+    const char *psql = text("psql -Xqw -h %s -U test -d %s >>%s/postgresql.log 2>&1", pg_dir, database, logs);
+    FILE *session = popen(psql, "w");
+    fprintf(session, "begin;\n%s;\nlisten held;\n", statement);
+    fflush(session);
+    CHECK(sql_reaches(database, "select count(*) from pg_stat_activity where query = 'listen held;' "
+                                "and state = 'idle in transaction'", 1));
+    return session;
+}
+
+/* The end of the pipe alone does not end it: endpoints that were started meanwhile have that open, too. */
+static void sql_release(FILE *session) {
+    fputs("\\q\n", session);
+    CHECK_INT(pclose(session), 0);
+}
+
+static const char waiting[] =
+    "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = 'west'";
+
+static const char *transfer_of(const char *from, const char *to, int cents) {
+    return text("{\"from\":\"%s\",\"to\":\"%s\",\"cents\":%d}", from, to, cents);
+}
+
+/* Balances in cents, and how many entries there are; what is in the entries is what has changed. */
+static void check_banks(int ada, int bob, int east_entries, int west_entries) {
+    static const char changed[] = "select sum(cents) = (select sum(cents) - 100000 from account) from entry";
+    CHECK_INT(atoi(sql("east", "select cents from account where name = 'ada'")), ada);
+    CHECK_INT(atoi(sql("west", "select cents from account where name = 'bob'")), bob);
+    CHECK_INT(atoi(sql("east", "select count(*) from entry")), east_entries);
+    CHECK_INT(atoi(sql("west", "select count(*) from entry")), west_entries);
+    CHECK_STR(sql("east", changed), "t");
+    CHECK_STR(sql("west", changed), "t");
+}
+
+static void transfers_one_by_one(void) {
+    ASK("/Transfers/transfer", transfer_of("east/ada", "west/bob", 1500), 200, "*\"transfer\": ");
+    ASK("/Transfers/transfer", transfer_of("east/ada", "west/nobody", 1500), 409, "*west: there is no account nobody");
+    ASK("/Transfers/transfer", transfer_of("east/ada", "west/bob", 98501), 409, "*not enough on it");
+    ASK("/Transfers/transfer", transfer_of("north/ada", "west/bob", 1), 400, "*from is 'north/ada'");
+    ASK("/Transfers/transfer", transfer_of("east/ada", "west/bob", 0), 400, "*cents is 0");
+    check_banks(98500, 101500, 3, 1);       /* a debit; a debit and its refund */
+}
+
+/* The program is killed while its COMMIT is under way: that takes effect, and nobody hears of it. */
+static void killed_in_commit(void) {
+    sql("west", "create function wait() returns trigger language plpgsql as "
+                "'begin perform pg_advisory_xact_lock_shared(1); return null; end';"
+                "create constraint trigger slow after insert on entry deferrable initially deferred "
+                "for each row execute function wait()");
+    FILE *hold = sql_hold("west", "select pg_advisory_xact_lock(1)");
+    word id = start_call("/Transfers/transfer", transfer_of("east/ada", "west/bob", 500));
+    CHECK(sql_reaches("west", waiting, 1));
+    endpoint_kill(&postgres);
+    check_banks(98000, 101500, 4, 1);
+    sql_release(hold);
+    CHECK(sql_reaches("west", "select count(*) from entry", 2));
+    check_banks(98000, 102000, 4, 2);
+    CHECK(endpoint_start(&postgres));
+    ATTACH(id.s, 200, "*\"transfer\": ");
+    check_banks(98000, 102000, 4, 2);
+    sql("west", "drop trigger slow on entry");
+}
+
+enum { TRANSFERS = 24 };                    /* every fourth is refused in the west; more than the program has threads */
+
+/* The receiving account is locked, so all of them are in the middle, half done, whenever the program is killed. */
+static void killed_in_the_middle(void) {
+    FILE *hold = sql_hold("west", "update account set cents = cents where name = 'bob'");
+    word ids[TRANSFERS];
+    for (int i = 0; i < TRANSFERS; i++)
+        ids[i] = start_call("/Transfers/transfer",
+                            transfer_of("east/ada", i % 4 ? "west/bob" : "west/nobody", 100 + i));
+    for (int kills = 1; kills <= 3; kills++) {
+        CHECK(sql_reaches("west", waiting, 8 * kills));     /* those that have lost their program still wait */
+        endpoint_kill(&postgres);
+        CHECK(endpoint_start(&postgres));
+    }
+    CHECK(sql_reaches("west", waiting, 32));
+    sql_release(hold);
+    int sum = 0;
+    for (int i = 0; i < TRANSFERS; i++) {
+        ATTACH(ids[i].s, i % 4 ? 200 : 409, i % 4 ? "*\"transfer\": " : "*no account nobody");
+        sum += i % 4 ? 100 + i : 0;
+    }
+    check_banks(98000 - sum, 102000 + sum, 4 + TRANSFERS + TRANSFERS / 4, 2 + TRANSFERS - TRANSFERS / 4);
+}
+
+static void databases_killed(void) {
+    int bob = atoi(sql("west", "select cents from account where name = 'bob'"));
+    pg_end(SIGQUIT);
+    word id = start_call("/Transfers/transfer", transfer_of("west/bob", "east/ada", 7)), why = make_word("");
+    PATIENTLY(20) {
+        const char *select = text("select last_failure f from sys_invocation where id = '%s'", id.s);
+        why = make_word("%s", query_text("f", select));
+        if (strstr(why.s, "connection to server")) break;
+    }
+    CHECK_HAS(why.s, "west: connection to server");
+    CHECK(pg_start());
+    ATTACH(id.s, 200, "*\"transfer\": ");
+    CHECK_INT(atoi(sql("west", "select cents from account where name = 'bob'")), bob - 7);
+}
+
+static void postgres_case(void) {
+    static char east[128], west[128];
+    snprintf(pg_dir, sizeof pg_dir, "%.40s/e2e-pg.XXXXXX", env("TMPDIR", "/tmp"));
+    if (!mkdtemp(pg_dir) || !pg_start()) { test_failures++; return; }
+    snprintf(east, sizeof east, "EAST=host=%s user=test dbname=east", pg_dir);
+    snprintf(west, sizeof west, "WEST=host=%s user=test dbname=west", pg_dir);
+    postgres.settings[0] = east;
+    postgres.settings[1] = west;
+    sql("postgres", "create database east");
+    sql("postgres", "create database west");
+    CHECK_STR(said_by(text("EAST='%s' WEST='%s'", east + 5, west + 5), "examples/postgres", "setup 2>&1"), "; 0");
+    if (endpoint_register(&postgres)) {
+        transfers_one_by_one();
+        killed_in_commit();
+        killed_in_the_middle();
+        databases_killed();
+    } else test_failures++;
+    endpoint_kill(&postgres);               /* its databases are gone */
+    pg_end(SIGINT);
+    CHECK(system(text("rm -rf %s", pg_dir)) == 0);
 }
