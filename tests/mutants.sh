@@ -317,25 +317,35 @@ mutate() { # FUNCTION FROM TO <SOURCE >MUTANT
         END { exit within != "rest" }'
 }
 
-# The section of each function, by the banners.
+# The section of each function in the list, by the banners; its text is kept.
 sections() { # <SOURCE
-    awk '
+    awk -v list="$build/list" -v texts="$build/functions/" '
+        BEGIN { while ((getline line < list) > 0) { sub(/\|.*/, "", line); wanted[line] = 1 } }
         /^\/\/ >>/ { section = substr($2, 3) }
-        /^(static|RESTATE__PRIVATE|RESTATE_API)/ { head = ""; within = 1 }
-        within { head = head $0 }
-        within && /[;{]/ {
+        /^(static|RESTATE__PRIVATE|RESTATE_API)/ { text = head = name = ""; within = 1 }
+        within { text = text $0 "\n" }
+        within && !name {
+            head = head $0
+            if (!/[;{]/) next
+            within = head ~ /\) \{$/
+            name = head
+            sub(/\(.*/, "", name)
+            sub(/.*[ *]/, "", name)
+            if (!(name in wanted)) within = 0
+        }
+        within && $0 == "}" {
             within = 0
-            if (head !~ /\) \{$/) next
-            sub(/\(.*/, "", head)
-            sub(/.*[ *]/, "", head)
-            print head, section
+            delete wanted[name]
+            print name, section
+            printf "%s", text >(texts name)
+            close(texts name)
         }'
 }
 
 build=build/mutants
 [ "${1-}" != --made ] || build=build/mutants-made
 rm -rf "$build"
-mkdir -p "$build"
+mkdir -p "$build/functions"
 cp -r Makefile restate_wire.h tests examples proto "$build/"
 mutants >"$build/list"
 sections <restate.h >"$build/sections"
@@ -365,8 +375,10 @@ while IFS= read -r line; do
     line=$(printf '%s\n' "${line%|*}" | sed 's/\\|/\a/g')
     line=${line#*|}
     from=$(printf '%s' "${line%%|*}" | tr '\a' '|') to=$(printf '%s' "${line#*|}" | sed 's/\\&/\&/g' | tr '\a' '|')
+    source=restate.h
+    $made && source=$build/functions/$function
     # shellcheck disable=SC2094
-    if ! mutate "$function" "$from" "$to" <restate.h >"$build/restate.h"; then
+    if ! mutate "$function" "$from" "$to" <"$source" >"$build/restate.h"; then
         echo "mutants: $function has not exactly one \"$from\" any more" >&2
         $made || exit 2
         missed=$((missed + 1))
