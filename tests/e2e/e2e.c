@@ -1929,12 +1929,13 @@ static void shop_case(void) {
 
 #define CASE(name) { #name, name##_case, 0, false }
 #define FIRST(name) { #name, name##_case, 0, true }
-#define DEFAULT_ONLY(name) { #name, name##_case, ONLY(DEFAULT), false }
+#define IN(name, modes) { #name, name##_case, modes, false }
+#define DEFAULT_ONLY(name) IN(name, ONLY(DEFAULT))
 
 int main(int argc, char **argv) {
     static const e2e_case cases[] = {
         FIRST(greeter), FIRST(counter), FIRST(approval), CASE(signup), CASE(saga), CASE(fan_out),
-        CASE(first_of), CASE(cron), CASE(tickets), CASE(protobuf), CASE(codec), CASE(cpp), { "mbedtls", mbedtls_case, ONLY(DEFAULT), false }, CASE(own_loop),
+        CASE(first_of), CASE(cron), CASE(tickets), CASE(protobuf), CASE(codec), CASE(cpp), DEFAULT_ONLY(mbedtls), CASE(own_loop),
         FIRST(chain), CASE(delayed), FIRST(awakeable), CASE(flaky), FIRST(cancel), CASE(blocking),
         FIRST(promise), CASE(signal), CASE(attach), FIRST(futures), CASE(formats), CASE(sealed),
         CASE(request), CASE(nested), CASE(callee), CASE(later), CASE(routes), CASE(graceful),
@@ -1944,10 +1945,12 @@ int main(int argc, char **argv) {
         CASE(restart), CASE(load), CASE(steps), CASE(coded), CASE(sends), CASE(workflow),
         CASE(details), CASE(ids), CASE(drift), CASE(scope), CASE(lazy_reads), CASE(payloads), CASE(options),
         CASE(contents), CASE(codes), CASE(told), CASE(locker), CASE(robot), CASE(patched), CASE(shop), CASE(in_place), CASE(journals),
-        CASE(replay_check), CASE(rollout), CASE(trading), CASE(otel), DEFAULT_ONLY(seeds),
+        CASE(replay_check), DEFAULT_ONLY(seeds),
         CASE(firmware), DEFAULT_ONLY(firmware_killed),
         DEFAULT_ONLY(client_call), DEFAULT_ONLY(client_many), DEFAULT_ONLY(client_operate), DEFAULT_ONLY(client_restart),
-        CASE(webhook), DEFAULT_ONLY(transcode), DEFAULT_ONLY(postgres),
+        /* The guides take seconds: where another mode can matter to them. */
+        IN(rollout, ONLY(DEFAULT) | ONLY(V7)), IN(trading, ONLY(DEFAULT) | ONLY(SUSPEND)), DEFAULT_ONLY(otel),
+        IN(webhook, ONLY(DEFAULT) | ONLY(SUSPEND)), DEFAULT_ONLY(transcode), DEFAULT_ONLY(postgres),
         { NULL, NULL, 0, false }
     };
     return harness_main(argc, argv, cases, "default,suspend,lazy,v7", "default");
