@@ -28,6 +28,20 @@ typedef struct letter {
     const char *email, *secret;
 } letter;
 
+/* Drawn in a step, so the journal keeps it. (Who knows an invocation's id can compute its
+ * restate_uuid(): that is no secret.) */
+static restate_status draw_secret(restate_ctx *run, void *arg) {
+    unsigned char drawn[16];
+    char text[2 * sizeof drawn + 1];
+    FILE *f = fopen("/dev/urandom", "rb");
+    size_t n = f ? fread(drawn, 1, sizeof drawn, f) : 0;
+    (void)arg;
+    if (f) fclose(f);
+    if (n != sizeof drawn) return restate_retry(run, NULL, "there is no /dev/urandom to read");
+    for (size_t i = 0; i < sizeof drawn; i++) snprintf(text + 2 * i, 3, "%02x", drawn[i]);
+    return restate_reply(run, restate_json(run, "%s", text));
+}
+
 /* Stands for a mail server. A closure, so that a replay of the handler sends no second mail. */
 static restate_status send_mail(restate_ctx *run, void *arg) {
     const letter *mail = arg;
@@ -42,14 +56,16 @@ static restate_status set_status(restate_ctx *ctx, const char *text) {
 }
 
 static restate_status sign_up(restate_ctx *ctx, restate_bytes input) {
-    letter mail = { NULL, restate_uuid(ctx) };      /* the same secret in every attempt */
-    const char *secret = "";
-    restate_bytes answer;
+    letter mail = { NULL, NULL };
+    const char *clicked = "";
+    restate_bytes secret, answer;
     restate_status s;
     bool verified;
     RESTATE_TRY(restate_json_string(ctx, input, "email", &mail.email));
     if (!mail.email) return restate_fail(ctx, 400, "email is missing");
 
+    RESTATE_TRY(restate_run(ctx, "secret", draw_secret, NULL, NULL, &secret));
+    RESTATE_TRY(restate_json_string(ctx, secret, NULL, &mail.secret));
     RESTATE_TRY(restate_run(ctx, "mail", send_mail, &mail, NULL, NULL));
     RESTATE_TRY(set_status(ctx, "mail sent"));
 
@@ -57,8 +73,8 @@ static restate_status sign_up(restate_ctx *ctx, restate_bytes input) {
     if (s == RESTATE_TIMEOUT) return restate_fail(ctx, 410, "nobody clicked within a day");
     RESTATE_TRY(s);
 
-    RESTATE_TRY(restate_json_string(ctx, answer, NULL, &secret));
-    verified = strcmp(secret, mail.secret) == 0;
+    RESTATE_TRY(restate_json_string(ctx, answer, NULL, &clicked));
+    verified = strcmp(clicked, mail.secret) == 0;
     RESTATE_TRY(set_status(ctx, verified ? "verified" : "refused"));
     return restate_reply(ctx, restate_json(ctx, "{'verified': %hhd}", verified));
 }
