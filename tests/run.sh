@@ -124,7 +124,7 @@ compile_gcc() {
     execute symbols "$MAKE" -s symbols                  # of what compile-gcc has compiled
 }
 examples() {
-    execute examples "$MAKE" -k -s all
+    execute examples "$MAKE" -k -s CFLAGS='-O1 -g' all      # -O2 would take twice as long
     execute bench-check "$MAKE" -s bench-check          # of an endpoint that is among them
 }
 budget() {
