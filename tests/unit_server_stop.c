@@ -675,7 +675,7 @@ static void life_begin(life *l) {
 /* Some more bytes of all requests, and whatever follows from those before. */
 static void life_turn(life *l) {
     for (int i = 0; i < BUSY; i++) {
-        size_t left = l->body[i].len - l->given[i], n = left < 3 ? left : 3;
+        size_t left = l->body[i].len - l->given[i], n = left < 8 ? left : 8;
         if (n) give(l->calls[i], l->body[i].at + l->given[i], n);
         l->given[i] += n;
     }
@@ -702,7 +702,7 @@ static void life_drop(life *l) {
 TEST(stop_at_every_moment) {
     enum { FREED, FREED_AFTER_STOP, DRAINED, CUT, FREED_IN_DRAIN, WAYS };
     static const char *const names[WAYS] = { "freed", "freed after a stop", "drained", "cut", "freed while it drains" };
-    for (int moment = 0; moment < (SLOW > 4 ? 50 : 250); moment++) {
+    for (int moment = 0; moment < (SLOW > 1 ? 50 : 100); moment++) {
         life l;
         int way = moment % WAYS, turns = moment / WAYS;
         note("(%s after %d turns)", names[way], turns);
