@@ -50,9 +50,16 @@ static word start_claim(const char *what, int remind_ms) {
 
 /* Waits for the mail, and gives the link in it, up to the awakeable's id. */
 static word link_of(const char *what) {
-    CHECK(mails_come(text("^Subject: May ada@example.com have %s?", what), 1));
-    return make_word("%s", shell(text("grep -A4 -e '^Subject: May ada@example.com have %s?' %s | "
-                                      "sed -n 's|.*\\(/Link/.*\\)/page$|\\1|p'", what, mailbox + strlen("MAILBOX="))));
+    const char *subject = text("^Subject: May ada@example.com have %s?", what);
+    word link = make_word("%s", "");
+    CHECK(mails_come(subject, 1));
+    PATIENTLY(20) {
+        link = make_word("%s", shell(text("grep -A4 -e '%s' %s | sed -n 's|.*\\(/Link/.*\\)/page$|\\1|p'", subject,
+                                          mailbox + strlen("MAILBOX="))));
+        if (link.s[0]) break;
+    }
+    CHECK(link.s[0]);
+    return link;
 }
 
 static void check_page(const char *link, const char *want) {
