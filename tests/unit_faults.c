@@ -228,6 +228,9 @@ static void serve(const fault *f, size_t n) {
     ends();
 }
 
+/* It has its response, or was reset, as where there was no memory for one. */
+static bool has_ended(const call *k) { return k->answered || k->closed; }
+
 /* The end of one with handlers and closures under way: it drains, or is cut off. */
 static void stop(const fault *f, size_t n, bool drains) {
     static const restate_clock usual;
@@ -242,7 +245,7 @@ static void stop(const fault *f, size_t n, bool drains) {
     fault_arm(f, n);
     for (int stops = drains ? 1 : 2; stops; stops--) restate_endpoint_stop(ep);
     if (drains) open_gate();
-    UNTIL((parked->answered && closure->answered && blocking->answered) || c->gone);
+    UNTIL((has_ended(parked) && has_ended(closure) && has_ended(blocking)) || c->gone);
     end(parked), end(closure), end(blocking);
     UNTIL(GET(run_over));
     ends();
