@@ -37,9 +37,10 @@ static int letters(const char *subject) {
 }
 
 static bool mails_come(const char *line, int count) {
+    const word kept = make_word("%s", line);    /* outlives the ring of text() */
     PATIENTLY(20)
-        if (mails(line) >= count) return true;
-    printf("  never %d mails with %s\n", count, line);
+        if (mails(kept.s) >= count) return true;
+    printf("  never %d mails with %s\n", count, kept.s);
     return false;
 }
 
@@ -50,16 +51,9 @@ static word start_claim(const char *what, int remind_ms) {
 
 /* Waits for the mail, and gives the link in it, up to the awakeable's id. */
 static word link_of(const char *what) {
-    const char *subject = text("^Subject: May ada@example.com have %s?", what);
-    word link = make_word("%s", "");
-    CHECK(mails_come(subject, 1));
-    PATIENTLY(20) {
-        link = make_word("%s", shell(text("grep -A4 -e '%s' %s | sed -n 's|.*\\(/Link/.*\\)/page$|\\1|p'", subject,
-                                          mailbox + strlen("MAILBOX="))));
-        if (link.s[0]) break;
-    }
-    CHECK(link.s[0]);
-    return link;
+    CHECK(mails_come(text("^Subject: May ada@example.com have %s?", what), 1));
+    return make_word("%s", shell(text("grep -A4 -e '^Subject: May ada@example.com have %s?' %s | "
+                                      "sed -n 's|.*\\(/Link/.*\\)/page$|\\1|p'", what, mailbox + strlen("MAILBOX="))));
 }
 
 static void check_page(const char *link, const char *want) {
