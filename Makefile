@@ -341,9 +341,9 @@ sanitize: $(UNITS:%=build/asan/%)
 		UBSAN_OPTIONS=print_stacktrace=1)
 
 # Without address randomisation where that can be had: older sanitizers do not start with much of it.
+fixed_addresses = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 tsan: $(UNITS:%=build/tsan/%)
-	$(call run_all,$(UNITS:%=build/tsan/%),TSAN_OPTIONS=halt_on_error=1 \
-		$$(setarch -R true 2>/dev/null && echo setarch -R))
+	$(call run_all,$(UNITS:%=build/tsan/%),TSAN_OPTIONS=halt_on_error=1 $(fixed_addresses))
 
 valgrind: $(UNITS:%=build/valgrind/%)
 	$(call run_all,$(UNITS:%=build/valgrind/%),$(VALGRIND) -q --error-exitcode=9 --leak-check=full \
@@ -382,7 +382,7 @@ tsan_endpoints = $(addprefix build/tsan/,$(EXAMPLES:%=examples/%) e2e-services b
 e2e-tsan: all cxx-examples build/e2e build/e2e-contract $(tsan_endpoints) build/firmware/relay build/firmware/m4.elf
 	for driver in e2e e2e-contract; do \
 		THREADS=4 TSAN_OPTIONS=halt_on_error=0 E2E_BIN=build/tsan E2E_SCALE=20 E2E_NAME=$$driver@tsan-whole \
-		E2E_WRAP="$$(setarch -R true 2>/dev/null && echo setarch -R)" build/$$driver || status=1; \
+		E2E_WRAP="$(fixed_addresses)" build/$$driver || status=1; \
 	done; exit $${status:-0}
 
 # Without a server.
@@ -751,8 +751,8 @@ help:
 	@echo 'make unit         unit tests; sanitize, tsan, valgrind: the same under those'
 	@echo 'make build/test-services    the services that every SDK is tested with, in one program'
 	@echo 'make e2e          examples and services against real servers (build/e2e -v PART-OF-A-NAME)'
-	@echo 'make scale        much of everything: memory, time, bounds (build/scale PART-OF-A-NAME)'
 	@echo 'make e2e-tsan     the same with ThreadSanitizer and four loops'
+	@echo 'make scale        much of everything: memory, time, bounds (build/scale PART-OF-A-NAME)'
 	@echo 'make e2e-memory   the cases of the contract without a server, against the runtime for tests'
 	@echo 'make e2e-smoke    some of them, in less than a minute'
 	@echo 'make soak         operations of every kind while processes die and connections break, TIME=240 seconds; every total is exact'
